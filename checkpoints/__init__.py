@@ -1,0 +1,1 @@
+"""Generations on disk: load, write atomically, verify, lineage card, retention."""

@@ -1,0 +1,1 @@
+"""Its own process: answers requests from the serving generation and swaps it."""

@@ -1,0 +1,1 @@
+"""Text arriving: Kafka and files become documents; decoding, filters, dead letters."""
