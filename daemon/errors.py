@@ -1,0 +1,49 @@
+"""The daemon's errors, each with a sentence for a person at 3 a.m. and the exit status that tells a script."""
+
+from daemon.exit_codes import ExitCode
+
+
+class DaemonError(Exception):
+    """Base of what the daemon and its commands report to a person.
+
+    Attributes:
+        exit_code: the command's exit status.
+        http_status: the admin surface's answer.
+    """
+
+    exit_code = ExitCode.FAILED
+    http_status = 500
+
+
+class UnknownThing(DaemonError):
+    """A round, generation, key or sample was named that does not exist."""
+
+    exit_code = ExitCode.NOT_FOUND
+    http_status = 404
+
+
+class Refused(DaemonError):
+    """What was asked for cannot be done in the present state; nothing was changed."""
+
+    exit_code = ExitCode.REFUSED
+    http_status = 409
+
+
+class BadRequest(DaemonError):
+    """What was asked for makes no sense; nothing was changed."""
+
+    exit_code = ExitCode.BAD_USAGE
+    http_status = 400
+
+
+class AlreadyRunning(DaemonError):
+    """Another daemon holds the state directory; the message names it."""
+
+    exit_code = ExitCode.LOCKED
+    http_status = 409
+
+
+class DaemonUnreachable(DaemonError):
+    """A daemon holds the state directory, but its admin surface gives no usable answer."""
+
+    http_status = 502

@@ -1,0 +1,61 @@
+"""Settings of the triggers: when a round begins by itself."""
+
+from typing import Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+CRON_FIELDS = 5
+
+
+class TriggerSettings(BaseModel):
+    """When rounds begin. All triggers may stand side by side; a person can always begin one by hand."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    interval_seconds: float | None = Field(
+        None, ge=1, description="Begin a round this many seconds after the last one began; unset: no interval."
+    )
+    cron: str | None = Field(
+        None, description='Begin a round at these times, five fields as in crontab ("0 */6 * * *"); unset: none.'
+    )
+    timezone: str = Field("UTC", description="The time zone that `cron` is read in.")
+    fresh_samples: int | None = Field(
+        2_000, ge=1, description="Begin a round once this many fresh samples wait; unset: their number begins none."
+    )
+    fresh_tokens: int | None = Field(
+        None, ge=1, description="Begin a round once fresh samples of this many tokens wait; unset: none."
+    )
+    minimum_fresh_samples: int = Field(
+        64, ge=1, description="A schedule begins no round while fewer fresh samples wait. By hand, one is enough."
+    )
+    cooldown_seconds: float = Field(
+        600.0, ge=0, description="After a round that was refused or failed, begin none by itself for so long."
+    )
+
+    @field_validator("cron")
+    @classmethod
+    def _cron_has_five_fields(cls, value: str | None) -> str | None:
+        if value is not None and len(value.split()) != CRON_FIELDS:
+            raise ValueError(
+                f"a crontab expression has five fields (minute hour day month weekday), got {value!r}"
+            )
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"no such time zone: {value!r}; write one like 'UTC' or 'Europe/Berlin'") from error
+        return value
+
+    @model_validator(mode="after")
+    def _volume_reaches_the_minimum(self) -> Self:
+        if self.fresh_samples is not None and self.fresh_samples < self.minimum_fresh_samples:
+            raise ValueError(
+                f"fresh_samples ({self.fresh_samples}) is below minimum_fresh_samples"
+                f" ({self.minimum_fresh_samples}): raise the first or lower the second"
+            )
+        return self
