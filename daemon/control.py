@@ -1,0 +1,88 @@
+"""What a person or a script can ask of Riverkeep: one protocol, whoever answers it.
+
+`daemon/service.py` answers inside the running daemon, `daemon/offline.py` on the store when no daemon runs, and
+`daemon/client.py` carries the questions to a running daemon over the admin surface.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
+
+Facts: TypeAlias = dict[str, Any]
+"""JSON-ready facts: strings, numbers, booleans, None, and lists and dictionaries of them."""
+
+
+class Control(Protocol):
+    """The operations of `riverkeep` commands and of the admin surface.
+
+    Called from several threads at once, and never from an event loop: each may block for a transaction of the store.
+    Each raises `daemon.errors.DaemonError` (UnknownThing, Refused, BadRequest) with a sentence for a person, and has
+    then changed nothing.
+    """
+
+    def status(self) -> Facts:
+        """How things stand, in a few milliseconds and without asking Kafka.
+
+        Keys: `running` (bool), `version`, `pid`, `started_at` (unix seconds), `state_dir`, `serving`
+        ({"generation", "since", "address", "healthy"}), `round` (the one in progress: {"number", "state", "phase",
+        "step", "steps", "started_at"} or None), `last_round` ({"number", "state", "ended_at", "reason"} or None),
+        `memory` ({"fresh_samples", "fresh_tokens", "replay_samples", "holdout_samples", "aside_samples",
+        "quarantined"}), `ingest` ({"lag_records", "paused": {partition: why}, "records_per_second"} or None),
+        `next_round` (a sentence: what the triggers wait for), `parts` (as in `readiness`). Without a daemon what
+        only it knows is None.
+        """
+
+    def readiness(self) -> Facts:
+        """`{"ready": bool, "parts": {name: {"ok": bool, "detail": str}}}`; a part with back-off is not ok."""
+
+    def rounds(self, *, limit: int = 50, before: int | None = None) -> list[Facts]:
+        """Rounds, newest first; those with smaller numbers than `before`."""
+
+    def round(self, number: int) -> Facts:
+        """One round with its recipe, verdict, report and what it covers. Raises UnknownThing."""
+
+    def generations(self) -> Facts:
+        """`{"serving": int | None, "generations": [...], "slices": [...], "scores": [...]}`.
+
+        `scores` are the entries of R: {"generation", "slice", "mean_nll", "tokens", "documents", "accuracy",
+        "macro_f1"}; `slices` their names in order.
+        """
+
+    def memory(self) -> Facts:
+        """What is kept: samples and tokens by role and source, aside by round, dead letters by reason."""
+
+    def request_round(self, *, dry_run: bool = False) -> Facts:
+        """Ask for a round now; `dry_run`: gate without promoting.
+
+        Returns at once: `{"after": number of the last round so far, "detail": sentence}`; the round that answers the
+        request has a greater number. Raises Refused when nothing is fresh or a round is in progress.
+        """
+
+    def approve_round(self, number: int) -> Facts:
+        """Let the text of a round that waits be trained on (plausibility waived, the gate not). Like `request_round`."""
+
+    def reject_round(self, number: int) -> Facts:
+        """Erase the text of a round that waits: `{"round", "dropped": samples}`."""
+
+    def rollback(self, generation: int | None = None) -> Facts:
+        """Serve an earlier generation (None: the one before): `{"from": n, "to": m}`."""
+
+    def forget(self, key: str) -> Facts:
+        """Erase what carries `key`: `{"samples", "dead_letters", "rounds": [...], "generations": [...]}`."""
+
+    def aside(self, *, limit: int = 50, after: int = 0) -> list[Facts]:
+        """Samples set aside by id: {"id", "source", "reason", "tokens", "arrived_at"}; never their text."""
+
+    def release_aside(self, *, ids: Sequence[int] = (), round_number: int | None = None) -> Facts:
+        """Back to fresh (and holdout): all that a round set aside, or those ids. `{"released": n}`."""
+
+    def drop_aside(self, *, ids: Sequence[int] = (), round_number: int | None = None) -> Facts:
+        """Erase them. `{"dropped": n}`."""
+
+    def dead_letters(self, *, limit: int = 50, after: int = 0) -> list[Facts]:
+        """Quarantined records by id: {"id", "topic", "partition", "offset", "reason", "detail", ...}, no bytes."""
+
+    def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
+        """Decode them again under the present settings (none named: all). `{"kept": n, "still_dead": n}`."""
+
+    def drop_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
+        """Erase them (none named: all). `{"dropped": n}`."""

@@ -1,0 +1,123 @@
+"""One daemon per state directory: a lock that the kernel drops with its holder, and whose file names that holder."""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from daemon.errors import AlreadyRunning
+
+FILE_NAME = "lock"
+
+# `riverkeep status` looks at the lock for some microseconds; a daemon must not take that for another daemon.
+ATTEMPTS = 5
+ATTEMPT_EVERY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a state directory.
+
+    Attributes:
+        started_at: unix seconds.
+        admin: the admin surface, as `http://host:port`; empty until it listens.
+    """
+
+    pid: int
+    host: str
+    started_at: float
+    admin: str = ""
+
+
+class StateLock:
+    """Holds a state directory while it is entered.
+
+    The lock belongs to the open file: it ends with the process, however that dies, so a stale file blocks nobody.
+    The file itself stays; unlinking it would let two processes lock two files of one name.
+    """
+
+    def __init__(self, state_dir: Path, *, now: float) -> None:
+        self._path = state_dir / FILE_NAME
+        self._holder = Holder(pid=os.getpid(), host=socket.gethostname(), started_at=now)
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        """Take the lock.
+
+        Raises:
+            AlreadyRunning: another process has it; the message names it.
+            OSError: the state directory cannot be written.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # Not inheritable (Python's default): a learner that outlives the daemon must not keep the lock.
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        if not _lock_exclusively(descriptor):
+            os.close(descriptor)
+            raise AlreadyRunning(_refusal(self._path))
+        self._descriptor = descriptor
+        self._write(self._holder)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def announce(self, admin: str) -> None:
+        """Write where the admin surface listens (`http://host:port`), for the commands to find it."""
+        self._write(Holder(self._holder.pid, self._holder.host, self._holder.started_at, admin))
+
+    def _write(self, holder: Holder) -> None:
+        assert self._descriptor is not None
+        line = json.dumps(asdict(holder)).encode() + b"\n"
+        # Longer first, cut after: a reader never finds the file empty while the lock is held.
+        os.pwrite(self._descriptor, line, 0)
+        os.ftruncate(self._descriptor, len(line))
+
+
+def holder_of(state_dir: Path) -> Holder | None:
+    """Who holds the state directory now; None when nobody does."""
+    path = state_dir / FILE_NAME
+    with suppress(FileNotFoundError, NotADirectoryError), path.open("rb") as file:
+        try:
+            # A shared lock for an instant; a daemon that starts meanwhile tries again.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read(path)
+    return None
+
+
+def _lock_exclusively(descriptor: int) -> bool:
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(ATTEMPT_EVERY_S)
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
+
+
+def _read(path: Path) -> Holder:
+    try:
+        return Holder(**json.loads(path.read_bytes()))
+    except (ValueError, TypeError):
+        return Holder(pid=0, host="", started_at=0.0)
+
+
+def _refusal(path: Path) -> str:
+    holder = _read(path)
+    who = f"process {holder.pid} on {holder.host}" if holder.pid else "another process"
+    where = f", admin at {holder.admin}" if holder.admin else ""
+    return (
+        f"{path.parent} is in use by {who}{where}. "
+        "One daemon per state directory: stop that one, or give this one another `state_dir`."
+    )
