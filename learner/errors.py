@@ -1,0 +1,23 @@
+"""What can go wrong in a round, and the exit code that says it to whoever started the learner."""
+
+
+class LearnerError(Exception):
+    """A round ended without a report.
+
+    Attributes:
+        exit_code: what `python -m learner` exits with.
+    """
+
+    exit_code = 1
+
+
+class OutOfMemory(LearnerError):  # noqa: N818  (named as a person would say it)
+    """The device's memory did not hold the round; half the micro-batch may."""
+
+    exit_code = 3
+
+
+class BadRoundDirectory(LearnerError):  # noqa: N818
+    """The round's directory is incomplete, damaged or contradicts itself; running it again cannot help."""
+
+    exit_code = 4

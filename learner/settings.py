@@ -1,0 +1,195 @@
+"""The recipe of a round and how its process runs. Torch-free: the daemon composes these into its own."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ModelKind = Literal["causal-lm", "classifier"]
+
+# What a kind of model gets where the recipe names no value: DESIGN's defaults from literature and trials.
+REPLAY_RATIO: dict[ModelKind, float] = {"causal-lm": 0.6, "classifier": 0.5}
+LEARNING_RATE: dict[ModelKind, float] = {"causal-lm": 1e-4, "classifier": 2e-5}
+
+
+class RecipeSettings(BaseModel):
+    """Objective, regularizers and schedule of a round; kept in `round.json`, so a round can be run again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # the batch
+    batch_sequences: int = Field(
+        default=60, ge=1, le=65536, description="Sequences in one optimizer step, new and replayed together."
+    )
+    micro_batch: int = Field(
+        default=16,
+        ge=1,
+        le=65536,
+        description="Sequences in one forward pass; gradients accumulate over a batch's passes.",
+    )
+    sequence_length: int = Field(
+        default=512,
+        ge=8,
+        le=1_048_576,
+        description="Tokens in one sequence, never more than the model allows. Documents are packed into "
+        "sequences (causal-lm) or cut to this length (classifier).",
+    )
+    replay_ratio: float | None = Field(
+        default=None,
+        ge=0,
+        le=0.95,
+        description="Replayed share of a batch, in tokens (documents for a classifier). "
+        "Left out: 0.6 for a causal-lm, 0.5 for a classifier.",
+    )
+
+    # how long
+    epochs: int = Field(default=1, ge=1, le=1000, description="Passes over the new text.")
+    max_steps: int | None = Field(
+        default=None, ge=1, description="At most this many optimizer steps. Left out: no limit."
+    )
+    max_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="At most this many tokens trained, new and replayed. Left out: no limit.",
+    )
+    max_seconds: float | None = Field(
+        default=None, gt=0, description="At most this many seconds of training. Left out: no limit."
+    )
+    early_stop_checks: int = Field(
+        default=4,
+        ge=0,
+        le=1000,
+        description="How often a round looks at its early-stopping samples; 0 never stops early.",
+    )
+    early_stop_patience: int = Field(
+        default=2,
+        ge=1,
+        le=1000,
+        description="Looks without improvement until a round stops and keeps its best weights.",
+    )
+
+    # the optimizer (AdamW) and its schedule
+    learning_rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Peak learning rate; a tenth of pre-training's peak is a safe start, replay with KL "
+        "bears more. Left out: 1e-4 for a causal-lm, 2e-5 for a classifier.",
+    )
+    warmup: float = Field(
+        default=0.03, ge=0, lt=1, description="Share of the steps in which the rate rises to its peak."
+    )
+    floor: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Where the cosine ends, as a share of the peak: decay to zero kills plasticity.",
+    )
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="AdamW's memory of gradients.")
+    beta2: float = Field(default=0.95, ge=0, lt=1, description="AdamW's memory of squared gradients.")
+    weight_decay: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1000,
+        description="Decoupled weight decay of matrices: a pull toward zero; l2_sp pulls toward the parent.",
+    )
+    clip: float = Field(default=1.0, gt=0, description="Largest norm of a step's gradient.")
+
+    # what keeps old knowledge
+    kl: float = Field(
+        default=1.0,
+        ge=0,
+        le=1000,
+        description="Weight of the KL divergence from the parent on replayed tokens (causal-lm).",
+    )
+    kl_temperature: float = Field(default=1.0, gt=0, le=100, description="Temperature of that KL divergence.")
+    der_alpha: float = Field(
+        default=0.3,
+        ge=0,
+        le=1000,
+        description="Weight of the parent's logits on replayed documents (classifier, DER++).",
+    )
+    der_beta: float = Field(
+        default=1.0,
+        ge=0,
+        le=1000,
+        description="Weight of the replayed documents' own labels (classifier, DER++).",
+    )
+    er_ace: bool = Field(
+        default=True,
+        description="When new text brings a label never seen before, its loss leaves out the labels that the "
+        "new text lacks, so that they are not pushed away (classifier, ER-ACE).",
+    )
+    l2_sp: float = Field(default=0.0, ge=0, description="Pull of every weight toward the parent's (L2-SP).")
+    ewc: float = Field(
+        default=0.0,
+        ge=0,
+        description="Pull of each weight toward the parent's by its importance (online EWC).",
+    )
+    ewc_decay: float = Field(
+        default=0.9,
+        ge=0,
+        le=1,
+        description="How much of earlier rounds' importance is kept when this round's is added.",
+    )
+    importance_sequences: int = Field(
+        default=256,
+        ge=1,
+        le=1_000_000,
+        description="Sequences on which importance is estimated, one at a time.",
+    )
+    interpolation: tuple[float, ...] = Field(
+        default=(0.0, 0.25, 0.5),
+        min_length=1,
+        max_length=11,
+        description="Candidates of a round: the parent's share in each. 0 is the trained result itself.",
+    )
+
+    # how it is computed
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="Of the forward pass; master weights stay float32. auto: bfloat16 on CUDA that has it.",
+    )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Compute activations again in the backward pass: less memory, a third more time.",
+    )
+
+    def replay_share(self, kind: ModelKind) -> float:
+        """Return the replay ratio for this kind of model, in [0, 0.95]."""
+        return REPLAY_RATIO[kind] if self.replay_ratio is None else self.replay_ratio
+
+    def peak_rate(self, kind: ModelKind) -> float:
+        """Return the peak learning rate for this kind of model."""
+        return LEARNING_RATE[kind] if self.learning_rate is None else self.learning_rate
+
+
+class LearnerSettings(BaseModel):
+    """How the learner's process runs, and the recipe of its rounds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="Where rounds are trained: auto (CUDA, else MPS, else CPU), cpu, mps, cuda or cuda:N.",
+    )
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="CPU threads of the learner. Left out: as many as the machine has cores.",
+    )
+    silence_seconds: float = Field(
+        default=600.0,
+        gt=0,
+        description="A learner that reports nothing for this long is taken for hung and ended.",
+    )
+    plausibility_documents: int = Field(
+        default=256,
+        ge=1,
+        le=100_000,
+        description="New documents scored under the parent before a round trains on them.",
+    )
+    recipe: RecipeSettings = Field(
+        default=RecipeSettings(), description="Objective, regularizers and schedule of a round."
+    )
