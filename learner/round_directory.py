@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal, Protocol
 
 import orjson
@@ -30,6 +31,8 @@ FRESH, REPLAY, EARLY_STOP = "fresh.jsonl", "replay.jsonl", "early_stop.jsonl"
 SLICES, KNOWN_SCORES = "slices.json", "known_scores.json"
 PROGRESS, CANDIDATES, REPORT = "progress.jsonl", "candidates", "report.json"
 IMPORTANCE = "importance.safetensors"
+
+_SAMPLE_FIELDS: dict[str, type | UnionType] = {"id": int, "text": str, "source": str, "label": str | None}
 
 SliceKind = Literal["anchor", "period"]
 
@@ -277,7 +280,7 @@ def _read_json(path: Path) -> Any:
         return orjson.loads(path.read_bytes())
     except FileNotFoundError:
         raise BadRoundDirectory(
-            f"{path.parent} lacks {path.name}: it was not written to its end. Discard the round, begin it anew."
+            f"{path.parent} lacks {path.name}: it was not written to its end. Discard the round."
         ) from None
     except (OSError, orjson.JSONDecodeError) as error:
         raise BadRoundDirectory(
@@ -328,13 +331,10 @@ def _samples(path: Path) -> Iterator[RoundSample]:
 
 
 def _sample(row: dict[str, Any]) -> RoundSample:
-    sample = RoundSample(id=row["id"], text=row["text"], source=row["source"], label=row.get("label"))
-    well_typed = (
-        isinstance(sample.id, int) and isinstance(sample.text, str) and isinstance(sample.source, str)
-    )
-    if not well_typed or not (sample.label is None or isinstance(sample.label, str)):
-        raise TypeError("id must be an integer, text, source and label strings")
-    return sample
+    for field, kind in _SAMPLE_FIELDS.items():
+        if not isinstance(row[field], kind):
+            raise TypeError(f"{field} must not be {row[field]!r}")
+    return RoundSample(**{field: row[field] for field in _SAMPLE_FIELDS})
 
 
 def _read_slices(path: Path) -> tuple[RoundSlice, ...]:
