@@ -8,26 +8,45 @@ class LifecycleSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    serve: bool = Field(True, description="Start and watch a serving process; false where serving runs elsewhere.")
+    serve: bool = Field(
+        default=True, description="Start and watch a serving process; false where serving runs elsewhere."
+    )
     grace_seconds: float = Field(
-        30.0, gt=0, le=3600, description="On SIGTERM everything ends within so long; a round that cannot is abandoned."
+        30.0,
+        gt=0,
+        le=3600,
+        description="On SIGTERM everything ends within so long; a round that cannot is abandoned.",
     )
     round_grace_seconds: float = Field(
-        10.0, ge=0, le=3600, description="The part of the grace time in which a running round may still finish."
+        10.0,
+        ge=0,
+        le=3600,
+        description="The part of the grace time in which a running round may still finish.",
     )
-    learner_silence_seconds: float = Field(
-        300.0, gt=0, description="A learner that reports nothing for so long is hung: it is killed, the round fails."
-    )
-    learner_time_seconds: float = Field(
+    round_seconds: float = Field(
         6 * 3600.0, gt=0, description="No round's learner runs longer than this, evaluation included."
     )
+    learner_nice: int = Field(
+        10,
+        ge=0,
+        le=19,
+        description="How far the learner steps back on the processor before ingestion and answers.",
+    )
     stuck_seconds: float = Field(
-        120.0, gt=0, description="An ingest loop that does not turn for so long is stuck: all stacks are logged."
+        120.0,
+        gt=0,
+        description="An ingest loop that does not turn for so long is stuck: all stacks are logged.",
     )
     backoff_first_seconds: float = Field(
-        1.0, gt=0, description="A part that broke is started again after so long; each further time after twice that."
+        1.0,
+        gt=0,
+        description="A part that broke is started again after so long; each further time after twice that.",
     )
-    backoff_longest_seconds: float = Field(60.0, gt=0, description="The longest wait before a part is started again.")
+    backoff_longest_seconds: float = Field(
+        60.0, gt=0, description="The longest wait before a part is started again."
+    )
     rounds_kept: int = Field(
-        3, ge=0, description="How many of the latest finished rounds' directories stay on disk; waiting ones always do."
+        3,
+        ge=0,
+        description="How many finished rounds' directories stay on disk; a waiting round's always does.",
     )

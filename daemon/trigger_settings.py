@@ -5,8 +5,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-CRON_FIELDS = 5
-
 
 class TriggerSettings(BaseModel):
     """When rounds begin. All triggers may stand side by side; a person can always begin one by hand."""
@@ -14,20 +12,27 @@ class TriggerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     interval_seconds: float | None = Field(
-        None, ge=1, description="Begin a round this many seconds after the last one began; unset: no interval."
+        None,
+        ge=1,
+        description="Begin a round this many seconds after the last one began; unset: no interval.",
     )
     cron: str | None = Field(
-        None, description='Begin a round at these times, five fields as in crontab ("0 */6 * * *"); unset: none.'
+        None,
+        description='Begin a round at these times, five fields as in crontab ("0 */6 * * *"); unset: none.',
     )
     timezone: str = Field("UTC", description="The time zone that `cron` is read in.")
     fresh_samples: int | None = Field(
-        2_000, ge=1, description="Begin a round once this many fresh samples wait; unset: their number begins none."
+        2_000,
+        ge=1,
+        description="Begin a round once this many fresh samples wait; unset: their number begins none.",
     )
     fresh_tokens: int | None = Field(
         None, ge=1, description="Begin a round once fresh samples of this many tokens wait; unset: none."
     )
     minimum_fresh_samples: int = Field(
-        64, ge=1, description="A schedule begins no round while fewer fresh samples wait. By hand, one is enough."
+        64,
+        ge=1,
+        description="A schedule begins no round while fewer fresh samples wait. By hand, one is enough.",
     )
     cooldown_seconds: float = Field(
         600.0, ge=0, description="After a round that was refused or failed, begin none by itself for so long."
@@ -35,11 +40,17 @@ class TriggerSettings(BaseModel):
 
     @field_validator("cron")
     @classmethod
-    def _cron_has_five_fields(cls, value: str | None) -> str | None:
-        if value is not None and len(value.split()) != CRON_FIELDS:
-            raise ValueError(
-                f"a crontab expression has five fields (minute hour day month weekday), got {value!r}"
-            )
+    def _cron_can_be_read(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        # Not at the top: a command that only reads settings does not pay for the scheduler.
+        from apscheduler.triggers.cron import CronTrigger  # type: ignore[import-untyped] # noqa: PLC0415
+
+        try:
+            CronTrigger.from_crontab(value)
+        except ValueError as error:
+            fields = "five fields: minute hour day month weekday"
+            raise ValueError(f"{value!r} is no crontab expression ({fields}): {error}") from error
         return value
 
     @field_validator("timezone")
@@ -48,7 +59,9 @@ class TriggerSettings(BaseModel):
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"no such time zone: {value!r}; write one like 'UTC' or 'Europe/Berlin'") from error
+            raise ValueError(
+                f"no such time zone: {value!r}; write one like 'UTC' or 'Europe/Berlin'"
+            ) from error
         return value
 
     @model_validator(mode="after")

@@ -1,0 +1,156 @@
+"""Whether a round begins now, and why: the world in a snapshot, one pure decision, one sentence."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from daemon.trigger_settings import TriggerSettings
+
+
+class Trigger(StrEnum):
+    """What began a round; values are stored with it and are metric labels."""
+
+    INTERVAL = "interval"
+    CRON = "cron"
+    VOLUME = "volume"
+    BY_HAND = "by_hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """That somebody or something wants a round.
+
+    Attributes:
+        by: who, for the log ("SIGUSR1", "admin", "interval").
+        dry_run: gate without promoting.
+        released_from: the round that waited and whose text a person approved.
+    """
+
+    trigger: Trigger
+    by: str
+    dry_run: bool = False
+    released_from: int | None = None
+
+    @property
+    def by_a_person(self) -> bool:
+        """A person's word goes before minimum and cool-down."""
+        return self.trigger is Trigger.BY_HAND
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that the decision looks at.
+
+    Attributes:
+        now: unix seconds.
+        running: number of the round in progress.
+        stopping: the service ends.
+        cool_since: when the latest round ended, where it ended refused or failed; else None.
+        asks: what was asked for and not yet answered, oldest first.
+    """
+
+    now: float
+    fresh_samples: int
+    fresh_tokens: int
+    running: int | None
+    stopping: bool
+    cool_since: float | None
+    asks: tuple[Ask, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """A round begins; of several asks this one is answered, the others with it."""
+
+    ask: Ask
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """No round begins now.
+
+    Attributes:
+        answered: asks that are hereby done with (a schedule that came when too little was fresh).
+    """
+
+    reason: str
+    answered: tuple[Ask, ...] = ()
+
+
+Decision: TypeAlias = Begin | Wait
+
+
+def decide(snapshot: Snapshot, settings: TriggerSettings) -> Decision:
+    """Say whether a round begins now, and why, in one sentence.
+
+    Never two at once, nothing while stopping, nothing without fresh text. A person's ask waits for nothing
+    else. By itself the service waits out the cool-down, and a schedule passes over when fewer than the
+    minimum are fresh.
+    """
+    if snapshot.stopping:
+        return Wait("the service is stopping")
+    if snapshot.running is not None:
+        return Wait(f"round {snapshot.running} is in progress")
+    by_hand = next((ask for ask in snapshot.asks if ask.by_a_person), None)
+    if by_hand is not None:
+        return _answer(by_hand, snapshot)
+    cooling = _cooling_seconds(snapshot, settings)
+    if cooling > 0:
+        return Wait(f"cooling down for {cooling:.0f} s more after a round that was refused or failed")
+    return _by_itself(snapshot, settings)
+
+
+def _answer(ask: Ask, snapshot: Snapshot) -> Decision:
+    if ask.released_from is None and snapshot.fresh_samples == 0:
+        return Wait(f"{ask.by} asked for a round, but nothing is fresh", answered=(ask,))
+    return Begin(ask, f"{ask.by} asked for it, {snapshot.fresh_samples} samples are fresh")
+
+
+def _cooling_seconds(snapshot: Snapshot, settings: TriggerSettings) -> float:
+    if snapshot.cool_since is None:
+        return 0.0
+    # A clock that was set back must not make the cool-down longer than it is.
+    passed = max(0.0, snapshot.now - snapshot.cool_since)
+    return settings.cooldown_seconds - passed
+
+
+def _by_itself(snapshot: Snapshot, settings: TriggerSettings) -> Decision:
+    enough = snapshot.fresh_samples >= settings.minimum_fresh_samples
+    if snapshot.asks and not enough:
+        return Wait(
+            f"the {snapshot.asks[0].trigger} came, but only {snapshot.fresh_samples} samples are fresh of the"
+            f" {settings.minimum_fresh_samples} that a round needs",
+            answered=snapshot.asks,
+        )
+    if snapshot.asks:
+        ask = snapshot.asks[0]
+        return Begin(ask, f"the {ask.trigger} came and {snapshot.fresh_samples} samples are fresh")
+    reached = _volume_reached(snapshot, settings)
+    if reached and enough:
+        return Begin(Ask(Trigger.VOLUME, by="volume"), reached)
+    return Wait(_what_it_waits_for(snapshot, settings))
+
+
+def _volume_reached(snapshot: Snapshot, settings: TriggerSettings) -> str:
+    if settings.fresh_samples is not None and snapshot.fresh_samples >= settings.fresh_samples:
+        return f"{snapshot.fresh_samples} samples are fresh, {settings.fresh_samples} begin a round"
+    if settings.fresh_tokens is not None and snapshot.fresh_tokens >= settings.fresh_tokens:
+        return f"{snapshot.fresh_tokens} tokens are fresh, {settings.fresh_tokens} begin a round"
+    return ""
+
+
+def _what_it_waits_for(snapshot: Snapshot, settings: TriggerSettings) -> str:
+    waits = [
+        f"{count} of {wanted} {what}"
+        for count, wanted, what in (
+            (snapshot.fresh_samples, settings.fresh_samples, "fresh samples"),
+            (snapshot.fresh_tokens, settings.fresh_tokens, "fresh tokens"),
+        )
+        if wanted is not None
+    ]
+    if settings.interval_seconds is not None:
+        waits.append(f"the interval of {settings.interval_seconds:.0f} s")
+    if settings.cron is not None:
+        waits.append(f"the schedule {settings.cron!r}")
+    return "waiting for " + " or ".join(waits) if waits else "waiting for somebody to ask: no trigger is set"

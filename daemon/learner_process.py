@@ -1,0 +1,232 @@
+"""The learner as a process of its own: started, listened to, and ended when it hangs or must stop."""
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import orjson
+import structlog
+
+log = structlog.get_logger(__name__)
+
+Progress: TypeAlias = dict[str, Any]
+
+LEARNER = (sys.executable, "-m", "learner")
+LOOK_EVERY_S = 0.2
+READ_BYTES = 65_536
+LINE_BYTES_MAX = 1 << 20
+ERRORS_BYTES_KEPT = 65_536
+
+EXIT_OUT_OF_MEMORY = 3
+EXIT_BAD_DIRECTORY = 4
+
+
+class Ending(StrEnum):
+    """How a learner ended."""
+
+    FINISHED = "finished"
+    """It wrote its report."""
+    OUT_OF_MEMORY = "out_of_memory"
+    BAD_DIRECTORY = "bad_directory"
+    CRASHED = "crashed"
+    HUNG = "hung"
+    """It said nothing for too long and was killed."""
+    OUT_OF_TIME = "out_of_time"
+    """It ran longer than allowed and was killed."""
+    STOPPED = "stopped"
+    """The service wanted it to end, and it was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerExit:
+    """How a learner ended, and a sentence about it."""
+
+    ending: Ending
+    detail: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerLimits:
+    """Seconds of silence, and of running time, after which a learner is killed."""
+
+    silence: float
+    time: float
+
+
+class LearnerProcess:
+    """Runs one learner at a time, as a process group of its own that is killed whole.
+
+    Args:
+        command: what is run, with the round directory after it.
+        nice: how far the learner steps back on the processor, so that a round on CPU delays ingestion and
+            answers less.
+    """
+
+    def __init__(
+        self,
+        *,
+        command: Sequence[str] = LEARNER,
+        environment: Mapping[str, str] | None = None,
+        nice: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._command = tuple(command)
+        self._environment = environment
+        self._nice = nice
+        self._clock = clock
+
+    def run(
+        self,
+        directory: Path,
+        *,
+        limits: LearnerLimits,
+        on_progress: Callable[[Progress], None],
+        must_stop: Callable[[], bool],
+    ) -> LearnerExit:
+        """Run the learner on a round directory until it ends or is ended.
+
+        Blocks; called from the rounds' thread. `on_progress` gets each JSON object that the learner prints;
+        `must_stop` is asked a few times a second. Never leaves a process behind. What the learner wrote to
+        its standard error stands in `learner.log` of the directory (its last 64 KiB).
+
+        Raises:
+            OSError: the process cannot be started.
+        """
+        began = self._clock()
+        with subprocess.Popen(
+            [*self._command, str(directory)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self._environment,
+            start_new_session=True,
+        ) as process:
+            watch = _Watch(process, limits, self._clock, on_progress)
+            try:
+                self._step_back(process.pid)
+                ended = watch.until_it_ends(must_stop)
+            finally:
+                _kill_group(process)
+        (directory / "learner.log").write_bytes(watch.errors)
+        if ended is None:
+            ended = _ending_of(process.returncode, watch.errors)
+        return LearnerExit(*ended, seconds=self._clock() - began)
+
+    def _step_back(self, pid: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.setpriority(os.PRIO_PROCESS, pid, self._nice)
+
+
+class _Watch:
+    """Listens to one learner; knows when it was last heard."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        limits: LearnerLimits,
+        clock: Callable[[], float],
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._process = process
+        self._limits = limits
+        self._clock = clock
+        self._on_progress = on_progress
+        self._began = self._heard = clock()
+        self._line = bytearray()
+        self.errors = bytearray()
+
+    def until_it_ends(self, must_stop: Callable[[], bool]) -> tuple[Ending, str] | None:
+        """Listen until the process ends by itself (None) or must be ended (why)."""
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ, self._hear)
+            selector.register(self._process.stderr, selectors.EVENT_READ, self._hear_error)
+            while True:
+                ended = _has_ended(self._process.pid)
+                self._read(selector)
+                if ended:
+                    return None
+                if why := self._why_it_must_end(must_stop):
+                    return why
+
+    def _read(self, selector: selectors.BaseSelector) -> None:
+        # The pipes' ends are not awaited: a grandchild could hold them open for ever.
+        for key, _ in selector.select(LOOK_EVERY_S):
+            stream: IO[bytes] = key.fileobj  # type: ignore[assignment]
+            if data := os.read(stream.fileno(), READ_BYTES):
+                key.data(data)
+            else:
+                selector.unregister(stream)
+        if not selector.get_map() and not _has_ended(self._process.pid):
+            time.sleep(LOOK_EVERY_S)
+
+    def _why_it_must_end(self, must_stop: Callable[[], bool]) -> tuple[Ending, str] | None:
+        now = self._clock()
+        if must_stop():
+            return Ending.STOPPED, "the service is stopping or the round was called off"
+        if now - self._heard > self._limits.silence:
+            return Ending.HUNG, f"the learner said nothing for {self._limits.silence:.0f} s and was killed"
+        if now - self._began > self._limits.time:
+            return Ending.OUT_OF_TIME, f"the learner ran longer than {self._limits.time:.0f} s and was killed"
+        return None
+
+    def _hear(self, data: bytes) -> None:
+        self._heard = self._clock()
+        self._line += data
+        *lines, rest = self._line.split(b"\n")
+        for line in lines:
+            self._hear_line(bytes(line))
+        self._line = rest if len(rest) <= LINE_BYTES_MAX else bytearray()
+
+    def _hear_line(self, line: bytes) -> None:
+        try:
+            progress = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return  # a library that prints; only our own lines are JSON
+        if isinstance(progress, dict):
+            self._on_progress(progress)
+
+    def _hear_error(self, data: bytes) -> None:
+        self.errors += data
+        del self.errors[:-ERRORS_BYTES_KEPT]
+
+
+def _ending_of(returncode: int, errors: bytes | bytearray) -> tuple[Ending, str]:
+    if returncode == 0:
+        return Ending.FINISHED, "the learner wrote its report"
+    last = errors.decode(errors="replace").strip().rpartition("\n")[2][-500:]
+    said = f": {last}" if last else ""
+    if returncode == EXIT_OUT_OF_MEMORY:
+        return Ending.OUT_OF_MEMORY, f"the learner ran out of memory{said}"
+    if returncode == EXIT_BAD_DIRECTORY:
+        return Ending.BAD_DIRECTORY, f"the learner could not read its round directory{said}"
+    if returncode < 0:
+        name = signal.Signals(-returncode).name
+        return (
+            Ending.CRASHED,
+            f"the learner was killed by {name} (by hand, or by the kernel for memory){said}",
+        )
+    return Ending.CRASHED, f"the learner ended with status {returncode}{said}"
+
+
+def _has_ended(pid: int) -> bool:
+    # Looked at, not reaped: the number must stay taken until the group has been killed.
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    # Also after it ended by itself: workers that it left behind end with it.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

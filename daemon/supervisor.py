@@ -1,0 +1,182 @@
+"""The parts of the service: each in its thread, begun again when it breaks, never silently dead."""
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from daemon.backoff import Backoff
+
+log = structlog.get_logger(__name__)
+
+Stop = threading.Event
+
+
+class State(StrEnum):
+    """How a part is: values are metric labels."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    BROKEN = "broken"
+    STUCK = "stuck"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How one part is.
+
+    Attributes:
+        detail: one sentence for a person; empty when all is well.
+        failures: how often in a row it broke.
+        needed: whether the service counts as not ready while this part is not running.
+    """
+
+    name: str
+    state: State
+    detail: str = ""
+    failures: int = 0
+    needed: bool = True
+
+    @property
+    def ok(self) -> bool:
+        """Whether readiness may say yes on this part's account."""
+        return self.state is State.RUNNING or not self.needed
+
+
+class Part:
+    """One long-lived loop in a thread of its own.
+
+    `target(part)` runs until `part.stop` is set and calls `part.beat()` at least every `stuck_seconds`.
+    When it returns or raises before that, it is called again after a wait; what it raised is logged and
+    shown until then. `part.says(state, detail)` lets the loop report itself broken while it goes on trying.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: Callable[["Part"], None],
+        *,
+        backoff: Backoff,
+        stuck_seconds: float | None = None,
+        needed: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.stop = Stop()
+        self._target = target
+        self._backoff = backoff
+        self._stuck_seconds = stuck_seconds
+        self._clock = clock
+        self._beat = clock()
+        self._health = Health(name, State.STARTING, "not started yet", needed=needed)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin; called once."""
+        self._thread.start()
+
+    def beat(self) -> None:
+        """Say that the loop turns. Called by the loop."""
+        self._beat = self._clock()
+
+    def says(self, state: State, detail: str = "") -> None:
+        """Report how the part is. Called by the loop."""
+        failures = 0 if state is State.RUNNING else self._health.failures
+        self._health = Health(self.name, state, detail, failures, self._health.needed)
+
+    def health(self) -> Health:
+        """How the part is now; a running loop that has not turned for too long is stuck."""
+        silent = self._clock() - self._beat
+        health = self._health
+        if health.state is State.RUNNING and self._stuck_seconds is not None and silent > self._stuck_seconds:
+            detail = f"its loop has not turned for {silent:.0f} s"
+            return Health(self.name, State.STUCK, detail, health.failures, health.needed)
+        return health
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the thread's end; False when it still runs after `timeout` seconds."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, timeout))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        failures = 0
+        while not self.stop.is_set():
+            began = self._clock()
+            self.beat()
+            detail = self._call()
+            if self.stop.is_set():
+                break
+            failures = self._backoff.failures_after(failures, self._clock() - began)
+            wait = self._backoff.wait(failures)
+            self._health = Health(self.name, State.BROKEN, detail, failures, self._health.needed)
+            log.error("part_broken", part=self.name, detail=detail, failures=failures, again_in_seconds=wait)
+            self.stop.wait(wait)
+        self.says(State.STOPPED)
+
+    def _call(self) -> str:
+        try:
+            self._target(self)
+        except Exception as error:  # the top of a long-lived loop: whatever broke, it is begun anew
+            log.exception("part_raised", part=self.name)
+            return f"{type(error).__name__}: {error}"
+        return "it ended by itself"
+
+
+class Supervisor:
+    """The parts together; a context manager that starts them in order and ends them in reverse.
+
+    On exit every part is told to stop and joined until `deadline()`, one deadline that all share.
+    """
+
+    def __init__(
+        self, parts: Sequence[Part], *, deadline: Callable[[], float], clock: Callable[[], float]
+    ) -> None:
+        self._parts = tuple(parts)
+        self._deadline = deadline
+        self._clock = clock
+        self._reported: frozenset[str] = frozenset()
+
+    def __enter__(self) -> Self:
+        for part in self._parts:
+            part.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for part in reversed(self._parts):
+            part.stop.set()
+        for part in reversed(self._parts):
+            if not part.join(self._deadline() - self._clock()):
+                log.error("part_left_running", part=part.name, detail="it did not end within the grace time")
+
+    def healths(self) -> tuple[Health, ...]:
+        """How each part is now."""
+        return tuple(part.health() for part in self._parts)
+
+    def watch(self) -> bool:
+        """Log all stacks once for each part that has become stuck; True when none is."""
+        stuck = frozenset(health.name for health in self.healths() if health.state is State.STUCK)
+        if stuck - self._reported:
+            log.critical("part_stuck", parts=sorted(stuck), stacks=all_stacks())
+        self._reported = stuck
+        return not stuck
+
+
+def all_stacks() -> dict[str, str]:
+    """The stack of every thread by its name, for the log of a stuck loop."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    frames = sys._current_frames()  # noqa: SLF001 - the only way to see other threads' stacks
+    return {
+        names.get(ident, str(ident)): "".join(traceback.format_stack(frame)[-12:])
+        for ident, frame in frames.items()
+    }
