@@ -1,7 +1,7 @@
 """What a person or a script can ask of Riverkeep: one protocol, whoever answers it.
 
-`daemon/service.py` answers inside the running daemon, `daemon/offline.py` on the store when no daemon runs, and
-`daemon/client.py` carries the questions to a running daemon over the admin surface.
+`daemon/service.py` answers inside the running daemon, `daemon/offline.py` on the store when no daemon runs,
+and `daemon/client.py` carries the questions to a running daemon over the admin surface.
 """
 
 from collections.abc import Sequence
@@ -14,21 +14,21 @@ Facts: TypeAlias = dict[str, Any]
 class Control(Protocol):
     """The operations of `riverkeep` commands and of the admin surface.
 
-    Called from several threads at once, and never from an event loop: each may block for a transaction of the store.
-    Each raises `daemon.errors.DaemonError` (UnknownThing, Refused, BadRequest) with a sentence for a person, and has
-    then changed nothing.
+    Called from several threads at once, and never from an event loop: each may block for a transaction of the
+    store. Each raises `daemon.errors.DaemonError` (UnknownThing, Refused, BadRequest) with a sentence for a
+    person, and has then changed nothing.
     """
 
     def status(self) -> Facts:
         """How things stand, in a few milliseconds and without asking Kafka.
 
         Keys: `running` (bool), `version`, `pid`, `started_at` (unix seconds), `state_dir`, `serving`
-        ({"generation", "since", "address", "healthy"}), `round` (the one in progress: {"number", "state", "phase",
-        "step", "steps", "started_at"} or None), `last_round` ({"number", "state", "ended_at", "reason"} or None),
-        `memory` ({"fresh_samples", "fresh_tokens", "replay_samples", "holdout_samples", "aside_samples",
-        "quarantined"}), `ingest` ({"lag_records", "paused": {partition: why}, "records_per_second"} or None),
-        `next_round` (a sentence: what the triggers wait for), `parts` (as in `readiness`). Without a daemon what
-        only it knows is None.
+        ({"generation", "since", "address", "healthy"}), `round` (the one in progress: {"number", "state",
+        "phase", "step", "steps", "started_at"} or None), `last_round` ({"number", "state", "ended_at",
+        "reason"} or None), `memory` ({"fresh_samples", "fresh_tokens", "replay_samples", "holdout_samples",
+        "aside_samples", "quarantined"}), `ingest` ({"lag_records", "paused": {partition: why},
+        "records_per_second"} or None), `next_round` (a sentence: what the triggers wait for), `parts` (as in
+        `readiness`). Without a daemon what only it knows is None.
         """
 
     def readiness(self) -> Facts:
@@ -53,12 +53,15 @@ class Control(Protocol):
     def request_round(self, *, dry_run: bool = False) -> Facts:
         """Ask for a round now; `dry_run`: gate without promoting.
 
-        Returns at once: `{"after": number of the last round so far, "detail": sentence}`; the round that answers the
-        request has a greater number. Raises Refused when nothing is fresh or a round is in progress.
+        Returns at once: `{"after": number of the last round so far, "detail": sentence}`; the round that
+        answers the request has a greater number. Raises Refused when nothing is fresh or a round is in
+        progress.
         """
 
     def approve_round(self, number: int) -> Facts:
-        """Let the text of a round that waits be trained on (plausibility waived, the gate not). Like `request_round`."""
+        """Let the text of a round that waits be trained on (plausibility waived, the gate not). Like
+        `request_round`.
+        """
 
     def reject_round(self, number: int) -> Facts:
         """Erase the text of a round that waits: `{"round", "dropped": samples}`."""
@@ -79,7 +82,9 @@ class Control(Protocol):
         """Erase them. `{"dropped": n}`."""
 
     def dead_letters(self, *, limit: int = 50, after: int = 0) -> list[Facts]:
-        """Quarantined records by id: {"id", "topic", "partition", "offset", "reason", "detail", ...}, no bytes."""
+        """Quarantined records by id: {"id", "topic", "partition", "offset", "reason", "detail", ...}, no
+        bytes.
+        """
 
     def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
         """Decode them again under the present settings (none named: all). `{"kept": n, "still_dead": n}`."""

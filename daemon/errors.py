@@ -1,4 +1,4 @@
-"""The daemon's errors, each with a sentence for a person at 3 a.m. and the exit status that tells a script."""
+"""The daemon's errors: each has a sentence for a person, and an exit status for a script."""
 
 from daemon.exit_codes import ExitCode
 

@@ -1,4 +1,4 @@
-"""One daemon per state directory: a lock that the kernel drops with its holder, and whose file names that holder."""
+"""One daemon per state directory: a lock that ends with its holder, and whose file names that holder."""
 
 import fcntl
 import json
@@ -38,8 +38,8 @@ class Holder:
 class StateLock:
     """Holds a state directory while it is entered.
 
-    The lock belongs to the open file: it ends with the process, however that dies, so a stale file blocks nobody.
-    The file itself stays; unlinking it would let two processes lock two files of one name.
+    The lock belongs to the open file: it ends with the process, however that dies, so a stale file blocks
+    nobody. The file itself stays; unlinking it would let two processes lock two files of one name.
     """
 
     def __init__(self, state_dir: Path, *, now: float) -> None:

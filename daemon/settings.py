@@ -1,0 +1,117 @@
+"""All settings in one tree: each room's part, read from a TOML file, the environment and secrets' files."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from checkpoints.settings import CheckpointsSettings
+from daemon import settings_mistakes, settings_sources
+from daemon.admin_settings import AdminSettings
+from daemon.lifecycle_settings import LifecycleSettings
+from daemon.settings_mistakes import BadSettings, Mistake
+from daemon.trigger_settings import TriggerSettings
+from learner.settings import LearnerSettings, ModelKind
+
+CONFIG_VARIABLE = "RIVERKEEP_CONFIG"
+USUAL_PLACES = (Path("riverkeep.toml"), Path("/etc/riverkeep/riverkeep.toml"))
+
+
+class ModelSettings(BaseModel):
+    """The model that is kept current."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path = Field(
+        description="The model to start from: a directory as Hugging Face's save_pretrained writes it "
+        "(safetensors), or a .gguf file. Read once, as generation 0.",
+    )
+    kind: ModelKind = Field(
+        "causal-lm", description="What it is: a causal language model or a text classifier."
+    )
+
+
+class LogSettings(BaseModel):
+    """What is logged, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least that is logged."
+    )
+    format: Literal["auto", "json", "pretty"] = Field(
+        "auto", description="auto: pretty on a terminal, else one JSON object a line."
+    )
+
+
+class Settings(BaseModel):
+    """Everything that can be set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state_dir: Path = Field(
+        Path("/var/lib/riverkeep"),
+        description="The directory of everything that Riverkeep keeps. One daemon per state directory.",
+    )
+    model: ModelSettings
+    checkpoints: CheckpointsSettings = CheckpointsSettings()
+    learner: LearnerSettings = LearnerSettings()
+    triggers: TriggerSettings = TriggerSettings()
+    admin: AdminSettings = AdminSettings()
+    lifecycle: LifecycleSettings = LifecycleSettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def database(self) -> Path:
+        """The memory's file."""
+        return self.state_dir / "riverkeep.db"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        """Generations and the serving pointer."""
+        return self.state_dir / "checkpoints"
+
+    @property
+    def rounds_dir(self) -> Path:
+        """The rounds' directories."""
+        return self.state_dir / "rounds"
+
+
+def config_file(named: Path | None = None, environment: Mapping[str, str] = os.environ) -> Path | None:
+    """The file that is named, else RIVERKEEP_CONFIG, else ./riverkeep.toml, else /etc's; None: no file."""
+    if named is not None:
+        return named
+    if variable := environment.get(CONFIG_VARIABLE):
+        return Path(variable)
+    return next((place for place in USUAL_PLACES if place.is_file()), None)
+
+
+def load(
+    path: Path | None, environment: Mapping[str, str] = os.environ, *, need_secrets: bool = False
+) -> Settings:
+    """Read the settings: the file, and over it the environment.
+
+    Args:
+        path: the TOML file; None for the environment alone.
+        environment: variables; those that begin with RIVERKEEP_ count.
+        need_secrets: also see that each `…_file` can be read and is not empty.
+
+    Raises:
+        BadSettings: with every mistake at once.
+    """
+    raw = settings_sources.read(Settings, path, environment)
+    mistakes: list[Mistake] = settings_mistakes.unknown_variables(Settings, raw)
+    if path is not None and raw.file_error:
+        mistakes.insert(0, settings_mistakes.unreadable(path, raw.file_error))
+        raise BadSettings(mistakes)
+    try:
+        settings = Settings.model_validate(raw.tree)
+    except ValidationError as error:
+        raise BadSettings([*settings_mistakes.explained(Settings, error, raw), *mistakes]) from None
+    if need_secrets:
+        mistakes += settings_mistakes.of_files(settings, raw)
+    if mistakes:
+        raise BadSettings(mistakes)
+    return settings

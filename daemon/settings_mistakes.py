@@ -1,0 +1,186 @@
+"""What is wrong with the settings: key, value, place and remedy of each mistake."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from daemon.errors import DaemonError
+from daemon.exit_codes import ExitCode
+from daemon.settings_fields import EACH, Key, accepts, dotted, find, nearest, nested_model, siblings
+from daemon.settings_sources import PREFIX, Raw
+
+SECRET_NAME = re.compile(
+    r"(pass(word|wd|phrase)|secret|credential|api_?key|(^|_)token$|private)", re.IGNORECASE
+)
+LOOKS_LIKE_PATH = re.compile(r"[/~.]")
+VALUE_LENGTH = 80
+HIDDEN = "(not shown)"
+NO_SUCH_SETTING = "No setting has this name."
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing to mend.
+
+    Attributes:
+        key: in full: `streams.topics[0].name`.
+        value: what was written, shortened, never a secret; None where nothing was written.
+        place: `riverkeep.toml line 12`, `environment RIVERKEEP_…`, or empty where nothing was written.
+        problem: what is wrong with it.
+        remedy: what to write instead.
+    """
+
+    key: str
+    value: str | None
+    place: str
+    problem: str
+    remedy: str
+
+    def as_facts(self) -> dict[str, str | None]:
+        """For `--json`."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        shown = f" = {self.value}" if self.value is not None else ""
+        place = f"  ({self.place})" if self.place else ""
+        return f"{self.key}{shown}{place}\n    {self.problem}\n    {self.remedy}"
+
+
+class BadSettings(DaemonError):
+    """The settings have mistakes; `mistakes` are all of them."""
+
+    exit_code = ExitCode.BAD_USAGE
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        count = len(self.mistakes)
+        head = "one mistake" if count == 1 else f"{count} mistakes"
+        super().__init__(f"The settings have {head}:\n\n" + "\n".join(map(str, self.mistakes)))
+
+
+def unreadable(path: Path, why: str) -> Mistake:
+    """The file itself is at fault."""
+    remedy = "Mend it, or name another with `--config PATH`."
+    return Mistake(str(path), None, "", _sentence(f"The settings file: {why}"), remedy)
+
+
+def unknown_variables(model: type[BaseModel], raw: Raw) -> list[Mistake]:
+    """A mistake for each RIVERKEEP_ variable that is no setting."""
+    return [
+        Mistake(variable, None, "environment", NO_SUCH_SETTING, _unknown_variable_remedy(nearest(model, key)))
+        for variable, key in raw.unknown_variables
+    ]
+
+
+def explained(model: type[BaseModel], error: ValidationError, raw: Raw) -> list[Mistake]:
+    """Each of pydantic's errors as a mistake."""
+    return [_explain(model, details, raw) for details in error.errors(include_url=False)]
+
+
+def of_files(settings: BaseModel, raw: Raw) -> list[Mistake]:
+    """A mistake for each `…_file` that is missing, unreadable or empty."""
+    return [
+        Mistake(
+            dotted(key),
+            _shown(key, str(path)),
+            raw.place(key),
+            problem,
+            "Write the secret into a file that only the service's user can read, and name that file here.",
+        )
+        for key, path in _named_files(settings)
+        if (problem := _file_problem(path))
+    ]
+
+
+def _named_files(model: BaseModel, prefix: Key = ()) -> Iterator[tuple[Key, Path]]:
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, Path) and name.endswith("_file"):
+            yield (*prefix, name), value
+        elif isinstance(value, BaseModel):
+            yield from _named_files(value, (*prefix, name))
+        elif isinstance(value, (list, tuple)):
+            for index, element in enumerate(value):
+                if isinstance(element, BaseModel):
+                    yield from _named_files(element, (*prefix, name, index))
+
+
+def _file_problem(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return f"The file cannot be read: {error.strerror}."
+    return "" if content.strip() else "The file is empty."
+
+
+def _explain(model: type[BaseModel], details: ErrorDetails, raw: Raw) -> Mistake:
+    key = _known_part(model, details["loc"])
+    if details["type"] == "extra_forbidden":
+        whole = tuple(details["loc"])
+        return Mistake(
+            dotted(whole), None, raw.place(whole), NO_SUCH_SETTING, _unknown_key_remedy(model, whole)
+        )
+    info = find(model, key)
+    if details["type"] == "missing":
+        return Mistake(dotted(key), None, raw.place(key), "It must be set.", _remedy(key, info))
+    problem = details["msg"].removeprefix("Value error, ")
+    shown = _shown(key, details["input"])
+    return Mistake(
+        dotted(key) or "(the whole)", shown, raw.place(key), _sentence(problem), _remedy(key, info)
+    )
+
+
+def _known_part(model: type[BaseModel], location: tuple[int | str, ...]) -> Key:
+    """The location without what pydantic adds to it: the member of a union that it tried last."""
+    key = tuple(location)
+    while key and find(model, key) is None:
+        key = key[:-1]
+    return key
+
+
+def _unknown_key_remedy(model: type[BaseModel], key: Key) -> str:
+    near = nearest(model, key)
+    if near is not None:
+        return f"Did you mean `{near}`?"
+    return f"Remove it. What may stand there: {', '.join(siblings(model, key))}."
+
+
+def _unknown_variable_remedy(near: str | None) -> str:
+    if near is None or EACH in near:
+        return "Remove it, or write it as RIVERKEEP_SECTION__KEY."
+    return f"Did you mean {PREFIX}{near.upper().replace('.', '__')}?"
+
+
+def _remedy(key: Key, info: FieldInfo | None) -> str:
+    """What to write: what is accepted, what it is for, what it is by default."""
+    if info is None:
+        return "Change one of the keys that it names."
+    inner, many = nested_model(info.annotation)
+    if inner is not None:
+        table = f"[[{dotted(key)}]]" if many else f"[{dotted(key)}]"
+        return f"The keys of {table}: {', '.join(inner.model_fields)}."
+    return f"Write {accepts(info)}. {info.description or ''}".rstrip()
+
+
+def _shown(key: Key, value: Any) -> str | None:
+    """The value as written, cut; nothing of what may be a secret."""
+    if isinstance(value, (dict, list)):
+        return None
+    name = str(key[-1]) if key else ""
+    if name.endswith("_file") and not LOOKS_LIKE_PATH.match(str(value)):
+        return HIDDEN
+    if SECRET_NAME.search(name) and not name.endswith("_file"):
+        return HIDDEN
+    text = str(value) if isinstance(value, (Path, bool)) else repr(value)
+    return text if len(text) <= VALUE_LENGTH else f"{text[:VALUE_LENGTH]}…"
+
+
+def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "?", "!")) else f"{text}."

@@ -1,0 +1,168 @@
+"""Where settings come from: a TOML file and the environment, merged, each value remembering its place."""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from daemon.settings_fields import Key, find, holds_path, nested_model, optional, structured
+
+PREFIX = "RIVERKEEP_"
+NOT_SETTINGS = frozenset({"RIVERKEEP_CONFIG", "RIVERKEEP_FAULT"})
+"""Variables with the prefix that are no settings: the file's place; the durable step that a test makes fail."""
+
+# Kubernetes gives every pod variables for every Service; one that is named `riverkeep…` must not be taken for
+# a setting: RIVERKEEP_SERVICE_HOST, RIVERKEEP_SERVING_PORT_8080_TCP_ADDR.
+KUBERNETES = re.compile(
+    r"(_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$"
+)
+KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+
+UNSET = "none"
+"""TOML has no null: this word unsets a setting that can be unset."""
+
+HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]")
+ASSIGNMENT = re.compile(r"\s*([A-Za-z0-9_.\-\"' ]+?)\s*=")
+
+
+@dataclass(slots=True)
+class Raw:
+    """Settings as written, before they are typed.
+
+    Attributes:
+        tree: nested dictionaries and lists, as TOML gives them.
+        places: for each key that was written, where: `riverkeep.toml line 12`, or the variable's name.
+        unknown_variables: variables with the prefix that match no setting, with the key each would be.
+        file_error: why the file could not be read; empty when it could.
+    """
+
+    tree: dict[str, Any] = field(default_factory=dict)
+    places: dict[Key, str] = field(default_factory=dict)
+    unknown_variables: list[tuple[str, Key]] = field(default_factory=list)
+    file_error: str = ""
+
+    def place(self, key: Key) -> str:
+        """Where the value at `key`, or the table it stands in, was written; empty when nowhere."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.places:
+                return self.places[key[:length]]
+        return ""
+
+
+def read(model: type[BaseModel], path: Path | None, environment: Mapping[str, str]) -> Raw:
+    """Read the file (when there is one), then lay the environment over it."""
+    raw = Raw()
+    if path is not None:
+        _read_file(raw, path)
+        _settle(model, raw.tree, path.parent.absolute())
+    _read_environment(model, raw, environment)
+    return raw
+
+
+def _read_file(raw: Raw, path: Path) -> None:
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw.tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raw.file_error = f"this is not TOML: {error}"
+    except UnicodeDecodeError as error:
+        raw.file_error = f"this is not UTF-8 (byte {error.start})"
+    except OSError as error:
+        raw.file_error = f"it cannot be read: {error.strerror}"
+    else:
+        lines = line_numbers(text)
+        raw.places = {key: f"{path.name} line {line}" for key, line in lines.items()}
+
+
+def line_numbers(text: str) -> dict[Key, int]:
+    """The line (from 1) on which each key of a TOML text is written.
+
+    Reads headers and assignments only, which is enough to point a person to the place: a line within a
+    multi-line string that looks like an assignment may add a key that nobody asks for.
+    """
+    lines: dict[Key, int] = {}
+    table: Key = ()
+    lengths: dict[Key, int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := HEADER.match(line):
+            table = _key(header[2])
+            if header[1] == "[[":
+                index = lengths.get(table, 0)
+                lengths[table] = index + 1
+                lines.setdefault(table, number)
+                table = (*table, index)
+            lines.setdefault(table, number)
+        elif assignment := ASSIGNMENT.match(line):
+            lines.setdefault((*table, *_key(assignment[1])), number)
+    return lines
+
+
+def _key(written: str) -> Key:
+    return tuple(part.strip().strip("\"'") for part in written.split("."))
+
+
+def _settle(model: type[BaseModel], table: dict[str, Any], base: Path) -> None:
+    """Resolve paths against the file's directory, so that they mean the same wherever a command is run."""
+    for name, value in table.items():
+        info = model.model_fields.get(name)
+        if info is None:
+            continue
+        inner, _ = nested_model(info.annotation)
+        for nested in value if isinstance(value, list) else [value]:
+            if inner is not None and isinstance(nested, dict):
+                _settle(inner, nested, base)
+        table[name] = _settled(info, value, base)
+
+
+def _settled(info: FieldInfo, value: Any, base: Path) -> Any:
+    if value == UNSET and optional(info):
+        return None
+    if holds_path(info) and isinstance(value, str) and value:
+        return str(base / Path(value).expanduser())
+    return value
+
+
+def _read_environment(model: type[BaseModel], raw: Raw, environment: Mapping[str, str]) -> None:
+    for variable, text in sorted(environment.items()):
+        if not _is_setting(variable, text):
+            continue
+        key: Key = tuple(variable[len(PREFIX) :].lower().split("__"))
+        info = find(model, key)
+        if info is None:
+            raw.unknown_variables.append((variable, key))
+            continue
+        value = _settled(info, _parsed(text) if structured(info) else text, Path.cwd())
+        _lay(raw.tree, key, value)
+        raw.places[key] = f"environment {variable}"
+
+
+def _is_setting(variable: str, text: str) -> bool:
+    """An empty variable counts as not set, as in a compose file's `VARIABLE=`."""
+    if not variable.startswith(PREFIX) or variable in NOT_SETTINGS or not text:
+        return False
+    return not (KUBERNETES.search(variable) or KUBERNETES_ADDRESS.match(text))
+
+
+def _parsed(text: str) -> Any:
+    """A list or table in a variable: JSON, or for a list of words `a,b,c`."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return [part.strip() for part in text.split(",")]
+
+
+def _lay(tree: dict[str, Any], key: Key, value: Any) -> None:
+    """Put `value` at `key`, making the tables on the way; a scalar that stands in the way gives way."""
+    table = tree
+    for part in key[:-1]:
+        nested = table.get(str(part))
+        if not isinstance(nested, dict):
+            nested = table[str(part)] = {}
+        table = nested
+    table[str(key[-1])] = value
