@@ -11,10 +11,11 @@ class Partition:
     """One append-only sequence of offsets.
 
     Attributes:
-        topic: Kafka's topic; `file:` and the absolute path for a file; `stdin:` and a name for standard input.
+        topic: Kafka's topic; `file:` and the absolute path for a file; `stdin:` and a name for standard
+            input.
         number: Kafka's partition number; 0 for files.
-        incarnation: tells a topic from one of the same name made anew (Kafka's topic id, where the broker tells
-            one) and a file from one that was replaced; empty where nothing tells them apart.
+        incarnation: tells a topic from one of the same name made anew (Kafka's topic id, where the broker
+            tells one) and a file from one that was replaced; empty where nothing tells them apart.
     """
 
     topic: str
@@ -25,8 +26,8 @@ class Partition:
 class Document(NamedTuple):
     """Decoded text with its metadata.
 
-    A named tuple, not a dataclass: one is made for each record, and a frozen dataclass takes four times as long.
-    Times are unix seconds.
+    A named tuple, not a dataclass: one is made for each record, and a frozen dataclass takes four times
+    as long.     Times are unix seconds.
     """
 
     text: str
@@ -40,7 +41,10 @@ class Document(NamedTuple):
 
 
 class Reason(StrEnum):
-    """Why a record became a dead letter. Values are metric labels and part of the stored data: never rename one."""
+    """Why a record became a dead letter.
+
+    Values are metric labels and part of the stored data: never rename one.
+    """
 
     TOMBSTONE = "tombstone"
     NOT_UTF8 = "not_utf8"
@@ -59,6 +63,19 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
     REPETITIVE = "repetitive"
     UNDECODABLE_BATCH = "undecodable_batch"
+
+
+class GapReason(StrEnum):
+    """Why offsets never came. Values are metric labels."""
+
+    RETENTION = "retention"
+    """The broker deleted them before they were read."""
+    TRUNCATED = "truncated"
+    """The broker lost the end of its log; other records now have these offsets."""
+    UNDECODABLE_BATCH = "undecodable_batch"
+    """A batch that cannot be read; there is a dead letter for it."""
+    STORED_ELSEWHERE = "stored_elsewhere"
+    """Another replica of this group had the partition meanwhile and stored them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +99,10 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Offsets, `first` to `last` inclusive, that never came, and why (retention, a batch that cannot be read)."""
+    """Offsets, `first` to `last` inclusive, that never came, and why: a `GapReason`.
+
+    Offsets that Kafka itself uses up (transaction markers, aborted and compacted records) are no gap.
+    """
 
     partition: Partition
     first: int

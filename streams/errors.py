@@ -1,0 +1,21 @@
+"""What can go wrong with a stream as a whole; what is wrong with one record is a `Reason`, not an error."""
+
+
+class StreamsError(Exception):
+    """A stream cannot go on by itself."""
+
+
+class BadSecret(StreamsError):
+    """A file that a password should be read from cannot be read or is empty."""
+
+
+class NotAuthorized(StreamsError):
+    """The broker refuses these credentials, or they may not read the topic or join the group."""
+
+
+class MembershipTaken(StreamsError):
+    """Another consumer joined the group under this one's `group_instance_id`."""
+
+
+class DamagedFile(StreamsError):
+    """A file cannot be read to its end; what came before the damage was handed over."""

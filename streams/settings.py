@@ -1,0 +1,257 @@
+"""How text arrives: the broker, the topics and their formats, and limits."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+KIB = 1024
+MIB = 1024 * KIB
+
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+FieldPath = Annotated[str, Field(min_length=1, max_length=256)]
+TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+
+
+class TopicFormat(BaseModel):
+    """What one record is, and which of its fields mean what."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["json", "text"] = Field(
+        "json",
+        description="json: each record is an object with fields. text: each record is the text itself.",
+    )
+    text_field: FieldPath = Field(
+        "text", description="The field with the text. A dot reaches into an object: payload.body."
+    )
+    key_field: FieldPath | None = Field(
+        None,
+        description="The field that tells whose text it is, a string or a whole number: what "
+        "`riverkeep forget` looks for, and what keeps a person's texts on one side of the held-out split. "
+        "Left out: the record's own key.",
+    )
+    label_field: FieldPath | None = Field(None, description="The field with the label, for a classifier.")
+    source_field: FieldPath | None = Field(
+        None, description="The field that names where the text comes from. Left out: `source`."
+    )
+    source: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
+        None,
+        description="Where the text comes from, for all of it. Left out: the topic's or the file's name.",
+    )
+    time_field: FieldPath | None = Field(
+        None,
+        description="The field with the time of the text: ISO 8601, or unix seconds or milliseconds. "
+        "Left out: the record's own timestamp.",
+    )
+
+    @model_validator(mode="after")
+    def _fields_need_json(self) -> Self:
+        fields = (self.key_field, self.label_field, self.source_field, self.time_field)
+        if self.format == "text" and any(fields):
+            raise ValueError(
+                "plain text has no fields: leave out key_field, label_field, source_field and time_field, "
+                'or set format = "json"'
+            )
+        return self
+
+
+class TopicSettings(TopicFormat):
+    """A topic, or all topics that match a pattern."""
+
+    name: TopicName | None = Field(None, description="The topic's name. Either `name` or `pattern`.")
+    pattern: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1024,
+        description="A regular expression that a topic's whole name must match. "
+        "Topics that appear later are found.",
+    )
+
+    @model_validator(mode="after")
+    def _name_or_pattern(self) -> Self:
+        if (self.name is None) == (self.pattern is None):
+            raise ValueError("set either name or pattern")
+        if self.pattern is not None:
+            try:
+                re.compile(self.pattern)
+            except re.error as error:
+                raise ValueError(f"pattern {self.pattern!r} is no regular expression: {error}") from None
+        return self
+
+    def matches(self, topic: str) -> bool:
+        """Whether these settings are for that topic."""
+        if self.name is not None:
+            return topic == self.name
+        return re.fullmatch(self.pattern or "", topic) is not None
+
+
+class FilterSettings(BaseModel):
+    """What is understood but not worth keeping."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_characters: int = Field(
+        1,
+        ge=1,
+        le=1_000_000,
+        description="Text shorter than this, without the blanks around it, is not kept.",
+    )
+    max_repetition: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="Text of which a larger share repeats itself (one token over and over) is not kept. "
+        "1 keeps everything.",
+    )
+
+
+class BudgetSettings(BaseModel):
+    """How many dead letters are normal. More pause their partition and raise an alarm."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_share: float = Field(
+        0.2, gt=0, le=1, description="The share of a partition's recent records that may be dead letters."
+    )
+    min_dead_letters: int = Field(
+        100, ge=1, le=10_000_000, description="Fewer recent dead letters than this are never a flood."
+    )
+    window_seconds: float = Field(
+        600, gt=0, le=86_400, description="What is recent: a record's weight halves with each such time."
+    )
+    pause_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="After this long a paused partition is tried again by itself. "
+        "Left out: it waits for a person (`riverkeep resume`).",
+    )
+
+
+class SecuritySettings(BaseModel):
+    """How the broker is reached: encryption and credentials."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="As the broker's listener: with or without TLS (SSL) and a login (SASL)."
+    )
+    sasl_mechanism: SaslMechanism = Field("SCRAM-SHA-512", description="How to log in.")
+    username: str | None = Field(None, min_length=1, description="The login's name.")
+    password_file: Path | None = Field(None, description="The file that holds the login's password.")
+    ca_file: Path | None = Field(
+        None, description="Certificates (PEM) to trust. Left out: those of the system."
+    )
+    certificate_file: Path | None = Field(None, description="The client's certificate (PEM), for mutual TLS.")
+    private_key_file: Path | None = Field(None, description="The private key of that certificate (PEM).")
+    private_key_password_file: Path | None = Field(
+        None, description="The file that holds that key's password, if it has one."
+    )
+    check_hostname: bool = Field(
+        default=True, description="Whether the broker's certificate must bear its host's name."
+    )
+
+    @model_validator(mode="after")
+    def _login_is_whole(self) -> Self:
+        if self.protocol.startswith("SASL") and (self.username is None or self.password_file is None):
+            raise ValueError(f"{self.protocol} needs username and password_file")
+        if (self.certificate_file is None) != (self.private_key_file is None):
+            raise ValueError("certificate_file and private_key_file belong together: set both or neither")
+        return self
+
+
+class StreamsSettings(BaseModel):
+    """Text arriving."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bootstrap_servers: tuple[str, ...] = Field(
+        ("localhost:9092",), min_length=1, description="Kafka's brokers, host:port; a few are enough."
+    )
+    group_id: str = Field(
+        "riverkeep",
+        min_length=1,
+        max_length=249,
+        description="The consumer group. Replicas with the same one share the partitions.",
+    )
+    group_instance_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="A name of this replica that outlives restarts (static membership): "
+        "its partitions wait for it. Each replica has its own.",
+    )
+    topics: tuple[TopicSettings, ...] = Field((), description="What to read. None: nothing is consumed.")
+    security: SecuritySettings = SecuritySettings()
+    filters: FilterSettings = FilterSettings()
+    budget: BudgetSettings = BudgetSettings()
+    dead_letter_topic: TopicName | None = Field(
+        None,
+        description="Dead letters are also sent here, with KIP-298 headers. Left out: kept locally only.",
+    )
+    dead_letter_bytes: int = Field(
+        64 * KIB, ge=0, le=16 * MIB, description="How much of a dead letter's record is kept."
+    )
+    max_record_bytes: int = Field(
+        MIB,
+        ge=KIB,
+        le=64 * MIB,
+        description="A larger record is a dead letter (too_large); none is ever cut and used.",
+    )
+    max_batch_bytes: int = Field(
+        64 * MIB,
+        ge=MIB,
+        le=1024 * MIB,
+        description="A producer's batch that decompresses to more than this is not read (undecodable_batch).",
+    )
+    max_response_bytes: int = Field(
+        100 * MIB, ge=2 * MIB, le=1024 * MIB, description="The largest answer taken from a broker."
+    )
+    batch_records: int = Field(
+        5000, ge=1, le=1_000_000, description="At most this many records are stored in one transaction."
+    )
+    batch_bytes: int = Field(
+        16 * MIB, ge=MIB, le=1024 * MIB, description="About this much is stored in one transaction."
+    )
+    session_timeout_seconds: float = Field(
+        45, ge=1, le=1800, description="A replica not heard of for this long loses its partitions."
+    )
+    heartbeat_seconds: float = Field(
+        3,
+        ge=0.1,
+        le=600,
+        description="How often a replica is heard of; under a third of the session's timeout.",
+    )
+    metadata_seconds: float = Field(
+        60, ge=1, le=3600, description="How often topics are looked for again: new ones, and ones made anew."
+    )
+    connect_seconds: float = Field(
+        10, ge=0.5, le=600, description="How long one attempt to reach the brokers may take."
+    )
+    stall_seconds: float = Field(
+        120,
+        ge=1,
+        le=86_400,
+        description="A partition that has records but brings none for this long is read anew "
+        "from its position.",
+    )
+
+    @model_validator(mode="after")
+    def _sane(self) -> Self:
+        if self.heartbeat_seconds * 3 > self.session_timeout_seconds:
+            raise ValueError("heartbeat_seconds must be at most a third of session_timeout_seconds")
+        if self.dead_letter_topic and any(t.name == self.dead_letter_topic for t in self.topics):
+            raise ValueError(
+                f"dead_letter_topic {self.dead_letter_topic!r} is also read: its dead letters would "
+                "go round in a circle; name another topic"
+            )
+        return self
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is consumed."""
+        return bool(self.topics)
+
+    def topic(self, name: str) -> TopicSettings | None:
+        """The first settings that are for that topic."""
+        return next((topic for topic in self.topics if topic.matches(name)), None)
