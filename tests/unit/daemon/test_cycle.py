@@ -1,0 +1,131 @@
+"""Whether a round begins now, and why."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.cycle import Ask, Begin, Snapshot, Trigger, Wait, decide
+from daemon.trigger_settings import TriggerSettings
+
+SETTINGS = TriggerSettings(fresh_samples=1000, minimum_fresh_samples=10, cooldown_seconds=60)
+QUIET = Snapshot(
+    now=1_000.0, fresh_samples=50, fresh_tokens=5_000, running=None, stopping=False, cool_since=None, asks=()
+)
+BY_HAND = Ask(Trigger.BY_HAND, by="SIGUSR1")
+INTERVAL = Ask(Trigger.INTERVAL, by="interval")
+
+asks = st.builds(
+    Ask,
+    trigger=st.sampled_from([Trigger.BY_HAND, Trigger.INTERVAL, Trigger.CRON]),
+    by=st.sampled_from(["admin", "schedule"]),
+    dry_run=st.booleans(),
+    released_from=st.none() | st.integers(1, 5),
+)
+snapshots = st.builds(
+    Snapshot,
+    now=st.floats(0, 1e10),
+    fresh_samples=st.integers(0, 3_000),
+    fresh_tokens=st.integers(0, 10**6),
+    running=st.none() | st.integers(1, 99),
+    stopping=st.booleans(),
+    cool_since=st.none() | st.floats(0, 1e10),
+    asks=st.lists(asks, max_size=4).map(tuple),
+)
+settings = st.builds(
+    TriggerSettings,
+    fresh_samples=st.none() | st.integers(500, 2_000),
+    fresh_tokens=st.none() | st.integers(1, 10**5),
+    minimum_fresh_samples=st.integers(1, 500),
+    cooldown_seconds=st.floats(0, 1e4),
+)
+
+
+@given(snapshots, settings)
+def test_never_two_at_once_and_nothing_while_stopping(snapshot: Snapshot, rules: TriggerSettings) -> None:
+    """A round in progress, or a service that ends, lets no round begin."""
+    decision = decide(snapshot, rules)
+    if snapshot.running is not None or snapshot.stopping:
+        assert isinstance(decision, Wait)
+        assert decision.answered == ()
+
+
+@given(snapshots, settings)
+def test_by_itself_it_keeps_minimum_and_cool_down(snapshot: Snapshot, rules: TriggerSettings) -> None:
+    """What no person asked for begins only with enough fresh text and after the cool-down."""
+    decision = decide(snapshot, rules)
+    if isinstance(decision, Begin) and not decision.ask.by_a_person:
+        assert snapshot.fresh_samples >= rules.minimum_fresh_samples
+        assert (
+            snapshot.cool_since is None or snapshot.now >= snapshot.cool_since + rules.cooldown_seconds - 1e-3
+        )
+
+
+@given(snapshots, settings)
+def test_every_decision_has_a_reason_and_answers_only_what_was_asked(
+    snapshot: Snapshot, rules: TriggerSettings
+) -> None:
+    """The sentence is never empty, and no ask is answered that did not wait."""
+    decision = decide(snapshot, rules)
+    assert decision.reason
+    answered = (decision.ask,) if isinstance(decision, Begin) else decision.answered
+    assert all(ask in snapshot.asks or ask.trigger is Trigger.VOLUME for ask in answered)
+
+
+@given(snapshots, settings)
+def test_nothing_begins_without_fresh_text(snapshot: Snapshot, rules: TriggerSettings) -> None:
+    """Only text that a person approved may be trained on while nothing is fresh."""
+    decision = decide(replace(snapshot, fresh_samples=0), rules)
+    if isinstance(decision, Begin):
+        assert decision.ask.released_from is not None
+
+
+def test_the_volume_begins_a_round() -> None:
+    """As many fresh samples as the setting says begin a round."""
+    assert isinstance(decide(replace(QUIET, fresh_samples=999), SETTINGS), Wait)
+    decision = decide(replace(QUIET, fresh_samples=1000), SETTINGS)
+    assert isinstance(decision, Begin)
+    assert decision.ask.trigger is Trigger.VOLUME
+
+
+def test_tokens_begin_a_round() -> None:
+    """The volume is counted in tokens too."""
+    rules = TriggerSettings(fresh_samples=None, fresh_tokens=5_000, minimum_fresh_samples=10)
+    assert isinstance(decide(QUIET, rules), Begin)
+    assert isinstance(decide(replace(QUIET, fresh_tokens=4_999), rules), Wait)
+
+
+def test_a_person_does_not_wait_for_the_minimum() -> None:
+    """One fresh sample is enough for a round by hand, cool-down or not."""
+    decision = decide(replace(QUIET, fresh_samples=1, cool_since=999.0, asks=(BY_HAND,)), SETTINGS)
+    assert decision == Begin(BY_HAND, "SIGUSR1 asked for it, 1 samples are fresh")
+
+
+def test_a_schedule_passes_over_when_too_little_is_fresh() -> None:
+    """The ask is done with, so that the round does not begin at an odd time."""
+    decision = decide(replace(QUIET, fresh_samples=9, asks=(INTERVAL,)), SETTINGS)
+    assert isinstance(decision, Wait)
+    assert decision.answered == (INTERVAL,)
+
+
+def test_a_schedule_waits_out_the_cool_down() -> None:
+    """The ask is kept and answered afterwards."""
+    cooling = replace(QUIET, cool_since=990.0, asks=(INTERVAL,))
+    assert decide(cooling, SETTINGS) == Wait(
+        "cooling down for 50 s more after a round that was refused or failed"
+    )
+    assert isinstance(decide(replace(cooling, now=1_051.0), SETTINGS), Begin)
+
+
+def test_a_clock_set_back_does_not_lengthen_the_cool_down() -> None:
+    """It is never longer than the setting."""
+    decision = decide(replace(QUIET, cool_since=9_999_999.0), SETTINGS)
+    assert "60 s" in decision.reason
+
+
+def test_the_status_says_what_is_waited_for() -> None:
+    """Every trigger that is set is named with how far it is."""
+    rules = TriggerSettings(fresh_samples=1000, cron="0 3 * * *", interval_seconds=90)
+    assert decide(QUIET, rules).reason == (
+        "waiting for 50 of 1000 fresh samples or the interval of 90 s or the schedule '0 3 * * *'"
+    )

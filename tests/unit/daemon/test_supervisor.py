@@ -1,0 +1,116 @@
+"""Parts that break, hang and end."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from daemon.backoff import Backoff
+from daemon.supervisor import Part, State, Supervisor
+from tests.harness import wait_until
+
+FAST = Backoff(first=0.01, longest=0.02)
+
+
+@pytest.fixture
+def release() -> Iterator[threading.Event]:
+    """Lets go whatever a test blocked."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def supervised(*parts: Part, grace: float = 5.0) -> Supervisor:
+    """A supervisor whose parts get `grace` seconds to end."""
+    deadline = [0.0]
+    supervisor = Supervisor(parts, deadline=lambda: deadline[0], clock=time.monotonic)
+    deadline[0] = time.monotonic() + 600 if grace > 1 else time.monotonic() + grace
+    return supervisor
+
+
+def test_a_part_that_breaks_is_begun_again_and_seen_meanwhile() -> None:
+    """What it raised stands in its health until it runs again."""
+    seen: list[State] = []
+
+    def target(part: Part) -> None:
+        seen.append(part.health().state)
+        if len(seen) < 3:
+            raise ConnectionError("no broker")
+        part.says(State.RUNNING)
+        part.stop.wait()
+
+    part = Part("ingest", target, backoff=FAST)
+    with supervised(part):
+        wait_until(lambda: part.health().state is State.RUNNING)
+        assert part.health().ok
+    assert seen == [State.STARTING, State.BROKEN, State.BROKEN]
+    assert part.health().state is State.STOPPED
+
+
+def test_a_broken_part_says_why() -> None:
+    """Its health names the error, and it is not ok."""
+
+    def target(part: Part) -> None:
+        raise ConnectionError("no broker")
+
+    part = Part("ingest", target, backoff=Backoff(first=100, longest=100))
+    with supervised(part):
+        health = wait_until(lambda: part.health() if part.health().state is State.BROKEN else None)
+        assert (health.detail, health.failures, health.ok) == ("ConnectionError: no broker", 1, False)
+
+
+def test_a_part_that_returns_is_no_zombie() -> None:
+    """A loop that ends without being told to counts as broken."""
+    part = Part("rounds", lambda part: None, backoff=Backoff(first=100, longest=100))
+    with supervised(part):
+        wait_until(lambda: part.health().detail == "it ended by itself")
+
+
+def test_stuck_loops_log_all_stacks_once(release: threading.Event) -> None:
+    """A loop that does not turn is seen, and every thread's stack is logged one time."""
+    now = [0.0]
+
+    def stuck_here(part: Part) -> None:
+        part.says(State.RUNNING)
+        part.beat()
+        release.wait()
+
+    part = Part("ingest", stuck_here, backoff=FAST, stuck_seconds=60, clock=lambda: now[0])
+    with supervised(part) as supervisor, capture_logs() as logs:
+        wait_until(lambda: part.health().state is State.RUNNING)
+        assert supervisor.watch()
+        now[0] = 61
+        assert not supervisor.watch()
+        assert not supervisor.watch()
+        assert part.health().detail == "its loop has not turned for 61 s"
+        release.set()
+    (event,) = [entry for entry in logs if entry["event"] == "part_stuck"]
+    assert "stuck_here" in event["stacks"]["ingest"]
+
+
+def test_one_deadline_for_all_parts(release: threading.Event) -> None:
+    """A part that does not end is left behind and named; the others end in order."""
+    hangs = Part("hangs", lambda part: release.wait() and None, backoff=FAST)
+    ends = Part("ends", lambda part: part.stop.wait() and None, backoff=FAST)
+    with capture_logs() as logs, supervised(hangs, ends, grace=0.1):
+        pass
+    assert [entry["part"] for entry in logs if entry["event"] == "part_left_running"] == ["hangs"]
+    assert ends.health().state is State.STOPPED
+
+
+@given(st.floats(0.1, 10), st.floats(10, 100), st.integers(1, 10_000))
+def test_backoff_doubles_within_bounds(first: float, longest: float, failures: int) -> None:
+    """Each wait is at least the one before and never beyond the longest."""
+    backoff = Backoff(first, longest)
+    assert first <= backoff.wait(failures) <= backoff.wait(failures + 1) <= longest
+
+
+def test_a_healthy_while_forgets_failures() -> None:
+    """A part that ran well for a time begins anew with the first wait."""
+    backoff = Backoff(1, 60, healthy=30)
+    assert backoff.failures_after(7, ran_for=1) == 8
+    assert backoff.failures_after(7, ran_for=31) == 1

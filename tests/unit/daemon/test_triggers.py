@@ -1,0 +1,85 @@
+"""What asks for rounds."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from daemon.cycle import Ask, Trigger
+from daemon.trigger_settings import TriggerSettings
+from daemon.triggers import PENDING_MAX, Asks, Schedule, first_time
+from tests.harness import wait_until
+
+times = st.floats(0, 1e10)
+
+
+@given(times, st.none() | times, st.floats(1, 1e6))
+def test_the_interval_counts_from_the_last_round(now: float, last: float | None, interval: float) -> None:
+    """It comes at the latest one interval from now, never in the past, and at once when it is overdue."""
+    first = first_time(now, last, interval)
+    assert now <= first <= now + interval
+    if last is not None and last + interval <= now:
+        assert first == now
+
+
+def test_an_interval_that_is_overdue_asks_at_once() -> None:
+    """A service that was down while its time came asks as soon as it runs."""
+    asks = Asks()
+    settings = TriggerSettings(interval_seconds=3_600)
+    with Schedule(settings, asks, last_began=time.time() - 7_200, clock=time.time):
+        pending = wait_until(asks.pending, timeout_s=10)
+    assert pending == (Ask(Trigger.INTERVAL, by="interval"),)
+
+
+def test_other_settings_replace_the_schedule() -> None:
+    """After a reload the old times are gone."""
+    asks = Asks()
+    settings = TriggerSettings(interval_seconds=3_600)
+    with Schedule(settings, asks, last_began=None, clock=time.time) as schedule:
+        assert set(schedule.next_times()) == {"interval"}
+        schedule.change(TriggerSettings(cron="30 4 * * 1"), last_began=None)
+        (when,) = schedule.next_times().values()
+    assert time.gmtime(when)[3:5] == (4, 30)
+
+
+def test_equal_asks_wait_once() -> None:
+    """A schedule that comes again while its ask waits adds nothing."""
+    asks = Asks()
+    for _ in range(3):
+        asks.add(Ask(Trigger.CRON, by="cron"))
+    assert len(asks.pending()) == 1
+
+
+def test_asks_are_bounded() -> None:
+    """However many people ask, a bounded number waits."""
+    asks = Asks()
+    for number in range(100):
+        asks.add(Ask(Trigger.BY_HAND, by=str(number)))
+    assert len(asks.pending()) == PENDING_MAX
+
+
+def test_an_answered_ask_is_gone_and_others_stay() -> None:
+    """Only what was answered is taken out."""
+    asks = Asks()
+    first, second = Ask(Trigger.CRON, by="cron"), Ask(Trigger.BY_HAND, by="admin")
+    asks.add(first)
+    asks.add(second)
+    asks.answered([first])
+    assert asks.pending() == (second,)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"cron": "every day"}, "minute hour day month weekday"),
+        ({"cron": "99 * * * *"}, "99"),
+        ({"timezone": "Mars/Base"}, "no such time zone"),
+        ({"fresh_samples": 5, "minimum_fresh_samples": 6}, "minimum_fresh_samples"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(values: dict[str, object], says: str) -> None:
+    """The message says what is wrong."""
+    with pytest.raises(ValidationError, match=says):
+        TriggerSettings.model_validate(values)
