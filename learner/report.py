@@ -1,8 +1,8 @@
 """What a round leaves behind for the gate: scores document by document, and what the training took.
 
 `report.json` is written last and atomically: its presence means that the learner finished. No torch here, so
-that the daemon and the store can read it. A number that is not finite is written as `null` and read back as NaN:
-the gate refuses it with its reason, and the JSON stays JSON.
+that the daemon and the store can read it. A number that is not finite is written as `null` and read back as
+NaN: the gate refuses it with its reason, and the JSON stays JSON.
 """
 
 import math
@@ -14,11 +14,13 @@ from typing import Any, Final
 
 import orjson
 
+from learner.errors import LearnerError
+
 FORMAT: Final = 1
 FILE_NAME: Final = "report.json"
 
 
-class BadReport(Exception):
+class BadReport(LearnerError):
     """A report cannot be understood; the message names the field."""
 
 
@@ -67,7 +69,8 @@ class PrequentialDocument:
     Attributes:
         nll: nats, summed over the scored tokens (of the label, for a classifier).
         tokens: how many tokens were scored; 1 for a classifier.
-        repetition: share of the document that repeats itself, 0 to 1 (`learner.plausibility.repetition_share`).
+        repetition: share of the document that repeats itself, 0 to 1
+            (`learner.plausibility.repetition_share`).
     """
 
     id: int

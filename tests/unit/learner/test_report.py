@@ -1,7 +1,6 @@
 """The report: what is written is read back, and what is broken names its field."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 

@@ -1,0 +1,207 @@
+"""Whether fresh text is plausible: how the parent reads it before training, compared with earlier arrivals.
+
+Two figures of a text are bounded from above by what earlier text showed: its mean loss and its upper decile
+of loss (a tenth of poison hides in a mean, not in a decile). A third, the share of documents that repeat
+themselves, catches what a loss cannot: near-constant text is easy to predict. Torch-free and numpy-free.
+"""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from learner.report import PrequentialDocument
+
+GRAM: Final = 4
+WINDOW: Final = 256
+REPETITIVE: Final = 0.5
+UPPER_DECILE: Final = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class TextFigures:
+    """What one text (of a round, or of one source within it) looked like under the generation that served.
+
+    Attributes:
+        documents: how many were scored.
+        tokens: how many tokens were scored.
+        mean_nll: nats per token, all losses over all tokens; NaN where nothing could be scored.
+        upper_nll: upper decile of the documents' nats per token; NaN where nothing could be scored.
+        repetitive_share: share of documents, 0 to 1, of which more than half repeats itself.
+    """
+
+    documents: int
+    tokens: int
+    mean_nll: float
+    upper_nll: float
+    repetitive_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class PrequentialSummary:
+    """A round's fresh text before it was trained on: all of it, and by source."""
+
+    overall: TextFigures
+    sources: Mapping[str, TextFigures]
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as JSON values."""
+        return {"overall": asdict(self.overall), "sources": {k: asdict(v) for k, v in self.sources.items()}}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "PrequentialSummary":
+        """Read back what `to_json` gave; `null` figures become NaN."""
+        return cls(_figures(value["overall"]), {k: _figures(v) for k, v in value["sources"].items()})
+
+
+@dataclass(frozen=True, slots=True)
+class TextBounds:
+    """The largest plausible figures of a text; None where nothing is known to compare with."""
+
+    mean_nll: float | None = None
+    upper_nll: float | None = None
+    repetitive_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlausibilityBounds:
+    """Bounds on a round's fresh text.
+
+    Attributes:
+        overall: on all of it.
+        sources: on each source that is known; a source that is not is bound by `overall` as well.
+        minimum_documents: a source with fewer scored documents is not judged by itself.
+    """
+
+    overall: TextBounds = TextBounds()
+    sources: Mapping[str, TextBounds] = field(default_factory=dict)
+    minimum_documents: int = 20
+
+    def to_json(self) -> dict[str, Any]:
+        """The bounds as JSON values, for `round.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "PlausibilityBounds":
+        """Read back what `to_json` gave.
+
+        Raises:
+            KeyError, TypeError: it is something else.
+        """
+        return cls(
+            TextBounds(**value["overall"]),
+            {source: TextBounds(**bounds) for source, bounds in value["sources"].items()},
+            value["minimum_documents"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """One figure of a text compared with its bound.
+
+    Attributes:
+        name: the field of `TextFigures` it is about.
+        source: the source; None for all fresh text.
+        figure: what was measured, in nats per token or as a share.
+    """
+
+    name: str
+    source: str | None
+    figure: float
+    bound: float
+    documents: int
+
+    @property
+    def within(self) -> bool:
+        """Whether the figure keeps its bound; NaN does not."""
+        return self.figure <= self.bound
+
+
+def repetition_share(tokens: Sequence[int]) -> float:
+    """Share of a document's 4-grams of tokens that occurred before within the same 256 tokens, 0 to 1.
+
+    Duplicate n-grams tell repetitive text (Rae et al. 2021, "Scaling Language Models", A.1.1); the window
+    keeps long documents, in which any phrase comes back one day, comparable with short ones. A document
+    shorter than two 4-grams has no repetition.
+    """
+    repeated = total = 0
+    for start in range(0, len(tokens), WINDOW):
+        window = tokens[start : start + WINDOW]
+        grams = [tuple(window[at : at + GRAM]) for at in range(len(window) - GRAM + 1)]
+        repeated += len(grams) - len(set(grams))
+        total += len(grams)
+    return repeated / total if total else 0.0
+
+
+def summarise(documents: Sequence[PrequentialDocument]) -> PrequentialSummary:
+    """The figures of a round's fresh text, over all of it and by source."""
+    by_source: defaultdict[str, list[PrequentialDocument]] = defaultdict(list)
+    for document in documents:
+        by_source[document.source].append(document)
+    sources = {source: _summary(by_source[source]) for source in sorted(by_source)}
+    return PrequentialSummary(_summary(documents), sources)
+
+
+def text_figures(scores: Iterable[tuple[float, int]], *, repetitive_share: float = 0.0) -> TextFigures:
+    """The figures of scored documents, each given as (nats, tokens); those of no tokens are left out."""
+    scored = [(nll, tokens) for nll, tokens in scores if tokens > 0]
+    if not scored:
+        return TextFigures(0, 0, math.nan, math.nan, repetitive_share)
+    tokens = sum(count for _, count in scored)
+    return TextFigures(
+        documents=len(scored),
+        tokens=tokens,
+        mean_nll=math.fsum(nll for nll, _ in scored) / tokens,
+        upper_nll=_quantile([nll / count for nll, count in scored], UPPER_DECILE),
+        repetitive_share=repetitive_share,
+    )
+
+
+def compare(documents: Sequence[PrequentialDocument], bounds: PlausibilityBounds) -> tuple[Departure, ...]:
+    """Every figure of a round's fresh text that has a bound, beside its bound.
+
+    A source that no bound is known for is compared with the overall ones: new sources are the usual way in.
+    """
+    summary = summarise(documents)
+    compared = _against(None, summary.overall, bounds.overall)
+    for source, figures in summary.sources.items():
+        if figures.documents >= bounds.minimum_documents:
+            compared += _against(source, figures, bounds.sources.get(source, bounds.overall))
+    return tuple(compared)
+
+
+def is_plausible(documents: Sequence[PrequentialDocument], bounds: PlausibilityBounds) -> bool:
+    """Whether every figure of the fresh text keeps its bound."""
+    return all(departure.within for departure in compare(documents, bounds))
+
+
+def _against(source: str | None, figures: TextFigures, bounds: TextBounds) -> list[Departure]:
+    if not figures.documents:
+        return []
+    named = ("mean_nll", "upper_nll", "repetitive_share")
+    return [
+        Departure(name, source, getattr(figures, name), bound, figures.documents)
+        for name in named
+        if (bound := getattr(bounds, name)) is not None
+    ]
+
+
+def _summary(documents: Sequence[PrequentialDocument]) -> TextFigures:
+    repetitive = sum(document.repetition > REPETITIVE for document in documents)
+    share = repetitive / len(documents) if documents else 0.0
+    return text_figures(((each.nll, each.tokens) for each in documents), repetitive_share=share)
+
+
+def _quantile(values: list[float], share: float) -> float:
+    if not all(map(math.isfinite, values)):
+        return math.nan
+    if len(values) == 1:
+        return values[0]
+    return statistics.quantiles(values, n=100, method="inclusive")[round(share * 100) - 1]
+
+
+def _figures(value: Mapping[str, Any]) -> TextFigures:
+    figures: dict[str, Any] = {name: math.nan if figure is None else figure for name, figure in value.items()}
+    return TextFigures(**figures)
