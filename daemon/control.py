@@ -31,6 +31,9 @@ class Control(Protocol):
         `readiness`). Without a daemon what only it knows is None.
         """
 
+    def health(self) -> Facts:
+        """`{"healthy": bool, "detail": str}`: whether the process's own loops turn, whatever Kafka does."""
+
     def readiness(self) -> Facts:
         """`{"ready": bool, "parts": {name: {"ok": bool, "detail": str}}}`; a part with back-off is not ok."""
 
@@ -59,8 +62,9 @@ class Control(Protocol):
         """
 
     def approve_round(self, number: int) -> Facts:
-        """Let the text of a round that waits be trained on (plausibility waived, the gate not). Like
-        `request_round`.
+        """Let a waiting round's text be trained on: plausibility is waived, the gate is not.
+
+        Returns and raises as `request_round`.
         """
 
     def reject_round(self, number: int) -> Facts:
@@ -82,8 +86,9 @@ class Control(Protocol):
         """Erase them. `{"dropped": n}`."""
 
     def dead_letters(self, *, limit: int = 50, after: int = 0) -> list[Facts]:
-        """Quarantined records by id: {"id", "topic", "partition", "offset", "reason", "detail", ...}, no
-        bytes.
+        """Quarantined records by id, without their bytes.
+
+        Each: {"id", "topic", "partition", "offset", "reason", "detail", "value_bytes", "arrived_at"}.
         """
 
     def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:

@@ -128,12 +128,22 @@ def _explain(model: type[BaseModel], details: ErrorDetails, raw: Raw) -> Mistake
         )
     info = find(model, key)
     if details["type"] == "missing":
+        key, info = _first_required(key, info)
         return Mistake(dotted(key), None, raw.place(key), "It must be set.", _remedy(key, info))
     problem = details["msg"].removeprefix("Value error, ")
     shown = _shown(key, details["input"])
     return Mistake(
         dotted(key) or "(the whole)", shown, raw.place(key), _sentence(problem), _remedy(key, info)
     )
+
+
+def _first_required(key: Key, info: FieldInfo | None) -> tuple[Key, FieldInfo | None]:
+    """Of a table that is missing, the key that a person has to write."""
+    inner = nested_model(info.annotation)[0] if info is not None else None
+    for name, field in inner.model_fields.items() if inner is not None else ():
+        if field.is_required():
+            return _first_required((*key, name), field)
+    return key, info
 
 
 def _known_part(model: type[BaseModel], location: tuple[int | str, ...]) -> Key:

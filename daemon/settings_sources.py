@@ -15,7 +15,7 @@ from daemon.settings_fields import Key, find, holds_path, nested_model, optional
 
 PREFIX = "RIVERKEEP_"
 NOT_SETTINGS = frozenset({"RIVERKEEP_CONFIG", "RIVERKEEP_FAULT"})
-"""Variables with the prefix that are no settings: the file's place; the durable step that a test makes fail."""
+"""Variables with the prefix that are no settings: the file's place; the step that a test makes fail."""
 
 # Kubernetes gives every pod variables for every Service; one that is named `riverkeep…` must not be taken for
 # a setting: RIVERKEEP_SERVICE_HOST, RIVERKEEP_SERVING_PORT_8080_TCP_ADDR.

@@ -1,0 +1,274 @@
+"""The admin surface: status, metrics and control over HTTP, on a listener of its own."""
+
+import hmac
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import structlog
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from daemon.control import Control
+from daemon.errors import BadRequest, DaemonError
+
+OPEN_PATHS = frozenset({"/metrics", "/healthz", "/readyz"})
+LONGEST_BODY_BYTES = 64 * 1024
+MOST_ROWS = 500
+
+log = structlog.get_logger(__name__)
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class RoundBody(_Body):
+    """POST /rounds."""
+
+    dry_run: bool = False
+
+
+class RollbackBody(_Body):
+    """POST /rollback."""
+
+    generation: int | None = Field(None, ge=0)
+
+
+class ForgetBody(_Body):
+    """POST /forget."""
+
+    key: str = Field(min_length=1, max_length=4096)
+
+
+class AsideBody(_Body):
+    """POST /aside/release and /aside/drop: a round's samples, or those with these ids."""
+
+    ids: list[int] = Field(default=[], max_length=10_000)
+    round: int | None = Field(None, ge=1)
+
+
+class DeadLettersBody(_Body):
+    """POST /dead-letters/replay and /dead-letters/drop; no ids: all."""
+
+    ids: list[int] = Field(default=[], max_length=10_000)
+
+
+def create_app(control: Control, registry: CollectorRegistry, token: str) -> Starlette:
+    """The surface as an ASGI application.
+
+    Args:
+        control: answers; called in worker threads.
+        registry: what /metrics shows.
+        token: asked for as `Authorization: Bearer …` by every path but /metrics and the probes.
+    """
+    surface = _Surface(control, registry)
+    return Starlette(
+        routes=surface.routes(),
+        middleware=[Middleware(BearerToken, token=token)],
+        exception_handlers={
+            DaemonError: _daemon_error,
+            HTTPException: _http_error,
+            Exception: _unexpected_error,
+        },
+    )
+
+
+class BearerToken:
+    """Lets nothing past without the token but the open paths; of unknown paths it tells nothing."""
+
+    def __init__(self, app: ASGIApp, *, token: str) -> None:
+        if not token:
+            raise ValueError("the admin surface needs a token")
+        self._app = app
+        self._expected = b"bearer " + token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 401."""
+        if scope["type"] == "http":
+            scope["authorized"] = self._authorized(scope)
+            if not scope["authorized"] and scope["path"] not in OPEN_PATHS:
+                await _error(401, "unauthorized", "Send the token: `Authorization: Bearer TOKEN`.")(
+                    scope, receive, send
+                )
+                return
+        await self._app(scope, receive, send)
+
+    def _authorized(self, scope: Scope) -> bool:
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        scheme, _, token = given.partition(b" ")
+        # One comparison of constant time, whatever is wrong with what was sent.
+        return hmac.compare_digest(scheme.lower() + b" " + token.strip(), self._expected)
+
+
+class _Surface:
+    """The endpoints. Each is a few lines: the work is the control's."""
+
+    def __init__(self, control: Control, registry: CollectorRegistry) -> None:
+        self._control = control
+        self._registry = registry
+
+    def routes(self) -> list[Route]:
+        get = {
+            "/healthz": self.healthz,
+            "/readyz": self.readyz,
+            "/metrics": self.metrics,
+            "/status": self.status,
+            "/rounds": self.rounds,
+            "/rounds/{number:int}": self.round,
+            "/generations": self.generations,
+            "/memory": self.memory,
+            "/aside": self.aside,
+            "/dead-letters": self.dead_letters,
+        }
+        post = {
+            "/rounds": self.request_round,
+            "/rounds/{number:int}/approve": self.approve_round,
+            "/rounds/{number:int}/reject": self.reject_round,
+            "/rollback": self.rollback,
+            "/forget": self.forget,
+            "/aside/release": self.release_aside,
+            "/aside/drop": self.drop_aside,
+            "/dead-letters/replay": self.replay_dead_letters,
+            "/dead-letters/drop": self.drop_dead_letters,
+        }
+        return [Route(path, endpoint, methods=["GET"]) for path, endpoint in get.items()] + [
+            Route(path, endpoint, methods=["POST"]) for path, endpoint in post.items()
+        ]
+
+    async def healthz(self, _request: Request) -> Response:
+        health = await run_in_threadpool(self._control.health)
+        return JSONResponse(health, status_code=200 if health["healthy"] else 503)
+
+    async def readyz(self, request: Request) -> Response:
+        """Details, which may name hosts and files, only with the token."""
+        readiness = await run_in_threadpool(self._control.readiness)
+        parts = readiness["parts"]
+        if not request.scope["authorized"]:
+            parts = {name: {"ok": part["ok"]} for name, part in parts.items()}
+        body = {"ready": readiness["ready"], "parts": parts}
+        return JSONResponse(body, status_code=200 if readiness["ready"] else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(
+            await run_in_threadpool(encode, self._registry), headers={"content-type": content_type}
+        )
+
+    async def status(self, _request: Request) -> Response:
+        return await _answer(self._control.status)
+
+    async def rounds(self, request: Request) -> Response:
+        limit, before = _number(request, "limit", 50, most=MOST_ROWS), _number(request, "before", None)
+        return await _answer(lambda: self._control.rounds(limit=limit or 1, before=before))
+
+    async def round(self, request: Request) -> Response:
+        return await _answer(lambda: self._control.round(request.path_params["number"]))
+
+    async def generations(self, _request: Request) -> Response:
+        return await _answer(self._control.generations)
+
+    async def memory(self, _request: Request) -> Response:
+        return await _answer(self._control.memory)
+
+    async def aside(self, request: Request) -> Response:
+        limit, after = _number(request, "limit", 50, most=MOST_ROWS), _number(request, "after", 0)
+        return await _answer(lambda: self._control.aside(limit=limit or 1, after=after or 0))
+
+    async def dead_letters(self, request: Request) -> Response:
+        limit, after = _number(request, "limit", 50, most=MOST_ROWS), _number(request, "after", 0)
+        return await _answer(lambda: self._control.dead_letters(limit=limit or 1, after=after or 0))
+
+    async def request_round(self, request: Request) -> Response:
+        body = await _body(request, RoundBody)
+        return await _answer(lambda: self._control.request_round(dry_run=body.dry_run), status=202)
+
+    async def approve_round(self, request: Request) -> Response:
+        return await _answer(lambda: self._control.approve_round(request.path_params["number"]), status=202)
+
+    async def reject_round(self, request: Request) -> Response:
+        return await _answer(lambda: self._control.reject_round(request.path_params["number"]))
+
+    async def rollback(self, request: Request) -> Response:
+        body = await _body(request, RollbackBody)
+        return await _answer(lambda: self._control.rollback(body.generation))
+
+    async def forget(self, request: Request) -> Response:
+        body = await _body(request, ForgetBody)
+        return await _answer(lambda: self._control.forget(body.key))
+
+    async def release_aside(self, request: Request) -> Response:
+        body = await _body(request, AsideBody)
+        return await _answer(lambda: self._control.release_aside(ids=body.ids, round_number=body.round))
+
+    async def drop_aside(self, request: Request) -> Response:
+        body = await _body(request, AsideBody)
+        return await _answer(lambda: self._control.drop_aside(ids=body.ids, round_number=body.round))
+
+    async def replay_dead_letters(self, request: Request) -> Response:
+        body = await _body(request, DeadLettersBody)
+        return await _answer(lambda: self._control.replay_dead_letters(ids=body.ids))
+
+    async def drop_dead_letters(self, request: Request) -> Response:
+        body = await _body(request, DeadLettersBody)
+        return await _answer(lambda: self._control.drop_dead_letters(ids=body.ids))
+
+
+async def _answer(ask: Callable[[], Any], *, status: int = 200) -> JSONResponse:
+    return JSONResponse(await run_in_threadpool(ask), status_code=status)
+
+
+async def _body(request: Request, model: type[Body]) -> Body:
+    """The request's JSON body; an empty one means every default. Raises BadRequest."""
+    content = b""
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > LONGEST_BODY_BYTES:
+            raise HTTPException(413, f"The body is longer than {LONGEST_BODY_BYTES} bytes.")
+    try:
+        return model.model_validate_json(content or b"{}")
+    except ValidationError as error:
+        problems = (
+            f"{'.'.join(map(str, details['loc'])) or 'body'}: {details['msg']}"
+            for details in error.errors(include_input=False, include_url=False)
+        )
+        raise BadRequest("; ".join(problems)) from None
+
+
+def _number(request: Request, name: str, default: int | None, *, most: int | None = None) -> int | None:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise BadRequest(f"`{name}` must be a whole number, got {text[:40]!r}.")
+    return int(text) if most is None else min(int(text), most)
+
+
+def _error(status: int, kind: str, message: str) -> JSONResponse:
+    headers = {"www-authenticate": "Bearer"} if status == 401 else None
+    return JSONResponse({"error": {"type": kind, "message": message}}, status_code=status, headers=headers)
+
+
+async def _daemon_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, DaemonError)
+    return _error(error.http_status, type(error).__name__, str(error))
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _error(error.status_code, "http", error.detail)
+
+
+async def _unexpected_error(request: Request, error: Exception) -> Response:
+    log.error("admin_request_failed", path=request.url.path, exc_info=error)
+    return _error(500, "internal", "The daemon failed to answer; its log says why.")

@@ -1,0 +1,48 @@
+"""The bearer token of the admin surface: the operator's, or one made for this machine alone."""
+
+import os
+import secrets
+from pathlib import Path
+
+from daemon.admin_settings import AdminSettings
+from daemon.errors import DaemonError
+
+FILE_NAME = "admin.token"
+
+
+def token_path(settings: AdminSettings, state_dir: Path) -> Path:
+    """The file that the token is in."""
+    return settings.token_file if settings.token_file is not None else state_dir / FILE_NAME
+
+
+def ensure_token(settings: AdminSettings, state_dir: Path) -> str:
+    """The token that the surface asks for; made, for this service's user alone, where none is configured.
+
+    Raises:
+        DaemonError: the file cannot be read or is empty.
+    """
+    path = token_path(settings, state_dir)
+    if settings.token_file is None and not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+    return read_token(settings, state_dir)
+
+
+def read_token(settings: AdminSettings, state_dir: Path) -> str:
+    """The token, for a command that talks to the daemon.
+
+    Raises:
+        DaemonError: the file cannot be read or is empty.
+    """
+    path = token_path(settings, state_dir)
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DaemonError(
+            f"The admin token cannot be read from {path} ({error}). Run the command as the service's user, "
+            "or name a readable `admin.token_file`."
+        ) from error
+    if not token:
+        raise DaemonError(f"The admin token file {path} is empty. Write a token into it, or remove it.")
+    return token

@@ -1,0 +1,122 @@
+"""Logging: events with bound fields, JSON off a terminal, and never the text of a document."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, MutableMapping
+from typing import Any, TextIO
+
+import structlog
+from structlog.types import Processor
+
+WITHHELD_KEYS = frozenset(
+    {"text", "texts", "document", "documents", "sample", "samples", "record", "records", "value", "content"}
+    | {"prompt", "prompts", "completion", "message", "messages", "body", "payload", "key", "keys", "raw"}
+)
+"""Fields that carry, or easily come to carry, what people wrote or who they are. Numbers in them may pass."""
+
+LONGEST_VALUE = 2_000
+
+QUIET = {
+    "kafka": logging.WARNING,
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "apscheduler": logging.WARNING,
+    "uvicorn.access": logging.WARNING,
+    "asyncio": logging.WARNING,
+}
+"""Libraries that say more than an operator can read."""
+
+REPEAT_EVERY_S = 60.0
+REPEATS_REMEMBERED = 1_000
+
+Event = MutableMapping[str, Any]
+
+
+def configure(*, level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:  # noqa: A002
+    """Route structlog and the standard library's logging to `stream` (standard error), in one shape.
+
+    Args:
+        level: the least that is logged: debug, info, warning or error.
+        format: json, pretty, or auto (pretty on a terminal).
+        stream: where to; None for standard error.
+    """
+    target = sys.stderr if stream is None else stream
+    pretty = format == "pretty" or (format == "auto" and target.isatty())
+    shared = _shared_processors()
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(target)
+    handler.addFilter(RepeatFilter("kafka"))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_renderers(pretty, target.isatty()),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name, least in QUIET.items():
+        logging.getLogger(name).setLevel(max(least, root.level))
+
+
+def _shared_processors() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        withhold,
+    ]
+
+
+def _renderers(pretty: bool, colors: bool) -> list[Processor]:
+    # Tracebacks without local variables: those hold documents.
+    if pretty:
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+
+
+def withhold(_logger: Any, _method: str, event: Event) -> Event:
+    """Take out what may be a document's text, and cut what is longer than a log line should be."""
+    for name, value in event.items():
+        if name in WITHHELD_KEYS and not isinstance(value, (int, float, type(None))):
+            event[name] = f"withheld ({type(value).__name__})"
+        elif isinstance(value, str) and len(value) > LONGEST_VALUE:
+            event[name] = f"{value[:LONGEST_VALUE]}… ({len(value)} characters)"
+    return event
+
+
+class RepeatFilter(logging.Filter):
+    """Lets each message of one library through once a minute: with the broker away, it repeats itself."""
+
+    def __init__(self, library: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._library = library
+        self._clock = clock
+        self._last: dict[tuple[str, int, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is logged."""
+        if record.name != self._library and not record.name.startswith(f"{self._library}."):
+            return True
+        now = self._clock()
+        # The place in the source tells messages apart; their text holds ports and counters that change.
+        kind = (record.pathname, record.lineno, record.levelname)
+        if now - self._last.get(kind, float("-inf")) < REPEAT_EVERY_S:
+            return False
+        if len(self._last) >= REPEATS_REMEMBERED:
+            self._last.clear()
+        self._last[kind] = now
+        return True
