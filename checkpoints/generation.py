@@ -1,0 +1,385 @@
+"""Generations on disk: publish, verify, point to, read back. Imports no torch.
+
+Layout under the root::
+
+    generations/000003/   weights, configuration, tokenizer, card.json, manifest.json
+    serving.json          {"generation", "digest", "since", "before": [...]}: what followers serve
+    removed.json          {"highest"}: the highest number ever removed, so that none is used again
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from checkpoints import publish as atomic
+from checkpoints.card import Card, Kind
+from checkpoints.errors import (
+    CheckpointsError,
+    DamagedGeneration,
+    MissingGeneration,
+    NumberTaken,
+    PublishFailed,
+)
+from checkpoints.metrics import CheckpointsMetrics
+from checkpoints.model_files import model_files
+
+BASE: Final = 0
+MANIFEST: Final = "manifest.json"
+CARD: Final = "card.json"
+FORMAT: Final = 1
+POINTERS_KEPT: Final = 32
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """Which generation serves.
+
+    Attributes:
+        generation: its number.
+        digest: its manifest's digest, so that a follower loads what was meant.
+        since: when it was pointed to, unix seconds.
+        before: those that served before and were not rolled back from, newest first: what to fall back to.
+    """
+
+    generation: int
+    digest: str
+    since: float
+    before: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A generation that is durably on disk."""
+
+    generation: int
+    digest: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a generation's files must be: SHA-256 (hexadecimal) and bytes by name; a digest of that list."""
+
+    files: Mapping[str, tuple[str, int]]
+    digest: str
+
+
+class GenerationStore:
+    """The generations under one root. One process writes; any number may read and follow.
+
+    Args:
+        root: the directory; it is made by the first write.
+        metrics: where to count, if anywhere.
+        clock: unix seconds.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        metrics: CheckpointsMetrics | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.root = root
+        self.pointer_path = root / "serving.json"
+        self._generations = root / "generations"
+        self._removed_path = root / "removed.json"
+        self._metrics = metrics
+        self._clock = clock
+
+    def path(self, number: int) -> Path:
+        """Where generation `number` is or would be."""
+        return self._generations / f"{number:06d}"
+
+    def numbers(self) -> list[int]:
+        """The generations on disk, oldest first."""
+        if not self._generations.is_dir():
+            return []
+        return sorted(int(path.name) for path in self._generations.iterdir() if path.name.isdecimal())
+
+    def card(self, number: int) -> Card:
+        """The lineage card of a generation.
+
+        Raises:
+            MissingGeneration, DamagedGeneration: there is none, or it cannot be read.
+        """
+        try:
+            return Card.from_json(self._read(number, CARD))
+        except (TypeError, KeyError, ValueError) as error:
+            raise DamagedGeneration(self.path(number), CARD, f"is not a card ({error})") from error
+
+    def manifest(self, number: int) -> Manifest:
+        """The manifest of a generation, its digest checked.
+
+        Raises:
+            MissingGeneration, DamagedGeneration: there is none, or it cannot be read or contradicts itself.
+        """
+        values = self._read(number, MANIFEST)
+        try:
+            files = {name: (entry["sha256"], entry["bytes"]) for name, entry in values["files"].items()}
+            digest = values["digest"]
+        except (TypeError, KeyError, AttributeError) as error:
+            raise DamagedGeneration(self.path(number), MANIFEST, f"is not a manifest ({error})") from error
+        if digest != _digest(files):
+            raise DamagedGeneration(self.path(number), MANIFEST, "its digest is not that of its list")
+        return Manifest(files, digest)
+
+    def digest(self, number: int) -> str:
+        """The digest that names a generation's content.
+
+        Raises:
+            MissingGeneration, DamagedGeneration: as `manifest`.
+        """
+        return self.manifest(number).digest
+
+    def size(self, number: int) -> int:
+        """Bytes of a generation on disk, by its manifest."""
+        return sum(size for _, size in self.manifest(number).files.values())
+
+    def verify(self, number: int, *, digest: str | None = None) -> None:
+        """Read every file of a generation and compare it with the manifest.
+
+        Args:
+            number: the generation.
+            digest: what its manifest's digest must be, when the caller knows.
+
+        Raises:
+            MissingGeneration: it is not here.
+            DamagedGeneration: names the first file that differs, is missing, or does not belong.
+        """
+        try:
+            self._verify(number, digest)
+        except DamagedGeneration:
+            if self._metrics:
+                self._metrics.damaged.inc()
+            raise
+
+    def _verify(self, number: int, digest: str | None) -> None:
+        directory = self.path(number)
+        manifest = self.manifest(number)
+        if digest is not None and manifest.digest != digest:
+            raise DamagedGeneration(
+                directory, MANIFEST, f"digest {manifest.digest[:12]} is not {digest[:12]}"
+            )
+        for name, (expected, size) in manifest.files.items():
+            _verify_file(directory, name, expected, size)
+        present = {
+            path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir()
+        }
+        stray = sorted(present - set(manifest.files) - {MANIFEST})
+        if stray:
+            raise DamagedGeneration(directory, stray[0], "is not in the manifest")
+
+    def publish(self, candidate: Path, number: int, card: Card) -> Published:
+        """Make a candidate directory generation `number`, durably, whole or not at all.
+
+        Publishing the same model under the same number again returns what is there, so that a recovery may
+        repeat itself.
+
+        Raises:
+            UnsafeModel, UnusableModel: the candidate is no model that may be loaded.
+            NumberTaken: the number is or was another generation's.
+            PublishFailed: the disk refused; nothing remains of the attempt.
+        """
+        files = model_files(candidate)
+        started = time.monotonic()
+        if number in self.numbers():
+            return self._published_already(number, files)
+        if number <= self._highest_removed():
+            raise NumberTaken(number, f"numbers up to {self._highest_removed()} have been removed")
+        try:
+            published = self._write(files, number, card)
+        except OSError as error:
+            raise PublishFailed(number, error) from error
+        if self._metrics:
+            self._metrics.publish_seconds.observe(time.monotonic() - started)
+        self._count_kept()
+        return published
+
+    def _write(self, files: Mapping[str, Path], number: int, card: Card) -> Published:
+        stamped = replace(
+            card,
+            generation=number,
+            created_at=card.created_at or self._clock(),
+            riverkeep_version=version("riverkeep"),
+        )
+        contents: dict[str, Path | bytes] = {**files, CARD: _json(stamped.to_json())}
+        listed = {name: (atomic.sha256_of(content), _size(content)) for name, content in contents.items()}
+        digest = _digest(listed)
+        entries = {name: {"sha256": sha256, "bytes": size} for name, (sha256, size) in sorted(listed.items())}
+        manifest = _json({"format": FORMAT, "files": entries, "digest": digest})
+        atomic.publish_directory({**contents, MANIFEST: manifest}, self.path(number))
+        _log.info("generation_published", generation=number, digest=digest[:12])
+        return Published(number, digest, self.path(number))
+
+    def _published_already(self, number: int, files: Mapping[str, Path]) -> Published:
+        manifest = self.manifest(number)
+        kept = {name: sha256 for name, (sha256, _) in manifest.files.items() if name != CARD}
+        if kept != {name: atomic.sha256_of(path) for name, path in files.items()}:
+            raise NumberTaken(number, "another model has it")
+        return Published(number, manifest.digest, self.path(number))
+
+    def import_base(
+        self, model: Path, *, kind: Kind = "causal-lm", labels: tuple[str, ...] = ()
+    ) -> Published:
+        """Make a Hugging Face model directory, or a .gguf file (converted once), generation 0.
+
+        An encoder that has no classification head yet gets one for `labels`. When generation 0 is there
+        already, it is kept and returned: the base is imported once.
+
+        Args:
+            model: the directory or file.
+            kind: what the model is for.
+            labels: the classes, in order; needed for a classifier whose configuration names none.
+
+        Raises:
+            UnsafeModel, UnusableModel, MismatchedTokenizer: it cannot be the base, and why.
+            PublishFailed: the disk refused.
+        """
+        if BASE in self.numbers():
+            return Published(BASE, self.digest(BASE), self.path(BASE))
+        card = Card(BASE, kind, source=str(model.resolve()))
+        from checkpoints import load  # noqa: PLC0415 - torch, and only here
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.root, prefix=".import-") as scratch:
+            return self.publish(load.prepare_base(model, Path(scratch), kind, labels), BASE, card)
+
+    def serving(self) -> Pointer | None:
+        """The generation that followers serve; None before the first.
+
+        Raises:
+            CheckpointsError: the pointer cannot be read.
+        """
+        try:
+            values = json.loads(self.pointer_path.read_bytes())
+            return Pointer(**{**values, "before": tuple(values["before"])})
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise CheckpointsError(
+                f"{self.pointer_path} cannot be read: {error}; `riverkeep rollback GENERATION` writes it anew"
+            ) from error
+
+    def point_to(self, number: int) -> Pointer:
+        """Let generation `number` serve: verify it, then move the pointer, durably.
+
+        Pointing back to an older one takes those after it off the list to fall back to.
+
+        Raises:
+            MissingGeneration, DamagedGeneration: it cannot serve; the pointer is untouched.
+            PublishFailed: the disk refused; the pointer is untouched.
+        """
+        current = self._serving_or_none()
+        if current and current.generation == number and current.digest == self.digest(number):
+            return current
+        self.verify(number)
+        stack = (current.generation, *current.before) if current else ()
+        before = tuple(earlier for earlier in stack if earlier < number)[:POINTERS_KEPT]
+        pointer = Pointer(number, self.digest(number), self._clock(), before)
+        try:
+            atomic.replace_file(self.pointer_path, _json(asdict(pointer)))
+        except OSError as error:
+            raise PublishFailed(number, error) from error
+        atomic.step(atomic.Step.POINTED)
+        _log.info("serving_pointer_moved", generation=number, previous=current and current.generation)
+        return pointer
+
+    def _serving_or_none(self) -> Pointer | None:
+        try:
+            return self.serving()
+        except CheckpointsError as error:
+            _log.error("serving_pointer_unreadable", error=str(error))
+            return None
+
+    def remove(self, number: int) -> None:
+        """Remove a generation; its number is never used again. Absent ones are no error.
+
+        Raises:
+            CheckpointsError: it serves.
+        """
+        pointer = self._serving_or_none()
+        if pointer and pointer.generation == number:
+            raise CheckpointsError(f"generation {number} serves and cannot be removed; roll back first")
+        if number not in self.numbers():
+            return
+        if number > self._highest_removed():
+            atomic.replace_file(self._removed_path, _json({"highest": number}))
+        atomic.remove_directory(self.path(number))
+        _log.info("generation_removed", generation=number)
+        self._count_kept()
+
+    def sweep(self) -> None:
+        """Remove what a killed publication, removal or import left; the writer calls it at its start."""
+        for parent in (self.root, self._generations):
+            for name in atomic.sweep(parent):
+                _log.info("leftover_removed", path=str(parent / name))
+        for path in self.root.glob(".import-*"):
+            shutil.rmtree(path)
+        self._count_kept()
+
+    def _highest_removed(self) -> int:
+        try:
+            return int(json.loads(self._removed_path.read_bytes())["highest"])
+        except FileNotFoundError:
+            return -1
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointsError(
+                f"{self._removed_path} cannot be read: {error}; write "
+                '{"highest": N} into it, N being the highest number ever used'
+            ) from error
+
+    def _count_kept(self) -> None:
+        if not self._metrics:
+            return
+        files = [path.stat().st_size for path in self._generations.rglob("*") if path.is_file()]
+        self._metrics.kept.set(len(self.numbers()))
+        self._metrics.kept_bytes.set(sum(files))
+
+    def _read(self, number: int, name: str) -> dict[str, Any]:
+        directory = self.path(number)
+        if not directory.is_dir():
+            raise MissingGeneration(number, self.root)
+        try:
+            values = json.loads((directory / name).read_bytes())
+        except (OSError, ValueError) as error:
+            raise DamagedGeneration(directory, name, f"cannot be read ({error})") from error
+        if not isinstance(values, dict):
+            raise DamagedGeneration(directory, name, "is not a JSON object")
+        return values
+
+
+def _verify_file(directory: Path, name: str, expected: str, size: int) -> None:
+    try:
+        actual = (directory / name).stat().st_size
+        if actual != size:
+            raise DamagedGeneration(directory, name, f"has {actual} bytes instead of {size}")
+        if atomic.sha256_of(directory / name) != expected:
+            raise DamagedGeneration(directory, name, "its content has changed")
+    except OSError as error:
+        raise DamagedGeneration(directory, name, f"cannot be read ({error.strerror})") from error
+
+
+def _digest(files: Mapping[str, tuple[str, int]]) -> str:
+    """SHA-256 over the list in the format of `sha256sum`, sorted by name."""
+    listing = "".join(f"{sha256}  {name}\n" for name, (sha256, _) in sorted(files.items()))
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _size(content: Path | bytes) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+def _json(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"

@@ -1,0 +1,30 @@
+"""Which generations may go: pure."""
+
+from collections.abc import Collection
+
+
+def removable(
+    numbers: Collection[int],
+    *,
+    serving: int | None,
+    previous: int | None,
+    keep_last: int,
+    base: int = 0,
+    pinned: Collection[int] = (),
+) -> tuple[int, ...]:
+    """The numbers that retention removes, oldest first.
+
+    Kept are what serves, what served before it (the way back), the base, the newest `keep_last`, and what is
+    pinned (needed by a round or named by a person).
+
+    Args:
+        numbers: the generations on disk.
+        serving: the generation that the pointer names.
+        previous: the one that a rollback would return to.
+        keep_last: how many of the newest to keep, at least 0.
+        base: the generation that everything started from.
+        pinned: further numbers to keep.
+    """
+    newest = sorted(numbers)[-keep_last:] if keep_last else []
+    kept = {base, *newest, *pinned, serving, previous}
+    return tuple(number for number in sorted(numbers) if number not in kept)

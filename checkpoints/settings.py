@@ -1,0 +1,16 @@
+"""Settings of the generations on disk."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CheckpointsSettings(BaseModel):
+    """How many generations are kept. The serving one, the previous one and the base always are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep_last: int = Field(
+        5,
+        ge=0,
+        le=10_000,
+        description="How many of the newest generations stay on disk.",
+    )

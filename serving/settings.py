@@ -1,0 +1,92 @@
+"""Settings of the serving process."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class ServingSettings(BaseModel):
+    """Where requests are answered, by whom they may be asked, and how much at once."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = Field(
+        True, description="Whether `riverkeep run` starts a serving process; `riverkeep serve` always does."
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8400, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    api_key_file: Path | None = Field(
+        None, description="File with one API key a line; clients send one as `Authorization: Bearer KEY`."
+    )
+    insecure: bool = Field(
+        False,
+        description="Whether it may listen beyond loopback without an API key: anyone who reaches it may ask.",
+    )
+    device: str = Field(
+        "auto",
+        min_length=1,
+        description="Where the model runs: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 …",
+    )
+    threads: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="Threads of a forward pass on CPU; 0 leaves one core to everything else.",
+    )
+    model_name: str = Field(
+        "riverkeep",
+        min_length=1,
+        max_length=200,
+        description="The model's name in `/v1/models` and in answers.",
+    )
+    max_batch: int = Field(
+        8, ge=1, le=1024, description="Requests that are answered at once; further ones wait in the queue."
+    )
+    max_queue: int = Field(
+        64,
+        ge=0,
+        le=100_000,
+        description="Requests that may wait; further ones get 429 and a time to come back.",
+    )
+    max_body_bytes: int = Field(
+        2 * 1024 * 1024, ge=1024, le=1024**3, description="Largest request body; larger ones get 413."
+    )
+    max_new_tokens: int = Field(
+        1024, ge=1, le=1_000_000, description="Most tokens that one request may ask for; more gets 400."
+    )
+    default_new_tokens: int = Field(
+        128, ge=1, le=1_000_000, description="Tokens of an answer when the request names no limit."
+    )
+    max_inputs: int = Field(
+        256, ge=1, le=100_000, description="Most prompts, or texts to classify, in one request."
+    )
+    request_timeout_s: float = Field(
+        120, gt=0, le=86_400, description="Longest that an answer may take, waiting included; then 504."
+    )
+    body_timeout_s: float = Field(
+        20, gt=0, le=3_600, description="Longest that a request's body may take; then 408."
+    )
+    drain_timeout_s: float = Field(
+        30, ge=0, le=3_600, description="On SIGTERM, how long requests under way may go on."
+    )
+    poll_s: float = Field(0.2, gt=0, le=60, description="How often the serving pointer is looked at.")
+    warm_prompts: int = Field(
+        8,
+        ge=0,
+        le=1024,
+        description="Recent requests (kept in memory only) that warm a new generation before it serves.",
+    )
+
+    @model_validator(mode="after")
+    def _closed_beyond_loopback(self) -> Self:
+        if self.host not in LOOPBACK and self.api_key_file is None and not self.insecure:
+            raise ValueError(
+                f"host {self.host} can be reached from other machines and there is no api_key_file; "
+                "set one, listen on 127.0.0.1, or say insecure = true"
+            )
+        if self.default_new_tokens > self.max_new_tokens:
+            raise ValueError("default_new_tokens is larger than max_new_tokens; lower it")
+        return self
