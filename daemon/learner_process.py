@@ -16,6 +16,8 @@ from typing import IO, Any, TypeAlias
 import orjson
 import structlog
 
+from daemon.process_group import end_group, has_ended
+
 log = structlog.get_logger(__name__)
 
 Progress: TypeAlias = dict[str, Any]
@@ -116,7 +118,7 @@ class LearnerProcess:
                 self._step_back(process.pid)
                 ended = watch.until_it_ends(must_stop)
             finally:
-                _kill_group(process)
+                end_group(process)
         (directory / "learner.log").write_bytes(watch.errors)
         if ended is None:
             ended = _ending_of(process.returncode, watch.errors)
@@ -153,7 +155,7 @@ class _Watch:
             selector.register(self._process.stdout, selectors.EVENT_READ, self._hear)
             selector.register(self._process.stderr, selectors.EVENT_READ, self._hear_error)
             while True:
-                ended = _has_ended(self._process.pid)
+                ended = has_ended(self._process)
                 self._read(selector)
                 if ended:
                     return None
@@ -168,7 +170,7 @@ class _Watch:
                 key.data(data)
             else:
                 selector.unregister(stream)
-        if not selector.get_map() and not _has_ended(self._process.pid):
+        if not selector.get_map() and not has_ended(self._process):
             time.sleep(LOOK_EVERY_S)
 
     def _why_it_must_end(self, must_stop: Callable[[], bool]) -> tuple[Ending, str] | None:
@@ -218,15 +220,3 @@ def _ending_of(returncode: int, errors: bytes | bytearray) -> tuple[Ending, str]
             f"the learner was killed by {name} (by hand, or by the kernel for memory){said}",
         )
     return Ending.CRASHED, f"the learner ended with status {returncode}{said}"
-
-
-def _has_ended(pid: int) -> bool:
-    # Looked at, not reaped: the number must stay taken until the group has been killed.
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # Also after it ended by itself: workers that it left behind end with it.
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

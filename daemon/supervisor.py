@@ -13,6 +13,7 @@ from typing import Self
 import structlog
 
 from daemon.backoff import Backoff
+from daemon.errors import DaemonError
 
 log = structlog.get_logger(__name__)
 
@@ -125,6 +126,8 @@ class Part:
     def _call(self) -> str:
         try:
             self._target(self)
+        except DaemonError as error:  # what a part says of itself needs no traceback
+            return str(error)
         except Exception as error:  # the top of a long-lived loop: whatever broke, it is begun anew
             log.exception("part_raised", part=self.name)
             return f"{type(error).__name__}: {error}"

@@ -1,0 +1,183 @@
+"""What the daemon shows of rounds, forgetting, the gate, serving and its own parts."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from daemon.supervisor import Health, State
+
+ROUND_SECONDS = (1, 5, 15, 60, 300, 900, 3_600, 4 * 3_600)
+
+
+class DaemonMetrics:
+    """Counters and gauges that the daemon sets itself; live state is read at each scrape by `LiveState`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._rounds(registry)
+        self._training(registry)
+        self._knowledge(registry)
+
+    def _rounds(self, registry: CollectorRegistry) -> None:
+        self.rounds = Counter(
+            "riverkeep_rounds",
+            "Rounds that ended, by what began them.",
+            ["trigger", "outcome"],
+            registry=registry,
+        )
+        self.round_seconds = Histogram(
+            "riverkeep_round_seconds",
+            "Duration of a round's phases: draw, learner, judge, publish, and total.",
+            ["phase"],
+            buckets=ROUND_SECONDS,
+            registry=registry,
+        )
+        self.gate_verdicts = Counter(
+            "riverkeep_gate_verdicts", "What the gate said of a round.", ["verdict"], registry=registry
+        )
+        self.learner_ends = Counter(
+            "riverkeep_learner_ends", "How learner processes ended.", ["ending"], registry=registry
+        )
+        self.last_round_ended = Gauge(
+            "riverkeep_last_round_ended_timestamp_seconds",
+            "When the latest round ended, by outcome.",
+            ["outcome"],
+            registry=registry,
+        )
+
+    def _training(self, registry: CollectorRegistry) -> None:
+        self.loss = Gauge(
+            "riverkeep_training_loss_nats",
+            "Loss terms of the latest training step, nats per token.",
+            ["term"],
+            registry=registry,
+        )
+        self.tokens_per_second = Gauge(
+            "riverkeep_training_tokens_per_second", "Speed of the latest training steps.", registry=registry
+        )
+        self.training_memory = Gauge(
+            "riverkeep_training_memory_bytes",
+            "Largest memory of the latest round's learner.",
+            registry=registry,
+        )
+        self.tokens = Counter(
+            "riverkeep_trained_tokens", "Tokens trained on, new and replayed.", ["kind"], registry=registry
+        )
+
+    def _knowledge(self, registry: CollectorRegistry) -> None:
+        self.forgetting = Gauge(
+            "riverkeep_forgetting_nats",
+            "Average forgetting of the serving generation over slices trained past; positive is bad.",
+            registry=registry,
+        )
+        self.backward_transfer = Gauge(
+            "riverkeep_backward_transfer_nats", "Backward transfer; positive is good.", registry=registry
+        )
+        self.forward_transfer = Gauge(
+            "riverkeep_forward_transfer_nats", "Forward transfer; positive is good.", registry=registry
+        )
+        self.plasticity = Gauge(
+            "riverkeep_plasticity_nats",
+            "Mean loss on each period's slice right after it was learned; lower is better.",
+            registry=registry,
+        )
+        self.flip_rate = Gauge(
+            "riverkeep_flip_rate",
+            "Share of documents that the latest candidate has better or worse than its parent.",
+            ["direction"],
+            registry=registry,
+        )
+        self.prequential = Gauge(
+            "riverkeep_prequential_loss_nats",
+            "Loss of the latest round's fresh text under its parent, before training.",
+            registry=registry,
+        )
+        self.score = Gauge(
+            "riverkeep_slice_loss_nats",
+            "R: mean loss in nats per token of a generation on a slice, for the generations that are kept.",
+            ["generation", "slice"],
+            registry=registry,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is read when Prometheus asks.
+
+    Attributes:
+        parts: how each part is.
+        round_number: of the round in progress; None between rounds.
+        round_phase: what it does.
+        round_step: optimizer steps taken.
+        round_steps: optimizer steps it will take, 0 while unknown.
+        serving_generation: what the store says should serve; None before the first.
+        answering_generation: what the serving process answers from; None when it does not.
+        swap_seconds: how long the latest swap took, from pointer to first answer; None before one.
+        fresh_until_round: share, 0 to 1, of the volume that begins a round; None where none is set.
+    """
+
+    parts: tuple[Health, ...]
+    round_number: int | None
+    round_phase: str
+    round_step: int
+    round_steps: int
+    serving_generation: int | None
+    answering_generation: int | None
+    swap_seconds: float | None
+    fresh_until_round: float | None
+
+
+class LiveState(Collector):
+    """Shows `Live` at each scrape."""
+
+    def __init__(self, read: Callable[[], Live]) -> None:
+        self._read = read
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not ask a service that is still being put together."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauges, as things are now."""
+        live = self._read()
+        yield from _parts(live.parts)
+        yield _gauge("riverkeep_round_in_progress", "1 while a round runs.", live.round_number is not None)
+        yield _gauge("riverkeep_round_step", "Optimizer steps of the round in progress.", live.round_step)
+        yield _gauge("riverkeep_round_steps", "Optimizer steps that it will take.", live.round_steps)
+        optional: Mapping[str, tuple[str, float | None]] = {
+            "riverkeep_serving_generation": ("The generation that should serve.", live.serving_generation),
+            "riverkeep_answering_generation": (
+                "The generation that the serving process answers from.",
+                live.answering_generation,
+            ),
+            "riverkeep_last_swap_seconds": ("How long the latest swap took.", live.swap_seconds),
+            "riverkeep_trigger_volume_ratio": (
+                "Fresh text as a share of the volume that begins a round.",
+                live.fresh_until_round,
+            ),
+        }
+        for name, (what, value) in optional.items():
+            if value is not None:
+                yield _gauge(name, what, value)
+
+
+def _parts(healths: Iterable[Health]) -> Iterable[Metric]:
+    state = GaugeMetricFamily(
+        "riverkeep_part_state", "1 for the state that a part of the service is in.", labels=["part", "state"]
+    )
+    failures = GaugeMetricFamily(
+        "riverkeep_part_failures", "How often in a row a part broke.", labels=["part"]
+    )
+    for health in healths:
+        failures.add_metric([health.name], health.failures)
+        for one in State:
+            state.add_metric([health.name, one.value], float(one is health.state))
+    yield state
+    yield failures
+
+
+def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, what, value=float(value))

@@ -1,0 +1,133 @@
+"""The serving process: started, asked how it is, ended when it hangs, drained at the end."""
+
+import http.client
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import structlog
+
+from daemon.errors import DaemonError
+from daemon.process_group import end_group, has_ended
+from daemon.supervisor import Part, State
+
+log = structlog.get_logger(__name__)
+
+ASK_EVERY_SECONDS = 1.0
+ANSWER_WITHIN_SECONDS = 5.0
+
+
+class ServingBroke(DaemonError):
+    """The serving process ended or hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServingStatus:
+    """How the serving process was when it was last asked.
+
+    Attributes:
+        pid: of the process; None while there is none.
+        generation: what it answers from; None before the first is loaded or when it does not answer.
+        facts: its own account, as `GET /v1/riverkeep/generation` gave it.
+    """
+
+    pid: int | None = None
+    generation: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ServingProcess:
+    """Runs one serving process; `run` is the target of a part and raises when the process must be begun again.
+
+    A swap needs nothing from here: the process follows the serving pointer by itself.
+
+    Args:
+        command: what is started.
+        address: host and port to ask it at.
+        api_key: for the request; None where it needs none.
+        stuck_seconds: a process that answered before and is silent for so long is killed.
+        drain_seconds: how long it gets to finish its requests when the service ends.
+    """
+
+    def __init__(
+        self,
+        *,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        address: tuple[str, int],
+        api_key: str | None,
+        stuck_seconds: float,
+        drain_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._command = tuple(command)
+        self._environment = environment
+        self._address = address
+        self._api_key = api_key
+        self._stuck_seconds = stuck_seconds
+        self._drain_seconds = drain_seconds
+        self._clock = clock
+        self._status = ServingStatus()
+
+    @property
+    def status(self) -> ServingStatus:
+        """How it was when it was last asked; never blocks."""
+        return self._status
+
+    def run(self, part: Part) -> None:
+        """Start the process and watch it until `part.stop`.
+
+        Raises:
+            ServingBroke: it ended by itself, or was silent for too long and has been killed.
+            OSError: it cannot be started.
+        """
+        process = subprocess.Popen(
+            self._command, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        log.info("serving_started", pid=process.pid)
+        self._status = ServingStatus(pid=process.pid)
+        try:
+            self._watch(process, part)
+        finally:
+            self._status = ServingStatus()
+            end_group(process, patience_seconds=self._drain_seconds if part.stop.is_set() else 1.0)
+
+    def _watch(self, process: "subprocess.Popen[bytes]", part: Part) -> None:
+        heard: float | None = None
+        while not part.stop.is_set():
+            part.beat()
+            if has_ended(process):
+                raise ServingBroke(f"the serving process ended with status {process.wait()}")
+            if (facts := self._ask()) is not None:
+                heard = self._clock()
+            self._status = ServingStatus(process.pid, (facts or {}).get("generation"), facts or {})
+            self._judge(part, heard)
+            part.stop.wait(ASK_EVERY_SECONDS)
+
+    def _judge(self, part: Part, heard: float | None) -> None:
+        if heard is None:
+            return part.says(State.STARTING, "the serving process loads and does not answer yet")
+        silent = self._clock() - heard
+        if silent > self._stuck_seconds:
+            raise ServingBroke(f"the serving process has not answered for {silent:.0f} s and is killed")
+        if silent > ANSWER_WITHIN_SECONDS:
+            return part.says(State.BROKEN, f"the serving process has not answered for {silent:.0f} s")
+        if self._status.generation is None and self._status.facts:
+            return part.says(State.STARTING, "the serving process has loaded no generation yet")
+        return part.says(State.RUNNING)
+
+    def _ask(self) -> dict[str, Any] | None:
+        connection = http.client.HTTPConnection(*self._address, timeout=ANSWER_WITHIN_SECONDS)
+        headers = {"authorization": f"Bearer {self._api_key}"} if self._api_key else {}
+        try:
+            connection.request("GET", "/v1/riverkeep/generation", headers=headers)
+            response = connection.getresponse()
+            answer = orjson.loads(response.read())
+        except (OSError, http.client.HTTPException, orjson.JSONDecodeError):
+            return None
+        finally:
+            connection.close()
+        return answer if isinstance(answer, dict) else None
