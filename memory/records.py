@@ -1,0 +1,335 @@
+"""What the store takes and gives: plain, frozen data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from memory.rounds import RoundState
+from streams.document import Partition, Reason
+
+
+class Role(IntEnum):
+    """What a sample is kept for.
+
+    Values are stored. They lie between 2 and 127 so that SQLite gives each the same width: a change of role then
+    overwrites the row in place and leaves no copy of its text behind in the page.
+    """
+
+    FRESH = 2
+    REPLAY = 3
+    HOLDOUT = 4
+    ASIDE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A document as kept in memory.
+
+    Attributes:
+        key_hash: keyed 64-bit hash of the document's key; the key itself is not kept.
+        tokens: estimated from the text's bytes by the store's bytes per token.
+        event_time, arrived_at: unix seconds.
+    """
+
+    id: int
+    text: str
+    source: str
+    label: str | None
+    role: Role
+    tokens: int
+    key_hash: int | None
+    event_time: float | None
+    arrived_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of a batch's documents and dead letters, in numbers of them.
+
+    Attributes:
+        fresh, replay, holdout: stored in that role.
+        surplus: held-out text beyond what its slice keeps, or replay text beyond its budgets: not kept.
+        duplicates: content seen before.
+        near_duplicates: training text too close to held-out text, or held-out text too close to trained text.
+        forgotten: text of a key that was erased.
+        redelivered: documents, dead letters and gaps at offsets that the store had already.
+    """
+
+    fresh: int = 0
+    replay: int = 0
+    holdout: int = 0
+    surplus: int = 0
+    duplicates: int = 0
+    near_duplicates: int = 0
+    forgotten: int = 0
+    redelivered: int = 0
+    dead_letters: int = 0
+    gaps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RoleCount:
+    """Samples of one role, source and label."""
+
+    role: Role
+    source: str
+    label: str | None
+    samples: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How full the memory is, read from counters that every transaction keeps.
+
+    Attributes:
+        by_role_and_source: one entry for each role, source and label that has samples.
+        tallies: totals since the store was made: `duplicates`, `near_duplicates`, `forgotten`, `redelivered`,
+            `surplus`, `dead_letters`, `gaps`, `gap_offsets`, and `dead_letters:REASON` for each reason.
+        open_holdout: held-out documents that arrived since the last accepted round.
+    """
+
+    by_role_and_source: tuple[RoleCount, ...]
+    fresh_samples: int
+    fresh_tokens: int
+    replay_samples: int
+    replay_tokens: int
+    holdout_samples: int
+    open_holdout: int
+    aside_samples: int
+    aside_is_full: bool
+    quarantine_rows: int
+    quarantine_bytes: int
+    tallies: Mapping[str, int]
+    bytes_per_token: float
+
+
+@dataclass(frozen=True, slots=True)
+class DrawSpec:
+    """What a round may take.
+
+    Attributes:
+        fresh_tokens: most tokens of fresh text, oldest first; at least one document is drawn.
+        replay_ratio: replayed tokens as a share of all training tokens, in [0, 1).
+        early_stop_share: share of the fresh draw kept for early stopping, not trained on in this round.
+        early_stop_documents: most of those.
+        slice_documents: most documents of one slice to evaluate on.
+        evaluation_documents: most documents of all slices together; shared evenly between slices.
+    """
+
+    fresh_tokens: int = 2_000_000
+    replay_ratio: float = 0.5
+    early_stop_share: float = 0.05
+    early_stop_documents: int = 64
+    slice_documents: int = 256
+    evaluation_documents: int = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Held-out samples of one source and period, or the anchor.
+
+    Attributes:
+        name: stable while the slice is not merged: `anchor`, else `SOURCE@FIRST-LAST`.
+        kind: `anchor` (frozen, all sources; source is empty), `newest` (arrived since the last accepted round: the
+            text that this round trains towards) or `period` (older).
+        first_round, last_round: the slice's text arrived after round `first_round - 1` began and before `last_round`
+            began; both 0 for the anchor.
+    """
+
+    name: str
+    kind: str
+    source: str
+    first_round: int
+    last_round: int
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundDraw:
+    """What a round was given.
+
+    Attributes:
+        offsets: for each partition the first and last offset among the fresh samples.
+    """
+
+    number: int
+    seed: int
+    parent_generation: int
+    base_generation: int
+    fresh: tuple[Sample, ...]
+    replay: tuple[Sample, ...]
+    early_stop: tuple[Sample, ...]
+    slices: tuple[Slice, ...]
+    offsets: Mapping[Partition, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class SliceScore:
+    """One generation's score on one slice: mean negative log-likelihood per token in nats; accuracy in [0, 1]."""
+
+    mean_nll: float
+    tokens: int
+    documents: int
+    accuracy: float | None = None
+    macro_f1: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentScore:
+    """One generation's score on one held-out document: summed negative log-likelihood in nats over its tokens."""
+
+    sample_id: int
+    nll: float
+    tokens: int
+    correct: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """R[generation, slice]."""
+
+    generation: int
+    slice: str
+    score: SliceScore
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One line of the ledger of rounds.
+
+    Attributes:
+        recipe, verdict, report: as they were given, JSON values only.
+        detail: the reason for its state, for a person.
+        released_from: the waiting round whose text this one was begun with, on a person's word.
+        offsets: first and last offset of its fresh samples for each partition.
+        fresh_samples, replay_samples, early_stop_samples: how many were drawn; tokens as estimated then.
+    """
+
+    number: int
+    state: RoundState
+    trigger: str
+    recipe: Mapping[str, Any]
+    seed: int
+    parent_generation: int
+    base_generation: int
+    generation: int | None
+    released_from: int | None
+    begun_at: float
+    ended_at: float | None
+    detail: str
+    verdict: Mapping[str, Any]
+    report: Mapping[str, Any]
+    fresh_samples: int
+    fresh_tokens: int
+    replay_samples: int
+    replay_tokens: int
+    early_stop_samples: int
+    offsets: Mapping[Partition, tuple[int, int]] = field(default_factory=dict)
+
+
+class GenerationState(StrEnum):
+    """What may be done with a generation. Values are stored."""
+
+    RESERVED = "reserved"
+    """Numbered; not accepted (yet, or ever)."""
+    ACCEPTED = "accepted"
+    ROLLED_BACK = "rolled_back"
+    """A person went back from it: it is not promoted again by itself."""
+    RETIRED = "retired"
+    """Its files were removed by retention, or its number was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One line of the ledger of generations. Number 0 is the base model."""
+
+    number: int
+    state: GenerationState
+    parent: int | None
+    round: int | None
+    digest: str
+    source_path: str
+    created_at: float
+    scores: Mapping[str, SliceScore]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedSample:
+    """What stays known of a sample that a round was given, also when its text is gone.
+
+    Attributes:
+        part: `fresh`, `replay`, `early_stop`, `slice` or `over_quota` (drawn past its key's quota, not trained on).
+    """
+
+    sample_id: int
+    part: str
+    partition: Partition
+    offset: int
+    key_hash: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prequential:
+    """A round's fresh text as the serving generation scored it before training: nats per token."""
+
+    round: int
+    state: RoundState
+    mean_nll: float
+    tokens: int
+    by_source: Mapping[str, tuple[float, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class AsideGroup:
+    """Text that one round's outcome set aside.
+
+    Attributes:
+        samples, tokens: of text meant for training; `held_out` counts the held-out part set aside with it.
+    """
+
+    round: int
+    reason: str
+    since: float
+    samples: int
+    tokens: int
+    held_out: int
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDeadLetter:
+    """A dead letter as it lies in the quarantine."""
+
+    id: int
+    partition: Partition
+    offset: int
+    reason: Reason
+    detail: str
+    key: bytes | None
+    value: bytes
+    value_bytes: int
+    arrived_at: float
+    published: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What an erasure erased, and what had seen it.
+
+    Attributes:
+        sample_ids: the erased samples that were still kept.
+        rounds: rounds that were given the key's text, as training or as held-out text: their directories hold it.
+        generations: generations trained on it.
+        descendants: generations that started from one of those, so that they carry it on.
+        clean_generation: the latest generation that has not seen it, from which a clean one can be built.
+    """
+
+    samples: int
+    dead_letters: int
+    sample_ids: tuple[int, ...]
+    rounds: tuple[int, ...]
+    generations: tuple[int, ...]
+    descendants: tuple[int, ...]
+    clean_generation: int | None

@@ -1,0 +1,111 @@
+"""How much is kept, and how it is split: the memory's part of the settings."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class MemorySettings(BaseModel):
+    """Budgets and policies of the store. Every budget is a bound on disk or on the cost of a round."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    holdout_share: float = Field(
+        0.05,
+        gt=0.0,
+        le=0.5,
+        description="Share of arriving groups (documents of one key, else one content) that is held out for "
+        "evaluation and never trained on.",
+    )
+    slice_documents: int = Field(
+        256, ge=8, le=100_000, description="Most held-out documents of one slice (one source, one period)."
+    )
+    holdout_documents: int = Field(
+        20_000, ge=64, le=1_000_000, description="Most held-out documents of all slices together."
+    )
+    anchor_documents: int = Field(
+        512, ge=8, le=100_000, description="Most held-out documents of the anchor slice."
+    )
+    anchor_minimum: int = Field(
+        32,
+        ge=1,
+        le=10_000,
+        description="The anchor slice is frozen when a round begins and it holds at least this many documents.",
+    )
+    recent_slices: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="Latest slices of each source that stay apart; older ones merge into power-of-two age buckets.",
+    )
+    fresh_samples: int = Field(
+        100_000, ge=1, description="Fresh samples at which consumption pauses until a round is accepted."
+    )
+    fresh_tokens: int = Field(
+        50_000_000, ge=1, description="Fresh tokens at which consumption pauses until a round is accepted."
+    )
+    replay_samples: int = Field(200_000, ge=0, description="Most samples in replay.")
+    replay_tokens: int = Field(100_000_000, ge=0, description="Most tokens in replay.")
+    replay_eras: int = Field(
+        32,
+        ge=2,
+        le=1024,
+        description="Periods of time that share the replay budget evenly; beyond this number neighbours merge.",
+    )
+    source_quota: int = Field(
+        1_000_000, ge=1, description="Most samples of one source in replay: an absolute number, not a share."
+    )
+    key_quota: int = Field(
+        200,
+        ge=1,
+        description="Most samples of one key in one round and in replay. About 250 planted documents can put a "
+        "backdoor into a model of any size, so this is an absolute number.",
+    )
+    max_sources: int = Field(
+        1_000,
+        ge=1,
+        le=100_000,
+        description="Different sources that are told apart; documents of further ones count as source 'other'.",
+    )
+    duplicate_window: int = Field(
+        2_000_000,
+        ge=1_000,
+        description="Contents, the latest to arrive, that are remembered (8 bytes each in RAM and on disk) to drop "
+        "exact duplicates.",
+    )
+    trained_documents: int = Field(
+        500_000,
+        ge=1_000,
+        description="Documents trained on, the latest, whose sketches are kept (about 250 bytes of disk each) so "
+        "that near-duplicates of them are not held out.",
+    )
+    near_duplicate_similarity: float = Field(
+        0.6,
+        gt=0.3,
+        le=1.0,
+        description="Estimated Jaccard similarity of 12-byte shingles from which two texts are near-duplicates.",
+    )
+    refusals_until_aside: int = Field(
+        2, ge=1, le=100, description="Refused rounds after which a fresh sample is set aside."
+    )
+    aside_samples: int = Field(
+        100_000,
+        ge=1,
+        description="Samples set aside at which nothing more is set aside: refused text then stays fresh, and "
+        "consumption pauses when the fresh buffer is full, until a person releases or drops some.",
+    )
+    quarantine_rows: int = Field(10_000, ge=1, description="Dead letters at which the quarantine is full.")
+    quarantine_bytes: int = Field(
+        64 * 2**20, ge=1024, description="Bytes of dead letters at which the quarantine is full."
+    )
+    gaps_kept: int = Field(10_000, ge=1, description="Latest gaps in offsets kept as rows; all are counted.")
+    lineage_rounds: int = Field(
+        1_000,
+        ge=1,
+        description="Latest rounds for which it stays known which samples (ids, offsets, keyed hash of the key) made "
+        "them, also when their text is gone.",
+    )
+    busy_timeout_s: float = Field(
+        30.0, gt=0.0, le=600.0, description="How long a write waits for another process that is writing."
+    )
+    integrity_check: bool = Field(
+        True, description="Check the database's integrity at start (about a second a gigabyte)."
+    )

@@ -1,0 +1,341 @@
+"""The durable store: one SQLite file that holds text, offsets, the ledger of rounds and generations.
+
+Every write is one transaction. Threads and processes may use the same file at the same time: writers take turns,
+readers see the last committed state and delay nobody.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from memory import aside, counters, draw, erasure, generations, ledger, outcome, quarantine
+from memory.database import Database
+from memory.intake import Intake
+from memory.records import (
+    Appended,
+    AsideGroup,
+    Counts,
+    DocumentScore,
+    DrawSpec,
+    Forgotten,
+    Generation,
+    Prequential,
+    Round,
+    RoundDraw,
+    Sample,
+    ScoreRow,
+    SliceScore,
+    StoredDeadLetter,
+    TrainedSample,
+)
+from memory.rounds import RoundState
+from memory.settings import MemorySettings
+from streams.document import Batch, Gap
+
+
+class Store:
+    """The memory. A context manager; every method may be called from any thread.
+
+    Any method raises `StoreBusy` (another process wrote for longer than the busy timeout), `StoreFull` (no room on
+    disk; nothing of the write took effect) or `StoreDamaged`.
+    """
+
+    def __init__(self, database: Database, settings: MemorySettings, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+        self._intake = Intake(database, settings)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        settings: MemorySettings,
+        *,
+        clock: Callable[[], float] = time.time,
+        read_only: bool = False,
+    ) -> Self:
+        """Open the store at `path`, making it where there is none and bringing its schema up to date.
+
+        Args:
+            path: the database file; its folder must exist.
+            settings: budgets and policies.
+            clock: unix seconds.
+            read_only: only read: nothing is made or migrated, and writing methods raise `WrongState`.
+
+        Raises:
+            SqliteTooOld, StoreMissing, NotAStore, StoreTooNew, StoreTooOld, StoreDamaged: see `memory.errors`.
+        """
+        with ExitStack() as undo:
+            database = undo.enter_context(Database.open(path, settings, clock=clock, read_only=read_only))
+            store = cls(database, settings, clock)
+            undo.pop_all()
+        return store
+
+    def close(self) -> None:
+        """Close every connection, also those of other threads; idempotent."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- text in ---
+
+    def next_offset(self, topic: str, number: int, incarnation: str = "") -> int | None:
+        """The offset to read next in a partition; None for one that the store has never seen."""
+
+    def append(self, batch: Batch, *, before_stream: bool = False) -> Appended:
+        """Take a batch in: samples, dead letters, gaps and offsets in one transaction.
+
+        When this returns, the batch is durable and may be acknowledged. When it raises, nothing took effect.
+
+        Args:
+            batch: what a poll brought. What lies below a partition's stored offset was delivered again and is skipped.
+            before_stream: the text is of the kind that the model was built on: it goes straight to replay, its
+                held-out part to the anchor slice (until that is frozen).
+
+        Raises:
+            BadBatch: a document lies at or beyond its partition's `next_offsets`.
+        """
+
+    def is_full(self) -> bool:
+        """Whether the fresh buffer has reached a budget, so that consumption should pause."""
+
+    def counts(self) -> Counts:
+        """How full the memory is; read from counters, so the cost does not grow with the store."""
+
+    def set_bytes_per_token(self, value: float) -> None:
+        """Tell how many bytes of UTF-8 the model's tokenizer takes for a token (a report measures it).
+
+        Raises:
+            ValueError: not between 0.1 and 100.
+        """
+
+    def gaps(self, limit: int = 100) -> list[Gap]:
+        """The latest gaps in offsets, newest first."""
+
+    # --- rounds ---
+
+    def begin_round(
+        self,
+        *,
+        trigger: str,
+        recipe: Mapping[str, Any],
+        seed: int,
+        spec: DrawSpec = DrawSpec(),  # noqa: B008 - frozen
+        now: float | None = None,
+        released_from: int | None = None,
+    ) -> RoundDraw | None:
+        """Number a round and draw what it trains and is judged on; None when there is nothing fresh to train on.
+
+        The round is then `drawn`. Fresh text is drawn oldest first; replay uniformly from memory as it stands, by
+        `seed`; text that is a near-duplicate of held-out text which arrived later is removed instead of drawn.
+
+        Args:
+            trigger: why, in a few words.
+            recipe: how it will be trained; JSON values only, kept for the record.
+            seed: of this round's randomness; the same store and seed give the same draw.
+            spec: limits of the draw.
+            now: unix seconds; the clock's where None.
+            released_from: draw the text of this released round and no other fresh text.
+
+        Raises:
+            WrongState: a round is unfinished, there is no base generation, or `released_from` was not released.
+            UnknownRound: no round `released_from`.
+        """
+
+    def advance_round(self, number: int, state: RoundState, *, detail: str = "") -> None:
+        """Step a round on to `training` or `judged`, or end it as `failed` or `abandoned`.
+
+        The steps: drawn → training → judged → accepted | refused; waiting from training or judged; failed and
+        abandoned from any of the first three. `accept_round`, `refuse_round` and `hold_round` end a round otherwise.
+
+        Raises:
+            UnknownRound, WrongState: no such round, or no such step from where it is.
+        """
+
+    def fail_round(self, number: int, *, reason: str) -> None:
+        """End a round as `failed`: its fresh samples wait for the next one."""
+
+    def reserve_generation(self, round_number: int) -> int:
+        """A number for a candidate of this round, never used before and never to be used again."""
+
+    def accept_round(
+        self,
+        number: int,
+        *,
+        generation: int,
+        digest: str,
+        scores: Mapping[str, SliceScore],
+        document_scores: Iterable[DocumentScore] = (),
+        verdict: Mapping[str, Any],
+        report: Mapping[str, Any],
+    ) -> None:
+        """Accept a round's candidate, in one transaction: the truth about what serves.
+
+        Round and generation are accepted, the serving pointer moves, fresh samples settle into replay, slices close.
+
+        Args:
+            number: a round that is `judged`.
+            generation: reserved by this round.
+            digest: of its files.
+            scores: R's row, by slice name.
+            document_scores: of the generation on the held-out documents.
+            verdict: the gate's word; JSON values only.
+            report: summary of the learner's report; JSON values only. `report["prequential"]`, where given, is
+                `{"mean_nll": nats, "tokens": n, "by_source": {source: {"mean_nll": nats, "tokens": n}}}`.
+
+        Raises:
+            UnknownRound, UnknownGeneration, WrongState.
+        """
+
+    def refuse_round(
+        self, number: int, *, verdict: Mapping[str, Any], report: Mapping[str, Any], detail: str = ""
+    ) -> int:
+        """Refuse a `judged` round: its fresh samples wait for the next one; nothing else changes.
+
+        Text refused often enough (twice by default) is set aside, the held-out part of its period with it.
+
+        Returns:
+            How many samples were set aside.
+        """
+
+    def hold_round(
+        self, number: int, *, verdict: Mapping[str, Any], report: Mapping[str, Any], detail: str = ""
+    ) -> int:
+        """Let a `training` or `judged` round wait for a person: its fresh text and the newest slices go aside.
+
+        Returns:
+            How many samples were set aside.
+        """
+
+    def release_round(self, number: int) -> int:
+        """A person's word for a `waiting` round: its text is fresh (or held out) again. Returns how many samples."""
+
+    def drop_round(self, number: int) -> int:
+        """A person's word against a `waiting` round: its text is erased. Returns how many samples."""
+
+    def unfinished_rounds(self) -> list[Round]:
+        """Rounds that are drawn, training or judged: what recovery has to finish or discard."""
+
+    def rounds(self, limit: int = 100, offset: int = 0) -> list[Round]:
+        """The ledger of rounds, newest first."""
+
+    def round(self, number: int) -> Round:
+        """One round.
+
+        Raises:
+            UnknownRound: there is none of that number.
+        """
+
+    def round_samples(self, number: int) -> list[TrainedSample]:
+        """Which samples a round was given, also when their text is gone; empty past the retention of lineage."""
+
+    def prequential_history(self, limit: int = 20) -> list[Prequential]:
+        """What fresh text cost the serving generation before it was trained on, newest round first."""
+
+    # --- generations ---
+
+    def register_base(self, *, digest: str, source_path: str, generation: int = 0) -> None:
+        """Enter the base model as generation 0, serving. Repeating it with the same digest changes nothing.
+
+        Raises:
+            WrongState: another base is registered.
+        """
+
+    def serving(self) -> int | None:
+        """The serving generation's number; None before a base is registered."""
+
+    def generations(self) -> list[Generation]:
+        """The ledger of generations, oldest first, with R's rows."""
+
+    def generation(self, number: int) -> Generation:
+        """One generation.
+
+        Raises:
+            UnknownGeneration: there is none of that number.
+        """
+
+    def rollback(self, to: int | None = None) -> tuple[int, int]:
+        """Move the serving pointer back to `to`, or to the serving generation's parent.
+
+        The one rolled back from is flagged, and is not promoted again by itself.
+
+        Returns:
+            The generations (from, to).
+
+        Raises:
+            UnknownGeneration, WrongState: `to` is not there, was never accepted, is retired or serves already.
+        """
+
+    def retire_generations(self, numbers: Sequence[int]) -> None:
+        """Note that these generations' files were removed: their per-document scores go, their ledger line stays.
+
+        Raises:
+            WrongState: one of them serves.
+        """
+
+    def score_matrix(self) -> list[ScoreRow]:
+        """R, as recorded: one row for each accepted generation and slice, oldest generation first."""
+
+    def save_scores(self, generation: int, scores: Mapping[str, SliceScore]) -> None:
+        """Add to R's row of a generation (the base's score on a new slice, say); known ones are replaced."""
+
+    def document_scores(self, generation: int) -> dict[int, DocumentScore]:
+        """What is known of a generation's scores on held-out documents that are still kept, by sample id."""
+
+    def save_document_scores(self, generation: int, rows: Iterable[DocumentScore]) -> None:
+        """Keep a generation's scores on held-out documents; those of documents no longer kept are ignored."""
+
+    # --- aside, quarantine, erasure ---
+
+    def aside(self) -> list[AsideGroup]:
+        """What is set aside, by the round that set it aside, oldest first."""
+
+    def aside_samples(self, round_number: int, limit: int = 100) -> list[Sample]:
+        """The text that a round set aside."""
+
+    def release_aside(self, *, round_number: int | None = None, ids: Sequence[int] | None = None) -> int:
+        """Let text that was set aside be fresh (or held out) again; its refusals start anew. Returns how many.
+
+        Raises:
+            ValueError: neither or both of `round_number` and `ids` are given.
+        """
+
+    def drop_aside(self, *, round_number: int | None = None, ids: Sequence[int] | None = None) -> int:
+        """Erase text that was set aside; the same content is not taken in again. Returns how many.
+
+        Raises:
+            ValueError: neither or both of `round_number` and `ids` are given.
+        """
+
+    def quarantine_is_full(self) -> bool:
+        """Whether the dead letters have reached a budget: partitions that bring more should pause."""
+
+    def dead_letters(self, limit: int = 100, after: int = 0) -> list[StoredDeadLetter]:
+        """Dead letters in the quarantine with ids above `after`, oldest first."""
+
+    def unpublished_dead_letters(self, limit: int = 100) -> list[StoredDeadLetter]:
+        """Dead letters that the dead-letter topic has not acknowledged, oldest first."""
+
+    def mark_published(self, ids: Iterable[int]) -> None:
+        """Note that the dead-letter topic has acknowledged these."""
+
+    def drop_dead_letters(self, ids: Iterable[int] | None = None, *, published_only: bool = False) -> int:
+        """Remove dead letters from the quarantine: these ids, or all; of those only the published ones if asked."""
+
+    def forget(self, key: str) -> Forgotten:
+        """Erase all text of a key, for good, and name what had seen it.
+
+        Samples and dead letters go; the file is compacted and the write-ahead log truncated, so that no copy stays
+        in free space; a keyed hash of the key stays, so that a redelivery is not stored again. Takes seconds a
+        gigabyte, in which other writers wait. Nothing is unlearned: see the generations named.
+        """
