@@ -1,0 +1,112 @@
+"""A second model beside the kept one: the same new text, its own recipe and its own generations."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from checkpoints.card import Card
+from checkpoints.generation import BASE, GenerationStore
+from daemon.errors import DaemonError
+from daemon.learner_process import Ending, LearnerLimits, LearnerProcess, Progress
+from learner.report import Outcome, Report, read_report
+from learner.round_directory import (
+    CANDIDATES,
+    GenerationRef,
+    PlausibilityBounds,
+    RoundSpec,
+    candidate_name,
+    read_round,
+    write_round,
+)
+from learner.settings import RecipeSettings
+
+LIMITS = LearnerLimits(silence=600.0, time=6 * 3600.0)
+
+
+def naive(kept: RecipeSettings, learning_rate: float) -> RecipeSettings:
+    """The recipe of naive fine-tuning: as many new tokens a step as `kept`, on the same schedule, and nothing else."""
+    new_share = 1 - kept.replay_share("causal-lm")
+    return kept.model_copy(
+        update={
+            "batch_sequences": max(1, round(kept.batch_sequences * new_share)),
+            "replay_ratio": 0.0,
+            "kl": 0.0,
+            "l2_sp": 0.0,
+            "ewc": 0.0,
+            "interpolation": (0.0,),
+            "learning_rate": learning_rate,
+        }
+    )
+
+
+class Lineage:
+    """Follows the rounds of another model with a recipe of its own, without a gate.
+
+    Args:
+        home: where its generations and round directories go; made when missing.
+        base_model: the directory of the model that both start from.
+        recipe: how it learns.
+        threads: of the learner on CPU; None for all.
+    """
+
+    def __init__(self, home: Path, base_model: Path, recipe: RecipeSettings, *, threads: int | None = None) -> None:
+        self._home = home
+        self._recipe = recipe
+        self._threads = threads
+        self._store = GenerationStore(home / "checkpoints")
+        self._current = self._base = self._store.publish(base_model, BASE, Card(BASE, "causal-lm"))
+        self._learner = LearnerProcess()
+
+    @property
+    def model_dir(self) -> Path:
+        """Where its latest generation is."""
+        return self._current.path
+
+    def follow(self, round_directory: Path, on_progress: Callable[[Progress], None] | None = None) -> Report:
+        """Train on the new text of a round of the kept model, from this lineage's latest generation.
+
+        The round's replayed samples are used as far as the recipe replays at all.
+
+        Raises:
+            DaemonError: the learner did not finish, or trained nothing.
+        """
+        number = self._current.generation + 1
+        directory = self._home / "rounds" / f"{number:06d}"
+        self._write(round_directory, directory)
+        ended = self._learner.run(directory, limits=LIMITS, on_progress=on_progress or _ignore, must_stop=lambda: False)
+        if ended.ending is not Ending.FINISHED:
+            raise DaemonError(f"The learner on {directory} failed: {ended.detail}.")
+        report = read_report(directory)
+        if report.outcome is not Outcome.TRAINED:
+            raise DaemonError(f"The round in {directory} trained nothing: {report.detail}")
+        candidate = directory / CANDIDATES / candidate_name(self._recipe.interpolation[0])
+        self._current = self._store.publish(candidate, number, Card(number, "causal-lm", parent=number - 1))
+        return report
+
+    def _write(self, source: Path, directory: Path) -> None:
+        given = read_round(source)
+        write_round(
+            directory,
+            self._spec(given.spec),
+            parent_dir=self._current.path,
+            base_dir=self._base.path,
+            fresh=given.fresh,
+            replay=given.replay if self._recipe.replay_share("causal-lm") > 0 else (),
+            early_stop=given.early_stop,
+            slices=given.slices,
+        )
+
+    def _spec(self, kept: RoundSpec) -> RoundSpec:
+        return replace(
+            kept,
+            parent=GenerationRef(self._current.generation, self._current.digest),
+            base=GenerationRef(BASE, self._base.digest),
+            recipe=self._recipe,
+            threads=self._threads,
+            plausibility=PlausibilityBounds(),
+            approved=True,
+        )
+
+
+def _ignore(_: Progress) -> None:
+    """Nobody watches this lineage's progress."""
