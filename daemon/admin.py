@@ -45,6 +45,12 @@ class RollbackBody(_Body):
     generation: int | None = Field(None, ge=0)
 
 
+class ResumeBody(_Body):
+    """POST /resume: one partition as `topic/number`, or all."""
+
+    partition: str | None = Field(None, min_length=1, max_length=300)
+
+
 class ForgetBody(_Body):
     """POST /forget."""
 
@@ -52,10 +58,9 @@ class ForgetBody(_Body):
 
 
 class AsideBody(_Body):
-    """POST /aside/release and /aside/drop: a round's samples, or those with these ids."""
+    """POST /aside/release and /aside/drop: what that round set aside."""
 
-    ids: list[int] = Field(default=[], max_length=10_000)
-    round: int | None = Field(None, ge=1)
+    round: int = Field(ge=1)
 
 
 class DeadLettersBody(_Body):
@@ -136,6 +141,7 @@ class _Surface:
             "/rounds/{number:int}/approve": self.approve_round,
             "/rounds/{number:int}/reject": self.reject_round,
             "/rollback": self.rollback,
+            "/resume": self.resume,
             "/forget": self.forget,
             "/aside/release": self.release_aside,
             "/aside/drop": self.drop_aside,
@@ -161,9 +167,7 @@ class _Surface:
 
     async def metrics(self, request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(
-            await run_in_threadpool(encode, self._registry), headers={"content-type": content_type}
-        )
+        return Response(await run_in_threadpool(encode, self._registry), headers={"content-type": content_type})
 
     async def status(self, _request: Request) -> Response:
         return await _answer(self._control.status)
@@ -181,9 +185,8 @@ class _Surface:
     async def memory(self, _request: Request) -> Response:
         return await _answer(self._control.memory)
 
-    async def aside(self, request: Request) -> Response:
-        limit, after = _number(request, "limit", 50, most=MOST_ROWS), _number(request, "after", 0)
-        return await _answer(lambda: self._control.aside(limit=limit or 1, after=after or 0))
+    async def aside(self, _request: Request) -> Response:
+        return await _answer(self._control.aside)
 
     async def dead_letters(self, request: Request) -> Response:
         limit, after = _number(request, "limit", 50, most=MOST_ROWS), _number(request, "after", 0)
@@ -203,17 +206,21 @@ class _Surface:
         body = await _body(request, RollbackBody)
         return await _answer(lambda: self._control.rollback(body.generation))
 
+    async def resume(self, request: Request) -> Response:
+        body = await _body(request, ResumeBody)
+        return await _answer(lambda: self._control.resume(body.partition))
+
     async def forget(self, request: Request) -> Response:
         body = await _body(request, ForgetBody)
         return await _answer(lambda: self._control.forget(body.key))
 
     async def release_aside(self, request: Request) -> Response:
         body = await _body(request, AsideBody)
-        return await _answer(lambda: self._control.release_aside(ids=body.ids, round_number=body.round))
+        return await _answer(lambda: self._control.release_aside(body.round))
 
     async def drop_aside(self, request: Request) -> Response:
         body = await _body(request, AsideBody)
-        return await _answer(lambda: self._control.drop_aside(ids=body.ids, round_number=body.round))
+        return await _answer(lambda: self._control.drop_aside(body.round))
 
     async def replay_dead_letters(self, request: Request) -> Response:
         body = await _body(request, DeadLettersBody)

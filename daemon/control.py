@@ -22,13 +22,17 @@ class Control(Protocol):
     def status(self) -> Facts:
         """How things stand, in a few milliseconds and without asking Kafka.
 
-        Keys: `running` (bool), `version`, `pid`, `started_at` (unix seconds), `state_dir`, `serving`
-        ({"generation", "since", "address", "healthy"}), `round` (the one in progress: {"number", "state",
-        "phase", "step", "steps", "started_at"} or None), `last_round` ({"number", "state", "ended_at",
-        "reason"} or None), `memory` ({"fresh_samples", "fresh_tokens", "replay_samples", "holdout_samples",
-        "aside_samples", "quarantined"}), `ingest` ({"lag_records", "paused": {partition: why},
-        "records_per_second"} or None), `next_round` (a sentence: what the triggers wait for), `parts` (as in
-        `readiness`). Without a daemon what only it knows is None.
+        Keys (what only a running daemon knows is None without one):
+            running, version, state_dir, pid, started_at (unix seconds);
+            serving: {"generation", "answering" (what the serving process answers from), "address", "ok"};
+            round: the one in progress, {"number", "phase", "step", "steps", "begun_at"}, or None;
+            last_round: {"number", "state", "trigger", "detail", "ended_at"} or None;
+            memory: {"fresh_samples", "fresh_tokens", "replay_samples", "holdout_samples", "aside_samples",
+            "dead_letters"};
+            ingest: {"lag_records": int, "paused": {partition: why}, "reason"} or None;
+            next_round: a sentence, what the triggers wait for;
+            parts: as in `readiness`;
+            waiting: numbers of rounds that wait for a person.
         """
 
     def health(self) -> Facts:
@@ -57,8 +61,8 @@ class Control(Protocol):
         """Ask for a round now; `dry_run`: gate without promoting.
 
         Returns at once: `{"after": number of the last round so far, "detail": sentence}`; the round that
-        answers the request has a greater number. Raises Refused when nothing is fresh or a round is in
-        progress.
+        answers has a greater number, and begins when the one in progress has ended. Raises Refused when
+        nothing is fresh.
         """
 
     def approve_round(self, number: int) -> Facts:
@@ -73,17 +77,27 @@ class Control(Protocol):
     def rollback(self, generation: int | None = None) -> Facts:
         """Serve an earlier generation (None: the one before): `{"from": n, "to": m}`."""
 
+    def resume(self, partition: str | None = None) -> Facts:
+        """Read on where a flood of dead letters paused: `topic/number`, or all. `{"resumed": [partition]}`."""
+
     def forget(self, key: str) -> Facts:
-        """Erase what carries `key`: `{"samples", "dead_letters", "rounds": [...], "generations": [...]}`."""
+        """Erase what carries `key`, and name what had seen it.
 
-    def aside(self, *, limit: int = 50, after: int = 0) -> list[Facts]:
-        """Samples set aside by id: {"id", "source", "reason", "tokens", "arrived_at"}; never their text."""
+        Returns {"samples", "dead_letters", "rounds", "generations", "descendants", "clean_generation",
+        "directories" (round directories erased)}.
+        """
 
-    def release_aside(self, *, ids: Sequence[int] = (), round_number: int | None = None) -> Facts:
-        """Back to fresh (and holdout): all that a round set aside, or those ids. `{"released": n}`."""
+    def aside(self) -> list[Facts]:
+        """What is set aside, by the round that set it aside, oldest first; never the text itself.
 
-    def drop_aside(self, *, ids: Sequence[int] = (), round_number: int | None = None) -> Facts:
-        """Erase them. `{"dropped": n}`."""
+        Each: {"round", "reason", "since", "samples", "tokens", "held_out", "sources"}.
+        """
+
+    def release_aside(self, number: int) -> Facts:
+        """Let what round `number` set aside be fresh (or held out) again: `{"round", "released": samples}`."""
+
+    def drop_aside(self, number: int) -> Facts:
+        """Erase what round `number` set aside: `{"round", "dropped": samples}`."""
 
     def dead_letters(self, *, limit: int = 50, after: int = 0) -> list[Facts]:
         """Quarantined records by id, without their bytes.
@@ -92,7 +106,10 @@ class Control(Protocol):
         """
 
     def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
-        """Decode them again under the present settings (none named: all). `{"kept": n, "still_dead": n}`."""
+        """Decode them again under the present settings (none named: all).
+
+        Returns `{"kept": stored now, "known": dropped as duplicates, "still_dead": n}`.
+        """
 
     def drop_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
         """Erase them (none named: all). `{"dropped": n}`."""

@@ -14,6 +14,9 @@ from daemon.lifecycle_settings import LifecycleSettings
 from daemon.settings_mistakes import BadSettings, Mistake
 from daemon.trigger_settings import TriggerSettings
 from learner.settings import LearnerSettings, ModelKind
+from memory.settings import MemorySettings
+from serving.settings import ServingSettings
+from streams.settings import StreamsSettings
 
 CONFIG_VARIABLE = "RIVERKEEP_CONFIG"
 USUAL_PLACES = (Path("riverkeep.toml"), Path("/etc/riverkeep/riverkeep.toml"))
@@ -28,9 +31,11 @@ class ModelSettings(BaseModel):
         description="The model to start from: a directory as Hugging Face's save_pretrained writes it "
         "(safetensors), or a .gguf file. Read once, as generation 0.",
     )
-    kind: ModelKind = Field(
-        "causal-lm", description="What it is: a causal language model or a text classifier."
+    labels: tuple[str, ...] = Field(
+        (),
+        description="A classifier's labels in order; needed where the model's configuration names none.",
     )
+    kind: ModelKind = Field("causal-lm", description="What it is: a causal language model or a text classifier.")
 
 
 class LogSettings(BaseModel):
@@ -38,9 +43,7 @@ class LogSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least that is logged."
-    )
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
     format: Literal["auto", "json", "pretty"] = Field(
         "auto", description="auto: pretty on a terminal, else one JSON object a line."
     )
@@ -56,8 +59,11 @@ class Settings(BaseModel):
         description="The directory of everything that Riverkeep keeps. One daemon per state directory.",
     )
     model: ModelSettings
+    streams: StreamsSettings = StreamsSettings()
+    memory: MemorySettings = MemorySettings()
     checkpoints: CheckpointsSettings = CheckpointsSettings()
     learner: LearnerSettings = LearnerSettings()
+    serving: ServingSettings = ServingSettings()
     triggers: TriggerSettings = TriggerSettings()
     admin: AdminSettings = AdminSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
@@ -88,9 +94,7 @@ def config_file(named: Path | None = None, environment: Mapping[str, str] = os.e
     return next((place for place in USUAL_PLACES if place.is_file()), None)
 
 
-def load(
-    path: Path | None, environment: Mapping[str, str] = os.environ, *, need_secrets: bool = False
-) -> Settings:
+def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, need_secrets: bool = False) -> Settings:
     """Read the settings: the file, and over it the environment.
 
     Args:

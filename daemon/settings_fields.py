@@ -158,6 +158,8 @@ def _kind(kind: Any) -> str:
         return " or ".join(_quoted(value) for value in typing.get_args(kind))
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return " or ".join(_quoted(member.value) for member in kind)
+    if typing.get_origin(kind) is typing.Annotated:
+        return _kind(typing.get_args(kind)[0])
     origin = typing.get_origin(kind) or kind
     return KINDS.get(origin, "a value")
 
@@ -170,7 +172,7 @@ def _bounds(info: FieldInfo) -> str:
     """Pydantic's numeric bounds in words; lengths of lists and texts are left to its message."""
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     found = [
-        f"{phrase} {getattr(bound, name):g}"
+        f"{phrase} {getattr(bound, name)}"
         for name, phrase in words.items()
         for bound in info.metadata
         if isinstance(getattr(bound, name, None), (int, float))

@@ -15,9 +15,7 @@ from daemon.exit_codes import ExitCode
 from daemon.settings_fields import EACH, Key, accepts, dotted, find, nearest, nested_model, siblings
 from daemon.settings_sources import PREFIX, Raw
 
-SECRET_NAME = re.compile(
-    r"(pass(word|wd|phrase)|secret|credential|api_?key|(^|_)token$|private)", re.IGNORECASE
-)
+SECRET_NAME = re.compile(r"(pass(word|wd|phrase)|secret|credential|api_?key|(^|_)token$|private)", re.IGNORECASE)
 LOOKS_LIKE_PATH = re.compile(r"[/~.]")
 VALUE_LENGTH = 80
 HIDDEN = "(not shown)"
@@ -123,18 +121,14 @@ def _explain(model: type[BaseModel], details: ErrorDetails, raw: Raw) -> Mistake
     key = _known_part(model, details["loc"])
     if details["type"] == "extra_forbidden":
         whole = tuple(details["loc"])
-        return Mistake(
-            dotted(whole), None, raw.place(whole), NO_SUCH_SETTING, _unknown_key_remedy(model, whole)
-        )
+        return Mistake(dotted(whole), None, raw.place(whole), NO_SUCH_SETTING, _unknown_key_remedy(model, whole))
     info = find(model, key)
     if details["type"] == "missing":
         key, info = _first_required(key, info)
         return Mistake(dotted(key), None, raw.place(key), "It must be set.", _remedy(key, info))
     problem = details["msg"].removeprefix("Value error, ")
     shown = _shown(key, details["input"])
-    return Mistake(
-        dotted(key) or "(the whole)", shown, raw.place(key), _sentence(problem), _remedy(key, info)
-    )
+    return Mistake(dotted(key) or "(the whole)", shown, raw.place(key), _sentence(problem), _remedy(key, info))
 
 
 def _first_required(key: Key, info: FieldInfo | None) -> tuple[Key, FieldInfo | None]:

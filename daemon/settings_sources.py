@@ -19,9 +19,7 @@ NOT_SETTINGS = frozenset({"RIVERKEEP_CONFIG", "RIVERKEEP_FAULT"})
 
 # Kubernetes gives every pod variables for every Service; one that is named `riverkeep…` must not be taken for
 # a setting: RIVERKEEP_SERVICE_HOST, RIVERKEEP_SERVING_PORT_8080_TCP_ADDR.
-KUBERNETES = re.compile(
-    r"(_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$"
-)
+KUBERNETES = re.compile(r"(_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$")
 KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 UNSET = "none"

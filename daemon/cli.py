@@ -1,0 +1,123 @@
+"""The command line: `riverkeep`. Heavy modules are imported by the command that needs them, when it runs."""
+
+import importlib
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+from daemon.commands.common import Invocation
+from daemon.errors import DaemonError
+from daemon.exit_codes import ExitCode
+
+COMMANDS = {
+    "demo": "demo",
+    "init": "setup",
+    "check": "setup",
+    "doctor": "setup",
+    "run": "service",
+    "serve": "service",
+    "status": "look",
+    "round": "rounds",
+    "generations": "look",
+    "rollback": "rounds",
+    "memory": "memory",
+    "resume": "memory",
+    "forget": "memory",
+    "backfill": "backfill",
+}
+"""Each command and the module of daemon.commands that it is in, in the order of the help."""
+
+ROOM_ERRORS = {
+    "streams.errors": "StreamsError",
+    "memory.errors": "StoreError",
+    "checkpoints.errors": "CheckpointsError",
+    "learner.errors": "LearnerError",
+    "serving.errors": "ServingError",
+}
+
+EXIT_CODES = "\n".join(
+    (
+        "\b",
+        "Exit status:",
+        "    0  done",
+        "    1  tried and failed; doctor: something would fail here",
+        "    2  wrong command line or settings; check: there are mistakes",
+        "    3  refused: by the gate, or in the daemon's present state",
+        "    4  no such round, generation, key or sample",
+        "    5  status: no daemon runs",
+        "    6  another daemon holds the state directory",
+        "  130  stopped by Ctrl-C",
+    )
+)
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when it is asked for, so that one command does not pay for another."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"daemon.commands.{COMMANDS[cmd_name]}")
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(
+    cls=LazyGroup,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The settings file. Otherwise $RIVERKEEP_CONFIG, ./riverkeep.toml, /etc/riverkeep/riverkeep.toml.",
+)
+@click.version_option(version("riverkeep"), prog_name="riverkeep")
+@click.pass_context
+def cli(context: click.Context, config: Path | None) -> None:
+    """Keeps a language model current with live text, and keeps what it already knew.
+
+    \b
+    Example:
+      $ riverkeep init && riverkeep check && riverkeep run
+    """  # noqa: D301
+    context.obj = Invocation(config)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit status."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except DaemonError as error:
+        code = _fail(str(error), error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        code = ExitCode.BAD_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        code = _fail("stopped", ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # `riverkeep rounds | head`: who reads has had enough.
+        sys.stderr.close()
+        code = ExitCode.OK
+    except (OSError, *_room_errors()) as error:
+        code = _fail(str(error), ExitCode.FAILED)
+    sys.exit(int(code or 0))
+
+
+def _fail(message: str, code: ExitCode) -> ExitCode:
+    click.echo(f"riverkeep: {message}", err=True)
+    return code
+
+
+def _room_errors() -> tuple[type[Exception], ...]:
+    """The rooms' own errors, whose messages are for a person; of the rooms that this command imported."""
+    return tuple(getattr(sys.modules[module], name) for module, name in ROOM_ERRORS.items() if module in sys.modules)

@@ -1,0 +1,163 @@
+"""`Control` over the admin surface of a running daemon."""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from daemon import errors
+from daemon.control import Facts
+from daemon.errors import DaemonError, DaemonUnreachable
+
+CONNECT_S = 3.0
+ANSWER_S = 30.0
+# An erasure compacts the store and takes seconds a gigabyte; a replay decodes the whole quarantine.
+LONG_ANSWER_S = 3_600.0
+
+NAMED: Mapping[str, type[DaemonError]] = {
+    kind.__name__: kind for kind in (errors.UnknownThing, errors.Refused, errors.BadRequest)
+}
+"""Errors that come through as themselves, so that the exit status is the same with and without a daemon."""
+
+
+class RemoteControl:
+    """Asks the daemon. Each method raises what the daemon's control raised, or DaemonUnreachable.
+
+    Args:
+        address: `http://host:port`.
+        token: the bearer token.
+    """
+
+    def __init__(self, address: str, token: str) -> None:
+        self._address = address
+        self._client = httpx.Client(
+            base_url=address,
+            headers={"authorization": f"Bearer {token}"},
+            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+            # The daemon is on this machine or named by its operator; a proxy of the environment is not meant.
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def status(self) -> Facts:
+        """See `Control.status`."""
+        return self._get("/status")
+
+    def health(self) -> Facts:
+        """See `Control.health`."""
+        return self._get("/healthz")
+
+    def readiness(self) -> Facts:
+        """See `Control.readiness`."""
+        return self._get("/readyz")
+
+    def rounds(self, *, limit: int = 50, before: int | None = None) -> list[Facts]:
+        """See `Control.rounds`."""
+        return self._rows("/rounds", limit=limit, before=before)
+
+    def round(self, number: int) -> Facts:
+        """See `Control.round`."""
+        return self._get(f"/rounds/{number}")
+
+    def generations(self) -> Facts:
+        """See `Control.generations`."""
+        return self._get("/generations")
+
+    def memory(self) -> Facts:
+        """See `Control.memory`."""
+        return self._get("/memory")
+
+    def request_round(self, *, dry_run: bool = False) -> Facts:
+        """See `Control.request_round`."""
+        return self._post("/rounds", {"dry_run": dry_run})
+
+    def approve_round(self, number: int) -> Facts:
+        """See `Control.approve_round`."""
+        return self._post(f"/rounds/{number}/approve", {})
+
+    def reject_round(self, number: int) -> Facts:
+        """See `Control.reject_round`."""
+        return self._post(f"/rounds/{number}/reject", {})
+
+    def rollback(self, generation: int | None = None) -> Facts:
+        """See `Control.rollback`."""
+        return self._post("/rollback", {"generation": generation})
+
+    def resume(self, partition: str | None = None) -> Facts:
+        """See `Control.resume`."""
+        return self._post("/resume", {"partition": partition})
+
+    def forget(self, key: str) -> Facts:
+        """See `Control.forget`."""
+        return self._post("/forget", {"key": key}, timeout=LONG_ANSWER_S)
+
+    def aside(self) -> list[Facts]:
+        """See `Control.aside`."""
+        return self._rows("/aside")
+
+    def release_aside(self, number: int) -> Facts:
+        """See `Control.release_aside`."""
+        return self._post("/aside/release", {"round": number})
+
+    def drop_aside(self, number: int) -> Facts:
+        """See `Control.drop_aside`."""
+        return self._post("/aside/drop", {"round": number}, timeout=LONG_ANSWER_S)
+
+    def dead_letters(self, *, limit: int = 50, after: int = 0) -> list[Facts]:
+        """See `Control.dead_letters`."""
+        return self._rows("/dead-letters", limit=limit, after=after)
+
+    def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
+        """See `Control.replay_dead_letters`."""
+        return self._post("/dead-letters/replay", {"ids": list(ids)}, timeout=LONG_ANSWER_S)
+
+    def drop_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
+        """See `Control.drop_dead_letters`."""
+        return self._post("/dead-letters/drop", {"ids": list(ids)}, timeout=LONG_ANSWER_S)
+
+    def _get(self, path: str) -> Facts:
+        return self._expect(dict, self._request("GET", path))
+
+    def _rows(self, path: str, **query: int | None) -> list[Facts]:
+        params = {name: value for name, value in query.items() if value is not None}
+        return self._expect(list, self._request("GET", path, params=params))
+
+    def _post(self, path: str, body: Facts, *, timeout: float = ANSWER_S) -> Facts:
+        limits = httpx.Timeout(timeout, connect=CONNECT_S)
+        return self._expect(dict, self._request("POST", path, json=body, timeout=limits))
+
+    def _expect(self, kind: type[Any], answer: Any) -> Any:
+        if not isinstance(answer, kind):
+            raise DaemonUnreachable(f"What answers at {self._address} is not Riverkeep's admin surface.")
+        return answer
+
+    def _request(self, method: str, path: str, **options: Any) -> Any:
+        try:
+            response = self._client.request(method, path, **options)
+            content = response.json()
+        except httpx.HTTPError as error:
+            raise DaemonUnreachable(
+                f"The daemon's admin surface at {self._address} does not answer ({error}). "
+                "Its log says why; if it hangs, restart it."
+            ) from error
+        except ValueError as error:
+            raise DaemonUnreachable(f"What answers at {self._address} is not Riverkeep's admin surface.") from error
+        # The probes say no with 503 and the same facts as with 200.
+        if response.is_success or path in ("/healthz", "/readyz"):
+            return content
+        raise self._error(response.status_code, content)
+
+    def _error(self, status: int, content: Any) -> DaemonError:
+        details = content.get("error", {}) if isinstance(content, dict) else {}
+        message = str(details.get("message", f"The daemon answered {status}."))
+        if status == httpx.codes.UNAUTHORIZED:
+            message = f"The daemon at {self._address} does not accept the token of `admin.token_file`."
+        return NAMED.get(details.get("type", ""), DaemonError)(message)

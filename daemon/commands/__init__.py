@@ -1,0 +1,1 @@
+"""The commands of `riverkeep`: each file imports only click at its top, and what it needs when it runs."""

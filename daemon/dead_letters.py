@@ -1,0 +1,71 @@
+"""Dead letters decoded again, after settings were mended that made them dead."""
+
+from collections.abc import Iterator, Sequence
+
+from daemon.control import Facts
+from daemon.settings import Settings
+from memory.records import StoredDeadLetter
+from memory.store import Store
+from streams.decode import Decoder
+from streams.document import Batch, Document, Partition
+from streams.settings import TopicFormat
+
+AT_ONCE = 500
+REPLAYED = "dead-letters"
+"""The stream that replayed dead letters arrive by: their own offsets lie behind those already stored."""
+
+
+def replay(store: Store, settings: Settings, *, ids: frozenset[int], now: float) -> Facts:
+    """Decode dead letters again and store those that now are documents; the others stay dead.
+
+    Cut down between storing and dropping, it can be repeated: what is stored already counts as a duplicate.
+
+    Args:
+        store: open for writing.
+        settings: the present ones: formats of topics, filters, limits.
+        ids: which; none: all.
+        now: unix seconds; also tells this replay's offsets from those of any other.
+    """
+    stream = Partition(REPLAYED, 0, f"{now:.6f}")
+    kept = known = still_dead = 0
+    for letters in _in_batches(store, ids):
+        revived = {letter.id: document for letter in letters if (document := _revive(settings, letter, stream, now))}
+        still_dead += len(letters) - len(revived)
+        if not revived:
+            continue
+        batch = Batch(tuple(revived.values()), (), (), {stream: max(revived) + 1})
+        appended = store.append(batch)
+        stored = appended.fresh + appended.holdout + appended.replay
+        kept, known = kept + stored, known + len(revived) - stored
+        store.drop_dead_letters(revived)
+    return {"kept": kept, "known": known, "still_dead": still_dead}
+
+
+def _in_batches(store: Store, ids: frozenset[int]) -> Iterator[list[StoredDeadLetter]]:
+    after = 0
+    while letters := store.dead_letters(AT_ONCE, after):
+        after = letters[-1].id
+        chosen = [letter for letter in letters if not ids or letter.id in ids]
+        if chosen:
+            yield chosen
+
+
+def _revive(settings: Settings, letter: StoredDeadLetter, stream: Partition, now: float) -> Document | None:
+    """The dead letter as a document; None when it is none still, or was cut and so can never be one."""
+    if letter.value_bytes != len(letter.value):
+        return None
+    topic = letter.partition.topic
+    decoder = Decoder(
+        _format(settings.streams.topics, topic),
+        topic,
+        labels=frozenset(settings.model.labels) or None,
+        filters=settings.streams.filters,
+        max_record_bytes=settings.streams.max_record_bytes,
+    )
+    decoded = decoder.decode(letter.value, letter.key, None, stream, letter.id, now)
+    return decoded if isinstance(decoded, Document) else None
+
+
+def _format(topics: Sequence[TopicFormat], topic: str) -> TopicFormat:
+    """As the topic's settings say; plain JSON for one that is read no more, and for files."""
+    return next((one for one in topics if getattr(one, "matches", lambda _: False)(topic)), TopicFormat())

@@ -1,0 +1,195 @@
+"""The commands' operations on the store itself; the running daemon adds to them what only it knows."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from checkpoints.errors import CheckpointsError
+from checkpoints.generation import GenerationStore
+from daemon import dead_letters, facts
+from daemon.control import Facts
+from daemon.errors import Refused, UnknownThing
+from daemon.settings import Settings
+from memory.errors import UnknownGeneration, UnknownRound, WrongState
+from memory.rounds import RoundState
+from memory.store import Store
+
+NO_DAEMON = "No daemon runs on {state_dir}: start one with `riverkeep run`"
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """The store's errors that a person can cause, as those of the control."""
+    try:
+        yield
+    except (UnknownRound, UnknownGeneration) as error:
+        raise UnknownThing(str(error)) from error
+    except WrongState as error:
+        raise Refused(str(error)) from error
+
+
+class StoreControl:
+    """`Control` on a store that is open for writing, with no daemon running.
+
+    The daemon's own control extends it. Thread-safe, as the store is.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        checkpoints: GenerationStore,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._checkpoints = checkpoints
+        self._clock = clock
+
+    def status(self) -> Facts:
+        """See `Control.status`."""
+        absent = ("pid", "started_at", "round", "ingest", "next_round", "parts")
+        return {
+            "running": False,
+            "version": version("riverkeep"),
+            "state_dir": str(self._settings.state_dir),
+            **dict.fromkeys(absent),
+            **facts.store_status(self._store),
+        }
+
+    def health(self) -> Facts:
+        """See `Control.health`."""
+        return {"healthy": False, "detail": self._no_daemon()}
+
+    def readiness(self) -> Facts:
+        """See `Control.readiness`."""
+        return {"ready": False, "parts": {"daemon": {"ok": False, "detail": self._no_daemon()}}}
+
+    def rounds(self, *, limit: int = 50, before: int | None = None) -> list[Facts]:
+        """See `Control.rounds`."""
+        # Numbers are consecutive, newest first: those from `before` on are skipped by their count.
+        newest = next((one.number for one in self._store.rounds(limit=1)), 0)
+        skipped = 0 if before is None else max(0, newest - before + 1)
+        return [facts.round_facts(one) for one in self._store.rounds(limit=limit, offset=skipped)]
+
+    def round(self, number: int) -> Facts:
+        """See `Control.round`."""
+        with store_errors():
+            return facts.round_in_full(self._store.round(number))
+
+    def generations(self) -> Facts:
+        """See `Control.generations`."""
+        return facts.generations_facts(self._store)
+
+    def memory(self) -> Facts:
+        """See `Control.memory`."""
+        return facts.memory_facts(self._store)
+
+    def request_round(self, *, dry_run: bool = False) -> Facts:  # noqa: ARG002 - as the daemon's
+        """Refuses: only a daemon runs rounds."""
+        raise Refused(f"{self._no_daemon()}, then ask again.")
+
+    def approve_round(self, number: int) -> Facts:
+        """See `Control.approve_round`; the round begins when a daemon runs."""
+        with store_errors():
+            released = self._store.release_round(number)
+        detail = f"{released} samples are fresh again; a round takes them once a daemon runs."
+        return {"after": self._last_round(), "detail": detail}
+
+    def reject_round(self, number: int) -> Facts:
+        """See `Control.reject_round`."""
+        with store_errors():
+            dropped = self._store.drop_round(number)
+        self._erase_directories([number])
+        return {"round": number, "dropped": dropped}
+
+    def rollback(self, generation: int | None = None) -> Facts:
+        """See `Control.rollback`."""
+        with store_errors():
+            target = self._verified_target(generation)
+            left, now_serving = self._store.rollback(target)
+        self._checkpoints.point_to(now_serving)
+        return {"from": left, "to": now_serving}
+
+    def resume(self, partition: str | None = None) -> Facts:  # noqa: ARG002 - as the daemon's
+        """Refuses: nothing is paused where nothing runs."""
+        raise Refused(f"{self._no_daemon()}; it begins with no partition paused.")
+
+    def forget(self, key: str) -> Facts:
+        """See `Control.forget`."""
+        forgotten = self._store.forget(key)
+        return facts.forgotten_facts(forgotten, self._erase_directories(forgotten.rounds))
+
+    def aside(self) -> list[Facts]:
+        """See `Control.aside`."""
+        return [facts.aside_facts(group) for group in self._store.aside()]
+
+    def release_aside(self, number: int) -> Facts:
+        """See `Control.release_aside`."""
+        with store_errors():
+            self._must_hold_aside(number)
+            if self._store.round(number).state is RoundState.WAITING:
+                return {"round": number, "released": self._store.release_round(number)}
+            return {"round": number, "released": self._store.release_aside(round_number=number)}
+
+    def drop_aside(self, number: int) -> Facts:
+        """See `Control.drop_aside`."""
+        with store_errors():
+            self._must_hold_aside(number)
+            if self._store.round(number).state is RoundState.WAITING:
+                dropped = self._store.drop_round(number)
+            else:
+                dropped = self._store.drop_aside(round_number=number)
+        self._erase_directories([number])
+        return {"round": number, "dropped": dropped}
+
+    def dead_letters(self, *, limit: int = 50, after: int = 0) -> list[Facts]:
+        """See `Control.dead_letters`."""
+        return [facts.dead_letter_facts(letter) for letter in self._store.dead_letters(limit, after)]
+
+    def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
+        """See `Control.replay_dead_letters`."""
+        return dead_letters.replay(self._store, self._settings, ids=frozenset(ids), now=self._clock())
+
+    def drop_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
+        """See `Control.drop_dead_letters`."""
+        return {"dropped": self._store.drop_dead_letters(ids or None)}
+
+    def _verified_target(self, generation: int | None) -> int:
+        """The generation to go back to, its files verified before the store's pointer moves to it."""
+        serving = self._store.serving()
+        if serving is None:
+            raise Refused("No generation serves yet, so there is none to go back from.")
+        target = self._store.generation(serving).parent if generation is None else generation
+        if target is None:
+            raise Refused(f"Generation {serving} is the base: there is none before it.")
+        self._store.generation(target)
+        try:
+            self._checkpoints.verify(target)
+        except CheckpointsError as error:
+            raise Refused(f"Generation {target} cannot serve: {error}") from error
+        return target
+
+    def _must_hold_aside(self, number: int) -> None:
+        if all(group.round != number for group in self._store.aside()):
+            raise UnknownThing(f"Round {number} has set nothing aside; `riverkeep memory aside` lists who has.")
+
+    def _erase_directories(self, numbers: Sequence[int]) -> dict[int, str]:
+        """Remove these rounds' directories, which hold text; says which there were."""
+        there = {number: path for number in numbers if (path := self._directory(number)).is_dir()}
+        for path in there.values():
+            shutil.rmtree(path)
+        return {number: str(path) for number, path in there.items()}
+
+    def _directory(self, number: int) -> Path:
+        return self._settings.rounds_dir / f"{number:06d}"
+
+    def _last_round(self) -> int:
+        return next((one.number for one in self._store.rounds(limit=1)), 0)
+
+    def _no_daemon(self) -> str:
+        return NO_DAEMON.format(state_dir=self._settings.state_dir)

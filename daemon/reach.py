@@ -1,0 +1,63 @@
+"""Who answers a command: the daemon that holds the state directory, else the store itself."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from time import time
+from typing import TYPE_CHECKING
+
+from daemon.errors import DaemonUnreachable, UnknownThing
+from daemon.lock import Holder, StateLock, holder_of
+
+if TYPE_CHECKING:
+    from daemon.control import Control
+    from daemon.settings import Settings
+
+
+@contextmanager
+def reach(settings: "Settings", *, write: bool) -> Iterator["Control"]:
+    """The daemon's control where one runs, else one on the store.
+
+    Args:
+        settings: name the state directory and the admin token.
+        write: whether something will be changed: without a daemon, the state directory is then locked, so that
+            none starts in between.
+
+    Raises:
+        DaemonUnreachable: a daemon holds the lock and gives no address (it is starting).
+        UnknownThing: no daemon runs and there is no store.
+        AlreadyRunning: a daemon started at this moment.
+    """
+    # Imported here: asking a daemon needs no SQLite, asking the store no HTTP.
+    holder = holder_of(settings.state_dir)
+    with ExitStack() as stack:
+        if holder is not None:
+            from daemon.admin_token import read_token  # noqa: PLC0415
+            from daemon.client import RemoteControl  # noqa: PLC0415
+
+            token = read_token(settings.admin, settings.state_dir)
+            yield stack.enter_context(RemoteControl(_address(settings, holder), token))
+            return
+        if not settings.database.exists():
+            raise UnknownThing(f"There is nothing in {settings.state_dir} yet: no daemon has run there.")
+        if write:
+            stack.enter_context(StateLock(settings.state_dir, now=time()))
+        yield stack.enter_context(_on_the_store(settings, write=write))
+
+
+def _address(settings: "Settings", holder: Holder) -> str:
+    if not holder.admin:
+        raise DaemonUnreachable(
+            f"The daemon on {settings.state_dir} (process {holder.pid} on {holder.host}) is starting and does "
+            "not listen yet. Ask again in a moment."
+        )
+    return holder.admin
+
+
+@contextmanager
+def _on_the_store(settings: "Settings", *, write: bool) -> Iterator["Control"]:
+    from checkpoints.generation import GenerationStore  # noqa: PLC0415
+    from daemon.offline import StoreControl  # noqa: PLC0415
+    from memory.store import Store  # noqa: PLC0415
+
+    with Store.open(settings.database, settings.memory, read_only=not write) as store:
+        yield StoreControl(settings, store, GenerationStore(settings.checkpoints_dir))
