@@ -57,9 +57,7 @@ class StreamsMetrics:
         self.published = Counter(
             "riverkeep_dead_letters_published", "Dead letters acknowledged by their topic.", registry=registry
         )
-        self.connected = Gauge(
-            "riverkeep_broker_connected", "1 while the group's broker answers.", registry=registry
-        )
+        self.connected = Gauge("riverkeep_broker_connected", "1 while the group's broker answers.", registry=registry)
 
     def count(self, batch: Batch) -> None:
         """Count what a poll brought."""

@@ -65,8 +65,7 @@ class TopicSettings(TopicFormat):
         None,
         min_length=1,
         max_length=1024,
-        description="A regular expression that a topic's whole name must match. "
-        "Topics that appear later are found.",
+        description="A regular expression that a topic's whole name must match. Topics that appear later are found.",
     )
 
     @model_validator(mode="after")
@@ -140,9 +139,7 @@ class SecuritySettings(BaseModel):
     sasl_mechanism: SaslMechanism = Field("SCRAM-SHA-512", description="How to log in.")
     username: str | None = Field(None, min_length=1, description="The login's name.")
     password_file: Path | None = Field(None, description="The file that holds the login's password.")
-    ca_file: Path | None = Field(
-        None, description="Certificates (PEM) to trust. Left out: those of the system."
-    )
+    ca_file: Path | None = Field(None, description="Certificates (PEM) to trust. Left out: those of the system.")
     certificate_file: Path | None = Field(None, description="The client's certificate (PEM), for mutual TLS.")
     private_key_file: Path | None = Field(None, description="The private key of that certificate (PEM).")
     private_key_password_file: Path | None = Field(
@@ -208,10 +205,10 @@ class StreamsSettings(BaseModel):
         100 * MIB, ge=2 * MIB, le=1024 * MIB, description="The largest answer taken from a broker."
     )
     batch_records: int = Field(
-        5000, ge=1, le=1_000_000, description="At most this many records are stored in one transaction."
+        5000, ge=1, le=1_000_000, description="A transaction with this many records takes no more."
     )
     batch_bytes: int = Field(
-        16 * MIB, ge=MIB, le=1024 * MIB, description="About this much is stored in one transaction."
+        16 * MIB, ge=MIB, le=1024 * MIB, description="A transaction with this much text takes no more."
     )
     session_timeout_seconds: float = Field(
         45, ge=1, le=1800, description="A replica not heard of for this long loses its partitions."
@@ -232,8 +229,7 @@ class StreamsSettings(BaseModel):
         120,
         ge=1,
         le=86_400,
-        description="A partition that has records but brings none for this long is read anew "
-        "from its position.",
+        description="A partition that has records but brings none for this long is read anew from its position.",
     )
 
     @model_validator(mode="after")
