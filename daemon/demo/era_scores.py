@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 
 from learner.forgetting import ScoreMatrix
+from learner.measures import mean_nll
 from learner.report import DocumentScore, Report
 
 ANCHOR = "anchor"
@@ -39,13 +40,17 @@ class EraScores:
         rows = tuple(tuple(row[:size]) for row in self._rows[:size])
         return ScoreMatrix(rows, tuple(range(size)), higher_is_better=False)
 
+    def means(self, report: Report, candidate: str) -> dict[int, float]:
+        """Mean NLL by era of another model that was scored on documents of rounds taken in before."""
+        return self._means(d for scores in report.slices.values() for d in scores.candidates[candidate])
+
     def _fill(self, row: int, documents: Iterable[DocumentScore]) -> None:
-        nll: dict[int, float] = {}
-        tokens: dict[int, int] = {}
+        for era, mean in self._means(documents).items():
+            if math.isnan(self._rows[row][era]):
+                self._rows[row][era] = mean
+
+    def _means(self, documents: Iterable[DocumentScore]) -> dict[int, float]:
+        by_era: dict[int, list[DocumentScore]] = {}
         for document in documents:
-            era = self._era_of[document.id]
-            nll[era] = nll.get(era, 0.0) + document.nll
-            tokens[era] = tokens.get(era, 0) + document.tokens
-        for era, total in tokens.items():
-            if total and math.isnan(self._rows[row][era]):
-                self._rows[row][era] = nll[era] / total
+            by_era.setdefault(self._era_of[document.id], []).append(document)
+        return {era: mean_nll(scores) for era, scores in by_era.items()}

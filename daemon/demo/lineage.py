@@ -8,16 +8,9 @@ from checkpoints.card import Card
 from checkpoints.generation import BASE, GenerationStore
 from daemon.errors import DaemonError
 from daemon.learner_process import Ending, LearnerLimits, LearnerProcess, Progress
+from learner.plausibility import PlausibilityBounds
 from learner.report import Outcome, Report, read_report
-from learner.round_directory import (
-    CANDIDATES,
-    GenerationRef,
-    PlausibilityBounds,
-    RoundSpec,
-    candidate_name,
-    read_round,
-    write_round,
-)
+from learner.round_directory import CANDIDATES, GenerationRef, RoundSpec, candidate_name, read_round, write_round
 from learner.settings import RecipeSettings
 
 LIMITS = LearnerLimits(silence=600.0, time=6 * 3600.0)

@@ -1,0 +1,312 @@
+"""What the default recipe keeps and what it costs, against naive fine-tuning on the same new text.
+
+    python -m benchmarks.forgetting [--json FILE] [--streams demo sharp] [--seeds 0 1 2]
+
+Two streams of four eras each, over the demo's base model: the demo's own (addresses 1900–2020), and a sharper one
+(addresses, Python source, addresses in ROT13, addresses of the present). Text goes through the real memory (split,
+near-duplicates, reservoir, draw) and each era is one round of the real learner. Three lineages follow the same rounds:
+
+- kept: the default recipe at the base model's own peak learning rate;
+- naive: the same number of new tokens a step on the same schedule, no replay, no regularization, at its own best
+  learning rate, which is searched on the first seed by plasticity (what a naive fine-tuner looks at);
+- joint: all eras at once from the base model, mixed half and half with text from before the stream.
+
+Forgetting is the average over all slices that were trained past, plasticity the mean loss of each era right after its
+round, both in nats per token. Takes about an hour on two cores.
+"""
+
+import codecs
+import gzip
+import json
+import statistics
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.report import Bar, finish, parser
+from checkpoints.card import Card
+from checkpoints.generation import BASE, GenerationStore
+from daemon.demo.era_scores import EraScores
+from daemon.demo.lineage import Lineage, naive
+from daemon.demo.text import BASE_MODEL, BEFORE_STREAM, eras
+from learner.forgetting import ScoreMatrix, average_forgetting, plasticity
+from learner.report import Report
+from learner.round_directory import (
+    GenerationRef,
+    RoundSample,
+    RoundSlice,
+    RoundSpec,
+    candidate_name,
+    read_round,
+    write_round,
+)
+from learner.settings import RecipeSettings
+from memory.records import DrawSpec, RoundDraw
+from memory.rounds import RoundState
+from memory.settings import MemorySettings
+from memory.store import Store
+from streams.document import Batch, Document, Partition
+
+NEW_SEQUENCES = 24
+SEQUENCE = 128
+PEAK_RATE = 3e-3
+NAIVE_RATES = (1e-3, 2e-3, 3e-3)
+ERA_CHARACTERS = 700_000
+PIECE_CHARACTERS = 700
+HOLDOUT_SHARE = 0.06
+ALL_TOKENS = 10_000_000
+CANDIDATE = candidate_name(0.0)
+
+
+def default_recipe() -> RecipeSettings:
+    """The defaults on the demo's small model: its sequence length, its peak rate, 24 new sequences a step."""
+    share = RecipeSettings().replay_share("causal-lm")
+    return RecipeSettings(
+        learning_rate=PEAK_RATE,
+        sequence_length=SEQUENCE,
+        batch_sequences=round(NEW_SEQUENCES / (1 - share)),
+        micro_batch=round(NEW_SEQUENCES / (1 - share)),
+        interpolation=(0.0,),
+        early_stop_checks=0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one lineage came to: nats per token, and seconds of training."""
+
+    forgetting: float
+    plasticity: float
+    mean_at_the_end: float
+    seconds: float
+
+
+def demo_stream() -> list[list[str]]:
+    """The demo's eras."""
+    return [[paragraph.text for paragraph in era.paragraphs] for era in eras()]
+
+
+def sharp_stream() -> list[list[str]]:
+    """Four eras that have little in common: addresses, Python source, addresses in ROT13, addresses of the present."""
+    first, second, _, last = demo_stream()
+    return [first, _python_source(), [codecs.encode(text, "rot13") for text in second], last]
+
+
+def _python_source() -> list[str]:
+    pieces: list[str] = []
+    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+        source = path.read_text(encoding="utf-8", errors="replace")
+        pieces += [source[at : at + PIECE_CHARACTERS] for at in range(0, len(source), PIECE_CHARACTERS)]
+    wanted = ERA_CHARACTERS // PIECE_CHARACTERS
+    return pieces[:: max(1, len(pieces) // wanted)][:wanted]
+
+
+STREAMS = {"demo": demo_stream, "sharp": sharp_stream}
+
+
+def batch(texts: Iterable[str], topic: str) -> Batch:
+    """Texts as one batch of a partition of their own, all from one source."""
+    partition = Partition(topic, 0)
+    documents = tuple(
+        Document(text, "text", None, None, None, float(offset), partition, offset) for offset, text in enumerate(texts)
+    )
+    return Batch(documents, (), (), {partition: len(documents)})
+
+
+def rounds_of(store: Store, stream: Sequence[list[str]], home: Path, seed: int) -> list[Path]:
+    """Let the stream through the memory; each era becomes a round directory whose parent is the base model."""
+    base = GenerationStore(home / "base").publish(BASE_MODEL, BASE, Card(BASE, "causal-lm"))
+    store.register_base(digest=base.digest, source_path=str(BASE_MODEL))
+    before = [orjson.loads(line)["text"] for line in _lines(BEFORE_STREAM)]
+    store.append(batch(before, "before"), before_stream=True)
+    directories = []
+    ref = GenerationRef(BASE, base.digest)
+    for number, texts in enumerate(stream, 1):
+        store.append(batch(texts, f"era-{number}"))
+        draw = _draw(store, seed)
+        spec = RoundSpec(
+            round=number, kind="causal-lm", seed=seed, parent=ref, base=ref, recipe=default_recipe(), device="cpu"
+        )
+        directory = home / "drawn" / str(number)
+        _write(directory, spec, draw, base.path)
+        _accept(store, draw)
+        directories.append(directory)
+    return directories
+
+
+def _lines(path: Path) -> list[bytes]:
+    return gzip.decompress(path.read_bytes()).splitlines()
+
+
+def _draw(store: Store, seed: int) -> RoundDraw:
+    spec = DrawSpec(
+        fresh_tokens=ALL_TOKENS,
+        replay_ratio=default_recipe().replay_share("causal-lm"),
+        early_stop_share=0.0,
+    )
+    draw = store.begin_round(trigger="benchmark", recipe={}, seed=seed, spec=spec)
+    assert draw is not None
+    return draw
+
+
+def _write(directory: Path, spec: RoundSpec, draw: RoundDraw, base: Path) -> None:
+    slices = [RoundSlice(piece.name, piece.kind, piece.source, piece.samples) for piece in draw.slices]
+    write_round(
+        directory,
+        spec,
+        parent_dir=base,
+        base_dir=base,
+        fresh=draw.fresh,
+        replay=draw.replay,
+        early_stop=draw.early_stop,
+        slices=slices,
+    )
+
+
+def _accept(store: Store, draw: RoundDraw) -> None:
+    """The memory settles as after any accepted round; which lineage trained on it makes no difference to it."""
+    store.advance_round(draw.number, RoundState.TRAINING)
+    store.advance_round(draw.number, RoundState.JUDGED)
+    number = store.reserve_generation(draw.number)
+    store.accept_round(draw.number, generation=number, digest=str(number), scores={}, verdict={}, report={})
+
+
+def follow(rounds: Sequence[Path], home: Path, recipe: RecipeSettings) -> tuple[Outcome, EraScores]:
+    """Train one lineage through all rounds and measure it."""
+    lineage = Lineage(home, BASE_MODEL, recipe)
+    scores = EraScores(len(rounds))
+    seconds = 0.0
+    for directory in rounds:
+        report = lineage.follow(directory)
+        scores.add(report, CANDIDATE)
+        seconds += _training_seconds(report)
+    return _outcome(scores.matrix, seconds), scores
+
+
+def _training_seconds(report: Report) -> float:
+    assert report.training is not None
+    return report.training.seconds
+
+
+def _outcome(matrix: ScoreMatrix, seconds: float) -> Outcome:
+    last = len(matrix.scores) - 1
+    forgot, learned = average_forgetting(matrix, last), plasticity(matrix, last)
+    assert forgot is not None
+    assert learned is not None
+    return Outcome(forgot, learned, statistics.fmean(matrix.scores[last]), seconds)
+
+
+def joint(rounds: Sequence[Path], home: Path, scores: EraScores) -> Outcome:
+    """All eras at once from the base model, half and half with text from before the stream."""
+    given = [read_round(directory) for directory in rounds]
+    recipe = default_recipe().model_copy(
+        update={"replay_ratio": 0.5, "kl": 0.0, "batch_sequences": 2 * NEW_SEQUENCES, "micro_batch": 2 * NEW_SEQUENCES}
+    )
+    fresh: list[RoundSample] = [sample for round_input in given for sample in round_input.fresh]
+    write_round(
+        home / "all",
+        given[-1].spec,
+        parent_dir=rounds[0] / "parent",
+        base_dir=rounds[0] / "base",
+        fresh=fresh,
+        replay=given[0].replay,
+        early_stop=(),
+        slices=given[-1].slices,
+    )
+    report = Lineage(home, BASE_MODEL, recipe).follow(home / "all")
+    means = scores.means(report, CANDIDATE)
+    return Outcome(float("nan"), float("nan"), statistics.fmean(means.values()), _training_seconds(report))
+
+
+def measure(stream: str, seed: int, naive_rate: float | None, console: Console) -> tuple[dict[str, Outcome], float]:
+    """All lineages on one stream and seed.
+
+    Args:
+        naive_rate: naive fine-tuning's learning rate; None to search it here.
+
+    Returns:
+        Outcomes by lineage ("naive", "kept", "joint"), and naive fine-tuning's rate.
+    """
+    with tempfile.TemporaryDirectory(prefix="forgetting-") as folder:
+        home = Path(folder)
+        settings = MemorySettings(holdout_share=HOLDOUT_SHARE, recent_slices=8)
+        with Store.open(home / "memory.db", settings) as store:
+            rounds = rounds_of(store, STREAMS[stream](), home, seed)
+        tried = {}
+        for rate in NAIVE_RATES if naive_rate is None else (naive_rate,):
+            tried[rate], _ = follow(rounds, home / f"naive-{rate}", naive(default_recipe(), rate))
+            console.print(f"{stream}, seed {seed}: naive at {rate}: {tried[rate]}")
+        best = min(tried, key=lambda rate: tried[rate].plasticity)
+        kept, scores = follow(rounds, home / "kept", default_recipe())
+        console.print(
+            f"{stream}, seed {seed}: kept: {kept}", json.dumps([[round(v, 3) for v in r] for r in scores.matrix.scores])
+        )
+        together = joint(rounds, home / "joint", scores)
+        console.print(f"{stream}, seed {seed}: joint: {together}")
+    return {"naive": tried[best], "kept": kept, "joint": together}, best
+
+
+def bars_of(stream: str, outcomes: Sequence[dict[str, Outcome]]) -> list[Bar]:
+    """The figures that must hold, as means over the seeds."""
+
+    def mean(lineage: str, field: str) -> float:
+        return statistics.fmean(getattr(outcome[lineage], field) for outcome in outcomes)
+
+    removed = 1 - mean("kept", "forgetting") / mean("naive", "forgetting")
+    cost = mean("kept", "plasticity") - mean("naive", "plasticity")
+    better = mean("naive", "mean_at_the_end") - mean("kept", "mean_at_the_end")
+    return [
+        Bar(f"{stream}: share of naive forgetting that is removed", removed, at_least=0.85),
+        Bar(f"{stream}: plasticity cost, nats per token", cost, at_most=0.04),
+        Bar(f"{stream}: mean of all slices at the end better by, nats per token", better, at_least=0.25),
+    ]
+
+
+def show(stream: str, rate: float, outcomes: Sequence[dict[str, Outcome]], console: Console) -> None:
+    """Print one stream's lineages side by side, mean over seeds (and the range)."""
+    table = Table(title=f"{stream}: {len(outcomes)} seeds, naive at its best rate {rate}")
+    for column in ("lineage", "forgetting", "plasticity", "mean at the end", "training s"):
+        table.add_column(column, justify="left" if column == "lineage" else "right")
+    for lineage in ("naive", "kept", "joint"):
+        cells = []
+        for field in ("forgetting", "plasticity", "mean_at_the_end", "seconds"):
+            values = [getattr(outcome[lineage], field) for outcome in outcomes]
+            cells.append(f"{statistics.fmean(values):.3f} ({min(values):.3f}–{max(values):.3f})")
+        table.add_row(lineage, *cells)
+    console.print(table)
+
+
+def main() -> int:
+    """Measure, print, write."""
+    options = parser(__doc__)
+    options.add_argument("--streams", nargs="+", choices=sorted(STREAMS), default=sorted(STREAMS))
+    options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    chosen = options.parse_args()
+    console = Console(width=160)
+    bars: list[Bar] = []
+    details = {}
+    for stream in chosen.streams:
+        outcomes, rate = [], None
+        for seed in chosen.seeds:
+            outcome, rate = measure(stream, seed, rate, console)
+            outcomes.append(outcome)
+        assert rate is not None
+        show(stream, rate, outcomes, console)
+        bars += bars_of(stream, outcomes)
+        details[stream] = {
+            "naive_learning_rate": rate,
+            "recipe": default_recipe().model_dump(mode="json"),
+            "seeds": [{name: asdict(value) for name, value in outcome.items()} for outcome in outcomes],
+        }
+    return finish(bars, json_file=chosen.json, details=details)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
