@@ -32,6 +32,11 @@ class Ask:
     released_from: int | None = None
 
     @property
+    def recorded_as(self) -> str:
+        """What the ledger calls the trigger; a dry run must be known as one after a crash too."""
+        return "dry_run" if self.dry_run else self.trigger.value
+
+    @property
     def by_a_person(self) -> bool:
         """A person's word goes before minimum and cool-down."""
         return self.trigger is Trigger.BY_HAND
@@ -43,6 +48,7 @@ class Snapshot:
 
     Attributes:
         now: unix seconds.
+        held_out_missing: how many more held-out documents must arrive before the gate could judge a round.
         running: number of the round in progress.
         stopping: the service ends.
         cool_since: when the latest round ended, where it ended refused or failed; else None.
@@ -52,6 +58,7 @@ class Snapshot:
     now: float
     fresh_samples: int
     fresh_tokens: int
+    held_out_missing: int
     running: int | None
     stopping: bool
     cool_since: float | None
@@ -116,20 +123,29 @@ def _cooling_seconds(snapshot: Snapshot, settings: TriggerSettings) -> float:
 
 
 def _by_itself(snapshot: Snapshot, settings: TriggerSettings) -> Decision:
-    enough = snapshot.fresh_samples >= settings.minimum_fresh_samples
-    if snapshot.asks and not enough:
-        return Wait(
-            f"the {snapshot.asks[0].trigger} came, but only {snapshot.fresh_samples} samples are fresh of the"
-            f" {settings.minimum_fresh_samples} that a round needs",
-            answered=snapshot.asks,
-        )
+    short = _too_little(snapshot, settings)
+    if snapshot.asks and short:
+        return Wait(f"the {snapshot.asks[0].trigger} came, but {short}", answered=snapshot.asks)
     if snapshot.asks:
         ask = snapshot.asks[0]
         return Begin(ask, f"the {ask.trigger} came and {snapshot.fresh_samples} samples are fresh")
     reached = _volume_reached(snapshot, settings)
-    if reached and enough:
+    if reached and short:
+        return Wait(f"{reached}, but {short}")
+    if reached:
         return Begin(Ask(Trigger.VOLUME, by="volume"), reached)
     return Wait(_what_it_waits_for(snapshot, settings))
+
+
+def _too_little(snapshot: Snapshot, settings: TriggerSettings) -> str:
+    if snapshot.fresh_samples < settings.minimum_fresh_samples:
+        return (
+            f"only {snapshot.fresh_samples} samples are fresh of the {settings.minimum_fresh_samples} that a"
+            " round needs"
+        )
+    if snapshot.held_out_missing:
+        return f"the gate needs {snapshot.held_out_missing} more held-out documents to judge by"
+    return ""
 
 
 def _volume_reached(snapshot: Snapshot, settings: TriggerSettings) -> str:
@@ -154,3 +170,8 @@ def _what_it_waits_for(snapshot: Snapshot, settings: TriggerSettings) -> str:
     if settings.cron is not None:
         waits.append(f"the schedule {settings.cron!r}")
     return "waiting for " + " or ".join(waits) if waits else "waiting for somebody to ask: no trigger is set"
+
+
+def answered_by(begun: Ask, pending: tuple[Ask, ...]) -> tuple[Ask, ...]:
+    """Which of the asks that wait a round answers: its own, and unless it is a dry run what any round would do."""
+    return tuple(ask for ask in pending if ask == begun or not (begun.dry_run or ask.dry_run or ask.released_from))

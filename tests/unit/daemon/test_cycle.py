@@ -5,12 +5,19 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.cycle import Ask, Begin, Snapshot, Trigger, Wait, decide
+from daemon.cycle import Ask, Begin, Snapshot, Trigger, Wait, answered_by, decide
 from daemon.trigger_settings import TriggerSettings
 
 SETTINGS = TriggerSettings(fresh_samples=1000, minimum_fresh_samples=10, cooldown_seconds=60)
 QUIET = Snapshot(
-    now=1_000.0, fresh_samples=50, fresh_tokens=5_000, running=None, stopping=False, cool_since=None, asks=()
+    now=1_000.0,
+    fresh_samples=50,
+    fresh_tokens=5_000,
+    held_out_missing=0,
+    running=None,
+    stopping=False,
+    cool_since=None,
+    asks=(),
 )
 BY_HAND = Ask(Trigger.BY_HAND, by="SIGUSR1")
 INTERVAL = Ask(Trigger.INTERVAL, by="interval")
@@ -27,6 +34,7 @@ snapshots = st.builds(
     now=st.floats(0, 1e10),
     fresh_samples=st.integers(0, 3_000),
     fresh_tokens=st.integers(0, 10**6),
+    held_out_missing=st.integers(0, 2),
     running=st.none() | st.integers(1, 99),
     stopping=st.booleans(),
     cool_since=st.none() | st.floats(0, 1e10),
@@ -56,9 +64,8 @@ def test_by_itself_it_keeps_minimum_and_cool_down(snapshot: Snapshot, rules: Tri
     decision = decide(snapshot, rules)
     if isinstance(decision, Begin) and not decision.ask.by_a_person:
         assert snapshot.fresh_samples >= rules.minimum_fresh_samples
-        assert (
-            snapshot.cool_since is None or snapshot.now >= snapshot.cool_since + rules.cooldown_seconds - 1e-3
-        )
+        assert snapshot.held_out_missing == 0
+        assert snapshot.cool_since is None or snapshot.now >= snapshot.cool_since + rules.cooldown_seconds - 1e-3
 
 
 @given(snapshots, settings)
@@ -111,9 +118,7 @@ def test_a_schedule_passes_over_when_too_little_is_fresh() -> None:
 def test_a_schedule_waits_out_the_cool_down() -> None:
     """The ask is kept and answered afterwards."""
     cooling = replace(QUIET, cool_since=990.0, asks=(INTERVAL,))
-    assert decide(cooling, SETTINGS) == Wait(
-        "cooling down for 50 s more after a round that was refused or failed"
-    )
+    assert decide(cooling, SETTINGS) == Wait("cooling down for 50 s more after a round that was refused or failed")
     assert isinstance(decide(replace(cooling, now=1_051.0), SETTINGS), Begin)
 
 
@@ -129,3 +134,18 @@ def test_the_status_says_what_is_waited_for() -> None:
     assert decide(QUIET, rules).reason == (
         "waiting for 50 of 1000 fresh samples or the interval of 90 s or the schedule '0 3 * * *'"
     )
+
+
+def test_a_round_that_cannot_be_judged_is_not_begun() -> None:
+    """Without enough held-out text the gate would refuse it, so that the volume waits for more."""
+    decision = decide(replace(QUIET, fresh_samples=1000, held_out_missing=7), SETTINGS)
+    assert isinstance(decision, Wait)
+    assert "7 more held-out documents" in decision.reason
+
+
+@given(asks, st.lists(asks, max_size=5).map(tuple))
+def test_a_dry_run_answers_nobody_who_wants_a_real_round(begun: Ask, pending: tuple[Ask, ...]) -> None:
+    """Nor does a real round answer an approval of other text."""
+    for ask in answered_by(begun, pending):
+        assert ask == begun or (not begun.dry_run and not ask.dry_run and ask.released_from is None)
+    assert set(answered_by(begun, (begun, *pending))) >= {begun}

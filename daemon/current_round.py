@@ -1,0 +1,96 @@
+"""What the round in progress is doing, as its learner tells; read by status and metrics."""
+
+import threading
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+Progress: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundProgress:
+    """Where the round in progress stands.
+
+    Attributes:
+        phase: what it does now: draw, learner's own phases, judge, publish.
+        steps: optimizer steps it will take; 0 while unknown.
+        started_at: unix seconds.
+    """
+
+    number: int
+    started_at: float
+    phase: str = "draw"
+    step: int = 0
+    steps: int = 0
+    tokens_per_second: float | None = None
+
+
+class CurrentRound:
+    """Holds the progress of at most one round, and whether it was called off. Safe between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._progress: RoundProgress | None = None
+        self._ended = threading.Condition(self._lock)
+        self._called_off: str = ""
+
+    @property
+    def progress(self) -> RoundProgress | None:
+        """Where the round in progress stands; None between rounds."""
+        return self._progress
+
+    @property
+    def called_off(self) -> str:
+        """Why the round in progress must end without effect; empty when it need not."""
+        return self._called_off
+
+    def begin(self, number: int, now: float) -> None:
+        """A round begins."""
+        with self._lock:
+            self._progress = RoundProgress(number, now)
+            self._called_off = ""
+
+    def phase(self, name: str) -> None:
+        """The round does something else now."""
+        with self._lock:
+            if self._progress is not None:
+                self._progress = replace(self._progress, phase=name)
+
+    def hear(self, event: Progress) -> None:
+        """Take in what the learner says; what cannot be understood is passed over."""
+        kind = event.get("event")
+        if kind == "phase" and isinstance(event.get("name"), str):
+            self.phase(event["name"])
+        elif kind == "step" and isinstance(event.get("step"), int):
+            with self._lock:
+                if self._progress is not None:
+                    self._progress = replace(
+                        self._progress,
+                        step=event["step"],
+                        steps=_number(event.get("steps"), self._progress.steps),
+                        tokens_per_second=event.get("tokens_per_second"),
+                    )
+
+    def end(self) -> None:
+        """The round has ended."""
+        with self._lock:
+            self._progress = None
+            self._called_off = ""
+            self._ended.notify_all()
+
+    def call_off(self, why: str, *, number: int | None = None) -> bool:
+        """Let the round in progress (or only this one) end without effect; False when there is none."""
+        with self._lock:
+            if self._progress is None or number not in (None, self._progress.number):
+                return False
+            self._called_off = why
+            return True
+
+    def wait_for_end(self, timeout: float) -> bool:
+        """Wait until no round is in progress; False when one still is after `timeout` seconds."""
+        with self._lock:
+            return self._ended.wait_for(lambda: self._progress is None, timeout)
+
+
+def _number(value: object, otherwise: int) -> int:
+    return value if isinstance(value, int) else otherwise

@@ -1,0 +1,148 @@
+"""From a round's report, and from the ledger, to what is known of knowledge: R and its measures. Pure."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from learner import forgetting, measures
+from learner.report import DocumentScore, PrequentialDocument, Report
+from memory import records
+from memory.records import Generation, GenerationState, ScoreRow, SliceScore
+
+ANCHOR = "anchor"
+
+
+def slice_score(scores: Sequence[DocumentScore]) -> SliceScore:
+    """One generation's score on one slice."""
+    return SliceScore(
+        mean_nll=measures.mean_nll(scores),
+        tokens=sum(score.tokens for score in scores),
+        documents=len(scores),
+        accuracy=measures.accuracy(scores),
+        macro_f1=measures.macro_f1(scores),
+    )
+
+
+def slice_scores(by_slice: Mapping[str, Sequence[DocumentScore]]) -> dict[str, SliceScore]:
+    """One generation's row of R; slices on which nothing finite was scored are left out."""
+    scores = {name: slice_score(documents) for name, documents in by_slice.items() if documents}
+    return {name: score for name, score in scores.items() if math.isfinite(score.mean_nll)}
+
+
+def document_scores(by_slice: Mapping[str, Sequence[DocumentScore]]) -> list[records.DocumentScore]:
+    """The same scores document by document, as the store keeps them."""
+    return [
+        records.DocumentScore(score.id, score.nll, score.tokens, score.correct)
+        for documents in by_slice.values()
+        for score in documents
+        if math.isfinite(score.nll)
+    ]
+
+
+def of_model(report: Report, model: str) -> dict[str, tuple[DocumentScore, ...]]:
+    """Scores by slice of `base`, `parent`, or the candidate of that name."""
+    if model == "base":
+        return {name: scores.base for name, scores in report.slices.items()}
+    if model == "parent":
+        return {name: scores.parent for name, scores in report.slices.items()}
+    return {name: scores.candidates.get(model, ()) for name, scores in report.slices.items()}
+
+
+def summary(report: Report) -> dict[str, Any]:
+    """The report without its documents, for the ledger; JSON values only."""
+    return {
+        "outcome": report.outcome.value,
+        "detail": report.detail,
+        "device": report.device,
+        "prequential": prequential(report.prequential),
+        "training": None if report.training is None else report.training.to_json(),
+        "slices": {
+            name: {
+                model: _mean(of_model(report, model)[name])
+                for model in ("base", "parent", *report.candidates)
+            }
+            for name in report.slices
+        },
+    }
+
+
+def prequential(documents: Iterable[PrequentialDocument]) -> dict[str, Any] | None:
+    """Mean loss of fresh text under its parent, nats per token, all of it and by source; None without any."""
+    kept = [document for document in documents if document.tokens and math.isfinite(document.nll)]
+    if not kept:
+        return None
+    sources = sorted({document.source for document in kept})
+    by_source = {source: _pooled([d for d in kept if d.source == source]) for source in sources}
+    return {**_pooled(kept), "by_source": by_source}
+
+
+def _pooled(documents: Sequence[PrequentialDocument]) -> dict[str, Any]:
+    tokens = sum(document.tokens for document in documents)
+    return {"mean_nll": math.fsum(document.nll for document in documents) / tokens, "tokens": tokens}
+
+
+def _mean(scores: Sequence[DocumentScore]) -> float | None:
+    mean = measures.mean_nll(scores)
+    return mean if math.isfinite(mean) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What the serving generation knows, in nats per token; None where it cannot be told yet."""
+
+    forgetting: float | None
+    backward_transfer: float | None
+    forward_transfer: float | None
+    plasticity: float | None
+
+
+def knowledge(rows: Iterable[ScoreRow], generations: Iterable[Generation], serving: int) -> Knowledge:
+    """The measures of the serving generation, over the generations that led to it or served beside it."""
+    accepted = [
+        generation
+        for generation in sorted(generations, key=lambda generation: generation.number)
+        if generation.state is not GenerationState.RESERVED and generation.number <= serving
+    ]
+    matrix = score_matrix(rows, accepted)
+    last = len(accepted) - 1
+    if last < 0:
+        return Knowledge(None, None, None, None)
+    return Knowledge(
+        forgetting.average_forgetting(matrix, last),
+        forgetting.backward_transfer(matrix, last),
+        forgetting.forward_transfer(matrix, last),
+        forgetting.plasticity(matrix, last),
+    )
+
+
+def score_matrix(rows: Iterable[ScoreRow], generations: Sequence[Generation]) -> forgetting.ScoreMatrix:
+    """R over these generations (rows, in their order) and all slices that any has a score of (columns)."""
+    row_of = {generation.number: index for index, generation in enumerate(generations)}
+    known = {(row.generation, row.slice): row.score.mean_nll for row in rows if row.generation in row_of}
+    names = sorted({name for _, name in known})
+    scores = tuple(
+        tuple(known.get((generation.number, name), math.nan) for name in names) for generation in generations
+    )
+    learned = [_learned_at(name, generations) for name in names]
+    # A slice that no generation has been trained on yet has been neither learned nor forgotten.
+    kept = [column for column, row in enumerate(learned) if row is not None]
+    return forgetting.ScoreMatrix(
+        scores=tuple(tuple(row[column] for column in kept) for row in scores),
+        learned_at=tuple(row for row in learned if row is not None),
+        higher_is_better=False,
+    )
+
+
+def _learned_at(slice_name: str, generations: Sequence[Generation]) -> int | None:
+    if slice_name == ANCHOR:
+        return 0
+    first_round = int(slice_name.rpartition("@")[2].partition("-")[0])
+    return next(
+        (
+            index
+            for index, generation in enumerate(generations)
+            if generation.round is not None and generation.round >= first_round
+        ),
+        None,
+    )
