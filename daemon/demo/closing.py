@@ -1,0 +1,120 @@
+"""How the demo ends: what was kept and what would have been forgotten, and where to look further."""
+
+import math
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from daemon.demo.screen import Screen
+from daemon.demo.service import Service
+from daemon.exit_codes import ExitCode
+from learner.forgetting import ScoreMatrix, average_forgetting, plasticity
+
+if TYPE_CHECKING:
+    from daemon.demo.story import Told
+
+ROUNDS_PROMISED = 4
+SWAPS_PROMISED = 3
+
+
+def show(screen: Screen, service: Service, told: "Told") -> ExitCode:
+    """Print the tables and say whether everything held."""
+    console, eras = screen.console, screen.columns
+    kept, naive = told.kept.matrix, told.twin.matrix
+    console.print(_matrix("Kept by Riverkeep", eras, kept, best_row="generation"))
+    console.print(_matrix("Naive twin (same new text, no replay, no regularization)", eras, naive))
+    console.print(_comparison(kept, naive))
+    console.print(_rounds(told))
+    for generation, answer in told.answers.items():
+        console.print(Text.assemble((f"generation {generation}: ", "bold"), answer.strip().replace("\n", " ")))
+    console.print(_where(service))
+    return _verdict(screen, told)
+
+
+def stay(console: Console) -> None:
+    """Leave everything running until Ctrl-C."""
+    console.print("\nEverything keeps running. Ctrl-C ends it.")
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        console.print("ending")
+
+
+def _matrix(title: str, columns: Sequence[str], matrix: ScoreMatrix, best_row: str = "after era") -> Table:
+    table = Table(title=f"{title}: R, nats per token on held-out text", title_justify="left")
+    table.add_column(best_row)
+    for column in columns[: len(matrix.learned_at)]:
+        table.add_column(column, justify="right")
+    for number, row in enumerate(matrix.scores):
+        table.add_row("base" if number == 0 else str(number), *(_cell(matrix, number, j) for j in range(len(row))))
+    return table
+
+
+def _cell(matrix: ScoreMatrix, row: int, column: int) -> Text:
+    score = matrix.scores[row][column]
+    if math.isnan(score):
+        return Text("")
+    earlier = [r[column] for r in matrix.scores[:row] if not math.isnan(r[column])]
+    lost = score - min(earlier) if earlier and matrix.learned_at[column] < row else 0.0
+    style = "red" if lost > 0.2 else "yellow" if lost > 0.05 else "bold" if matrix.learned_at[column] == row else ""
+    return Text(f"{score:.3f}", style=style)
+
+
+def _comparison(kept: ScoreMatrix, naive: ScoreMatrix) -> Table:
+    table = Table(title="What it cost to learn the new text", title_justify="left")
+    for column in ("", "average forgetting", "plasticity (lower is better)", "mean of all text now"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, matrix in (("kept by Riverkeep", kept), ("naive twin", naive)):
+        last = len(matrix.scores) - 1
+        mean = math.fsum(matrix.scores[last]) / len(matrix.scores[last])
+        table.add_row(name, _nats(average_forgetting(matrix, last)), _nats(plasticity(matrix, last)), f"{mean:.3f}")
+    return table
+
+
+def _nats(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _rounds(told: "Told") -> Table:
+    table = Table(title="Rounds", title_justify="left")
+    for column in ("round", "outcome", "why"):
+        table.add_column(column)
+    for done in told.rounds:
+        style = "green" if done["state"] == "accepted" else "magenta"
+        table.add_row(str(done["number"]), Text(done["state"], style=style), done["detail"])
+    return table
+
+
+def _where(service: Service) -> Table:
+    table = Table(title="Where to look", title_justify="left", show_header=False)
+    for what, where in (
+        ("settings", service.config),
+        ("memory, generations, rounds", service.settings.state_dir),
+        ("log", service.log),
+        ("answers", f"{service.serving_url}/v1/completions"),
+        ("metrics", f"{service.admin_url}/metrics"),
+        ("status", f"riverkeep -c {service.config} status"),
+    ):
+        table.add_row(what, str(where))
+    return table
+
+
+def _verdict(screen: Screen, told: "Told") -> ExitCode:
+    scene = screen.scene
+    promises = (
+        (f"{len(told.rounds)} rounds", len(told.rounds) >= ROUNDS_PROMISED),
+        (f"{scene.swaps} swaps", scene.swaps >= SWAPS_PROMISED),
+        (
+            f"{scene.visits.total} requests, {scene.visits.failed} failed {scene.visits.last_error}".rstrip(),
+            scene.visits.failed == 0 and scene.visits.total > 0,
+        ),
+        (f"{scene.refused} poisoned batch held back", scene.refused == 1),
+    )
+    for sentence, holds in promises:
+        screen.console.print(Text.assemble(("✓ " if holds else "✗ ", "bold green" if holds else "bold red"), sentence))
+    screen.console.print(f"in {screen.seconds:.0f} s")
+    return ExitCode.OK if all(holds for _, holds in promises) else ExitCode.FAILED

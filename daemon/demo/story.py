@@ -1,0 +1,222 @@
+"""The demo from its first record to its last table."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaProducer
+from rich.console import Console
+
+from daemon.demo import closing
+from daemon.demo.broker import embedded_broker
+from daemon.demo.era_scores import EraScores
+from daemon.demo.lineage import Lineage, naive
+from daemon.demo.screen import Screen
+from daemon.demo.service import TOPIC, Service, backfill, running, write_settings
+from daemon.demo.text import BASE_MODEL, Era, eras, poisoned
+from daemon.demo.visitors import Visitors, complete
+from daemon.errors import DaemonError
+from daemon.exit_codes import ExitCode
+from learner.report import read_report
+
+ERA_CHARACTERS = 420_000
+ARRIVAL_SECONDS = 4.0
+POISONED_PARAGRAPHS = 150
+POISON_AFTER_ERA = 2
+NAIVE_RATE = 2e-3
+PROMPT = "The United States of America"
+QUESTION = "The greatest danger to our country is"
+ANSWER_TOKENS = 40
+ANSWER_SEED = 3
+WAIT_TIMEOUT_S = 300.0
+LOOK_EVERY_S = 0.1
+BEFORE = "before 1900"
+
+
+@dataclass(slots=True)
+class Told:
+    """What the story remembers for its end."""
+
+    kept: EraScores
+    twin: EraScores
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    answers: dict[int, str] = field(default_factory=dict)
+
+
+def run(*, home: Path | None = None, keep: bool = False, console: Console | None = None) -> ExitCode:
+    """Tell the whole story.
+
+    Args:
+        home: where everything is written; None for a temporary folder, removed at the end unless `keep`.
+        keep: leave the service running at the end until Ctrl-C.
+        console: where to show it.
+
+    Returns:
+        OK when everything held that the demo promises: rounds, swaps, no failed request, poison refused.
+
+    Raises:
+        DaemonError: a part did not work; the message says which and where its log is.
+    """
+    console = console or Console()
+    with _home(home, keep=keep) as folder, embedded_broker(folder / "broker.log") as broker:
+        config = write_settings(folder, broker)
+        stream = eras(ERA_CHARACTERS)
+        screen = Screen(console, [BEFORE, *(era.name for era in stream)])
+        screen.say("a Kafka-compatible broker listens on " + broker)
+        backfill(config)
+        screen.say("text from before the stream is in memory, as replay and as the anchor slice")
+        with running(config) as service:
+            story = _Story(service, broker, stream, screen)
+            with screen:
+                story.tell()
+            code = closing.show(screen, service, story.told)
+            if keep:
+                closing.stay(console)
+    return code
+
+
+@contextmanager
+def _home(home: Path | None, *, keep: bool) -> Iterator[Path]:
+    if home is not None:
+        home.mkdir(parents=True, exist_ok=True)
+        yield home.resolve()
+        return
+    folder = Path(tempfile.mkdtemp(prefix="riverkeep-demo-"))
+    try:
+        yield folder
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Story:
+    """One telling."""
+
+    def __init__(self, service: Service, broker: str, stream: tuple[Era, ...], screen: Screen) -> None:
+        self._service = service
+        self._stream = stream
+        self._screen = screen
+        self._producer = KafkaProducer(bootstrap_servers=broker, linger_ms=20)
+        recipe = service.settings.learner.recipe
+        self._lineage = Lineage(service.home / "naive", BASE_MODEL, naive(recipe, NAIVE_RATE))
+        self.told = Told(EraScores(len(stream)), EraScores(len(stream)))
+
+    def tell(self) -> None:
+        """All eras, the poison among them, under a trickle of requests."""
+        self._screen.scene.serving = 0
+        self._ask_the_question(0)
+        with Visitors(self._service.serving_url, PROMPT) as visitors:
+            self._screen.scene.visits = visitors.visits
+            for number, era in enumerate(self._stream, 1):
+                self._arrive(era)
+                self._learn(era)
+                if number == POISON_AFTER_ERA:
+                    self._poison()
+        self._ask_the_question(self._screen.scene.serving)
+        self._producer.close()
+
+    def _ask_the_question(self, generation: int) -> None:
+        answer = complete(self._service.serving_url, QUESTION, max_tokens=ANSWER_TOKENS, seed=ANSWER_SEED)
+        self.told.answers[generation] = answer
+
+    def _arrive(self, era: Era) -> None:
+        scene = self._screen.scene
+        scene.era, scene.arrived, scene.expected = era.name, 0, len(era.paragraphs)
+        scene.doing = "waiting for text"
+        for paragraph in era.paragraphs:
+            self._producer.send(TOPIC, value=paragraph.as_record())
+            scene.arrived += 1
+            time.sleep(ARRIVAL_SECONDS / len(era.paragraphs))
+        self._producer.flush()
+        memory = self._await_consumed()
+        self._screen.say(
+            f"{era.name}: {len(era.paragraphs)} paragraphs arrived through Kafka; in memory"
+            f" {memory['fresh_samples']} fresh, {memory['replay_samples']} replay, {memory['holdout_samples']} held out"
+        )
+
+    def _await_consumed(self) -> dict[str, Any]:
+        def consumed() -> dict[str, Any] | None:
+            status = self._service.control.status()
+            ingest = status["ingest"]
+            return status["memory"] if ingest and ingest["lag_records"] == 0 else None
+
+        memory: dict[str, Any] = self._await(consumed, "all records to be consumed")
+        return memory
+
+    def _learn(self, era: Era) -> None:
+        done = self._round()
+        if done["state"] != "accepted":
+            self._screen.say(f"round {done['number']} on {era.name}: {done['state']}: {done['detail']}", "bold yellow")
+            return
+        generation = done["generation"]
+        self._await(lambda: self._serving() == generation, f"generation {generation} to serve")
+        scene = self._screen.scene
+        scene.serving, scene.swaps = generation, scene.swaps + 1
+        self._screen.say(
+            f"round {done['number']} accepted: generation {generation} serves, swapped in live", "bold green"
+        )
+        self._follow(done)
+
+    def _follow(self, done: dict[str, Any]) -> None:
+        scene = self._screen.scene
+        directory = self._service.round_directory(done["number"])
+        self.told.kept.add(read_report(directory), done["verdict"]["candidate"])
+        scene.kept = self.told.kept.matrix
+        scene.doing = "the naive twin learns the same text"
+        report = self._lineage.follow(directory, self._progress)
+        self.told.twin.add(report, report.candidates[0])
+        scene.naive = self.told.twin.matrix
+
+    def _poison(self) -> None:
+        poison = poisoned(self._stream[POISON_AFTER_ERA], POISONED_PARAGRAPHS)
+        self._arrive(poison)
+        done = self._round()
+        if done["state"] in ("waiting", "refused"):
+            self._screen.scene.refused += 1
+            self._screen.say(f"round {done['number']} on poisoned text is held back: {done['detail']}", "bold magenta")
+        else:
+            self._screen.say(f"round {done['number']} on poisoned text was {done['state']}", "bold red")
+
+    def _round(self) -> dict[str, Any]:
+        """Ask for a round and await its end."""
+        asked = self._service.control.request_round()
+        done = self._await(lambda: self._ended_after(asked["after"]), "the round to end")
+        found: dict[str, Any] = self._service.control.round(done["number"])
+        self.told.rounds.append(found)
+        self._progress({"event": "end"})
+        return found
+
+    def _ended_after(self, number: int) -> dict[str, Any] | None:
+        status = self._service.control.status()
+        if running := status["round"]:
+            scene = self._screen.scene
+            scene.doing = f"round {running['number']}: {running['phase'] or running['state']}"
+            scene.step, scene.steps = running["step"] or 0, running["steps"] or 0
+            return None
+        last = status["last_round"]
+        return last if last and last["number"] > number else None
+
+    def _serving(self) -> int | None:
+        serving = self._service.control.status()["serving"]
+        return serving["generation"] if serving and serving["healthy"] else None
+
+    def _progress(self, event: dict[str, Any]) -> None:
+        scene = self._screen.scene
+        scene.step, scene.steps = event.get("step", 0), event.get("steps", 0)
+
+    def _await(self, condition: Callable[[], Any], what: str) -> Any:
+        deadline = time.monotonic() + WAIT_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if self._service.process.poll() is not None:
+                raise DaemonError(f"Riverkeep ended while the demo waited for {what}. Its log is {self._service.log}.")
+            if answer := condition():
+                return answer
+            time.sleep(LOOK_EVERY_S)
+        raise DaemonError(
+            f"The demo waited {WAIT_TIMEOUT_S:.0f} s for {what}. The service's log is {self._service.log}."
+        )
