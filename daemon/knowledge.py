@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from learner import forgetting, measures
-from learner.report import DocumentScore, PrequentialDocument, Report
+from learner.plausibility import summarise
+from learner.report import DocumentScore, Report
 from memory import records
-from memory.records import Generation, GenerationState, ScoreRow, SliceScore
+from memory.records import Generation, ScoreRow, SliceScore
 
 ANCHOR = "anchor"
+ROWS_SHOWN = 8
 
 
 def slice_score(scores: Sequence[DocumentScore]) -> SliceScore:
@@ -55,31 +57,13 @@ def summary(report: Report) -> dict[str, Any]:
         "outcome": report.outcome.value,
         "detail": report.detail,
         "device": report.device,
-        "prequential": prequential(report.prequential),
+        "prequential": summarise(report.prequential).to_json(),
         "training": None if report.training is None else report.training.to_json(),
         "slices": {
-            name: {
-                model: _mean(of_model(report, model)[name])
-                for model in ("base", "parent", *report.candidates)
-            }
+            name: {model: _mean(of_model(report, model)[name]) for model in ("base", "parent", *report.candidates)}
             for name in report.slices
         },
     }
-
-
-def prequential(documents: Iterable[PrequentialDocument]) -> dict[str, Any] | None:
-    """Mean loss of fresh text under its parent, nats per token, all of it and by source; None without any."""
-    kept = [document for document in documents if document.tokens and math.isfinite(document.nll)]
-    if not kept:
-        return None
-    sources = sorted({document.source for document in kept})
-    by_source = {source: _pooled([d for d in kept if d.source == source]) for source in sources}
-    return {**_pooled(kept), "by_source": by_source}
-
-
-def _pooled(documents: Sequence[PrequentialDocument]) -> dict[str, Any]:
-    tokens = sum(document.tokens for document in documents)
-    return {"mean_nll": math.fsum(document.nll for document in documents) / tokens, "tokens": tokens}
 
 
 def _mean(scores: Sequence[DocumentScore]) -> float | None:
@@ -98,22 +82,34 @@ class Knowledge:
 
 
 def knowledge(rows: Iterable[ScoreRow], generations: Iterable[Generation], serving: int) -> Knowledge:
-    """The measures of the serving generation, over the generations that led to it or served beside it."""
-    accepted = [
-        generation
-        for generation in sorted(generations, key=lambda generation: generation.number)
-        if generation.state is not GenerationState.RESERVED and generation.number <= serving
-    ]
-    matrix = score_matrix(rows, accepted)
-    last = len(accepted) - 1
-    if last < 0:
+    """The measures of the serving generation, over the generations that led to it."""
+    accepted = lineage(generations, serving)
+    if not accepted:
         return Knowledge(None, None, None, None)
+    matrix, last = score_matrix(rows, accepted), len(accepted) - 1
     return Knowledge(
         forgetting.average_forgetting(matrix, last),
         forgetting.backward_transfer(matrix, last),
         forgetting.forward_transfer(matrix, last),
         forgetting.plasticity(matrix, last),
     )
+
+
+def lineage(generations: Iterable[Generation], serving: int) -> list[Generation]:
+    """The generations that led to the serving one, oldest first: its parent, that one's parent, and so on."""
+    by_number = {generation.number: generation for generation in generations}
+    found: list[Generation] = []
+    number: int | None = serving
+    while number is not None and number in by_number and len(found) < len(by_number):
+        found.append(by_number[number])
+        number = by_number[number].parent
+    return found[::-1]
+
+
+def shown(generations: Iterable[Generation], serving: int) -> list[Generation]:
+    """The generations whose row of R is shown as metrics: the base and the latest few of the lineage."""
+    led_here = lineage(generations, serving)
+    return [*led_here[:1], *led_here[1:][-ROWS_SHOWN:]]
 
 
 def score_matrix(rows: Iterable[ScoreRow], generations: Sequence[Generation]) -> forgetting.ScoreMatrix:

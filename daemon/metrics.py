@@ -1,7 +1,9 @@
 """What the daemon shows of rounds, forgetting, the gate, serving and its own parts."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -10,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from daemon.supervisor import Health, State
 
+LOSS_TERMS = frozenset({"new", "replay", "kl", "l2_sp", "ewc", "der", "penalty", "total"})
 ROUND_SECONDS = (1, 5, 15, 60, 300, 900, 3_600, 4 * 3_600)
 
 
@@ -21,6 +24,17 @@ class DaemonMetrics:
         self._training(registry)
         self._knowledge(registry)
 
+    def hear(self, event: Mapping[str, Any]) -> None:
+        """Show what the learner says of a step; what cannot be understood is passed over."""
+        if event.get("event") != "step":
+            return
+        losses = event.get("losses")
+        if isinstance(losses, dict):
+            for term in LOSS_TERMS & losses.keys():
+                self.loss.labels(term).set(float(losses[term] or math.nan))
+        if isinstance(speed := event.get("tokens_per_second"), int | float):
+            self.tokens_per_second.set(speed)
+
     def _rounds(self, registry: CollectorRegistry) -> None:
         self.rounds = Counter(
             "riverkeep_rounds",
@@ -30,7 +44,7 @@ class DaemonMetrics:
         )
         self.round_seconds = Histogram(
             "riverkeep_round_seconds",
-            "Duration of a round's phases: draw, learner, judge, publish, and total.",
+            "Duration of a round: of its draw, its learner, its judging with what follows, and in total.",
             ["phase"],
             buckets=ROUND_SECONDS,
             registry=registry,
@@ -168,9 +182,7 @@ def _parts(healths: Iterable[Health]) -> Iterable[Metric]:
     state = GaugeMetricFamily(
         "riverkeep_part_state", "1 for the state that a part of the service is in.", labels=["part", "state"]
     )
-    failures = GaugeMetricFamily(
-        "riverkeep_part_failures", "How often in a row a part broke.", labels=["part"]
-    )
+    failures = GaugeMetricFamily("riverkeep_part_failures", "How often in a row a part broke.", labels=["part"])
     for health in healths:
         failures.add_metric([health.name], health.failures)
         for one in State:

@@ -1,0 +1,239 @@
+"""The end of a round: the gate's word, and what follows from it."""
+
+import shutil
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from checkpoints.card import Card
+from checkpoints.errors import CheckpointsError
+from checkpoints.generation import GenerationStore
+from checkpoints.retention import removable
+from daemon import knowledge
+from daemon.gate import Verdict, judge
+from daemon.gate_evidence import KnownScores
+from daemon.rooms import Rooms
+from daemon.round_inputs import history
+from daemon.round_record import RoundRecord, write_verdict
+from daemon.settings import Settings
+from learner.report import Outcome, Report
+from learner.round_directory import CANDIDATES
+from memory.records import GenerationState
+from memory.rounds import RoundState
+from memory.store import Store
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """How a round ended.
+
+    Attributes:
+        detail: the reason, a sentence.
+        generation: the one that it made, where it was accepted.
+        verdict: the gate's word, where there was one.
+        report: the learner's, where there was one.
+    """
+
+    state: RoundState
+    detail: str
+    generation: int | None = None
+    verdict: Verdict | None = None
+    report: Report | None = None
+
+
+class Concluder:
+    """Judges rounds and lets their verdicts take effect; each step may be cut off and repeated.
+
+    The store is the truth: a candidate is published first, then accepted in one transaction, and then the
+    pointer that serving follows is moved, which the next start repeats where it was cut off.
+
+    Args:
+        promotion: held while the serving generation changes, here and by a rollback.
+    """
+
+    def __init__(self, rooms: Rooms, settings: Settings, promotion: threading.RLock) -> None:
+        self._rooms = rooms
+        self._store = rooms.store
+        self._settings = settings
+        self._promotion = promotion
+
+    def conclude(self, record: RoundRecord, report: Report, directory: Path) -> Conclusion:
+        """Judge a round by its report and let the verdict take effect.
+
+        Raises:
+            CheckpointsError: the candidate cannot be published; the round is as it was.
+            RiverMemoryError: the store refused; the round is as it was.
+        """
+        verdict = self._judge(record, report)
+        write_verdict(directory, verdict)
+        log.info("round_judged", decision=verdict.decision, candidate=verdict.candidate, reason=verdict.sentence)
+        if record.dry_run:
+            return self._only_said(record, report, verdict)
+        if verdict.decision == "wait":
+            return self._hold(record, report, verdict)
+        self._store.advance_round(record.number, RoundState.JUDGED, detail=verdict.sentence)
+        if verdict.decision == "accept":
+            return self._accept(record, report, verdict, directory)
+        if report.outcome is Outcome.TRAINED and verdict.candidate is None:
+            return self._could_not_judge(record, report, verdict)
+        return self._refuse(record, report, verdict)
+
+    def _judge(self, record: RoundRecord, report: Report) -> Verdict:
+        return judge(
+            report,
+            record.slices,
+            known=self._known_scores(),
+            history=history(self._store, self._settings.gate),
+            settings=self._settings.gate,
+            approved=record.approved,
+        )
+
+    def _known_scores(self) -> KnownScores:
+        kept = set(self._rooms.checkpoints.numbers())
+        return {
+            generation.number: self._store.document_scores(generation.number)
+            for generation in self._store.generations()
+            if generation.number in kept and generation.state is GenerationState.ACCEPTED
+        }
+
+    def _only_said(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
+        detail = f"dry run, nothing was changed: {verdict.sentence}"
+        self._store.advance_round(record.number, RoundState.ABANDONED, detail=detail)
+        return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, report=report)
+
+    def _hold(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
+        aside = self._store.hold_round(
+            record.number, verdict=verdict.to_json(), report=knowledge.summary(report), detail=verdict.sentence
+        )
+        log.warning("round_waits", samples_aside=aside, reason=verdict.sentence)
+        return Conclusion(RoundState.WAITING, verdict.sentence, verdict=verdict, report=report)
+
+    def _could_not_judge(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
+        # Not the text's fault: it does not count as a refusal, which would set the text aside in the end.
+        self._store.fail_round(record.number, reason=verdict.sentence)
+        return Conclusion(RoundState.FAILED, verdict.sentence, verdict=verdict, report=report)
+
+    def _refuse(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
+        aside = self._store.refuse_round(
+            record.number, verdict=verdict.to_json(), report=knowledge.summary(report), detail=verdict.sentence
+        )
+        if aside:
+            log.warning("text_set_aside", samples=aside, reason=verdict.sentence)
+        return Conclusion(RoundState.REFUSED, verdict.sentence, verdict=verdict, report=report)
+
+    def _accept(self, record: RoundRecord, report: Report, verdict: Verdict, directory: Path) -> Conclusion:
+        assert verdict.candidate is not None
+        with self._promotion:
+            if self._store.serving() != record.parent:
+                detail = f"the serving generation is no longer {record.parent}, which this round started from"
+                self._store.advance_round(record.number, RoundState.ABANDONED, detail=detail)
+                return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, report=report)
+            generation = self._publish_and_accept(record, report, verdict, directory)
+            self._rooms.checkpoints.point_to(generation)
+        self._keep_scores(record, report)
+        retire(self._rooms, self._settings)
+        return Conclusion(RoundState.ACCEPTED, verdict.sentence, generation, verdict, report)
+
+    def _publish_and_accept(self, record: RoundRecord, report: Report, verdict: Verdict, directory: Path) -> int:
+        assert verdict.candidate is not None
+        generation = self._reserved(record.number)
+        scores = knowledge.of_model(report, verdict.candidate)
+        published = self._rooms.checkpoints.publish(
+            directory / CANDIDATES / verdict.candidate, generation, self._card(record, report, verdict)
+        )
+        self._store.accept_round(
+            record.number,
+            generation=generation,
+            digest=published.digest,
+            scores=knowledge.slice_scores(scores),
+            document_scores=knowledge.document_scores(scores),
+            verdict=verdict.to_json(),
+            report=knowledge.summary(report),
+        )
+        return generation
+
+    def _reserved(self, number: int) -> int:
+        """The number reserved before this round was cut off, else a new one."""
+        reserved = (
+            generation.number
+            for generation in self._store.generations()
+            if generation.round == number and generation.state is GenerationState.RESERVED
+        )
+        return next(reserved, None) or self._store.reserve_generation(number)
+
+    def _card(self, record: RoundRecord, report: Report, verdict: Verdict) -> Card:
+        assert verdict.candidate is not None
+        scores = knowledge.slice_scores(knowledge.of_model(report, verdict.candidate))
+        return Card(
+            generation=0,  # the publication stamps the number
+            kind=self._settings.model.kind,
+            parent=record.parent,
+            round=record.number,
+            recipe={**self._settings.learner.recipe.model_dump(mode="json"), "parent_share": float(verdict.candidate)},
+            data=record.data,
+            scores={
+                name: {
+                    "mean_nll": score.mean_nll,
+                    "tokens": score.tokens,
+                    "documents": score.documents,
+                    "accuracy": score.accuracy,
+                    "macro_f1": score.macro_f1,
+                }
+                for name, score in scores.items()
+            },
+        )
+
+    def _keep_scores(self, record: RoundRecord, report: Report) -> None:
+        """What parent and base were found to score: R's earlier rows on the new slices, and the next round's cache."""
+        for model, generation in (("parent", record.parent), ("base", record.base)):
+            scores = knowledge.of_model(report, model)
+            self._store.save_scores(generation, knowledge.slice_scores(scores))
+            self._store.save_document_scores(generation, knowledge.document_scores(scores))
+        if report.training is not None and 0.1 <= report.training.bytes_per_token <= 100:
+            self._store.set_bytes_per_token(report.training.bytes_per_token)
+
+
+def retire(rooms: Rooms, settings: Settings) -> list[int]:
+    """Remove the generations that retention lets go; the ledger remembers them."""
+    going = removable(
+        rooms.checkpoints.numbers(),
+        serving=rooms.store.serving(),
+        previous=_previous(rooms.store),
+        keep_last=settings.checkpoints.keep_last,
+    )
+    if going:
+        rooms.store.retire_generations(going)
+    for number in going:
+        rooms.checkpoints.remove(number)
+    return list(going)
+
+
+def _previous(store: Store) -> int | None:
+    serving = store.serving()
+    return None if serving is None else store.generation(serving).parent
+
+
+def reconcile_pointer(store: Store, checkpoints: GenerationStore) -> str:
+    """Let followers serve what the store says; returns what is wrong, or an empty sentence."""
+    serving = store.serving()
+    if serving is None:
+        return ""
+    try:
+        checkpoints.point_to(serving)
+    except CheckpointsError as error:
+        log.critical("serving_generation_unusable", generation=serving, reason=str(error))
+        return str(error)
+    return ""
+
+
+def prune_directories(rooms: Rooms, kept: int) -> None:
+    """Remove the directories of finished rounds but for the latest; those of waiting rounds stay."""
+    directories = sorted(path for path in rooms.rounds_dir.iterdir() if path.name.isdecimal())
+    waiting = {round_.number for round_ in rooms.store.rounds(limit=1_000) if round_.state is RoundState.WAITING}
+    finished = [path for path in directories if int(path.name) not in waiting]
+    for path in finished[: max(0, len(finished) - kept)]:
+        shutil.rmtree(path)

@@ -1,0 +1,123 @@
+"""From a draw to a round directory that a learner can run."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from daemon.cycle import Ask
+from daemon.gate import plausibility_bounds
+from daemon.gate_settings import GateSettings
+from daemon.rooms import Rooms
+from daemon.round_record import RoundRecord
+from daemon.settings import Settings
+from learner.plausibility import PrequentialSummary
+from learner.round_directory import (
+    GenerationRef,
+    KnownScore,
+    RoundSlice,
+    RoundSpec,
+    write_round,
+)
+from memory.records import DocumentScore, DrawSpec, Round, RoundDraw
+from memory.rounds import RoundState
+from memory.store import Store
+
+FRESH_TOKENS_MAX = DrawSpec().fresh_tokens
+HISTORY_SCANNED = 1_000
+FIGURES = "prequential"
+"""Where a round's report in the ledger keeps the figures of its fresh text."""
+
+
+def draw_spec(settings: Settings) -> DrawSpec:
+    """How much a round may draw: no more fresh text than its token budget can train on."""
+    recipe = settings.learner.recipe
+    ratio = recipe.replay_share(settings.model.kind)
+    budget = FRESH_TOKENS_MAX if recipe.max_tokens is None else int(recipe.max_tokens * (1 - ratio))
+    return DrawSpec(fresh_tokens=max(1, min(FRESH_TOKENS_MAX, budget)), replay_ratio=ratio)
+
+
+def write_inputs(directory: Path, draw: RoundDraw, ask: Ask, rooms: Rooms, settings: Settings) -> RoundRecord:
+    """Write a round's directory, whole; what was there of an earlier attempt is removed first.
+
+    Raises:
+        OSError: the disk refused; nothing remains.
+        CheckpointsError: parent or base are missing or damaged.
+    """
+    record = RoundRecord.of(draw, dry_run=ask.dry_run, approved=ask.released_from is not None)
+    parent_scores = rooms.store.document_scores(draw.parent_generation)
+    known_parent = _known(parent_scores, settings)
+    known_base = _known(rooms.store.document_scores(draw.base_generation), settings)
+    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        write_round(
+            directory,
+            _spec(draw, record, parent_scores, rooms, settings),
+            parent_dir=rooms.checkpoints.path(draw.parent_generation),
+            base_dir=rooms.checkpoints.path(draw.base_generation),
+            fresh=draw.fresh,
+            replay=draw.replay,
+            early_stop=draw.early_stop,
+            slices=[
+                RoundSlice(piece.name, "anchor" if piece.kind == "anchor" else "period", piece.source, piece.samples)
+                for piece in draw.slices
+            ],
+            known_parent=known_parent,
+            known_base=known_base,
+        )
+        record.write(directory)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    return record
+
+
+def _spec(
+    draw: RoundDraw,
+    record: RoundRecord,
+    parent_scores: Mapping[int, DocumentScore],
+    rooms: Rooms,
+    settings: Settings,
+) -> RoundSpec:
+    anchors = frozenset[int]().union(*(piece.documents for piece in record.slices if piece.kind == "anchor"))
+    level = [(score.nll, score.tokens) for id_, score in parent_scores.items() if id_ in anchors]
+    return RoundSpec(
+        round=draw.number,
+        kind=settings.model.kind,
+        seed=draw.seed,
+        parent=_ref(rooms, draw.parent_generation),
+        base=_ref(rooms, draw.base_generation),
+        recipe=settings.learner.recipe,
+        device=settings.learner.device,
+        threads=settings.learner.threads,
+        plausibility=plausibility_bounds(history(rooms.store, settings.gate), level, settings.gate),
+        plausibility_documents=settings.learner.plausibility_documents,
+        approved=record.approved,
+    )
+
+
+def _ref(rooms: Rooms, generation: int) -> GenerationRef:
+    return GenerationRef(generation, rooms.checkpoints.digest(generation))
+
+
+def _known(scores: Mapping[int, DocumentScore], settings: Settings) -> dict[int, KnownScore]:
+    # The store keeps whether a classifier was right, not what it said: a classifier is scored anew.
+    if settings.model.kind == "classifier":
+        return {}
+    return {id_: KnownScore(score.nll, score.tokens) for id_, score in scores.items()}
+
+
+def history(store: Store, settings: GateSettings) -> list[PrequentialSummary]:
+    """Fresh text of earlier rounds that were accepted, or whose text a person approved; oldest first."""
+    found: list[PrequentialSummary] = []
+    for round_ in store.rounds(limit=HISTORY_SCANNED):
+        if len(found) == settings.plausible_rounds:
+            break
+        if _harmless(round_) and round_.report.get(FIGURES):
+            found.append(PrequentialSummary.from_json(round_.report[FIGURES]))
+    return found[::-1]
+
+
+def _harmless(round_: Round) -> bool:
+    return round_.state is RoundState.ACCEPTED or (
+        round_.released_from is not None and round_.state is RoundState.REFUSED
+    )

@@ -1,0 +1,97 @@
+"""What the daemon itself notes of a round in its directory: what was drawn, for whom, and what was decided."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from checkpoints.card import DataRange
+from checkpoints.publish import replace_file
+from daemon.gate_evidence import HeldOut
+from daemon.gate_verdict import Verdict
+from memory.records import RoundDraw, Sample
+
+DRAW = "draw.json"
+VERDICT = "verdict.json"
+
+
+class BadRecord(Exception):
+    """A round's directory lacks the daemon's note, or it cannot be understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """What judging a round needs beside its report.
+
+    Attributes:
+        dry_run: judged, but never promoted.
+        approved: a person let this text pass, its plausibility is not judged.
+        slices: what was drawn to judge by.
+        data: what it is trained on, for the lineage card.
+    """
+
+    number: int
+    parent: int
+    base: int
+    dry_run: bool
+    approved: bool
+    slices: tuple[HeldOut, ...]
+    data: DataRange
+
+    @classmethod
+    def of(cls, draw: RoundDraw, *, dry_run: bool, approved: bool) -> "RoundRecord":
+        """The note on a draw."""
+        return cls(
+            number=draw.number,
+            parent=draw.parent_generation,
+            base=draw.base_generation,
+            dry_run=dry_run,
+            approved=approved,
+            slices=tuple(HeldOut.of(piece) for piece in draw.slices),
+            data=_data_range(draw),
+        )
+
+    def write(self, directory: Path) -> None:
+        """Put the note into a round's directory."""
+        values = asdict(self)
+        for piece in values["slices"]:
+            piece["documents"] = sorted(piece["documents"])
+        replace_file(directory / DRAW, orjson.dumps(values, option=orjson.OPT_INDENT_2))
+
+    @classmethod
+    def read(cls, directory: Path) -> "RoundRecord":
+        """Read the note back.
+
+        Raises:
+            BadRecord: it is not there or not whole.
+        """
+        try:
+            values: dict[str, Any] = orjson.loads((directory / DRAW).read_bytes())
+            slices = tuple(
+                HeldOut(**{**piece, "documents": frozenset(piece["documents"])}) for piece in values["slices"]
+            )
+            return cls(**{**values, "slices": slices, "data": DataRange(**values["data"])})
+        except (OSError, TypeError, KeyError, orjson.JSONDecodeError) as error:
+            raise BadRecord(f"{directory / DRAW} cannot be read: {error}") from error
+
+
+def write_verdict(directory: Path, verdict: Verdict) -> None:
+    """Put the gate's word beside the report."""
+    replace_file(directory / VERDICT, orjson.dumps(verdict.to_json(), option=orjson.OPT_INDENT_2))
+
+
+def _data_range(draw: RoundDraw) -> DataRange:
+    times = [sample.arrived_at for sample in draw.fresh]
+    return DataRange(
+        offsets={f"{part.topic}/{part.number}": span for part, span in draw.offsets.items()},
+        first_time=min(times, default=None),
+        last_time=max(times, default=None),
+        samples=len(draw.fresh),
+        tokens=_tokens(draw.fresh),
+        replayed_samples=len(draw.replay),
+    )
+
+
+def _tokens(samples: tuple[Sample, ...]) -> int:
+    return sum(sample.tokens for sample in samples)

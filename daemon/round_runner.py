@@ -1,0 +1,192 @@
+"""One round from end to end, and what a crash left of earlier ones."""
+
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from checkpoints.errors import CheckpointsError
+from daemon.current_round import CurrentRound
+from daemon.cycle import Ask
+from daemon.learner_process import Ending, LearnerExit, LearnerLimits, LearnerProcess, Progress
+from daemon.metrics import DaemonMetrics
+from daemon.rooms import Rooms
+from daemon.round_conclusion import Concluder, Conclusion
+from daemon.round_inputs import draw_spec, write_inputs
+from daemon.round_record import BadRecord, RoundRecord
+from daemon.round_telling import tell
+from daemon.settings import Settings
+from learner.errors import BadRoundDirectory
+from learner.report import BadReport, read_report
+from learner.round_directory import halve_micro_batch
+from memory.records import Generation, GenerationState, RoundDraw
+from memory.rounds import RoundState
+
+log = structlog.get_logger(__name__)
+
+Problem = (OSError, CheckpointsError, BadReport, BadRecord, BadRoundDirectory)
+"""What ends a round with a reason; what the store raises ends the part, and recovery takes up the round."""
+
+
+class RoundRunner:
+    """Runs rounds, one at a time, in the thread that calls it.
+
+    Args:
+        settings: asked at the begin of each round, so that a reload counts from the next one.
+        promotion: held while the serving generation changes.
+        clock: unix seconds.
+        seed: a new seed for each round.
+    """
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        *,
+        settings: Callable[[], Settings],
+        learner: LearnerProcess,
+        current: CurrentRound,
+        metrics: DaemonMetrics,
+        promotion: threading.RLock,
+        clock: Callable[[], float],
+        seed: Callable[[], int],
+    ) -> None:
+        self._rooms = rooms
+        self._settings = settings
+        self._learner = learner
+        self._current = current
+        self._metrics = metrics
+        self._promotion = promotion
+        self._clock = clock
+        self._seed = seed
+
+    def run(self, ask: Ask, reason: str, *, must_stop: Callable[[], bool]) -> Conclusion | None:
+        """Run one round to its end; None where nothing could be drawn.
+
+        Args:
+            must_stop: whether the round must be abandoned now; asked a few times a second while the learner
+                runs.
+
+        Raises:
+            RiverMemoryError: the store failed; the round is unfinished, and `recover` takes it up.
+        """
+        settings = self._settings()
+        began = self._clock()
+        draw = self._rooms.store.begin_round(
+            trigger=ask.recorded_as,
+            recipe=settings.learner.recipe.model_dump(mode="json"),
+            seed=self._seed(),
+            spec=draw_spec(settings),
+            now=began,
+            released_from=ask.released_from,
+        )
+        if draw is None:
+            return None
+        self._current.begin(draw.number, began)
+        try:
+            with structlog.contextvars.bound_contextvars(round=draw.number, parent=draw.parent_generation):
+                log.info("round_begun", trigger=ask.trigger.value, by=ask.by, dry_run=ask.dry_run, reason=reason)
+                conclusion = self._attempt(draw, ask, settings, must_stop)
+                tell(self._metrics, self._rooms.store, draw.number, conclusion, now=self._clock())
+        finally:
+            self._current.end()
+        return conclusion
+
+    def _attempt(self, draw: RoundDraw, ask: Ask, settings: Settings, must_stop: Callable[[], bool]) -> Conclusion:
+        directory = self._rooms.round_dir(draw.number)
+        try:
+            with self._metrics.round_seconds.labels("draw").time():
+                record = write_inputs(directory, draw, ask, self._rooms, settings)
+            self._rooms.store.advance_round(draw.number, RoundState.TRAINING)
+            with self._metrics.round_seconds.labels("learner").time():
+                ended = self._learn(directory, settings, must_stop)
+            if ended.ending is not Ending.FINISHED:
+                return self._without_report(draw.number, ended)
+            return self._conclude(record, directory, settings)
+        except Problem as error:
+            return self._fail(draw.number, error)
+
+    def _learn(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
+        ended = self._run_learner(directory, settings, must_stop)
+        if ended.ending is Ending.OUT_OF_MEMORY and (half := halve_micro_batch(directory)) is not None:
+            log.warning("round_tried_again", reason=ended.detail, micro_batch=half)
+            ended = self._run_learner(directory, settings, must_stop)
+        return ended
+
+    def _run_learner(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
+        ended = self._learner.run(
+            directory,
+            limits=LearnerLimits(settings.learner.silence_seconds, settings.lifecycle.round_seconds),
+            on_progress=self._hear,
+            must_stop=lambda: must_stop() or bool(self._current.called_off),
+        )
+        self._metrics.learner_ends.labels(ended.ending.value).inc()
+        return ended
+
+    def _hear(self, event: Progress) -> None:
+        self._current.hear(event)
+        self._metrics.hear(event)
+
+    def _conclude(self, record: RoundRecord, directory: Path, settings: Settings) -> Conclusion:
+        report = read_report(directory)
+        self._current.phase("judge")
+        with self._metrics.round_seconds.labels("judge").time():
+            return Concluder(self._rooms, settings, self._promotion).conclude(record, report, directory)
+
+    def _without_report(self, number: int, ended: LearnerExit) -> Conclusion:
+        if ended.ending is Ending.STOPPED:
+            return self._abandon(number, self._current.called_off or "the service was stopped")
+        log.error("learner_failed", ending=ended.ending.value, reason=ended.detail)
+        self._rooms.store.fail_round(number, reason=ended.detail)
+        return Conclusion(RoundState.FAILED, ended.detail)
+
+    def _abandon(self, number: int, why: str) -> Conclusion:
+        self._rooms.store.advance_round(number, RoundState.ABANDONED, detail=why)
+        shutil.rmtree(self._rooms.round_dir(number), ignore_errors=True)
+        return Conclusion(RoundState.ABANDONED, why)
+
+    def _fail(self, number: int, error: BaseException) -> Conclusion:
+        reason = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.strerror else str(error)
+        log.error("round_failed", reason=reason)
+        # A full disk gets its space back; whatever else broke, the directory explains nothing more than the
+        # error.
+        shutil.rmtree(self._rooms.round_dir(number), ignore_errors=True)
+        self._rooms.store.fail_round(number, reason=reason)
+        return Conclusion(RoundState.FAILED, reason)
+
+    def recover(self) -> list[Conclusion]:
+        """Finish or discard the rounds that a crash cut off, and remove candidates that were never accepted."""
+        concluded = []
+        for round_ in self._rooms.store.unfinished_rounds():
+            with structlog.contextvars.bound_contextvars(round=round_.number, parent=round_.parent_generation):
+                conclusion = self._take_up(round_.number)
+                log.warning("round_recovered", state=conclusion.state.value, reason=conclusion.detail)
+                tell(self._metrics, self._rooms.store, round_.number, conclusion, now=self._clock())
+                concluded.append(conclusion)
+        self._remove_leftovers()
+        return concluded
+
+    def _take_up(self, number: int) -> Conclusion:
+        directory = self._rooms.round_dir(number)
+        try:
+            record = RoundRecord.read(directory)
+            read_report(directory)
+        except Problem:
+            return self._abandon(number, "it was cut off before its learner had finished")
+        if record.dry_run:
+            return self._abandon(number, "the dry run was cut off")
+        try:
+            return self._conclude(record, directory, self._settings())
+        except Problem as error:
+            return self._fail(number, error)
+
+    def _remove_leftovers(self) -> None:
+        self._rooms.checkpoints.sweep()
+        for generation in self._rooms.store.generations():
+            if generation.number in self._rooms.checkpoints.numbers() and self._is_left_over(generation):
+                log.info("candidate_discarded", generation=generation.number)
+                self._rooms.checkpoints.remove(generation.number)
+
+    def _is_left_over(self, generation: Generation) -> bool:
+        return generation.state in {GenerationState.RESERVED, GenerationState.RETIRED}
