@@ -11,13 +11,13 @@ class LearnerError(Exception):
     exit_code = 1
 
 
-class OutOfMemory(LearnerError):  # noqa: N818  (named as a person would say it)
+class OutOfMemory(LearnerError):
     """The device's memory did not hold the round; half the micro-batch may."""
 
     exit_code = 3
 
 
-class BadRoundDirectory(LearnerError):  # noqa: N818
+class BadRoundDirectory(LearnerError):
     """The round's directory is incomplete, damaged or contradicts itself; running it again cannot help."""
 
     exit_code = 4

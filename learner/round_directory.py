@@ -13,7 +13,7 @@ report.json                  out: written last; its presence says that the learn
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Protocol
@@ -22,6 +22,7 @@ import orjson
 from pydantic import ValidationError
 
 from learner.errors import BadRoundDirectory
+from learner.plausibility import PlausibilityBounds
 from learner.settings import ModelKind, RecipeSettings
 
 FORMAT = 1
@@ -30,7 +31,7 @@ PARENT, BASE = "parent", "base"
 FRESH, REPLAY, EARLY_STOP = "fresh.jsonl", "replay.jsonl", "early_stop.jsonl"
 SLICES, KNOWN_SCORES = "slices.json", "known_scores.json"
 PROGRESS, CANDIDATES, REPORT = "progress.jsonl", "candidates", "report.json"
-IMPORTANCE = "importance.safetensors"
+IMPORTANCE = "importance/importance.safetensors"  # below a model's own directory: loaders read the top level
 
 _SAMPLE_FIELDS: dict[str, type | UnionType] = {"id": int, "text": str, "source": str, "label": str | None}
 
@@ -86,19 +87,6 @@ class GenerationRef:
 
 
 @dataclass(frozen=True, slots=True)
-class PlausibilityBounds:
-    """How unlike earlier text the new text may be, under the parent, before a round waits for a person.
-
-    Attributes:
-        mean_nll: largest mean negative log-likelihood in nats per token; None for no bound.
-        repetitive_share: largest share, 0 to 1, of documents that repeat themselves; None for no bound.
-    """
-
-    mean_nll: float | None = None
-    repetitive_share: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class KnownScore:
     """A document's score under a generation, from an earlier round.
 
@@ -131,7 +119,7 @@ class RoundSpec:
     recipe: RecipeSettings
     device: str = "auto"
     threads: int | None = None
-    plausibility: PlausibilityBounds = PlausibilityBounds()
+    plausibility: PlausibilityBounds = field(default_factory=PlausibilityBounds)
     plausibility_documents: int = 256
     approved: bool = False
 
@@ -265,7 +253,11 @@ def _write_slices(path: Path, slices: Sequence[RoundSlice]) -> None:
 
 
 def _write_spec(path: Path, spec: RoundSpec) -> None:
-    fields = asdict(spec) | {"format": FORMAT, "recipe": spec.recipe.model_dump(mode="json")}
+    fields = asdict(spec) | {
+        "format": FORMAT,
+        "recipe": spec.recipe.model_dump(mode="json"),
+        "plausibility": spec.plausibility.to_json(),
+    }
     beside = path / f"{ROUND}.part"
     beside.write_bytes(orjson.dumps(fields, option=orjson.OPT_INDENT_2))
     beside.replace(path / ROUND)
@@ -283,17 +275,13 @@ def _read_json(path: Path) -> Any:
             f"{path.parent} lacks {path.name}: it was not written to its end. Discard the round."
         ) from None
     except (OSError, orjson.JSONDecodeError) as error:
-        raise BadRoundDirectory(
-            f"{path} cannot be read: {error}. Discard the round and begin it anew."
-        ) from error
+        raise BadRoundDirectory(f"{path} cannot be read: {error}. Discard the round and begin it anew.") from error
 
 
 def _read_spec(path: Path) -> RoundSpec:
     fields = _read_json(path / ROUND)
     if not isinstance(fields, dict) or fields.pop("format", None) != FORMAT:
-        raise BadRoundDirectory(
-            f"{path / ROUND} is not of format {FORMAT}: another version of Riverkeep wrote it."
-        )
+        raise BadRoundDirectory(f"{path / ROUND} is not of format {FORMAT}: another version of Riverkeep wrote it.")
     try:
         return _spec(fields)
     except (KeyError, TypeError, ValidationError) as error:
@@ -307,7 +295,7 @@ def _spec(fields: dict[str, Any]) -> RoundSpec:
         "parent": GenerationRef(**fields["parent"]),
         "base": GenerationRef(**fields["base"]),
         "recipe": RecipeSettings.model_validate(fields["recipe"]),
-        "plausibility": PlausibilityBounds(**fields["plausibility"]),
+        "plausibility": PlausibilityBounds.from_json(fields["plausibility"]),
     }
     return RoundSpec(**fields | parsed)
 
@@ -320,9 +308,7 @@ def _samples(path: Path) -> Iterator[RoundSample]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        raise BadRoundDirectory(
-            f"{path} cannot be read: {error}. Discard the round and begin it anew."
-        ) from error
+        raise BadRoundDirectory(f"{path} cannot be read: {error}. Discard the round and begin it anew.") from error
     for number, line in enumerate(lines, 1):
         try:
             yield _sample(orjson.loads(line))
@@ -331,18 +317,17 @@ def _samples(path: Path) -> Iterator[RoundSample]:
 
 
 def _sample(row: dict[str, Any]) -> RoundSample:
-    for field, kind in _SAMPLE_FIELDS.items():
-        if not isinstance(row[field], kind):
-            raise TypeError(f"{field} must not be {row[field]!r}")
-    return RoundSample(**{field: row[field] for field in _SAMPLE_FIELDS})
+    for name, kind in _SAMPLE_FIELDS.items():
+        if not isinstance(row[name], kind):
+            raise TypeError(f"{name} must not be {row[name]!r}")
+    return RoundSample(**{name: row[name] for name in _SAMPLE_FIELDS})
 
 
 def _read_slices(path: Path) -> tuple[RoundSlice, ...]:
     index = _read_json(path / SLICES)
     try:
         return tuple(
-            RoundSlice(row["name"], row["kind"], row["source"], _read_samples(path / row["file"]))
-            for row in index
+            RoundSlice(row["name"], row["kind"], row["source"], _read_samples(path / row["file"])) for row in index
         )
     except (KeyError, TypeError) as error:
         raise BadRoundDirectory(f"{path / SLICES} does not list slices: {error}") from error

@@ -1,10 +1,12 @@
 """The recipe of a round and how its process runs. Torch-free: the daemon composes these into its own."""
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-ModelKind = Literal["causal-lm", "classifier"]
+from checkpoints.card import Kind
+
+ModelKind: TypeAlias = Kind
 
 # What a kind of model gets where the recipe names no value: DESIGN's defaults from literature and trials.
 REPLAY_RATIO: dict[ModelKind, float] = {"causal-lm": 0.6, "classifier": 0.5}

@@ -1,0 +1,46 @@
+"""`python -m learner ROUND_DIR`: run one round.
+
+Exit codes: 0 a report was written (its outcome says what became of the round), 3 out of memory, 4 the round's
+directory cannot be used, 1 anything else. The last line on standard error says what happened.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from transformers.utils import logging as transformers_logging
+
+from checkpoints.errors import CheckpointsError
+from learner.devices import is_out_of_memory
+from learner.errors import BadRoundDirectory, LearnerError, OutOfMemory
+from learner.job import run_round
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the round that the command line names; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m learner", description="Run one update round.")
+    parser.add_argument("round_dir", type=Path, help="directory of the round, as the daemon writes it")
+    path = parser.parse_args(arguments).round_dir
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        run_round(path, echo=sys.stdout)
+    except LearnerError as error:
+        return _ended(str(error), error.exit_code)
+    except CheckpointsError as error:
+        return _ended(str(error), BadRoundDirectory.exit_code)
+    except OSError as error:
+        return _ended(f"{path}: {error}", LearnerError.exit_code)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return _ended(f"out of memory: {str(error).splitlines()[0]}", OutOfMemory.exit_code)
+    return 0
+
+
+def _ended(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

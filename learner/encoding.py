@@ -1,0 +1,116 @@
+"""Samples as tokens.
+
+Everything is tokenised once, before the first step; arrays are flat, so that millions of documents cost their tokens
+and little more. Torch-free but for the tokenizer it is given.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from learner.round_directory import TextSample
+
+Ints = npt.NDArray[np.int64]
+Tokens = npt.NDArray[np.int32]
+
+CHUNK_DOCUMENTS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Documents as tokens.
+
+    Attributes:
+        tokens: all of them, one document after the other; shape (total,).
+        bounds: where each begins in `tokens`, and the end; shape (documents + 1,), ascending.
+        samples: what they were made from, in order.
+        labels: each document's class; shape (documents,). Zeros for a causal LM.
+    """
+
+    tokens: Tokens
+    bounds: Ints
+    samples: tuple[TextSample, ...]
+    labels: Ints
+
+    def __len__(self) -> int:
+        """Return the number of documents."""
+        return len(self.samples)
+
+    @property
+    def lengths(self) -> Ints:
+        """Tokens of each document."""
+        return np.diff(self.bounds)
+
+    def document(self, index: int) -> Tokens:
+        """Return one document's tokens."""
+        return self.tokens[self.bounds[index] : self.bounds[index + 1]]
+
+    def take(self, indices: Sequence[int]) -> "Encoded":
+        """Return some of the documents, in the order asked for."""
+        documents = [self.document(index) for index in indices]
+        return _joined(documents, [self.samples[index] for index in indices], self.labels[list(indices)])
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """Makes documents into tokens the way this model expects them.
+
+    A causal LM's document begins with the tokenizer's beginning-of-sequence token (its end-of-sequence token where
+    it has none, as in GPT-2's family), so that its first word is predicted too and knows that it is the first; it
+    ends with the end-of-sequence token. A classifier's is framed by the tokenizer itself and cut to `max_tokens`.
+
+    Attributes:
+        tokenizer: a transformers tokenizer.
+        max_tokens: a classifier's longest document; a causal LM's are kept whole.
+        labels: a classifier's classes by name; None for a causal LM.
+    """
+
+    tokenizer: Any
+    max_tokens: int
+    labels: Mapping[str, int] | None = None
+
+    def knows(self, sample: TextSample) -> bool:
+        """Tell whether a classifier has the sample's label; True for a causal LM."""
+        return self.labels is None or sample.label in self.labels
+
+    def __call__(self, samples: Sequence[TextSample]) -> Encoded:
+        """Tokenise the samples, leaving out those whose label the model does not have."""
+        kept = tuple(sample for sample in samples if self.knows(sample))
+        documents = [np.asarray(ids, dtype=np.int32) for ids in self._documents(kept)]
+        classes = [self.labels[sample.label or ""] if self.labels else 0 for sample in kept]
+        return _joined(documents, kept, np.asarray(classes, dtype=np.int64))
+
+    def _documents(self, samples: Sequence[TextSample]) -> Iterator[list[int]]:
+        # In chunks: the tokenizer's own results are many times larger than the arrays made of them.
+        for first in range(0, len(samples), CHUNK_DOCUMENTS):
+            texts = [sample.text for sample in samples[first : first + CHUNK_DOCUMENTS]]
+            yield from self._framed(texts) if self.labels is None else self._cut(texts)
+
+    def _framed(self, texts: list[str]) -> Iterator[list[int]]:
+        begin = self.tokenizer.bos_token_id
+        end = self.tokenizer.eos_token_id
+        before = [begin] if begin is not None else [end] if end is not None else []
+        after = [end] if end is not None else []
+        for ids in self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]:
+            yield [*before, *ids, *after]
+
+    def _cut(self, texts: list[str]) -> Iterator[list[int]]:
+        encoded = self.tokenizer(texts, truncation=True, max_length=self.max_tokens, verbose=False)
+        yield from encoded["input_ids"]
+
+
+def _joined(documents: Sequence[Tokens], samples: Sequence[TextSample], labels: Ints) -> Encoded:
+    bounds = np.zeros(len(documents) + 1, dtype=np.int64)
+    np.cumsum([len(document) for document in documents], out=bounds[1:])
+    tokens = np.concatenate(documents) if documents else np.empty(0, dtype=np.int32)
+    return Encoded(tokens, bounds, tuple(samples), labels)
+
+
+def longest_sequence(config: Any, tokenizer: Any, wanted: int) -> int:
+    """Return how many tokens a sequence may have: `wanted`, or less where model or tokenizer allow less."""
+    text = config.get_text_config()
+    limits = [wanted, getattr(text, "max_position_embeddings", None), tokenizer.model_max_length]
+    return min(int(limit) for limit in limits if limit)

@@ -1,0 +1,114 @@
+"""How likely a model finds each document: sums of negative log-likelihoods, document by document.
+
+A mean over documents would weigh a short one's tokens more than a long one's, and a mean over batches depends on
+how they were cut; sums with their counts let every later mean be made rightly, and candidate and parent be compared
+document by document.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from learner.batches import IGNORED, document_pieces
+from learner.devices import Device
+from learner.encoding import Encoded
+from learner.feeds import moved, padded
+from learner.report import DocumentScore
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluator:
+    """Scores documents under a model.
+
+    Attributes:
+        device: where it runs.
+        longest: tokens in a sequence; longer documents of a causal LM are scored in pieces, each but the first with
+            one token of context from before it.
+        rows: sequences of full length in one forward pass; of shorter ones, more.
+        pad: the token that fills a row.
+        labels: a classifier's classes by number; None for a causal LM.
+        alive: called between passes.
+    """
+
+    device: Device
+    longest: int
+    rows: int
+    pad: int
+    labels: Mapping[int, str] | None = None
+    alive: Callable[[], None] = lambda: None
+
+    def __call__(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
+        """Score each document; those in which there is nothing to predict come with 0 tokens.
+
+        The model is left in the mode (training or not) that it came in.
+        """
+        was_training = model.training
+        model.eval()
+        try:
+            with torch.no_grad(), self.device.autocast():
+                return self._causal(model, text) if self.labels is None else self._classified(model, text)
+        finally:
+            model.train(was_training)
+
+    def _causal(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
+        pieces = [(owner, piece) for owner in range(len(text)) for piece in document_pieces(text, owner, self.longest)]
+        nll, tokens = np.zeros(len(text)), np.zeros(len(text), dtype=np.int64)
+        for part in self._by_length([stop - start for _, (start, stop) in pieces]):
+            losses = self._piece_losses(model, [text.tokens[slice(*pieces[index][1])] for index in part])
+            for index, loss in zip(part, losses, strict=True):
+                owner, (start, stop) = pieces[index]
+                nll[owner] += loss
+                tokens[owner] += stop - start - 1
+            self.alive()
+        return tuple(
+            DocumentScore(sample.id, float(nll[index]), int(tokens[index])) for index, sample in enumerate(text.samples)
+        )
+
+    def _piece_losses(self, model: Any, pieces: list[Any]) -> list[float]:
+        shape = (len(pieces), max(map(len, pieces)))
+        ids, targets = np.full(shape, self.pad, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
+        for at, piece in enumerate(pieces):
+            ids[at, : len(piece)] = piece
+            targets[at, : len(piece) - 1] = piece[1:]
+        # Padding stands to the right, where causal attention cannot see it: no mask, and the fastest kernel.
+        where = self.device.where
+        logits = model(input_ids=moved(ids, where), use_cache=False).logits
+        losses = F.cross_entropy(
+            logits.flatten(0, 1).float(), moved(targets, where).flatten(), ignore_index=IGNORED, reduction="none"
+        )
+        summed: list[float] = losses.view(shape).sum(1).tolist()
+        return summed
+
+    def _classified(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
+        assert self.labels is not None
+        scores: list[DocumentScore | None] = [None] * len(text)
+        for part in self._by_length(text.lengths.tolist()):
+            inputs = padded([text.document(index) for index in part], self.pad, self.device.where)
+            logits: Tensor = model(**inputs).logits.float()
+            losses = F.cross_entropy(logits, moved(text.labels[part], self.device.where), reduction="none")
+            for index, loss, answer in zip(part, losses.tolist(), logits.argmax(-1).tolist(), strict=True):
+                sample = text.samples[index]
+                scores[index] = DocumentScore(sample.id, loss, 1, self.labels[answer], sample.label)
+            self.alive()
+        return tuple(score for score in scores if score is not None)
+
+    def _by_length(self, lengths: list[int]) -> Iterator[list[int]]:
+        """Yield indices, longest first, as many at a time as keep the padded tokens of a pass within bounds."""
+        order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+        at = 0
+        while at < len(order):
+            count = max(1, self.rows * self.longest // max(lengths[order[at]], 1))
+            yield order[at : at + count]
+            at += count
+
+
+def mean_nll(scores: tuple[DocumentScore, ...]) -> float:
+    """Return nats per token over all documents; infinity where there is none, so that nothing seems better."""
+    tokens = sum(score.tokens for score in scores)
+    return math.fsum(score.nll for score in scores) / tokens if tokens else math.inf

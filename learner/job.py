@@ -1,0 +1,271 @@
+"""One round as a pure job: a round's directory in, candidates and a report out."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+
+from checkpoints.publish import replace_file
+from learner import importance
+from learner.batches import document_pieces
+from learner.candidates import copy_into, interpolate_into, weights_of, write_candidate
+from learner.early_stopping import EarlyStopping
+from learner.encoding import Encoded
+from learner.evaluate import mean_nll
+from learner.feeds import moved
+from learner.integrity import require_intact
+from learner.material import Material, Plan, prepare
+from learner.penalties import QuadraticPull
+from learner.progress import Progress
+from learner.report import Outcome, PrequentialDocument, Report, SliceScores, TrainingSummary
+from learner.round_directory import (
+    BASE,
+    CANDIDATES,
+    IMPORTANCE,
+    PARENT,
+    PROGRESS,
+    REPORT,
+    RoundInput,
+    candidate_name,
+    read_round,
+)
+from learner.scoring import SliceScored, earlier_scores, implausible, prequential
+from learner.train import Diverged, Trainer, Training, train
+from learner.workbench import Workbench, set_up
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A round's samples as tokens."""
+
+    fresh: Encoded
+    replay: Encoded
+    early_stop: Encoded
+    slices: Mapping[str, Encoded]
+
+
+def run_round(path: Path, echo: TextIO | None = None) -> Report:
+    """Run the round in a directory and write its report there; what an earlier, killed run left is removed first.
+
+    Args:
+        path: a directory that `learner.round_directory.write_round` made.
+        echo: where progress is printed too.
+
+    Raises:
+        LearnerError: the directory cannot be used, or the device is not here.
+        checkpoints.errors.CheckpointsError: the parent or the base cannot be loaded.
+        OSError: the disk refused.
+        RuntimeError: torch failed; `learner.devices.is_out_of_memory` tells whether for memory.
+    """
+    given = read_round(path)
+    (path / REPORT).unlink(missing_ok=True)
+    shutil.rmtree(path / CANDIDATES, ignore_errors=True)
+    with Progress(path / PROGRESS, echo) as progress:
+        with progress.phase("verify"):
+            require_intact(path / PARENT, given.spec.parent)
+            require_intact(path / BASE, given.spec.base)
+        report = _run(given, progress)
+        replace_file(path / REPORT, report.encode())
+        progress.say("done", outcome=report.outcome.value, detail=report.detail)
+    return report
+
+
+def _run(given: RoundInput, progress: Progress) -> Report:
+    with progress.phase("load"):
+        bench = set_up(given, progress)
+    _say_start(bench)
+    with progress.phase("encode"):
+        texts = _encoded(bench)
+    with progress.phase("plausibility"):
+        documents = prequential(bench, texts.fresh)
+        why = "" if given.spec.approved else implausible(documents, given.spec.plausibility)
+    if why:
+        return _report(bench, Outcome.IMPLAUSIBLE, why, documents)
+    material = _material(bench, texts)
+    if not material.steps:
+        return _report(bench, Outcome.EMPTY, "the new text holds nothing to train on", documents)
+    with progress.phase("score"):
+        base, parent = earlier_scores(bench, texts.slices)
+    try:
+        with progress.phase("train"):
+            training = _train(bench, material, texts)
+    except Diverged as error:
+        return _report(bench, Outcome.DIVERGED, str(error), documents)
+    measured = _importance_after(bench, texts)
+    with progress.phase("candidates"):
+        candidates = _candidates(bench, texts.slices, measured)
+    scores = {
+        name: SliceScores(base[name], parent[name], {share: scored[name] for share, scored in candidates.items()})
+        for name in texts.slices
+    }
+    report = _report(bench, Outcome.TRAINED, "", documents)
+    return replace(report, slices=scores, training=_summary(bench, training, texts.fresh))
+
+
+def _say_start(bench: Workbench) -> None:
+    bench.progress.say(
+        "start",
+        round=bench.given.spec.round,
+        device=bench.device_name,
+        precision=str(bench.device.compute).removeprefix("torch."),
+        parameters=sum(weight.numel() for weight in bench.model.parameters()),
+        packed=bench.shape.packed,
+    )
+
+
+def _encoded(bench: Workbench) -> Texts:
+    given, encode = bench.given, bench.encode
+    texts = Texts(
+        fresh=encode(given.fresh),
+        replay=encode(given.replay),
+        early_stop=encode(given.early_stop),
+        slices={piece.name: encode(piece.samples) for piece in given.slices},
+    )
+    left_out = len(given.fresh) - len(texts.fresh) + len(given.replay) - len(texts.replay)
+    if left_out:
+        bench.progress.say("left_out", documents=left_out, reason="they have no label that the model has")
+    return texts
+
+
+def _material(bench: Workbench, texts: Texts) -> Material:
+    spec = bench.given.spec
+    plan = Plan(spec.recipe, bench.shape, spec.seed, bench.device.where)
+    return prepare(texts.fresh, texts.replay, plan)
+
+
+def _train(bench: Workbench, material: Material, texts: Texts) -> Training:
+    spec, model = bench.given.spec, bench.model
+    model.requires_grad_(requires_grad=True).train()
+    if spec.recipe.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    parent = None
+    if material.objective.needs_parent and len(texts.replay):
+        parent = bench.load(PARENT, device=bench.device.where, dtype=bench.device.compute)
+    trainer = Trainer(
+        model,
+        parent,
+        feed=material.feed,
+        objective=material.objective,
+        pull=_pull(bench, texts),
+        recipe=spec.recipe,
+        peak_rate=spec.recipe.peak_rate(spec.kind),
+        device=bench.device,
+        alive=bench.progress.alive,
+    )
+    stopping = _stopping(bench, texts.early_stop, len(material.steps))
+    return train(trainer, material.steps, spec.recipe, progress=bench.progress, stopping=stopping)
+
+
+def _stopping(bench: Workbench, text: Encoded, steps: int) -> EarlyStopping | None:
+    recipe = bench.given.spec.recipe
+    if not len(text) or not recipe.early_stop_checks:
+        return None
+    return EarlyStopping(
+        bench.model,
+        lambda: mean_nll(bench.evaluate(bench.model, text)),
+        steps=steps,
+        checks=recipe.early_stop_checks,
+        patience=recipe.early_stop_patience,
+    )
+
+
+def _pull(bench: Workbench, texts: Texts) -> QuadraticPull | None:
+    recipe = bench.given.spec.recipe
+    matters = _importance_before(bench, texts) if recipe.ewc else None
+    if not recipe.l2_sp and matters is None:
+        return None
+    return QuadraticPull(dict(bench.model.named_parameters()), l2_sp=recipe.l2_sp, ewc=recipe.ewc, importance=matters)
+
+
+def _importance_before(bench: Workbench, texts: Texts) -> importance.Importance | None:
+    """Return what the rounds before found important; in the first such round, what the replayed text says."""
+    carried = _carried_importance(bench)
+    return _fisher(bench, texts.replay) if carried is None and len(texts.replay) else carried
+
+
+def _carried_importance(bench: Workbench) -> importance.Importance | None:
+    shapes = {name: weight.shape for name, weight in bench.model.named_parameters()}
+    return importance.load_importance(bench.given.path / PARENT / IMPORTANCE, shapes)
+
+
+def _importance_after(bench: Workbench, texts: Texts) -> importance.Importance | None:
+    """Estimate what matters to the result, for the next round's pull; None where the recipe has no such pull."""
+    recipe = bench.given.spec.recipe
+    if not recipe.ewc:
+        return None
+    with bench.progress.phase("importance"):
+        measured = _fisher(bench, texts.fresh)
+        return importance.carried(_carried_importance(bench), measured, decay=recipe.ewc_decay)
+
+
+def _fisher(bench: Workbench, text: Encoded) -> importance.Importance:
+    return importance.fisher(
+        bench.model,
+        _single_sequences(bench, text),
+        generator=torch.Generator().manual_seed(bench.given.spec.seed),
+        alive=bench.progress.alive,
+    )
+
+
+def _single_sequences(bench: Workbench, text: Encoded) -> Iterator[dict[str, Any]]:
+    """Yield the model's inputs for random documents (the beginning of long ones), one at a time."""
+    spec = bench.given.spec
+    random = np.random.Generator(np.random.PCG64([spec.seed, 3]))
+    for index in random.permutation(len(text))[: spec.recipe.importance_sequences].tolist():
+        for start, stop in document_pieces(text, index, bench.shape.longest)[:1]:
+            ids = text.tokens[start:stop].astype(np.int64)
+            yield {"input_ids": moved(ids[None], bench.device.where)}
+
+
+def _candidates(
+    bench: Workbench, slices: Mapping[str, Encoded], measured: importance.Importance | None
+) -> dict[str, SliceScored]:
+    """Write every candidate and score it, with the very weights that would serve."""
+    path, scored = bench.given.path, {}
+    stored = bench.load(PARENT, device=torch.device("cpu"), dtype=None)
+    parent, result = weights_of(stored), weights_of(bench.model)
+    for share in sorted(set(bench.given.spec.recipe.interpolation)):
+        name = candidate_name(share)
+        interpolate_into(stored, parent, result, share)
+        write_candidate(path / CANDIDATES / name, stored, path / PARENT)
+        if measured is not None:
+            importance.save_importance(path / CANDIDATES / name / IMPORTANCE, measured)
+        copy_into(bench.model, weights_of(stored))
+        scored[name] = {piece: bench.evaluate(bench.model, text) for piece, text in slices.items()}
+        bench.progress.say("candidate", name=name)
+    return scored
+
+
+def _report(bench: Workbench, outcome: Outcome, detail: str, documents: tuple[PrequentialDocument, ...]) -> Report:
+    spec = bench.given.spec
+    return Report(
+        round=spec.round,
+        kind=spec.kind,
+        outcome=outcome,
+        detail=detail,
+        device=bench.device_name,
+        prequential=documents,
+        slices={},
+        training=None,
+    )
+
+
+def _summary(bench: Workbench, training: Training, fresh: Encoded) -> TrainingSummary:
+    text_bytes = sum(len(sample.text.encode()) for sample in fresh.samples)
+    return TrainingSummary(
+        steps=training.steps,
+        tokens_new=training.tokens_new,
+        tokens_replayed=training.tokens_replayed,
+        seconds=training.seconds,
+        tokens_per_second=training.tokens_per_second,
+        losses=training.losses,
+        micro_batch=bench.given.spec.recipe.micro_batch,
+        peak_memory_bytes=bench.device.memory_bytes(),
+        bytes_per_token=text_bytes / max(len(fresh.tokens), 1),
+        early_stopped_at=training.early_stopped_at,
+        phase_seconds=dict(bench.progress.phase_seconds),
+    )

@@ -1,0 +1,97 @@
+"""The pull toward anchor weights: one quadratic penalty, of which L2-SP and EWC are two choices of importance.
+
+    penalty(θ) = ½ Σᵢ ωᵢ (θᵢ - aᵢ)²        gradient: ωᵢ (θᵢ - aᵢ)
+
+L2-SP (Li et al. 2018) has one ω for all weights; online EWC (Schwarz et al. 2018) has ω = strength × Fisher. Two
+penalties toward the same anchor add up to one with the sum of their ω, so a round has one pull however many terms
+its recipe names. The gradient is known, so it is added in place after the backward pass: no graph, no second
+forward.
+
+Two things to mind. Decoupled weight decay also pulls, toward zero: beside a pull toward the parent it should be
+zero, and by default is. Tied weights are one parameter with two names: `named_parameters` gives them once, so they
+are pulled once.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+# Differences are made for this many weights at a time, so that a pull needs no second copy of the model.
+CHUNK_WEIGHTS = 1 << 26
+
+
+class QuadraticPull:
+    """Pulls parameters toward where they were when the pull was made.
+
+    Args:
+        parameters: by name; those that are trained. Their present values become the anchor.
+        l2_sp: strength of the pull that all weights feel alike.
+        ewc: strength of the pull by importance.
+        importance: by name, shaped like the parameters; of mean 1, so that a strength means the same for every
+            model. Needed where `ewc` is not 0.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        l2_sp: float = 0.0,
+        ewc: float = 0.0,
+        importance: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self._parameters = list(parameters.values())
+        self._anchors = [parameter.detach().clone() for parameter in self._parameters]
+        self._uniform = l2_sp
+        self._omegas: list[Tensor] | None = None
+        if ewc and importance is not None:
+            self._omegas = [
+                importance[name].to(parameter.device, parameter.dtype).mul(ewc).add_(l2_sp)
+                for name, parameter in parameters.items()
+            ]
+        self._chunks = _chunks([parameter.numel() for parameter in self._parameters])
+
+    @torch.no_grad()
+    def add_gradient(self) -> None:
+        """Add the penalty's gradient to every parameter's, in place, after the backward pass.
+
+        A parameter that got no gradient is not trained in this step and is left alone.
+        """
+        for part in self._chunks:
+            touched = [index for index in part if self._parameters[index].grad is not None]
+            gradients = [self._gradient(index) for index in touched]
+            apart = torch._foreach_sub(  # noqa: SLF001
+                [self._parameters[index] for index in touched], [self._anchors[index] for index in touched]
+            )
+            if self._omegas is None:
+                torch._foreach_add_(gradients, apart, alpha=self._uniform)
+            else:
+                torch._foreach_addcmul_(gradients, apart, [self._omegas[index] for index in touched])
+
+    def _gradient(self, index: int) -> Tensor:
+        gradient = self._parameters[index].grad
+        assert gradient is not None
+        return gradient
+
+    @torch.no_grad()
+    def value(self) -> Tensor:
+        """Return the penalty, a scalar. For reports: training needs only its gradient."""
+        total = torch.zeros((), device=self._anchors[0].device)
+        for index, (parameter, anchor) in enumerate(zip(self._parameters, self._anchors, strict=True)):
+            squared = (parameter - anchor).square_()
+            if self._omegas is None:
+                total += squared.sum() * self._uniform
+            else:
+                total += squared.mul_(self._omegas[index]).sum()
+        return total / 2
+
+
+def _chunks(sizes: list[int]) -> list[range]:
+    parts: list[range] = []
+    start = weights = 0
+    for index, size in enumerate(sizes):
+        if weights and weights + size > CHUNK_WEIGHTS:
+            parts.append(range(start, index))
+            start, weights = index, 0
+        weights += size
+    return [*parts, range(start, len(sizes))]

@@ -1,0 +1,72 @@
+"""What is scored before a round trains: the new text under the parent, the held-out text under base and parent."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from learner.encoding import Encoded
+from learner.plausibility import PlausibilityBounds, compare, repetition_share
+from learner.report import DocumentScore, PrequentialDocument
+from learner.round_directory import BASE, Scores, TextSample
+from learner.workbench import Workbench
+
+SliceScored = dict[str, tuple[DocumentScore, ...]]
+
+
+def prequential(bench: Workbench, fresh: Encoded) -> tuple[PrequentialDocument, ...]:
+    """Score new documents, or a random sample of them, under the parent before it trains on them."""
+    spec = bench.given.spec
+    random = np.random.Generator(np.random.PCG64([spec.seed, 2]))
+    count = min(len(fresh), spec.plausibility_documents)
+    text = fresh.take(np.sort(random.choice(len(fresh), count, replace=False)).tolist())
+    return tuple(
+        PrequentialDocument(
+            id=score.id,
+            source=text.samples[at].source,
+            nll=score.nll,
+            tokens=score.tokens,
+            repetition=repetition_share(text.document(at).tolist()),
+        )
+        for at, score in enumerate(bench.evaluate(bench.model, text))
+    )
+
+
+def implausible(documents: tuple[PrequentialDocument, ...], bounds: PlausibilityBounds) -> str:
+    """Say which figures of the new text are beyond their bounds; empty where none is."""
+    return "; ".join(
+        f"{each.name} of {each.source or 'all new text'} is {each.figure:.3f}, the bound is {each.bound:.3f}"
+        for each in compare(documents, bounds)
+        if not each.within
+    )
+
+
+def earlier_scores(bench: Workbench, slices: Mapping[str, Encoded]) -> tuple[SliceScored, SliceScored]:
+    """Score base and parent on held-out text, where no earlier round has; return both by slice.
+
+    Called before training: the bench's model still is the parent. The base is loaded only where something is missing.
+    """
+    given = bench.given
+    parent = {name: _completed(bench, text, given.known_parent, lambda: bench.model) for name, text in slices.items()}
+    if given.spec.base.digest == given.spec.parent.digest:
+        return parent, parent
+
+    @cache
+    def base_model() -> Any:
+        return bench.load(BASE, device=bench.device.where, dtype=torch.float32)
+
+    return {name: _completed(bench, text, given.known_base, base_model) for name, text in slices.items()}, parent
+
+
+def _completed(bench: Workbench, text: Encoded, known: Scores, model: Callable[[], Any]) -> tuple[DocumentScore, ...]:
+    missing = [at for at, sample in enumerate(text.samples) if sample.id not in known]
+    computed = {score.id: score for score in bench.evaluate(model(), text.take(missing))} if missing else {}
+    return tuple(computed.get(sample.id) or _from_known(sample, known) for sample in text.samples)
+
+
+def _from_known(sample: TextSample, known: Scores) -> DocumentScore:
+    score = known[sample.id]
+    label = None if score.predicted is None else sample.label
+    return DocumentScore(sample.id, score.nll, score.tokens, score.predicted, label)

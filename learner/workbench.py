@@ -1,0 +1,87 @@
+"""What a round works with, once loaded: the model, its tokenizer, the device, and how to score."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from checkpoints.load import load_model, load_tokenizer, require_match
+from learner.boundaries import keeps_documents_apart
+from learner.devices import Device, choose, settle
+from learner.encoding import Encoder, longest_sequence
+from learner.evaluate import Evaluator
+from learner.material import Shape
+from learner.progress import Progress
+from learner.round_directory import PARENT, RoundInput
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """A round's loaded parts.
+
+    Attributes:
+        given: what the round's directory holds.
+        progress: told of everything.
+        device: where it runs.
+        threads: of the CPU; part of what makes results repeat.
+        model: begins as the parent with float32 weights and is what is trained.
+        encode: samples to tokens.
+        evaluate: scores documents.
+        shape: what the model says about its input.
+    """
+
+    given: RoundInput
+    progress: Progress
+    device: Device
+    threads: int
+    model: Any
+    encode: Encoder
+    evaluate: Evaluator
+    shape: Shape
+
+    def load(self, which: str, *, device: torch.device, dtype: torch.dtype | None) -> Any:
+        """Load another copy of `parent` or `base`; `dtype` None keeps the stored one."""
+        return load_model(self.given.path / which, self.given.spec.kind, device=device, dtype=dtype)
+
+    @property
+    def device_name(self) -> str:
+        """The device for reports, with the CPU's threads where it is the CPU."""
+        return f"{self.device.name}, {self.threads} threads" if self.device.where.type == "cpu" else self.device.name
+
+
+def set_up(given: RoundInput, progress: Progress) -> Workbench:
+    """Seed, choose the device, load the parent.
+
+    Raises:
+        checkpoints.errors.CheckpointsError: the parent cannot be loaded.
+        LearnerError: the device is not here.
+    """
+    spec, parent = given.spec, given.path / PARENT
+    device = choose(spec.device, spec.recipe.precision)
+    threads = settle(device, seed=spec.seed, threads=spec.threads)
+    tokenizer = load_tokenizer(parent)
+    model = load_model(parent, spec.kind, device=device.where, dtype=torch.float32)
+    require_match(model, tokenizer, parent)
+    names = _labels(model.config) if spec.kind == "classifier" else None
+    longest = longest_sequence(model.config, tokenizer, spec.recipe.sequence_length)
+    pad = model.config.pad_token_id
+    shape = Shape(
+        longest=longest,
+        pad=pad,
+        packed=names is None and keeps_documents_apart(model),
+        classes=None if names is None else len(names),
+    )
+    return Workbench(
+        given=given,
+        progress=progress,
+        device=device,
+        threads=threads,
+        model=model,
+        encode=Encoder(tokenizer, longest, None if names is None else {name: number for number, name in names.items()}),
+        evaluate=Evaluator(device, longest, spec.recipe.micro_batch, pad, names, progress.alive),
+        shape=shape,
+    )
+
+
+def _labels(config: Any) -> dict[int, str]:
+    return {int(number): str(name) for number, name in config.id2label.items()}
