@@ -90,7 +90,8 @@ class Replicates:
         """
         n = self.freedom + 1
         tail = NormalDist().cdf(-math.sqrt(n / self.freedom) * t_quantile(confidence, self.freedom))
-        lower, upper = np.quantile(self.values, [tail, 1 - tail])
+        with np.errstate(invalid="ignore"):
+            lower, upper = np.quantile(self.values, [tail, 1 - tail])
         return Interval(self.estimate, float(lower), float(upper), self.documents)
 
 
@@ -130,9 +131,7 @@ def accuracy_replicates(
     """Replicates of the candidate's accuracy minus the reference's; negative: the candidate is worse."""
     ours, theirs = paired(candidate, reference)
     pairs = zip(ours, theirs, strict=True)
-    difference = np.array(
-        [bool(mine.correct) - bool(other.correct) for mine, other in pairs], dtype=np.float64
-    )
+    difference = np.array([bool(mine.correct) - bool(other.correct) for mine, other in pairs], dtype=np.float64)
     return ratio_replicates(difference, np.ones_like(difference), how)
 
 
@@ -156,9 +155,7 @@ def ratio_replicates(numerators: Floats, denominators: Floats, how: Resampling) 
     """Replicates of sum(numerators) / sum(denominators), both of shape (documents,), resampled together."""
 
     def ratio(weights: Floats) -> Floats:
-        totals = weights @ denominators
-        with np.errstate(invalid="ignore", divide="ignore"):
-            quotients: Floats = (weights @ numerators) / totals
+        quotients: Floats = (weights @ numerators) / (weights @ denominators)
         return quotients
 
     return _replicates(ratio, len(numerators), how)
@@ -211,13 +208,14 @@ def _replicates(statistic: Callable[[Floats], Floats], documents: int, how: Resa
     if documents < how.minimum_documents:
         raise TooFewDocuments(f"{documents} documents, at least {how.minimum_documents} are needed")
     generator = np.random.default_rng(how.seed)
-    values = np.concatenate(
-        [
-            statistic(_weights(generator, min(CHUNK, how.resamples - done), documents))
-            for done in range(0, how.resamples, CHUNK)
-        ]
-    )
-    estimate = float(statistic(np.ones((1, documents)))[0])
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # NaN and inf are kept, and pass no bound
+        values = np.concatenate(
+            [
+                statistic(_weights(generator, min(CHUNK, how.resamples - done), documents))
+                for done in range(0, how.resamples, CHUNK)
+            ]
+        )
+        estimate = float(statistic(np.ones((1, documents)))[0])
     return Replicates(estimate, values, documents, documents - 1)
 
 

@@ -75,9 +75,7 @@ def backward_transfer(matrix: ScoreMatrix, generation: int) -> float | None:
     Positive is good: later text helped. Lopez-Paz & Ranzato 2017, "Gradient Episodic Memory", eq. 2.
     """
     now = matrix.scores[generation]
-    return _mean(
-        matrix.gain(now[j], matrix.scores[matrix.learned_at[j]][j]) for j in matrix.trained_past(generation)
-    )
+    return _mean(matrix.gain(now[j], matrix.scores[matrix.learned_at[j]][j]) for j in matrix.trained_past(generation))
 
 
 def forward_transfer(matrix: ScoreMatrix, generation: int) -> float | None:
@@ -122,9 +120,7 @@ class Flips:
     documents: int
 
 
-def flip_rate(
-    parent: Iterable[DocumentScore], candidate: Iterable[DocumentScore], *, margin: float = 0.1
-) -> Flips:
+def flip_rate(parent: Iterable[DocumentScore], candidate: Iterable[DocumentScore], *, margin: float = 0.1) -> Flips:
     """Share of documents that flipped from right to wrong, and from wrong to right.
 
     A classifier's document flips with its answer (Yan et al. 2021, "Positive-Congruent Training"); a language

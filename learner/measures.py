@@ -17,7 +17,10 @@ def mean_nll(scores: Sequence[DocumentScore]) -> float:
     losses = [score.nll for score in scores]
     if tokens == 0 or not all(map(math.isfinite, losses)):
         return math.nan
-    return math.fsum(losses) / tokens
+    try:
+        return math.fsum(losses) / tokens
+    except OverflowError:
+        return math.inf
 
 
 def perplexity(mean_nats: float) -> float:

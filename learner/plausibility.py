@@ -9,7 +9,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from learner.report import PrequentialDocument
@@ -47,13 +47,18 @@ class PrequentialSummary:
     sources: Mapping[str, TextFigures]
 
     def to_json(self) -> dict[str, Any]:
-        """The summary as JSON values."""
-        return {"overall": asdict(self.overall), "sources": {k: asdict(v) for k, v in self.sources.items()}}
+        """The summary as JSON values: the overall figures, and those of each source under `by_source`."""
+        sources = {source: _to_json(figures) for source, figures in self.sources.items()}
+        return {**_to_json(self.overall), "by_source": sources}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "PrequentialSummary":
-        """Read back what `to_json` gave; `null` figures become NaN."""
-        return cls(_figures(value["overall"]), {k: _figures(v) for k, v in value["sources"].items()})
+        """Read back what `to_json` gave; `null` figures become NaN.
+
+        Raises:
+            KeyError: a figure is missing.
+        """
+        return cls(_figures(value), {source: _figures(each) for source, each in value["by_source"].items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +150,20 @@ def summarise(documents: Sequence[PrequentialDocument]) -> PrequentialSummary:
 
 
 def text_figures(scores: Iterable[tuple[float, int]], *, repetitive_share: float = 0.0) -> TextFigures:
-    """The figures of scored documents, each given as (nats, tokens); those of no tokens are left out."""
+    """The figures of scored documents, each given as (nats, tokens); those of no tokens are left out.
+
+    A loss that is not finite makes both figures of the loss NaN.
+    """
     scored = [(nll, tokens) for nll, tokens in scores if tokens > 0]
     if not scored:
         return TextFigures(0, 0, math.nan, math.nan, repetitive_share)
     tokens = sum(count for _, count in scored)
+    finite = all(math.isfinite(nll) for nll, _ in scored)
     return TextFigures(
         documents=len(scored),
         tokens=tokens,
-        mean_nll=math.fsum(nll for nll, _ in scored) / tokens,
-        upper_nll=_quantile([nll / count for nll, count in scored], UPPER_DECILE),
+        mean_nll=math.fsum(nll for nll, _ in scored) / tokens if finite else math.nan,
+        upper_nll=_quantile([nll / count for nll, count in scored], UPPER_DECILE) if finite else math.nan,
         repetitive_share=repetitive_share,
     )
 
@@ -195,13 +204,17 @@ def _summary(documents: Sequence[PrequentialDocument]) -> TextFigures:
 
 
 def _quantile(values: list[float], share: float) -> float:
-    if not all(map(math.isfinite, values)):
-        return math.nan
     if len(values) == 1:
         return values[0]
     return statistics.quantiles(values, n=100, method="inclusive")[round(share * 100) - 1]
 
 
+def _to_json(figures: TextFigures) -> dict[str, Any]:
+    return {name: None if math.isnan(figure) else figure for name, figure in asdict(figures).items()}
+
+
 def _figures(value: Mapping[str, Any]) -> TextFigures:
-    figures: dict[str, Any] = {name: math.nan if figure is None else figure for name, figure in value.items()}
+    figures: dict[str, Any] = {
+        each.name: math.nan if value[each.name] is None else value[each.name] for each in fields(TextFigures)
+    }
     return TextFigures(**figures)

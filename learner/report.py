@@ -366,9 +366,7 @@ class _Fields:
 
     def finish(self) -> None:
         if self._left:
-            raise BadReport(
-                f"{self._at}.{min(self._left)} is not a field that this version of Riverkeep knows"
-            )
+            raise BadReport(f"{self._at}.{min(self._left)} is not a field that this version of Riverkeep knows")
 
 
 def _enumerated(value: object, at: str) -> list[tuple[str, list[Any]]]:

@@ -1,0 +1,76 @@
+"""Settings of the gate: what a candidate must prove before it serves."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class GateSettings(BaseModel):
+    """What a candidate must prove before it serves, and how unlike earlier text new text may be.
+
+    Losses are in nats per token (of the label, for a classifier). A bound is kept when the confidence limit
+    of the paired difference keeps it, not its estimate alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    confidence: float = Field(
+        0.95,
+        ge=0.5,
+        lt=1,
+        description="Confidence that a candidate keeps each bound, shared by the round's candidates.",
+    )
+    resamples: int = Field(2000, ge=200, le=100_000, description="Resamples of the paired bootstrap over documents.")
+    minimum_documents: int = Field(
+        20,
+        ge=5,
+        le=100_000,
+        description="The newest text and the anchor need as many held-out documents; smaller older slices "
+        "are judged together.",
+    )
+    minimum_gain: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="A candidate's loss on the newest text must be lower than the parent's by more than this.",
+    )
+    max_rise_parent: float = Field(
+        0.08,
+        ge=0,
+        le=10,
+        description="Largest rise of a slice's loss over the serving parent in one round.",
+    )
+    max_rise_best: float = Field(
+        0.15,
+        ge=0,
+        le=10,
+        description="Largest rise of an older slice's loss over the best that a kept generation had on it: "
+        "small losses add up.",
+    )
+    max_rise_anchor: float = Field(
+        0.15, ge=0, le=10, description="Largest rise of the anchor's loss over the base model."
+    )
+    max_average_forgetting: float = Field(
+        0.08,
+        ge=0,
+        le=10,
+        description="Largest mean rise over all older slices, each against the best that a kept generation had on it.",
+    )
+    max_accuracy_drop: float = Field(
+        0.05, ge=0, le=1, description="Largest drop in a classifier's accuracy, on a slice and on average."
+    )
+    max_f1_drop: float = Field(
+        0.08, ge=0, le=1, description="Largest drop in a classifier's macro-F1, on a slice and on average."
+    )
+    plausible_rise: float = Field(
+        1.0,
+        gt=0,
+        le=100,
+        description="New text whose loss before training lies this far above earlier text's makes the round "
+        "wait for a person.",
+    )
+    plausible_repetition: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="So does a share of documents that mostly repeat themselves, this far above earlier text's.",
+    )
+    plausible_rounds: int = Field(20, ge=3, le=1000, description="The latest rounds that new text is compared with.")

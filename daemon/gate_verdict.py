@@ -1,0 +1,145 @@
+"""What the gate says: checks with figure, bound and confidence limits, and one sentence for a person."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+Decision = Literal["accept", "refuse", "wait"]
+
+AGAINST: Final = {
+    "learned": "than the parent on the newest text",
+    "parent": "than the parent",
+    "best": "than the best generation so far",
+    "anchor": "than the base model",
+    "average": "than the best so far on average over the older slices",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison and its bound.
+
+    Attributes:
+        name: "learned", "parent", "best", "anchor" or "average" for losses in nats per token; the same after
+            "accuracy_" or "f1_" for drops of those; after "plausible_" for the fresh text itself.
+        slice: the slice's name; several joined by " + " where small ones were judged together.
+        figure: what was measured, so that more is worse.
+        bound: the largest that is allowed.
+        lower: confidence limit: the true figure is above it.
+        upper: confidence limit: the true figure is below it.
+        documents: how many the figure rests on.
+        passed: whether the bound is kept.
+    """
+
+    name: str
+    slice: str
+    figure: float
+    bound: float
+    lower: float
+    upper: float
+    documents: int
+    passed: bool
+
+    @property
+    def unproven(self) -> bool:
+        """Failed only for want of evidence: the figure keeps the bound, its confidence limit does not."""
+        return not self.passed and self.figure <= self.bound
+
+    @property
+    def excess(self) -> float:
+        """How far beyond the bound the figure is; what cannot be computed is worst."""
+        return math.inf if math.isnan(self.figure) else self.figure - self.bound
+
+    def sentence(self) -> str:
+        """What was found, for a person: slice, figure, bound."""
+        if not all(map(math.isfinite, (self.figure, self.lower, self.upper))):
+            return f"on slice {self.slice} the comparison {self.name} gives no finite figure"
+        if self.name == "learned":
+            return self._gain()
+        found = f"on slice {self.slice} it is {self._amount(self.figure)}"
+        if self.passed:
+            return f"{found}, within the bound of {self.bound:.3f}"
+        if self.unproven:
+            doubt = f"{self.documents} documents cannot rule out {self.upper:.3f}"
+            return f"{found}, within the bound of {self.bound:.3f}, but {doubt}"
+        return f"{found}, more than the bound of {self.bound:.3f} ({self.documents} documents)"
+
+    def _gain(self) -> str:
+        gain, asked = -self.figure, -self.bound
+        amount = f"{abs(gain):.3f} nats per token {'better' if gain >= 0 else 'worse'} than the parent"
+        found = f"on the newest text ({self.slice}) it is {amount}"
+        if self.passed:
+            return f"{found}, at least {-self.upper:.3f}"
+        if self.unproven:
+            doubt = f"{self.documents} documents prove no more than {-self.upper:.3f}"
+            return f"{found}, but {doubt} where more than {asked:.3f} is asked"
+        return f"{found} where more than {asked:.3f} is asked ({self.documents} documents)"
+
+    def _amount(self, figure: float) -> str:
+        measure, _, reference = self.name.rpartition("_")
+        unit = {"": "nats per token", "accuracy": "of accuracy", "f1": "of macro-F1"}[measure]
+        worse = "worse" if figure >= 0 else "better"
+        return f"{abs(figure):.3f} {unit} {worse} {AGAINST[reference]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate decided about a round.
+
+    Attributes:
+        decision: accept a candidate, refuse them all, or wait for a person's word on the fresh text.
+        candidate: the accepted one; where refused, the one that came nearest; None where none was judged.
+        checks: of that candidate, or of the fresh text where the round waits.
+        sentence: why, for a person.
+        unproven: refused for want of evidence alone: more held-out text may change the verdict.
+    """
+
+    decision: Decision
+    candidate: str | None
+    checks: tuple[Check, ...]
+    sentence: str
+    unproven: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict as JSON values, for the ledger; figures that are not finite become None."""
+        checks = [
+            {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(check).items()}
+            for check in self.checks
+        ]
+        return {
+            "decision": self.decision,
+            "candidate": self.candidate,
+            "unproven": self.unproven,
+            "sentence": self.sentence,
+            "checks": checks,
+        }
+
+
+def accepted(candidate: str, checks: Sequence[Check]) -> Verdict:
+    """The verdict on a candidate that passed every check: the gain, and the narrowest other margin."""
+    learned = next(check for check in checks if check.name == "learned")
+    others = [check for check in checks if check.name != "learned"]
+    narrowest = min(others, key=lambda check: check.bound - check.upper)
+    sentence = f"Candidate {candidate} accepted: {learned.sentence()}; {narrowest.sentence()}, the narrowest."
+    return Verdict("accept", candidate, tuple(checks), sentence)
+
+
+def refused(candidate: str, checks: Sequence[Check]) -> Verdict:
+    """The verdict on a candidate that failed: the check that failed by most, and how many others did."""
+    failed = [check for check in checks if not check.passed]
+    proven = [check for check in failed if not check.unproven]
+    worst = max(proven or failed, key=lambda check: check.excess)
+    others = f" ({len(failed) - 1} more checks failed)" if len(failed) > 1 else ""
+    what = "refused" if proven else "unproven"
+    sentence = f"Candidate {candidate} {what}: {worst.sentence()}{others}."
+    return Verdict("refuse", candidate, tuple(checks), sentence, unproven=not proven)
+
+
+def unproven(why: str) -> Verdict:
+    """Refused because the evidence is missing or damaged: nothing is accepted on trust."""
+    return Verdict("refuse", None, (), f"Unproven: {why}.", unproven=True)
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
