@@ -124,20 +124,26 @@ class RemoteControl:
         return self._post("/dead-letters/drop", {"ids": list(ids)}, timeout=LONG_ANSWER_S)
 
     def _get(self, path: str) -> Facts:
-        return self._expect(dict, self._request("GET", path))
+        return self._facts(self._request("GET", path))
 
     def _rows(self, path: str, **query: int | None) -> list[Facts]:
         params = {name: value for name, value in query.items() if value is not None}
-        return self._expect(list, self._request("GET", path, params=params))
+        rows = self._request("GET", path, params=params)
+        if not isinstance(rows, list):
+            raise self._stranger()
+        return rows
 
     def _post(self, path: str, body: Facts, *, timeout: float = ANSWER_S) -> Facts:
         limits = httpx.Timeout(timeout, connect=CONNECT_S)
-        return self._expect(dict, self._request("POST", path, json=body, timeout=limits))
+        return self._facts(self._request("POST", path, json=body, timeout=limits))
 
-    def _expect(self, kind: type[Any], answer: Any) -> Any:
-        if not isinstance(answer, kind):
-            raise DaemonUnreachable(f"What answers at {self._address} is not Riverkeep's admin surface.")
+    def _facts(self, answer: Any) -> Facts:
+        if not isinstance(answer, dict):
+            raise self._stranger()
         return answer
+
+    def _stranger(self) -> DaemonUnreachable:
+        return DaemonUnreachable(f"What answers at {self._address} is not Riverkeep's admin surface.")
 
     def _request(self, method: str, path: str, **options: Any) -> Any:
         try:
@@ -149,7 +155,7 @@ class RemoteControl:
                 "Its log says why; if it hangs, restart it."
             ) from error
         except ValueError as error:
-            raise DaemonUnreachable(f"What answers at {self._address} is not Riverkeep's admin surface.") from error
+            raise self._stranger() from error
         # The probes say no with 503 and the same facts as with 200.
         if response.is_success or path in ("/healthz", "/readyz"):
             return content

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from daemon.control import Facts
-from memory.records import AsideGroup, Forgotten, Generation, Round, Role, StoredDeadLetter
+from memory.records import AsideGroup, Forgotten, Generation, Role, Round, StoredDeadLetter
 from memory.rounds import RoundState
 from memory.store import Store
 from streams.document import Partition

@@ -59,5 +59,7 @@ def _on_the_store(settings: "Settings", *, write: bool) -> Iterator["Control"]:
     from daemon.offline import StoreControl  # noqa: PLC0415
     from memory.store import Store  # noqa: PLC0415
 
-    with Store.open(settings.database, settings.memory, read_only=not write) as store:
+    # A command answers at once; the daemon checks the whole file when it starts.
+    memory = settings.memory.model_copy(update={"integrity_check": False})
+    with Store.open(settings.database, memory, read_only=not write) as store:
         yield StoreControl(settings, store, GenerationStore(settings.checkpoints_dir))

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from checkpoints.settings import CheckpointsSettings
 from daemon import settings_mistakes, settings_sources
 from daemon.admin_settings import AdminSettings
+from daemon.gate_settings import GateSettings
 from daemon.lifecycle_settings import LifecycleSettings
 from daemon.settings_mistakes import BadSettings, Mistake
 from daemon.trigger_settings import TriggerSettings
@@ -65,6 +66,7 @@ class Settings(BaseModel):
     learner: LearnerSettings = LearnerSettings()
     serving: ServingSettings = ServingSettings()
     triggers: TriggerSettings = TriggerSettings()
+    gate: GateSettings = GateSettings()
     admin: AdminSettings = AdminSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
     log: LogSettings = LogSettings()
@@ -94,13 +96,13 @@ def config_file(named: Path | None = None, environment: Mapping[str, str] = os.e
     return next((place for place in USUAL_PLACES if place.is_file()), None)
 
 
-def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, need_secrets: bool = False) -> Settings:
+def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, files: bool = False) -> Settings:
     """Read the settings: the file, and over it the environment.
 
     Args:
         path: the TOML file; None for the environment alone.
         environment: variables; those that begin with RIVERKEEP_ count.
-        need_secrets: also see that each `…_file` can be read and is not empty.
+        files: also see that the files that are named can be read.
 
     Raises:
         BadSettings: with every mistake at once.
@@ -114,8 +116,24 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, need
         settings = Settings.model_validate(raw.tree)
     except ValidationError as error:
         raise BadSettings([*settings_mistakes.explained(Settings, error, raw), *mistakes]) from None
-    if need_secrets:
+    if files:
         mistakes += settings_mistakes.of_files(settings, raw)
+        mistakes += _of_model(settings, raw)
     if mistakes:
         raise BadSettings(mistakes)
     return settings
+
+
+def _of_model(settings: Settings, raw: settings_sources.Raw) -> list[Mistake]:
+    """The model is read once: where generation 0 is there, its origin may be gone."""
+    if settings.model.path.exists() or (settings.checkpoints_dir / "generations" / "000000").exists():
+        return []
+    return [
+        Mistake(
+            "model.path",
+            str(settings.model.path),
+            raw.place(("model", "path")),
+            "Nothing is there.",
+            "Name a directory as Hugging Face's save_pretrained writes it, or a .gguf file.",
+        )
+    ]

@@ -20,7 +20,7 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")
 
 
 def example(*lines: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Add an example to a command's help, below its own docstring; `\\b` keeps click from reflowing it."""
+    """Add an example to a command's help, below its own docstring, in lines that click leaves as they are."""
 
     def add(function: Callable[P, R]) -> Callable[P, R]:
         shown = "\n".join(f"  $ {line}" for line in lines)
@@ -46,18 +46,18 @@ class Invocation:
 
         return config_file(self.named)
 
-    def settings(self, *, need_secrets: bool = False) -> "Settings":
+    def settings(self, *, files: bool = False) -> "Settings":
         """The settings. Raises BadSettings, which `main` prints."""
         from daemon.settings import load
 
-        return load(self.config_file(), need_secrets=need_secrets)
+        return load(self.config_file(), files=files)
 
     @contextmanager
-    def control(self) -> Iterator["Control"]:
+    def control(self, *, write: bool = False) -> Iterator["Control"]:
         """Who answers: the running daemon, else the store itself."""
         from daemon.reach import reach
 
-        with reach(self.settings()) as control:
+        with reach(self.settings(), write=write) as control:
             yield control
 
 

@@ -1,0 +1,176 @@
+"""What is kept: `memory` with what is aside and the dead letters, `resume`, `forget`."""
+
+import sys
+
+import click
+
+from daemon.commands.common import Invocation, example, json_option, pass_invocation, print_json, yes_option
+
+SHOWN = 50
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+@example("riverkeep memory", "riverkeep memory aside", "riverkeep memory dead-letters")
+def memory(context: click.Context, *, as_json: bool) -> None:
+    """Show what is kept: samples and tokens by role and source, what is aside, dead letters by reason."""
+    if context.invoked_subcommand is not None:
+        return
+    from daemon.render import print_memory
+
+    with context.find_object(Invocation).control() as control:  # type: ignore[union-attr]
+        facts = control.memory()
+    if as_json:
+        print_json(facts)
+    else:
+        print_memory(facts)
+
+
+@memory.command()
+@json_option
+@pass_invocation
+@example("riverkeep memory aside")
+def aside(invocation: Invocation, *, as_json: bool) -> None:
+    """List what is set aside, by round: refused twice, or waiting for a person's word."""
+    from daemon.render import print_aside
+
+    with invocation.control() as control:
+        groups = control.aside()
+    if as_json:
+        print_json(groups)
+    else:
+        print_aside(groups)
+
+
+@memory.command()
+@click.argument("round_number", metavar="ROUND", type=click.IntRange(1))
+@json_option
+@pass_invocation
+@example("riverkeep memory release 7")
+def release(invocation: Invocation, round_number: int, *, as_json: bool) -> None:
+    """Let what ROUND set aside be fresh again; its held-out part is held out again."""
+    with invocation.control(write=True) as control:
+        facts = control.release_aside(round_number)
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo(f"Round {round_number}: {facts['released']} samples are back.")
+
+
+@memory.command()
+@click.argument("round_number", metavar="ROUND", type=click.IntRange(1))
+@yes_option
+@json_option
+@pass_invocation
+@example("riverkeep memory drop 7 --yes")
+def drop(invocation: Invocation, round_number: int, *, yes: bool, as_json: bool) -> None:
+    """Erase what ROUND set aside. The same content is not taken in again."""
+    with invocation.control(write=True) as control:
+        if not yes:
+            click.confirm(f"Erase what round {round_number} set aside?", abort=True, err=True)
+        facts = control.drop_aside(round_number)
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo(f"Round {round_number}: {facts['dropped']} samples erased.")
+
+
+@memory.group("dead-letters", invoke_without_command=True)
+@click.option("--limit", type=click.IntRange(1, 500), default=SHOWN, show_default=True, help="Most to list.")
+@click.option("--after", type=click.IntRange(0), default=0, help="List those with greater ids.")
+@json_option
+@click.pass_context
+@example("riverkeep memory dead-letters", "riverkeep memory dead-letters replay")
+def dead_letters(context: click.Context, limit: int, after: int, *, as_json: bool) -> None:
+    """List the quarantine: records that could not be understood, and why."""
+    if context.invoked_subcommand is not None:
+        return
+    from daemon.render import print_dead_letters
+
+    with context.find_object(Invocation).control() as control:  # type: ignore[union-attr]
+        letters = control.dead_letters(limit=limit, after=after)
+    if as_json:
+        print_json(letters)
+    else:
+        print_dead_letters(letters)
+
+
+@dead_letters.command("replay")
+@click.argument("ids", type=click.IntRange(1), nargs=-1)
+@json_option
+@pass_invocation
+@example("riverkeep memory dead-letters replay", "riverkeep memory dead-letters replay 12 13")
+def replay_letters(invocation: Invocation, ids: tuple[int, ...], *, as_json: bool) -> None:
+    """Decode dead letters again under the present settings: those with IDS, or all."""
+    with invocation.control(write=True) as control:
+        facts = control.replay_dead_letters(ids=ids)
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo("{kept} stored, {known} known already, {still_dead} still dead.".format_map(facts))
+
+
+@dead_letters.command("drop")
+@click.argument("ids", type=click.IntRange(1), nargs=-1)
+@yes_option
+@json_option
+@pass_invocation
+@example("riverkeep memory dead-letters drop 12 13")
+def drop_letters(invocation: Invocation, ids: tuple[int, ...], *, yes: bool, as_json: bool) -> None:
+    """Erase dead letters: those with IDS, or all."""
+    with invocation.control(write=True) as control:
+        if not yes:
+            what = f"{len(ids)} dead letters" if ids else "all dead letters"
+            click.confirm(f"Erase {what}?", abort=True, err=True)
+        facts = control.drop_dead_letters(ids=ids)
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo(f"{facts['dropped']} dead letters erased.")
+
+
+@click.command()
+@click.argument("partition", required=False)
+@json_option
+@pass_invocation
+@example("riverkeep resume", "riverkeep resume news/3")
+def resume(invocation: Invocation, partition: str | None, *, as_json: bool) -> None:
+    """Read on where a flood of dead letters paused: PARTITION as topic/number, or all."""
+    with invocation.control(write=True) as control:
+        facts = control.resume(partition)
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo(f"Reading on: {', '.join(facts['resumed']) or 'no partition was paused'}.")
+
+
+@click.command()
+@click.argument("key")
+@yes_option
+@json_option
+@pass_invocation
+@example("riverkeep forget user-4711", "printf %s user-4711 | riverkeep forget -")
+def forget(invocation: Invocation, key: str, *, yes: bool, as_json: bool) -> None:
+    """Erase a person's text by its KEY everywhere in the state directory, for good; `-` reads it from stdin.
+
+    Samples, dead letters and round directories go; a keyed hash stays, so that a redelivery is not stored
+    again. Names the generations that were trained on the text: nothing is unlearned. Dead letters that were
+    also sent to a Kafka topic, and backups, are yours to erase.
+    """
+    if key == "-":
+        key = sys.stdin.read().removesuffix("\n")
+        # Standard input is used up: there is nobody to ask.
+        yes = True
+    if not key:
+        raise click.UsageError("The key is empty.")
+    with invocation.control(write=True) as control:
+        if not yes:
+            click.confirm(f"Erase all text of {key!r} for good?", abort=True, err=True)
+        facts = control.forget(key)
+    if as_json:
+        print_json(facts)
+        return
+    from daemon.render import print_forgotten
+
+    print_forgotten(facts)

@@ -1,0 +1,117 @@
+"""Rounds and what comes of them: `round`, `rollback`."""
+
+import click
+
+from daemon.commands.common import Invocation, example, json_option, pass_invocation, print_json, say, yes_option
+from daemon.control import Control, Facts
+from daemon.exit_codes import ExitCode
+
+SHOWN = 20
+
+
+@click.command("round")
+@click.option("--dry-run", is_flag=True, help="Train and judge, but promote nothing.")
+@click.option("--wait", is_flag=True, help="Wait for its end; exit status 3 when it is refused or waits.")
+@click.option("--approve", type=click.IntRange(1), metavar="N", help="Let the text of waiting round N be trained on.")
+@click.option("--reject", type=click.IntRange(1), metavar="N", help="Erase the text of waiting round N.")
+@click.option("--show", type=click.IntRange(1), metavar="N", help="Show round N in full; begins none.")
+@click.option("--list", "listed", is_flag=True, help=f"Show the latest {SHOWN} rounds; begins none.")
+@json_option
+@pass_invocation
+@example("riverkeep round --wait", "riverkeep round --list", "riverkeep round --approve 7 --wait")
+def round_(
+    invocation: Invocation,
+    *,
+    dry_run: bool,
+    wait: bool,
+    approve: int | None,
+    reject: int | None,
+    show: int | None,
+    listed: bool,
+    as_json: bool,
+) -> int:
+    """Begin a round now, decide on one that waits, or look at those that were.
+
+    A round waits when its text is implausible under the serving generation: look at it with
+    `riverkeep memory aside`, then approve or reject it.
+    """
+    chosen = [name for name, given in _exclusive(approve, reject, show, listed=listed) if given]
+    if len(chosen) > 1:
+        raise click.UsageError(f"{' and '.join(chosen)} do not go together.")
+    with invocation.control(write=approve is not None or reject is not None) as control:
+        if listed:
+            return _list(control, as_json=as_json)
+        if show is not None:
+            return _show(control.round(show), as_json=as_json)
+        if reject is not None:
+            return _told(control.reject_round(reject), "Round {round}: {dropped} samples erased.", as_json=as_json)
+        asked = control.request_round(dry_run=dry_run) if approve is None else control.approve_round(approve)
+        if wait:
+            return _await(control, asked["after"], as_json=as_json)
+        return _told(asked, "{detail}", as_json=as_json)
+
+
+def _exclusive(approve: int | None, reject: int | None, show: int | None, *, listed: bool) -> list[tuple[str, bool]]:
+    numbers = {"--approve": approve, "--reject": reject, "--show": show}
+    return [(name, number is not None) for name, number in numbers.items()] + [("--list", listed)]
+
+
+def _list(control: Control, *, as_json: bool) -> int:
+    from daemon.render import print_rounds
+
+    rounds = control.rounds(limit=SHOWN)
+    if as_json:
+        print_json(rounds)
+    else:
+        print_rounds(rounds)
+    return ExitCode.OK
+
+
+def _show(facts: Facts, *, as_json: bool) -> int:
+    from daemon.render import print_round
+
+    if as_json:
+        print_json(facts)
+    else:
+        print_round(facts)
+    return ExitCode.OK
+
+
+def _told(facts: Facts, sentence: str, *, as_json: bool) -> int:
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo(sentence.format_map(facts))
+    return ExitCode.OK
+
+
+def _await(control: Control, after: int, *, as_json: bool) -> int:
+    """Follow the round that answers the request, and leave with what came of it."""
+    from daemon.watch import outcome, watch
+
+    ended = watch(control, after)
+    _show(ended, as_json=as_json)
+    return outcome(ended)
+
+
+@click.command()
+@click.argument("generation", type=click.IntRange(0), required=False)
+@yes_option
+@json_option
+@pass_invocation
+@example("riverkeep rollback", "riverkeep rollback 3 --yes")
+def rollback(invocation: Invocation, generation: int | None, *, yes: bool, as_json: bool) -> None:
+    """Serve an earlier GENERATION (none named: the parent of the serving one).
+
+    The one rolled back from is not promoted again by itself.
+    """
+    with invocation.control(write=True) as control:
+        if not yes:
+            target = "the generation before it" if generation is None else f"generation {generation}"
+            click.confirm(f"Go back to {target}?", abort=True, err=True)
+        facts = control.rollback(generation)
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo(f"Generation {facts['to']} serves; before it did {facts['from']}.")
+        say("Replicas that follow the checkpoint store swap by themselves.")

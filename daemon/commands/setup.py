@@ -1,0 +1,106 @@
+"""Before the service runs: `init`, `check`, `doctor`."""
+
+from pathlib import Path
+
+import click
+
+from daemon.commands.common import Invocation, example, json_option, pass_invocation, print_json, say
+from daemon.errors import DaemonError
+from daemon.exit_codes import ExitCode
+
+TEMPLATE = """\
+# What Riverkeep needs to know of yours. `riverkeep init --reference` writes every setting with its default.
+state_dir = "riverkeep-state"                # everything it keeps; relative paths start at this file
+
+[model]
+path = {path}                # a Hugging Face directory (safetensors) or a .gguf file
+kind = "{kind}"                          # or "classifier"
+
+[streams]
+bootstrap_servers = [{servers}]
+
+[[streams.topics]]
+name = {topic}
+text_field = "text"                          # the JSON field; or format = "text" for plain text
+"""
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default="riverkeep.toml")
+@click.option("--model", default="/models/my-model", help="The model to start from.")
+@click.option("--kind", type=click.Choice(["causal-lm", "classifier"]), default="causal-lm", help="What it is.")
+@click.option("--bootstrap-servers", default="localhost:9092", help="Kafka's brokers, separated by commas.")
+@click.option("--topic", default="news", help="The topic to read.")
+@click.option("--reference", "full", is_flag=True, help="Write every setting with its default instead.")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@example("riverkeep init --model ./SmolLM2-135M --bootstrap-servers kafka:9092 --topic news")
+def init(path: Path, model: str, kind: str, bootstrap_servers: str, topic: str, *, full: bool, force: bool) -> None:
+    """Write a short settings file for your own Kafka and model."""
+    if full:
+        from daemon.reference import reference
+
+        text = reference()
+    else:
+        text = _short(model, kind, bootstrap_servers, topic)
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise click.UsageError(f"{path} is there already; --force writes over it.") from None
+    say(f"Wrote {path}. Next: `riverkeep -c {path} check`, then `riverkeep -c {path} doctor`.")
+
+
+def _short(model: str, kind: str, bootstrap_servers: str, topic: str) -> str:
+    import json
+
+    servers = ", ".join(json.dumps(server.strip()) for server in bootstrap_servers.split(","))
+    return TEMPLATE.format(path=json.dumps(model), kind=kind, servers=servers, topic=json.dumps(topic))
+
+
+@click.command()
+@json_option
+@pass_invocation
+@example("riverkeep check", "RIVERKEEP_LEARNER__DEVICE=cpu riverkeep check --json")
+def check(invocation: Invocation, *, as_json: bool) -> int:
+    """List every mistake in the settings, each with its remedy.
+
+    Reads what is read at start (file, environment, secrets' files) and touches nothing else.
+    """
+    from daemon.settings_mistakes import BadSettings
+
+    file = invocation.config_file()
+    try:
+        settings = invocation.settings(files=True)
+    except BadSettings as error:
+        if not as_json:
+            raise
+        print_json({"file": file, "mistakes": [mistake.as_facts() for mistake in error.mistakes]})
+        return ExitCode.BAD_USAGE
+    if as_json:
+        print_json({"file": file, "mistakes": []})
+    else:
+        click.echo(f"No mistakes in {file or 'the environment'}; state is kept in {settings.state_dir}.")
+    return ExitCode.OK
+
+
+@click.command()
+@click.option("--skip-model", is_flag=True, help="Do not load the model.")
+@json_option
+@pass_invocation
+@example("riverkeep doctor", "riverkeep doctor --json | jq '.[] | select(.ok | not)'")
+def doctor(invocation: Invocation, *, skip_model: bool, as_json: bool) -> int:
+    """Say what would fail here: broker, topic rights, disk, SQLite, model, GPU memory, ports.
+
+    Writes one small file into the state directory and removes it; joins no consumer group.
+    """
+    from daemon.doctor import examine
+    from daemon.render import print_findings
+
+    findings = examine(invocation.settings(files=True), load_model=not skip_model)
+    if as_json:
+        print_json([finding.as_facts() for finding in findings])
+    else:
+        print_findings(findings)
+    if any(not finding.ok for finding in findings):
+        raise DaemonError("Something would fail here.") if not as_json else click.exceptions.Exit(ExitCode.FAILED)
+    return ExitCode.OK

@@ -1,0 +1,216 @@
+"""What would fail here, before it fails: each thing that the service will need, tried once."""
+
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from daemon.doctor_findings import Finding
+from daemon.lock import holder_of
+from daemon.settings import Settings
+
+GIB = 2**30
+MODEL_LOAD_S = 600.0
+SYNCS = 5
+SLOW_SYNC_S = 0.25
+LEAST_FREE_BYTES = GIB
+VOLATILE = frozenset({"tmpfs", "ramfs", "overlay"})
+REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p"})
+
+# Bytes a weight while training: float32 weight and gradient, AdamW's two moments, the parent for distillation.
+TRAINING_BYTES = 4 + 4 + 8 + 4
+ACTIVATIONS = 1.3
+
+
+def examine(settings: Settings, *, load_model: bool = True) -> list[Finding]:
+    """Try everything, in the order in which a start would need it. Takes seconds, with the model longer."""
+    findings = [*_state_dir(settings), sqlite(), *_ports(settings)]
+    if settings.streams.enabled:
+        from daemon.doctor_kafka import examine as examine_kafka  # noqa: PLC0415 - a client only where it is used
+
+        findings += examine_kafka(settings.streams)
+    if load_model:
+        findings += _model(settings)
+    return findings
+
+
+def _state_dir(settings: Settings) -> Iterator[Finding]:
+    path = settings.state_dir
+    holder = holder_of(path)
+    if holder is not None:
+        yield Finding("daemon", ok=True, detail=f"process {holder.pid} on {holder.host} runs on {path}")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        seconds = _sync_seconds(path)
+    except OSError as error:
+        yield Finding(
+            "state directory",
+            ok=False,
+            detail=f"{path}: {error.strerror}",
+            remedy="Make it, owned by the service's user, or set another `state_dir`.",
+        )
+        return
+    yield Finding("state directory", ok=True, detail=f"{path} can be written")
+    yield Finding(
+        "disk's fsync",
+        ok=seconds <= SLOW_SYNC_S,
+        detail=f"{seconds * 1000:.1f} ms, median of {SYNCS}",
+        remedy="Every batch waits for one: put `state_dir` on a local disk.",
+    )
+    yield _file_system(path)
+    yield _free_space(settings)
+
+
+def _sync_seconds(directory: Path) -> float:
+    """Median seconds of a small durable write."""
+    taken = []
+    with tempfile.NamedTemporaryFile(dir=directory, prefix=".doctor-") as file:
+        for _ in range(SYNCS):
+            began = time.perf_counter()
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+            taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+def _file_system(path: Path) -> Finding:
+    kind = file_system_of(path)
+    remedy = "Put `state_dir` on a local, persistent disk."
+    if kind in REMOTE:
+        return Finding("file system", ok=False, detail=f"{kind}: locks and fsync are not dependable", remedy=remedy)
+    if kind in VOLATILE:
+        return Finding("file system", ok=False, detail=f"{kind}: what is kept is gone with the machine", remedy=remedy)
+    return Finding("file system", ok=True, detail=kind or "unknown")
+
+
+def file_system_of(path: Path) -> str:
+    """The type of the file system that a path is on; empty when it cannot be told."""
+    real = path.resolve()
+    mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
+    return next((mounts[place] for place in (real, *real.parents) if place in mounts), "")
+
+
+def _free_space(settings: Settings) -> Finding:
+    free = shutil.disk_usage(settings.state_dir).free
+    needed = max(LEAST_FREE_BYTES, _needed_bytes(settings))
+    return Finding(
+        "disk space",
+        ok=free >= needed,
+        detail=f"{free / GIB:.1f} GiB free, about {needed / GIB:.1f} GiB needed when everything is full",
+        remedy="Free some, or lower `checkpoints.keep_last`, `memory.replay_tokens` and `memory.fresh_tokens`.",
+    )
+
+
+def _needed_bytes(settings: Settings) -> int:
+    """Generations that are kept and one round's candidates, and the memory at its budgets, less what is there."""
+    memory = settings.memory
+    text = int((memory.fresh_tokens + memory.replay_tokens) * 4.5) + memory.quarantine_bytes
+    generations = settings.checkpoints.keep_last + 3 + len(settings.learner.recipe.interpolation)
+    whole = text + generations * _size_of(settings.model.path)
+    return whole - _size_of(settings.state_dir)
+
+
+def _size_of(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def sqlite() -> Finding:
+    """Whether the SQLite library is one that can be trusted with a write-ahead log."""
+    try:
+        from memory.sqlite import OLDEST, sqlite_version_info  # noqa: PLC0415 - its absence is a finding
+    except ImportError as error:
+        return Finding("SQLite", ok=False, detail=str(error), remedy="Install pysqlite3: pip install pysqlite3.")
+    return Finding(
+        "SQLite",
+        ok=sqlite_version_info >= OLDEST,
+        detail=_dotted(sqlite_version_info),
+        remedy=f"Before {_dotted(OLDEST)} a reset of the write-ahead log can corrupt it: upgrade pysqlite3.",
+    )
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    if holder_of(settings.state_dir) is not None:
+        return
+    yield _port("admin port", settings.admin.host, settings.admin.port, "admin")
+    if settings.serving.enabled:
+        yield _port("serving port", settings.serving.host, settings.serving.port, "serving")
+
+
+def _port(name: str, host: str, port: int, table: str) -> Finding:
+    try:
+        with socket.create_server((host, port)):
+            return Finding(name, ok=True, detail=f"{host}:{port} is free" if port else "any free one")
+    except OSError as error:
+        return Finding(
+            name,
+            ok=False,
+            detail=f"{host}:{port}: {error.strerror or error}",
+            remedy=f"Stop what listens there, or set `{table}.port`.",
+        )
+
+
+def _model(settings: Settings) -> Iterator[Finding]:
+    found = _load_in_a_process(settings)
+    if "error" in found:
+        yield Finding("model", ok=False, detail=found["error"], remedy="Mend it, or set another `model.path`.")
+        return
+    parameters = found["parameters"]
+    yield Finding("model", ok=True, detail=f"{parameters / 1e6:,.1f} million parameters; trains on {found['device']}")
+    training = int(parameters * TRAINING_BYTES * ACTIVATIONS)
+    # Two generations at the moment of a swap.
+    needed = training + 2 * int(found["stored_bytes"])
+    free = _free_gpu_bytes() if found["device_type"] == "cuda" else psutil.virtual_memory().available
+    if free is not None:
+        yield Finding(
+            "GPU memory" if found["device_type"] == "cuda" else "memory",
+            ok=free >= needed,
+            detail=f"{free / GIB:.1f} GiB free, about {needed / GIB:.1f} GiB needed to train and swap",
+            remedy="Lower `learner.recipe.micro_batch`, set `gradient_checkpointing`, or take a smaller model.",
+        )
+
+
+def _load_in_a_process(settings: Settings) -> dict[str, Any]:
+    """What `daemon.doctor_model` says; a crash or a silence of the process is an answer too."""
+    model = settings.model
+    # The path of a generation, where the model was read already and its origin may be gone.
+    path = model.path if model.path.exists() else settings.checkpoints_dir / "generations" / "000000"
+    command = [sys.executable, "-m", "daemon.doctor_model", str(path), model.kind, settings.learner.device]
+    try:
+        done = subprocess.run(
+            [*command, *model.labels], capture_output=True, text=True, timeout=MODEL_LOAD_S, check=False
+        )
+        answer = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        return {"error": f"it did not load within {MODEL_LOAD_S:.0f} s"}
+    except ValueError:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+        return {"error": f"loading it ended with: {last[0]}"}
+    assert isinstance(answer, dict)
+    return answer
+
+
+def _free_gpu_bytes() -> int | None:
+    """Free memory of the emptiest GPU; None where nvidia-smi cannot tell."""
+    query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        listed = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
+        return max(int(line) for line in listed.split()) * 2**20
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None

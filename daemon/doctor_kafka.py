@@ -1,0 +1,109 @@
+"""Whether the broker can be reached and the topics read, tried without joining the consumer group."""
+
+import re
+from collections.abc import Iterator
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from daemon.doctor_findings import Finding
+from streams.client import consumer_options
+from streams.errors import StreamsError
+from streams.settings import StreamsSettings, TopicSettings
+
+POLL_MS = 3_000
+# Of a pattern's topics, rights are tried on some: there may be thousands.
+TRIED_TOPICS = 3
+
+
+def examine(settings: StreamsSettings) -> list[Finding]:
+    """Reach the brokers, look for each topic, and try to read it and the group's offsets."""
+    brokers = ", ".join(settings.bootstrap_servers)
+    try:
+        consumer = KafkaConsumer(**consumer_options(settings))
+    except (KafkaError, StreamsError, OSError, ValueError) as error:
+        return [
+            Finding(
+                "broker",
+                ok=False,
+                detail=f"{brokers}: {_said(error)}",
+                remedy="Check `streams.bootstrap_servers`, `streams.security`, and that the broker listens.",
+            )
+        ]
+    try:
+        return [Finding("broker", ok=True, detail=f"{brokers} answers"), *_topics(consumer, settings)]
+    finally:
+        consumer.close()
+
+
+def _topics(consumer: KafkaConsumer, settings: StreamsSettings) -> Iterator[Finding]:
+    try:
+        there = set(consumer.topics())
+    except KafkaError as error:
+        yield Finding("topics", ok=False, detail=_said(error), remedy="Grant DESCRIBE on the topics.")
+        return
+    for topic in settings.topics:
+        yield from _topic(consumer, topic, there)
+    yield _group(consumer, settings)
+    if settings.dead_letter_topic is not None:
+        yield Finding(
+            f"dead-letter topic {settings.dead_letter_topic}",
+            ok=settings.dead_letter_topic in there,
+            detail="is there" if settings.dead_letter_topic in there else "is not there, or may not be seen",
+            remedy="Create it and grant WRITE: Riverkeep creates no topics.",
+        )
+
+
+def _topic(consumer: KafkaConsumer, topic: TopicSettings, there: set[str]) -> Iterator[Finding]:
+    if topic.name is not None and topic.name not in there:
+        yield Finding(
+            f"topic {topic.name}",
+            ok=False,
+            detail="is not there, or may not be seen",
+            remedy="Create it, grant DESCRIBE and READ, or correct the name in `streams.topics`.",
+        )
+        return
+    names = sorted(name for name in there if topic.matches(name) and not _internal(name))
+    if not names:
+        # Topics that appear later are found: no failure.
+        yield Finding(f"topics {topic.pattern}", ok=True, detail="no topic matches yet")
+    for name in names[:TRIED_TOPICS]:
+        yield _readable(consumer, name)
+
+
+def _internal(name: str) -> bool:
+    return re.match(r"__", name) is not None
+
+
+def _readable(consumer: KafkaConsumer, name: str) -> Finding:
+    """Fetch at the topic's end: the broker checks the right to read, and no record needs decoding."""
+    remedy = "Grant READ and DESCRIBE on the topic to this user."
+    try:
+        partitions = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
+        ends = consumer.end_offsets(partitions)
+        starts = consumer.beginning_offsets(partitions)
+        consumer.assign(partitions)
+        for partition, end in ends.items():
+            consumer.seek(partition, end)
+        consumer.poll(timeout_ms=POLL_MS, max_records=1)
+    except KafkaError as error:
+        return Finding(f"topic {name}", ok=False, detail=_said(error), remedy=remedy)
+    records = sum(ends[partition] - starts[partition] for partition in partitions)
+    detail = f"{len(partitions)} partitions, about {records:,} records"
+    return Finding(f"topic {name}", ok=bool(partitions), detail=detail, remedy=remedy)
+
+
+def _group(consumer: KafkaConsumer, settings: StreamsSettings) -> Finding:
+    name = f"group {settings.group_id}"
+    assigned = sorted(consumer.assignment())
+    try:
+        committed = [consumer.committed(partition) for partition in assigned]
+    except KafkaError as error:
+        remedy = "Grant READ on the consumer group to this user."
+        return Finding(name, ok=False, detail=_said(error), remedy=remedy)
+    known = sum(offset is not None for offset in committed)
+    return Finding(name, ok=True, detail=f"offsets committed for {known} of {len(assigned)} partitions tried")
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

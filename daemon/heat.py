@@ -1,0 +1,85 @@
+"""R as a picture: each generation's loss on each slice, warm where it forgot."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from daemon.control import Facts
+
+CELL_WIDTH = 10
+GENERATION_WIDTH = 14
+WARMEST_NATS = 0.3
+"""The rise over the best earlier score from which a cell is as warm as it gets."""
+NEUTRAL_NATS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One entry of R.
+
+    Attributes:
+        rise: over the best earlier generation's loss on the slice, nats per token; None for the slice's first.
+    """
+
+    mean_nll: float
+    rise: float | None
+
+
+def cells(facts: Facts) -> dict[tuple[int, str], Cell]:
+    """The entries of R by generation and slice, each with its rise over the best before it."""
+    best: dict[str, float] = {}
+    found: dict[tuple[int, str], Cell] = {}
+    for row in sorted(facts["scores"], key=lambda row: row["generation"]):
+        loss, name = float(row["mean_nll"]), str(row["slice"])
+        earlier = best.get(name)
+        found[row["generation"], name] = Cell(loss, None if earlier is None else loss - earlier)
+        best[name] = loss if earlier is None else min(earlier, loss)
+    return found
+
+
+def heat_table(facts: Facts, *, width: int) -> Table:
+    """R as a table that fits `width` columns: the first slice (the anchor) and the latest that fit."""
+    matrix = cells(facts)
+    names = _that_fit(facts["slices"], max(1, (width - GENERATION_WIDTH) // (CELL_WIDTH + 2)))
+    table = Table("generation", box=box.SIMPLE, caption=_caption(len(facts["slices"]) - len(names)))
+    for name in names:
+        table.add_column(Text(_short(name)), justify="right")
+    for generation in sorted({generation for generation, _ in matrix}):
+        mark = " ←" if generation == facts["serving"] else ""
+        table.add_row(f"{generation}{mark}", *(_painted(matrix.get((generation, name))) for name in names))
+    return table
+
+
+def _that_fit(names: Sequence[str], most: int) -> list[str]:
+    if len(names) <= most:
+        return list(names)
+    return [names[0], *names[len(names) - most + 1 :]]
+
+
+def _short(name: str) -> str:
+    """A slice's name in a column's width; what tells slices apart stands at its end."""
+    return name if len(name) <= CELL_WIDTH else f"…{name[1 - CELL_WIDTH :]}"
+
+
+def _painted(cell: Cell | None) -> Text:
+    if cell is None:
+        return Text("·", "dim")
+    text = f"{cell.mean_nll:.3f}"
+    if cell.rise is None or abs(cell.rise) < NEUTRAL_NATS:
+        return Text(text)
+    # On a terminal without colours the arrow says the same.
+    return Text(f"{'↑' if cell.rise > 0 else '↓'}{text}", _colour(cell.rise))
+
+
+def _colour(rise: float) -> str:
+    strength = min(1.0, abs(rise) / WARMEST_NATS)
+    faded = round(225 - 150 * strength)
+    return f"black on rgb(255,{faded},{faded})" if rise > 0 else f"black on rgb({faded},235,{faded})"
+
+
+def _caption(left_out: int) -> str:
+    hidden = f" {left_out} slices between are not shown." if left_out > 0 else ""
+    return f"nats per token on held-out text; ↑ worse than the best before it (forgotten), ↓ better.{hidden}"
