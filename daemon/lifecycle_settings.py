@@ -8,9 +8,6 @@ class LifecycleSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    serve: bool = Field(
-        default=True, description="Start and watch a serving process; false where serving runs elsewhere."
-    )
     grace_seconds: float = Field(
         30.0,
         gt=0,
@@ -42,9 +39,7 @@ class LifecycleSettings(BaseModel):
         gt=0,
         description="A part that broke is started again after so long; each further time after twice that.",
     )
-    backoff_longest_seconds: float = Field(
-        60.0, gt=0, description="The longest wait before a part is started again."
-    )
+    backoff_longest_seconds: float = Field(60.0, gt=0, description="The longest wait before a part is started again.")
     rounds_kept: int = Field(
         3,
         ge=0,

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from daemon.supervisor import Health, State
 
-LOSS_TERMS = frozenset({"new", "replay", "kl", "l2_sp", "ewc", "der", "penalty", "total"})
+LOSS_TERMS = frozenset({"new", "replay", "kl", "logits"})
 ROUND_SECONDS = (1, 5, 15, 60, 300, 900, 3_600, 4 * 3_600)
 
 
@@ -32,6 +32,8 @@ class DaemonMetrics:
         if isinstance(losses, dict):
             for term in LOSS_TERMS & losses.keys():
                 self.loss.labels(term).set(float(losses[term] or math.nan))
+        if isinstance(penalty := event.get("penalty"), int | float):
+            self.loss.labels("penalty").set(penalty)
         if isinstance(speed := event.get("tokens_per_second"), int | float):
             self.tokens_per_second.set(speed)
 

@@ -19,9 +19,7 @@ def child_environment(state_dir: Path, environ: Mapping[str, str] = os.environ) 
 
     systemd's variables stay out: a child does not speak for the service.
     """
-    passed_on = {
-        name: value for name, value in environ.items() if name not in {"NOTIFY_SOCKET", "WATCHDOG_USEC"}
-    }
+    passed_on = {name: value for name, value in environ.items() if name not in {"NOTIFY_SOCKET", "WATCHDOG_USEC"}}
     return {**passed_on, "PYTHONUNBUFFERED": "1", OWNER_VARIABLE: str(state_dir.resolve())}
 
 

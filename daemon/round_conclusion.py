@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,10 +54,14 @@ class Concluder:
 
     Args:
         promotion: held while the serving generation changes, here and by a rollback.
+        called_off: why the round must not take effect, asked under that lock; empty when it may.
     """
 
-    def __init__(self, rooms: Rooms, settings: Settings, promotion: threading.RLock) -> None:
+    def __init__(
+        self, rooms: Rooms, settings: Settings, promotion: threading.RLock, called_off: Callable[[], str]
+    ) -> None:
         self._rooms = rooms
+        self._called_off = called_off
         self._store = rooms.store
         self._settings = settings
         self._promotion = promotion
@@ -128,8 +133,7 @@ class Concluder:
     def _accept(self, record: RoundRecord, report: Report, verdict: Verdict, directory: Path) -> Conclusion:
         assert verdict.candidate is not None
         with self._promotion:
-            if self._store.serving() != record.parent:
-                detail = f"the serving generation is no longer {record.parent}, which this round started from"
+            if detail := self._why_void(record):
                 self._store.advance_round(record.number, RoundState.ABANDONED, detail=detail)
                 return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, report=report)
             generation = self._publish_and_accept(record, report, verdict, directory)
@@ -137,6 +141,12 @@ class Concluder:
         self._keep_scores(record, report)
         retire(self._rooms, self._settings)
         return Conclusion(RoundState.ACCEPTED, verdict.sentence, generation, verdict, report)
+
+    def _why_void(self, record: RoundRecord) -> str:
+        """Why an acceptance must not take effect any more: a rollback or an erasure came first."""
+        if self._store.serving() != record.parent:
+            return f"the serving generation is no longer {record.parent}, which this round started from"
+        return self._called_off()
 
     def _publish_and_accept(self, record: RoundRecord, report: Report, verdict: Verdict, directory: Path) -> int:
         assert verdict.candidate is not None

@@ -132,7 +132,8 @@ class RoundRunner:
         report = read_report(directory)
         self._current.phase("judge")
         with self._metrics.round_seconds.labels("judge").time():
-            return Concluder(self._rooms, settings, self._promotion).conclude(record, report, directory)
+            concluder = Concluder(self._rooms, settings, self._promotion, lambda: self._current.called_off)
+            return concluder.conclude(record, report, directory)
 
     def _without_report(self, number: int, ended: LearnerExit) -> Conclusion:
         if ended.ending is Ending.STOPPED:

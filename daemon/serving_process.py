@@ -40,7 +40,7 @@ class ServingStatus:
 
 
 class ServingProcess:
-    """Runs one serving process; `run` is the target of a part and raises when the process must be begun again.
+    """Runs one serving process; `run` is the target of a part, and raises when it must be begun again.
 
     A swap needs nothing from here: the process follows the serving pointer by itself.
 

@@ -18,6 +18,7 @@ from daemon.errors import DaemonError
 log = structlog.get_logger(__name__)
 
 Stop = threading.Event
+JOIN_SLICE_SECONDS = 0.2
 
 
 class State(StrEnum):
@@ -102,10 +103,11 @@ class Part:
             return Health(self.name, State.STUCK, detail, health.failures, health.needed)
         return health
 
-    def join(self, timeout: float) -> bool:
-        """Wait for the thread's end; False when it still runs after `timeout` seconds."""
-        if self._thread.ident is not None:
-            self._thread.join(max(0.0, timeout))
+    def join(self, seconds_left: Callable[[], float]) -> bool:
+        """Wait for the thread's end until no time is left; False when it still runs then."""
+        while self._thread.is_alive() and (left := seconds_left()) > 0:
+            # In slices: a second signal may shorten the time while this waits.
+            self._thread.join(min(left, JOIN_SLICE_SECONDS))
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -137,15 +139,13 @@ class Part:
 class Supervisor:
     """The parts together; a context manager that starts them in order and ends them in reverse.
 
-    On exit every part is told to stop and joined until `deadline()`, one deadline that all share.
+    On exit every part is told to stop, and waited for while `seconds_left()` is above zero: one deadline that
+    all share.
     """
 
-    def __init__(
-        self, parts: Sequence[Part], *, deadline: Callable[[], float], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, parts: Sequence[Part], *, seconds_left: Callable[[], float]) -> None:
         self._parts = tuple(parts)
-        self._deadline = deadline
-        self._clock = clock
+        self._seconds_left = seconds_left
         self._reported: frozenset[str] = frozenset()
 
     def __enter__(self) -> Self:
@@ -159,7 +159,7 @@ class Supervisor:
         for part in reversed(self._parts):
             part.stop.set()
         for part in reversed(self._parts):
-            if not part.join(self._deadline() - self._clock()):
+            if not part.join(self._seconds_left):
                 log.error("part_left_running", part=part.name, detail="it did not end within the grace time")
 
     def healths(self) -> tuple[Health, ...]:
@@ -180,6 +180,5 @@ def all_stacks() -> dict[str, str]:
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     frames = sys._current_frames()  # noqa: SLF001 - the only way to see other threads' stacks
     return {
-        names.get(ident, str(ident)): "".join(traceback.format_stack(frame)[-12:])
-        for ident, frame in frames.items()
+        names.get(ident, str(ident)): "".join(traceback.format_stack(frame)[-12:]) for ident, frame in frames.items()
     }

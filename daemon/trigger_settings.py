@@ -59,9 +59,7 @@ class TriggerSettings(BaseModel):
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(
-                f"no such time zone: {value!r}; write one like 'UTC' or 'Europe/Berlin'"
-            ) from error
+            raise ValueError(f"no such time zone: {value!r}; write one like 'UTC' or 'Europe/Berlin'") from error
         return value
 
     @model_validator(mode="after")

@@ -1,7 +1,6 @@
 """Parts that break, hang and end."""
 
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from daemon.backoff import Backoff
+from daemon.shutdown import Shutdown
 from daemon.supervisor import Part, State, Supervisor
 from tests.harness import wait_until
 
@@ -26,10 +26,14 @@ def release() -> Iterator[threading.Event]:
 
 def supervised(*parts: Part, grace: float = 5.0) -> Supervisor:
     """A supervisor whose parts get `grace` seconds to end."""
-    deadline = [0.0]
-    supervisor = Supervisor(parts, deadline=lambda: deadline[0], clock=time.monotonic)
-    deadline[0] = time.monotonic() + 600 if grace > 1 else time.monotonic() + grace
-    return supervisor
+    shutdown = Shutdown(grace_seconds=grace, round_grace_seconds=0)
+
+    def seconds_left() -> float:
+        if not shutdown.begun:
+            shutdown.begin()
+        return shutdown.seconds_left()
+
+    return Supervisor(parts, seconds_left=seconds_left)
 
 
 def test_a_part_that_breaks_is_begun_again_and_seen_meanwhile() -> None:

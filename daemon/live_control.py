@@ -1,0 +1,191 @@
+"""The control inside the running daemon: what the store knows, and what only the daemon knows."""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from checkpoints.generation import GenerationStore
+from daemon import facts
+from daemon.control import Facts
+from daemon.current_round import CurrentRound
+from daemon.cycle import Ask, Trigger
+from daemon.errors import Refused
+from daemon.offline import StoreControl
+from daemon.serving_process import ServingStatus
+from daemon.settings import Settings
+from daemon.supervisor import Health, State
+from daemon.triggers import Asks
+from memory.store import Store
+from streams.document import Partition
+
+ROUND_ENDS_WITHIN_SECONDS = 120.0
+NO_SOURCE = "No topics are set (`streams.topics`), so nothing is consumed."
+
+
+class IngestView(Protocol):
+    """What is asked of the ingest loop, from other threads."""
+
+    @property
+    def paused(self) -> str:
+        """Why all consumption pauses; empty while it does not."""
+
+    def lag(self) -> Mapping[Partition, int]:
+        """Records in each partition that are not yet read."""
+
+    def paused_partitions(self) -> Mapping[Partition, str]:
+        """Partitions that are paused by themselves, and why."""
+
+    def resume(self, partition: str | None) -> list[str]:
+        """Read on where a flood of dead letters paused (None: everywhere); which partitions that concerns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What the parts of the daemon show.
+
+    Attributes:
+        parts: how each part is.
+        ingest: None where nothing is consumed.
+        serving: how the serving process is; None where none is started.
+        serving_address: where it answers, `http://host:port`.
+        next_round: a sentence, what the triggers wait for.
+        problem: what is wrong with the serving generation's files; empty when nothing is.
+        started_at: unix seconds.
+    """
+
+    parts: Callable[[], tuple[Health, ...]]
+    ingest: IngestView | None
+    serving: Callable[[], ServingStatus] | None
+    serving_address: str | None
+    next_round: Callable[[], str]
+    problem: Callable[[], str]
+    started_at: float
+
+
+class LiveControl(StoreControl):
+    """Answers for the running daemon.
+
+    Args:
+        promotion: held while the serving generation changes.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        checkpoints: GenerationStore,
+        *,
+        views: Views,
+        asks: Asks,
+        current: CurrentRound,
+        promotion: threading.RLock,
+    ) -> None:
+        super().__init__(settings, store, checkpoints)
+        self._views = views
+        self._asks = asks
+        self._current = current
+        self._promotion = promotion
+
+    def status(self) -> Facts:
+        """See `Control.status`."""
+        known = super().status()
+        return known | {
+            "running": True,
+            "pid": os.getpid(),
+            "started_at": self._views.started_at,
+            "serving": known["serving"] | self._serving(),
+            "round": self._round_in_progress(),
+            "ingest": self._ingest(),
+            "next_round": self._views.next_round(),
+            "parts": self.readiness()["parts"],
+        }
+
+    def health(self) -> Facts:
+        """See `Control.health`."""
+        stuck = [health for health in self._views.parts() if health.state is State.STUCK]
+        return {"healthy": not stuck, "detail": "; ".join(f"{health.name}: {health.detail}" for health in stuck)}
+
+    def readiness(self) -> Facts:
+        """See `Control.readiness`."""
+        parts = {health.name: {"ok": health.ok, "detail": _detail(health)} for health in self._views.parts()}
+        if problem := self._views.problem():
+            parts["serving_generation"] = {"ok": False, "detail": problem}
+        return {"ready": all(part["ok"] for part in parts.values()), "parts": parts}
+
+    def request_round(self, *, dry_run: bool = False) -> Facts:
+        """See `Control.request_round`."""
+        if self._store.counts().fresh_samples == 0:
+            raise Refused("Nothing is fresh: a round would have nothing to learn.")
+        self._asks.add(Ask(Trigger.BY_HAND, by="a person", dry_run=dry_run))
+        progress = self._current.progress
+        detail = "A round begins." if progress is None else f"A round begins when round {progress.number} has ended."
+        return {"after": self._last_round(), "detail": detail}
+
+    def approve_round(self, number: int) -> Facts:
+        """See `Control.approve_round`; the ledger tells the loop of rounds."""
+        answer = super().approve_round(number)
+        self._asks.wake()
+        return answer | {"detail": f"A round with the text of round {number} begins."}
+
+    def rollback(self, generation: int | None = None) -> Facts:
+        """See `Control.rollback`; a round in progress started from what is left behind and is called off."""
+        with self._promotion:
+            answer = super().rollback(generation)
+            self._current.call_off(f"generation {answer['from']}, which it started from, was rolled back")
+        return answer
+
+    def forget(self, key: str) -> Facts:
+        """See `Control.forget`; a round in progress that was given the text is called off first."""
+        with self._promotion:
+            forgotten = self._store.forget(key)
+            progress = self._current.progress
+            if progress is not None and progress.number in forgotten.rounds:
+                self._current.call_off("text that it was given has been erased", number=progress.number)
+        if progress is not None and progress.number in forgotten.rounds:
+            self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
+        return facts.forgotten_facts(forgotten, self._erase_directories(forgotten.rounds))
+
+    def resume(self, partition: str | None = None) -> Facts:
+        """See `Control.resume`."""
+        if self._views.ingest is None:
+            raise Refused(NO_SOURCE)
+        return {"resumed": self._views.ingest.resume(partition)}
+
+    def _serving(self) -> Facts:
+        if self._views.serving is None:
+            return {"answering": None, "address": None, "ok": None}
+        status = self._views.serving()
+        return {
+            "answering": status.generation,
+            "address": self._views.serving_address,
+            "ok": status.generation is not None,
+        }
+
+    def _round_in_progress(self) -> Facts | None:
+        progress = self._current.progress
+        if progress is None:
+            return None
+        return {
+            "number": progress.number,
+            "phase": progress.phase,
+            "step": progress.step,
+            "steps": progress.steps,
+            "begun_at": progress.started_at,
+        }
+
+    def _ingest(self) -> Facts | None:
+        ingest = self._views.ingest
+        if ingest is None:
+            return None
+        paused = ingest.paused_partitions()
+        return {
+            "lag_records": sum(ingest.lag().values()),
+            "paused": {facts.partition_name(partition): why for partition, why in paused.items()},
+            "reason": ingest.paused,
+        }
+
+
+def _detail(health: Health) -> str:
+    return health.detail or health.state.value

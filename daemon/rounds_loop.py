@@ -1,0 +1,121 @@
+"""The loop that begins rounds: a snapshot, a decision, the act."""
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+from daemon.current_round import CurrentRound
+from daemon.cycle import Ask, Begin, Decision, Snapshot, Trigger, Wait, answered_by, decide
+from daemon.rooms import Rooms
+from daemon.round_conclusion import prune_directories
+from daemon.round_runner import RoundRunner
+from daemon.settings import Settings
+from daemon.shutdown import Shutdown
+from daemon.supervisor import Part, State
+from daemon.triggers import Asks
+from memory.records import Round
+from memory.rounds import RoundState
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_SECONDS = 1.0
+NOTHING_DRAWN_PAUSE_SECONDS = 10.0
+ROUNDS_LOOKED_AT = 100
+COOLING = frozenset({RoundState.REFUSED, RoundState.FAILED})
+
+
+class RoundsLoop:
+    """Begins rounds in one thread, so that never two run at once; `run` is the target of a part."""
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        runner: RoundRunner,
+        asks: Asks,
+        current: CurrentRound,
+        *,
+        settings: Callable[[], Settings],
+        shutdown: Shutdown,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._rooms = rooms
+        self._runner = runner
+        self._asks = asks
+        self._current = current
+        self._settings = settings
+        self._shutdown = shutdown
+        self._clock = clock
+        self._reason = "starting"
+        self._exhausted: set[int] = set()
+
+    @property
+    def reason(self) -> str:
+        """Why no round runs, or why the latest began: a sentence."""
+        return self._reason
+
+    def run(self, part: Part) -> None:
+        """Take up what was cut off, then begin a round whenever the decision says so."""
+        self._runner.recover()
+        self._prune()
+        part.says(State.RUNNING)
+        while not part.stop.is_set():
+            part.beat()
+            self._turn(part)
+
+    def _turn(self, part: Part) -> None:
+        decision = self.decision()
+        self._reason = decision.reason
+        if isinstance(decision, Wait):
+            if decision.answered:
+                log.info("round_not_begun", reason=decision.reason)
+                self._asks.answered(decision.answered)
+            self._asks.wait(LOOK_EVERY_SECONDS)
+            return
+        self._asks.answered(answered_by(decision.ask, self._asks.pending()))
+        self._begin(decision, part)
+
+    def _begin(self, decision: Begin, part: Part) -> None:
+        conclusion = self._runner.run(decision.ask, decision.reason, must_stop=self._shutdown.round_must_end)
+        if conclusion is None:
+            log.info("round_not_begun", reason="nothing that is fresh can be trained on")
+            if decision.ask.released_from is not None:
+                self._exhausted.add(decision.ask.released_from)
+            part.stop.wait(NOTHING_DRAWN_PAUSE_SECONDS)
+        self._prune()
+
+    def decision(self) -> Decision:
+        """What is to be done now; changes nothing."""
+        settings = self._settings()
+        counts = self._rooms.store.counts()
+        latest = self._rooms.store.rounds(limit=ROUNDS_LOOKED_AT)
+        progress = self._current.progress
+        snapshot = Snapshot(
+            now=self._clock(),
+            fresh_samples=counts.fresh_samples,
+            fresh_tokens=counts.fresh_tokens,
+            held_out_missing=max(0, settings.gate.minimum_documents - counts.open_holdout),
+            running=None if progress is None else progress.number,
+            stopping=self._shutdown.begun,
+            cool_since=latest[0].ended_at if latest and latest[0].state in COOLING else None,
+            asks=(*approvals(latest, self._exhausted), *self._asks.pending()),
+        )
+        return decide(snapshot, settings.triggers)
+
+    def _prune(self) -> None:
+        self._rooms.rounds_dir.mkdir(parents=True, exist_ok=True)
+        prune_directories(self._rooms, self._settings().lifecycle.rounds_kept)
+
+
+def approvals(latest: list[Round], exhausted: set[int]) -> tuple[Ask, ...]:
+    """Asks for the rounds that a person released and that none was begun for yet, oldest first.
+
+    They are read from the ledger, so that an approval outlives a restart; a round that a stop or a crash cut off
+    counts as not begun.
+    """
+    begun = {round_.released_from for round_ in latest if round_.state is not RoundState.ABANDONED}
+    return tuple(
+        Ask(Trigger.BY_HAND, by=f"the approval of round {round_.number}", released_from=round_.number)
+        for round_ in reversed(latest)
+        if round_.state is RoundState.RELEASED and round_.number not in begun | exhausted
+    )

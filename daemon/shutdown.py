@@ -1,0 +1,48 @@
+"""The end of the service: one deadline that all its steps share."""
+
+import time
+from collections.abc import Callable
+
+
+class Shutdown:
+    """How long the end may take, once it has begun. Its methods only set attributes: a signal handler may call them.
+
+    Args:
+        grace_seconds: from the begin of the end until everything is closed.
+        round_grace_seconds: the part of it in which a round may still finish by itself.
+    """
+
+    def __init__(
+        self, *, grace_seconds: float, round_grace_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._grace = grace_seconds
+        self._round_grace = min(round_grace_seconds, grace_seconds)
+        self._clock = clock
+        self._began: float | None = None
+        self._hurry = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether the service is ending."""
+        return self._began is not None
+
+    def begin(self) -> None:
+        """Begin the end; a second time ends it at once."""
+        if self._began is None:
+            self._began = self._clock()
+        else:
+            self._hurry = True
+
+    def seconds_left(self) -> float:
+        """Until the deadline; the whole grace time while nothing ends."""
+        if self._hurry:
+            return 0.0
+        if self._began is None:
+            return self._grace
+        return max(0.0, self._began + self._grace - self._clock())
+
+    def round_must_end(self) -> bool:
+        """Whether a round in progress has had its time to finish."""
+        if self._began is None:
+            return False
+        return self._hurry or self._clock() >= self._began + self._round_grace
