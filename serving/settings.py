@@ -14,7 +14,7 @@ class ServingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = Field(
-        True, description="Whether `riverkeep run` starts a serving process; `riverkeep serve` always does."
+        default=True, description="Whether `riverkeep run` starts a serving process; `riverkeep serve` always does."
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8400, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
@@ -22,8 +22,7 @@ class ServingSettings(BaseModel):
         None, description="File with one API key a line; clients send one as `Authorization: Bearer KEY`."
     )
     insecure: bool = Field(
-        False,
-        description="Whether it may listen beyond loopback without an API key: anyone who reaches it may ask.",
+        default=False, description="Whether it may listen beyond loopback without an API key, open to anyone."
     )
     device: str = Field(
         "auto",
@@ -60,18 +59,15 @@ class ServingSettings(BaseModel):
     default_new_tokens: int = Field(
         128, ge=1, le=1_000_000, description="Tokens of an answer when the request names no limit."
     )
-    max_inputs: int = Field(
-        256, ge=1, le=100_000, description="Most prompts, or texts to classify, in one request."
+    max_inputs: int = Field(256, ge=1, le=100_000, description="Most prompts, or texts to classify, in one request.")
+    classify_batch: int = Field(
+        32, ge=1, le=4096, description="Texts that one forward pass classifies, from however many requests."
     )
     request_timeout_s: float = Field(
         120, gt=0, le=86_400, description="Longest that an answer may take, waiting included; then 504."
     )
-    body_timeout_s: float = Field(
-        20, gt=0, le=3_600, description="Longest that a request's body may take; then 408."
-    )
-    drain_timeout_s: float = Field(
-        30, ge=0, le=3_600, description="On SIGTERM, how long requests under way may go on."
-    )
+    body_timeout_s: float = Field(20, gt=0, le=3_600, description="Longest that a request's body may take; then 408.")
+    drain_timeout_s: float = Field(30, ge=0, le=3_600, description="On SIGTERM, how long requests under way may go on.")
     poll_s: float = Field(0.2, gt=0, le=60, description="How often the serving pointer is looked at.")
     warm_prompts: int = Field(
         8,

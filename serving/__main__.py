@@ -1,0 +1,32 @@
+"""`python -m serving CHECKPOINTS`: the serving process alone, without the rest of Riverkeep."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from serving.errors import CannotServe
+from serving.settings import ServingSettings
+
+
+def main() -> int:
+    """Parse the command line and serve; exit 2 says that the settings are wrong."""
+    parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
+    parser.add_argument("checkpoints", type=Path, help="directory that holds generations/ and serving.json")
+    parser.add_argument("--kind", choices=["causal-lm", "classifier"], default="causal-lm")
+    parser.add_argument("--settings", type=Path, help="settings of the serving section, as JSON")
+    arguments = parser.parse_args()
+    from serving.run import serve  # noqa: PLC0415 - torch, not needed to be told of a mistake
+
+    try:
+        content = arguments.settings.read_bytes() if arguments.settings else b"{}"
+        serve(ServingSettings.model_validate_json(content), arguments.checkpoints, arguments.kind)
+    except (CannotServe, ValidationError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,461 @@
+"""The endpoints."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, TypeVar
+
+import orjson
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from checkpoints.card import Kind
+from serving.classify import Classification, Classifier, Probabilities
+from serving.engine import Completion, Delta, Engine, Event, Finish, Finished
+from serving.errors import Failed, NotReady, RequestError, TimedOut, TooLong
+from serving.guard import GENERATION_HEADER, Guard, Keys, error_response, read_body
+from serving.listener import Listener
+from serving.loaded import LoadedGeneration
+from serving.metrics import ServingMetrics
+from serving.openai import (
+    Asked,
+    ChatRequest,
+    ChatShape,
+    ClassifyRequest,
+    CompletionRequest,
+    CompletionShape,
+    Shape,
+    error_body,
+    parse,
+    usage,
+)
+from serving.prompts import RecentPrompts, chat_prompt, completion_prompt, encode, room
+from serving.sampling import Sampling
+from serving.settings import ServingSettings
+from serving.swap import Switch
+
+T = TypeVar("T")
+
+# Shorter bodies are encoded on the event loop: a thread would cost more.
+LONG_BODY_BYTES: Final = 8192
+CLIENT_GONE: Final = 499
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the endpoints work with.
+
+    Attributes:
+        settings: limits and names.
+        kind: what the model is for.
+        switch: which generation a request begins on.
+        worker: what answers.
+        recent: prompts to warm the next generation with.
+        metrics: where to count.
+        healthy: whether the process can go on; False asks for a new one.
+        ending: whether it is about to end.
+    """
+
+    settings: ServingSettings
+    kind: Kind
+    switch: Switch
+    worker: Engine | Classifier
+    recent: RecentPrompts
+    metrics: ServingMetrics
+    healthy: Callable[[], bool]
+    ending: Callable[[], bool]
+
+
+def build_app(parts: Parts, keys: Keys) -> Starlette:
+    """The application: every route, behind the guard."""
+    endpoints = Endpoints(parts)
+    guard = Middleware(Guard, keys=keys, switch=parts.switch, metrics=parts.metrics)
+    return Starlette(
+        routes=[
+            Route("/healthz", endpoints.healthz),
+            Route("/readyz", endpoints.readyz),
+            Route("/metrics", endpoints.metrics),
+            Route("/v1/models", endpoints.models),
+            Route("/v1/riverkeep/generation", endpoints.generation),
+            Route("/v1/completions", endpoints.completions, methods=["POST"]),
+            Route("/v1/chat/completions", endpoints.chat, methods=["POST"]),
+            Route("/v1/classify", endpoints.classify, methods=["POST"]),
+        ],
+        middleware=[guard],
+        exception_handlers={HTTPException: _http_error},
+    )
+
+
+class Endpoints:
+    """One method for each route."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._settings = parts.settings
+
+    async def healthz(self, _: Request) -> Response:
+        """Whether this process is worth keeping."""
+        healthy = self._parts.healthy()
+        return _json({"healthy": healthy}, status=200 if healthy else 503)
+
+    async def readyz(self, _: Request) -> Response:
+        """Whether it answers, and what stands in the way of the generation that it should serve."""
+        parts = self._parts
+        current = parts.switch.current
+        ready = current is not None and parts.healthy() and not parts.ending()
+        detail = {
+            "ready": ready,
+            "generation": current and current.number,
+            "healthy": parts.healthy(),
+            "ending": parts.ending(),
+            **asdict(parts.switch.status),
+        }
+        return _json(detail, status=200 if ready else 503)
+
+    async def metrics(self, _: Request) -> Response:
+        """What Prometheus scrapes."""
+        return Response(generate_latest(self._parts.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def generation(self, _: Request) -> Response:
+        """Which generation serves and how the last swap went."""
+        current = self._parts.switch.current
+        status = self._parts.switch.status
+        facts = {
+            "generation": current and current.number,
+            "digest": current and current.digest,
+            "loaded_at": current and current.loaded_at,
+            **asdict(status),
+        }
+        return _json(facts)
+
+    async def models(self, _: Request) -> Response:
+        """The one model, in OpenAI's shape, with its generation."""
+        current = self._current()
+        model = {
+            "id": self._settings.model_name,
+            "object": "model",
+            "created": int(current.loaded_at),
+            "owned_by": "riverkeep",
+            "generation": current.number,
+            "system_fingerprint": current.fingerprint,
+            "context_length": current.context,
+        }
+        return _json({"object": "list", "data": [model]}, generation=current)
+
+    async def completions(self, request: Request) -> Response:
+        """OpenAI's text completions."""
+        body = await self._body(request)
+        asked = parse(body, CompletionRequest)
+        generation = self._current("causal-lm")
+        self._require_model(asked.model)
+        if not 1 <= len(asked.prompts) <= self._settings.max_inputs:
+            raise RequestError(f"prompt: 1 to {self._settings.max_inputs} prompts", param="prompt")
+        prompts = await _encoding(body, lambda: [completion_prompt(generation, text) for text in asked.prompts])
+        shape = CompletionShape(generation, self._settings.model_name, int(time.time()))
+        writing = self._writing(
+            generation, asked, prompts=prompts, limit=asked.max_tokens, stops=asked.stops, param="prompt"
+        )
+        return await self._write(request, writing, shape, asked)
+
+    async def chat(self, request: Request) -> Response:
+        """OpenAI's chat completions."""
+        body = await self._body(request)
+        asked = parse(body, ChatRequest)
+        generation = self._current("causal-lm")
+        self._require_model(asked.model)
+        prompt, stops = await _encoding(body, lambda: chat_prompt(generation, asked.messages))
+        shape = ChatShape(generation, self._settings.model_name, int(time.time()))
+        writing = self._writing(
+            generation,
+            asked,
+            prompts=[prompt],
+            limit=asked.max_completion_tokens or asked.max_tokens,
+            stops=(*asked.stops, *stops),
+            param="messages",
+        )
+        return await self._write(request, writing, shape, asked)
+
+    async def classify(self, request: Request) -> Response:
+        """The labels of texts, with their probabilities."""
+        body = await self._body(request)
+        asked = parse(body, ClassifyRequest)
+        generation = self._current("classifier")
+        self._require_model(asked.model)
+        if not 1 <= len(asked.texts) <= self._settings.max_inputs:
+            raise RequestError(f"input: 1 to {self._settings.max_inputs} texts", param="input")
+        texts = await _encoding(body, lambda: [encode(generation, text, "input") for text in asked.texts])
+        for text in texts:
+            if len(text) > generation.context:
+                raise TooLong(len(text), 0, generation.context, "input")
+        rows = await self._or_gone(request, self._classified(generation, texts))
+        return _gone() if rows is None else self._labelled(generation, rows, sum(map(len, texts)))
+
+    def _labelled(self, generation: LoadedGeneration, rows: Probabilities, tokens: int) -> Response:
+        self._parts.metrics.tokens.labels("read").inc(tokens)
+        data = [
+            {
+                "index": index,
+                "label": generation.labels[max(range(len(row)), key=row.__getitem__)],
+                "probabilities": dict(zip(generation.labels, row, strict=True)),
+            }
+            for index, row in enumerate(rows)
+        ]
+        answer = {
+            "object": "list",
+            "model": self._settings.model_name,
+            "system_fingerprint": generation.fingerprint,
+            "data": data,
+            "usage": usage(tokens, 0),
+        }
+        return _json(answer, generation=generation)
+
+    async def _classified(self, generation: LoadedGeneration, texts: Sequence[Sequence[int]]) -> Probabilities:
+        listener: Listener[Probabilities | Exception] = Listener()
+        job = Classification(generation, texts, listener.put)
+        worker = self._parts.worker
+        assert isinstance(worker, Classifier)
+        worker.submit(job)
+        self._parts.recent.add(texts[0])
+        try:
+            return _or_raise(await self._in_time(listener.get()))
+        finally:
+            job.cancelled = True
+
+    def _writing(
+        self,
+        generation: LoadedGeneration,
+        asked: Asked,
+        *,
+        prompts: list[list[int]],
+        limit: int | None,
+        stops: Sequence[str],
+        param: str,
+    ) -> "Writing":
+        """Queue the answers to a request's prompts."""
+        settings = self._settings
+        if limit is not None and limit > settings.max_new_tokens:
+            raise RequestError(f"at most {settings.max_new_tokens} tokens may be asked for", param="max_tokens")
+        sampling = Sampling(_or(asked.temperature, 1.0), _or(asked.top_p, 1.0), asked.seed)
+        listener: Listener[tuple[int, Event]] = Listener()
+        jobs = [
+            Completion(
+                generation,
+                prompt,
+                room(generation, prompt, limit, settings.default_new_tokens, param),
+                sampling,
+                stops,
+                lambda event, index=index: listener.put((index, event)),  # type: ignore[misc]
+            )
+            for index, prompt in enumerate(prompts)
+        ]
+        worker = self._parts.worker
+        assert isinstance(worker, Engine)
+        worker.submit(*jobs)
+        self._parts.recent.add(prompts[0])
+        return Writing(generation, jobs, listener, time.monotonic() + settings.request_timeout_s)
+
+    async def _write(self, request: Request, writing: "Writing", shape: Shape, asked: Asked) -> Response:
+        if asked.stream:
+            return StreamingResponse(
+                self._streamed(writing, shape, wants_usage=asked.wants_usage),
+                media_type="text/event-stream",
+                headers={
+                    GENERATION_HEADER: str(writing.generation.number),
+                    "cache-control": "no-cache",
+                    "x-accel-buffering": "no",
+                },
+                background=BackgroundTask(writing.give_up, self._parts.metrics, "client_gone"),
+            )
+        try:
+            answer = await self._or_gone(request, self._whole(writing, shape))
+        finally:
+            writing.give_up(self._parts.metrics, "client_gone")
+        return _gone() if answer is None else _json(answer, generation=writing.generation)
+
+    async def _whole(self, writing: "Writing", shape: Shape) -> dict[str, Any]:
+        texts = [""] * len(writing.jobs)
+        finishes: list[Finish] = ["stop"] * len(writing.jobs)
+        async for index, event in self._events(writing):
+            if isinstance(event, Delta):
+                texts[index] += event.text
+            else:
+                finishes[index] = event.reason
+        choices = [shape.choice(index, *pair) for index, pair in enumerate(zip(texts, finishes, strict=True))]
+        return shape.answer(choices, writing.usage())
+
+    async def _streamed(self, writing: "Writing", shape: Shape, *, wants_usage: bool) -> AsyncIterator[bytes]:
+        if opening := shape.opening():
+            yield _sse(shape.chunk(opening))
+        try:
+            async for index, event in self._events(writing):
+                text, finish = (event.text, None) if isinstance(event, Delta) else ("", event.reason)
+                yield _sse(shape.chunk([shape.delta(index, text, finish)]))
+        except RequestError as error:
+            yield _sse(error_body(error))
+            return
+        if wants_usage:
+            yield _sse(shape.chunk([], writing.usage()))
+        yield b"data: [DONE]\n\n"
+
+    async def _events(self, writing: "Writing") -> AsyncIterator[tuple[int, Delta | Finished]]:
+        """What happens to the answers until all have ended; those that have not are given up on the way out."""
+        metrics = self._parts.metrics
+        try:
+            while writing.unfinished:
+                async with asyncio.timeout_at(writing.deadline_on_loop()):
+                    index, event = await writing.listener.get()
+                if isinstance(event, Exception):
+                    raise _as_request_error(event)
+                if isinstance(event, Finished):
+                    writing.tokens[index] = event.tokens
+                yield index, event
+        except TimeoutError:
+            writing.give_up(metrics, "timeout")
+            raise TimedOut(self._settings.request_timeout_s) from None
+        finally:
+            writing.give_up(metrics, "client_gone")
+            metrics.tokens.labels("read").inc(writing.prompt_tokens)
+            metrics.tokens.labels("written").inc(sum(writing.tokens.values()))
+
+    async def _in_time(self, wait: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await asyncio.wait_for(wait, self._settings.request_timeout_s)
+        except TimeoutError:
+            self._parts.metrics.cancelled.labels("timeout").inc()
+            raise TimedOut(self._settings.request_timeout_s) from None
+
+    async def _or_gone(self, request: Request, work: Coroutine[Any, Any, T]) -> T | None:
+        """The work's result; None when the client goes away first, which stops the work."""
+        working = asyncio.ensure_future(work)
+        leaving = asyncio.ensure_future(_disconnected(request))
+        try:
+            await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            return working.result() if working.done() else None
+        finally:
+            working.cancel()
+            leaving.cancel()
+            await asyncio.gather(working, leaving, return_exceptions=True)
+
+    async def _body(self, request: Request) -> bytes:
+        settings = self._settings
+        try:
+            return await read_body(request, limit=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+        except ClientDisconnect:
+            raise RequestError("the client went away", status=CLIENT_GONE) from None
+
+    def _current(self, kind: Kind | None = None) -> LoadedGeneration:
+        """The generation that a request begins on."""
+        if kind not in (None, self._parts.kind):
+            raise RequestError(
+                f"the model is a {self._parts.kind}; this route needs a {kind}", status=404, code="wrong_model_kind"
+            )
+        current = self._parts.switch.current
+        if current is None:
+            raise NotReady("no generation is loaded yet; /readyz says what it waits for")
+        return current
+
+    def _require_model(self, name: str | None) -> None:
+        if name not in (None, self._settings.model_name):
+            raise RequestError(
+                f"there is no model of that name; this server has {self._settings.model_name}",
+                status=404,
+                code="model_not_found",
+                param="model",
+            )
+
+
+@dataclass(eq=False, slots=True)
+class Writing:
+    """The answers to one request on their way.
+
+    Attributes:
+        generation: what all of them come from.
+        jobs: one for each prompt.
+        listener: their events, by the prompt's index.
+        deadline: monotonic seconds.
+        tokens: of the answers that have ended, by index.
+    """
+
+    generation: LoadedGeneration
+    jobs: list[Completion]
+    listener: Listener[tuple[int, Event]]
+    deadline: float
+    tokens: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether an answer has not ended."""
+        return len(self.tokens) < len(self.jobs)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of all prompts."""
+        return sum(len(job.prompt) for job in self.jobs)
+
+    def deadline_on_loop(self) -> float:
+        """The deadline on the event loop's clock."""
+        return asyncio.get_running_loop().time() + self.deadline - time.monotonic()
+
+    def give_up(self, metrics: ServingMetrics, reason: str) -> None:
+        """Stop what has not ended; counted once."""
+        left = [job for job in self.jobs if not (job.ended or job.cancelled)]
+        for job in left:
+            job.cancelled = True
+        if left:
+            metrics.cancelled.labels(reason).inc(len(left))
+
+    def usage(self) -> dict[str, int]:
+        """OpenAI's token counts."""
+        return usage(self.prompt_tokens, sum(self.tokens.values()))
+
+
+async def _encoding(body: bytes, encode_all: Callable[[], T]) -> T:
+    return encode_all() if len(body) < LONG_BODY_BYTES else await run_in_threadpool(encode_all)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _or_raise(outcome: Probabilities | Exception) -> Probabilities:
+    if isinstance(outcome, Exception):
+        raise _as_request_error(outcome)
+    return outcome
+
+
+def _as_request_error(error: Exception) -> RequestError:
+    return error if isinstance(error, RequestError) else Failed(str(error))
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    """What the router refuses: an unknown route or method."""
+    assert isinstance(error, HTTPException)
+    return error_response(RequestError(error.detail, status=error.status_code))
+
+
+def _gone() -> Response:
+    """An answer that nobody reads; its status is for the counter."""
+    return error_response(RequestError("the client went away", status=CLIENT_GONE))
+
+
+def _json(values: dict[str, Any], *, status: int = 200, generation: LoadedGeneration | None = None) -> Response:
+    headers = {GENERATION_HEADER: str(generation.number)} if generation else None
+    body = orjson.dumps(values, option=orjson.OPT_NON_STR_KEYS)
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
+def _sse(values: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(values) + b"\n\n"

@@ -1,0 +1,93 @@
+"""What a request can be told, in OpenAI's terms, and what keeps the process from starting."""
+
+
+class ServingError(Exception):
+    """Something that keeps serving from doing its work."""
+
+
+class CannotServe(ServingError):
+    """The process cannot start as it is set up; the message says what to change."""
+
+
+class BrokenGeneration(ServingError):
+    """A generation that was loaded does not answer as a model does."""
+
+
+class RequestError(ServingError):
+    """A request that is answered with an error.
+
+    Attributes:
+        status: the HTTP status.
+        kind: OpenAI's `type` of the error.
+        code: OpenAI's `code`, for programs.
+        param: the field at fault, if one is.
+        retry_after_s: when it may be tried again, if that helps.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        kind: str = "invalid_request_error",
+        code: str | None = None,
+        param: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.code = code
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+
+class QueueFull(RequestError):
+    """More is asked than can be answered now."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(
+            f"too many requests are waiting; try again in {retry_after_s} s",
+            status=429,
+            kind="rate_limit_error",
+            code="queue_full",
+            retry_after_s=retry_after_s,
+        )
+
+
+class TooLong(RequestError):
+    """A prompt, with what was asked of it, does not fit the model's context."""
+
+    def __init__(self, tokens: int, asked: int, context: int, param: str) -> None:
+        more = f" and {asked} were asked for in the answer" if asked else ""
+        super().__init__(
+            f"the model's context is {context} tokens; the text has {tokens}{more}: shorten it",
+            code="context_length_exceeded",
+            param=param,
+        )
+
+
+class TimedOut(RequestError):
+    """An answer took longer than it may."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(
+            f"the answer took longer than {limit_s:g} s; ask for fewer tokens",
+            status=504,
+            kind="timeout_error",
+            code="timeout",
+        )
+
+
+class NotReady(RequestError):
+    """No generation is loaded yet, or the process is about to end."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why, status=503, kind="server_error", code="not_ready", retry_after_s=1)
+
+
+class Failed(RequestError):
+    """The forward pass failed; the log says why."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, status=500, kind="server_error", code="generation_failed")

@@ -1,0 +1,193 @@
+"""What every request passes: counting, the generation's name, the key, the size and the kind of its body."""
+
+import asyncio
+import hashlib
+import hmac
+import time
+from pathlib import Path
+from typing import Final
+
+import orjson
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.errors import CannotServe, RequestError
+from serving.metrics import ServingMetrics
+from serving.openai import error_body
+from serving.swap import Switch
+
+_log = structlog.get_logger(__name__)
+
+GENERATION_HEADER: Final = "x-riverkeep-generation"
+# Probes and the scraper have no key, and learn nothing that a client wrote.
+OPEN_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+# A client that reads nothing for so long holds a generation in memory for nothing.
+SEND_PATIENCE_S: Final = 60.0
+ROUTES: Final = OPEN_ROUTES | {
+    "/v1/completions",
+    "/v1/chat/completions",
+    "/v1/classify",
+    "/v1/models",
+    "/v1/riverkeep/generation",
+}
+
+
+class Keys:
+    """The API keys of a file, compared in constant time; none means that nobody needs one.
+
+    Args:
+        path: one key a line; None for no keys.
+
+    Raises:
+        CannotServe: the file cannot be read or holds no key.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._digests: list[bytes] = []
+        if path is None:
+            return
+        try:
+            lines = path.read_text().split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CannotServe(f"serving.api_key_file {path} cannot be read: {error}") from error
+        if not lines:
+            raise CannotServe(f"serving.api_key_file {path} holds no key; write one into it, or name no file")
+        self._digests = [_hash(line.encode()) for line in lines]
+
+    def admit(self, authorization: bytes) -> bool:
+        """Whether an `Authorization` header opens the door."""
+        if not self._digests:
+            return True
+        scheme, _, key = authorization.partition(b" ")
+        given = _hash(key.strip())
+        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
+        return scheme.lower() == b"bearer" and any(matches)
+
+
+def _hash(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+def error_response(error: RequestError) -> Response:
+    """An error as OpenAI's clients understand it."""
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(error.retry_after_s)
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    body = orjson.dumps(error_body(error))
+    return Response(body, status_code=error.status, headers=headers, media_type="application/json")
+
+
+class Guard:
+    """ASGI middleware around all routes.
+
+    It counts and times each request, lets none in without the key but those to open routes, names the generation on
+    every response, and turns what nobody foresaw into a 500 without its text in the log.
+    """
+
+    def __init__(self, app: ASGIApp, *, keys: Keys, switch: Switch, metrics: ServingMetrics) -> None:
+        self._app = app
+        self._keys = keys
+        self._switch = switch
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection's scope; only HTTP requests are counted."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(send, self._switch)
+        started = time.perf_counter()
+        try:
+            await self._answer(scope, receive, exchange)
+        finally:
+            route = scope["path"] if scope["path"] in ROUTES else "other"
+            self._metrics.requests.labels(route, str(exchange.status)).inc()
+            self._metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
+
+    async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
+        try:
+            self._require_key(scope)
+            await self._app(scope, receive, exchange.send)
+        except RequestError as error:
+            await exchange.fail(error, scope, receive)
+        except Exception as error:  # noqa: BLE001 - the last place before the client; the loop must go on
+            _log.error("request_failed", route=scope["path"], error=type(error).__name__, exc_info=True)
+            failed = RequestError("the server failed; its log says why", status=500, kind="server_error")
+            await exchange.fail(failed, scope, receive)
+
+    def _require_key(self, scope: Scope) -> None:
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        if scope["path"] not in OPEN_ROUTES and not self._keys.admit(given):
+            raise RequestError(
+                "a valid API key is needed: Authorization: Bearer KEY",
+                status=401,
+                kind="authentication_error",
+                code="invalid_api_key",
+            )
+
+
+class _Exchange:
+    """One response on its way out: its status is noted, and its generation named."""
+
+    def __init__(self, send: Send, switch: Switch) -> None:
+        self._send = send
+        self._switch = switch
+        # What is logged for a client that went away before there was an answer.
+        self.status = 499
+        self._started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._started = True
+            self.status = message["status"]
+            self._name_generation(message)
+        try:
+            async with asyncio.timeout(SEND_PATIENCE_S):
+                await self._send(message)
+        except TimeoutError:
+            raise RequestError("the client stopped reading", status=499) from None
+
+    def _name_generation(self, message: Message) -> None:
+        headers = list(message.get("headers", ()))
+        current = self._switch.current
+        if current and not any(name == GENERATION_HEADER.encode() for name, _ in headers):
+            headers.append((GENERATION_HEADER.encode(), str(current.number).encode()))
+        message["headers"] = headers
+
+    async def fail(self, error: RequestError, scope: Scope, receive: Receive) -> None:
+        if not self._started:
+            await error_response(error)(scope, receive, self.send)
+
+
+async def read_body(request: Request, *, limit: int, timeout_s: float) -> bytes:
+    """A request's JSON body, within its limits.
+
+    Raises:
+        RequestError: 415 not declared as JSON (which also keeps web pages of other origins out), 413 too large,
+            408 too slow.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise RequestError("send the body with content-type: application/json", status=415)
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise _too_large(limit)
+    except TimeoutError:
+        raise RequestError(
+            f"the body did not arrive within {timeout_s:g} s", status=408, kind="timeout_error"
+        ) from None
+    return bytes(body)
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError(f"the body is larger than {limit} bytes", status=413, code="body_too_large")

@@ -1,0 +1,91 @@
+"""One generation in memory."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from checkpoints.card import Kind
+
+UNBOUNDED_CONTEXT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class LoadedGeneration:
+    """A model that answers, and what names it. Whoever answers from it holds it; it is freed when nobody does.
+
+    Attributes:
+        number: the generation.
+        digest: its manifest's digest.
+        kind: what it answers.
+        model: in eval mode, on its device.
+        tokenizer: the one that lies with it.
+        context: most tokens of prompt and answer together.
+        stop_ids: tokens that end an answer.
+        labels: the classes of a classifier, in the order of its logits.
+        loaded_at: unix seconds.
+    """
+
+    number: int
+    digest: str
+    kind: Kind
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    context: int
+    stop_ids: frozenset[int]
+    labels: tuple[str, ...]
+    loaded_at: float
+
+    @property
+    def fingerprint(self) -> str:
+        """What answers carry as `system_fingerprint`."""
+        return f"riverkeep-{self.number}-{self.digest[:8]}"
+
+    @property
+    def device(self) -> torch.device:
+        """Where its forward pass runs."""
+        return self.model.device
+
+    @classmethod
+    def of(
+        cls,
+        number: int,
+        digest: str,
+        kind: Kind,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        loaded_at: float,
+    ) -> "LoadedGeneration":
+        """Read off a loaded model what answering from it needs."""
+        return cls(
+            number=number,
+            digest=digest,
+            kind=kind,
+            model=model,
+            tokenizer=tokenizer,
+            context=_context(model, tokenizer),
+            stop_ids=_stop_ids(model, tokenizer),
+            labels=_labels(model) if kind == "classifier" else (),
+            loaded_at=loaded_at,
+        )
+
+
+def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    lengths = [int(length) for length in (positions, tokenizer.model_max_length) if length and length > 0]
+    return min([*lengths, UNBOUNDED_CONTEXT])
+
+
+def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    found: set[int] = set()
+    for source in (getattr(model, "generation_config", None), model.config, tokenizer):
+        value: Any = getattr(source, "eos_token_id", None)
+        found.update(value if isinstance(value, list) else [value])
+    return frozenset(found - {None})
+
+
+def _labels(model: PreTrainedModel) -> tuple[str, ...]:
+    names = {int(index): str(name) for index, name in (model.config.id2label or {}).items()}
+    return tuple(names[index] for index in range(len(names)))

@@ -1,0 +1,73 @@
+"""Metrics of the serving process."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class ServingMetrics:
+    """What answering and swapping count. Labels come from fixed sets: routes, status codes, outcomes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._requests(registry)
+        self._work(registry)
+        self._generations(registry)
+
+    def _requests(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "riverkeep_serving_requests",
+            "Requests answered, by route and status code.",
+            ["route", "code"],
+            registry=registry,
+        )
+        self.request_seconds = Histogram(
+            "riverkeep_serving_request_seconds",
+            "Time from a request's arrival to the end of its answer.",
+            ["route"],
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.first_token_seconds = Histogram(
+            "riverkeep_serving_first_token_seconds",
+            "Time from a request's admission to the queue to its first token.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.cancelled = Counter(
+            "riverkeep_serving_cancelled",
+            "Answers stopped before their end: the client went away, or they took too long.",
+            ["reason"],
+            registry=registry,
+        )
+
+    def _work(self, registry: CollectorRegistry) -> None:
+        self.tokens = Counter("riverkeep_serving_tokens", "Tokens read and written.", ["direction"], registry=registry)
+        self.waiting = Gauge("riverkeep_serving_waiting", "Requests in the queue.", registry=registry)
+        self.active = Gauge("riverkeep_serving_active", "Requests being answered.", registry=registry)
+        self.passes = Counter("riverkeep_serving_forward_passes", "Forward passes.", registry=registry)
+        self.classified = Counter("riverkeep_serving_classified_texts", "Texts classified.", registry=registry)
+        self.failures = Counter("riverkeep_serving_failures", "Forward passes that failed.", registry=registry)
+
+    def _generations(self, registry: CollectorRegistry) -> None:
+        self.generation = Gauge(
+            "riverkeep_serving_generation", "The generation that new requests get; -1: none.", registry=registry
+        )
+        self.generation.set(-1)
+        self.pointed = Gauge(
+            "riverkeep_serving_pointed_generation",
+            "The generation that the pointer names; -1: none.",
+            registry=registry,
+        )
+        self.pointed.set(-1)
+        self.loaded = Gauge("riverkeep_serving_loaded_generations", "Generations in memory.", registry=registry)
+        self.swaps = Counter(
+            "riverkeep_serving_swaps", "Attempts to serve another generation.", ["outcome"], registry=registry
+        )
+        self.swap_seconds = Histogram(
+            "riverkeep_serving_swap_seconds",
+            "Time to bring a generation to serve, by phase: verify, load, warm.",
+            ["phase"],
+            buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300),
+            registry=registry,
+        )

@@ -1,0 +1,127 @@
+"""The serving process: its parts, its listener, its end."""
+
+import gc
+import os
+import socket
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import structlog
+import torch
+import uvicorn
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+
+from checkpoints.card import Kind
+from checkpoints.generation import GenerationStore
+from serving.app import Parts, build_app
+from serving.classify import Classifier
+from serving.engine import Engine
+from serving.errors import CannotServe
+from serving.guard import Keys
+from serving.metrics import ServingMetrics
+from serving.prompts import RecentPrompts
+from serving.settings import ServingSettings
+from serving.swap import Follower, Loader, Switch
+from serving.warm import warming
+
+_log = structlog.get_logger(__name__)
+
+# A thread that computes in Python gives way to those that answer after this long.
+SWITCH_INTERVAL_S: Final = 0.001
+
+
+def serve(settings: ServingSettings, checkpoints_root: Path, model_kind: Kind) -> None:
+    """Answer requests from the generation that the pointer under `checkpoints_root` names, until SIGTERM or SIGINT.
+
+    Requests under way are finished first, for at most `drain_timeout_s`.
+
+    Raises:
+        CannotServe: the address is taken, the key file is unusable, or the device is not there.
+    """
+    keys = Keys(settings.api_key_file)
+    device = _device(settings.device)
+    torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 2) - 1))
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    metrics = ServingMetrics(_registry())
+    switch = Switch(metrics)
+    worker = _worker(settings, model_kind, metrics)
+    recent = RecentPrompts(settings.warm_prompts)
+    loader = Loader(GenerationStore(checkpoints_root), model_kind, device, metrics)
+    follower = Follower(loader, switch, warming(worker, recent), metrics, poll_s=settings.poll_s)
+
+    def healthy() -> bool:
+        return follower.alive and not worker.broken
+
+    parts = Parts(settings, model_kind, switch, worker, recent, metrics, healthy, ending=lambda: server.should_exit)
+    server = uvicorn.Server(_config(settings, parts, keys))
+    with ExitStack() as stack:
+        listener = stack.enter_context(_listen(settings))
+        # What is loaded so far stays for ever: the collector need not look at it again and again.
+        gc.freeze()
+        worker.start()
+        stack.callback(worker.close)
+        follower.start()
+        stack.callback(follower.close)
+        host, port = listener.getsockname()[:2]
+        _log.info("serving_listens", host=host, port=port, device=device, kind=model_kind)
+        server.run(sockets=[listener])
+    _log.info("serving_ended")
+
+
+def _config(settings: ServingSettings, parts: Parts, keys: Keys) -> uvicorn.Config:
+    return uvicorn.Config(
+        build_app(parts, keys),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        # Far above what is answered: only the flood beyond it is cut off without OpenAI's error.
+        limit_concurrency=4 * (settings.max_batch + settings.max_queue) + 64,
+        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
+    )
+
+
+def _worker(settings: ServingSettings, kind: Kind, metrics: ServingMetrics) -> Engine | Classifier:
+    if kind == "causal-lm":
+        return Engine(at_once=settings.max_batch, queue=settings.max_queue, metrics=metrics)
+    return Classifier(
+        at_once=max(settings.max_batch, settings.classify_batch),
+        queue=settings.max_queue,
+        batch=settings.classify_batch,
+        metrics=metrics,
+    )
+
+
+def _registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    return registry
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise CannotServe(f"serving.device {name} cannot be used: {reason}; set auto or cpu") from error
+    return name
+
+
+def _listen(settings: ServingSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise CannotServe(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
+            "is another process there? Set serving.port"
+        ) from error
+    listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    return listener

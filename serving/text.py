@@ -1,0 +1,72 @@
+"""Token ids into text as they come, up to a stop string: pure."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+REPLACEMENT: Final = "\ufffd"
+# Some tokenizers write a token differently at the start of a text: decode with a few tokens before it.
+CONTEXT_TOKENS: Final = 6
+# A character is at most four bytes, so at most four byte-level tokens can be waiting for the rest of it.
+MAX_PENDING: Final = 8
+
+
+class TextStream:
+    """Turns an answer's tokens into text, piece by piece.
+
+    Text that may turn out to be the beginning of a stop string, and bytes that are not yet a character, are held
+    back until more is known.
+
+    Args:
+        decode: token ids to text.
+        prompt: the token ids before the answer.
+        stop: texts before which the answer ends.
+    """
+
+    def __init__(self, decode: Callable[[list[int]], str], prompt: Sequence[int], stop: Sequence[str] = ()) -> None:
+        self._decode = decode
+        self._context = list(prompt[-CONTEXT_TOKENS:])
+        self._pending: list[int] = []
+        self._stop = tuple(stop)
+        self._held = ""
+        self.stopped = False
+
+    def push(self, token: int) -> str:
+        """Take the answer's next token; returns the text that is now certain."""
+        self._pending.append(token)
+        text = self._new_text()
+        if text.endswith(REPLACEMENT) and len(self._pending) < MAX_PENDING:
+            return ""
+        self._settle()
+        return self._release(text)
+
+    def end(self) -> str:
+        """The rest, when no more tokens come."""
+        text = self._new_text() if self._pending else ""
+        self._pending.clear()
+        released = self._release(text)
+        rest, self._held = self._held, ""
+        return released if self.stopped else released + rest
+
+    def _new_text(self) -> str:
+        before = self._decode(self._context)
+        return self._decode(self._context + self._pending)[len(before) :]
+
+    def _settle(self) -> None:
+        self._context = (self._context + self._pending)[-CONTEXT_TOKENS:]
+        self._pending.clear()
+
+    def _release(self, text: str) -> str:
+        text = self._held + text
+        found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
+        if found:
+            self.stopped = True
+            self._held = ""
+            return text[: min(found)]
+        keep = max((_overlap(text, stop) for stop in self._stop), default=0)
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How many of the last characters of `text` may be the beginning of `stop`."""
+    return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if stop.startswith(text[-n:])), 0)

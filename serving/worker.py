@@ -1,0 +1,170 @@
+"""A thread that runs forward passes for a bounded number of requests."""
+
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, Generic, Protocol, TypeVar
+
+import structlog
+import torch
+
+from serving.errors import Failed, NotReady, QueueFull
+from serving.metrics import ServingMetrics
+
+_log = structlog.get_logger(__name__)
+
+# So many failed passes in a row mean that the device or the process is broken, not a request.
+FAILURES_UNTIL_BROKEN: Final = 3
+ENDING: Final = "the server is shutting down; ask another replica"
+
+
+class Job(Protocol):
+    """A piece of work.
+
+    Attributes:
+        cancelled: nobody waits for it any more.
+        trial: it tries a generation that does not serve yet, so its failure says nothing about those that do.
+    """
+
+    cancelled: bool
+    trial: bool
+
+    def fail(self, error: Exception) -> None:
+        """Called from the worker's thread, at most once has an effect; must not block."""
+
+
+J = TypeVar("J", bound=Job)
+J_co = TypeVar("J_co", bound=Job, covariant=True)
+
+
+class Part(Protocol[J_co]):
+    """Jobs that one forward pass serves: those of one generation."""
+
+    def run(self) -> None:
+        """Do one bounded piece of work. What it raises fails the jobs of this part alone."""
+
+    def jobs(self) -> Sequence[J_co]:
+        """Those that have not ended."""
+
+
+class Worker(ABC, Generic[J]):
+    """Takes jobs in order, works at a few at once on its own thread, refuses those beyond its queue.
+
+    Args:
+        name: of the thread.
+        at_once: jobs worked at together.
+        queue: jobs that may wait beyond those.
+        metrics: where to count.
+    """
+
+    def __init__(self, name: str, *, at_once: int, queue: int, metrics: ServingMetrics) -> None:
+        self._at_once = at_once
+        self._limit = at_once + queue
+        self._metrics = metrics
+        self._waiting: deque[J] = deque()
+        self._active = 0
+        self._changed = threading.Condition()
+        self._ending = False
+        self._failures = 0
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def broken(self) -> bool:
+        """Whether passes fail one after another, or the thread is gone: time for a new process."""
+        started = self._thread.ident is not None
+        gone = started and not self._ending and not self._thread.is_alive()
+        return gone or self._failures >= FAILURES_UNTIL_BROKEN
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Fail what is left and end the thread; returns when it is gone."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def submit(self, *jobs: J, unlimited: bool = False) -> None:
+        """Take in jobs, all or none. From any thread; never blocks for long.
+
+        Raises:
+            QueueFull: they do not fit, unless `unlimited`.
+            NotReady: the worker has ended.
+        """
+        with self._changed:
+            if self._ending:
+                raise NotReady(ENDING)
+            if not unlimited and len(self._waiting) + self._active + len(jobs) > self._limit:
+                raise QueueFull(1 + len(self._waiting) // self._at_once)
+            self._waiting.extend(jobs)
+            self._changed.notify()
+
+    @abstractmethod
+    def _admit(self, jobs: list[J]) -> None:
+        """Put jobs that came out of the queue into the parts."""
+
+    @abstractmethod
+    def _parts(self) -> list[Part[J]]:
+        """The parts that have jobs."""
+
+    @abstractmethod
+    def _drop(self, part: Part[J]) -> None:
+        """Let a part go whose pass failed."""
+
+    def _run(self) -> None:
+        while self._wait_for_work():
+            for part in self._parts():
+                self._advance(part)
+        for part in self._parts():
+            _fail(part.jobs(), NotReady(ENDING))
+            self._drop(part)
+
+    def _advance(self, part: Part[J]) -> None:
+        try:
+            with torch.inference_mode():
+                part.run()
+        except Exception as error:  # noqa: BLE001 - what one request breaks must not end the thread
+            jobs = part.jobs()
+            self._failures += any(not job.trial for job in jobs)
+            self._metrics.failures.inc()
+            _log.error("forward_pass_failed", error=f"{type(error).__name__}: {error}", requests=len(jobs))
+            _fail(jobs, Failed("the model failed on this request; the server's log says why"))
+            self._drop(part)
+        else:
+            self._failures = 0
+
+    def _wait_for_work(self) -> bool:
+        """Block until there is work and admit what fits; False when it is time to end."""
+        with self._changed:
+            self._count()
+            while not (self._ending or self._active or self._waiting):
+                self._changed.wait()
+            if self._ending:
+                _fail(self._waiting, NotReady(ENDING))
+                self._waiting.clear()
+                return False
+            self._admit(self._take())
+            self._count()
+        return True
+
+    def _take(self) -> list[J]:
+        taken: list[J] = []
+        while self._waiting and self._active + len(taken) < self._at_once:
+            job = self._waiting.popleft()
+            if not job.cancelled:
+                taken.append(job)
+        return taken
+
+    def _count(self) -> None:
+        self._active = sum(len(part.jobs()) for part in self._parts())
+        self._metrics.waiting.set(len(self._waiting))
+        self._metrics.active.set(self._active)
+
+
+def _fail(jobs: Sequence[Job] | deque[J], error: Exception) -> None:
+    for job in jobs:
+        job.fail(error)
