@@ -70,8 +70,6 @@ class GapReason(StrEnum):
 
     RETENTION = "retention"
     """The broker deleted them before they were read."""
-    TRUNCATED = "truncated"
-    """The broker lost the end of its log; other records now have these offsets."""
     UNDECODABLE_BATCH = "undecodable_batch"
     """A batch that cannot be read; there is a dead letter for it."""
     STORED_ELSEWHERE = "stored_elsewhere"

@@ -8,7 +8,7 @@ SHINGLE = 8
 WINDOW = 2000
 SHORTEST_JUDGED = 64
 """Repetition in fewer characters than this is normal ("ha ha ha")."""
-PROBE = 12
+PROBE = 20
 
 
 def rejected(text: str, settings: FilterSettings) -> tuple[Reason, str] | None:

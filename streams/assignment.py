@@ -1,0 +1,287 @@
+"""The partitions that are read: where each one stands, and what is done when that is in doubt."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import structlog
+from kafka.errors import KafkaError
+from kafka.structs import TopicPartition
+
+from streams import positions
+from streams.consumer import Consumer, Moved
+from streams.decode import Decoder
+from streams.document import Gap, GapReason, Partition
+from streams.metrics import StreamsMetrics
+from streams.reading import BatchBuilder, PartitionReader
+from streams.record_batches import Chunk
+from streams.settings import StreamsSettings, TopicFormat
+
+BEYOND_SECONDS = 3.0
+"""A new leader's end may lag for a moment; what lasts longer means that the log was cut."""
+ENDS_SECONDS = 15.0
+"""How often the ends of paused partitions are asked for; the others' come with what is fetched."""
+
+StoredOffset = Callable[[str, int, str], int | None]
+"""The store's next offset of topic, partition number, incarnation; None: it knows nothing of it."""
+
+log = structlog.get_logger(__name__)
+
+
+class Doubt(StrEnum):
+    """Why a partition's position is to be found."""
+
+    ASSIGNED = "assigned"
+    OUT_OF_RANGE = "out_of_range"
+    TRUNCATED = "truncated"
+
+
+@dataclass(slots=True)
+class Reading:
+    """A partition that is read.
+
+    Attributes:
+        topic_id: the broker's id when reading began.
+        end: the partition's end as last heard of.
+        progress_at: when something came last, or nothing was to come.
+        beyond_since: since when the position is beyond the end that the broker tells.
+    """
+
+    reader: PartitionReader
+    topic_id: str
+    end: int
+    progress_at: float
+    beyond_since: float | None = None
+
+
+class Assignment:
+    """The partitions of this replica. Used by the one thread that polls.
+
+    Args:
+        settings: the topics and their formats.
+        stored_offset: the store's offsets.
+        metrics: counted into.
+        labels: the labels there are; None where documents need none.
+        owner: this replica's name in its commits.
+    """
+
+    def __init__(
+        self,
+        settings: StreamsSettings,
+        stored_offset: StoredOffset,
+        metrics: StreamsMetrics,
+        *,
+        labels: frozenset[str] | None,
+        owner: str,
+    ) -> None:
+        self._settings = settings
+        self._stored_offset = stored_offset
+        self._metrics = metrics
+        self._labels = labels
+        self._owner = owner
+        self._readings: dict[TopicPartition, Reading] = {}
+        self._doubts: dict[TopicPartition, tuple[Doubt, int | None]] = {}
+        self._ends_at = float("-inf")
+
+    def reading(self, partition: Partition) -> TopicPartition | None:
+        """The consumer's name of a partition, if that incarnation of it is being read."""
+        found = TopicPartition(partition.topic, partition.number)
+        reading = self._readings.get(found)
+        return found if reading is not None and reading.reader.partition == partition else None
+
+    def partitions(self) -> dict[TopicPartition, Partition]:
+        """What is being read."""
+        return {found: reading.reader.partition for found, reading in self._readings.items()}
+
+    def unsettled(self) -> set[TopicPartition]:
+        """Partitions that must not be fetched, because their position is not known."""
+        return set(self._doubts)
+
+    def lag(self) -> Mapping[Partition, int]:
+        """Records not yet read, by partition."""
+        return {r.reader.partition: max(0, r.end - r.reader.position) for r in self._readings.values()}
+
+    def doubt(self, partitions: Iterable[TopicPartition], why: Doubt, offset: int | None = None) -> None:
+        """Note that the position is to be found anew; `offset` is where a truncated log ends."""
+        for partition in partitions:
+            if partition in self._readings:
+                self._doubts[partition] = (why, offset)
+
+    def follow(self, consumer: Consumer, builder: BatchBuilder, now: float) -> None:
+        """Do what rebalances ask for, and find each position that is in doubt."""
+        for moved, partition in consumer.moves():
+            self._metrics.rebalances.labels(moved.value).inc()
+            log.info("partition_moved", topic=partition.topic, partition=partition.partition, how=moved.value)
+            reading = self._readings.pop(partition, None)
+            self._doubts.pop(partition, None)
+            if reading is not None:
+                builder.drop(reading.reader.partition)
+            if moved is Moved.ASSIGNED:
+                self._doubts[partition] = (Doubt.ASSIGNED, None)
+        for partition, (why, offset) in list(self._doubts.items()):
+            try:
+                self._settle(consumer, builder, partition, why, offset, now)
+            except KafkaError as error:
+                log.warning(
+                    "position_not_found", topic=partition.topic, partition=partition.partition, error=str(error)
+                )
+
+    def read(self, consumer: Consumer, chunk: Chunk, builder: BatchBuilder, now: float) -> None:
+        """Put what a chunk holds into the builder, unless it is not what is to come next."""
+        found = chunk.partition
+        reading = self._readings.get(found)
+        if reading is None or found in self._doubts:
+            return
+        if consumer.topic_id(found.topic) not in ("", reading.topic_id):
+            self._doubts[found] = (Doubt.ASSIGNED, None)
+            return
+        reader = reading.reader
+        if chunk.first != reader.position:
+            consumer.seek(found, reader.position)
+            return
+        part = builder.part(reader.partition, reader.position)
+        again = reader.read(chunk, part, now)
+        if again is not None:
+            consumer.seek(found, again)
+        reading.progress_at = now
+        reading.end = max(reading.end, reader.position)
+
+    def watch(self, consumer: Consumer, held: set[TopicPartition], now: float) -> None:
+        """Look after what no fetch tells: topics made anew, ends that went back, partitions that stand still."""
+        for partition, reading in self._readings.items():
+            position = reading.reader.position
+            if consumer.topic_id(partition.topic) not in ("", reading.topic_id):
+                self._doubts[partition] = (Doubt.ASSIGNED, None)
+                continue
+            end = consumer.highwater(partition)
+            if partition in held or end is None:
+                reading.progress_at = now
+                continue
+            reading.end = end
+            reading.beyond_since = (reading.beyond_since or now) if position > end else None
+            if reading.beyond_since is not None and now - reading.beyond_since > BEYOND_SECONDS:
+                self._doubts[partition] = (Doubt.OUT_OF_RANGE, None)
+            if position >= end:
+                reading.progress_at = now
+            elif now - reading.progress_at > self._settings.stall_seconds:
+                self._push(consumer, partition, reading, now)
+        if now - self._ends_at > ENDS_SECONDS:
+            self._ends_at = now
+            self._ask_ends(consumer, held)
+
+    def _push(self, consumer: Consumer, partition: TopicPartition, reading: Reading, now: float) -> None:
+        position = reading.reader.position
+        self._metrics.stalls.labels(partition.topic).inc()
+        log.error("partition_stalled", topic=partition.topic, partition=partition.partition, offset=position)
+        consumer.seek(partition, position)
+        reading.progress_at = now
+
+    def _ask_ends(self, consumer: Consumer, held: set[TopicPartition]) -> None:
+        paused = held & set(self._readings)
+        if not paused:
+            return
+        try:
+            for partition, end in consumer.ends(paused).items():
+                self._readings[partition].end = max(self._readings[partition].end, end)
+        except KafkaError as error:
+            log.info("ends_not_told", error=str(error))
+
+    def _settle(  # noqa: PLR0917  # the doubt's parts
+        self,
+        consumer: Consumer,
+        builder: BatchBuilder,
+        partition: TopicPartition,
+        why: Doubt,
+        offset: int | None,
+        now: float,
+    ) -> None:
+        reading = self._readings.get(partition)
+        if reading is not None and why is not Doubt.ASSIGNED:
+            # Whether the log was cut or the topic was made anew, only fresh metadata tells.
+            consumer.refresh_topics()
+            if consumer.topic_id(partition.topic) in ("", reading.topic_id):
+                self._recover(consumer, builder, reading, partition, offset, now)
+                return
+        self._start(consumer, builder, partition, now)
+
+    def _start(self, consumer: Consumer, builder: BatchBuilder, found: TopicPartition, now: float) -> None:
+        topic_id = consumer.topic_id(found.topic)
+        group = consumer.committed(found)
+        start = positions.start(
+            topic_id,
+            lambda incarnation: self._stored_offset(found.topic, found.partition, incarnation),
+            None if group is None else positions.committed(group.offset, group.metadata),
+            self._owner,
+        )
+        offset = consumer.beginning(found) if start.offset is None else start.offset
+        partition = Partition(found.topic, found.partition, start.incarnation)
+        self._begin(consumer, found, partition, topic_id, offset, now)
+        if start.missing is not None:
+            first, last, reason = start.missing
+            self._miss(builder, Gap(partition, first, last, reason), offset)
+
+    def _recover(  # noqa: PLR0917  # the doubt's parts
+        self,
+        consumer: Consumer,
+        builder: BatchBuilder,
+        reading: Reading,
+        found: TopicPartition,
+        divergent: int | None,
+        now: float,
+    ) -> None:
+        """Go on where the broker's log allows: after what retention deleted, or anew in a log that was cut."""
+        partition, position = reading.reader.partition, reading.reader.position
+        beginning = consumer.beginning(found)
+        end = max(consumer.ends([found])[found], consumer.highwater(found) or 0)
+        if divergent is None and beginning <= position <= end:
+            self._begin(consumer, found, partition, reading.topic_id, position, now)
+        elif divergent is None and position < beginning:
+            self._begin(consumer, found, partition, reading.topic_id, beginning, now)
+            self._miss(builder, Gap(partition, position, beginning - 1, GapReason.RETENTION), beginning)
+        else:
+            log.warning("log_was_cut", topic=found.topic, partition=found.partition, offset=position, end=end)
+            anew = Partition(found.topic, found.partition, positions.following(partition.incarnation))
+            offset = beginning if divergent is None else max(beginning, divergent)
+            self._begin(consumer, found, anew, reading.topic_id, offset, now)
+
+    def _miss(self, builder: BatchBuilder, gap: Gap, next_offset: int) -> None:
+        log.warning(
+            "offsets_missing",
+            topic=gap.partition.topic,
+            partition=gap.partition.number,
+            first=gap.first,
+            last=gap.last,
+            reason=gap.reason,
+        )
+        part = builder.part(gap.partition, next_offset)
+        part.gaps.append(gap)
+        part.next_offset = next_offset
+
+    def _begin(  # noqa: PLR0917  # a partition's parts
+        self,
+        consumer: Consumer,
+        found: TopicPartition,
+        partition: Partition,
+        topic_id: str,
+        offset: int,
+        now: float,
+    ) -> None:
+        topic = self._settings.topic(found.topic) or TopicFormat()
+        decoder = Decoder(
+            topic,
+            found.topic,
+            labels=self._labels,
+            filters=self._settings.filters,
+            max_record_bytes=self._settings.max_record_bytes,
+        )
+        reader = PartitionReader(partition, decoder, offset, self._settings.dead_letter_bytes)
+        self._readings[found] = Reading(reader, topic_id, offset, now)
+        self._doubts.pop(found, None)
+        consumer.seek(found, offset)
+        log.info(
+            "partition_begun",
+            topic=found.topic,
+            partition=found.partition,
+            incarnation=partition.incarnation,
+            offset=offset,
+        )

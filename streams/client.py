@@ -1,0 +1,100 @@
+"""The options of kafka-python's clients, from our settings."""
+
+from pathlib import Path
+from typing import Any
+
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+
+from streams.errors import BadSecret
+from streams.settings import MIB, SecuritySettings, StreamsSettings
+
+PARTITION_BYTES = 4 * MIB
+"""Fetched from one partition at once: thousands of records for each round trip."""
+
+
+def secret(path: Path) -> str:
+    """A file's content without the line's end.
+
+    Raises:
+        BadSecret: it cannot be read or is empty.
+    """
+    try:
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSecret(f"the secret in {path} cannot be read: {error}; correct the path or its rights") from error
+    if not text:
+        raise BadSecret(f"the secret in {path} is empty; write the password into it")
+    return text
+
+
+def security_options(security: SecuritySettings) -> dict[str, Any]:
+    """How the broker is reached.
+
+    Raises:
+        BadSecret: a password's file cannot be read or is empty.
+    """
+    options: dict[str, Any] = {"security_protocol": security.protocol}
+    if security.protocol.startswith("SASL"):
+        assert security.password_file is not None
+        options["sasl_mechanism"] = security.sasl_mechanism
+        options["sasl_plain_username"] = security.username
+        options["sasl_plain_password"] = secret(security.password_file)
+    if security.protocol.endswith("SSL"):
+        options["ssl_check_hostname"] = security.check_hostname
+        options["ssl_cafile"] = _text(security.ca_file)
+        options["ssl_certfile"] = _text(security.certificate_file)
+        options["ssl_keyfile"] = _text(security.private_key_file)
+        if security.private_key_password_file:
+            options["ssl_password"] = secret(security.private_key_password_file)
+    return options
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def consumer_options(settings: StreamsSettings) -> dict[str, Any]:
+    """The options of the consumer.
+
+    Raises:
+        BadSecret: a password's file cannot be read or is empty.
+    """
+    return {
+        **security_options(settings.security),
+        "bootstrap_servers": list(settings.bootstrap_servers),
+        "bootstrap_timeout_ms": int(settings.connect_seconds * 1000),
+        "client_id": "riverkeep",
+        "group_id": settings.group_id,
+        "group_instance_id": settings.group_instance_id,
+        # The store's offsets rule. "none" makes an offset that the broker lacks an error, never a silent jump.
+        "enable_auto_commit": False,
+        "auto_offset_reset": "none",
+        "isolation_level": "read_committed",
+        "allow_auto_create_topics": False,
+        # One alone: kafka-python refuses to mix eager and cooperative ones.
+        "partition_assignment_strategy": [CooperativeStickyAssignor],
+        "session_timeout_ms": int(settings.session_timeout_seconds * 1000),
+        "heartbeat_interval_ms": int(settings.heartbeat_seconds * 1000),
+        "metadata_max_age_ms": int(settings.metadata_seconds * 1000),
+        "max_partition_fetch_bytes": PARTITION_BYTES,
+        "fetch_max_bytes": min(50 * MIB, settings.max_response_bytes // 2),
+        "receive_message_max_bytes": settings.max_response_bytes,
+        "metrics_enabled": False,
+    }
+
+
+def producer_options(settings: StreamsSettings) -> dict[str, Any]:
+    """The options of the dead letters' producer: it is sure that they arrived, once.
+
+    Raises:
+        BadSecret: a password's file cannot be read or is empty.
+    """
+    return {
+        **security_options(settings.security),
+        "bootstrap_servers": list(settings.bootstrap_servers),
+        "bootstrap_timeout_ms": int(settings.connect_seconds * 1000),
+        "client_id": "riverkeep-dead-letters",
+        "acks": "all",
+        "allow_auto_create_topics": False,
+        "metrics_enabled": False,
+    }

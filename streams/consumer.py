@@ -1,0 +1,187 @@
+"""kafka-python's consumer, with everything that reaches into its inside in one place."""
+
+import re
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any
+
+from kafka import KafkaConsumer
+from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.errors import KafkaTimeoutError
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+from streams.client import consumer_options
+from streams.record_batches import Chunk, Limits, chunked
+from streams.settings import StreamsSettings
+
+REQUEST_MS = 5000
+"""How long one question to the broker may take beside the polls."""
+
+
+class Moved(Enum):
+    """What a rebalance did with a partition."""
+
+    ASSIGNED = "assigned"
+    REVOKED = "revoked"
+    LOST = "lost"
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
+    """Called in kafka-python's own thread: it notes what happened and holds new partitions still, no more."""
+
+    def __init__(self, consumer: KafkaConsumer, moves: deque[tuple[Moved, TopicPartition]]) -> None:
+        self._consumer = consumer
+        self._moves = moves
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        for partition in assigned:
+            # Until its position is known: the group's committed offset is not to be read from.
+            self._consumer.pause(partition)
+            self._moves.append((Moved.ASSIGNED, partition))
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        self._moves.extend((Moved.REVOKED, partition) for partition in revoked)
+
+    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        self._moves.extend((Moved.LOST, partition) for partition in lost)
+
+
+class Consumer:
+    """A member of the group that reads chunks.
+
+    Raises:
+        KafkaError: the broker does not answer within `connect_seconds`, or refuses.
+        BadSecret: a password's file cannot be read.
+    """
+
+    def __init__(self, settings: StreamsSettings) -> None:
+        self._consumer = KafkaConsumer(**consumer_options(settings))
+        self._cluster = self._consumer._cluster  # noqa: SLF001
+        self._moves: deque[tuple[Moved, TopicPartition]] = deque()
+        limits = Limits(
+            batch_bytes=settings.max_batch_bytes,
+            record_bytes=settings.max_record_bytes,
+            kept_bytes=settings.dead_letter_bytes,
+            chunk_rows=settings.batch_records,
+            chunk_bytes=settings.batch_bytes,
+        )
+        self._consumer._fetcher.PartitionRecords = chunked(limits)  # noqa: SLF001
+        self._subscribe(settings)
+
+    def _subscribe(self, settings: StreamsSettings) -> None:
+        listener = _Listener(self._consumer, self._moves)
+        if all(topic.name for topic in settings.topics):
+            self._consumer.subscribe([topic.name for topic in settings.topics], listener=listener)
+            return
+        wanted = [re.escape(topic.name) if topic.name else f"(?:{topic.pattern})" for topic in settings.topics]
+        # Never the dead letters, or they would go round in a circle.
+        but = f"(?!{re.escape(settings.dead_letter_topic)}$)" if settings.dead_letter_topic else ""
+        self._consumer.subscribe(pattern=f"^{but}(?:{'|'.join(wanted)})$", listener=listener)
+
+    def poll(self, timeout_s: float) -> Chunk | None:
+        """The next chunk, of whichever partition; keeps the membership alive.
+
+        Raises:
+            KafkaError: of any kind; see the caller.
+        """
+        # One "record" is one chunk, whose size the limits bound.
+        for chunks in self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=1).values():
+            for chunk in chunks:
+                return chunk  # type: ignore[no-any-return]
+        return None
+
+    def moves(self) -> Iterable[tuple[Moved, TopicPartition]]:
+        """What rebalances did since last asked, in order."""
+        while self._moves:
+            yield self._moves.popleft()
+
+    def topic_id(self, topic: str) -> str:
+        """The broker's id of a topic as last heard of; empty where it tells none or the topic is gone."""
+        found = self._cluster.topic_id(topic)
+        return "" if found is None else str(found)
+
+    def is_known(self, topic: str) -> bool:
+        """Whether the topic exists, as last heard."""
+        return self._cluster.partitions_for_topic(topic) is not None
+
+    def refresh_topics(self) -> None:
+        """Ask for the topics anew.
+
+        Raises:
+            KafkaError: the broker does not answer.
+        """
+        inside = self._consumer
+        inside._net.run(inside._manager.wait_for, self._cluster.request_update(), REQUEST_MS)  # noqa: SLF001
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection to any broker."""
+        client = self._consumer._client  # noqa: SLF001
+        return any(client.connected(broker.node_id) for broker in self._cluster.brokers())
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Read on from there."""
+        self._consumer.seek(partition, offset)
+
+    def highwater(self, partition: TopicPartition) -> int | None:
+        """The end of the partition as the last fetch told it."""
+        known = self._consumer.highwater(partition)
+        return None if known is None else int(known)
+
+    def hold(self, held: set[TopicPartition]) -> None:
+        """Pause these partitions and let the others flow."""
+        assigned, paused = self._consumer.assignment(), self._consumer.paused()
+        self._consumer.pause(*((held & assigned) - paused))
+        self._consumer.resume(*((paused & assigned) - held))
+
+    def beginning(self, partition: TopicPartition) -> int:
+        """The first offset there is.
+
+        Raises:
+            KafkaError: the broker does not answer.
+        """
+        found = self._consumer.beginning_offsets([partition], timeout_ms=REQUEST_MS)
+        return self._offset(partition, found)
+
+    def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """The offsets that come next at the ends of these partitions.
+
+        Raises:
+            KafkaError: the broker does not answer.
+        """
+        wanted = list(partitions)
+        found = self._consumer.end_offsets(wanted, timeout_ms=REQUEST_MS)
+        return {partition: self._offset(partition, found) for partition in wanted}
+
+    def _offset(self, partition: TopicPartition, found: dict[TopicPartition, Any]) -> int:
+        offset = found.get(partition)
+        if offset is None:
+            raise KafkaTimeoutError(f"the broker told no offset of {partition}")
+        return int(offset)
+
+    def committed(self, partition: TopicPartition) -> OffsetAndMetadata | None:
+        """The group's offset.
+
+        Raises:
+            KafkaError: the broker does not answer.
+        """
+        return self._consumer.committed(partition, metadata=True, timeout_ms=REQUEST_MS)
+
+    def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata], failed: Any) -> None:
+        """Commit in the background; `failed` is called, at a later poll, with the error if there is one."""
+
+        def done(_offsets: object, response: object) -> None:
+            if isinstance(response, Exception):
+                failed(response)
+
+        self._consumer.commit_async(offsets, callback=done)
+
+    def close(self, timeout_s: float, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+        """Commit for the last time, leave the group and close; takes about the timeout at most."""
+        milliseconds = max(1, int(timeout_s * 1000 / 2))
+        try:
+            if offsets:
+                self._consumer.commit(offsets, timeout_ms=milliseconds)
+        finally:
+            self._consumer.close(autocommit=False, timeout_ms=milliseconds)

