@@ -1,10 +1,13 @@
 """The serving process: started, asked how it is, ended when it hangs, drained at the end."""
 
 import http.client
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,6 +15,7 @@ import structlog
 
 from daemon.errors import DaemonError
 from daemon.process_group import end_group, has_ended
+from daemon.settings import Settings
 from daemon.supervisor import Part, State
 
 log = structlog.get_logger(__name__)
@@ -73,6 +77,12 @@ class ServingProcess:
         self._status = ServingStatus()
 
     @property
+    def url(self) -> str:
+        """Where it answers, from this machine."""
+        host, port = self._address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
     def status(self) -> ServingStatus:
         """How it was when it was last asked; never blocks."""
         return self._status
@@ -131,3 +141,33 @@ class ServingProcess:
         finally:
             connection.close()
         return answer if isinstance(answer, dict) else None
+
+
+def serving_process(settings: Settings, config_file: Path | None, environment: Mapping[str, str]) -> ServingProcess:
+    """The process that answers as the settings say."""
+    serving = settings.serving
+    # The child reads the settings itself; port 0 is chosen here, so that it can be asked at the same place.
+    port = serving.port or _free_port(serving.host)
+    chosen = {"RIVERKEEP_STATE_DIR": str(settings.state_dir.absolute()), "RIVERKEEP_SERVING__PORT": str(port)}
+    config = () if config_file is None else ("--config", str(config_file))
+    return ServingProcess(
+        command=(sys.executable, "-m", "daemon", *config, "serve"),
+        environment={**environment, **chosen},
+        address=({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(serving.host, serving.host), port),  # noqa: S104
+        api_key=_first_key(serving.api_key_file),
+        stuck_seconds=settings.lifecycle.stuck_seconds,
+        drain_seconds=min(serving.drain_timeout_s, settings.lifecycle.grace_seconds),
+    )
+
+
+def _first_key(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    return next(iter(path.read_text(encoding="utf-8").split()), None)
+
+
+def _free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

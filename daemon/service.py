@@ -1,0 +1,309 @@
+"""The service: its parts put together, its main loop, and its end."""
+
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+
+from checkpoints.generation import GenerationStore
+from checkpoints.metrics import CheckpointsMetrics
+from checkpoints.publish import replace_file
+from daemon import logs
+from daemon.admin import create_app
+from daemon.admin_server import listening
+from daemon.admin_token import ensure_token
+from daemon.backoff import Backoff
+from daemon.current_round import CurrentRound
+from daemon.cycle import Ask, Trigger
+from daemon.dead_letter_desk import DeadLetterDesk
+from daemon.exit_codes import ExitCode
+from daemon.import_base import ensure_base
+from daemon.ingest import Ingest, why_full
+from daemon.learner_process import LEARNER, LearnerProcess
+from daemon.live_control import LiveControl, Views
+from daemon.lock import StateLock
+from daemon.metrics import DaemonMetrics, Live, LiveState
+from daemon.notify import Notifier
+from daemon.orphans import child_environment, end_orphans
+from daemon.reload import reloaded
+from daemon.rooms import Rooms
+from daemon.round_conclusion import reconcile_pointer
+from daemon.round_runner import RoundRunner
+from daemon.round_telling import show_knowledge
+from daemon.rounds_loop import RoundsLoop
+from daemon.serving_process import ServingProcess, serving_process
+from daemon.settings import Settings, load
+from daemon.settings_mistakes import BadSettings
+from daemon.shutdown import Shutdown
+from daemon.signals import Signals
+from daemon.supervisor import Part, Supervisor
+from daemon.triggers import Asks, Schedule
+from memory.metrics import MemoryMetrics
+from memory.store import Store
+from streams.dead_letters import DeadLetterPublisher
+from streams.kafka import KafkaSource
+from streams.metrics import StreamsMetrics
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_SECONDS = 1.0
+
+
+def run(settings: Settings, *, config_file: Path | None = None) -> int:
+    """Run the service until SIGTERM or SIGINT; returns the exit status.
+
+    Raises:
+        AlreadyRunning: another daemon holds the state directory.
+        DaemonError, StoreError, CheckpointsError: it cannot start, and why.
+    """
+    with Service(settings, config_file=config_file) as service:
+        service.main_loop()
+    return ExitCode.OK
+
+
+class Service:
+    """The parts as a stack of context managers: entered in order, closed in reverse, within one deadline.
+
+    Args:
+        config_file: read again on SIGHUP; None: the environment alone.
+        learner: the command that runs a round; another one only in tests of learners that misbehave.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        config_file: Path | None = None,
+        learner: tuple[str, ...] = LEARNER,
+        environment: Mapping[str, str] = os.environ,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self._config_file = config_file
+        self._learner = learner
+        self._environment = environment
+        self._clock = clock
+        self._started_at = clock()
+        self._stack = ExitStack()
+        self._asks = Asks()
+        self._current = CurrentRound()
+        self._promotion = threading.RLock()
+        self._problem = ""
+        self._notifier = Notifier(environment)
+        self._shutdown = Shutdown(
+            grace_seconds=settings.lifecycle.grace_seconds,
+            round_grace_seconds=settings.lifecycle.round_grace_seconds,
+        )
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._put_together(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+        log.info("service_stopped", seconds_left=round(self._shutdown.seconds_left(), 1))
+
+    def main_loop(self) -> None:
+        """Wait for signals, watch the parts, tell systemd; returns when the service is to end."""
+        self._notifier.ready(self._sentence())
+        log.info("service_ready", admin=self._admin, generation=self._rooms.store.serving())
+        while not self._shutdown.begun:
+            self._signals.wait(LOOK_EVERY_SECONDS)
+            if self._signals.take(signal.SIGHUP):
+                self._reload()
+            if self._signals.take(signal.SIGUSR1):
+                self._asks.add(Ask(Trigger.BY_HAND, by="SIGUSR1"))
+            # A stuck loop is not patted away: systemd then starts the service anew.
+            if self._supervisor.watch():
+                self._notifier.alive()
+            self._notifier.status(self._sentence())
+        self._notifier.stopping("finishing")
+
+    def _put_together(self, stack: ExitStack) -> None:
+        """Everything that the service is, in the order in which one thing needs another."""
+        settings = self.settings
+        self._signals = stack.enter_context(Signals(self._shutdown.begin))
+        lock = stack.enter_context(StateLock(settings.state_dir, now=self._clock()))
+        end_orphans(settings.state_dir)
+        self._owner = replica_id(settings.state_dir)
+        registry = self._registry()
+        self._rooms = self._open_rooms(stack, registry)
+        parts = self._parts(registry)
+        schedule = Schedule(settings.triggers, self._asks, last_began=self._last_began(), clock=self._clock)
+        self._schedule = stack.enter_context(schedule)
+        self._supervisor = Supervisor(parts, seconds_left=self._shutdown.seconds_left)
+        registry.register(LiveState(self._live))
+        token = ensure_token(settings.admin, settings.state_dir)
+        app = create_app(self._control(), registry, token)
+        self._admin = stack.enter_context(listening(app, settings.admin))
+        lock.announce(self._admin)
+        stack.enter_context(self._supervisor)
+        stack.callback(self._begin_to_end)
+
+    def _registry(self) -> CollectorRegistry:
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self._metrics = DaemonMetrics(registry)
+        return registry
+
+    def _open_rooms(self, stack: ExitStack, registry: CollectorRegistry) -> Rooms:
+        settings = self.settings
+        store = stack.enter_context(Store.open(settings.database, settings.memory, clock=self._clock))
+        MemoryMetrics(registry, store)
+        checkpoints = GenerationStore(settings.checkpoints_dir, metrics=CheckpointsMetrics(registry), clock=self._clock)
+        checkpoints.sweep()
+        ensure_base(store, checkpoints, settings.model, self._child_environment())
+        self._problem = reconcile_pointer(store, checkpoints)
+        show_knowledge(self._metrics, store)
+        return Rooms(store, checkpoints, settings.rounds_dir)
+
+    def _parts(self, registry: CollectorRegistry) -> list[Part]:
+        """The loops; those that are not set up are left out."""
+        self._ingest: Ingest | None = None
+        self._serving: ServingProcess | None = None
+        self._rounds = RoundsLoop(
+            self._rooms,
+            self._runner(),
+            self._asks,
+            self._current,
+            settings=lambda: self.settings,
+            shutdown=self._shutdown,
+            clock=self._clock,
+        )
+        parts = []
+        if self.settings.serving.enabled:
+            self._serving = serving_process(self.settings, self._config_file, self._child_environment())
+            parts.append(self._part("serving", self._serving.run))
+        if self.settings.streams.enabled:
+            parts += self._streams(StreamsMetrics(registry))
+        return [*parts, self._part("rounds", self._rounds.run)]
+
+    def _streams(self, metrics: StreamsMetrics) -> list[Part]:
+        streams, store = self.settings.streams, self._rooms.store
+        self._ingest = Ingest(
+            open_source=lambda: KafkaSource(
+                streams, store.next_offset, metrics, self._clock, labels=self._labels(), owner=self._owner
+            ),
+            store=store,
+            why_full=lambda: why_full(store),
+        )
+        parts = [self._part("ingest", self._ingest.run, stuck_seconds=self.settings.lifecycle.stuck_seconds)]
+        if streams.dead_letter_topic is not None:
+            desk = DeadLetterDesk(store, lambda: DeadLetterPublisher(streams, metrics))
+            parts.append(self._part("dead_letters", desk.run))
+        return parts
+
+    def _labels(self) -> frozenset[str] | None:
+        return frozenset(self.settings.model.labels) or None
+
+    def _part(self, name: str, target: Callable[[Part], None], *, stuck_seconds: float | None = None) -> Part:
+        lifecycle = self.settings.lifecycle
+        backoff = Backoff(lifecycle.backoff_first_seconds, lifecycle.backoff_longest_seconds)
+        return Part(name, target, backoff=backoff, stuck_seconds=stuck_seconds)
+
+    def _runner(self) -> RoundRunner:
+        learner = LearnerProcess(
+            command=self._learner,
+            environment=self._child_environment(),
+            nice=self.settings.lifecycle.learner_nice,
+        )
+        return RoundRunner(
+            self._rooms,
+            settings=lambda: self.settings,
+            learner=learner,
+            current=self._current,
+            metrics=self._metrics,
+            promotion=self._promotion,
+            clock=self._clock,
+            seed=lambda: secrets.randbits(31),
+        )
+
+    def _child_environment(self) -> dict[str, str]:
+        return child_environment(self.settings.state_dir, self._environment)
+
+    def _control(self) -> LiveControl:
+        serving = self._serving
+        views = Views(
+            parts=self._supervisor.healths,
+            ingest=self._ingest,
+            serving=None if serving is None else lambda: serving.status,
+            serving_address=None if serving is None else serving.url,
+            next_round=lambda: self._rounds.reason,
+            problem=lambda: self._problem,
+            started_at=self._started_at,
+        )
+        return LiveControl(
+            self.settings,
+            self._rooms.store,
+            self._rooms.checkpoints,
+            views=views,
+            asks=self._asks,
+            current=self._current,
+            promotion=self._promotion,
+        )
+
+    def _begin_to_end(self) -> None:
+        """The end begins here when no signal began it: an error, or a test."""
+        if not self._shutdown.begun:
+            self._shutdown.begin()
+        self._asks.wake()
+
+    def _last_began(self) -> float | None:
+        latest = self._rooms.store.rounds(limit=1)
+        return latest[0].begun_at if latest else None
+
+    def _reload(self) -> None:
+        self._notifier.reloading(time.monotonic_ns() // 1000)
+        try:
+            result = reloaded(self.settings, load(self._config_file, self._environment, files=True))
+        except BadSettings as error:
+            log.warning("settings_not_reloaded", reason=str(error))
+        else:
+            self.settings = result.settings
+            logs.configure(level=self.settings.log.level, format=self.settings.log.format)
+            self._schedule.change(self.settings.triggers, last_began=self._last_began())
+            log.info("settings_reloaded", changed=result.changed, need_restart=result.need_restart)
+        self._notifier.ready(self._sentence())
+
+    def _sentence(self) -> str:
+        progress = self._current.progress
+        doing = self._rounds.reason if progress is None else f"round {progress.number}: {progress.phase}"
+        return f"generation {self._rooms.store.serving()} serves; {doing}"
+
+    def _live(self) -> Live:
+        progress, status = self._current.progress, self._serving.status if self._serving else None
+        volume = self.settings.triggers.fresh_samples
+        swap = status.facts.get("swap_seconds") if status else None
+        return Live(
+            parts=self._supervisor.healths(),
+            round_number=None if progress is None else progress.number,
+            round_phase="" if progress is None else progress.phase,
+            round_step=0 if progress is None else progress.step,
+            round_steps=0 if progress is None else progress.steps,
+            serving_generation=self._rooms.store.serving(),
+            answering_generation=None if status is None else status.generation,
+            swap_seconds=swap if isinstance(swap, int | float) else None,
+            fresh_until_round=None if volume is None else self._rooms.store.counts().fresh_samples / volume,
+        )
+
+
+def replica_id(state_dir: Path) -> str:
+    """A name of this state directory that no other has and that moves with it, made at the first start."""
+    path = state_dir / "replica.id"
+    if not path.exists():
+        replace_file(path, secrets.token_hex(8).encode() + b"\n")
+    return path.read_text(encoding="ascii").strip()
