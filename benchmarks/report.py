@@ -1,21 +1,18 @@
-"""What every benchmark ends with: a table of its bars for people, JSON for machines, an exit status for scripts."""
+"""What all benchmarks share: figures with the bar that each must reach, a table, a JSON file, an exit code."""
 
 import argparse
 import json
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psutil
 from rich.console import Console
 from rich.table import Table
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """A measured figure and the bound that it must keep, at least or at most."""
+    """A measured figure and the bar that it must reach: `at_least`, `at_most`, or neither for a figure of note."""
 
     name: str
     value: float
@@ -23,41 +20,36 @@ class Bar:
     at_most: float | None = None
 
     @property
-    def holds(self) -> bool:
-        """Whether the figure keeps its bound; NaN never does."""
-        if self.at_least is not None:
-            return self.value >= self.at_least
-        return self.at_most is None or self.value <= self.at_most
+    def reached(self) -> bool:
+        """Whether the figure is within its bar."""
+        low = self.at_least is None or self.value >= self.at_least
+        return low and (self.at_most is None or self.value <= self.at_most)
 
-    def as_json(self) -> dict[str, Any]:
-        """The bar with the bound that it has."""
-        bound = {"at_least": self.at_least} if self.at_least is not None else {"at_most": self.at_most}
-        return {"name": self.name, "value": self.value, **bound}
-
-
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
-    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--json", type=Path, metavar="FILE", help="also write the bars and details to FILE")
-    return options
+    def facts(self) -> dict[str, float | str]:
+        """The bar as JSON values, without what is not set."""
+        values = {"name": self.name, "value": self.value, "at_least": self.at_least, "at_most": self.at_most}
+        return {name: value for name, value in values.items() if value is not None}
 
 
-def finish(bars: Sequence[Bar], *, json_file: Path | None, details: Mapping[str, Any] | None = None) -> int:
-    """Print the bars, write the JSON if asked, and return the exit status: 0 when every bar holds, else 1."""
-    table = Table(title="Bars")
-    for column in ("figure", "measured", "bound", ""):
-        table.add_column(column, justify="left" if column == "figure" else "right")
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """A parser that knows `--json FILE`; a benchmark adds its own options."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the bars there")
+    return parser
+
+
+def report(title: str, bars: Sequence[Bar], json_file: Path | None) -> int:
+    """Print the table, write the file; returns the exit code: 1 when a bar was missed."""
+    table = Table("figure", "measured", "bar", "", title=title)
     for bar in bars:
-        bound = f"≥ {bar.at_least:g}" if bar.at_least is not None else f"≤ {bar.at_most:g}"
-        table.add_row(bar.name, f"{bar.value:.3f}", bound, "[green]holds[/]" if bar.holds else "[red]broken[/]")
+        table.add_row(bar.name, f"{bar.value:,.4g}", _bar(bar), "" if bar.reached else "[red]missed[/red]")
     Console().print(table)
-    if json_file is not None:
-        contents = {"bars": [bar.as_json() for bar in bars], "details": details or {}, "machine": _machine()}
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
-    return 0 if all(bar.holds for bar in bars) else 1
+    if json_file:
+        json_file.write_text(json.dumps({"bars": [bar.facts() for bar in bars]}, indent=1) + "\n")
+    return 0 if all(bar.reached for bar in bars) else 1
 
 
-def _machine() -> dict[str, Any]:
-    memory_gib = round(psutil.virtual_memory().total / 2**30, 1)
-    return {"cores": psutil.cpu_count(), "memory_gib": memory_gib, "python": platform.python_version()}
+def _bar(bar: Bar) -> str:
+    if bar.at_least is not None:
+        return f"≥ {bar.at_least:g}"
+    return f"≤ {bar.at_most:g}" if bar.at_most is not None else ""

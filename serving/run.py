@@ -2,8 +2,10 @@
 
 import gc
 import os
+import signal
 import socket
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -66,8 +68,20 @@ def serve(settings: ServingSettings, checkpoints_root: Path, model_kind: Kind) -
         stack.callback(follower.close)
         host, port = listener.getsockname()[:2]
         _log.info("serving_listens", host=host, port=port, device=device, kind=model_kind)
+        _end_by_signal(server)
         server.run(sockets=[listener])
     _log.info("serving_ended")
+
+
+def _end_by_signal(server: uvicorn.Server) -> None:
+    """Let SIGTERM end the server, not the process: uvicorn raises it again at its end, before the parts are closed."""
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
 
 
 def _config(settings: ServingSettings, parts: Parts, keys: Keys) -> uvicorn.Config:

@@ -1,0 +1,76 @@
+"""Tiny random models with real tokenizers, made on the fly: a second of CPU, no download."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+VOCABULARY = 320
+WORDS = ["the state of the union is strong", "Río que guarda lo que sabía — 日本語 🙂", "one two three four five"]
+
+
+def make_tokenizer(vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer: it can write any text."""
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=["<s>", "</s>", "<pad>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    inner.train_from_iterator(WORDS * 4, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="<pad>", model_max_length=256
+    )
+
+
+def make_causal(path: Path, *, seed: int = 0, layers: int = 2, width: int = 32, context: int = 256) -> Path:
+    """A random Llama with its tokenizer in `path`; another seed gives other answers."""
+    torch.manual_seed(seed)
+    tokenizer = make_tokenizer()
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=2 * width,
+        max_position_embeddings=context,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+        initializer_range=0.3,
+    )
+    LlamaForCausalLM(config).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def make_classifier(path: Path, *, seed: int = 0, labels: tuple[str, ...] = ("calm", "flood")) -> Path:
+    """A random BERT that classifies, with its tokenizer, in `path`."""
+    torch.manual_seed(seed)
+    names = dict(enumerate(labels))
+    config = BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        pad_token_id=2,
+        id2label=names,
+        label2id={label: index for index, label in names.items()},
+        initializer_range=0.5,
+    )
+    BertForSequenceClassification(config).save_pretrained(path)
+    make_tokenizer().save_pretrained(path)
+    return path
