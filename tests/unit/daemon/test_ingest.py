@@ -1,0 +1,145 @@
+"""The ingest loop, between a source and a store that note in which order they are called."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pytest
+
+from daemon.backoff import Backoff
+from daemon.ingest import Ingest
+from daemon.shutdown import Shutdown
+from daemon.supervisor import Part, State, Supervisor
+from memory.store import Store
+from streams.document import Batch, Partition
+from tests.harness import wait_until
+
+WIKI = Partition("wiki", 0)
+NEWS = Partition("news", 1)
+
+
+def batch(next_offset: int) -> Batch:
+    """A batch of which only the offset matters."""
+    return Batch((), (), (), {WIKI: next_offset})
+
+
+class Recorder:
+    """Source and store in one; notes every call."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.calls: list[str] = []
+        self.batches = batches
+        self.fails: list[Exception] = []
+        self.opened = 0
+        self.full = ""
+        self.asked = threading.Event()
+
+    @contextmanager
+    def open(self) -> Iterator["Recorder"]:
+        """Enter as a source."""
+        self.opened += 1
+        yield self
+        self.calls.append("close")
+
+    def append(self, given: Batch) -> None:
+        """Keep, or fail as told."""
+        if self.fails:
+            raise self.fails.pop()
+        self.calls.append(f"append {given.next_offsets[WIKI]}")
+
+    def poll(self, timeout_s: float) -> Batch | None:
+        """The first batch that is left."""
+        if "pause" in self.calls[-1:] or not self.batches:
+            self.asked.wait(0.01)
+            return None
+        return self.batches[0]
+
+    def acknowledge(self, given: Batch) -> None:
+        """Note, and hand it over no more."""
+        self.calls.append(f"acknowledge {given.next_offsets[WIKI]}")
+        self.batches.remove(given)
+
+    def pause_all(self) -> None:
+        """Note."""
+        self.calls.append("pause")
+
+    def resume_all(self) -> None:
+        """Note."""
+        self.calls.append("resume")
+
+    def resume(self, partition: Partition) -> None:
+        """Note."""
+        self.calls.append(f"resume {partition.topic}")
+
+    def lag(self) -> Mapping[Partition, int]:
+        """Some."""
+        return {WIKI: 7}
+
+    def paused_partitions(self) -> Mapping[Partition, str]:
+        """Two."""
+        return {WIKI: "dead_letter_flood", NEWS: "dead_letter_flood"}
+
+
+@contextmanager
+def running(recorder: Recorder) -> Iterator[tuple[Ingest, Part]]:
+    """An ingest loop at work."""
+    ingest = Ingest(
+        open_source=cast("Callable[[], Any]", recorder.open),
+        store=cast("Store", recorder),
+        why_full=lambda: recorder.full,
+    )
+    part = Part("ingest", ingest.run, backoff=Backoff(0.01, 0.01))
+    shutdown = Shutdown(grace_seconds=10, round_grace_seconds=0)
+    with Supervisor([part], seconds_left=shutdown.seconds_left):
+        yield ingest, part
+
+
+def test_what_is_acknowledged_was_stored() -> None:
+    """Each batch is durable before its offset is acknowledged, and they keep their order."""
+    recorder = Recorder([batch(10), batch(20)])
+    with running(recorder):
+        wait_until(lambda: not recorder.batches)
+    assert recorder.calls[:4] == ["append 10", "acknowledge 10", "append 20", "acknowledge 20"]
+
+
+def test_a_failed_write_acknowledges_nothing_and_reads_anew() -> None:
+    """After a disk error the loop begins again with a new source, at the store's offset."""
+    recorder = Recorder([batch(10)])
+    recorder.fails = [OSError(28, "No space left on device")]
+    with running(recorder):
+        wait_until(lambda: not recorder.batches)
+    assert recorder.opened == 2
+    assert recorder.calls[:2] == ["append 10", "acknowledge 10"]
+
+
+def test_a_full_store_pauses_and_keeps_polling() -> None:
+    """While the buffer is full nothing comes, the loop turns on, and it resumes by itself."""
+    recorder = Recorder([])
+    recorder.full = "the fresh buffer is full"
+    with running(recorder) as (ingest, part):
+        wait_until(lambda: ingest.paused)
+        assert part.health().state is State.RUNNING
+        recorder.full = ""
+        wait_until(lambda: not ingest.paused)
+    assert recorder.calls[:2] == ["pause", "resume"]
+
+
+@pytest.mark.parametrize(("asked", "resumed"), [("wiki/0", ["wiki/0"]), (None, ["news/1", "wiki/0"]), ("gone/3", [])])
+def test_a_person_resumes_flooded_partitions(asked: str | None, resumed: list[str]) -> None:
+    """The loop's own thread does it; the answer names what it concerns."""
+    recorder = Recorder([])
+    with running(recorder) as (ingest, part):
+        wait_until(lambda: part.health().state is State.RUNNING)
+        assert ingest.resume(asked) == resumed
+        wait_until(lambda: len(recorder.calls) == len(resumed))
+    assert {call.removeprefix("resume ") for call in recorder.calls[:-1]} == {name[:4] for name in resumed}
+
+
+def test_without_a_source_there_is_no_lag() -> None:
+    """Before the loop runs, and after it, nothing is claimed."""
+    recorder = Recorder([])
+    with running(recorder) as (ingest, _):
+        wait_until(lambda: ingest.lag() == {WIKI: 7})
+    assert ingest.lag() == {}
+    assert ingest.paused_partitions() == {}

@@ -1,0 +1,98 @@
+"""The serving process, with scripts that stand in for one that behaves badly."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+from daemon.backoff import Backoff
+from daemon.serving_process import ServingProcess, _free_port
+from daemon.shutdown import Shutdown
+from daemon.supervisor import Part, State, Supervisor
+from tests.harness import wait_until
+
+SERVER = """
+import http.server, json, sys, signal, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.headers.get("authorization") != "Bearer secret":
+            self.send_response(401); self.end_headers(); return
+        body = json.dumps({"generation": GENERATION, "swap_seconds": 0.5}).encode()
+        self.send_response(200); self.send_header("content-length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args): pass
+http.server.HTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
+"""
+
+
+@contextmanager
+def served(
+    script: str, *, stuck_seconds: float = 60, drain_seconds: float = 5
+) -> Iterator[tuple[ServingProcess, Part]]:
+    """A stand-in serving process under a supervisor."""
+    port = _free_port("127.0.0.1")
+    process = ServingProcess(
+        command=(sys.executable, "-c", script.replace("PORT", str(port))),
+        environment=os.environ,
+        address=("127.0.0.1", port),
+        api_key="secret",
+        stuck_seconds=stuck_seconds,
+        drain_seconds=drain_seconds,
+    )
+    part = Part("serving", process.run, backoff=Backoff(0.05, 0.1))
+    shutdown = Shutdown(grace_seconds=20, round_grace_seconds=0)
+    with Supervisor([part], seconds_left=shutdown.seconds_left):
+        yield process, part
+
+
+def test_a_process_that_answers_is_ready() -> None:
+    """What it answers from is known, with its own account."""
+    with served(SERVER.replace("GENERATION", "7")) as (process, part):
+        wait_until(lambda: part.health().state is State.RUNNING)
+        assert process.status.generation == 7
+        assert process.status.facts["swap_seconds"] == 0.5
+        pid = process.status.pid
+    assert pid is not None
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_process_without_a_generation_is_not_ready() -> None:
+    """It answers, but from nothing."""
+    with served(SERVER.replace("GENERATION", "None")) as (_, part):
+        wait_until(lambda: "loaded no generation" in part.health().detail)
+        assert not part.health().ok
+
+
+def test_a_killed_process_is_started_again() -> None:
+    """It comes back with another pid, and was seen as broken meanwhile."""
+    with served(SERVER.replace("GENERATION", "7")) as (process, part):
+        first = wait_until(lambda: process.status.generation and process.status.pid)
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: process.status.generation and process.status.pid != first)
+        assert part.health().ok
+
+
+def test_a_process_that_ends_is_broken_and_says_how() -> None:
+    """Its exit status is in the sentence."""
+    with served("raise SystemExit(9)") as (_, part):
+        wait_until(lambda: part.health().detail == "the serving process ended with status 9")
+
+
+def test_a_process_that_hangs_is_killed() -> None:
+    """One that answered and then stops answering is begun anew."""
+    with served(SERVER.replace("GENERATION", "7"), stuck_seconds=0.5) as (process, _):
+        first = wait_until(lambda: process.status.generation and process.status.pid)
+        os.kill(first, signal.SIGSTOP)
+        wait_until(lambda: process.status.generation and process.status.pid != first)
+        assert not psutil.pid_exists(first)
+
+
+def test_a_process_that_does_not_drain_is_killed_in_time() -> None:
+    """SIGTERM first; what ignores it does not outlive its time."""
+    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVER.replace("GENERATION", "7")
+    with served(stubborn, drain_seconds=0.3) as (process, _):
+        pid = wait_until(lambda: process.status.generation and process.status.pid)
+    assert not psutil.pid_exists(pid)
