@@ -1,5 +1,6 @@
-"""`python -m daemon`: the same as `riverkeep`, with the interpreter that is running."""
+"""`python -m daemon`: the same as `riverkeep`."""
 
 from daemon.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,6 @@ import hmac
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,8 +22,6 @@ from daemon.errors import BadRequest, DaemonError
 OPEN_PATHS = frozenset({"/metrics", "/healthz", "/readyz"})
 LONGEST_BODY_BYTES = 64 * 1024
 MOST_ROWS = 500
-
-log = structlog.get_logger(__name__)
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -276,6 +273,6 @@ async def _http_error(_request: Request, error: Exception) -> Response:
     return _error(error.status_code, "http", error.detail)
 
 
-async def _unexpected_error(request: Request, error: Exception) -> Response:
-    log.error("admin_request_failed", path=request.url.path, exc_info=error)
+async def _unexpected_error(_request: Request, _: Exception) -> Response:
+    # The server logs it with its traceback.
     return _error(500, "internal", "The daemon failed to answer; its log says why.")

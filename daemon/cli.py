@@ -108,7 +108,7 @@ def main() -> None:
         # `riverkeep rounds | head`: who reads has had enough.
         sys.stderr.close()
         code = ExitCode.OK
-    except (OSError, *_room_errors()) as error:
+    except _expected() as error:
         code = _fail(str(error), ExitCode.FAILED)
     sys.exit(int(code or 0))
 
@@ -118,6 +118,11 @@ def _fail(message: str, code: ExitCode) -> ExitCode:
     return code
 
 
-def _room_errors() -> tuple[type[Exception], ...]:
-    """The rooms' own errors, whose messages are for a person; of the rooms that this command imported."""
-    return tuple(getattr(sys.modules[module], name) for module, name in ROOM_ERRORS.items() if module in sys.modules)
+def _expected() -> tuple[type[Exception], ...]:
+    """Errors whose message is for a person: the system's, and the rooms' that this command has imported."""
+    imported = [(module, name) for module, name in ROOM_ERRORS.items() if module in sys.modules]
+    return (OSError, *(getattr(sys.modules[module], name) for module, name in imported))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """Dead letters decoded again, after settings were mended that made them dead."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from daemon.control import Facts
 from daemon.settings import Settings
@@ -56,7 +56,8 @@ def _revive(settings: Settings, letter: StoredDeadLetter, stream: Partition, now
         return None
     topic = letter.partition.topic
     decoder = Decoder(
-        _format(settings.streams.topics, topic),
+        # Files, and topics that are read no more, have no settings: the defaults must do.
+        settings.streams.topic(topic) or TopicFormat(),
         topic,
         labels=frozenset(settings.model.labels) or None,
         filters=settings.streams.filters,
@@ -64,8 +65,3 @@ def _revive(settings: Settings, letter: StoredDeadLetter, stream: Partition, now
     )
     decoded = decoder.decode(letter.value, letter.key, None, stream, letter.id, now)
     return decoded if isinstance(decoded, Document) else None
-
-
-def _format(topics: Sequence[TopicFormat], topic: str) -> TopicFormat:
-    """As the topic's settings say; plain JSON for one that is read no more, and for files."""
-    return next((one for one in topics if getattr(one, "matches", lambda _: False)(topic)), TopicFormat())

@@ -16,7 +16,6 @@ from daemon.settings_fields import EACH, Key, accepts, dotted, find, nearest, ne
 from daemon.settings_sources import PREFIX, Raw
 
 SECRET_NAME = re.compile(r"(pass(word|wd|phrase)|secret|credential|api_?key|(^|_)token$|private)", re.IGNORECASE)
-LOOKS_LIKE_PATH = re.compile(r"[/~.]")
 VALUE_LENGTH = 80
 HIDDEN = "(not shown)"
 NO_SUCH_SETTING = "No setting has this name."
@@ -86,7 +85,7 @@ def of_files(settings: BaseModel, raw: Raw) -> list[Mistake]:
     return [
         Mistake(
             dotted(key),
-            _shown(key, str(path)),
+            str(path) if _is_surely_a_path(path, raw) else HIDDEN,
             raw.place(key),
             problem,
             "Write the secret into a file that only the service's user can read, and name that file here.",
@@ -109,11 +108,16 @@ def _named_files(model: BaseModel, prefix: Key = ()) -> Iterator[tuple[Key, Path
                     yield from _named_files(element, (*prefix, name, index))
 
 
+def _is_surely_a_path(path: Path, raw: Raw) -> bool:
+    """Whether it names a file in a folder that exists; a secret written by mistake in its file's place does not."""
+    return path.parent not in (Path("/"), Path.cwd(), raw.base) and path.parent.is_dir()
+
+
 def _file_problem(path: Path) -> str:
     try:
         content = path.read_bytes()
-    except OSError as error:
-        return f"The file cannot be read: {error.strerror}."
+    except (OSError, ValueError) as error:
+        return f"The file cannot be read: {getattr(error, 'strerror', error)}."
     return "" if content.strip() else "The file is empty."
 
 
@@ -177,9 +181,7 @@ def _shown(key: Key, value: Any) -> str | None:
     if isinstance(value, (dict, list)):
         return None
     name = str(key[-1]) if key else ""
-    if name.endswith("_file") and not LOOKS_LIKE_PATH.match(str(value)):
-        return HIDDEN
-    if SECRET_NAME.search(name) and not name.endswith("_file"):
+    if name.endswith("_file") or SECRET_NAME.search(name):
         return HIDDEN
     text = str(value) if isinstance(value, (Path, bool)) else repr(value)
     return text if len(text) <= VALUE_LENGTH else f"{text[:VALUE_LENGTH]}…"

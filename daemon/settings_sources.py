@@ -38,12 +38,14 @@ class Raw:
         places: for each key that was written, where: `riverkeep.toml line 12`, or the variable's name.
         unknown_variables: variables with the prefix that match no setting, with the key each would be.
         file_error: why the file could not be read; empty when it could.
+        base: where the file's relative paths start.
     """
 
     tree: dict[str, Any] = field(default_factory=dict)
     places: dict[Key, str] = field(default_factory=dict)
     unknown_variables: list[tuple[str, Key]] = field(default_factory=list)
     file_error: str = ""
+    base: Path = field(default_factory=Path.cwd)
 
     def place(self, key: Key) -> str:
         """Where the value at `key`, or the table it stands in, was written; empty when nowhere."""
@@ -57,8 +59,9 @@ def read(model: type[BaseModel], path: Path | None, environment: Mapping[str, st
     """Read the file (when there is one), then lay the environment over it."""
     raw = Raw()
     if path is not None:
+        raw.base = path.parent.absolute()
         _read_file(raw, path)
-        _settle(model, raw.tree, path.parent.absolute())
+        _settle(model, raw.tree, raw.base)
     _read_environment(model, raw, environment)
     return raw
 

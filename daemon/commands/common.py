@@ -1,5 +1,6 @@
 """What the commands share: options, settings read once, and facts printed for a person or a script."""
 
+import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ def example(*lines: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
     def add(function: Callable[P, R]) -> Callable[P, R]:
         shown = "\n".join(f"  $ {line}" for line in lines)
-        function.__doc__ = f"{function.__doc__}\n\n\b\nExample:\n{shown}\n"
+        function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n\b\nExample:\n{shown}\n"
         return function
 
     return add

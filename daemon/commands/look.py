@@ -6,7 +6,7 @@ from daemon.commands.common import Invocation, example, json_option, pass_invoca
 from daemon.exit_codes import ExitCode
 
 
-@click.command()
+@click.command(short_help="Show how things stand.")
 @json_option
 @pass_invocation
 @example("riverkeep status", "riverkeep status --json | jq .serving.generation")
@@ -32,7 +32,7 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
     return ExitCode.OK if facts["running"] else ExitCode.NOT_RUNNING
 
 
-@click.command()
+@click.command(short_help="Show generations and what they forgot.")
 @json_option
 @pass_invocation
 @example("riverkeep generations")

@@ -9,7 +9,7 @@ from daemon.commands.common import Invocation, example, json_option, pass_invoca
 SHOWN = 50
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="Show what is kept, aside and dead.")
 @json_option
 @click.pass_context
 @example("riverkeep memory", "riverkeep memory aside", "riverkeep memory dead-letters")
@@ -27,7 +27,7 @@ def memory(context: click.Context, *, as_json: bool) -> None:
         print_memory(facts)
 
 
-@memory.command()
+@memory.command(short_help="List what is set aside.")
 @json_option
 @pass_invocation
 @example("riverkeep memory aside")
@@ -43,7 +43,7 @@ def aside(invocation: Invocation, *, as_json: bool) -> None:
         print_aside(groups)
 
 
-@memory.command()
+@memory.command(short_help="Let what a round set aside back.")
 @click.argument("round_number", metavar="ROUND", type=click.IntRange(1))
 @json_option
 @pass_invocation
@@ -58,7 +58,7 @@ def release(invocation: Invocation, round_number: int, *, as_json: bool) -> None
         click.echo(f"Round {round_number}: {facts['released']} samples are back.")
 
 
-@memory.command()
+@memory.command(short_help="Erase what a round set aside.")
 @click.argument("round_number", metavar="ROUND", type=click.IntRange(1))
 @yes_option
 @json_option
@@ -76,7 +76,7 @@ def drop(invocation: Invocation, round_number: int, *, yes: bool, as_json: bool)
         click.echo(f"Round {round_number}: {facts['dropped']} samples erased.")
 
 
-@memory.group("dead-letters", invoke_without_command=True)
+@memory.group("dead-letters", invoke_without_command=True, short_help="List the quarantine.")
 @click.option("--limit", type=click.IntRange(1, 500), default=SHOWN, show_default=True, help="Most to list.")
 @click.option("--after", type=click.IntRange(0), default=0, help="List those with greater ids.")
 @json_option
@@ -96,7 +96,7 @@ def dead_letters(context: click.Context, limit: int, after: int, *, as_json: boo
         print_dead_letters(letters)
 
 
-@dead_letters.command("replay")
+@dead_letters.command("replay", short_help="Decode dead letters again.")
 @click.argument("ids", type=click.IntRange(1), nargs=-1)
 @json_option
 @pass_invocation
@@ -111,7 +111,7 @@ def replay_letters(invocation: Invocation, ids: tuple[int, ...], *, as_json: boo
         click.echo("{kept} stored, {known} known already, {still_dead} still dead.".format_map(facts))
 
 
-@dead_letters.command("drop")
+@dead_letters.command("drop", short_help="Erase dead letters.")
 @click.argument("ids", type=click.IntRange(1), nargs=-1)
 @yes_option
 @json_option
@@ -130,7 +130,7 @@ def drop_letters(invocation: Invocation, ids: tuple[int, ...], *, yes: bool, as_
         click.echo(f"{facts['dropped']} dead letters erased.")
 
 
-@click.command()
+@click.command(short_help="Read on where a flood paused.")
 @click.argument("partition", required=False)
 @json_option
 @pass_invocation
@@ -145,7 +145,7 @@ def resume(invocation: Invocation, partition: str | None, *, as_json: bool) -> N
         click.echo(f"Reading on: {', '.join(facts['resumed']) or 'no partition was paused'}.")
 
 
-@click.command()
+@click.command(short_help="Erase a person's text.")
 @click.argument("key")
 @yes_option
 @json_option

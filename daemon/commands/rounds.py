@@ -9,7 +9,7 @@ from daemon.exit_codes import ExitCode
 SHOWN = 20
 
 
-@click.command("round")
+@click.command("round", short_help="Begin, decide on or look at rounds.")
 @click.option("--dry-run", is_flag=True, help="Train and judge, but promote nothing.")
 @click.option("--wait", is_flag=True, help="Wait for its end; exit status 3 when it is refused or waits.")
 @click.option("--approve", type=click.IntRange(1), metavar="N", help="Let the text of waiting round N be trained on.")
@@ -94,7 +94,7 @@ def _await(control: Control, after: int, *, as_json: bool) -> int:
     return outcome(ended)
 
 
-@click.command()
+@click.command(short_help="Serve an earlier generation.")
 @click.argument("generation", type=click.IntRange(0), required=False)
 @yes_option
 @json_option

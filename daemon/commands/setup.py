@@ -25,7 +25,7 @@ text_field = "text"                          # the JSON field; or format = "text
 """
 
 
-@click.command()
+@click.command(short_help="Write a short settings file.")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default="riverkeep.toml")
 @click.option("--model", default="/models/my-model", help="The model to start from.")
 @click.option("--kind", type=click.Choice(["causal-lm", "classifier"]), default="causal-lm", help="What it is.")
@@ -57,7 +57,7 @@ def _short(model: str, kind: str, bootstrap_servers: str, topic: str) -> str:
     return TEMPLATE.format(path=json.dumps(model), kind=kind, servers=servers, topic=json.dumps(topic))
 
 
-@click.command()
+@click.command(short_help="List every mistake in the settings.")
 @json_option
 @pass_invocation
 @example("riverkeep check", "RIVERKEEP_LEARNER__DEVICE=cpu riverkeep check --json")
@@ -83,7 +83,7 @@ def check(invocation: Invocation, *, as_json: bool) -> int:
     return ExitCode.OK
 
 
-@click.command()
+@click.command(short_help="Say what would fail here.")
 @click.option("--skip-model", is_flag=True, help="Do not load the model.")
 @json_option
 @pass_invocation

@@ -1,0 +1,110 @@
+"""Files into the store: the same documents, split and dead letters as from Kafka, resumed where they were left."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from daemon.control import Facts
+from daemon.errors import Refused
+from daemon.settings import Settings
+from memory.records import Appended
+from memory.store import Store
+from streams.errors import StreamsError
+from streams.files import FileSource
+from streams.settings import TopicFormat
+from streams.splitting import Split
+
+JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json"})
+
+OnProgress = Callable[[str, int], None]
+"""Told the path and how many of its (decompressed) bytes have been read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is read and how.
+
+    Attributes:
+        paths: files; `-` for standard input.
+        fields: names of a record's fields, as in `streams.settings.TopicFormat`.
+        format: json or text; None: by the path's name.
+        before_stream: text of the kind that the model was built on.
+        how: what one document of a plain text is.
+        name: of standard input.
+    """
+
+    paths: Sequence[str]
+    fields: dict[str, str] = field(default_factory=dict)
+    format: str | None = None
+    before_stream: bool = False
+    how: Split = "paragraph"
+    name: str = "stdin"
+
+    def format_of(self, path: str) -> TopicFormat:
+        """What a record of `path` is: as asked, else JSON for *.jsonl, *.ndjson and *.json, also gzipped."""
+        chosen = self.format or ("json" if JSON_SUFFIXES & set(Path(path).suffixes) else "text")
+        return TopicFormat.model_validate({"format": chosen, **self.fields})
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the files: totals, and what could not be read."""
+
+    totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(asdict(Appended()), 0))
+    errors: list[str] = field(default_factory=list)
+
+    def add(self, appended: Appended) -> None:
+        """Count one batch."""
+        for name, number in asdict(appended).items():
+            self.totals[name] += number
+
+    def as_facts(self) -> Facts:
+        """For `--json`."""
+        return {**self.totals, "errors": self.errors}
+
+
+def backfill(settings: Settings, plan: Plan, on_progress: OnProgress) -> Outcome:
+    """Store the files' documents, batch by batch; what is stored already is passed over.
+
+    A daemon may run beside it: the store takes turns. A file that cannot be read to its end is noted, and the
+    next one begun.
+
+    Raises:
+        Refused: the fresh buffer is full; a round must settle it before the rest can be read.
+        StoreError: the store cannot be opened or written.
+    """
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    memory = settings.memory.model_copy(update={"integrity_check": False})
+    outcome = Outcome()
+    with Store.open(settings.database, memory) as store:
+        for path in plan.paths:
+            try:
+                for appended, position in _stored(store, settings, plan, path):
+                    outcome.add(appended)
+                    on_progress(path, position)
+            except StreamsError as error:
+                outcome.errors.append(str(error))
+    return outcome
+
+
+def _stored(store: Store, settings: Settings, plan: Plan, path: str) -> Iterator[tuple[Appended, int]]:
+    """Store one file; yields after each batch what became of it, and how far the file has been read."""
+    source = FileSource(
+        path,
+        plan.format_of(path),
+        store.next_offset,
+        settings=settings.streams,
+        how=plan.how,
+        name=plan.name,
+        labels=frozenset(settings.model.labels) or None,
+    )
+    with closing(source):
+        yield Appended(), source.position
+        for batch in source:
+            if not plan.before_stream and store.is_full():
+                raise Refused(
+                    f"The fresh buffer is full ({store.counts().fresh_samples:,} samples). Let a round settle it "
+                    "(`riverkeep round --wait`), then give the same command again: it goes on where it stopped."
+                )
+            yield store.append(batch, before_stream=plan.before_stream), source.position

@@ -1,0 +1,115 @@
+"""Text from files: `backfill`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.commands.common import Invocation, example, json_option, pass_invocation, print_json, say
+from daemon.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from daemon.backfill import OnProgress
+
+FIELDS = ("text_field", "key_field", "label_field", "source_field", "time_field", "source")
+
+
+@click.command(short_help="Take in text from files.")
+@click.argument("paths", metavar="PATH…", nargs=-1, required=True, type=click.Path(exists=True, allow_dash=True))
+@click.option("--before-stream", is_flag=True, help="The text is of the kind that the model was built on.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["json", "text"]),
+    help="json: an object a line. Otherwise by the name: *.jsonl, *.ndjson, *.json (also .gz), else text.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["paragraph", "line", "file"]),
+    default="paragraph",
+    show_default=True,
+    help="What one document of a plain text is.",
+)
+@click.option("--text-field", help="The JSON field with the text.")
+@click.option("--key-field", help="The JSON field that tells whose text it is.")
+@click.option("--label-field", help="The JSON field with the label.")
+@click.option("--source-field", help="The JSON field with the source.")
+@click.option("--time-field", help="The JSON field with the time of the text.")
+@click.option("--source", help="The source of all of it; otherwise the file's name.")
+@click.option("--name", default="stdin", show_default=True, help="Of standard input: another name, another stream.")
+@json_option
+@pass_invocation
+@example("riverkeep backfill --before-stream wiki/*.jsonl.gz", "zcat old.gz | riverkeep backfill --name old -")
+def backfill(
+    invocation: Invocation,
+    /,
+    *,
+    paths: tuple[str, ...],
+    before_stream: bool,
+    format_: str | None,
+    split: str,
+    name: str,
+    as_json: bool,
+    **fields: str | None,
+) -> int:
+    """Take in text from files (plain, JSONL, gzip; `-` for stdin), also while the daemon runs.
+
+    Stopped anywhere, the same command goes on where it stopped; what is stored is not stored twice. With
+    --before-stream the text becomes replay, and part of it the anchor slice on which general ability is measured.
+    """
+    from daemon.backfill import Plan
+    from daemon.backfill import backfill as read
+
+    plan = Plan(
+        paths=paths,
+        fields={name: value for name, value in fields.items() if value is not None},
+        format=format_,
+        before_stream=before_stream,
+        how=split,  # type: ignore[arg-type]
+        name=name,
+    )
+    with _bar(paths) as on_progress:
+        outcome = read(invocation.settings(), plan, on_progress)
+    if as_json:
+        print_json(outcome.as_facts())
+    else:
+        counted = (f"{number:,} {what.replace('_', ' ')}" for what, number in outcome.totals.items() if number)
+        click.echo(", ".join(counted) or "Nothing new.")
+    for error in outcome.errors:
+        say(f"riverkeep: {error}")
+    return ExitCode.FAILED if outcome.errors else ExitCode.OK
+
+
+@contextmanager
+def _bar(paths: tuple[str, ...]) -> Iterator["OnProgress"]:
+    """A progress bar for each file on a terminal's standard error; nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        tasks = {path: progress.add_task(_short(path), total=_size(path), start=False) for path in paths}
+
+        def on_progress(path: str, position: int) -> None:
+            progress.start_task(tasks[path])
+            progress.update(tasks[path], completed=position)
+
+        yield on_progress
+
+
+def _short(path: str) -> str:
+    return "standard input" if path == "-" else Path(path).name
+
+
+def _size(path: str) -> int | None:
+    """Bytes to read; None where they are compressed or unknown."""
+    return None if path == "-" or path.endswith(".gz") else Path(path).stat().st_size

@@ -1,0 +1,67 @@
+"""What runs for long: `demo`, `run`, `serve`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.commands.common import Invocation, example, pass_invocation
+from daemon.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from daemon.settings import Settings
+
+
+@click.command(short_help="Show it all in five minutes.")
+@click.option("--keep", is_flag=True, help="Leave everything running at the end, until Ctrl-C.")
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder to write into; otherwise a temporary one.",
+)
+@example("riverkeep demo", "riverkeep demo --keep")
+def demo(home: Path | None, *, keep: bool) -> int:
+    """Show it all in five minutes: a broker, text arriving, rounds, swaps, and a poisoned batch refused.
+
+    Needs nothing but this package with its extra `demo`.
+    """
+    from daemon.demo import story
+
+    return story.run(home=home, keep=keep)
+
+
+@click.command(short_help="Run the service.")
+@pass_invocation
+@example("riverkeep -c /etc/riverkeep/riverkeep.toml run")
+def run(invocation: Invocation) -> int:
+    """Run the service until SIGTERM: take text in, run rounds, watch serving.
+
+    SIGHUP reads the settings again, SIGUSR1 asks for a round.
+    """
+    from daemon import service
+
+    settings = invocation.settings(files=True)
+    _configure_logs(settings)
+    return service.run(settings, config_file=invocation.config_file())
+
+
+@click.command(short_help="Answer requests, alone.")
+@pass_invocation
+@example("riverkeep serve", "RIVERKEEP_SERVING__PORT=8401 riverkeep serve")
+def serve(invocation: Invocation) -> int:
+    """Answer requests from the serving generation, alone: a replica that follows the checkpoint store.
+
+    `riverkeep run` starts one by itself; use this for more, on this machine or another that sees the store.
+    """
+    from serving.run import serve as answer
+
+    settings = invocation.settings(files=True)
+    _configure_logs(settings)
+    answer(settings.serving, settings.checkpoints_dir, settings.model.kind)
+    return ExitCode.OK
+
+
+def _configure_logs(settings: "Settings") -> None:
+    from daemon import logs
+
+    logs.configure(level=settings.log.level, format=settings.log.format)

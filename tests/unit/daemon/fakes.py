@@ -1,0 +1,132 @@
+"""A control that answers from memory and notes what it was asked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from daemon.control import Facts
+from daemon.errors import Refused, UnknownThing
+
+
+class FakeControl:
+    """Implements `daemon.control.Control`; `calls` are the operations that change something, with arguments."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """As new."""
+        self.calls: list[tuple[str, Any]] = []
+        self.ready = True
+        self.healthy = True
+        self.ended: list[Facts] = []
+
+    def status(self) -> Facts:
+        """A daemon between rounds."""
+        return {
+            "running": True,
+            "version": "0",
+            "pid": 1,
+            "started_at": 0.0,
+            "state_dir": "/state",
+            "serving": {"generation": 2, "answering": 2, "address": "http://127.0.0.1:1", "ok": True},
+            "round": None,
+            "last_round": None,
+            "memory": dict.fromkeys(
+                ("fresh_samples", "fresh_tokens", "replay_samples", "holdout_samples", "aside_samples", "dead_letters"),
+                0,
+            ),
+            "ingest": {"lag_records": 0, "paused": {}, "reason": ""},
+            "next_round": "waiting for somebody to ask",
+            "parts": self.readiness()["parts"],
+            "waiting": [],
+        }
+
+    def health(self) -> Facts:
+        """As the test set it."""
+        return {"healthy": self.healthy, "detail": ""}
+
+    def readiness(self) -> Facts:
+        """As the test set it."""
+        return {"ready": self.ready, "parts": {"ingest": {"ok": self.ready, "detail": "broker b:9092 is away"}}}
+
+    def rounds(self, *, limit: int = 50, before: int | None = None) -> list[Facts]:
+        """Rounds 9 to 1, and those that the test added."""
+        numbers = [number for number in range(9, 0, -1) if before is None or number < before]
+        return (self.ended + [{"number": number, "state": "accepted"} for number in numbers])[:limit]
+
+    def round(self, number: int) -> Facts:
+        """Any round up to 9, or one that the test added."""
+        for one in self.ended:
+            if one["number"] == number:
+                return one
+        if number > 9:
+            raise UnknownThing(f"There is no round {number}.")
+        return {"number": number, "state": "accepted"}
+
+    def generations(self) -> Facts:
+        """Two, one slice."""
+        return {"serving": 2, "generations": [], "slices": [], "scores": []}
+
+    def memory(self) -> Facts:
+        """Nothing."""
+        return {"kept": []}
+
+    def request_round(self, *, dry_run: bool = False) -> Facts:
+        """Notes it; a dry run is refused."""
+        self.calls.append(("request_round", dry_run))
+        if dry_run:
+            raise Refused("Nothing is fresh.")
+        return {"after": 9, "detail": "asked"}
+
+    def approve_round(self, number: int) -> Facts:
+        """Notes it."""
+        self.calls.append(("approve_round", number))
+        return {"after": 9, "detail": "approved"}
+
+    def reject_round(self, number: int) -> Facts:
+        """Notes it."""
+        self.calls.append(("reject_round", number))
+        return {"round": number, "dropped": 3}
+
+    def rollback(self, generation: int | None = None) -> Facts:
+        """Notes it."""
+        self.calls.append(("rollback", generation))
+        return {"from": 2, "to": 1 if generation is None else generation}
+
+    def resume(self, partition: str | None = None) -> Facts:
+        """Notes it."""
+        self.calls.append(("resume", partition))
+        return {"resumed": [partition or "news/0"]}
+
+    def forget(self, key: str) -> Facts:
+        """Notes it."""
+        self.calls.append(("forget", key))
+        return {"samples": 1, "dead_letters": 0, "rounds": [1], "generations": [1]}
+
+    def aside(self) -> list[Facts]:
+        """One group."""
+        return [{"round": 3, "samples": 5}]
+
+    def release_aside(self, number: int) -> Facts:
+        """Notes it."""
+        self.calls.append(("release_aside", number))
+        return {"round": number, "released": 5}
+
+    def drop_aside(self, number: int) -> Facts:
+        """Notes it."""
+        self.calls.append(("drop_aside", number))
+        return {"round": number, "dropped": 5}
+
+    def dead_letters(self, *, limit: int = 50, after: int = 0) -> list[Facts]:
+        """Ids 1 to 3."""
+        return [{"id": number} for number in (1, 2, 3) if number > after][:limit]
+
+    def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
+        """Notes it."""
+        self.calls.append(("replay_dead_letters", tuple(ids)))
+        return {"kept": 1, "known": 0, "still_dead": 2}
+
+    def drop_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
+        """Notes it."""
+        self.calls.append(("drop_dead_letters", tuple(ids)))
+        return {"dropped": len(ids) or 3}

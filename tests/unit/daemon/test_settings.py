@@ -1,0 +1,228 @@
+"""Settings: file, environment, and mistakes that a person can mend."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.settings import BadSettings, Settings, config_file, load
+from daemon.settings_fields import EACH, dotted, nearest, walk
+from daemon.settings_mistakes import Mistake
+
+KEYS = [setting.path for setting in walk(Settings)]
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    """A settings file that names the model and says `text`."""
+    path = tmp_path / "riverkeep.toml"
+    path.write_text('[model]\npath = "model"\n' + text)
+    return path
+
+
+def mistakes(tmp_path: Path, text: str, environment: dict[str, str] | None = None, **options: bool) -> list[Mistake]:
+    """What loading such a file reports."""
+    with pytest.raises(BadSettings) as caught:
+        load(written(tmp_path, text), environment or {}, **options)
+    return list(caught.value.mistakes)
+
+
+def test_defaults_need_only_the_model(tmp_path: Path) -> None:
+    """A file that names the model alone is whole."""
+    assert load(written(tmp_path, ""), {}).model.path == tmp_path / "model"
+
+
+def test_the_environment_alone_is_enough() -> None:
+    """No file is needed where the environment names the model."""
+    settings = load(None, {"RIVERKEEP_MODEL__PATH": "/models/m", "RIVERKEEP_STATE_DIR": "/state"})
+    assert (settings.model.path, settings.state_dir) == (Path("/models/m"), Path("/state"))
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    """A variable overrides the file's value of the same key, and only that."""
+    path = written(tmp_path, "[learner.recipe]\nkl = 0.5\nclip = 2.0\n")
+    recipe = load(path, {"RIVERKEEP_LEARNER__RECIPE__KL": "0.25"}).learner.recipe
+    assert (recipe.kl, recipe.clip) == (0.25, 2.0)
+
+
+def test_lists_and_tables_come_from_the_environment_as_json(tmp_path: Path) -> None:
+    """A list of tables in a variable is JSON."""
+    settings = load(written(tmp_path, ""), {"RIVERKEEP_STREAMS__TOPICS": '[{"name": "news"}]'})
+    assert [topic.name for topic in settings.streams.topics] == ["news"]
+
+
+def test_a_list_of_words_may_be_separated_by_commas(tmp_path: Path) -> None:
+    """Brokers in a variable need no JSON."""
+    settings = load(written(tmp_path, ""), {"RIVERKEEP_STREAMS__BOOTSTRAP_SERVERS": "a:9092, b:9092"})
+    assert settings.streams.bootstrap_servers == ("a:9092", "b:9092")
+
+
+def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
+    """`RIVERKEEP_X=` in a compose file changes nothing."""
+    assert load(written(tmp_path, ""), {"RIVERKEEP_ADMIN__PORT": ""}).admin.port == 8710
+
+
+def test_none_unsets_what_can_be_unset(tmp_path: Path) -> None:
+    """TOML has no null; the word stands for it, in file and environment."""
+    path = written(tmp_path, '[triggers]\nfresh_samples = "none"\n')
+    assert load(path, {}).triggers.fresh_samples is None
+    assert load(path, {"RIVERKEEP_LEARNER__THREADS": "none"}).learner.threads is None
+
+
+def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
+    """The same file means the same state directory from everywhere."""
+    path = written(tmp_path, "")
+    path.write_text('state_dir = "state"\n' + path.read_text())
+    assert load(path, {}).state_dir == tmp_path / "state"
+
+
+def test_every_mistake_is_reported_at_once(tmp_path: Path) -> None:
+    """Wrong values, unknown keys and unknown variables of several rooms come in one report."""
+    text = '[learner.recipe]\nclip = -1\n[streams]\ngroup = "x"\n[log]\nlevel = "loud"\n'
+    found = mistakes(tmp_path, text, {"RIVERKEEP_ADMIN__PRT": "1", "RIVERKEEP_SERVING__PORT": "x"})
+    assert {mistake.key for mistake in found} == {
+        "learner.recipe.clip",
+        "streams.group",
+        "log.level",
+        "RIVERKEEP_ADMIN__PRT",
+        "serving.port",
+    }
+
+
+def test_a_mistake_names_value_place_and_remedy(tmp_path: Path) -> None:
+    """The line of the file, what was written, and what may be."""
+    (mistake,) = mistakes(tmp_path, "[learner.recipe]\nclip = -1\n")
+    assert (mistake.value, mistake.place) == ("-1", "riverkeep.toml line 4")
+    assert mistake.remedy.startswith("Write a number, above 0")
+
+
+def test_a_mistake_in_the_environment_names_the_variable(tmp_path: Path) -> None:
+    """Where a value came from the environment, the file is not blamed."""
+    (mistake,) = mistakes(tmp_path, "", {"RIVERKEEP_LEARNER__RECIPE__CLIP": "much"})
+    assert mistake.place == "environment RIVERKEEP_LEARNER__RECIPE__CLIP"
+
+
+def test_a_mistake_in_a_list_names_its_element(tmp_path: Path) -> None:
+    """The second of two topics is told from the first."""
+    text = '[[streams.topics]]\nname = "a"\n[[streams.topics]]\nname = "b"\ntextfield = "t"\n'
+    (mistake,) = mistakes(tmp_path, text)
+    assert (mistake.key, mistake.place) == ("streams.topics[1].textfield", "riverkeep.toml line 7")
+    assert mistake.remedy == "Did you mean `streams.topics[1].text_field`?"
+
+
+def test_a_key_in_the_wrong_table_is_shown_the_right_one(tmp_path: Path) -> None:
+    """A known name elsewhere in the tree is the nearest key."""
+    (mistake,) = mistakes(tmp_path, "[model]\n".replace("[model]", "[learner]") + "learning_rate = 1e-4\n")
+    assert mistake.remedy == "Did you mean `learner.recipe.learning_rate`?"
+
+
+def test_the_model_must_be_named() -> None:
+    """The one key without default is asked for by its full name."""
+    with pytest.raises(BadSettings) as caught:
+        load(None, {})
+    assert [mistake.key for mistake in caught.value.mistakes] == ["model.path"]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(b"a = ", "not TOML"), (b"\xff\xfe", "not UTF-8"), (None, "cannot be read")],
+    ids=["syntax", "encoding", "missing"],
+)
+def test_a_file_that_cannot_be_read_is_one_mistake(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    """Each way in which the file itself can be at fault is said."""
+    path = tmp_path / "riverkeep.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BadSettings, match=problem):
+        load(path, {})
+
+
+@pytest.mark.parametrize("key", ["password", "token", "api_key", "sasl_password", "pasword"])
+def test_secrets_are_never_printed(tmp_path: Path, key: str) -> None:
+    """A secret that was written into the file by mistake does not reach the report."""
+    found = mistakes(tmp_path, f'[streams.security]\n{key} = "hunter2"\n')
+    assert "hunter2" not in "".join(map(str, found))
+
+
+def test_a_secret_in_place_of_its_file_is_not_printed(tmp_path: Path) -> None:
+    """`token_file = "the token itself"` is a mistake that must not be echoed."""
+    for secret in ("hunter2", "/hunter2", "a/b/hunter2", "\0hunter2"):
+        found = mistakes(tmp_path, "", {"RIVERKEEP_ADMIN__TOKEN_FILE": secret}, files=True)
+        assert found[0].key == "admin.token_file"
+        assert "hunter2" not in str(found[0])
+
+
+def test_files_that_are_named_must_be_there(tmp_path: Path) -> None:
+    """`check` reads what a start would read: secrets' files, and whether the model is there."""
+    (tmp_path / "empty").touch()
+    text = '[admin]\ntoken_file = "missing"\n[serving]\napi_key_file = "empty"\n'
+    found = mistakes(tmp_path, text, files=True)
+    assert {mistake.key: mistake.problem for mistake in found} == {
+        "admin.token_file": "The file cannot be read: No such file or directory.",
+        "serving.api_key_file": "The file is empty.",
+        "model.path": "Nothing is there.",
+    }
+
+
+def test_the_model_may_be_gone_once_it_was_read(tmp_path: Path) -> None:
+    """Generation 0 is the model; its origin is read once."""
+    (tmp_path / "state/checkpoints/generations/000000").mkdir(parents=True)
+    load(written(tmp_path, ""), {"RIVERKEEP_STATE_DIR": str(tmp_path / "state")}, files=True)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_admin_does_not_listen_beyond_loopback_without_a_token(tmp_path: Path, host: str) -> None:
+    """An address that others reach needs a token_file."""
+    (mistake,) = mistakes(tmp_path, f'[admin]\nhost = "{host}"\n')
+    assert mistake.key == "admin"
+    assert "token_file" in mistake.problem
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["RIVERKEEP_SERVICE_HOST", "RIVERKEEP_SERVING_PORT_8400_TCP_ADDR", "RIVERKEEP_ADMIN_SERVICE_PORT_HTTP"],
+)
+def test_variables_that_kubernetes_sets_are_no_settings(tmp_path: Path, variable: str) -> None:
+    """A Service named riverkeep gives its pods variables with the prefix."""
+    load(written(tmp_path, ""), {variable: "10.0.0.1", "RIVERKEEP_PORT": "tcp://10.0.0.1:80"})
+
+
+def test_the_file_is_looked_for_in_the_usual_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named, else the variable, else ./riverkeep.toml, else none."""
+    monkeypatch.chdir(tmp_path)
+    named, variable = Path("/named.toml"), {"RIVERKEEP_CONFIG": "/variable.toml"}
+    assert config_file(named, variable) == named
+    assert config_file(None, variable) == Path("/variable.toml")
+    assert config_file(None, {}) is None
+    Path("riverkeep.toml").touch()
+    assert config_file(None, {}) == Path("riverkeep.toml")
+
+
+@given(key=st.sampled_from(KEYS), position=st.integers(0, 200))
+def test_the_nearest_key_to_one_lost_letter_is_the_key(key: tuple[str, ...], position: int) -> None:
+    """Leaving out a letter of a long enough key is always understood."""
+    path = tuple(0 if part == EACH else part for part in key)
+    name = key[-1]
+    at = position % len(name)
+    typo = name[:at] + name[at + 1 :]
+    if len(name) < 6 or typo in {known[-1] for known in KEYS}:
+        return
+    near = nearest(Settings, (*path[:-1], typo))
+    assert near is not None
+    assert near.rpartition(".")[0] == dotted(path[:-1])
+
+
+@given(key=st.sampled_from(KEYS))
+def test_a_known_key_is_its_own_nearest(key: tuple[str, ...]) -> None:
+    """Exact names win over similar ones."""
+    path = tuple(0 if part == EACH else part for part in key)
+    assert nearest(Settings, path) == dotted(path)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_settings_or_a_report(text: str) -> None:
+    """Whatever a variable holds, loading gives settings or a report, never another error."""
+    variables = {"RIVERKEEP_MODEL__PATH": "/m", "RIVERKEEP_STREAMS__TOPICS": text, "RIVERKEEP_ADMIN__PORT": text}
+    with suppress(BadSettings):
+        load(None, variables)
