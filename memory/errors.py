@@ -55,3 +55,11 @@ class UnknownGeneration(StoreError):
 
 class WrongState(StoreError):
     """A round or generation is in a state from which the asked step is not possible."""
+
+
+class StoreUnreadable(StoreError):
+    """The operating system refused to read or write the file."""
+
+
+class AsideFull(StoreError):
+    """So much text is set aside that no further round may add to it."""

@@ -28,9 +28,7 @@ class RoundState(StrEnum):
 
 _NEXT: dict[RoundState, frozenset[RoundState]] = {
     RoundState.DRAWN: frozenset({RoundState.TRAINING, RoundState.FAILED, RoundState.ABANDONED}),
-    RoundState.TRAINING: frozenset(
-        {RoundState.JUDGED, RoundState.WAITING, RoundState.FAILED, RoundState.ABANDONED}
-    ),
+    RoundState.TRAINING: frozenset({RoundState.JUDGED, RoundState.WAITING, RoundState.FAILED, RoundState.ABANDONED}),
     RoundState.JUDGED: frozenset(
         {
             RoundState.ACCEPTED,

@@ -21,9 +21,7 @@ class MemorySettings(BaseModel):
     holdout_documents: int = Field(
         20_000, ge=64, le=1_000_000, description="Most held-out documents of all slices together."
     )
-    anchor_documents: int = Field(
-        512, ge=8, le=100_000, description="Most held-out documents of the anchor slice."
-    )
+    anchor_documents: int = Field(512, ge=8, le=100_000, description="Most held-out documents of the anchor slice.")
     anchor_minimum: int = Field(
         32,
         ge=1,
@@ -89,8 +87,7 @@ class MemorySettings(BaseModel):
     aside_samples: int = Field(
         100_000,
         ge=1,
-        description="Samples set aside at which nothing more is set aside: refused text then stays fresh, and "
-        "consumption pauses when the fresh buffer is full, until a person releases or drops some.",
+        description="Samples set aside at which no further round begins until a person releases or drops some.",
     )
     quarantine_rows: int = Field(10_000, ge=1, description="Dead letters at which the quarantine is full.")
     quarantine_bytes: int = Field(

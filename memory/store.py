@@ -4,6 +4,7 @@ Every write is one transaction. Threads and processes may use the same file at t
 readers see the last committed state and delay nobody.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -11,7 +12,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from memory import aside, counters, draw, erasure, generations, ledger, outcome, quarantine
+import numpy as np
+import structlog
+
+from memory import (
+    aside,
+    counters,
+    draw,
+    erasure,
+    facts,
+    generations,
+    ledger,
+    offsets,
+    outcome,
+    quarantine,
+    removal,
+    samples,
+)
 from memory.database import Database
 from memory.intake import Intake
 from memory.records import (
@@ -33,7 +50,9 @@ from memory.records import (
 )
 from memory.rounds import RoundState
 from memory.settings import MemorySettings
-from streams.document import Batch, Gap
+from streams.document import Batch, Gap, Partition
+
+log = structlog.get_logger(__name__)
 
 
 class Store:
@@ -47,7 +66,7 @@ class Store:
         self._database = database
         self._settings = settings
         self._clock = clock
-        self._intake = Intake(database, settings)
+        self._intake = Intake(database, settings, clock)
 
     @classmethod
     def open(
@@ -70,7 +89,7 @@ class Store:
             SqliteTooOld, StoreMissing, NotAStore, StoreTooNew, StoreTooOld, StoreDamaged: see `memory.errors`.
         """
         with ExitStack() as undo:
-            database = undo.enter_context(Database.open(path, settings, clock=clock, read_only=read_only))
+            database = undo.enter_context(Database.open(path, settings, read_only=read_only))
             store = cls(database, settings, clock)
             undo.pop_all()
         return store
@@ -91,6 +110,8 @@ class Store:
 
     def next_offset(self, topic: str, number: int, incarnation: str = "") -> int | None:
         """The offset to read next in a partition; None for one that the store has never seen."""
+        with self._database.read() as tx:
+            return offsets.next_offset(tx, Partition(topic, number, incarnation))
 
     def append(self, batch: Batch, *, before_stream: bool = False) -> Appended:
         """Take a batch in: samples, dead letters, gaps and offsets in one transaction.
@@ -105,12 +126,17 @@ class Store:
         Raises:
             BadBatch: a document lies at or beyond its partition's `next_offsets`.
         """
+        return self._intake.append(batch, before_stream=before_stream)
 
     def is_full(self) -> bool:
         """Whether the fresh buffer has reached a budget, so that consumption should pause."""
+        with self._database.read() as tx:
+            return counters.is_full(tx, self._settings)
 
     def counts(self) -> Counts:
         """How full the memory is; read from counters, so the cost does not grow with the store."""
+        with self._database.read() as tx:
+            return counters.counts(tx, self._settings)
 
     def set_bytes_per_token(self, value: float) -> None:
         """Tell how many bytes of UTF-8 the model's tokenizer takes for a token (a report measures it).
@@ -118,9 +144,22 @@ class Store:
         Raises:
             ValueError: not between 0.1 and 100.
         """
+        if not 0.1 <= value <= 100:
+            raise ValueError(f"{value} bytes per token is not between 0.1 and 100")
+        with self._database.write() as tx:
+            facts.put(tx, "bytes_per_token", float(value))
+
+    def sample_replay(self, count: int, *, seed: int) -> list[Sample]:
+        """Samples drawn uniformly from replay without replacement: `count`, or all where there are fewer."""
+        generator = np.random.Generator(np.random.PCG64(seed))
+        with self._database.read() as tx:
+            ids = draw.replay_ids(tx, generator, most_bytes=math.inf, most=count)
+            return [one.sample for one in samples.read(tx, ids)]
 
     def gaps(self, limit: int = 100) -> list[Gap]:
         """The latest gaps in offsets, newest first."""
+        with self._database.read() as tx:
+            return quarantine.latest_gaps(tx, limit)
 
     # --- rounds ---
 
@@ -151,6 +190,18 @@ class Store:
             WrongState: a round is unfinished, there is no base generation, or `released_from` was not released.
             UnknownRound: no round `released_from`.
         """
+        with self._database.write() as tx:
+            return ledger.begin(
+                tx,
+                trigger=trigger,
+                recipe=recipe,
+                seed=seed,
+                spec=spec,
+                now=self._clock() if now is None else now,
+                released_from=released_from,
+                settings=self._settings,
+                salt=self._intake.salt,
+            )
 
     def advance_round(self, number: int, state: RoundState, *, detail: str = "") -> None:
         """Step a round on to `training` or `judged`, or end it as `failed` or `abandoned`.
@@ -161,12 +212,17 @@ class Store:
         Raises:
             UnknownRound, WrongState: no such round, or no such step from where it is.
         """
+        with self._database.write() as tx:
+            ledger.advance(tx, number, state, now=self._clock(), detail=detail)
 
     def fail_round(self, number: int, *, reason: str) -> None:
         """End a round as `failed`: its fresh samples wait for the next one."""
+        self.advance_round(number, RoundState.FAILED, detail=reason)
 
     def reserve_generation(self, round_number: int) -> int:
         """A number for a candidate of this round, never used before and never to be used again."""
+        with self._database.write() as tx:
+            return generations.reserve(tx, round_number, self._clock())
 
     def accept_round(
         self,
@@ -196,6 +252,20 @@ class Store:
         Raises:
             UnknownRound, UnknownGeneration, WrongState.
         """
+        with self._database.write() as tx:
+            outcome.accept(
+                tx,
+                number,
+                generation=generation,
+                digest=digest,
+                scores=scores,
+                document_scores=document_scores,
+                verdict=verdict,
+                report=report,
+                now=self._clock(),
+                settings=self._settings,
+                salt=self._intake.salt,
+            )
 
     def refuse_round(
         self, number: int, *, verdict: Mapping[str, Any], report: Mapping[str, Any], detail: str = ""
@@ -207,6 +277,9 @@ class Store:
         Returns:
             How many samples were set aside.
         """
+        now, settings = self._clock(), self._settings
+        with self._database.write() as tx:
+            return outcome.refuse(tx, number, verdict=verdict, report=report, detail=detail, now=now, settings=settings)
 
     def hold_round(
         self, number: int, *, verdict: Mapping[str, Any], report: Mapping[str, Any], detail: str = ""
@@ -216,18 +289,29 @@ class Store:
         Returns:
             How many samples were set aside.
         """
+        with self._database.write() as tx:
+            return outcome.hold(tx, number, verdict=verdict, report=report, detail=detail, now=self._clock())
 
     def release_round(self, number: int) -> int:
         """A person's word for a `waiting` round: its text is fresh (or held out) again. Returns how many samples."""
+        now, settings, salt = self._clock(), self._settings, self._intake.salt
+        with self._database.write() as tx:
+            return outcome.release(tx, number, now=now, settings=settings, salt=salt)
 
     def drop_round(self, number: int) -> int:
         """A person's word against a `waiting` round: its text is erased. Returns how many samples."""
+        with self._database.write() as tx:
+            return outcome.drop(tx, number, now=self._clock())
 
     def unfinished_rounds(self) -> list[Round]:
         """Rounds that are drawn, training or judged: what recovery has to finish or discard."""
+        with self._database.read() as tx:
+            return ledger.unfinished(tx)
 
     def rounds(self, limit: int = 100, offset: int = 0) -> list[Round]:
         """The ledger of rounds, newest first."""
+        with self._database.read() as tx:
+            return ledger.listed(tx, limit, offset)
 
     def round(self, number: int) -> Round:
         """One round.
@@ -235,12 +319,18 @@ class Store:
         Raises:
             UnknownRound: there is none of that number.
         """
+        with self._database.read() as tx:
+            return ledger.read(tx, number)
 
     def round_samples(self, number: int) -> list[TrainedSample]:
         """Which samples a round was given, also when their text is gone; empty past the retention of lineage."""
+        with self._database.read() as tx:
+            return ledger.round_samples(tx, number)
 
     def prequential_history(self, limit: int = 20) -> list[Prequential]:
         """What fresh text cost the serving generation before it was trained on, newest round first."""
+        with self._database.read() as tx:
+            return ledger.prequential_history(tx, limit)
 
     # --- generations ---
 
@@ -250,12 +340,20 @@ class Store:
         Raises:
             WrongState: another base is registered.
         """
+        with self._database.write() as tx:
+            generations.register_base(
+                tx, digest=digest, source_path=source_path, generation=generation, now=self._clock()
+            )
 
     def serving(self) -> int | None:
         """The serving generation's number; None before a base is registered."""
+        with self._database.read() as tx:
+            return facts.find_int(tx, "serving")
 
     def generations(self) -> list[Generation]:
         """The ledger of generations, oldest first, with R's rows."""
+        with self._database.read() as tx:
+            return generations.listed(tx)
 
     def generation(self, number: int) -> Generation:
         """One generation.
@@ -263,6 +361,8 @@ class Store:
         Raises:
             UnknownGeneration: there is none of that number.
         """
+        with self._database.read() as tx:
+            return generations.read(tx, number)
 
     def rollback(self, to: int | None = None) -> tuple[int, int]:
         """Move the serving pointer back to `to`, or to the serving generation's parent.
@@ -275,6 +375,8 @@ class Store:
         Raises:
             UnknownGeneration, WrongState: `to` is not there, was never accepted, is retired or serves already.
         """
+        with self._database.write() as tx:
+            return generations.rollback(tx, to)
 
     def retire_generations(self, numbers: Sequence[int]) -> None:
         """Note that these generations' files were removed: their per-document scores go, their ledger line stays.
@@ -282,26 +384,40 @@ class Store:
         Raises:
             WrongState: one of them serves.
         """
+        with self._database.write() as tx:
+            generations.retire(tx, numbers)
 
     def score_matrix(self) -> list[ScoreRow]:
         """R, as recorded: one row for each accepted generation and slice, oldest generation first."""
+        with self._database.read() as tx:
+            return generations.score_matrix(tx)
 
     def save_scores(self, generation: int, scores: Mapping[str, SliceScore]) -> None:
         """Add to R's row of a generation (the base's score on a new slice, say); known ones are replaced."""
+        with self._database.write() as tx:
+            generations.save_scores(tx, generation, scores)
 
     def document_scores(self, generation: int) -> dict[int, DocumentScore]:
         """What is known of a generation's scores on held-out documents that are still kept, by sample id."""
+        with self._database.read() as tx:
+            return generations.document_scores(tx, generation)
 
     def save_document_scores(self, generation: int, rows: Iterable[DocumentScore]) -> None:
         """Keep a generation's scores on held-out documents; those of documents no longer kept are ignored."""
+        with self._database.write() as tx:
+            generations.save_document_scores(tx, generation, rows)
 
     # --- aside, quarantine, erasure ---
 
     def aside(self) -> list[AsideGroup]:
         """What is set aside, by the round that set it aside, oldest first."""
+        with self._database.read() as tx:
+            return aside.groups(tx)
 
     def aside_samples(self, round_number: int, limit: int = 100) -> list[Sample]:
         """The text that a round set aside."""
+        with self._database.read() as tx:
+            return aside.of_round(tx, round_number, limit)
 
     def release_aside(self, *, round_number: int | None = None, ids: Sequence[int] | None = None) -> int:
         """Let text that was set aside be fresh (or held out) again; its refusals start anew. Returns how many.
@@ -309,6 +425,9 @@ class Store:
         Raises:
             ValueError: neither or both of `round_number` and `ids` are given.
         """
+        with self._database.write() as tx:
+            chosen = aside.choose(tx, round_number, ids)
+            return aside.release(tx, chosen, self._settings, self._intake.salt)
 
     def drop_aside(self, *, round_number: int | None = None, ids: Sequence[int] | None = None) -> int:
         """Erase text that was set aside; the same content is not taken in again. Returns how many.
@@ -316,21 +435,33 @@ class Store:
         Raises:
             ValueError: neither or both of `round_number` and `ids` are given.
         """
+        with self._database.write() as tx:
+            return removal.remove(tx, aside.choose(tx, round_number, ids))
 
     def quarantine_is_full(self) -> bool:
         """Whether the dead letters have reached a budget: partitions that bring more should pause."""
+        with self._database.read() as tx:
+            return quarantine.is_full(tx, self._settings)
 
     def dead_letters(self, limit: int = 100, after: int = 0) -> list[StoredDeadLetter]:
         """Dead letters in the quarantine with ids above `after`, oldest first."""
+        with self._database.read() as tx:
+            return quarantine.listed(tx, limit, after)
 
     def unpublished_dead_letters(self, limit: int = 100) -> list[StoredDeadLetter]:
         """Dead letters that the dead-letter topic has not acknowledged, oldest first."""
+        with self._database.read() as tx:
+            return quarantine.listed(tx, limit, 0, unpublished=True)
 
     def mark_published(self, ids: Iterable[int]) -> None:
         """Note that the dead-letter topic has acknowledged these."""
+        with self._database.write() as tx:
+            quarantine.mark_published(tx, ids)
 
     def drop_dead_letters(self, ids: Iterable[int] | None = None, *, published_only: bool = False) -> int:
         """Remove dead letters from the quarantine: these ids, or all; of those only the published ones if asked."""
+        with self._database.write() as tx:
+            return quarantine.drop(tx, ids, published_only=published_only)
 
     def forget(self, key: str) -> Forgotten:
         """Erase all text of a key, for good, and name what had seen it.
@@ -339,3 +470,9 @@ class Store:
         in free space; a keyed hash of the key stays, so that a redelivery is not stored again. Takes seconds a
         gigabyte, in which other writers wait. Nothing is unlearned: see the generations named.
         """
+        with self._intake.paused():
+            with self._database.write() as tx:
+                forgotten = erasure.erase(tx, key, self._intake.key_hash(key), self._clock())
+            erasure.scrub(self._database)
+        log.info("key_forgotten", samples=forgotten.samples, dead_letters=forgotten.dead_letters)
+        return forgotten

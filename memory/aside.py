@@ -1,0 +1,121 @@
+"""Text that was set aside: kept and listed, out of training and evaluation, until a person releases or drops it."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from memory import counters, facts, ledger, removal, samples, slices
+from memory.errors import WrongState
+from memory.fingerprints import priorities
+from memory.records import AsideGroup, Role, Sample
+from memory.rounds import RoundState
+from memory.settings import MemorySettings
+from memory.sqlite import Connection
+
+
+def set_aside(tx: Connection, ids: Sequence[int], *, round_number: int, reason: str, now: float) -> int:
+    """Set fresh and held-out samples aside; other ids are ignored. Returns how many were."""
+    wanted = removal.as_json(ids)
+    moved = tx.execute(
+        "INSERT INTO aside(sample, round, since, reason, role) SELECT id, ?, ?, ?, role FROM samples "
+        "WHERE id IN (SELECT value FROM json_each(?)) AND role IN (?, ?) RETURNING sample",
+        (round_number, now, reason, wanted, Role.FRESH, Role.HOLDOUT),
+    ).fetchall()
+    gone = removal.as_json(row[0] for row in moved)
+    tx.execute("DELETE FROM holdout WHERE sample IN (SELECT value FROM json_each(?))", (gone,))
+    counters.change_role(tx, gone, Role.ASIDE)
+    return len(moved)
+
+
+def count_refusals(tx: Connection, ids: Sequence[int]) -> None:
+    """Note that these samples were part of one more refused round."""
+    tx.executemany(
+        "INSERT INTO refusals(sample, times) VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1",
+        [(sample,) for sample in ids],
+    )
+
+
+def refused_often(tx: Connection, ids: Sequence[int], times: int) -> list[int]:
+    """Those of these samples that were refused at least so many times."""
+    rows = tx.execute(
+        "SELECT sample FROM refusals WHERE times >= ? AND sample IN (SELECT value FROM json_each(?))",
+        (times, removal.as_json(ids)),
+    )
+    return [row[0] for row in rows]
+
+
+def acquit(tx: Connection, ids: Sequence[int]) -> None:
+    """Forget the refusals of these samples."""
+    tx.execute("DELETE FROM refusals WHERE sample IN (SELECT value FROM json_each(?))", (removal.as_json(ids),))
+
+
+def held_out_lately(tx: Connection) -> list[int]:
+    """Held-out samples of the periods since the last accepted round that a round has been judged on."""
+    rows = tx.execute("SELECT h.sample FROM holdout h JOIN slices s ON s.id = h.slice WHERE s.state = 'pending'")
+    return [row[0] for row in rows]
+
+
+def groups(tx: Connection) -> list[AsideGroup]:
+    """What is set aside, by round, oldest first."""
+    per_token = facts.bytes_per_token(tx)
+    rows = tx.execute(
+        "SELECT a.round, min(a.reason), min(a.since), sum(a.role = ?1), sum((a.role = ?1) * s.bytes), sum(a.role = ?2), "
+        "json_group_array(DISTINCT sources.name) FROM aside a JOIN samples s ON s.id = a.sample "
+        "JOIN sources ON sources.id = s.source GROUP BY a.round ORDER BY a.round",
+        (Role.FRESH, Role.HOLDOUT),
+    )
+    return [
+        AsideGroup(number, reason, since, count, facts.tokens(size, per_token), held, tuple(sorted(json.loads(names))))
+        for number, reason, since, count, size, held, names in rows
+    ]
+
+
+def of_round(tx: Connection, round_number: int, limit: int) -> list[Sample]:
+    """The samples that a round set aside, lowest ids first."""
+    rows = tx.execute("SELECT sample FROM aside WHERE round = ? ORDER BY sample LIMIT ?", (round_number, limit))
+    return [one.sample for one in samples.read(tx, [row[0] for row in rows])]
+
+
+def choose(tx: Connection, round_number: int | None, ids: Sequence[int] | None) -> list[int]:
+    """The samples set aside by a round, or those of these ids that are aside.
+
+    Raises:
+        ValueError: neither or both are given.
+        WrongState: the round waits as a whole for a person's word.
+    """
+    if (round_number is None) == (ids is None):
+        raise ValueError("give either a round's number or ids")
+    if round_number is None:
+        condition, value = "sample IN (SELECT value FROM json_each(?))", removal.as_json(ids or ())
+    else:
+        if ledger.read(tx, round_number).state is RoundState.WAITING:
+            raise WrongState(f"Round {round_number} waits: approve or reject it as a whole.")
+        condition, value = "round = ?", str(round_number)
+    return [row[0] for row in tx.execute(f"SELECT sample FROM aside WHERE {condition}", (value,))]
+
+
+def release(tx: Connection, ids: Sequence[int], settings: MemorySettings, salt: int) -> int:
+    """Let samples that are aside be fresh or held out again, with no refusals. Returns how many are."""
+    rows = tx.execute(
+        "SELECT a.sample, a.role, s.source FROM aside a JOIN samples s ON s.id = a.sample "
+        "WHERE a.sample IN (SELECT value FROM json_each(?))",
+        (removal.as_json(ids),),
+    ).fetchall()
+    released = removal.as_json(row[0] for row in rows)
+    tx.execute("DELETE FROM aside WHERE sample IN (SELECT value FROM json_each(?))", (released,))
+    acquit(tx, [row[0] for row in rows])
+    fresh = [sample for sample, role, _ in rows if role == Role.FRESH]
+    counters.change_role(tx, removal.as_json(fresh), Role.FRESH)
+    held = [(sample, source) for sample, role, source in rows if role == Role.HOLDOUT]
+    counters.change_role(tx, removal.as_json(sample for sample, _ in held), Role.HOLDOUT)
+    return len(fresh) + len(_readmit(tx, held, settings, salt))
+
+
+def _readmit(tx: Connection, held: Sequence[tuple[int, int]], settings: MemorySettings, salt: int) -> set[int]:
+    """Give held-out samples a place in their sources' open slices; those that find none are removed."""
+    order = priorities(np.array([sample for sample, _ in held], np.int64), salt).tolist()
+    offered = [slices.Held(priority, sample, source) for priority, (sample, source) in zip(order, held, strict=True)]
+    admitted = slices.admit(tx, offered, settings.slice_documents, anchor=False)
+    removal.remove(tx, [sample for sample, _ in held if sample not in admitted])
+    return admitted

@@ -1,0 +1,69 @@
+"""Exact duplicates: which contents have arrived before."""
+
+import numpy as np
+
+from memory.fingerprints import Bools, UInt64s
+from memory.runs import SortedRuns
+from memory.sqlite import Connection
+
+ROW_HASHES = 1024
+"""Hashes to a row of the log: few enough to rewrite the last row with each batch, enough to load fast at start."""
+
+
+class SeenContents:
+    """The latest contents that arrived, by hash: a log in the store and a sorted copy in RAM.
+
+    The log is bounded; the oldest are forgotten first.
+    """
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._runs = SortedRuns()
+        self._last_row, self._last_length = 0, 0
+
+    def load(self, tx: Connection) -> None:
+        """Read the whole log."""
+        self._runs = SortedRuns()
+        self._last_row, self._last_length = 0, 0
+        self.catch_up(tx)
+
+    def catch_up(self, tx: Connection) -> None:
+        """Read what another process has added since; its log may have been cut too, which can wait for `load`."""
+        rows = tx.execute("SELECT id, hashes FROM seen WHERE id >= ? ORDER BY id", (self._last_row,)).fetchall()
+        news = [
+            np.frombuffer(blob, np.uint64)[self._last_length if row == self._last_row else 0 :] for row, blob in rows
+        ]
+        if news:
+            self._runs.add(np.concatenate(news))
+            self._last_row, self._last_length = rows[-1][0], len(rows[-1][1]) // 8
+
+    def unseen(self, hashes: UInt64s) -> Bools:
+        """For each content whether it is the first of its kind, also within the batch."""
+        first = np.zeros(len(hashes), bool)
+        first[np.unique(hashes, return_index=True)[1]] = True
+        return first & ~self._runs.contains(hashes)
+
+    def add(self, tx: Connection, hashes: UInt64s) -> None:
+        """Add contents; the oldest are forgotten when the log has outgrown its window by a tenth."""
+        if not len(hashes):
+            return
+        if self._last_row and self._last_length < ROW_HASHES:
+            tx.execute(
+                "UPDATE seen SET hashes = CAST(hashes || ? AS BLOB) WHERE id = ?", (hashes.tobytes(), self._last_row)
+            )
+            self._last_length += len(hashes)
+        else:
+            self._last_row, self._last_length = self._last_row + 1, len(hashes)
+            tx.execute("INSERT INTO seen(id, hashes) VALUES (?, ?)", (self._last_row, hashes.tobytes()))
+        self._runs.add(hashes)
+        if len(self._runs) > self._window * 1.1:
+            self._cut(tx)
+            self.load(tx)
+
+    def _cut(self, tx: Connection) -> None:
+        """Remove the oldest rows of the log down to the window."""
+        tx.execute(
+            "DELETE FROM seen WHERE id IN (SELECT id FROM "
+            "(SELECT id, sum(length(hashes) / 8) OVER (ORDER BY id DESC) AS newer FROM seen) WHERE newer > ?)",
+            (self._window,),
+        )

@@ -1,0 +1,70 @@
+"""Erasing a person's text by key, and naming what had seen it."""
+
+from collections.abc import Sequence
+
+from memory import facts, quarantine, removal
+from memory.database import Database
+from memory.errors import StoreBusy
+from memory.records import Forgotten, GenerationState
+from memory.sqlite import Connection
+
+
+def erase(tx: Connection, key: str, key_hash: int, now: float) -> Forgotten:
+    """Remove all of a key's text from the tables, and keep its hash. `scrub` then clears the file itself."""
+    known = [row[0] for row in tx.execute("SELECT id FROM samples WHERE key_hash = ?", (key_hash,))]
+    lineage = tx.execute("SELECT round, sample, part FROM round_samples WHERE key_hash = ?", (key_hash,)).fetchall()
+    # Sketches are made from text: those of samples that have left memory go too.
+    sketched = removal.as_json({*known, *(sample for _, sample, _ in lineage)})
+    tx.execute("DELETE FROM trained WHERE sample IN (SELECT value FROM json_each(?))", (sketched,))
+    removal.remove(tx, known)
+    letters = quarantine.erase(tx, key)
+    tx.execute("INSERT OR IGNORE INTO forgotten(key_hash, at) VALUES (?, ?)", (key_hash, now))
+    trained = sorted({number for number, _, part in lineage if part in {"fresh", "replay"}})
+    generations, descendants, clean = _lineage(tx, trained)
+    return Forgotten(
+        samples=len(known),
+        dead_letters=letters,
+        sample_ids=tuple(known),
+        rounds=tuple(sorted({number for number, _, _ in lineage})),
+        generations=generations,
+        descendants=descendants,
+        clean_generation=clean,
+    )
+
+
+def _lineage(tx: Connection, rounds: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...], int | None]:
+    """Generations of these rounds, those that started from them, and the latest ancestor of serving that is neither.
+
+    One whose files retention has removed cannot be built upon, and is passed over.
+    """
+    rows = tx.execute(
+        "SELECT number, parent, round, state FROM generations WHERE state != ? ORDER BY number",
+        (GenerationState.RESERVED,),
+    ).fetchall()
+    concerned, wanted = set(), set(rounds)
+    for number, parent, its_round, _ in rows:  # A parent's number is lower, so it has been looked at before.
+        if its_round in wanted or parent in concerned:
+            concerned.add(number)
+    direct = tuple(number for number, _, its_round, _ in rows if its_round in wanted)
+    parents = {number: parent for number, parent, _, _ in rows}
+    clean = facts.find_int(tx, "serving")
+    retired = {number for number, _, _, state in rows if state == GenerationState.RETIRED}
+    while clean is not None and clean in concerned | retired:
+        clean = parents.get(clean)
+    return direct, tuple(sorted(concerned - set(direct))), clean
+
+
+def scrub(database: Database) -> None:
+    """Rewrite the file without its free space, where old copies of moved rows can linger, and truncate the log.
+
+    Raises:
+        StoreBusy: a reader kept the log from being truncated.
+    """
+    with database.exclusive() as connection:
+        connection.execute("VACUUM")
+        busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    if busy:
+        raise StoreBusy(
+            "The text is erased from every table, but a reader kept the write-ahead log from being truncated: copies may "
+            "linger in the -wal file. Run the same erasure again."
+        )

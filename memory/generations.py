@@ -1,0 +1,164 @@
+"""The ledger of generations: numbers never used again, scores, and what serves."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from memory import facts, ledger, removal
+from memory.errors import UnknownGeneration, WrongState
+from memory.records import DocumentScore, Generation, GenerationState, ScoreRow, SliceScore
+from memory.sqlite import Connection
+
+_STATES_TO_SERVE = (GenerationState.ACCEPTED, GenerationState.ROLLED_BACK)
+
+
+def register_base(tx: Connection, *, digest: str, source_path: str, generation: int, now: float) -> None:
+    """See `Store.register_base`."""
+    known = tx.execute("SELECT digest FROM generations WHERE number = ?", (generation,)).fetchone()
+    if known is not None:
+        if known[0] != digest:
+            raise WrongState(
+                f"Generation {generation}, the base, is another model (digest {known[0][:12]}, now {digest[:12]}). A "
+                "store belongs to one base model: choose another `state_dir` for this one."
+            )
+        return
+    tx.execute(
+        "INSERT INTO generations(number, state, parent, round, digest, source_path, created_at) "
+        "VALUES (?, ?, NULL, NULL, ?, ?, ?)",
+        (generation, GenerationState.ACCEPTED, digest, source_path, now),
+    )
+    facts.put(tx, "base", generation)
+    facts.put(tx, "serving", generation)
+
+
+def reserve(tx: Connection, round_number: int, now: float) -> int:
+    """A new generation's number, for a candidate of this round."""
+    parent = ledger.read(tx, round_number).parent_generation
+    number = int(tx.execute("SELECT coalesce(max(number), -1) + 1 FROM generations").fetchone()[0])
+    tx.execute(
+        "INSERT INTO generations(number, state, parent, round, digest, source_path, created_at) "
+        "VALUES (?, ?, ?, ?, '', '', ?)",
+        (number, GenerationState.RESERVED, parent, round_number, now),
+    )
+    return number
+
+
+def accept(tx: Connection, number: int, *, round_number: int, digest: str) -> None:
+    """Make a reserved generation the serving one."""
+    generation = read(tx, number)
+    if generation.state is not GenerationState.RESERVED or generation.round != round_number:
+        raise WrongState(
+            f"Generation {number} is {generation.state} of round {generation.round}, not reserved for this."
+        )
+    if facts.get_int(tx, "serving") != generation.parent:
+        raise WrongState(
+            f"Generation {number} comes from generation {generation.parent}, which does not serve any more "
+            f"({facts.get_int(tx, 'serving')} does): it was not compared with what it would replace."
+        )
+    tx.execute(
+        "UPDATE generations SET state = ?, digest = ? WHERE number = ?", (GenerationState.ACCEPTED, digest, number)
+    )
+    tx.execute("UPDATE rounds SET generation = ? WHERE number = ?", (number, round_number))
+    facts.put(tx, "serving", number)
+
+
+def rollback(tx: Connection, to: int | None) -> tuple[int, int]:
+    """See `Store.rollback`."""
+    serving = facts.find_int(tx, "serving")
+    if serving is None:
+        raise WrongState("No generation serves, so there is nothing to roll back from.")
+    wanted = read(tx, serving).parent if to is None else to
+    if wanted is None:
+        raise WrongState(f"Generation {serving} is the base: there is nothing before it to roll back to.")
+    target = read(tx, wanted)
+    if wanted == serving:
+        raise WrongState(f"Generation {wanted} serves already.")
+    if target.state not in _STATES_TO_SERVE:
+        raise WrongState(f"Generation {wanted} is {target.state}: it cannot serve. See `riverkeep generations`.")
+    tx.execute("UPDATE generations SET state = ? WHERE number = ?", (GenerationState.ROLLED_BACK, serving))
+    tx.execute("UPDATE generations SET state = ? WHERE number = ?", (GenerationState.ACCEPTED, wanted))
+    facts.put(tx, "serving", wanted)
+    return serving, wanted
+
+
+def retire(tx: Connection, numbers: Sequence[int]) -> None:
+    """See `Store.retire_generations`."""
+    if (serving := facts.find_int(tx, "serving")) in numbers:
+        raise WrongState(f"Generation {serving} serves: it cannot be retired.")
+    wanted = removal.as_json(numbers)
+    tx.execute(
+        "UPDATE generations SET state = ? WHERE number IN (SELECT value FROM json_each(?))",
+        (GenerationState.RETIRED, wanted),
+    )
+    tx.execute("DELETE FROM document_scores WHERE generation IN (SELECT value FROM json_each(?))", (wanted,))
+
+
+def read(tx: Connection, number: int) -> Generation:
+    """One generation.
+
+    Raises:
+        UnknownGeneration: there is none of that number.
+    """
+    found = _generations(tx, "WHERE number = ?", (number,))
+    if not found:
+        raise UnknownGeneration(f"There is no generation {number}. See `riverkeep generations`.")
+    return found[0]
+
+
+def listed(tx: Connection) -> list[Generation]:
+    """All generations, oldest first."""
+    return _generations(tx, "ORDER BY number", ())
+
+
+def _generations(tx: Connection, condition: str, values: tuple[int, ...]) -> list[Generation]:
+    rows = tx.execute(
+        f"SELECT number, state, parent, round, digest, source_path, created_at FROM generations {condition}", values
+    ).fetchall()
+    wanted = removal.as_json(row[0] for row in rows)
+    scores: dict[int, dict[str, SliceScore]] = defaultdict(dict)
+    for row in tx.execute(
+        "SELECT generation, slice, mean_nll, tokens, documents, accuracy, macro_f1 FROM scores "
+        "WHERE generation IN (SELECT value FROM json_each(?))",
+        (wanted,),
+    ):
+        scores[row[0]][row[1]] = SliceScore(*row[2:])
+    return [Generation(row[0], GenerationState(row[1]), *row[2:], scores[row[0]]) for row in rows]
+
+
+def save_scores(tx: Connection, generation: int, scores: Mapping[str, SliceScore]) -> None:
+    """Add to R's row of a generation."""
+    tx.executemany(
+        "INSERT OR REPLACE INTO scores(generation, slice, mean_nll, tokens, documents, accuracy, macro_f1) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (generation, name, one.mean_nll, one.tokens, one.documents, one.accuracy, one.macro_f1)
+            for name, one in scores.items()
+        ],
+    )
+
+
+def score_matrix(tx: Connection) -> list[ScoreRow]:
+    """R, as recorded."""
+    rows = tx.execute(
+        "SELECT s.generation, s.slice, s.mean_nll, s.tokens, s.documents, s.accuracy, s.macro_f1 FROM scores s "
+        "JOIN generations g ON g.number = s.generation WHERE g.state != ? ORDER BY s.generation, s.slice",
+        (GenerationState.RESERVED,),
+    )
+    return [ScoreRow(row[0], row[1], SliceScore(*row[2:])) for row in rows]
+
+
+def save_document_scores(tx: Connection, generation: int, rows: Iterable[DocumentScore]) -> None:
+    """Keep scores on held-out documents that are there."""
+    tx.executemany(
+        "INSERT OR REPLACE INTO document_scores(generation, sample, nll, tokens, correct) "
+        "SELECT ?, sample, ?, ?, ? FROM holdout WHERE sample = ?",
+        [(generation, one.nll, one.tokens, one.correct, one.sample_id) for one in rows],
+    )
+
+
+def document_scores(tx: Connection, generation: int) -> dict[int, DocumentScore]:
+    """A generation's scores on held-out documents, by sample id."""
+    rows = tx.execute("SELECT sample, nll, tokens, correct FROM document_scores WHERE generation = ?", (generation,))
+    return {
+        sample: DocumentScore(sample, nll, tokens, None if correct is None else bool(correct))
+        for sample, nll, tokens, correct in rows
+    }

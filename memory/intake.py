@@ -1,0 +1,250 @@
+"""The way in: what each arriving document becomes, decided for a whole batch at once, in one transaction."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from memory import counters, facts, near_duplicates, offsets, quarantine, settle, slices
+from memory.database import Database
+from memory.fingerprints import Bools, Int64s, priorities
+from memory.looks import Looked, Looker
+from memory.names import NO_LABEL
+from memory.near_duplicates import SketchIndex
+from memory.offsets import Position, position_of
+from memory.recall import Recall
+from memory.records import Appended, Role
+from memory.settings import MemorySettings
+from memory.sqlite import Connection
+from streams.document import Batch, DeadLetter, Partition
+
+_INSERT = """
+    INSERT INTO samples(id, role, bytes, source, label, stream, offset, key_hash, event_time, arrived_at, text)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+@dataclass(slots=True)
+class _Sorting:
+    """Documents of a batch on their way; the arrays hold indexes into the batch, ascending.
+
+    Attributes:
+        fresh: to train on.
+        held: found a place in a slice.
+        ids: of every document of the batch; only those that are stored use theirs.
+    """
+
+    streams: Int64s
+    ids: Int64s
+    fresh: Int64s
+    held: Int64s
+
+
+class Intake:
+    """Takes batches in, one at a time."""
+
+    def __init__(self, database: Database, settings: MemorySettings, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._recall = Recall(settings)
+        with database.read() as tx:
+            self._looker = Looker(facts.secret(tx), settings.holdout_share)
+
+    @property
+    def salt(self) -> int:
+        """The salt of every random order of samples."""
+        return self._looker.hasher.salt
+
+    def key_hash(self, key: str) -> int:
+        """The keyed hash by which a key is known."""
+        return self._looker.hasher.key(key)[0]
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let no batch in while the block runs, and look at the store anew afterwards."""
+        with self._lock:
+            self._recall.stale()
+            yield
+
+    def append(self, batch: Batch, *, before_stream: bool) -> Appended:
+        """See `Store.append`."""
+        looked = self._looker.look(batch.documents)
+        with self._lock:
+            try:
+                with self._database.write() as tx:
+                    self._recall.catch_up(tx)
+                    return self._take(tx, batch, looked, before_stream=before_stream)
+            except BaseException:
+                self._recall.stale()
+                raise
+
+    def _take(self, tx: Connection, batch: Batch, looked: Looked, *, before_stream: bool) -> Appended:
+        positions = offsets.move_on(tx, batch)
+        letters, forgotten = self._without_forgotten(batch.dead_letters)
+        redelivered = quarantine.store(tx, letters, positions)
+        gaps = quarantine.store_gaps(tx, batch.gaps, positions, self._clock(), self._settings.gaps_kept)
+        appended = self._take_documents(tx, looked, positions, before_stream=before_stream)
+        appended = replace(
+            appended,
+            redelivered=appended.redelivered + redelivered + len(batch.gaps) - gaps,
+            forgotten=appended.forgotten + forgotten,
+            dead_letters=len(letters) - redelivered,
+            gaps=gaps,
+        )
+        names = ("surplus", "duplicates", "near_duplicates", "forgotten", "redelivered")
+        counters.tally(tx, {name: getattr(appended, name) for name in names})
+        return appended
+
+    def _without_forgotten(self, letters: Sequence[DeadLetter]) -> tuple[Sequence[DeadLetter], int]:
+        if not letters:
+            return letters, 0
+        hasher = self._looker.hasher
+        keys = np.array([hasher.key_bytes(letter.key or b"") for letter in letters], np.int64)
+        gone = self._recall.is_forgotten(keys, np.array([letter.key is not None for letter in letters]))
+        return [letter for letter, out in zip(letters, gone, strict=True) if not out], int(gone.sum())
+
+    def _take_documents(
+        self, tx: Connection, looked: Looked, positions: Mapping[Partition, Position], *, before_stream: bool
+    ) -> Appended:
+        if not len(looked):
+            return Appended()
+        recall = self._recall
+        streams, new = _place(looked, positions)
+        forgotten = new & recall.is_forgotten(looked.keys, looked.keyed)
+        rows = np.flatnonzero(new & ~forgotten)
+        rows = rows[recall.seen.unseen(looked.contents[rows])]
+        recall.seen.add(tx, looked.contents[rows])
+        sorting, surplus = self._sort(tx, looked, streams, rows, before_stream=before_stream)
+        self._insert(tx, looked, sorting, Role.REPLAY if before_stream else Role.FRESH)
+        if before_stream:
+            self._settle(tx, looked, sorting)
+        kept = len(sorting.fresh)
+        return Appended(
+            fresh=0 if before_stream else kept,
+            replay=kept if before_stream else 0,
+            holdout=len(sorting.held),
+            surplus=surplus,
+            duplicates=int(new.sum() - forgotten.sum()) - len(rows),
+            near_duplicates=len(rows) - kept - len(sorting.held) - surplus,
+            forgotten=int(forgotten.sum()),
+            redelivered=len(looked) - int(new.sum()),
+        )
+
+    def _sort(
+        self, tx: Connection, looked: Looked, streams: Int64s, rows: Int64s, *, before_stream: bool
+    ) -> tuple[_Sorting, int]:
+        """Split documents, check each side against the other, and find held-out ones a place.
+
+        Returns also how many held-out documents found none.
+        """
+        first = facts.get_int(tx, "next_sample")
+        facts.put(tx, "next_sample", first + len(looked))
+        ids = np.arange(first, first + len(looked), dtype=np.int64)
+        offered = self._apart_from_trained(tx, looked, rows[looked.held[rows]])
+        held = self._admit(tx, looked, ids, offered, anchor=before_stream)
+        self._recall.held.add(looked.sketches.take(held))
+        self._recall.assigned(first + len(looked) - 1)
+        fresh = rows[~looked.held[rows]]
+        fresh = fresh[~self._recall.held.near(looked.sketches.take(fresh))]
+        return _Sorting(streams, ids, fresh, held), len(offered) - len(held)
+
+    def _apart_from_trained(self, tx: Connection, looked: Looked, held: Int64s) -> Int64s:
+        similarity = self._settings.near_duplicate_similarity
+        return held[~near_duplicates.near_trained(tx, looked.sketches.take(held), similarity)]
+
+    def _admit(self, tx: Connection, looked: Looked, ids: Int64s, rows: Int64s, *, anchor: bool) -> Int64s:
+        if not len(rows):
+            return rows
+        sources = self._recall.sources.numbers(tx, {looked.sources[row] for row in rows})
+        chosen = ids[rows]
+        offered = [
+            slices.Held(priority, sample, sources[looked.sources[row]])
+            for priority, sample, row in zip(
+                priorities(chosen, self.salt).tolist(), chosen.tolist(), rows.tolist(), strict=True
+            )
+        ]
+        settings = self._settings
+        bound = settings.anchor_documents if anchor else settings.slice_documents
+        admitted = slices.admit(tx, offered, bound, anchor=anchor)
+        return rows[[held.sample in admitted for held in offered]]
+
+    def _insert(self, tx: Connection, looked: Looked, sorting: _Sorting, role: Role) -> None:
+        rows = np.sort(np.concatenate([sorting.fresh, sorting.held]))
+        if not len(rows):
+            return
+        sources, labels = self._numbers(tx, looked, rows)
+        roles = np.full(len(looked), role, np.int64)
+        roles[sorting.held] = Role.HOLDOUT
+        chosen = rows.tolist()
+        keys: list[int | None] = looked.keys[rows].tolist()
+        if not looked.keyed[rows].all():
+            keys = [key if keyed else None for key, keyed in zip(keys, looked.keyed[rows].tolist(), strict=True)]
+        tx.executemany(
+            _INSERT,
+            zip(
+                sorting.ids[rows].tolist(),
+                roles[rows].tolist(),
+                looked.sizes[rows].tolist(),
+                sources.tolist(),
+                labels.tolist(),
+                sorting.streams[rows].tolist(),
+                looked.offsets[rows].tolist(),
+                keys,
+                [looked.event_times[row] for row in chosen],
+                [looked.arrivals[row] for row in chosen],
+                [looked.texts[row] for row in chosen],
+                strict=True,
+            ),
+        )
+        counters.add(tx, _changes(roles[rows], sources, labels, looked.sizes[rows]))
+        if len(sorting.held):
+            slices.shrink(tx, self._settings.holdout_documents)
+
+    def _numbers(self, tx: Connection, looked: Looked, rows: Int64s) -> tuple[Int64s, Int64s]:
+        names = [looked.sources[row] for row in rows.tolist()]
+        known = self._recall.sources.numbers(tx, set(names))
+        sources = np.fromiter(map(known.__getitem__, names), np.int64, len(names))
+        given = [looked.labels[row] for row in rows.tolist()]
+        if not any(given):
+            return sources, np.full(len(rows), NO_LABEL, np.int64)
+        numbers = self._recall.labels.numbers(tx, {label for label in given if label is not None})
+        labels = [NO_LABEL if label is None else numbers[label] for label in given]
+        return sources, np.array(labels, np.int64)
+
+    def _settle(self, tx: Connection, looked: Looked, sorting: _Sorting) -> None:
+        """Let text from before the stream into replay at once."""
+        ids = sorting.ids[sorting.fresh].tolist()
+        sketches = looked.sketches.take(sorting.fresh)
+        near_duplicates.record_trained(tx, ids, sketches, self._settings.trained_documents)
+        settle.settle(tx, ids, settle.BEFORE_STREAM, self._settings, self.salt)
+
+
+def _place(looked: Looked, positions: Mapping[Partition, Position]) -> tuple[Int64s, Bools]:
+    """The stream of each document, and which of them the store does not have yet."""
+    # Documents of a partition share its object: comparing identities spares a hash of three fields for each.
+    distinct = {id(partition): partition for partition in looked.partitions}
+    codes = {identity: code for code, identity in enumerate(distinct)}
+    members = np.array([codes[id(partition)] for partition in looked.partitions], np.int64)
+    known = []
+    for code, partition in enumerate(distinct.values()):
+        highest = int(looked.offsets[members == code].max())
+        known.append(position_of(positions, partition, highest))
+    streams = np.array([position.stream for position in known], np.int64)
+    starts = np.array([position.first_new for position in known], np.int64)
+    return streams[members], looked.offsets >= starts[members]
+
+
+def _changes(roles: Int64s, sources: Int64s, labels: Int64s, sizes: Int64s) -> list[counters.Change]:
+    """What a batch adds to the counters."""
+    codes = (sources << 32) | (labels << 8) | roles
+    distinct, members = np.unique(codes, return_inverse=True)
+    samples = np.bincount(members)
+    sums = np.bincount(members, weights=sizes)
+    return [
+        (int(code) & 0xFF, int(code) >> 32, (int(code) >> 8) & 0xFFFFFF, int(count), int(size))
+        for code, count, size in zip(distinct, samples, sums, strict=True)
+    ]

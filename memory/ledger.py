@@ -1,0 +1,300 @@
+"""The ledger of rounds: what each was given, and how it ended."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from memory import draw, facts, offsets, removal, samples, slices
+from memory.draw import FreshDraw
+from memory.errors import AsideFull, UnknownRound, WrongState
+from memory.records import DrawSpec, Prequential, Round, RoundDraw, TrainedSample
+from memory.rounds import UNFINISHED, RoundState, may_follow
+from memory.samples import Placed
+from memory.settings import MemorySettings
+from memory.sqlite import Connection
+from streams.document import Partition
+
+PARTS_DRAWN_FRESH = ("fresh", "early_stop", "over_quota")
+
+_BY_ADVANCING = {RoundState.TRAINING, RoundState.JUDGED, RoundState.FAILED, RoundState.ABANDONED}
+
+_COLUMNS = (
+    "number, state, trigger, recipe, seed, parent_generation, base_generation, generation, released_from, begun_at, "
+    "ended_at, detail, verdict, report, fresh_samples, fresh_bytes, replay_samples, replay_bytes, early_stop_samples"
+)
+
+
+def begin(
+    tx: Connection,
+    *,
+    trigger: str,
+    recipe: Mapping[str, Any],
+    seed: int,
+    spec: DrawSpec,
+    now: float,
+    released_from: int | None,
+    settings: MemorySettings,
+    salt: int,
+) -> RoundDraw | None:
+    """See `Store.begin_round`."""
+    parent, base = _generations_to_start_from(tx)
+    _refuse_if_unfinished(tx)
+    _refuse_if_aside_is_full(tx, settings)
+    number = facts.get_int(tx, "rounds_begun") + 1
+    among = None if released_from is None else _released(tx, released_from)
+    chosen = draw.fresh_ids(tx, spec.fresh_tokens * facts.bytes_per_token(tx), among)
+    held_out = draw.HeldOut(tx, settings.near_duplicate_similarity)
+    drawn = held_out.keep_apart(tx, samples.read(tx, [sample for sample, _ in chosen]))
+    if not drawn:
+        return None
+    fresh = draw.sort_fresh(drawn, spec, number, settings, salt)
+    replay = held_out.keep_apart(tx, _draw_replay(tx, fresh, spec, seed))
+    slices.seal(tx, number, settings)
+    judged_on = draw.draw_slices(tx, spec)
+    _enter(tx, number, trigger, recipe, seed, (parent, base), released_from, now, fresh, replay)
+    _record_samples(tx, number, fresh, replay, [one.id for part in judged_on for one in part.samples])
+    tx.execute("DELETE FROM round_samples WHERE round <= ?", (number - settings.lineage_rounds,))
+    return RoundDraw(
+        number=number,
+        seed=seed,
+        parent_generation=parent,
+        base_generation=base,
+        fresh=tuple(one.sample for one in fresh.train),
+        replay=tuple(one.sample for one in replay),
+        early_stop=tuple(one.sample for one in fresh.early_stop),
+        slices=judged_on,
+        offsets=_offsets(tx, number),
+    )
+
+
+def _generations_to_start_from(tx: Connection) -> tuple[int, int]:
+    serving, base = facts.find_int(tx, "serving"), facts.find_int(tx, "base")
+    if serving is None or base is None:
+        raise WrongState("No base model is registered, so no round can start. Run `riverkeep check`, then start again.")
+    return serving, base
+
+
+def _refuse_if_unfinished(tx: Connection) -> None:
+    if open_ones := unfinished(tx):
+        raise WrongState(
+            f"Round {open_ones[0].number} is {open_ones[0].state}: finish, fail or abandon it before another begins."
+        )
+
+
+def _refuse_if_aside_is_full(tx: Connection, settings: MemorySettings) -> None:
+    held = int(tx.execute("SELECT count(*) FROM aside").fetchone()[0])
+    if held >= settings.aside_samples:
+        raise AsideFull(
+            f"{held} samples are set aside (`memory.aside_samples` = {settings.aside_samples}): release or drop some "
+            "(`riverkeep memory aside`), or no further round can begin."
+        )
+
+
+def _released(tx: Connection, number: int) -> list[int]:
+    if (state := read(tx, number).state) is not RoundState.RELEASED:
+        raise WrongState(f"Round {number} is {state}, not released: its text cannot be drawn by name.")
+    return drawn_fresh(tx, number)
+
+
+def drawn_fresh(tx: Connection, number: int) -> list[int]:
+    """Ids of the fresh samples that a round was given, whatever became of them."""
+    rows = tx.execute(
+        "SELECT sample FROM round_samples WHERE round = ? AND part IN (?, ?, ?)", (number, *PARTS_DRAWN_FRESH)
+    )
+    return [row[0] for row in rows]
+
+
+def _draw_replay(tx: Connection, fresh: FreshDraw, spec: DrawSpec, seed: int) -> list[Placed]:
+    new_bytes = sum(one.bytes for one in fresh.train)
+    wanted = new_bytes * spec.replay_ratio / (1 - spec.replay_ratio)
+    generator = np.random.Generator(np.random.PCG64(seed))
+    return samples.read(tx, draw.replay_ids(tx, generator, most_bytes=wanted))
+
+
+def _enter(
+    tx: Connection,
+    number: int,
+    trigger: str,
+    recipe: Mapping[str, Any],
+    seed: int,
+    generations: tuple[int, int],
+    released_from: int | None,
+    now: float,
+    fresh: FreshDraw,
+    replay: Sequence[Placed],
+) -> None:
+    facts.put(tx, "rounds_begun", number)
+    tx.execute(
+        "INSERT INTO rounds(number, state, trigger, recipe, seed, parent_generation, base_generation, released_from, "
+        "begun_at, detail, verdict, report, last_sample, fresh_samples, fresh_bytes, replay_samples, replay_bytes, "
+        "early_stop_samples) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', '{}', '{}', ?, ?, ?, ?, ?, ?)",
+        (
+            number,
+            RoundState.DRAWN,
+            trigger,
+            json.dumps(recipe),
+            seed,
+            *generations,
+            released_from,
+            now,
+            facts.get_int(tx, "next_sample") - 1,
+            len(fresh.train),
+            sum(one.bytes for one in fresh.train),
+            len(replay),
+            sum(one.bytes for one in replay),
+            len(fresh.early_stop),
+        ),
+    )
+    tx.executemany(
+        "INSERT INTO round_offsets(round, stream, first, last) VALUES (?, ?, ?, ?)",
+        [(number, stream, *span) for stream, span in draw.covered(fresh.all()).items()],
+    )
+
+
+def _record_samples(
+    tx: Connection, number: int, fresh: FreshDraw, replay: Sequence[Placed], judged_on: Sequence[int]
+) -> None:
+    parts = {"fresh": fresh.train, "early_stop": fresh.early_stop, "over_quota": fresh.over_quota, "replay": replay}
+    tx.executemany(
+        "INSERT INTO round_samples(round, sample, part, stream, offset, key_hash) VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (number, one.sample.id, part, one.stream, one.offset, one.sample.key_hash)
+            for part, placed in parts.items()
+            for one in placed
+        ],
+    )
+    tx.execute(
+        "INSERT INTO round_samples(round, sample, part, stream, offset, key_hash) SELECT ?, id, 'slice', stream, offset, "
+        "key_hash FROM samples WHERE id IN (SELECT value FROM json_each(?))",
+        (number, removal.as_json(judged_on)),
+    )
+
+
+def step(tx: Connection, number: int, state: RoundState, *, now: float, detail: str = "") -> Round:
+    """Bring a round into another state and return how it was before.
+
+    Raises:
+        UnknownRound, WrongState.
+    """
+    before = read(tx, number)
+    if not may_follow(before.state, state):
+        raise WrongState(f"Round {number} is {before.state}; it cannot become {state}.")
+    ended = None if state in UNFINISHED else now
+    tx.execute(
+        "UPDATE rounds SET state = ?, ended_at = ?, detail = CASE ? WHEN '' THEN detail ELSE ? END WHERE number = ?",
+        (state, ended, detail, detail, number),
+    )
+    return before
+
+
+def advance(tx: Connection, number: int, state: RoundState, *, now: float, detail: str) -> None:
+    """See `Store.advance_round`."""
+    if state not in _BY_ADVANCING:
+        raise WrongState(f"A round becomes {state} by its own method, which does all that goes with it.")
+    step(tx, number, state, now=now, detail=detail)
+
+
+def end(
+    tx: Connection,
+    number: int,
+    state: RoundState,
+    *,
+    now: float,
+    verdict: Mapping[str, Any],
+    report: Mapping[str, Any],
+    detail: str,
+) -> Round:
+    """Bring a round to its outcome, with the gate's word and the report, and return how it was before."""
+    if (before := read(tx, number)).state is state:
+        raise WrongState(f"Round {number} is {state} already.")
+    step(tx, number, state, now=now, detail=detail)
+    tx.execute(
+        "UPDATE rounds SET verdict = ?, report = ? WHERE number = ?", (json.dumps(verdict), json.dumps(report), number)
+    )
+    return before
+
+
+def read(tx: Connection, number: int) -> Round:
+    """One round.
+
+    Raises:
+        UnknownRound: there is none of that number.
+    """
+    found = _rounds(tx, "WHERE number = ?", (number,))
+    if not found:
+        raise UnknownRound(f"There is no round {number}.")
+    return found[0]
+
+
+def listed(tx: Connection, limit: int, offset: int) -> list[Round]:
+    """Rounds, newest first."""
+    return _rounds(tx, "ORDER BY number DESC LIMIT ? OFFSET ?", (limit, offset))
+
+
+def unfinished(tx: Connection) -> list[Round]:
+    """Rounds that have no outcome yet, oldest first."""
+    return _rounds(tx, "WHERE state IN (?, ?, ?) ORDER BY number", tuple(sorted(UNFINISHED)))
+
+
+def _rounds(tx: Connection, condition: str, values: tuple[int | str, ...]) -> list[Round]:
+    per_token = facts.bytes_per_token(tx)
+    rows = tx.execute(f"SELECT {_COLUMNS} FROM rounds {condition}", values).fetchall()
+    return [
+        Round(
+            number=row[0],
+            state=RoundState(row[1]),
+            trigger=row[2],
+            recipe=json.loads(row[3]),
+            seed=row[4],
+            parent_generation=row[5],
+            base_generation=row[6],
+            generation=row[7],
+            released_from=row[8],
+            begun_at=row[9],
+            ended_at=row[10],
+            detail=row[11],
+            verdict=json.loads(row[12]),
+            report=json.loads(row[13]),
+            fresh_samples=row[14],
+            fresh_tokens=facts.tokens(row[15], per_token),
+            replay_samples=row[16],
+            replay_tokens=facts.tokens(row[17], per_token),
+            early_stop_samples=row[18],
+            offsets=_offsets(tx, row[0]),
+        )
+        for row in rows
+    ]
+
+
+def _offsets(tx: Connection, number: int) -> dict[Partition, tuple[int, int]]:
+    rows = tx.execute("SELECT stream, first, last FROM round_offsets WHERE round = ?", (number,)).fetchall()
+    names = offsets.partitions(tx, (row[0] for row in rows))
+    return {names[stream]: (first, last) for stream, first, last in rows}
+
+
+def round_samples(tx: Connection, number: int) -> list[TrainedSample]:
+    """What is known of a round's samples, by id."""
+    rows = tx.execute(
+        "SELECT sample, part, stream, offset, key_hash FROM round_samples WHERE round = ? ORDER BY sample", (number,)
+    ).fetchall()
+    names = offsets.partitions(tx, (row[2] for row in rows))
+    return [TrainedSample(sample, part, names[stream], offset, key) for sample, part, stream, offset, key in rows]
+
+
+def prequential_history(tx: Connection, limit: int) -> list[Prequential]:
+    """Rounds whose report says what fresh text cost before training, newest first."""
+    rows = tx.execute(
+        "SELECT number, state, json_extract(report, '$.prequential') FROM rounds "
+        "WHERE json_extract(report, '$.prequential') IS NOT NULL ORDER BY number DESC LIMIT ?",
+        (limit,),
+    )
+    return [_prequential(number, RoundState(state), json.loads(text)) for number, state, text in rows]
+
+
+def _prequential(number: int, state: RoundState, told: Mapping[str, Any]) -> Prequential:
+    by_source = {
+        source: (float(one["mean_nll"]), int(one["tokens"])) for source, one in told.get("by_source", {}).items()
+    }
+    return Prequential(number, state, float(told["mean_nll"]), int(told["tokens"]), by_source)

@@ -1,0 +1,114 @@
+"""How a round ends: accepted, refused, made to wait; and a person's word for one that waits."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from memory import aside, counters, generations, ledger, removal, samples, settle, slices
+from memory.near_duplicates import SketchIndex, record_trained, sketch_texts
+from memory.records import DocumentScore, Role, SliceScore
+from memory.rounds import RoundState
+from memory.settings import MemorySettings
+from memory.sqlite import Connection
+
+
+def accept(
+    tx: Connection,
+    number: int,
+    *,
+    generation: int,
+    digest: str,
+    scores: Mapping[str, SliceScore],
+    document_scores: Iterable[DocumentScore],
+    verdict: Mapping[str, Any],
+    report: Mapping[str, Any],
+    now: float,
+    settings: MemorySettings,
+    salt: int,
+) -> None:
+    """See `Store.accept_round`."""
+    ledger.end(tx, number, RoundState.ACCEPTED, now=now, verdict=verdict, report=report, detail="")
+    generations.accept(tx, generation, round_number=number, digest=digest)
+    generations.save_scores(tx, generation, scores)
+    generations.save_document_scores(tx, generation, document_scores)
+    drawn = _by_part(tx, number)
+    counters.tally(tx, {"over_quota": removal.remove(tx, drawn["over_quota"])})
+    used = drawn["fresh"] + drawn["early_stop"]
+    _remember_trained(tx, number, used, settings)
+    aside.acquit(tx, used + aside.held_out_lately(tx))
+    settle.settle_fresh(tx, used, number, settings, salt)
+    slices.settle(tx, number, settings)
+
+
+def _by_part(tx: Connection, number: int) -> dict[str, list[int]]:
+    """The fresh samples that a round was given and that are still fresh, by what it did with them."""
+    parts: dict[str, list[int]] = {part: [] for part in ledger.PARTS_DRAWN_FRESH}
+    rows = tx.execute(
+        "SELECT r.part, r.sample FROM round_samples r JOIN samples s ON s.id = r.sample "
+        "WHERE r.round = ? AND s.role = ? ORDER BY r.sample",
+        (number, Role.FRESH),
+    )
+    for part, sample in rows:
+        parts[part].append(sample)
+    return parts
+
+
+def _remember_trained(tx: Connection, number: int, ids: Sequence[int], settings: MemorySettings) -> None:
+    """Note what was trained on, and drop held-out text that came near it while the round was running."""
+    kept = [one.sample for one in samples.read(tx, ids)]
+    sketches = sketch_texts([one.text for one in kept])
+    record_trained(tx, [one.id for one in kept], sketches, settings.trained_documents)
+    trained = SketchIndex(settings.near_duplicate_similarity)
+    trained.add(sketches)
+    rows = tx.execute(
+        "SELECT sample FROM holdout WHERE sample > (SELECT last_sample FROM rounds WHERE number = ?)", (number,)
+    )
+    arrived = [one.sample for one in samples.read(tx, [row[0] for row in rows])]
+    close = trained.near(sketch_texts([one.text for one in arrived]))
+    gone = removal.remove(tx, [one.id for one, out in zip(arrived, close, strict=True) if out])
+    counters.tally(tx, {"near_duplicates": gone})
+
+
+def refuse(
+    tx: Connection,
+    number: int,
+    *,
+    verdict: Mapping[str, Any],
+    report: Mapping[str, Any],
+    detail: str,
+    now: float,
+    settings: MemorySettings,
+) -> int:
+    """See `Store.refuse_round`."""
+    ledger.end(tx, number, RoundState.REFUSED, now=now, verdict=verdict, report=report, detail=detail)
+    concerned = ledger.drawn_fresh(tx, number) + aside.held_out_lately(tx)
+    aside.count_refusals(tx, concerned)
+    often = aside.refused_often(tx, concerned, settings.refusals_until_aside)
+    reason = f"refused {settings.refusals_until_aside} times, last by round {number}"
+    return aside.set_aside(tx, often, round_number=number, reason=reason, now=now)
+
+
+def hold(
+    tx: Connection,
+    number: int,
+    *,
+    verdict: Mapping[str, Any],
+    report: Mapping[str, Any],
+    detail: str,
+    now: float,
+) -> int:
+    """See `Store.hold_round`."""
+    ledger.end(tx, number, RoundState.WAITING, now=now, verdict=verdict, report=report, detail=detail)
+    concerned = ledger.drawn_fresh(tx, number) + aside.held_out_lately(tx)
+    return aside.set_aside(tx, concerned, round_number=number, reason=f"round {number} waits", now=now)
+
+
+def release(tx: Connection, number: int, *, now: float, settings: MemorySettings, salt: int) -> int:
+    """See `Store.release_round`."""
+    ledger.step(tx, number, RoundState.RELEASED, now=now)
+    return aside.release(tx, aside.choose(tx, number, None), settings, salt)
+
+
+def drop(tx: Connection, number: int, *, now: float) -> int:
+    """See `Store.drop_round`."""
+    ledger.step(tx, number, RoundState.DROPPED, now=now)
+    return removal.remove(tx, aside.choose(tx, number, None))
