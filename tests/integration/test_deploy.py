@@ -1,0 +1,409 @@
+"""What deploy/ holds is understood by systemd, Kubernetes, Prometheus and Grafana, and fits the code."""
+
+import importlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+from click.testing import CliRunner
+from prometheus_client import CollectorRegistry
+
+from daemon import cli
+from daemon.admin import OPEN_PATHS
+from daemon.lifecycle_settings import LifecycleSettings
+from daemon.settings import Settings
+from serving.guard import OPEN_ROUTES
+from serving.settings import ServingSettings
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
+UNIT = DEPLOY / "riverkeep.service"
+ALERTS = DEPLOY / "alerts.yaml"
+EXPECTATIONS = sorted((Path(__file__).parent / "alerts").glob("*.yaml"))
+DASHBOARD = DEPLOY / "dashboard.json"
+
+SUFFIXES = {
+    "counter": ("_total",),
+    "gauge": ("",),
+    "histogram": ("_bucket", "_sum", "_count"),
+    "summary": ("_sum", "_count"),
+}
+METRIC = re.compile(r"\b(?:riverkeep|process|up)(?:_\w+)?\b(?=[\s{\[)]|$)")
+
+
+def tool(name: str) -> str:
+    """A program that pip does not have; without it the claim goes unproven, and the run says so."""
+    if (path := shutil.which(name)) is None:
+        pytest.skip(f"{name} is not installed: deploy/ is unproven before it")
+    return path
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    """A program's outcome, both streams in one."""
+    return subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False
+    )
+
+
+# --- systemd ---
+
+
+def unit_text() -> str:
+    """The unit, with a program that this machine has where Riverkeep would be installed."""
+    return UNIT.read_text().replace("/opt/riverkeep/bin/riverkeep", sys.executable)
+
+
+def unit_value(key: str) -> str:
+    """The value of a key that the unit has once."""
+    (value,) = re.findall(rf"^{key}=(.*)$", UNIT.read_text(), re.MULTILINE)
+    assert isinstance(value, str)
+    return value
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    """Not even a warning."""
+    analyze = tool("systemd-analyze")
+    (tmp_path / UNIT.name).write_text(unit_text())
+    found = run(analyze, "verify", str(tmp_path / UNIT.name))
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_systemd_rates_the_unit_as_hardened(tmp_path: Path) -> None:
+    """An exposure of at most 3.0 of 10, which systemd calls OK."""
+    analyze = tool("systemd-analyze")
+    (tmp_path / UNIT.name).write_text(unit_text())
+    found = run(analyze, "security", "--offline=true", "--threshold=30", str(tmp_path / UNIT.name))
+    assert found.returncode == 0, found.stdout
+
+
+def test_systemd_waits_longer_than_the_service_takes_to_end() -> None:
+    """Else a round that is being finished is killed."""
+    assert float(unit_value("TimeoutStopSec")) > LifecycleSettings().grace_seconds
+
+
+def test_systemd_reads_the_settings_where_the_service_looks() -> None:
+    """The unit's environment is understood by the code."""
+    from daemon.settings import CONFIG_VARIABLE, USUAL_PLACES
+
+    variable, _, path = unit_value("Environment=RIVERKEEP_CONFIG").rpartition("=")
+    assert variable == ""
+    assert CONFIG_VARIABLE == "RIVERKEEP_CONFIG"
+    assert Path(path) in USUAL_PLACES
+
+
+def test_wrong_settings_are_not_retried_for_ever() -> None:
+    """The exit status that the unit gives up on is that of wrong settings."""
+    from daemon.exit_codes import ExitCode
+
+    assert int(unit_value("RestartPreventExitStatus")) == ExitCode.BAD_USAGE
+
+
+# --- Kubernetes ---
+
+
+def objects() -> list[dict[str, Any]]:
+    """Every object of the base, read from the files that its kustomization names."""
+    kustomization = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
+    return [each for file in kustomization["resources"] for each in yaml.safe_load_all((KUBERNETES / file).read_text())]
+
+
+def stateful_set() -> dict[str, Any]:
+    """The one object that runs something."""
+    (found,) = [each for each in objects() if each["kind"] == "StatefulSet"]
+    return found
+
+
+def pod() -> dict[str, Any]:
+    """Its pod."""
+    spec = stateful_set()["spec"]["template"]["spec"]
+    assert isinstance(spec, dict)
+    return spec
+
+
+def container() -> dict[str, Any]:
+    """Its only container."""
+    (found,) = pod()["containers"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("version", ["1.29.0", "1.34.0", "1.37.0"])
+@pytest.mark.parametrize("which", objects(), ids=lambda each: f"{each['kind']}-{each['metadata']['name']}")
+def test_kubernetes_knows_every_field(which: dict[str, Any], version: str) -> None:
+    """Each object against the schema of three versions, unknown fields refused."""
+    kubernetes_validate.validate(which, version, strict=True)
+
+
+def test_the_base_names_every_file_and_only_files_that_exist() -> None:
+    """A file that no kustomization names is applied by nobody."""
+    kustomization = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
+    generated = [file for each in kustomization["configMapGenerator"] for file in each["files"]]
+    assert {"kustomization.yaml", *kustomization["resources"], *generated} == {p.name for p in KUBERNETES.iterdir()}
+
+
+def test_what_the_pod_refers_to_is_in_the_base() -> None:
+    """Service account, governing service, settings; the model and the secrets are the user's."""
+    kustomization = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
+    names = {(each["kind"], each["metadata"]["name"]) for each in objects()}
+    volumes = {each["name"]: each for each in pod()["volumes"]}
+    assert ("ServiceAccount", pod()["serviceAccountName"]) in names
+    assert ("Service", stateful_set()["spec"]["serviceName"]) in names
+    assert volumes["settings"]["configMap"]["name"] in [each["name"] for each in kustomization["configMapGenerator"]]
+    claimed = {each["metadata"]["name"] for each in stateful_set()["spec"]["volumeClaimTemplates"]}
+    assert {each["name"] for each in container()["volumeMounts"]} == set(volumes) | claimed
+
+
+def test_services_select_the_pod_and_its_ports() -> None:
+    """A typo in a label is a service without endpoints."""
+    labels = stateful_set()["spec"]["template"]["metadata"]["labels"]
+    ports = {each["name"] for each in container()["ports"]}
+    services = [each for each in objects() if each["kind"] == "Service"]
+    assert stateful_set()["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    for service in services:
+        assert service["spec"]["selector"].items() <= labels.items()
+        assert {each["targetPort"] for each in service["spec"]["ports"]} <= ports
+        assert service["metadata"]["annotations"]["prometheus.io/scrape"] == "true"
+
+
+def test_the_pod_meets_the_restricted_standard() -> None:
+    """Pod Security Standards, profile restricted, and a root file system that cannot be written."""
+    security, own = pod()["securityContext"], container()["securityContext"]
+    assert security["runAsNonRoot"] is True
+    assert security["runAsUser"] > 0
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert own["allowPrivilegeEscalation"] is False
+    assert own["capabilities"] == {"drop": ["ALL"]}
+    assert own["readOnlyRootFilesystem"] is True
+    assert pod()["automountServiceAccountToken"] is False
+    kinds = {key for each in pod()["volumes"] for key in each if key != "name"}
+    assert kinds <= {"configMap", "secret", "emptyDir", "persistentVolumeClaim"}
+
+
+def test_services_put_no_variables_into_the_pod() -> None:
+    """RIVERKEEP_PORT of a service called riverkeep would be read as a setting, and refused."""
+    assert pod()["enableServiceLinks"] is False
+
+
+def test_one_pod_holds_the_memory() -> None:
+    """Not one node: ReadWriteOnce would let a second pod in."""
+    (claim,) = stateful_set()["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"]
+
+
+def test_probes_ask_paths_that_answer_without_a_token() -> None:
+    """Liveness asks the process alone, so that a broker that is away restarts nothing."""
+    live, start, ready = (container()[f"{name}Probe"]["httpGet"] for name in ("liveness", "startup", "readiness"))
+    assert (live["path"], live["port"]) == ("/healthz", "admin") == (start["path"], start["port"])
+    assert (ready["path"], ready["port"]) == ("/readyz", "serving")
+    assert live["path"] in OPEN_PATHS
+    assert ready["path"] in OPEN_ROUTES
+    assert "/metrics" in OPEN_PATHS & OPEN_ROUTES
+
+
+def test_kubernetes_waits_longer_than_the_service_takes_to_end() -> None:
+    """The daemon's grace, and the drain of requests within it."""
+    longest = LifecycleSettings().grace_seconds + ServingSettings().drain_timeout_s
+    assert pod()["terminationGracePeriodSeconds"] > longest
+
+
+def test_the_pods_settings_are_valid_and_fit_the_pod() -> None:
+    """Ports, state and secrets lie where the pod mounts and opens them."""
+    settings = Settings.model_validate(tomllib.loads((KUBERNETES / "riverkeep.toml").read_text()))
+    ports = {each["name"]: each["containerPort"] for each in container()["ports"]}
+    mounts = {each["name"]: Path(each["mountPath"]) for each in container()["volumeMounts"]}
+    assert (ports["serving"], ports["admin"]) == (settings.serving.port, settings.admin.port)
+    assert settings.state_dir == mounts["state"]
+    assert settings.model.path == mounts["model"]
+    assert settings.admin.token_file is not None
+    assert settings.serving.api_key_file is not None
+    assert settings.admin.token_file.parent == settings.serving.api_key_file.parent == mounts["secrets"]
+
+
+# --- the image ---
+
+
+def test_the_image_has_every_room_and_runs_as_nobody_in_particular() -> None:
+    """A room that is not copied is missed at the first start only."""
+    text = (DEPLOY / "Containerfile").read_text()
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
+    copied = set(re.findall(r"^COPY (\w+) \1$", text, re.MULTILINE))
+    assert copied == {each.rstrip("*") for each in packages}
+    (user,) = re.findall(r"^USER (\d+):(\d+)$", text, re.MULTILINE)
+    assert user == (str(pod()["securityContext"]["runAsUser"]), str(pod()["securityContext"]["runAsGroup"]))
+    assert f"EXPOSE {ServingSettings().port} 8710" in text
+
+
+# --- Prometheus and Grafana ---
+
+
+@pytest.fixture(scope="module")
+def known_metrics(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The names of every series that the rooms show, collected from their registries."""
+    registry = CollectorRegistry()
+    _register(registry, tmp_path_factory.mktemp("store") / "riverkeep.db")
+    names = {family.name + suffix for family in registry.collect() for suffix in SUFFIXES[family.type]}
+    return names | {"up", "process_resident_memory_bytes"}
+
+
+def _register(registry: CollectorRegistry, database: Path) -> None:
+    from memory.metrics import MemoryMetrics
+
+    from checkpoints.metrics import CheckpointsMetrics
+    from daemon.metrics import DaemonMetrics, Live, LiveState
+    from memory.settings import MemorySettings
+    from memory.store import Store
+    from serving.metrics import ServingMetrics
+    from streams.metrics import StreamsMetrics
+
+    with Store.open(database, MemorySettings()) as store:
+        shown = CollectorRegistry()
+        MemoryMetrics(shown, store)
+        families = list(shown.collect())
+    registry.register(_Recorded(families))
+    StreamsMetrics(registry).watch(dict, dict)
+    CheckpointsMetrics(registry)
+    DaemonMetrics(registry)
+    live = Live((), None, "", 0, 0, 1, 1, 1.0, 0.5)
+    recorded = CollectorRegistry()
+    ServingMetrics(recorded)
+    registry.register(_Recorded(list(recorded.collect())))
+    registry.register(_Recorded(list(LiveState(lambda: live).collect())))
+
+
+class _Recorded:
+    """Families as they were shown once; two processes may show a metric of the same name."""
+
+    def __init__(self, families: list[Any]) -> None:
+        self._families = families
+
+    def describe(self) -> list[Any]:
+        """Nothing."""
+        return []
+
+    def collect(self) -> list[Any]:
+        """The families."""
+        return self._families
+
+
+def metrics_in(expression: str) -> set[str]:
+    """The metrics that a PromQL expression names."""
+    return set(METRIC.findall(re.sub(r'"[^"]*"', '""', expression)))
+
+
+def rules() -> list[dict[str, Any]]:
+    """Every alert."""
+    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+
+
+def panels() -> list[dict[str, Any]]:
+    """Every panel that shows something."""
+    return [each for each in json.loads(DASHBOARD.read_text())["panels"] if each["type"] != "row"]
+
+
+def test_prometheus_understands_the_alerts_and_the_example() -> None:
+    """Promtool check, rules and scrape configuration."""
+    promtool = tool("promtool")
+    for what, path in (("rules", ALERTS), ("config", DEPLOY / "prometheus.yml")):
+        found = run(promtool, "check", what, str(path))
+        assert found.returncode == 0, found.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", EXPECTATIONS, ids=lambda path: path.stem)
+def test_alerts_fire_when_they_should_and_not_before(path: Path) -> None:
+    """Promtool test rules, on series made for each alert."""
+    found = run(tool("promtool"), "test", "rules", str(path))
+    assert found.returncode == 0, found.stdout
+
+
+def test_every_alert_has_been_made_to_fire() -> None:
+    """An alert without an expectation is a hope."""
+    fired = {
+        case["alertname"]
+        for path in EXPECTATIONS
+        for test in yaml.safe_load(path.read_text())["tests"]
+        for case in test["alert_rule_test"]
+        if case.get("exp_alerts")
+    }
+    assert fired == {rule["alert"] for rule in rules()}
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))
+def test_every_alert_says_what_to_do(rule: dict[str, Any]) -> None:
+    """A summary, a runbook sentence, and a severity that routes."""
+    assert rule["labels"]["severity"] in {"page", "ticket"}
+    assert rule["annotations"]["summary"]
+    assert len(rule["annotations"]["runbook"]) > 40
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    """Every `riverkeep …` that a runbook tells to type."""
+    for rule in rules():
+        for text in re.findall(r"`riverkeep ([^`]*)`", rule["annotations"]["runbook"]):
+            yield tuple(word for word in text.split() if word != "N")
+
+
+@pytest.mark.parametrize("words", sorted(set(commands())), ids=" ".join)
+def test_every_command_in_a_runbook_exists(words: tuple[str, ...]) -> None:
+    """Subcommands are reached, options are known."""
+    path, options = [w for w in words if not w.startswith("-")], [w for w in words if w.startswith("-")]
+    shown = CliRunner().invoke(cli.cli, [*path, "--help"])
+    assert shown.exit_code == 0, shown.output
+    for option in options:
+        assert option in shown.output
+
+
+def test_alerts_name_only_metrics_that_exist(known_metrics: set[str]) -> None:
+    """A renamed metric would silence its alert for ever."""
+    named = {metric for rule in rules() for metric in metrics_in(rule["expr"])}
+    assert named - known_metrics == set()
+
+
+def test_the_dashboard_names_only_metrics_that_exist(known_metrics: set[str]) -> None:
+    """A renamed metric would empty its panel."""
+    named = {metric for each in panels() for target in each["targets"] for metric in metrics_in(target["expr"])}
+    assert named - known_metrics == set()
+
+
+def test_the_dashboard_is_laid_out_without_overlap() -> None:
+    """Each cell of the grid belongs to one panel, and each panel has an id of its own."""
+    every = json.loads(DASHBOARD.read_text())["panels"]
+    cells = [
+        (x, y)
+        for box in (each["gridPos"] for each in every)
+        for x in range(box["x"], box["x"] + box["w"])
+        for y in range(box["y"], box["y"] + box["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert all(0 <= x < 24 for x, _ in cells)
+    assert len({each["id"] for each in every}) == len(every)
+
+
+@pytest.mark.parametrize("which", panels(), ids=lambda each: str(each["title"]))
+def test_every_panels_query_is_promql(which: dict[str, Any], tmp_path: Path) -> None:
+    """Promtool parses each, as the expression of a rule."""
+    promtool = tool("promtool")
+    expressions = [re.sub(r"\$__?\w+", "1m", target["expr"]) for target in which["targets"]]
+    group = {"name": "panel", "rules": [{"record": "x", "expr": expression} for expression in expressions]}
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [group]}))
+    found = run(promtool, "check", "rules", str(tmp_path / "rules.yaml"))
+    assert found.returncode == 0, found.stdout
+
+
+def test_the_command_line_is_the_one_that_is_installed() -> None:
+    """The unit, the image and the pod start `riverkeep run`."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, name = scripts["riverkeep"].partition(":")
+    assert callable(getattr(importlib.import_module(module), name))
+    assert unit_value("ExecStart").endswith("/riverkeep run")
+    assert container()["args"] == ["run"]
