@@ -21,9 +21,7 @@ from learner.report import (
 
 FIGURES = st.floats(min_value=0, max_value=1e9)
 NAMES = st.text(min_size=1, max_size=8)
-LANGUAGE_SCORES = st.builds(
-    DocumentScore, id=st.integers(0, 2**60), nll=FIGURES, tokens=st.integers(0, 10**6)
-)
+LANGUAGE_SCORES = st.builds(DocumentScore, id=st.integers(0, 2**60), nll=FIGURES, tokens=st.integers(0, 10**6))
 LABEL_SCORES = st.builds(
     DocumentScore, id=st.integers(0, 2**60), nll=FIGURES, tokens=st.just(1), predicted=NAMES, label=NAMES
 )
@@ -100,9 +98,7 @@ def test_a_number_that_is_not_finite_comes_back_as_nan(broken: float) -> None:
     """A diverged loss stays visible to the gate, and the file stays JSON."""
     report = small()
     scores = SliceScores((), (), {"0.00": (DocumentScore(1, broken, 4),)})
-    written = Report.decode(
-        Report.from_json({**report.to_json(), "slices": {"a": scores.to_json()}}).encode()
-    )
+    written = Report.decode(Report.from_json({**report.to_json(), "slices": {"a": scores.to_json()}}).encode())
     assert math.isnan(written.slices["a"].candidates["0.00"][0].nll)
 
 
