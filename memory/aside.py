@@ -60,8 +60,8 @@ def groups(tx: Connection) -> list[AsideGroup]:
     """What is set aside, by round, oldest first."""
     per_token = facts.bytes_per_token(tx)
     rows = tx.execute(
-        "SELECT a.round, min(a.reason), min(a.since), sum(a.role = ?1), sum((a.role = ?1) * s.bytes), sum(a.role = ?2), "
-        "json_group_array(DISTINCT sources.name) FROM aside a JOIN samples s ON s.id = a.sample "
+        "SELECT a.round, min(a.reason), min(a.since), sum(a.role = ?1), sum((a.role = ?1) * s.bytes), "
+        "sum(a.role = ?2), json_group_array(DISTINCT sources.name) FROM aside a JOIN samples s ON s.id = a.sample "
         "JOIN sources ON sources.id = s.source GROUP BY a.round ORDER BY a.round",
         (Role.FRESH, Role.HOLDOUT),
     )

@@ -180,6 +180,11 @@ class Database:
                 return
         reader.close()
 
+    def file_bytes(self) -> dict[str, int]:
+        """Sizes of the database and of its write-ahead log, as they are now."""
+        files = {"database": self.path, "wal": self.path.with_name(self.path.name + "-wal")}
+        return {name: file.stat().st_size if file.exists() else 0 for name, file in files.items()}
+
     def _refuse_closed(self) -> None:
         if self._closed:
             raise StoreClosed(f"{self.path} was closed.")
@@ -225,12 +230,13 @@ def refuse_old_sqlite(version: tuple[int, ...]) -> None:
 
 
 def _damaged(path: Path, finding: str) -> str:
+    oldest = ".".join(map(str, sqlite.OLDEST))
     return (
         f"{path} is damaged: {finding}. Stop Riverkeep and copy {path.name}, {path.name}-wal and {path.name}-shm "
         "elsewhere before anything else. Then restore a backup of all three, or rebuild what can be read with "
-        f"`sqlite3 {path.name} .recover | sqlite3 rebuilt.db` (the sqlite3 tool, {'.'.join(map(str, sqlite.OLDEST))} or "
-        "newer) and put rebuilt.db in its place. Offsets are in the store: with an older copy, Kafka's records since "
-        "then are read again. Look for the cause in the disk or in memory."
+        f"`sqlite3 {path.name} .recover | sqlite3 rebuilt.db` (the sqlite3 tool, {oldest} or newer) and put rebuilt.db "
+        "in its place. Offsets are in the store: with an older copy, Kafka's records since then are read again. Look "
+        "for the cause in the disk or in the machine's memory."
     )
 
 
@@ -240,8 +246,8 @@ def _explain_damage(path: Path, message: str) -> StoreDamaged:
 
 def _explain_full(path: Path, message: str) -> StoreFull:
     return StoreFull(
-        f"No room to write {path} ({message}). The write was undone as a whole. Free space on that disk; Riverkeep goes "
-        "on by itself."
+        f"No room to write {path} ({message}). The write was undone as a whole. Free space on that disk; "
+        "Riverkeep goes on by itself."
     )
 
 

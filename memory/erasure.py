@@ -65,6 +65,6 @@ def scrub(database: Database) -> None:
         busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     if busy:
         raise StoreBusy(
-            "The text is erased from every table, but a reader kept the write-ahead log from being truncated: copies may "
-            "linger in the -wal file. Run the same erasure again."
+            "The text is erased from every table, but a reader kept the write-ahead log from being truncated: "
+            "copies may linger in the -wal file. Run the same erasure again."
         )

@@ -121,7 +121,19 @@ def _generations(tx: Connection, condition: str, values: tuple[int, ...]) -> lis
         (wanted,),
     ):
         scores[row[0]][row[1]] = SliceScore(*row[2:])
-    return [Generation(row[0], GenerationState(row[1]), *row[2:], scores[row[0]]) for row in rows]
+    return [
+        Generation(
+            number=number,
+            state=GenerationState(state),
+            parent=parent,
+            round=its_round,
+            digest=digest,
+            source_path=source_path,
+            created_at=created_at,
+            scores=dict(scores[number]),
+        )
+        for number, state, parent, its_round, digest, source_path, created_at in rows
+    ]
 
 
 def save_scores(tx: Connection, generation: int, scores: Mapping[str, SliceScore]) -> None:

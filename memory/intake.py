@@ -12,7 +12,6 @@ from memory.database import Database
 from memory.fingerprints import Bools, Int64s, priorities
 from memory.looks import Looked, Looker
 from memory.names import NO_LABEL
-from memory.near_duplicates import SketchIndex
 from memory.offsets import Position, position_of
 from memory.recall import Recall
 from memory.records import Appended, Role

@@ -53,7 +53,13 @@ def begin(
     replay = held_out.keep_apart(tx, _draw_replay(tx, fresh, spec, seed))
     slices.seal(tx, number, settings)
     judged_on = draw.draw_slices(tx, spec)
-    _enter(tx, number, trigger, recipe, seed, (parent, base), released_from, now, fresh, replay)
+    _enter(
+        tx,
+        number,
+        told=(trigger, json.dumps(recipe), seed, parent, base, released_from, now),
+        fresh=fresh,
+        replay=replay,
+    )
     _record_samples(tx, number, fresh, replay, [one.id for part in judged_on for one in part.samples])
     tx.execute("DELETE FROM round_samples WHERE round <= ?", (number - settings.lineage_rounds,))
     return RoundDraw(
@@ -116,29 +122,21 @@ def _draw_replay(tx: Connection, fresh: FreshDraw, spec: DrawSpec, seed: int) ->
 def _enter(
     tx: Connection,
     number: int,
-    trigger: str,
-    recipe: Mapping[str, Any],
-    seed: int,
-    generations: tuple[int, int],
-    released_from: int | None,
-    now: float,
+    *,
+    told: tuple[str | float | None, ...],
     fresh: FreshDraw,
     replay: Sequence[Placed],
 ) -> None:
+    """Write a round's line: what it was told (trigger to time of begin, in the table's order), and what it drew."""
     facts.put(tx, "rounds_begun", number)
     tx.execute(
-        "INSERT INTO rounds(number, state, trigger, recipe, seed, parent_generation, base_generation, released_from, "
-        "begun_at, detail, verdict, report, last_sample, fresh_samples, fresh_bytes, replay_samples, replay_bytes, "
-        "early_stop_samples) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', '{}', '{}', ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO rounds(number, state, trigger, recipe, seed, parent_generation, base_generation, "
+        "released_from, begun_at, detail, verdict, report, last_sample, fresh_samples, fresh_bytes, "
+        "replay_samples, replay_bytes, early_stop_samples) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', '{}', '{}', ?, ?, ?, ?, ?, ?)",
         (
             number,
             RoundState.DRAWN,
-            trigger,
-            json.dumps(recipe),
-            seed,
-            *generations,
-            released_from,
-            now,
+            *told,
             facts.get_int(tx, "next_sample") - 1,
             len(fresh.train),
             sum(one.bytes for one in fresh.train),
@@ -166,8 +164,8 @@ def _record_samples(
         ],
     )
     tx.execute(
-        "INSERT INTO round_samples(round, sample, part, stream, offset, key_hash) SELECT ?, id, 'slice', stream, offset, "
-        "key_hash FROM samples WHERE id IN (SELECT value FROM json_each(?))",
+        "INSERT INTO round_samples(round, sample, part, stream, offset, key_hash) "
+        "SELECT ?, id, 'slice', stream, offset, key_hash FROM samples WHERE id IN (SELECT value FROM json_each(?))",
         (number, removal.as_json(judged_on)),
     )
 
@@ -236,6 +234,12 @@ def listed(tx: Connection, limit: int, offset: int) -> list[Round]:
 def unfinished(tx: Connection) -> list[Round]:
     """Rounds that have no outcome yet, oldest first."""
     return _rounds(tx, "WHERE state IN (?, ?, ?) ORDER BY number", tuple(sorted(UNFINISHED)))
+
+
+def count_by_state(tx: Connection) -> dict[str, int]:
+    """How many rounds are in each state."""
+    counted = dict(tx.execute("SELECT state, count(*) FROM rounds GROUP BY state"))
+    return {state.value: counted.get(state, 0) for state in RoundState}
 
 
 def _rounds(tx: Connection, condition: str, values: tuple[int | str, ...]) -> list[Round]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class Looker:
         Raises:
             BadBatch: a text holds lone surrogates.
         """
-        columns: Sequence[tuple[Document, ...]] = tuple(zip(*documents, strict=True)) or ((),) * 8
+        columns: Any = tuple(zip(*documents, strict=True)) or ((),) * len(Document._fields)
         texts, sources, keys, labels, event_times, arrivals, partitions, offsets = columns
         encoded = _encoded(texts)
         normalised = normalise(encoded)

@@ -12,8 +12,6 @@ from memory.settings import MemorySettings
 from memory.sqlite import Connection
 from streams.document import DeadLetter, Gap, Partition, Reason
 
-_COLUMNS = "id, stream, offset, reason, detail, key, value, value_bytes, arrived_at, published"
-
 
 def store(tx: Connection, letters: Sequence[DeadLetter], positions: Mapping[Partition, Position]) -> int:
     """Store the dead letters that are new. Returns how many were not: they were delivered again."""
@@ -73,10 +71,26 @@ def listed(tx: Connection, limit: int, after: int, *, unpublished: bool = False)
     """Dead letters with ids above `after`, oldest first."""
     condition = "AND published = 0" if unpublished else ""
     rows = tx.execute(
-        f"SELECT {_COLUMNS} FROM dead_letters WHERE id > ? {condition} ORDER BY id LIMIT ?", (after, limit)
+        "SELECT id, stream, offset, reason, detail, key, value, value_bytes, arrived_at, published FROM dead_letters "
+        f"WHERE id > ? {condition} ORDER BY id LIMIT ?",
+        (after, limit),
     ).fetchall()
     names = offsets.partitions(tx, (row[1] for row in rows))
-    return [StoredDeadLetter(row[0], names[row[1]], row[2], Reason(row[3]), *row[4:9], bool(row[9])) for row in rows]
+    return [
+        StoredDeadLetter(
+            id=number,
+            partition=names[stream],
+            offset=offset,
+            reason=Reason(reason),
+            detail=detail,
+            key=key,
+            value=value,
+            value_bytes=value_bytes,
+            arrived_at=arrived_at,
+            published=bool(published),
+        )
+        for number, stream, offset, reason, detail, key, value, value_bytes, arrived_at, published in rows
+    ]
 
 
 def mark_published(tx: Connection, ids: Iterable[int]) -> None:

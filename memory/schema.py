@@ -1,4 +1,7 @@
-"""The tables, and the migrations that lead to them. A migration and the note that it was applied are one transaction."""
+"""The tables, and the migrations that lead to them.
+
+A migration and the note that it was applied are one transaction.
+"""
 
 import secrets
 

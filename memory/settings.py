@@ -104,5 +104,5 @@ class MemorySettings(BaseModel):
         30.0, gt=0.0, le=600.0, description="How long a write waits for another process that is writing."
     )
     integrity_check: bool = Field(
-        True, description="Check the database's integrity at start (about a second a gigabyte)."
+        default=True, description="Check the database's integrity at start (about a second a gigabyte)."
     )

@@ -20,7 +20,8 @@ def settle(tx: Connection, ids: Sequence[int], era: int, settings: MemorySetting
     if not ids:
         return
     rows = tx.execute(
-        "SELECT id, source, label, bytes, key_hash FROM samples WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        "SELECT id, source, label, bytes, key_hash FROM samples "
+        "WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
         (removal.as_json(ids),),
     ).fetchall()
     _add(tx, rows, era, salt)
@@ -40,7 +41,8 @@ def _add(tx: Connection, rows: Sequence[tuple[int, int, int, int, int | None]], 
     order = priorities(np.array([row[0] for row in rows], np.int64), salt).tolist()
     first = int(tx.execute("SELECT coalesce(max(slot), -1) + 1 FROM replay").fetchone()[0])
     tx.executemany(
-        "INSERT INTO replay(slot, sample, source, era, label, priority, bytes, key_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO replay(slot, sample, source, era, label, priority, bytes, key_hash) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (slot, sample, source, era, label, priority, size, key)
             for slot, (sample, source, label, size, key), priority in zip(

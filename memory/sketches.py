@@ -22,6 +22,8 @@ BANDS = 8
 BAND_PLACES = 3
 PLACES = BANDS * BAND_PLACES
 SHINGLE_BYTES = 12
+PIECE_BYTES = 16_384
+"""Hashed at a time: small enough to stay in the processor's cache and off the system's page tables."""
 LEAST_SHINGLES = 6
 """Texts with fewer counted shingles (about 36 bytes) have no sketch: so little text agrees by chance."""
 
@@ -84,14 +86,17 @@ def _window_hashes(data: Bytes) -> UInt32s:
 
 def _counted_shingles(texts: NormalisedTexts) -> tuple[UInt32s, Int64s, Int64s]:
     """Hashes of the shingles that count, and for each text where its own start and end among them."""
-    if len(texts.data) < SHINGLE_BYTES:
-        nothing = np.zeros(len(texts.starts), np.int64)
-        return np.zeros(0, np.uint32), nothing, nothing
-    hashes = _window_hashes(texts.data)
-    counted = np.flatnonzero(hashes < _COUNTED_BELOW)
-    firsts = np.searchsorted(counted, texts.starts)
-    lasts = np.searchsorted(counted, texts.ends - (SHINGLE_BYTES - 1))
-    return hashes[counted], firsts, np.maximum(firsts, lasts)
+    overlap = SHINGLE_BYTES - 1
+    places, hashes = [np.zeros(0, np.int64)], [np.zeros(0, np.uint32)]
+    for start in range(0, len(texts.data) - overlap, PIECE_BYTES):
+        piece = _window_hashes(texts.data[start : start + PIECE_BYTES + overlap])
+        counted = np.flatnonzero(piece < _COUNTED_BELOW)
+        hashes.append(piece[counted])
+        places.append(counted + start)
+    ordered = np.concatenate(places)
+    firsts = np.searchsorted(ordered, texts.starts)
+    lasts = np.searchsorted(ordered, texts.ends - overlap)
+    return np.concatenate(hashes), firsts, np.maximum(firsts, lasts)
 
 
 def sketch(texts: NormalisedTexts) -> Sketches:
@@ -103,8 +108,10 @@ def sketch(texts: NormalisedTexts) -> Sketches:
         # reduceat takes [first, last), [last, next first), ...: every other result is of the shingles between texts.
         cuts = np.stack([firsts[known], lasts[known]], axis=1).ravel()
         padded = np.append(shingles, np.uint32(0))
+        permuted = np.empty_like(padded)
         for place in range(PLACES):
-            permuted = (padded ^ _XOR[place]) * _MULTIPLY[place]
+            np.bitwise_xor(padded, _XOR[place], out=permuted)
+            np.multiply(permuted, _MULTIPLY[place], out=permuted)
             least[known, place] = np.minimum.reduceat(permuted, cuts)[::2]
     triples = least.reshape(-1, BANDS, BAND_PLACES).astype(np.uint64)
     bands = (triples * _BAND_MIX).sum(axis=2, dtype=np.uint64)

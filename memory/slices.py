@@ -129,14 +129,15 @@ def seal(tx: Connection, round_number: int, settings: MemorySettings) -> None:
 
 
 def _fill_anchor(tx: Connection, settings: MemorySettings) -> None:
-    """Freeze the anchor where it is large enough; where none came from before the stream, take half of the first text."""
+    """Freeze the anchor where it is large enough; where it is not, give it half of the first text that arrived."""
     anchor = find(tx, "anchor", ANCHOR_SOURCE)
     if anchor is None or _size(tx, anchor.id) < settings.anchor_minimum:
         anchor = anchor or create(tx, "anchor", ANCHOR_SOURCE, 0)
         room = settings.anchor_documents - _size(tx, anchor.id)
         # An even priority is a coin that was thrown when the document arrived.
         tx.execute(
-            "UPDATE holdout SET slice = ? WHERE sample IN (SELECT h.sample FROM holdout h JOIN slices s ON s.id = h.slice "
+            "UPDATE holdout SET slice = ? WHERE sample IN ("
+            "SELECT h.sample FROM holdout h JOIN slices s ON s.id = h.slice "
             "WHERE s.state = 'pending' AND h.priority % 2 = 0 ORDER BY h.priority LIMIT ?)",
             (anchor.id, room),
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
 import structlog
@@ -50,9 +50,13 @@ from memory.records import (
 )
 from memory.rounds import RoundState
 from memory.settings import MemorySettings
+from memory.sqlite import Connection
 from streams.document import Batch, Gap, Partition
 
 log = structlog.get_logger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Store:
@@ -94,6 +98,14 @@ class Store:
             undo.pop_all()
         return store
 
+    def _read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._database.read() as tx:
+            return function(tx, *args, **kwargs)
+
+    def _write(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._database.write() as tx:
+            return function(tx, *args, **kwargs)
+
     def close(self) -> None:
         """Close every connection, also those of other threads; idempotent."""
         self._database.close()
@@ -110,8 +122,7 @@ class Store:
 
     def next_offset(self, topic: str, number: int, incarnation: str = "") -> int | None:
         """The offset to read next in a partition; None for one that the store has never seen."""
-        with self._database.read() as tx:
-            return offsets.next_offset(tx, Partition(topic, number, incarnation))
+        return self._read(offsets.next_offset, Partition(topic, number, incarnation))
 
     def append(self, batch: Batch, *, before_stream: bool = False) -> Appended:
         """Take a batch in: samples, dead letters, gaps and offsets in one transaction.
@@ -130,13 +141,24 @@ class Store:
 
     def is_full(self) -> bool:
         """Whether the fresh buffer has reached a budget, so that consumption should pause."""
-        with self._database.read() as tx:
-            return counters.is_full(tx, self._settings)
+        return self._read(counters.is_full, self._settings)
 
     def counts(self) -> Counts:
         """How full the memory is; read from counters, so the cost does not grow with the store."""
-        with self._database.read() as tx:
-            return counters.counts(tx, self._settings)
+        return self._read(counters.counts, self._settings)
+
+    def fill(self, counts: Counts) -> float:
+        """How full the fresh buffer is by its fuller budget: 1 where consumption should pause."""
+        settings = self._settings
+        return max(counts.fresh_samples / settings.fresh_samples, counts.fresh_tokens / settings.fresh_tokens)
+
+    def file_bytes(self) -> dict[str, int]:
+        """Sizes of the database and of its write-ahead log."""
+        return self._database.file_bytes()
+
+    def rounds_by_state(self) -> dict[str, int]:
+        """How many rounds of the ledger are in each state; 0 where none is."""
+        return self._read(ledger.count_by_state)
 
     def set_bytes_per_token(self, value: float) -> None:
         """Tell how many bytes of UTF-8 the model's tokenizer takes for a token (a report measures it).
@@ -146,8 +168,7 @@ class Store:
         """
         if not 0.1 <= value <= 100:
             raise ValueError(f"{value} bytes per token is not between 0.1 and 100")
-        with self._database.write() as tx:
-            facts.put(tx, "bytes_per_token", float(value))
+        self._write(facts.put, "bytes_per_token", float(value))
 
     def sample_replay(self, count: int, *, seed: int) -> list[Sample]:
         """Samples drawn uniformly from replay without replacement: `count`, or all where there are fewer."""
@@ -158,8 +179,7 @@ class Store:
 
     def gaps(self, limit: int = 100) -> list[Gap]:
         """The latest gaps in offsets, newest first."""
-        with self._database.read() as tx:
-            return quarantine.latest_gaps(tx, limit)
+        return self._read(quarantine.latest_gaps, limit)
 
     # --- rounds ---
 
@@ -190,18 +210,17 @@ class Store:
             WrongState: a round is unfinished, there is no base generation, or `released_from` was not released.
             UnknownRound: no round `released_from`.
         """
-        with self._database.write() as tx:
-            return ledger.begin(
-                tx,
-                trigger=trigger,
-                recipe=recipe,
-                seed=seed,
-                spec=spec,
-                now=self._clock() if now is None else now,
-                released_from=released_from,
-                settings=self._settings,
-                salt=self._intake.salt,
-            )
+        return self._write(
+            ledger.begin,
+            trigger=trigger,
+            recipe=recipe,
+            seed=seed,
+            spec=spec,
+            now=self._clock() if now is None else now,
+            released_from=released_from,
+            settings=self._settings,
+            salt=self._intake.salt,
+        )
 
     def advance_round(self, number: int, state: RoundState, *, detail: str = "") -> None:
         """Step a round on to `training` or `judged`, or end it as `failed` or `abandoned`.
@@ -212,8 +231,7 @@ class Store:
         Raises:
             UnknownRound, WrongState: no such round, or no such step from where it is.
         """
-        with self._database.write() as tx:
-            ledger.advance(tx, number, state, now=self._clock(), detail=detail)
+        self._write(ledger.advance, number, state, now=self._clock(), detail=detail)
 
     def fail_round(self, number: int, *, reason: str) -> None:
         """End a round as `failed`: its fresh samples wait for the next one."""
@@ -221,8 +239,7 @@ class Store:
 
     def reserve_generation(self, round_number: int) -> int:
         """A number for a candidate of this round, never used before and never to be used again."""
-        with self._database.write() as tx:
-            return generations.reserve(tx, round_number, self._clock())
+        return self._write(generations.reserve, round_number, self._clock())
 
     def accept_round(
         self,
@@ -252,20 +269,19 @@ class Store:
         Raises:
             UnknownRound, UnknownGeneration, WrongState.
         """
-        with self._database.write() as tx:
-            outcome.accept(
-                tx,
-                number,
-                generation=generation,
-                digest=digest,
-                scores=scores,
-                document_scores=document_scores,
-                verdict=verdict,
-                report=report,
-                now=self._clock(),
-                settings=self._settings,
-                salt=self._intake.salt,
-            )
+        self._write(
+            outcome.accept,
+            number,
+            generation=generation,
+            digest=digest,
+            scores=scores,
+            document_scores=document_scores,
+            verdict=verdict,
+            report=report,
+            now=self._clock(),
+            settings=self._settings,
+            salt=self._intake.salt,
+        )
 
     def refuse_round(
         self, number: int, *, verdict: Mapping[str, Any], report: Mapping[str, Any], detail: str = ""
@@ -278,8 +294,9 @@ class Store:
             How many samples were set aside.
         """
         now, settings = self._clock(), self._settings
-        with self._database.write() as tx:
-            return outcome.refuse(tx, number, verdict=verdict, report=report, detail=detail, now=now, settings=settings)
+        return self._write(
+            outcome.refuse, number, verdict=verdict, report=report, detail=detail, now=now, settings=settings
+        )
 
     def hold_round(
         self, number: int, *, verdict: Mapping[str, Any], report: Mapping[str, Any], detail: str = ""
@@ -289,29 +306,24 @@ class Store:
         Returns:
             How many samples were set aside.
         """
-        with self._database.write() as tx:
-            return outcome.hold(tx, number, verdict=verdict, report=report, detail=detail, now=self._clock())
+        return self._write(outcome.hold, number, verdict=verdict, report=report, detail=detail, now=self._clock())
 
     def release_round(self, number: int) -> int:
         """A person's word for a `waiting` round: its text is fresh (or held out) again. Returns how many samples."""
         now, settings, salt = self._clock(), self._settings, self._intake.salt
-        with self._database.write() as tx:
-            return outcome.release(tx, number, now=now, settings=settings, salt=salt)
+        return self._write(outcome.release, number, now=now, settings=settings, salt=salt)
 
     def drop_round(self, number: int) -> int:
         """A person's word against a `waiting` round: its text is erased. Returns how many samples."""
-        with self._database.write() as tx:
-            return outcome.drop(tx, number, now=self._clock())
+        return self._write(outcome.drop, number, now=self._clock())
 
     def unfinished_rounds(self) -> list[Round]:
         """Rounds that are drawn, training or judged: what recovery has to finish or discard."""
-        with self._database.read() as tx:
-            return ledger.unfinished(tx)
+        return self._read(ledger.unfinished)
 
     def rounds(self, limit: int = 100, offset: int = 0) -> list[Round]:
         """The ledger of rounds, newest first."""
-        with self._database.read() as tx:
-            return ledger.listed(tx, limit, offset)
+        return self._read(ledger.listed, limit, offset)
 
     def round(self, number: int) -> Round:
         """One round.
@@ -319,18 +331,15 @@ class Store:
         Raises:
             UnknownRound: there is none of that number.
         """
-        with self._database.read() as tx:
-            return ledger.read(tx, number)
+        return self._read(ledger.read, number)
 
     def round_samples(self, number: int) -> list[TrainedSample]:
         """Which samples a round was given, also when their text is gone; empty past the retention of lineage."""
-        with self._database.read() as tx:
-            return ledger.round_samples(tx, number)
+        return self._read(ledger.round_samples, number)
 
     def prequential_history(self, limit: int = 20) -> list[Prequential]:
         """What fresh text cost the serving generation before it was trained on, newest round first."""
-        with self._database.read() as tx:
-            return ledger.prequential_history(tx, limit)
+        return self._read(ledger.prequential_history, limit)
 
     # --- generations ---
 
@@ -340,20 +349,17 @@ class Store:
         Raises:
             WrongState: another base is registered.
         """
-        with self._database.write() as tx:
-            generations.register_base(
-                tx, digest=digest, source_path=source_path, generation=generation, now=self._clock()
-            )
+        self._write(
+            generations.register_base, digest=digest, source_path=source_path, generation=generation, now=self._clock()
+        )
 
     def serving(self) -> int | None:
         """The serving generation's number; None before a base is registered."""
-        with self._database.read() as tx:
-            return facts.find_int(tx, "serving")
+        return self._read(facts.find_int, "serving")
 
     def generations(self) -> list[Generation]:
         """The ledger of generations, oldest first, with R's rows."""
-        with self._database.read() as tx:
-            return generations.listed(tx)
+        return self._read(generations.listed)
 
     def generation(self, number: int) -> Generation:
         """One generation.
@@ -361,8 +367,7 @@ class Store:
         Raises:
             UnknownGeneration: there is none of that number.
         """
-        with self._database.read() as tx:
-            return generations.read(tx, number)
+        return self._read(generations.read, number)
 
     def rollback(self, to: int | None = None) -> tuple[int, int]:
         """Move the serving pointer back to `to`, or to the serving generation's parent.
@@ -375,8 +380,7 @@ class Store:
         Raises:
             UnknownGeneration, WrongState: `to` is not there, was never accepted, is retired or serves already.
         """
-        with self._database.write() as tx:
-            return generations.rollback(tx, to)
+        return self._write(generations.rollback, to)
 
     def retire_generations(self, numbers: Sequence[int]) -> None:
         """Note that these generations' files were removed: their per-document scores go, their ledger line stays.
@@ -384,40 +388,33 @@ class Store:
         Raises:
             WrongState: one of them serves.
         """
-        with self._database.write() as tx:
-            generations.retire(tx, numbers)
+        self._write(generations.retire, numbers)
 
     def score_matrix(self) -> list[ScoreRow]:
         """R, as recorded: one row for each accepted generation and slice, oldest generation first."""
-        with self._database.read() as tx:
-            return generations.score_matrix(tx)
+        return self._read(generations.score_matrix)
 
     def save_scores(self, generation: int, scores: Mapping[str, SliceScore]) -> None:
         """Add to R's row of a generation (the base's score on a new slice, say); known ones are replaced."""
-        with self._database.write() as tx:
-            generations.save_scores(tx, generation, scores)
+        self._write(generations.save_scores, generation, scores)
 
     def document_scores(self, generation: int) -> dict[int, DocumentScore]:
         """What is known of a generation's scores on held-out documents that are still kept, by sample id."""
-        with self._database.read() as tx:
-            return generations.document_scores(tx, generation)
+        return self._read(generations.document_scores, generation)
 
     def save_document_scores(self, generation: int, rows: Iterable[DocumentScore]) -> None:
         """Keep a generation's scores on held-out documents; those of documents no longer kept are ignored."""
-        with self._database.write() as tx:
-            generations.save_document_scores(tx, generation, rows)
+        self._write(generations.save_document_scores, generation, rows)
 
     # --- aside, quarantine, erasure ---
 
     def aside(self) -> list[AsideGroup]:
         """What is set aside, by the round that set it aside, oldest first."""
-        with self._database.read() as tx:
-            return aside.groups(tx)
+        return self._read(aside.groups)
 
     def aside_samples(self, round_number: int, limit: int = 100) -> list[Sample]:
         """The text that a round set aside."""
-        with self._database.read() as tx:
-            return aside.of_round(tx, round_number, limit)
+        return self._read(aside.of_round, round_number, limit)
 
     def release_aside(self, *, round_number: int | None = None, ids: Sequence[int] | None = None) -> int:
         """Let text that was set aside be fresh (or held out) again; its refusals start anew. Returns how many.
@@ -440,28 +437,23 @@ class Store:
 
     def quarantine_is_full(self) -> bool:
         """Whether the dead letters have reached a budget: partitions that bring more should pause."""
-        with self._database.read() as tx:
-            return quarantine.is_full(tx, self._settings)
+        return self._read(quarantine.is_full, self._settings)
 
     def dead_letters(self, limit: int = 100, after: int = 0) -> list[StoredDeadLetter]:
         """Dead letters in the quarantine with ids above `after`, oldest first."""
-        with self._database.read() as tx:
-            return quarantine.listed(tx, limit, after)
+        return self._read(quarantine.listed, limit, after)
 
     def unpublished_dead_letters(self, limit: int = 100) -> list[StoredDeadLetter]:
         """Dead letters that the dead-letter topic has not acknowledged, oldest first."""
-        with self._database.read() as tx:
-            return quarantine.listed(tx, limit, 0, unpublished=True)
+        return self._read(quarantine.listed, limit, 0, unpublished=True)
 
     def mark_published(self, ids: Iterable[int]) -> None:
         """Note that the dead-letter topic has acknowledged these."""
-        with self._database.write() as tx:
-            quarantine.mark_published(tx, ids)
+        self._write(quarantine.mark_published, ids)
 
     def drop_dead_letters(self, ids: Iterable[int] | None = None, *, published_only: bool = False) -> int:
         """Remove dead letters from the quarantine: these ids, or all; of those only the published ones if asked."""
-        with self._database.write() as tx:
-            return quarantine.drop(tx, ids, published_only=published_only)
+        return self._write(quarantine.drop, ids, published_only=published_only)
 
     def forget(self, key: str) -> Forgotten:
         """Erase all text of a key, for good, and name what had seen it.

@@ -1,0 +1,114 @@
+"""What the memory shows: read from the store's counters when Prometheus asks, so that nothing can drift."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from memory.names import OTHER
+from memory.records import Counts, RoleCount
+from memory.store import Store
+
+SOURCES_SHOWN = 30
+"""The sources with the most samples have their own label value; all further ones share `other`."""
+
+DROPPED = ("duplicates", "near_duplicates", "forgotten", "redelivered", "surplus", "evicted", "over_quota")
+
+
+class MemoryMetrics(Collector):
+    """Registers itself; reads the store at each scrape."""
+
+    def __init__(self, registry: CollectorRegistry, store: Store) -> None:
+        self._store = store
+        registry.register(self)
+
+    def describe(self) -> Iterable[Metric]:
+        """No metric is read at registration: the store may be busy then."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric of the memory."""
+        counts = self._store.counts()
+        yield from _kept(counts.by_role_and_source)
+        yield from _tallied(counts)
+        yield from _quarantine(counts)
+        yield _gauge(
+            "riverkeep_memory_fresh_fill_ratio",
+            "How full the fresh buffer is, by its fuller budget; consumption pauses at 1.",
+            self._store.fill(counts),
+        )
+        yield _gauge(
+            "riverkeep_memory_open_holdout_samples",
+            "Held-out samples that arrived since the last accepted round.",
+            counts.open_holdout,
+        )
+        yield _gauge(
+            "riverkeep_memory_bytes_per_token", "Bytes of text to a token, as measured.", counts.bytes_per_token
+        )
+        yield from self._files()
+        yield self._rounds()
+
+    def _files(self) -> Iterator[Metric]:
+        sizes = GaugeMetricFamily("riverkeep_memory_file_bytes", "Size of the store's files.", labels=["file"])
+        for name, size in self._store.file_bytes().items():
+            sizes.add_metric([name], size)
+        yield sizes
+
+    def _rounds(self) -> Metric:
+        rounds = GaugeMetricFamily("riverkeep_memory_rounds", "Rounds in the ledger, by state.", labels=["state"])
+        for state, number in self._store.rounds_by_state().items():
+            rounds.add_metric([state], number)
+        return rounds
+
+
+def _gauge(name: str, documentation: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, documentation, value=value)
+
+
+def _kept(entries: Iterable[RoleCount]) -> Iterator[Metric]:
+    samples = GaugeMetricFamily("riverkeep_memory_samples", "Samples kept.", labels=["role", "source"])
+    tokens = GaugeMetricFamily("riverkeep_memory_tokens", "Estimated tokens kept.", labels=["role", "source"])
+    for (role, source), (number, size) in _bounded(list(entries)).items():
+        samples.add_metric([role, source], number)
+        tokens.add_metric([role, source], size)
+    yield samples
+    yield tokens
+
+
+def _bounded(entries: list[RoleCount]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Samples and tokens by role and source, the smaller sources taken together."""
+    by_source: dict[str, int] = defaultdict(int)
+    for entry in entries:
+        by_source[entry.source] += entry.samples
+    shown = set(sorted(by_source, key=lambda source: (-by_source[source], source))[:SOURCES_SHOWN])
+    sums: dict[tuple[str, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for entry in entries:
+        key = entry.role.name.lower(), entry.source if entry.source in shown else OTHER
+        sums[key] = sums[key][0] + entry.samples, sums[key][1] + entry.tokens
+    return dict(sums)
+
+
+def _tallied(counts: Counts) -> Iterator[Metric]:
+    dropped = CounterMetricFamily(
+        "riverkeep_memory_dropped_documents", "Documents not kept, or kept no longer, by cause.", labels=["cause"]
+    )
+    for cause in DROPPED:
+        dropped.add_metric([cause], counts.tallies.get(cause, 0))
+    yield dropped
+    letters = CounterMetricFamily("riverkeep_memory_dead_letters", "Dead letters stored, by reason.", labels=["reason"])
+    for name, number in counts.tallies.items():
+        if name.startswith("dead_letters:"):
+            letters.add_metric([name.removeprefix("dead_letters:")], number)
+    yield letters
+    gaps = CounterMetricFamily("riverkeep_memory_gap_offsets", "Offsets that never came.")
+    gaps.add_metric([], counts.tallies.get("gap_offsets", 0))
+    yield gaps
+
+
+def _quarantine(counts: Counts) -> Iterator[Metric]:
+    yield _gauge("riverkeep_memory_quarantine_rows", "Dead letters in the quarantine.", counts.quarantine_rows)
+    yield _gauge("riverkeep_memory_quarantine_bytes", "Bytes in the quarantine.", counts.quarantine_bytes)
+    yield _gauge(
+        "riverkeep_memory_aside_full", "1 when so much is set aside that no round begins.", counts.aside_is_full
+    )
