@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+from torch.nn import functional
 
 from learner.batches import IGNORED, document_pieces
 from learner.devices import Device
@@ -79,7 +79,7 @@ class Evaluator:
         # Padding stands to the right, where causal attention cannot see it: no mask, and the fastest kernel.
         where = self.device.where
         logits = model(input_ids=moved(ids, where), use_cache=False).logits
-        losses = F.cross_entropy(
+        losses = functional.cross_entropy(
             logits.flatten(0, 1).float(), moved(targets, where).flatten(), ignore_index=IGNORED, reduction="none"
         )
         summed: list[float] = losses.view(shape).sum(1).tolist()
@@ -91,7 +91,7 @@ class Evaluator:
         for part in self._by_length(text.lengths.tolist()):
             inputs = padded([text.document(index) for index in part], self.pad, self.device.where)
             logits: Tensor = model(**inputs).logits.float()
-            losses = F.cross_entropy(logits, moved(text.labels[part], self.device.where), reduction="none")
+            losses = functional.cross_entropy(logits, moved(text.labels[part], self.device.where), reduction="none")
             for index, loss, answer in zip(part, losses.tolist(), logits.argmax(-1).tolist(), strict=True):
                 sample = text.samples[index]
                 scores[index] = DocumentScore(sample.id, loss, 1, self.labels[answer], sample.label)

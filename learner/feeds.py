@@ -26,7 +26,7 @@ class Feed(Protocol):
         """Return the step's tokens, new and replayed."""
 
     def micro_batches(self, step: Step) -> Iterator[MicroBatch]:
-        """Yield the step's rows, widest first, in passes that lie on the device."""
+        """Yield the step's rows, new ones first, in passes that lie on the device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +59,20 @@ class CausalFeed:
 
     def micro_batches(self, step: Step) -> Iterator[MicroBatch]:
         """Yield micro-batches; see `Feed`."""
-        rows, replayed, widths = _merged(step, self.new.widths, self.replay.widths)
-        for part in _parts(len(rows), self.size):
-            yield self._batch(rows[part], replayed[part], int(widths[part].max()))
+        for new, replayed in _parts(step, self.new.widths, self.replay.widths, self.size):
+            yield self._batch(new, replayed)
 
-    def _batch(self, rows: Ints, replayed: Any, width: int) -> MicroBatch:
-        shape = (len(rows), _rounded(width))
+    def _batch(self, new: Ints, replayed: Ints) -> MicroBatch:
+        rows = [(self.new, row) for row in new.tolist()] + [(self.replay, row) for row in replayed.tolist()]
+        shape = (len(rows), _rounded(max(int(text.widths[row]) for text, row in rows)))
         ids, targets = np.full(shape, self.pad, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
         positions = np.empty(shape, dtype=np.int64)
-        for at, row in enumerate(rows):
-            fill_row(self.replay if replayed[at] else self.new, int(row), ids[at], positions[at], targets[at])
-        inputs = {"input_ids": moved(ids, self.device), "use_cache": False}
+        for at, (text, row) in enumerate(rows):
+            fill_row(text, row, ids[at], positions[at], targets[at])
+        inputs: dict[str, Any] = {"input_ids": moved(ids, self.device), "use_cache": False}
         if self.packed:
             inputs["position_ids"] = moved(positions, self.device)
-        return _micro_batch(inputs, targets, replayed, self.device)
+        return MicroBatch(inputs, moved(targets, self.device), first_replayed=len(new))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +107,12 @@ class ClassifierFeed:
 
     def micro_batches(self, step: Step) -> Iterator[MicroBatch]:
         """Yield micro-batches; see `Feed`."""
-        rows, replayed, _ = _merged(step, self.new.lengths, self.replay.lengths)
         absent = self._absent(step)
-        for part in _parts(len(rows), self.size):
-            texts = [self._text(int(row), is_replay) for row, is_replay in zip(rows[part], replayed[part], strict=True)]
-            labels = np.where(
-                replayed[part],
-                np.take(self.replay.labels, rows[part], mode="clip") if len(self.replay) else 0,
-                np.take(self.new.labels, rows[part], mode="clip"),
-            )
-            inputs = padded(texts, self.pad, self.device)
-            yield _micro_batch(inputs, labels, replayed[part], self.device, absent)
-
-    def _text(self, row: int, is_replay: bool) -> Any:
-        return (self.replay if is_replay else self.new).document(row)
+        for new, replayed in _parts(step, self.new.lengths, self.replay.lengths, self.size):
+            documents = [*map(self.new.document, new), *map(self.replay.document, replayed)]
+            labels = np.concatenate([self.new.labels[new], self.replay.labels[replayed]])
+            inputs = padded(documents, self.pad, self.device)
+            yield MicroBatch(inputs, moved(labels, self.device), first_replayed=len(new), absent=absent)
 
     def _absent(self, step: Step) -> Tensor | None:
         if not self.masks_absent:
@@ -146,30 +138,20 @@ def moved(array: Any, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-def _merged(step: Step, new: Ints, replay: Ints) -> tuple[Ints, Any, Ints]:
-    """Return all rows of a step, which of them are replayed, and their widths; widest first."""
-    rows = np.concatenate([step.new, step.replayed])
-    replayed = np.arange(len(rows)) >= len(step.new)
-    widths = np.concatenate([new[step.new], replay[step.replayed]])
-    order = np.argsort(-widths, kind="stable")
-    return rows[order], replayed[order], widths[order]
+def _parts(step: Step, new: Ints, replay: Ints, size: int) -> Iterator[tuple[Ints, Ints]]:
+    """Split a step's rows into passes of at most `size`: new ones first, then replayed, the widest of each first.
+
+    Only one pass has both, so that replayed rows can be cut off without copying, and widths in a pass are alike.
+    """
+    rows = np.concatenate([_widest_first(step.new, new), _widest_first(step.replayed, replay)])
+    for first in range(0, len(rows), size):
+        last, cut = min(first + size, len(rows)), min(max(len(step.new), first), first + size)
+        yield rows[first:cut], rows[cut:last]
 
 
-def _micro_batch(
-    inputs: dict[str, Any], targets: Ints, replayed: Any, device: torch.device, absent: Tensor | None = None
-) -> MicroBatch:
-    return MicroBatch(
-        inputs=inputs,
-        targets=moved(targets, device),
-        replayed=moved(replayed, device),
-        replay_rows=moved(np.flatnonzero(replayed), device),
-        absent=absent,
-    )
-
-
-def _parts(count: int, size: int) -> Iterator[slice]:
-    for first in range(0, count, size):
-        yield slice(first, min(first + size, count))
+def _widest_first(rows: Ints, widths: Ints) -> Ints:
+    ordered: Ints = rows[np.argsort(-widths[rows], kind="stable")]
+    return ordered
 
 
 def _rounded(width: int) -> int:

@@ -1,6 +1,11 @@
-"""What a step minimises.
+"""What a step minimises, and its gradient at the model's logits.
 
-Losses are sums; the step divides them once by what the whole batch has to predict, so that micro-batches, padding and
+An objective is a plain function from logits to loss terms and to the gradient of their weighted sum with respect to
+the logits, which the step hands to the model's backward pass. For a language model the gradient is known in closed
+form (softmax minus target, softmax minus the parent's softmax) and needs one array of the logits' size where autograd
+keeps four; on a small model with a large vocabulary that is a tenth of a step.
+
+Terms are sums; the gradient is divided once by what the whole batch has to predict, so that micro-batches, padding and
 accumulation change nothing.
 """
 
@@ -9,33 +14,34 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F  # noqa: N812  (torch's own convention)
 from torch import Tensor
+from torch.nn import functional
 
 from learner.batches import IGNORED
-
-Terms = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """What one forward pass sees.
+    """What one forward pass sees: rows of new text, then rows of replayed text.
 
     Attributes:
         inputs: the model's arguments; tensors of shape (rows, width).
         targets: for a causal LM the token to predict at each place, `IGNORED` where there is none, (rows, width);
             for a classifier the class of each document, (rows,).
-        replayed: which rows come from the memory, (rows,), on the device.
-        replay_rows: their indices, likewise; a subset is taken without asking the device how large it is.
+        first_replayed: the rows from this one on come from the memory.
         absent: for a classifier whose new text brings a new label, which classes the batch's new documents lack,
             (classes,); None for no masking.
     """
 
     inputs: Mapping[str, Any]
     targets: Tensor
-    replayed: Tensor
-    replay_rows: Tensor
+    first_replayed: int
     absent: Tensor | None = None
+
+    def replayed_inputs(self) -> dict[str, Any]:
+        """Return the model's arguments for the replayed rows alone."""
+        cut = self.first_replayed
+        return {name: value[cut:] if isinstance(value, Tensor) else value for name, value in self.inputs.items()}
 
 
 class Objective(Protocol):
@@ -49,13 +55,16 @@ class Objective(Protocol):
     def needs_parent(self) -> bool:
         """Whether the parent's forward pass is needed on replayed rows."""
 
-    def __call__(self, logits: Tensor, parent_logits: Tensor | None, batch: MicroBatch) -> tuple[Tensor, Terms]:
-        """Return the loss to minimise and its terms, each a scalar summed over the micro-batch.
+    def __call__(
+        self, logits: Tensor, parent_logits: Tensor | None, batch: MicroBatch, total: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the terms, (names,), summed over the micro-batch, and the loss's gradient, shaped like the logits.
 
         Args:
-            logits: of the model, in the compute dtype.
+            logits: of the model, detached, in the compute dtype; it may be overwritten.
             parent_logits: of the parent on the replayed rows alone; None where it is not needed or there are none.
             batch: what both saw.
+            total: what the whole step predicts (tokens, or documents for a classifier): the loss's divisor.
         """
 
 
@@ -63,117 +72,113 @@ class Objective(Protocol):
 class CausalObjective:
     """Cross-entropy on every token, and on replayed ones the KL divergence from the parent.
 
+        loss = (Σ -log q(target) + kl T² Σ_replayed KL(p_T ‖ q_T)) / total
+
+    where q is the model, p the parent, and the subscript softens by the temperature T. The divergence is summed over
+    the vocabulary (a mean would all but turn it off) and multiplied by T² so that gradients keep their size (Hinton et
+    al. 2015). Only replayed tokens have it: on new ones it buys nothing more and costs the parent's pass.
+
     Attributes:
         kl: weight of the divergence.
-        temperature: of both distributions; the term is multiplied by its square, so that gradients keep their size
-            (Hinton et al. 2015).
+        temperature: T.
     """
 
     kl: float
     temperature: float = 1.0
-    names: tuple[str, ...] = ("new", "replay", "kl")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The terms; see `Objective`."""
+        return ("new", "replay", "kl")
 
     @property
     def needs_parent(self) -> bool:
-        """Whether the parent's forward pass is needed on replayed rows."""
+        """Whether the parent is needed; see `Objective`."""
         return self.kl > 0
 
-    def __call__(self, logits: Tensor, parent_logits: Tensor | None, batch: MicroBatch) -> tuple[Tensor, Terms]:
-        """Return loss and terms; see `Objective`."""
-        losses = F.cross_entropy(
-            logits.flatten(0, 1).float(), batch.targets.flatten(), ignore_index=IGNORED, reduction="none"
-        )
-        by_row = losses.view(batch.targets.shape).sum(1)
-        replay = (by_row * batch.replayed).sum()
-        loss = by_row.sum()
-        terms = {"new": (loss - replay).detach(), "replay": replay.detach(), "kl": torch.zeros_like(replay.detach())}
-        if parent_logits is not None:
-            divergence = kl_from_parent(
-                logits.index_select(0, batch.replay_rows),
-                parent_logits,
-                batch.targets.index_select(0, batch.replay_rows) != IGNORED,
-                self.temperature,
-            )
-            terms["kl"] = divergence.detach()
-            loss = loss + self.kl * divergence
-        return loss, terms
+    @torch.no_grad()
+    def __call__(
+        self, logits: Tensor, parent_logits: Tensor | None, batch: MicroBatch, total: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return terms and gradient; see `Objective`. Logits have shape (rows, width, vocabulary)."""
+        cut = batch.first_replayed
+        counted = (batch.targets != IGNORED).unsqueeze(-1)
+        targets = batch.targets.clamp_min(0).unsqueeze(-1)
+        log_q = torch.log_softmax(logits, -1, dtype=torch.float32)
+        by_row = -(log_q.gather(-1, targets) * counted).sum((1, 2))
+        divergence = torch.zeros_like(by_row[:1])
+        if parent_logits is None:
+            gradient = log_q.exp_()
+        else:
+            divergence, gradient = self._distilled(log_q, logits[cut:], parent_logits, counted[cut:])
+        gradient.scatter_add_(-1, targets, torch.full_like(targets, -1, dtype=gradient.dtype))
+        gradient.mul_(counted / total)
+        terms = torch.stack([by_row[:cut].sum(), by_row[cut:].sum(), divergence.sum()])
+        return terms, gradient.to(logits.dtype)
+
+    def _distilled(
+        self, log_q: Tensor, logits: Tensor, parent_logits: Tensor, counted: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the divergence by replayed token, and q + kl T (q_T - p_T) (q alone on new rows) made in `log_q`."""
+        temperature, replayed = self.temperature, len(parent_logits)
+        log_p = torch.log_softmax(_softened(parent_logits, temperature), -1, dtype=torch.float32)
+        p = log_p.exp()
+        if temperature == 1:
+            divergence = log_p.sub_(log_q[-replayed:]).mul_(p).sum(-1, keepdim=True)
+            gradient = log_q.exp_()
+            gradient[-replayed:].lerp_(p, -self.kl)  # q - kl (p - q)
+        else:
+            soft = torch.log_softmax(_softened(logits, temperature), -1, dtype=torch.float32)
+            divergence = log_p.sub_(soft).mul_(p).sum(-1, keepdim=True)
+            gradient = log_q.exp_()
+            gradient[-replayed:].add_(soft.exp_().sub_(p), alpha=self.kl * temperature)
+        return divergence * counted * temperature**2, gradient
 
 
-def kl_from_parent(logits: Tensor, parent_logits: Tensor, counted: Tensor, temperature: float) -> Tensor:
-    """Return KL(parent ‖ model) × T², summed over the vocabulary and over the tokens that count.
-
-    Summed, not averaged, over the vocabulary: a mean would all but turn it off.
-
-    Args:
-        logits: (rows, width, vocabulary).
-        parent_logits: likewise, without gradient.
-        counted: which tokens count, (rows, width).
-        temperature: both distributions are softened by it.
-    """
-    return _SoftenedKl.apply(logits, parent_logits, counted, temperature)  # type: ignore[no-any-return,no-untyped-call]
-
-
-class _SoftenedKl(torch.autograd.Function):
-    """The divergence with its gradient, T (softmax(z/T) - softmax(z_parent/T)), made in the forward pass.
-
-    torch.nn.functional's kl_div on two log-softmaxes gives the same and keeps four arrays of the logits' size for
-    the backward pass; this keeps one.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, parent_logits: Tensor, counted: Tensor, temperature: float) -> Tensor:
-        log_model = torch.log_softmax(logits.float() / temperature, -1)
-        log_parent = torch.log_softmax(parent_logits.float() / temperature, -1)
-        parent = log_parent.exp()
-        by_token = (log_parent.sub_(log_model)).mul_(parent).sum(-1)
-        gradient = log_model.exp_().sub_(parent).mul_(counted.unsqueeze(-1)).mul_(temperature)
-        ctx.save_for_backward(gradient.to(logits.dtype))
-        return (by_token * counted).sum() * temperature**2
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        (saved,) = ctx.saved_tensors
-        return saved * gradient, None, None, None
+def _softened(logits: Tensor, temperature: float) -> Tensor:
+    return logits if temperature == 1 else logits.float() / temperature
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifierObjective:
     """Cross-entropy on new documents; on replayed ones the parent's logits and their labels (DER++).
 
+        loss = (Σ_new -log q(label) + β Σ_replayed -log q(label) + α Σ_replayed mean_c (z_c - z_parent,c)²) / total
+
     Buzzega et al. 2020, with logits recomputed from the parent in the round: stored ones age. Where the new text
     brings a label never seen before, its softmax runs over the labels that it has alone (ER-ACE, Caccia et al.
     2022), so that learning the new class does not push the others away; replayed documents use all.
 
     Attributes:
-        alpha: weight of the squared distance to the parent's logits, averaged over classes.
+        alpha: weight of the squared distance to the parent's logits.
         beta: weight of the cross-entropy on replayed documents.
     """
 
     alpha: float
     beta: float
-    names: tuple[str, ...] = ("new", "replay", "logits")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The terms; see `Objective`."""
+        return ("new", "replay", "logits")
 
     @property
     def needs_parent(self) -> bool:
-        """Whether the parent's forward pass is needed on replayed rows."""
+        """Whether the parent is needed; see `Objective`."""
         return self.alpha > 0
 
-    def __call__(self, logits: Tensor, parent_logits: Tensor | None, batch: MicroBatch) -> tuple[Tensor, Terms]:
-        """Return loss and terms; see `Objective`."""
-        logits = logits.float()
-        masked = logits if batch.absent is None else _without(logits, batch.absent, batch.replayed)
-        losses = F.cross_entropy(masked, batch.targets, reduction="none")
-        replay = (losses * batch.replayed).sum()
-        new = losses.sum() - replay
-        loss = new + self.beta * replay
-        terms = {"new": new.detach(), "replay": replay.detach(), "logits": torch.zeros_like(new.detach())}
+    def __call__(
+        self, logits: Tensor, parent_logits: Tensor | None, batch: MicroBatch, total: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return terms and gradient; see `Objective`. Logits have shape (rows, classes)."""
+        cut = batch.first_replayed
+        z = logits.float().requires_grad_()
+        new_z = z[:cut] if batch.absent is None else z[:cut].masked_fill(batch.absent, torch.finfo(z.dtype).min)
+        new = functional.cross_entropy(new_z, batch.targets[:cut], reduction="sum")
+        replay = functional.cross_entropy(z[cut:], batch.targets[cut:], reduction="sum")
+        distance = new.new_zeros(())
         if parent_logits is not None:
-            apart = logits.index_select(0, batch.replay_rows) - parent_logits.float()
-            distance = apart.square().mean(-1).sum()
-            terms["logits"] = distance.detach()
-            loss = loss + self.alpha * distance
-        return loss, terms
-
-
-def _without(logits: Tensor, absent: Tensor, replayed: Tensor) -> Tensor:
-    return logits.masked_fill(absent & ~replayed.unsqueeze(-1), torch.finfo(logits.dtype).min)
+            distance = (z[cut:] - parent_logits.float()).square().mean(-1).sum()
+        loss = (new + self.beta * replay + self.alpha * distance) / total
+        (gradient,) = torch.autograd.grad(loss, z)
+        return torch.stack([new, replay, distance]).detach(), gradient.to(logits.dtype)

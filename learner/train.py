@@ -123,9 +123,9 @@ class Trainer:
             with self.device.autocast():
                 logits = self.model(**batch.inputs).logits
                 parent_logits = self._parent_logits(batch)
-                loss, terms = self._objective(logits, parent_logits, batch)
-            (loss / sum(targets)).backward()  # type: ignore[no-untyped-call]
-            sums += torch.stack([terms[name] for name in self._objective.names])
+            terms, gradient = self._objective(logits.detach(), parent_logits, batch, sum(targets))
+            logits.backward(gradient)
+            sums += terms
             self._alive()
         if self._pull is not None:
             self._pull.add_gradient()
@@ -141,13 +141,9 @@ class Trainer:
 
     @torch.no_grad()
     def _parent_logits(self, batch: MicroBatch) -> Tensor | None:
-        if self.parent is None or not len(batch.replay_rows):
+        if self.parent is None or batch.first_replayed == len(batch.targets):
             return None
-        inputs = {
-            name: value.index_select(0, batch.replay_rows) if isinstance(value, Tensor) else value
-            for name, value in batch.inputs.items()
-        }
-        logits: Tensor = self.parent(**inputs).logits
+        logits: Tensor = self.parent(**batch.replayed_inputs()).logits
         return logits
 
     def _per_target(self, totals: Sequence[float], targets: tuple[int, int]) -> dict[str, float]:

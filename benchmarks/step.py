@@ -1,0 +1,272 @@
+"""What regularization costs a training step, and what the learner costs over a bare PyTorch loop.
+
+    python -m benchmarks.step [--json FILE] [--rounds 40]
+
+The model is a Llama of 1.07M parameters (vocabulary 2,048, width 128, 4 layers), the batch 24 packed sequences of 128
+tokens in one pass. All arms take their steps in turn, on the same batches in the same order, so that whatever else the
+machine does meets all alike; figures are medians of each turn's ratio.
+
+- plain: the learner's step without replay, KL or penalty.
+- penalties: the same with L2-SP and EWC.
+- half replayed: the same batch with 60 % of its tokens taken from replay, without KL: what distillation is compared to.
+- distilled: the same with KL to the parent on the replayed tokens.
+- bare: forward, cross-entropy, backward, clip, AdamW, and nothing else, on tensors made beforehand.
+- learner: the learner's whole loop (feeding, schedule, progress) on the same batches as bare.
+- Trainer: transformers' `Trainer`, on the same batches as bare.
+"""
+
+import io
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import SequentialSampler
+from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback, TrainingArguments
+from transformers import Trainer as HuggingFaceTrainer
+
+from benchmarks.report import Bar, finish, parser
+from learner.batches import Rows, Step, rows_of
+from learner.devices import choose, settle
+from learner.encoding import Encoded
+from learner.feeds import CausalFeed
+from learner.objectives import CausalObjective
+from learner.penalties import QuadraticPull
+from learner.progress import Progress
+from learner.round_directory import RoundSample
+from learner.settings import RecipeSettings
+from learner.train import Trainer, train
+
+VOCABULARY = 2048
+SEQUENCE = 128
+ROWS = 24
+REPLAYED = 0.6
+WARM_UP = 3
+RATE = 1e-3
+DEVICE = choose("cpu", "float32")
+
+
+def model() -> Any:
+    """The demo's architecture, with random weights."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=128,
+        intermediate_size=352,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=SEQUENCE,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        use_cache=False,
+    )
+    return LlamaForCausalLM(config).train()
+
+
+def packed(steps: int) -> Rows:
+    """Documents of 20 to 400 tokens, packed; enough rows for every step."""
+    random = np.random.default_rng(0)
+    lengths: list[int] = []
+    while sum(lengths) < (steps + 1) * ROWS * SEQUENCE:
+        lengths.append(int(random.integers(20, 400)))
+    bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    tokens = random.integers(1, VOCABULARY, bounds[-1]).astype(np.int32)
+    samples = tuple(RoundSample(at, "", "") for at in range(len(lengths)))
+    return rows_of(Encoded(tokens, bounds, samples, np.zeros(len(lengths), dtype=np.int64)), SEQUENCE, packed=True)
+
+
+def recipe(**changes: Any) -> RecipeSettings:
+    """A recipe that changes nothing but what is named."""
+    return RecipeSettings(batch_sequences=ROWS, micro_batch=ROWS, **{"kl": 0.0, **changes})
+
+
+def feed(rows: Rows) -> CausalFeed:
+    """The same rows as new and as replayed text."""
+    return CausalFeed(rows, rows, packed=True, pad=0, size=ROWS, device=DEVICE.where)
+
+
+class Arm:
+    """One of the learner's ways to take a step."""
+
+    def __init__(self, rows: Rows, *, kl: float = 0.0, penalties: bool = False) -> None:
+        trained, chosen = model(), recipe(kl=kl)
+        weights = dict(trained.named_parameters())
+        pull = None
+        if penalties:
+            importance = {name: torch.rand_like(weight) * 2 for name, weight in weights.items()}
+            pull = QuadraticPull(weights, l2_sp=0.01, ewc=0.1, importance=importance)
+        self.trainer = Trainer(
+            trained,
+            model().eval().requires_grad_(requires_grad=False) if kl else None,
+            feed=feed(rows),
+            objective=CausalObjective(kl),
+            pull=pull,
+            recipe=chosen,
+            peak_rate=RATE,
+            device=DEVICE,
+        )
+
+    def __call__(self, step: Step) -> None:
+        """Take one step."""
+        self.trainer.step(step, 1.0)
+
+
+class WholeLearner(Arm):
+    """The loop around the step as well, with everything that it says."""
+
+    def __init__(self, rows: Rows, progress: Progress) -> None:
+        super().__init__(rows)
+        self._progress = progress
+
+    def __call__(self, step: Step) -> None:
+        """Train a round of one step."""
+        train(self.trainer, [step], recipe(), progress=self._progress)
+
+
+class Bare:
+    """The loop that anyone would write first, on tensors made beforehand."""
+
+    def __init__(self, rows: Rows, steps: list[Step]) -> None:
+        self._model = model()
+        self._weights = list(self._model.parameters())
+        self._optimizer = torch.optim.AdamW(self._weights, lr=RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+        self._batches = {id(step): next(feed(rows).micro_batches(step)) for step in steps}
+
+    def __call__(self, step: Step) -> None:
+        """Forward, cross-entropy, backward, clip, update."""
+        batch = self._batches[id(step)]
+        logits = self._model(**batch.inputs).logits
+        functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=-100).backward()
+        torch.nn.utils.clip_grad_norm_(self._weights, 1.0, foreach=True)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+
+
+def rows_for_trainer(rows: Rows, steps: list[Step]) -> list[dict[str, Tensor]]:
+    """The same batches as single rows; labels are unshifted, as `Trainer` shifts them itself."""
+    found = []
+    for step in steps:
+        batch = next(feed(rows).micro_batches(step))
+        labels = torch.full_like(batch.targets, -100)
+        labels[:, 1:] = batch.targets[:, :-1]
+        ids, positions = batch.inputs["input_ids"], batch.inputs["position_ids"]
+        found += [
+            {"input_ids": ids[row], "position_ids": positions[row], "labels": labels[row]} for row in range(len(ids))
+        ]
+    return found
+
+
+class InOrder(HuggingFaceTrainer):
+    """`Trainer` that takes its data in the order it is given, as the other arms do."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
+
+
+class Turns(TrainerCallback):
+    """After each of `Trainer`'s steps, lets every other arm take the same step, and times all."""
+
+    def __init__(self, arms: dict[str, Callable[[Step], None]], steps: Iterator[dict[str, Step]]) -> None:
+        self.seconds: dict[str, list[float]] = {name: [] for name in (*arms, "Trainer")}
+        self._arms, self._steps = arms, steps
+        self._resumed = time.perf_counter()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Take everyone's turn; the first of them differs from turn to turn."""
+        self.seconds["Trainer"].append(time.perf_counter() - self._resumed)
+        step = next(self._steps)
+        names = list(self._arms)
+        turn = len(self.seconds["Trainer"]) % len(names)
+        for name in names[turn:] + names[:turn]:
+            began = time.perf_counter()
+            self._arms[name](step["replayed" if name in ("half replayed", "distilled") else "new"])
+            self.seconds[name].append(time.perf_counter() - began)
+        self._resumed = time.perf_counter()
+
+
+def measure(rounds: int, scratch: Path) -> dict[str, list[float]]:
+    """Seconds of each arm's steps, turn by turn."""
+    total = rounds + WARM_UP
+    rows = packed(total)
+    none = np.empty(0, dtype=np.int64)
+    new = [Step(np.arange(at * ROWS, (at + 1) * ROWS), none) for at in range(total)]
+    fresh = round(ROWS * (1 - REPLAYED))
+    replayed = [Step(step.new[:fresh], step.new[fresh:]) for step in new]
+    with Progress(scratch / "progress.jsonl") as progress:
+        arms: dict[str, Callable[[Step], None]] = {
+            "plain": Arm(rows),
+            "penalties": Arm(rows, penalties=True),
+            "half replayed": Arm(rows),
+            "distilled": Arm(rows, kl=1.0),
+            "bare": Bare(rows, new),
+            "learner": WholeLearner(rows, progress),
+        }
+        turns = Turns(arms, ({"new": a, "replayed": b} for a, b in zip(new, replayed, strict=True)))
+        arguments = TrainingArguments(
+            output_dir=str(scratch),
+            max_steps=total,
+            per_device_train_batch_size=ROWS,
+            learning_rate=RATE,
+            optim="adamw_torch_fused",
+            adam_beta2=0.95,
+            max_grad_norm=1.0,
+            use_cpu=True,
+            report_to="none",
+            save_strategy="no",
+            disable_tqdm=True,
+            logging_strategy="no",
+        )
+        data: Any = rows_for_trainer(rows, new)
+        with redirect_stdout(io.StringIO()):
+            InOrder(model=model(), args=arguments, train_dataset=data, callbacks=[turns]).train()
+    return {name: seconds[WARM_UP:] for name, seconds in turns.seconds.items()}
+
+
+def ratio(seconds: dict[str, list[float]], of: str, to: str) -> float:
+    """Median over turns of one arm's time to another's."""
+    return statistics.median(a / b for a, b in zip(seconds[of], seconds[to], strict=True))
+
+
+def show(seconds: dict[str, list[float]]) -> None:
+    """Print each arm's median step and rate."""
+    table = Table(title=f"One step of {ROWS} × {SEQUENCE} tokens, {torch.get_num_threads()} threads, {DEVICE.name}")
+    for column in ("arm", "median ms", "tokens/s"):
+        table.add_column(column, justify="left" if column == "arm" else "right")
+    for name, values in seconds.items():
+        median = statistics.median(values)
+        table.add_row(name, f"{median * 1000:.1f}", f"{ROWS * SEQUENCE / median:,.0f}")
+    Console().print(table)
+
+
+def main() -> int:
+    """Measure, print, and return the exit status."""
+    options = parser(__doc__)
+    options.add_argument("--rounds", type=int, default=40, help="turns that are measured")
+    chosen = options.parse_args()
+    settle(DEVICE, seed=0, threads=None)
+    with tempfile.TemporaryDirectory() as scratch:
+        seconds = measure(chosen.rounds, Path(scratch))
+    show(seconds)
+    bars = [
+        Bar("step with penalties / plain step", ratio(seconds, "penalties", "plain"), at_most=1.05),
+        Bar("distilled step / the same without KL", ratio(seconds, "distilled", "half replayed"), at_most=1.4),
+        Bar("learner's tokens/s / bare loop's", ratio(seconds, "bare", "learner"), at_least=0.95),
+        Bar("learner's tokens/s / Trainer's", ratio(seconds, "Trainer", "learner"), at_least=1.0),
+    ]
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    return finish(bars, json_file=chosen.json, details={"seconds": medians})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

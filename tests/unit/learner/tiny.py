@@ -1,0 +1,174 @@
+"""Models and text small enough to train in a test: made on the fly, with random weights."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+from checkpoints.card import Card, Kind
+from checkpoints.generation import GenerationStore, Published
+from learner.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
+from learner.settings import ModelKind, RecipeSettings
+
+NOUNS = "river boat stone bridge water mill trader letter night song field harbour".split()
+VERBS = "carries holds finds keeps leaves crosses follows remembers".split()
+NEW_NOUNS = "engine signal cable station circuit broadcast".split()
+LABELS = ("calm", "stormy", "frozen")
+
+
+def sentence(random_: random.Random, nouns: Sequence[str] = NOUNS) -> str:
+    """One sentence in the manner of its nouns."""
+    return f"the {random_.choice(nouns)} {random_.choice(VERBS)} the {random_.choice(nouns)}"
+
+
+def texts(count: int, *, seed: int, nouns: Sequence[str] = NOUNS, longest: int = 6) -> list[str]:
+    """Documents of 1 to `longest` sentences."""
+    random_ = random.Random(seed)
+    return [". ".join(sentence(random_, nouns) for _ in range(random_.randint(1, longest))) for _ in range(count)]
+
+
+def samples(count: int, *, seed: int, first: int = 1, nouns: Sequence[str] = NOUNS, **more: Any) -> list[RoundSample]:
+    """Samples of such documents, numbered from `first`."""
+    return [
+        RoundSample(first + at, text, "river") for at, text in enumerate(texts(count, seed=seed, nouns=nouns, **more))
+    ]
+
+
+def labelled(count: int, *, seed: int, first: int = 1, labels: Sequence[str] = LABELS) -> list[RoundSample]:
+    """Samples whose text says their label."""
+    random_ = random.Random(seed)
+    chosen = [random_.choice(labels) for _ in range(count)]
+    return [
+        RoundSample(first + at, f"{sentence(random_)} and is {label}", "river", label)
+        for at, label in enumerate(chosen)
+    ]
+
+
+def tokenizer(*, bert: bool = False) -> PreTrainedTokenizerFast:
+    """A word-level tokenizer of all the words used here."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "<s>", "</s>"]
+    words = sorted({*NOUNS, *VERBS, *NEW_NOUNS, *LABELS, "the", "and", "is", "."})
+    made = Tokenizer(models.WordLevel({word: at for at, word in enumerate([*special, *words])}, unk_token="[UNK]"))
+    made.normalizer = normalizers.Lowercase()
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    if bert:
+        made.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        )
+        return PreTrainedTokenizerFast(
+            tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]", bos_token="<s>", eos_token="</s>"
+    )
+
+
+def llama(*, seed: int = 0, tied: bool = True, dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
+    """A Llama of some 20,000 parameters."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer()),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        tie_word_embeddings=tied,
+        bos_token_id=4,
+        eos_token_id=5,
+        pad_token_id=0,
+    )
+    return LlamaForCausalLM(config).to(dtype)
+
+
+def bert(*, seed: int = 0) -> BertForSequenceClassification:
+    """A BERT of some 20,000 parameters that classifies into `LABELS`."""
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(tokenizer(bert=True)),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        id2label=dict(enumerate(LABELS)),
+        label2id={label: at for at, label in enumerate(LABELS)},
+        hidden_dropout_prob=0.1,
+        attention_probs_dropout_prob=0.1,
+    )
+    return BertForSequenceClassification(config)
+
+
+def generation(root: Path, model: Any, tokenizer_: Any, kind: Kind) -> Published:
+    """Publish a model as generation 0 below `root`."""
+    model.save_pretrained(root / "made")
+    tokenizer_.save_pretrained(root / "made")
+    return GenerationStore(root).publish(root / "made", 0, Card(generation=0, kind=kind))
+
+
+SMALL = RecipeSettings(
+    batch_sequences=10,
+    micro_batch=4,
+    sequence_length=48,
+    learning_rate=3e-3,
+    early_stop_checks=2,
+    importance_sequences=8,
+    interpolation=(0.0, 0.5),
+)
+
+
+def spec_for(
+    base: Published, *, kind: ModelKind = "causal-lm", recipe: RecipeSettings = SMALL, **more: Any
+) -> RoundSpec:
+    """A round on CPU with one thread whose parent is the base."""
+    ref = GenerationRef(base.generation, base.digest)
+    fields: dict[str, Any] = {"round": 1, "seed": 7, "device": "cpu", "threads": 1, **more}
+    return RoundSpec(kind=kind, parent=ref, base=ref, recipe=recipe, **fields)
+
+
+def causal_round(path: Path, base: Published, *, recipe: RecipeSettings = SMALL, **more: Any) -> Path:
+    """Write a round of new text about engines, with replayed and held-out text about rivers."""
+    spec = spec_for(base, recipe=recipe, **more)
+    slices = [
+        RoundSlice("anchor", "anchor", "river", tuple(samples(12, seed=3, first=3000))),
+        RoundSlice("1", "period", "river", tuple(samples(12, seed=4, first=4000, nouns=NEW_NOUNS))),
+    ]
+    write_round(
+        path,
+        spec,
+        parent_dir=base.path,
+        base_dir=base.path,
+        fresh=samples(60, seed=1, nouns=NEW_NOUNS),
+        replay=samples(40, seed=2, first=1000),
+        early_stop=samples(6, seed=5, first=5000, nouns=NEW_NOUNS),
+        slices=slices,
+    )
+    return path
+
+
+def classifier_round(
+    path: Path, base: Published, *, fresh: Sequence[RoundSample], replay: Sequence[RoundSample], recipe: RecipeSettings
+) -> Path:
+    """Write a round for a classifier, with held-out documents of every label."""
+    write_round(
+        path,
+        spec_for(base, kind="classifier", recipe=recipe),
+        parent_dir=base.path,
+        base_dir=base.path,
+        fresh=fresh,
+        replay=replay,
+        early_stop=[],
+        slices=[RoundSlice("anchor", "anchor", "river", tuple(labelled(20, seed=9, first=9000)))],
+    )
+    return path
