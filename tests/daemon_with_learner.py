@@ -1,0 +1,20 @@
+"""`riverkeep run` with a stand-in learner: `python -m tests.daemon_with_learner CONFIG COMMAND…`."""
+
+import sys
+from pathlib import Path
+
+from daemon import logs
+from daemon.service import Service
+from daemon.settings import load
+
+
+def main(config: Path, learner: tuple[str, ...]) -> None:
+    """Run until SIGTERM."""
+    settings = load(config)
+    logs.configure(level=settings.log.level, format=settings.log.format)
+    with Service(settings, config_file=config, learner=learner) as service:
+        service.main_loop()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), tuple(sys.argv[2:]))

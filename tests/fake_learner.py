@@ -1,0 +1,124 @@
+"""A stand-in for `python -m learner`: `python fake_learner.py MODE ROUND_DIR`, without torch, in a blink.
+
+It trains nothing: a candidate is its parent's files, and the scores are invented, as the mode says.
+
+good          the candidate is better on every slice
+worse         the candidate is worse on every slice
+implausible   stops before training, as with text beyond the plausibility bounds
+hang          says one line and then nothing
+oom           out of memory unless the micro-batch has been halved
+crash         ends with an error
+diverged      the loss was not finite
+slow          good, after two seconds of steps
+"""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import orjson
+
+from learner.errors import OutOfMemory
+from learner.report import (
+    FILE_NAME,
+    DocumentScore,
+    Outcome,
+    PrequentialDocument,
+    Report,
+    SliceScores,
+    TrainingSummary,
+)
+from learner.round_directory import CANDIDATES, PARENT, RoundInput, RoundSample, read_round
+
+TOKENS = 10
+FULL_MICRO_BATCH = 16
+CANDIDATE_LOSS = {"good": 2.5, "slow": 2.5, "oom": 2.5, "worse": 3.5}
+
+
+def main(mode: str, directory: Path) -> int:
+    """Behave as the mode says; returns the exit status."""
+    given = read_round(directory)
+    say(event="phase", name="train")
+    if mode == "hang":
+        time.sleep(3600)
+    if mode == "crash":
+        raise RuntimeError("the learner was told to crash")
+    if mode == "oom" and given.spec.recipe.micro_batch >= FULL_MICRO_BATCH:
+        sys.stderr.write("no room for the batch\n")
+        return OutOfMemory.exit_code
+    for step in range(20 if mode == "slow" else 1):
+        say(event="step", step=step + 1, steps=20, losses={"new": 3.0}, tokens_per_second=1000.0)
+        time.sleep(0.1 if mode == "slow" else 0)
+    report = untrained(given, mode) if mode in ("implausible", "diverged") else trained(given, mode)
+    partial = directory / f"{FILE_NAME}.part"
+    partial.write_bytes(report.encode())
+    partial.replace(directory / FILE_NAME)
+    say(event="done")
+    return 0
+
+
+def say(**event: object) -> None:
+    """Print one progress line."""
+    print(orjson.dumps(event).decode(), flush=True)
+
+
+def scores(samples: tuple[RoundSample, ...], loss: float) -> tuple[DocumentScore, ...]:
+    """Every document at about this loss per token; a little apart, so that there is something to resample."""
+    return tuple(DocumentScore(each.id, TOKENS * (loss + 0.01 * (each.id % 7)), TOKENS) for each in samples)
+
+
+def prequential(given: RoundInput, loss: float) -> tuple[PrequentialDocument, ...]:
+    """The fresh text under the parent."""
+    return tuple(PrequentialDocument(each.id, each.source, TOKENS * loss, TOKENS, 0.0) for each in given.fresh[:64])
+
+
+def trained(given: RoundInput, mode: str) -> Report:
+    """A report with one candidate, and the candidate."""
+    shutil.copytree(given.path / PARENT, given.path / CANDIDATES / "0.00", dirs_exist_ok=True)
+    return Report(
+        round=given.spec.round,
+        kind="causal-lm",
+        outcome=Outcome.TRAINED,
+        detail="",
+        device="none",
+        prequential=prequential(given, 3.0),
+        slices={
+            piece.name: SliceScores(
+                base=scores(piece.samples, 3.0),
+                parent=scores(piece.samples, 3.0),
+                candidates={"0.00": scores(piece.samples, CANDIDATE_LOSS[mode])},
+            )
+            for piece in given.slices
+        },
+        training=TrainingSummary(
+            steps=20,
+            tokens_new=1000,
+            tokens_replayed=500,
+            seconds=0.1,
+            tokens_per_second=15_000.0,
+            losses={"new": 2.5},
+            micro_batch=given.spec.recipe.micro_batch,
+            peak_memory_bytes=1 << 20,
+            bytes_per_token=4.0,
+        ),
+    )
+
+
+def untrained(given: RoundInput, mode: str) -> Report:
+    """A report without candidates."""
+    loss = 30.0 if mode == "implausible" else 3.0
+    return Report(
+        round=given.spec.round,
+        kind="causal-lm",
+        outcome=Outcome(mode),
+        detail=f"the learner was told to be {mode}",
+        device="none",
+        prequential=prequential(given, loss),
+        slices={},
+        training=None,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2])))

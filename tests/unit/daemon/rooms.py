@@ -1,0 +1,136 @@
+"""A store and a checkpoint store with something in them, for tests of rounds; no torch."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from prometheus_client import CollectorRegistry
+from safetensors.numpy import save_file
+
+from checkpoints.card import Card
+from checkpoints.generation import GenerationStore
+from daemon.current_round import CurrentRound
+from daemon.cycle import Ask, Trigger
+from daemon.learner_process import Ending, LearnerExit, LearnerLimits, LearnerProcess, Progress
+from daemon.metrics import DaemonMetrics
+from daemon.rooms import Rooms
+from daemon.round_conclusion import Conclusion, reconcile_pointer
+from daemon.round_runner import RoundRunner
+from daemon.settings import Settings
+from memory.store import Store
+from streams.document import Partition
+from tests import fake_learner
+from tests.daemon_harness import batch_of, sentences
+from tests.harness import wait_until
+
+BY_HAND = Ask(Trigger.BY_HAND, by="a test")
+
+
+class InThisProcess:
+    """A stand-in for a learner's process that starts none; see `tests/fake_learner.py` for the modes."""
+
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+
+    def run(
+        self,
+        directory: Path,
+        *,
+        limits: LearnerLimits,
+        on_progress: Callable[[Progress], None],
+        must_stop: Callable[[], bool],
+    ) -> LearnerExit:
+        """As `LearnerProcess.run`."""
+        if self._mode == "hang":
+            wait_until(must_stop)
+            return LearnerExit(Ending.STOPPED, "told to stop", 0.0)
+        on_progress({"event": "step", "step": 1, "steps": 2, "losses": {"new": 3.0}})
+        try:
+            status = fake_learner.main(self._mode, directory)
+        except RuntimeError as error:
+            return LearnerExit(Ending.CRASHED, str(error), 0.0)
+        return LearnerExit(Ending.OUT_OF_MEMORY if status else Ending.FINISHED, "", 0.0)
+
+
+@dataclass
+class World:
+    """A round's surroundings."""
+
+    rooms: Rooms
+    settings: Settings
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    current: CurrentRound = field(default_factory=CurrentRound)
+    promotion: threading.RLock = field(default_factory=threading.RLock)
+    metrics: DaemonMetrics = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.metrics = DaemonMetrics(self.registry)
+
+    @property
+    def store(self) -> Store:
+        """The store."""
+        return self.rooms.store
+
+    def runner(self, mode: str = "good") -> RoundRunner:
+        """A runner with a stand-in learner; see `tests/fake_learner.py`."""
+        return RoundRunner(
+            self.rooms,
+            settings=lambda: self.settings,
+            learner=cast("LearnerProcess", InThisProcess(mode)),
+            current=self.current,
+            metrics=self.metrics,
+            promotion=self.promotion,
+            clock=lambda: 1_700_000_000.0,
+            seed=lambda: 7,
+        )
+
+    def run(self, mode: str = "good", ask: Ask = BY_HAND) -> Conclusion:
+        """Run a round to its end."""
+        conclusion = self.runner(mode).run(ask, "a test", must_stop=lambda: False)
+        assert conclusion is not None
+        return conclusion
+
+    def feed(self, count: int = 120, *, seed: int) -> None:
+        """More text arrives."""
+        self.store.append(batch_of(sentences(count, seed=seed), Partition(f"wiki-{seed}", 0)))
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        """A metric's value."""
+        return self.registry.get_sample_value(name, labels)
+
+
+def tiny_model(path: Path) -> Path:
+    """Files that pass for a model as long as nobody loads it."""
+    path.mkdir()
+    save_file({"weight": np.zeros(4, np.float32)}, path / "model.safetensors")
+    (path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    return path
+
+
+@contextmanager
+def world(path: Path, **sections: Any) -> Iterator[World]:
+    """A base that serves, text from before the stream, and fresh text."""
+    settings = Settings.model_validate(
+        {
+            "state_dir": str(path),
+            "model": {"path": str(tiny_model(path / "model"))},
+            "memory": {"holdout_share": 0.2, "anchor_minimum": 8},
+            "gate": {"minimum_documents": 5},
+            "learner": {"silence_seconds": 30},
+        }
+        | sections
+    )
+    checkpoints = GenerationStore(settings.checkpoints_dir)
+    base = checkpoints.publish(settings.model.path, 0, Card(0, "causal-lm"))
+    with Store.open(settings.database, settings.memory) as store:
+        store.register_base(digest=base.digest, source_path="model")
+        reconcile_pointer(store, checkpoints)
+        store.append(batch_of(sentences(120, seed=1), Partition("file:before", 0)), before_stream=True)
+        made = World(Rooms(store, checkpoints, settings.rounds_dir), settings)
+        made.feed(seed=2)
+        yield made

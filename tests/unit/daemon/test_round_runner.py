@@ -1,0 +1,297 @@
+"""Rounds from end to end, with a stand-in learner; the store, the checkpoints and the gate are real."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from checkpoints.publish import Step
+from daemon.cycle import Ask, Trigger
+from daemon.round_conclusion import prune_directories, reconcile_pointer, retire
+from daemon.rounds_loop import approvals
+from learner.report import FILE_NAME, Report, read_report
+from memory.records import GenerationState
+from memory.rounds import RoundState
+from tests.unit.daemon.rooms import BY_HAND, World, world
+
+DRY = Ask(Trigger.BY_HAND, by="a test", dry_run=True)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[World]:
+    """A world with a base and fresh text."""
+    with world(tmp_path) as made:
+        yield made
+
+
+def serving(here: World) -> tuple[int | None, int]:
+    """What serves, by the store and by the pointer."""
+    pointer = here.rooms.checkpoints.serving()
+    assert pointer is not None
+    return here.store.serving(), pointer.generation
+
+
+def test_a_better_candidate_serves(here: World) -> None:
+    """Accepted, published with its lineage, pointed to; the fresh text has settled."""
+    conclusion = here.run("good")
+    assert conclusion.state is RoundState.ACCEPTED, conclusion.detail
+    assert serving(here) == (1, 1)
+    here.rooms.checkpoints.verify(1)
+    card = here.rooms.checkpoints.card(1)
+    assert (card.parent, card.round, card.recipe["parent_share"]) == (0, 1, 0.0)
+    first, last = card.data.offsets["wiki-2/0"]
+    assert 0 <= first < last < 120
+    assert card.data.samples > 0
+    assert here.store.counts().fresh_samples == 0
+    assert here.metric("riverkeep_rounds_total", trigger="by_hand", outcome="accepted") == 1
+
+
+def test_the_ledger_can_tell_what_made_a_generation(here: World) -> None:
+    """Verdict, report, recipe, offsets and the scores of candidate, parent and base are kept."""
+    here.run("good")
+    round_ = here.store.round(1)
+    assert round_.verdict["decision"] == "accept"
+    assert round_.report["prequential"]["mean_nll"] == pytest.approx(3.0)
+    assert round_.recipe["kl"] == here.settings.learner.recipe.kl
+    rows = {(row.generation, row.slice) for row in here.store.score_matrix()}
+    assert {(0, "anchor"), (1, "anchor")} <= rows
+    assert here.metric("riverkeep_plasticity_nats") is not None
+
+
+def test_a_worse_candidate_never_serves(here: World) -> None:
+    """Refused with a sentence; the parent serves on and the fresh text waits."""
+    fresh = here.store.counts().fresh_samples
+    conclusion = here.run("worse")
+    assert conclusion.state is RoundState.REFUSED
+    assert "worse than the parent" in conclusion.detail
+    assert serving(here) == (0, 0)
+    assert here.store.counts().fresh_samples == fresh
+    assert here.rooms.checkpoints.numbers() == [0]
+
+
+def test_text_refused_twice_goes_aside(here: World) -> None:
+    """Poison does not stop the river: what comes after it is learned."""
+    here.run("worse")
+    here.run("worse")
+    assert here.store.counts().fresh_samples == 0
+    assert here.store.counts().aside_samples > 0
+    here.feed(seed=3)
+    assert here.run("good").state is RoundState.ACCEPTED
+
+
+def test_implausible_text_waits_for_a_person_and_is_learned_on_their_word(here: World) -> None:
+    """Held aside; approved, it is drawn again by itself, and plausibility is waived but not the gate."""
+    assert here.run("implausible").state is RoundState.WAITING
+    assert here.store.counts().fresh_samples == 0
+    here.store.release_round(1)
+    (ask,) = approvals(here.store.rounds(), set())
+    assert ask.released_from == 1
+    assert here.run("good", ask).state is RoundState.ACCEPTED
+    assert here.store.round(2).released_from == 1
+    assert approvals(here.store.rounds(), set()) == ()
+
+
+def test_a_dry_run_changes_nothing(here: World) -> None:
+    """It says what would have been; a real round can follow at once."""
+    fresh = here.store.counts().fresh_samples
+    conclusion = here.run("good", DRY)
+    assert conclusion.state is RoundState.ABANDONED
+    assert "dry run" in conclusion.detail
+    assert conclusion.verdict is not None
+    assert conclusion.verdict.decision == "accept"
+    assert serving(here) == (0, 0)
+    assert here.store.counts().fresh_samples == fresh
+    assert here.run("good").state is RoundState.ACCEPTED
+
+
+def test_out_of_memory_is_tried_once_more_with_half(here: World) -> None:
+    """The second attempt has half the micro-batch and counts."""
+    conclusion = here.run("oom")
+    assert conclusion.state is RoundState.ACCEPTED, conclusion.detail
+    assert conclusion.report is not None
+    assert conclusion.report.training is not None
+    assert conclusion.report.training.micro_batch == here.settings.learner.recipe.micro_batch // 2
+    assert here.metric("riverkeep_learner_ends_total", ending="out_of_memory") == 1
+
+
+def test_a_crashed_learner_fails_the_round_alone(here: World) -> None:
+    """The reason is kept, the parent serves, the text waits, and the next round runs."""
+    fresh = here.store.counts().fresh_samples
+    conclusion = here.run("crash")
+    assert conclusion.state is RoundState.FAILED
+    assert "told to crash" in here.store.round(1).detail
+    assert here.store.counts().fresh_samples == fresh
+    assert here.run("good").state is RoundState.ACCEPTED
+
+
+def test_a_diverged_learner_is_refused_with_its_reason(here: World) -> None:
+    """A loss that is not finite never serves."""
+    conclusion = here.run("diverged")
+    assert conclusion.state is RoundState.REFUSED
+    assert "diverged" in conclusion.detail
+
+
+def test_a_round_that_is_called_off_takes_no_effect(here: World) -> None:
+    """A rollback or an erasure while the learner runs abandons the round and its directory."""
+    runner = here.runner("hang")
+
+    def call_off() -> bool:
+        here.current.call_off("generation 0 was rolled back")
+        return False
+
+    conclusion = runner.run(BY_HAND, "a test", must_stop=call_off)
+    assert conclusion is not None
+    assert (conclusion.state, conclusion.detail) == (RoundState.ABANDONED, "generation 0 was rolled back")
+    assert not here.rooms.round_dir(1).exists()
+
+
+def test_a_candidate_of_a_parent_that_no_longer_serves_is_void(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promotion looks again, under the lock, at what serves."""
+    here.run("good")
+    here.feed(seed=3)
+    monkeypatch.setattr("daemon.round_conclusion.write_verdict", lambda *_: here.store.rollback(0))
+    conclusion = here.run("good")
+    monkeypatch.undo()
+    assert conclusion.state is RoundState.ABANDONED
+    assert here.store.serving() == 0
+
+
+@pytest.mark.parametrize("step", [Step.STAGE_COPY, Step.STAGE_SYNC_FILE, Step.PUBLISH_RENAME])
+def test_a_full_disk_fails_the_round_and_nothing_else(here: World, monkeypatch: pytest.MonkeyPatch, step: Step) -> None:
+    """The reason says so, the space is given back, the next round succeeds."""
+    _refuse_once(monkeypatch, step)
+    conclusion = here.run("good")
+    assert conclusion.state is RoundState.FAILED
+    assert "No space left" in conclusion.detail
+    assert not here.rooms.round_dir(1).exists()
+    assert serving(here) == (0, 0)
+    assert here.run("good").state is RoundState.ACCEPTED
+
+
+def test_a_full_disk_while_the_round_is_written(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round directory is whole or absent."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "fresh.jsonl")
+
+    monkeypatch.setattr("learner.round_directory._write_samples", full)
+    conclusion = here.run("good")
+    assert conclusion.state is RoundState.FAILED
+    assert not here.rooms.round_dir(1).exists()
+    monkeypatch.undo()
+    assert here.run("good").state is RoundState.ACCEPTED
+
+
+class Cut(BaseException):
+    """Stands for a kill: nothing may catch it."""
+
+
+@pytest.mark.parametrize("step", [*Step])
+def test_a_round_cut_off_at_any_durable_step_is_finished_or_discarded(
+    here: World, monkeypatch: pytest.MonkeyPatch, step: Step
+) -> None:
+    """After recovery no round is unfinished, store and pointer agree, and a round can run."""
+    _cut_at(monkeypatch, step)
+    cut = False
+    try:
+        here.run("good")
+    except Cut:
+        cut = True
+    monkeypatch.undo()
+    here.current.end()
+    here.runner("good").recover()
+    assert reconcile_pointer(here.store, here.rooms.checkpoints) == ""
+    assert here.store.unfinished_rounds() == []
+    assert len(set(serving(here))) == 1
+    for number in here.rooms.checkpoints.numbers():
+        here.rooms.checkpoints.verify(number)
+        assert here.store.generation(number).state is GenerationState.ACCEPTED
+    here.feed(seed=4)
+    assert here.run("good").state is RoundState.ACCEPTED
+    assert cut or step.value.startswith(("remove", "file.sync_parent"))
+
+
+def test_a_round_cut_off_before_its_report_leaves_no_trace(here: World) -> None:
+    """Its text is fresh, its directory gone."""
+    fresh = here.store.counts().fresh_samples
+    here.store.begin_round(trigger="by_hand", recipe={}, seed=1)
+    here.rooms.round_dir(1).mkdir(parents=True)
+    (conclusion,) = here.runner().recover()
+    assert conclusion.state is RoundState.ABANDONED
+    assert not here.rooms.round_dir(1).exists()
+    assert here.store.counts().fresh_samples == fresh
+
+
+def test_a_report_that_cannot_be_read_fails_the_round(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is accepted on trust."""
+
+    def damaged(directory: Path) -> Report:
+        (directory / FILE_NAME).write_bytes(b"{}")
+        return read_report(directory)
+
+    monkeypatch.setattr("daemon.round_runner.read_report", damaged)
+    conclusion = here.run("good")
+    assert conclusion.state is RoundState.FAILED
+    assert "report" in conclusion.detail
+
+
+def test_one_event_tells_the_whole_round(here: World) -> None:
+    """It carries round, parent, generation, outcome, reason and figures, and no text."""
+    with capture_logs(processors=[_merge]) as logs:
+        here.run("good")
+    (event,) = [entry for entry in logs if entry["event"] == "round_ended"]
+    assert (event["round"], event["parent"], event["generation"], event["state"]) == (1, 0, 1, "accepted")
+    assert event["tokens_new"] == 1000
+    assert not any("river" in str(value) for name, value in event.items() if name not in ("reason", "log_level"))
+
+
+def test_old_generations_go_and_the_way_back_stays(tmp_path: Path) -> None:
+    """Base, serving and the one before it are kept whatever the setting; the ledger remembers all."""
+    with world(tmp_path, checkpoints={"keep_last": 0}) as here:
+        for seed in (11, 12, 13):
+            here.feed(seed=seed)
+            assert here.run("good").state is RoundState.ACCEPTED
+        assert here.rooms.checkpoints.numbers() == [0, 2, 3]
+        assert here.store.generation(1).state is GenerationState.RETIRED
+        assert retire(here.rooms, here.settings) == []
+
+
+def test_directories_of_finished_rounds_are_bounded(here: World) -> None:
+    """The latest stay; one that waits for a person stays too."""
+    assert here.run("implausible").state is RoundState.WAITING
+    for seed in (11, 12):
+        here.feed(seed=seed)
+        here.run("worse")
+    prune_directories(here.rooms, kept=1)
+    assert sorted(path.name for path in here.rooms.rounds_dir.iterdir()) == ["000001", "000003"]
+
+
+def test_nothing_to_draw_is_no_round(here: World) -> None:
+    """The ledger gets no empty line."""
+    here.run("good")
+    assert here.runner().run(BY_HAND, "a test", must_stop=lambda: False) is None
+    assert len(here.store.rounds()) == 1
+
+
+def _merge(logger: object, method: str, event: dict[str, object]) -> dict[str, object]:
+    return structlog.contextvars.merge_contextvars(logger, method, event)  # type: ignore[arg-type, return-value]
+
+
+def _refuse_once(monkeypatch: pytest.MonkeyPatch, wanted: Step) -> None:
+    _at(monkeypatch, wanted, OSError(28, "No space left on device"))
+
+
+def _cut_at(monkeypatch: pytest.MonkeyPatch, wanted: Step) -> None:
+    _at(monkeypatch, wanted, Cut())
+
+
+def _at(monkeypatch: pytest.MonkeyPatch, wanted: Step, error: BaseException) -> None:
+    left = [error]
+
+    def step(label: Step) -> None:
+        if label == wanted and left:
+            raise left.pop()
+
+    monkeypatch.setattr("checkpoints.publish.step", step)
