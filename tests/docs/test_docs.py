@@ -1,0 +1,146 @@
+"""What the documents say is what the code does."""
+
+import importlib
+import pkgutil
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from daemon.cli import cli
+from daemon.reference import reference
+from daemon.settings import Settings, load
+from daemon.settings_fields import EACH, find, walk
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [
+    path for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "deploy" / "README.md"] if path.exists()
+]
+# Words that a table header or a shell line may have after `riverkeep` without being a command.
+NO_COMMAND = frozenset({"-c", "--config", "--help", "--version", "-h"})
+
+
+def test_the_reference_equals_the_code() -> None:
+    """riverkeep.toml is what `python -m daemon.reference` writes now."""
+    assert (ROOT / "riverkeep.toml").read_text() == reference(), "run: python -m daemon.reference > riverkeep.toml"
+
+
+def test_the_reference_as_it_is_changes_nothing(tmp_path: Path) -> None:
+    """With every key commented out, the file says nothing but its tables."""
+    (tmp_path / "riverkeep.toml").write_text(reference())
+    settings = load(tmp_path / "riverkeep.toml", {"RIVERKEEP_MODEL__PATH": "/m"})
+    assert settings == load(None, {"RIVERKEEP_MODEL__PATH": "/m"})
+
+
+def test_the_reference_uncommented_is_the_defaults(tmp_path: Path) -> None:
+    """Each value that is shown is the default; only the model and the example topic are not."""
+    text = re.sub(r"^#(?! |$)", "", reference(), flags=re.MULTILINE)
+    (tmp_path / "riverkeep.toml").write_text(text)
+    shown = load(tmp_path / "riverkeep.toml", {})
+    assert [topic.name for topic in shown.streams.topics] == ["news"]
+    plain = shown.model_copy(update={"streams": shown.streams.model_copy(update={"topics": ()})})
+    assert plain == load(None, {"RIVERKEEP_MODEL__PATH": str(shown.model.path)})
+
+
+def test_the_reference_has_every_key_once() -> None:
+    """Nothing that can be set is missing, nothing is there twice."""
+    uncommented = re.sub(r"^#(?! |$)", "", reference(), flags=re.MULTILINE)
+    assert set(_keys(tomllib.loads(uncommented))) == {setting.path for setting in walk(Settings)}
+
+
+def _keys(table: dict[str, object], prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _keys(value, (*prefix, name))
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            yield from _keys(value[0], (*prefix, name, EACH))
+        else:
+            yield (*prefix, name)
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    """A description that ends as a sentence."""
+    for setting in walk(Settings):
+        assert (setting.info.description or "").endswith((".", "…")), setting.path
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_in_documents_exist(document: Path) -> None:
+    """Each `riverkeep …` that is written somewhere is a command, down to its subcommand and options."""
+    for words in _invocations(document.read_text()):
+        _resolve(words)
+
+
+def _invocations(text: str) -> Iterator[list[str]]:
+    """The words after `riverkeep` in code: fenced blocks and inline."""
+    code = "\n".join(re.findall(r"```.*?\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text))
+    for match in re.finditer(r"(?:^|[\s/(;&|])riverkeep((?: +[^\s#|&;`)]+)+)", code, re.MULTILINE):
+        yield match[1].split()
+
+
+def _resolve(words: list[str]) -> None:
+    """Follow the words down the commands; every option must be one of theirs."""
+    command: click.Command = cli
+    context = click.Context(cli)
+    options = _options(cli)
+    for word in words:
+        if word.startswith("-") and word != "-":
+            assert word.partition("=")[0] in options, f"riverkeep {' '.join(words)}: no option {word}"
+        elif isinstance(command, click.Group) and (nested := command.get_command(context, word)) is not None:
+            command, options = nested, options | _options(nested)
+        elif command is cli and words[0] not in NO_COMMAND:
+            pytest.fail(f"riverkeep {' '.join(words)}: no command {word!r}")
+
+
+def _options(command: click.Command) -> set[str]:
+    return {name for parameter in command.params for name in parameter.opts} | {"--help", "-h"}
+
+
+def test_every_command_is_in_the_readme() -> None:
+    """What can be done is told."""
+    told = {words[0] for words in _invocations(README)}
+    missing = set(cli.list_commands(click.Context(cli))) - told
+    assert not missing
+
+
+def test_settings_in_the_readme_exist(tmp_path: Path) -> None:
+    """TOML blocks load as they stand; variables and dotted keys are settings."""
+    for block in re.findall(r"```toml\n(.*?)```", README, re.DOTALL):
+        (tmp_path / "riverkeep.toml").write_text(block)
+        load(tmp_path / "riverkeep.toml", {})
+    for variable in re.findall(r"RIVERKEEP_([A-Z_]+__[A-Z_]+)", README):
+        assert find(Settings, tuple(variable.lower().split("__"))) is not None, variable
+    sections = "|".join(Settings.model_fields)
+    for key in re.findall(rf"`((?:{sections})(?:\.[a-z_0-9]+)+)`", README):
+        assert find(Settings, tuple(key.split("."))) is not None, key
+
+
+def metrics() -> set[str]:
+    """The names of all metrics that the code defines, without the suffixes that Prometheus adds."""
+    names: set[str] = set()
+    for room in ("streams", "memory", "checkpoints", "learner", "serving", "daemon"):
+        package = importlib.import_module(room)
+        for module in pkgutil.iter_modules(package.__path__):
+            source = Path(package.__path__[0]) / f"{module.name}.py"
+            if source.exists():
+                names |= set(re.findall(r'"(riverkeep_[a-z0-9_]+)"', source.read_text()))
+    return names
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_metrics_in_documents_exist(document: Path) -> None:
+    """A metric that a document names is one that the code exports."""
+    known = metrics()
+    for name in re.findall(r"\briverkeep_[a-z0-9_]+", document.read_text()):
+        stem = re.sub(r"_(total|bucket|count|sum)$", "", name)
+        assert {name, stem} & known, name
+
+
+def test_the_tree_in_the_readme_exists() -> None:
+    """Each room that the README's table or tree names is a folder."""
+    for name in re.findall(r"`([a-z]+)/`", README):
+        assert (ROOT / name).is_dir(), name

@@ -1,0 +1,306 @@
+"""The command line, run as a process."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from prometheus_client import CollectorRegistry
+
+from daemon.admin import create_app
+from daemon.admin_server import listening
+from daemon.admin_settings import AdminSettings
+from daemon.admin_token import ensure_token
+from daemon.cli import EXIT_CODES, cli
+from daemon.commands.common import Invocation
+from daemon.exit_codes import ExitCode
+from daemon.lock import StateLock
+from daemon.reference import reference
+from tests.harness import wait_until
+from tests.unit.daemon.fakes import FakeControl
+
+HEAVY = ("torch", "transformers", "numpy", "kafka", "tokenizers", "sqlite_utils")
+
+
+def riverkeep(
+    *arguments: str, cwd: Path, stdin: str = "", environment: dict[str, str] | None = None, python: tuple[str, ...] = ()
+) -> "subprocess.CompletedProcess[str]":
+    """Run one command to its end."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RIVERKEEP_")}
+    return subprocess.run(
+        [sys.executable, *python, "-m", "daemon", *arguments],
+        cwd=cwd,
+        env={**inherited, **(environment or {})},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder with settings; nothing has run there."""
+    (tmp_path / "riverkeep.toml").write_text('state_dir = "state"\n[model]\npath = "model"\n')
+    return tmp_path
+
+
+@pytest.fixture
+def control(home: Path) -> Iterator[FakeControl]:
+    """A daemon on that folder: the lock, the token, the admin surface; who answers is a fake."""
+    control = FakeControl()
+    state, settings = home / "state", AdminSettings(port=0)
+    with StateLock(state, now=0.0) as lock:
+        token = ensure_token(settings, state)
+        with listening(create_app(control, CollectorRegistry(), token), settings) as address:
+            lock.announce(address)
+            yield control
+
+
+def imported(run: "subprocess.CompletedProcess[str]") -> set[str]:
+    """The top-level packages that a run under `-X importtime` imported."""
+    found = re.findall(r"^import time:.*\| +([A-Za-z_0-9.]+)$", run.stderr, re.MULTILINE)
+    return {name.partition(".")[0] for name in found}
+
+
+def test_help_imports_nothing_heavy(home: Path) -> None:
+    """`--help` comes without torch, numpy, Kafka's client, pydantic or a store."""
+    run = riverkeep("--help", cwd=home, python=("-X", "importtime"))
+    assert run.returncode == 0
+    assert "daemon" in imported(run)
+    assert imported(run).isdisjoint({*HEAVY, "pydantic", "rich", "httpx", "starlette"})
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    """What it does, and one line to copy; subcommands too."""
+    for path, command in every_command():
+        text = CliRunner().invoke(command, ["--help"], obj=Invocation(None)).output
+        assert re.search(rf"\$ .*riverkeep (-c \S+ )?{path}", text), path
+        assert command.get_short_help_str(), path
+
+
+def every_command() -> Iterator[tuple[str, click.Command]]:
+    """Each command and subcommand with its words."""
+    pending: list[tuple[str, click.Command]] = [("", cli)]
+    while pending:
+        path, command = pending.pop()
+        if path:
+            yield path, command
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                nested = command.get_command(context, name)
+                assert nested is not None
+                pending.append((f"{path} {name}".strip(), nested))
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["init", "other.toml"], ["status"]], ids=" ".join)
+def test_commands_without_a_store_import_nothing_heavy(home: Path, arguments: list[str]) -> None:
+    """Where nothing has run yet, neither torch nor numpy, Kafka's client or SQLite is imported."""
+    assert imported(riverkeep(*arguments, cwd=home, python=("-X", "importtime"))).isdisjoint(HEAVY)
+
+
+def test_the_help_tells_every_exit_status() -> None:
+    """The list in `--help` and the numbers that scripts get are the same."""
+    told = {int(number) for number in re.findall(r"^ +(\d+)  ", EXIT_CODES, re.MULTILINE)}
+    assert told == {int(code) for code in ExitCode}
+
+
+def test_an_unknown_command_is_a_usage_error(home: Path) -> None:
+    """Exit status 2, and the help is pointed to."""
+    run = riverkeep("rounds", cwd=home)
+    assert run.returncode == ExitCode.BAD_USAGE
+    assert "No such command" in run.stderr
+
+
+def test_init_writes_settings_that_check_understands(tmp_path: Path) -> None:
+    """From nothing to a checked file in two commands; the model is the only thing to bring."""
+    model = tmp_path / 'odd "name"'
+    model.mkdir()
+    made = riverkeep("init", "--model", str(model), "--bootstrap-servers", "a:9092, b:9092", cwd=tmp_path)
+    assert made.returncode == 0
+    assert len((tmp_path / "riverkeep.toml").read_text().splitlines()) <= 14
+    run = riverkeep("check", cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "riverkeep-state" in run.stdout
+
+
+def test_init_writes_over_nothing(home: Path) -> None:
+    """A file that is there is kept, unless told otherwise."""
+    before = (home / "riverkeep.toml").read_text()
+    assert riverkeep("init", cwd=home).returncode == ExitCode.BAD_USAGE
+    assert (home / "riverkeep.toml").read_text() == before
+    assert riverkeep("init", "--force", cwd=home).returncode == 0
+
+
+def test_init_can_write_the_reference(tmp_path: Path) -> None:
+    """Every setting with its default."""
+    riverkeep("init", "all.toml", "--reference", cwd=tmp_path)
+    assert (tmp_path / "all.toml").read_text() == reference()
+
+
+def test_check_prints_all_mistakes(home: Path) -> None:
+    """Exit status 2, all at once, for people and for scripts."""
+    variables = {"RIVERKEEP_ADMIN__PORT": "high", "RIVERKEEP_LEARNER__RECIPE__KLL": "1"}
+    run = riverkeep("check", cwd=home, environment=variables)
+    assert run.returncode == ExitCode.BAD_USAGE
+    assert "admin.port" in run.stderr
+    assert "RIVERKEEP_LEARNER__RECIPE__KL?" in run.stderr
+    facts = json.loads(riverkeep("check", "--json", cwd=home, environment=variables).stdout)
+    assert len(facts["mistakes"]) == 2
+
+
+def test_check_looks_for_the_model(home: Path) -> None:
+    """What a start would miss is a mistake already."""
+    run = riverkeep("check", cwd=home)
+    assert run.returncode == ExitCode.BAD_USAGE
+    assert "model.path" in run.stderr
+
+
+def test_bad_settings_stop_every_command(home: Path) -> None:
+    """Exit status 2 and the whole report, whatever was asked."""
+    run = riverkeep("status", cwd=home, environment={"RIVERKEEP_ADMIN__PORT": "-1"})
+    assert run.returncode == ExitCode.BAD_USAGE
+    assert "admin.port" in run.stderr
+
+
+def test_status_answers_when_nothing_ever_ran(home: Path) -> None:
+    """No daemon, no store: an answer, and exit status 5."""
+    run = riverkeep("status", "--json", cwd=home)
+    assert run.returncode == ExitCode.NOT_RUNNING
+    assert json.loads(run.stdout)["running"] is False
+    assert "no daemon runs" in riverkeep("status", cwd=home).stdout
+
+
+def test_status_asks_the_daemon(home: Path, control: FakeControl) -> None:
+    """Exit status 0 and the daemon's own facts."""
+    run = riverkeep("status", "--json", cwd=home)
+    assert (run.returncode, json.loads(run.stdout)["serving"]["generation"]) == (0, 2)
+    assert "generation 2" in riverkeep("status", cwd=home).stdout
+
+
+def test_a_starting_daemon_is_said_so(home: Path) -> None:
+    """The lock is held but nothing listens yet."""
+    with StateLock(home / "state", now=0.0):
+        run = riverkeep("status", cwd=home)
+        # The token is asked for first where it is missing.
+        assert run.returncode == ExitCode.FAILED
+        assert "riverkeep:" in run.stderr
+
+
+def test_the_config_can_be_named(home: Path, control: FakeControl, tmp_path: Path) -> None:
+    """From another folder, the same state directory is found."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert riverkeep("-c", str(home / "riverkeep.toml"), "status", cwd=elsewhere).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "call"),
+    [
+        (["round"], ("request_round", False)),
+        (["round", "--approve", "7"], ("approve_round", 7)),
+        (["round", "--reject", "7"], ("reject_round", 7)),
+        (["rollback", "--yes"], ("rollback", None)),
+        (["rollback", "0", "--yes"], ("rollback", 0)),
+        (["resume", "news/2"], ("resume", "news/2")),
+        (["forget", "user-1", "--yes"], ("forget", "user-1")),
+        (["memory", "release", "3"], ("release_aside", 3)),
+        (["memory", "drop", "3", "--yes"], ("drop_aside", 3)),
+        (["memory", "dead-letters", "replay", "4", "5"], ("replay_dead_letters", (4, 5))),
+        (["memory", "dead-letters", "drop", "--yes"], ("drop_dead_letters", ())),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_commands_reach_the_daemon(
+    home: Path, control: FakeControl, arguments: list[str], call: tuple[str, object]
+) -> None:
+    """Each writing command goes through the admin surface, imports nothing heavy, and prints facts as JSON."""
+    run = riverkeep(*arguments, "--json", cwd=home, python=("-X", "importtime"))
+    assert (run.returncode, control.calls) == (0, [call])
+    assert isinstance(json.loads(run.stdout), dict)
+    assert imported(run).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("arguments", [["rollback"], ["forget", "user-1"], ["memory", "drop", "3"]], ids=" ".join)
+def test_what_cannot_be_undone_is_asked_first(home: Path, control: FakeControl, arguments: list[str]) -> None:
+    """No word, no deed: an empty answer stops it."""
+    run = riverkeep(*arguments, cwd=home, stdin="n\n")
+    assert (run.returncode, control.calls) == (ExitCode.INTERRUPTED, [])
+
+
+def test_a_key_can_stay_out_of_the_process_list(home: Path, control: FakeControl) -> None:
+    """`forget -` reads it from standard input; only the line's end is taken off."""
+    assert riverkeep("forget", "-", "--json", cwd=home, stdin=" Zoë 4711 \n").returncode == 0
+    assert control.calls == [("forget", " Zoë 4711 ")]
+
+
+def test_what_does_not_exist_has_its_exit_status(home: Path, control: FakeControl) -> None:
+    """A script can tell "no such round" from a failure."""
+    run = riverkeep("round", "--show", "99", cwd=home)
+    assert (run.returncode, run.stderr) == (ExitCode.NOT_FOUND, "riverkeep: There is no round 99.\n")
+
+
+def test_what_is_refused_has_its_exit_status(home: Path, control: FakeControl) -> None:
+    """Nothing fresh: refused, not failed."""
+    run = riverkeep("round", "--dry-run", cwd=home)
+    assert (run.returncode, run.stderr) == (ExitCode.REFUSED, "riverkeep: Nothing is fresh.\n")
+
+
+def test_options_that_contradict_are_refused(home: Path, control: FakeControl) -> None:
+    """Approve and reject at once is a usage error, and nothing was asked."""
+    run = riverkeep("round", "--approve", "3", "--reject", "3", cwd=home)
+    assert (run.returncode, control.calls) == (ExitCode.BAD_USAGE, [])
+
+
+@pytest.mark.parametrize(
+    ("state", "decision", "status"),
+    [
+        ("accepted", "accept", ExitCode.OK),
+        ("refused", "refuse", ExitCode.REFUSED),
+        ("refused", "accept", ExitCode.OK),
+        ("waiting", "wait", ExitCode.REFUSED),
+        ("failed", None, ExitCode.FAILED),
+    ],
+    ids=["accepted", "refused", "dry run that would be accepted", "waiting", "failed"],
+)
+def test_waiting_for_a_round_ends_with_what_came_of_it(
+    home: Path, control: FakeControl, state: str, decision: str | None, status: ExitCode
+) -> None:
+    """`round --wait` leaves with the round's outcome, once it has ended."""
+    ended = {"number": 10, "state": "training", "verdict": {} if decision is None else {"decision": decision}}
+    control.ended = [ended]
+
+    def end() -> None:
+        wait_until(lambda: control.calls, what="the request")
+        ended["state"] = state
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    run = riverkeep("round", "--wait", "--json", cwd=home)
+    ending.join()
+    assert (run.returncode, json.loads(run.stdout)["state"]) == (status, state)
+
+
+def test_a_reader_that_has_enough_is_no_error(home: Path, control: FakeControl) -> None:
+    """`riverkeep … | head -0` leaves no traceback."""
+    command = f"{sys.executable} -m daemon memory dead-letters --json | true"
+    run = subprocess.run(["sh", "-c", command], cwd=home, capture_output=True, text=True, timeout=60, check=False)
+    assert run.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["round", "generations", "memory", "rollback"])
+def test_without_anything_kept_commands_say_so(home: Path, command: str) -> None:
+    """No daemon and no store: nothing is made by asking."""
+    run = riverkeep(command, cwd=home)
+    assert run.returncode == ExitCode.NOT_FOUND
+    assert "nothing" in run.stderr
+    assert not (home / "state").exists()
