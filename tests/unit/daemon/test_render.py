@@ -1,0 +1,218 @@
+"""What a person sees."""
+
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from daemon import render
+from daemon.doctor_findings import Finding
+from daemon.heat import cells, heat_table
+from tests.unit.daemon.fakes import FakeControl
+
+NOW = 1_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What is printed, in 100 columns without colours."""
+    written = io.StringIO()
+    monkeypatch.setattr(render, "console", Console(file=written, width=100))
+    return written
+
+
+def row(generation: int, name: str, loss: float) -> dict[str, Any]:
+    """An entry of R."""
+    return {"generation": generation, "slice": name, "mean_nll": loss}
+
+
+R = {
+    "serving": 1,
+    "slices": ["anchor", "news@1-1"],
+    "scores": [row(0, "anchor", 3.0), row(1, "anchor", 3.2), row(0, "news@1-1", 4.0), row(1, "news@1-1", 3.5)],
+}
+
+
+def test_status_shows_a_running_daemon(screen: io.StringIO) -> None:
+    """Generation, address, what the next round waits for, parts."""
+    render.print_status(FakeControl().status() | {"started_at": NOW - 7_200}, now=NOW)
+    for words in ("running for 2 h", "generation 2 at http://127.0.0.1:1", "waiting for somebody", "✓ ingest"):
+        assert words in screen.getvalue()
+
+
+def test_status_shows_a_round_in_progress_and_the_last(screen: io.StringIO) -> None:
+    """Step of steps, and what came of the one before."""
+    facts = FakeControl().status() | {
+        "round": {"number": 8, "phase": "train", "step": 3, "steps": 9, "begun_at": NOW - 60},
+        "last_round": {"number": 7, "state": "refused", "detail": "forgot too much", "ended_at": NOW - 600},
+        "waiting": [6],
+    }
+    render.print_status(facts, now=NOW)
+    for words in ("8: train, step 3 of 9, for 1 min", "7 refused 10 min ago. forgot too much", "--approve N"):
+        assert words in screen.getvalue()
+
+
+def test_status_shows_what_is_wrong(screen: io.StringIO) -> None:
+    """A swap that is late, serving that is gone, paused partitions, broken parts."""
+    facts = FakeControl().status()
+    broken = {"ingest": {"ok": False, "detail": "broker away"}}
+    render.print_status(facts | {"serving": facts["serving"] | {"answering": 1}, "parts": broken}, now=NOW)
+    render.print_status(facts | {"serving": facts["serving"] | {"ok": False, "answering": None}}, now=NOW)
+    render.print_status(facts | {"ingest": {"lag_records": 5, "paused": {"news/0": "flood"}, "reason": ""}}, now=NOW)
+    for words in ("still answering from 1", "does not answer", "news/0 paused: flood", "✗ ingest (broker away)"):
+        assert words in screen.getvalue()
+
+
+def test_status_of_nothing_is_a_sentence(screen: io.StringIO) -> None:
+    """No daemon, no store."""
+    render.print_status({"running": False, "state_dir": "/s", "memory": None})
+    assert "no daemon runs on /s" in screen.getvalue()
+
+
+def test_forgetting_is_measured_from_the_best_before() -> None:
+    """Worse than the best earlier generation is a rise; the first entry has none."""
+    found = cells(R)
+    assert found[0, "anchor"].rise is None
+    assert found[1, "anchor"].rise == pytest.approx(0.2)
+    assert found[1, "news@1-1"].rise == pytest.approx(-0.5)
+
+
+def test_later_gains_count_as_the_best() -> None:
+    """After 3.0, 2.5, 2.8 the rise is 0.3, not minus 0.2."""
+    facts = {"scores": [row(0, "a", 3.0), row(1, "a", 2.5), row(2, "a", 2.8)]}
+    assert cells(facts)[2, "a"].rise == pytest.approx(0.3)
+
+
+def test_r_says_without_colours_what_was_forgotten(screen: io.StringIO) -> None:
+    """Arrows stand where colours cannot be seen."""
+    generation = {"number": 1, "state": "accepted", "parent": 0, "round": 1, "created_at": NOW, "digest": "abc"}
+    render.print_generations(R | {"generations": [generation]}, now=NOW)
+    assert "↑3.200" in screen.getvalue()
+    assert "↓3.500" in screen.getvalue()
+    assert "1 ← serves" in screen.getvalue()
+
+
+@given(slices=st.integers(1, 80), width=st.integers(40, 200))
+def test_r_fits_the_terminal(slices: int, width: int) -> None:
+    """However many slices there are: the anchor and the latest are shown, and no line is broken."""
+    names = [f"source@{number}-{number}" for number in range(slices)]
+    facts = {"serving": 0, "slices": names, "scores": [row(0, name, 3.0) for name in names]}
+    table = heat_table(facts, width=width)
+    headers = [str(column.header) for column in table.columns[1:]]
+    assert headers[-1].endswith(names[-1][-6:])
+    written = io.StringIO()
+    Console(file=written, width=width).print(table)
+    line = next(line for line in written.getvalue().splitlines() if "3.000" in line)
+    assert line.count("3.000") == len(headers)
+
+
+def test_text_from_outside_is_not_markup(screen: io.StringIO) -> None:
+    """A source or reason with brackets is shown as it is."""
+    kept = [{"role": "fresh", "source": "[red]x[/red]", "label": "[/]", "samples": 1, "tokens": 2}]
+    group = {"round": 1, "since": NOW, "samples": 1, "tokens": 2, "held_out": 0, "sources": ["[b]"], "reason": "[/x]"}
+    letter = {
+        "id": 1,
+        "topic": "[t]",
+        "partition": 0,
+        "offset": 9,
+        "reason": "not_json",
+        "detail": "[/d]",
+        "value_bytes": 3,
+        "arrived_at": NOW,
+    }
+    facts = {
+        "kept": kept,
+        "aside": [group],
+        "tallies": {"duplicates": 3, "surplus": 0},
+        "quarantine": {"dead_letters": 1, "bytes": 3},
+        "dead_letter_reasons": {"not_json": 4},
+    }
+    render.print_memory(facts)
+    render.print_dead_letters([letter], now=NOW)
+    for words in ("[red]x[/red]", "[/x]", "[/d]", "3 duplicates", "4 not_json"):
+        assert words in screen.getvalue()
+    assert "surplus" not in screen.getvalue()
+
+
+def test_a_round_shows_its_checks(screen: io.StringIO) -> None:
+    """Figure, bound and confidence of each; what could not be computed stays empty."""
+    check = {
+        "name": "anchor",
+        "slice": "anchor",
+        "figure": 0.2,
+        "bound": 0.15,
+        "lower": None,
+        "upper": 0.3,
+        "documents": 40,
+        "passed": False,
+    }
+    facts = round_line(7, "refused") | {"verdict": {"checks": [check]}}
+    render.print_round(facts)
+    for words in ("Round 7: refused", "0.200", "0.150", "✗"):
+        assert words in screen.getvalue()
+
+
+def round_line(number: int, state: str) -> dict[str, Any]:
+    """A round as `daemon.facts` gives it."""
+    return {
+        "number": number,
+        "state": state,
+        "trigger": "volume",
+        "parent": 0,
+        "generation": None,
+        "begun_at": NOW - 120,
+        "ended_at": NOW - 60,
+        "detail": "why [not]",
+        "fresh_samples": 1_000,
+        "fresh_tokens": 2_000,
+        "replay_samples": 5,
+        "replay_tokens": 6,
+    }
+
+
+def test_rounds_are_a_table(screen: io.StringIO) -> None:
+    """One line each, with how long and why."""
+    render.print_rounds([round_line(2, "accepted"), round_line(1, "failed")], now=NOW)
+    assert "1 min" in screen.getvalue()
+    assert "why [not]" in screen.getvalue()
+
+
+def test_an_erasure_names_generations_and_the_way_out(screen: io.StringIO) -> None:
+    """Nothing is unlearned: which saw it, which did not."""
+    facts = {
+        "samples": 3,
+        "dead_letters": 0,
+        "directories": ["/s/rounds/000002"],
+        "generations": [2],
+        "descendants": [3],
+        "clean_generation": 1,
+    }
+    render.print_forgotten(facts)
+    for words in ("3 samples", "generations 2", "generations 3", "riverkeep rollback 1"):
+        assert words in screen.getvalue()
+
+
+def test_findings_show_remedies_of_failures_only(screen: io.StringIO) -> None:
+    """What works needs no remedy."""
+    render.print_findings([Finding("disk", True, "fine", "buy"), Finding("port", False, "taken", "free it")])  # noqa: FBT003
+    assert "free it" in screen.getvalue()
+    assert "buy" not in screen.getvalue()
+
+
+@pytest.mark.parametrize("show", [render.print_rounds, render.print_aside, render.print_dead_letters])
+def test_nothing_is_a_sentence(screen: io.StringIO, show: Any) -> None:
+    """An empty list is said, not drawn."""
+    show([])
+    assert screen.getvalue().strip()
+    assert "─" not in screen.getvalue()
+
+
+@given(st.floats(-1e3, 1e9))
+def test_a_span_of_time_is_short(seconds: float) -> None:
+    """A number and a unit, never negative."""
+    number, unit = render.ago(seconds).split(" ")
+    assert float(number) >= 0
+    assert unit in {"s", "min", "h", "days"}
