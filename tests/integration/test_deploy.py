@@ -256,10 +256,9 @@ def known_metrics(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 
 def _register(registry: CollectorRegistry, database: Path) -> None:
-    from memory.metrics import MemoryMetrics
-
     from checkpoints.metrics import CheckpointsMetrics
     from daemon.metrics import DaemonMetrics, Live, LiveState
+    from memory.metrics import MemoryMetrics
     from memory.settings import MemorySettings
     from memory.store import Store
     from serving.metrics import ServingMetrics
@@ -390,7 +389,7 @@ def test_the_dashboard_is_laid_out_without_overlap() -> None:
 
 
 def test_every_panels_query_is_promql(tmp_path: Path) -> None:
-    """promtool parses each, as the expression of a rule."""
+    """Promtool parses each, as the expression of a rule."""
     promtool = tool("promtool")
     groups = [
         {
