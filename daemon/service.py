@@ -131,6 +131,7 @@ class Service:
                 self._notifier.alive()
             self._notifier.status(self._sentence())
         self._notifier.stopping("finishing")
+        log.info("service_stopping", grace_seconds=round(self._shutdown.seconds_left(), 1))
 
     def _put_together(self, stack: ExitStack) -> None:
         """Everything that the service is, in the order in which one thing needs another."""

@@ -14,10 +14,13 @@ from typing import Any
 
 import httpx
 
+from checkpoints.card import Card
+from checkpoints.generation import GenerationStore
 from daemon.admin_token import read_token
 from daemon.client import RemoteControl
 from daemon.errors import DaemonError
 from daemon.lock import holder_of
+from daemon.orphans import end_orphans
 from daemon.settings import Settings, load
 from memory.records import Role
 from memory.store import Store
@@ -98,6 +101,7 @@ port = {serving_port}
 device = "cpu"
 threads = 1
 [admin]
+host = "127.0.0.1"
 port = 0
 [lifecycle]
 grace_seconds = 20
@@ -147,8 +151,13 @@ def make_home(
     fresh: int = 1_000_000,
     silence: float = 120,
     cooldown: float = 0,
+    import_base: bool = False,
 ) -> Home:
-    """Write settings for a daemon."""
+    """Write settings for a daemon.
+
+    Args:
+        import_base: leave importing the base to the daemon.
+    """
     path.mkdir(parents=True, exist_ok=True)
     port = free_port()
     topics = "" if broker is None else f'{{ name = "{topic}", format = "json", key_field = "key" }}'
@@ -164,7 +173,11 @@ def make_home(
     )
     config = path / "riverkeep.toml"
     config.write_text(text)
-    return Home(path, config, port)
+    home = Home(path, config, port)
+    if not import_base:
+        # What an import leaves behind, without the seconds that loading torch takes.
+        GenerationStore(home.settings.checkpoints_dir).publish(model, 0, Card(0, "causal-lm"))
+    return home
 
 
 class Daemon:
@@ -260,9 +273,7 @@ def daemon(
 
 def end_what_is_left(home: Home) -> None:
     """End children that a killed daemon left behind."""
-    from daemon.orphans import end_orphans
-
-    end_orphans(home.settings.state_dir, patience_seconds=0.1)
+    end_orphans(home.path / "state", patience_seconds=0.1)
 
 
 def fill(home: Home, *, before: int = 40, fresh: int = 60, seed: int = 1) -> None:

@@ -1,0 +1,250 @@
+"""A whole Riverkeep: text in through Kafka, a round, a new generation that answers, and a clean end."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from daemon.client import RemoteControl
+from daemon.exit_codes import ExitCode
+from memory.rounds import RoundState
+from streams.document import Batch, Document, Partition
+from tests.brokers import Broker, make_topic, running, send
+from tests.daemon_harness import ROOT, Daemon, Home, daemon, fake_learner, fill, make_home, sentences
+from tests.harness import wait_until
+from tests.models import make_causal
+
+MIB = 1024 * 1024
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Llama."""
+    return make_causal(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Broker]:
+    """The embedded broker."""
+    with running("embedded") as started:
+        yield started
+
+
+def records(texts: list[str]) -> list[bytes]:
+    """As a producer would send them."""
+    return [json.dumps({"text": text, "key": f"person-{at % 50}"}).encode() for at, text in enumerate(texts)]
+
+
+def state_of(control: RemoteControl, number: int) -> str:
+    """A round's state; empty while there is no such round."""
+    return str(next((one["state"] for one in control.rounds() if one["number"] == number), ""))
+
+
+def ended(control: RemoteControl, number: int) -> str:
+    """A round's state once it has ended."""
+    state = state_of(control, number)
+    return "" if state in ("drawn", "training", "judged") else state
+
+
+def test_text_becomes_a_generation_that_answers(tmp_path: Path, model: Path, broker: Broker) -> None:
+    """Text in through Kafka, a real round of the real learner, and the serving process answers from the result."""
+    topic = make_topic(broker)
+    home = make_home(tmp_path, model=model, broker=broker, topic=topic, serving=True, import_base=True)
+    fill(home, before=200, fresh=1)
+    with daemon(home) as started:
+        wait_until(lambda: _answers(home) == 0, timeout_s=90, what="generation 0 answering")
+        send(broker, topic, *records(sentences(300, seed=5)))
+        started.until(lambda control: control.status()["memory"]["fresh_samples"] > 150, what="text from Kafka")
+        started.process.send_signal(signal.SIGUSR1)
+        state = started.until(lambda control: ended(control, 1), timeout_s=180, what="the round's end")
+        with started.control as control:
+            round_ = control.round(1)
+        assert state == "accepted", round_["detail"]
+        assert round_["trigger"] == "by_hand"
+        assert f"{topic}/0" in round_["offsets"]
+        wait_until(lambda: _answers(home) == 1, timeout_s=60, what="generation 1 answering")
+        answer = _complete(home)
+        assert answer.headers["x-riverkeep-generation"] == "1"
+        assert "riverkeep_serving_generation 1.0" in started.metrics()
+        assert _daemon_memory(started) < 150 * MIB
+        assert not _has_torch(started)
+        children = psutil.Process(started.process.pid).children(recursive=True)
+        assert children != []
+        assert started.stop() == 0
+    assert [child for child in children if child.is_running()] == []
+
+
+@pytest.fixture
+def home(tmp_path: Path, model: Path) -> Home:
+    """A daemon's home with text in its store; it reads no topics and starts no serving."""
+    made = make_home(tmp_path, model=model)
+    fill(made, before=120, fresh=120)
+    return made
+
+
+def test_a_second_daemon_is_refused_and_told_who_holds_the_directory(home: Home) -> None:
+    """Its exit status says that the directory is held, its message names process and address."""
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda control: control.status()["running"])
+        second = subprocess.run(
+            [sys.executable, "-m", "daemon", "-c", str(home.config), "run"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert second.returncode == ExitCode.LOCKED
+        assert f"process {started.process.pid}" in second.stderr
+        assert started.stop() == 0
+
+
+def test_a_reload_takes_over_triggers_and_names_what_needs_a_restart(home: Home) -> None:
+    """After SIGHUP the new volume begins a round; the other port is said to wait for a restart."""
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda control: "waiting for" in control.status()["next_round"])
+        home.write(fresh_samples=10, host='"::1"')
+        started.process.send_signal(signal.SIGHUP)
+        assert started.until(lambda control: ended(control, 1)) == "accepted"
+        assert started.until(lambda control: control.round(1)["trigger"]) == "volume"
+        (event,) = started.events("settings_reloaded")
+        assert (event["changed"], event["need_restart"]) == (["triggers"], ["admin"])
+        assert started.stop() == 0
+
+
+def test_settings_that_cannot_be_read_are_not_taken_over(home: Home) -> None:
+    """A mistake in the file is logged with its key, and the service goes on as before."""
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda control: control.status()["running"])
+        home.config.write_text(home.config.read_text().replace("[triggers]", "[triggers]\nfresh_smaples = 3"))
+        started.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: started.events("settings_not_reloaded"))
+        assert "fresh_samples" in started.events("settings_not_reloaded")[0]["reason"]
+        assert started.stop() == 0
+
+
+def test_a_stop_abandons_a_round_that_cannot_finish(home: Home) -> None:
+    """SIGTERM in a hanging round: the exit is clean and in time, the round abandoned, its text fresh."""
+    with daemon(home, learner=fake_learner("hang")) as started:
+        started.until(lambda control: control.request_round())
+        started.until(lambda control: (control.status()["round"] or {}).get("phase") == "train")
+        assert started.stop(timeout_s=25) == 0
+    with home.store() as store:
+        assert store.round(1).state is RoundState.ABANDONED
+        assert store.counts().fresh_samples > 0
+
+
+def test_a_stop_lets_a_round_finish_that_can(home: Home) -> None:
+    """Within its grace time a round takes effect although the service ends."""
+    home.write(round_grace_seconds=15)
+    with daemon(home, learner=fake_learner("slow")) as started:
+        started.until(lambda control: control.request_round())
+        started.until(lambda control: (control.status()["round"] or {}).get("step", 0) > 2)
+        assert started.stop(timeout_s=25) == 0
+    with home.store() as store:
+        assert store.round(1).state is RoundState.ACCEPTED
+
+
+def test_a_second_signal_ends_at_once(home: Home) -> None:
+    """Who asks twice does not wait for the round's grace time."""
+    home.write(round_grace_seconds=600, grace_seconds=600)
+    with daemon(home, learner=fake_learner("hang")) as started:
+        started.until(lambda control: control.request_round())
+        started.until(lambda control: (control.status()["round"] or {}).get("phase") == "train")
+        started.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: started.events("service_stopping"))
+        started.process.send_signal(signal.SIGTERM)
+        assert started.process.wait(25) == 0
+
+
+def test_a_rollback_calls_off_the_round_that_started_from_it(home: Home) -> None:
+    """What was rolled back from is not promoted again, nor is what began from it."""
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda control: control.request_round())
+        assert started.until(lambda control: ended(control, 1)) == "accepted"
+        assert started.stop() == 0
+    fill(home, before=0, seed=7, fresh=120)
+    with daemon(home, learner=fake_learner("hang")) as started:
+        started.until(lambda control: control.request_round())
+        started.until(lambda control: (control.status()["round"] or {}).get("phase") == "train")
+        with started.control as control:
+            assert control.rollback() == {"from": 1, "to": 0}
+        assert started.until(lambda control: ended(control, 2)) == "abandoned"
+        assert started.until(lambda control: control.status()["serving"]["generation"] == 0)
+        assert started.stop() == 0
+
+
+def test_forgetting_reaches_a_round_in_progress(home: Home) -> None:
+    """A round that was given a person's text is called off, and its directory goes."""
+    with home.store() as store:
+        person = [
+            Document(text, "river", "person-1", None, None, 0.0, Partition("file:p", 0), at)
+            for at, text in enumerate(sentences(8, seed=99))
+        ]
+        store.append(Batch(tuple(person), (), (), {Partition("file:p", 0): 8}))
+    with daemon(home, learner=fake_learner("hang")) as started:
+        started.until(lambda control: control.request_round())
+        started.until(lambda control: (control.status()["round"] or {}).get("phase") == "train")
+        with started.control as control:
+            forgotten = control.forget("person-1")
+        assert forgotten["samples"] == 8
+        assert forgotten["rounds"] == [1]
+        assert started.until(lambda control: ended(control, 1)) == "abandoned"
+        assert not (home.settings.rounds_dir / "000001").exists()
+        assert started.stop() == 0
+
+
+def test_a_round_that_waits_is_learned_on_a_persons_word(home: Home) -> None:
+    """Implausible text waits; the approval outlives a restart with another learner."""
+    with daemon(home, learner=fake_learner("implausible")) as started:
+        started.until(lambda control: control.request_round())
+        assert started.until(lambda control: ended(control, 1)) == "waiting"
+        assert started.stop() == 0
+    with home.store() as store:
+        store.release_round(1)
+    with daemon(home, learner=fake_learner("good")) as started:
+        assert started.until(lambda control: ended(control, 2)) == "accepted"
+        with started.control as control:
+            assert control.round(2)["released_from"] == 1
+        assert started.stop() == 0
+
+
+def test_readiness_follows_the_parts(home: Home) -> None:
+    """Probes need no token; the service is ready once its parts run, and healthy all along."""
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda control: control.readiness()["ready"])
+        with started.control as control:
+            assert control.health()["healthy"]
+        assert 'riverkeep_part_state{part="rounds",state="running"} 1.0' in started.metrics()
+        assert started.stop() == 0
+
+
+def _answers(home: Home) -> int | None:
+    try:
+        url = f"http://127.0.0.1:{home.serving_port}/v1/riverkeep/generation"
+        answer: dict[str, int | None] = httpx.get(url, trust_env=False, timeout=5).json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    return answer.get("generation")
+
+
+def _complete(home: Home) -> httpx.Response:
+    url = f"http://127.0.0.1:{home.serving_port}/v1/completions"
+    body = {"model": "riverkeep", "prompt": "the river", "max_tokens": 4}
+    return httpx.post(url, json=body, trust_env=False, timeout=60)
+
+
+def _daemon_memory(started: Daemon) -> int:
+    return int(psutil.Process(started.process.pid).memory_info().rss)
+
+
+def _has_torch(started: Daemon) -> bool:
+    maps = Path(f"/proc/{started.process.pid}/maps").read_text()
+    return "libtorch" in maps
