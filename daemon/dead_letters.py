@@ -8,7 +8,6 @@ from memory.records import StoredDeadLetter
 from memory.store import Store
 from streams.decode import Decoder
 from streams.document import Batch, Document, Partition
-from streams.settings import TopicFormat
 
 AT_ONCE = 500
 REPLAYED = "dead-letters"
@@ -51,14 +50,17 @@ def _in_batches(store: Store, ids: frozenset[int]) -> Iterator[list[StoredDeadLe
 
 
 def _revive(settings: Settings, letter: StoredDeadLetter, stream: Partition, now: float) -> Document | None:
-    """The dead letter as a document; None when it is none still, or was cut and so can never be one."""
-    if letter.value_bytes != len(letter.value):
+    """The dead letter as a document; None when it is none still, or can never be one.
+
+    Never: a record that was cut, and one whose format is not known (of a file, of a topic that is read no more):
+    decoded without its key, a person's text could not be found again to be erased.
+    """
+    format_ = settings.streams.topic(letter.partition.topic)
+    if format_ is None or letter.value_bytes != len(letter.value):
         return None
-    topic = letter.partition.topic
     decoder = Decoder(
-        # Files, and topics that are read no more, have no settings: the defaults must do.
-        settings.streams.topic(topic) or TopicFormat(),
-        topic,
+        format_,
+        letter.partition.topic,
         labels=frozenset(settings.model.labels) or None,
         filters=settings.streams.filters,
         max_record_bytes=settings.streams.max_record_bytes,

@@ -25,6 +25,7 @@ STATE_STYLES = {
     "reserved": "dim",
 }
 LONGEST_SENTENCE = 200
+LONGEST_NAME = 28
 
 console = Console()
 
@@ -231,7 +232,7 @@ def print_dead_letters(letters: Sequence[Facts], *, now: float | None = None) ->
     for one in letters:
         table.add_row(
             str(one["id"]),
-            escape(f"{one['topic']}/{one['partition']}"),
+            escape(_tail(f"{one['topic']}/{one['partition']}")),
             str(one["offset"]),
             one["reason"],
             escape(_cut(one["detail"])),
@@ -280,6 +281,11 @@ def _state(state: str) -> Text:
 
 def _cut(sentence: str) -> str:
     return sentence if len(sentence) <= LONGEST_SENTENCE else f"{sentence[: LONGEST_SENTENCE - 1]}…"
+
+
+def _tail(name: str) -> str:
+    """A name in a column's width; of a path its end tells more."""
+    return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
 
 
 def _number(value: Any) -> str:

@@ -49,8 +49,11 @@ class Invocation:
 
     def settings(self, *, files: bool = False) -> "Settings":
         """The settings. Raises BadSettings, which `main` prints."""
+        from daemon import logs
         from daemon.settings import load
 
+        # Until a command that runs for long says otherwise: what a room has to tell beside the answer.
+        logs.configure(level="warning")
         return load(self.config_file(), files=files)
 
     @contextmanager

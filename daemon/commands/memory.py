@@ -102,7 +102,11 @@ def dead_letters(context: click.Context, limit: int, after: int, *, as_json: boo
 @pass_invocation
 @example("riverkeep memory dead-letters replay", "riverkeep memory dead-letters replay 12 13")
 def replay_letters(invocation: Invocation, ids: tuple[int, ...], *, as_json: bool) -> None:
-    """Decode dead letters again under the present settings: those with IDS, or all."""
+    """Decode dead letters again under the present settings: those with IDS, or all.
+
+    Those of files stay dead: mend the file and give it to `riverkeep backfill` under another name; what is known
+    already is not stored twice.
+    """
     with invocation.control(write=True) as control:
         facts = control.replay_dead_letters(ids=ids)
     if as_json:

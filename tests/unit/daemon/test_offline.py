@@ -1,0 +1,247 @@
+"""The commands' operations on a real store, with no daemon running."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daemon.control import Control
+from daemon.errors import AlreadyRunning, DaemonUnreachable, Refused, UnknownThing
+from daemon.lock import StateLock, holder_of
+from daemon.reach import reach
+from streams.document import Partition
+from tests.unit.daemon.kept import Kept
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Kept]:
+    """A state directory with forty documents and a base generation."""
+    kept = Kept(tmp_path)
+    kept.base()
+    kept.arrive(40)
+    with kept.store:
+        yield kept
+
+
+def facts_are_json(control: Control) -> None:
+    """Everything that can be asked can be printed."""
+    shown = [control.status(), control.rounds(), control.generations(), control.memory(), control.aside()]
+    json.dumps([*shown, control.dead_letters(), [control.round(one["number"]) for one in control.rounds()]])
+
+
+def test_all_facts_are_json_and_hold_no_text(kept: Kept) -> None:
+    """Status, rounds, generations, memory: plain values, and not a word of a document."""
+    kept.accept()
+    kept.arrive(40)
+    kept.hold()
+    kept.die(b'{"body": "river"}')
+    facts_are_json(kept.control)
+    everything = json.dumps([kept.control.memory(), kept.control.dead_letters(), kept.control.aside()])
+    assert "river" not in everything
+
+
+def test_status_counts_what_is_kept(kept: Kept) -> None:
+    """Fresh and held out, what serves, what came last."""
+    status = kept.control.status()
+    assert status["memory"]["fresh_samples"] + status["memory"]["holdout_samples"] == 40
+    assert (status["running"], status["serving"]["generation"]) == (False, 0)
+    kept.refuse()
+    assert kept.control.status()["last_round"]["detail"] == "forgot too much"
+
+
+def test_rounds_page_newest_first(kept: Kept) -> None:
+    """`before` goes on where the page ended."""
+    first = kept.refuse()
+    second = kept.refuse()
+    assert [one["number"] for one in kept.control.rounds(limit=1)] == [second]
+    assert [one["number"] for one in kept.control.rounds(before=second)] == [first]
+    assert kept.control.rounds(before=first) == []
+
+
+def test_a_round_in_full_has_recipe_verdict_and_offsets(kept: Kept) -> None:
+    """What went in, what was said."""
+    kept.accept()
+    one = kept.control.round(1)
+    assert one["recipe"] == {"kl": 1.0}
+    assert one["verdict"]["decision"] == "accept"
+    assert one["offsets"].keys() == {"news/0"}
+
+
+def test_what_is_not_there_is_said(kept: Kept) -> None:
+    """Rounds and generations that never were."""
+    for ask in (
+        lambda: kept.control.round(9),
+        lambda: kept.control.rollback(9),
+        lambda: kept.control.reject_round(9),
+        lambda: kept.control.release_aside(9),
+        lambda: kept.control.drop_aside(9),
+    ):
+        with pytest.raises(UnknownThing):
+            ask()
+
+
+def test_rollback_moves_store_and_pointer(kept: Kept) -> None:
+    """To the parent, or to the one named; both truths agree."""
+    assert kept.accept() == 1
+    kept.arrive(40)
+    assert kept.accept() == 2
+    assert kept.control.rollback() == {"from": 2, "to": 1}
+    assert kept.control.rollback(0) == {"from": 1, "to": 0}
+    pointer = kept.checkpoints.serving()
+    assert pointer is not None
+    assert (pointer.generation, kept.store.serving()) == (0, 0)
+    states = {one["number"]: one["state"] for one in kept.control.generations()["generations"]}
+    assert states == {0: "accepted", 1: "rolled_back", 2: "rolled_back"}
+
+
+def test_there_is_nothing_before_the_base(kept: Kept) -> None:
+    """Refused, and nothing moved."""
+    with pytest.raises(Refused, match="base"):
+        kept.control.rollback()
+    assert kept.store.serving() == 0
+
+
+def test_a_damaged_generation_is_not_rolled_back_to(kept: Kept) -> None:
+    """One flipped bit: refused before anything moves."""
+    kept.accept()
+    (kept.checkpoints.path(0) / "model.safetensors").write_bytes(b"\1" * 64)
+    with pytest.raises(Refused, match=r"model\.safetensors"):
+        kept.control.rollback()
+    assert kept.store.serving() == 1
+
+
+def test_a_waiting_round_is_approved(kept: Kept) -> None:
+    """Its text is fresh again."""
+    number = kept.hold()
+    assert kept.control.status()["waiting"] == [number]
+    assert kept.control.approve_round(number)["after"] == number
+    assert kept.states() == ["released"]
+    assert kept.control.status()["memory"]["fresh_samples"] > 0
+
+
+def test_a_waiting_round_is_rejected_with_its_directory(kept: Kept) -> None:
+    """Its text is erased from store and disk."""
+    number = kept.hold()
+    assert kept.control.reject_round(number)["dropped"] > 0
+    assert kept.states() == ["dropped"]
+    assert not (kept.settings.rounds_dir / f"{number:06d}").exists()
+
+
+def test_only_a_waiting_round_is_decided_on(kept: Kept) -> None:
+    """A refused one has nothing to approve."""
+    number = kept.refuse()
+    for decide in (kept.control.approve_round, kept.control.reject_round):
+        with pytest.raises(Refused):
+            decide(number)
+
+
+def test_text_refused_twice_is_listed_released_and_dropped(kept: Kept) -> None:
+    """Aside: kept and listed until a person decides."""
+    kept.refuse()
+    second = kept.refuse()
+    (group,) = kept.control.aside()
+    assert (group["round"], group["sources"]) == (second, ["news"])
+    released = kept.control.release_aside(second)["released"]
+    assert released == group["samples"] + group["held_out"]
+    kept.refuse()
+    third = kept.refuse()
+    assert kept.control.drop_aside(third)["dropped"] == released
+    assert kept.control.aside() == []
+
+
+def test_aside_of_a_waiting_round_goes_with_the_round(kept: Kept) -> None:
+    """`memory release` and `round --approve` agree on the round's state."""
+    kept.control.release_aside(kept.hold())
+    kept.arrive(30)
+    kept.control.drop_aside(kept.hold())
+    assert kept.states() == ["dropped", "released"]
+
+
+def test_forgetting_erases_store_and_directories(kept: Kept) -> None:
+    """Samples and the directories of rounds that held them go; the generation is named."""
+    kept.arrive(5, key="zoë")
+    generation = kept.accept()
+    forgotten = kept.control.forget("zoë")
+    assert forgotten["rounds"] == [1]
+    assert forgotten["generations"] == [generation]
+    assert forgotten["clean_generation"] == 0
+    assert not (kept.settings.rounds_dir / "000001").exists()
+    assert kept.control.forget("zoë")["samples"] == 0
+
+
+def test_forgetting_nobody_erases_nothing(kept: Kept) -> None:
+    """A key that never came: zero, and no round named."""
+    forgotten = kept.control.forget("nobody")
+    assert (forgotten["samples"], forgotten["rounds"], forgotten["directories"]) == (0, [], [])
+
+
+def test_dead_letters_come_to_life_when_settings_are_mended(tmp_path: Path) -> None:
+    """A field's name was wrong; the same bytes are documents under the right one, with their key."""
+    kept = Kept(tmp_path, text_field="body", key_field="id")
+    with kept.store:
+        kept.die(b'{"body": "a text about the river and its keeper", "id": 7}')
+        kept.die(b'{"nothing": 1}')
+        kept.die(b'{"body": "cut away text of a record", "id": 8}', cut=True)
+        kept.die(b'{"body": "from a topic that is read no more", "id": 9}', partition=Partition("old", 0))
+        replayed = kept.control.replay_dead_letters()
+        assert replayed == {"kept": 1, "known": 0, "still_dead": 3}
+        assert len(kept.control.dead_letters()) == 3
+        assert kept.control.forget("7")["samples"] == 1
+
+
+def test_a_replay_that_was_cut_off_can_be_repeated(tmp_path: Path) -> None:
+    """Stored but not yet dropped: the second time it is known already."""
+    kept = Kept(tmp_path, text_field="body")
+    with kept.store:
+        record = b'{"body": "a text about the river and its keeper"}'
+        kept.die(record)
+        kept.die(record)
+        assert kept.control.replay_dead_letters(ids=[1])["kept"] == 1
+        assert kept.control.replay_dead_letters(ids=[2]) == {"kept": 0, "known": 1, "still_dead": 0}
+
+
+def test_dead_letters_are_dropped_by_id_or_all(kept: Kept) -> None:
+    """No ids: all of them."""
+    for _ in range(3):
+        kept.die(b"{}")
+    first = kept.control.dead_letters(limit=1)[0]["id"]
+    assert kept.control.drop_dead_letters(ids=[first]) == {"dropped": 1}
+    assert kept.control.drop_dead_letters() == {"dropped": 2}
+
+
+def test_what_only_a_daemon_can_do_is_refused(kept: Kept) -> None:
+    """A round needs one; so does resuming."""
+    for ask in (kept.control.request_round, kept.control.resume):
+        with pytest.raises(Refused, match="riverkeep run"):
+            ask()
+    assert kept.control.health()["healthy"] is False
+    assert kept.control.readiness()["ready"] is False
+
+
+def test_a_writing_command_keeps_daemons_out_meanwhile(kept: Kept) -> None:
+    """No daemon starts between the look and the deed; reading keeps nobody out."""
+    with reach(kept.settings, write=True), pytest.raises(AlreadyRunning), StateLock(kept.settings.state_dir, now=0):
+        pass
+    with reach(kept.settings, write=False), StateLock(kept.settings.state_dir, now=0):
+        pass
+    assert holder_of(kept.settings.state_dir) is None
+
+
+def test_a_reading_command_writes_nothing(kept: Kept) -> None:
+    """Looking neither locks nor changes the store."""
+    before = kept.settings.database.read_bytes()
+    with reach(kept.settings, write=False) as control:
+        facts_are_json(control)
+    assert kept.settings.database.read_bytes() == before
+
+
+def test_a_daemon_without_an_address_is_starting(kept: Kept) -> None:
+    """The lock is held, nothing listens: ask again."""
+    (kept.settings.state_dir / "admin.token").write_text("t")
+    with (
+        StateLock(kept.settings.state_dir, now=0),
+        pytest.raises(DaemonUnreachable, match="starting"),
+        reach(kept.settings, write=False),
+    ):
+        pass
