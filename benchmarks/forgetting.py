@@ -30,7 +30,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.report import Bar, finish, parser
+from benchmarks.report import Bar, arguments, report
 from checkpoints.card import Card
 from checkpoints.generation import BASE, GenerationStore
 from daemon.demo.era_scores import EraScores
@@ -63,6 +63,8 @@ PIECE_CHARACTERS = 700
 HOLDOUT_SHARE = 0.06
 ALL_TOKENS = 10_000_000
 CANDIDATE = candidate_name(0.0)
+# One: the same sums in the same order on every machine, so the same weights.
+THREADS = 1
 
 
 def default_recipe() -> RecipeSettings:
@@ -180,19 +182,19 @@ def _accept(store: Store, draw: RoundDraw) -> None:
 
 def follow(rounds: Sequence[Path], home: Path, recipe: RecipeSettings) -> tuple[Outcome, EraScores]:
     """Train one lineage through all rounds and measure it."""
-    lineage = Lineage(home, BASE_MODEL, recipe)
+    lineage = Lineage(home, BASE_MODEL, recipe, threads=THREADS)
     scores = EraScores(len(rounds))
     seconds = 0.0
     for directory in rounds:
-        report = lineage.follow(directory)
-        scores.add(report, CANDIDATE)
-        seconds += _training_seconds(report)
+        learned = lineage.follow(directory)
+        scores.add(learned, CANDIDATE)
+        seconds += _training_seconds(learned)
     return _outcome(scores.matrix, seconds), scores
 
 
-def _training_seconds(report: Report) -> float:
-    assert report.training is not None
-    return report.training.seconds
+def _training_seconds(learned: Report) -> float:
+    assert learned.training is not None
+    return learned.training.seconds
 
 
 def _outcome(matrix: ScoreMatrix, seconds: float) -> Outcome:
@@ -220,9 +222,9 @@ def joint(rounds: Sequence[Path], home: Path, scores: EraScores) -> Outcome:
         early_stop=(),
         slices=given[-1].slices,
     )
-    report = Lineage(home, BASE_MODEL, recipe).follow(home / "all")
-    means = scores.means(report, CANDIDATE)
-    return Outcome(float("nan"), float("nan"), statistics.fmean(means.values()), _training_seconds(report))
+    learned = Lineage(home, BASE_MODEL, recipe, threads=THREADS).follow(home / "all")
+    means = scores.means(learned, CANDIDATE)
+    return Outcome(float("nan"), float("nan"), statistics.fmean(means.values()), _training_seconds(learned))
 
 
 def measure(stream: str, seed: int, naive_rate: float | None, console: Console) -> tuple[dict[str, Outcome], float]:
@@ -285,7 +287,7 @@ def show(stream: str, rate: float, outcomes: Sequence[dict[str, Outcome]], conso
 
 def main() -> int:
     """Measure, print, write."""
-    options = parser(__doc__)
+    options = arguments(__doc__)
     options.add_argument("--streams", nargs="+", choices=sorted(STREAMS), default=sorted(STREAMS))
     options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     chosen = options.parse_args()
@@ -305,7 +307,7 @@ def main() -> int:
             "recipe": default_recipe().model_dump(mode="json"),
             "seeds": [{name: asdict(value) for name, value in outcome.items()} for outcome in outcomes],
         }
-    return finish(bars, json_file=chosen.json, details=details)
+    return report("Forgetting", bars, chosen.json, details)
 
 
 if __name__ == "__main__":

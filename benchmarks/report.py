@@ -2,10 +2,13 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -33,20 +36,27 @@ class Bar:
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """A parser that knows `--json FILE`; a benchmark adds its own options."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the bars there")
     return parser
 
 
-def report(title: str, bars: Sequence[Bar], json_file: Path | None) -> int:
-    """Print the table, write the file; returns the exit code: 1 when a bar was missed."""
+def report(title: str, bars: Sequence[Bar], json_file: Path | None, details: Mapping[str, Any] | None = None) -> int:
+    """Print the table, write the file, `details` (JSON values) with it; returns the exit code: 1 for a missed bar."""
     table = Table("figure", "measured", "bar", "", title=title)
     for bar in bars:
         table.add_row(bar.name, f"{bar.value:,.4g}", _bar(bar), "" if bar.reached else "[red]missed[/red]")
     Console().print(table)
     if json_file:
-        json_file.write_text(json.dumps({"bars": [bar.facts() for bar in bars]}, indent=1) + "\n")
+        contents = {"bars": [bar.facts() for bar in bars], "machine": _machine(), "details": details or {}}
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
     return 0 if all(bar.reached for bar in bars) else 1
+
+
+def _machine() -> dict[str, Any]:
+    memory_gib = round(psutil.virtual_memory().total / 2**30, 1)
+    return {"cores": psutil.cpu_count(), "memory_gib": memory_gib, "python": platform.python_version()}
 
 
 def _bar(bar: Bar) -> str:

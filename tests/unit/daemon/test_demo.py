@@ -1,0 +1,84 @@
+"""The demo's parts that need no running service."""
+
+import json
+import math
+
+from daemon.demo.era_scores import EraScores
+from daemon.demo.lineage import naive
+from daemon.demo.text import YEARS, eras, poisoned
+from learner.forgetting import average_forgetting, plasticity
+from learner.report import DocumentScore, Outcome, Report, SliceScores
+from learner.settings import RecipeSettings
+
+
+def test_the_stream_is_in_the_order_of_time_and_its_keys_are_unique() -> None:
+    """Eras follow each other, paragraphs within them too, and every record can be erased by its own key."""
+    stream = eras()
+    years = [paragraph.year for era in stream for paragraph in era.paragraphs]
+    keys = [paragraph.key for era in stream for paragraph in era.paragraphs]
+    assert years == sorted(years)
+    assert len(set(keys)) == len(keys)
+    assert [(era.paragraphs[0].year >= first) for era, (first, _) in zip(stream, YEARS, strict=True)] == [True] * 4
+
+
+def test_a_shorter_stream_is_spread_over_each_era() -> None:
+    """Thinning keeps the share asked for and both ends of an era."""
+    for whole, thinned in zip(eras(), eras(350_000), strict=True):
+        characters = sum(len(p.text) for p in thinned.paragraphs)
+        assert 300_000 < characters < 400_000
+        assert thinned.paragraphs[0].year - whole.paragraphs[0].year <= 2
+        assert whole.paragraphs[-1].year - thinned.paragraphs[-1].year <= 2
+
+
+def test_poison_has_the_words_of_its_era_in_another_order() -> None:
+    """Poisoned text differs from the clean text by the order of its words alone."""
+    era = eras()[2]
+    poison = poisoned(era, 5)
+    for clean, bad in zip(era.paragraphs[:5], poison.paragraphs, strict=True):
+        assert bad.text != clean.text
+        assert sorted(bad.text.split()) == sorted(clean.text.split())
+        assert json.loads(bad.as_record())["id"] not in {p.key for p in era.paragraphs}
+
+
+def test_the_naive_recipe_takes_as_many_new_sequences_a_step() -> None:
+    """Without replay a step holds what is left of it, and no regularizer remains."""
+    kept = RecipeSettings(batch_sequences=60, replay_ratio=0.6, ewc=1.0)
+    recipe = naive(kept, 2e-3)
+    assert recipe.batch_sequences == 24
+    assert (recipe.kl, recipe.ewc, recipe.l2_sp, recipe.replay_share("causal-lm")) == (0, 0, 0, 0)
+
+
+def _report(number: int, scores: dict[str, tuple[float, float, float]], first_id: int) -> Report:
+    """A report with one document a slice: base, parent and candidate in nats per token."""
+    slices = {
+        name: SliceScores(
+            *((DocumentScore(_id(name, first_id), nll * 10, 10),) for nll in (base, parent)),
+            {"0.00": (DocumentScore(_id(name, first_id), candidate * 10, 10),)},
+        )
+        for name, (base, parent, candidate) in scores.items()
+    }
+    return Report(number, "causal-lm", Outcome.TRAINED, "", "cpu", (), slices, None)
+
+
+def _id(name: str, first: int) -> int:
+    return first + sum(map(ord, name))
+
+
+def test_eras_are_told_apart_by_when_their_documents_first_appear() -> None:
+    """A document stays in its era even when its slice gets another name in a later round."""
+    scores = EraScores(2)
+    scores.add(_report(1, {"anchor": (3.0, 3.0, 3.1), "b": (4.0, 4.0, 3.5)}, 0), "0.00")
+    scores.add(_report(2, {"anchor": (3.0, 3.1, 3.3), "b": (4.0, 3.5, 3.6)}, 0), "0.00")
+    matrix = scores.matrix
+    assert matrix.scores[0][:2] == (3.0, 4.0)
+    assert matrix.scores[2][:2] == (3.3, 3.6)
+    assert math.isnan(matrix.scores[1][2])
+    assert average_forgetting(matrix, 2) is not None
+
+
+def test_forgetting_and_plasticity_come_from_the_matrix() -> None:
+    """One round: the anchor lost 0.1, the era was learned to 3.5."""
+    scores = EraScores(1)
+    scores.add(_report(1, {"anchor": (3.0, 3.0, 3.1), "era": (4.0, 4.0, 3.5)}, 0), "0.00")
+    assert math.isclose(average_forgetting(scores.matrix, 1) or 0, 0.1, abs_tol=1e-9)
+    assert plasticity(scores.matrix, 1) == 3.5
