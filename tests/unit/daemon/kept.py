@@ -16,21 +16,8 @@ from streams.settings import StreamsSettings, TopicSettings
 
 NEWS = Partition("news", 0, "topic-id")
 WORDS = [
-    "river",
-    "keeps",
-    "model",
-    "stream",
-    "text",
-    "city",
-    "water",
-    "people",
-    "year",
-    "state",
-    "world",
-    "house",
-    "light",
-    "night",
-    "story",
+    *("river", "keeps", "model", "stream", "text", "city", "water", "people"),
+    *("year", "state", "world", "house", "light", "night", "story"),
 ]
 
 

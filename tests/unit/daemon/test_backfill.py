@@ -1,0 +1,148 @@
+"""Files into the store, resumed where they were left."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from daemon.backfill import Plan, backfill
+from daemon.errors import Refused
+from daemon.settings import ModelSettings, Settings
+from memory.settings import MemorySettings
+from memory.store import Store
+from streams.settings import StreamsSettings
+from tests.unit.daemon.kept import WORDS
+from tests.unit.daemon.test_cli import riverkeep
+
+
+def sentence(number: int) -> str:
+    """A text that is near to no other."""
+    return " ".join(
+        f"{WORDS[(number * 7 + place * (number + 1)) % len(WORDS)]}{number * 31 + place}" for place in range(20)
+    )
+
+
+def jsonl(path: Path, count: int, start: int = 0) -> Path:
+    """A file of records; gzipped where the name says so."""
+    lines = "".join(
+        json.dumps({"text": sentence(number), "id": f"user-{number}"}) + "\n" for number in range(start, start + count)
+    )
+    content = lines.encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Small batches, so that there are several."""
+    return Settings(
+        state_dir=tmp_path / "state",
+        model=ModelSettings(path=tmp_path / "model"),
+        streams=StreamsSettings(batch_records=10),
+    )
+
+
+def counted(settings: Settings) -> int:
+    """Samples in the store, whatever their role."""
+    with Store.open(settings.database, settings.memory) as store:
+        return sum(one.samples for one in store.counts().by_role_and_source)
+
+
+def ignore(_path: str, _position: int) -> None:
+    """No progress bar."""
+
+
+def test_files_of_every_kind_are_taken_in(tmp_path: Path, settings: Settings) -> None:
+    """JSONL, gzip and plain text in one go; the source is the file's name."""
+    text = tmp_path / "letters.txt"
+    text.write_text("\n\n".join(sentence(number) for number in range(200, 210)))
+    paths = [str(jsonl(tmp_path / "a.jsonl", 30)), str(jsonl(tmp_path / "b.jsonl.gz", 30, start=100)), str(text)]
+    outcome = backfill(settings, Plan(paths), ignore)
+    assert outcome.totals["fresh"] + outcome.totals["holdout"] == counted(settings) == 70
+    with Store.open(settings.database, settings.memory) as store:
+        assert {one.source for one in store.counts().by_role_and_source} == {"a", "b", "letters"}
+
+
+def test_a_second_time_stores_nothing(tmp_path: Path, settings: Settings) -> None:
+    """The store knows how far each file was read."""
+    plan = Plan([str(jsonl(tmp_path / "a.jsonl", 30))])
+    backfill(settings, plan, ignore)
+    assert not any(backfill(settings, plan, ignore).totals.values())
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 2, 3])
+def test_stopped_anywhere_it_goes_on(tmp_path: Path, settings: Settings, stop_after: int) -> None:
+    """Cut off after any batch: the same command brings the rest, each document once."""
+    path = jsonl(tmp_path / "a.jsonl", 30)
+    told = 0
+
+    def stop(_path: str, _position: int) -> None:
+        nonlocal told
+        told += 1
+        if told > stop_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        backfill(settings, Plan([str(path)]), stop)
+    backfill(settings, Plan([str(path)]), ignore)
+    assert counted(settings) == 30
+
+
+def test_progress_is_told_in_bytes(tmp_path: Path, settings: Settings) -> None:
+    """From where it begins to the file's end, never back."""
+    path = jsonl(tmp_path / "a.jsonl", 30)
+    positions: list[int] = []
+    backfill(settings, Plan([str(path)]), lambda _, position: positions.append(position))
+    assert positions == sorted(positions)
+    assert (positions[0], positions[-1]) == (0, path.stat().st_size)
+
+
+def test_text_from_before_the_stream_becomes_replay_and_anchor(tmp_path: Path, settings: Settings) -> None:
+    """Nothing of it is fresh."""
+    plan = Plan([str(jsonl(tmp_path / "a.jsonl", 60))], before_stream=True)
+    totals = backfill(settings, plan, ignore).totals
+    assert (totals["fresh"], totals["replay"] + totals["holdout"]) == (0, 60)
+
+
+def test_a_full_buffer_stops_it_and_a_round_lets_it_go_on(tmp_path: Path, settings: Settings) -> None:
+    """Refused with what to do; what was stored stays, the rest waits in its file."""
+    small = settings.model_copy(update={"memory": MemorySettings(fresh_samples=15)})
+    path = jsonl(tmp_path / "a.jsonl", 60)
+    with pytest.raises(Refused, match="riverkeep round"):
+        backfill(small, Plan([str(path)]), ignore)
+    assert 15 <= counted(settings) < 60
+    backfill(settings, Plan([str(path)]), ignore)
+    assert counted(settings) == 60
+
+
+def test_a_damaged_file_does_not_stop_the_next(tmp_path: Path, settings: Settings) -> None:
+    """What could be read is stored, the damage is told, the other file comes too."""
+    damaged = jsonl(tmp_path / "a.jsonl.gz", 30)
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    paths = [str(damaged), str(jsonl(tmp_path / "b.jsonl", 5, start=500)), str(tmp_path / "missing.jsonl")]
+    outcome = backfill(settings, Plan(paths), ignore)
+    assert len(outcome.errors) == 2
+    assert counted(settings) >= 5
+
+
+def test_fields_are_named_on_the_command_line(tmp_path: Path) -> None:
+    """Keys come with the text, so that a person's text can be erased; stdin is a stream of its own."""
+    (tmp_path / "riverkeep.toml").write_text('state_dir = "state"\n[model]\npath = "model"\n')
+    lines = "".join(json.dumps({"body": sentence(number), "who": number % 2}) + "\n" for number in range(10))
+    fields = ["--format", "json", "--text-field", "body", "--key-field", "who", "--source", "old"]
+    run = riverkeep("backfill", *fields, "--json", "-", cwd=tmp_path, stdin=lines)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["errors"] == []
+    assert json.loads(riverkeep("forget", "1", "--yes", "--json", cwd=tmp_path).stdout)["samples"] == 5
+    again = riverkeep("backfill", *fields, "-", cwd=tmp_path, stdin=lines)
+    assert (again.returncode, again.stdout) == (0, "Nothing new.\n")
+
+
+def test_a_failure_has_its_exit_status(tmp_path: Path) -> None:
+    """A damaged file: exit status 1, and the sentence on standard error."""
+    (tmp_path / "riverkeep.toml").write_text('state_dir = "state"\n[model]\npath = "model"\n')
+    (tmp_path / "a.jsonl.gz").write_bytes(b"\x1f\x8bnothing")
+    run = riverkeep("backfill", "a.jsonl.gz", cwd=tmp_path)
+    assert run.returncode == 1
+    assert "a.jsonl.gz" in run.stderr
