@@ -44,10 +44,12 @@ def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator | None
     """
     if generator is None:
         return int(logits.argmax())
-    probabilities = torch.softmax(logits.float().cpu() / sampling.temperature, dim=-1)
+    scores = logits.float().cpu()
+    # The largest becomes 0 first: a tiny temperature would make it infinite.
+    probabilities = torch.softmax((scores - scores.max()) / sampling.temperature, dim=-1)
     if sampling.top_p >= 1:
         return int(torch.multinomial(probabilities, 1, generator=generator))
     ordered, tokens = probabilities.sort(descending=True)
-    # A token stays when those before it have not reached top_p yet, so that the first always stays.
-    ordered[ordered.cumsum(0) - ordered >= sampling.top_p] = 0
+    # A token stays when those before it have not reached top_p yet; the first always does.
+    ordered[1:][(ordered.cumsum(0) - ordered)[1:] >= sampling.top_p] = 0
     return int(tokens[torch.multinomial(ordered, 1, generator=generator)])

@@ -117,11 +117,15 @@ class Worker(ABC, Generic[J]):
 
     def _run(self) -> None:
         while self._wait_for_work():
-            for part in self._parts():
-                self._advance(part)
+            self._advance_all()
         for part in self._parts():
             _fail(part.jobs(), NotReady(ENDING))
             self._drop(part)
+
+    def _advance_all(self) -> None:
+        # A method of its own, so that no name holds the last part, and its model, while the thread waits.
+        for part in self._parts():
+            self._advance(part)
 
     def _advance(self, part: Part[J]) -> None:
         try:

@@ -1,0 +1,207 @@
+"""Loaded tiny models, workers that run, and an application around them."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+import torch
+from prometheus_client import CollectorRegistry
+from starlette.testclient import TestClient
+
+from checkpoints.load import load_model, load_tokenizer
+from serving.app import Parts, build_app
+from serving.classify import Classifier
+from serving.engine import Completion, Delta, Engine, Event, Finished
+from serving.guard import Keys
+from serving.loaded import LoadedGeneration
+from serving.metrics import ServingMetrics
+from serving.prompts import RecentPrompts
+from serving.sampling import Sampling
+from serving.settings import ServingSettings
+from serving.swap import Switch
+from tests.models import make_causal, make_classifier
+
+GREEDY = Sampling(temperature=0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Model directories: two causal models that answer differently, and a classifier."""
+    root = tmp_path_factory.mktemp("models")
+    return {
+        "first": make_causal(root / "first", seed=0, context=1024),
+        "second": make_causal(root / "second", seed=1, context=1024),
+        "classifier": make_classifier(root / "classifier"),
+    }
+
+
+def load(path: Path, number: int) -> LoadedGeneration:
+    """A generation in memory, without a store."""
+    kind = "classifier" if path.name == "classifier" else "causal-lm"
+    model = load_model(path, kind, dtype=torch.float32)  # type: ignore[arg-type]
+    digest = f"{number:064x}"
+    return LoadedGeneration.of(number, digest, kind, model, load_tokenizer(path), loaded_at=0.0)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def first(paths: dict[str, Path]) -> LoadedGeneration:
+    """A causal generation, number 1; tests must not change it."""
+    return load(paths["first"], 1)
+
+
+@pytest.fixture(scope="session")
+def second(paths: dict[str, Path]) -> LoadedGeneration:
+    """Another causal generation, number 2."""
+    return load(paths["second"], 2)
+
+
+@pytest.fixture(scope="session")
+def judge(paths: dict[str, Path]) -> LoadedGeneration:
+    """A classifier, number 1."""
+    return load(paths["classifier"], 1)
+
+
+@pytest.fixture
+def metrics() -> ServingMetrics:
+    """Counters of one test."""
+    return ServingMetrics(CollectorRegistry())
+
+
+@pytest.fixture
+def engine(metrics: ServingMetrics) -> Iterator[Engine]:
+    """A running engine: three at once, four waiting."""
+    made = Engine(at_once=3, queue=4, metrics=metrics)
+    made.start()
+    yield made
+    made.close()
+
+
+def ids(generation: LoadedGeneration, text: str) -> list[int]:
+    """A text's token ids."""
+    return list(generation.tokenizer(text)["input_ids"])
+
+
+class Answer:
+    """A completion and what came of it."""
+
+    def __init__(
+        self,
+        generation: LoadedGeneration,
+        prompt: str = "the state",
+        *,
+        tokens: int = 8,
+        sampling: Sampling = GREEDY,
+        stop: tuple[str, ...] = (),
+        trial: bool = False,
+        on_event: Callable[[Event], None] = lambda _: None,
+    ) -> None:
+        events: SimpleQueue[Event] = SimpleQueue()
+
+        def take(event: Event) -> None:
+            on_event(event)
+            events.put(event)
+
+        self.events = events
+
+        self.job = Completion(generation, ids(generation, prompt), tokens, sampling, stop, take, trial=trial)
+        self.text = ""
+
+    def end(self) -> Finished:
+        """Wait for the end, gathering the text; raises what the job failed with."""
+        while True:
+            event = self.events.get(timeout=60)
+            if isinstance(event, Exception):
+                raise event
+            if isinstance(event, Finished):
+                return event
+            self.text += event.text
+
+    def first_piece(self) -> None:
+        """Wait until it has begun to write."""
+        event = self.events.get(timeout=60)
+        assert isinstance(event, Delta)
+        self.text += event.text
+
+
+def reference_ids(generation: LoadedGeneration, prompt: str, tokens: int) -> list[int]:
+    """What a generation says greedily, read anew for each token: no cache, no batch."""
+    seen = ids(generation, prompt)
+    start = len(seen)
+    while len(seen) < start + tokens:
+        with torch.inference_mode():
+            logits = generation.model(input_ids=torch.tensor([seen]), use_cache=False).logits
+        if (token := int(logits[0, -1].argmax())) in generation.stop_ids:
+            break
+        seen.append(token)
+    return seen[start:]
+
+
+def reference(generation: LoadedGeneration, prompt: str, tokens: int) -> str:
+    """The text of `reference_ids`."""
+    said = reference_ids(generation, prompt, tokens)
+    return str(generation.tokenizer.decode(said, skip_special_tokens=True))
+
+
+class Served:
+    """An application with its client, and what stands behind it."""
+
+    def __init__(
+        self,
+        generation: LoadedGeneration | None,
+        metrics: ServingMetrics,
+        key_file: Path | None = None,
+        *,
+        classifier: bool = False,
+        **settings: object,
+    ) -> None:
+        self.metrics = metrics
+        self.switch = Switch(metrics)
+        self.healthy = True
+        self.ending = False
+        self.settings = ServingSettings(**{"max_batch": 2, "max_queue": 2, **settings})  # type: ignore[arg-type]
+        limits = {"at_once": self.settings.max_batch, "queue": self.settings.max_queue, "metrics": metrics}
+        self.worker: Engine | Classifier = (
+            Classifier(batch=self.settings.classify_batch, **limits) if classifier else Engine(**limits)  # type: ignore[arg-type]
+        )
+        if generation:
+            self.switch.turn(generation)
+        self.recent = RecentPrompts(4)
+        parts = Parts(
+            self.settings,
+            "classifier" if classifier else "causal-lm",
+            self.switch,
+            self.worker,
+            self.recent,
+            metrics,
+            lambda: self.healthy,
+            lambda: self.ending,
+        )
+        self.app = build_app(parts, Keys(key_file))
+        self.client = TestClient(self.app, raise_server_exceptions=False)
+
+    def count(self, name: str, **labels: str) -> float:
+        """A metric's value now."""
+        return self.metrics.registry.get_sample_value(f"riverkeep_serving_{name}", labels) or 0.0
+
+
+@pytest.fixture
+def serve(metrics: ServingMetrics) -> Iterator[Callable[..., Served]]:
+    """Makes an application; its worker runs until the test ends."""
+    made: list[Served] = []
+
+    def make(generation: LoadedGeneration | None, key_file: Path | None = None, **settings: object) -> Served:
+        served = Served(generation, metrics, key_file, **settings)  # type: ignore[arg-type]
+        served.worker.start()
+        made.append(served)
+        return served
+
+    yield make
+    for served in made:
+        served.worker.close()
+        served.client.close()

@@ -1,0 +1,87 @@
+"""Requests become token ids, by the template or in plain lines, within the context."""
+
+import pytest
+
+from serving.errors import RequestError, TooLong
+from serving.loaded import LoadedGeneration
+from serving.openai import Message
+from serving.prompts import RecentPrompts, chat_prompt, completion_prompt, encode, room
+from tests.unit.serving.conftest import load
+
+TALK = [Message(role="developer", content="be brief"), Message(role="user", content="hi")]
+
+
+def text_of(generation: LoadedGeneration, ids: list[int]) -> str:
+    """What token ids say."""
+    return str(generation.tokenizer.decode(ids))
+
+
+def test_without_a_template_a_chat_is_plain_lines(first: LoadedGeneration) -> None:
+    """The answer begins after the assistant's name and ends before the user's next line."""
+    ids, stops = chat_prompt(first, TALK)
+    assert text_of(first, ids) == "System: be brief\nUser: hi\nAssistant:"
+    assert stops == ("\nUser:",)
+
+
+def test_a_template_is_used(paths: dict) -> None:
+    """A tokenizer's own template decides, and developers speak as the system."""
+    generation = load(paths["first"], 1)
+    generation.tokenizer.chat_template = (
+        "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}>{% endif %}"
+    )
+    ids, stops = chat_prompt(generation, TALK)
+    assert text_of(generation, ids) == "[system]be brief[user]hi>"
+    assert stops == ()
+
+
+def test_what_a_template_refuses_is_the_clients_error(paths: dict) -> None:
+    """A template that raises gives a 400 with its words."""
+    generation = load(paths["first"], 1)
+    generation.tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(RequestError, match="roles must alternate"):
+        chat_prompt(generation, TALK)
+
+
+def test_an_empty_prompt_begins_with_the_beginning(first: LoadedGeneration) -> None:
+    """No text is the beginning-of-text token, where the tokenizer has one."""
+    assert encode(first, "", "prompt") == [first.tokenizer.bos_token_id]
+
+
+def test_half_a_surrogate_pair_is_refused(first: LoadedGeneration) -> None:
+    """A string that is no text is a 400."""
+    with pytest.raises(RequestError, match="surrogate"):
+        encode(first, "a\ud800", "prompt")
+
+
+@pytest.mark.parametrize("ids", [[], [-1], [5, 320]])
+def test_token_ids_outside_the_vocabulary_are_refused(first: LoadedGeneration, ids: list[int]) -> None:
+    """They would read beyond the embedding."""
+    with pytest.raises(RequestError, match="token ids"):
+        completion_prompt(first, ids)
+
+
+def test_the_context_bounds_prompt_and_answer(first: LoadedGeneration) -> None:
+    """What was asked for must fit; what was not asked for shrinks to what fits."""
+    prompt = [5] * (first.context - 10)
+    assert room(first, prompt, 10, 99, "prompt") == 10
+    assert room(first, prompt, None, 99, "prompt") == 10
+    with pytest.raises(TooLong, match=f"{first.context} tokens"):
+        room(first, prompt, 11, 99, "prompt")
+    with pytest.raises(TooLong):
+        room(first, [5] * first.context, None, 99, "prompt")
+
+
+def test_recent_prompts_are_few_and_short(first: LoadedGeneration) -> None:
+    """Memory holds the last ones only, and only their beginning."""
+    recent = RecentPrompts(2)
+    for token in (5, 6, 7):
+        recent.add([token] * 10_000)
+    assert [(prompt[0], len(prompt)) for prompt in recent.usable_by(first)] == [(6, 256), (7, 256)]
+
+
+def test_there_is_always_something_to_warm_with(first: LoadedGeneration) -> None:
+    """Without requests, or with none that fits the vocabulary, a prompt is made up."""
+    recent = RecentPrompts(2)
+    assert all(token < len(first.tokenizer) for prompt in recent.usable_by(first) for token in prompt)
+    recent.add([100_000])
+    assert all(token < len(first.tokenizer) for prompt in recent.usable_by(first) for token in prompt)
