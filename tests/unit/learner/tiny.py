@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -20,9 +20,9 @@ from checkpoints.generation import GenerationStore, Published
 from learner.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import ModelKind, RecipeSettings
 
-NOUNS = "river boat stone bridge water mill trader letter night song field harbour".split()
-VERBS = "carries holds finds keeps leaves crosses follows remembers".split()
-NEW_NOUNS = "engine signal cable station circuit broadcast".split()
+NOUNS = ["river", "boat", "stone", "bridge", "water", "mill", "trader", "letter", "night", "song", "field", "harbour"]
+VERBS = ["carries", "holds", "finds", "keeps", "leaves", "crosses", "follows", "remembers"]
+NEW_NOUNS = ["engine", "signal", "cable", "station", "circuit", "broadcast"]
 LABELS = ("calm", "stormy", "frozen")
 
 

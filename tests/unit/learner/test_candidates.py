@@ -1,0 +1,59 @@
+"""Candidates between parent and result."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from checkpoints.load import load_model, load_tokenizer
+from learner.candidates import copy_into, interpolate_into, weights_of, write_candidate
+from tests.unit.learner import tiny
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_candidate_lies_on_the_line_between_parent_and_result(share: float) -> None:
+    """Each weight is the parent's share of the parent's and the rest of the result's."""
+    parent, result, made = weights_of(tiny.llama(seed=1)), weights_of(tiny.llama(seed=2)), tiny.llama(seed=3)
+    interpolate_into(made, parent, result, share)
+    for name, value in weights_of(made).items():
+        torch.testing.assert_close(value, share * parent[name] + (1 - share) * result[name])
+
+
+def test_interpolation_is_rounded_once() -> None:
+    """In bf16 the mean is that of float32, rounded: differences below a bf16 step are not lost on the way."""
+    stored = tiny.llama(seed=1, dtype=torch.bfloat16)
+    parent = weights_of(stored)
+    result = {name: value.float() * 1.001 for name, value in parent.items()}
+    interpolate_into(stored, parent, result, 0.5)
+    for name, value in weights_of(stored).items():
+        assert torch.equal(value, torch.lerp(result[name], parent[name].float(), 0.5).to(torch.bfloat16))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_candidate_is_a_whole_model_like_its_parent(tmp_path: Path, tied: bool) -> None:
+    """It loads by itself, in the parent's dtype, tied where the parent is, with the parent's tokenizer."""
+    base = tiny.generation(tmp_path, tiny.llama(dtype=torch.bfloat16, tied=tied), tiny.tokenizer(), "causal-lm")
+    model = load_model(base.path, "causal-lm")
+    write_candidate(tmp_path / "candidate", model, base.path)
+    loaded = load_model(tmp_path / "candidate", "causal-lm")
+    assert loaded.dtype == torch.bfloat16
+    head, embedding = loaded.get_output_embeddings().weight, loaded.get_input_embeddings().weight
+    assert (head is embedding) == tied
+    for name, value in weights_of(loaded).items():
+        assert torch.equal(value, weights_of(model)[name])
+    assert load_tokenizer(tmp_path / "candidate").get_vocab() == load_tokenizer(base.path).get_vocab()
+
+
+def test_candidate_carries_no_lineage_of_its_parent(tmp_path: Path) -> None:
+    """Card and manifest are the parent's own; the candidate gets its when it is published."""
+    base = tiny.generation(tmp_path, tiny.llama(), tiny.tokenizer(), "causal-lm")
+    write_candidate(tmp_path / "candidate", tiny.llama(seed=1), base.path)
+    assert not {"card.json", "manifest.json"} & {file.name for file in (tmp_path / "candidate").iterdir()}
+
+
+def test_weights_are_copied_into_another_dtype() -> None:
+    """What is scored is what is stored, rounding included."""
+    stored, scored = tiny.llama(seed=1, dtype=torch.bfloat16), tiny.llama(seed=2)
+    copy_into(scored, weights_of(stored))
+    for name, value in weights_of(scored).items():
+        assert torch.equal(value, weights_of(stored)[name].float())

@@ -1,0 +1,69 @@
+"""What a round says while it runs."""
+
+import io
+import json
+from pathlib import Path
+
+from learner.progress import HEARTBEAT_S, INTERVAL_S, Progress
+
+
+class Clock:
+    """Time that a test moves."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        """Seconds."""
+        return self.now
+
+
+def events(path: Path) -> list[dict[str, object]]:
+    """What was written."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_each_event_is_one_line_in_the_file_and_on_the_output(tmp_path: Path) -> None:
+    """Both carry the same JSON objects, at once."""
+    echo = io.StringIO()
+    with Progress(tmp_path / "p.jsonl", echo, clock=Clock()) as progress:
+        progress.say("step", step=1, losses={"new": 2.5})
+        assert events(tmp_path / "p.jsonl") == [{"event": "step", "step": 1, "losses": {"new": 2.5}, "seconds": 0.0}]
+        assert echo.getvalue() == (tmp_path / "p.jsonl").read_text()
+
+
+def test_steps_are_told_at_an_interval(tmp_path: Path) -> None:
+    """Nothing is due right after something was said."""
+    clock = Clock()
+    with Progress(tmp_path / "p.jsonl", clock=clock) as progress:
+        progress.say("step")
+        assert not progress.due()
+        clock.now += INTERVAL_S
+        assert progress.due()
+
+
+def test_a_long_silence_is_broken(tmp_path: Path) -> None:
+    """A slow phase says that it lives, and no more often than it must."""
+    clock = Clock()
+    with Progress(tmp_path / "p.jsonl", clock=clock) as progress, progress.phase("score"):
+        progress.alive()
+        clock.now += HEARTBEAT_S
+        progress.alive()
+        progress.alive()
+    assert [event["event"] for event in events(tmp_path / "p.jsonl")] == ["phase", "alive"]
+
+
+def test_phases_of_one_name_add_up(tmp_path: Path) -> None:
+    """A phase that is entered twice is measured whole."""
+    clock = Clock()
+    with Progress(tmp_path / "p.jsonl", clock=clock) as progress:
+        for _ in range(2):
+            with progress.phase("score"):
+                clock.now += 3
+    assert progress.phase_seconds == {"score": 6.0}
+
+
+def test_figure_that_is_not_finite_stays_json(tmp_path: Path) -> None:
+    """It is written as null."""
+    with Progress(tmp_path / "p.jsonl", clock=Clock()) as progress:
+        progress.say("step", loss=float("nan"))
+    assert events(tmp_path / "p.jsonl")[0]["loss"] is None

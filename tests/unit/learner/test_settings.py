@@ -1,0 +1,45 @@
+"""Recipes and what they default to."""
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from learner.settings import LearnerSettings, RecipeSettings
+
+
+def test_defaults_depend_on_the_kind_of_model() -> None:
+    """A causal LM replays more and learns faster than a classifier."""
+    recipe = RecipeSettings()
+    assert [recipe.replay_share(kind) for kind in ("causal-lm", "classifier")] == [0.6, 0.5]
+    assert [recipe.peak_rate(kind) for kind in ("causal-lm", "classifier")] == [1e-4, 2e-5]
+
+
+def test_what_is_set_holds_for_either_kind() -> None:
+    """Zero is a value, not a missing one."""
+    recipe = RecipeSettings(replay_ratio=0.0, learning_rate=0.5)
+    assert recipe.replay_share("causal-lm") == recipe.replay_share("classifier") == 0
+    assert recipe.peak_rate("classifier") == 0.5
+
+
+@pytest.mark.parametrize("wrong", [{"replay_ratio": 1.0}, {"learning_rate": 0}, {"klaxon": 1}, {"micro_batch": 0}])
+def test_impossible_recipe_is_refused(wrong: dict[str, float]) -> None:
+    """Out of bounds or unknown, it is an error at once."""
+    with pytest.raises(ValidationError):
+        RecipeSettings.model_validate(wrong)
+
+
+def test_every_setting_says_what_it_is() -> None:
+    """The reference configuration prints these descriptions."""
+    for model in (RecipeSettings, LearnerSettings):
+        assert all(field.description for field in model.model_fields.values())
+
+
+def test_daemon_can_read_rounds_without_torch() -> None:
+    """What it imports of this room loads neither torch nor transformers."""
+    code = (
+        "import sys, learner.settings, learner.round_directory, learner.report, learner.plausibility; "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
