@@ -1,0 +1,190 @@
+"""What would fail here, found before it fails."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from daemon import doctor, doctor_kafka
+from daemon.admin_settings import AdminSettings
+from daemon.doctor_findings import Finding
+from daemon.lock import StateLock
+from daemon.settings import ModelSettings, Settings
+from serving.settings import ServingSettings
+from streams.settings import SecuritySettings, StreamsSettings, TopicSettings
+from tests.brokers import Broker, make_topic, send
+from tests.unit.daemon.test_cli import riverkeep
+
+BASE_MODEL = Path(__file__).parents[3] / "daemon" / "demo" / "data" / "model"
+Usage = namedtuple("Usage", "total used free")  # noqa: PYI024 - as shutil's own
+
+
+def settings(home: Path, **parts: object) -> Settings:
+    """Settings whose state is in `home`; ports are free ones unless given."""
+    chosen = {"admin": AdminSettings(port=0), "serving": ServingSettings(port=0), **parts}
+    return Settings(state_dir=home / "state", model=ModelSettings(path=home / "model"), **chosen)  # type: ignore[arg-type]
+
+
+def found(findings: list[Finding], name: str) -> Finding:
+    """The finding of that name."""
+    return next(finding for finding in findings if finding.name == name)
+
+
+def test_a_good_machine_has_nothing_to_fear(tmp_path: Path) -> None:
+    """Disk, SQLite and ports: tried, nothing left behind."""
+    findings = doctor.examine(settings(tmp_path), load_model=False)
+    volatile = {"file system", "disk space"}
+    assert [finding for finding in findings if not finding.ok and finding.name not in volatile] == []
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_every_failure_has_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A taken port, a full and slow disk: each says what to do."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 99, 1))
+    monkeypatch.setattr(doctor, "SLOW_SYNC_S", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = listener.getsockname()[1]
+        findings = doctor.examine(settings(tmp_path, admin=AdminSettings(port=taken)), load_model=False)
+    failed = {finding.name: finding.remedy for finding in findings if not finding.ok}
+    assert {"admin port", "disk space", "disk's fsync"} <= failed.keys()
+    assert all(failed.values())
+
+
+def test_a_state_directory_that_cannot_be_made_is_found(tmp_path: Path) -> None:
+    """A file stands in its way: nothing else about the disk is asked."""
+    (tmp_path / "state").touch()
+    finding = found(doctor.examine(settings(tmp_path), load_model=False), "state directory")
+    assert not finding.ok
+    assert "state" in finding.detail
+
+
+@pytest.mark.parametrize(("kind", "ok"), [("ext4", True), ("nfs4", False), ("tmpfs", False), ("", True)])
+def test_file_systems_that_cannot_be_trusted_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, ok: bool
+) -> None:
+    """Locks over NFS and memory that is gone at reboot are no place for a store."""
+    monkeypatch.setattr(doctor, "file_system_of", lambda _: kind)
+    assert found(doctor.examine(settings(tmp_path), load_model=False), "file system").ok is ok
+
+
+def test_a_running_daemon_is_no_failure(tmp_path: Path) -> None:
+    """Its ports are taken by itself; it is named instead."""
+    with StateLock(tmp_path / "state", now=0.0):
+        findings = doctor.examine(settings(tmp_path), load_model=False)
+    assert found(findings, "daemon").detail.startswith(f"process {os.getpid()}")
+    assert all("port" not in finding.name for finding in findings)
+
+
+def test_an_old_sqlite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library that can corrupt a write-ahead log is found before it does."""
+    monkeypatch.setattr("memory.sqlite.sqlite_version_info", (3, 40, 1))
+    finding = doctor.sqlite()
+    assert (finding.ok, finding.detail) == (False, "3.40.1")
+
+
+def test_a_model_that_cannot_be_loaded_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the process does: says why, says nonsense, dies, hangs."""
+    chosen = settings(tmp_path)
+    finding = _examined(chosen, monkeypatch, lambda: _done('{"error": "no config.json"}', 0))
+    assert (finding.ok, finding.detail) == (False, "no config.json")
+    assert "ended with: Killed" in _examined(chosen, monkeypatch, lambda: _done("", -9, "x\nKilled")).detail
+    assert "exit status -9" in _examined(chosen, monkeypatch, lambda: _done("", -9)).detail
+
+    def hang() -> "subprocess.CompletedProcess[str]":
+        raise subprocess.TimeoutExpired("x", 1)
+
+    assert "did not load" in _examined(chosen, monkeypatch, hang).detail
+
+
+def test_memory_that_does_not_suffice_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of a trillion parameters fits nowhere."""
+    huge = {"parameters": 10**12, "stored_bytes": 10**12, "device": "cpu (x)", "device_type": "cpu"}
+    monkeypatch.setattr(doctor, "_load_in_a_process", lambda _: huge)
+    finding = found(list(doctor._model(settings(tmp_path))), "memory")
+    assert not finding.ok
+    assert "micro_batch" in finding.remedy
+
+
+def _done(stdout: str, status: int, stderr: str = "") -> "subprocess.CompletedProcess[str]":
+    return subprocess.CompletedProcess([], status, stdout, stderr)
+
+
+def _examined(
+    chosen: Settings, monkeypatch: pytest.MonkeyPatch, run: Callable[[], "subprocess.CompletedProcess[str]"]
+) -> Finding:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: run())
+    return next(iter(doctor._model(chosen)))
+
+
+@pytest.mark.slow
+def test_the_model_is_loaded_in_a_process_of_its_own(tmp_path: Path) -> None:
+    """A real model: its size and device are told, and this process has no torch."""
+    chosen = settings(tmp_path).model_copy(update={"model": ModelSettings(path=BASE_MODEL)})
+    findings = list(doctor._model(chosen))
+    assert all(finding.ok for finding in findings), findings
+    assert "million parameters" in found(findings, "model").detail
+
+
+def test_a_broker_that_is_away_is_found(tmp_path: Path) -> None:
+    """Within the connect time, with the addresses that were tried. A process: kafka-python leaves its socket open."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "riverkeep.toml").write_text(
+        'state_dir = "state"\n[model]\npath = "model"\n[streams]\nbootstrap_servers = ["127.0.0.1:1"]\n'
+        'connect_seconds = 0.5\n[[streams.topics]]\nname = "news"\n'
+    )
+    run = riverkeep("doctor", "--skip-model", "--json", cwd=tmp_path)
+    (broker,) = [one for one in json.loads(run.stdout) if one["name"] == "broker"]
+    assert (run.returncode, broker["ok"]) == (1, False)
+    assert "127.0.0.1:1" in broker["detail"]
+
+
+def test_a_password_that_cannot_be_read_is_found(tmp_path: Path) -> None:
+    """The secret's file is asked for before the broker is."""
+    security = SecuritySettings(protocol="SASL_PLAINTEXT", username="u", password_file=tmp_path / "missing")
+    (finding,) = doctor_kafka.examine(StreamsSettings(topics=(TopicSettings(name="news"),), security=security))
+    assert not finding.ok
+    assert "missing" in finding.detail
+
+
+@pytest.mark.slow
+def test_topics_are_tried_on_a_real_broker(embedded_broker: Broker) -> None:
+    """What is there is read, what is missing is named; patterns may match later; no group is joined."""
+    topic = make_topic(embedded_broker)
+    send(embedded_broker, topic, b"{}", b"{}")
+    streams = StreamsSettings(
+        bootstrap_servers=(embedded_broker.bootstrap,),
+        topics=(
+            TopicSettings(name=topic),
+            TopicSettings(name="missing"),
+            TopicSettings(pattern="nothing-.*"),
+            TopicSettings(pattern=f"{topic[:-2]}.*"),
+        ),
+        dead_letter_topic="dead",
+    )
+    findings = doctor_kafka.examine(streams)
+    assert found(findings, f"topic {topic}").detail.startswith("1 partitions, about ")
+    assert found(findings, "topics nothing-.*").ok
+    assert {finding.name for finding in findings if not finding.ok} == {"topic missing", "dead-letter topic dead"}
+
+
+def test_doctor_leaves_with_a_status_and_json(tmp_path: Path) -> None:
+    """Exit status 1 when something would fail, the findings as JSON, and no torch where no model is loaded."""
+    (tmp_path / "model").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        text = f'state_dir = "state"\n[model]\npath = "model"\n[admin]\nport = {port}\n'
+        (tmp_path / "riverkeep.toml").write_text(text)
+        run = riverkeep("doctor", "--skip-model", "--json", cwd=tmp_path)
+        shown = riverkeep("doctor", "--skip-model", cwd=tmp_path)
+    assert run.returncode == shown.returncode == 1
+    ports = [one for one in json.loads(run.stdout) if one["name"] == "admin port"]
+    assert ports[0]["ok"] is False
+    assert "Set `admin.port`" in " ".join(shown.stdout.split()) or "admin.port" in shown.stdout
+    assert "torch" not in sys.modules
