@@ -45,25 +45,26 @@ class SeenContents:
 
     def add(self, tx: Connection, hashes: UInt64s) -> None:
         """Add contents; the oldest are forgotten when the log has outgrown its window by a tenth."""
-        if not len(hashes):
-            return
-        if self._last_row and self._last_length < ROW_HASHES:
+        room = ROW_HASHES - self._last_length if self._last_row else 0
+        if len(hashes[:room]):
             tx.execute(
-                "UPDATE seen SET hashes = CAST(hashes || ? AS BLOB) WHERE id = ?", (hashes.tobytes(), self._last_row)
+                "UPDATE seen SET hashes = CAST(hashes || ? AS BLOB) WHERE id = ?",
+                (hashes[:room].tobytes(), self._last_row),
             )
-            self._last_length += len(hashes)
-        else:
-            self._last_row, self._last_length = self._last_row + 1, len(hashes)
-            tx.execute("INSERT INTO seen(id, hashes) VALUES (?, ?)", (self._last_row, hashes.tobytes()))
+            self._last_length += len(hashes[:room])
+        for start in range(room, len(hashes), ROW_HASHES):
+            row = hashes[start : start + ROW_HASHES]
+            self._last_row, self._last_length = self._last_row + 1, len(row)
+            tx.execute("INSERT INTO seen(id, hashes) VALUES (?, ?)", (self._last_row, row.tobytes()))
         self._runs.add(hashes)
-        if len(self._runs) > self._window * 1.1:
+        if len(self._runs) > self._window * 1.1 + ROW_HASHES:
             self._cut(tx)
             self.load(tx)
 
     def _cut(self, tx: Connection) -> None:
-        """Remove the oldest rows of the log down to the window."""
+        """Remove the oldest rows of the log that lie beyond the window."""
         tx.execute(
-            "DELETE FROM seen WHERE id IN (SELECT id FROM "
-            "(SELECT id, sum(length(hashes) / 8) OVER (ORDER BY id DESC) AS newer FROM seen) WHERE newer > ?)",
+            "DELETE FROM seen WHERE id IN (SELECT id FROM (SELECT id, sum(length(hashes) / 8) OVER "
+            "(ORDER BY id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS newer FROM seen) WHERE newer >= ?)",
             (self._window,),
         )

@@ -132,7 +132,8 @@ def _enter(
     tx.execute(
         "INSERT INTO rounds(number, state, trigger, recipe, seed, parent_generation, base_generation, "
         "released_from, begun_at, detail, verdict, report, last_sample, fresh_samples, fresh_bytes, "
-        "replay_samples, replay_bytes, early_stop_samples) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', '{}', '{}', ?, ?, ?, ?, ?, ?)",
+        "replay_samples, replay_bytes, early_stop_samples) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', '{}', '{}', ?, ?, ?, ?, ?, ?)",
         (
             number,
             RoundState.DRAWN,

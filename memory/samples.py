@@ -8,6 +8,8 @@ from memory.records import Role, Sample
 from memory.removal import as_json
 from memory.sqlite import Connection
 
+_ROLES = {role.value: role for role in Role}
+
 _SELECT = """
     SELECT s.id, s.text, sources.name, labels.name, s.role, s.bytes, s.key_hash, s.event_time, s.arrived_at,
         s.stream, s.offset
@@ -35,7 +37,7 @@ def read(tx: Connection, ids: Iterable[int]) -> list[Placed]:
                 text=row[1],
                 source=row[2],
                 label=row[3],
-                role=Role(row[4]),
+                role=_ROLES[row[4]],
                 tokens=facts.tokens(row[5], per_token),
                 key_hash=row[6],
                 event_time=row[7],
