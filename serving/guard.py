@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import time
+import traceback
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from serving.swap import Switch
 _log = structlog.get_logger(__name__)
 
 GENERATION_HEADER: Final = "x-riverkeep-generation"
+FRAMES_LOGGED: Final = 8
 # Probes and the scraper have no key, and learn nothing that a client wrote.
 OPEN_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 # A client that reads nothing for so long holds a generation in memory for nothing.
@@ -115,7 +117,7 @@ class Guard:
         except RequestError as error:
             await exchange.fail(error, scope, receive)
         except Exception as error:  # noqa: BLE001 - the last place before the client; the loop must go on
-            _log.error("request_failed", route=scope["path"], error=type(error).__name__, exc_info=True)
+            _log.error("request_failed", route=scope["path"], error=type(error).__name__, at=_frames(error))
             failed = RequestError("the server failed; its log says why", status=500, kind="server_error")
             await exchange.fail(failed, scope, receive)
 
@@ -128,6 +130,12 @@ class Guard:
                 kind="authentication_error",
                 code="invalid_api_key",
             )
+
+
+def _frames(error: Exception) -> list[str]:
+    """Where an error came from. Neither its message nor local variables: they may hold what a client wrote."""
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_LOGGED:]
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 class _Exchange:

@@ -162,8 +162,13 @@ def parse(body: bytes, shape: type[R]) -> R:
         return shape.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        param = ".".join(str(part) for part in first["loc"]) or None
+        param = _field(first["loc"])
         raise RequestError(f"{param or 'the body'}: {first['msg']}", param=param) from None
+
+
+def _field(location: tuple[int | str, ...]) -> str | None:
+    """The field at fault, without the names of the types that it might have had."""
+    return ".".join(str(part) for part in location if part != "str" and "[" not in str(part)) or None
 
 
 def _refuse(name: str, value: object, neutral: tuple[object, ...]) -> None:

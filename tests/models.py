@@ -37,6 +37,7 @@ def make_causal(path: Path, *, seed: int = 0, layers: int = 2, width: int = 32, 
     """A random Llama with its tokenizer in `path`; another seed gives other answers."""
     torch.manual_seed(seed)
     tokenizer = make_tokenizer()
+    tokenizer.model_max_length = context
     config = LlamaConfig(
         vocab_size=VOCABULARY,
         hidden_size=width,

@@ -1,0 +1,388 @@
+"""What clients get: answers that name their generation, and errors that they can act on."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.errors import CannotServe
+from serving.guard import OPEN_ROUTES, ROUTES, Keys
+from serving.loaded import LoadedGeneration
+from tests.unit.serving.conftest import Served, load, reference, reference_ids
+
+Serve = Callable[..., Served]
+PROMPT = {"prompt": "the state", "max_tokens": 8, "temperature": 0}
+CHAT = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 8, "temperature": 0}
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """Two keys."""
+    path = tmp_path / "keys"
+    path.write_text("first-key\nsecond-key\n")
+    return path
+
+
+def silence(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the worker take requests and never answer."""
+    monkeypatch.setattr(served.worker, "submit", lambda *_, **__: None)
+
+
+def chunks(text: str) -> list[Any]:
+    """The events of a stream, its end mark included."""
+    lines = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+    return [line if line == "[DONE]" else json.loads(line) for line in lines]
+
+
+def test_a_completion_names_its_generation(serve: Serve, first: LoadedGeneration) -> None:
+    """Header and fingerprint say what answered; text and counts are right."""
+    response = serve(first).client.post("/v1/completions", json=PROMPT)
+    body = response.json()
+    assert response.headers["x-riverkeep-generation"] == "1"
+    assert body["system_fingerprint"] == first.fingerprint == "riverkeep-1-00000000"
+    assert body["choices"][0]["text"] == reference(first, "the state", 8)
+    assert body["choices"][0]["finish_reason"] == "length"
+    assert body["usage"]["completion_tokens"] == 8
+    assert body["usage"]["total_tokens"] == body["usage"]["prompt_tokens"] + 8
+
+
+def test_several_prompts_are_answered_in_order(serve: Serve, first: LoadedGeneration) -> None:
+    """One choice for each prompt, texts and token ids alike."""
+    served = serve(first)
+    prompts = ["the state", "one two"]
+    choices = served.client.post("/v1/completions", json={**PROMPT, "prompt": prompts}).json()["choices"]
+    assert [choice["text"] for choice in choices] == [reference(first, prompt, 8) for prompt in prompts]
+    assert [choice["index"] for choice in choices] == [0, 1]
+    tokens = first.tokenizer("the state")["input_ids"]
+    by_ids = served.client.post("/v1/completions", json={**PROMPT, "prompt": tokens}).json()["choices"]
+    assert by_ids[0]["text"] == choices[0]["text"]
+
+
+def test_a_stream_says_the_same_as_a_whole_answer(serve: Serve, first: LoadedGeneration) -> None:
+    """The pieces add up; the end carries the usage when it was asked for."""
+    served = serve(first)
+    body = {**PROMPT, "stream": True, "stream_options": {"include_usage": True}}
+    response = served.client.post("/v1/completions", json=body)
+    events = chunks(response.text)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.headers["x-riverkeep-generation"] == "1"
+    assert events.pop() == "[DONE]"
+    last = events.pop()
+    assert last["choices"] == []
+    assert last["usage"]["completion_tokens"] == 8
+    assert "".join(event["choices"][0]["text"] for event in events) == reference(first, "the state", 8)
+    assert events[-1]["choices"][0]["finish_reason"] == "length"
+    assert {event["system_fingerprint"] for event in events} == {first.fingerprint}
+
+
+def test_a_chat_is_answered(serve: Serve, first: LoadedGeneration) -> None:
+    """Without a template, in plain lines."""
+    body = serve(first).client.post("/v1/chat/completions", json=CHAT).json()
+    message = body["choices"][0]["message"]
+    assert message["role"] == "assistant"
+    assert message["content"] == reference(first, "User: hi\nAssistant:", 8)
+    assert body["object"] == "chat.completion"
+
+
+def test_a_chat_streams(serve: Serve, first: LoadedGeneration) -> None:
+    """The first piece says who speaks; usage comes only when asked for."""
+    events = chunks(serve(first).client.post("/v1/chat/completions", json={**CHAT, "stream": True}).text)
+    assert events[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    said = "".join(event["choices"][0]["delta"].get("content", "") for event in events[:-1])
+    assert said == reference(first, "User: hi\nAssistant:", 8)
+    assert all(event["choices"] for event in events[:-1])
+
+
+def test_max_completion_tokens_wins(serve: Serve, first: LoadedGeneration) -> None:
+    """The newer name of the limit is the one that counts."""
+    body = serve(first).client.post("/v1/chat/completions", json={**CHAT, "max_completion_tokens": 2}).json()
+    assert body["usage"]["completion_tokens"] == 2
+
+
+def test_a_stop_ends_the_answer(serve: Serve, first: LoadedGeneration) -> None:
+    """`stop` cuts before the text and says so."""
+    whole = reference(first, "the state", 8)
+    body = serve(first).client.post("/v1/completions", json={**PROMPT, "stop": whole[2:4]}).json()
+    assert body["choices"][0]["text"] == whole[: whole.index(whole[2:4])]
+    assert body["choices"][0]["finish_reason"] == "stop"
+
+
+def test_the_model_is_listed(serve: Serve, first: LoadedGeneration) -> None:
+    """`/v1/models` has the one name, with its generation."""
+    model = serve(first).client.get("/v1/models").json()["data"][0]
+    assert (model["id"], model["generation"], model["context_length"]) == ("riverkeep", 1, first.context)
+
+
+def test_the_generation_can_be_asked_for(serve: Serve, first: LoadedGeneration) -> None:
+    """The daemon polls this route."""
+    facts = serve(first).client.get("/v1/riverkeep/generation").json()
+    assert (facts["generation"], facts["digest"], facts["failed"]) == (1, first.digest, {})
+
+
+def test_the_next_request_begins_on_the_new_generation(
+    serve: Serve, first: LoadedGeneration, second: LoadedGeneration
+) -> None:
+    """After the switch turns, answers are wholly the new one's."""
+    served = serve(first)
+    assert served.client.post("/v1/completions", json=PROMPT).headers["x-riverkeep-generation"] == "1"
+    served.switch.turn(second)
+    after = served.client.post("/v1/completions", json=PROMPT)
+    assert after.headers["x-riverkeep-generation"] == "2"
+    assert after.json()["choices"][0]["text"] == reference(second, "the state", 8)
+
+
+def test_classification_gives_labels_with_probabilities(serve: Serve, judge: LoadedGeneration) -> None:
+    """One result for each text, in order; the label is the most probable one."""
+    served = serve(judge, classifier=True)
+    response = served.client.post("/v1/classify", json={"input": ["one two", "日本語"]})
+    data = response.json()["data"]
+    assert response.headers["x-riverkeep-generation"] == "1"
+    assert [entry["index"] for entry in data] == [0, 1]
+    for entry in data:
+        assert set(entry["probabilities"]) == {"calm", "flood"}
+        assert sum(entry["probabilities"].values()) == pytest.approx(1)
+        assert entry["label"] == max(entry["probabilities"], key=entry["probabilities"].__getitem__)
+    single = served.client.post("/v1/classify", json={"input": "one two"}).json()["data"]
+    assert single[0]["probabilities"] == pytest.approx(data[0]["probabilities"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("route", "body"), [("/v1/classify", {"input": "a"}), ("/v1/completions", PROMPT), ("/v1/chat/completions", CHAT)]
+)
+def test_the_other_kind_of_model_is_named(
+    serve: Serve, first: LoadedGeneration, judge: LoadedGeneration, route: str, body: dict[str, object]
+) -> None:
+    """A route that the model is not made for is a 404 that says why."""
+    classifier = route != "/v1/classify"
+    served = serve(judge if classifier else first, classifier=classifier)
+    response = served.client.post(route, json=body)
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "wrong_model_kind"
+
+
+def test_every_route_is_known(serve: Serve, first: LoadedGeneration) -> None:
+    """The guard's list is the application's, so that no route is forgotten in metrics or here."""
+    assert {route.path for route in serve(first).app.routes} == ROUTES  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("route", [*sorted(ROUTES - OPEN_ROUTES), "/", "/v1/unknown", "/openapi.json"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer ", "Basic first-key", "first-key"])
+def test_every_route_needs_the_key(
+    serve: Serve, first: LoadedGeneration, *, key_file: Path, route: str, method: str, header: str | None
+) -> None:
+    """Closed by default: whatever is asked, in whatever way, without a key it is a 401 and nothing else."""
+    headers = {"authorization": header} if header is not None else {}
+    response = serve(first, key_file).client.request(method, route, headers=headers)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.json()["error"]["code"] == "invalid_api_key"
+
+
+@pytest.mark.parametrize("route", sorted(OPEN_ROUTES))
+def test_probes_and_metrics_need_no_key(serve: Serve, first: LoadedGeneration, key_file: Path, route: str) -> None:
+    """The kubelet and Prometheus have none."""
+    assert serve(first, key_file).client.get(route).status_code == 200
+
+
+@pytest.mark.parametrize("header", ["Bearer first-key", "bearer second-key"])
+def test_each_key_opens_the_door(serve: Serve, first: LoadedGeneration, key_file: Path, header: str) -> None:
+    """Several keys, so that one can be changed without a gap."""
+    response = serve(first, key_file).client.get("/v1/models", headers={"authorization": header})
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff"])
+def test_a_key_file_without_a_key_stops_the_start(tmp_path: Path, content: bytes | None) -> None:
+    """An empty or missing key file never means an open door."""
+    if content is not None:
+        (tmp_path / "keys").write_bytes(content)
+    with pytest.raises(CannotServe, match="api_key_file"):
+        Keys(tmp_path / "keys")
+
+
+def test_a_full_queue_is_a_429_with_a_time(serve: Serve, first: LoadedGeneration) -> None:
+    """More prompts than can be answered or wait are refused whole."""
+    response = serve(first).client.post("/v1/completions", json={**PROMPT, "prompt": ["a"] * 5})
+    assert response.status_code == 429
+    assert int(response.headers["retry-after"]) >= 1
+    assert response.json()["error"]["code"] == "queue_full"
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_body_that_is_too_large_is_a_413(serve: Serve, first: LoadedGeneration, *, declared: bool) -> None:
+    """By its declared length, or as soon as more has come."""
+    served = serve(first, max_body_bytes=2048)
+    body = json.dumps({**PROMPT, "prompt": "a" * 4000}).encode()
+    content = body if declared else iter([body[:1000], body[1000:]])
+    response = served.client.post("/v1/completions", content=content, headers={"content-type": "application/json"})
+    assert response.status_code == 413
+
+
+def test_a_body_that_is_not_json_is_refused(serve: Serve, first: LoadedGeneration) -> None:
+    """A form or a page of another origin cannot ask: 415 without the JSON content type, 400 for what is none."""
+    client = serve(first).client
+    assert client.post("/v1/completions", content=b"{}").status_code == 415
+    json_type = {"content-type": "application/json; charset=utf-8"}
+    assert client.post("/v1/completions", content=b"{", headers=json_type).status_code == 400
+
+
+def test_a_prompt_beyond_the_context_is_a_400(serve: Serve, first: LoadedGeneration) -> None:
+    """OpenAI's error object, with its code."""
+    response = serve(first).client.post("/v1/completions", json={**PROMPT, "prompt": [5] * first.context})
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "context_length_exceeded"
+    assert response.json()["error"]["param"] == "prompt"
+
+
+def test_a_text_beyond_the_context_is_not_cut(serve: Serve, judge: LoadedGeneration) -> None:
+    """Classification refuses it instead of judging its beginning."""
+    response = serve(judge, classifier=True).client.post("/v1/classify", json={"input": "one " * 500})
+    assert response.json()["error"]["code"] == "context_length_exceeded"
+
+
+def test_more_tokens_than_allowed_are_refused(serve: Serve, first: LoadedGeneration) -> None:
+    """The operator's limit is said."""
+    served = serve(first, max_new_tokens=16, default_new_tokens=4)
+    response = served.client.post("/v1/completions", json={**PROMPT, "max_tokens": 17})
+    assert response.status_code == 400
+    assert "16" in response.json()["error"]["message"]
+
+
+def test_an_unknown_model_is_a_404(serve: Serve, first: LoadedGeneration) -> None:
+    """The name of the one there is stands in the message."""
+    response = serve(first).client.post("/v1/completions", json={**PROMPT, "model": "gpt-4"})
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "model_not_found"
+    assert "riverkeep" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("method", "route", "status"), [("GET", "/nope", 404), ("GET", "/v1/completions", 405)])
+def test_what_the_router_refuses_is_an_error_object(
+    serve: Serve, first: LoadedGeneration, method: str, route: str, status: int
+) -> None:
+    """Clients find their error object everywhere, and the generation with it."""
+    response = serve(first).client.request(method, route)
+    assert response.status_code == status
+    assert response.json()["error"]["type"] == "invalid_request_error"
+    assert response.headers["x-riverkeep-generation"] == "1"
+
+
+def test_an_answer_that_takes_too_long_is_a_504(
+    serve: Serve, first: LoadedGeneration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is given up and counted."""
+    served = serve(first, request_timeout_s=0.05)
+    silence(served, monkeypatch)
+    response = served.client.post("/v1/completions", json=PROMPT)
+    assert response.status_code == 504
+    assert response.json()["error"]["code"] == "timeout"
+    assert served.count("cancelled_total", reason="timeout") == 1
+
+
+def test_a_stream_that_takes_too_long_ends_with_an_error(
+    serve: Serve, first: LoadedGeneration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last event is the error, and there is no end mark."""
+    served = serve(first, request_timeout_s=0.05)
+    silence(served, monkeypatch)
+    events = chunks(served.client.post("/v1/completions", json={**PROMPT, "stream": True}).text)
+    assert events[-1]["error"]["code"] == "timeout"
+    assert served.count("cancelled_total", reason="timeout") == 1
+
+
+def test_before_the_first_generation_it_is_not_ready(serve: Serve) -> None:
+    """Requests get a 503 and a time to come back; the probe says the same; the process is healthy."""
+    served = serve(None)
+    response = served.client.post("/v1/completions", json=PROMPT)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert "x-riverkeep-generation" not in response.headers
+    assert served.client.get("/readyz").status_code == 503
+    assert served.client.get("/healthz").status_code == 200
+
+
+def test_a_broken_process_says_so(serve: Serve, first: LoadedGeneration) -> None:
+    """Neither probe is green when the worker is broken."""
+    served = serve(first)
+    served.healthy = False
+    assert served.client.get("/healthz").status_code == 503
+    assert served.client.get("/readyz").status_code == 503
+
+
+def test_an_ending_process_is_not_ready(serve: Serve, first: LoadedGeneration) -> None:
+    """The load balancer takes it out while it drains; it is still healthy."""
+    served = serve(first)
+    served.ending = True
+    assert served.client.get("/readyz").status_code == 503
+    assert served.client.get("/healthz").status_code == 200
+
+
+def test_requests_are_counted_by_route_and_code(serve: Serve, first: LoadedGeneration) -> None:
+    """Labels come from the fixed set of routes, whatever is asked for."""
+    served = serve(first)
+    served.client.post("/v1/completions", json=PROMPT)
+    served.client.get("/made/up/by/a/scanner")
+    assert served.count("requests_total", route="/v1/completions", code="200") == 1
+    assert served.count("requests_total", route="other", code="404") == 1
+    assert served.count("tokens_total", direction="written") == 8
+
+
+def test_a_failure_is_a_500_without_the_text(
+    serve: Serve, paths: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the client wrote is neither in the answer nor in the log."""
+    faulty = load(paths["first"], 3)
+    faulty.model.forward = lambda **_: 1 / 0  # type: ignore[method-assign]
+    response = serve(faulty).client.post("/v1/completions", json={**PROMPT, "prompt": "a secret of mine"})
+    assert response.status_code == 500
+    assert response.json()["error"]["code"] == "generation_failed"
+    assert "secret" not in response.text + "".join(capsys.readouterr())
+
+
+def test_an_unforeseen_failure_is_a_500(
+    serve: Serve, first: LoadedGeneration, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The client gets an error object, the log the trace, and no text of the request in it."""
+    served = serve(first)
+    monkeypatch.setattr(served.worker, "submit", lambda *_, **__: {}["gone"])
+    response = served.client.post("/v1/completions", json={**PROMPT, "prompt": "a secret of mine"})
+    assert response.status_code == 500
+    assert response.json()["error"]["type"] == "server_error"
+    assert "secret" not in "".join(capsys.readouterr())
+
+
+def test_prompts_are_remembered_for_the_next_warm_up(serve: Serve, first: LoadedGeneration) -> None:
+    """In memory only, as token ids."""
+    served = serve(first)
+    served.client.post("/v1/completions", json=PROMPT)
+    assert served.recent.usable_by(first) == [tuple(first.tokenizer("the state")["input_ids"])]
+
+
+def test_concurrent_requests_share_forward_passes(serve: Serve, first: LoadedGeneration) -> None:
+    """Two answers at once cost hardly more passes than one."""
+    served = serve(first)
+    body = {**PROMPT, "prompt": ["the state", "one two"], "max_tokens": 50}
+    served.client.post("/v1/completions", json=body)
+    said = [reference_ids(first, prompt, 50) for prompt in ("the state", "one two")]
+    assert served.count("forward_passes_total") <= max(map(len, said)) + 3
+
+
+def test_many_clients_are_answered_at_once(serve: Serve, first: LoadedGeneration) -> None:
+    """Clients in parallel all get their own answer."""
+    served = serve(first, max_queue=16)
+    prompts = ["the state", "one two", "日本語", "four five", "strong"]
+    texts: dict[str, str] = {}
+
+    def ask(prompt: str) -> None:
+        body = served.client.post("/v1/completions", json={**PROMPT, "prompt": prompt}).json()
+        texts[prompt] = body["choices"][0]["text"]
+
+    threads = [threading.Thread(target=ask, args=[prompt]) for prompt in prompts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert texts == {prompt: reference(first, prompt, 8) for prompt in prompts}
