@@ -9,6 +9,12 @@ from memory.store import Store
 from tests.unit.memory.helpers import Stream, open_store
 
 
+@pytest.fixture(autouse=True)
+def _one_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every store splits text the same way, so that tests do not depend on luck."""
+    monkeypatch.setattr("memory.schema.secrets.token_bytes", lambda size: bytes(range(size)))
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """An empty store with a base model and the default settings."""
