@@ -84,6 +84,7 @@ sequence_length = 64
 batch_sequences = 8
 micro_batch = 16
 max_steps = 4
+max_tokens = 1000000000
 learning_rate = 3e-3
 [gate]
 minimum_documents = 5
@@ -95,6 +96,9 @@ cooldown_seconds = {cooldown}
 [memory]
 holdout_share = 0.2
 anchor_minimum = 8
+slice_documents = 100000
+holdout_documents = 1000000
+near_duplicate_similarity = 1.0
 [serving]
 enabled = {serving}
 port = {serving_port}
