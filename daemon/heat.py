@@ -44,7 +44,10 @@ def heat_table(facts: Facts, *, width: int) -> Table:
     """R as a table that fits `width` columns: the first slice (the anchor) and the latest that fit."""
     matrix = cells(facts)
     names = _that_fit(facts["slices"], max(1, (width - GENERATION_WIDTH) // (CELL_WIDTH + 2)))
-    table = Table("generation", box=box.SIMPLE, caption=_caption(len(facts["slices"]) - len(names)))
+    left_out = len(facts["slices"]) - len(names)
+    table = Table(
+        "generation", box=box.SIMPLE, caption=f"{left_out} slices between are not shown" if left_out else None
+    )
     for name in names:
         table.add_column(Text(_short(name)), justify="right")
     for generation in sorted({generation for generation, _ in matrix}):
@@ -78,8 +81,3 @@ def _colour(rise: float) -> str:
     strength = min(1.0, abs(rise) / WARMEST_NATS)
     faded = round(225 - 150 * strength)
     return f"black on rgb(255,{faded},{faded})" if rise > 0 else f"black on rgb({faded},235,{faded})"
-
-
-def _caption(left_out: int) -> str:
-    hidden = f" {left_out} slices between are not shown." if left_out > 0 else ""
-    return f"nats per token on held-out text; ↑ worse than the best before it (forgotten), ↓ better.{hidden}"

@@ -22,7 +22,9 @@ QUIET = {
     "httpx": logging.WARNING,
     "httpcore": logging.WARNING,
     "apscheduler": logging.WARNING,
+    "uvicorn": logging.WARNING,
     "uvicorn.access": logging.WARNING,
+    "uvicorn.error": logging.WARNING,
     "asyncio": logging.WARNING,
 }
 """Libraries that say more than an operator can read."""

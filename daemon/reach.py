@@ -34,8 +34,9 @@ def reach(settings: "Settings", *, write: bool) -> Iterator["Control"]:
             from daemon.admin_token import read_token  # noqa: PLC0415
             from daemon.client import RemoteControl  # noqa: PLC0415
 
+            address = _address(settings, holder)
             token = read_token(settings.admin, settings.state_dir)
-            yield stack.enter_context(RemoteControl(_address(settings, holder), token))
+            yield stack.enter_context(RemoteControl(address, token))
             return
         if not settings.database.exists():
             raise UnknownThing(f"There is nothing in {settings.state_dir} yet: no daemon has run there.")

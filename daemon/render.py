@@ -121,25 +121,26 @@ def _parts(parts: Mapping[str, Facts]) -> Text:
 
 
 def print_rounds(rounds: Sequence[Facts], *, now: float | None = None) -> None:
-    """Rounds in a table, newest first."""
+    """Rounds in a table, newest first, and below it why each ended as it did."""
     moment = time.time() if now is None else now
     table = Table(
-        "round", "state", "began", "took", "trigger", "fresh", "replayed", "generation", "why", box=box.SIMPLE
+        "round", "state", "began", "took", "trigger", "fresh", "replayed", "generation", box=box.SIMPLE, pad_edge=False
     )
     for one in rounds:
-        took = "" if one["ended_at"] is None else ago(one["ended_at"] - one["begun_at"])
         table.add_row(
             str(one["number"]),
             _state(one["state"]),
             f"{ago(moment - one['begun_at'])} ago",
-            took,
+            "" if one["ended_at"] is None else ago(one["ended_at"] - one["begun_at"]),
             one["trigger"],
             f"{one['fresh_samples']:,}",
             f"{one['replay_samples']:,}",
             "" if one["generation"] is None else str(one["generation"]),
-            escape(_cut(one["detail"])),
         )
     console.print(table if rounds else "No rounds yet.")
+    for one in rounds:
+        if one["detail"]:
+            console.print(Text(f"{one['number']}: {_cut(one['detail'])}"))
 
 
 def print_round(facts: Facts) -> None:
@@ -184,6 +185,7 @@ def print_generations(facts: Facts, *, now: float | None = None) -> None:
     console.print(table if facts["generations"] else "No generations yet.")
     if facts["scores"]:
         console.print(heat_table(facts, width=console.width))
+        console.print("Nats per token on held-out text. ↑ worse than the best before it (forgotten), ↓ better.")
 
 
 def print_memory(facts: Facts) -> None:
@@ -289,4 +291,5 @@ def _tail(name: str) -> str:
 
 
 def _number(value: Any) -> str:
-    return "" if value is None else f"{value:.3f}"
+    text = "" if value is None else f"{value:.3f}"
+    return "0.000" if text == "-0.000" else text

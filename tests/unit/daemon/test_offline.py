@@ -238,7 +238,6 @@ def test_a_reading_command_writes_nothing(kept: Kept) -> None:
 
 def test_a_daemon_without_an_address_is_starting(kept: Kept) -> None:
     """The lock is held, nothing listens: ask again."""
-    (kept.settings.state_dir / "admin.token").write_text("t")
     with (
         StateLock(kept.settings.state_dir, now=0),
         pytest.raises(DaemonUnreachable, match="starting"),
