@@ -144,7 +144,7 @@ class Assignment:
         if again is not None:
             consumer.seek(found, again)
         reading.progress_at = now
-        reading.end = max(reading.end, reader.position)
+        reading.end = max(reader.position, consumer.highwater(found) or 0)
 
     def watch(self, consumer: Consumer, held: set[TopicPartition], now: float) -> None:
         """Look after what no fetch tells: topics made anew, ends that went back, partitions that stand still."""

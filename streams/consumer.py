@@ -122,6 +122,7 @@ class Consumer:
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Read on from there."""
+        self._forget_parked(partition)
         self._consumer.seek(partition, offset)
 
     def highwater(self, partition: TopicPartition) -> int | None:
@@ -133,7 +134,16 @@ class Consumer:
         """Pause these partitions and let the others flow."""
         assigned, paused = self._consumer.assignment(), self._consumer.paused()
         self._consumer.pause(*((held & assigned) - paused))
-        self._consumer.resume(*((paused & assigned) - held))
+        for partition in (paused & assigned) - held:
+            self._forget_parked(partition)
+            self._consumer.resume(partition)
+
+    def _forget_parked(self, partition: TopicPartition) -> None:
+        # kafka-python parks what it fetched of a paused partition, and takes it up again only where the partition
+        # read last was not read to its end: else the parked one is neither read nor fetched ever again.
+        fetcher = self._consumer._fetcher  # noqa: SLF001
+        fetcher._paused_partition_records.pop(partition, None)  # noqa: SLF001
+        fetcher._paused_completed_fetches.pop(partition, None)  # noqa: SLF001
 
     def beginning(self, partition: TopicPartition) -> int:
         """The first offset there is.

@@ -236,6 +236,9 @@ def producing(broker: Broker, **options: object) -> Iterator[KafkaProducer]:
 def send(broker: Broker, topic: str, *values: bytes | None, partition: int = 0, **options: object) -> None:
     """Send records, in this order, to one partition; returns when they are acknowledged."""
     with producing(broker, **options) as producer:
-        futures = [producer.send(topic, value=value, partition=partition) for value in values]
+        futures = [
+            producer.send(topic, value=value, key=b"key" if value is None else None, partition=partition)
+            for value in values
+        ]
         for future in futures:
             future.get(timeout=60)

@@ -93,7 +93,7 @@ def test_gzip_is_told_by_its_first_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_stdin", [False, True])
 def test_reading_goes_on_where_the_store_left_off(tmp_path: Path, zipped: bool, is_stdin: bool) -> None:
     """Every document once, however often it is interrupted; from disk, gzip and standard input."""
-    lines = [f"document {n} " + " ".join(str(n * k) for k in range(70)) for n in range(1000)]
+    lines = [f"document {n} " + " ".join(str((n + 1) * k) for k in range(70)) for n in range(1000)]
     data = gzip.compress(jsonl(*lines)) if zipped else jsonl(*lines)
     path = tmp_path / "news.jsonl"
     path.write_bytes(data)
@@ -124,7 +124,7 @@ def test_a_file_that_was_replaced_is_read_from_its_start(tmp_path: Path) -> None
 def test_a_large_file_that_grew_is_read_from_where_it_ended(tmp_path: Path) -> None:
     """The same beginning is the same stream."""
     path, offsets = tmp_path / "news.jsonl", Offsets()
-    path.write_bytes(jsonl(*(f"document {n} " + " ".join(str(n * k) for k in range(90)) for n in range(300))))
+    path.write_bytes(jsonl(*(f"document {n} " + " ".join(str((n + 1) * k) for k in range(90)) for n in range(300))))
     assert len(texts(FileSource(path, JSON, offsets), offsets)) == 300
     with path.open("ab") as file:
         file.write(jsonl("one more"))

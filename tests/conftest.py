@@ -1,0 +1,36 @@
+"""Fixtures that tests of several rooms share: real brokers, and a word at the end on what went unproven."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.brokers import APACHE_MISSING, APACHE_PROMISES, Broker, apache_is_there, running
+
+
+@pytest.fixture(scope="session")
+def embedded_broker() -> Iterator[Broker]:
+    """The embedded broker, started once. It keeps everything in memory."""
+    with running("embedded") as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def apache_broker() -> Iterator[Broker]:
+    """Apache Kafka, started once; skips where it could not be fetched."""
+    with running("apache") as broker:
+        yield broker
+
+
+@pytest.fixture(params=["embedded", "apache"])
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """Each of the brokers in turn: the same test on both. A test uses topics of its own."""
+    found: Broker = request.getfixturevalue(f"{request.param}_broker")
+    return found
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in the last lines what the run could not prove here."""
+    if not apache_is_there():
+        terminalreporter.section("unproven")
+        terminalreporter.line(f"{APACHE_MISSING}.")
+        terminalreporter.line(f"This run did not prove {APACHE_PROMISES}.")
