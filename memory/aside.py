@@ -52,7 +52,9 @@ def acquit(tx: Connection, ids: Sequence[int]) -> None:
 
 def held_out_lately(tx: Connection) -> list[int]:
     """Held-out samples of the periods since the last accepted round that a round has been judged on."""
-    rows = tx.execute("SELECT h.sample FROM holdout h JOIN slices s ON s.id = h.slice WHERE s.state = 'pending'")
+    rows = tx.execute(
+        "SELECT h.sample FROM holdout h JOIN slices s ON s.id = h.slice WHERE s.state IN ('pending', 'early')"
+    )
     return [row[0] for row in rows]
 
 

@@ -102,6 +102,6 @@ def _by_role_and_source(tx: Connection, per_token: float) -> tuple[RoleCount, ..
 def _open_holdout(tx: Connection) -> int:
     """Bounded by slices' sizes times sources, not by the store."""
     row = tx.execute(
-        "SELECT count(*) FROM slices s JOIN holdout h ON h.slice = s.id WHERE s.state IN ('open', 'pending')"
+        "SELECT count(*) FROM slices s JOIN holdout h ON h.slice = s.id WHERE s.state IN ('open', 'pending', 'early')"
     ).fetchone()
     return int(row[0])

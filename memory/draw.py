@@ -2,14 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from memory import counters, near_duplicates, samples, slices
 from memory.fingerprints import priorities
 from memory.near_duplicates import SketchIndex
-from memory.records import DrawSpec, Role, Slice
+from memory.records import DrawSpec, Role, Sample, Slice
 from memory.removal import as_json, remove
 from memory.reservoir import over_quota, share
 from memory.samples import Placed
@@ -121,22 +121,32 @@ def replay_ids(
 
 def draw_slices(tx: Connection, spec: DrawSpec) -> tuple[Slice, ...]:
     """The anchor and the period slices, each with its samples of lowest priority, within the spec's bounds."""
-    rows = slices.listed(tx, "anchor", "closed", "pending")
+    rows = slices.listed(tx, *_KINDS)
     sizes = dict(tx.execute("SELECT slice, count(*) FROM holdout GROUP BY slice"))
     wanted = {row.id: min(sizes[row.id], spec.slice_documents) for row in rows if row.id in sizes}
     members = slices.members(tx, share(spec.evaluation_documents, wanted))
-    read = {one.sample.id: one for one in samples.read(tx, [one for ids in members.values() for one in ids])}
-    return tuple(
-        Slice(
-            name=slices.name(tx, row),
-            kind={"anchor": "anchor", "closed": "period", "pending": "newest"}[row.state],
-            source=slices.source_name(tx, row),
-            first_round=row.first_round,
-            last_round=row.last_round,
-            samples=tuple(read[sample].sample for sample in members[row.id]),
-        )
-        for row in rows
-        if members.get(row.id)
+    read = {one.sample.id: one.sample for one in samples.read(tx, [one for ids in members.values() for one in ids])}
+    drawn: dict[str, Slice] = {}
+    for row in rows:
+        found = [read[sample] for sample in members.get(row.id, [])]
+        if found:
+            part = _slice(tx, row, found)
+            before = drawn.get(part.name)  # The anchor may lie in two parts: what it is, and what it is about to take.
+            drawn[part.name] = part if before is None else replace(before, samples=before.samples + part.samples)
+    return tuple(drawn.values())
+
+
+_KINDS = {"anchor": "anchor", "early": "anchor", "closed": "period", "pending": "newest"}
+
+
+def _slice(tx: Connection, row: slices.SliceRow, found: Sequence[Sample]) -> Slice:
+    return Slice(
+        name=slices.name(tx, row),
+        kind=_KINDS[row.state],
+        source=slices.source_name(tx, row),
+        first_round=row.first_round,
+        last_round=row.last_round,
+        samples=tuple(found),
     )
 
 

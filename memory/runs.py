@@ -43,9 +43,8 @@ class SortedRuns:
     def contains(self, keys: UInt64s) -> Bools:
         """For each number whether it was added."""
         found = np.zeros(len(keys), bool)
-        # Looking up in order touches the large arrays from front to back, which the processor's caches like.
         order = np.argsort(keys)
-        ordered = keys[order]
+        ordered = keys[order]  # Looked up in order, which the processor's caches and numpy's search like.
         for run, _ in self._runs:
             places = np.minimum(np.searchsorted(run, ordered), len(run) - 1)
             found[order] |= run[places] == ordered
@@ -53,16 +52,18 @@ class SortedRuns:
 
     def owners_of(self, keys: UInt64s, most: int) -> tuple[Int64s, NDArray[np.int32]]:
         """Pairs (index into `keys`, owner) for numbers that were added, up to `most` of a number in each run."""
-        indexes, owners = [], []
+        indexes, owners = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+        order = np.argsort(keys)
+        ordered = keys[order]
         for run, owned in self._runs:
-            places = np.searchsorted(run, keys)
+            places = np.searchsorted(run, ordered)
+            hits = np.flatnonzero(run[np.minimum(places, len(run) - 1)] == ordered)
             for step in range(most):
-                within = np.minimum(places + step, len(run) - 1)
-                hits = np.flatnonzero((places + step < len(run)) & (run[within] == keys))
+                within = places[hits] + step
+                alike = (within < len(run)) & (run[np.minimum(within, len(run) - 1)] == ordered[hits])
+                hits, within = hits[alike], within[alike]
                 if not len(hits):
                     break
-                indexes.append(hits)
-                owners.append(owned[within[hits]])
-        if not indexes:
-            return np.zeros(0, np.int64), np.zeros(0, np.int32)
+                indexes.append(order[hits])
+                owners.append(owned[within])
         return np.concatenate(indexes), np.concatenate(owners)

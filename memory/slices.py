@@ -1,8 +1,10 @@
 """Held-out text in slices: what a slice keeps, when it closes, how old ones merge, and the frozen anchor.
 
 A slice is `open` while its period lasts, `pending` once a round has begun after it, `closed` when a round that was
-judged on it is accepted. A slice keeps, of all that it was offered, the lowest random priorities up to its bound, so it
-is a uniform sample of its period; merging two keeps that property, because the lower of both thresholds holds.
+judged on it is accepted. `early` is what the anchor will take over then, where it needs text of the stream.
+
+A slice keeps, of all that it was offered, the lowest random priorities up to its bound, so it is a uniform sample of
+its period; merging two keeps that property, because the lower of both thresholds holds.
 """
 
 from collections import defaultdict
@@ -10,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from memory import counters, facts, removal
+from memory.records import Role
 from memory.reservoir import share
 from memory.settings import MemorySettings
 from memory.sqlite import Connection
@@ -105,11 +108,11 @@ def shrink(tx: Connection, bound: int) -> int:
 
     Returns how many documents went.
     """
+    if counters.totals(tx, Role.HOLDOUT)[0] <= bound:
+        return 0
     anchor = find(tx, "anchor", ANCHOR_SOURCE)
     sizes = dict(tx.execute("SELECT slice, count(*) FROM holdout GROUP BY slice"))
     room = max(bound - sizes.pop(anchor.id, 0), 0) if anchor else bound
-    if sum(sizes.values()) <= room:
-        return 0
     allowed = share(room, sizes)
     leaving = [sample for row, size in sizes.items() if size > allowed[row] for sample in cut(tx, row, allowed[row])]
     return removal.remove(tx, leaving)
@@ -129,20 +132,31 @@ def seal(tx: Connection, round_number: int, settings: MemorySettings) -> None:
 
 
 def _fill_anchor(tx: Connection, settings: MemorySettings) -> None:
-    """Freeze the anchor where it is large enough; where it is not, give it half of the first text that arrived."""
-    anchor = find(tx, "anchor", ANCHOR_SOURCE)
-    if anchor is None or _size(tx, anchor.id) < settings.anchor_minimum:
-        anchor = anchor or create(tx, "anchor", ANCHOR_SOURCE, 0)
-        room = settings.anchor_documents - _size(tx, anchor.id)
-        # An even priority is a coin that was thrown when the document arrived.
-        tx.execute(
-            "UPDATE holdout SET slice = ? WHERE sample IN ("
-            "SELECT h.sample FROM holdout h JOIN slices s ON s.id = h.slice "
-            "WHERE s.state = 'pending' AND h.priority % 2 = 0 ORDER BY h.priority LIMIT ?)",
-            (anchor.id, room),
-        )
-    if _size(tx, anchor.id) >= settings.anchor_minimum:
+    """Freeze the anchor where it is large enough; where it is not, offer it half of the first text that arrived.
+
+    What is offered becomes part of it when the round is accepted: text that is refused must not be a measure for ever.
+    """
+    anchor, early = (find(tx, state, ANCHOR_SOURCE) for state in ("anchor", "early"))
+    held = _size(tx, anchor.id) if anchor else 0
+    if held >= settings.anchor_minimum:
         facts.put(tx, "anchor_frozen", 1)
+        return
+    early = early or create(tx, "early", ANCHOR_SOURCE, 0)
+    # An even priority is a coin that was thrown when the document arrived.
+    tx.execute(
+        "UPDATE holdout SET slice = ? WHERE sample IN ("
+        "SELECT h.sample FROM holdout h JOIN slices s ON s.id = h.slice "
+        "WHERE s.state = 'pending' AND h.priority % 2 = 0 ORDER BY h.priority LIMIT ?)",
+        (early.id, max(settings.anchor_documents - held - _size(tx, early.id), 0)),
+    )
+
+
+def _take_early_into_anchor(tx: Connection) -> None:
+    early = find(tx, "early", ANCHOR_SOURCE)
+    if early is not None:
+        anchor = find(tx, "anchor", ANCHOR_SOURCE) or create(tx, "anchor", ANCHOR_SOURCE, 0)
+        tx.execute("UPDATE holdout SET slice = ? WHERE slice = ?", (anchor.id, early.id))
+        tx.execute("DELETE FROM slices WHERE id = ?", (early.id,))
 
 
 def _size(tx: Connection, slice_id: int) -> int:
@@ -168,6 +182,7 @@ def settle(tx: Connection, round_number: int, settings: MemorySettings) -> None:
     tx.execute("DELETE FROM slices WHERE state = 'pending' AND id NOT IN (SELECT slice FROM holdout)")
     tx.execute("UPDATE slices SET state = 'closed' WHERE state = 'pending'")
     facts.put(tx, "last_accepted", round_number)
+    _take_early_into_anchor(tx)
     by_source: dict[int, list[SliceRow]] = defaultdict(list)
     for row in listed(tx, "closed"):
         by_source[row.source].append(row)
@@ -208,7 +223,7 @@ def _rank(row: SliceRow) -> int:
 
 def name(tx: Connection, row: SliceRow) -> str:
     """The name under which scores on a slice are recorded."""
-    if row.state == "anchor":
+    if row.state in {"anchor", "early"}:
         return "anchor"
     return f"{source_name(tx, row)}@{row.first_round}-{row.last_round}"
 

@@ -119,6 +119,12 @@ def refuse(store: Store, draw: RoundDraw) -> int:
     return store.refuse_round(draw.number, verdict={"accepted": False}, report={}, detail="worse")
 
 
+def with_anchor(store: Store) -> None:
+    """Give the store text from before the stream, enough for an anchor."""
+    before = Stream(Partition("before", 0))
+    store.append(before.of([text(n) for n in range(50_000, 51_000)]), before_stream=True)
+
+
 def round_of(store: Store, stream: Stream, texts: Sequence[str], seed: int = 1, **how: Any) -> RoundDraw:
     """Text in, round accepted."""
     store.append(stream.of(texts, **how))
