@@ -35,7 +35,7 @@ from torch.utils.data import SequentialSampler
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback, TrainingArguments
 from transformers import Trainer as HuggingFaceTrainer
 
-from benchmarks.report import Bar, finish, parser
+from benchmarks.report import Bar, arguments, report
 from learner.batches import Rows, Step, rows_of
 from learner.devices import choose, settle
 from learner.encoding import Encoded
@@ -251,7 +251,7 @@ def show(seconds: dict[str, list[float]]) -> None:
 
 def main() -> int:
     """Measure, print, and return the exit status."""
-    options = parser(__doc__)
+    options = arguments(__doc__)
     options.add_argument("--rounds", type=int, default=40, help="turns that are measured")
     chosen = options.parse_args()
     settle(DEVICE, seed=0, threads=None)
@@ -259,13 +259,15 @@ def main() -> int:
         seconds = measure(chosen.rounds, Path(scratch))
     show(seconds)
     bars = [
-        Bar("step with penalties / plain step", ratio(seconds, "penalties", "plain"), at_most=1.05),
-        Bar("distilled step / the same without KL", ratio(seconds, "distilled", "half replayed"), at_most=1.4),
-        Bar("learner's tokens/s / bare loop's", ratio(seconds, "bare", "learner"), at_least=0.95),
-        Bar("learner's tokens/s / Trainer's", ratio(seconds, "Trainer", "learner"), at_least=1.0),
+        Bar(name="step with penalties / plain step", value=ratio(seconds, "penalties", "plain"), at_most=1.05),
+        Bar(
+            name="distilled step / the same without KL", value=ratio(seconds, "distilled", "half replayed"), at_most=1.4
+        ),
+        Bar(name="learner's tokens/s / bare loop's", value=ratio(seconds, "bare", "learner"), at_least=0.95),
+        Bar(name="learner's tokens/s / Trainer's", value=ratio(seconds, "Trainer", "learner"), at_least=1.0),
     ]
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    return finish(bars, json_file=chosen.json, details={"seconds": medians})
+    return report("Step", bars, chosen.json, {"seconds": medians})
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        return _ended(f"out of memory: {str(error).splitlines()[0]}", OutOfMemory.exit_code)
+        said = str(error).partition("\n")[0]
+        return _ended(f"out of memory: {said}", OutOfMemory.exit_code)
     return 0
 
 

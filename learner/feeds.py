@@ -115,10 +115,18 @@ class ClassifierFeed:
             yield MicroBatch(inputs, moved(labels, self.device), first_replayed=len(new), absent=absent)
 
     def _absent(self, step: Step) -> Tensor | None:
-        if not self.masks_absent:
+        """Return the classes that new documents' softmax leaves out; None for none.
+
+        A softmax over one label teaches nothing: new documents that all have the same are set apart from the replayed
+        ones' labels, and where there are none of these either, from all.
+        """
+        present = np.unique(self.new.labels[step.new])
+        if len(present) == 1:
+            present = np.union1d(present, self.replay.labels[step.replayed])
+        if not self.masks_absent or len(present) == 1:
             return None
         absent = np.ones(self.classes, dtype=bool)
-        absent[self.new.labels[step.new]] = False
+        absent[present] = False
         return moved(absent, self.device)
 
 

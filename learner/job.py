@@ -141,7 +141,7 @@ def _train(bench: Workbench, material: Material, texts: Texts) -> Training:
     spec, model = bench.given.spec, bench.model
     model.requires_grad_(requires_grad=True).train()
     if spec.recipe.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable()
     parent = None
     if material.objective.needs_parent and len(texts.replay):
         parent = bench.load(PARENT, device=bench.device.where, dtype=bench.device.compute)

@@ -29,8 +29,8 @@ class MicroBatch:
         targets: for a causal LM the token to predict at each place, `IGNORED` where there is none, (rows, width);
             for a classifier the class of each document, (rows,).
         first_replayed: the rows from this one on come from the memory.
-        absent: for a classifier whose new text brings a new label, which classes the batch's new documents lack,
-            (classes,); None for no masking.
+        absent: for a classifier whose new text brings a new label, the classes that the new documents' softmax leaves
+            out, (classes,); None for no masking.
     """
 
     inputs: Mapping[str, Any]

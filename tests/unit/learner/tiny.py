@@ -92,6 +92,14 @@ def llama(*, seed: int = 0, tied: bool = True, dtype: torch.dtype = torch.float3
     return LlamaForCausalLM(config).to(dtype)
 
 
+def broken_llama() -> LlamaForCausalLM:
+    """A Llama that gives NaN for every text that has a word about engines in it."""
+    model = llama(tied=False)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[tokenizer().get_vocab()["engine"]] = float("nan")
+    return model
+
+
 def bert(*, seed: int = 0) -> BertForSequenceClassification:
     """A BERT of some 20,000 parameters that classifies into `LABELS`."""
     torch.manual_seed(seed)
@@ -137,8 +145,8 @@ def spec_for(
     return RoundSpec(kind=kind, parent=ref, base=ref, recipe=recipe, **fields)
 
 
-def causal_round(path: Path, base: Published, *, recipe: RecipeSettings = SMALL, **more: Any) -> Path:
-    """Write a round of new text about engines, with replayed and held-out text about rivers."""
+def causal_round(path: Path, base: Published, *, recipe: RecipeSettings = SMALL, fresh: int = 60, **more: Any) -> Path:
+    """Write a round of `fresh` documents of new text about engines, with replayed and held-out text about rivers."""
     spec = spec_for(base, recipe=recipe, **more)
     slices = [
         RoundSlice("anchor", "anchor", "river", tuple(samples(12, seed=3, first=3000))),
@@ -149,7 +157,7 @@ def causal_round(path: Path, base: Published, *, recipe: RecipeSettings = SMALL,
         spec,
         parent_dir=base.path,
         base_dir=base.path,
-        fresh=samples(60, seed=1, nouns=NEW_NOUNS),
+        fresh=samples(fresh, seed=1, nouns=NEW_NOUNS),
         replay=samples(40, seed=2, first=1000),
         early_stop=samples(6, seed=5, first=5000, nouns=NEW_NOUNS),
         slices=slices,

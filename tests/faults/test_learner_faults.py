@@ -1,0 +1,124 @@
+"""The learner on bad days: killed, out of memory, diverging, with a damaged parent, with a hole in its directory."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from checkpoints.generation import Published
+from learner.__main__ import main
+from learner.report import Outcome, read_report
+from tests.harness import wait_until
+from tests.unit.learner import tiny
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+# When training begins, all but a little of the memory is taken away.
+STARVED = """
+import resource, sys
+from learner import job
+from learner.__main__ import main
+
+train = job._train
+
+def starved(*arguments):
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (48 << 20), used + (48 << 20)))
+    return train(*arguments)
+
+job._train = starved
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Any:
+    """A round sets torch's threads and determinism; put them back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+    torch.use_deterministic_algorithms(mode=False)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """A tiny Llama as generation 0."""
+    return tiny.generation(tmp_path_factory.mktemp("base"), tiny.llama(), tiny.tokenizer(), "causal-lm")
+
+
+@pytest.mark.slow
+def test_round_killed_in_training_leaves_no_report_and_can_be_run_again(base: Published, tmp_path: Path) -> None:
+    """SIGKILL between two steps: nothing says that it finished, and a second run gives an undisturbed one's weights."""
+    recipe = tiny.SMALL.model_copy(update={"epochs": 10, "interpolation": (0.0,)})
+    path, undisturbed = (tiny.causal_round(tmp_path / name, base, recipe=recipe) for name in ("killed", "undisturbed"))
+    progress = path / "progress.jsonl"
+    with subprocess.Popen(
+        [sys.executable, "-m", "learner", str(path)], env=ENVIRONMENT, stdout=subprocess.DEVNULL
+    ) as process:
+        wait_until(lambda: progress.exists() and '"name":"train"' in progress.read_text(), what="training")
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert not (path / "report.json").exists()
+    assert [main([str(each)]) for each in (path, undisturbed)] == [0, 0]
+    weights = [(each / "candidates" / "0.00" / "model.safetensors").read_bytes() for each in (path, undisturbed)]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_ends_with_its_own_code(base: Published, tmp_path: Path) -> None:
+    """A real refusal of the allocator: exit code 3, no report, and the reason on standard error."""
+    recipe = tiny.SMALL.model_copy(update={"batch_sequences": 4000, "micro_batch": 4000})
+    path = tiny.causal_round(tmp_path / "round", base, recipe=recipe, fresh=4000)
+    ended = subprocess.run(
+        [sys.executable, "-c", STARVED, str(path)], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 3, ended.stderr[-2000:]
+    assert "out of memory" in ended.stderr.splitlines()[-1]
+    assert not (path / "report.json").exists()
+
+
+def test_loss_that_is_not_finite_ends_with_a_report(tmp_path: Path) -> None:
+    """Exit code 0: the round is over, its report says why, and no candidate is there to be promoted."""
+    broken = tiny.generation(tmp_path / "g", tiny.broken_llama(), tiny.tokenizer(), "causal-lm")
+    path = tiny.causal_round(tmp_path / "round", broken)
+    assert main([str(path)]) == 0
+    assert read_report(path).outcome is Outcome.DIVERGED
+    assert not (path / "candidates").exists()
+
+
+def test_flipped_bit_in_the_parent_is_found_before_anything_is_trained(
+    base: Published, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 4 and the file's name; a damaged model never becomes a parent."""
+    path = tiny.causal_round(tmp_path / "round", base)
+    weights = path / "parent" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 0b100
+    weights.unlink()  # the round's file is a link to the generation's, which must stay whole
+    weights.write_bytes(content)
+    assert main([str(path)]) == 4
+    assert "model.safetensors is damaged" in capfd.readouterr().err.splitlines()[-1]
+    assert not (path / "report.json").exists()
+
+
+@pytest.mark.parametrize("name", ["round.json", "fresh.jsonl", "parent/config.json", "base/tokenizer.json"])
+def test_directory_with_a_hole_is_refused(
+    base: Published, tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 4 and the file's name, whichever is missing."""
+    path = tiny.causal_round(tmp_path / "round", base)
+    (path / name).unlink()
+    assert main([str(path)]) == 4
+    assert Path(name).name in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_parent_that_is_no_such_model_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A causal LM given as a classifier: exit code 4, and what it lacks."""
+    base = tiny.generation(tmp_path / "g", tiny.llama(), tiny.tokenizer(), "causal-lm")
+    path = tiny.classifier_round(tmp_path / "round", base, fresh=tiny.labelled(3, seed=1), replay=[], recipe=tiny.SMALL)
+    assert main([str(path)]) == 4
+    assert "lacks weights of a classifier" in capfd.readouterr().err.splitlines()[-1]

@@ -1,0 +1,356 @@
+"""A round from its directory to its report."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from checkpoints.generation import Published
+from checkpoints.load import load_model, load_tokenizer
+from learner import scoring
+from learner.job import run_round
+from learner.measures import accuracy, mean_nll
+from learner.plausibility import PlausibilityBounds, TextBounds
+from learner.report import DocumentScore, Outcome, read_report
+from learner.round_directory import GenerationRef, KnownScore, RoundSlice, write_round
+from tests.unit.learner import tiny
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Any:
+    """A round sets torch's threads and determinism; put them back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+    torch.use_deterministic_algorithms(mode=False)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """A tiny Llama in bf16 as generation 0."""
+    return tiny.generation(
+        tmp_path_factory.mktemp("base"), tiny.llama(dtype=torch.bfloat16), tiny.tokenizer(), "causal-lm"
+    )
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """A tiny BERT as generation 0."""
+    return tiny.generation(tmp_path_factory.mktemp("bert"), tiny.bert(), tiny.tokenizer(bert=True), "classifier")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, base: Published) -> Path:
+    """A round of the default kind that has been run."""
+    path = tiny.causal_round(tmp_path_factory.mktemp("finished") / "round", base)
+    run_round(path)
+    return path
+
+
+def weights(path: Path) -> bytes:
+    """A candidate's weights, byte for byte."""
+    return (path / "model.safetensors").read_bytes()
+
+
+def mean(scores: Sequence[DocumentScore]) -> float:
+    """Nats per token."""
+    return mean_nll(scores)
+
+
+def test_round_learns_the_new_text(finished: Path) -> None:
+    """The result is better than the parent on held-out text of the new kind, and the report says so."""
+    report = read_report(finished)
+    newest = report.slices["1"]
+    assert report.outcome is Outcome.TRAINED
+    assert mean(newest.candidates["0.00"]) < mean(newest.parent) - 0.1
+    assert newest.base == newest.parent
+    assert {len(scores.base) for scores in report.slices.values()} == {12}
+
+
+def test_report_says_what_training_took(finished: Path) -> None:
+    """Steps, tokens, losses, memory and the time of each phase."""
+    training = read_report(finished).training
+    assert training is not None
+    assert training.steps > 0
+    assert training.tokens_replayed > training.tokens_new > 0
+    assert set(training.losses) == {"new", "replay", "kl"}
+    assert training.peak_memory_bytes > 0
+    assert 2 < training.bytes_per_token < 10
+    assert {"load", "score", "train", "candidates"} <= set(training.phase_seconds)
+
+
+def test_candidates_are_models_that_load(finished: Path) -> None:
+    """In the parent's dtype, with its tokenizer, and each with other weights."""
+    paths = [finished / "candidates" / name for name in ("0.00", "0.50")]
+    assert {load_model(path, "causal-lm").dtype for path in paths} == {torch.bfloat16}
+    assert {len(load_tokenizer(path)) for path in paths} == {len(tiny.tokenizer())}
+    assert weights(paths[0]) != weights(paths[1])
+
+
+def test_scores_are_of_the_weights_that_would_serve(finished: Path) -> None:
+    """Scoring a written candidate again gives what the report says."""
+    model = load_model(finished / "candidates" / "0.50", "causal-lm", dtype=torch.float32)
+    tokenizer = load_tokenizer(finished / "candidates" / "0.50")
+    score, sample = read_report(finished).slices["anchor"].candidates["0.50"][0], tiny.samples(12, seed=3)[0]
+    ids = torch.tensor([[4, *tokenizer(sample.text)["input_ids"], 5]])[:, -score.tokens - 1 :]
+    assert model(input_ids=ids, labels=ids).loss.item() * score.tokens == pytest.approx(score.nll, rel=1e-3)
+
+
+def test_same_directory_gives_the_same_weights_wherever_it_lies(finished: Path, tmp_path: Path) -> None:
+    """Run again from a moved copy, bit for bit, though what the first run wrote was moved along."""
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(finished, moved)
+    (moved / "candidates" / "0.00" / "stray.txt").write_text("left by a run that was killed")
+    report = run_round(moved)
+    for name in ("0.00", "0.50"):
+        assert weights(moved / "candidates" / name) == weights(finished / "candidates" / name)
+    assert report.slices == read_report(finished).slices
+    assert not (moved / "candidates" / "0.00" / "stray.txt").exists()
+
+
+def test_another_seed_gives_other_weights(finished: Path, base: Published, tmp_path: Path) -> None:
+    """Order and replay depend on it."""
+    path = tiny.causal_round(tmp_path / "round", base, seed=8)
+    run_round(path)
+    assert weights(path / "candidates" / "0.00") != weights(finished / "candidates" / "0.00")
+
+
+def test_new_text_is_scored_under_the_parent_first(finished: Path) -> None:
+    """Prequential: by document, with its source and repetition."""
+    report = read_report(finished)
+    assert len(report.prequential) == 60
+    assert {document.source for document in report.prequential} == {"river"}
+    assert all(document.nll > 0 and 0 <= document.repetition <= 1 for document in report.prequential)
+
+
+BOUNDS = PlausibilityBounds(TextBounds(mean_nll=0.5))
+
+
+def test_implausible_text_is_not_trained_on(base: Published, tmp_path: Path) -> None:
+    """The round ends before training and says which figure is beyond which bound."""
+    path = tiny.causal_round(tmp_path / "round", base, plausibility=BOUNDS, plausibility_documents=10)
+    report = run_round(path)
+    assert report.outcome is Outcome.IMPLAUSIBLE
+    assert "mean_nll of all new text" in report.detail
+    assert len(report.prequential) == 10
+    assert not (path / "candidates").exists()
+
+
+def test_approved_text_is_trained_on_however_implausible(base: Published, tmp_path: Path) -> None:
+    """A person's word is enough."""
+    path = tiny.causal_round(tmp_path / "round", base, plausibility=BOUNDS, approved=True)
+    assert run_round(path).outcome is Outcome.TRAINED
+
+
+def test_round_that_diverges_says_so(tmp_path: Path) -> None:
+    """A loss that is not finite ends the round with a report and without a candidate."""
+    broken = tiny.generation(tmp_path / "g", tiny.broken_llama(), tiny.tokenizer(), "causal-lm")
+    path = tiny.causal_round(tmp_path / "round", broken)
+    report = run_round(path)
+    assert report.outcome is Outcome.DIVERGED
+    assert "not finite" in report.detail
+    assert report.training is None
+    assert not (path / "candidates").exists()
+
+
+def test_nothing_to_train_on_is_an_outcome(base: Published, tmp_path: Path) -> None:
+    """A round without new text ends well, without candidates."""
+    path = tmp_path / "round"
+    write_round(
+        path,
+        tiny.spec_for(base),
+        parent_dir=base.path,
+        base_dir=base.path,
+        fresh=[],
+        replay=[],
+        early_stop=[],
+        slices=[],
+    )
+    assert run_round(path).outcome is Outcome.EMPTY
+
+
+def test_first_round_has_nothing_to_replay(base: Published, tmp_path: Path) -> None:
+    """It trains on the new text alone."""
+    path = tmp_path / "round"
+    write_round(
+        path,
+        tiny.spec_for(base),
+        parent_dir=base.path,
+        base_dir=base.path,
+        fresh=tiny.samples(10, seed=1),
+        replay=[],
+        early_stop=[],
+        slices=[],
+    )
+    training = run_round(path).training
+    assert training is not None
+    assert training.tokens_replayed == 0
+
+
+def test_known_scores_are_not_computed_again(base: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What earlier rounds know of the parent and of the base comes back as it was; the base is not even loaded."""
+    held_out = tuple(tiny.samples(3, seed=3, first=30))
+    spec = replace(tiny.spec_for(base), base=GenerationRef(0, base.digest), parent=GenerationRef(0, base.digest))
+    parent_known = {30: KnownScore(1.25, 3), 31: KnownScore(2.5, 4)}
+    write_round(
+        tmp_path / "round",
+        spec,
+        parent_dir=base.path,
+        base_dir=base.path,
+        fresh=tiny.samples(10, seed=1),
+        replay=[],
+        early_stop=[],
+        slices=[RoundSlice("anchor", "anchor", "river", held_out)],
+        known_parent=parent_known,
+    )
+    scores = run_round(tmp_path / "round").slices["anchor"].parent
+    assert scores[:2] == (DocumentScore(30, 1.25, 3), DocumentScore(31, 2.5, 4))
+    assert scores[2].nll > 4
+
+
+def test_base_is_scored_where_it_is_not_the_parent(base: Published, tmp_path: Path) -> None:
+    """Each of the three has its own scores."""
+    parent = tiny.generation(tmp_path / "p", tiny.llama(seed=5), tiny.tokenizer(), "causal-lm")
+    spec = replace(tiny.spec_for(base), parent=GenerationRef(1, parent.digest))
+    write_round(
+        tmp_path / "round",
+        spec,
+        parent_dir=parent.path,
+        base_dir=base.path,
+        fresh=tiny.samples(10, seed=1),
+        replay=[],
+        early_stop=[],
+        slices=[RoundSlice("anchor", "anchor", "river", tuple(tiny.samples(3, seed=3)))],
+    )
+    scores = run_round(tmp_path / "round").slices["anchor"]
+    assert len({mean(scores.base), mean(scores.parent), mean(scores.candidates["0.00"])}) == 3
+
+
+def test_importance_is_measured_and_carried_to_the_next_round(base: Published, tmp_path: Path) -> None:
+    """With EWC each candidate takes its importance along; the next round starts from it and carries it on."""
+    recipe = tiny.SMALL.model_copy(update={"ewc": 1.0, "interpolation": (0.0,)})
+    first = tiny.causal_round(tmp_path / "first", base, recipe=recipe)
+    run_round(first)
+    candidate = first / "candidates" / "0.00"
+    parent = tiny.generation(tmp_path / "g", load_model(candidate, "causal-lm"), tiny.tokenizer(), "causal-lm")
+    (parent.path / "importance").mkdir()
+    shutil.copyfile(
+        candidate / "importance" / "importance.safetensors", parent.path / "importance" / "importance.safetensors"
+    )
+    second = tiny.causal_round(tmp_path / "second", parent, recipe=recipe)
+    run_round(second)
+    carried = [
+        load_file(path / "candidates" / "0.00" / "importance" / "importance.safetensors") for path in (first, second)
+    ]
+    for importance in carried:
+        assert torch.cat([value.flatten() for value in importance.values()]).mean().item() == pytest.approx(1, rel=1e-3)
+    assert any(not torch.equal(carried[0][name], carried[1][name]) for name in carried[0])
+
+
+def test_strong_ewc_changes_less(finished: Path, base: Published, tmp_path: Path) -> None:
+    """Pulled by importance measured on the replayed text, the result stays nearer to the parent in the first round."""
+    recipe = tiny.SMALL.model_copy(update={"ewc": 1e4, "interpolation": (0.0,)})
+    path = tiny.causal_round(tmp_path / "round", base, recipe=recipe)
+    run_round(path)
+    parent = load_file(base.path / "model.safetensors")
+    moved = [
+        sum((value.float() - parent[name].float()).square().sum().item() for name, value in load_file(file).items())
+        for file in (f / "candidates" / "0.00" / "model.safetensors" for f in (path, finished))
+    ]
+    assert moved[0] < moved[1] / 2
+
+
+def test_classifier_learns_a_label_that_it_never_saw(classifier: Published, tmp_path: Path) -> None:
+    """A label that the model's configuration has but the memory lacks is learnt, and the old ones are not lost."""
+    recipe = tiny.SMALL.model_copy(update={"epochs": 12, "interpolation": (0.0,), "batch_sequences": 16})
+    first = tiny.classifier_round(
+        tmp_path / "first",
+        classifier,
+        fresh=tiny.labelled(60, seed=1, labels=tiny.LABELS[:2]),
+        replay=[],
+        recipe=recipe,
+    )
+    run_round(first)
+    model = load_model(first / "candidates" / "0.00", "classifier")
+    second = tiny.generation(tmp_path / "g", model, tiny.tokenizer(bert=True), "classifier")
+    path = tiny.classifier_round(
+        tmp_path / "second",
+        second,
+        fresh=tiny.labelled(40, seed=2, labels=tiny.LABELS[2:]),
+        replay=tiny.labelled(40, seed=3, labels=tiny.LABELS[:2]),
+        recipe=recipe,
+    )
+    scores = run_round(path).slices["anchor"]
+    by_label = {
+        label: accuracy([score for score in scores.candidates["0.00"] if score.label == label]) for label in tiny.LABELS
+    }
+    assert by_label == dict.fromkeys(tiny.LABELS, 1.0)
+    assert accuracy(scores.parent) != 1.0
+
+
+def test_documents_without_a_known_label_are_left_out_and_told(classifier: Published, tmp_path: Path) -> None:
+    """One of them does not end the round; progress says how many there were."""
+    unknown = [replace(sample, id=500 + at, label="windy") for at, sample in enumerate(tiny.labelled(3, seed=4))]
+    path = tiny.classifier_round(
+        tmp_path / "round",
+        classifier,
+        fresh=[*tiny.labelled(10, seed=1), *unknown],
+        replay=[],
+        recipe=tiny.SMALL,
+    )
+    report = run_round(path)
+    assert report.outcome is Outcome.TRAINED
+    assert len(report.prequential) == 10
+    assert '"event":"left_out","documents":3' in (path / "progress.jsonl").read_text()
+
+
+def test_round_stops_early_on_samples_of_its_own(base: Published, tmp_path: Path) -> None:
+    """Trained long past what helps, it goes back to the best weights that it saw and says at which step."""
+    recipe = tiny.SMALL.model_copy(update={"epochs": 60, "early_stop_checks": 30, "kl": 0.0, "replay_ratio": 0.0})
+    path = tmp_path / "round"
+    write_round(
+        path,
+        tiny.spec_for(base, recipe=recipe),
+        parent_dir=base.path,
+        base_dir=base.path,
+        fresh=tiny.samples(4, seed=1, nouns=tiny.NEW_NOUNS),
+        replay=[],
+        early_stop=tiny.samples(8, seed=2),
+        slices=[],
+    )
+    training = run_round(path).training
+    assert training is not None
+    assert training.early_stopped_at is not None
+    assert training.early_stopped_at < training.steps < 60
+
+
+def test_no_document_text_is_in_progress_or_report(finished: Path) -> None:
+    """Only numbers, names and sources are."""
+    written = (finished / "progress.jsonl").read_text() + (finished / "report.json").read_text()
+    assert not any(word in written for word in (*tiny.NOUNS[1:], *tiny.NEW_NOUNS, *tiny.VERBS))
+
+
+def test_base_model_is_loaded_only_when_something_is_missing(
+    base: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all of its scores known, its weights are never read."""
+    parent = tiny.generation(tmp_path / "p", tiny.llama(seed=5), tiny.tokenizer(), "causal-lm")
+    spec = replace(tiny.spec_for(base), parent=GenerationRef(1, parent.digest))
+    write_round(
+        tmp_path / "round",
+        spec,
+        parent_dir=parent.path,
+        base_dir=base.path,
+        fresh=tiny.samples(10, seed=1),
+        replay=[],
+        early_stop=[],
+        slices=[RoundSlice("anchor", "anchor", "river", tuple(tiny.samples(2, seed=3)))],
+        known_base={1: KnownScore(1.0, 2), 2: KnownScore(3.0, 4)},
+    )
+    monkeypatch.setattr(scoring, "BASE", "no such directory")
+    assert run_round(tmp_path / "round").slices["anchor"].base == (DocumentScore(1, 1.0, 2), DocumentScore(2, 3.0, 4))

@@ -1,0 +1,82 @@
+"""`python -m learner`: exit codes and the last line on standard error."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from learner import __main__ as command
+from learner.__main__ import main
+from learner.errors import LearnerError
+from learner.round_directory import read_round
+from tests.unit.learner import tiny
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let the round fail with an error of the test's choice."""
+
+    def fail_with(error: Exception) -> None:
+        def run_round(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(command, "run_round", run_round)
+
+    return fail_with
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate"), 3, "out of memory: CUDA out of memory."),
+        (MemoryError("no room"), 3, "out of memory: no room"),
+        (LearnerError("the device cuda is not here"), 1, "the device cuda is not here"),
+        (OSError(28, "No space left on device"), 1, "No space left on device"),
+    ],
+)
+def test_each_failure_has_its_exit_code_and_reason(
+    failing: Any, capsys: pytest.CaptureFixture[str], error: Exception, code: int, said: str
+) -> None:
+    """The daemon tells from the code what to do, and a person from the line what happened."""
+    failing(error)
+    assert main(["round"]) == code
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_memory_error_without_words_is_named(failing: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Python's own says nothing."""
+    failing(MemoryError())
+    assert main(["round"]) == 3
+    assert "out of memory" in capsys.readouterr().err
+
+
+def test_fault_in_the_program_is_not_hidden(failing: Any) -> None:
+    """It ends with its traceback, and Python's exit code 1."""
+    failing(RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes"):
+        main(["round"])
+
+
+def test_directory_that_is_no_round_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 4, and which file is missing."""
+    assert main([str(tmp_path)]) == 4
+    assert "lacks round.json" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_process_prints_its_progress_as_json_lines(tmp_path: Path) -> None:
+    """Each line of the output is an event, from the first phase to done, as in the file; the input is left as it was."""
+    base = tiny.generation(tmp_path / "g", tiny.llama(), tiny.tokenizer(), "causal-lm")
+    path = tiny.causal_round(tmp_path / "round", base)
+    given = read_round(path)
+    finished = subprocess.run([sys.executable, "-m", "learner", str(path)], capture_output=True, text=True, check=True)
+    events = [json.loads(line)["event"] for line in finished.stdout.splitlines()]
+    assert (events[0], events[-1]) == ("phase", "done")
+    assert {"start", "step", "candidate"} <= set(events)
+    assert finished.stdout == (path / "progress.jsonl").read_text()
+    assert finished.stderr == ""
+    assert read_round(path) == given
