@@ -1,0 +1,209 @@
+"""Bad days of a whole service: a learner that hangs or dies, serving killed, a full disk, a broker that is away."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from checkpoints.generation import GenerationStore
+from checkpoints.publish import FAULT_VARIABLE, Step
+from daemon.orphans import OWNER_VARIABLE
+from memory.rounds import RoundState
+from tests.brokers import Broker, make_topic, running, send
+from tests.daemon_harness import Daemon, Home, daemon, fake_learner, fill, make_home, sentences
+from tests.harness import wait_until
+from tests.models import make_causal
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Llama."""
+    return make_causal(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def home(tmp_path: Path, model: Path) -> Home:
+    """A daemon's home with text in its store; it reads no topics and starts no serving."""
+    made = make_home(tmp_path, model=model)
+    fill(made, before=120, fresh=120)
+    return made
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    """A broker of the test's own, to be stopped and started."""
+    with running("embedded") as started:
+        yield started
+
+
+def round_ends(started: Daemon, number: int, state: RoundState) -> str:
+    """Wait for a round's end in that state; returns the reason."""
+    started.until(lambda control: control.round(number)["state"] == state.value, what=f"round {number} {state.value}")
+    with started.control as control:
+        return str(control.round(number)["detail"])
+
+
+def learner_of(started: Daemon) -> psutil.Process | None:
+    """The learner's process."""
+    children = psutil.Process(started.process.pid).children()
+    return next((child for child in children if "fake_learner.py" in " ".join(child.cmdline())), None)
+
+
+def test_a_hung_learner_ends_with_its_reason(home: Home) -> None:
+    """Silence beyond the limit fails the round; the service is ready on, the text waits, the process is gone."""
+    home.write(silence_seconds=1)
+    with daemon(home, learner=fake_learner("hang")) as started:
+        started.until(lambda control: control.request_round())
+        hung = wait_until(lambda: learner_of(started))
+        assert "said nothing for 1 s" in round_ends(started, 1, RoundState.FAILED)
+        assert not hung.is_running()
+        with started.control as control:
+            assert control.readiness()["ready"]
+            assert control.status()["memory"]["fresh_samples"] > 0
+        assert started.stop() == 0
+
+
+def test_a_stopped_learner_is_killed_too(home: Home) -> None:
+    """A learner that was sent SIGSTOP is silent like a hung one, and killed all the same."""
+    home.write(silence_seconds=1)
+    with daemon(home, learner=fake_learner("slow")) as started:
+        started.until(lambda control: control.request_round())
+        frozen = wait_until(lambda: learner_of(started))
+        frozen.send_signal(signal.SIGSTOP)
+        assert "said nothing" in round_ends(started, 1, RoundState.FAILED)
+        assert not frozen.is_running()
+        assert started.stop() == 0
+
+
+def test_a_killed_learner_fails_its_round_alone(home: Home) -> None:
+    """The reason names the signal; the cool-down passes and another round can be asked for."""
+    with daemon(home, learner=fake_learner("slow")) as started:
+        started.until(lambda control: control.request_round())
+        wait_until(lambda: learner_of(started)).kill()
+        assert "SIGKILL" in round_ends(started, 1, RoundState.FAILED)
+        started.until(lambda control: control.request_round())
+        round_ends(started, 2, RoundState.ACCEPTED)
+        assert started.stop() == 0
+
+
+def test_a_learner_out_of_memory_succeeds_with_half_the_micro_batch(home: Home) -> None:
+    """It is tried once more, which the log says."""
+    with daemon(home, learner=fake_learner("oom")) as started:
+        started.until(lambda control: control.request_round())
+        round_ends(started, 1, RoundState.ACCEPTED)
+        (event,) = started.events("round_tried_again")
+        assert event["micro_batch"] == 8
+        assert started.stop() == 0
+
+
+def test_a_learner_left_behind_by_a_killed_daemon_is_ended(home: Home) -> None:
+    """The next daemon ends it before it touches the round; the round is discarded and its text fresh."""
+    with daemon(home, learner=fake_learner("hang")) as started:
+        started.until(lambda control: control.request_round())
+        orphan = wait_until(lambda: learner_of(started))
+        assert orphan.environ()[OWNER_VARIABLE] == str((home.path / "state").resolve())
+        os.kill(started.process.pid, signal.SIGKILL)
+        started.process.wait()
+        assert orphan.is_running()
+        with daemon(home, learner=fake_learner("good")) as next_one:
+            assert "cut off" in round_ends(next_one, 1, RoundState.ABANDONED)
+            assert not orphan.is_running()
+            assert next_one.stop() == 0
+
+
+@pytest.mark.parametrize("step", [Step.STAGE_COPY, Step.PUBLISH_RENAME, Step.STAGE_MANIFEST])
+def test_a_full_disk_during_a_publication_fails_the_round(home: Home, step: Step) -> None:
+    """The reason says so, the base serves on, and with space again the next round is accepted."""
+    with daemon(home, learner=fake_learner("good"), environment={FAULT_VARIABLE: f"{step}:enospc"}) as started:
+        started.until(lambda control: control.request_round())
+        assert "No space left" in round_ends(started, 1, RoundState.FAILED)
+        started.until(lambda control: control.request_round())
+        round_ends(started, 2, RoundState.ACCEPTED)
+        assert started.stop() == 0
+    checkpoints = GenerationStore(home.settings.checkpoints_dir)
+    for number in checkpoints.numbers():
+        checkpoints.verify(number)
+
+
+# Files that are replaced one by one: the replica's name, the first pointer, the draw, the verdict, the new pointer.
+@pytest.mark.parametrize(
+    ("step", "serves"),
+    [("stage.copy@1", 1), ("published@1", 1), ("file.rename@4", 1), ("file.rename@5", 1), ("pointed@2", 1)],
+)
+def test_a_kill_within_a_promotion_is_finished(home: Home, step: str, serves: int) -> None:
+    """The report was there: the next start judges it again by itself; store and pointer agree, what serves is whole."""
+    with daemon(home, learner=fake_learner("good"), environment={FAULT_VARIABLE: f"{step}:kill"}) as started:
+        started.until(lambda control: control.request_round())
+        wait_until(lambda: started.process.poll() is not None, what="the kill")
+        assert started.process.returncode == -signal.SIGKILL
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda control: control.status()["serving"]["generation"] == serves)
+        assert started.stop() == 0
+    checkpoints = GenerationStore(home.settings.checkpoints_dir)
+    pointer = checkpoints.serving()
+    assert pointer is not None
+    checkpoints.verify(pointer.generation, digest=pointer.digest)
+    with home.store() as store:
+        assert store.unfinished_rounds() == []
+        assert store.serving() == pointer.generation
+
+
+def test_serving_that_is_killed_comes_back(tmp_path: Path, model: Path) -> None:
+    """It is started again, readiness tells of it meanwhile, and the daemon never ends."""
+    home = make_home(tmp_path, model=model, serving=True)
+    fill(home)
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda control: control.readiness()["ready"])
+        first = _serving_of(started)
+        first.kill()
+        started.until(lambda control: not control.readiness()["ready"])
+        started.until(lambda control: control.readiness()["ready"])
+        assert _serving_of(started).pid != first.pid
+        url = f"http://127.0.0.1:{home.serving_port}/v1/riverkeep/generation"
+        assert httpx.get(url, trust_env=False).json()["generation"] == 0
+        assert started.stop() == 0
+
+
+def _serving_of(started: Daemon) -> psutil.Process:
+    children = psutil.Process(started.process.pid).children()
+    return next(child for child in children if child.cmdline()[-1] == "serve")
+
+
+def test_a_damaged_generation_is_named_and_the_daemon_goes_on(home: Home) -> None:
+    """One flipped bit: readiness names the file; ingestion and rounds go on from the ledger."""
+    weights = GenerationStore(home.settings.checkpoints_dir).path(0) / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with daemon(home, learner=fake_learner("good")) as started:
+        parts = started.until(lambda control: control.readiness()["parts"])
+        assert "model.safetensors" in parts["serving_generation"]["detail"]
+        with started.control as control:
+            assert not control.readiness()["ready"]
+            assert control.health()["healthy"]
+        assert started.stop() == 0
+
+
+def test_a_broker_that_is_away_delays_and_loses_nothing(tmp_path: Path, model: Path, broker: Broker) -> None:
+    """Away at start: rounds and the admin surface work. It comes: text is read."""
+    topic = make_topic(broker)
+    home = make_home(tmp_path, model=model, broker=broker, topic=topic)
+    fill(home, before=120, fresh=120)
+    broker.stop()
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda control: control.request_round())
+        round_ends(started, 1, RoundState.ACCEPTED)
+        with started.control as control:
+            assert control.health()["healthy"]
+        broker.start()
+        make_topic(broker, name=topic)
+        send(broker, topic, *(json.dumps({"text": text}).encode() for text in sentences(50, seed=9)))
+        started.until(lambda control: control.status()["memory"]["fresh_samples"] > 20, what="text from the broker")
+        assert started.stop() == 0
