@@ -83,7 +83,9 @@ class LearnerProcess:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._command = tuple(command)
-        self._environment = environment
+        # Beside ingestion and answers, threads that wait for each other by spinning hold up the one they wait for:
+        # on a busy machine a round then takes many times as long.
+        self._environment = {"OMP_WAIT_POLICY": "PASSIVE"} | dict(os.environ if environment is None else environment)
         self._nice = nice
         self._clock = clock
 
