@@ -1,0 +1,192 @@
+"""A person's text is erased for good, and what had seen it is named."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from memory.errors import StoreBusy
+from memory.records import DrawSpec, Forgotten
+from memory.store import Store
+from streams.document import Batch
+from tests.unit.memory.helpers import Stream, accept, begin, judge, open_store, refuse, text, value
+
+KEY = "user-1"
+
+
+def secret_text(number: int, words: int = 40) -> str:
+    """Text of the person to be forgotten; each bears a mark to search for."""
+    return f"MARKED{number:05d} " + text(number, words).replace(" ", f" s{number}p ")
+
+
+def raw_bytes(path: Path) -> bytes:
+    """All bytes of the database's files."""
+    return b"".join(file.read_bytes() for file in path.parent.iterdir() if file.name.startswith(path.name))
+
+
+def mixed(stream: Stream, at: int, size: int = 60) -> Batch:
+    """A batch in which every fifth document is the person's."""
+    texts = [secret_text(n) if n % 5 == 0 else text(n) for n in range(at, at + size)]
+    keys = [KEY if n % 5 == 0 else f"other {n % 7}" for n in range(at, at + size)]
+    return stream.of(texts, keys=keys)
+
+
+def test_no_byte_of_the_text_stays_in_the_files(tmp_path: Path, stream: Stream) -> None:
+    """Fresh, replayed, evicted, held out, aside: after an erasure the raw files hold none of it."""
+    path = tmp_path / "a.db"
+    with open_store(path, replay_samples=100, slice_documents=8, key_quota=30, refusals_until_aside=1) as store:
+        store.append(mixed(stream, 5_000, 300), before_stream=True)
+        for number in range(4):
+            store.append(mixed(stream, number * 60))
+            (refuse if number == 2 else accept)(store, begin(store))
+        store.append(mixed(stream, 1_000))
+        assert b"MARKED" in raw_bytes(path)
+        forgotten = store.forget(KEY)
+        assert forgotten.samples > 0
+        assert b"MARKED" not in raw_bytes(path)
+        assert value(store, "PRAGMA integrity_check") == "ok"
+    assert b"MARKED" not in raw_bytes(path)
+
+
+@pytest.mark.slow
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.integers(1, 80), st.integers(1, 900), st.booleans(), st.booleans()), min_size=1, max_size=5)
+)
+def test_no_history_leaves_a_copy_behind(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int, bool, bool]]
+) -> None:
+    """Short and long texts, evictions and moved pages in between: the files hold none of it."""
+    path, stream, at = tmp_path_factory.mktemp("store") / "a.db", Stream(), 0
+    with open_store(path, replay_samples=30, slice_documents=8, holdout_share=0.3) as store:
+        for size, words, before, settle in steps:
+            texts = [secret_text(at + n, words) if n % 2 else text(at + n, words) for n in range(size)]
+            keys = [KEY if n % 2 else None for n in range(size)]
+            store.append(stream.of(texts, keys=keys), before_stream=before)
+            at += size
+            draw = store.begin_round(trigger="test", recipe={}, seed=1) if settle else None
+            if draw:
+                accept(store, draw)
+        store.forget(KEY)
+        assert b"MARKED" not in raw_bytes(path)
+
+
+def test_other_peoples_text_stays(store: Store, stream: Stream) -> None:
+    """Only the key's samples go, and the counters agree."""
+    store.append(mixed(stream, 0, 100))
+    before = store.counts()
+    forgotten = store.forget(KEY)
+    after = store.counts()
+    assert forgotten.samples == len(forgotten.sample_ids) == 20
+    kept = after.fresh_samples + after.holdout_samples
+    assert kept == before.fresh_samples + before.holdout_samples - 20
+    assert value(store, "SELECT count(*) FROM samples") == kept
+
+
+def test_a_redelivery_is_not_stored_again(tmp_path: Path, stream: Stream) -> None:
+    """Not at once, not after a restart, not by another process; other keys are."""
+    path = tmp_path / "a.db"
+    with open_store(path) as store, open_store(path) as other:
+        other.append(stream.of([text(1)]))
+        store.append(mixed(stream, 0))
+        store.forget(KEY)
+        for number, one in enumerate((store, other)):
+            appended = one.append(mixed(stream, 1_000 + number * 100))
+            assert appended.forgotten == 12
+            assert appended.fresh + appended.holdout == 48
+    with open_store(path) as store:
+        assert store.append(stream.of(["anything at all"], keys=[KEY])).forgotten == 1
+        letter = stream.letter(b"{", key=KEY.encode())
+        assert store.append(stream.batch(letters=[letter])).forgotten == 1
+        assert store.dead_letters() == []
+
+
+def test_dead_letters_of_the_key_go_too(store: Store, stream: Stream) -> None:
+    """By their key or by their bytes, as a whole word and in JSON's spelling; others stay."""
+    letters = [
+        stream.letter(b"{", key=b"user-1"),
+        stream.letter(b'{"user": "user-1", "text": 5'),
+        stream.letter(b'{"user": "user-12"'),
+        stream.letter(b'{"user": "my-user-1x"'),
+        stream.letter(b"{", key=b"user-2"),
+    ]
+    store.append(stream.batch(letters=letters))
+    assert store.forget(KEY).dead_letters == 2
+    assert [letter.offset for letter in store.dead_letters()] == [2, 3, 4]
+    assert store.counts().quarantine_rows == 3
+    store.append(
+        stream.batch(letters=[stream.letter(b'{"user": "J\\u00fcrgen"'), stream.letter("Jürgen".encode())])
+    )
+    assert store.forget("Jürgen").dead_letters == 2
+
+
+def test_rounds_and_generations_that_saw_the_text_are_named(store: Store, stream: Stream) -> None:
+    """Trained on it, carried on from those, and the last clean one to build from."""
+    for number, key in enumerate([None, KEY, None]):
+        at = number * 100
+        texts = [text(n) for n in range(at, at + 60)]
+        store.append(stream.of(texts, keys=[key] * 60))
+        draw = store.begin_round(trigger="test", recipe={}, seed=1, spec=DrawSpec(fresh_tokens=10**9, replay_ratio=0.0))
+        assert draw is not None
+        accept(store, draw)
+    forgotten = store.forget(KEY)
+    assert forgotten == Forgotten(
+        samples=60,
+        dead_letters=0,
+        sample_ids=forgotten.sample_ids,
+        rounds=(2,),
+        generations=(2,),
+        descendants=(3,),
+        clean_generation=1,
+    )
+
+
+def test_what_was_refused_trained_no_generation(store: Store, stream: Stream) -> None:
+    """Its round directory holds the text, so the round is named."""
+    store.append(mixed(stream, 0))
+    judge(store, begin(store).number)
+    store.reserve_generation(1)
+    store.refuse_round(1, verdict={}, report={})
+    forgotten = store.forget(KEY)
+    assert forgotten.rounds == (1,)
+    assert (forgotten.generations, forgotten.descendants, forgotten.clean_generation) == ((), (), 0)
+
+
+def test_generations_are_named_when_the_text_is_long_gone(tmp_path: Path, stream: Stream) -> None:
+    """Lineage knows keys by their hash, after replay has dropped the text."""
+    with open_store(tmp_path / "a.db", replay_samples=0) as store:
+        store.append(mixed(stream, 0))
+        accept(store, begin(store))
+        forgotten = store.forget(KEY)
+        assert forgotten.generations == (1,)
+
+
+def test_a_retired_generation_is_no_clean_one(store: Store, stream: Stream) -> None:
+    """Nothing can be built from files that are gone."""
+    for keys in (None, None, [KEY] * 60):
+        at = stream.offset
+        store.append(stream.of([text(n) for n in range(at, at + 60)], keys=keys))
+        accept(store, begin(store))
+    store.retire_generations([2])
+    assert store.forget(KEY).clean_generation == 1
+
+
+def test_forgetting_an_unknown_key_keeps_it_out_all_the_same(store: Store, stream: Stream) -> None:
+    """A person may ask before their text arrives; asking twice is harmless."""
+    for _ in range(2):
+        assert store.forget(KEY).samples == 0
+    assert store.append(stream.of([text(1)], keys=[KEY])).forgotten == 1
+
+
+def test_a_reader_that_pins_the_log_is_reported(tmp_path: Path, stream: Stream) -> None:
+    """The rows are gone, but the message says that copies may linger, and to run it again."""
+    with open_store(tmp_path / "a.db", busy_timeout_s=0.05) as store:
+        store.append(mixed(stream, 0))
+        with store._database.read() as reader:
+            reader.execute("SELECT count(*) FROM samples").fetchone()
+            store.append(mixed(stream, 100))
+            with pytest.raises(StoreBusy, match="again"):
+                store.forget(KEY)
+        store.forget(KEY)
+        assert b"MARKED" not in raw_bytes(tmp_path / "a.db")

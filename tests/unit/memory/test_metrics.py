@@ -1,0 +1,60 @@
+"""The memory's metrics are its counters, read at the scrape."""
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from memory.metrics import SOURCES_SHOWN, MemoryMetrics
+from memory.store import Store
+from tests.unit.memory.helpers import Stream, accept, begin, text
+
+
+@pytest.fixture
+def registry(store: Store) -> CollectorRegistry:
+    """A registry that the memory's metrics are in."""
+    found = CollectorRegistry()
+    MemoryMetrics(found, store)
+    return found
+
+
+def test_samples_are_shown_by_role_and_source(store: Store, stream: Stream, registry: CollectorRegistry) -> None:
+    """Live: the second scrape shows what came after the first."""
+    labels = {"role": "fresh", "source": "news"}
+    assert registry.get_sample_value("riverkeep_memory_samples", labels) is None
+    store.append(stream.of([text(n) for n in range(200)]))
+    assert registry.get_sample_value("riverkeep_memory_samples", labels) == store.counts().fresh_samples
+    assert registry.get_sample_value("riverkeep_memory_tokens", labels) == store.counts().fresh_tokens
+    assert registry.get_sample_value("riverkeep_memory_open_holdout_samples") == store.counts().open_holdout
+    accept(store, begin(store))
+    assert registry.get_sample_value("riverkeep_memory_samples", labels) is None
+    assert registry.get_sample_value("riverkeep_memory_rounds", {"state": "accepted"}) == 1
+
+
+def test_what_was_dropped_is_shown_by_cause(store: Store, stream: Stream, registry: CollectorRegistry) -> None:
+    """Every cause is there from the start, so that a rate exists before the first one."""
+    store.append(stream.of([text(1), text(1)]))
+    store.append(stream.batch(letters=[stream.letter()], gaps=[stream.gap(4)]))
+    name = "riverkeep_memory_dropped_documents_total"
+    assert registry.get_sample_value(name, {"cause": "duplicates"}) == 1
+    assert registry.get_sample_value(name, {"cause": "near_duplicates"}) == 0
+    assert registry.get_sample_value("riverkeep_memory_dead_letters_total", {"reason": "not_json"}) == 1
+    assert registry.get_sample_value("riverkeep_memory_gap_offsets_total") == 4
+    assert registry.get_sample_value("riverkeep_memory_quarantine_rows") == 1
+    assert registry.get_sample_value("riverkeep_memory_file_bytes", {"file": "database"}) > 0
+
+
+def test_the_number_of_label_values_is_bounded(store: Store, stream: Stream, registry: CollectorRegistry) -> None:
+    """Sources beyond the shown ones are taken together, and no sample is lost from the sum."""
+    for n in range(SOURCES_SHOWN + 10):
+        store.append(stream.of([text(n * 10), text(n * 10 + 1)], source=f"source {n}"))
+    families = {one.name: one for one in text_string_to_metric_families(generate_latest(registry).decode())}
+    shown = families["riverkeep_memory_samples"].samples
+    assert len({one.labels["source"] for one in shown}) == SOURCES_SHOWN + 1
+    assert sum(one.value for one in shown) == 2 * (SOURCES_SHOWN + 10)
+
+
+def test_names_and_help_keep_to_the_conventions(registry: CollectorRegistry) -> None:
+    """Every metric has the prefix of the room and says what it is."""
+    families = list(text_string_to_metric_families(generate_latest(registry).decode()))
+    assert len(families) >= 8
+    assert all(one.name.startswith("riverkeep_memory_") and one.documentation for one in families)
