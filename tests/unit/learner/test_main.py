@@ -69,7 +69,7 @@ def test_directory_that_is_no_round_is_told(tmp_path: Path, capsys: pytest.Captu
 
 @pytest.mark.slow
 def test_process_prints_its_progress_as_json_lines(tmp_path: Path) -> None:
-    """Each line of the output is an event, from the first phase to done, as in the file; the input is left as it was."""
+    """Each line of the output is an event, from the first phase to done, as in the file; the input stays as it was."""
     base = tiny.generation(tmp_path / "g", tiny.llama(), tiny.tokenizer(), "causal-lm")
     path = tiny.causal_round(tmp_path / "round", base)
     given = read_round(path)
