@@ -1,6 +1,8 @@
 """The demo from its first record to its last table."""
 
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -63,6 +65,8 @@ def run(*, home: Path | None = None, keep: bool = False, console: Console | None
         DaemonError: a part did not work; the message says which and where its log is.
     """
     console = console or Console()
+    # A demo that is ended by `kill` also ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with _home(home, keep=keep) as folder, embedded_broker(folder / "broker.log") as broker:
         config = write_settings(folder, broker)
         stream = eras(ERA_CHARACTERS)
