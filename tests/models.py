@@ -51,7 +51,11 @@ def make_causal(path: Path, *, seed: int = 0, layers: int = 2, width: int = 32, 
         pad_token_id=2,
         initializer_range=0.3,
     )
-    LlamaForCausalLM(config).save_pretrained(path)
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        # The end of text is never the most probable token, so that greedy answers are as long as asked for.
+        model.lm_head.weight[config.eos_token_id] = 0
+    model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
 
