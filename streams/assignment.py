@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import structlog
 from kafka.errors import KafkaError
-from kafka.structs import TopicPartition
+from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams import positions
 from streams.consumer import Consumer, Moved
@@ -42,6 +42,7 @@ class Reading:
 
     Attributes:
         topic_id: the broker's id when reading began.
+        durable: the offset after the last that is known to be stored.
         end: the partition's end as last heard of.
         progress_at: when something came last, or nothing was to come.
         beyond_since: since when the position is beyond the end that the broker tells.
@@ -49,6 +50,7 @@ class Reading:
 
     reader: PartitionReader
     topic_id: str
+    durable: int
     end: int
     progress_at: float
     beyond_since: float | None = None
@@ -83,11 +85,24 @@ class Assignment:
         self._doubts: dict[TopicPartition, tuple[Doubt, int | None]] = {}
         self._ends_at = float("-inf")
 
-    def reading(self, partition: Partition) -> TopicPartition | None:
-        """The consumer's name of a partition, if that incarnation of it is being read."""
-        found = TopicPartition(partition.topic, partition.number)
-        reading = self._readings.get(found)
-        return found if reading is not None and reading.reader.partition == partition else None
+    def acknowledge(self, offsets: Mapping[Partition, int]) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Note that everything before these offsets is stored; the answer is what the group is to be told."""
+        told: dict[TopicPartition, OffsetAndMetadata] = {}
+        for partition, offset in offsets.items():
+            found = TopicPartition(partition.topic, partition.number)
+            reading = self._readings.get(found)
+            if reading is not None and reading.reader.partition == partition:
+                reading.durable = offset
+                told[found] = self._commit(reading)
+        return told
+
+    def commits(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """What the group is to be told of every partition."""
+        return {found: self._commit(reading) for found, reading in self._readings.items()}
+
+    def _commit(self, reading: Reading) -> OffsetAndMetadata:
+        told = positions.metadata(reading.reader.partition.incarnation, self._owner)
+        return OffsetAndMetadata(reading.durable, told, -1)
 
     def partitions(self) -> dict[TopicPartition, Partition]:
         """What is being read."""
@@ -205,6 +220,11 @@ class Assignment:
         self._start(consumer, builder, partition, now)
 
     def _start(self, consumer: Consumer, builder: BatchBuilder, found: TopicPartition, now: float) -> None:
+        if not consumer.topic_id(found.topic):
+            # A rebalance may be ahead of the topic's metadata, and a guess would read everything again.
+            consumer.refresh_topics()
+            if not consumer.is_known(found.topic):
+                return
         topic_id = consumer.topic_id(found.topic)
         group = consumer.committed(found)
         start = positions.start(
@@ -275,7 +295,7 @@ class Assignment:
             max_record_bytes=self._settings.max_record_bytes,
         )
         reader = PartitionReader(partition, decoder, offset, self._settings.dead_letter_bytes)
-        self._readings[found] = Reading(reader, topic_id, offset, now)
+        self._readings[found] = Reading(reader, topic_id, offset, offset, now)
         self._doubts.pop(found, None)
         consumer.seek(found, offset)
         log.info(

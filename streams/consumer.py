@@ -99,7 +99,7 @@ class Consumer:
     def topic_id(self, topic: str) -> str:
         """The broker's id of a topic as last heard of; empty where it tells none or the topic is gone."""
         found = self._cluster.topic_id(topic)
-        return "" if found is None else str(found)
+        return str(found) if found is not None and found.int else ""
 
     def is_known(self, topic: str) -> bool:
         """Whether the topic exists, as last heard."""

@@ -17,9 +17,8 @@ from kafka.errors import (
     OffsetOutOfRangeError,
     SaslAuthenticationFailedError,
 )
-from kafka.structs import OffsetAndMetadata, TopicPartition
+from kafka.structs import TopicPartition
 
-from streams import positions
 from streams.assignment import Assignment, Doubt, StoredOffset
 from streams.consumer import Consumer
 from streams.dead_letters import HARMLESS, DeadLetterBudget
@@ -31,7 +30,10 @@ from streams.record_batches import Chunk
 from streams.settings import StreamsSettings
 
 WATCH_SECONDS = 1.0
+COMMIT_SECONDS = 5.0
+"""How often the group is told anew even when nothing came: only a commit shows that another took the membership."""
 TOPICS_SECONDS = 60.0
+FIRST_TOPICS_SECONDS = 5.0
 RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)
 
 log = structlog.get_logger(__name__)
@@ -72,16 +74,15 @@ class KafkaSource:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
-        self._owner = owner or settings.group_instance_id or "-"
-        self._assignment = Assignment(settings, stored_offset, metrics, labels=labels, owner=self._owner)
+        owner = owner or settings.group_instance_id or "-"
+        self._assignment = Assignment(settings, stored_offset, metrics, labels=labels, owner=owner)
         self._consumer: Consumer | None = None
         self._budget = DeadLetterBudget(settings.budget)
         self._flooded: dict[TopicPartition, float] = {}
         self._resumed: deque[Partition] = deque()
         self._all_paused = False
-        self._to_commit: dict[TopicPartition, OffsetAndMetadata] = {}
         self._failures = 0
-        self._retry_at = self._watched_at = self._topics_at = float("-inf")
+        self._retry_at = self._watched_at = self._committed_at = self._topics_at = float("-inf")
         self._lag: Mapping[Partition, int] = {}
         self._paused: Mapping[Partition, str] = {}
         self._unwatch = metrics.watch(self.lag, self.paused_partitions)
@@ -137,13 +138,8 @@ class KafkaSource:
 
     def acknowledge(self, batch: Batch) -> None:
         """Say that a batch is durable: the group's offsets follow, for lag tools and other replicas."""
-        offsets: dict[TopicPartition, OffsetAndMetadata] = {}
-        for partition, offset in batch.next_offsets.items():
-            if (found := self._assignment.reading(partition)) is not None:
-                told = positions.metadata(partition.incarnation, self._owner)
-                offsets[found] = OffsetAndMetadata(offset, told, -1)
+        offsets = self._assignment.acknowledge(batch.next_offsets)
         if self._consumer is not None and offsets:
-            self._to_commit |= offsets
             self._consumer.commit(offsets, self._commit_failed)
 
     def pause_all(self) -> None:
@@ -179,10 +175,8 @@ class KafkaSource:
         self._metrics.connected.set(0)
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
-            mine = self._assignment.partitions()
-            last = {found: offset for found, offset in self._to_commit.items() if found in mine}
             try:
-                consumer.close(timeout_s, last)
+                consumer.close(timeout_s, self._assignment.commits())
             except KafkaError as error:
                 log.warning("left_group_without_commit", group=self._settings.group_id, error=str(error))
 
@@ -206,6 +200,8 @@ class KafkaSource:
             log.warning("broker_not_reached", servers=servers, retry_seconds=retry_s, error=str(error))
             return
         self._failures = 0
+        # The first answer about the topics may still be on its way.
+        self._topics_at = self._clock() + FIRST_TOPICS_SECONDS - TOPICS_SECONDS
         log.info("broker_reached", group=self._settings.group_id)
 
     def _fetch(self, consumer: Consumer, timeout_s: float) -> Chunk | None:
@@ -285,6 +281,10 @@ class KafkaSource:
             self._watched_at = now
             self._metrics.connected.set(consumer.is_connected)
             self._assignment.watch(consumer, held, now)
+        if now - self._committed_at >= COMMIT_SECONDS:
+            self._committed_at = now
+            if offsets := self._assignment.commits():
+                consumer.commit(offsets, self._commit_failed)
         if now - self._topics_at >= TOPICS_SECONDS:
             self._topics_at = now
             for topic in self._settings.topics:

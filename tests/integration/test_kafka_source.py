@@ -22,7 +22,6 @@ from tests.streams_harness import Ingest, KeptStore, settings
 
 MIB = 1 << 20
 NO_RETENTION = "the embedded broker deletes no records"
-NO_TRANSACTIONS = "the embedded broker shows aborted records"
 NO_METADATA = "the embedded broker keeps no metadata of commits"
 
 
@@ -349,7 +348,6 @@ def test_a_stored_offset_beyond_the_end_means_a_log_that_was_cut(broker: Broker)
 
 def test_aborted_records_never_come_and_are_no_loss(broker: Broker) -> None:
     """Holes that transactions leave are not counted as gaps."""
-    only_apache(broker, NO_TRANSACTIONS)
     topic = make_topic(broker)
     producer = KafkaProducer(bootstrap_servers=broker.bootstrap, transactional_id=f"t-{uuid4().hex[:6]}")
     producer.init_transactions()
