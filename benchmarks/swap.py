@@ -14,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -66,6 +67,10 @@ class Swap:
     ended: float
 
 
+# Answers without swaps, answers with, and the swaps.
+Measured = tuple[list[Answered], list[Answered], list[Swap]]
+
+
 def expected(path: Path) -> dict[str, str]:
     """What a generation answers to each prompt: greedy, by itself, reading everything anew for each token."""
     model, tokenizer = load_model(path, "causal-lm", dtype=torch.float32), load_tokenizer(path)
@@ -76,15 +81,15 @@ def expected(path: Path) -> dict[str, str]:
         while len(ids) < start + NEW_TOKENS and ids[-1] != tokenizer.eos_token_id:
             with torch.inference_mode():
                 ids.append(int(model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
-        answers[prompt] = tokenizer.decode(ids[start:], skip_special_tokens=True)
+        answers[prompt] = str(tokenizer.decode(ids[start:], skip_special_tokens=True))
     return answers
 
 
-def publish_generations(root: Path, scratch: Path, count: int) -> GenerationStore:
-    """Random models of the demo's size, each giving other answers."""
+def publish_generations(root: Path, scratch: Path, count: int, layers: int, width: int) -> GenerationStore:
+    """Random models, each giving other answers."""
     store = GenerationStore(root)
     for number in range(count):
-        model = make_causal(scratch / str(number), seed=number, layers=4, width=128)
+        model = make_causal(scratch / str(number), seed=number, layers=layers, width=width)
         if number == 0:
             store.import_base(model)
         else:
@@ -135,7 +140,7 @@ async def swap_until(
         number = (number + 1) % count
         began = time.monotonic()
         await asyncio.to_thread(store.point_to, number)
-        while (await client.get("/v1/riverkeep/generation")).json()["generation"] != number:
+        while (await client.get("/v1/riverkeep/generation")).json()["generation"] != number:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.01)
         swaps.append(Swap(began, time.monotonic()))
         await asyncio.sleep(SETTLE_S)
@@ -144,7 +149,7 @@ async def swap_until(
 
 async def measure(
     url: str, store: GenerationStore, *, count: int, rate: float, stretch_s: float, stretches: int
-) -> tuple[list[Answered], list[Answered], list[Swap]]:
+) -> Measured:
     """Answers without swaps, answers with, and the swaps."""
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         await Load(client, rate, seed=-1).run(3)
@@ -168,7 +173,7 @@ def p99(answers: list[Answered]) -> float:
     return float(np.percentile([one.latency_s for one in answers], 99)) * 1e3
 
 
-def serve_and(work: Callable[[str], Awaitable[tuple[list[Answered], list[Answered], list[Swap]]]], root: Path):
+def serve_and(work: Callable[[str], Coroutine[Any, Any, Measured]], root: Path) -> Measured:
     """Start a serving process over `root`, do `work` with its address, end it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -200,11 +205,13 @@ def main() -> int:
     parser.add_argument("--stretch", type=float, default=6, help="seconds of each stretch")
     parser.add_argument("--stretches", type=int, default=5, help="pairs of stretches")
     parser.add_argument("--generations", type=int, default=4, help="how many to swap between")
+    parser.add_argument("--layers", type=int, default=4, help="layers of the model")
+    parser.add_argument("--width", type=int, default=128, help="width of the model; the defaults are the demo's")
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "checkpoints"
-        store = publish_generations(root, Path(scratch), options.generations)
+        store = publish_generations(root, Path(scratch), options.generations, options.layers, options.width)
         said = {number: expected(store.path(number)) for number in store.numbers()}
         calm, busy, swaps = serve_and(
             lambda url: measure(

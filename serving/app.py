@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -19,8 +19,8 @@ from starlette.routing import Route
 
 from checkpoints.card import Kind
 from serving.classify import Classification, Classifier, Probabilities
-from serving.engine import Completion, Delta, Engine, Event, Finish, Finished
-from serving.errors import Failed, NotReady, RequestError, TimedOut, TooLong
+from serving.engine import Engine
+from serving.errors import NotReady, RequestError, TimedOut, TooLong
 from serving.guard import GENERATION_HEADER, Guard, Keys, error_response, read_body
 from serving.listener import Listener
 from serving.loaded import LoadedGeneration
@@ -33,7 +33,6 @@ from serving.openai import (
     CompletionRequest,
     CompletionShape,
     Shape,
-    error_body,
     parse,
     usage,
 )
@@ -41,6 +40,7 @@ from serving.prompts import RecentPrompts, chat_prompt, completion_prompt, encod
 from serving.sampling import Sampling
 from serving.settings import ServingSettings
 from serving.swap import Switch
+from serving.writing import Wish, Writing, as_request_error, unless_gone
 
 T = TypeVar("T")
 
@@ -195,7 +195,7 @@ class Endpoints:
         for text in texts:
             if len(text) > generation.context:
                 raise TooLong(len(text), 0, generation.context, "input")
-        rows = await self._or_gone(request, self._classified(generation, texts))
+        rows = await unless_gone(request, self._classified(generation, texts))
         return _gone() if rows is None else self._labelled(generation, rows, sum(map(len, texts)))
 
     def _labelled(self, generation: LoadedGeneration, rows: Probabilities, tokens: int) -> Response:
@@ -225,9 +225,21 @@ class Endpoints:
         worker.submit(job)
         self._parts.recent.add(texts[0])
         try:
-            return _or_raise(await self._in_time(listener.get()))
-        finally:
+            outcome = await asyncio.wait_for(listener.get(), self._settings.request_timeout_s)
+        except TimeoutError:
             job.cancelled = True
+            self._parts.metrics.cancelled.labels("timeout").inc()
+            raise TimedOut(self._settings.request_timeout_s) from None
+        finally:
+            self._give_up(job)
+        if isinstance(outcome, Exception):
+            raise as_request_error(outcome)
+        return outcome
+
+    def _give_up(self, job: Classification) -> None:
+        if not (job.ended or job.cancelled):
+            job.cancelled = True
+            self._parts.metrics.cancelled.labels("client_gone").inc()
 
     def _writing(
         self,
@@ -238,111 +250,38 @@ class Endpoints:
         limit: int | None,
         stops: Sequence[str],
         param: str,
-    ) -> "Writing":
+    ) -> Writing:
         """Queue the answers to a request's prompts."""
         settings = self._settings
         if limit is not None and limit > settings.max_new_tokens:
             raise RequestError(f"at most {settings.max_new_tokens} tokens may be asked for", param="max_tokens")
         sampling = Sampling(_or(asked.temperature, 1.0), _or(asked.top_p, 1.0), asked.seed)
-        listener: Listener[tuple[int, Event]] = Listener()
-        jobs = [
-            Completion(
-                generation,
-                prompt,
-                room(generation, prompt, limit, settings.default_new_tokens, param),
-                sampling,
-                stops,
-                lambda event, index=index: listener.put((index, event)),  # type: ignore[misc]
-            )
-            for index, prompt in enumerate(prompts)
-        ]
+        default = settings.default_new_tokens
+        wishes = [Wish(prompt, room(generation, prompt, limit, default, param), sampling, stops) for prompt in prompts]
+        writing = Writing(generation, wishes, settings.request_timeout_s, self._parts.metrics)
         worker = self._parts.worker
         assert isinstance(worker, Engine)
-        worker.submit(*jobs)
+        worker.submit(*writing.jobs)
         self._parts.recent.add(prompts[0])
-        return Writing(generation, jobs, listener, time.monotonic() + settings.request_timeout_s)
+        return writing
 
-    async def _write(self, request: Request, writing: "Writing", shape: Shape, asked: Asked) -> Response:
+    async def _write(self, request: Request, writing: Writing, shape: Shape, asked: Asked) -> Response:
         if asked.stream:
             return StreamingResponse(
-                self._streamed(writing, shape, wants_usage=asked.wants_usage),
+                writing.streamed(shape, wants_usage=asked.wants_usage),
                 media_type="text/event-stream",
                 headers={
                     GENERATION_HEADER: str(writing.generation.number),
                     "cache-control": "no-cache",
                     "x-accel-buffering": "no",
                 },
-                background=BackgroundTask(writing.give_up, self._parts.metrics, "client_gone"),
+                background=BackgroundTask(writing.give_up, "client_gone"),
             )
         try:
-            answer = await self._or_gone(request, self._whole(writing, shape))
+            answer = await unless_gone(request, writing.whole(shape))
         finally:
-            writing.give_up(self._parts.metrics, "client_gone")
+            writing.give_up("client_gone")
         return _gone() if answer is None else _json(answer, generation=writing.generation)
-
-    async def _whole(self, writing: "Writing", shape: Shape) -> dict[str, Any]:
-        texts = [""] * len(writing.jobs)
-        finishes: list[Finish] = ["stop"] * len(writing.jobs)
-        async for index, event in self._events(writing):
-            if isinstance(event, Delta):
-                texts[index] += event.text
-            else:
-                finishes[index] = event.reason
-        choices = [shape.choice(index, *pair) for index, pair in enumerate(zip(texts, finishes, strict=True))]
-        return shape.answer(choices, writing.usage())
-
-    async def _streamed(self, writing: "Writing", shape: Shape, *, wants_usage: bool) -> AsyncIterator[bytes]:
-        if opening := shape.opening():
-            yield _sse(shape.chunk(opening))
-        try:
-            async for index, event in self._events(writing):
-                text, finish = (event.text, None) if isinstance(event, Delta) else ("", event.reason)
-                yield _sse(shape.chunk([shape.delta(index, text, finish)]))
-        except RequestError as error:
-            yield _sse(error_body(error))
-            return
-        if wants_usage:
-            yield _sse(shape.chunk([], writing.usage()))
-        yield b"data: [DONE]\n\n"
-
-    async def _events(self, writing: "Writing") -> AsyncIterator[tuple[int, Delta | Finished]]:
-        """What happens to the answers until all have ended; those that have not are given up on the way out."""
-        metrics = self._parts.metrics
-        try:
-            while writing.unfinished:
-                async with asyncio.timeout_at(writing.deadline_on_loop()):
-                    index, event = await writing.listener.get()
-                if isinstance(event, Exception):
-                    raise _as_request_error(event)
-                if isinstance(event, Finished):
-                    writing.tokens[index] = event.tokens
-                yield index, event
-        except TimeoutError:
-            writing.give_up(metrics, "timeout")
-            raise TimedOut(self._settings.request_timeout_s) from None
-        finally:
-            writing.give_up(metrics, "client_gone")
-            metrics.tokens.labels("read").inc(writing.prompt_tokens)
-            metrics.tokens.labels("written").inc(sum(writing.tokens.values()))
-
-    async def _in_time(self, wait: Coroutine[Any, Any, T]) -> T:
-        try:
-            return await asyncio.wait_for(wait, self._settings.request_timeout_s)
-        except TimeoutError:
-            self._parts.metrics.cancelled.labels("timeout").inc()
-            raise TimedOut(self._settings.request_timeout_s) from None
-
-    async def _or_gone(self, request: Request, work: Coroutine[Any, Any, T]) -> T | None:
-        """The work's result; None when the client goes away first, which stops the work."""
-        working = asyncio.ensure_future(work)
-        leaving = asyncio.ensure_future(_disconnected(request))
-        try:
-            await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            return working.result() if working.done() else None
-        finally:
-            working.cancel()
-            leaving.cancel()
-            await asyncio.gather(working, leaving, return_exceptions=True)
 
     async def _body(self, request: Request) -> bytes:
         settings = self._settings
@@ -372,72 +311,12 @@ class Endpoints:
             )
 
 
-@dataclass(eq=False, slots=True)
-class Writing:
-    """The answers to one request on their way.
-
-    Attributes:
-        generation: what all of them come from.
-        jobs: one for each prompt.
-        listener: their events, by the prompt's index.
-        deadline: monotonic seconds.
-        tokens: of the answers that have ended, by index.
-    """
-
-    generation: LoadedGeneration
-    jobs: list[Completion]
-    listener: Listener[tuple[int, Event]]
-    deadline: float
-    tokens: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether an answer has not ended."""
-        return len(self.tokens) < len(self.jobs)
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Tokens of all prompts."""
-        return sum(len(job.prompt) for job in self.jobs)
-
-    def deadline_on_loop(self) -> float:
-        """The deadline on the event loop's clock."""
-        return asyncio.get_running_loop().time() + self.deadline - time.monotonic()
-
-    def give_up(self, metrics: ServingMetrics, reason: str) -> None:
-        """Stop what has not ended; counted once."""
-        left = [job for job in self.jobs if not (job.ended or job.cancelled)]
-        for job in left:
-            job.cancelled = True
-        if left:
-            metrics.cancelled.labels(reason).inc(len(left))
-
-    def usage(self) -> dict[str, int]:
-        """OpenAI's token counts."""
-        return usage(self.prompt_tokens, sum(self.tokens.values()))
-
-
 async def _encoding(body: bytes, encode_all: Callable[[], T]) -> T:
     return encode_all() if len(body) < LONG_BODY_BYTES else await run_in_threadpool(encode_all)
 
 
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
 def _or(value: float | None, default: float) -> float:
     return default if value is None else value
-
-
-def _or_raise(outcome: Probabilities | Exception) -> Probabilities:
-    if isinstance(outcome, Exception):
-        raise _as_request_error(outcome)
-    return outcome
-
-
-def _as_request_error(error: Exception) -> RequestError:
-    return error if isinstance(error, RequestError) else Failed(str(error))
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
@@ -455,7 +334,3 @@ def _json(values: dict[str, Any], *, status: int = 200, generation: LoadedGenera
     headers = {GENERATION_HEADER: str(generation.number)} if generation else None
     body = orjson.dumps(values, option=orjson.OPT_NON_STR_KEYS)
     return Response(body, status_code=status, headers=headers, media_type="application/json")
-
-
-def _sse(values: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(values) + b"\n\n"

@@ -59,6 +59,9 @@ class LoadedGeneration:
         loaded_at: float,
     ) -> "LoadedGeneration":
         """Read off a loaded model what answering from it needs."""
+        # The first call may take off a truncation that was saved with the tokenizer; later ones change nothing, so
+        # that threads can share it.
+        tokenizer("")
         return cls(
             number=number,
             digest=digest,
