@@ -119,5 +119,5 @@ def _readmit(tx: Connection, held: Sequence[tuple[int, int]], settings: MemorySe
     order = priorities(np.array([sample for sample, _ in held], np.int64), salt).tolist()
     offered = [slices.Held(priority, sample, source) for priority, (sample, source) in zip(order, held, strict=True)]
     admitted = slices.admit(tx, offered, settings.slice_documents, anchor=False)
-    removal.remove(tx, [sample for sample, _ in held if sample not in admitted])
+    removal.evict(tx, [sample for sample, _ in held if sample not in admitted])
     return admitted

@@ -214,6 +214,8 @@ class Database:
             yield
         except sqlite.DatabaseError as error:
             explain = _EXPLANATIONS.get(sqlite.primary_code(error))
+            if "decode to UTF-8" in str(error):  # The module's own error, without a code: only encoded text is stored.
+                explain = _explain_damage
             if explain is None:
                 raise
             raise explain(self.path, str(error)) from error

@@ -33,6 +33,13 @@ def remove(tx: Connection, ids: Sequence[int]) -> int:
     return sum(row[3] for row in leaving)
 
 
+def evict(tx: Connection, ids: Sequence[int]) -> int:
+    """Remove samples for want of room, and count them. Returns how many were there."""
+    gone = remove(tx, ids)
+    counters.tally(tx, {"evicted": gone})
+    return gone
+
+
 def _dependants(roles: set[int]) -> list[tuple[str, str]]:
     tables = [("refusals", "sample")]
     if roles & {Role.HOLDOUT, Role.ASIDE}:

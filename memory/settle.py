@@ -26,9 +26,8 @@ def settle(tx: Connection, ids: Sequence[int], era: int, settings: MemorySetting
     ).fetchall()
     _add(tx, rows, era, salt)
     _open_era(tx, era, settings.replay_eras)
-    gone = removal.remove(tx, _beyond_key_quota(tx, {row[4] for row in rows}, settings.key_quota))
-    gone += enforce_budgets(tx, settings)
-    counters.tally(tx, {"evicted": gone})
+    removal.evict(tx, _beyond_key_quota(tx, {row[4] for row in rows}, settings.key_quota))
+    enforce_budgets(tx, settings)
 
 
 def settle_fresh(tx: Connection, ids: Sequence[int], era: int, settings: MemorySettings, salt: int) -> None:
@@ -82,8 +81,8 @@ def _open_era(tx: Connection, era: int, most: int) -> None:
         tx.execute("DELETE FROM eras WHERE id = ?", (newer.first,))
 
 
-def enforce_budgets(tx: Connection, settings: MemorySettings) -> int:
-    """Remove from the strata that hold more than their allowance. Returns how many samples had to go."""
+def enforce_budgets(tx: Connection, settings: MemorySettings) -> None:
+    """Remove from the strata that hold more than their allowance."""
     held = {Stratum(*row[:3]): Amount(*row[3:]) for row in tx.execute("SELECT * FROM strata")}
     budget = Amount(settings.replay_samples, int(settings.replay_tokens * facts.bytes_per_token(tx)))
     allowed = allowances(held, budget, settings.source_quota)
@@ -93,7 +92,7 @@ def enforce_budgets(tx: Connection, settings: MemorySettings) -> int:
         if amount.samples > allowed[stratum].samples or amount.bytes > allowed[stratum].bytes
         for sample in too_many(amount, allowed[stratum], _by_falling_priority(tx, stratum))
     ]
-    return removal.remove(tx, leaving)
+    removal.evict(tx, leaving)
 
 
 def _by_falling_priority(tx: Connection, stratum: Stratum) -> Iterator[tuple[int, int]]:

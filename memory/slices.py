@@ -95,7 +95,7 @@ def _admit_to(tx: Connection, row: SliceRow, group: Sequence[Held], bound: int) 
     new = [(held.priority, held.sample) for held in group]
     tx.executemany("INSERT INTO holdout(slice, priority, sample) VALUES (?, ?, ?)", [(row.id, *held) for held in new])
     displaced = cut(tx, row.id, bound)
-    counters.tally(tx, {"evicted": removal.remove(tx, displaced)})
+    removal.evict(tx, displaced)
     return {sample for _, sample in new} - set(displaced)
 
 
@@ -123,7 +123,7 @@ def shrink(tx: Connection, bound: int) -> int:
     room = max(bound - sizes.pop(anchor.id, 0), 0) if anchor else bound
     allowed = share(room, sizes)
     leaving = [sample for row, size in sizes.items() if size > allowed[row] for sample in cut(tx, row, allowed[row])]
-    return removal.remove(tx, leaving)
+    return removal.evict(tx, leaving)
 
 
 def seal(tx: Connection, round_number: int, settings: MemorySettings) -> None:
@@ -131,7 +131,7 @@ def seal(tx: Connection, round_number: int, settings: MemorySettings) -> None:
     for row in listed(tx, "open"):
         pending = find(tx, "pending", row.source)
         if pending is not None:
-            removal.remove(tx, _merge(tx, pending, row, settings.slice_documents))
+            removal.evict(tx, _merge(tx, pending, row, settings.slice_documents))
         tx.execute("UPDATE slices SET state = 'pending' WHERE id = ?", ((pending or row).id,))
     first = facts.get_int(tx, "last_accepted") + 1
     tx.execute("UPDATE slices SET first_round = ?, last_round = ? WHERE state = 'pending'", (first, round_number))
@@ -197,7 +197,7 @@ def settle(tx: Connection, round_number: int, settings: MemorySettings) -> None:
     for rows in by_source.values():
         for older, newer in merges(rows, settings.recent_slices):
             _merge_scores(tx, name(tx, older), name(tx, newer), name(tx, older._replace(last_round=newer.last_round)))
-            removal.remove(tx, _merge(tx, _read(tx, older.id), _read(tx, newer.id), settings.slice_documents))
+            removal.evict(tx, _merge(tx, _read(tx, older.id), _read(tx, newer.id), settings.slice_documents))
 
 
 def _read(tx: Connection, slice_id: int) -> SliceRow:
@@ -266,10 +266,3 @@ def members(tx: Connection, wanted: Mapping[int, int]) -> dict[int, list[int]]:
         ]
         for slice_id, most in wanted.items()
     }
-
-
-def readmit(tx: Connection, released: Sequence[Held], settings: MemorySettings) -> set[int]:
-    """Give held-out samples that were set aside a place in their sources' open slices again. Returns who found one."""
-    admitted = admit(tx, released, settings.slice_documents, anchor=False)
-    removal.remove(tx, [held.sample for held in released if held.sample not in admitted])
-    return admitted

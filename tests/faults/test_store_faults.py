@@ -1,0 +1,197 @@
+"""The store through kills, a full disk and a damaged file."""
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memory.errors import StoreDamaged, StoreError, StoreFull
+from memory.records import GenerationState, Role
+from memory.rounds import RoundState
+from memory.settings import MemorySettings
+from memory.store import Store
+from tests.faults import store_worker
+
+ROOT = Path(__file__).parents[2]
+KILLS = 10
+
+
+def start(path: Path, what: str, *steps: str) -> subprocess.Popen[str]:
+    """A worker on this store."""
+    command = [sys.executable, "-m", "tests.faults.store_worker", str(path), what, *steps]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def lines_until_death(worker: subprocess.Popen[str]) -> list[int]:
+    """What the worker confirmed before it killed itself."""
+    with worker:
+        output, _ = worker.communicate(timeout=60)
+    assert worker.returncode == -signal.SIGKILL
+    return [int(line) for line in output.splitlines()]
+
+
+def assert_whole(store: Store) -> None:
+    """Every offset below the next one landed exactly once, and the counters agree."""
+    store._database.check()
+    with store._database.read() as tx:
+        letters = [row[0] for row in tx.execute("SELECT offset FROM dead_letters ORDER BY offset")]
+        by_counter = set(tx.execute("SELECT * FROM counters WHERE samples != 0"))
+        by_count = set(tx.execute("SELECT role, source, label, count(*), sum(bytes) FROM samples GROUP BY 1, 2, 3"))
+        offsets = [row[0] for row in tx.execute("SELECT offset FROM samples ORDER BY offset")]
+    end = store.next_offset("faults", 0) or 0
+    assert letters == list(range(0, end, 10))
+    assert by_counter == by_count
+    assert len(set(offsets)) == len(offsets)
+    gone = sum(store.counts().tallies.get(cause, 0) for cause in ("near_duplicates", "surplus", "evicted"))
+    assert len(offsets) + gone == end - len(letters)
+
+
+@pytest.mark.slow
+def test_killed_at_any_point_of_an_append_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+    """What was confirmed is there; what was not is there wholly or not at all; the next process goes on."""
+    path, numbers = tmp_path / "a.db", random.Random(1)
+    for _ in range(KILLS):
+        confirmed = lines_until_death(start(path, "append", str(numbers.randrange(1, 1_500))))
+        with Store.open(path, store_worker.SETTINGS) as store:
+            reached = store.next_offset("faults", 0) or 0
+            assert reached >= max(confirmed, default=0)
+            assert reached % store_worker.BATCH == 0
+            assert_whole(store)
+    assert reached > 0
+
+
+@pytest.mark.slow
+def test_killed_from_outside_while_writing(tmp_path: Path) -> None:
+    """The same with a signal that knows nothing of SQLite's steps."""
+    path, numbers = tmp_path / "a.db", random.Random(2)
+    for _ in range(KILLS // 2):
+        with start(path, "append") as worker:
+            assert worker.stdout is not None
+            confirmed = [int(next(worker.stdout)) for _ in range(numbers.randrange(1, 40))]
+            worker.kill()
+            confirmed += map(int, worker.stdout)
+        with Store.open(path, store_worker.SETTINGS) as store:
+            assert (store.next_offset("faults", 0) or 0) >= confirmed[-1]
+            assert_whole(store)
+
+
+@pytest.mark.slow
+def test_killed_at_any_point_of_a_round_it_took_effect_wholly_or_not_at_all(tmp_path: Path) -> None:
+    """Accepted: pointer, generation and settled text. Not accepted: none of them, and its text is still fresh."""
+    path, numbers = tmp_path / "a.db", random.Random(3)
+    for _ in range(KILLS):
+        confirmed = lines_until_death(start(path, "round", str(numbers.randrange(1, 4_000))))
+        with Store.open(path, store_worker.SETTINGS) as store:
+            assert_whole(store)
+            assert_rounds_are_whole(store)
+            assert all(store.round(number).state is RoundState.ACCEPTED for number in confirmed)
+    assert store_rounds(path) > 0
+
+
+def store_rounds(path: Path) -> int:
+    """How many rounds were accepted in all."""
+    with Store.open(path, store_worker.SETTINGS, read_only=True) as store:
+        return store.rounds_by_state()["accepted"]
+
+
+def assert_rounds_are_whole(store: Store) -> None:
+    """Ledger, pointer and samples tell the same."""
+    accepted = [line for line in store.rounds(limit=1_000) if line.state is RoundState.ACCEPTED]
+    assert store.serving() == max((line.generation or 0 for line in accepted), default=0)
+    for line in accepted:
+        generation = store.generation(line.generation or 0)
+        assert (generation.state, generation.round) == (GenerationState.ACCEPTED, line.number)
+        assert generation.scores
+    with store._database.read() as tx:
+        fresh = {row[0] for row in tx.execute("SELECT id FROM samples WHERE role = ?", (Role.FRESH,))}
+        drawn = {
+            row[0]
+            for line in accepted
+            for row in tx.execute("SELECT sample FROM round_samples WHERE round = ? AND part = 'fresh'", (line.number,))
+        }
+    assert fresh.isdisjoint(drawn)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of four megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip(
+            "a full disk needs the right to mount a small tmpfs; memory's unit tests stand in with a page limit"
+        )
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def append_until_full(store: Store, confirmed: list[int]) -> None:
+    """Take in batch after batch; each offset that is durable is noted."""
+    while confirmed[-1] < 100_000:
+        store.append(store_worker.batch(confirmed[-1]))
+        confirmed.append(confirmed[-1] + store_worker.BATCH)
+
+
+def test_a_full_disk_loses_nothing_and_goes_on_once_there_is_room(small_disk: Path) -> None:
+    """The error says what to do; nothing confirmed is lost; the same store writes again when space is freed."""
+    filler = small_disk / "filler"
+    filler.write_bytes(b"x" * 2**20)
+    confirmed = [0]
+    with Store.open(small_disk / "a.db", MemorySettings()) as store:
+        with pytest.raises(StoreFull, match="Free space"):
+            append_until_full(store, confirmed)
+        assert store.next_offset("faults", 0) == confirmed[-1] > 0
+        filler.unlink()
+        store.append(store_worker.batch(confirmed[-1]))
+        assert_whole(store)
+    with Store.open(small_disk / "a.db", MemorySettings()) as store:
+        assert store.next_offset("faults", 0) == confirmed[-1] + store_worker.BATCH
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Path:
+    """A closed store with some text."""
+    path = tmp_path / "a.db"
+    with Store.open(path, store_worker.SETTINGS) as store:
+        for number in range(30):
+            store.append(store_worker.batch(number * store_worker.BATCH))
+    return path
+
+
+def flip(path: Path, position: int, bit: int) -> None:
+    """Flip one bit of the file."""
+    with path.open("r+b") as file:
+        file.seek(position)
+        byte = file.read(1)[0]
+        file.seek(position)
+        file.write(bytes([byte ^ (1 << bit)]))
+
+
+def test_a_flipped_bit_in_a_page_is_found_at_the_start_and_the_message_says_what_to_do(filled: Path) -> None:
+    """The kind of a page in the middle of the file no longer makes sense."""
+    page = 8192
+    flip(filled, (filled.stat().st_size // page // 2) * page, 3)
+    with pytest.raises(StoreDamaged, match=r"Stop Riverkeep and copy .* \.recover .* backup|backup .* \.recover"):
+        Store.open(filled, store_worker.SETTINGS)
+
+
+def test_wherever_a_bit_flips_the_store_opens_or_says_why_not(filled: Path) -> None:
+    """Never a raw error of SQLite, nor a crash; a store that opens takes text in or says why not."""
+    whole, numbers, found = filled.read_bytes(), random.Random(4), 0
+    for _ in range(60):
+        for leftover in filled.parent.iterdir():
+            leftover.unlink()
+        filled.write_bytes(whole)
+        flip(filled, numbers.randrange(len(whole)), numbers.randrange(8))
+        try:
+            with Store.open(filled, store_worker.SETTINGS) as store:
+                store.append(store_worker.batch(store.next_offset("faults", 0) or 0))
+        except StoreError:
+            found += 1
+    assert found > 0
