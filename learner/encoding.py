@@ -4,7 +4,7 @@ Everything is tokenised once, before the first step; arrays are flat, so that mi
 and little more. Torch-free but for the tokenizer it is given.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,11 +66,13 @@ class Encoder:
         tokenizer: a transformers tokenizer.
         max_tokens: a classifier's longest document; a causal LM's are kept whole.
         labels: a classifier's classes by name; None for a causal LM.
+        alive: called now and then while many documents are tokenised.
     """
 
     tokenizer: Any
     max_tokens: int
     labels: Mapping[str, int] | None = None
+    alive: Callable[[], None] = lambda: None
 
     def knows(self, sample: TextSample) -> bool:
         """Tell whether a classifier has the sample's label; True for a causal LM."""
@@ -88,6 +90,7 @@ class Encoder:
         for first in range(0, len(samples), CHUNK_DOCUMENTS):
             texts = [sample.text for sample in samples[first : first + CHUNK_DOCUMENTS]]
             yield from self._framed(texts) if self.labels is None else self._cut(texts)
+            self.alive()
 
     def _framed(self, texts: list[str]) -> Iterator[list[int]]:
         begin = self.tokenizer.bos_token_id

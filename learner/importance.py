@@ -70,7 +70,7 @@ def _add_squares(sums: Importance, named: Mapping[str, nn.Parameter]) -> None:
 
 def normalised(importance: Importance) -> Importance:
     """Scale to mean 1 over all weights; all zeros become all ones, as nothing then says what matters."""
-    total = sum(float(value.sum(dtype=torch.float64)) for value in importance.values())
+    total = sum(float(value.sum()) for value in importance.values())
     count = sum(value.numel() for value in importance.values())
     if total == 0.0:
         return {name: torch.ones_like(value) for name, value in importance.items()}

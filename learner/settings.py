@@ -1,6 +1,6 @@
 """The recipe of a round and how its process runs. Torch-free: the daemon composes these into its own."""
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -139,7 +139,7 @@ class RecipeSettings(BaseModel):
         le=1_000_000,
         description="Sequences on which importance is estimated, one at a time.",
     )
-    interpolation: tuple[float, ...] = Field(
+    interpolation: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(
         default=(0.0, 0.25, 0.5),
         min_length=1,
         max_length=11,

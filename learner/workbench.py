@@ -63,6 +63,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
     model = load_model(parent, spec.kind, device=device.where, dtype=torch.float32)
     require_match(model, tokenizer, parent)
     names = _labels(model.config) if spec.kind == "classifier" else None
+    numbers = None if names is None else {name: number for number, name in names.items()}
     longest = longest_sequence(model.config, tokenizer, spec.recipe.sequence_length)
     pad = model.config.pad_token_id
     shape = Shape(
@@ -77,7 +78,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
         device=device,
         threads=threads,
         model=model,
-        encode=Encoder(tokenizer, longest, None if names is None else {name: number for number, name in names.items()}),
+        encode=Encoder(tokenizer, longest, numbers, progress.alive),
         evaluate=Evaluator(device, longest, spec.recipe.micro_batch, pad, names, progress.alive),
         shape=shape,
     )

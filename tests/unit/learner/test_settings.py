@@ -23,8 +23,11 @@ def test_what_is_set_holds_for_either_kind() -> None:
     assert recipe.peak_rate("classifier") == 0.5
 
 
-@pytest.mark.parametrize("wrong", [{"replay_ratio": 1.0}, {"learning_rate": 0}, {"klaxon": 1}, {"micro_batch": 0}])
-def test_impossible_recipe_is_refused(wrong: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [{"replay_ratio": 1.0}, {"learning_rate": 0}, {"klaxon": 1}, {"micro_batch": 0}, {"interpolation": (1.0,)}],
+)
+def test_impossible_recipe_is_refused(wrong: dict[str, object]) -> None:
     """Out of bounds or unknown, it is an error at once."""
     with pytest.raises(ValidationError):
         RecipeSettings.model_validate(wrong)
