@@ -47,6 +47,23 @@ class HeldOut:
         return [one for one, out in zip(drawn, close, strict=True) if not out]
 
 
+def drop_held_out_near_trained(tx: Connection, similarity: float) -> None:
+    """Drop held-out text that comes near text which was trained on: it would measure what was learned by heart.
+
+    Done for what arrived since the last round began, and not at its arrival: most of that finds no place in its slice,
+    and comparing costs a search on disk.
+    """
+    rows = tx.execute(
+        "SELECT h.sample FROM holdout h JOIN slices s ON s.id = h.slice WHERE s.state = 'open' "
+        "OR (s.state = 'anchor' AND (SELECT value FROM facts WHERE name = 'anchor_frozen') = 0)"
+    )
+    held = samples.read(tx, [row[0] for row in rows])
+    sketches = near_duplicates.sketch_texts([one.sample.text for one in held])
+    close = near_duplicates.near_trained(tx, sketches, similarity)
+    gone = remove(tx, [one.sample.id for one, out in zip(held, close, strict=True) if out])
+    counters.tally(tx, {"near_duplicates": gone})
+
+
 def fresh_ids(tx: Connection, bytes_wanted: float, among: Iterable[int] | None) -> list[tuple[int, int | None]]:
     """Ids and key hashes of fresh samples, oldest first, until they hold enough bytes; at least one if there is any.
 

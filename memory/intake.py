@@ -136,39 +136,33 @@ class Intake:
     def _sort(
         self, tx: Connection, looked: Looked, streams: Int64s, rows: Int64s, *, before_stream: bool
     ) -> tuple[_Sorting, int]:
-        """Split documents, check each side against the other, and find held-out ones a place.
+        """Split documents, find held-out ones a place, and keep what comes near them out of training.
 
         Returns also how many held-out documents found none.
         """
         first = facts.get_int(tx, "next_sample")
         facts.put(tx, "next_sample", first + len(looked))
         ids = np.arange(first, first + len(looked), dtype=np.int64)
-        held_rows = rows[looked.held[rows]]
-        held, too_close = self._admit(tx, looked, ids, held_rows, anchor=before_stream)
+        offered = rows[looked.held[rows]]
+        held = self._admit(tx, looked, ids, offered, anchor=before_stream)
         self._recall.held.add(looked.sketches.take(held))
         self._recall.assigned(first + len(looked) - 1)
         fresh = rows[~looked.held[rows]]
         fresh = fresh[~self._recall.held.near(looked.sketches.take(fresh))]
-        return _Sorting(streams, ids, fresh, held), len(held_rows) - too_close - len(held)
+        return _Sorting(streams, ids, fresh, held), len(offered) - len(held)
 
-    def _admit(self, tx: Connection, looked: Looked, ids: Int64s, rows: Int64s, *, anchor: bool) -> tuple[Int64s, int]:
-        """Find held-out documents a place; returns those that found one, and how many were too close to trained text.
-
-        Only what its slice would keep is compared with trained text: that costs a search on disk for each document.
-        """
-        settings = self._settings
-        sources = self._recall.sources.numbers(tx, {looked.sources[row] for row in rows.tolist()})
+    def _admit(self, tx: Connection, looked: Looked, ids: Int64s, rows: Int64s, *, anchor: bool) -> Int64s:
+        """Find held-out documents a place; returns those that found one."""
+        names = [looked.sources[row] for row in rows.tolist()]
+        sources = self._recall.sources.numbers(tx, set(names))
+        samples = ids[rows].tolist()
         order = priorities(ids[rows], self.salt).tolist()
-        numbers = [sources[looked.sources[row]] for row in rows.tolist()]
-        offered = list(map(slices.Held, order, ids[rows].tolist(), numbers))
-        hopeful = np.array(slices.hopeful(tx, offered, anchor=anchor), bool)
-        candidates = rows[hopeful]
-        close = near_duplicates.near_trained(tx, looked.sketches.take(candidates), settings.near_duplicate_similarity)
-        chosen = [held for held, hope in zip(offered, hopeful, strict=True) if hope]
-        apart = [held for held, too_close in zip(chosen, close, strict=True) if not too_close]
+        offered = [slices.Held(*held) for held in zip(order, samples, map(sources.__getitem__, names), strict=True)]
+        settings = self._settings
         bound = settings.anchor_documents if anchor else settings.slice_documents
-        admitted = slices.admit(tx, apart, bound, anchor=anchor)
-        return candidates[[held.sample in admitted for held in chosen]], int(close.sum())
+        admitted = slices.admit(tx, offered, bound, anchor=anchor)
+        found: Bools = np.array([sample in admitted for sample in samples], bool)
+        return np.extract(found, rows)
 
     def _insert(self, tx: Connection, looked: Looked, sorting: _Sorting, role: Role) -> None:
         rows = np.sort(np.concatenate([sorting.fresh, sorting.held]))

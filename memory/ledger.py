@@ -45,6 +45,8 @@ def begin(
     number = facts.get_int(tx, "rounds_begun") + 1
     among = None if released_from is None else _released(tx, released_from)
     chosen = draw.fresh_ids(tx, spec.fresh_tokens * facts.bytes_per_token(tx), among)
+    if chosen:
+        draw.drop_held_out_near_trained(tx, settings.near_duplicate_similarity)
     held_out = draw.HeldOut(tx, settings.near_duplicate_similarity)
     drawn = held_out.keep_apart(tx, samples.read(tx, [sample for sample, _ in chosen]))
     if not drawn:
@@ -131,14 +133,13 @@ def _enter(
     facts.put(tx, "rounds_begun", number)
     tx.execute(
         "INSERT INTO rounds(number, state, trigger, recipe, seed, parent_generation, base_generation, "
-        "released_from, begun_at, detail, verdict, report, last_sample, fresh_samples, fresh_bytes, "
+        "released_from, begun_at, detail, verdict, report, fresh_samples, fresh_bytes, "
         "replay_samples, replay_bytes, early_stop_samples) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', '{}', '{}', ?, ?, ?, ?, ?, ?)",
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', '{}', '{}', ?, ?, ?, ?, ?)",
         (
             number,
             RoundState.DRAWN,
             *told,
-            facts.get_int(tx, "next_sample") - 1,
             len(fresh.train),
             sum(one.bytes for one in fresh.train),
             len(replay),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from memory import aside, counters, generations, ledger, removal, samples, settle, slices
-from memory.near_duplicates import SketchIndex, record_trained, sketch_texts
+from memory.near_duplicates import record_trained, sketch_texts
 from memory.records import DocumentScore, Role, SliceScore
 from memory.rounds import RoundState
 from memory.settings import MemorySettings
@@ -33,7 +33,7 @@ def accept(
     drawn = _by_part(tx, number)
     counters.tally(tx, {"over_quota": removal.remove(tx, drawn["over_quota"])})
     used = drawn["fresh"] + drawn["early_stop"]
-    _remember_trained(tx, number, used, settings)
+    _remember_trained(tx, used, settings)
     aside.acquit(tx, used + aside.held_out_lately(tx))
     settle.settle_fresh(tx, used, number, settings, salt)
     slices.settle(tx, number, settings)
@@ -52,20 +52,11 @@ def _by_part(tx: Connection, number: int) -> dict[str, list[int]]:
     return parts
 
 
-def _remember_trained(tx: Connection, number: int, ids: Sequence[int], settings: MemorySettings) -> None:
-    """Note what was trained on, and drop held-out text that came near it while the round was running."""
+def _remember_trained(tx: Connection, ids: Sequence[int], settings: MemorySettings) -> None:
+    """Note what was trained on: held-out text that comes near it is dropped when the next round begins."""
     kept = [one.sample for one in samples.read(tx, ids)]
     sketches = sketch_texts([one.text for one in kept])
     record_trained(tx, [one.id for one in kept], sketches, settings.trained_documents)
-    trained = SketchIndex(settings.near_duplicate_similarity)
-    trained.add(sketches)
-    rows = tx.execute(
-        "SELECT sample FROM holdout WHERE sample > (SELECT last_sample FROM rounds WHERE number = ?)", (number,)
-    )
-    arrived = [one.sample for one in samples.read(tx, [row[0] for row in rows])]
-    close = trained.near(sketch_texts([one.text for one in arrived]))
-    gone = removal.remove(tx, [one.id for one, out in zip(arrived, close, strict=True) if out])
-    counters.tally(tx, {"near_duplicates": gone})
 
 
 def refuse(

@@ -51,7 +51,8 @@ class Appended:
         fresh, replay, holdout: stored in that role.
         surplus: held-out text beyond what its slice keeps, or replay text beyond its budgets: not kept.
         duplicates: content seen before.
-        near_duplicates: training text too close to held-out text, or held-out text too close to trained text.
+        near_duplicates: training text too close to held-out text. (Held-out text too close to what was trained on is
+            dropped when the next round begins.)
         forgotten: text of a key that was erased.
         redelivered: documents, dead letters and gaps at offsets that the store had already.
     """

@@ -80,7 +80,7 @@ CREATE TABLE rounds(
     number INTEGER PRIMARY KEY, state TEXT NOT NULL, trigger TEXT NOT NULL, recipe TEXT NOT NULL, seed INTEGER NOT NULL,
     parent_generation INTEGER NOT NULL, base_generation INTEGER NOT NULL, generation INTEGER, released_from INTEGER,
     begun_at REAL NOT NULL, ended_at REAL, detail TEXT NOT NULL, verdict TEXT NOT NULL, report TEXT NOT NULL,
-    last_sample INTEGER NOT NULL, fresh_samples INTEGER NOT NULL, fresh_bytes INTEGER NOT NULL,
+    fresh_samples INTEGER NOT NULL, fresh_bytes INTEGER NOT NULL,
     replay_samples INTEGER NOT NULL, replay_bytes INTEGER NOT NULL, early_stop_samples INTEGER NOT NULL) STRICT;
 CREATE INDEX rounds_state ON rounds(state);
 CREATE TABLE round_offsets(

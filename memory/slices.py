@@ -63,26 +63,16 @@ def create(tx: Connection, state: str, source: int, first_round: int) -> SliceRo
     return SliceRow(int(cursor.lastrowid or 0), state, source, first_round, first_round, NO_THRESHOLD)
 
 
-def hopeful(tx: Connection, offered: Sequence[Held], *, anchor: bool) -> list[bool]:
-    """Which held-out documents have a priority that their slice would keep."""
-    if anchor and facts.get_int(tx, "anchor_frozen"):
-        return [False] * len(offered)
-    thresholds: dict[int, int] = {}
-    for source in {ANCHOR_SOURCE if anchor else held.source for held in offered}:
-        row = find(tx, "anchor" if anchor else "open", source)
-        thresholds[source] = row.threshold if row else NO_THRESHOLD
-    return [held.priority <= thresholds[ANCHOR_SOURCE if anchor else held.source] for held in offered]
-
-
 def admit(tx: Connection, offered: Sequence[Held], bound: int, *, anchor: bool) -> set[int]:
     """Offer held-out documents to the open slices of their sources, or to the anchor.
 
     What is displaced is removed. Returns the samples that found a place; the caller stores their text.
     """
+    if anchor and facts.get_int(tx, "anchor_frozen"):
+        return set()
     groups: dict[int, list[Held]] = defaultdict(list)
-    for held, hope in zip(offered, hopeful(tx, offered, anchor=anchor), strict=True):
-        if hope:
-            groups[ANCHOR_SOURCE if anchor else held.source].append(held)
+    for held in offered:
+        groups[ANCHOR_SOURCE if anchor else held.source].append(held)
     state, period = ("anchor", 0) if anchor else ("open", facts.get_int(tx, "rounds_begun") + 1)
     admitted: set[int] = set()
     for source, group in groups.items():

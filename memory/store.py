@@ -5,12 +5,8 @@ readers see the last committed state and delay nobody.
 """
 
 import math
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import structlog
@@ -29,8 +25,6 @@ from memory import (
     removal,
     samples,
 )
-from memory.database import Database
-from memory.intake import Intake
 from memory.records import (
     Appended,
     AsideGroup,
@@ -49,74 +43,18 @@ from memory.records import (
     TrainedSample,
 )
 from memory.rounds import RoundState
-from memory.settings import MemorySettings
-from memory.sqlite import Connection
+from memory.session import Session
 from streams.document import Batch, Gap, Partition
 
 log = structlog.get_logger(__name__)
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
-
-class Store:
-    """The memory. A context manager; every method may be called from any thread.
+class Store(Session):
+    """The memory. Every method may be called from any thread.
 
     Any method raises `StoreBusy` (another process wrote for longer than the busy timeout), `StoreFull` (no room on
     disk; nothing of the write took effect) or `StoreDamaged`.
     """
-
-    def __init__(self, database: Database, settings: MemorySettings, clock: Callable[[], float]) -> None:
-        self._database = database
-        self._settings = settings
-        self._clock = clock
-        self._intake = Intake(database, settings, clock)
-
-    @classmethod
-    def open(
-        cls,
-        path: Path,
-        settings: MemorySettings,
-        *,
-        clock: Callable[[], float] = time.time,
-        read_only: bool = False,
-    ) -> Self:
-        """Open the store at `path`, making it where there is none and bringing its schema up to date.
-
-        Args:
-            path: the database file; its folder must exist.
-            settings: budgets and policies.
-            clock: unix seconds.
-            read_only: only read: nothing is made or migrated, and writing methods raise `WrongState`.
-
-        Raises:
-            SqliteTooOld, StoreMissing, NotAStore, StoreTooNew, StoreTooOld, StoreDamaged: see `memory.errors`.
-        """
-        with ExitStack() as undo:
-            database = undo.enter_context(Database.open(path, settings, read_only=read_only))
-            store = cls(database, settings, clock)
-            undo.pop_all()
-        return store
-
-    def _read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        with self._database.read() as tx:
-            return function(tx, *args, **kwargs)
-
-    def _write(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        with self._database.write() as tx:
-            return function(tx, *args, **kwargs)
-
-    def close(self) -> None:
-        """Close every connection, also those of other threads; idempotent."""
-        self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # --- text in ---
 

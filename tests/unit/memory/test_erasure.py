@@ -115,9 +115,7 @@ def test_dead_letters_of_the_key_go_too(store: Store, stream: Stream) -> None:
     assert store.forget(KEY).dead_letters == 2
     assert [letter.offset for letter in store.dead_letters()] == [2, 3, 4]
     assert store.counts().quarantine_rows == 3
-    store.append(
-        stream.batch(letters=[stream.letter(b'{"user": "J\\u00fcrgen"'), stream.letter("Jürgen".encode())])
-    )
+    store.append(stream.batch(letters=[stream.letter(b'{"user": "J\\u00fcrgen"'), stream.letter("Jürgen".encode())]))
     assert store.forget("Jürgen").dead_letters == 2
 
 
