@@ -3,17 +3,21 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
 
 from checkpoints.generation import BASE, GenerationStore
 from daemon.errors import DaemonError
+from daemon.process_group import end_group
 from daemon.settings import ModelSettings
+from daemon.shutdown import StoppedEarly
 from memory.store import Store
 
 log = structlog.get_logger(__name__)
+
+LOOK_EVERY_SECONDS = 0.2
 
 
 class BadBase(DaemonError):
@@ -21,34 +25,56 @@ class BadBase(DaemonError):
 
 
 def ensure_base(
-    store: Store, checkpoints: GenerationStore, model: ModelSettings, environment: Mapping[str, str]
+    store: Store,
+    checkpoints: GenerationStore,
+    model: ModelSettings,
+    environment: Mapping[str, str],
+    *,
+    must_stop: Callable[[], bool],
 ) -> None:
     """See that generation 0 is on disk and in the ledger; done once in a state directory's life.
 
     Raises:
         BadBase: the model cannot be imported; the message says why.
+        StoppedEarly: `must_stop` said so.
     """
     if store.serving() is not None:
         return
     if BASE not in checkpoints.numbers():
-        log.info("base_model_imported", model=str(model.path), kind=model.kind)
-        _import_in_a_process(checkpoints.root, model, environment)
+        log.info("importing_base_model", model=str(model.path), kind=model.kind)
+        _import_in_a_process(checkpoints.root, model, environment, must_stop)
     store.register_base(digest=checkpoints.digest(BASE), source_path=str(model.path))
 
 
-def _import_in_a_process(root: Path, model: ModelSettings, environment: Mapping[str, str]) -> None:
+def _import_in_a_process(
+    root: Path, model: ModelSettings, environment: Mapping[str, str], must_stop: Callable[[], bool]
+) -> None:
     arguments = json.dumps([str(root), str(model.path), model.kind, list(model.labels)])
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-m", "daemon.import_base", arguments],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        check=False,
-    )
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise BadBase(f"The model at {model.path} cannot be the base: {said or f'status {done.returncode}'}")
+        start_new_session=True,
+    ) as process:
+        try:
+            said = _said_at_its_end(process, must_stop)
+        finally:
+            end_group(process)
+    if process.returncode:
+        reason = said.strip().rpartition("\n")[2] or f"status {process.returncode}"
+        raise BadBase(f"The model at {model.path} cannot be the base: {reason}")
+
+
+def _said_at_its_end(process: "subprocess.Popen[bytes]", must_stop: Callable[[], bool]) -> str:
+    """Wait for the process's end; returns what it wrote to standard error."""
+    while True:
+        try:
+            return process.communicate(timeout=LOOK_EVERY_SECONDS)[1].decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            if must_stop():
+                raise StoppedEarly from None
 
 
 def main(arguments: str) -> None:

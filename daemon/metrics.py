@@ -31,7 +31,8 @@ class DaemonMetrics:
         losses = event.get("losses")
         if isinstance(losses, dict):
             for term in LOSS_TERMS & losses.keys():
-                self.loss.labels(term).set(float(losses[term] or math.nan))
+                loss = losses[term]
+                self.loss.labels(term).set(loss if isinstance(loss, int | float) else math.nan)
         if isinstance(penalty := event.get("penalty"), int | float):
             self.loss.labels("penalty").set(penalty)
         if isinstance(speed := event.get("tokens_per_second"), int | float):

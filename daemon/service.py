@@ -21,6 +21,7 @@ from daemon import logs
 from daemon.admin import create_app
 from daemon.admin_server import listening
 from daemon.admin_token import ensure_token
+from daemon.allocator import share_one_arena
 from daemon.backoff import Backoff
 from daemon.current_round import CurrentRound
 from daemon.cycle import Ask, Trigger
@@ -43,7 +44,7 @@ from daemon.rounds_loop import RoundsLoop
 from daemon.serving_process import ServingProcess, serving_process
 from daemon.settings import Settings, load
 from daemon.settings_mistakes import BadSettings
-from daemon.shutdown import Shutdown
+from daemon.shutdown import Shutdown, StoppedEarly
 from daemon.signals import Signals
 from daemon.supervisor import Part, Supervisor
 from daemon.triggers import Asks, Schedule
@@ -65,8 +66,12 @@ def run(settings: Settings, *, config_file: Path | None = None) -> int:
         AlreadyRunning: another daemon holds the state directory.
         DaemonError, StoreError, CheckpointsError: it cannot start, and why.
     """
-    with Service(settings, config_file=config_file) as service:
-        service.main_loop()
+    share_one_arena()
+    try:
+        with Service(settings, config_file=config_file) as service:
+            service.main_loop()
+    except StoppedEarly:
+        log.info("service_stopped", reason="it was told to end before it had begun")
     return ExitCode.OK
 
 
@@ -167,7 +172,13 @@ class Service:
         MemoryMetrics(registry, store)
         checkpoints = GenerationStore(settings.checkpoints_dir, metrics=CheckpointsMetrics(registry), clock=self._clock)
         checkpoints.sweep()
-        ensure_base(store, checkpoints, settings.model, self._child_environment())
+        ensure_base(
+            store,
+            checkpoints,
+            settings.model,
+            self._child_environment(),
+            must_stop=lambda: self._shutdown.begun,
+        )
         self._problem = reconcile_pointer(store, checkpoints)
         show_knowledge(self._metrics, store)
         return Rooms(store, checkpoints, settings.rounds_dir)

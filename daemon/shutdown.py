@@ -4,6 +4,10 @@ import time
 from collections.abc import Callable
 
 
+class StoppedEarly(Exception):
+    """The service was told to end before it had begun."""
+
+
 class Shutdown:
     """How long the end may take, once it has begun. Its methods only set attributes: a signal handler may call them.
 

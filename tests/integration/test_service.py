@@ -1,6 +1,7 @@
 """A whole Riverkeep: text in through Kafka, a round, a new generation that answers, and a clean end."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,6 +88,26 @@ def home(tmp_path: Path, model: Path) -> Home:
     made = make_home(tmp_path, model=model)
     fill(made, before=120, fresh=120)
     return made
+
+
+def test_a_stop_during_the_import_of_the_base_is_clean(tmp_path: Path, model: Path) -> None:
+    """SIGTERM before the service is ready: exit status 0, and the next start imports."""
+    home = make_home(tmp_path, model=model, import_base=True)
+    with daemon(home) as started:
+        wait_until(lambda: started.events("importing_base_model"))
+        assert started.stop() == 0
+    assert not (home.settings.checkpoints_dir / "serving.json").exists()
+
+
+def test_a_model_that_cannot_be_the_base_is_refused_with_its_reason(tmp_path: Path, model: Path) -> None:
+    """The daemon ends with a sentence, not with a traceback."""
+    broken = shutil.copytree(model, tmp_path / "broken")
+    (broken / "model.safetensors").unlink()
+    home = make_home(tmp_path / "home", model=broken, import_base=True)
+    with daemon(home) as started:
+        assert started.process.wait(60) == ExitCode.FAILED
+        assert f"The model at {broken} cannot be the base" in started.log.read_text()
+        assert "Traceback" not in started.log.read_text()
 
 
 def test_a_second_daemon_is_refused_and_told_who_holds_the_directory(home: Home) -> None:

@@ -1,0 +1,52 @@
+"""What the daemon shows."""
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from daemon.metrics import DaemonMetrics, Live, LiveState
+from daemon.supervisor import Health, State
+
+BETWEEN_ROUNDS = Live(
+    parts=(Health("ingest", State.BROKEN, "no broker", failures=3), Health("rounds", State.RUNNING)),
+    round_number=None,
+    round_phase="",
+    round_step=0,
+    round_steps=0,
+    serving_generation=None,
+    answering_generation=None,
+    swap_seconds=None,
+    fresh_until_round=0.25,
+)
+
+
+def test_live_state_is_read_at_each_scrape() -> None:
+    """What is unknown is absent, not zero; each part has one state at a time."""
+    registry = CollectorRegistry()
+    asked: list[Live] = []
+
+    def read() -> Live:
+        asked.append(BETWEEN_ROUNDS)
+        return asked[-1]
+
+    registry.register(LiveState(read))
+    assert asked == []
+    shown = generate_latest(registry).decode()
+    assert 'riverkeep_part_state{part="ingest",state="broken"} 1.0' in shown
+    assert 'riverkeep_part_state{part="ingest",state="running"} 0.0' in shown
+    assert 'riverkeep_part_failures{part="ingest"} 3.0' in shown
+    assert "riverkeep_trigger_volume_ratio 0.25" in shown
+    assert "riverkeep_serving_generation" not in shown
+    assert len(asked) == 1
+
+
+def test_steps_of_the_learner_are_shown() -> None:
+    """Known loss terms only: labels are bounded whatever a learner says."""
+    registry = CollectorRegistry()
+    metrics = DaemonMetrics(registry)
+    metrics.hear({"event": "step", "losses": {"new": 3.5, "evil": 1.0}, "penalty": 0.1, "tokens_per_second": 900})
+    metrics.hear({"event": "step", "losses": None})
+    metrics.hear({"event": "phase", "name": "train"})
+    shown = generate_latest(registry).decode()
+    assert 'riverkeep_training_loss_nats{term="new"} 3.5' in shown
+    assert 'riverkeep_training_loss_nats{term="penalty"} 0.1' in shown
+    assert "riverkeep_training_tokens_per_second 900.0" in shown
+    assert "evil" not in shown
