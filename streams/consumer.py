@@ -18,6 +18,8 @@ from streams.settings import StreamsSettings
 REQUEST_MS = 5000
 """How long one question to the broker may take beside the polls."""
 
+JOIN_MS = 3000
+
 
 class Moved(Enum):
     """What a rebalance did with a partition."""
@@ -85,6 +87,11 @@ class Consumer:
         Raises:
             KafkaError: of any kind; see the caller.
         """
+        coordinator = self._consumer._coordinator  # noqa: SLF001
+        if coordinator.need_rejoin():
+            # kafka-python throws away a join that ends between two polls and begins another, which makes all members
+            # join again: polls shorter than a join would rebalance the group for ever.
+            coordinator.poll(timeout_ms=JOIN_MS)
         # One "record" is one chunk, whose size the limits bound.
         for chunks in self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=1).values():
             for chunk in chunks:

@@ -205,7 +205,7 @@ class StreamsSettings(BaseModel):
         100 * MIB, ge=2 * MIB, le=1024 * MIB, description="The largest answer taken from a broker."
     )
     batch_records: int = Field(
-        5000, ge=1, le=1_000_000, description="A transaction with this many records takes no more."
+        1000, ge=1, le=1_000_000, description="A transaction with this many records takes no more."
     )
     batch_bytes: int = Field(
         16 * MIB, ge=MIB, le=1024 * MIB, description="A transaction with this much text takes no more."

@@ -1,5 +1,6 @@
 """A Kafka source with a store as simple as can be: what tests of several files share."""
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ class KeptStore:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     offsets: dict[tuple[str, int, str], int] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next_offset(self, topic: str, number: int, incarnation: str) -> int | None:
         """As a store answers a source."""
@@ -30,6 +32,10 @@ class KeptStore:
 
     def append(self, batch: Batch) -> None:
         """Keep a batch."""
+        with self.lock:
+            self._append(batch)
+
+    def _append(self, batch: Batch) -> None:
         for item in (*batch.documents, *batch.dead_letters):
             at = item.partition
             stored = self.offsets.get((at.topic, at.number, at.incarnation), 0)

@@ -1,7 +1,9 @@
 """The Kafka source on real brokers: each offset once, whatever happens between the broker and the store."""
 
 import threading
-from typing import Any
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
@@ -161,20 +163,38 @@ def test_a_rebalance_hands_partitions_over_once(broker: Broker) -> None:
     total = 3000
     store = KeptStore()
     sending = threading.Thread(target=_trickle, args=(broker, topic, total))
-    first = Ingest(options, store, owner="store")
-    with first:
+    with Ingest(options, store, owner="store") as first:
         first.until(lambda: len(first.source.assignment()) == 4)
         sending.start()
         first.until(lambda: len(store.texts) > 100)
         # One store, as after a move of the same state to another process: what one stored, the other knows.
-        with Ingest(options, store, owner="store") as second:
-            _both(first, second, lambda: len(second.source.assignment()) == 2 == len(first.source.assignment()))
-            _both(first, second, lambda: len(store.texts) > total // 2)
+        with beside(Ingest(options, store, owner="store")) as second:
+            first.until(lambda: len(second.source.assignment()) == 2 == len(first.source.assignment()))
+            first.until(lambda: len(store.texts) > total // 2)
         sending.join()
         first.until(lambda: len(store.texts) == total)
         first.turns(1)
     assert sorted(store.texts) == sorted(words(numbered(0, total)))
     assert first.metric("riverkeep_partitions_moved_total", event="revoked") >= 2
+
+
+@contextmanager
+def beside(ingest: Ingest) -> Iterator[Ingest]:
+    """Let a replica run in a thread of its own."""
+    done = threading.Event()
+
+    def run() -> None:
+        with ingest:
+            while not done.is_set():
+                ingest.turn()
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run)
+        try:
+            yield ingest
+        finally:
+            done.set()
+            running.result(timeout=30)
 
 
 def _trickle(broker: Broker, topic: str, total: int) -> None:
@@ -184,15 +204,6 @@ def _trickle(broker: Broker, topic: str, total: int) -> None:
             producer.send(topic, value=value, partition=n % 4)
             if n % 100 == 99:
                 pause.wait(0.2)
-
-
-def _both(first: Ingest, second: Ingest, condition: Any) -> None:
-    def turned() -> bool:
-        first.turn(0.05)
-        second.turn(0.05)
-        return bool(condition())
-
-    wait_until(turned, what="both replicas")
 
 
 def test_replicas_with_stores_of_their_own_share_without_repeats(broker: Broker) -> None:
