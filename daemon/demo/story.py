@@ -199,15 +199,15 @@ class _Story:
         status = self._service.control.status()
         if running := status["round"]:
             scene = self._screen.scene
-            scene.doing = f"round {running['number']}: {running['phase'] or running['state']}"
+            scene.doing = f"round {running['number']}: {running['phase']}"
             scene.step, scene.steps = running["step"] or 0, running["steps"] or 0
             return None
         last = status["last_round"]
         return last if last and last["number"] > number else None
 
     def _serving(self) -> int | None:
-        serving = self._service.control.status()["serving"]
-        return serving["generation"] if serving and serving["healthy"] else None
+        answering: int | None = self._service.control.status()["serving"]["answering"]
+        return answering
 
     def _progress(self, event: dict[str, Any]) -> None:
         scene = self._screen.scene
