@@ -57,7 +57,7 @@ class Database:
         if read_only and not path.exists():
             raise StoreMissing(f"There is no store at {path}. Start Riverkeep there once, or correct `state_dir`.")
         if not path.exists():
-            path.touch(mode=0o600)  # SQLite gives its log files the mode of the database: nobody else reads the text.
+            _create(path)
         database = cls(path, settings, read_only=read_only)
         try:
             database._prepare(settings)
@@ -219,6 +219,14 @@ class Database:
             if explain is None:
                 raise
             raise explain(self.path, str(error)) from error
+
+
+def _create(path: Path) -> None:
+    """An empty file that only its owner may read; SQLite gives its log files the same mode."""
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise _explain_unreadable(path, str(error)) from error
 
 
 def refuse_old_sqlite(version: tuple[int, ...]) -> None:

@@ -293,7 +293,7 @@ def prequential_history(tx: Connection, limit: int) -> list[Prequential]:
     """Rounds whose report says what fresh text cost before training, newest first."""
     rows = tx.execute(
         "SELECT number, state, json_extract(report, '$.prequential') FROM rounds "
-        "WHERE json_extract(report, '$.prequential') IS NOT NULL ORDER BY number DESC LIMIT ?",
+        "WHERE json_extract(report, '$.prequential.mean_nll') IS NOT NULL ORDER BY number DESC LIMIT ?",
         (limit,),
     )
     return [_prequential(number, RoundState(state), json.loads(text)) for number, state, text in rows]
@@ -301,6 +301,8 @@ def prequential_history(tx: Connection, limit: int) -> list[Prequential]:
 
 def _prequential(number: int, state: RoundState, told: Mapping[str, Any]) -> Prequential:
     by_source = {
-        source: (float(one["mean_nll"]), int(one["tokens"])) for source, one in told.get("by_source", {}).items()
+        source: (float(one["mean_nll"]), int(one["tokens"]))
+        for source, one in told.get("by_source", {}).items()
+        if one["mean_nll"] is not None  # SQLite reads NaN as null.
     }
     return Prequential(number, state, float(told["mean_nll"]), int(told["tokens"]), by_source)

@@ -18,6 +18,7 @@ from memory.errors import (
     StoreMissing,
     StoreTooNew,
     StoreTooOld,
+    StoreUnreadable,
     WrongState,
 )
 from memory.settings import MemorySettings
@@ -61,6 +62,12 @@ def test_reading_a_store_that_is_not_there_makes_none(tmp_path: Path) -> None:
     with pytest.raises(StoreMissing, match="no store at"):
         Store.open(tmp_path / "a.db", SETTINGS, read_only=True)
     assert not (tmp_path / "a.db").exists()
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """The error says what to look at, not only that a file is missing."""
+    with pytest.raises(StoreUnreadable, match="may write to the folder"):
+        Store.open(tmp_path / "nowhere" / "a.db", SETTINGS)
 
 
 def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:

@@ -201,3 +201,17 @@ def test_the_prequential_history_tells_every_round_that_measured_it(store: Store
     ]
     assert history[1].by_source == {"news": (3.5, 70)}
     assert [one.round for one in store.prequential_history(limit=1)] == [2]
+
+
+def test_a_loss_that_is_no_number_is_left_out_of_the_history(store: Store, stream: Stream) -> None:
+    """One diverged measurement must not hide all others."""
+    nan = float("nan")
+    for number, told in enumerate(
+        (
+            {"mean_nll": nan, "tokens": 1},
+            {"mean_nll": 2.0, "tokens": 1, "by_source": {"news": {"mean_nll": nan, "tokens": 1}}},
+        )
+    ):
+        store.append(stream.of([text(n) for n in range(number * 50, number * 50 + 50)]))
+        accept(store, begin(store), report={"prequential": told})
+    assert [(one.round, one.by_source) for one in store.prequential_history()] == [(2, {})]
