@@ -24,9 +24,7 @@ class MissingGeneration(CheckpointsError):
     """A number names no generation on disk."""
 
     def __init__(self, number: int, root: Path) -> None:
-        super().__init__(
-            f"generation {number} is not in {root}; `riverkeep generations` lists those that are kept"
-        )
+        super().__init__(f"generation {number} is not in {root}; `riverkeep generations` lists those that are kept")
         self.number = number
 
 

@@ -169,14 +169,10 @@ class GenerationStore:
         directory = self.path(number)
         manifest = self.manifest(number)
         if digest is not None and manifest.digest != digest:
-            raise DamagedGeneration(
-                directory, MANIFEST, f"digest {manifest.digest[:12]} is not {digest[:12]}"
-            )
+            raise DamagedGeneration(directory, MANIFEST, f"digest {manifest.digest[:12]} is not {digest[:12]}")
         for name, (expected, size) in manifest.files.items():
             _verify_file(directory, name, expected, size)
-        present = {
-            path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir()
-        }
+        present = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir()}
         stray = sorted(present - set(manifest.files) - {MANIFEST})
         if stray:
             raise DamagedGeneration(directory, stray[0], "is not in the manifest")
@@ -230,9 +226,7 @@ class GenerationStore:
             raise NumberTaken(number, "another model has it")
         return Published(number, manifest.digest, self.path(number))
 
-    def import_base(
-        self, model: Path, *, kind: Kind = "causal-lm", labels: tuple[str, ...] = ()
-    ) -> Published:
+    def import_base(self, model: Path, *, kind: Kind = "causal-lm", labels: tuple[str, ...] = ()) -> Published:
         """Make a Hugging Face model directory, or a .gguf file (converted once), generation 0.
 
         An encoder that has no classification head yet gets one for `labels`. When generation 0 is there

@@ -4,7 +4,7 @@ Imports torch and transformers; nothing that the daemon imports may import this 
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -29,9 +29,7 @@ HEAD_SEED: Final = 0
 # A tokenizer that fills less of the embedding than this was made for another model: padding takes less.
 LEAST_VOCABULARY_SHARE: Final = 0.5
 # What differs between two configurations of one architecture.
-INCIDENTAL_KEYS: Final = frozenset(
-    {"_name_or_path", "name_or_path", "transformers_version", "dtype", "torch_dtype"}
-)
+INCIDENTAL_KEYS: Final = frozenset({"_name_or_path", "name_or_path", "transformers_version", "dtype", "torch_dtype"})
 
 _AUTO: Final[dict[str, Any]] = {
     "causal-lm": AutoModelForCausalLM,
@@ -101,8 +99,7 @@ def require_match(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pa
     else:
         return
     raise MismatchedTokenizer(
-        f"tokenizer and model in {path} do not belong together: the tokenizer {problem}; "
-        "take both from the same source"
+        f"tokenizer and model in {path} do not belong together: the tokenizer {problem}; take both from the same source"
     )
 
 
@@ -127,12 +124,8 @@ def load_beside(model: PreTrainedModel, path: Path) -> PreTrainedModel | None:
     if None in wanted or set(stored) - {name for names in places for name in names}:
         return None
     fresh = _copy_without_weights(model)
-    targets = fresh.state_dict(keep_vars=True)
-    with torch.no_grad():
-        for name in wanted:
-            if not _fill(targets[str(name)], stored[str(name)], str(name)):
-                return None
-    return fresh
+    chosen = [(str(name), stored[str(name)]) for name in wanted]
+    return fresh if _fill(fresh.state_dict(keep_vars=True), chosen) else None
 
 
 def prepare_base(model: Path, scratch: Path, kind: Kind, labels: tuple[str, ...]) -> Path:
@@ -152,9 +145,7 @@ def prepare_base(model: Path, scratch: Path, kind: Kind, labels: tuple[str, ...]
 
 def _convert_gguf(model: Path, scratch: Path, kind: Kind) -> Path:
     if kind != "causal-lm":
-        raise UnusableModel(
-            f"{model}: a classifier's base is a Hugging Face model directory, not a GGUF file"
-        )
+        raise UnusableModel(f"{model}: a classifier's base is a Hugging Face model directory, not a GGUF file")
     if not model.is_file():
         raise UnusableModel(f"{model} does not exist; name a .gguf file or a Hugging Face model directory")
     with _said_clearly(model):
@@ -199,9 +190,7 @@ def _with_head(model: Path, scratch: Path, labels: tuple[str, ...]) -> Path:
 
 
 def _require_labels(model: Path, config: dict[str, Any], labels: tuple[str, ...]) -> None:
-    named = tuple(
-        name for _, name in sorted(config.get("id2label", {}).items(), key=lambda item: int(item[0]))
-    )
+    named = tuple(name for _, name in sorted(config.get("id2label", {}).items(), key=lambda item: int(item[0])))
     if labels and named != labels:
         raise UnusableModel(
             f"{model} classifies into {', '.join(named)}, the settings name {', '.join(labels)}; "
@@ -269,10 +258,13 @@ def _copy_without_weights(model: PreTrainedModel) -> PreTrainedModel:
     return copy.deepcopy(model, memo)
 
 
-def _fill(target: torch.Tensor, file: Path, name: str) -> bool:
-    with safe_open(file, framework="pt") as tensors:
-        value = tensors.get_tensor(name)
-    if value.shape != target.shape:
-        return False
-    target.copy_(value)
+def _fill(targets: Mapping[str, torch.Tensor], chosen: list[tuple[str, Path]]) -> bool:
+    """Read the chosen tensors into their targets; False when a shape differs."""
+    for file in sorted({file for _, file in chosen}):
+        with safe_open(file, framework="pt") as tensors, torch.no_grad():
+            for name in (name for name, holder in chosen if holder == file):
+                value = tensors.get_tensor(name)
+                if value.shape != targets[name].shape:
+                    return False
+                targets[name].copy_(value)
     return True

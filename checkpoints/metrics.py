@@ -19,6 +19,4 @@ class CheckpointsMetrics:
             registry=registry,
         )
         self.kept = Gauge("riverkeep_checkpoints_kept", "Generations on disk.", registry=registry)
-        self.kept_bytes = Gauge(
-            "riverkeep_checkpoints_bytes", "Size of the generations on disk.", registry=registry
-        )
+        self.kept_bytes = Gauge("riverkeep_checkpoints_bytes", "Size of the generations on disk.", registry=registry)

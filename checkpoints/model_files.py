@@ -7,9 +7,7 @@ from typing import Any, Final
 from checkpoints.errors import UnsafeModel, UnusableModel
 
 # Pickles by any of their names, and code.
-UNSAFE_SUFFIXES: Final = frozenset(
-    {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack", ".py"}
-)
+UNSAFE_SUFFIXES: Final = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack", ".py"})
 # Weights, configuration, tokenizers (JSON, merges, sentencepiece), chat templates.
 KEPT_SUFFIXES: Final = frozenset({".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken"})
 OWN_FILES: Final = frozenset({"card.json", "manifest.json"})
@@ -38,9 +36,7 @@ def model_files(directory: Path) -> dict[str, Path]:
         UnusableModel: there is no model here.
     """
     if not directory.is_dir():
-        raise UnusableModel(
-            f"{directory} is not a directory; name a Hugging Face model directory or a .gguf file"
-        )
+        raise UnusableModel(f"{directory} is not a directory; name a Hugging Face model directory or a .gguf file")
     found = [path for path in sorted(directory.rglob("*")) if path.is_file()]
     kept = {
         path.relative_to(directory).as_posix(): path
@@ -95,9 +91,7 @@ def _read_object(path: Path) -> dict[str, Any]:
             raise UnusableModel(f"{path} is larger than {MAX_CONFIG_BYTES} bytes: no configuration is")
         values = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise UnusableModel(
-            f"{path} cannot be read: {error}; take it from the model's source again"
-        ) from error
+        raise UnusableModel(f"{path} cannot be read: {error}; take it from the model's source again") from error
     if not isinstance(values, dict):
         raise UnusableModel(f"{path} is not a JSON object; take it from the model's source again")
     return values

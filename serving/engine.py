@@ -23,6 +23,8 @@ from serving.worker import Part, Worker
 
 # Prompt tokens read in one turn, so that a long prompt does not hold up the answers under way.
 PROMPT_TOKENS_A_TURN: Final = 512
+# A trial's turn is as short as a token of an answer, or nearly.
+TRIAL_TOKENS_A_TURN: Final = 16
 
 Finish = Literal["stop", "length"]
 
@@ -144,7 +146,8 @@ class _Group:
             for answer, row in zip(answers, logits, strict=True):
                 answer.take(row)
         self._keep(lambda answer: not answer.job.ended)
-        self._read(PROMPT_TOKENS_A_TURN)
+        trial = all(job.trial for job in self.jobs())
+        self._read(TRIAL_TOKENS_A_TURN if trial else PROMPT_TOKENS_A_TURN)
 
     def _read(self, budget: int) -> None:
         while self._reading and budget > 0:

@@ -25,6 +25,7 @@ class LoadedGeneration:
         stop_ids: tokens that end an answer.
         labels: the classes of a classifier, in the order of its logits.
         loaded_at: unix seconds.
+        tokenizer_files: names and SHA-256 of the files that made the tokenizer.
     """
 
     number: int
@@ -36,6 +37,7 @@ class LoadedGeneration:
     stop_ids: frozenset[int]
     labels: tuple[str, ...]
     loaded_at: float
+    tokenizer_files: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def fingerprint(self) -> str:
@@ -57,6 +59,7 @@ class LoadedGeneration:
         tokenizer: PreTrainedTokenizerBase,
         *,
         loaded_at: float,
+        tokenizer_files: frozenset[tuple[str, str]] = frozenset(),
     ) -> "LoadedGeneration":
         """Read off a loaded model what answering from it needs."""
         # The first call may take off a truncation that was saved with the tokenizer; later ones change nothing, so
@@ -72,6 +75,7 @@ class LoadedGeneration:
             stop_ids=_stop_ids(model, tokenizer),
             labels=_labels(model) if kind == "classifier" else (),
             loaded_at=loaded_at,
+            tokenizer_files=tokenizer_files,
         )
 
 

@@ -12,7 +12,7 @@ from serving.loaded import LoadedGeneration
 from serving.openai import Message
 
 # More of a prompt adds nothing to a warm-up.
-WARM_TOKENS: Final = 256
+WARM_TOKENS: Final = 64
 SPEAKERS: Final = {"system": "System", "developer": "System", "user": "User", "assistant": "Assistant"}
 PLAIN_STOP: Final = "\nUser:"
 

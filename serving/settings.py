@@ -70,7 +70,7 @@ class ServingSettings(BaseModel):
     drain_timeout_s: float = Field(30, ge=0, le=3_600, description="On SIGTERM, how long requests under way may go on.")
     poll_s: float = Field(0.2, gt=0, le=60, description="How often the serving pointer is looked at.")
     warm_prompts: int = Field(
-        8,
+        4,
         ge=0,
         le=1024,
         description="Recent requests (kept in memory only) that warm a new generation before it serves.",

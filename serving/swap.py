@@ -10,17 +10,20 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from math import inf
+from pathlib import Path
 from typing import Final
 
 import structlog
 import torch
+from transformers import PreTrainedModel
 
 from checkpoints.card import Kind
 from checkpoints.errors import CheckpointsError
-from checkpoints.generation import GenerationStore, Pointer
+from checkpoints.generation import GenerationStore, Manifest, Pointer
 from checkpoints.load import load_beside, load_model, load_tokenizer, require_match
 from serving.errors import BrokenGeneration
 from serving.loaded import LoadedGeneration
@@ -29,6 +32,8 @@ from serving.metrics import ServingMetrics
 _log = structlog.get_logger(__name__)
 
 NICENESS: Final = 10
+# Files of a generation that its tokenizer is not made of.
+NOT_TOKENIZER: Final = (".safetensors", ".safetensors.index.json", "card.json")
 RETRY_FIRST_S: Final = 5.0
 RETRY_MOST_S: Final = 300.0
 FAILURES_KEPT: Final = 16
@@ -100,19 +105,30 @@ class Loader:
             CheckpointsError: it is missing, damaged, unsafe or unusable.
         """
         with self._timed("verify"):
-            self.store.verify(number, digest=digest)
+            _at_low_priority(lambda: self.store.verify(number, digest=digest))
         with self._timed("load"):
             path = self.store.path(number)
-            model = load_beside(beside.model, path) if beside else None
-            if model is None:
-                # On a CPU half precision is slower and coarser than single.
-                dtype = torch.float32 if self.device == "cpu" else None
-                model = load_model(path, self.kind, device=self.device, dtype=dtype)
-            tokenizer = load_tokenizer(path)
+            files = _tokenizer_files(self.store.manifest(number))
+            tokenizer = beside.tokenizer if beside and beside.tokenizer_files == files else load_tokenizer(path)
+            model = self._model(path, beside)
             require_match(model, tokenizer, path)
         return LoadedGeneration.of(
-            number, self.store.digest(number), self.kind, model, tokenizer, loaded_at=self.clock()
+            number,
+            self.store.digest(number),
+            self.kind,
+            model,
+            tokenizer,
+            loaded_at=self.clock(),
+            tokenizer_files=files,
         )
+
+    def _model(self, path: Path, beside: LoadedGeneration | None) -> PreTrainedModel:
+        copied = load_beside(beside.model, path) if beside else None
+        if copied is not None:
+            return copied
+        # On a CPU half precision is slower and coarser than single.
+        dtype = torch.float32 if self.device == "cpu" else None
+        return load_model(path, self.kind, device=self.device, dtype=dtype)
 
     @contextmanager
     def _timed(self, phase: str) -> Iterator[None]:
@@ -182,7 +198,6 @@ class Follower:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        _yield_to_answers()
         while True:
             try:
                 self.look()
@@ -278,7 +293,21 @@ class Follower:
         self._switch.status = replace(self._switch.status, **changes)  # type: ignore[arg-type]
 
 
-def _yield_to_answers() -> None:
-    """Give this thread, and those it starts, what answering leaves over. Linux has a niceness for each thread."""
+def _tokenizer_files(manifest: Manifest) -> frozenset[tuple[str, str]]:
+    """What tells whether two generations share a tokenizer: parsing a large one stops the interpreter for long."""
+    return frozenset((name, sha256) for name, (sha256, _) in manifest.files.items() if not name.endswith(NOT_TOKENIZER))
+
+
+def _at_low_priority(work: Callable[[], None]) -> None:
+    """Do work that hardly needs the interpreter on what answering leaves over of the processor.
+
+    On a thread of its own: a niced thread that held the interpreter's lock would hold up answers whenever the
+    machine is busy. Linux has a niceness for each thread; elsewhere this changes nothing.
+    """
+    with ThreadPoolExecutor(1, initializer=_be_nice) as pool:
+        pool.submit(work).result()
+
+
+def _be_nice() -> None:
     with suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -1,9 +1,10 @@
 """A thread that runs forward passes for a bounded number of requests."""
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
 import structlog
@@ -16,6 +17,8 @@ _log = structlog.get_logger(__name__)
 
 # So many failed passes in a row mean that the device or the process is broken, not a request.
 FAILURES_UNTIL_BROKEN: Final = 3
+# Time that trials may take from answers under way: a generation is warmed while another answers.
+TRIAL_SHARE: Final = 0.2
 ENDING: Final = "the server is shutting down; ask another replica"
 
 
@@ -56,9 +59,18 @@ class Worker(ABC, Generic[J]):
         at_once: jobs worked at together.
         queue: jobs that may wait beyond those.
         metrics: where to count.
+        clock: seconds, for the share of trials.
     """
 
-    def __init__(self, name: str, *, at_once: int, queue: int, metrics: ServingMetrics) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        at_once: int,
+        queue: int,
+        metrics: ServingMetrics,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._at_once = at_once
         self._limit = at_once + queue
         self._metrics = metrics
@@ -67,6 +79,8 @@ class Worker(ABC, Generic[J]):
         self._changed = threading.Condition()
         self._ending = False
         self._failures = 0
+        self._clock = clock
+        self._trial_seconds_owed = 0.0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
@@ -124,8 +138,21 @@ class Worker(ABC, Generic[J]):
 
     def _advance_all(self) -> None:
         # A method of its own, so that no name holds the last part, and its model, while the thread waits.
-        for part in self._parts():
+        parts = self._parts()
+        trials = [part for part in parts if all(job.trial for job in part.jobs())]
+        serving = [part for part in parts if part not in trials]
+        self._trial_seconds_owed += TRIAL_SHARE * self._advance_in_turn(serving)
+        if not serving or self._trial_seconds_owed > 0:
+            self._trial_seconds_owed -= self._advance_in_turn(trials)
+        if not (serving and trials):
+            self._trial_seconds_owed = 0.0
+
+    def _advance_in_turn(self, parts: Sequence[Part[J]]) -> float:
+        """Advance parts; returns the seconds that it took."""
+        started = self._clock()
+        for part in parts:
             self._advance(part)
+        return self._clock() - started
 
     def _advance(self, part: Part[J]) -> None:
         try:

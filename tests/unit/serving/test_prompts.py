@@ -76,7 +76,7 @@ def test_recent_prompts_are_few_and_short(first: LoadedGeneration) -> None:
     recent = RecentPrompts(2)
     for token in (5, 6, 7):
         recent.add([token] * 10_000)
-    assert [(prompt[0], len(prompt)) for prompt in recent.usable_by(first)] == [(6, 256), (7, 256)]
+    assert [(prompt[0], len(prompt)) for prompt in recent.usable_by(first)] == [(6, 64), (7, 64)]
 
 
 def test_there_is_always_something_to_warm_with(first: LoadedGeneration) -> None:

@@ -1,0 +1,103 @@
+"""How a worker shares its thread between those who wait for answers and generations on trial."""
+
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+
+from serving.metrics import ServingMetrics
+from serving.worker import Part, Worker
+
+
+@dataclass(eq=False)
+class Task:
+    """A job of so many passes, each of which takes a second of the test's clock."""
+
+    passes: int
+    trial: bool = False
+    cancelled: bool = False
+    finished: threading.Event = field(default_factory=threading.Event)
+
+    def fail(self, error: Exception) -> None:
+        """End it."""
+        self.finished.set()
+
+
+class Alone:
+    """A part of one task."""
+
+    def __init__(self, task: Task, machine: "Machine") -> None:
+        self.task = task
+        self.machine = machine
+
+    def run(self) -> None:
+        """One pass."""
+        self.machine.now += 1
+        self.machine.done.append("trial" if self.task.trial else "answer")
+        self.task.passes -= 1
+        if not self.task.passes:
+            self.task.finished.set()
+
+    def jobs(self) -> list[Task]:
+        """The task, until it is done."""
+        return [self.task] if self.task.passes else []
+
+
+class Machine(Worker[Task]):
+    """A worker whose passes move its clock."""
+
+    def __init__(self, metrics: ServingMetrics) -> None:
+        self.now = 0.0
+        self.done: list[str] = []
+        self.parts: list[Alone] = []
+        super().__init__("machine", at_once=8, queue=8, metrics=metrics, clock=lambda: self.now)
+
+    def _admit(self, jobs: list[Task]) -> None:
+        self.parts.extend(Alone(job, self) for job in jobs)
+
+    def _parts(self) -> list[Part[Task]]:
+        self.parts = [part for part in self.parts if part.jobs()]
+        return list(self.parts)
+
+    def _drop(self, part: Part[Task]) -> None:
+        self.parts = [kept for kept in self.parts if kept is not part]
+
+
+def run(machine: Machine, *tasks: Task) -> list[str]:
+    """Submit tasks together; returns the passes in order when all are done."""
+    machine.submit(*tasks)
+    machine.start()
+    for task in tasks:
+        assert task.finished.wait(60)
+    machine.close()
+    return machine.done
+
+
+def test_a_trial_takes_a_small_share_from_answers(metrics: ServingMetrics) -> None:
+    """While answers are under way, at most one pass in six is the trial's, and it does get its share."""
+    done = run(Machine(metrics), Task(60), Task(10, trial=True))
+    meanwhile = done[: len(done) - done[::-1].index("answer")]
+    share = meanwhile.count("trial") / len(meanwhile)
+    assert share == pytest.approx(1 / 6, abs=0.03)
+
+
+def test_a_trial_alone_has_the_machine(metrics: ServingMetrics) -> None:
+    """With nobody waiting it runs at full speed, and an answer that comes later starts without a debt."""
+    machine = Machine(metrics)
+    assert run(machine, Task(10, trial=True)) == ["trial"] * 10
+    assert machine.now == 10
+
+
+def test_answers_alone_owe_nothing(metrics: ServingMetrics) -> None:
+    """Time without a trial is not saved up for the next one."""
+    machine = Machine(metrics)
+    machine.start()
+    first = Task(100)
+    machine.submit(first)
+    assert first.finished.wait(60)
+    later = [Task(6), Task(6, trial=True)]
+    machine.submit(*later)
+    for task in later:
+        assert task.finished.wait(60)
+    machine.close()
+    assert machine.done[100:107].count("trial") <= 2
