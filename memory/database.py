@@ -30,7 +30,7 @@ from memory.sqlite import Connection
 log = structlog.get_logger(__name__)
 
 PAGE_BYTES = 8192
-CACHE_KIB = 16 * 1024
+CACHE_KIB = 8 * 1024
 CHECKPOINT_PAGES = 2_000
 WAL_BYTES_KEPT = 64 * 2**20
 IDLE_READERS = 4
