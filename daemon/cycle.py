@@ -42,6 +42,11 @@ class Ask:
         return self.trigger is Trigger.BY_HAND
 
 
+def approval(number: int) -> Ask:
+    """The ask for a round with the text of round `number`, which waited and was approved."""
+    return Ask(Trigger.BY_HAND, by=f"the approval of round {number}", released_from=number)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that the decision looks at.

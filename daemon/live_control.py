@@ -10,7 +10,7 @@ from checkpoints.generation import GenerationStore
 from daemon import facts
 from daemon.control import Facts
 from daemon.current_round import CurrentRound
-from daemon.cycle import Ask, Trigger
+from daemon.cycle import Ask, Trigger, approval
 from daemon.errors import Refused
 from daemon.offline import StoreControl
 from daemon.serving_process import ServingStatus
@@ -124,9 +124,9 @@ class LiveControl(StoreControl):
         return {"after": self._last_round(), "detail": detail}
 
     def approve_round(self, number: int) -> Facts:
-        """See `Control.approve_round`; the ledger tells the loop of rounds."""
+        """See `Control.approve_round`."""
         answer = super().approve_round(number)
-        self._asks.wake()
+        self._asks.add(approval(number))
         return answer | {"detail": f"A round with the text of round {number} begins."}
 
     def rollback(self, generation: int | None = None) -> Facts:

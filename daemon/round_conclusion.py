@@ -138,7 +138,6 @@ class Concluder:
                 return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, report=report)
             generation = self._publish_and_accept(record, report, verdict, directory)
             self._rooms.checkpoints.point_to(generation)
-        self._keep_scores(record, report)
         retire(self._rooms, self._settings)
         return Conclusion(RoundState.ACCEPTED, verdict.sentence, generation, verdict, report)
 
@@ -155,6 +154,7 @@ class Concluder:
         published = self._rooms.checkpoints.publish(
             directory / CANDIDATES / verdict.candidate, generation, self._card(record, report, verdict)
         )
+        self._keep_scores(record, report)
         self._store.accept_round(
             record.number,
             generation=generation,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from daemon.current_round import CurrentRound
-from daemon.cycle import Ask, Begin, Decision, Snapshot, Trigger, Wait, answered_by, decide
+from daemon.cycle import Ask, Begin, Decision, Snapshot, Wait, answered_by, approval, decide
 from daemon.rooms import Rooms
 from daemon.round_conclusion import prune_directories
 from daemon.round_runner import RoundRunner
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_EVERY_SECONDS = 1.0
 NOTHING_DRAWN_PAUSE_SECONDS = 10.0
-ROUNDS_LOOKED_AT = 100
+ROUNDS_LOOKED_AT = 32
 COOLING = frozenset({RoundState.REFUSED, RoundState.FAILED})
 
 
@@ -98,7 +98,7 @@ class RoundsLoop:
             running=None if progress is None else progress.number,
             stopping=self._shutdown.begun,
             cool_since=latest[0].ended_at if latest and latest[0].state in COOLING else None,
-            asks=(*approvals(latest, self._exhausted), *self._asks.pending()),
+            asks=tuple(dict.fromkeys((*approvals(latest, self._exhausted), *self._asks.pending()))),
         )
         return decide(snapshot, settings.triggers)
 
@@ -110,12 +110,12 @@ class RoundsLoop:
 def approvals(latest: list[Round], exhausted: set[int]) -> tuple[Ask, ...]:
     """Asks for the rounds that a person released and that none was begun for yet, oldest first.
 
-    They are read from the ledger, so that an approval outlives a restart; a round that a stop or a crash cut off
-    counts as not begun.
+    They are read from the ledger's latest rounds, so that an approval outlives a restart; a round that a stop or a
+    crash cut off counts as not begun.
     """
     begun = {round_.released_from for round_ in latest if round_.state is not RoundState.ABANDONED}
     return tuple(
-        Ask(Trigger.BY_HAND, by=f"the approval of round {round_.number}", released_from=round_.number)
+        approval(round_.number)
         for round_ in reversed(latest)
         if round_.state is RoundState.RELEASED and round_.number not in begun | exhausted
     )

@@ -130,7 +130,7 @@ class ServingProcess:
         return part.says(State.RUNNING)
 
     def _ask(self) -> dict[str, Any] | None:
-        connection = http.client.HTTPConnection(*self._address, timeout=ANSWER_WITHIN_SECONDS)
+        connection = http.client.HTTPConnection(*self._address, timeout=min(ANSWER_WITHIN_SECONDS, self._stuck_seconds))
         headers = {"authorization": f"Bearer {self._api_key}"} if self._api_key else {}
         try:
             connection.request("GET", "/v1/riverkeep/generation", headers=headers)

@@ -237,6 +237,20 @@ def test_a_round_that_waits_is_learned_on_a_persons_word(home: Home) -> None:
         assert started.stop() == 0
 
 
+def test_an_approval_is_carried_out_by_the_running_daemon(home: Home) -> None:
+    """The round that answers it names the round that waited."""
+    with daemon(home, learner=fake_learner("implausible")) as started:
+        started.until(lambda control: control.request_round())
+        assert started.until(lambda control: ended(control, 1)) == "waiting"
+        with started.control as control:
+            assert control.status()["waiting"] == [1]
+            assert control.approve_round(1)["after"] == 1
+        started.until(lambda control: ended(control, 2))
+        with started.control as control:
+            assert control.round(2)["released_from"] == 1
+        assert started.stop() == 0
+
+
 def test_readiness_follows_the_parts(home: Home) -> None:
     """Probes need no token; the service is ready once its parts run, and healthy all along."""
     with daemon(home, learner=fake_learner("good")) as started:

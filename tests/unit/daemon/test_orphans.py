@@ -46,9 +46,7 @@ def test_only_this_directorys_orphans_end(tmp_path: Path, left_behind: list[subp
 
 def test_a_child_does_not_speak_to_systemd(tmp_path: Path) -> None:
     """The notify socket is not passed on."""
-    environment = child_environment(
-        tmp_path, {"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "1", "PATH": "/bin"}
-    )
+    environment = child_environment(tmp_path, {"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "1", "PATH": "/bin"})
     assert "NOTIFY_SOCKET" not in environment
     assert "WATCHDOG_USEC" not in environment
     assert environment["PATH"] == "/bin"

@@ -12,6 +12,7 @@ from daemon.cycle import Ask, Trigger
 from daemon.round_conclusion import prune_directories, reconcile_pointer, retire
 from daemon.rounds_loop import approvals
 from learner.report import FILE_NAME, Report, read_report
+from memory.errors import StoreFull
 from memory.records import GenerationState
 from memory.rounds import RoundState
 from tests.unit.daemon.rooms import BY_HAND, World, world
@@ -211,6 +212,26 @@ def test_a_round_cut_off_at_any_durable_step_is_finished_or_discarded(
     here.feed(seed=4)
     assert here.run("good").state is RoundState.ACCEPTED
     assert cut or step.value.startswith(("remove", "file.sync_parent"))
+
+
+@pytest.mark.parametrize("write", ["advance_round", "reserve_generation", "save_scores", "accept_round"])
+def test_a_store_without_room_leaves_the_round_to_recovery(
+    here: World, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    """The part breaks and is begun again; what the round had reached is finished or discarded then."""
+
+    def full(*_: object, **__: object) -> None:
+        raise StoreFull("no room")
+
+    monkeypatch.setattr(here.store, write, full)
+    with pytest.raises(StoreFull):
+        here.run("good")
+    assert here.current.progress is None
+    monkeypatch.undo()
+    (conclusion,) = here.runner("good").recover()
+    assert conclusion.state in (RoundState.ACCEPTED, RoundState.ABANDONED)
+    assert here.store.unfinished_rounds() == []
+    assert len(set(serving(here))) == 1
 
 
 def test_a_round_cut_off_before_its_report_leaves_no_trace(here: World) -> None:

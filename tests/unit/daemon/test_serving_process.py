@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psutil
+import pytest
 
 from daemon.backoff import Backoff
 from daemon.serving_process import ServingProcess, _free_port
@@ -81,6 +82,7 @@ def test_a_process_that_ends_is_broken_and_says_how() -> None:
         wait_until(lambda: part.health().detail == "the serving process ended with status 9")
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_is_killed() -> None:
     """One that answered and then stops answering is begun anew."""
     with served(SERVER.replace("GENERATION", "7"), stuck_seconds=0.5) as (process, _):
