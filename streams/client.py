@@ -1,13 +1,20 @@
 """The options of kafka-python's clients, from our settings."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
 
 from streams.errors import BadSecret
 from streams.settings import MIB, SecuritySettings, StreamsSettings
 
+T = TypeVar("T")
+
+RECONNECT_MS = 5000
+"""The longest pause between attempts to reach a broker that is gone: its return is noticed within this."""
 PARTITION_BYTES = MIB
 """Fetched from one partition at once: more makes nothing faster, and memory grows by several times of it."""
 
@@ -25,6 +32,29 @@ def secret(path: Path) -> str:
     if not text:
         raise BadSecret(f"the secret in {path} is empty; write the password into it")
     return text
+
+
+def made(kind: Callable[..., T], options: dict[str, Any]) -> T:
+    """A client of that kind, of which nothing is left when it cannot be made.
+
+    kafka-python leaves the thread and the sockets of each client that finds no broker, and a broker may be away for
+    days.
+
+    Raises:
+        KafkaError: the broker does not answer in time, or refuses.
+    """
+    begun: list[KafkaNetClient] = []
+
+    def remembered(**settings: Any) -> KafkaNetClient:
+        begun.append(KafkaNetClient(**settings))
+        return begun[-1]
+
+    try:
+        return kind(**options, kafka_client=remembered)
+    except KafkaError:
+        for client in begun:
+            client.close()
+        raise
 
 
 def security_options(security: SecuritySettings) -> dict[str, Any]:
@@ -79,6 +109,7 @@ def consumer_options(settings: StreamsSettings) -> dict[str, Any]:
         "max_partition_fetch_bytes": PARTITION_BYTES,
         "fetch_max_bytes": min(50 * MIB, settings.max_response_bytes // 2),
         "receive_message_max_bytes": settings.max_response_bytes,
+        "reconnect_backoff_max_ms": RECONNECT_MS,
         "metrics_enabled": False,
     }
 
@@ -96,5 +127,6 @@ def producer_options(settings: StreamsSettings) -> dict[str, Any]:
         "client_id": "riverkeep-dead-letters",
         "acks": "all",
         "allow_auto_create_topics": False,
+        "reconnect_backoff_max_ms": RECONNECT_MS,
         "metrics_enabled": False,
     }

@@ -11,7 +11,7 @@ from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.client import consumer_options
+from streams.client import consumer_options, made
 from streams.record_batches import Chunk, Limits, chunked
 from streams.settings import StreamsSettings
 
@@ -58,7 +58,7 @@ class Consumer:
     """
 
     def __init__(self, settings: StreamsSettings) -> None:
-        self._consumer = KafkaConsumer(**consumer_options(settings))
+        self._consumer: Any = made(KafkaConsumer, consumer_options(settings))
         self._cluster = self._consumer._cluster  # noqa: SLF001
         self._moves: deque[tuple[Moved, TopicPartition]] = deque()
         limits = Limits(

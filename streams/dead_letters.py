@@ -10,7 +10,7 @@ import structlog
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from streams.client import producer_options
+from streams.client import made, producer_options
 from streams.document import DeadLetter, Partition, Reason
 from streams.metrics import StreamsMetrics
 from streams.settings import KIB, BudgetSettings, StreamsSettings
@@ -136,8 +136,8 @@ class DeadLetterPublisher:
 
     def _connected(self, timeout_s: float) -> KafkaProducer:
         if self._producer is None:
-            options = producer_options(self._settings)
-            self._producer = KafkaProducer(**options, max_block_ms=int(timeout_s * 1000))
+            options = {**producer_options(self._settings), "max_block_ms": int(timeout_s * 1000)}
+            self._producer = made(KafkaProducer, options)
         return self._producer
 
     def close(self, timeout_s: float = 5.0) -> None:

@@ -1,0 +1,177 @@
+"""How fast text gets from Kafka into the durable store, and what that costs in memory.
+
+    python -m benchmarks.ingest [--json FILE] [--records N] [--broker apache|embedded]
+
+The ratio is against a bare kafka-python poll loop at its natural settings, on the same topic, broker and machine,
+in turns: records of 424 bytes of JSON (text and a key beside it), sent with linger 50 ms and kafka-python's batch
+size of 16,384 bytes, uncompressed. End to end means decoded, filtered, split, deduplicated, committed to SQLite
+(synchronous=FULL) with its offsets, and acknowledged. Each loop is a process of its own. Resident memory is that of
+the process that ingests, from a tenth of the records on.
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import orjson
+import psutil
+from kafka import KafkaConsumer
+from prometheus_client import CollectorRegistry
+
+from benchmarks.report import Bar, arguments, report
+from memory.settings import MemorySettings
+from memory.store import Store
+from streams.kafka import KafkaSource
+from streams.metrics import StreamsMetrics
+from streams.settings import StreamsSettings, TopicSettings
+from tests.brokers import Broker, apache_is_there, make_topic, producing, running
+
+RECORD_BYTES = 424
+LINGER_MS = 50
+BATCH_BYTES = 16_384
+TURNS = 3
+RATE_RECORDS = 200_000
+MIB = 1024 * 1024
+
+
+def records(number: int) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values: 424 bytes of JSON, words drawn by Zipf's law, no two alike."""
+    rng = random.Random(7)
+    words = ["".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 9))) for _ in range(5000)]
+    weights = [1 / (rank + 1) for rank in range(len(words))]
+    drawn = rng.choices(words, weights, k=50_000)
+    for n in range(number):
+        start = rng.randrange(len(drawn) - 200)
+        text = f"{n} " + " ".join(drawn[start : start + 200])
+        frame = len(orjson.dumps({"text": ""}))
+        yield b"user-%d" % (n % 9973), orjson.dumps({"text": text[: RECORD_BYTES - frame]})
+
+
+def fill(broker: Broker, number: int) -> str:
+    """A topic of one partition with that many records."""
+    topic = make_topic(broker)
+    with producing(broker, linger_ms=LINGER_MS, batch_size=BATCH_BYTES, acks=1) as producer:
+        for key, value in records(number):
+            assert len(value) == RECORD_BYTES
+            producer.send(topic, value=value, key=key)
+    return topic
+
+
+def bare(bootstrap: str, topic: str, number: int) -> dict[str, Any]:
+    """The loop that everyone writes first: poll and count."""
+    consumer = KafkaConsumer(
+        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False, group_id=None
+    )
+
+    def turn() -> int:
+        return sum(len(found) for found in consumer.poll(timeout_ms=1000).values())
+
+    facts = timed(turn, number)
+    consumer.close()
+    return facts
+
+
+def end_to_end(bootstrap: str, topic: str, number: int) -> dict[str, Any]:
+    """What the daemon's ingestion does."""
+    settings = StreamsSettings(
+        bootstrap_servers=(bootstrap,), group_id=f"ingest-{time.time_ns()}", topics=(TopicSettings(name=topic),)
+    )
+    memory = MemorySettings(fresh_samples=10**9, fresh_tokens=10**12)
+    with (
+        tempfile.TemporaryDirectory(prefix="riverkeep-ingest-") as folder,
+        Store.open(Path(folder) / "riverkeep.db", memory) as store,
+        KafkaSource(settings, store.next_offset, StreamsMetrics(CollectorRegistry())) as source,
+    ):
+
+        def turn() -> int:
+            batch = source.poll(1.0)
+            if batch is None:
+                return 0
+            store.append(batch)
+            source.acknowledge(batch)
+            return len(batch.documents) + len(batch.dead_letters)
+
+        return timed(turn, number)
+
+
+def timed(turn: Callable[[], int], number: int) -> dict[str, Any]:
+    """Turn until so many records came; the clock starts with the first of them. Resident bytes every twentieth."""
+    process = psutil.Process()
+    seen = 0
+    while not seen:
+        seen = turn()
+    begun, first = time.perf_counter(), seen
+    resident: list[int] = []
+    step = max(1, number // 20)
+    while seen < number:
+        seen += turn()
+        if seen // step > len(resident):
+            resident += [process.memory_info().rss] * (seen // step - len(resident))
+    return {"rate": (seen - first) / (time.perf_counter() - begun), "resident": resident}
+
+
+LOOPS = {"bare": bare, "end_to_end": end_to_end}
+
+
+def aside(loop: str, broker: Broker, topic: str, number: int) -> dict[str, Any]:
+    """Run a loop in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.ingest", "--loop", loop, broker.bootstrap, topic, str(number)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return facts
+
+
+def ratio_bar(broker: Broker, topic: str, number: int) -> Bar:
+    """End to end against the bare loop, in turns."""
+    rates: dict[str, list[float]] = {loop: [] for loop in LOOPS}
+    for turn in range(TURNS):
+        for loop in LOOPS:
+            rates[loop].append(aside(loop, broker, topic, number)["rate"])
+            print(f"turn {turn + 1}: {loop:10} {rates[loop][-1]:9,.0f} records/s")
+    share = median(rates["end_to_end"]) / median(rates["bare"])
+    return Bar(name="ingestion, share of a bare poll loop's records/s", value=share, at_least=0.35)
+
+
+def resident_bar(broker: Broker, topic: str, number: int) -> Bar:
+    """Growth of resident memory from a tenth of the records to all of them."""
+    resident = aside("end_to_end", broker, topic, number)["resident"]
+    settled, last = resident[len(resident) // 10], max(resident[-3:])
+    print(f"resident: {settled / MIB:.0f} MiB at a tenth, {last / MIB:.0f} MiB at {number:,} records")
+    name = f"growth of resident memory over {number:,} records, MiB"
+    return Bar(name=name, value=(last - settled) / MIB, at_most=32)
+
+
+def main() -> int:
+    """Measure and report; returns the exit code."""
+    parser = arguments(__doc__)
+    parser.add_argument("--records", type=int, default=1_000_000, help="records in the topic (1,000,000)")
+    parser.add_argument(
+        "--broker", choices=["apache", "embedded"], default="apache" if apache_is_there() else "embedded"
+    )
+    parser.add_argument("--loop", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.loop:
+        loop, bootstrap, topic, number = options.loop
+        print(json.dumps(LOOPS[loop](bootstrap, topic, int(number))))
+        return 0
+    with running(options.broker) as broker:
+        print(f"{options.broker} broker; linger {LINGER_MS} ms, batches of {BATCH_BYTES:,} bytes; filling the topic …")
+        topic = fill(broker, options.records)
+        bars = [
+            ratio_bar(broker, topic, min(options.records, RATE_RECORDS)),
+            resident_bar(broker, topic, options.records),
+        ]
+    details = {"broker": options.broker, "linger_ms": LINGER_MS, "batch_bytes": BATCH_BYTES, "records": options.records}
+    return report("Ingestion", bars, options.json, details)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

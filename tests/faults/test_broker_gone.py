@@ -1,0 +1,111 @@
+"""The broker is away at the start, goes away, hangs, comes back: nothing is lost, nothing comes twice."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import Embedded, free_port, make_topic, running, send
+from tests.streams_harness import Ingest, KeptStore, settings
+
+PATIENCE_S = 15.0
+"""Far more than a poll may take while the broker is away; a hang lasts for ever."""
+
+
+def test_a_broker_that_is_away_at_the_start_is_waited_for(tmp_path: Path) -> None:
+    """Polls answer nothing and return; as soon as it is there, text comes."""
+    broker = Embedded(free_port(), tmp_path)
+    with Ingest(settings(broker, "news", connect_seconds=0.5)) as ingest:
+        begun = time.monotonic()
+        assert ingest.turn(0.1) is None
+        assert ingest.turn(0.1) is None
+        assert time.monotonic() - begun < PATIENCE_S
+        assert ingest.metric("riverkeep_broker_connected") == 0
+        assert not [thread.name for thread in threading.enumerate() if "kafka-io" in thread.name]
+        try:
+            broker.start()
+            make_topic(broker, name="news")
+            send(broker, "news", b"here at last")
+            ingest.until(lambda: ingest.store.texts == ["here at last"])
+            ingest.until(lambda: ingest.metric("riverkeep_broker_connected") == 1)
+        finally:
+            broker.stop()
+
+
+@pytest.mark.slow
+def test_a_broker_that_comes_back_goes_on_where_it_was() -> None:
+    """Apache Kafka keeps its log: each record once, before, across and after."""
+    with running("apache") as broker:
+        topic = make_topic(broker)
+        send(broker, topic, b"before")
+        with Ingest(settings(broker, topic)) as ingest:
+            ingest.until(lambda: ingest.store.texts == ["before"])
+            broker.stop()
+            stays_calm(ingest)
+            ingest.until(lambda: ingest.metric("riverkeep_broker_connected") == 0)
+            broker.start()
+            send(broker, topic, b"after")
+            ingest.until(lambda: ingest.store.texts == ["before", "after"])
+            assert not ingest.store.gaps
+
+
+@pytest.mark.slow
+def test_a_broker_that_forgot_everything_is_read_anew() -> None:
+    """The embedded broker comes back empty: its topic is another one under the old name."""
+    with running("embedded") as broker:
+        topic = make_topic(broker)
+        send(broker, topic, b"one", b"two", b"three")
+        with Ingest(settings(broker, topic)) as ingest:
+            ingest.until(lambda: len(ingest.store.texts) == 3)
+            broker.stop()
+            stays_calm(ingest)
+            broker.start()
+            make_topic(broker, name=topic)
+            send(broker, topic, b"anew")
+            ingest.until(lambda: ingest.store.texts == ["one", "two", "three", "anew"])
+
+
+def test_a_broker_that_hangs_holds_up_no_poll(tmp_path: Path) -> None:
+    """Stopped in the middle of everything; polls return in time, and when it wakes text comes."""
+    broker = Embedded(free_port(), tmp_path)
+    broker.start()
+    assert broker.process is not None
+    try:
+        topic = make_topic(broker)
+        send(broker, topic, b"before")
+        with Ingest(settings(broker, topic)) as ingest:
+            ingest.until(lambda: ingest.store.texts == ["before"])
+            os.kill(broker.process.pid, signal.SIGSTOP)
+            stays_calm(ingest)
+            os.kill(broker.process.pid, signal.SIGCONT)
+            send(broker, topic, b"after")
+            ingest.until(lambda: ingest.store.texts == ["before", "after"])
+    finally:
+        broker.stop()
+
+
+def test_leaving_a_broker_that_is_gone_takes_no_longer_than_told(tmp_path: Path) -> None:
+    """A shutdown does not wait for a broker that does not answer."""
+    broker = Embedded(free_port(), tmp_path)
+    broker.start()
+    topic = make_topic(broker)
+    send(broker, topic, b"before")
+    store = KeptStore()
+    with Ingest(settings(broker, topic), store) as ingest:
+        ingest.until(lambda: store.texts == ["before"])
+        broker.stop()
+        begun = time.monotonic()
+        ingest.source.close(timeout_s=2.0)
+        assert time.monotonic() - begun < PATIENCE_S
+
+
+def stays_calm(ingest: Ingest) -> None:
+    """Poll on for some seconds: each poll answers nothing and returns."""
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        begun = time.monotonic()
+        ingest.turn()
+        assert time.monotonic() - begun < PATIENCE_S
