@@ -1,6 +1,7 @@
 """Processes that an earlier daemon of this state directory left behind when it was killed."""
 
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,8 @@ import psutil
 import structlog
 
 log = structlog.get_logger(__name__)
+
+LOOK_EVERY_SECONDS = 0.05
 
 # Not RIVERKEEP_…: those are settings, and a child that reads them would refuse one it does not know.
 OWNER_VARIABLE = "OWNED_BY_RIVERKEEP_AT"
@@ -34,10 +37,10 @@ def end_orphans(state_dir: Path, *, patience_seconds: float = 5.0) -> list[int]:
     orphans = [process for process in psutil.process_iter() if _belongs_to(process, str(state_dir.resolve()))]
     for process in orphans:
         _signal(process, kill=False)
-    _, alive = psutil.wait_procs(orphans, timeout=patience_seconds)
+    alive = _still_alive(orphans, patience_seconds)
     for process in alive:
         _signal(process, kill=True)
-    psutil.wait_procs(alive, timeout=patience_seconds)
+    _still_alive(alive, patience_seconds)
     if orphans:
         log.warning("orphans_ended", pids=[process.pid for process in orphans], killed=len(alive))
     return [process.pid for process in orphans]
@@ -55,3 +58,21 @@ def _belongs_to(process: psutil.Process, owner: str) -> bool:
 def _signal(process: psutil.Process, *, kill: bool) -> None:
     with suppress(psutil.NoSuchProcess):
         process.kill() if kill else process.terminate()
+
+
+def _still_alive(processes: list[psutil.Process], patience_seconds: float) -> list[psutil.Process]:
+    """Wait for their end; those that are left after `patience_seconds`."""
+    deadline = time.monotonic() + patience_seconds
+    while left := [process for process in processes if not _has_ended(process)]:
+        if time.monotonic() >= deadline:
+            return left
+        time.sleep(LOOK_EVERY_SECONDS)
+    return []
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    # A zombie has ended; in a container nobody may ever come to reap it.
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

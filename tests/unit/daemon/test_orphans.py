@@ -1,11 +1,11 @@
 """Processes that a killed daemon left behind."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from daemon.orphans import child_environment, end_orphans
@@ -40,7 +40,7 @@ def test_only_this_directorys_orphans_end(tmp_path: Path, left_behind: list[subp
     """A stubborn orphan is killed; another directory's child is left alone."""
     mine, other = left_behind
     assert end_orphans(tmp_path, patience_seconds=0.3) == [mine.pid]
-    assert not psutil.pid_exists(mine.pid)
+    assert mine.wait(10) == -signal.SIGKILL
     assert other.poll() is None
 
 
