@@ -1,11 +1,12 @@
 """How the demo ends: what was kept and what would have been forgotten, and where to look further."""
 
+import io
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -17,22 +18,50 @@ from learner.forgetting import ScoreMatrix, average_forgetting, plasticity
 if TYPE_CHECKING:
     from daemon.demo.story import Told
 
+QUESTION = "The greatest danger to our country is"
+PICTURE_COLUMNS = 116
 ROUNDS_PROMISED = 4
 SWAPS_PROMISED = 3
 
 
 def show(screen: Screen, service: Service, told: "Told") -> ExitCode:
-    """Print the tables and say whether everything held."""
-    console, eras = screen.console, screen.columns
+    """Print the tables and say whether everything held; a picture of it all goes beside the settings."""
+    ending = Group(*_parts(screen, service, told))
+    screen.console.print(ending)
+    picture = service.home / "demo.svg"
+    recorder = Console(record=True, width=PICTURE_COLUMNS, file=io.StringIO())
+    recorder.print(Group(*screen.lines, "", ending))
+    recorder.save_svg(str(picture), title="riverkeep demo")
+    screen.console.print(f"A picture of this: {picture}")
+    return ExitCode.OK if all(holds for _, holds in _promises(screen, told)) else ExitCode.FAILED
+
+
+def _parts(screen: Screen, service: Service, told: "Told") -> Iterator[RenderableType]:
     kept, naive = told.kept.matrix, told.twin.matrix
-    console.print(_matrix("Kept by Riverkeep", eras, kept, best_row="generation"))
-    console.print(_matrix("Naive twin (same new text, no replay, no regularization)", eras, naive))
-    console.print(_comparison(kept, naive))
-    console.print(_rounds(told))
+    yield _matrix("Kept by Riverkeep", screen.columns, kept)
+    yield _matrix("Naive twin (same new text, no replay, no regularization)", screen.columns, naive)
+    yield _comparison(kept, naive)
+    yield _rounds(told)
+    yield Text.assemble("\n", (f"{QUESTION} …", "bold"))
     for generation, answer in told.answers.items():
-        console.print(Text.assemble((f"generation {generation}: ", "bold"), answer.strip().replace("\n", " ")))
-    console.print(_where(service))
-    return _verdict(screen, told)
+        yield Text.assemble((f"generation {generation}: ", "bold"), answer.strip().replace("\n", " "))
+    yield _where(service)
+    for sentence, holds in _promises(screen, told):
+        yield Text.assemble(("✓ " if holds else "✗ ", "bold green" if holds else "bold red"), sentence)
+    yield Text(f"in {screen.seconds:.0f} s")
+
+
+def _promises(screen: Screen, told: "Told") -> tuple[tuple[str, bool], ...]:
+    scene, visits = screen.scene, screen.scene.visits
+    return (
+        (f"{len(told.rounds)} rounds", len(told.rounds) >= ROUNDS_PROMISED),
+        (f"{scene.swaps} swaps", scene.swaps >= SWAPS_PROMISED),
+        (
+            f"{visits.total} requests, {visits.failed} failed {visits.last_error}".rstrip(),
+            visits.failed == 0 and visits.total > 0,
+        ),
+        (f"{scene.refused} poisoned batch held back", scene.refused == 1),
+    )
 
 
 def stay(console: Console) -> None:
@@ -44,9 +73,9 @@ def stay(console: Console) -> None:
         console.print("ending")
 
 
-def _matrix(title: str, columns: Sequence[str], matrix: ScoreMatrix, best_row: str = "after era") -> Table:
+def _matrix(title: str, columns: Sequence[str], matrix: ScoreMatrix) -> Table:
     table = Table(title=f"{title}: R, nats per token on held-out text", title_justify="left")
-    table.add_column(best_row)
+    table.add_column("after round")
     for column in columns[: len(matrix.learned_at)]:
         table.add_column(column, justify="right")
     for number, row in enumerate(matrix.scores):
@@ -101,20 +130,3 @@ def _where(service: Service) -> Table:
     ):
         table.add_row(what, str(where))
     return table
-
-
-def _verdict(screen: Screen, told: "Told") -> ExitCode:
-    scene = screen.scene
-    promises = (
-        (f"{len(told.rounds)} rounds", len(told.rounds) >= ROUNDS_PROMISED),
-        (f"{scene.swaps} swaps", scene.swaps >= SWAPS_PROMISED),
-        (
-            f"{scene.visits.total} requests, {scene.visits.failed} failed {scene.visits.last_error}".rstrip(),
-            scene.visits.failed == 0 and scene.visits.total > 0,
-        ),
-        (f"{scene.refused} poisoned batch held back", scene.refused == 1),
-    )
-    for sentence, holds in promises:
-        screen.console.print(Text.assemble(("✓ " if holds else "✗ ", "bold green" if holds else "bold red"), sentence))
-    screen.console.print(f"in {screen.seconds:.0f} s")
-    return ExitCode.OK if all(holds for _, holds in promises) else ExitCode.FAILED

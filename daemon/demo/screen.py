@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -49,7 +48,7 @@ class Screen:
         self.scene = Scene()
         self.columns = columns
         self._began = time.monotonic()
-        self._lines: deque[Text] = deque(maxlen=LINES_SHOWN)
+        self.lines: list[Text] = []
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=5, transient=True)
 
     def __enter__(self) -> Self:
@@ -71,7 +70,7 @@ class Screen:
         """Tell one event."""
         line = Text(f"{self.seconds:5.0f} s  ", style="dim")
         line.append(sentence, style=style)
-        self._lines.append(line)
+        self.lines.append(line)
         if not self._live.is_started:
             self.console.print(line)
 
@@ -84,7 +83,7 @@ class Screen:
         parts: list[RenderableType] = [table]
         if scene.kept is not None:
             parts.append(forgetting_chart(self.columns, scene.kept, scene.naive))
-        parts.append(Group(*self._lines))
+        parts.append(Group(*self.lines[-LINES_SHOWN:]))
         return Panel(Group(*parts), title=f"Riverkeep, {self.seconds:.0f} s", border_style="blue")
 
     def _arriving(self) -> str:

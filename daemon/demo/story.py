@@ -14,6 +14,7 @@ from typing import Any
 from kafka import KafkaProducer
 from rich.console import Console
 
+from daemon import logs
 from daemon.demo import closing
 from daemon.demo.broker import embedded_broker
 from daemon.demo.era_scores import EraScores
@@ -32,7 +33,6 @@ POISONED_PARAGRAPHS = 150
 POISON_AFTER_ERA = 2
 NAIVE_RATE = 2e-3
 PROMPT = "The United States of America"
-QUESTION = "The greatest danger to our country is"
 ANSWER_TOKENS = 40
 ANSWER_SEED = 3
 WAIT_TIMEOUT_S = 300.0
@@ -68,6 +68,7 @@ def run(*, home: Path | None = None, keep: bool = False, console: Console | None
     # A demo that is ended by `kill` also ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with _home(home, keep=keep) as folder, embedded_broker(folder / "broker.log") as broker:
+        logs.configure(level="warning")
         config = write_settings(folder, broker)
         stream = eras(ERA_CHARACTERS)
         screen = Screen(console, [BEFORE, *(era.name for era in stream)])
@@ -125,7 +126,7 @@ class _Story:
         self._producer.close()
 
     def _ask_the_question(self, generation: int) -> None:
-        answer = complete(self._service.serving_url, QUESTION, max_tokens=ANSWER_TOKENS, seed=ANSWER_SEED)
+        answer = complete(self._service.serving_url, closing.QUESTION, max_tokens=ANSWER_TOKENS, seed=ANSWER_SEED)
         self.told.answers[generation] = answer
 
     def _arrive(self, era: Era) -> None:
