@@ -7,17 +7,20 @@ names would say, computed here without a cache or a batch: a mixture of two gene
 """
 
 import asyncio
+import itertools
 import json
+import multiprocessing
 import random
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
@@ -39,7 +42,8 @@ PROMPTS = [
     "日本語 union",
 ]
 NEW_TOKENS = 16
-SETTLE_S = 0.5
+SETTLE_S = 0.25
+POLL_S = 0.04
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,42 +134,64 @@ class Load:
         self.answered.append(Answered(due, ended, response.status_code, prompt, number, text))
 
 
-async def swap_until(
-    done: Callable[[], bool], store: GenerationStore, client: httpx.AsyncClient, count: int
-) -> list[Swap]:
-    """Move the pointer through the generations until `done`, each time as soon as the last swap has settled."""
-    swaps = []
-    number = 0
-    while not done():
-        number = (number + 1) % count
-        began = time.monotonic()
-        await asyncio.to_thread(store.point_to, number)
-        while (await client.get("/v1/riverkeep/generation")).json()["generation"] != number:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.01)
-        swaps.append(Swap(began, time.monotonic()))
-        await asyncio.sleep(SETTLE_S)
-    return swaps
+class Swapper:
+    """Moves the pointer through the generations, from a process of its own, as the daemon does.
+
+    Args:
+        client: asks the server which generation serves.
+        store: whose pointer moves.
+        writer: the process that moves it.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, store: GenerationStore, writer: Executor) -> None:
+        self._client = client
+        self._root = store.root
+        self._numbers = itertools.cycle([*store.numbers()[1:], 0])
+        self._writer = writer
+        self.swaps: list[Swap] = []
+
+    async def run(self, done: Callable[[], bool]) -> None:
+        """Swap until `done`, each time when the last swap has settled."""
+        while not done():
+            number = next(self._numbers)
+            began = time.monotonic()
+            await asyncio.get_running_loop().run_in_executor(self._writer, point_to, self._root, number)
+            while await self._serving() != number:  # noqa: ASYNC110 - it is another process
+                await asyncio.sleep(POLL_S)
+            self.swaps.append(Swap(began, time.monotonic()))
+            await asyncio.sleep(SETTLE_S)
+
+    async def _serving(self) -> int:
+        return int((await self._client.get("/v1/riverkeep/generation")).json()["generation"])
+
+
+def point_to(root: Path, number: int) -> None:
+    """Move the pointer."""
+    GenerationStore(root).point_to(number)
 
 
 async def measure(
-    url: str, store: GenerationStore, *, count: int, rate: float, stretch_s: float, stretches: int
+    url: str, store: GenerationStore, writer: Executor, *, rate: float, stretch_s: float, stretches: int
 ) -> Measured:
     """Answers without swaps, answers with, and the swaps."""
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-        await Load(client, rate, seed=-1).run(3)
+        swapper = Swapper(client, store, writer)
+        await asyncio.gather(Load(client, rate, seed=-1).run(3), swapper.run(lambda: bool(swapper.swaps)))
+        swapper.swaps.clear()
         calm, busy = Load(client, rate, seed=0), Load(client, rate, seed=1)
-        swaps: list[Swap] = []
         for _ in range(stretches):
             await calm.run(stretch_s)
             loading: asyncio.Future[None] = asyncio.ensure_future(busy.run(stretch_s))
-            swaps += await swap_until(loading.done, store, client, count)
-            await loading
-        return calm.answered, busy.answered, swaps
+            await asyncio.gather(loading, swapper.run(loading.done))
+        return calm.answered, busy.answered, swapper.swaps
 
 
-def during(answers: list[Answered], swaps: list[Swap]) -> list[Answered]:
-    """Those that waited at some time while a swap was under way."""
-    return [one for one in answers if any(one.due < swap.ended and swap.began < one.ended for swap in swaps)]
+def during(answers: list[Answered], swaps: list[Swap], usual_s: float) -> list[Answered]:
+    """Those that would meet a swap if they took as long as usual.
+
+    Choosing those that did meet one would choose the slow ones: a longer wait meets more.
+    """
+    return [one for one in answers if any(s.began - usual_s < one.due < s.ended for s in swaps)]
 
 
 def p99(answers: list[Answered]) -> float:
@@ -173,19 +199,24 @@ def p99(answers: list[Answered]) -> float:
     return float(np.percentile([one.latency_s for one in answers], 99)) * 1e3
 
 
-def serve_and(work: Callable[[str], Coroutine[Any, Any, Measured]], root: Path) -> Measured:
-    """Start a serving process over `root`, do `work` with its address, end it."""
+def median(answers: list[Answered]) -> float:
+    """Median latency in milliseconds."""
+    return float(np.median([one.latency_s for one in answers])) * 1e3
+
+
+@contextmanager
+def serving(root: Path) -> Iterator[str]:
+    """A serving process over `root`; gives its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = root / "settings.json"
     settings.write_text(json.dumps({"port": port, "threads": 1}))
     url = f"http://127.0.0.1:{port}"
-    server = subprocess.Popen(
-        [sys.executable, "-m", "serving", str(root), "--settings", str(settings)], stdout=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "serving", str(root), "--settings", str(settings)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         wait_until(lambda: _ready(url), what="the server")
-        return asyncio.run(work(url))
+        yield url
     finally:
         server.terminate()
         server.wait(60)
@@ -202,38 +233,40 @@ def main() -> int:
     """Measure and report."""
     parser = arguments(__doc__)
     parser.add_argument("--rate", type=float, default=12, help="requests a second")
-    parser.add_argument("--stretch", type=float, default=6, help="seconds of each stretch")
-    parser.add_argument("--stretches", type=int, default=5, help="pairs of stretches")
+    parser.add_argument("--stretch", type=float, default=3, help="seconds of each stretch")
+    parser.add_argument("--stretches", type=int, default=14, help="pairs of stretches")
     parser.add_argument("--generations", type=int, default=4, help="how many to swap between")
     parser.add_argument("--layers", type=int, default=4, help="layers of the model")
     parser.add_argument("--width", type=int, default=128, help="width of the model; the defaults are the demo's")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as scratch:
+    writer = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+    with tempfile.TemporaryDirectory() as scratch, writer:
         root = Path(scratch) / "checkpoints"
         store = publish_generations(root, Path(scratch), options.generations, options.layers, options.width)
         said = {number: expected(store.path(number)) for number in store.numbers()}
-        calm, busy, swaps = serve_and(
-            lambda url: measure(
+        with serving(root) as url:
+            measuring = measure(
                 url,
                 store,
-                count=options.generations,
+                writer,
                 rate=options.rate,
                 stretch_s=options.stretch,
                 stretches=options.stretches,
-            ),
-            root,
-        )
+            )
+            calm, busy, swaps = asyncio.run(measuring)
     answers = calm + busy
     failed = sum(one.status != 200 for one in answers)
     mixed = sum(one.status == 200 and one.text != said[one.generation][one.prompt] for one in answers)
-    hit = during(busy, swaps)
+    hit = during(busy, swaps, median(calm) / 1e3)
     bars = [
         Bar(name="p99 latency during swaps / without", value=p99(hit) / p99(calm), at_most=1.5),
         Bar(name="failed requests", value=failed, at_most=0),
         Bar(name="answers that are not wholly their generation's", value=mixed, at_most=0),
         Bar(name="swaps", value=len(swaps), at_least=10),
         Bar(name="answers that waited during a swap", value=len(hit), at_least=100),
+        Bar(name="median latency without swaps (ms)", value=median(calm)),
+        Bar(name="median latency during swaps (ms)", value=median(hit)),
         Bar(name="p99 latency without swaps (ms)", value=p99(calm)),
         Bar(name="p99 latency during swaps (ms)", value=p99(hit)),
         Bar(name="p99 latency of stretches with swaps (ms)", value=p99(busy)),

@@ -1,6 +1,5 @@
 """The serving process: its parts, its listener, its end."""
 
-import gc
 import os
 import signal
 import socket
@@ -60,8 +59,6 @@ def serve(settings: ServingSettings, checkpoints_root: Path, model_kind: Kind) -
     server = uvicorn.Server(_config(settings, parts, keys))
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(settings))
-        # What is loaded so far stays for ever: the collector need not look at it again and again.
-        gc.freeze()
         worker.start()
         stack.callback(worker.close)
         follower.start()

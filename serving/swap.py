@@ -266,14 +266,14 @@ class Follower:
         self._set(swap_seconds=seconds, failed=remaining)
         self._metrics.swaps.labels("served").inc()
         _log.info("generation_serves", generation=number, seconds=round(seconds, 3))
-        # Most of a model is freed by reference counting; this takes what its modules may hold in circles.
-        gc.collect()
         return True
 
     def _swap_to(self, number: int, digest: str | None) -> None:
         generation = self._loader.load(number, digest, self._switch.current)
         self._switch.hold(generation)
         self._loader.warm(generation, self._warm)
+        if self._switch.current is None:
+            _freeze()
         self._switch.turn(generation)
 
     def _note_failure(self, number: int, error: Exception) -> None:
@@ -291,6 +291,15 @@ class Follower:
 
     def _set(self, **changes: object) -> None:
         self._switch.status = replace(self._switch.status, **changes)  # type: ignore[arg-type]
+
+
+def _freeze() -> None:
+    """Take what is loaded, the libraries above all, out of the collector's sight: going through it takes long.
+
+    Models are not lost to it: reference counting frees them.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _tokenizer_files(manifest: Manifest) -> frozenset[tuple[str, str]]:

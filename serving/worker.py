@@ -18,7 +18,7 @@ _log = structlog.get_logger(__name__)
 # So many failed passes in a row mean that the device or the process is broken, not a request.
 FAILURES_UNTIL_BROKEN: Final = 3
 # Time that trials may take from answers under way: a generation is warmed while another answers.
-TRIAL_SHARE: Final = 0.2
+TRIAL_SHARE: Final = 0.1
 ENDING: Final = "the server is shutting down; ask another replica"
 
 
