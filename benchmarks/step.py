@@ -260,9 +260,7 @@ def main() -> int:
     show(seconds)
     bars = [
         Bar(name="step with penalties / plain step", value=ratio(seconds, "penalties", "plain"), at_most=1.05),
-        Bar(
-            name="distilled step / same without KL", value=ratio(seconds, "distilled", "half replayed"), at_most=1.4
-        ),
+        Bar(name="distilled step / same without KL", value=ratio(seconds, "distilled", "half replayed"), at_most=1.4),
         Bar(name="learner's tokens/s / bare loop's", value=ratio(seconds, "bare", "learner"), at_least=0.95),
         Bar(name="learner's tokens/s / Trainer's", value=ratio(seconds, "Trainer", "learner"), at_least=1.0),
     ]
