@@ -21,12 +21,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import httpx
 import orjson
 import psutil
 from kafka import KafkaConsumer
 from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.report import Bar, arguments, report
+from daemon.demo.broker import free_port
+from daemon.demo.text import BASE_MODEL
 from memory.settings import MemorySettings
 from memory.store import Store
 from streams.kafka import KafkaSource
@@ -39,6 +43,7 @@ LINGER_MS = 50
 BATCH_BYTES = 16_384
 TURNS = 3
 RATE_RECORDS = 200_000
+LOOK_EVERY_S = 0.25
 MIB = 1024 * 1024
 
 
@@ -149,6 +154,66 @@ def resident_bar(broker: Broker, topic: str, number: int) -> Bar:
     return Bar(name=name, value=(last - settled) / MIB, at_most=32)
 
 
+DAEMON_SETTINGS = """
+state_dir = "state"
+[model]
+path = "{model}"
+[streams]
+bootstrap_servers = ["{bootstrap}"]
+[[streams.topics]]
+name = "{topic}"
+[memory]
+fresh_samples = 1000000000
+fresh_tokens = 1000000000000
+[serving]
+enabled = false
+[triggers]
+fresh_samples = 1000000000
+[admin]
+port = {port}
+"""
+
+
+def daemon_bar(broker: Broker, topic: str, number: int) -> Bar:
+    """Peak resident memory of `riverkeep run`, without serving and learner, while it takes all records in."""
+    with tempfile.TemporaryDirectory(prefix="riverkeep-daemon-") as folder:
+        config = Path(folder) / "riverkeep.toml"
+        port = free_port()
+        text = DAEMON_SETTINGS.format(model=BASE_MODEL, bootstrap=broker.bootstrap, topic=topic, port=port)
+        config.write_text(text, encoding="utf-8")
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "daemon", "--config", str(config), "run"], stderr=subprocess.DEVNULL
+        )
+        try:
+            peak = peak_while_ingesting(daemon.pid, f"http://127.0.0.1:{port}/metrics", number)
+        finally:
+            daemon.terminate()
+            daemon.wait()
+    print(f"daemon: peak of {peak / MIB:.0f} MiB resident over {number:,} records")
+    return Bar(name="resident memory of the daemon, MiB", value=peak / MIB, at_most=150)
+
+
+def peak_while_ingesting(pid: int, metrics_url: str, number: int) -> int:
+    """Watch a daemon until it has stored so many records; the largest resident size seen, in bytes."""
+    process, peak, stored = psutil.Process(pid), 0, 0
+    while stored < number:
+        time.sleep(LOOK_EVERY_S)
+        peak = max(peak, process.memory_info().rss)
+        stored = stored_records(metrics_url)
+    return peak
+
+
+def stored_records(metrics_url: str) -> int:
+    """What the daemon says it has taken in, 0 while it does not answer yet."""
+    try:
+        page = httpx.get(metrics_url, timeout=10).text
+    except httpx.TransportError:
+        return 0
+    families = {family.name: family for family in text_string_to_metric_families(page)}
+    taken = families.get("riverkeep_consumed_records")
+    return int(sum(sample.value for sample in taken.samples)) if taken else 0
+
+
 def main() -> int:
     """Measure and report; returns the exit code."""
     parser = arguments(__doc__)
@@ -168,6 +233,7 @@ def main() -> int:
         bars = [
             ratio_bar(broker, topic, min(options.records, RATE_RECORDS)),
             resident_bar(broker, topic, options.records),
+            daemon_bar(broker, topic, options.records),
         ]
     details = {"broker": options.broker, "linger_ms": LINGER_MS, "batch_bytes": BATCH_BYTES, "records": options.records}
     return report("Ingestion", bars, options.json, details)
