@@ -10,7 +10,7 @@ from daemon.errors import DaemonError
 from daemon.learner_process import Ending, LearnerLimits, LearnerProcess, Progress
 from learner.plausibility import PlausibilityBounds
 from learner.report import Outcome, Report, read_report
-from learner.round_directory import CANDIDATES, GenerationRef, RoundSpec, candidate_name, read_round, write_round
+from learner.round_directory import CANDIDATES, GenerationRef, RoundSpec, read_round, write_round
 from learner.settings import RecipeSettings
 
 LIMITS = LearnerLimits(silence=600.0, time=6 * 3600.0)
@@ -46,6 +46,7 @@ class Lineage:
         self._home = home
         self._recipe = recipe
         self._threads = threads
+        self._choose = choose
         self._store = GenerationStore(home / "checkpoints")
         self._current = self._base = self._store.publish(base_model, BASE, Card(BASE, "causal-lm"))
         self._learner = LearnerProcess()
@@ -72,7 +73,7 @@ class Lineage:
         report = read_report(directory)
         if report.outcome is not Outcome.TRAINED:
             raise DaemonError(f"The round in {directory} trained nothing: {report.detail}")
-        candidate = directory / CANDIDATES / candidate_name(self._recipe.interpolation[0])
+        candidate = directory / CANDIDATES / self._choose(report)
         self._current = self._store.publish(candidate, number, Card(number, "causal-lm", parent=number - 1))
         return report
 
