@@ -40,9 +40,18 @@ class Lineage:
         base_model: the directory of the model that both start from.
         recipe: how it learns.
         threads: of the learner on CPU; None for all.
+        choose: names the candidate that becomes its next generation.
     """
 
-    def __init__(self, home: Path, base_model: Path, recipe: RecipeSettings, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        base_model: Path,
+        recipe: RecipeSettings,
+        *,
+        threads: int | None = None,
+        choose: Callable[[Report], str] = lambda report: report.candidates[0],
+    ) -> None:
         self._home = home
         self._recipe = recipe
         self._threads = threads
