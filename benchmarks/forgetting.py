@@ -9,7 +9,7 @@ near-duplicates, reservoir, draw) and each era is one round of the real learner.
 - kept: the default recipe at the base model's own peak learning rate;
 - naive: the same number of new tokens a step on the same schedule, no replay, no regularization, at its own best
   learning rate, which is searched on the first seed by plasticity (what a naive fine-tuner looks at);
-- joint: all eras at once from the base model, mixed half and half with text from before the stream.
+- joint: all eras at once from the base model, mixed half and half with text from before the stream (first seed).
 
 Forgetting is the average over all slices that were trained past, plasticity the mean loss of each era right after its
 round, both in nats per token. Takes about an hour on two cores.
@@ -35,15 +35,16 @@ from checkpoints.card import Card
 from checkpoints.generation import BASE, GenerationStore
 from daemon.demo.era_scores import EraScores
 from daemon.demo.lineage import Lineage, naive
+from daemon.demo.story import ERA_CHARACTERS
 from daemon.demo.text import BASE_MODEL, BEFORE_STREAM, eras
 from learner.forgetting import ScoreMatrix, average_forgetting, plasticity
+from learner.measures import mean_nll
 from learner.report import Report
 from learner.round_directory import (
     GenerationRef,
     RoundSample,
     RoundSlice,
     RoundSpec,
-    candidate_name,
     read_round,
     write_round,
 )
@@ -58,11 +59,9 @@ NEW_SEQUENCES = 24
 SEQUENCE = 128
 PEAK_RATE = 3e-3
 NAIVE_RATES = (1e-3, 2e-3, 3e-3)
-ERA_CHARACTERS = 700_000
 PIECE_CHARACTERS = 700
 HOLDOUT_SHARE = 0.06
 ALL_TOKENS = 10_000_000
-CANDIDATE = candidate_name(0.0)
 # One: the same sums in the same order on every machine, so the same weights.
 THREADS = 1
 
@@ -75,7 +74,6 @@ def default_recipe() -> RecipeSettings:
         sequence_length=SEQUENCE,
         batch_sequences=round(NEW_SEQUENCES / (1 - share)),
         micro_batch=round(NEW_SEQUENCES / (1 - share)),
-        interpolation=(0.0,),
         early_stop_checks=0,
     )
 
@@ -92,7 +90,7 @@ class Outcome:
 
 def demo_stream() -> list[list[str]]:
     """The demo's eras."""
-    return [[paragraph.text for paragraph in era.paragraphs] for era in eras()]
+    return [[paragraph.text for paragraph in era.paragraphs] for era in eras(ERA_CHARACTERS)]
 
 
 def sharp_stream() -> list[list[str]]:
@@ -182,14 +180,20 @@ def _accept(store: Store, draw: RoundDraw) -> None:
 
 def follow(rounds: Sequence[Path], home: Path, recipe: RecipeSettings) -> tuple[Outcome, EraScores]:
     """Train one lineage through all rounds and measure it."""
-    lineage = Lineage(home, BASE_MODEL, recipe, threads=THREADS)
+    lineage = Lineage(home, BASE_MODEL, recipe, threads=THREADS, choose=best_candidate)
     scores = EraScores(len(rounds))
     seconds = 0.0
     for directory in rounds:
         learned = lineage.follow(directory)
-        scores.add(learned, CANDIDATE)
+        scores.add(learned, best_candidate(learned))
         seconds += _training_seconds(learned)
     return _outcome(scores.matrix, seconds), scores
+
+
+def best_candidate(learned: Report) -> str:
+    """The candidate with the best mean over all slices: the one that the gate takes of several that pass."""
+    slices = learned.slices.values()
+    return min(learned.candidates, key=lambda name: statistics.fmean(mean_nll(s.candidates[name]) for s in slices))
 
 
 def _training_seconds(learned: Report) -> float:
@@ -209,7 +213,13 @@ def joint(rounds: Sequence[Path], home: Path, scores: EraScores) -> Outcome:
     """All eras at once from the base model, half and half with text from before the stream."""
     given = [read_round(directory) for directory in rounds]
     recipe = default_recipe().model_copy(
-        update={"replay_ratio": 0.5, "kl": 0.0, "batch_sequences": 2 * NEW_SEQUENCES, "micro_batch": 2 * NEW_SEQUENCES}
+        update={
+            "replay_ratio": 0.5,
+            "kl": 0.0,
+            "batch_sequences": 2 * NEW_SEQUENCES,
+            "micro_batch": 2 * NEW_SEQUENCES,
+            "interpolation": (0.0,),
+        }
     )
     fresh: list[RoundSample] = [sample for round_input in given for sample in round_input.fresh]
     write_round(
@@ -223,7 +233,7 @@ def joint(rounds: Sequence[Path], home: Path, scores: EraScores) -> Outcome:
         slices=given[-1].slices,
     )
     learned = Lineage(home, BASE_MODEL, recipe, threads=THREADS).follow(home / "all")
-    means = scores.means(learned, CANDIDATE)
+    means = scores.means(learned, learned.candidates[0])
     return Outcome(float("nan"), float("nan"), statistics.fmean(means.values()), _training_seconds(learned))
 
 
@@ -250,9 +260,11 @@ def measure(stream: str, seed: int, naive_rate: float | None, console: Console) 
         console.print(
             f"{stream}, seed {seed}: kept: {kept}", json.dumps([[round(v, 3) for v in r] for r in scores.matrix.scores])
         )
-        together = joint(rounds, home / "joint", scores)
-        console.print(f"{stream}, seed {seed}: joint: {together}")
-    return {"naive": tried[best], "kept": kept, "joint": together}, best
+        outcomes = {"naive": tried[best], "kept": kept}
+        if naive_rate is None:
+            outcomes["joint"] = joint(rounds, home / "joint", scores)
+            console.print(f"{stream}, seed {seed}: joint: {outcomes['joint']}")
+    return outcomes, best
 
 
 def bars_of(stream: str, outcomes: Sequence[dict[str, Outcome]]) -> list[Bar]:
@@ -265,9 +277,9 @@ def bars_of(stream: str, outcomes: Sequence[dict[str, Outcome]]) -> list[Bar]:
     cost = mean("kept", "plasticity") - mean("naive", "plasticity")
     better = mean("naive", "mean_at_the_end") - mean("kept", "mean_at_the_end")
     return [
-        Bar(f"{stream}: share of naive forgetting that is removed", removed, at_least=0.85),
-        Bar(f"{stream}: plasticity cost, nats per token", cost, at_most=0.04),
-        Bar(f"{stream}: mean of all slices at the end better by, nats per token", better, at_least=0.25),
+        Bar(name=f"{stream}: share of naive forgetting that is removed", value=removed, at_least=0.85),
+        Bar(name=f"{stream}: plasticity cost, nats per token", value=cost, at_most=0.04),
+        Bar(name=f"{stream}: mean of all slices at the end better by, nats per token", value=better, at_least=0.25),
     ]
 
 
@@ -279,7 +291,7 @@ def show(stream: str, rate: float, outcomes: Sequence[dict[str, Outcome]], conso
     for lineage in ("naive", "kept", "joint"):
         cells = []
         for field in ("forgetting", "plasticity", "mean_at_the_end", "seconds"):
-            values = [getattr(outcome[lineage], field) for outcome in outcomes]
+            values = [getattr(outcome[lineage], field) for outcome in outcomes if lineage in outcome]
             cells.append(f"{statistics.fmean(values):.3f} ({min(values):.3f}–{max(values):.3f})")
         table.add_row(lineage, *cells)
     console.print(table)

@@ -57,10 +57,7 @@ def write_inputs(directory: Path, draw: RoundDraw, ask: Ask, rooms: Rooms, setti
             fresh=draw.fresh,
             replay=draw.replay,
             early_stop=draw.early_stop,
-            slices=[
-                RoundSlice(piece.name, "anchor" if piece.kind == "anchor" else "period", piece.source, piece.samples)
-                for piece in draw.slices
-            ],
+            slices=[RoundSlice(piece.name, piece.kind, piece.source, piece.samples) for piece in draw.slices],
             known_parent=known_parent,
             known_base=known_base,
         )

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import orjson
 from pydantic import ValidationError
@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from learner.errors import BadRoundDirectory
 from learner.plausibility import PlausibilityBounds
 from learner.settings import ModelKind, RecipeSettings
+from memory.records import SliceKind
 
 FORMAT = 1
 ROUND = "round.json"
@@ -34,8 +35,6 @@ PROGRESS, CANDIDATES, REPORT = "progress.jsonl", "candidates", "report.json"
 IMPORTANCE = "importance/importance.safetensors"  # below a model's own directory: loaders read the top level
 
 _SAMPLE_FIELDS: dict[str, type | UnionType] = {"id": int, "text": str, "source": str, "label": str | None}
-
-SliceKind = Literal["anchor", "period"]
 
 
 class TextSample(Protocol):

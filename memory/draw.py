@@ -9,7 +9,7 @@ import numpy as np
 from memory import counters, near_duplicates, samples, slices
 from memory.fingerprints import priorities
 from memory.near_duplicates import SketchIndex
-from memory.records import DrawSpec, Role, Sample, Slice
+from memory.records import DrawSpec, Role, Sample, Slice, SliceKind
 from memory.removal import as_json, remove
 from memory.reservoir import over_quota, share
 from memory.samples import Placed
@@ -153,7 +153,7 @@ def draw_slices(tx: Connection, spec: DrawSpec) -> tuple[Slice, ...]:
     return tuple(drawn.values())
 
 
-_KINDS = {"anchor": "anchor", "early": "anchor", "closed": "period", "pending": "newest"}
+_KINDS: dict[str, SliceKind] = {"anchor": "anchor", "early": "anchor", "closed": "period", "pending": "newest"}
 
 
 def _slice(tx: Connection, row: slices.SliceRow, found: Sequence[Sample]) -> Slice:

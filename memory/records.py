@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from memory.rounds import RoundState
 from streams.document import Partition, Reason
@@ -127,6 +127,9 @@ class DrawSpec:
     evaluation_documents: int = 8_192
 
 
+SliceKind = Literal["anchor", "newest", "period"]
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
     """Held-out samples of one source and period, or the anchor.
@@ -140,7 +143,7 @@ class Slice:
     """
 
     name: str
-    kind: str
+    kind: SliceKind
     source: str
     first_round: int
     last_round: int
