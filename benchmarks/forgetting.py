@@ -33,6 +33,7 @@ from rich.table import Table
 from benchmarks.report import Bar, arguments, report
 from checkpoints.card import Card
 from checkpoints.generation import BASE, GenerationStore
+from daemon import gate
 from daemon.demo.era_scores import EraScores
 from daemon.demo.lineage import Lineage, naive
 from daemon.demo.story import ERA_CHARACTERS
@@ -191,9 +192,11 @@ def follow(rounds: Sequence[Path], home: Path, recipe: RecipeSettings) -> tuple[
 
 
 def best_candidate(learned: Report) -> str:
-    """The candidate with the best mean over all slices: the one that the gate takes of several that pass."""
+    """The one that the gate takes of several that pass."""
     slices = learned.slices.values()
-    return min(learned.candidates, key=lambda name: statistics.fmean(mean_nll(s.candidates[name]) for s in slices))
+    return gate.best_candidate(
+        {name: statistics.fmean(mean_nll(s.candidates[name]) for s in slices) for name in learned.candidates}
+    )
 
 
 def _training_seconds(learned: Report) -> float:

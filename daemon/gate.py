@@ -40,7 +40,9 @@ from learner.bootstrap import (
 from learner.plausibility import Departure, PrequentialSummary, compare
 from learner.report import Outcome, Report
 
-__all__ = ["Check", "GateSettings", "HeldOut", "Verdict", "judge", "plausibility_bounds"]
+__all__ = ["Check", "GateSettings", "HeldOut", "Verdict", "best_candidate", "judge", "plausibility_bounds"]
+
+EQUAL_NATS: Final = 0.02
 
 FIGURES: Final = {
     "mean_nll": "a mean loss of {:.3f} nats per token",
@@ -88,13 +90,27 @@ def judge(
         return unproven(str(error))
 
 
+def best_candidate(means: Mapping[str, float]) -> str:
+    """The best of several candidates: the lowest mean loss over all slices, and of equals the one that learned most.
+
+    Interpolation toward the parent trades new text for old along a line on which the mean hardly moves, so the
+    lowest of nearly equal means is chance, and taking it costs plasticity round after round. Means within
+    `EQUAL_NATS` of the lowest therefore count as equal, and the smallest share of the parent is taken.
+
+    Args:
+        means: mean loss over all slices, nats per token, by candidate; names are the parent's share in it.
+    """
+    lowest = min(means.values())
+    return min(name for name, mean in means.items() if mean <= lowest + EQUAL_NATS)
+
+
 def _judge_candidates(report: Report, evidence: Evidence, groups: Groups, settings: GateSettings) -> Verdict:
     if not evidence.candidates:
         return unproven(evidence.rejected[min(evidence.rejected)])
     checks = {name: _checks(report, evidence, groups, name, settings) for name in evidence.candidates}
     passing = [name for name in checks if all(check.passed for check in checks[name])]
     if passing:
-        best = min(passing, key=lambda name: (evidence.mean_over_slices(name), name))
+        best = best_candidate({name: evidence.mean_over_slices(name) for name in passing})
         return accepted(best, checks[best])
     nearest = min(checks, key=lambda name: _distance(evidence, checks, name))
     return refused(nearest, checks[nearest])

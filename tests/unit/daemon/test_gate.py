@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.gate import GateSettings, HeldOut, Verdict, judge
+from daemon.gate import EQUAL_NATS, GateSettings, HeldOut, Verdict, best_candidate, judge
 from daemon.gate_evidence import KnownScore
 from learner.plausibility import PrequentialSummary
 from learner.report import DocumentScore, Outcome, PrequentialDocument, Report, SliceScores, TrainingSummary
@@ -586,3 +586,15 @@ def test_the_verdict_is_json_for_the_ledger() -> None:
     assert value["decision"] == "refuse"
     assert {"name", "slice", "figure", "bound", "lower", "upper", "documents", "passed"} == set(value["checks"][0])
     assert len(value["checks"]) == len(verdict.checks)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["0.00", "0.25", "0.50"]), st.floats(0, 10, allow_nan=False), min_size=1, max_size=3
+    )
+)
+def test_of_equal_candidates_the_one_that_learned_most_is_taken(means: dict[str, float]) -> None:
+    """Never one that is worse than the best by more than the margin, nor a larger share of the parent than needed."""
+    chosen = best_candidate(means)
+    within = [name for name, mean in means.items() if mean <= min(means.values()) + EQUAL_NATS]
+    assert chosen == min(within)
