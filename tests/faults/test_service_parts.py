@@ -51,9 +51,15 @@ def round_ends(started: Daemon, number: int, state: RoundState) -> str:
 
 
 def learner_of(started: Daemon) -> psutil.Process | None:
-    """The learner's process."""
+    """The learner's process, once it runs its own program: before that it has the daemon's command line."""
     children = psutil.Process(started.process.pid).children()
-    return next((child for child in children if "fake_learner.py" in " ".join(child.cmdline())), None)
+    return next((child for child in children if runs_fake_learner(child)), None)
+
+
+def runs_fake_learner(process: psutil.Process) -> bool:
+    """Whether a process is the stand-in learner, and not the daemon that was told to start one."""
+    line = " ".join(process.cmdline())
+    return "fake_learner.py" in line and "daemon_with_learner" not in line
 
 
 def lives(process: psutil.Process) -> bool:
