@@ -71,7 +71,7 @@ def backfill(settings: Settings, plan: Plan, on_progress: OnProgress) -> Outcome
     next one begun.
 
     Raises:
-        Refused: the fresh buffer is full; a round must settle it before the rest can be read.
+        Refused: the fresh buffer is full, and a round must settle it before the rest can be read; or the quarantine is.
         StoreError: the store cannot be opened or written.
     """
     settings.state_dir.mkdir(parents=True, exist_ok=True)
@@ -102,9 +102,19 @@ def _stored(store: Store, settings: Settings, plan: Plan, path: str) -> Iterator
     with closing(source):
         yield Appended(), source.position
         for batch in source:
-            if not plan.before_stream and store.is_full():
-                raise Refused(
-                    f"The fresh buffer is full ({store.counts().fresh_samples:,} samples). Let a round settle it "
-                    "(`riverkeep round --wait`), then give the same command again: it goes on where it stopped."
-                )
+            _refuse_when_full(store, before_stream=plan.before_stream)
             yield store.append(batch, before_stream=plan.before_stream), source.position
+
+
+def _refuse_when_full(store: Store, *, before_stream: bool) -> None:
+    if not before_stream and store.is_full():
+        raise Refused(
+            f"The fresh buffer is full ({store.counts().fresh_samples:,} samples). Let a round settle it "
+            "(`riverkeep round --wait`), then give the same command again: it goes on where it stopped."
+        )
+    if store.quarantine_is_full():
+        raise Refused(
+            f"The quarantine is full ({store.counts().quarantine_rows:,} dead letters). `riverkeep memory "
+            "dead-letters` says what is wrong with them: mend the file or the names of its fields, and drop them; the same command "
+            "then goes on where it stopped."
+        )

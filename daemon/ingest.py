@@ -115,7 +115,7 @@ class Ingest:
 
     def _pause_while_full(self, source: Source) -> None:
         why = self._why_full()
-        if bool(why) == bool(self._paused):
+        if why == self._paused:
             return
         self._paused = why
         if why:

@@ -116,6 +116,25 @@ def test_a_full_buffer_stops_it_and_a_round_lets_it_go_on(tmp_path: Path, settin
     assert counted(settings) == 60
 
 
+@pytest.mark.parametrize("before_stream", [True, False])
+def test_a_full_quarantine_stops_it_until_it_is_emptied(
+    tmp_path: Path, settings: Settings, before_stream: bool
+) -> None:
+    """A file of which no line can be understood fills the quarantine to its bound, and no further."""
+    small = settings.model_copy(update={"memory": MemorySettings(quarantine_rows=15)})
+    path = tmp_path / "a.jsonl"
+    path.write_text("no JSON\n" * 60 + jsonl(tmp_path / "good.jsonl", 5).read_text())
+    plan = Plan([str(path)], before_stream=before_stream)
+    for _ in range(3):
+        with pytest.raises(Refused, match="dead-letters"):
+            backfill(small, plan, ignore)
+        with Store.open(small.database, small.memory) as store:
+            assert store.counts().quarantine_rows == 20
+            store.drop_dead_letters()
+    backfill(small, plan, ignore)
+    assert counted(settings) == 5
+
+
 def test_a_damaged_file_does_not_stop_the_next(tmp_path: Path, settings: Settings) -> None:
     """What could be read is stored, the damage is told, the other file comes too."""
     damaged = jsonl(tmp_path / "a.jsonl.gz", 30)

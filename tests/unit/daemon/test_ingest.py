@@ -125,6 +125,16 @@ def test_a_full_store_pauses_and_keeps_polling() -> None:
     assert recorder.calls[:2] == ["pause", "resume"]
 
 
+def test_another_reason_to_pause_is_told() -> None:
+    """A round made room, but the quarantine is full by now: a person must not be sent the wrong way."""
+    recorder = Recorder([])
+    recorder.full = "the fresh buffer is full"
+    with running(recorder) as (ingest, _):
+        wait_until(lambda: ingest.paused == "the fresh buffer is full")
+        recorder.full = "the quarantine is full"
+        wait_until(lambda: ingest.paused == "the quarantine is full")
+
+
 @pytest.mark.parametrize(("asked", "resumed"), [("wiki/0", ["wiki/0"]), (None, ["news/1", "wiki/0"]), ("gone/3", [])])
 def test_a_person_resumes_flooded_partitions(asked: str | None, resumed: list[str]) -> None:
     """The loop's own thread does it; the answer names what it concerns."""
