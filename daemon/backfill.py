@@ -114,7 +114,7 @@ def _refuse_when_full(store: Store, *, before_stream: bool) -> None:
         )
     if store.quarantine_is_full():
         raise Refused(
-            f"The quarantine is full ({store.counts().quarantine_rows:,} dead letters). `riverkeep memory "
-            "dead-letters` says what is wrong with them: mend the file or the names of its fields, and drop them; the same command "
-            "then goes on where it stopped."
+            f"The quarantine is full ({store.counts().quarantine_rows:,} rows). `riverkeep memory dead-letters` "
+            "says what is wrong: mend the file or the names of its fields, and drop them; the same command then goes "
+            "on where it stopped."
         )

@@ -74,10 +74,6 @@ class Hasher:
         digest = self._key_digest(key.encode("utf-8", "surrogatepass"))
         return int.from_bytes(digest[:8], "little", signed=True), int.from_bytes(digest[8:], "little")
 
-    def key_bytes(self, key: bytes) -> int:
-        """The identity of a key that came as bytes."""
-        return int.from_bytes(self._key_digest(key)[:8], "little", signed=True)
-
     def _key_digest(self, key: bytes) -> bytes:
         content = self._key.copy()
         content.update(key)

@@ -17,7 +17,7 @@ from memory.recall import Recall
 from memory.records import Appended, Role
 from memory.settings import MemorySettings
 from memory.sqlite import Connection
-from streams.document import Batch, DeadLetter, Partition
+from streams.document import Batch, DeadLetter, Partition, key_text
 
 _INSERT = """
     INSERT INTO samples(id, role, bytes, source, label, stream, offset, key_hash, event_time, arrived_at, text)
@@ -102,8 +102,9 @@ class Intake:
         if not letters:
             return letters, 0
         hasher = self._looker.hasher
-        keys = np.array([hasher.key_bytes(letter.key or b"") for letter in letters], np.int64)
-        gone = self._recall.is_forgotten(keys, np.array([letter.key is not None for letter in letters]))
+        named = [key_text(letter.key) for letter in letters]
+        keys = np.array([hasher.key(key or "")[0] for key in named], np.int64)
+        gone = self._recall.is_forgotten(keys, np.array([key is not None for key in named]))
         return [letter for letter, out in zip(letters, gone, strict=True) if not out], int(gone.sum())
 
     def _take_documents(

@@ -10,7 +10,7 @@ from memory.offsets import Position, position_of
 from memory.records import StoredDeadLetter
 from memory.settings import MemorySettings
 from memory.sqlite import Connection
-from streams.document import DeadLetter, Gap, Partition, Reason
+from streams.document import DeadLetter, Gap, Partition, Reason, key_text
 
 
 def store(tx: Connection, letters: Sequence[DeadLetter], positions: Mapping[Partition, Position]) -> int:
@@ -121,10 +121,13 @@ def erase(tx: Connection, key: str) -> int:
 
     Returns how many.
     """
-    encoded = key.encode("utf-8", "surrogatepass")
+    escaped = json.dumps(key)[1:-1]
     spellings = {
-        encoded,
-        json.dumps(key)[1:-1].encode(),
+        key.encode("utf-8", "surrogatepass"),
+        escaped.encode(),
+        # Other writers of JSON take capital hex digits, and some escape the slash.
+        re.sub(r"\\u[0-9a-f]{4}", lambda found: "\\u" + found[0][2:].upper(), escaped).encode(),
+        escaped.replace("/", "\\/").encode(),
         json.dumps(key, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass"),
     }
     # `u1` is not meant where the bytes say `u12`.
@@ -132,6 +135,6 @@ def erase(tx: Connection, key: str) -> int:
     ids = [
         letter
         for letter, its_key, value in tx.execute("SELECT id, key, value FROM dead_letters")
-        if its_key == encoded or pattern.search(value) or (its_key is not None and pattern.search(its_key))
+        if key_text(its_key) == key or pattern.search(value) or (its_key is not None and pattern.search(its_key))
     ]
     return drop(tx, ids, published_only=False)

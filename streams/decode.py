@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from streams.document import Document, Partition, Reason
+from streams.document import Document, Partition, Reason, key_text
 from streams.filters import rejected
 from streams.settings import FilterSettings, TopicFormat
 
@@ -111,7 +111,7 @@ class Decoder:
             return Reason.EMPTY_TEXT, "the text is empty"
         if rejection := rejected(text, self._filters):
             return rejection
-        document = Document(text, self._default_source, _key_of(key), None, event_time, arrived_at, partition, offset)
+        document = Document(text, self._default_source, key_text(key), None, event_time, arrived_at, partition, offset)
         return self._with_fields(document, record) if self._has_fields else document
 
     def _with_fields(self, document: Document, record: object) -> Document | Rejection:
@@ -186,16 +186,6 @@ def _plain(value: bytes) -> str | Rejection:
         return value.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         return _not_utf8(value, error)
-
-
-def _key_of(key: bytes | None) -> str | None:
-    if not key:
-        return None
-    # A binary key still tells whose text it is; losing the text for it would help nobody.
-    try:
-        return key.decode() if b"\0" not in key else "0x" + key.hex()
-    except UnicodeDecodeError:
-        return "0x" + key.hex()
 
 
 def _wrong(path: Sequence[str], found: object, wanted: str) -> Rejection:

@@ -40,6 +40,17 @@ class Document(NamedTuple):
     offset: int
 
 
+def key_text(key: bytes | None) -> str | None:
+    """A record's own key as a document bears it, and as a person names it: a binary one is `0x` and its hex digits."""
+    if not key:
+        return None
+    # A binary key still tells whose text it is; losing the text for it would help nobody.
+    try:
+        return key.decode() if b"\0" not in key else "0x" + key.hex()
+    except UnicodeDecodeError:
+        return "0x" + key.hex()
+
+
 class Reason(StrEnum):
     """Why a record became a dead letter.
 

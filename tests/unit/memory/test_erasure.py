@@ -119,6 +119,20 @@ def test_dead_letters_of_the_key_go_too(store: Store, stream: Stream) -> None:
     assert store.forget("Jürgen").dead_letters == 2
 
 
+def test_binary_keys_are_forgotten_by_their_hex(store: Store, stream: Stream) -> None:
+    """As documents bear them, so do dead letters: those that lie there go, and no further one is kept."""
+    store.append(stream.batch(letters=[stream.letter(b"{", key=b"\xff\x01"), stream.letter(b"{", key=b"\xff\x02")]))
+    assert store.forget("0xff01").dead_letters == 1
+    assert store.append(stream.batch(letters=[stream.letter(b"{", key=b"\xff\x01")])).forgotten == 1
+
+
+@pytest.mark.parametrize("spelling", [rb"\u00E9/x", rb"\u00e9/x", rb"\u00e9\/x", "é/x".encode()])
+def test_every_json_writers_spelling_of_a_key_is_found(store: Store, stream: Stream, spelling: bytes) -> None:
+    """Java escapes with capital hex digits, PHP escapes the slash."""
+    store.append(stream.batch(letters=[stream.letter(b'{"user": "' + spelling + b'"')]))
+    assert store.forget("é/x").dead_letters == 1
+
+
 def test_rounds_and_generations_that_saw_the_text_are_named(store: Store, stream: Stream) -> None:
     """Trained on it, carried on from those, and the last clean one to build from."""
     for number, key in enumerate([None, KEY, None]):

@@ -43,12 +43,6 @@ def test_another_secret_hashes_otherwise() -> None:
     assert one.salt != other.salt
 
 
-def test_a_key_is_the_same_as_text_and_as_bytes() -> None:
-    """Dead letters carry keys as bytes, documents as text."""
-    hasher = Hasher(b"s" * 32)
-    assert hasher.key("ключ")[0] == hasher.key_bytes("ключ".encode())
-
-
 def test_the_split_holds_out_its_share() -> None:
     """Of 20,000 keys about a twentieth is held out (five standard deviations)."""
     hasher = Hasher(b"s" * 32)
