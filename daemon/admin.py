@@ -4,6 +4,7 @@ import hmac
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,6 +19,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from daemon.control import Control
 from daemon.errors import BadRequest, DaemonError
+from memory.errors import StoreError
+
+log = structlog.get_logger(__name__)
 
 OPEN_PATHS = frozenset({"/metrics", "/healthz", "/readyz"})
 LONGEST_BODY_BYTES = 64 * 1024
@@ -80,6 +84,7 @@ def create_app(control: Control, registry: CollectorRegistry, token: str) -> Sta
         middleware=[Middleware(BearerToken, token=token)],
         exception_handlers={
             DaemonError: _daemon_error,
+            StoreError: _store_error,
             HTTPException: _http_error,
             Exception: _unexpected_error,
         },
@@ -266,6 +271,11 @@ def _error(status: int, kind: str, message: str) -> JSONResponse:
 async def _daemon_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, DaemonError)
     return _error(error.http_status, type(error).__name__, str(error))
+
+
+async def _store_error(_request: Request, error: Exception) -> Response:
+    log.warning("store_failed", kind=type(error).__name__, error=str(error))
+    return _error(503, type(error).__name__, str(error))
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from memory import facts, quarantine, removal
 from memory.database import Database
-from memory.errors import StoreBusy
+from memory.errors import StoreBusy, StoreFull
 from memory.records import Forgotten, GenerationState
 from memory.sqlite import Connection
 
@@ -59,10 +59,18 @@ def scrub(database: Database) -> None:
 
     Raises:
         StoreBusy: a reader kept the log from being truncated.
+        StoreFull: there is no room for the file that is written.
     """
-    with database.exclusive() as connection:
-        connection.execute("VACUUM")
-        busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    try:
+        with database.exclusive() as connection:
+            connection.execute("VACUUM")
+            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    except StoreFull as error:
+        raise StoreFull(
+            "The text is erased from every table, but there is no room to rewrite the file, in which copies may "
+            f"linger. Free about twice the size of {database.path}, there and in the folder for temporary files, and "
+            "run the same erasure again."
+        ) from error
     if busy:
         raise StoreBusy(
             "The text is erased from every table, but a reader kept the write-ahead log from being truncated: "

@@ -18,6 +18,7 @@ from daemon.admin_token import ensure_token, read_token, token_path
 from daemon.client import RemoteControl
 from daemon.control import Control
 from daemon.errors import BadRequest, DaemonError, DaemonUnreachable, Refused, UnknownThing
+from memory.errors import StoreBusy
 from tests.unit.daemon.fakes import FakeControl
 
 TOKEN = "a-token-of-the-test"
@@ -272,6 +273,19 @@ def test_errors_come_through_as_themselves(remote: RemoteControl, control: FakeC
         remote.request_round(dry_run=True)
     with pytest.raises(BadRequest, match="key"):
         remote.forget("")
+
+
+def test_what_the_store_says_reaches_the_person(
+    remote: RemoteControl, control: FakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An erasure that must be repeated says so where it was asked for, not in the daemon's log alone."""
+
+    def fail(_key: str) -> None:
+        raise StoreBusy("Run the same erasure again.")
+
+    monkeypatch.setattr(control, "forget", fail)
+    with pytest.raises(DaemonError, match="Run the same erasure again"):
+        remote.forget("user-1")
 
 
 def test_a_probe_that_says_no_is_an_answer(remote: RemoteControl, control: FakeControl) -> None:
