@@ -233,6 +233,8 @@ def reconcile_pointer(store: Store, checkpoints: GenerationStore) -> str:
     if serving is None:
         return ""
     try:
+        # A pointer that does not move verifies nothing.
+        checkpoints.verify(serving)
         checkpoints.point_to(serving)
     except CheckpointsError as error:
         log.critical("serving_generation_unusable", generation=serving, reason=str(error))

@@ -103,6 +103,7 @@ class Service:
         self._current = CurrentRound()
         self._promotion = threading.RLock()
         self._problem = ""
+        self._problem_of: int | None = None
         self._notifier = Notifier(environment)
         self._shutdown = Shutdown(
             grace_seconds=settings.lifecycle.grace_seconds,
@@ -179,7 +180,7 @@ class Service:
             self._child_environment(),
             must_stop=lambda: self._shutdown.begun,
         )
-        self._problem = reconcile_pointer(store, checkpoints)
+        self._problem, self._problem_of = reconcile_pointer(store, checkpoints), store.serving()
         show_knowledge(self._metrics, store)
         return Rooms(store, checkpoints, settings.rounds_dir)
 
@@ -255,7 +256,7 @@ class Service:
             serving=None if serving is None else lambda: serving.status,
             serving_address=None if serving is None else serving.url,
             next_round=lambda: self._rounds.reason,
-            problem=lambda: self._problem,
+            problem=self._problem_now,
             started_at=self._started_at,
         )
         return LiveControl(
@@ -267,6 +268,10 @@ class Service:
             current=self._current,
             promotion=self._promotion,
         )
+
+    def _problem_now(self) -> str:
+        """What is wrong with the generation that serves; a rollback or an accepted round leaves it behind."""
+        return self._problem if self._rooms.store.serving() == self._problem_of else ""
 
     def _begin_to_end(self) -> None:
         """The end begins here when no signal began it: an error, or a test."""

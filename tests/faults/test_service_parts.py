@@ -187,18 +187,38 @@ def _serving_of(started: Daemon) -> psutil.Process:
     return next(child for child in children if child.cmdline()[-1] == "serve")
 
 
-def test_a_damaged_generation_is_named_and_the_daemon_goes_on(home: Home) -> None:
-    """One flipped bit: readiness names the file; ingestion and rounds go on from the ledger."""
-    weights = GenerationStore(home.settings.checkpoints_dir).path(0) / "model.safetensors"
+def flip_a_bit(home: Home, generation: int) -> None:
+    """Damage a generation's weights."""
+    weights = GenerationStore(home.settings.checkpoints_dir).path(generation) / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
+
+
+def test_a_damaged_generation_is_named_and_the_daemon_goes_on(home: Home) -> None:
+    """One flipped bit: readiness names the file; ingestion and rounds go on from the ledger."""
+    flip_a_bit(home, 0)
     with daemon(home, learner=fake_learner("good")) as started:
         parts = started.until(lambda control: control.readiness()["parts"])
         assert "model.safetensors" in parts["serving_generation"]["detail"]
         with started.control as control:
             assert not control.readiness()["ready"]
             assert control.health()["healthy"]
+        assert started.stop() == 0
+
+
+def test_a_rollback_from_a_damaged_generation_makes_ready_again(home: Home) -> None:
+    """Readiness speaks of the generation that serves now, not of the one that did at the start."""
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda control: control.request_round())
+        round_ends(started, 1, RoundState.ACCEPTED)
+        assert started.stop() == 0
+    flip_a_bit(home, 1)
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda control: "serving_generation" in control.readiness()["parts"])
+        with started.control as control:
+            assert control.rollback() == {"from": 1, "to": 0}
+        started.until(lambda control: control.readiness()["ready"])
         assert started.stop() == 0
 
 
