@@ -18,6 +18,7 @@ round, both in nats per token. Takes about an hour on two cores.
 import codecs
 import gzip
 import json
+import math
 import statistics
 import sys
 import sysconfig
@@ -81,10 +82,10 @@ def default_recipe() -> RecipeSettings:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one lineage came to: nats per token, and seconds of training."""
+    """What one lineage came to: nats per token, and seconds of training; None for what a single round cannot show."""
 
-    forgetting: float
-    plasticity: float
+    forgetting: float | None
+    plasticity: float | None
     mean_at_the_end: float
     seconds: float
 
@@ -237,7 +238,7 @@ def joint(rounds: Sequence[Path], home: Path, scores: EraScores) -> Outcome:
     )
     learned = Lineage(home, BASE_MODEL, recipe, threads=THREADS).follow(home / "all")
     means = scores.means(learned, learned.candidates[0])
-    return Outcome(float("nan"), float("nan"), statistics.fmean(means.values()), _training_seconds(learned))
+    return Outcome(None, None, statistics.fmean(means.values()), _training_seconds(learned))
 
 
 def measure(stream: str, seed: int, naive_rate: float | None, console: Console) -> tuple[dict[str, Outcome], float]:
@@ -258,7 +259,7 @@ def measure(stream: str, seed: int, naive_rate: float | None, console: Console) 
         for rate in NAIVE_RATES if naive_rate is None else (naive_rate,):
             tried[rate], _ = follow(rounds, home / f"naive-{rate}", naive(default_recipe(), rate))
             console.print(f"{stream}, seed {seed}: naive at {rate}: {tried[rate]}")
-        best = min(tried, key=lambda rate: tried[rate].plasticity)
+        best = min(tried, key=lambda rate: tried[rate].plasticity or math.inf)
         kept, scores = follow(rounds, home / "kept", default_recipe())
         console.print(
             f"{stream}, seed {seed}: kept: {kept}", json.dumps([[round(v, 3) for v in r] for r in scores.matrix.scores])
@@ -294,8 +295,10 @@ def show(stream: str, rate: float, outcomes: Sequence[dict[str, Outcome]], conso
     for lineage in ("naive", "kept", "joint"):
         cells = []
         for field in ("forgetting", "plasticity", "mean_at_the_end", "seconds"):
-            values = [getattr(outcome[lineage], field) for outcome in outcomes if lineage in outcome]
-            cells.append(f"{statistics.fmean(values):.3f} ({min(values):.3f}–{max(values):.3f})")
+            found = (getattr(outcome[lineage], field) for outcome in outcomes if lineage in outcome)
+            values = [value for value in found if value is not None]
+            spread = f"{statistics.fmean(values):.3f} ({min(values):.3f}–{max(values):.3f})" if values else "–"
+            cells.append(spread)
         table.add_row(lineage, *cells)
     console.print(table)
 
