@@ -34,6 +34,10 @@ class Source(Protocol):
     def resume(self, partition: Partition) -> None:
         """Read on where a flood of dead letters paused."""
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing can come; empty while all is well."""
+
     def lag(self) -> Mapping[Partition, int]:
         """Records in each partition that are not yet read."""
 
@@ -106,9 +110,10 @@ class Ingest:
                 self._source = None
 
     def _loop(self, part: Part, source: Source) -> None:
-        part.says(State.RUNNING)
         while not part.stop.is_set():
             part.beat()
+            trouble = source.trouble
+            part.says(State.BROKEN if trouble else State.RUNNING, trouble)
             self._pause_while_full(source)
             self._resume_what_was_asked(source)
             self._move_one_batch(source)

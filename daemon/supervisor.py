@@ -78,6 +78,7 @@ class Part:
         self._stuck_seconds = stuck_seconds
         self._clock = clock
         self._beat = clock()
+        self._turning = False
         self._health = Health(name, State.STARTING, "not started yet", needed=needed)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -95,10 +96,10 @@ class Part:
         self._health = Health(self.name, state, detail, failures, self._health.needed)
 
     def health(self) -> Health:
-        """How the part is now; a running loop that has not turned for too long is stuck."""
+        """How the part is now; a loop that has not turned for too long is stuck, whatever it said last."""
         silent = self._clock() - self._beat
         health = self._health
-        if health.state is State.RUNNING and self._stuck_seconds is not None and silent > self._stuck_seconds:
+        if self._turning and self._stuck_seconds is not None and silent > self._stuck_seconds:
             detail = f"its loop has not turned for {silent:.0f} s"
             return Health(self.name, State.STUCK, detail, health.failures, health.needed)
         return health
@@ -126,6 +127,7 @@ class Part:
         self.says(State.STOPPED)
 
     def _call(self) -> str:
+        self._turning = True
         try:
             self._target(self)
         except DaemonError as error:  # what a part says of itself needs no traceback
@@ -133,6 +135,8 @@ class Part:
         except Exception as error:  # the top of a long-lived loop: whatever broke, it is begun anew
             log.exception("part_raised", part=self.name)
             return f"{type(error).__name__}: {error}"
+        finally:
+            self._turning = False
         return "it ended by itself"
 
 

@@ -30,6 +30,8 @@ from streams.record_batches import Chunk
 from streams.settings import StreamsSettings
 
 WATCH_SECONDS = 1.0
+AWAY_SECONDS = 10.0
+"""Connections may come and go for so long before it counts as trouble."""
 COMMIT_SECONDS = 5.0
 """How often the group is told anew even when nothing came: only a commit shows that another took the membership."""
 TOPICS_SECONDS = 60.0
@@ -83,6 +85,7 @@ class KafkaSource:
         self._all_paused = False
         self._failures = 0
         self._retry_at = self._watched_at = self._committed_at = self._topics_at = float("-inf")
+        self._reached_at = time.monotonic()
         self._lag: Mapping[Partition, int] = {}
         self._paused: Mapping[Partition, str] = {}
         self._unwatch = metrics.watch(self.lag, self.paused_partitions)
@@ -167,6 +170,14 @@ class KafkaSource:
     def assignment(self) -> frozenset[Partition]:
         """The partitions that are read."""
         return frozenset(self._lag)
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can come: no broker answers; empty while one does."""
+        away = time.monotonic() - self._reached_at
+        if away < AWAY_SECONDS:
+            return ""
+        return f"no broker of {','.join(self._settings.bootstrap_servers)} has answered for {away:.0f} s"
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Leave the group. What was not acknowledged comes again next time."""
@@ -280,6 +291,8 @@ class KafkaSource:
         if now - self._watched_at >= WATCH_SECONDS:
             self._watched_at = now
             self._metrics.connected.set(consumer.is_connected)
+            if consumer.is_connected:
+                self._reached_at = time.monotonic()
             self._assignment.watch(consumer, held, now)
         if now - self._committed_at >= COMMIT_SECONDS:
             self._committed_at = now

@@ -231,10 +231,13 @@ def test_a_broker_that_is_away_delays_and_loses_nothing(tmp_path: Path, model: P
     with daemon(home, learner=fake_learner("good")) as started:
         started.until(lambda control: control.request_round())
         round_ends(started, 1, RoundState.ACCEPTED)
+        parts = started.until(lambda control: not (now := control.readiness())["ready"] and now["parts"], timeout_s=30)
+        assert "no broker of" in parts["ingest"]["detail"]
         with started.control as control:
             assert control.health()["healthy"]
         broker.start()
         make_topic(broker, name=topic)
         send(broker, topic, *(json.dumps({"text": text}).encode() for text in sentences(50, seed=9)))
         started.until(lambda control: control.status()["memory"]["fresh_samples"] > 20, what="text from the broker")
+        started.until(lambda control: control.readiness()["parts"]["ingest"]["ok"])
         assert started.stop() == 0

@@ -33,6 +33,7 @@ class Recorder:
         self.fails: list[Exception] = []
         self.opened = 0
         self.full = ""
+        self.trouble = ""
         self.asked = threading.Event()
 
     @contextmanager
@@ -133,6 +134,18 @@ def test_another_reason_to_pause_is_told() -> None:
         wait_until(lambda: ingest.paused == "the fresh buffer is full")
         recorder.full = "the quarantine is full"
         wait_until(lambda: ingest.paused == "the quarantine is full")
+
+
+def test_a_broker_that_is_away_is_no_silent_matter() -> None:
+    """The part says so and is not ok, though its loop turns; when the broker is back, it is."""
+    recorder = Recorder([])
+    recorder.trouble = "no broker has answered for 12 s"
+    with running(recorder) as (_, part):
+        wait_until(lambda: part.health().state is State.BROKEN)
+        assert (part.health().ok, part.health().detail) == (False, "no broker has answered for 12 s")
+        recorder.trouble = ""
+        wait_until(lambda: part.health().ok)
+    assert recorder.opened == 1
 
 
 @pytest.mark.parametrize(("asked", "resumed"), [("wiki/0", ["wiki/0"]), (None, ["news/1", "wiki/0"]), ("gone/3", [])])

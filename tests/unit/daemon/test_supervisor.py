@@ -74,18 +74,19 @@ def test_a_part_that_returns_is_no_zombie() -> None:
         wait_until(lambda: part.health().detail == "it ended by itself")
 
 
-def test_stuck_loops_log_all_stacks_once(release: threading.Event) -> None:
-    """A loop that does not turn is seen, and every thread's stack is logged one time."""
+@pytest.mark.parametrize("said", [State.RUNNING, State.BROKEN])
+def test_stuck_loops_log_all_stacks_once(release: threading.Event, said: State) -> None:
+    """A loop that does not turn is seen, whatever it said, and every thread's stack is logged one time."""
     now = [0.0]
 
     def stuck_here(part: Part) -> None:
-        part.says(State.RUNNING)
+        part.says(said)
         part.beat()
         release.wait()
 
     part = Part("ingest", stuck_here, backoff=FAST, stuck_seconds=60, clock=lambda: now[0])
     with supervised(part) as supervisor, capture_logs() as logs:
-        wait_until(lambda: part.health().state is State.RUNNING)
+        wait_until(lambda: part.health().state is said)
         assert supervisor.watch()
         now[0] = 61
         assert not supervisor.watch()
