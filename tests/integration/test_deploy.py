@@ -101,6 +101,11 @@ def test_systemd_reads_the_settings_where_the_service_looks() -> None:
     assert Path(path) in USUAL_PLACES
 
 
+def test_the_services_user_can_reach_its_settings() -> None:
+    """Of all its directories systemd gives the configuration's alone to root, not to the unit's user."""
+    assert int(unit_value("ConfigurationDirectoryMode"), 8) & 0o005 == 0o005
+
+
 def test_wrong_settings_are_not_retried_for_ever() -> None:
     """The exit status that the unit gives up on is that of wrong settings."""
     from daemon.exit_codes import ExitCode
