@@ -227,12 +227,18 @@ class Assignment:
                 return
         topic_id = consumer.topic_id(found.topic)
         group = consumer.committed(found)
+        told = None if group is None else positions.committed(group.offset, group.metadata)
         start = positions.start(
             topic_id,
             lambda incarnation: self._stored_offset(found.topic, found.partition, incarnation),
-            None if group is None else positions.committed(group.offset, group.metadata),
+            told,
             self._owner,
         )
+        reading = self._readings.get(found)
+        before = reading.reader.partition.incarnation if reading else told and told.incarnation
+        if before and positions.topic_id_of(before) != topic_id:
+            self._metrics.made_anew.labels(found.topic).inc()
+            log.warning("topic_made_anew", topic=found.topic, partition=found.partition, before=before, now=topic_id)
         offset = consumer.beginning(found) if start.offset is None else start.offset
         partition = Partition(found.topic, found.partition, start.incarnation)
         self._begin(consumer, found, partition, topic_id, offset, now)
@@ -259,6 +265,7 @@ class Assignment:
             self._begin(consumer, found, partition, reading.topic_id, beginning, now)
             self._miss(builder, Gap(partition, position, beginning - 1, GapReason.RETENTION), beginning)
         else:
+            self._metrics.made_anew.labels(found.topic).inc()
             log.warning("log_was_cut", topic=found.topic, partition=found.partition, offset=position, end=end)
             anew = Partition(found.topic, found.partition, positions.following(partition.incarnation))
             offset = beginning if divergent is None else max(beginning, divergent)

@@ -54,6 +54,12 @@ class StreamsMetrics:
             ["topic"],
             registry=registry,
         )
+        self.made_anew = Counter(
+            "riverkeep_partitions_made_anew",
+            "Partitions begun under another incarnation: the topic was made anew, or its log was cut.",
+            ["topic"],
+            registry=registry,
+        )
         self.published = Counter(
             "riverkeep_dead_letters_published", "Dead letters acknowledged by their topic.", registry=registry
         )

@@ -84,3 +84,8 @@ def following(incarnation: str) -> str:
     """The name of the incarnation after this one, for brokers that keep the topic's id when they lose its log."""
     base, _, number = incarnation.partition("+")
     return f"{base}+{int(number or 0) + 1}"
+
+
+def topic_id_of(incarnation: str) -> str:
+    """The topic's id in the name of an incarnation."""
+    return incarnation.partition("+")[0]

@@ -319,6 +319,7 @@ def test_a_topic_made_anew_is_noticed_while_it_is_read(broker: Broker) -> None:
         send(broker, topic, *numbered(0, 4, "anew"))
         ingest.until(lambda: len(ingest.store.texts) == 14)
         assert ingest.store.texts[10:] == words(numbered(0, 4, "anew"))
+        assert ingest.metric("riverkeep_partitions_made_anew_total", topic=topic) == 1
 
 
 def remake(broker: Broker, topic: str) -> None:
@@ -349,11 +350,13 @@ def test_a_stored_offset_beyond_the_end_means_a_log_that_was_cut(broker: Broker)
     store = KeptStore(offsets={(name, number, incarnation): 1000})
     with Ingest(options, store) as ingest:
         ingest.until(lambda: len(store.texts) == 5)
+        assert ingest.metric("riverkeep_partitions_made_anew_total", topic=topic) == 1
     assert {document.partition for document in store.documents} == {Partition(topic, 0, f"{incarnation}+1")}
     send(broker, topic, b"more")
     with Ingest(options, store) as ingest:
         ingest.until(lambda: len(store.texts) == 6)
         ingest.turns(1)
+        assert ingest.metric("riverkeep_partitions_made_anew_total", topic=topic) == 0
     assert store.texts == [*words(numbered(0, 5)), "more"]
 
 
