@@ -103,7 +103,8 @@ class RoundsLoop:
         return decide(snapshot, settings.triggers)
 
     def _prune(self) -> None:
-        self._rooms.rounds_dir.mkdir(parents=True, exist_ok=True)
+        # They hold text, as the store does, which only its owner may read.
+        self._rooms.rounds_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         prune_directories(self._rooms, self._settings().lifecycle.rounds_kept)
 
 

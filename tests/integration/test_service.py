@@ -261,6 +261,15 @@ def test_readiness_follows_the_parts(home: Home) -> None:
         assert started.stop() == 0
 
 
+def test_text_on_disk_is_its_owners_alone(home: Home) -> None:
+    """The store and the rounds' directories, whatever the umask."""
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda _: home.settings.rounds_dir.is_dir())
+        for path in (home.settings.database, home.settings.rounds_dir):
+            assert path.stat().st_mode & 0o077 == 0, path
+        assert started.stop() == 0
+
+
 def _answers(home: Home) -> int | None:
     try:
         url = f"http://127.0.0.1:{home.serving_port}/v1/riverkeep/generation"
