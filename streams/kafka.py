@@ -86,6 +86,7 @@ class KafkaSource:
         self._failures = 0
         self._retry_at = self._watched_at = self._committed_at = self._topics_at = float("-inf")
         self._reached_at = time.monotonic()
+        self._trouble = ""
         self._lag: Mapping[Partition, int] = {}
         self._paused: Mapping[Partition, str] = {}
         self._unwatch = metrics.watch(self.lag, self.paused_partitions)
@@ -116,6 +117,7 @@ class KafkaSource:
         """
         self._connect(timeout_s)
         if self._consumer is None:
+            self._note_reached(reached=False)
             return None
         builder = BatchBuilder(records=self._settings.batch_records, size=self._settings.batch_bytes)
         self._gather(self._consumer, builder, timeout_s)
@@ -173,11 +175,8 @@ class KafkaSource:
 
     @property
     def trouble(self) -> str:
-        """Why nothing can come: no broker answers; empty while one does."""
-        away = time.monotonic() - self._reached_at
-        if away < AWAY_SECONDS:
-            return ""
-        return f"no broker of {','.join(self._settings.bootstrap_servers)} has answered for {away:.0f} s"
+        """Why nothing can come, as of the last poll: no broker answers; empty while one does."""
+        return self._trouble
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Leave the group. What was not acknowledged comes again next time."""
@@ -214,6 +213,13 @@ class KafkaSource:
         # The first answer about the topics may still be on its way.
         self._topics_at = self._clock() + FIRST_TOPICS_SECONDS - TOPICS_SECONDS
         log.info("broker_reached", group=self._settings.group_id)
+
+    def _note_reached(self, *, reached: bool) -> None:
+        now = time.monotonic()
+        if reached:
+            self._reached_at = now
+        servers, away = ",".join(self._settings.bootstrap_servers), now - self._reached_at
+        self._trouble = f"no broker of {servers} has answered for {away:.0f} s" if away > AWAY_SECONDS else ""
 
     def _fetch(self, consumer: Consumer, timeout_s: float) -> Chunk | None:
         try:
@@ -291,8 +297,7 @@ class KafkaSource:
         if now - self._watched_at >= WATCH_SECONDS:
             self._watched_at = now
             self._metrics.connected.set(consumer.is_connected)
-            if consumer.is_connected:
-                self._reached_at = time.monotonic()
+            self._note_reached(reached=consumer.is_connected)
             self._assignment.watch(consumer, held, now)
         if now - self._committed_at >= COMMIT_SECONDS:
             self._committed_at = now
