@@ -2,7 +2,8 @@
 
     python -m benchmarks.forgetting [--json FILE] [--streams demo sharp] [--seeds 0 1 2]
 
-Two streams of four eras each, over the demo's base model: the demo's own (addresses 1900–2020), and a sharper one
+Two streams of four eras each, over the demo's base model: the demo's own (addresses 1900–2020, in
+somewhat longer rounds), and a sharper one
 (addresses, Python source, addresses in ROT13, addresses of the present). Text goes through the real memory (split,
 near-duplicates, reservoir, draw) and each era is one round of the real learner. Three lineages follow the same rounds:
 
@@ -37,7 +38,6 @@ from checkpoints.generation import BASE, GenerationStore
 from daemon import gate
 from daemon.demo.era_scores import EraScores
 from daemon.demo.lineage import Lineage, naive
-from daemon.demo.story import ERA_CHARACTERS
 from daemon.demo.text import BASE_MODEL, BEFORE_STREAM, eras
 from learner.forgetting import ScoreMatrix, average_forgetting, plasticity
 from learner.measures import mean_nll
@@ -61,6 +61,7 @@ NEW_SEQUENCES = 24
 SEQUENCE = 128
 PEAK_RATE = 3e-3
 NAIVE_RATES = (1e-3, 2e-3, 3e-3)
+ERA_CHARACTERS = 420_000
 PIECE_CHARACTERS = 700
 HOLDOUT_SHARE = 0.06
 ALL_TOKENS = 10_000_000

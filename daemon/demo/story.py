@@ -27,8 +27,8 @@ from daemon.errors import DaemonError
 from daemon.exit_codes import ExitCode
 from learner.report import read_report
 
-ERA_CHARACTERS = 420_000
-ARRIVAL_SECONDS = 4.0
+ERA_CHARACTERS = 360_000
+ARRIVAL_SECONDS = 3.0
 POISONED_PARAGRAPHS = 150
 POISON_AFTER_ERA = 2
 NAIVE_RATE = 2e-3
