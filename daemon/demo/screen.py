@@ -68,8 +68,7 @@ class Screen:
 
     def say(self, sentence: str, style: str = "") -> None:
         """Tell one event."""
-        line = Text(f"{self.seconds:5.0f} s  ", style="dim")
-        line.append(sentence, style=style)
+        line = Text.assemble((f"{self.seconds:5.0f} s  ", "dim"), (sentence, style))
         self.lines.append(line)
         if not self._live.is_started:
             self.console.print(line)
