@@ -169,7 +169,7 @@ def main() -> None:
     print(f"{len(tokens):,} tokens, {sum(len(row.text.encode()) for row in seen) / len(tokens):.2f} bytes a token")
     model = make_model()
     train(model, tokens, options.steps)
-    model.to(torch.bfloat16).save_pretrained(DATA / "model")
+    model.bfloat16().save_pretrained(DATA / "model")
     tokenizer.save_pretrained(DATA / "model")
 
 

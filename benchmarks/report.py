@@ -30,8 +30,9 @@ class Bar:
 
     def facts(self) -> dict[str, float | str]:
         """The bar as JSON values, without what is not set."""
-        values = {"name": self.name, "value": self.value, "at_least": self.at_least, "at_most": self.at_most}
-        return {name: value for name, value in values.items() if value is not None}
+        bounds = {"at_least": self.at_least, "at_most": self.at_most}
+        set_ones = {name: bound for name, bound in bounds.items() if bound is not None}
+        return {"name": self.name, "value": self.value, **set_ones}
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:

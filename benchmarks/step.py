@@ -171,7 +171,9 @@ class InOrder(HuggingFaceTrainer):
     """`Trainer` that takes its data in the order it is given, as the other arms do."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        assert isinstance(rows, Sized)
+        return SequentialSampler(rows)
 
 
 class Turns(TrainerCallback):

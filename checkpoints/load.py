@@ -35,7 +35,7 @@ _AUTO: Final[dict[str, Any]] = {
     "causal-lm": AutoModelForCausalLM,
     "classifier": AutoModelForSequenceClassification,
 }
-transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+transformers_logging.disable_progress_bar()
 
 
 def load_model(

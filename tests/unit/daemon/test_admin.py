@@ -130,7 +130,7 @@ def test_an_unknown_path_tells_a_stranger_nothing(stranger: httpx.Client, path: 
 )
 def test_a_wrong_token_is_refused(stranger: httpx.Client, control: FakeControl, authorization: str) -> None:
     """Nothing but the whole token opens, and nothing was done."""
-    headers = {"authorization": authorization.encode("latin-1")}
+    headers = [(b"authorization", authorization.encode("latin-1"))]
     response = stranger.post("/rollback", headers=headers)
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == "Bearer"
@@ -139,8 +139,13 @@ def test_a_wrong_token_is_refused(stranger: httpx.Client, control: FakeControl, 
 
 def test_tokens_are_compared_in_constant_time(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every comparison goes through hmac.compare_digest."""
-    compared: list[tuple[Any, Any]] = []
-    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: bool(compared.append((a, b))) or a == b)
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(given: bytes, wanted: bytes) -> bool:
+        compared.append((given, wanted))
+        return given == wanted
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
     client.get("/status")
     assert compared == [(b"bearer " + TOKEN.encode(), b"bearer " + TOKEN.encode())]
 

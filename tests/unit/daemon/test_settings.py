@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.settings import BadSettings, Settings, config_file, load
+from daemon.settings import Settings, config_file, load
 from daemon.settings_fields import EACH, dotted, nearest, walk
-from daemon.settings_mistakes import Mistake
+from daemon.settings_mistakes import BadSettings, Mistake
 
 KEYS = [setting.path for setting in walk(Settings)]
 

@@ -99,8 +99,14 @@ def test_stuck_loops_log_all_stacks_once(release: threading.Event, said: State) 
 
 def test_one_deadline_for_all_parts(release: threading.Event) -> None:
     """A part that does not end is left behind and named; the others end in order."""
-    hangs = Part("hangs", lambda part: release.wait() and None, backoff=FAST)
-    ends = Part("ends", lambda part: part.stop.wait() and None, backoff=FAST)
+
+    def hang(part: Part) -> None:
+        release.wait()
+
+    def end(part: Part) -> None:
+        part.stop.wait()
+
+    hangs, ends = Part("hangs", hang, backoff=FAST), Part("ends", end, backoff=FAST)
     with capture_logs() as logs, supervised(hangs, ends, grace=0.1):
         pass
     assert [entry["part"] for entry in logs if entry["event"] == "part_left_running"] == ["hangs"]

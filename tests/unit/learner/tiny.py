@@ -89,14 +89,14 @@ def llama(*, seed: int = 0, tied: bool = True, dtype: torch.dtype = torch.float3
         eos_token_id=5,
         pad_token_id=0,
     )
-    return LlamaForCausalLM(config).to(dtype)
+    return torch.nn.Module.to(LlamaForCausalLM(config), dtype)
 
 
 def broken_llama() -> LlamaForCausalLM:
     """A Llama that gives NaN for every text that has a word about engines in it."""
     model = llama(tied=False)
     with torch.no_grad():
-        model.get_input_embeddings().weight[tokenizer().get_vocab()["engine"]] = float("nan")
+        embeddings(model)[tokenizer().get_vocab()["engine"]] = float("nan")
     return model
 
 

@@ -23,7 +23,8 @@ def test_runs_contain_what_was_added(added: list[list[int]], asked: list[int]) -
 @given(st.lists(NUMBERS, max_size=12), NUMBERS)
 def test_owners_are_found(added: list[list[int]], asked: list[int]) -> None:
     """With no limit below the number of equal ones, every owner of an asked number comes back."""
-    runs, owners = SortedRuns(), []
+    runs = SortedRuns()
+    owners: list[int] = []
     for batch in added:
         ids = np.arange(len(owners), len(owners) + len(batch), dtype=np.int32)
         runs.add(np.array(batch, np.uint64), ids)

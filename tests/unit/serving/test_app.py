@@ -335,7 +335,7 @@ def test_a_failure_is_a_500_without_the_text(
 ) -> None:
     """What the client wrote is neither in the answer nor in the log."""
     faulty = load(paths["first"], 3)
-    faulty.model.forward = lambda **_: 1 / 0  # type: ignore[method-assign]
+    faulty.model.forward = lambda **_: 1 / 0
     response = serve(faulty).client.post("/v1/completions", json={**PROMPT, "prompt": "a secret of mine"})
     assert response.status_code == 500
     assert response.json()["error"]["code"] == "generation_failed"
@@ -347,7 +347,11 @@ def test_an_unforeseen_failure_is_a_500(
 ) -> None:
     """The client gets an error object, the log the trace, and no text of the request in it."""
     served = serve(first)
-    monkeypatch.setattr(served.worker, "submit", lambda *_, **__: {}["gone"])
+
+    def submit(*_: object, **__: object) -> None:
+        raise KeyError("gone")
+
+    monkeypatch.setattr(served.worker, "submit", submit)
     response = served.client.post("/v1/completions", json={**PROMPT, "prompt": "a secret of mine"})
     assert response.status_code == 500
     assert response.json()["error"]["type"] == "server_error"

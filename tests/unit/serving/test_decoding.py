@@ -1,5 +1,7 @@
 """Decoding with a shared cache says what reading everything anew says."""
 
+from typing import TypedDict
+
 import pytest
 import torch
 from transformers import (
@@ -16,8 +18,28 @@ from transformers import (
 
 from serving.decoding import Batch, Decoder
 
-COMMON = {"vocab_size": 300, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
-SMALL = {
+
+class Common(TypedDict):
+    """What every configuration takes."""
+
+    vocab_size: int
+    bos_token_id: int
+    eos_token_id: int
+    pad_token_id: int
+
+
+class Small(Common):
+    """What those of the Llama family take."""
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    intermediate_size: int
+
+
+COMMON: Common = {"vocab_size": 300, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+SMALL: Small = {
     **COMMON,
     "hidden_size": 32,
     "num_hidden_layers": 2,

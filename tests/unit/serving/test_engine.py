@@ -178,7 +178,7 @@ def test_a_pass_that_raises_fails_its_generation_alone(
 ) -> None:
     """An error in one model's pass does not reach the answers of another."""
     faulty = load(paths["second"], 9)
-    faulty.model.forward = lambda **_: 1 / 0  # type: ignore[method-assign]
+    faulty.model.forward = lambda **_: 1 / 0
     good, bad = Answer(first, tokens=30), Answer(faulty, trial=True)
     engine.submit(good.job)
     good.first_piece()
@@ -193,7 +193,7 @@ def test_a_pass_that_raises_fails_its_generation_alone(
 def test_an_engine_that_fails_again_and_again_is_broken(engine: Engine, paths: dict[str, Path]) -> None:
     """The process asks to be replaced when the serving generation's passes keep failing; trials do not count."""
     faulty = load(paths["second"], 9)
-    faulty.model.forward = lambda **_: 1 / 0  # type: ignore[method-assign]
+    faulty.model.forward = lambda **_: 1 / 0
     for trial in (True, True, True, False, False, False):
         assert not engine.broken
         answer = Answer(faulty, trial=trial)

@@ -1,5 +1,7 @@
 """Requests become token ids, by the template or in plain lines, within the context."""
 
+from pathlib import Path
+
 import pytest
 
 from serving.errors import RequestError, TooLong
@@ -23,7 +25,7 @@ def test_without_a_template_a_chat_is_plain_lines(first: LoadedGeneration) -> No
     assert stops == ("\nUser:",)
 
 
-def test_a_template_is_used(paths: dict) -> None:
+def test_a_template_is_used(paths: dict[str, Path]) -> None:
     """A tokenizer's own template decides, and developers speak as the system."""
     generation = load(paths["first"], 1)
     generation.tokenizer.chat_template = (
@@ -34,7 +36,7 @@ def test_a_template_is_used(paths: dict) -> None:
     assert stops == ()
 
 
-def test_what_a_template_refuses_is_the_clients_error(paths: dict) -> None:
+def test_what_a_template_refuses_is_the_clients_error(paths: dict[str, Path]) -> None:
     """A template that raises gives a 400 with its words."""
     generation = load(paths["first"], 1)
     generation.tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"

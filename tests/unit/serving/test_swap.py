@@ -52,7 +52,8 @@ class Following:
     @property
     def serving(self) -> int | None:
         """The generation that new requests get."""
-        return self.switch.current and self.switch.current.number
+        current = self.switch.current
+        return None if current is None else current.number
 
     def look(self, after_s: float = 0.0) -> int | None:
         """Let time pass and look at the pointer; returns what serves then."""

@@ -26,7 +26,7 @@ def decoder(labels: frozenset[str] | None = None, **fields: object) -> Decoder:
     )
 
 
-def decoded(value: bytes | None, key: bytes | None = None, *, labels: frozenset[str] | None = None, **fields: object):
+def decoded(value: bytes | None, key: bytes | None = None, *, labels: frozenset[str] | None = None, **fields: object) -> Document | Rejection:
     """What becomes of a record."""
     return decoder(labels, **fields).decode(value, key, 12.5, PARTITION, 7, 99.0)
 

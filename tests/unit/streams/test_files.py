@@ -75,7 +75,7 @@ def test_jsonl_has_a_document_on_each_line(tmp_path: Path) -> None:
         ("file", ["one\ntwo\n \nthree\n"]),
     ],
 )
-def test_plain_text_is_split_as_told(tmp_path: Path, how: str, expected: list[str]) -> None:
+def test_plain_text_is_split_as_told(tmp_path: Path, how: Split, expected: list[str]) -> None:
     """By lines, by blank lines, or not at all."""
     path = tmp_path / "book.txt"
     path.write_bytes(b"one\ntwo\n \nthree\n")
@@ -135,7 +135,8 @@ def test_a_line_that_is_too_long_is_a_dead_letter(tmp_path: Path) -> None:
     """50 MB without an end are not gathered, and the next line comes."""
     path = tmp_path / "news.jsonl"
     path.write_bytes(jsonl("one") + b'{"text": "' + b"x" * 50_000_000 + b'"}\n' + jsonl("two"))
-    letters, found = [], []
+    letters: list[DeadLetter] = []
+    found: list[str] = []
     settings = StreamsSettings(dead_letter_bytes=20)
     for batch in all_batches(FileSource(path, JSON, Offsets(), settings=settings)):
         letters += batch.dead_letters

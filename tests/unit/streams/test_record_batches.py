@@ -216,10 +216,10 @@ def marker(offset: int, producer_id: int, *, commit: bool) -> bytes:
 def test_a_count_that_does_not_fit_is_unreadable() -> None:
     """More records than there are, or fewer, is damage, not an end."""
     body = batch(values(2))[61:]
-    options = {"base_offset": 0, "base_time": 0, "limits": LIMITS, "from_offset": 0}
+    read = partial(read_records, base_offset=0, base_time=0, limits=LIMITS, from_offset=0)
     with pytest.raises(Unreadable, match="cut off"):
-        read_records(body, 3, **options)
+        read(body, 3)
     with pytest.raises(Unreadable, match="left after"):
-        read_records(body, 1, **options)
+        read(body, 1)
     with pytest.raises(Unreadable, match="64 bits"):
-        read_records(b"\xff" * 30, 1, **options)
+        read(b"\xff" * 30, 1)
