@@ -137,9 +137,16 @@ class Concluder:
                 self._store.advance_round(record.number, RoundState.ABANDONED, detail=detail)
                 return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, report=report)
             generation = self._publish_and_accept(record, report, verdict, directory)
-            self._rooms.checkpoints.point_to(generation)
-        retire(self._rooms, self._settings)
+            self._complete(generation)
         return Conclusion(RoundState.ACCEPTED, verdict.sentence, generation, verdict, report)
+
+    def _complete(self, generation: int) -> None:
+        """Move the pointer and remove what retention lets go; the round has taken effect whatever the disk says."""
+        try:
+            self._rooms.checkpoints.point_to(generation)
+            retire(self._rooms, self._settings)
+        except (OSError, CheckpointsError) as error:
+            log.critical("promotion_incomplete", generation=generation, reason=str(error))
 
     def _why_void(self, record: RoundRecord) -> str:
         """Why an acceptance must not take effect any more: a rollback or an erasure came first."""
@@ -240,6 +247,17 @@ def reconcile_pointer(store: Store, checkpoints: GenerationStore) -> str:
         log.critical("serving_generation_unusable", generation=serving, reason=str(error))
         return str(error)
     return ""
+
+
+def move_pointer(store: Store, checkpoints: GenerationStore) -> None:
+    """Move the pointer where a disk error held it back when the store's was moved."""
+    try:
+        pointer = checkpoints.serving()
+        in_step = pointer is not None and pointer.generation == store.serving()
+    except CheckpointsError:
+        in_step = False
+    if not in_step:
+        reconcile_pointer(store, checkpoints)
 
 
 def prune_directories(rooms: Rooms, kept: int) -> None:

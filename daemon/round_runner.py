@@ -13,7 +13,7 @@ from daemon.cycle import Ask
 from daemon.learner_process import Ending, LearnerExit, LearnerLimits, LearnerProcess, Progress
 from daemon.metrics import DaemonMetrics
 from daemon.rooms import Rooms
-from daemon.round_conclusion import Concluder, Conclusion
+from daemon.round_conclusion import Concluder, Conclusion, move_pointer
 from daemon.round_inputs import draw_spec, write_inputs
 from daemon.round_record import BadRecord, RoundRecord
 from daemon.round_telling import tell
@@ -167,6 +167,11 @@ class RoundRunner:
                 concluded.append(conclusion)
         self._remove_leftovers()
         return concluded
+
+    def move_pointer(self) -> None:
+        """Let followers serve what the store says, where a disk error left an acceptance or a rollback half done."""
+        with self._promotion:
+            move_pointer(self._rooms.store, self._rooms.checkpoints)
 
     def _take_up(self, number: int) -> Conclusion:
         directory = self._rooms.round_dir(number)

@@ -20,6 +20,7 @@ from memory.rounds import RoundState
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_SECONDS = 1.0
+POINTER_EVERY_SECONDS = 60.0
 NOTHING_DRAWN_PAUSE_SECONDS = 10.0
 ROUNDS_LOOKED_AT = 32
 COOLING = frozenset({RoundState.REFUSED, RoundState.FAILED})
@@ -48,6 +49,7 @@ class RoundsLoop:
         self._clock = clock
         self._reason = "starting"
         self._exhausted: set[int] = set()
+        self._pointer_at = 0.0
 
     @property
     def reason(self) -> str:
@@ -61,7 +63,13 @@ class RoundsLoop:
         part.says(State.RUNNING)
         while not part.stop.is_set():
             part.beat()
+            self._move_pointer()
             self._turn(part)
+
+    def _move_pointer(self) -> None:
+        if abs(self._clock() - self._pointer_at) >= POINTER_EVERY_SECONDS:
+            self._pointer_at = self._clock()
+            self._runner.move_pointer()
 
     def _turn(self, part: Part) -> None:
         decision = self.decision()

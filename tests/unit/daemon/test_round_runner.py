@@ -7,6 +7,8 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from checkpoints.errors import PublishFailed
+from checkpoints.generation import GenerationStore
 from checkpoints.publish import Step
 from daemon.cycle import Ask, Trigger
 from daemon.round_conclusion import prune_directories, reconcile_pointer, retire
@@ -279,6 +281,17 @@ def test_old_generations_go_and_the_way_back_stays(tmp_path: Path) -> None:
         assert retire(here.rooms, here.settings) == []
 
 
+def test_a_pointer_that_the_disk_held_back_is_moved_later(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the store has accepted stays accepted; followers get it as soon as the disk lets them."""
+    with monkeypatch.context() as full:
+        full.setattr(GenerationStore, "point_to", _no_space)
+        assert here.run("good").state is RoundState.ACCEPTED
+    assert here.store.round(1).state is RoundState.ACCEPTED
+    assert serving(here) == (1, 0)
+    here.runner().move_pointer()
+    assert serving(here) == (1, 1)
+
+
 def test_directories_of_finished_rounds_are_bounded(here: World) -> None:
     """The latest stay; one that waits for a person stays too."""
     assert here.run("implausible").state is RoundState.WAITING
@@ -298,6 +311,10 @@ def test_nothing_to_draw_is_no_round(here: World) -> None:
 
 def _merge(logger: object, method: str, event: dict[str, object]) -> dict[str, object]:
     return structlog.contextvars.merge_contextvars(logger, method, event)  # type: ignore[arg-type, return-value]
+
+
+def _no_space(_: GenerationStore, number: int) -> None:
+    raise PublishFailed(number, OSError(28, "No space left on device"))
 
 
 def _refuse_once(monkeypatch: pytest.MonkeyPatch, wanted: Step) -> None:
