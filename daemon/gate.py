@@ -11,6 +11,7 @@ Berger 1982). Several candidates could open it, one of them passing by luck, so 
 evidence.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 from zlib import crc32
@@ -210,7 +211,9 @@ class _Judged:
         by_estimate: bool = False,
     ) -> Check:
         found = replicates.interval(self._confidence)
-        decisive = found.estimate if by_estimate else max(found.estimate, found.upper)
+        # `max` would pass over a limit that is no number.
+        worst = math.nan if math.isnan(found.upper) else max(found.estimate, found.upper)
+        decisive = found.estimate if by_estimate else worst
         passed = decisive < bound or (decisive == bound and not strict)
         return Check(name, where, found.estimate, bound, found.lower, found.upper, found.documents, passed)
 
