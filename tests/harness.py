@@ -9,7 +9,9 @@ T = TypeVar("T")
 POLL_S = 0.02
 
 
-def wait_until(condition: Callable[[], T | Literal[False] | None], *, timeout_s: float = 60.0, what: str = "the condition") -> T:
+def wait_until(
+    condition: Callable[[], T | Literal[False] | None], *, timeout_s: float = 60.0, what: str = "the condition"
+) -> T:
     """Call `condition` until it answers something true and return that.
 
     Raises:

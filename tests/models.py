@@ -4,11 +4,13 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import nn
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
     LlamaConfig,
     LlamaForCausalLM,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
@@ -79,3 +81,10 @@ def make_classifier(path: Path, *, seed: int = 0, labels: tuple[str, ...] = ("ca
     BertForSequenceClassification(config).save_pretrained(path)
     make_tokenizer().save_pretrained(path)
     return path
+
+
+def embedding_of(model: PreTrainedModel) -> nn.Parameter:
+    """The weight of a model's embedding."""
+    weight = model.get_input_embeddings().weight
+    assert isinstance(weight, nn.Parameter)
+    return weight

@@ -36,7 +36,8 @@ class KeptStore:
             self._append(batch)
 
     def _append(self, batch: Batch) -> None:
-        for item in (*batch.documents, *batch.dead_letters):
+        items: tuple[Document | DeadLetter, ...] = (*batch.documents, *batch.dead_letters)
+        for item in items:
             at = item.partition
             stored = self.offsets.get((at.topic, at.number, at.incarnation), 0)
             assert item.offset >= stored, f"{item.partition} {item.offset} came twice"

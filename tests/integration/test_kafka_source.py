@@ -233,10 +233,14 @@ def test_static_membership_outlives_a_restart(broker: Broker) -> None:
     options = settings(broker, topic, group_instance_id="replica-0")
     send(broker, topic, b"one")
     store = KeptStore()
-    for expected in (1, 2):
+
+    def until_there_are(count: int) -> None:
         with Ingest(options, store) as ingest:
-            ingest.until(lambda expected=expected: len(store.texts) == expected)
-        send(broker, topic, b"another")
+            ingest.until(lambda: len(store.texts) == count)
+
+    until_there_are(1)
+    send(broker, topic, b"another")
+    until_there_are(2)
 
 
 def test_a_taken_membership_is_told(broker: Broker) -> None:
@@ -448,8 +452,7 @@ def test_a_bomb_is_a_dead_letter_and_a_gap(broker: Broker, codec: str) -> None:
     """What would become more than is allowed is not read; its offsets are accounted for, and the next come."""
     topic = make_topic(broker, max_message_bytes=str(16 * MIB)) if broker.name == "apache" else make_topic(broker)
     send(broker, topic, b"before")
-    options = {"compression_type": codec, "max_request_size": 64 * MIB, "batch_size": 64 * MIB}
-    send(broker, topic, bytes(20 * MIB), **options)
+    send(broker, topic, bytes(20 * MIB), compression_type=codec, max_request_size=64 * MIB, batch_size=64 * MIB)
     send(broker, topic, b"after")
     with Ingest(settings(broker, topic, max_batch_bytes=4 * MIB)) as ingest:
         ingest.until(lambda: ingest.store.texts == ["before", "after"])

@@ -58,6 +58,10 @@ class Server:
         self.process.kill()
         self.process.wait()
 
+    def until_serves(self, number: int) -> None:
+        """Wait until new requests get that generation."""
+        wait_until(lambda: self.ready()["generation"] == number, what=f"generation {number}")
+
     def answers(self) -> bool:
         """Whether it is ready."""
         assert self.process.poll() is None, self.log.read_text()
@@ -209,7 +213,7 @@ def test_swaps_fail_no_request_and_mix_no_answer(shared: tuple[Server, Generatio
         asker.start()
     for number in (1, 2, 1, 2, 1, 0):
         store.point_to(number)
-        wait_until(lambda number=number: server.ready()["generation"] == number, what="the swap")  # type: ignore[misc]
+        server.until_serves(number)
     swapped.set()
     for asker in askers:
         asker.join()
@@ -217,9 +221,9 @@ def test_swaps_fail_no_request_and_mix_no_answer(shared: tuple[Server, Generatio
     said: dict[str, set[str]] = {}
     for answer in answers:
         body = answer.json()
-        number = answer.headers["x-riverkeep-generation"]
-        assert body["system_fingerprint"].startswith(f"riverkeep-{number}-")
-        said.setdefault(number, set()).add(body["choices"][0]["text"])
+        generation = answer.headers["x-riverkeep-generation"]
+        assert body["system_fingerprint"].startswith(f"riverkeep-{generation}-")
+        said.setdefault(generation, set()).add(body["choices"][0]["text"])
     assert set(said) == {"0", "1", "2"}
     assert [len(texts) for texts in said.values()] == [1, 1, 1]
     assert server.metric('swaps_total{outcome="served"}') == before + 6
@@ -234,7 +238,7 @@ def test_an_answer_ends_on_the_generation_it_began_on(shared: tuple[Server, Gene
         lines = response.iter_lines()
         events = [next(lines)]
         store.point_to(1)
-        wait_until(lambda: server.ready()["generation"] == 1)
+        server.until_serves(1)
         assert server.metric("loaded_generations") == 2
         events += list(lines)
     assert response.headers["x-riverkeep-generation"] == "0"
@@ -243,7 +247,7 @@ def test_an_answer_ends_on_the_generation_it_began_on(shared: tuple[Server, Gene
     assert pieces[-1]["choices"][0]["finish_reason"] in ("stop", "length")
     wait_until(lambda: server.metric("loaded_generations") == 1, what="the old generation's end")
     store.point_to(0)
-    wait_until(lambda: server.ready()["generation"] == 0)
+    server.until_serves(0)
 
 
 def test_a_damaged_candidate_is_reported_while_the_old_one_serves(tmp_path: Path) -> None:
@@ -321,7 +325,7 @@ def test_a_classifier_is_served(tmp_path: Path) -> None:
     with Server(store.root, kind="classifier") as server:
         before = httpx.post(f"{server.url}/v1/classify", json={"input": ["one", "two"]}, timeout=60)
         store.point_to(1)
-        wait_until(lambda: server.ready()["generation"] == 1)
+        server.until_serves(1)
         after = httpx.post(f"{server.url}/v1/classify", json={"input": ["one", "two"]}, timeout=60)
     assert (before.headers["x-riverkeep-generation"], after.headers["x-riverkeep-generation"]) == ("0", "1")
     assert before.json()["data"] != after.json()["data"]
@@ -338,7 +342,7 @@ def test_a_classifier_is_served(tmp_path: Path) -> None:
 )
 def test_wrong_settings_end_it_with_a_sentence(tmp_path: Path, settings: dict[str, object], message: str) -> None:
     """Exit code 2, and what to change, without a stack trace."""
-    server = Server(tmp_path / "checkpoints", **settings)
+    server = Server(tmp_path / "checkpoints", kind="causal-lm", **settings)
     assert server.process.wait(60) == 2
     log = server.log.read_text()
     assert message in log

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from checkpoints.errors import MismatchedTokenizer, UnsafeModel, UnusableModel
 from checkpoints.generation import GenerationStore
@@ -113,14 +114,21 @@ def test_a_classifier_cannot_pass_for_a_language_model(tmp_path: Path) -> None:
         load_model(make_classifier(tmp_path / "c"), "causal-lm")
 
 
+def make_encoder(path: Path) -> Path:
+    """A BERT without a head, with its tokenizer."""
+    encoder = load_model(make_classifier(path / "c"), "classifier").base_model
+    assert isinstance(encoder, PreTrainedModel)
+    encoder.save_pretrained(path / "encoder")
+    make_tokenizer().save_pretrained(path / "encoder")
+    return path / "encoder"
+
+
 def test_an_encoder_gets_a_head_for_its_labels(store: GenerationStore, tmp_path: Path) -> None:
     """An encoder becomes a classifier of the labels given, the same one each time."""
-    encoder = load_model(make_classifier(tmp_path / "c"), "classifier").base_model
-    encoder.save_pretrained(tmp_path / "encoder")
-    make_tokenizer().save_pretrained(tmp_path / "encoder")
+    encoder = make_encoder(tmp_path)
     labels = ("low", "high", "flood")
-    published = store.import_base(tmp_path / "encoder", kind="classifier", labels=labels)
-    again = GenerationStore(tmp_path / "again").import_base(tmp_path / "encoder", kind="classifier", labels=labels)
+    published = store.import_base(encoder, kind="classifier", labels=labels)
+    again = GenerationStore(tmp_path / "again").import_base(encoder, kind="classifier", labels=labels)
     model = load_model(published.path, "classifier")
     assert model.config.id2label == dict(enumerate(labels))
     assert same_weights(model, load_model(again.path, "classifier"))
@@ -128,10 +136,8 @@ def test_an_encoder_gets_a_head_for_its_labels(store: GenerationStore, tmp_path:
 
 def test_an_encoder_without_labels_is_refused(store: GenerationStore, tmp_path: Path) -> None:
     """The error says what to set."""
-    encoder = load_model(make_classifier(tmp_path / "c"), "classifier").base_model
-    encoder.save_pretrained(tmp_path / "encoder")
     with pytest.raises(UnusableModel, match="labels"):
-        store.import_base(tmp_path / "encoder", kind="classifier")
+        store.import_base(make_encoder(tmp_path), kind="classifier")
 
 
 def test_other_labels_than_the_models_are_refused(store: GenerationStore, tmp_path: Path) -> None:

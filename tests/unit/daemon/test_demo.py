@@ -50,11 +50,12 @@ def test_the_naive_recipe_takes_as_many_new_sequences_a_step() -> None:
 
 def _report(number: int, scores: dict[str, tuple[float, float, float]], first_id: int) -> Report:
     """A report with one document a slice: base, parent and candidate in nats per token."""
+
+    def one(name: str, nll: float) -> tuple[DocumentScore]:
+        return (DocumentScore(_id(name, first_id), nll * 10, 10),)
+
     slices = {
-        name: SliceScores(
-            *((DocumentScore(_id(name, first_id), nll * 10, 10),) for nll in (base, parent)),
-            {"0.00": (DocumentScore(_id(name, first_id), candidate * 10, 10),)},
-        )
+        name: SliceScores(one(name, base), one(name, parent), {"0.00": one(name, candidate)})
         for name, (base, parent, candidate) in scores.items()
     }
     return Report(number, "causal-lm", Outcome.TRAINED, "", "cpu", (), slices, None)

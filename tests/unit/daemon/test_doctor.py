@@ -28,7 +28,7 @@ Usage = namedtuple("Usage", "total used free")  # noqa: PYI024 - as shutil's own
 def settings(home: Path, **parts: object) -> Settings:
     """Settings whose state is in `home`; ports are free ones unless given."""
     chosen = {"admin": AdminSettings(port=0), "serving": ServingSettings(port=0), **parts}
-    return Settings(state_dir=home / "state", model=ModelSettings(path=home / "model"), **chosen)  # type: ignore[arg-type]
+    return Settings(state_dir=home / "state", model=ModelSettings(path=home / "model"), **chosen)
 
 
 def found(findings: list[Finding], name: str) -> Finding:

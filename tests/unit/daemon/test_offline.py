@@ -1,7 +1,7 @@
 """The commands' operations on a real store, with no daemon running."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -70,13 +70,14 @@ def test_a_round_in_full_has_recipe_verdict_and_offsets(kept: Kept) -> None:
 
 def test_what_is_not_there_is_said(kept: Kept) -> None:
     """Rounds and generations that never were."""
-    for ask in (
+    mistakes: tuple[Callable[[], object], ...] = (
         lambda: kept.control.round(9),
         lambda: kept.control.rollback(9),
         lambda: kept.control.reject_round(9),
         lambda: kept.control.release_aside(9),
         lambda: kept.control.drop_aside(9),
-    ):
+    )
+    for ask in mistakes:
         with pytest.raises(UnknownThing):
             ask()
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
+from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from checkpoints.errors import PublishFailed
@@ -262,7 +262,7 @@ def test_a_report_that_cannot_be_read_fails_the_round(here: World, monkeypatch: 
 
 def test_one_event_tells_the_whole_round(here: World) -> None:
     """It carries round, parent, generation, outcome, reason and figures, and no text."""
-    with capture_logs(processors=[_merge]) as logs:
+    with capture_logs(processors=[merge_contextvars]) as logs:
         here.run("good")
     (event,) = [entry for entry in logs if entry["event"] == "round_ended"]
     assert (event["round"], event["parent"], event["generation"], event["state"]) == (1, 0, 1, "accepted")
@@ -307,10 +307,6 @@ def test_nothing_to_draw_is_no_round(here: World) -> None:
     here.run("good")
     assert here.runner().run(BY_HAND, "a test", must_stop=lambda: False) is None
     assert len(here.store.rounds()) == 1
-
-
-def _merge(logger: object, method: str, event: dict[str, object]) -> dict[str, object]:
-    return structlog.contextvars.merge_contextvars(logger, method, event)  # type: ignore[arg-type, return-value]
 
 
 def _no_space(_: GenerationStore, number: int) -> None:

@@ -58,11 +58,11 @@ ENCODE = Encoder(tiny.tokenizer(bert=True), 32, LABELS)
 
 def absent(new: list[str], replayed: list[str], *, masks: bool = True) -> list[bool] | None:
     """The classes that new documents of these labels leave out."""
-    texts = [
+    new_text, replayed_text = (
         ENCODE([sample for label in labels for sample in tiny.labelled(1, seed=1, labels=[label])])
         for labels in (new, replayed)
-    ]
-    feed = ClassifierFeed(*texts, classes=3, masks_absent=masks, pad=0, size=9, device=CPU)
+    )
+    feed = ClassifierFeed(new_text, replayed_text, classes=3, masks_absent=masks, pad=0, size=9, device=CPU)
     (batch,) = feed.micro_batches(Step(np.arange(len(new)), np.arange(len(replayed))))
     assert batch.targets.tolist() == [LABELS[label] for label in (*new, *replayed)]
     return None if batch.absent is None else batch.absent.tolist()

@@ -252,6 +252,18 @@ def test_importance_is_measured_and_carried_to_the_next_round(base: Published, t
     assert any(not torch.equal(carried[0][name], carried[1][name]) for name in carried[0])
 
 
+def test_what_the_first_round_held_fast_is_carried_on(base: Published, tmp_path: Path) -> None:
+    """Importance measured on the replayed text is not forgotten with the round: it decays as any other."""
+    carried = []
+    for decay in (0.0, 1.0):
+        recipe = tiny.SMALL.model_copy(update={"ewc": 1.0, "ewc_decay": decay, "interpolation": (0.0,)})
+        path = tiny.causal_round(tmp_path / str(decay), base, recipe=recipe)
+        run_round(path)
+        carried.append(load_file(path / "candidates" / "0.00" / "importance" / "importance.safetensors"))
+    only_this, with_earlier = carried
+    assert any(not torch.equal(only_this[name], with_earlier[name]) for name in only_this)
+
+
 def test_strong_ewc_changes_less(finished: Path, base: Published, tmp_path: Path) -> None:
     """Pulled by importance measured on the replayed text, the result stays nearer to the parent in the first round."""
     recipe = tiny.SMALL.model_copy(update={"ewc": 1e4, "interpolation": (0.0,)})

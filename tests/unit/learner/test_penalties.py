@@ -6,6 +6,7 @@ from torch import nn
 
 from learner import penalties
 from learner.penalties import QuadraticPull
+from tests.models import embedding_of
 from tests.unit.learner import tiny
 
 
@@ -63,6 +64,6 @@ def test_tied_weights_are_pulled_once() -> None:
     """Embedding and head are one parameter, so the penalty counts it once."""
     model = tiny.llama(tied=True)
     pull = QuadraticPull(dict(model.named_parameters()), l2_sp=1.0)
-    embedding = model.get_input_embeddings().weight
+    embedding = embedding_of(model)
     embedding.data.add_(1.0)
     assert pull.value().item() == pytest.approx(embedding.numel() / 2, rel=1e-4)

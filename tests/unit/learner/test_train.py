@@ -1,11 +1,13 @@
 """Steps and rounds of training: golden losses, and what must not change them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from learner.devices import Device, choose
 from learner.encoding import Encoder
@@ -14,6 +16,7 @@ from learner.penalties import QuadraticPull
 from learner.progress import Progress
 from learner.settings import RecipeSettings
 from learner.train import Diverged, StepFigures, Trainer, Training, train
+from tests.models import embedding_of
 from tests.unit.learner import tiny
 
 CPU = choose("cpu", "float32")
@@ -79,7 +82,7 @@ def run(
     device: Device = CPU,
 ) -> tuple[list[StepFigures], Training, Any]:
     """Train a round; return each step's figures, the summary and the model."""
-    make = tiny.llama if kind == "causal" else tiny.bert
+    make: Callable[[], PreTrainedModel] = tiny.llama if kind == "causal" else tiny.bert
     material = causal(recipe, packed=packed) if kind == "causal" else classifier(recipe)
     model = model or make()
     steps: list[StepFigures] = []
@@ -169,7 +172,7 @@ def test_step_that_is_not_finite_touches_no_weight() -> None:
     material, model = causal(PLAIN), tiny.llama()
     stepper = trainer(model, None, material, PLAIN)
     with torch.no_grad():
-        model.get_input_embeddings().weight[4] = float("nan")
+        embedding_of(model)[4] = float("nan")
     before = weights(model)
     with pytest.raises(Diverged, match="not finite"):
         stepper.step(material.steps[0], 1.0)

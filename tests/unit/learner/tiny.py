@@ -19,6 +19,7 @@ from checkpoints.card import Card, Kind
 from checkpoints.generation import GenerationStore, Published
 from learner.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import ModelKind, RecipeSettings
+from tests.models import embedding_of
 
 NOUNS = ["river", "boat", "stone", "bridge", "water", "mill", "trader", "letter", "night", "song", "field", "harbour"]
 VERBS = ["carries", "holds", "finds", "keeps", "leaves", "crosses", "follows", "remembers"]
@@ -96,7 +97,7 @@ def broken_llama() -> LlamaForCausalLM:
     """A Llama that gives NaN for every text that has a word about engines in it."""
     model = llama(tied=False)
     with torch.no_grad():
-        embeddings(model)[tokenizer().get_vocab()["engine"]] = float("nan")
+        embedding_of(model)[tokenizer().get_vocab()["engine"]] = float("nan")
     return model
 
 

@@ -22,7 +22,8 @@ def found(held: list[str], asked: list[str]) -> list[bool]:
     """Which of the texts come near a held one."""
     index = SketchIndex(SIMILARITY)
     index.add(sketch_texts(held))
-    return index.near(sketch_texts(asked)).tolist()
+    near: list[bool] = index.near(sketch_texts(asked)).tolist()
+    return near
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ class Served:
         self.switch = Switch(metrics)
         self.healthy = True
         self.ending = False
-        self.settings = ServingSettings(**{"max_batch": 2, "max_queue": 2, **settings})  # type: ignore[arg-type]
+        self.settings = ServingSettings(**{"max_batch": 2, "max_queue": 2, **settings})
         limits = {"at_once": self.settings.max_batch, "queue": self.settings.max_queue, "metrics": metrics}
         self.worker: Engine | Classifier = (
             Classifier(batch=self.settings.classify_batch, **limits) if classifier else Engine(**limits)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """Texts of many requests share a forward pass, and each gets its own answer."""
 
+from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
@@ -85,11 +86,13 @@ def test_a_full_queue_refuses(judge: LoadedGeneration, metrics: ServingMetrics) 
         worker.submit(Asked(judge, "three").job)
 
 
-def test_a_broken_generation_fails_its_requests(paths: dict, judge: LoadedGeneration, metrics: ServingMetrics) -> None:
+def test_a_broken_generation_fails_its_requests(
+    paths: dict[str, Path], judge: LoadedGeneration, metrics: ServingMetrics
+) -> None:
     """Weights that are not numbers give an error, not a label; another generation's request is answered."""
     broken = load(paths["classifier"], 9)
     with torch.no_grad():
-        broken.model.classifier.weight.fill_(float("nan"))
+        broken.model.get_parameter("classifier.weight").fill_(float("nan"))
     with pytest.raises(BrokenGeneration):
         probabilities(broken, [ids(broken, "one")])
     worker = classifier(metrics)

@@ -15,6 +15,7 @@ from serving.loaded import LoadedGeneration
 from serving.metrics import ServingMetrics
 from serving.sampling import Sampling
 from tests.harness import wait_until
+from tests.models import embedding_of
 from tests.unit.serving.conftest import Answer, load, reference, reference_ids
 
 PROMPTS = ["the state", "one two three four", "日本語"]
@@ -24,7 +25,7 @@ def broken(path: Path, number: int = 9) -> LoadedGeneration:
     """A generation whose weights are not numbers."""
     generation = load(path, number)
     with torch.no_grad():
-        generation.model.get_input_embeddings().weight.fill_(float("nan"))
+        embedding_of(generation.model).fill_(float("nan"))
     return generation
 
 

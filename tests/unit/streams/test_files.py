@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.document import Batch, Reason
+from streams.document import Batch, DeadLetter, Reason
 from streams.errors import DamagedFile, UnreadableFile
 from streams.files import FileSource
 from streams.record_batches import Oversized
 from streams.settings import StreamsSettings, TopicFormat
-from streams.splitting import split
+from streams.splitting import Split, split
 
 JSON, TEXT = TopicFormat(), TopicFormat(format="text")
 

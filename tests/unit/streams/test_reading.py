@@ -87,9 +87,9 @@ def test_parts_are_gathered_until_there_is_enough() -> None:
     assert builder.build() is None
     other = Partition("t", 1, "id")
     reader().read(chunk((0, 0, None, b"a"), (1, 0, None, b"b"), following=2), builder.part(HERE, 0), 9.0)
-    assert not builder.full
+    before = builder.full
     builder.part(other, 0).records = 1
-    assert builder.full
+    assert (before, builder.full) == (False, True)
     builder.drop(other)
     batch = builder.build()
     assert batch is not None

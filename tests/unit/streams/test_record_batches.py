@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterable
+from functools import partial
 
 import pytest
 from hypothesis import given
