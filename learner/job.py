@@ -90,12 +90,13 @@ def _run(given: RoundInput, progress: Progress) -> Report:
         return _report(bench, Outcome.EMPTY, "the new text holds nothing to train on", documents)
     with progress.phase("score"):
         base, parent = earlier_scores(bench, texts.slices)
+    earlier = _importance_before(bench, texts)
     try:
         with progress.phase("train"):
-            training = _train(bench, material, texts)
+            training = _train(bench, material, texts, earlier)
     except Diverged as error:
         return _report(bench, Outcome.DIVERGED, str(error), documents)
-    measured = _importance_after(bench, texts)
+    measured = _importance_after(bench, texts, earlier)
     with progress.phase("candidates"):
         candidates = _candidates(bench, texts.slices, measured)
     scores = {
@@ -137,7 +138,7 @@ def _material(bench: Workbench, texts: Texts) -> Material:
     return prepare(texts.fresh, texts.replay, plan)
 
 
-def _train(bench: Workbench, material: Material, texts: Texts) -> Training:
+def _train(bench: Workbench, material: Material, texts: Texts, matters: importance.Importance | None) -> Training:
     spec, model = bench.given.spec, bench.model
     model.requires_grad_(requires_grad=True).train()
     if spec.recipe.gradient_checkpointing:
@@ -150,7 +151,7 @@ def _train(bench: Workbench, material: Material, texts: Texts) -> Training:
         parent,
         feed=material.feed,
         objective=material.objective,
-        pull=_pull(bench, texts),
+        pull=_pull(bench, matters),
         recipe=spec.recipe,
         peak_rate=spec.recipe.peak_rate(spec.kind),
         device=bench.device,
@@ -173,18 +174,23 @@ def _stopping(bench: Workbench, text: Encoded, steps: int) -> EarlyStopping | No
     )
 
 
-def _pull(bench: Workbench, texts: Texts) -> QuadraticPull | None:
+def _pull(bench: Workbench, matters: importance.Importance | None) -> QuadraticPull | None:
     recipe = bench.given.spec.recipe
-    matters = _importance_before(bench, texts) if recipe.ewc else None
     if not recipe.l2_sp and matters is None:
         return None
     return QuadraticPull(dict(bench.model.named_parameters()), l2_sp=recipe.l2_sp, ewc=recipe.ewc, importance=matters)
 
 
 def _importance_before(bench: Workbench, texts: Texts) -> importance.Importance | None:
-    """Return what the rounds before found important; in the first such round, what the replayed text says."""
-    carried = _carried_importance(bench)
-    return _fisher(bench, texts.replay) if carried is None and len(texts.replay) else carried
+    """Return what the rounds before found important; in the first such round, what the replayed text says.
+
+    None where the recipe has no such pull, or nothing is known.
+    """
+    if not bench.given.spec.recipe.ewc:
+        return None
+    with bench.progress.phase("importance"):
+        carried = _carried_importance(bench)
+        return _fisher(bench, texts.replay) if carried is None and len(texts.replay) else carried
 
 
 def _carried_importance(bench: Workbench) -> importance.Importance | None:
@@ -192,14 +198,16 @@ def _carried_importance(bench: Workbench) -> importance.Importance | None:
     return importance.load_importance(bench.given.path / PARENT / IMPORTANCE, shapes)
 
 
-def _importance_after(bench: Workbench, texts: Texts) -> importance.Importance | None:
+def _importance_after(
+    bench: Workbench, texts: Texts, earlier: importance.Importance | None
+) -> importance.Importance | None:
     """Estimate what matters to the result, for the next round's pull; None where the recipe has no such pull."""
     recipe = bench.given.spec.recipe
     if not recipe.ewc:
         return None
     with bench.progress.phase("importance"):
         measured = _fisher(bench, texts.fresh)
-        return importance.carried(_carried_importance(bench), measured, decay=recipe.ewc_decay)
+        return importance.carried(earlier, measured, decay=recipe.ewc_decay)
 
 
 def _fisher(bench: Workbench, text: Encoded) -> importance.Importance:
