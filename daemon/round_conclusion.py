@@ -16,7 +16,7 @@ from daemon import knowledge
 from daemon.gate import Verdict, judge
 from daemon.gate_evidence import KnownScores
 from daemon.rooms import Rooms
-from daemon.round_inputs import history
+from daemon.round_inputs import comparable, history
 from daemon.round_record import RoundRecord, write_verdict
 from daemon.settings import Settings
 from learner.report import Outcome, Report
@@ -102,7 +102,9 @@ class Concluder:
         return {
             generation.number: self._store.document_scores(generation.number)
             for generation in self._store.generations()
-            if generation.number in kept and generation.state is GenerationState.ACCEPTED
+            if generation.number in kept
+            and generation.state is GenerationState.ACCEPTED
+            and comparable(self._store, generation.number, self._settings)
         }
 
     def _only_said(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:

@@ -45,8 +45,10 @@ def write_inputs(directory: Path, draw: RoundDraw, ask: Ask, rooms: Rooms, setti
     """
     record = RoundRecord.of(draw, dry_run=ask.dry_run, approved=ask.released_from is not None)
     parent_scores = rooms.store.document_scores(draw.parent_generation)
-    known_parent = _known(parent_scores, settings)
-    known_base = _known(rooms.store.document_scores(draw.base_generation), settings)
+    # The base's were taken, or taken again, in the round that made the parent.
+    reusable = settings.model.kind == "causal-lm" and comparable(rooms.store, draw.parent_generation, settings)
+    known_parent = _known(parent_scores) if reusable else {}
+    known_base = _known(rooms.store.document_scores(draw.base_generation)) if reusable else {}
     shutil.rmtree(directory, ignore_errors=True)
     try:
         write_round(
@@ -96,10 +98,22 @@ def _ref(rooms: Rooms, generation: int) -> GenerationRef:
     return GenerationRef(generation, rooms.checkpoints.digest(generation))
 
 
-def _known(scores: Mapping[int, DocumentScore], settings: Settings) -> dict[int, KnownScore]:
-    # The store keeps whether a classifier was right, not what it said: a classifier is scored anew.
-    if settings.model.kind == "classifier":
-        return {}
+def comparable(store: Store, generation: int, settings: Settings) -> bool:
+    """Whether a generation's scores were taken in sequences as long as a round takes them now.
+
+    More context makes a document easier: across a change of that setting scores differ by it, not by what was learned.
+    """
+    wanted = settings.learner.recipe.sequence_length
+    made_in = store.generation(generation).round
+    # The base was scored in any of the rounds.
+    scored_in = [each.round for each in store.generations()] if made_in is None else [made_in]
+    return all(
+        store.round(number).recipe.get("sequence_length") == wanted for number in scored_in if number is not None
+    )
+
+
+def _known(scores: Mapping[int, DocumentScore]) -> dict[int, KnownScore]:
+    # Of a causal LM alone: the store keeps whether a classifier was right, not what it said.
     return {id_: KnownScore(score.nll, score.tokens) for id_, score in scores.items()}
 
 

@@ -1,5 +1,6 @@
 """Rounds from end to end, with a stand-in learner; the store, the checkpoints and the gate are real."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from checkpoints.generation import GenerationStore
 from checkpoints.publish import Step
 from daemon.cycle import Ask, Trigger
 from daemon.round_conclusion import prune_directories, reconcile_pointer, retire
+from daemon.round_inputs import comparable
 from daemon.rounds_loop import approvals
 from learner.report import FILE_NAME, Report, read_report
+from learner.round_directory import KNOWN_SCORES
 from memory.errors import StoreFull
 from memory.records import GenerationState
 from memory.rounds import RoundState
@@ -290,6 +293,20 @@ def test_a_pointer_that_the_disk_held_back_is_moved_later(here: World, monkeypat
     assert serving(here) == (1, 0)
     here.runner().move_pointer()
     assert serving(here) == (1, 1)
+
+
+@pytest.mark.parametrize(("sequence_length", "reused"), [(512, True), (1024, False)])
+def test_scores_taken_in_shorter_sequences_are_not_compared(here: World, sequence_length: int, *, reused: bool) -> None:
+    """More context makes text easier: what was scored with less is scored again, for parent and base alike."""
+    here.run("good")
+    recipe = here.settings.learner.recipe.model_copy(update={"sequence_length": sequence_length})
+    learner = here.settings.learner.model_copy(update={"recipe": recipe})
+    here.settings = here.settings.model_copy(update={"learner": learner})
+    here.feed(seed=11)
+    here.run("good")
+    known = json.loads((here.rooms.round_dir(2) / KNOWN_SCORES).read_bytes())
+    assert bool(known["parent"]) is bool(known["base"]) is reused
+    assert comparable(here.store, 1, here.settings) is reused
 
 
 def test_directories_of_finished_rounds_are_bounded(here: World) -> None:
