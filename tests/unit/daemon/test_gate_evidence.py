@@ -14,7 +14,7 @@ def on_news(what: Report, model: str, rows: tuple[DocumentScore, ...]) -> Report
     """The report with other scores of a model on the older news."""
     name = SLICES[1].name
     was = what.slices[name]
-    now = replace(was, **{model: rows}) if model == "parent" else replace(was, candidates={model: rows})
+    now = replace(was, parent=rows) if model == "parent" else replace(was, candidates={model: rows})
     return replace(what, slices={**what.slices, name: now})
 
 
