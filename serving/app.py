@@ -156,8 +156,10 @@ class Endpoints:
         asked = parse(body, CompletionRequest)
         generation = self._current("causal-lm")
         self._require_model(asked.model)
-        if not 1 <= len(asked.prompts) <= self._settings.max_inputs:
-            raise RequestError(f"prompt: 1 to {self._settings.max_inputs} prompts", param="prompt")
+        # More than can wait would be told to come back for ever.
+        most = min(self._settings.max_inputs, self._settings.max_batch + self._settings.max_queue)
+        if not 1 <= len(asked.prompts) <= most:
+            raise RequestError(f"prompt: 1 to {most} prompts", param="prompt")
         prompts = await _encoding(body, lambda: [completion_prompt(generation, text) for text in asked.prompts])
         shape = CompletionShape(generation, self._settings.model_name, int(time.time()))
         writing = self._writing(

@@ -215,14 +215,18 @@ class Follower:
             self._delay = RETRY_FIRST_S
         self._seen = stamp
         self._retry_at = inf
+        if not self._act():
+            self._retry_at = self._clock() + self._delay
+            self._delay = min(self._delay * 2, RETRY_MOST_S)
+
+    def _act(self) -> bool:
+        """Read the pointer and follow it; whether that worked."""
         try:
             pointer = self._loader.store.serving()
         except CheckpointsError as error:
             self._note_problem(error)
-            return
-        if pointer and not self._follow(pointer):
-            self._retry_at = self._clock() + self._delay
-            self._delay = min(self._delay * 2, RETRY_MOST_S)
+            return False
+        return pointer is None or self._follow(pointer)
 
     def _stamp(self) -> tuple[int, ...] | None:
         with suppress(FileNotFoundError):

@@ -112,10 +112,17 @@ class Worker(ABC, Generic[J]):
         with self._changed:
             if self._ending:
                 raise NotReady(ENDING)
-            if not unlimited and len(self._waiting) + self._active + len(jobs) > self._limit:
+            if not (unlimited or self._fits(len(jobs))):
                 raise QueueFull(1 + len(self._waiting) // self._at_once)
             self._waiting.extend(jobs)
             self._changed.notify()
+
+    def _fits(self, jobs: int) -> bool:
+        """Whether so many more fit; who went away keeps no place from those who come."""
+        room = self._limit - self._active - jobs
+        if len(self._waiting) > room:
+            self._waiting = deque(job for job in self._waiting if not job.cancelled)
+        return len(self._waiting) <= room
 
     @abstractmethod
     def _admit(self, jobs: list[J]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from serving.errors import CannotServe
 from serving.guard import OPEN_ROUTES, ROUTES, Keys
 from serving.loaded import LoadedGeneration
+from serving.worker import Worker
 from tests.unit.serving.conftest import Served, load, reference, reference_ids
 
 Serve = Callable[..., Served]
@@ -204,9 +205,20 @@ def test_a_key_file_without_a_key_stops_the_start(tmp_path: Path, content: bytes
         Keys(tmp_path / "keys")
 
 
-def test_a_full_queue_is_a_429_with_a_time(serve: Serve, first: LoadedGeneration) -> None:
-    """More prompts than can be answered or wait are refused whole."""
+def test_more_prompts_than_can_ever_wait_are_a_400(serve: Serve, first: LoadedGeneration) -> None:
+    """To come back later would not help."""
     response = serve(first).client.post("/v1/completions", json={**PROMPT, "prompt": ["a"] * 5})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "prompt"
+
+
+def test_a_full_queue_is_a_429_with_a_time(
+    serve: Serve, first: LoadedGeneration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What does not fit beside those that wait is refused whole."""
+    served = serve(first)
+    monkeypatch.setattr(Worker, "_fits", lambda _, __: False)
+    response = served.client.post("/v1/completions", json={**PROMPT, "prompt": ["a"] * 2})
     assert response.status_code == 429
     assert int(response.headers["retry-after"]) >= 1
     assert response.json()["error"]["code"] == "queue_full"

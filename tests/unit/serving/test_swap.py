@@ -285,6 +285,21 @@ def test_a_pointer_that_cannot_be_read_changes_nothing(following: Following) -> 
     assert following.switch.status.problem is None
 
 
+def test_a_pointer_that_could_not_be_read_once_is_read_again(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is as it should be, the disk was not: it is not waited for until the pointer moves again."""
+    following.store.point_to(1)
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "read_bytes", _input_output_error)
+        assert following.look() == 0
+    assert following.look(after_s=RETRY_FIRST_S) == 1
+
+
+def _input_output_error(_: Path) -> bytes:
+    raise OSError(5, "Input/output error")
+
+
 def test_an_unmoved_pointer_costs_only_a_look(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is not read again until it changes."""
     monkeypatch.setattr(GenerationStore, "serving", lambda _: pytest.fail("read again"))

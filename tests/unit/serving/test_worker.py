@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from serving.errors import QueueFull
 from serving.metrics import ServingMetrics
 from serving.worker import Part, Worker
 
@@ -101,3 +102,17 @@ def test_answers_alone_owe_nothing(metrics: ServingMetrics) -> None:
         assert task.finished.wait(60)
     machine.close()
     assert machine.done[100:107].count("trial") <= 2
+
+
+def test_who_went_away_keeps_no_place_in_the_queue(metrics: ServingMetrics) -> None:
+    """A full queue refuses, until some of those in it are no longer waited for."""
+    machine = Machine(metrics)
+    waiting = [Task(1) for _ in range(16)]
+    machine.submit(*waiting)
+    with pytest.raises(QueueFull):
+        machine.submit(Task(1))
+    for task in waiting[:2]:
+        task.cancelled = True
+    machine.submit(Task(1), Task(1))
+    with pytest.raises(QueueFull):
+        machine.submit(Task(1))
