@@ -7,6 +7,7 @@ from pathlib import Path
 
 from daemon.control import Facts
 from daemon.errors import Refused
+from daemon.labels import known_labels
 from daemon.settings import Settings
 from memory.records import Appended
 from memory.store import Store
@@ -97,7 +98,7 @@ def _stored(store: Store, settings: Settings, plan: Plan, path: str) -> Iterator
         settings=settings.streams,
         how=plan.how,
         name=plan.name,
-        labels=frozenset(settings.model.labels) or None,
+        labels=known_labels(settings),
     )
     with closing(source):
         yield Appended(), source.position

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from daemon.control import Facts
+from daemon.labels import known_labels
 from daemon.settings import Settings
 from memory.records import StoredDeadLetter
 from memory.store import Store
@@ -61,7 +62,7 @@ def _revive(settings: Settings, letter: StoredDeadLetter, stream: Partition, now
     decoder = Decoder(
         format_,
         letter.partition.topic,
-        labels=frozenset(settings.model.labels) or None,
+        labels=known_labels(settings),
         filters=settings.streams.filters,
         max_record_bytes=settings.streams.max_record_bytes,
     )

@@ -29,6 +29,7 @@ from daemon.dead_letter_desk import DeadLetterDesk
 from daemon.exit_codes import ExitCode
 from daemon.import_base import ensure_base
 from daemon.ingest import Ingest, why_full
+from daemon.labels import known_labels
 from daemon.learner_process import LEARNER, LearnerProcess
 from daemon.live_control import LiveControl, Views
 from daemon.lock import StateLock
@@ -209,7 +210,12 @@ class Service:
         streams, store = self.settings.streams, self._rooms.store
         self._ingest = Ingest(
             open_source=lambda: KafkaSource(
-                streams, store.next_offset, metrics, self._clock, labels=self._labels(), owner=self._owner
+                streams,
+                store.next_offset,
+                metrics,
+                self._clock,
+                labels=known_labels(self.settings),
+                owner=self._owner,
             ),
             store=store,
             why_full=lambda: why_full(store),
@@ -219,9 +225,6 @@ class Service:
             desk = DeadLetterDesk(store, lambda: DeadLetterPublisher(streams, metrics))
             parts.append(self._part("dead_letters", desk.run))
         return parts
-
-    def _labels(self) -> frozenset[str] | None:
-        return frozenset(self.settings.model.labels) or None
 
     def _part(self, name: str, target: Callable[[Part], None], *, stuck_seconds: float | None = None) -> Part:
         lifecycle = self.settings.lifecycle

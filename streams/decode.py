@@ -45,7 +45,8 @@ class Decoder:
     Args:
         format_: what a record is.
         default_source: the source of documents that name none.
-        labels: the labels there are; None where documents need none and any is taken.
+        labels: the labels there are, one of which each document must have; None where documents need none and any
+            is taken.
     """
 
     def __init__(
@@ -63,7 +64,8 @@ class Decoder:
         self._label = _path(format_.label_field)
         self._source = _path(format_.source_field)
         self._time = _path(format_.time_field)
-        self._has_fields = bool(self._key or self._label or self._source or self._time)
+        needs_label = labels is not None
+        self._has_fields = needs_label or bool(self._key or self._label or self._source or self._time)
         self._default_source = format_.source or default_source
         self._labels = labels
         self._filters = filters or FilterSettings()
@@ -129,6 +131,8 @@ class Decoder:
             if isinstance(named, tuple):
                 return named
             label = named
+        elif self._labels is not None:
+            return Reason.MISSING_FIELD, "a classifier's documents need a label, and no label_field is set for these"
         if self._time and (found := _dig(record, self._time)) not in (_MISSING, None):
             seconds = _unix_seconds(found)
             if seconds is None:

@@ -190,6 +190,7 @@ def test_labels_are_those_there_are() -> None:
     labels = frozenset({"good", "bad", "1", "true"})
     assert reason(b'{"text": "T", "l": "odd"}', labels=labels, label_field="l") is Reason.UNKNOWN_LABEL
     assert reason(b'{"text": "T"}', labels=labels, label_field="l") is Reason.MISSING_FIELD
+    assert reason(b'{"text": "T"}', labels=labels) is Reason.MISSING_FIELD
     for value, label in ((b'"good"', "good"), (b"1", "1"), (b"true", "true")):
         found = decoded(b'{"text": "T", "l": ' + value + b"}", labels=labels, label_field="l")
         assert isinstance(found, Document)

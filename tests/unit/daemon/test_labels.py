@@ -1,0 +1,52 @@
+"""Which labels documents may have."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.labels import known_labels
+from daemon.settings import Settings
+
+
+def settings_for(path: Path, config: dict[str, Any], **model: Any) -> Settings:
+    """Settings with a model of this configuration."""
+    (path / "model").mkdir()
+    (path / "model" / "config.json").write_text(json.dumps(config))
+    return Settings.model_validate(
+        {"state_dir": str(path / "state"), "model": {"path": str(path / "model"), "kind": "classifier", **model}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "model", "labels"),
+    [
+        ({"id2label": {"0": "calm", "1": "stormy"}}, {}, {"calm", "stormy"}),
+        ({"num_labels": 3}, {}, {"LABEL_0", "LABEL_1", "LABEL_2"}),
+        ({}, {}, {"LABEL_0", "LABEL_1"}),
+        ({}, {"labels": ("good", "bad")}, {"good", "bad"}),
+        ({"id2label": {"0": "calm"}}, {"kind": "causal-lm"}, None),
+    ],
+)
+def test_a_classifier_knows_its_labels(
+    tmp_path: Path, config: dict[str, Any], model: dict[str, Any], labels: set[str] | None
+) -> None:
+    """As they are set, else as its configuration names them; a language model has none."""
+    assert known_labels(settings_for(tmp_path, config, **model)) == labels
+
+
+def test_the_base_speaks_for_a_model_that_is_gone(tmp_path: Path) -> None:
+    """Generation 0 is what is trained, wherever it came from."""
+    settings = settings_for(tmp_path, {"id2label": {"0": "calm"}})
+    base = settings.checkpoints_dir / "generations" / "000000"
+    base.mkdir(parents=True)
+    (base / "config.json").write_text(json.dumps({"id2label": {"0": "frozen"}}))
+    assert known_labels(settings) == {"frozen"}
+
+
+def test_a_model_that_cannot_be_read_names_none(tmp_path: Path) -> None:
+    """What is wrong with it is said where it is loaded."""
+    settings = settings_for(tmp_path, {})
+    (tmp_path / "model" / "config.json").unlink()
+    assert known_labels(settings) is None
