@@ -59,7 +59,7 @@ class KnownScore(Protocol):
 
 
 KnownScores = Mapping[int, Mapping[int, KnownScore]]
-"""Generation to sample id to score: what the store knows of the kept generations."""
+"""Generation to sample id to score: what the store knows of earlier generations."""
 
 
 class InsufficientEvidence(Exception):

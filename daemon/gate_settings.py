@@ -42,8 +42,7 @@ class GateSettings(BaseModel):
         0.15,
         ge=0,
         le=10,
-        description="Largest rise of an older slice's loss over the best that a kept generation had on it: "
-        "small losses add up.",
+        description="Largest rise of an older slice's loss over the best so far on it: small losses add up.",
     )
     max_rise_anchor: float = Field(
         0.15, ge=0, le=10, description="Largest rise of the anchor's loss over the base model."
@@ -52,7 +51,7 @@ class GateSettings(BaseModel):
         0.08,
         ge=0,
         le=10,
-        description="Largest mean rise over all older slices, each against the best that a kept generation had on it.",
+        description="Largest mean rise over all older slices, each against the best so far on it.",
     )
     max_accuracy_drop: float = Field(
         0.05, ge=0, le=1, description="Largest drop in a classifier's accuracy, on a slice and on average."

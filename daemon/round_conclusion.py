@@ -98,13 +98,16 @@ class Concluder:
         )
 
     def _known_scores(self) -> KnownScores:
-        kept = set(self._rooms.checkpoints.numbers())
-        return {
+        """Scores of what was accepted and not gone back from; of what retention removed, those that were the best."""
+        scores = {
             generation.number: self._store.document_scores(generation.number)
             for generation in self._store.generations()
-            if generation.number in kept
-            and generation.state is GenerationState.ACCEPTED
-            and comparable(self._store, generation.number, self._settings)
+            if generation.state in {GenerationState.ACCEPTED, GenerationState.RETIRED}
+        }
+        return {
+            number: of_documents
+            for number, of_documents in scores.items()
+            if of_documents and comparable(self._store, number, self._settings)
         }
 
     def _only_said(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:

@@ -1,9 +1,10 @@
 """The ledger of generations: numbers never used again, scores, and what serves."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from memory import facts, ledger, removal
+from memory import facts, ledger, removal, slices
 from memory.errors import UnknownGeneration, WrongState
 from memory.records import DocumentScore, Generation, GenerationState, ScoreRow, SliceScore
 from memory.sqlite import Connection
@@ -85,11 +86,32 @@ def retire(tx: Connection, numbers: Sequence[int]) -> None:
     if (serving := facts.find_int(tx, "serving")) in numbers:
         raise WrongState(f"Generation {serving} serves: it cannot be retired.")
     wanted = removal.as_json(numbers)
+    # What a person went back from is no measure for what comes after.
+    tx.execute(
+        "DELETE FROM document_scores WHERE generation IN (SELECT number FROM generations WHERE state = ?) "
+        "AND generation IN (SELECT value FROM json_each(?))",
+        (GenerationState.ROLLED_BACK, wanted),
+    )
     tx.execute(
         "UPDATE generations SET state = ? WHERE number IN (SELECT value FROM json_each(?))",
         (GenerationState.RETIRED, wanted),
     )
-    tx.execute("DELETE FROM document_scores WHERE generation IN (SELECT value FROM json_each(?))", (wanted,))
+    tx.execute(
+        "DELETE FROM document_scores WHERE generation IN (SELECT number FROM generations WHERE state = ?) "
+        "AND generation NOT IN (SELECT value FROM json_each(?))",
+        (GenerationState.RETIRED, removal.as_json(_best_on_a_slice(tx))),
+    )
+
+
+def _best_on_a_slice(tx: Connection) -> set[int]:
+    """The generations of which one slice or another has its lowest mean loss, the latest of equals."""
+    names = [slices.name(tx, row) for row in slices.listed(tx, "anchor", "closed")]
+    rows = tx.execute(
+        "SELECT slice, generation FROM scores WHERE slice IN (SELECT value FROM json_each(?)) "
+        "AND generation IN (SELECT generation FROM document_scores) ORDER BY mean_nll DESC, generation",
+        (json.dumps(names),),
+    )
+    return set(dict(rows).values())
 
 
 def read(tx: Connection, number: int) -> Generation:

@@ -321,7 +321,9 @@ class Store(Session):
         return self._write(generations.rollback, to)
 
     def retire_generations(self, numbers: Sequence[int]) -> None:
-        """Note that these generations' files were removed: their per-document scores go, their ledger line stays.
+        """Note that these generations' files were removed: their ledger line stays, their per-document scores go.
+
+        Those of the best so far on some slice stay: what comes later is compared with it, however long ago it served.
 
         Raises:
             WrongState: one of them serves.

@@ -93,6 +93,27 @@ def test_retirement_keeps_the_line_and_its_scores_but_not_those_of_documents(sto
     assert {row.generation for row in store.score_matrix()} == {1, 2}
 
 
+def test_the_best_so_far_on_a_slice_outlives_its_files(store: Store, stream: Stream) -> None:
+    """Small losses add up: the scores stay until a later generation is better there."""
+    for at, nll in enumerate((2.0, 2.1, 2.2)):
+        store.append(stream.of([text(n) for n in range(at * 60, at * 60 + 60)]))
+        accept(store, begin(store), nll)
+    store.retire_generations([1])
+    assert store.document_scores(1)
+    store.append(stream.of([text(n) for n in range(180, 240)]))
+    accept(store, begin(store), 1.9)
+    store.retire_generations([2])
+    assert store.document_scores(1) == store.document_scores(2) == {}
+
+
+def test_what_was_gone_back_from_is_no_measure(store: Store, stream: Stream) -> None:
+    """Its scores go with its files, however good they are."""
+    rounds(store, stream, 2)
+    store.rollback()
+    store.retire_generations([2])
+    assert store.document_scores(2) == {}
+
+
 def test_scores_can_be_added_and_replaced(store: Store) -> None:
     """The base's score on a new slice arrives with a later round."""
     store.save_scores(0, {"anchor": SliceScore(3.0, 10, 1)})
