@@ -40,6 +40,7 @@ class CausalFeed:
         pad: the token that fills a row.
         size: rows in one forward pass.
         device: where the tensors go.
+        longest: tokens that the model takes at most, padding included; None where it takes any number.
     """
 
     new: Rows
@@ -48,6 +49,7 @@ class CausalFeed:
     pad: int
     size: int
     device: torch.device
+    longest: int | None = None
 
     def targets(self, step: Step) -> tuple[int, int]:
         """Return the tokens that the step predicts; see `Feed`."""
@@ -64,7 +66,8 @@ class CausalFeed:
 
     def _batch(self, new: Ints, replayed: Ints) -> MicroBatch:
         rows = [(self.new, row) for row in new.tolist()] + [(self.replay, row) for row in replayed.tolist()]
-        shape = (len(rows), _rounded(max(int(text.widths[row]) for text, row in rows)))
+        width = _rounded(max(int(text.widths[row]) for text, row in rows))
+        shape = (len(rows), width if self.longest is None else min(width, self.longest))
         ids, targets = np.full(shape, self.pad, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
         positions = np.empty(shape, dtype=np.int64)
         for at, (text, row) in enumerate(rows):

@@ -87,7 +87,7 @@ def _causal(fresh: Encoded, replay: Encoded, plan: Plan) -> Material:
     draws = shuffled_passes(len(old), plan.random(1))
     steps = plan.steps(new.targets, old.targets, draws, recipe.replay_share("causal-lm"))
     return Material(
-        feed=CausalFeed(new, old, shape.packed, shape.pad, recipe.micro_batch, plan.device),
+        feed=CausalFeed(new, old, shape.packed, shape.pad, recipe.micro_batch, plan.device, shape.longest),
         objective=CausalObjective(recipe.kl, recipe.kl_temperature),
         steps=plan.kept(steps, new.widths, old.widths),
     )

@@ -42,6 +42,15 @@ def test_widths_are_no_larger_than_the_widest_row_needs() -> None:
     assert "position_ids" not in batch.inputs
 
 
+def test_padding_keeps_within_what_the_model_takes() -> None:
+    """A model with 45 learned positions has none for the padding of a full row to a rounder width."""
+    long = rows_of(Encoder(tiny.tokenizer(), 45)(tiny.samples(20, seed=1, longest=20)), 45, packed=True)
+    assert long.widths.max() == 45
+    feed = CausalFeed(long, long, packed=True, pad=0, size=64, device=CPU, longest=45)
+    (batch,) = feed.micro_batches(Step(np.arange(len(long)), NONE))
+    assert batch.inputs["input_ids"].shape[1] == 45
+
+
 def test_replayed_rows_of_a_pass_can_be_cut_off() -> None:
     """What the parent sees are the replayed rows' own tokens."""
     feed = CausalFeed(NEW, REPLAY, packed=True, pad=0, size=9, device=CPU)
