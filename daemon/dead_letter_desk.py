@@ -7,7 +7,6 @@ from typing import Protocol
 import structlog
 
 from daemon.supervisor import Part, State
-from memory.records import StoredDeadLetter
 from memory.store import Store
 from streams.document import DeadLetter
 
@@ -50,7 +49,7 @@ class DeadLetterDesk:
         if not letters:
             self._make_room()
             return False
-        arrived = publisher.publish(((each.id, _as_sent(each)) for each in letters), ANSWER_WITHIN_SECONDS)
+        arrived = publisher.publish(((each.id, each) for each in letters), ANSWER_WITHIN_SECONDS)
         self._store.mark_published(arrived)
         if len(arrived) < len(letters):
             part.says(State.BROKEN, f"{len(letters) - len(arrived)} dead letters were not acknowledged by their topic")
@@ -62,16 +61,3 @@ class DeadLetterDesk:
         if self._store.quarantine_is_full():
             dropped = self._store.drop_dead_letters(published_only=True)
             log.info("published_dead_letters_dropped", letters=dropped)
-
-
-def _as_sent(letter: StoredDeadLetter) -> DeadLetter:
-    return DeadLetter(
-        letter.partition,
-        letter.offset,
-        letter.reason,
-        letter.detail,
-        letter.key,
-        letter.value,
-        letter.value_bytes,
-        letter.arrived_at,
-    )

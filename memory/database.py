@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import structlog
@@ -26,6 +25,7 @@ from memory.errors import (
 )
 from memory.settings import MemorySettings
 from memory.sqlite import Connection
+from streams.closing import Closing
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ WAL_BYTES_KEPT = 64 * 2**20
 IDLE_READERS = 4
 
 
-class Database:
+class Database(Closing):
     """One writer connection, and reader connections as they are needed. Safe to use from any thread."""
 
     def __init__(self, path: Path, settings: MemorySettings, *, read_only: bool) -> None:
@@ -198,14 +198,6 @@ class Database:
             for connection in (*self._readers, self._writer):
                 connection.close()
             self._readers.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

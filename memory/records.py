@@ -6,7 +6,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
 from memory.rounds import RoundState
-from streams.document import Partition, Reason
+from streams.document import DeadLetter, Partition
 
 
 class Role(IntEnum):
@@ -302,19 +302,11 @@ class AsideGroup:
     sources: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredDeadLetter:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDeadLetter(DeadLetter):
     """A dead letter as it lies in the quarantine."""
 
     id: int
-    partition: Partition
-    offset: int
-    reason: Reason
-    detail: str
-    key: bytes | None
-    value: bytes
-    value_bytes: int
-    arrived_at: float
     published: bool
 
 

@@ -4,19 +4,19 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from memory.database import Database
 from memory.intake import Intake
 from memory.settings import MemorySettings
 from memory.sqlite import Connection
+from streams.closing import Closing
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Session:
+class Session(Closing):
     """An open file with the settings and the clock that it is used with. A context manager."""
 
     def __init__(self, database: Database, settings: MemorySettings, clock: Callable[[], float]) -> None:
@@ -62,11 +62,3 @@ class Session:
     def close(self) -> None:
         """Close every connection, also those of other threads; idempotent."""
         self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

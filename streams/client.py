@@ -83,6 +83,17 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
+def _connection_options(settings: StreamsSettings) -> dict[str, Any]:
+    return {
+        **security_options(settings.security),
+        "bootstrap_servers": list(settings.bootstrap_servers),
+        "bootstrap_timeout_ms": int(settings.connect_seconds * 1000),
+        "allow_auto_create_topics": False,
+        "reconnect_backoff_max_ms": RECONNECT_MS,
+        "metrics_enabled": False,
+    }
+
+
 def consumer_options(settings: StreamsSettings) -> dict[str, Any]:
     """The options of the consumer.
 
@@ -90,9 +101,7 @@ def consumer_options(settings: StreamsSettings) -> dict[str, Any]:
         BadSecret: a password's file cannot be read or is empty.
     """
     return {
-        **security_options(settings.security),
-        "bootstrap_servers": list(settings.bootstrap_servers),
-        "bootstrap_timeout_ms": int(settings.connect_seconds * 1000),
+        **_connection_options(settings),
         "client_id": "riverkeep",
         "group_id": settings.group_id,
         "group_instance_id": settings.group_instance_id,
@@ -100,7 +109,6 @@ def consumer_options(settings: StreamsSettings) -> dict[str, Any]:
         "enable_auto_commit": False,
         "auto_offset_reset": "none",
         "isolation_level": "read_committed",
-        "allow_auto_create_topics": False,
         # One alone: kafka-python refuses to mix eager and cooperative ones.
         "partition_assignment_strategy": [CooperativeStickyAssignor],
         "session_timeout_ms": int(settings.session_timeout_seconds * 1000),
@@ -109,8 +117,6 @@ def consumer_options(settings: StreamsSettings) -> dict[str, Any]:
         "max_partition_fetch_bytes": PARTITION_BYTES,
         "fetch_max_bytes": min(50 * MIB, settings.max_response_bytes // 2),
         "receive_message_max_bytes": settings.max_response_bytes,
-        "reconnect_backoff_max_ms": RECONNECT_MS,
-        "metrics_enabled": False,
     }
 
 
@@ -120,13 +126,4 @@ def producer_options(settings: StreamsSettings) -> dict[str, Any]:
     Raises:
         BadSecret: a password's file cannot be read or is empty.
     """
-    return {
-        **security_options(settings.security),
-        "bootstrap_servers": list(settings.bootstrap_servers),
-        "bootstrap_timeout_ms": int(settings.connect_seconds * 1000),
-        "client_id": "riverkeep-dead-letters",
-        "acks": "all",
-        "allow_auto_create_topics": False,
-        "reconnect_backoff_max_ms": RECONNECT_MS,
-        "metrics_enabled": False,
-    }
+    return {**_connection_options(settings), "client_id": "riverkeep-dead-letters", "acks": "all"}

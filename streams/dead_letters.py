@@ -3,14 +3,13 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import structlog
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from streams.client import made, producer_options
+from streams.closing import Closing
 from streams.document import DeadLetter, Partition, Reason
 from streams.metrics import StreamsMetrics
 from streams.settings import KIB, BudgetSettings, StreamsSettings
@@ -78,7 +77,7 @@ def headers(letter: DeadLetter, group_id: str) -> list[tuple[str, bytes]]:
     return [(name, value.encode()) for name, value in told.items()]
 
 
-class DeadLetterPublisher:
+class DeadLetterPublisher(Closing):
     """Sends dead letters to their topic and tells which ones arrived. The broker may come and go meanwhile."""
 
     def __init__(self, settings: StreamsSettings, metrics: StreamsMetrics) -> None:
@@ -87,14 +86,6 @@ class DeadLetterPublisher:
         self._settings = settings
         self._metrics = metrics
         self._producer: KafkaProducer | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def publish(self, letters: Iterable[tuple[int, DeadLetter]], timeout_s: float = 10.0) -> list[int]:
         """Send letters; blocks until each is acknowledged or the time is over.

@@ -8,12 +8,12 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import BinaryIO, cast
 
 from kafka.structs import TopicPartition
 
 from streams.assignment import StoredOffset
+from streams.closing import Closing
 from streams.decode import Decoder
 from streams.document import Batch, Partition
 from streams.errors import DamagedFile, UnreadableFile
@@ -30,7 +30,7 @@ HEAD = 64 * KIB
 _DAMAGE = (OSError, EOFError, zlib.error)
 
 
-class FileSource:
+class FileSource(Closing):
     """The documents of one file, as batches that a store takes like those from Kafka.
 
     Offsets are bytes of the (decompressed) text. A file that was replaced by one with another beginning is read
@@ -99,14 +99,6 @@ class FileSource:
         """Close the file."""
         self._bytes.close()
         self._raw.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches from the stored offset on. Each is to be stored before the next is asked for.

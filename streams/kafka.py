@@ -4,8 +4,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
-from types import TracebackType
-from typing import Self
 
 import structlog
 from kafka.errors import (
@@ -20,6 +18,7 @@ from kafka.errors import (
 from kafka.structs import TopicPartition
 
 from streams.assignment import Assignment, Doubt, StoredOffset
+from streams.closing import Closing
 from streams.consumer import Consumer
 from streams.dead_letters import HARMLESS, DeadLetterBudget
 from streams.document import Batch, Partition
@@ -48,7 +47,7 @@ class Pause(StrEnum):
     DEAD_LETTER_FLOOD = "dead_letter_flood"
 
 
-class KafkaSource:
+class KafkaSource(Closing):
     """Documents from the topics in the settings, as a member of the consumer group.
 
     One thread calls `poll`, `acknowledge`, `pause_all`, `resume_all` and `close`; `resume`, `lag`,
@@ -90,14 +89,6 @@ class KafkaSource:
         self._lag: Mapping[Partition, int] = {}
         self._paused: Mapping[Partition, str] = {}
         self._unwatch = metrics.watch(self.lag, self.paused_partitions)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # what the ingest loop does
 
