@@ -34,6 +34,7 @@ ERA_CHARACTERS = 700_000
 BEFORE_STREAM_SHARE = 1 / 6
 PARAGRAPH_CHARACTERS = 700
 END = "<|endoftext|>"
+VOCABULARY = 2048
 SEQUENCE = 128
 SEQUENCES_A_STEP = 24
 PEAK_RATE = 3e-3
@@ -93,14 +94,16 @@ def write_rows(path: Path, rows: list[Paragraph]) -> None:
 
 
 def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of 2,048 entries."""
+    """A byte-level BPE of `VOCABULARY` entries."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     bpe.train_from_iterator(
         texts,
-        trainers.BpeTrainer(vocab_size=2048, special_tokens=[END], initial_alphabet=alphabet, show_progress=False),
+        trainers.BpeTrainer(
+            vocab_size=VOCABULARY, special_tokens=[END], initial_alphabet=alphabet, show_progress=False
+        ),
     )
     return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=END, eos_token=END, pad_token=END)
 
@@ -110,7 +113,7 @@ def make_model() -> LlamaForCausalLM:
     torch.manual_seed(SEED)
     return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=2048,
+            vocab_size=VOCABULARY,
             hidden_size=128,
             intermediate_size=352,
             num_hidden_layers=4,

@@ -32,9 +32,10 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import SequentialSampler
-from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback, TrainingArguments
 from transformers import Trainer as HuggingFaceTrainer
+from transformers import TrainerCallback, TrainingArguments
 
+from benchmarks.make_demo_data import SEQUENCE, VOCABULARY, make_model
 from benchmarks.report import Bar, arguments, report
 from learner.batches import Rows, Step, rows_of
 from learner.devices import choose, settle
@@ -47,8 +48,6 @@ from learner.round_directory import RoundSample
 from learner.settings import RecipeSettings
 from learner.train import Trainer, train
 
-VOCABULARY = 2048
-SEQUENCE = 128
 ROWS = 24
 REPLAYED = 0.6
 WARM_UP = 3
@@ -58,20 +57,9 @@ DEVICE = choose("cpu", "float32")
 
 def model() -> Any:
     """The demo's architecture, with random weights."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=128,
-        intermediate_size=352,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=SEQUENCE,
-        tie_word_embeddings=True,
-        pad_token_id=0,
-        use_cache=False,
-    )
-    return LlamaForCausalLM(config).train()
+    made = make_model()
+    made.config.use_cache = False
+    return made.train()
 
 
 def packed(steps: int) -> Rows:

@@ -1,5 +1,7 @@
 """Tiny random models with real tokenizers, made on the fly: a second of CPU, no download."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -35,7 +37,9 @@ def make_tokenizer(vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
     )
 
 
-def make_causal(path: Path, *, seed: int = 0, layers: int = 2, width: int = 32, context: int = 256) -> Path:
+def make_causal(
+    path: Path, *, seed: int = 0, layers: int = 2, width: int = 32, context: int = 256, tied: bool = False
+) -> Path:
     """A random Llama with its tokenizer in `path`; another seed gives other answers."""
     torch.manual_seed(seed)
     tokenizer = make_tokenizer()
@@ -48,6 +52,7 @@ def make_causal(path: Path, *, seed: int = 0, layers: int = 2, width: int = 32, 
         num_key_value_heads=2,
         intermediate_size=2 * width,
         max_position_embeddings=context,
+        tie_word_embeddings=tied,
         bos_token_id=0,
         eos_token_id=1,
         pad_token_id=2,
@@ -88,3 +93,12 @@ def embedding_of(model: PreTrainedModel) -> nn.Parameter:
     weight = model.get_input_embeddings().weight
     assert isinstance(weight, nn.Parameter)
     return weight
+
+
+@contextmanager
+def torch_settings_kept() -> Iterator[None]:
+    """Put back torch's threads and determinism, which a round sets for its process."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(mode=False)

@@ -4,16 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 from checkpoints.generation import Published
 from learner.__main__ import main
 from learner.report import Outcome, read_report
 from tests.harness import wait_until
+from tests.models import torch_settings_kept
 from tests.unit.learner import tiny
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -36,12 +36,10 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.fixture(autouse=True)
-def threads() -> Any:
-    """A round sets torch's threads and determinism; put them back."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    torch.use_deterministic_algorithms(mode=False)
+def torch_settings() -> Iterator[None]:
+    """Rounds run in this process."""
+    with torch_settings_kept():
+        yield
 
 
 @pytest.fixture(scope="module")

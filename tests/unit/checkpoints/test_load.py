@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from checkpoints.errors import MismatchedTokenizer, UnsafeModel, UnusableModel
 from checkpoints.generation import GenerationStore
 from checkpoints.load import load_beside, load_model, load_tokenizer
-from tests.models import make_causal, make_classifier, make_tokenizer
+from tests.models import embedding_of, make_causal, make_classifier, make_tokenizer
 
 
 @pytest.fixture
@@ -163,21 +163,11 @@ def test_loading_beside_gives_the_new_weights(causal: Path, tmp_path: Path) -> N
 
 def test_loading_beside_keeps_tied_weights_tied(tmp_path: Path) -> None:
     """A tied head stays the embedding itself."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=320,
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        tie_word_embeddings=True,
-    )
-    LlamaForCausalLM(config).save_pretrained(tmp_path / "tied")
-    old = load_model(tmp_path / "tied", "causal-lm")
-    new = load_beside(old, tmp_path / "tied")
+    path = make_causal(tmp_path / "tied", tied=True)
+    old = load_model(path, "causal-lm")
+    new = load_beside(old, path)
     assert new is not None
-    assert new.get_output_embeddings().weight is new.get_input_embeddings().weight
+    assert new.get_output_embeddings().weight is embedding_of(new)
     assert same_weights(old, new)
 
 

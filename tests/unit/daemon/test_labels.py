@@ -42,7 +42,7 @@ def test_the_base_speaks_for_a_model_that_is_gone(tmp_path: Path) -> None:
     base = settings.checkpoints_dir / "generations" / "000000"
     base.mkdir(parents=True)
     (base / "config.json").write_text(json.dumps({"id2label": {"0": "frozen"}}))
-    assert known_labels(settings) == {"frozen"}
+    assert known_labels(settings) == frozenset({"frozen"})
 
 
 def test_a_model_that_cannot_be_read_names_none(tmp_path: Path) -> None:

@@ -1,10 +1,9 @@
 """A round from its directory to its report."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,16 +17,15 @@ from learner.measures import accuracy, mean_nll
 from learner.plausibility import PlausibilityBounds, TextBounds
 from learner.report import DocumentScore, Outcome, read_report
 from learner.round_directory import GenerationRef, KnownScore, RoundSlice, write_round
+from tests.models import torch_settings_kept
 from tests.unit.learner import tiny
 
 
 @pytest.fixture(autouse=True)
-def threads() -> Any:
-    """A round sets torch's threads and determinism; put them back."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    torch.use_deterministic_algorithms(mode=False)
+def torch_settings() -> Iterator[None]:
+    """Rounds run in this process."""
+    with torch_settings_kept():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -213,21 +211,28 @@ def test_known_scores_are_not_computed_again(base: Published, tmp_path: Path, mo
     assert scores[2].nll > 4
 
 
-def test_base_is_scored_where_it_is_not_the_parent(base: Published, tmp_path: Path) -> None:
-    """Each of the three has its own scores."""
-    parent = tiny.generation(tmp_path / "p", tiny.llama(seed=5), tiny.tokenizer(), "causal-lm")
-    spec = replace(tiny.spec_for(base), parent=GenerationRef(1, parent.digest))
+def round_after_the_first(
+    path: Path, base: Published, *, held_out: int, known_base: Mapping[int, KnownScore] | None = None
+) -> Path:
+    """A small round whose parent is not the base."""
+    parent = tiny.generation(path / "p", tiny.llama(seed=5), tiny.tokenizer(), "causal-lm")
     write_round(
-        tmp_path / "round",
-        spec,
+        path / "round",
+        replace(tiny.spec_for(base), parent=GenerationRef(1, parent.digest)),
         parent_dir=parent.path,
         base_dir=base.path,
         fresh=tiny.samples(10, seed=1),
         replay=[],
         early_stop=[],
-        slices=[RoundSlice("anchor", "anchor", "river", tuple(tiny.samples(3, seed=3)))],
+        slices=[RoundSlice("anchor", "anchor", "river", tuple(tiny.samples(held_out, seed=3)))],
+        known_base=known_base,
     )
-    scores = run_round(tmp_path / "round").slices["anchor"]
+    return path / "round"
+
+
+def test_base_is_scored_where_it_is_not_the_parent(base: Published, tmp_path: Path) -> None:
+    """Each of the three has its own scores."""
+    scores = run_round(round_after_the_first(tmp_path, base, held_out=3)).slices["anchor"]
     assert len({mean(scores.base), mean(scores.parent), mean(scores.candidates["0.00"])}) == 3
 
 
@@ -351,18 +356,7 @@ def test_base_model_is_loaded_only_when_something_is_missing(
     base: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With all of its scores known, its weights are never read."""
-    parent = tiny.generation(tmp_path / "p", tiny.llama(seed=5), tiny.tokenizer(), "causal-lm")
-    spec = replace(tiny.spec_for(base), parent=GenerationRef(1, parent.digest))
-    write_round(
-        tmp_path / "round",
-        spec,
-        parent_dir=parent.path,
-        base_dir=base.path,
-        fresh=tiny.samples(10, seed=1),
-        replay=[],
-        early_stop=[],
-        slices=[RoundSlice("anchor", "anchor", "river", tuple(tiny.samples(2, seed=3)))],
-        known_base={1: KnownScore(1.0, 2), 2: KnownScore(3.0, 4)},
-    )
+    known = {1: KnownScore(1.0, 2), 2: KnownScore(3.0, 4)}
+    path = round_after_the_first(tmp_path, base, held_out=2, known_base=known)
     monkeypatch.setattr(scoring, "BASE", "no such directory")
-    assert run_round(tmp_path / "round").slices["anchor"].base == (DocumentScore(1, 1.0, 2), DocumentScore(2, 3.0, 4))
+    assert run_round(path).slices["anchor"].base == (DocumentScore(1, 1.0, 2), DocumentScore(2, 3.0, 4))

@@ -1,7 +1,7 @@
 """Steps and rounds of training: golden losses, and what must not change them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from learner.penalties import QuadraticPull
 from learner.progress import Progress
 from learner.settings import RecipeSettings
 from learner.train import Diverged, StepFigures, Trainer, Training, train
-from tests.models import embedding_of
+from tests.models import embedding_of, torch_settings_kept
 from tests.unit.learner import tiny
 
 CPU = choose("cpu", "float32")
@@ -26,12 +26,11 @@ TOLERANCE = 2e-4
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Any:
+def one_thread() -> Iterator[None]:
     """Sums are made in the same order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with torch_settings_kept():
+        torch.set_num_threads(1)
+        yield
 
 
 def causal(recipe: RecipeSettings, *, packed: bool = True) -> Material:
