@@ -28,6 +28,17 @@ def broker(request: pytest.FixtureRequest) -> Broker:
     return found
 
 
+@pytest.fixture
+def torch_settings_kept() -> Iterator[None]:
+    """Put back torch's threads and determinism, which a round sets for its process."""
+    import torch
+
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(mode=False)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say in the last lines what the run could not prove here."""
     if not apache_is_there():

@@ -1,7 +1,5 @@
 """Tiny random models with real tokenizers, made on the fly: a second of CPU, no download."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -93,12 +91,3 @@ def embedding_of(model: PreTrainedModel) -> nn.Parameter:
     weight = model.get_input_embeddings().weight
     assert isinstance(weight, nn.Parameter)
     return weight
-
-
-@contextmanager
-def torch_settings_kept() -> Iterator[None]:
-    """Put back torch's threads and determinism, which a round sets for its process."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(mode=False)

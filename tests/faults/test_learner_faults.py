@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,9 @@ from checkpoints.generation import Published
 from learner.__main__ import main
 from learner.report import Outcome, read_report
 from tests.harness import wait_until
-from tests.models import torch_settings_kept
 from tests.unit.learner import tiny
 
+pytestmark = pytest.mark.usefixtures("torch_settings_kept")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 # When training begins, all but a little of the memory is taken away.
 STARVED = """
@@ -33,13 +32,6 @@ def starved(*arguments):
 job._train = starved
 sys.exit(main(sys.argv[1:]))
 """
-
-
-@pytest.fixture(autouse=True)
-def torch_settings() -> Iterator[None]:
-    """Rounds run in this process."""
-    with torch_settings_kept():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """A round from its directory to its report."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,15 +17,9 @@ from learner.measures import accuracy, mean_nll
 from learner.plausibility import PlausibilityBounds, TextBounds
 from learner.report import DocumentScore, Outcome, read_report
 from learner.round_directory import GenerationRef, KnownScore, RoundSlice, write_round
-from tests.models import torch_settings_kept
 from tests.unit.learner import tiny
 
-
-@pytest.fixture(autouse=True)
-def torch_settings() -> Iterator[None]:
-    """Rounds run in this process."""
-    with torch_settings_kept():
-        yield
+pytestmark = pytest.mark.usefixtures("torch_settings_kept")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Steps and rounds of training: golden losses, and what must not change them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from learner.penalties import QuadraticPull
 from learner.progress import Progress
 from learner.settings import RecipeSettings
 from learner.train import Diverged, StepFigures, Trainer, Training, train
-from tests.models import embedding_of, torch_settings_kept
+from tests.models import embedding_of
 from tests.unit.learner import tiny
 
 CPU = choose("cpu", "float32")
@@ -26,11 +26,9 @@ TOLERANCE = 2e-4
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread(torch_settings_kept: None) -> None:
     """Sums are made in the same order."""
-    with torch_settings_kept():
-        torch.set_num_threads(1)
-        yield
+    torch.set_num_threads(1)
 
 
 def causal(recipe: RecipeSettings, *, packed: bool = True) -> Material:
