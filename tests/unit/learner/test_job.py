@@ -16,7 +16,8 @@ from learner.job import run_round
 from learner.measures import accuracy, mean_nll
 from learner.plausibility import PlausibilityBounds, TextBounds
 from learner.report import DocumentScore, Outcome, read_report
-from learner.round_directory import GenerationRef, KnownScore, RoundSlice, write_round
+from learner.round_directory import GenerationRef, KnownScore, RoundSample, RoundSlice, write_round
+from learner.settings import RecipeSettings
 from tests.unit.learner import tiny
 
 pytestmark = pytest.mark.usefixtures("torch_settings_kept")
@@ -42,6 +43,46 @@ def finished(tmp_path_factory: pytest.TempPathFactory, base: Published) -> Path:
     path = tiny.causal_round(tmp_path_factory.mktemp("finished") / "round", base)
     run_round(path)
     return path
+
+
+def another(path: Path) -> Published:
+    """A tiny Llama that is not the base, below `path`."""
+    return tiny.generation(path / "another", tiny.llama(seed=5), tiny.tokenizer(), "causal-lm")
+
+
+def small_round(
+    path: Path,
+    base: Published,
+    *,
+    parent: Published | None = None,
+    fresh: Sequence[RoundSample] | None = None,
+    early_stop: Sequence[RoundSample] = (),
+    held_out: Sequence[RoundSample] = (),
+    recipe: RecipeSettings = tiny.SMALL,
+    known_parent: Mapping[int, KnownScore] | None = None,
+    known_base: Mapping[int, KnownScore] | None = None,
+) -> Path:
+    """Write a round below `path` that replays nothing.
+
+    Args:
+        parent: published as generation 1; None: the base is the parent.
+        fresh: None: ten documents.
+        held_out: the anchor slice; empty: there are no slices.
+    """
+    spec = tiny.spec_for(base, recipe=recipe)
+    write_round(
+        path / "round",
+        spec if parent is None else replace(spec, parent=GenerationRef(1, parent.digest)),
+        parent_dir=(parent or base).path,
+        base_dir=base.path,
+        fresh=tiny.samples(10, seed=1) if fresh is None else fresh,
+        replay=[],
+        early_stop=early_stop,
+        slices=[RoundSlice("anchor", "anchor", "river", tuple(held_out))] if held_out else [],
+        known_parent=known_parent,
+        known_base=known_base,
+    )
+    return path / "round"
 
 
 def weights(path: Path) -> bytes:
@@ -152,81 +193,29 @@ def test_round_that_diverges_says_so(tmp_path: Path) -> None:
 
 def test_nothing_to_train_on_is_an_outcome(base: Published, tmp_path: Path) -> None:
     """A round without new text ends well, without candidates."""
-    path = tmp_path / "round"
-    write_round(
-        path,
-        tiny.spec_for(base),
-        parent_dir=base.path,
-        base_dir=base.path,
-        fresh=[],
-        replay=[],
-        early_stop=[],
-        slices=[],
-    )
-    assert run_round(path).outcome is Outcome.EMPTY
+    assert run_round(small_round(tmp_path, base, fresh=[])).outcome is Outcome.EMPTY
 
 
 def test_first_round_has_nothing_to_replay(base: Published, tmp_path: Path) -> None:
     """It trains on the new text alone."""
-    path = tmp_path / "round"
-    write_round(
-        path,
-        tiny.spec_for(base),
-        parent_dir=base.path,
-        base_dir=base.path,
-        fresh=tiny.samples(10, seed=1),
-        replay=[],
-        early_stop=[],
-        slices=[],
-    )
-    training = run_round(path).training
+    training = run_round(small_round(tmp_path, base)).training
     assert training is not None
     assert training.tokens_replayed == 0
 
 
 def test_known_scores_are_not_computed_again(base: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What earlier rounds know of the parent and of the base comes back as it was; the base is not even loaded."""
-    held_out = tuple(tiny.samples(3, seed=3, first=30))
-    spec = replace(tiny.spec_for(base), base=GenerationRef(0, base.digest), parent=GenerationRef(0, base.digest))
-    parent_known = {30: KnownScore(1.25, 3), 31: KnownScore(2.5, 4)}
-    write_round(
-        tmp_path / "round",
-        spec,
-        parent_dir=base.path,
-        base_dir=base.path,
-        fresh=tiny.samples(10, seed=1),
-        replay=[],
-        early_stop=[],
-        slices=[RoundSlice("anchor", "anchor", "river", held_out)],
-        known_parent=parent_known,
-    )
-    scores = run_round(tmp_path / "round").slices["anchor"].parent
+    known = {30: KnownScore(1.25, 3), 31: KnownScore(2.5, 4)}
+    path = small_round(tmp_path, base, held_out=tiny.samples(3, seed=3, first=30), known_parent=known)
+    scores = run_round(path).slices["anchor"].parent
     assert scores[:2] == (DocumentScore(30, 1.25, 3), DocumentScore(31, 2.5, 4))
     assert scores[2].nll > 4
 
 
-def round_after_the_first(
-    path: Path, base: Published, *, held_out: int, known_base: Mapping[int, KnownScore] | None = None
-) -> Path:
-    """A small round whose parent is not the base."""
-    parent = tiny.generation(path / "p", tiny.llama(seed=5), tiny.tokenizer(), "causal-lm")
-    write_round(
-        path / "round",
-        replace(tiny.spec_for(base), parent=GenerationRef(1, parent.digest)),
-        parent_dir=parent.path,
-        base_dir=base.path,
-        fresh=tiny.samples(10, seed=1),
-        replay=[],
-        early_stop=[],
-        slices=[RoundSlice("anchor", "anchor", "river", tuple(tiny.samples(held_out, seed=3)))],
-        known_base=known_base,
-    )
-    return path / "round"
-
-
 def test_base_is_scored_where_it_is_not_the_parent(base: Published, tmp_path: Path) -> None:
     """Each of the three has its own scores."""
-    scores = run_round(round_after_the_first(tmp_path, base, held_out=3)).slices["anchor"]
+    path = small_round(tmp_path, base, parent=another(tmp_path), held_out=tiny.samples(3, seed=3))
+    scores = run_round(path).slices["anchor"]
     assert len({mean(scores.base), mean(scores.parent), mean(scores.candidates["0.00"])}) == 3
 
 
@@ -323,17 +312,8 @@ def test_documents_without_a_known_label_are_left_out_and_told(classifier: Publi
 def test_round_stops_early_on_samples_of_its_own(base: Published, tmp_path: Path) -> None:
     """Trained long past what helps, it goes back to the best weights that it saw and says at which step."""
     recipe = tiny.SMALL.model_copy(update={"epochs": 60, "early_stop_checks": 30, "kl": 0.0, "replay_ratio": 0.0})
-    path = tmp_path / "round"
-    write_round(
-        path,
-        tiny.spec_for(base, recipe=recipe),
-        parent_dir=base.path,
-        base_dir=base.path,
-        fresh=tiny.samples(4, seed=1, nouns=tiny.NEW_NOUNS),
-        replay=[],
-        early_stop=tiny.samples(8, seed=2),
-        slices=[],
-    )
+    fresh = tiny.samples(4, seed=1, nouns=tiny.NEW_NOUNS)
+    path = small_round(tmp_path, base, fresh=fresh, early_stop=tiny.samples(8, seed=2), recipe=recipe)
     training = run_round(path).training
     assert training is not None
     assert training.early_stopped_at is not None
@@ -351,6 +331,7 @@ def test_base_model_is_loaded_only_when_something_is_missing(
 ) -> None:
     """With all of its scores known, its weights are never read."""
     known = {1: KnownScore(1.0, 2), 2: KnownScore(3.0, 4)}
-    path = round_after_the_first(tmp_path, base, held_out=2, known_base=known)
+    held_out = tiny.samples(2, seed=3)
+    path = small_round(tmp_path, base, parent=another(tmp_path), held_out=held_out, known_base=known)
     monkeypatch.setattr(scoring, "BASE", "no such directory")
     assert run_round(path).slices["anchor"].base == (DocumentScore(1, 1.0, 2), DocumentScore(2, 3.0, 4))
