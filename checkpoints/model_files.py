@@ -8,8 +8,10 @@ from checkpoints.errors import UnsafeModel, UnusableModel
 
 # Pickles by any of their names, and code.
 UNSAFE_SUFFIXES: Final = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack", ".py"})
-# Weights, configuration, tokenizers (JSON, merges, sentencepiece), chat templates.
-KEPT_SUFFIXES: Final = frozenset({".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken"})
+# Weights, configuration, tokenizers (JSON, merges, sentencepiece, byte-pair codes), chat templates.
+KEPT_SUFFIXES: Final = frozenset(
+    {".safetensors", ".json", ".txt", ".model", ".spm", ".bpe", ".codes", ".jinja", ".tiktoken"}
+)
 OWN_FILES: Final = frozenset({"card.json", "manifest.json"})
 # The files that transformers reads configuration from.
 CONFIGURATIONS: Final = frozenset(

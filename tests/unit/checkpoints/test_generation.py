@@ -243,6 +243,14 @@ def test_pickled_weights_are_refused(store: GenerationStore, candidate: Path) ->
     assert store.numbers() == []
 
 
+@pytest.mark.parametrize("name", ["source.spm", "vocab.bpe", "bpe.codes", "spiece.model", "chat_template.jinja"])
+def test_whatever_a_tokenizer_is_made_of_comes_along(store: GenerationStore, candidate: Path, name: str) -> None:
+    """A base that loads where it lies must load as a generation too."""
+    (candidate / name).write_text("x")
+    published = store.publish(candidate, 1, Card(1, "causal-lm"))
+    assert (published.path / name).read_text() == "x"
+
+
 def test_pickles_beside_safetensors_are_left_behind(store: GenerationStore, candidate: Path) -> None:
     """Nothing but what may be loaded gets into a generation."""
     (candidate / "optimizer.pt").write_bytes(b"pickle")
