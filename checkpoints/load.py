@@ -103,6 +103,18 @@ def require_match(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pa
     )
 
 
+def positions(model: PreTrainedModel) -> int | None:
+    """How many tokens a sequence may have by the positions that the model knows; None where that sets no limit.
+
+    RoBERTa's family counts from behind its padding token's place: of 514 positions it has 512 for text.
+    """
+    known: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Embedding) and name.endswith("position_embeddings"):
+            return known if module.padding_idx is None else module.num_embeddings - module.padding_idx - 1
+    return known
+
+
 def load_beside(model: PreTrainedModel, path: Path) -> PreTrainedModel | None:
     """Load a generation of the same architecture by copying `model`'s modules and reading only the weights.
 

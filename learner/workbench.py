@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from checkpoints.load import load_model, load_tokenizer, require_match
+from checkpoints.load import load_model, load_tokenizer, positions, require_match
 from learner.boundaries import keeps_documents_apart
 from learner.devices import Device, choose, settle
 from learner.encoding import Encoder, longest_sequence
@@ -64,7 +64,8 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
     require_match(model, tokenizer, parent)
     names = _labels(model.config) if spec.kind == "classifier" else None
     numbers = None if names is None else {name: number for number, name in names.items()}
-    longest = longest_sequence(model.config, tokenizer, spec.recipe.sequence_length)
+    wanted = min(spec.recipe.sequence_length, positions(model) or spec.recipe.sequence_length)
+    longest = longest_sequence(model.config, tokenizer, wanted)
     pad = model.config.pad_token_id
     shape = Shape(
         longest=longest,

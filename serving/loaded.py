@@ -7,6 +7,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from checkpoints.card import Kind
+from checkpoints.load import positions
 
 UNBOUNDED_CONTEXT = 1_000_000
 
@@ -80,8 +81,8 @@ class LoadedGeneration:
 
 
 def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    lengths = [int(length) for length in (positions, tokenizer.model_max_length) if length and length > 0]
+    limits = (positions(model), tokenizer.model_max_length)
+    lengths = [int(length) for length in limits if length and length > 0]
     return min([*lengths, UNBOUNDED_CONTEXT])
 
 

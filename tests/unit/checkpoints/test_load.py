@@ -5,14 +5,21 @@ import json
 import shutil
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 
 from checkpoints.errors import MismatchedTokenizer, UnsafeModel, UnusableModel
 from checkpoints.generation import GenerationStore
-from checkpoints.load import load_beside, load_model, load_tokenizer
+from checkpoints.load import load_beside, load_model, load_tokenizer, positions
 from tests.models import embedding_of, make_causal, make_classifier, make_tokenizer
 
 
@@ -224,3 +231,17 @@ def test_a_packaged_encoder_becomes_a_classifier(store: GenerationStore) -> None
     model, tokenizer = load_model(path, "classifier"), load_tokenizer(path)
     with torch.inference_mode():
         assert model(**tokenizer("a river", return_tensors="pt")).logits.shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("config", "make", "tokens"),
+    [(RobertaConfig, RobertaForSequenceClassification, 32), (BertConfig, BertForSequenceClassification, 34)],
+)
+def test_a_sequence_is_as_long_as_the_model_has_positions_for(config: Any, make: Any, tokens: int) -> None:
+    """One more, and it fails: RoBERTa's family needs two of its positions for itself."""
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    model = make(config(vocab_size=32, max_position_embeddings=34, **small)).eval()
+    assert positions(model) == tokens
+    model(input_ids=torch.full((1, tokens), 5))
+    with pytest.raises((RuntimeError, IndexError)):
+        model(input_ids=torch.full((1, tokens + 1), 5))
