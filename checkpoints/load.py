@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from checkpoints.card import Kind
 from checkpoints.errors import MismatchedTokenizer, UnusableModel
-from checkpoints.model_files import model_files, read_config
+from checkpoints.model_files import labels_of, model_files, read_config, unnamed_labels
 
 HEAD_SEED: Final = 0
 # A tokenizer that fills less of the embedding than this was made for another model: padding takes less.
@@ -176,11 +176,16 @@ def _convert_gguf(model: Path, scratch: Path, kind: Kind) -> Path:
 
 
 def _with_head(model: Path, scratch: Path, labels: tuple[str, ...]) -> Path:
-    """The model itself when it classifies already, else a copy with a new head for `labels`."""
+    """The model itself when it classifies already, else a copy with a head for `labels`.
+
+    A head whose labels have no names is given those of `labels`.
+    """
     config = read_config(model)
     classifies = any(name.endswith("ForSequenceClassification") for name in config.get("architectures") or ())
-    if classifies:
-        _require_labels(model, config, labels)
+    named = labels_of(config)
+    takes_names = named == unnamed_labels(len(labels))
+    if classifies and not takes_names:
+        _require_labels(model, named, labels)
         return model
     if len(labels) < 2:
         raise UnusableModel(
@@ -201,8 +206,7 @@ def _with_head(model: Path, scratch: Path, labels: tuple[str, ...]) -> Path:
     return scratch
 
 
-def _require_labels(model: Path, config: dict[str, Any], labels: tuple[str, ...]) -> None:
-    named = tuple(name for _, name in sorted(config.get("id2label", {}).items(), key=lambda item: int(item[0])))
+def _require_labels(model: Path, named: tuple[str, ...], labels: tuple[str, ...]) -> None:
     if labels and named != labels:
         raise UnusableModel(
             f"{model} classifies into {', '.join(named)}, the settings name {', '.join(labels)}; "

@@ -1,6 +1,7 @@
 """Which files of a model directory belong to a generation, and which are never touched. Imports no torch."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ CONFIGURATIONS: Final = frozenset(
 )
 CODE_KEYS: Final = frozenset({"auto_map", "custom_pipelines", "custom_generate"})
 MAX_CONFIG_BYTES: Final = 16 * 1024 * 1024
+# How many labels transformers gives a model whose configuration says nothing of them.
+LABELS_UNNAMED: Final = 2
 
 
 def model_files(directory: Path) -> dict[str, Path]:
@@ -76,6 +79,19 @@ def read_config(directory: Path) -> dict[str, Any]:
         UnusableModel: it is missing or is not a JSON object.
     """
     return _read_object(directory / "config.json")
+
+
+def labels_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """A classifier's labels in the order of its answers, as its `config.json` names them."""
+    named = config.get("id2label")
+    if not named:
+        return unnamed_labels(int(config.get("num_labels", LABELS_UNNAMED)))
+    return tuple(str(name) for _, name in sorted(named.items(), key=lambda item: int(item[0])))
+
+
+def unnamed_labels(count: int) -> tuple[str, ...]:
+    """The names that transformers gives to labels that have none."""
+    return tuple(f"LABEL_{number}" for number in range(count))
 
 
 def _refuse_code(path: Path) -> None:

@@ -153,6 +153,17 @@ def test_other_labels_than_the_models_are_refused(store: GenerationStore, tmp_pa
         store.import_base(make_classifier(tmp_path / "c"), kind="classifier", labels=("flood", "calm"))
 
 
+def test_a_head_without_names_gets_them(store: GenerationStore, tmp_path: Path) -> None:
+    """A classifier that was saved with the names that stand for none answers by those that are set, unchanged else."""
+    model = make_classifier(tmp_path / "c", labels=("LABEL_0", "LABEL_1"))
+    assert "id2label" not in json.loads((model / "config.json").read_text())
+    with pytest.raises(UnusableModel, match="LABEL_0, LABEL_1"):
+        store.import_base(model, kind="classifier", labels=("calm", "flood", "frost"))
+    named = load_model(store.import_base(model, kind="classifier", labels=("calm", "flood")).path, "classifier")
+    assert named.config.id2label == {0: "calm", 1: "flood"}
+    assert same_weights(named, load_model(model, "classifier"))
+
+
 def test_loading_beside_gives_the_new_weights(causal: Path, tmp_path: Path) -> None:
     """The copy has the new generation's weights and answers like a full load; the old one is unchanged."""
     other = make_causal(tmp_path / "other", seed=5)
