@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from checkpoints.errors import CheckpointsError
+from checkpoints.model_files import labels_of, read_config
 from checkpoints.settings import CheckpointsSettings
 from daemon import settings_mistakes, settings_sources
 from daemon.admin_settings import AdminSettings
@@ -82,6 +84,11 @@ class Settings(BaseModel):
         return self.state_dir / "checkpoints"
 
     @property
+    def base_dir(self) -> Path:
+        """Generation 0, once it is imported."""
+        return self.checkpoints_dir / "generations" / "000000"
+
+    @property
     def rounds_dir(self) -> Path:
         """The rounds' directories."""
         return self.state_dir / "rounds"
@@ -126,7 +133,9 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, file
 
 def _of_model(settings: Settings, raw: settings_sources.Raw) -> list[Mistake]:
     """The model is read once: where generation 0 is there, its origin may be gone."""
-    if settings.model.path.exists() or (settings.checkpoints_dir / "generations" / "000000").exists():
+    if settings.base_dir.exists():
+        return _of_labels(settings, raw)
+    if settings.model.path.exists():
         return []
     return [
         Mistake(
@@ -135,5 +144,26 @@ def _of_model(settings: Settings, raw: settings_sources.Raw) -> list[Mistake]:
             raw.place(("model", "path")),
             "Nothing is there.",
             "Name a directory as Hugging Face's save_pretrained writes it, or a .gguf file.",
+        )
+    ]
+
+
+def _of_labels(settings: Settings, raw: settings_sources.Raw) -> list[Mistake]:
+    """Labels are part of generation 0: it has no answer for one that is named later."""
+    if settings.model.kind != "classifier" or not settings.model.labels:
+        return []
+    try:
+        has = labels_of(read_config(settings.base_dir))
+    except CheckpointsError:
+        return []  # What is damaged is said where it is loaded.
+    if has == settings.model.labels:
+        return []
+    return [
+        Mistake(
+            "model.labels",
+            ", ".join(settings.model.labels),
+            raw.place(("model", "labels")),
+            f"Generation 0 in {settings.state_dir} classifies into {', '.join(has)}.",
+            "Name the same labels in the same order, or none; other labels need another state_dir.",
         )
     ]

@@ -45,6 +45,17 @@ def test_the_base_speaks_for_a_model_that_is_gone(tmp_path: Path) -> None:
     assert known_labels(settings) == frozenset({"frozen"})
 
 
+def test_labels_that_are_named_later_are_not_known(tmp_path: Path) -> None:
+    """The base has no answer for them: its own labels count, whatever the settings say since."""
+    settings = settings_for(tmp_path, {}, labels=("calm", "storm"))
+    assert known_labels(settings) == {"calm", "storm"}
+    settings.base_dir.mkdir(parents=True)
+    (settings.base_dir / "config.json").write_text(json.dumps({"id2label": {"0": "calm", "1": "flood"}}))
+    assert known_labels(settings) == {"calm", "flood"}
+    (settings.base_dir / "config.json").write_text("damaged")
+    assert known_labels(settings) == {"calm", "storm"}
+
+
 def test_a_model_that_cannot_be_read_names_none(tmp_path: Path) -> None:
     """What is wrong with it is said where it is loaded."""
     settings = settings_for(tmp_path, {})

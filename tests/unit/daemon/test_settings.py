@@ -171,6 +171,19 @@ def test_the_model_may_be_gone_once_it_was_read(tmp_path: Path) -> None:
     load(written(tmp_path, ""), {"RIVERKEEP_STATE_DIR": str(tmp_path / "state")}, files=True)
 
 
+def test_labels_cannot_change_once_the_model_was_read(tmp_path: Path) -> None:
+    """Generation 0 has no answer for other labels; the mistake names those that it has."""
+    base = tmp_path / "state/checkpoints/generations/000000"
+    base.mkdir(parents=True)
+    (base / "config.json").write_text('{"id2label": {"0": "calm", "1": "flood"}}')
+    named = {"RIVERKEEP_STATE_DIR": str(tmp_path / "state"), "RIVERKEEP_MODEL__KIND": "classifier"}
+    load(written(tmp_path, 'labels = ["calm", "flood"]\n'), named, files=True)
+    load(written(tmp_path, ""), named, files=True)
+    (mistake,) = mistakes(tmp_path, 'labels = ["calm", "storm"]\n', named, files=True)
+    assert (mistake.key, mistake.place) == ("model.labels", "riverkeep.toml line 3")
+    assert "calm, flood" in mistake.problem
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_admin_does_not_listen_beyond_loopback_without_a_token(tmp_path: Path, host: str) -> None:
     """An address that others reach needs a token_file."""
