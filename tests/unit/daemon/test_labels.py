@@ -48,12 +48,12 @@ def test_the_base_speaks_for_a_model_that_is_gone(tmp_path: Path) -> None:
 def test_labels_that_are_named_later_are_not_known(tmp_path: Path) -> None:
     """The base has no answer for them: its own labels count, whatever the settings say since."""
     settings = settings_for(tmp_path, {}, labels=("calm", "storm"))
-    assert known_labels(settings) == {"calm", "storm"}
+    assert known_labels(settings) == frozenset({"calm", "storm"})
     settings.base_dir.mkdir(parents=True)
     (settings.base_dir / "config.json").write_text(json.dumps({"id2label": {"0": "calm", "1": "flood"}}))
-    assert known_labels(settings) == {"calm", "flood"}
+    assert known_labels(settings) == frozenset({"calm", "flood"})
     (settings.base_dir / "config.json").write_text("damaged")
-    assert known_labels(settings) == {"calm", "storm"}
+    assert known_labels(settings) == frozenset({"calm", "storm"})
 
 
 def test_a_model_that_cannot_be_read_names_none(tmp_path: Path) -> None:
