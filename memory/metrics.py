@@ -12,6 +12,8 @@ from memory.store import Store
 
 SOURCES_SHOWN = 30
 """The sources with the most samples have their own label value; all further ones share `other`."""
+LABELS_SHOWN = 30
+"""So have the labels of a classifier's documents."""
 
 DROPPED = ("duplicates", "near_duplicates", "forgotten", "redelivered", "surplus", "evicted", "over_quota")
 
@@ -31,6 +33,7 @@ class MemoryMetrics(Collector):
         """Every metric of the memory."""
         counts = self._store.counts()
         yield from _kept(counts.by_role_and_source)
+        yield _labelled(counts.by_role_and_source)
         yield from _tallied(counts)
         yield from _quarantine(counts)
         yield _gauge(
@@ -69,22 +72,33 @@ def _gauge(name: str, documentation: str, value: float) -> Metric:
 def _kept(entries: Iterable[RoleCount]) -> Iterator[Metric]:
     samples = GaugeMetricFamily("riverkeep_memory_samples", "Samples kept.", labels=["role", "source"])
     tokens = GaugeMetricFamily("riverkeep_memory_tokens", "Estimated tokens kept.", labels=["role", "source"])
-    for (role, source), (number, size) in _bounded(list(entries)).items():
+    for (role, source), (number, size) in _bounded([(one.source, one) for one in entries], SOURCES_SHOWN).items():
         samples.add_metric([role, source], number)
         tokens.add_metric([role, source], size)
     yield samples
     yield tokens
 
 
-def _bounded(entries: list[RoleCount]) -> dict[tuple[str, str], tuple[int, int]]:
-    """Samples and tokens by role and source, the smaller sources taken together."""
-    by_source: dict[str, int] = defaultdict(int)
-    for entry in entries:
-        by_source[entry.source] += entry.samples
-    shown = set(sorted(by_source, key=lambda source: (-by_source[source], source))[:SOURCES_SHOWN])
+def _labelled(entries: Iterable[RoleCount]) -> Metric:
+    """How balanced a classifier's documents are; nothing where no document has a label."""
+    samples = GaugeMetricFamily(
+        "riverkeep_memory_labelled_samples", "Samples kept that have a label.", labels=["role", "label"]
+    )
+    labelled = [(one.label, one) for one in entries if one.label is not None]
+    for (role, label), (number, _) in _bounded(labelled, LABELS_SHOWN).items():
+        samples.add_metric([role, label], number)
+    return samples
+
+
+def _bounded(entries: list[tuple[str, RoleCount]], most: int) -> dict[tuple[str, str], tuple[int, int]]:
+    """Samples and tokens by role and name, the smaller names beyond `most` taken together."""
+    by_name: dict[str, int] = defaultdict(int)
+    for name, entry in entries:
+        by_name[name] += entry.samples
+    shown = set(sorted(by_name, key=lambda name: (-by_name[name], name))[:most])
     sums: dict[tuple[str, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
-    for entry in entries:
-        key = entry.role.name.lower(), entry.source if entry.source in shown else OTHER
+    for name, entry in entries:
+        key = entry.role.name.lower(), name if name in shown else OTHER
         sums[key] = sums[key][0] + entry.samples, sums[key][1] + entry.tokens
     return dict(sums)
 

@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from memory.metrics import SOURCES_SHOWN, MemoryMetrics
+from memory.metrics import LABELS_SHOWN, SOURCES_SHOWN, MemoryMetrics
 from memory.store import Store
 from tests.unit.memory.helpers import Stream, accept, begin, text
 
@@ -51,6 +51,17 @@ def test_the_number_of_label_values_is_bounded(store: Store, stream: Stream, reg
     shown = families["riverkeep_memory_samples"].samples
     assert len({one.labels["source"] for one in shown}) == SOURCES_SHOWN + 1
     assert sum(one.value for one in shown) == 2 * (SOURCES_SHOWN + 10)
+
+
+def test_the_balance_of_labels_is_shown(store: Store, stream: Stream, registry: CollectorRegistry) -> None:
+    """By role and label, the rarer labels beyond a bound taken together; text without labels is not counted."""
+    store.append(stream.of([text(n) for n in range(20)]))
+    assert not any(family.samples for family in registry.collect() if family.name.endswith("labelled_samples"))
+    documents = stream.documents([text(100 + n) for n in range(2 * LABELS_SHOWN)])
+    store.append(stream.batch([one._replace(label=f"label {n}") for n, one in enumerate(documents)]))
+    (family,) = [family for family in registry.collect() if family.name == "riverkeep_memory_labelled_samples"]
+    assert len({one.labels["label"] for one in family.samples}) == LABELS_SHOWN + 1
+    assert sum(one.value for one in family.samples) == 2 * LABELS_SHOWN
 
 
 def test_names_and_help_keep_to_the_conventions(registry: CollectorRegistry) -> None:
