@@ -18,6 +18,8 @@ class DataRange:
         samples: fresh samples.
         tokens: tokens in them.
         replayed_samples: samples drawn from replay.
+        labels: fresh samples by label; empty without labels.
+        replayed_labels: the same of replay.
     """
 
     offsets: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -26,6 +28,8 @@ class DataRange:
     samples: int = 0
     tokens: int = 0
     replayed_samples: int = 0
+    labels: Mapping[str, int] = field(default_factory=dict)
+    replayed_labels: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
 """From a round's report, and from the ledger, to what is known of knowledge: R and its measures. Pure."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
+from checkpoints.card import DataRange
 from learner import forgetting, measures
 from learner.plausibility import summarise
 from learner.report import DocumentScore, Report
@@ -51,19 +54,49 @@ def of_model(report: Report, model: str) -> dict[str, tuple[DocumentScore, ...]]
     return {name: scores.candidates.get(model, ()) for name, scores in report.slices.items()}
 
 
-def summary(report: Report) -> dict[str, Any]:
-    """The report without its documents, for the ledger; JSON values only."""
-    return {
+def summary(report: Report, data: DataRange) -> dict[str, Any]:
+    """The report without its documents, for the ledger; JSON values only.
+
+    Args:
+        data: what the round was trained on.
+    """
+    facts = {
         "outcome": report.outcome.value,
         "detail": report.detail,
         "device": report.device,
         "prequential": summarise(report.prequential).to_json(),
         "training": None if report.training is None else report.training.to_json(),
-        "slices": {
-            name: {model: _mean(of_model(report, model)[name]) for model in ("base", "parent", *report.candidates)}
-            for name in report.slices
+        "slices": _by_slice(report, _mean),
+        "flips": {candidate: asdict(flips(report, candidate)) for candidate in report.candidates},
+    }
+    return facts if report.kind == "causal-lm" else facts | _of_answers(report, data)
+
+
+def flips(report: Report, candidate: str) -> forgetting.Flips:
+    """What a candidate has better or worse than the parent, over all slices."""
+    before, after = of_model(report, "parent"), of_model(report, candidate)
+    return forgetting.flip_rate(chain(*before.values()), chain(*after.values()))
+
+
+def _of_answers(report: Report, data: DataRange) -> dict[str, Any]:
+    """A classifier's answers on each slice, and how its documents are spread over the labels."""
+    held_out = {name: Counter(score.label or "" for score in scores.parent) for name, scores in report.slices.items()}
+    return {
+        "accuracy": _by_slice(report, measures.accuracy),
+        "macro_f1": _by_slice(report, measures.macro_f1),
+        "labels": {
+            "fresh": dict(data.labels),
+            "replay": dict(data.replayed_labels),
+            "holdout": {name: dict(sorted(labels.items())) for name, labels in held_out.items()},
         },
     }
+
+
+def _by_slice(
+    report: Report, measure: Callable[[Sequence[DocumentScore]], float | None]
+) -> dict[str, dict[str, float | None]]:
+    scores = {model: of_model(report, model) for model in ("base", "parent", *report.candidates)}
+    return {name: {model: measure(scores[model][name]) for model in scores} for name in report.slices}
 
 
 def _mean(scores: Sequence[DocumentScore]) -> float | None:

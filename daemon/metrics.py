@@ -118,6 +118,18 @@ class DaemonMetrics:
             ["generation", "slice"],
             registry=registry,
         )
+        self.accuracy = Gauge(
+            "riverkeep_slice_accuracy_ratio",
+            "Share of a slice's documents that a classifier's generation has right.",
+            ["generation", "slice"],
+            registry=registry,
+        )
+        self.macro_f1 = Gauge(
+            "riverkeep_slice_macro_f1_ratio",
+            "Macro-F1 of a classifier's generation on a slice: each label weighs the same, however rare.",
+            ["generation", "slice"],
+            registry=registry,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,10 @@ class Concluder:
 
     def _hold(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
         aside = self._store.hold_round(
-            record.number, verdict=verdict.to_json(), report=knowledge.summary(report), detail=verdict.sentence
+            record.number,
+            verdict=verdict.to_json(),
+            report=knowledge.summary(report, record.data),
+            detail=verdict.sentence,
         )
         log.warning("round_waits", samples_aside=aside, reason=verdict.sentence)
         return Conclusion(RoundState.WAITING, verdict.sentence, verdict=verdict, report=report)
@@ -129,7 +132,10 @@ class Concluder:
 
     def _refuse(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
         aside = self._store.refuse_round(
-            record.number, verdict=verdict.to_json(), report=knowledge.summary(report), detail=verdict.sentence
+            record.number,
+            verdict=verdict.to_json(),
+            report=knowledge.summary(report, record.data),
+            detail=verdict.sentence,
         )
         if aside:
             log.warning("text_set_aside", samples=aside, reason=verdict.sentence)
@@ -174,7 +180,7 @@ class Concluder:
             scores=knowledge.slice_scores(scores),
             document_scores=knowledge.document_scores(scores),
             verdict=verdict.to_json(),
-            report=knowledge.summary(report),
+            report=knowledge.summary(report, record.data),
         )
         return generation
 

@@ -1,5 +1,6 @@
 """What the daemon itself notes of a round in its directory: what was drawn, for whom, and what was decided."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,13 @@ def _data_range(draw: RoundDraw) -> DataRange:
         samples=len(draw.fresh),
         tokens=_tokens(draw.fresh),
         replayed_samples=len(draw.replay),
+        labels=_labels(draw.fresh),
+        replayed_labels=_labels(draw.replay),
     )
+
+
+def _labels(samples: tuple[Sample, ...]) -> dict[str, int]:
+    return dict(sorted(Counter(sample.label for sample in samples if sample.label is not None).items()))
 
 
 def _tokens(samples: tuple[Sample, ...]) -> int:

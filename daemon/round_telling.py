@@ -1,5 +1,6 @@
 """What is said at the end of a round: one event with everything, and the metrics that follow from it."""
 
+import math
 from typing import Any
 
 import structlog
@@ -7,9 +8,10 @@ import structlog
 from daemon import knowledge
 from daemon.metrics import DaemonMetrics
 from daemon.round_conclusion import Conclusion
-from learner.forgetting import flip_rate
+from learner.forgetting import Flips
+from learner.plausibility import summarise
 from learner.report import Report
-from memory.records import Round
+from memory.records import Round, ScoreRow
 from memory.store import Store
 
 log = structlog.get_logger(__name__)
@@ -45,26 +47,32 @@ def show_knowledge(metrics: DaemonMetrics, store: Store) -> None:
         if value is not None:
             gauge.set(value)
     kept = {generation.number for generation in knowledge.shown(generations, serving)}
-    metrics.score.clear()
+    for gauge in (metrics.score, metrics.accuracy, metrics.macro_f1):
+        gauge.clear()
     for row in rows:
         if row.generation in kept:
-            metrics.score.labels(str(row.generation), row.slice).set(row.score.mean_nll)
+            _show_score(metrics, row)
+
+
+def _show_score(metrics: DaemonMetrics, row: ScoreRow) -> None:
+    for gauge, value in (
+        (metrics.score, row.score.mean_nll),
+        (metrics.accuracy, row.score.accuracy),
+        (metrics.macro_f1, row.score.macro_f1),
+    ):
+        if value is not None:
+            gauge.labels(str(row.generation), row.slice).set(value)
 
 
 def _of_report(metrics: DaemonMetrics, report: Report, conclusion: Conclusion) -> None:
-    figures = knowledge.summary(report)["prequential"]
-    if figures["mean_nll"] is not None:
-        metrics.prequential.set(figures["mean_nll"])
+    mean = summarise(report.prequential).overall.mean_nll
+    if math.isfinite(mean):
+        metrics.prequential.set(mean)
     if report.training is not None:
         metrics.training_memory.set(report.training.peak_memory_bytes)
         metrics.tokens.labels("new").inc(report.training.tokens_new)
         metrics.tokens.labels("replayed").inc(report.training.tokens_replayed)
-    candidate = conclusion.verdict.candidate if conclusion.verdict is not None else None
-    if candidate is not None:
-        flips = flip_rate(
-            [score for scores in report.slices.values() for score in scores.parent],
-            [score for scores in report.slices.values() for score in scores.candidates.get(candidate, ())],
-        )
+    if (flips := _flips(conclusion)) is not None:
         metrics.flip_rate.labels("worse").set(flips.worse)
         metrics.flip_rate.labels("better").set(flips.better)
 
@@ -84,6 +92,8 @@ def _facts(round_: Round, conclusion: Conclusion, now: float) -> dict[str, Any]:
     if conclusion.verdict is not None:
         facts["decision"] = conclusion.verdict.decision
         facts["candidate"] = conclusion.verdict.candidate
+    if (flips := _flips(conclusion)) is not None:
+        facts |= {"flipped_worse": round(flips.worse, 4), "flipped_better": round(flips.better, 4)}
     if conclusion.report is not None and conclusion.report.training is not None:
         training = conclusion.report.training
         facts |= {
@@ -96,3 +106,10 @@ def _facts(round_: Round, conclusion: Conclusion, now: float) -> dict[str, Any]:
             "peak_memory_bytes": training.peak_memory_bytes,
         }
     return facts
+
+
+def _flips(conclusion: Conclusion) -> Flips | None:
+    """Of the candidate that was accepted, or came nearest; None where none was judged."""
+    if conclusion.report is None or conclusion.verdict is None or conclusion.verdict.candidate is None:
+        return None
+    return knowledge.flips(conclusion.report, conclusion.verdict.candidate)
