@@ -186,6 +186,22 @@ def print_generations(facts: Facts, *, now: float | None = None) -> None:
     if facts["scores"]:
         console.print(heat_table(facts, width=console.width))
         console.print("Nats per token on held-out text. ↑ worse than the best before it (forgotten), ↓ better.")
+    answers = [row for row in facts["scores"] if row.get("accuracy") is not None]
+    if served := [row for row in answers if row["generation"] == facts["serving"]]:
+        console.print(_answers(served))
+
+
+def _answers(scores: Sequence[Facts]) -> Table:
+    """How a classifier's serving generation answers on each slice."""
+    table = Table("slice", "documents", "accuracy", "macro-F1", box=box.SIMPLE)
+    for row in scores:
+        table.add_row(
+            escape(_tail(row["slice"])),
+            f"{row['documents']:,}",
+            _number(row["accuracy"]),
+            _number(row["macro_f1"]),
+        )
+    return table
 
 
 def print_memory(facts: Facts) -> None:

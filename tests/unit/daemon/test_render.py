@@ -95,6 +95,17 @@ def test_r_says_without_colours_what_was_forgotten(screen: io.StringIO) -> None:
     assert "1 ← serves" in screen.getvalue()
 
 
+def test_a_classifiers_answers_are_shown_of_what_serves(screen: io.StringIO) -> None:
+    """Accuracy and macro-F1 by slice; the generation before it is not among them."""
+    before = row(0, "anchor", 1.0) | {"documents": 9, "accuracy": 0.111, "macro_f1": 0.222}
+    served = row(1, "anchor", 0.5) | {"documents": 9, "accuracy": 0.875, "macro_f1": 0.625}
+    facts = {"serving": 1, "generations": [], "slices": ["anchor"], "scores": [before, served]}
+    render.print_generations(facts, now=NOW)
+    for words in ("macro-F1", "0.875", "0.625"):
+        assert words in screen.getvalue()
+    assert "0.111" not in screen.getvalue()
+
+
 @given(slices=st.integers(1, 80), width=st.integers(40, 200))
 def test_r_fits_the_terminal(slices: int, width: int) -> None:
     """However many slices there are: the anchor and the latest are shown, and no line is broken."""
