@@ -53,7 +53,10 @@ class DaemonMetrics:
             registry=registry,
         )
         self.gate_verdicts = Counter(
-            "riverkeep_gate_verdicts", "What the gate said of a round.", ["verdict"], registry=registry
+            "riverkeep_gate_verdicts",
+            "What the gate said of a round; dry runs do not count.",
+            ["verdict"],
+            registry=registry,
         )
         self.learner_ends = Counter(
             "riverkeep_learner_ends", "How learner processes ended.", ["ending"], registry=registry
@@ -68,7 +71,7 @@ class DaemonMetrics:
     def _training(self, registry: CollectorRegistry) -> None:
         self.loss = Gauge(
             "riverkeep_training_loss_nats",
-            "Loss terms of the latest training step, nats per token.",
+            "Loss terms of the latest training step, nats per token; of a classifier per document.",
             ["term"],
             registry=registry,
         )
@@ -114,7 +117,7 @@ class DaemonMetrics:
         )
         self.score = Gauge(
             "riverkeep_slice_loss_nats",
-            "R: mean loss in nats per token of a generation on a slice, for the generations that are kept.",
+            "R: mean loss of a generation on a slice, nats per token (of a classifier per document), of the kept generations.",
             ["generation", "slice"],
             registry=registry,
         )
@@ -177,9 +180,12 @@ class LiveState(Collector):
         yield _gauge("riverkeep_round_step", "Optimizer steps of the round in progress.", live.round_step)
         yield _gauge("riverkeep_round_steps", "Optimizer steps that it will take.", live.round_steps)
         optional: Mapping[str, tuple[str, float | None]] = {
-            "riverkeep_serving_generation": ("The generation that should serve.", live.serving_generation),
+            "riverkeep_ledger_generation": (
+                "The generation that should serve, by the ledger; what answers is riverkeep_serving_generation.",
+                live.serving_generation,
+            ),
             "riverkeep_answering_generation": (
-                "The generation that the serving process answers from.",
+                "The generation that the daemon's own serving process answers from, as it last said.",
                 live.answering_generation,
             ),
             "riverkeep_last_swap_seconds": ("How long the latest swap took.", live.swap_seconds),

@@ -252,12 +252,31 @@ def test_the_image_has_every_room_and_runs_as_nobody_in_particular() -> None:
 
 
 @pytest.fixture(scope="module")
-def known_metrics(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The names of every series that the rooms show, collected from their registries."""
+def of_the_daemon(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The names of every series that the daemon shows, collected from its rooms' registries."""
     registry = CollectorRegistry()
     _register(registry, tmp_path_factory.mktemp("store") / "riverkeep.db")
-    names = {family.name + suffix for family in registry.collect() for suffix in SUFFIXES[family.type]}
-    return names | {"up", "process_resident_memory_bytes"}
+    return _series(registry)
+
+
+@pytest.fixture(scope="module")
+def of_serving() -> set[str]:
+    """The names of every series that a serving process shows."""
+    from serving.metrics import ServingMetrics
+
+    registry = CollectorRegistry()
+    ServingMetrics(registry)
+    return _series(registry)
+
+
+@pytest.fixture(scope="module")
+def known_metrics(of_the_daemon: set[str], of_serving: set[str]) -> set[str]:
+    """Every series that Prometheus finds."""
+    return of_the_daemon | of_serving | {"up", "process_resident_memory_bytes"}
+
+
+def _series(registry: CollectorRegistry) -> set[str]:
+    return {family.name + suffix for family in registry.collect() for suffix in SUFFIXES[family.type]}
 
 
 def _register(registry: CollectorRegistry, database: Path) -> None:
@@ -266,7 +285,6 @@ def _register(registry: CollectorRegistry, database: Path) -> None:
     from memory.metrics import MemoryMetrics
     from memory.settings import MemorySettings
     from memory.store import Store
-    from serving.metrics import ServingMetrics
     from streams.metrics import StreamsMetrics
 
     with Store.open(database, MemorySettings()) as store:
@@ -278,14 +296,11 @@ def _register(registry: CollectorRegistry, database: Path) -> None:
     CheckpointsMetrics(registry)
     DaemonMetrics(registry)
     live = Live((), None, "", 0, 0, 1, 1, 1.0, 0.5)
-    recorded = CollectorRegistry()
-    ServingMetrics(recorded)
-    registry.register(_Recorded(list(recorded.collect())))
-    registry.register(_Recorded(list(LiveState(lambda: live).collect())))
+    registry.register(LiveState(lambda: live))
 
 
 class _Recorded:
-    """Families as they were shown once; two processes may show a metric of the same name."""
+    """Families as they were shown once: the store that they were read from is closed."""
 
     def __init__(self, families: list[Any]) -> None:
         self._families = families
@@ -377,6 +392,20 @@ def test_the_dashboard_names_only_metrics_that_exist(known_metrics: set[str]) ->
     """A renamed metric would empty its panel."""
     named = {metric for each in panels() for target in each["targets"] for metric in metrics_in(target["expr"])}
     assert named - known_metrics == set()
+
+
+def test_no_metric_means_one_thing_here_and_another_there(of_the_daemon: set[str], of_serving: set[str]) -> None:
+    """A sum over both targets would count it twice."""
+    assert of_the_daemon & of_serving == set()
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["riverkeep_slice_accuracy_ratio", "riverkeep_slice_macro_f1_ratio", "riverkeep_memory_labelled_samples"],
+)
+def test_the_dashboard_shows_what_a_classifier_knows(metric: str) -> None:
+    """Its answers on each slice, and the balance of its labels, beside the losses."""
+    assert any(metric in metrics_in(target["expr"]) for each in panels() for target in each["targets"])
 
 
 def test_the_dashboard_is_laid_out_without_overlap() -> None:

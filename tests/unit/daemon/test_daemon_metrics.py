@@ -34,7 +34,7 @@ def test_live_state_is_read_at_each_scrape() -> None:
     assert 'riverkeep_part_state{part="ingest",state="running"} 0.0' in shown
     assert 'riverkeep_part_failures{part="ingest"} 3.0' in shown
     assert "riverkeep_trigger_volume_ratio 0.25" in shown
-    assert "riverkeep_serving_generation" not in shown
+    assert "riverkeep_ledger_generation" not in shown
     assert len(asked) == 1
 
 
