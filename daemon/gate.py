@@ -29,7 +29,7 @@ from daemon.gate_evidence import (
 )
 from daemon.gate_plausibility import plausibility_bounds
 from daemon.gate_settings import GateSettings
-from daemon.gate_verdict import Check, Verdict, accepted, refused, unproven
+from daemon.gate_verdict import LOSS_UNITS, Check, Verdict, accepted, refused, unit_of, unproven
 from learner.bootstrap import (
     Replicates,
     Resampling,
@@ -46,8 +46,8 @@ __all__ = ["Check", "GateSettings", "HeldOut", "Verdict", "best_candidate", "jud
 EQUAL_NATS: Final = 0.02
 
 FIGURES: Final = {
-    "mean_nll": "a mean loss of {:.3f} nats per token",
-    "upper_nll": "a loss of {:.3f} nats per token in its upper decile",
+    "mean_nll": "a mean loss of {:.3f} {}",
+    "upper_nll": "a loss of {:.3f} {} in its upper decile",
     "repetitive_share": "a share of {:.3f} documents that mostly repeat themselves",
 }
 
@@ -77,7 +77,7 @@ def judge(
     departures = () if approved else _departures(report, slices, history, settings)
     beyond = [departure for departure in departures if not departure.within]
     if report.outcome is Outcome.IMPLAUSIBLE or beyond:
-        return _waiting(report, beyond, [_text_check(departure) for departure in departures])
+        return _waiting(report, beyond, [_text_check(departure, report.kind) for departure in departures])
     if report.outcome is not Outcome.TRAINED:
         detail = f": {report.detail}" if report.detail else ""
         return unproven(f"the learner's outcome is {report.outcome.value}, not trained{detail}")
@@ -99,7 +99,7 @@ def best_candidate(means: Mapping[str, float]) -> str:
     `EQUAL_NATS` of the lowest therefore count as equal, and the smallest share of the parent is taken.
 
     Args:
-        means: mean loss over all slices, nats per token, by candidate; names are the parent's share in it.
+        means: mean loss over all slices, in nats, by candidate; names are the parent's share in it.
     """
     lowest = min(means.values())
     return min(name for name, mean in means.items() if mean <= lowest + EQUAL_NATS)
@@ -151,6 +151,7 @@ class _Judged:
         self._settings = settings
         self._confidence = 1 - (1 - settings.confidence) / len(report.candidates)
         self._round = report.round
+        self._kind = report.kind
 
     def learned(self, newest: Group) -> Check:
         replicates = self._nll("parent", newest)
@@ -215,7 +216,8 @@ class _Judged:
         worst = math.nan if math.isnan(found.upper) else max(found.estimate, found.upper)
         decisive = found.estimate if by_estimate else worst
         passed = decisive < bound or (decisive == bound and not strict)
-        return Check(name, where, found.estimate, bound, found.lower, found.upper, found.documents, passed)
+        unit = unit_of(name, self._kind)
+        return Check(name, where, found.estimate, bound, found.lower, found.upper, found.documents, passed, unit)
 
 
 def _negated(replicates: Replicates) -> Replicates:
@@ -235,7 +237,7 @@ def _departures(
     return compare(report.prequential, plausibility_bounds(history, anchor, settings))
 
 
-def _text_check(departure: Departure) -> Check:
+def _text_check(departure: Departure, kind: str) -> Check:
     where = "fresh text" if departure.source is None else f"fresh text of {departure.source}"
     figure = departure.figure
     return Check(
@@ -247,6 +249,7 @@ def _text_check(departure: Departure) -> Check:
         figure,
         departure.documents,
         departure.within,
+        "of the documents" if departure.name == "repetitive_share" else LOSS_UNITS[kind],
     )
 
 
@@ -256,7 +259,7 @@ def _waiting(report: Report, beyond: Sequence[Departure], checks: Sequence[Check
     if beyond:
         worst = min(beyond, key=lambda each: (each.source is None, list(FIGURES).index(each.name), each.source))
         where = "the fresh text" if worst.source is None else f"the fresh text of source {worst.source}"
-        figure = FIGURES[worst.name].format(worst.figure)
+        figure = FIGURES[worst.name].format(worst.figure, LOSS_UNITS[report.kind])
         earlier = f"the bound of {worst.bound:.3f} that earlier text sets"
         reason = f"{where} has {figure}, more than {earlier} ({worst.documents} documents)"
     return Verdict("wait", None, tuple(checks), f"Waiting for a person's word: {reason}.")

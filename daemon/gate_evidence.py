@@ -198,7 +198,7 @@ class Evidence:
         return tuple(scores[id_] for id_ in sorted(scores))
 
     def mean_over_slices(self, candidate: str) -> float:
-        """The candidate's loss, each slice weighing the same, in nats per token; slices without tokens left out."""
+        """The candidate's loss, each slice weighing the same, in nats; slices without tokens left out."""
         scored = [scores.candidates[candidate] for scores in self.slices.values()]
         means = [mean_nll(scores) for scores in scored if any(score.tokens for score in scores)]
         return math.fsum(means) / len(means)

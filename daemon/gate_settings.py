@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class GateSettings(BaseModel):
     """What a candidate must prove before it serves, and how unlike earlier text new text may be.
 
-    Losses are in nats per token (of the label, for a classifier). A bound is kept when the confidence limit
+    Losses are in nats per token, for a classifier per document. A bound is kept when the confidence limit
     of the paired difference keeps it, not its estimate alone.
     """
 

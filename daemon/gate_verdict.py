@@ -14,6 +14,13 @@ AGAINST: Final = {
     "anchor": "than the base model",
     "average": "than the best so far on average over the older slices",
 }
+LOSS_UNITS: Final = {"causal-lm": "nats per token", "classifier": "nats per document"}
+
+
+def unit_of(check: str, kind: str) -> str:
+    """What a check's figure is in, for a person, by its name and the model's kind."""
+    measure = check.rpartition("_")[0]
+    return {"accuracy": "of accuracy", "f1": "of macro-F1"}.get(measure, LOSS_UNITS[kind])
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +28,7 @@ class Check:
     """One comparison and its bound.
 
     Attributes:
-        name: "learned", "parent", "best", "anchor" or "average" for losses in nats per token; the same after
+        name: "learned", "parent", "best", "anchor" or "average" for losses; the same after
             "accuracy_" or "f1_" for drops of those; after "plausible_" for the fresh text itself.
         slice: the slice's name; several joined by " + " where small ones were judged together.
         figure: what was measured, so that more is worse.
@@ -30,6 +37,7 @@ class Check:
         upper: confidence limit: the true figure is below it.
         documents: how many the figure rests on.
         passed: whether the bound is kept.
+        unit: what figure, bound and limits are in.
     """
 
     name: str
@@ -40,6 +48,7 @@ class Check:
     upper: float
     documents: int
     passed: bool
+    unit: str
 
     @property
     def unproven(self) -> bool:
@@ -67,7 +76,7 @@ class Check:
 
     def _gain(self) -> str:
         gain, asked = -self.figure, -self.bound
-        amount = f"{abs(gain):.3f} nats per token {'better' if gain >= 0 else 'worse'} than the parent"
+        amount = f"{abs(gain):.3f} {self.unit} {'better' if gain >= 0 else 'worse'} than the parent"
         found = f"on the newest text ({self.slice}) it is {amount}"
         if self.passed:
             return f"{found}, at least {-self.upper:.3f}"
@@ -77,10 +86,8 @@ class Check:
         return f"{found} where more than {asked:.3f} is asked ({self.documents} documents)"
 
     def _amount(self, figure: float) -> str:
-        measure, _, reference = self.name.rpartition("_")
-        unit = {"": "nats per token", "accuracy": "of accuracy", "f1": "of macro-F1"}[measure]
         worse = "worse" if figure >= 0 else "better"
-        return f"{abs(figure):.3f} {unit} {worse} {AGAINST[reference]}"
+        return f"{abs(figure):.3f} {self.unit} {worse} {AGAINST[self.name.rpartition('_')[2]]}"
 
 
 @dataclass(frozen=True, slots=True)

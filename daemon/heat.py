@@ -21,7 +21,7 @@ class Cell:
     """One entry of R.
 
     Attributes:
-        rise: over the best earlier generation's loss on the slice, nats per token; None for the slice's first.
+        rise: over the best earlier generation's loss on the slice, in nats; None for the slice's first.
     """
 
     mean_nll: float

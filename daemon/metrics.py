@@ -117,7 +117,7 @@ class DaemonMetrics:
         )
         self.score = Gauge(
             "riverkeep_slice_loss_nats",
-            "R: mean loss of a generation on a slice, nats per token (of a classifier per document), of the kept generations.",
+            "R: mean loss of a kept generation on a slice, nats per token; of a classifier per document.",
             ["generation", "slice"],
             registry=registry,
         )

@@ -166,6 +166,10 @@ def print_round(facts: Facts) -> None:
                 Text("✓", "green") if check["passed"] else Text("✗", "red"),
             )
         console.print(table)
+        # Verdicts of earlier versions do not name what they measured in.
+        units = dict.fromkeys(check["unit"] for check in checks if check.get("unit", "").startswith("nats"))
+        if units:
+            console.print(f"Losses are in {' and '.join(units)}; above its bound a check fails.")
 
 
 def print_generations(facts: Facts, *, now: float | None = None) -> None:
@@ -183,10 +187,11 @@ def print_generations(facts: Facts, *, now: float | None = None) -> None:
             one["digest"][:12],
         )
     console.print(table if facts["generations"] else "No generations yet.")
+    answers = [row for row in facts["scores"] if row.get("accuracy") is not None]
     if facts["scores"]:
         console.print(heat_table(facts, width=console.width))
-        console.print("Nats per token on held-out text. ↑ worse than the best before it (forgotten), ↓ better.")
-    answers = [row for row in facts["scores"] if row.get("accuracy") is not None]
+        unit = "document" if answers else "token"
+        console.print(f"Nats per {unit} on held-out text. ↑ worse than the best before it (forgotten), ↓ better.")
     if served := [row for row in answers if row["generation"] == facts["serving"]]:
         console.print(_answers(served))
 

@@ -463,6 +463,31 @@ def test_a_classifier_that_answers_as_well_is_accepted() -> None:
     assert {"accuracy_parent", "f1_parent"} <= {check.name for check in verdict.checks}
 
 
+@pytest.mark.parametrize(
+    ("what", "least_gain", "decision"),
+    [
+        (classified({}), 0.0, "accept"),
+        (classified({}), 0.9, "refuse"),
+        (replace(classified({}), prequential=fresh(9.0)), 0.0, "wait"),
+    ],
+)
+def test_a_classifiers_losses_are_in_nats_per_document(what: Report, least_gain: float, decision: str) -> None:
+    """Whatever the verdict: its documents have one label each, not tokens."""
+    verdict = verdict_on(what, gate=SETTINGS.model_copy(update={"minimum_gain": least_gain}))
+    assert verdict.decision == decision
+    assert "nats per document" in verdict.sentence
+    units = {check.unit for check in verdict.checks}
+    assert "nats per document" in units
+    assert units <= {"nats per document", "of accuracy", "of macro-F1", "of the documents"}
+
+
+def test_a_language_models_losses_are_in_nats_per_token() -> None:
+    """In the sentence and in each check."""
+    verdict = verdict_on(report({"0.00": GOOD}))
+    assert "nats per token" in verdict.sentence
+    assert {check.unit for check in verdict.checks} == {"nats per token"}
+
+
 @pytest.mark.parametrize("name", ["anchor", "news@1-1", "news@2-2"])
 def test_a_classifier_with_worse_answers_is_refused(name: str) -> None:
     """A loss that stayed low does not excuse answers that became wrong."""
@@ -584,7 +609,9 @@ def test_the_verdict_is_json_for_the_ledger() -> None:
     verdict = verdict_on(report({"0.00": {**GOOD, "anchor": 0.4}}))
     value = verdict.to_json()
     assert value["decision"] == "refuse"
-    assert {"name", "slice", "figure", "bound", "lower", "upper", "documents", "passed"} == set(value["checks"][0])
+    assert {"name", "slice", "figure", "bound", "lower", "upper", "documents", "passed", "unit"} == set(
+        value["checks"][0]
+    )
     assert len(value["checks"]) == len(verdict.checks)
 
 

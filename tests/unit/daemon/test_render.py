@@ -93,6 +93,7 @@ def test_r_says_without_colours_what_was_forgotten(screen: io.StringIO) -> None:
     assert "↑3.200" in screen.getvalue()
     assert "↓3.500" in screen.getvalue()
     assert "1 ← serves" in screen.getvalue()
+    assert "Nats per token" in screen.getvalue()
 
 
 def test_a_classifiers_answers_are_shown_of_what_serves(screen: io.StringIO) -> None:
@@ -104,6 +105,7 @@ def test_a_classifiers_answers_are_shown_of_what_serves(screen: io.StringIO) -> 
     for words in ("macro-F1", "0.875", "0.625"):
         assert words in screen.getvalue()
     assert "0.111" not in screen.getvalue()
+    assert "Nats per document" in screen.getvalue()
 
 
 @given(slices=st.integers(1, 80), width=st.integers(40, 200))
@@ -160,9 +162,10 @@ def test_a_round_shows_its_checks(screen: io.StringIO) -> None:
         "documents": 40,
         "passed": False,
     }
-    facts = round_line(7, "refused") | {"verdict": {"checks": [check]}}
+    told = [check, check | {"unit": "nats per document"}, check | {"name": "f1_parent", "unit": "of macro-F1"}]
+    facts = round_line(7, "refused") | {"verdict": {"checks": told}}
     render.print_round(facts)
-    for words in ("Round 7: refused", "0.200", "0.150", "✗"):
+    for words in ("Round 7: refused", "0.200", "0.150", "✗", "Losses are in nats per document;"):
         assert words in screen.getvalue()
 
 
