@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from daemon.trigger_settings import TriggerSettings
 
@@ -14,6 +14,9 @@ class Trigger(StrEnum):
     CRON = "cron"
     VOLUME = "volume"
     BY_HAND = "by_hand"
+
+
+DRY_RUN: Final = "dry_run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Ask:
     @property
     def recorded_as(self) -> str:
         """What the ledger calls the trigger; a dry run must be known as one after a crash too."""
-        return "dry_run" if self.dry_run else self.trigger.value
+        return DRY_RUN if self.dry_run else self.trigger.value
 
     @property
     def by_a_person(self) -> bool:
@@ -107,7 +110,7 @@ def decide(snapshot: Snapshot, settings: TriggerSettings) -> Decision:
     by_hand = next((ask for ask in snapshot.asks if ask.by_a_person), None)
     if by_hand is not None:
         return _answer(by_hand, snapshot)
-    cooling = _cooling_seconds(snapshot, settings)
+    cooling = cooling_seconds(snapshot.cool_since, snapshot.now, settings)
     if cooling > 0:
         return Wait(f"cooling down for {cooling:.0f} s more after a round that was refused or failed")
     return _by_itself(snapshot, settings)
@@ -119,12 +122,12 @@ def _answer(ask: Ask, snapshot: Snapshot) -> Decision:
     return Begin(ask, f"{ask.by} asked for it, {snapshot.fresh_samples} samples are fresh")
 
 
-def _cooling_seconds(snapshot: Snapshot, settings: TriggerSettings) -> float:
-    if snapshot.cool_since is None:
+def cooling_seconds(since: float | None, now: float, settings: TriggerSettings) -> float:
+    """How long the cool-down goes on that began at `since` (unix seconds), where one did; not positive once over."""
+    if since is None:
         return 0.0
     # A clock that was set back must not make the cool-down longer than it is.
-    passed = max(0.0, snapshot.now - snapshot.cool_since)
-    return settings.cooldown_seconds - passed
+    return settings.cooldown_seconds - max(0.0, now - since)
 
 
 def _by_itself(snapshot: Snapshot, settings: TriggerSettings) -> Decision:

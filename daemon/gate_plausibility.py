@@ -7,7 +7,7 @@ further where earlier rounds differed much among themselves.
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from daemon.gate_settings import GateSettings
@@ -55,20 +55,26 @@ def plausibility_bounds(
     return PlausibilityBounds(_bounds(overall, [level], settings), sources, settings.minimum_documents)
 
 
-def plausible_history(rounds: Iterable[Round]) -> list[PrequentialSummary]:
+def plausible_history(rounds: Iterable[Round], line: Collection[int]) -> list[PrequentialSummary]:
     """What earlier rounds' fresh text looked like, oldest first, of the rounds whose text may set bounds.
 
-    Those are the accepted ones and those that a person approved. Their `report["prequential"]` is what
-    `PrequentialSummary.to_json` gave.
+    Those are the rounds that led to what serves and those whose text a person approved. Their
+    `report["prequential"]` is what `PrequentialSummary.to_json` gave.
 
     Args:
         rounds: of the ledger, in any order.
+        line: the generations that led to the serving one.
     """
-    trusted = [each for each in rounds if each.state is RoundState.ACCEPTED or each.released_from is not None]
-    trusted.sort(key=lambda each: each.number)
-    return [
-        PrequentialSummary.from_json(each.report["prequential"]) for each in trusted if "prequential" in each.report
-    ]
+    trusted = sorted((each for each in rounds if _harmless(each, line)), key=lambda each: each.number)
+    figures = [each.report["prequential"] for each in trusted if each.report.get("prequential")]
+    return [PrequentialSummary.from_json(each) for each in figures]
+
+
+def _harmless(round_: Round, line: Collection[int]) -> bool:
+    # What a person rolled back from may have been poison that passed.
+    if round_.state is RoundState.ACCEPTED:
+        return round_.generation in line
+    return round_.released_from is not None and round_.state is RoundState.REFUSED
 
 
 def _bounds(own: Sequence[TextFigures], others: Sequence[TextFigures], settings: GateSettings) -> TextBounds:

@@ -131,12 +131,8 @@ def knowledge(rows: Iterable[ScoreRow], generations: Iterable[Generation], servi
 def lineage(generations: Iterable[Generation], serving: int) -> list[Generation]:
     """The generations that led to the serving one, oldest first: its parent, that one's parent, and so on."""
     by_number = {generation.number: generation for generation in generations}
-    found: list[Generation] = []
-    number: int | None = serving
-    while number is not None and number in by_number and len(found) < len(by_number):
-        found.append(by_number[number])
-        number = by_number[number].parent
-    return found[::-1]
+    parents = {number: generation.parent for number, generation in by_number.items()}
+    return [by_number[number] for number in records.lineage(parents, serving)]
 
 
 def shown(generations: Iterable[Generation], serving: int) -> list[Generation]:

@@ -16,7 +16,7 @@ from daemon import knowledge
 from daemon.gate import Verdict, judge
 from daemon.gate_evidence import KnownScores
 from daemon.rooms import Rooms
-from daemon.round_inputs import comparable, history
+from daemon.round_inputs import comparable, history, serving_line
 from daemon.round_record import RoundRecord, write_verdict
 from daemon.settings import Settings
 from learner.report import Outcome, Report
@@ -92,18 +92,14 @@ class Concluder:
             report,
             record.slices,
             known=self._known_scores(),
-            history=history(self._store, self._settings.gate),
+            history=history(self._store),
             settings=self._settings.gate,
             approved=record.approved,
         )
 
     def _known_scores(self) -> KnownScores:
-        """Scores of what was accepted and not gone back from; of what retention removed, those that were the best."""
-        scores = {
-            generation.number: self._store.document_scores(generation.number)
-            for generation in self._store.generations()
-            if generation.state in {GenerationState.ACCEPTED, GenerationState.RETIRED}
-        }
+        """Scores of the generations that led to the serving one; of what retention removed, of the best."""
+        scores = {number: self._store.document_scores(number) for number in serving_line(self._store)}
         return {
             number: of_documents
             for number, of_documents in scores.items()
@@ -136,10 +132,15 @@ class Concluder:
             verdict=verdict.to_json(),
             report=knowledge.summary(report, record.data),
             detail=verdict.sentence,
+            against_text=self._speaks_against_text(verdict),
         )
         if aside:
             log.warning("text_set_aside", samples=aside, reason=verdict.sentence)
         return Conclusion(RoundState.REFUSED, verdict.sentence, verdict=verdict, report=report)
+
+    def _speaks_against_text(self, verdict: Verdict) -> bool:
+        """More held-out text may prove what this could not, unless none can arrive: then it must not stop the river."""
+        return not verdict.unproven or self._store.is_full()
 
     def _accept(self, record: RoundRecord, report: Report, verdict: Verdict, directory: Path) -> Conclusion:
         assert verdict.candidate is not None

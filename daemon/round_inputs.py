@@ -6,7 +6,7 @@ from pathlib import Path
 
 from daemon.cycle import Ask
 from daemon.gate import plausibility_bounds
-from daemon.gate_settings import GateSettings
+from daemon.gate_plausibility import plausible_history
 from daemon.rooms import Rooms
 from daemon.round_record import RoundRecord
 from daemon.settings import Settings
@@ -18,14 +18,11 @@ from learner.round_directory import (
     RoundSpec,
     write_round,
 )
-from memory.records import DocumentScore, DrawSpec, Round, RoundDraw
-from memory.rounds import RoundState
+from memory.records import DocumentScore, DrawSpec, RoundDraw, lineage
 from memory.store import Store
 
 FRESH_TOKENS_MAX = DrawSpec().fresh_tokens
 HISTORY_SCANNED = 1_000
-FIGURES = "prequential"
-"""Where a round's report in the ledger keeps the figures of its fresh text."""
 
 
 def draw_spec(settings: Settings) -> DrawSpec:
@@ -88,7 +85,7 @@ def _spec(
         recipe=settings.learner.recipe,
         device=settings.learner.device,
         threads=settings.learner.threads,
-        plausibility=plausibility_bounds(history(rooms.store, settings.gate), level, settings.gate),
+        plausibility=plausibility_bounds(history(rooms.store), level, settings.gate),
         plausibility_documents=settings.learner.plausibility_documents,
         approved=record.approved,
     )
@@ -117,18 +114,15 @@ def _known(scores: Mapping[int, DocumentScore]) -> dict[int, KnownScore]:
     return {id_: KnownScore(score.nll, score.tokens) for id_, score in scores.items()}
 
 
-def history(store: Store, settings: GateSettings) -> list[PrequentialSummary]:
-    """Fresh text of earlier rounds that were accepted, or whose text a person approved; oldest first."""
-    found: list[PrequentialSummary] = []
-    for round_ in store.rounds(limit=HISTORY_SCANNED):
-        if len(found) == settings.plausible_rounds:
-            break
-        if _harmless(round_) and round_.report.get(FIGURES):
-            found.append(PrequentialSummary.from_json(round_.report[FIGURES]))
-    return found[::-1]
+def history(store: Store) -> list[PrequentialSummary]:
+    """Fresh text of earlier rounds that led to what serves, or whose text a person approved; oldest first."""
+    rounds = store.rounds(limit=HISTORY_SCANNED)
+    return plausible_history(rounds, serving_line(store))
 
 
-def _harmless(round_: Round) -> bool:
-    return round_.state is RoundState.ACCEPTED or (
-        round_.released_from is not None and round_.state is RoundState.REFUSED
-    )
+def serving_line(store: Store) -> frozenset[int]:
+    """The generations that led to the serving one, itself among them."""
+    serving = store.serving()
+    if serving is None:
+        return frozenset()
+    return frozenset(lineage({each.number: each.parent for each in store.generations()}, serving))

@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 
 from daemon import knowledge
+from daemon.cycle import DRY_RUN
 from daemon.metrics import DaemonMetrics
 from daemon.round_conclusion import Conclusion
 from learner.forgetting import Flips
@@ -24,7 +25,7 @@ def tell(metrics: DaemonMetrics, store: Store, number: int, conclusion: Conclusi
     metrics.rounds.labels(round_.trigger, conclusion.state.value).inc()
     metrics.round_seconds.labels("total").observe(max(0.0, now - round_.begun_at))
     metrics.last_round_ended.labels(conclusion.state.value).set(now)
-    if conclusion.verdict is not None:
+    if conclusion.verdict is not None and round_.trigger != DRY_RUN:
         metrics.gate_verdicts.labels(conclusion.verdict.decision).inc()
     if conclusion.report is not None:
         _of_report(metrics, conclusion.report, conclusion)

@@ -1,18 +1,19 @@
 """The loop that begins rounds: a snapshot, a decision, the act."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from daemon.current_round import CurrentRound
-from daemon.cycle import Ask, Begin, Decision, Snapshot, Wait, answered_by, approval, decide
+from daemon.cycle import Ask, Begin, Decision, Snapshot, Wait, answered_by, approval, cooling_seconds, decide
 from daemon.rooms import Rooms
 from daemon.round_conclusion import prune_directories
 from daemon.round_runner import RoundRunner
 from daemon.settings import Settings
 from daemon.shutdown import Shutdown
 from daemon.supervisor import Part, State
+from daemon.trigger_settings import TriggerSettings
 from daemon.triggers import Asks
 from memory.records import Round
 from memory.rounds import RoundState
@@ -96,7 +97,6 @@ class RoundsLoop:
         """What is to be done now; changes nothing."""
         settings = self._settings()
         counts = self._rooms.store.counts()
-        latest = self._rooms.store.rounds(limit=ROUNDS_LOOKED_AT)
         progress = self._current.progress
         snapshot = Snapshot(
             now=self._clock(),
@@ -105,10 +105,21 @@ class RoundsLoop:
             held_out_missing=max(0, settings.gate.minimum_documents - counts.open_holdout),
             running=None if progress is None else progress.number,
             stopping=self._shutdown.begun,
-            cool_since=latest[0].ended_at if latest and latest[0].state in COOLING else None,
-            asks=tuple(dict.fromkeys((*approvals(latest, self._exhausted), *self._asks.pending()))),
+            cool_since=cooling_since(self._rooms.store.rounds(limit=ROUNDS_LOOKED_AT)),
+            asks=tuple(dict.fromkeys((*self._approvals(settings.triggers), *self._asks.pending()))),
         )
         return decide(snapshot, settings.triggers)
+
+    def _approvals(self, settings: TriggerSettings) -> tuple[Ask, ...]:
+        """Asks for the rounds that a person released; they are read from the ledger, to outlive a restart.
+
+        A person goes before the cool-down, but what failed once may fail again, and is not tried without a pause.
+        """
+        return tuple(
+            approval(round_.number)
+            for round_ in self._rooms.store.approved_rounds()
+            if round_.number not in self._exhausted and cooling_seconds(round_.failed_at, self._clock(), settings) <= 0
+        )
 
     def _prune(self) -> None:
         # They hold text, as the store does, which only its owner may read.
@@ -116,15 +127,11 @@ class RoundsLoop:
         prune_directories(self._rooms, self._settings().lifecycle.rounds_kept)
 
 
-def approvals(latest: list[Round], exhausted: set[int]) -> tuple[Ask, ...]:
-    """Asks for the rounds that a person released and that none was begun for yet, oldest first.
+def cooling_since(latest: Sequence[Round]) -> float | None:
+    """When the latest round ended, where it ended refused or failed; one that was only tried or cut off says nothing.
 
-    They are read from the ledger's latest rounds, so that an approval outlives a restart; a round that a stop or a
-    crash cut off counts as not begun.
+    Args:
+        latest: rounds, newest first.
     """
-    begun = {round_.released_from for round_ in latest if round_.state is not RoundState.ABANDONED}
-    return tuple(
-        approval(round_.number)
-        for round_ in reversed(latest)
-        if round_.state is RoundState.RELEASED and round_.number not in begun | exhausted
-    )
+    told = next((round_ for round_ in latest if round_.state is not RoundState.ABANDONED), None)
+    return told.ended_at if told is not None and told.state in COOLING else None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from memory import facts, ledger, removal, slices
 from memory.errors import UnknownGeneration, WrongState
-from memory.records import DocumentScore, Generation, GenerationState, ScoreRow, SliceScore
+from memory.records import DocumentScore, Generation, GenerationState, ScoreRow, SliceScore, lineage
 from memory.sqlite import Connection
 
 _STATES_TO_SERVE = (GenerationState.ACCEPTED, GenerationState.ROLLED_BACK)
@@ -75,26 +75,32 @@ def rollback(tx: Connection, to: int | None) -> tuple[int, int]:
         raise WrongState(f"Generation {wanted} serves already.")
     if target.state not in _STATES_TO_SERVE:
         raise WrongState(f"Generation {wanted} is {target.state}: it cannot serve. See `riverkeep generations`.")
-    tx.execute("UPDATE generations SET state = ? WHERE number = ?", (GenerationState.ROLLED_BACK, serving))
-    tx.execute("UPDATE generations SET state = ? WHERE number = ?", (GenerationState.ACCEPTED, wanted))
+    _flag_line(tx, serving, GenerationState.ROLLED_BACK)
+    _flag_line(tx, wanted, GenerationState.ACCEPTED)
     facts.put(tx, "serving", wanted)
     return serving, wanted
+
+
+def line(tx: Connection, number: int) -> list[int]:
+    """The generations that led to this one, oldest first, itself among them."""
+    return lineage(dict(tx.execute("SELECT number, parent FROM generations")), number)
+
+
+def _flag_line(tx: Connection, number: int, state: GenerationState) -> None:
+    """Let all that led to a generation have a state, but for those whose files are gone."""
+    tx.execute(
+        "UPDATE generations SET state = ? WHERE state IN (?, ?) AND number IN (SELECT value FROM json_each(?))",
+        (state, *_STATES_TO_SERVE, removal.as_json(line(tx, number))),
+    )
 
 
 def retire(tx: Connection, numbers: Sequence[int]) -> None:
     """See `Store.retire_generations`."""
     if (serving := facts.find_int(tx, "serving")) in numbers:
         raise WrongState(f"Generation {serving} serves: it cannot be retired.")
-    wanted = removal.as_json(numbers)
-    # What a person went back from is no measure for what comes after.
-    tx.execute(
-        "DELETE FROM document_scores WHERE generation IN (SELECT number FROM generations WHERE state = ?) "
-        "AND generation IN (SELECT value FROM json_each(?))",
-        (GenerationState.ROLLED_BACK, wanted),
-    )
     tx.execute(
         "UPDATE generations SET state = ? WHERE number IN (SELECT value FROM json_each(?))",
-        (GenerationState.RETIRED, wanted),
+        (GenerationState.RETIRED, removal.as_json(numbers)),
     )
     tx.execute(
         "DELETE FROM document_scores WHERE generation IN (SELECT number FROM generations WHERE state = ?) "
@@ -104,12 +110,17 @@ def retire(tx: Connection, numbers: Sequence[int]) -> None:
 
 
 def _best_on_a_slice(tx: Connection) -> set[int]:
-    """The generations of which one slice or another has its lowest mean loss, the latest of equals."""
+    """The generations of the serving line on which one slice or another has its lowest mean loss, the latest of equals.
+
+    What a person went back from is no measure for what comes after.
+    """
+    led_here = line(tx, facts.get_int(tx, "serving"))
     names = [slices.name(tx, row) for row in slices.listed(tx, "anchor", "closed")]
     rows = tx.execute(
         "SELECT slice, generation FROM scores WHERE slice IN (SELECT value FROM json_each(?)) "
+        "AND generation IN (SELECT value FROM json_each(?)) "
         "AND generation IN (SELECT generation FROM document_scores) ORDER BY mean_nll DESC, generation",
-        (json.dumps(names),),
+        (json.dumps(names), removal.as_json(led_here)),
     )
     return set(dict(rows).values())
 

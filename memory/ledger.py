@@ -9,7 +9,7 @@ import numpy as np
 from memory import draw, facts, offsets, removal, samples, slices
 from memory.draw import FreshDraw
 from memory.errors import AsideFull, UnknownRound, WrongState
-from memory.records import DrawSpec, Prequential, Round, RoundDraw, TrainedSample
+from memory.records import ApprovedRound, DrawSpec, Prequential, Round, RoundDraw, TrainedSample
 from memory.rounds import UNFINISHED, RoundState, may_follow
 from memory.samples import Placed
 from memory.settings import MemorySettings
@@ -236,6 +236,17 @@ def listed(tx: Connection, limit: int, offset: int) -> list[Round]:
 def unfinished(tx: Connection) -> list[Round]:
     """Rounds that have no outcome yet, oldest first."""
     return _rounds(tx, "WHERE state IN (?, ?, ?) ORDER BY number", tuple(sorted(UNFINISHED)))
+
+
+def approved(tx: Connection) -> list[ApprovedRound]:
+    """See `Store.approved_rounds`. A round that failed or was cut off has judged nothing."""
+    rows = tx.execute(
+        "SELECT number, (SELECT max(ended_at) FROM rounds WHERE released_from = r.number AND state = ?1) "
+        "FROM rounds r WHERE state = ?2 AND NOT EXISTS (SELECT 1 FROM rounds t "
+        "WHERE t.number > r.number AND t.released_from = r.number AND t.state NOT IN (?1, ?3)) ORDER BY number",
+        (RoundState.FAILED, RoundState.RELEASED, RoundState.ABANDONED),
+    )
+    return [ApprovedRound(number, failed_at) for number, failed_at in rows]
 
 
 def count_by_state(tx: Connection) -> dict[str, int]:

@@ -66,11 +66,14 @@ def refuse(
     verdict: Mapping[str, Any],
     report: Mapping[str, Any],
     detail: str,
+    against_text: bool,
     now: float,
     settings: MemorySettings,
 ) -> int:
     """See `Store.refuse_round`."""
     ledger.end(tx, number, RoundState.REFUSED, now=now, verdict=verdict, report=report, detail=detail)
+    if not against_text:
+        return 0
     concerned = ledger.drawn_fresh(tx, number) + aside.held_out_lately(tx)
     aside.count_refusals(tx, concerned)
     often = aside.refused_often(tx, concerned, settings.refusals_until_aside)

@@ -246,6 +246,18 @@ class GenerationState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovedRound:
+    """A round that waited and that a person released, whose text has yet to be judged.
+
+    Attributes:
+        failed_at: when a round with its text failed last, unix seconds; None where none did.
+    """
+
+    number: int
+    failed_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """One line of the ledger of generations. Number 0 is the base model."""
 
@@ -257,6 +269,20 @@ class Generation:
     source_path: str
     created_at: float
     scores: Mapping[str, SliceScore]
+
+
+def lineage(parents: Mapping[int, int | None], number: int) -> list[int]:
+    """The generations that led to one, oldest first: back from itself to its parent, that one's parent, and so on.
+
+    Args:
+        parents: each generation's parent; a line ends where they do not name one.
+    """
+    found: list[int] = []
+    at: int | None = number
+    while at is not None and at in parents and len(found) < len(parents):
+        found.append(at)
+        at = parents[at]
+    return found[::-1]
 
 
 @dataclass(frozen=True, slots=True)

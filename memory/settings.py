@@ -82,7 +82,11 @@ class MemorySettings(BaseModel):
         description="Estimated Jaccard similarity of 12-byte shingles from which two texts are near-duplicates.",
     )
     refusals_until_aside: int = Field(
-        2, ge=1, le=100, description="Refused rounds after which a fresh sample is set aside."
+        2,
+        ge=1,
+        le=100,
+        description="Refused rounds after which a fresh sample is set aside. One for want of evidence counts only "
+        "while the fresh buffer is full.",
     )
     aside_samples: int = Field(
         100_000,

@@ -27,6 +27,7 @@ from memory import (
 )
 from memory.records import (
     Appended,
+    ApprovedRound,
     AsideGroup,
     Counts,
     DocumentScore,
@@ -222,18 +223,33 @@ class Store(Session):
         )
 
     def refuse_round(
-        self, number: int, *, verdict: Mapping[str, Any], report: Mapping[str, Any], detail: str = ""
+        self,
+        number: int,
+        *,
+        verdict: Mapping[str, Any],
+        report: Mapping[str, Any],
+        detail: str = "",
+        against_text: bool = True,
     ) -> int:
         """Refuse a `judged` round: its fresh samples wait for the next one; nothing else changes.
 
         Text refused often enough (twice by default) is set aside, the held-out part of its period with it.
 
+        Args:
+            against_text: the refusal counts against the text; not so where the evidence was too thin to tell.
+
         Returns:
             How many samples were set aside.
         """
-        now, settings = self._clock(), self._settings
         return self._write(
-            outcome.refuse, number, verdict=verdict, report=report, detail=detail, now=now, settings=settings
+            outcome.refuse,
+            number,
+            verdict=verdict,
+            report=report,
+            detail=detail,
+            against_text=against_text,
+            now=self._clock(),
+            settings=self._settings,
         )
 
     def hold_round(
@@ -258,6 +274,10 @@ class Store(Session):
     def unfinished_rounds(self) -> list[Round]:
         """Rounds that are drawn, training or judged: what recovery has to finish or discard."""
         return self._read(ledger.unfinished)
+
+    def approved_rounds(self) -> list[ApprovedRound]:
+        """Released rounds whose text no round has been judged on yet, oldest first."""
+        return self._read(ledger.approved)
 
     def rounds(self, limit: int = 100, offset: int = 0) -> list[Round]:
         """The ledger of rounds, newest first."""

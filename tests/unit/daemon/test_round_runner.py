@@ -11,14 +11,13 @@ from structlog.testing import capture_logs
 from checkpoints.errors import PublishFailed
 from checkpoints.generation import GenerationStore
 from checkpoints.publish import Step
-from daemon.cycle import Ask, Trigger
-from daemon.round_conclusion import prune_directories, reconcile_pointer, retire
-from daemon.round_inputs import comparable
-from daemon.rounds_loop import approvals
+from daemon.cycle import Ask, Trigger, approval
+from daemon.round_conclusion import Concluder, prune_directories, reconcile_pointer, retire
+from daemon.round_inputs import comparable, history
 from learner.report import FILE_NAME, Report, read_report
 from learner.round_directory import KNOWN_SCORES
 from memory.errors import StoreFull
-from memory.records import GenerationState
+from memory.records import ApprovedRound, GenerationState
 from memory.rounds import RoundState
 from tests.unit.daemon.rooms import BY_HAND, World, world
 
@@ -92,11 +91,26 @@ def test_implausible_text_waits_for_a_person_and_is_learned_on_their_word(here: 
     assert here.run("implausible").state is RoundState.WAITING
     assert here.store.counts().fresh_samples == 0
     here.store.release_round(1)
-    (ask,) = approvals(here.store.rounds(), set())
-    assert ask.released_from == 1
-    assert here.run("good", ask).state is RoundState.ACCEPTED
+    assert here.store.approved_rounds() == [ApprovedRound(1, failed_at=None)]
+    assert here.run("good", approval(1)).state is RoundState.ACCEPTED
     assert here.store.round(2).released_from == 1
-    assert approvals(here.store.rounds(), set()) == ()
+    assert here.store.approved_rounds() == []
+
+
+@pytest.mark.parametrize("mode", ["crash", "stopped"])
+def test_a_person_s_approval_outlives_a_round_that_judged_nothing(here: World, mode: str) -> None:
+    """The text is tried again, after a pause where the round failed, and need not be approved twice."""
+    here.run("implausible")
+    here.store.release_round(1)
+    if mode == "crash":
+        assert here.run("crash", approval(1)).state is RoundState.FAILED
+    else:
+        here.runner("hang").run(approval(1), "a test", must_stop=lambda: True)
+        assert here.store.round(2).state is RoundState.ABANDONED
+    failed_at = None if mode == "stopped" else here.store.round(2).ended_at
+    assert here.store.approved_rounds() == [ApprovedRound(1, failed_at)]
+    assert here.run("worse", approval(1)).state is RoundState.REFUSED
+    assert here.store.approved_rounds() == []
 
 
 def test_a_dry_run_changes_nothing(here: World) -> None:
@@ -109,7 +123,9 @@ def test_a_dry_run_changes_nothing(here: World) -> None:
     assert conclusion.verdict.decision == "accept"
     assert serving(here) == (0, 0)
     assert here.store.counts().fresh_samples == fresh
+    assert here.metric("riverkeep_gate_verdicts_total", verdict="accept") is None
     assert here.run("good").state is RoundState.ACCEPTED
+    assert here.metric("riverkeep_gate_verdicts_total", verdict="accept") == 1
 
 
 def test_out_of_memory_is_tried_once_more_with_half(here: World) -> None:
@@ -137,6 +153,40 @@ def test_a_diverged_learner_is_refused_with_its_reason(here: World) -> None:
     conclusion = here.run("diverged")
     assert conclusion.state is RoundState.REFUSED
     assert "diverged" in conclusion.detail
+
+
+def test_what_proves_nothing_does_not_count_against_the_text(here: World) -> None:
+    """The recipe may be at fault: the text waits for more, however often."""
+    fresh = here.store.counts().fresh_samples
+    for _ in range(3):
+        assert here.run("diverged").state is RoundState.REFUSED
+    assert here.store.counts().fresh_samples == fresh
+    assert here.store.counts().aside_samples == 0
+
+
+def test_unless_there_is_no_room_for_more(tmp_path: Path) -> None:
+    """A full buffer lets no text in that could prove it: the river must not stop."""
+    with world(tmp_path, memory={"holdout_share": 0.2, "anchor_minimum": 8, "fresh_samples": 20}) as here:
+        assert here.store.is_full()
+        here.run("diverged")
+        here.run("diverged")
+        assert not here.store.is_full()
+        assert here.store.counts().aside_samples > 0
+
+
+def test_the_gate_measures_against_what_led_to_the_serving_generation(here: World) -> None:
+    """Neither scores nor text of rounds that a person went back from set its bounds, however many steps it was."""
+    for seed in (11, 12, 13):
+        here.run("good")
+        here.feed(seed=seed)
+    concluder = Concluder(here.rooms, here.settings, here.promotion, lambda: "")
+    assert set(concluder._known_scores()) == {0, 1, 2, 3}
+    assert len(history(here.store)) == 3
+    here.store.rollback(1)
+    assert set(concluder._known_scores()) == {0, 1}
+    assert len(history(here.store)) == 1
+    here.store.rollback(3)
+    assert set(concluder._known_scores()) == {0, 1, 2, 3}
 
 
 def test_a_round_that_is_called_off_takes_no_effect(here: World) -> None:

@@ -6,7 +6,7 @@ from memory.errors import WrongState
 from memory.records import Role
 from memory.rounds import RoundState
 from memory.store import Store
-from tests.unit.memory.helpers import Stream, accept, begin, column, refuse, round_of, text, with_anchor
+from tests.unit.memory.helpers import Stream, accept, begin, column, judge, refuse, round_of, text, with_anchor
 
 STREAM = "SELECT s.id FROM samples s JOIN streams ON streams.id = s.stream WHERE topic = 'news'"
 
@@ -36,6 +36,16 @@ def test_text_refused_twice_goes_aside_with_its_held_out_part(store: Store, stre
     assert group.held_out >= 5
     assert group.sources == ("news",)
     assert store.counts().aside_samples == len(first)
+
+
+def test_a_refusal_that_does_not_speak_against_the_text_is_not_counted(store: Store, stream: Stream) -> None:
+    """However often: it waits for the round that can tell."""
+    store.append(stream.of([text(n) for n in range(300)]))
+    for _ in range(3):
+        judge(store, (draw := begin(store)).number)
+        assert store.refuse_round(draw.number, verdict={}, report={}, against_text=False) == 0
+    assert refuse(store, begin(store)) == 0
+    assert refuse(store, begin(store)) > 0
 
 
 def test_the_river_goes_on_without_it(store: Store, stream: Stream) -> None:

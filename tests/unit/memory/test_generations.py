@@ -15,6 +15,11 @@ def rounds(store: Store, stream: Stream, number: int) -> None:
         round_of(store, stream, [text(n) for n in range(at, at + 60)])
 
 
+def states(store: Store) -> list[str]:
+    """Of each generation, in order."""
+    return [generation.state.value for generation in store.generations()]
+
+
 def test_the_base_is_generation_zero_and_serves(store: Store) -> None:
     """Registering the same again changes nothing; another model is refused."""
     store.register_base(digest="base", source_path="/elsewhere")
@@ -57,8 +62,9 @@ def test_a_person_may_go_to_any_generation_that_served(store: Store, stream: Str
     """Forward again too; not to one that was never accepted, is retired, serves, or does not exist."""
     rounds(store, stream, 3)
     store.rollback(1)
+    assert states(store) == ["accepted", "accepted", "rolled_back", "rolled_back"]
     assert store.rollback(3) == (1, 3)
-    assert store.generation(3).state is GenerationState.ACCEPTED
+    assert states(store) == ["accepted"] * 4
     store.append(stream.of([text(n) for n in range(1_000, 1_060)]))
     reserved = store.reserve_generation(begin(store).number)
     store.retire_generations([2])
@@ -108,10 +114,14 @@ def test_the_best_so_far_on_a_slice_outlives_its_files(store: Store, stream: Str
 
 def test_what_was_gone_back_from_is_no_measure(store: Store, stream: Stream) -> None:
     """Its scores go with its files, however good they are."""
-    rounds(store, stream, 2)
-    store.rollback()
+    for at, nll in enumerate((2.1, 2.0, 2.2)):
+        store.append(stream.of([text(n) for n in range(at * 60, at * 60 + 60)]))
+        accept(store, begin(store), nll)
     store.retire_generations([2])
-    assert store.document_scores(2) == {}
+    assert store.document_scores(2)
+    store.rollback(1)
+    store.retire_generations([3])
+    assert store.document_scores(2) == store.document_scores(3) == {}
 
 
 def test_scores_can_be_added_and_replaced(store: Store) -> None:
