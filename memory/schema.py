@@ -131,6 +131,27 @@ def initial(db: Database) -> None:
     db.conn.executemany("INSERT INTO facts VALUES (?, ?)", facts)
 
 
+_BOUNDS = """
+-- When a batch moved the partition last: what is beyond the bound on streams goes from the oldest.
+ALTER TABLE streams ADD COLUMN moved_at REAL NOT NULL DEFAULT 0;
+CREATE INDEX streams_moved ON streams(moved_at);
+CREATE INDEX scores_slice ON scores(slice);
+-- What stays of generations that have left the ledger.
+CREATE TABLE past_generations(
+    number INTEGER PRIMARY KEY, parent INTEGER, round INTEGER, digest TEXT NOT NULL, created_at REAL NOT NULL) STRICT;
+-- Further facts: generations_numbered (the next one's number), lineage_from (the first round whose samples are known).
+INSERT INTO facts SELECT 'generations_numbered', coalesce(max(number), -1) + 1 FROM generations;
+INSERT INTO facts SELECT 'lineage_from', coalesce(min(round), 1) FROM round_samples;
+"""
+
+
+@migrations(name="0002_bounds")
+def bounds(db: Database) -> None:
+    """What the bounds on ledger and streams need; numbers no longer hang on the rows that are left."""
+    for statement in _statements(_BOUNDS):
+        db.execute(statement)
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     known = {migration.name for migration in migrations.pending(db)}

@@ -123,6 +123,8 @@ def seal(tx: Connection, round_number: int, settings: MemorySettings) -> None:
         if pending is not None:
             removal.evict(tx, _merge(tx, pending, row, settings.slice_documents))
         tx.execute("UPDATE slices SET state = 'pending' WHERE id = ?", ((pending or row).id,))
+    # A round that was cut off may have left scores under the name that they had in it.
+    _forget_scores(tx, [name(tx, row) for row in listed(tx, "pending")])
     first = facts.get_int(tx, "last_accepted") + 1
     tx.execute("UPDATE slices SET first_round = ?, last_round = ? WHERE state = 'pending'", (first, round_number))
     if not facts.get_int(tx, "anchor_frozen"):
@@ -177,7 +179,7 @@ def _merge(tx: Connection, into: SliceRow, other: SliceRow, bound: int) -> list[
 
 def settle(tx: Connection, round_number: int, settings: MemorySettings) -> None:
     """Close the pending slices at the acceptance of a round, and merge older ones into power-of-two age buckets."""
-    tx.execute("DELETE FROM slices WHERE state = 'pending' AND id NOT IN (SELECT slice FROM holdout)")
+    _drop_empty(tx)
     tx.execute("UPDATE slices SET state = 'closed' WHERE state = 'pending'")
     facts.put(tx, "last_accepted", round_number)
     _take_early_into_anchor(tx)
@@ -190,6 +192,13 @@ def settle(tx: Connection, round_number: int, settings: MemorySettings) -> None:
             removal.evict(tx, _merge(tx, _read(tx, older.id), _read(tx, newer.id), settings.slice_documents))
 
 
+def _drop_empty(tx: Connection) -> None:
+    for row in listed(tx, "pending"):
+        if not _size(tx, row.id):
+            _forget_scores(tx, [name(tx, row)])
+            tx.execute("DELETE FROM slices WHERE id = ?", (row.id,))
+
+
 def _read(tx: Connection, slice_id: int) -> SliceRow:
     return SliceRow(*tx.execute("SELECT * FROM slices WHERE id = ?", (slice_id,)).fetchone())
 
@@ -197,16 +206,18 @@ def _read(tx: Connection, slice_id: int) -> SliceRow:
 def merges(rows: Sequence[SliceRow], recent: int) -> list[tuple[SliceRow, SliceRow]]:
     """Which neighbouring slices of one source to merge, in order. Pure.
 
-    The latest `recent` stay apart. Of the older ones, two neighbours merge when a third of no greater span follows
-    them: sizes are then powers of two in rounds, growing with age, at most two of each (Datar et al., Maintaining
-    stream statistics over sliding windows, 2002).
+    The latest `recent` stay apart. Of the older ones, two neighbours merge when a third follows whose span, rounded up
+    to a power of two, is no smaller than theirs. Where each round closes a slice, sizes are powers of two in rounds,
+    growing with age, at most two of each (Datar et al., Maintaining stream statistics over sliding windows, 2002).
+    Where refused rounds make spans uneven, the greater rank of two neighbours falls at least with every second slice,
+    so the slices grow in number as the logarithm of the rounds still.
     """
     older = list(rows[: max(len(rows) - recent, 0)])
     steps = []
     place = len(older) - 3
     while place >= 0:
         first, second, third = older[place : place + 3]
-        if _rank(first) == _rank(second) == _rank(third):
+        if _rank(third) >= max(_rank(first), _rank(second)):
             steps.append((first, second))
             older[place : place + 2] = [first._replace(last_round=second.last_round)]
             place = min(place, len(older) - 3)
@@ -233,7 +244,7 @@ def source_name(tx: Connection, row: SliceRow) -> str:
 
 
 def _merge_scores(tx: Connection, older: str, newer: str, merged: str) -> None:
-    """Give R a column for the merged slice: where both are known, their mean over tokens (or documents)."""
+    """Let R's columns of two slices become one: where both are known, their mean over tokens (or documents)."""
     tx.execute(
         "INSERT OR REPLACE INTO scores(generation, slice, mean_nll, tokens, documents, accuracy, macro_f1) "
         "SELECT a.generation, ?, (a.mean_nll * a.tokens + b.mean_nll * b.tokens) / max(a.tokens + b.tokens, 1), "
@@ -243,6 +254,12 @@ def _merge_scores(tx: Connection, older: str, newer: str, merged: str) -> None:
         "FROM scores a JOIN scores b ON b.generation = a.generation AND b.slice = ? WHERE a.slice = ?",
         (merged, newer, older),
     )
+    _forget_scores(tx, [older, newer])
+
+
+def _forget_scores(tx: Connection, names: Sequence[str]) -> None:
+    """Take out of R the columns of slices that are no more: nothing will be compared with them again."""
+    tx.executemany("DELETE FROM scores WHERE slice = ?", [(one,) for one in names])
 
 
 def members(tx: Connection, wanted: Mapping[int, int]) -> dict[int, list[int]]:

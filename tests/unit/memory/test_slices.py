@@ -46,6 +46,22 @@ def test_old_slices_merge_into_few_age_buckets(rounds: int, recent: int) -> None
     assert len(rows) <= recent + 2 * rounds.bit_length()
 
 
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=300), st.integers(1, 6))
+def test_uneven_periods_merge_into_few_age_buckets_too(spans: list[int], recent: int) -> None:
+    """Refused rounds make periods of several rounds: whatever their order, the number grows as the logarithm."""
+    rows: list[SliceRow] = []
+    end = 0
+    for span in spans:
+        rows.append(closed(len(rows), end + 1, end + span))
+        end += span
+        for older, newer in merges(rows, recent):
+            place = [row.first_round for row in rows].index(older.first_round)
+            rows[place : place + 2] = [rows[place]._replace(last_round=newer.last_round)]
+    assert (rows[0].first_round, rows[-1].last_round) == (1, end)
+    assert all(one.last_round + 1 == two.first_round for one, two in pairwise(rows))
+    assert len(rows) <= recent + 2 * end.bit_length() + 2
+
+
 def test_older_buckets_are_longer() -> None:
     """After a hundred rounds spans do not grow towards the present."""
     rows: list[SliceRow] = []
@@ -164,18 +180,28 @@ def test_without_text_from_before_the_stream_the_first_text_is_the_anchor(tmp_pa
 
 
 def test_scores_follow_their_slices_when_these_merge(tmp_path: Path, stream: Stream) -> None:
-    """R has a column for the merged slice: the mean over tokens of what it was made of."""
+    """R's columns of both become one: the mean over tokens of what it was made of, where both are known."""
     with open_store(tmp_path / "a.db", recent_slices=1, anchor_minimum=1) as store:
-        for number in range(6):
+        for number in range(3):
             store.append(stream.of([text(n) for n in range(number * 200, number * 200 + 200)]))
-            draw = begin(store)
-            accept(store, draw, nll=2.0 + number)
-        merged = "news@1-2"
-        assert merged in {part.name for part in draw.slices} | {row.slice for row in store.score_matrix()}
-        rows = {row.generation: row.score for row in store.score_matrix() if row.slice == merged}
-        parts = {row.slice: row.score for row in store.score_matrix() if row.generation == 3}
+            accept(store, begin(store), nll=2.0 + number)
+        parts = store.generation(3).scores
+        store.append(stream.of([text(n) for n in range(600, 800)]))
+        accept(store, begin(store), nll=5.0)
         one, two = parts["news@1-1"], parts["news@2-2"]
-        assert rows[3].mean_nll == pytest.approx(4.0)
-        both = SliceScore(rows[3].mean_nll, one.tokens + two.tokens, one.documents + two.documents)
-        assert rows[3] == both
-        assert 1 not in rows
+        merged = store.generation(3).scores["news@1-2"]
+        assert merged.mean_nll == pytest.approx(4.0)
+        assert (merged.tokens, merged.documents) == (one.tokens + two.tokens, one.documents + two.documents)
+        assert {row.generation for row in store.score_matrix() if row.slice == "news@1-2"} == {2, 3, 4}
+        assert {row.slice for row in store.score_matrix()} == {"anchor", "news@1-2", "news@3-3", "news@4-4"}
+
+
+def test_scores_of_a_round_that_was_cut_off_leave_r_when_its_period_goes_on(store: Store, stream: Stream) -> None:
+    """The next round's newest slice has another name; nothing would ever be compared with the old one."""
+    store.append(stream.of([text(n) for n in range(300)]))
+    begin(store)
+    store.save_scores(0, {"news@1-1": SliceScore(3.0, 10, 1)})
+    store.fail_round(1, reason="killed")
+    draw = begin(store)
+    assert [part.name for part in draw.slices if part.kind == "newest"] == ["news@1-2"]
+    assert store.score_matrix() == []
