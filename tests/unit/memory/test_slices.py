@@ -4,7 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from memory.records import Role, SliceScore
@@ -46,12 +46,13 @@ def test_old_slices_merge_into_few_age_buckets(rounds: int, recent: int) -> None
     assert len(rows) <= recent + 2 * rounds.bit_length()
 
 
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=300), st.integers(1, 6))
-def test_uneven_periods_merge_into_few_age_buckets_too(spans: list[int], recent: int) -> None:
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 100), st.integers(1, 6))
+@example([1, 2], 100, 4)
+def test_uneven_periods_merge_into_few_age_buckets_too(pattern: list[int], times: int, recent: int) -> None:
     """Refused rounds make periods of several rounds: whatever their order, the number grows as the logarithm."""
     rows: list[SliceRow] = []
     end = 0
-    for span in spans:
+    for span in pattern * times:
         rows.append(closed(len(rows), end + 1, end + span))
         end += span
         for older, newer in merges(rows, recent):
