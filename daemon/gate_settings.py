@@ -1,6 +1,12 @@
 """Settings of the gate: what a candidate must prove before it serves."""
 
-from pydantic import BaseModel, ConfigDict, Field
+import math
+from typing import Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+BEYOND_THE_LIMIT: Final = 10
+"""At least so many resamples must lie beyond a confidence limit, else the limit is a matter of chance."""
 
 
 class GateSettings(BaseModel):
@@ -73,3 +79,10 @@ class GateSettings(BaseModel):
         description="So does a share of documents that mostly repeat themselves, this far above earlier text's.",
     )
     plausible_rounds: int = Field(20, ge=3, le=1000, description="The latest rounds that new text is compared with.")
+
+    @model_validator(mode="after")
+    def _enough_resamples(self) -> Self:
+        needed = math.ceil(round(BEYOND_THE_LIMIT / (1 - self.confidence), 6))
+        if self.resamples < needed:
+            raise ValueError(f"confidence {self.confidence:g} needs at least {needed} resamples: raise `resamples`")
+        return self

@@ -21,6 +21,7 @@ from daemon.round_record import RoundRecord, write_verdict
 from daemon.settings import Settings
 from learner.report import Outcome, Report
 from learner.round_directory import CANDIDATES
+from memory.errors import UnknownRound
 from memory.records import GenerationState
 from memory.rounds import RoundState
 from memory.store import Store
@@ -275,7 +276,13 @@ def move_pointer(store: Store, checkpoints: GenerationStore) -> None:
 def prune_directories(rooms: Rooms, kept: int) -> None:
     """Remove the directories of finished rounds but for the latest; those of waiting rounds stay."""
     directories = sorted(path for path in rooms.rounds_dir.iterdir() if path.name.isdecimal())
-    waiting = {round_.number for round_ in rooms.store.rounds(limit=1_000) if round_.state is RoundState.WAITING}
-    finished = [path for path in directories if int(path.name) not in waiting]
+    finished = [path for path in directories if not _waits(rooms.store, int(path.name))]
     for path in finished[: max(0, len(finished) - kept)]:
         shutil.rmtree(path)
+
+
+def _waits(store: Store, number: int) -> bool:
+    try:
+        return store.round(number).state is RoundState.WAITING
+    except UnknownRound:
+        return False

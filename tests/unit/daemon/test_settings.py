@@ -97,6 +97,20 @@ def test_a_mistake_names_value_place_and_remedy(tmp_path: Path) -> None:
     assert mistake.remedy.startswith("Write a number, above 0")
 
 
+@pytest.mark.parametrize(("confidence", "resamples", "enough"), [(0.99, 1_000, True), (0.999, 2_000, False)])
+def test_a_confidence_limit_needs_resamples_beyond_it(
+    tmp_path: Path, confidence: float, resamples: int, *, enough: bool
+) -> None:
+    """Else the gate would stand open or closed by chance."""
+    text = f"[gate]\nconfidence = {confidence}\nresamples = {resamples}\n"
+    if enough:
+        assert load(written(tmp_path, text), {}).gate.resamples == resamples
+    else:
+        (mistake,) = mistakes(tmp_path, text)
+        assert "at least 10000 resamples" in str(mistake)
+        assert "gate" in str(mistake)
+
+
 def test_a_mistake_in_the_environment_names_the_variable(tmp_path: Path) -> None:
     """Where a value came from the environment, the file is not blamed."""
     (mistake,) = mistakes(tmp_path, "", {"RIVERKEEP_LEARNER__RECIPE__CLIP": "much"})
