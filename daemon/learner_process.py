@@ -16,6 +16,7 @@ from typing import IO, Any, TypeAlias
 import orjson
 import structlog
 
+from daemon.memory_kills import KillCounter, offer_first, resident_bytes
 from daemon.process_group import end_group, has_ended
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,7 @@ class Ending(StrEnum):
     FINISHED = "finished"
     """It wrote its report."""
     OUT_OF_MEMORY = "out_of_memory"
+    """It said so itself, or was killed by a SIGKILL that was not ours."""
     BAD_DIRECTORY = "bad_directory"
     CRASHED = "crashed"
     HUNG = "hung"
@@ -67,6 +69,8 @@ class LearnerLimits:
 
 class LearnerProcess:
     """Runs one learner at a time, as a process group of its own that is killed whole.
+
+    Where memory runs out, the kernel takes the learner before ingestion and serving.
 
     Args:
         command: what is run, with the round directory after it.
@@ -115,6 +119,7 @@ class LearnerProcess:
             env=self._environment,
             start_new_session=True,
         ) as process:
+            kills = KillCounter(process.pid)
             watch = _Watch(process, limits, self._clock, on_progress)
             try:
                 self._step_back(process.pid)
@@ -123,12 +128,13 @@ class LearnerProcess:
                 end_group(process)
         (directory / "learner.log").write_bytes(watch.errors)
         if ended is None:
-            ended = _ending_of(process.returncode, watch.errors)
+            ended = _ending_of(process.returncode, watch, kills)
         return LearnerExit(*ended, seconds=self._clock() - began)
 
     def _step_back(self, pid: int) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.setpriority(os.PRIO_PROCESS, pid, self._nice)
+        offer_first(pid)
 
 
 class _Watch:
@@ -148,6 +154,7 @@ class _Watch:
         self._began = self._heard = clock()
         self._line = bytearray()
         self.errors = bytearray()
+        self.resident: int | None = None
 
     def until_it_ends(self, must_stop: Callable[[], bool]) -> tuple[Ending, str] | None:
         """Listen until the process ends by itself (None) or must be ended (why)."""
@@ -158,6 +165,7 @@ class _Watch:
             selector.register(self._process.stderr, selectors.EVENT_READ, self._hear_error)
             while True:
                 ended = has_ended(self._process)
+                self.resident = resident_bytes(self._process.pid) or self.resident
                 self._read(selector)
                 if ended:
                     return None
@@ -206,19 +214,37 @@ class _Watch:
         del self.errors[:-ERRORS_BYTES_KEPT]
 
 
-def _ending_of(returncode: int, errors: bytes | bytearray) -> tuple[Ending, str]:
+def _ending_of(returncode: int, watch: _Watch, kills: KillCounter) -> tuple[Ending, str]:
+    """What the end of a learner that was not ended by us means."""
     if returncode == 0:
         return Ending.FINISHED, "the learner wrote its report"
-    last = errors.decode(errors="replace").strip().rpartition("\n")[2][-500:]
+    last = watch.errors.decode(errors="replace").strip().rpartition("\n")[2][-500:]
     said = f": {last}" if last else ""
     if returncode == EXIT_OUT_OF_MEMORY:
         return Ending.OUT_OF_MEMORY, f"the learner ran out of memory{said}"
     if returncode == EXIT_BAD_DIRECTORY:
         return Ending.BAD_DIRECTORY, f"the learner could not read its round directory{said}"
+    if returncode == -signal.SIGKILL:
+        # Whoever kills by hand only has it tried once more; taking the kernel's kill for a crash would end the
+        # round of every model that needs a smaller micro-batch.
+        return Ending.OUT_OF_MEMORY, _killed(kills.rise(), watch.resident)
     if returncode < 0:
-        name = signal.Signals(-returncode).name
-        return (
-            Ending.CRASHED,
-            f"the learner was killed by {name} (by hand, or by the kernel for memory){said}",
-        )
+        return Ending.CRASHED, f"the learner was killed by signal {-returncode}{_name(-returncode)}{said}"
     return Ending.CRASHED, f"the learner ended with status {returncode}{said}"
+
+
+def _killed(counted: int | None, resident: int | None) -> str:
+    """What was seen of a SIGKILL from outside; see `daemon.memory_kills`."""
+    sentence = "the learner was killed by signal 9, which the kernel's out-of-memory killer sends"
+    if counted is not None:
+        sentence += f" (of which it has counted {counted} here since the learner began)"
+    if resident is not None:
+        sentence += f"; it held {resident / 2**30:.2f} GiB of main memory when last looked at"
+    return sentence
+
+
+def _name(number: int) -> str:
+    try:
+        return f" ({signal.Signals(number).name})"
+    except ValueError:  # a real-time signal
+        return ""

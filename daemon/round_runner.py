@@ -3,6 +3,7 @@
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -109,10 +110,15 @@ class RoundRunner:
 
     def _learn(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
         ended = self._run_learner(directory, settings, must_stop)
-        if ended.ending is Ending.OUT_OF_MEMORY and (half := halve_micro_batch(directory)) is not None:
-            log.warning("round_tried_again", reason=ended.detail, micro_batch=half)
-            ended = self._run_learner(directory, settings, must_stop)
-        return ended
+        if ended.ending is not Ending.OUT_OF_MEMORY:
+            return ended
+        half = halve_micro_batch(directory)
+        if half is None:
+            return replace(ended, detail=f"{ended.detail}; the micro-batch is 1 already")
+        log.warning("round_tried_again", reason=ended.detail, micro_batch=half)
+        again = self._run_learner(directory, settings, must_stop)
+        detail = f"{ended.detail}; tried again with half the micro-batch ({half}): {again.detail}"
+        return replace(again, detail=detail)
 
     def _run_learner(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
         ended = self._learner.run(

@@ -24,23 +24,27 @@ def main(arguments: list[str] | None = None) -> int:
     transformers_logging.set_verbosity_error()
     try:
         run_round(path, echo=sys.stdout)
-    except LearnerError as error:
-        return _ended(str(error), error.exit_code)
-    except CheckpointsError as error:
-        return _ended(str(error), BadRoundDirectory.exit_code)
-    except OSError as error:
-        return _ended(f"{path}: {error}", LearnerError.exit_code)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
+    except (LearnerError, CheckpointsError, OSError, RuntimeError, MemoryError) as error:
+        if (ending := _ending_of(error, path)) is None:
             raise
-        said = str(error).partition("\n")[0]
-        return _ended(f"out of memory: {said}", OutOfMemory.exit_code)
+        message, code = ending
+        print(message, file=sys.stderr)
+        return code
     return 0
 
 
-def _ended(message: str, code: int) -> int:
-    print(message, file=sys.stderr)
-    return code
+def _ending_of(error: Exception, path: Path) -> tuple[str, int] | None:
+    """What to say of an error, and the exit code; None for what nobody foresaw."""
+    if is_out_of_memory(error):
+        said = str(error).partition("\n")[0]
+        return f"out of memory: {said}", OutOfMemory.exit_code
+    if isinstance(error, LearnerError):
+        return str(error), error.exit_code
+    if isinstance(error, CheckpointsError):
+        return str(error), BadRoundDirectory.exit_code
+    if isinstance(error, OSError):
+        return f"{path}: {error}", LearnerError.exit_code
+    return None
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Where a round is computed, in which precision, and how it is made to give the same weights again."""
 
+import errno
 import os
 import resource
 import sys
@@ -12,8 +13,8 @@ from torch.utils import deterministic
 
 from learner.errors import LearnerError
 
-# What allocators say besides torch.OutOfMemoryError: CPU and MPS raise a plain RuntimeError.
-_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+# What allocators and mappings say besides torch.OutOfMemoryError: CPU and MPS raise a plain RuntimeError.
+_OUT_OF_MEMORY = ("can't allocate memory", "Cannot allocate memory", "out of memory", "_STATUS_ALLOC_FAILED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,17 @@ def settle(device: Device, *, seed: int, threads: int | None) -> int:
     return torch.get_num_threads()
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory ran out, on whatever device."""
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Tell whether an error, or one that it was raised from, says that memory ran out, on whatever device."""
+    if error is None:
+        return False
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY):
+        return True
+    return is_out_of_memory(error.__cause__)
 
 
 def _first_there() -> str:

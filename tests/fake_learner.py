@@ -7,12 +7,16 @@ worse         the candidate is worse on every slice
 implausible   stops before training, as with text beyond the plausibility bounds
 hang          says one line and then nothing
 oom           out of memory unless the micro-batch has been halved
+killed        kills itself as the kernel would for memory, unless the micro-batch has been halved
+killed_again  kills itself as the kernel would for memory
 crash         ends with an error
 diverged      the loss was not finite
 slow          good, after two seconds of steps
 """
 
+import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -33,7 +37,7 @@ from learner.round_directory import CANDIDATES, PARENT, RoundInput, TextSample, 
 
 TOKENS = 10
 FULL_MICRO_BATCH = 16
-CANDIDATE_LOSS = {"good": 2.5, "slow": 2.5, "oom": 2.5, "worse": 3.5}
+CANDIDATE_LOSS = {"good": 2.5, "slow": 2.5, "oom": 2.5, "killed": 2.5, "worse": 3.5}
 
 
 def main(mode: str, directory: Path) -> int:
@@ -44,9 +48,12 @@ def main(mode: str, directory: Path) -> int:
         time.sleep(3600)
     if mode == "crash":
         raise RuntimeError("the learner was told to crash")
-    if mode == "oom" and given.spec.recipe.micro_batch >= FULL_MICRO_BATCH:
+    full = given.spec.recipe.micro_batch >= FULL_MICRO_BATCH
+    if mode == "oom" and full:
         sys.stderr.write("no room for the batch\n")
         return OutOfMemory.exit_code
+    if mode == "killed_again" or (mode == "killed" and full):
+        os.kill(os.getpid(), signal.SIGKILL)
     for step in range(20 if mode == "slow" else 1):
         say(event="step", step=step + 1, steps=20, losses={"new": 3.0}, tokens_per_second=1000.0)
         time.sleep(0.1 if mode == "slow" else 0)

@@ -97,10 +97,37 @@ def test_a_killed_learner_fails_its_round_alone(home: Home) -> None:
     """The reason names the signal; the cool-down passes and another round can be asked for."""
     with daemon(home, learner=fake_learner("slow")) as started:
         started.until(lambda control: control.request_round())
-        wait_until(lambda: learner_of(started)).kill()
-        assert "SIGKILL" in round_ends(started, 1, RoundState.FAILED)
+        wait_until(lambda: learner_of(started)).send_signal(signal.SIGSEGV)
+        assert "SIGSEGV" in round_ends(started, 1, RoundState.FAILED)
         started.until(lambda control: control.request_round())
         round_ends(started, 2, RoundState.ACCEPTED)
+        assert started.stop() == 0
+
+
+def test_a_learner_killed_as_the_kernel_kills_for_memory_is_tried_with_half(home: Home) -> None:
+    """A SIGKILL that the daemon did not send counts as out of memory, and half the micro-batch may fit."""
+    with daemon(home, learner=fake_learner("killed")) as started:
+        started.until(lambda control: control.request_round())
+        round_ends(started, 1, RoundState.ACCEPTED)
+        (event,) = started.events("round_tried_again")
+        assert "killed by signal 9, which the kernel's out-of-memory killer sends" in event["reason"]
+        assert event["micro_batch"] == 8
+        assert started.stop() == 0
+
+
+def test_a_learner_killed_again_fails_its_round_with_both_attempts(home: Home) -> None:
+    """The reason tells what was seen and what was tried; there is no third attempt, and the text waits."""
+    with daemon(home, learner=fake_learner("killed_again")) as started:
+        started.until(lambda control: control.request_round())
+        first, tried, second = round_ends(started, 1, RoundState.FAILED).partition(
+            "; tried again with half the micro-batch (8): "
+        )
+        assert tried
+        assert "killed by signal 9" in first
+        assert "killed by signal 9" in second
+        with started.control as control:
+            assert control.readiness()["ready"]
+            assert control.status()["memory"]["fresh_samples"] > 0
         assert started.stop() == 0
 
 

@@ -1,6 +1,7 @@
 """The learner's process, with scripts that stand in for a learner that behaves badly."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -63,7 +64,9 @@ def test_a_whole_pipe_of_last_words_is_heard(tmp_path: Path) -> None:
             "no slices.json",
         ),
         ("raise KeyError('weight')", Ending.CRASHED, "status 1: KeyError: 'weight'"),
-        ("import os; os.kill(os.getpid(), 9)", Ending.CRASHED, "SIGKILL"),
+        ("import os; os.kill(os.getpid(), 9)", Ending.OUT_OF_MEMORY, "killed by signal 9, which the kernel's"),
+        ("import os; os.kill(os.getpid(), 11)", Ending.CRASHED, "killed by signal 11 (SIGSEGV)"),
+        ("import os; os.kill(os.getpid(), 40)", Ending.CRASHED, "killed by signal 40"),
     ],
 )
 def test_how_it_ended_is_told(tmp_path: Path, script: str, ending: Ending, says: str) -> None:
@@ -78,6 +81,41 @@ def test_a_silent_learner_is_killed(tmp_path: Path) -> None:
     ended, _ = run("import time; time.sleep(600)", tmp_path, LearnerLimits(silence=0.5, time=60))
     assert ended.ending is Ending.HUNG
     assert "said nothing" in ended.detail
+
+
+def test_a_kill_from_outside_names_what_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGKILL that is not ours counts as out of memory, with the kernel's count and the learner's size."""
+
+    class OneKill:
+        def __init__(self, pid: int) -> None: ...
+
+        def rise(self) -> int:
+            return 1
+
+    monkeypatch.setattr("daemon.learner_process.KillCounter", OneKill)
+    heard: list[Progress] = []
+
+    def kill_when_heard() -> bool:
+        if heard:
+            os.kill(heard[0]["pid"], signal.SIGKILL)
+        return False
+
+    script = "import os, time; print('{\"pid\": %d}' % os.getpid(), flush=True); time.sleep(600)"
+    ended = learner(script).run(tmp_path, limits=PATIENT, on_progress=heard.append, must_stop=kill_when_heard)
+    assert ended.ending is Ending.OUT_OF_MEMORY
+    assert "it has counted 1 here" in ended.detail
+    assert "GiB of main memory when last looked at" in ended.detail
+
+
+def test_the_kernel_would_take_a_learner_first(tmp_path: Path) -> None:
+    """Where memory runs out, ingestion and serving stay."""
+    script = """
+import time
+while int(open("/proc/self/oom_score_adj").read()) < 1000:
+    time.sleep(0.01)
+"""
+    ended, _ = run(script, tmp_path, LearnerLimits(silence=10, time=10))
+    assert ended.ending is Ending.FINISHED
 
 
 def test_a_learner_that_overruns_is_killed(tmp_path: Path) -> None:

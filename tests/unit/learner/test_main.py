@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from checkpoints.errors import UnusableModel
 from learner import __main__ as command
 from learner.__main__ import main
 from learner.errors import LearnerError
@@ -52,6 +53,17 @@ def test_memory_error_without_words_is_named(failing: Any, capsys: pytest.Captur
     failing(MemoryError())
     assert main(["round"]) == 3
     assert "out of memory" in capsys.readouterr().err
+
+
+def test_memory_that_ran_out_while_the_parent_was_loaded_is_no_fault_of_the_parent(
+    failing: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The loader says that it could not load; what it was raised from says why."""
+    unusable = UnusableModel("parent cannot be loaded")
+    unusable.__cause__ = RuntimeError("unable to mmap 9 bytes: Cannot allocate memory (12)")
+    failing(unusable)
+    assert main(["round"]) == 3
+    assert "out of memory: parent cannot be loaded" in capsys.readouterr().err
 
 
 def test_fault_in_the_program_is_not_hidden(failing: Any) -> None:
