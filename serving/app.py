@@ -20,7 +20,7 @@ from starlette.routing import Route
 from checkpoints.card import Kind
 from serving.classify import Classification, Classifier, Probabilities
 from serving.engine import Engine
-from serving.errors import NotReady, RequestError, TimedOut, TooLong
+from serving.errors import NotReady, RequestError, TimedOut
 from serving.guard import GENERATION_HEADER, Guard, Keys, error_response, read_body
 from serving.listener import Listener
 from serving.loaded import LoadedGeneration
@@ -36,7 +36,7 @@ from serving.openai import (
     parse,
     usage,
 )
-from serving.prompts import RecentPrompts, chat_prompt, completion_prompt, encode, room
+from serving.prompts import CutText, RecentPrompts, chat_prompt, completion_prompt, cut, room
 from serving.sampling import Sampling
 from serving.settings import ServingSettings
 from serving.swap import Switch
@@ -186,29 +186,28 @@ class Endpoints:
         return await self._write(request, writing, shape, asked)
 
     async def classify(self, request: Request) -> Response:
-        """The labels of texts, with their probabilities."""
+        """The labels of texts, with their probabilities; a text beyond the context is cut, and that is said."""
         body = await self._body(request)
         asked = parse(body, ClassifyRequest)
         generation = self._current("classifier")
         self._require_model(asked.model)
         if not 1 <= len(asked.texts) <= self._settings.max_inputs:
             raise RequestError(f"input: 1 to {self._settings.max_inputs} texts", param="input")
-        texts = await _encoding(body, lambda: [encode(generation, text, "input") for text in asked.texts])
-        for text in texts:
-            if len(text) > generation.context:
-                raise TooLong(len(text), 0, generation.context, "input")
-        rows = await unless_gone(request, self._classified(generation, texts))
-        return _gone() if rows is None else self._labelled(generation, rows, sum(map(len, texts)))
+        texts = await _encoding(body, lambda: [cut(generation, text, "input") for text in asked.texts])
+        rows = await unless_gone(request, self._classified(generation, [text.ids for text in texts]))
+        return _gone() if rows is None else self._labelled(generation, rows, texts)
 
-    def _labelled(self, generation: LoadedGeneration, rows: Probabilities, tokens: int) -> Response:
+    def _labelled(self, generation: LoadedGeneration, rows: Probabilities, texts: Sequence[CutText]) -> Response:
+        tokens = sum(len(text.ids) for text in texts)
         self._parts.metrics.tokens.labels("read").inc(tokens)
         data = [
             {
                 "index": index,
                 "label": generation.labels[max(range(len(row)), key=row.__getitem__)],
                 "probabilities": dict(zip(generation.labels, row, strict=True)),
+                "truncated": text.truncated,
             }
-            for index, row in enumerate(rows)
+            for index, (row, text) in enumerate(zip(rows, texts, strict=True))
         ]
         answer = {
             "object": "list",

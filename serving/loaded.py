@@ -22,11 +22,13 @@ class LoadedGeneration:
         kind: what it answers.
         model: in eval mode, on its device.
         tokenizer: the one that lies with it.
-        context: most tokens of prompt and answer together.
+        context: most tokens of prompt and answer together; of a classifier's text, which is cut to it.
         stop_ids: tokens that end an answer.
         labels: the classes of a classifier, in the order of its logits.
         loaded_at: unix seconds.
         tokenizer_files: names and SHA-256 of the files that made the tokenizer.
+        recipe_length: to how many tokens a classifier's recipe cut the texts that it was trained and judged on; None
+            for a causal LM.
     """
 
     number: int
@@ -39,6 +41,7 @@ class LoadedGeneration:
     labels: tuple[str, ...]
     loaded_at: float
     tokenizer_files: frozenset[tuple[str, str]] = frozenset()
+    recipe_length: int | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -61,22 +64,25 @@ class LoadedGeneration:
         *,
         loaded_at: float,
         tokenizer_files: frozenset[tuple[str, str]] = frozenset(),
+        recipe_length: int | None = None,
     ) -> "LoadedGeneration":
         """Read off a loaded model what answering from it needs."""
-        # The first call may take off a truncation that was saved with the tokenizer; later ones change nothing, so
-        # that threads can share it.
-        tokenizer("")
+        context = min(_context(model, tokenizer), recipe_length or UNBOUNDED_CONTEXT)
+        # The first call may take off a truncation that was saved with the tokenizer, or set a classifier's; later ones
+        # change nothing, so that threads can share it.
+        tokenizer("", truncation=kind == "classifier", max_length=context if kind == "classifier" else None)
         return cls(
             number=number,
             digest=digest,
             kind=kind,
             model=model,
             tokenizer=tokenizer,
-            context=_context(model, tokenizer),
+            context=context,
             stop_ids=_stop_ids(model, tokenizer),
             labels=_labels(model) if kind == "classifier" else (),
             loaded_at=loaded_at,
             tokenizer_files=tokenizer_files,
+            recipe_length=recipe_length,
         )
 
 

@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from jinja2 import TemplateError
@@ -53,13 +54,61 @@ def encode(generation: LoadedGeneration, text: str, param: str, *, special: bool
     Raises:
         RequestError: there is no token in it, or it cannot be encoded.
     """
+    _require_text(text, param)
+    return _some(generation, list(generation.tokenizer(text, add_special_tokens=special)["input_ids"]), param)
+
+
+@dataclass(frozen=True, slots=True)
+class CutText:
+    """A text to classify.
+
+    Attributes:
+        ids: its token ids, at most as many as the generation's context.
+        truncated: whether more of the text was there.
+    """
+
+    ids: list[int]
+    truncated: bool
+
+
+def cut(generation: LoadedGeneration, text: str, param: str) -> CutText:
+    """A text as the learner reads a document of a classifier: framed by the tokenizer, cut to what it was trained on.
+
+    So that what is served is what the gate has measured.
+
+    Args:
+        generation: a classifier.
+        text: any text.
+        param: the request's field it comes from, for errors.
+
+    Raises:
+        RequestError: there is no token in it, or it cannot be encoded.
+    """
+    _require_text(text, param)
+    tokenizer = generation.tokenizer
+    encoded = tokenizer(
+        text,
+        truncation=True,
+        max_length=generation.context,
+        # Rust's tokenizers tell it anyway, and would answer in another shape.
+        return_overflowing_tokens=not tokenizer.is_fast,
+        verbose=False,
+    )
+    beyond = encoded.encodings[0].overflowing if encoded.encodings else encoded.get("overflowing_tokens")
+    return CutText(_some(generation, list(encoded["input_ids"]), param), truncated=bool(beyond))
+
+
+def _require_text(text: str, param: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
         raise RequestError(f"{param} holds half of a surrogate pair: not text", param=param) from None
-    ids = list(generation.tokenizer(text, add_special_tokens=special)["input_ids"])
+
+
+def _some(generation: LoadedGeneration, ids: list[int], param: str) -> list[int]:
+    """The ids; where there is none, the token that begins a text."""
     if not ids and generation.tokenizer.bos_token_id is not None:
-        ids = [generation.tokenizer.bos_token_id]
+        return [generation.tokenizer.bos_token_id]
     if not ids:
         raise RequestError(f"{param} is empty", param=param)
     return ids

@@ -33,10 +33,18 @@ _log = structlog.get_logger(__name__)
 SWITCH_INTERVAL_S: Final = 0.001
 
 
-def serve(settings: ServingSettings, checkpoints_root: Path, model_kind: Kind) -> None:
+def serve(
+    settings: ServingSettings, checkpoints_root: Path, model_kind: Kind, *, recipe_length: int | None = None
+) -> None:
     """Answer requests from the generation that the pointer under `checkpoints_root` names, until SIGTERM or SIGINT.
 
     Requests under way are finished first, for at most `drain_timeout_s`.
+
+    Args:
+        settings: limits, names, and where to listen.
+        checkpoints_root: the checkpoint store.
+        model_kind: what the model is for.
+        recipe_length: to how many tokens a classifier's base cuts texts; later generations tell by their own recipe.
 
     Raises:
         CannotServe: the address is taken, the key file is unusable, or the device is not there.
@@ -49,7 +57,7 @@ def serve(settings: ServingSettings, checkpoints_root: Path, model_kind: Kind) -
     switch = Switch(metrics)
     worker = _worker(settings, model_kind, metrics)
     recent = RecentPrompts(settings.warm_prompts)
-    loader = Loader(GenerationStore(checkpoints_root), model_kind, device, metrics)
+    loader = Loader(GenerationStore(checkpoints_root), model_kind, device, metrics, recipe_length)
     follower = Follower(loader, switch, warming(worker, recent), metrics, poll_s=settings.poll_s)
 
     def healthy() -> bool:

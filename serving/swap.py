@@ -84,6 +84,7 @@ class Loader:
         kind: what the model is for.
         device: where it goes.
         metrics: where phases are timed.
+        recipe_length: to how many tokens the base's texts are cut, which no recipe made; None: what the model takes.
         clock: unix seconds.
     """
 
@@ -91,6 +92,7 @@ class Loader:
     kind: Kind
     device: str
     metrics: ServingMetrics
+    recipe_length: int | None = None
     clock: Callable[[], float] = time.time
 
     def load(self, number: int, digest: str | None, beside: LoadedGeneration | None) -> LoadedGeneration:
@@ -109,7 +111,10 @@ class Loader:
         with self._timed("load"):
             path = self.store.path(number)
             files = _tokenizer_files(self.store.manifest(number))
-            tokenizer = beside.tokenizer if beside and beside.tokenizer_files == files else load_tokenizer(path)
+            length = self._recipe_length(number)
+            # A tokenizer holds the length that it cuts to: of another length is another tokenizer.
+            shared = beside and (beside.tokenizer_files, beside.recipe_length) == (files, length)
+            tokenizer = beside.tokenizer if beside and shared else load_tokenizer(path)
             model = self._model(path, beside)
             require_match(model, tokenizer, path)
         return LoadedGeneration.of(
@@ -120,7 +125,15 @@ class Loader:
             tokenizer,
             loaded_at=self.clock(),
             tokenizer_files=files,
+            recipe_length=length,
         )
+
+    def _recipe_length(self, number: int) -> int | None:
+        """To how many tokens the recipe that made a classifier cut its texts."""
+        if self.kind != "classifier":
+            return None
+        length = self.store.card(number).recipe.get("sequence_length")
+        return length if isinstance(length, int) else self.recipe_length
 
     def _model(self, path: Path, beside: LoadedGeneration | None) -> PreTrainedModel:
         copied = load_beside(beside.model, path) if beside else None

@@ -57,7 +57,8 @@ def serve(invocation: Invocation) -> int:
 
     settings = invocation.settings(files=True)
     _configure_logs(settings)
-    answer(settings.serving, settings.checkpoints_dir, settings.model.kind)
+    recipe = settings.learner.recipe
+    answer(settings.serving, settings.checkpoints_dir, settings.model.kind, recipe_length=recipe.sequence_length)
     return ExitCode.OK
 
 

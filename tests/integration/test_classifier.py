@@ -302,3 +302,13 @@ def test_a_classifier_speaks_for_its_own_labels(tmp_path: Path, embedded_broker:
             assert control.memory()["dead_letter_reasons"] == {"unknown_label": 1, "missing_field": 1}
             assert [one["label"] for one in control.memory()["kept"]] == ["low"]
         assert started.stop() == 0
+
+
+def test_a_long_text_is_cut_as_the_learner_cuts_it(lived: Lived) -> None:
+    """To the recipe's length or the model's, whichever is less; the answer says so and counts what was read."""
+    words = " ".join(FIRST["flood"])
+    answer = classify(lived.home, words, f"{words} " * 500).json()
+    assert [one["truncated"] for one in answer["data"]] == [False, True]
+    recipe = lived.home.settings.learner.recipe
+    short = classify(lived.home, words).json()["usage"]["prompt_tokens"]
+    assert 0 < answer["usage"]["prompt_tokens"] - short <= recipe.sequence_length

@@ -9,6 +9,7 @@ import torch
 from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
+from checkpoints.card import Kind
 from checkpoints.load import load_model, load_tokenizer
 from serving.app import Parts, build_app
 from serving.classify import Classifier
@@ -41,12 +42,12 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-def load(path: Path, number: int) -> LoadedGeneration:
+def load(path: Path, number: int, *, recipe_length: int | None = None) -> LoadedGeneration:
     """A generation in memory, without a store."""
-    kind = "classifier" if path.name == "classifier" else "causal-lm"
-    model = load_model(path, kind, dtype=torch.float32)  # type: ignore[arg-type]
+    kind: Kind = "classifier" if path.name == "classifier" else "causal-lm"
+    model, tokenizer = load_model(path, kind, dtype=torch.float32), load_tokenizer(path)
     digest = f"{number:064x}"
-    return LoadedGeneration.of(number, digest, kind, model, load_tokenizer(path), loaded_at=0.0)  # type: ignore[arg-type]
+    return LoadedGeneration.of(number, digest, kind, model, tokenizer, loaded_at=0.0, recipe_length=recipe_length)
 
 
 @pytest.fixture(scope="session")

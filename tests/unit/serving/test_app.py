@@ -11,6 +11,7 @@ import pytest
 from serving.errors import CannotServe
 from serving.guard import OPEN_ROUTES, ROUTES, Keys
 from serving.loaded import LoadedGeneration
+from serving.prompts import cut
 from serving.worker import Worker
 from tests.unit.serving.conftest import Served, load, reference, reference_ids
 
@@ -250,10 +251,18 @@ def test_a_prompt_beyond_the_context_is_a_400(serve: Serve, first: LoadedGenerat
     assert response.json()["error"]["param"] == "prompt"
 
 
-def test_a_text_beyond_the_context_is_not_cut(serve: Serve, judge: LoadedGeneration) -> None:
-    """Classification refuses it instead of judging its beginning."""
-    response = serve(judge, classifier=True).client.post("/v1/classify", json={"input": "one " * 500})
-    assert response.json()["error"]["code"] == "context_length_exceeded"
+def test_a_text_beyond_the_recipes_length_is_cut_and_that_is_said(serve: Serve, paths: dict[str, Path]) -> None:
+    """It is classified by the beginning that the gate would have judged it by; its neighbours are whole."""
+    generation = load(paths["classifier"], 1, recipe_length=16)
+    client = serve(generation, classifier=True).client
+    body = client.post("/v1/classify", json={"input": ["one " * 500, "one two"]}).json()
+    assert [one["truncated"] for one in body["data"]] == [True, False]
+    beginning = generation.tokenizer.decode(cut(generation, "one " * 500, "input").ids)
+    whole = client.post("/v1/classify", json={"input": beginning}).json()
+    assert whole["data"][0]["truncated"] is False
+    assert body["data"][0]["probabilities"] == pytest.approx(whole["data"][0]["probabilities"], abs=1e-5)
+    assert body["usage"]["prompt_tokens"] == 16 + len(generation.tokenizer("one two")["input_ids"])
+    assert client.get("/v1/models").json()["data"][0]["context_length"] == 16
 
 
 def test_more_tokens_than_allowed_are_refused(serve: Serve, first: LoadedGeneration) -> None:

@@ -1,13 +1,21 @@
 """Requests become token ids, by the template or in plain lines, within the context."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import processors
+from transformers import ByT5Tokenizer
 
+from checkpoints.load import load_tokenizer, positions
+from learner.encoding import Encoder, longest_sequence
+from learner.round_directory import RoundSample
 from serving.errors import RequestError, TooLong
 from serving.loaded import LoadedGeneration
 from serving.openai import Message
-from serving.prompts import RecentPrompts, chat_prompt, completion_prompt, encode, room
+from serving.prompts import RecentPrompts, chat_prompt, completion_prompt, cut, encode, room
 from tests.unit.serving.conftest import load
 
 TALK = [Message(role="developer", content="be brief"), Message(role="user", content="hi")]
@@ -71,6 +79,43 @@ def test_the_context_bounds_prompt_and_answer(first: LoadedGeneration) -> None:
         room(first, prompt, 11, 99, "prompt")
     with pytest.raises(TooLong):
         room(first, [5] * first.context, None, 99, "prompt")
+
+
+@pytest.fixture(scope="module")
+def framing(paths: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier's tokenizer that frames a text in special tokens, as BERT's does."""
+    tokenizer = load_tokenizer(paths["classifier"])
+    frame = [("<s>", tokenizer.bos_token_id), ("</s>", tokenizer.eos_token_id)]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=frame)
+    path = tmp_path_factory.mktemp("framing")
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@given(text=st.text(min_size=1, max_size=60), length=st.sampled_from([8, 16]))
+def test_a_text_is_cut_as_the_learner_cuts_it(judge: LoadedGeneration, framing: Path, text: str, length: int) -> None:
+    """The same token ids, of the whole where it fits: what is served is what the gate has measured."""
+    served = replace(judge, tokenizer=load_tokenizer(framing), context=length)
+    learned = Encoder(load_tokenizer(framing), length, {"": 0})([RoundSample(0, text, "", "")])
+    found = cut(served, text, "input")
+    assert found.ids == learned.document(0).tolist()
+    assert found.truncated == (len(encode(replace(served, tokenizer=load_tokenizer(framing)), text, "input")) > length)
+
+
+@pytest.mark.parametrize("wanted", [8, 64, 100_000])
+def test_a_classifiers_context_is_as_long_as_the_learners_sequences(paths: dict[str, Path], wanted: int) -> None:
+    """The recipe's length, or less where the model takes less."""
+    generation = load(paths["classifier"], 1, recipe_length=wanted)
+    known = min(wanted, positions(generation.model) or wanted)
+    assert generation.context == longest_sequence(generation.model.config, generation.tokenizer, known)
+
+
+def test_a_tokenizer_in_python_tells_too_what_was_cut(judge: LoadedGeneration) -> None:
+    """Not all tokenizers are Rust's."""
+    generation = replace(judge, tokenizer=ByT5Tokenizer(), context=16)
+    found = cut(generation, "one " * 50, "input")
+    assert (len(found.ids), found.truncated) == (16, True)
+    assert cut(generation, "one", "input").truncated is False
 
 
 def test_recent_prompts_are_few_and_short(first: LoadedGeneration) -> None:

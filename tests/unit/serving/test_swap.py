@@ -314,3 +314,21 @@ def test_the_thread_follows_by_itself_and_ends(store: GenerationStore, metrics: 
     wait_until(lambda: following.serving == 1)
     following.follower.close()
     assert not following.follower.alive
+
+
+def test_each_classifier_cuts_at_the_length_of_its_own_recipe(
+    tmp_path: Path, paths: dict[str, Path], metrics: ServingMetrics
+) -> None:
+    """The base at the one that is set; a tokenizer is shared only among generations of one length."""
+    store = GenerationStore(tmp_path)
+    store.import_base(paths["classifier"], kind="classifier")
+    for number, length in ((1, 16), (2, 16), (3, 32)):
+        card = Card(generation=number, kind="classifier", recipe={"sequence_length": length})
+        store.publish(paths["classifier"], number, card)
+    loader = Loader(store, "classifier", "cpu", metrics, recipe_length=64)
+    loaded: list[LoadedGeneration] = []
+    for number in range(4):
+        loaded.append(loader.load(number, None, loaded[-1] if loaded else None))
+    assert [generation.context for generation in loaded] == [64, 16, 16, 32]
+    assert loaded[1].tokenizer is loaded[2].tokenizer
+    assert len({id(generation.tokenizer) for generation in loaded}) == 3
