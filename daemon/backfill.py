@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from daemon.control import Facts
-from daemon.errors import Refused
+from daemon.errors import BadRequest, Refused
 from daemon.labels import known_labels
 from daemon.settings import Settings
 from memory.records import Appended
@@ -72,9 +72,14 @@ def backfill(settings: Settings, plan: Plan, on_progress: OnProgress) -> Outcome
     next one begun.
 
     Raises:
+        BadRequest: the text would have no labels, and a classifier needs them.
         Refused: the fresh buffer is full, and a round must settle it before the rest can be read; or the quarantine is.
         StoreError: the store cannot be opened or written.
     """
+    if settings.model.kind == "classifier" and "label_field" not in plan.fields:
+        raise BadRequest(
+            "A classifier's documents need a label: give JSON, and name the field that holds it with --label-field."
+        )
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     memory = settings.memory.model_copy(update={"integrity_check": False})
     outcome = Outcome()

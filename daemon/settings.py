@@ -126,6 +126,7 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, file
     if files:
         mistakes += settings_mistakes.of_files(settings, raw)
         mistakes += _of_model(settings, raw)
+        mistakes += _of_topics(settings, raw)
     if mistakes:
         raise BadSettings(mistakes)
     return settings
@@ -145,6 +146,24 @@ def _of_model(settings: Settings, raw: settings_sources.Raw) -> list[Mistake]:
             "Nothing is there.",
             "Name a directory as Hugging Face's save_pretrained writes it, or a .gguf file.",
         )
+    ]
+
+
+def _of_topics(settings: Settings, raw: settings_sources.Raw) -> list[Mistake]:
+    """A classifier learns from labels: of a topic without them every record would be a dead letter."""
+    if settings.model.kind != "classifier":
+        return []
+    plain = "Plain text has no fields: send JSON, and name the field that holds its label."
+    return [
+        Mistake(
+            f"streams.topics[{index}].label_field",
+            None,
+            raw.place(("streams", "topics", index)),
+            "A classifier's documents need a label; without this field every record would become a dead letter.",
+            'Name the JSON field that holds it: label_field = "label".' if topic.format == "json" else plain,
+        )
+        for index, topic in enumerate(settings.streams.topics)
+        if topic.label_field is None
     ]
 
 

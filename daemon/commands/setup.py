@@ -23,6 +23,9 @@ bootstrap_servers = [{servers}]
 name = {topic}
 text_field = "text"                          # the JSON field; or format = "text" for plain text
 """
+LABEL = """\
+label_field = "label"                        # the JSON field with one of the classifier's labels
+"""
 
 
 @click.command(short_help="Write a short settings file.")
@@ -54,7 +57,8 @@ def _short(model: str, kind: str, bootstrap_servers: str, topic: str) -> str:
     import json
 
     servers = ", ".join(json.dumps(server.strip()) for server in bootstrap_servers.split(","))
-    return TEMPLATE.format(path=json.dumps(model), kind=kind, servers=servers, topic=json.dumps(topic))
+    short = TEMPLATE.format(path=json.dumps(model), kind=kind, servers=servers, topic=json.dumps(topic))
+    return short + LABEL if kind == "classifier" else short
 
 
 @click.command(short_help="List every mistake in the settings.")

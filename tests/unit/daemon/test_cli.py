@@ -133,6 +133,24 @@ def test_init_writes_settings_that_check_understands(tmp_path: Path) -> None:
     assert "riverkeep-state" in run.stdout
 
 
+def test_init_names_the_label_of_a_classifier(tmp_path: Path) -> None:
+    """Without it nothing that arrives could be learned."""
+    (tmp_path / "model").mkdir()
+    riverkeep("init", "--kind", "classifier", "--model", "model", cwd=tmp_path)
+    run = riverkeep("check", cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "label_field" in (tmp_path / "riverkeep.toml").read_text()
+
+
+def test_backfill_of_a_classifier_needs_labels(home: Path) -> None:
+    """Said before a file is read, not by a quarantine full of it."""
+    (home / "text.jsonl").write_text('{"text": "the water rises"}\n')
+    run = riverkeep("backfill", "text.jsonl", cwd=home, environment={"RIVERKEEP_MODEL__KIND": "classifier"})
+    assert run.returncode == ExitCode.BAD_USAGE
+    assert "--label-field" in run.stderr
+    assert not (home / "state").exists()
+
+
 def test_init_writes_over_nothing(home: Path) -> None:
     """A file that is there is kept, unless told otherwise."""
     before = (home / "riverkeep.toml").read_text()

@@ -198,6 +198,22 @@ def test_labels_cannot_change_once_the_model_was_read(tmp_path: Path) -> None:
     assert "calm, flood" in mistake.problem
 
 
+def test_a_classifiers_topics_need_labels(tmp_path: Path) -> None:
+    """Each topic without them is named, with what to write; a language model's need none."""
+    (tmp_path / "model").mkdir()
+    topics = (
+        '[[streams.topics]]\nname = "a"\nlabel_field = "label"\n'
+        '[[streams.topics]]\nname = "b"\n'
+        '[[streams.topics]]\nname = "c"\nformat = "text"\n'
+    )
+    load(written(tmp_path, topics), {}, files=True)
+    json_topic, text_topic = mistakes(tmp_path, f'kind = "classifier"\n{topics}', files=True)
+    assert (json_topic.key, json_topic.place) == ("streams.topics[1].label_field", "riverkeep.toml line 7")
+    assert 'label_field = "label"' in json_topic.remedy
+    assert text_topic.key == "streams.topics[2].label_field"
+    assert "JSON" in text_topic.remedy
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_admin_does_not_listen_beyond_loopback_without_a_token(tmp_path: Path, host: str) -> None:
     """An address that others reach needs a token_file."""
