@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -17,8 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from daemon.control import Control
-from daemon.errors import BadRequest, DaemonError
+from daemon.control import LARGEST_ID, Control
+from daemon.errors import BadRequest, DaemonError, UnknownThing
 from memory.errors import StoreError
 
 log = structlog.get_logger(__name__)
@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 OPEN_PATHS = frozenset({"/metrics", "/healthz", "/readyz"})
 LONGEST_BODY_BYTES = 64 * 1024
 MOST_ROWS = 500
+LONGEST_NUMBER = 18
+"""Digits that surely fit 64 bits."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -67,7 +69,7 @@ class AsideBody(_Body):
 class DeadLettersBody(_Body):
     """POST /dead-letters/replay and /dead-letters/drop; no ids: all."""
 
-    ids: list[int] = Field(default=[], max_length=10_000)
+    ids: list[Annotated[int, Field(ge=1, le=LARGEST_ID)]] = Field(default=[], max_length=10_000)
 
 
 def create_app(control: Control, registry: CollectorRegistry, token: str) -> Starlette:
@@ -132,7 +134,7 @@ class _Surface:
             "/metrics": self.metrics,
             "/status": self.status,
             "/rounds": self.rounds,
-            "/rounds/{number:int}": self.round,
+            "/rounds/{number}": self.round,
             "/generations": self.generations,
             "/memory": self.memory,
             "/aside": self.aside,
@@ -140,8 +142,8 @@ class _Surface:
         }
         post = {
             "/rounds": self.request_round,
-            "/rounds/{number:int}/approve": self.approve_round,
-            "/rounds/{number:int}/reject": self.reject_round,
+            "/rounds/{number}/approve": self.approve_round,
+            "/rounds/{number}/reject": self.reject_round,
             "/rollback": self.rollback,
             "/resume": self.resume,
             "/forget": self.forget,
@@ -179,7 +181,7 @@ class _Surface:
         return await _answer(lambda: self._control.rounds(limit=limit or 1, before=before))
 
     async def round(self, request: Request) -> Response:
-        return await _answer(lambda: self._control.round(request.path_params["number"]))
+        return await _answer(lambda: self._control.round(_round(request)))
 
     async def generations(self, _request: Request) -> Response:
         return await _answer(self._control.generations)
@@ -199,10 +201,10 @@ class _Surface:
         return await _answer(lambda: self._control.request_round(dry_run=body.dry_run), status=202)
 
     async def approve_round(self, request: Request) -> Response:
-        return await _answer(lambda: self._control.approve_round(request.path_params["number"]), status=202)
+        return await _answer(lambda: self._control.approve_round(_round(request)), status=202)
 
     async def reject_round(self, request: Request) -> Response:
-        return await _answer(lambda: self._control.reject_round(request.path_params["number"]))
+        return await _answer(lambda: self._control.reject_round(_round(request)))
 
     async def rollback(self, request: Request) -> Response:
         body = await _body(request, RollbackBody)
@@ -254,11 +256,24 @@ async def _body(request: Request, model: type[Body]) -> Body:
         raise BadRequest("; ".join(problems)) from None
 
 
+def _round(request: Request) -> int:
+    """The round that the path names. Raises UnknownThing for what is no number of any."""
+    text = str(request.path_params["number"])
+    if not _is_number(text):
+        raise UnknownThing(f"There is no round {text[:40]}.")
+    return int(text)
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is a whole number that the store can hold; `int` also takes signs, spaces and other scripts' digits."""
+    return text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
+
+
 def _number(request: Request, name: str, default: int | None, *, most: int | None = None) -> int | None:
     text = request.query_params.get(name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
+    if not _is_number(text):
         raise BadRequest(f"`{name}` must be a whole number, got {text[:40]!r}.")
     return int(text) if most is None else min(int(text), most)
 

@@ -5,10 +5,13 @@ and `daemon/client.py` carries the questions to a running daemon over the admin 
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 Facts: TypeAlias = dict[str, Any]
 """JSON-ready facts: strings, numbers, booleans, None, and lists and dictionaries of them."""
+
+LARGEST_ID: Final = 2**63 - 1
+"""Of a dead letter, as the store numbers them."""
 
 
 class Control(Protocol):

@@ -27,6 +27,9 @@ def store_errors() -> Iterator[None]:
         yield
     except (UnknownRound, UnknownGeneration) as error:
         raise UnknownThing(str(error)) from error
+    except OverflowError as error:
+        # SQLite's integers have 64 bits.
+        raise UnknownThing("No round or generation has so large a number.") from error
     except WrongState as error:
         raise Refused(str(error)) from error
 

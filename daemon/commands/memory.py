@@ -5,8 +5,10 @@ import sys
 import click
 
 from daemon.commands.common import Invocation, example, json_option, pass_invocation, print_json, yes_option
+from daemon.control import LARGEST_ID
 
 SHOWN = 50
+ID = click.IntRange(1, LARGEST_ID)
 
 
 @click.group(invoke_without_command=True, short_help="Show what is kept, aside and dead.")
@@ -78,7 +80,7 @@ def drop(invocation: Invocation, round_number: int, *, yes: bool, as_json: bool)
 
 @memory.group("dead-letters", invoke_without_command=True, short_help="List the quarantine.")
 @click.option("--limit", type=click.IntRange(1, 500), default=SHOWN, show_default=True, help="Most to list.")
-@click.option("--after", type=click.IntRange(0), default=0, help="List those with greater ids.")
+@click.option("--after", type=click.IntRange(0, LARGEST_ID), default=0, help="List those with greater ids.")
 @json_option
 @click.pass_context
 @example("riverkeep memory dead-letters", "riverkeep memory dead-letters replay")
@@ -97,7 +99,7 @@ def dead_letters(context: click.Context, limit: int, after: int, *, as_json: boo
 
 
 @dead_letters.command("replay", short_help="Decode dead letters again.")
-@click.argument("ids", type=click.IntRange(1), nargs=-1)
+@click.argument("ids", type=ID, nargs=-1)
 @json_option
 @pass_invocation
 @example("riverkeep memory dead-letters replay", "riverkeep memory dead-letters replay 12 13")
@@ -116,7 +118,7 @@ def replay_letters(invocation: Invocation, ids: tuple[int, ...], *, as_json: boo
 
 
 @dead_letters.command("drop", short_help="Erase dead letters.")
-@click.argument("ids", type=click.IntRange(1), nargs=-1)
+@click.argument("ids", type=ID, nargs=-1)
 @yes_option
 @json_option
 @pass_invocation
