@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from learner import plain_text
 from learner.round_directory import TextSample
 
 Ints = npt.NDArray[np.int64]
@@ -60,7 +61,8 @@ class Encoder:
 
     A causal LM's document begins with the tokenizer's beginning-of-sequence token (its end-of-sequence token where
     it has none, as in GPT-2's family), so that its first word is predicted too and knows that it is the first; it
-    ends with the end-of-sequence token. A classifier's is framed by the tokenizer itself and cut to `max_tokens`.
+    ends with the end-of-sequence token. A classifier's is framed by the tokenizer itself and cut to `max_tokens`. What
+    a document says is plain text; see `learner.plain_text`.
 
     Attributes:
         tokenizer: a transformers tokenizer.
@@ -89,7 +91,10 @@ class Encoder:
         # In chunks: the tokenizer's own results are many times larger than the arrays made of them.
         for first in range(0, len(samples), CHUNK_DOCUMENTS):
             texts = [sample.text for sample in samples[first : first + CHUNK_DOCUMENTS]]
-            yield from self._framed(texts) if self.labels is None else self._cut(texts)
+            if self.labels is None:
+                yield from self._framed(texts)
+            else:
+                yield from plain_text.framed(self.tokenizer, texts, self.max_tokens)
             self.alive()
 
     def _framed(self, texts: list[str]) -> Iterator[list[int]]:
@@ -97,12 +102,8 @@ class Encoder:
         end = self.tokenizer.eos_token_id
         before = [begin] if begin is not None else [end] if end is not None else []
         after = [end] if end is not None else []
-        for ids in self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]:
+        for ids in plain_text.bare(self.tokenizer, texts):
             yield [*before, *ids, *after]
-
-    def _cut(self, texts: list[str]) -> Iterator[list[int]]:
-        encoded = self.tokenizer(texts, truncation=True, max_length=self.max_tokens, verbose=False)
-        yield from encoded["input_ids"]
 
 
 def _joined(documents: Sequence[Tokens], samples: Sequence[TextSample], labels: Ints) -> Encoded:
