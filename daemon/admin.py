@@ -265,7 +265,7 @@ def _round(request: Request) -> int:
 
 
 def _is_number(text: str) -> bool:
-    """Whether it is a whole number that the store can hold; `int` also takes signs, spaces and other scripts' digits."""
+    """Whether it is a whole number of 64 bits; `int` also takes signs, spaces and digits of other scripts."""
     return text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
 
 

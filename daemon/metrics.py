@@ -148,7 +148,8 @@ class Live:
         serving_generation: what the store says should serve; None before the first.
         answering_generation: what the serving process answers from; None when it does not.
         swap_seconds: how long the latest swap took, from pointer to first answer; None before one.
-        fresh_until_round: share, 0 to 1, of the volume that begins a round; None where none is set.
+        fresh_until_round: share of the volume that begins a round, 1 and more where it is reached; None where none is
+            set.
     """
 
     parts: tuple[Health, ...]

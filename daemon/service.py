@@ -306,8 +306,8 @@ class Service:
 
     def _live(self) -> Live:
         progress, status = self._current.progress, self._serving.status if self._serving else None
-        volume = self.settings.triggers.fresh_samples
         swap = status.facts.get("swap_seconds") if status else None
+        counts = self._rooms.store.counts()
         return Live(
             parts=self._supervisor.healths(),
             round_number=None if progress is None else progress.number,
@@ -317,7 +317,7 @@ class Service:
             serving_generation=self._rooms.store.serving(),
             answering_generation=None if status is None else status.generation,
             swap_seconds=swap if isinstance(swap, int | float) else None,
-            fresh_until_round=None if volume is None else self._rooms.store.counts().fresh_samples / volume,
+            fresh_until_round=self.settings.triggers.share_of_volume(counts.fresh_samples, counts.fresh_tokens),
         )
 
 

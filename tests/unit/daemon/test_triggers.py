@@ -83,3 +83,19 @@ def test_settings_that_cannot_work_are_refused(values: dict[str, object], says: 
     """The message says what is wrong."""
     with pytest.raises(ValidationError, match=says):
         TriggerSettings.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("volumes", "share"),
+    [
+        ({"fresh_samples": 400}, 0.5),
+        ({"fresh_samples": 400, "fresh_tokens": 1_000}, 3.0),
+        ({"fresh_samples": None, "fresh_tokens": 6_000}, 0.5),
+        ({"fresh_samples": None}, None),
+    ],
+)
+def test_the_share_of_the_volume_is_that_of_the_nearer_trigger(
+    volumes: dict[str, int | None], share: float | None
+) -> None:
+    """Beyond one it is due; without a volume there is none to be due."""
+    assert TriggerSettings.model_validate(volumes).share_of_volume(200, 3_000) == share
