@@ -87,7 +87,8 @@ class Control(Protocol):
         """Erase what carries `key`, and name what had seen it.
 
         Returns {"samples", "dead_letters", "rounds", "generations", "descendants", "clean_generation",
-        "directories" (round directories erased)}.
+        "lineage_from" (the first round of which it is known what it was given), "directories" (round directories
+        erased)}.
         """
 
     def aside(self) -> list[Facts]:

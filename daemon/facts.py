@@ -128,6 +128,7 @@ def forgotten_facts(forgotten: Forgotten, directories: Mapping[int, str]) -> Fac
         "generations": list(forgotten.generations),
         "descendants": list(forgotten.descendants),
         "clean_generation": forgotten.clean_generation,
+        "lineage_from": forgotten.lineage_from,
         "directories": sorted(directories.values()),
     }
 

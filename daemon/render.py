@@ -270,8 +270,14 @@ def print_forgotten(facts: Facts) -> None:
     console.print(f"Erased: {facts['samples']:,} samples and {facts['dead_letters']:,} dead letters.")
     if facts["directories"]:
         console.print(f"Round directories erased: {', '.join(facts['directories'])}")
+    if facts["lineage_from"] > 1:
+        console.print(
+            f"What rounds before {facts['lineage_from']} were given is not known any more (`memory.lineage_rounds`): "
+            "their generations, and what came of those, may have been trained on it too.",
+            style="yellow",
+        )
     if not facts["generations"]:
-        console.print("No generation was trained on it.")
+        console.print(f"{'No' if facts['lineage_from'] == 1 else 'No other'} generation was trained on it.")
         return
     console.print(f"Trained on it: generations {', '.join(map(str, facts['generations']))}.", style="yellow")
     if facts["descendants"]:

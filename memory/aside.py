@@ -29,10 +29,11 @@ def set_aside(tx: Connection, ids: Sequence[int], *, round_number: int, reason: 
 
 
 def count_refusals(tx: Connection, ids: Sequence[int]) -> None:
-    """Note that these samples were part of one more refused round."""
-    tx.executemany(
-        "INSERT INTO refusals(sample, times) VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1",
-        [(sample,) for sample in ids],
+    """Note that these samples were part of one more refused round; those that have been erased since count nowhere."""
+    tx.execute(
+        "INSERT INTO refusals(sample, times) SELECT id, 1 FROM samples WHERE id IN (SELECT value FROM json_each(?)) "
+        "ON CONFLICT DO UPDATE SET times = times + 1",
+        (removal.as_json(ids),),
     )
 
 

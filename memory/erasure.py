@@ -5,52 +5,59 @@ from collections.abc import Sequence
 from memory import facts, quarantine, removal
 from memory.database import Database
 from memory.errors import StoreBusy, StoreFull
-from memory.records import Forgotten, GenerationState
+from memory.records import Forgotten, GenerationState, lineage
 from memory.sqlite import Connection
 
 
 def erase(tx: Connection, key: str, key_hash: int, now: float) -> Forgotten:
     """Remove all of a key's text from the tables, and keep its hash. `scrub` then clears the file itself."""
     known = [row[0] for row in tx.execute("SELECT id FROM samples WHERE key_hash = ?", (key_hash,))]
-    lineage = tx.execute("SELECT round, sample, part FROM round_samples WHERE key_hash = ?", (key_hash,)).fetchall()
+    given = tx.execute("SELECT round, sample, part FROM round_samples WHERE key_hash = ?", (key_hash,)).fetchall()
     # Sketches are made from text: those of samples that have left memory go too.
-    sketched = removal.as_json({*known, *(sample for _, sample, _ in lineage)})
+    sketched = removal.as_json({*known, *(sample for _, sample, _ in given)})
     tx.execute("DELETE FROM trained WHERE sample IN (SELECT value FROM json_each(?))", (sketched,))
     removal.remove(tx, known)
     letters = quarantine.erase(tx, key)
     tx.execute("INSERT OR IGNORE INTO forgotten(key_hash, at) VALUES (?, ?)", (key_hash, now))
-    trained = sorted({number for number, _, part in lineage if part in {"fresh", "replay"}})
-    generations, descendants, clean = _lineage(tx, trained)
+    trained = sorted({number for number, _, part in given if part in {"fresh", "replay"}})
+    lineage_from = facts.get_int(tx, "lineage_from")
+    generations, descendants, clean = _lineage(tx, trained, lineage_from)
     return Forgotten(
         samples=len(known),
         dead_letters=letters,
         sample_ids=tuple(known),
-        rounds=tuple(sorted({number for number, _, _ in lineage})),
+        rounds=tuple(sorted({number for number, _, _ in given})),
         generations=generations,
         descendants=descendants,
         clean_generation=clean,
+        lineage_from=lineage_from,
     )
 
 
-def _lineage(tx: Connection, rounds: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...], int | None]:
+def _lineage(
+    tx: Connection, rounds: Sequence[int], lineage_from: int
+) -> tuple[tuple[int, ...], tuple[int, ...], int | None]:
     """Generations of these rounds, those that started from them, and the latest ancestor of serving that is neither.
 
-    One whose files retention has removed cannot be built upon, and is passed over.
+    One whose files retention has removed cannot be built upon, and is passed over; so is one that came of a round
+    before `lineage_from`, of which nobody can tell.
     """
     rows = tx.execute(
         "SELECT number, parent, round, state FROM generations WHERE state != ? ORDER BY number",
         (GenerationState.RESERVED,),
     ).fetchall()
-    concerned, wanted = set(), set(rounds)
+    parents = {number: parent for number, parent, _, _ in rows}
+    concerned, unknown, wanted = set(), set(), set(rounds)
     for number, parent, its_round, _ in rows:  # A parent's number is lower, so it has been looked at before.
         if its_round in wanted or parent in concerned:
             concerned.add(number)
+        if parent is not None and (its_round < lineage_from or parent in unknown or parent not in parents):
+            unknown.add(number)
     direct = tuple(number for number, _, its_round, _ in rows if its_round in wanted)
-    parents = {number: parent for number, parent, _, _ in rows}
-    clean = facts.find_int(tx, "serving")
     retired = {number for number, _, _, state in rows if state == GenerationState.RETIRED}
-    while clean is not None and clean in concerned | retired:
-        clean = parents.get(clean)
+    serving = facts.find_int(tx, "serving")
+    led_here = [] if serving is None else lineage(parents, serving)
+    clean = next((number for number in reversed(led_here) if number not in concerned | unknown | retired), None)
     return direct, tuple(sorted(concerned - set(direct))), clean
 
 

@@ -28,13 +28,15 @@ def register_base(tx: Connection, *, digest: str, source_path: str, generation: 
         (generation, GenerationState.ACCEPTED, digest, source_path, now),
     )
     facts.put(tx, "base", generation)
+    facts.put(tx, "generations_numbered", max(facts.get_int(tx, "generations_numbered"), generation + 1))
     facts.put(tx, "serving", generation)
 
 
 def reserve(tx: Connection, round_number: int, now: float) -> int:
     """A new generation's number, for a candidate of this round."""
     parent = ledger.read(tx, round_number).parent_generation
-    number = int(tx.execute("SELECT coalesce(max(number), -1) + 1 FROM generations").fetchone()[0])
+    number = facts.get_int(tx, "generations_numbered")
+    facts.put(tx, "generations_numbered", number + 1)
     tx.execute(
         "INSERT INTO generations(number, state, parent, round, digest, source_path, created_at) "
         "VALUES (?, ?, ?, ?, '', '', ?)",
@@ -126,19 +128,27 @@ def _best_on_a_slice(tx: Connection) -> set[int]:
 
 
 def read(tx: Connection, number: int) -> Generation:
-    """One generation.
+    """One generation, also one that has left the ledger: of that is known where it came from.
 
     Raises:
-        UnknownGeneration: there is none of that number.
+        UnknownGeneration: there is none of that number, or it is too long ago.
     """
-    found = _generations(tx, "WHERE number = ?", (number,))
+    found = _generations(tx, "WHERE number = ?", (number,)) or _past(tx, number)
     if not found:
         raise UnknownGeneration(f"There is no generation {number}. See `riverkeep generations`.")
     return found[0]
 
 
+def _past(tx: Connection, number: int) -> list[Generation]:
+    rows = tx.execute("SELECT parent, round, digest, created_at FROM past_generations WHERE number = ?", (number,))
+    return [
+        Generation(number, GenerationState.RETIRED, parent, its_round, digest, "", created_at, {})
+        for parent, its_round, digest, created_at in rows
+    ]
+
+
 def listed(tx: Connection) -> list[Generation]:
-    """All generations, oldest first."""
+    """The generations of the ledger, oldest first."""
     return _generations(tx, "ORDER BY number", ())
 
 

@@ -82,7 +82,7 @@ class Intake:
                 raise
 
     def _take(self, tx: Connection, batch: Batch, looked: Looked, *, before_stream: bool) -> Appended:
-        positions = offsets.move_on(tx, batch)
+        positions = offsets.move_on(tx, batch, self._clock())
         letters, forgotten = self._without_forgotten(batch.dead_letters)
         redelivered = quarantine.store(tx, letters, positions)
         gaps = quarantine.store_gaps(tx, batch.gaps, positions, self._clock(), self._settings.gaps_kept)

@@ -63,7 +63,6 @@ def begin(
         replay=replay,
     )
     _record_samples(tx, number, fresh, replay, [one.id for part in judged_on for one in part.samples])
-    tx.execute("DELETE FROM round_samples WHERE round <= ?", (number - settings.lineage_rounds,))
     return RoundDraw(
         number=number,
         seed=seed,

@@ -3,9 +3,15 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from memory import removal
 from memory.errors import BadBatch
 from memory.sqlite import Connection
 from streams.document import Batch, Partition
+
+MOST_STREAMS = 100_000
+"""Partitions (and files, each of which is one) whose next offset stays known, 200 bytes each."""
+GONE = Partition("(forgotten)", -1)
+"""Stands for a partition that was beyond the bound where lineage still names it."""
 
 
 def next_offset(tx: Connection, partition: Partition) -> int | None:
@@ -37,8 +43,11 @@ class Position:
     end: int
 
 
-def move_on(tx: Connection, batch: Batch) -> dict[Partition, Position]:
+def move_on(tx: Connection, batch: Batch, now: float) -> dict[Partition, Position]:
     """Note how far the batch takes each partition (never back), and return where each stood before.
+
+    Args:
+        now: unix seconds.
 
     Raises:
         BadBatch: something in the batch lies at or beyond its partition's next offset, or has none.
@@ -48,14 +57,36 @@ def move_on(tx: Connection, batch: Batch) -> dict[Partition, Position]:
         row = _row(tx, partition)
         if row is None:
             stream = tx.execute(
-                "INSERT INTO streams(topic, number, incarnation, next_offset) VALUES (?, ?, ?, ?)",
-                (partition.topic, partition.number, partition.incarnation, end),
+                "INSERT INTO streams(topic, number, incarnation, next_offset, moved_at) VALUES (?, ?, ?, ?, ?)",
+                (partition.topic, partition.number, partition.incarnation, end, now),
             ).lastrowid
             positions[partition] = Position(int(stream or 0), 0, end)
         else:
             positions[partition] = Position(row[0], row[1], end)
-            tx.execute("UPDATE streams SET next_offset = max(next_offset, ?) WHERE id = ?", (end, row[0]))
+            tx.execute(
+                "UPDATE streams SET next_offset = max(next_offset, ?), moved_at = ? WHERE id = ?", (end, now, row[0])
+            )
+    if any(position.first_new == 0 for position in positions.values()):
+        _forget_oldest(tx, [position.stream for position in positions.values()])
     return positions
+
+
+def _forget_oldest(tx: Connection, in_use: Iterable[int]) -> None:
+    """Keep streams within their bound, a tenth at a time: files go first, and of a kind what was read longest ago.
+
+    What text, dead letters or gaps come from stays, and so does the latest: its number must not be given again.
+    """
+    held = int(tx.execute("SELECT count(*) FROM streams").fetchone()[0])
+    if held <= MOST_STREAMS * 1.1:
+        return
+    tx.execute(
+        "DELETE FROM streams WHERE id IN (SELECT id FROM streams WHERE id < (SELECT max(id) FROM streams) "
+        "AND id NOT IN (SELECT value FROM json_each(?)) AND id NOT IN (SELECT stream FROM gaps) "
+        "AND NOT EXISTS (SELECT 1 FROM samples WHERE stream = streams.id) "
+        "AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE stream = streams.id) "
+        "ORDER BY topic LIKE 'file:%' OR topic LIKE 'stdin:%' DESC, moved_at LIMIT ?)",
+        (removal.as_json(in_use), held - MOST_STREAMS),
+    )
 
 
 def position_of(positions: Mapping[Partition, Position], partition: Partition, offset: int) -> Position:
@@ -76,5 +107,8 @@ def position_of(positions: Mapping[Partition, Position], partition: Partition, o
 def partitions(tx: Connection, streams: Iterable[int]) -> dict[int, Partition]:
     """The partitions behind these stream numbers."""
     wanted = set(streams)
-    rows = tx.execute("SELECT id, topic, number, incarnation FROM streams")
-    return {row[0]: Partition(*row[1:]) for row in rows if row[0] in wanted}
+    rows = tx.execute(
+        "SELECT id, topic, number, incarnation FROM streams WHERE id IN (SELECT value FROM json_each(?))",
+        (removal.as_json(wanted),),
+    )
+    return dict.fromkeys(wanted, GONE) | {row[0]: Partition(*row[1:]) for row in rows}

@@ -259,7 +259,12 @@ class ApprovedRound:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One line of the ledger of generations. Number 0 is the base model."""
+    """One line of the ledger of generations. Number 0 is the base model.
+
+    Attributes:
+        parent: what it started from; None for the base alone.
+        round: the round that made it; None for the base.
+    """
 
     number: int
     state: GenerationState
@@ -275,13 +280,16 @@ def lineage(parents: Mapping[int, int | None], number: int) -> list[int]:
     """The generations that led to one, oldest first: back from itself to its parent, that one's parent, and so on.
 
     Args:
-        parents: each generation's parent; a line ends where they do not name one.
+        parents: each generation's parent. Where a line leads to one that the ledger has let go, the base, which has
+            no parent, stands for all before.
     """
     found: list[int] = []
     at: int | None = number
     while at is not None and at in parents and len(found) < len(parents):
         found.append(at)
         at = parents[at]
+    if found and at is not None and at not in parents:
+        found += [base for base, parent in parents.items() if parent is None][:1]
     return found[::-1]
 
 
@@ -346,6 +354,8 @@ class Forgotten:
         generations: generations trained on it.
         descendants: generations that started from one of those, so that they carry it on.
         clean_generation: the latest generation that has not seen it, from which a clean one can be built.
+        lineage_from: the first round of which it is known what it was given. Rounds before it, and generations of
+            theirs, may have seen the text without being named; nothing that came of them is called clean.
     """
 
     samples: int
@@ -355,3 +365,4 @@ class Forgotten:
     generations: tuple[int, ...]
     descendants: tuple[int, ...]
     clean_generation: int | None
+    lineage_from: int

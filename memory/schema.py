@@ -134,8 +134,8 @@ def initial(db: Database) -> None:
 _BOUNDS = """
 -- When a batch moved the partition last: what is beyond the bound on streams goes from the oldest.
 ALTER TABLE streams ADD COLUMN moved_at REAL NOT NULL DEFAULT 0;
-CREATE INDEX streams_moved ON streams(moved_at);
 CREATE INDEX scores_slice ON scores(slice);
+CREATE INDEX rounds_released_from ON rounds(released_from) WHERE released_from IS NOT NULL;
 -- What stays of generations that have left the ledger.
 CREATE TABLE past_generations(
     number INTEGER PRIMARY KEY, parent INTEGER, round INTEGER, digest TEXT NOT NULL, created_at REAL NOT NULL) STRICT;

@@ -102,7 +102,7 @@ class MemorySettings(BaseModel):
         1_000,
         ge=1,
         description="Latest rounds for which it stays known which samples (ids, offsets, keyed hash of the key) made "
-        "them, also when their text is gone.",
+        "them, also when their text is gone. So far back `riverkeep forget` can name the generations that saw a text.",
     )
     busy_timeout_s: float = Field(
         30.0, gt=0.0, le=600.0, description="How long a write waits for another process that is writing."

@@ -23,6 +23,7 @@ from memory import (
     outcome,
     quarantine,
     removal,
+    retention,
     samples,
 )
 from memory.records import (
@@ -135,7 +136,8 @@ class Store(Session):
         """Number a round and draw what it trains and is judged on; None when there is nothing fresh to train on.
 
         The round is then `drawn`. Fresh text is drawn oldest first; replay uniformly from memory as it stands, by
-        `seed`; text that is a near-duplicate of held-out text which arrived later is removed instead of drawn.
+        `seed`; text that is a near-duplicate of held-out text which arrived later is removed instead of drawn. What
+        the ledger need not keep any longer goes.
 
         Args:
             trigger: why, in a few words.
@@ -149,17 +151,20 @@ class Store(Session):
             WrongState: a round is unfinished, there is no base generation, or `released_from` was not released.
             UnknownRound: no round `released_from`.
         """
-        return self._write(
-            ledger.begin,
-            trigger=trigger,
-            recipe=recipe,
-            seed=seed,
-            spec=spec,
-            now=self._clock() if now is None else now,
-            released_from=released_from,
-            settings=self._settings,
-            salt=self._intake.salt,
-        )
+        with self._database.write() as tx:
+            drawn = ledger.begin(
+                tx,
+                trigger=trigger,
+                recipe=recipe,
+                seed=seed,
+                spec=spec,
+                now=self._clock() if now is None else now,
+                released_from=released_from,
+                settings=self._settings,
+                salt=self._intake.salt,
+            )
+            retention.prune(tx, self._settings)
+        return drawn
 
     def advance_round(self, number: int, state: RoundState, *, detail: str = "") -> None:
         """Step a round on to `training` or `judged`, or end it as `failed` or `abandoned`.
@@ -287,7 +292,7 @@ class Store(Session):
         """One round.
 
         Raises:
-            UnknownRound: there is none of that number.
+            UnknownRound: there is none of that number, or it has left the ledger.
         """
         return self._read(ledger.read, number)
 
@@ -316,14 +321,14 @@ class Store(Session):
         return self._read(facts.find_int, "serving")
 
     def generations(self) -> list[Generation]:
-        """The ledger of generations, oldest first, with R's rows."""
+        """The ledger of generations, oldest first, with R's rows: those of the latest rounds, and what still counts."""
         return self._read(generations.listed)
 
     def generation(self, number: int) -> Generation:
-        """One generation.
+        """One generation, also one that has left the ledger.
 
         Raises:
-            UnknownGeneration: there is none of that number.
+            UnknownGeneration: there is none of that number, or it is too long ago.
         """
         return self._read(generations.read, number)
 
@@ -351,7 +356,7 @@ class Store(Session):
         self._write(generations.retire, numbers)
 
     def score_matrix(self) -> list[ScoreRow]:
-        """R, as recorded: one row for each accepted generation and slice, oldest generation first."""
+        """R, as recorded: of the base and the latest generations, and of those that were best, oldest first."""
         return self._read(generations.score_matrix)
 
     def save_scores(self, generation: int, scores: Mapping[str, SliceScore]) -> None:

@@ -203,10 +203,20 @@ def test_an_erasure_names_generations_and_the_way_out(screen: io.StringIO) -> No
         "generations": [2],
         "descendants": [3],
         "clean_generation": 1,
+        "lineage_from": 1,
     }
     render.print_forgotten(facts)
     for words in ("3 samples", "generations 2", "generations 3", "riverkeep rollback 1"):
         assert words in screen.getvalue()
+    assert "lineage" not in screen.getvalue()
+
+
+def test_an_erasure_says_where_lineage_no_longer_reaches(screen: io.StringIO) -> None:
+    """It never claims that nothing saw the text where nobody can tell."""
+    facts = {"samples": 0, "dead_letters": 0, "directories": [], "generations": [], "lineage_from": 7}
+    render.print_forgotten(facts)
+    assert "rounds before 7" in screen.getvalue()
+    assert "No other generation" in screen.getvalue()
 
 
 def test_findings_show_remedies_of_failures_only(screen: io.StringIO) -> None:

@@ -5,8 +5,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database as UtilsDatabase
 
-from memory import schema, sqlite
+from memory import facts, schema, sqlite
 from memory.database import Database, refuse_old_sqlite
 from memory.errors import (
     NotAStore,
@@ -106,6 +107,19 @@ def test_reading_an_unmigrated_store_says_to_start_once(tmp_path: Path) -> None:
     with pytest.raises(StoreTooOld, match="migration"):
         Store.open(path, SETTINGS, read_only=True)
     assert path.stat().st_size == 0
+
+
+def test_a_store_of_the_first_version_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Numbers follow its latest, and what was known of its rounds stays known."""
+    path = tmp_path / "a.db"
+    bare = sqlite.connect(str(path))
+    schema.migrations.apply(UtilsDatabase(bare), stop_before="0002_bounds")
+    bare.execute("INSERT INTO generations VALUES (4, 'accepted', 0, 9, 'digest', '', 0.0)")
+    bare.execute("INSERT INTO round_samples VALUES (8, 1, 'fresh', 1, 0, NULL)")
+    bare.commit()
+    bare.close()
+    with Store.open(path, SETTINGS) as store, store._database.read() as tx:
+        assert (facts.get_int(tx, "generations_numbered"), facts.get_int(tx, "lineage_from")) == (5, 8)
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

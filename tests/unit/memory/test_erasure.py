@@ -13,6 +13,7 @@ from streams.document import Batch
 from tests.unit.memory.helpers import Stream, accept, begin, judge, open_store, refuse, text, value
 
 KEY = "user-1"
+NO_REPLAY = DrawSpec(fresh_tokens=10**9, replay_ratio=0)
 
 
 def secret_text(number: int, words: int = 40) -> str:
@@ -133,6 +134,32 @@ def test_every_json_writers_spelling_of_a_key_is_found(store: Store, stream: Str
     assert store.forget("é/x").dead_letters == 1
 
 
+def test_where_lineage_no_longer_reaches_nothing_but_the_base_is_called_clean(tmp_path: Path, stream: Stream) -> None:
+    """The rounds that are past it may have seen the text; the answer says from which on it knows."""
+    with open_store(tmp_path / "a.db", lineage_rounds=2) as store:
+        for number in range(4):
+            store.append((mixed if number == 0 else plain)(stream, number * 60))
+            accept(store, begin(store, spec=NO_REPLAY))
+        forgotten = store.forget(KEY)
+        assert (forgotten.rounds, forgotten.generations, forgotten.lineage_from) == ((), (), 3)
+        assert forgotten.clean_generation == 0
+
+
+def test_within_lineage_a_later_generation_can_be_clean(tmp_path: Path, stream: Stream) -> None:
+    """As long as it reaches back to the base's first round."""
+    with open_store(tmp_path / "a.db", lineage_rounds=4) as store:
+        for number in range(4):
+            store.append((mixed if number == 3 else plain)(stream, number * 60))
+            accept(store, begin(store, spec=NO_REPLAY))
+        forgotten = store.forget(KEY)
+        assert (forgotten.generations, forgotten.lineage_from, forgotten.clean_generation) == ((4,), 1, 3)
+
+
+def plain(stream: Stream, at: int, size: int = 60) -> Batch:
+    """A batch of other people's text."""
+    return stream.of([text(n) for n in range(at, at + size)])
+
+
 def test_rounds_and_generations_that_saw_the_text_are_named(store: Store, stream: Stream) -> None:
     """Trained on it, carried on from those, and the last clean one to build from."""
     for number, key in enumerate([None, KEY, None]):
@@ -151,6 +178,7 @@ def test_rounds_and_generations_that_saw_the_text_are_named(store: Store, stream
         generations=(2,),
         descendants=(3,),
         clean_generation=1,
+        lineage_from=1,
     )
 
 
