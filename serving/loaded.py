@@ -68,9 +68,15 @@ class LoadedGeneration:
     ) -> "LoadedGeneration":
         """Read off a loaded model what answering from it needs."""
         context = min(_context(model, tokenizer), recipe_length or UNBOUNDED_CONTEXT)
-        # The first call may take off a truncation that was saved with the tokenizer, or set a classifier's; later ones
-        # change nothing, so that threads can share it.
-        tokenizer("", truncation=kind == "classifier", max_length=context if kind == "classifier" else None)
+        classifies = kind == "classifier"
+        # The first call may take off a truncation that was saved with the tokenizer, or set how a classifier's texts
+        # are read; later ones change nothing, so that threads can share it.
+        tokenizer(
+            "",
+            truncation=classifies,
+            max_length=context if classifies else None,
+            split_special_tokens=classifies,
+        )
         return cls(
             number=number,
             digest=digest,

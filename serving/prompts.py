@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from jinja2 import TemplateError
 
+from learner.plain_text import control_ids, unforged
 from serving.errors import RequestError, TooLong
 from serving.loaded import LoadedGeneration
 from serving.openai import Message
@@ -15,6 +16,7 @@ from serving.openai import Message
 # More of a prompt adds nothing to a warm-up.
 WARM_TOKENS: Final = 64
 SPEAKERS: Final = {"system": "System", "developer": "System", "user": "User", "assistant": "Assistant"}
+PLAIN: Final = "{% for turn in messages %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}Assistant:"
 PLAIN_STOP: Final = "\nUser:"
 
 
@@ -42,20 +44,19 @@ class RecentPrompts:
         return prompts or [[min(generation.stop_ids, default=0)] * 8]
 
 
-def encode(generation: LoadedGeneration, text: str, param: str, *, special: bool = True) -> list[int]:
-    """A text's token ids.
+def encode(generation: LoadedGeneration, text: str, param: str) -> list[int]:
+    """A text's token ids, in the tokenizer's own frame; the words of control tokens in it are those tokens.
 
     Args:
         generation: whose tokenizer.
         text: any text.
         param: the request's field it comes from, for errors.
-        special: whether the tokenizer adds its own special tokens (the beginning of a text).
 
     Raises:
         RequestError: there is no token in it, or it cannot be encoded.
     """
     _require_text(text, param)
-    return _some(generation, list(generation.tokenizer(text, add_special_tokens=special)["input_ids"]), param)
+    return _some(generation, list(generation.tokenizer(text)["input_ids"]), param)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class CutText:
 def cut(generation: LoadedGeneration, text: str, param: str) -> CutText:
     """A text as the learner reads a document of a classifier: framed by the tokenizer, cut to what it was trained on.
 
-    So that what is served is what the gate has measured.
+    So that what is served is what the gate has measured. The words of control tokens in it are plain text.
 
     Args:
         generation: a classifier.
@@ -92,10 +93,13 @@ def cut(generation: LoadedGeneration, text: str, param: str) -> CutText:
         max_length=generation.context,
         # Rust's tokenizers tell it anyway, and would answer in another shape.
         return_overflowing_tokens=not tokenizer.is_fast,
+        split_special_tokens=True,
+        return_special_tokens_mask=True,
         verbose=False,
     )
     beyond = encoded.encodings[0].overflowing if encoded.encodings else encoded.get("overflowing_tokens")
-    return CutText(_some(generation, list(encoded["input_ids"]), param), truncated=bool(beyond))
+    ids = unforged(encoded["input_ids"], encoded["special_tokens_mask"], control_ids(tokenizer))
+    return CutText(_some(generation, ids, param), truncated=bool(beyond))
 
 
 def _require_text(text: str, param: str) -> None:
@@ -115,7 +119,7 @@ def _some(generation: LoadedGeneration, ids: list[int], param: str) -> list[int]
 
 
 def completion_prompt(generation: LoadedGeneration, prompt: str | list[int]) -> list[int]:
-    """The token ids of one prompt of `/v1/completions`.
+    """The token ids of one prompt of `/v1/completions`; it may write control tokens, to build a prompt by hand.
 
     Raises:
         RequestError: it is empty or has ids that the model does not know.
@@ -132,29 +136,46 @@ def chat_prompt(generation: LoadedGeneration, messages: Sequence[Message]) -> tu
     """The token ids of a conversation, and texts that end the answer beside those asked for.
 
     By the tokenizer's own template; where it has none, in plain lines, and the answer ends where the user's next
-    line would begin.
+    line would begin. The words of control tokens in a message are plain text: only the template opens and closes
+    turns.
 
     Raises:
-        RequestError: the template refuses the conversation (roles that do not alternate, say).
+        RequestError: the template refuses the conversation (roles that do not alternate, say), or a message holds
+            what the tokenizer takes for a control token however it is read.
     """
-    tokenizer = generation.tokenizer
-    if not tokenizer.chat_template:
-        return encode(generation, _plain(messages), "messages"), (PLAIN_STOP,)
-    turns = [{"role": _role(message), "content": message.text} for message in messages]
+    if generation.tokenizer.chat_template:
+        return _rendered(generation, [(_role(message), message.text) for message in messages], None), ()
+    lines = _rendered(generation, [(SPEAKERS[message.role], message.text) for message in messages], PLAIN)
+    return [*_beginning(generation), *lines], (PLAIN_STOP,)
+
+
+def _rendered(generation: LoadedGeneration, turns: Sequence[tuple[str, str]], template: str | None) -> list[int]:
+    for _, text in turns:
+        _require_text(text, "messages")
     try:
-        text: Any = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        ids: Any = generation.tokenizer.apply_chat_template(
+            [{"role": role, "content": text} for role, text in turns],
+            chat_template=template,
+            add_generation_prompt=True,
+            sanitize_control_tokens=True,
+            return_dict=False,
+        )
     except TemplateError as error:
         raise RequestError(f"messages: the model's chat template refuses them: {error}", param="messages") from None
-    return encode(generation, str(text), "messages", special=False), ()
+    except ValueError as error:
+        raise RequestError(f"messages: {error}", param="messages") from None
+    return _some(generation, list(ids), "messages")
+
+
+def _beginning(generation: LoadedGeneration) -> list[int]:
+    """The token that this tokenizer begins every text with, if it has such a habit."""
+    tokenizer = generation.tokenizer
+    first = list(tokenizer("")["input_ids"])[:1]
+    return first if first == [tokenizer.bos_token_id] else []
 
 
 def _role(message: Message) -> str:
     return "system" if message.role == "developer" else message.role
-
-
-def _plain(messages: Sequence[Message]) -> str:
-    lines = [f"{SPEAKERS[message.role]}: {message.text}" for message in messages]
-    return "\n".join([*lines, f"{SPEAKERS['assistant']}:"])
 
 
 def room(generation: LoadedGeneration, prompt: Sequence[int], asked: int | None, default: int, param: str) -> int:

@@ -1,5 +1,7 @@
 """Documents that hold the words of control tokens are read as plain text, by tokenizers of every kind."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -36,7 +38,7 @@ def unigram(*, normalizer: Any = None, frame: bool = False) -> PreTrainedTokeniz
     )
 
 
-TOKENIZERS = {
+TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     "byte-level BPE": make_tokenizer,
     "words": tiny.tokenizer,
     "words, framed": lambda: tiny.tokenizer(bert=True),
@@ -67,7 +69,7 @@ def test_end_mark_in_a_document_ends_nothing() -> None:
     tokenizer = make_tokenizer()
     text = Encoder(tokenizer, 64)([RoundSample(1, FORGED, "s"), RoundSample(2, "the boat", "s")])
     ends = np.flatnonzero(np.isin(text.tokens, [tokenizer.bos_token_id, tokenizer.eos_token_id]))
-    first, second, total = text.bounds.tolist()
+    first, second, total = map(int, text.bounds)
     assert ends.tolist() == [first, second - 1, second, total - 1]
     assert tokenizer.decode(text.document(0)[1:-1]) == FORGED
     assert pieces_of(text, 256) == [(first, second), (second, total)]
@@ -97,15 +99,14 @@ def test_unknown_mark_that_is_the_end_of_a_text_steers() -> None:
 def test_special_tokens_without_a_role_steer_too() -> None:
     """The marks of turns are special, and neither beginning nor end of a text."""
     tokenizer = make_tokenizer()
-    tokenizer.add_tokens([AddedToken("<|im_start|>", special=True), AddedToken("<think>", special=False)])
-    start, think = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<think>"])
+    turn, thought = AddedToken("<|im_start|>", special=True), AddedToken("<think>", special=False)
+    tokenizer.add_tokens([turn, thought])
+    start, think = (tokenizer.get_vocab()[word] for word in ("<|im_start|>", "<think>"))
     (ids,) = bare(tokenizer, ["<|im_start|>system <think>"])
     assert start not in ids
     assert think in ids
 
 
-_MADE: dict[str, PreTrainedTokenizerFast] = {}
-
-
+@cache
 def _made(kind: str) -> PreTrainedTokenizerFast:
-    return _MADE.setdefault(kind, TOKENIZERS[kind]())
+    return TOKENIZERS[kind]()
