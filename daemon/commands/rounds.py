@@ -16,6 +16,7 @@ SHOWN = 20
 @click.option("--reject", type=click.IntRange(1), metavar="N", help="Erase the text of waiting round N.")
 @click.option("--show", type=click.IntRange(1), metavar="N", help="Show round N in full; begins none.")
 @click.option("--list", "listed", is_flag=True, help=f"Show the latest {SHOWN} rounds; begins none.")
+@yes_option
 @json_option
 @pass_invocation
 @example("riverkeep round --wait", "riverkeep round --list", "riverkeep round --approve 7 --wait")
@@ -28,6 +29,7 @@ def round_(
     reject: int | None,
     show: int | None,
     listed: bool,
+    yes: bool,
     as_json: bool,
 ) -> int:
     """Begin a round now, decide on one that waits, or look at those that were.
@@ -35,15 +37,24 @@ def round_(
     A round waits when its text is implausible under the serving generation: look at it with
     `riverkeep memory aside`, then approve or reject it.
     """
-    chosen = [name for name, given in _exclusive(approve, reject, show, listed=listed) if given]
-    if len(chosen) > 1:
-        raise click.UsageError(f"{' and '.join(chosen)} do not go together.")
+    _refuse_contradictions(
+        {
+            "--approve": approve is not None,
+            "--reject": reject is not None,
+            "--show": show is not None,
+            "--list": listed,
+            "--dry-run": dry_run,
+        },
+        wait=wait,
+    )
     with invocation.control(write=approve is not None or reject is not None) as control:
         if listed:
             return _list(control, as_json=as_json)
         if show is not None:
             return _show(control.round(show), as_json=as_json)
         if reject is not None:
+            if not yes:
+                click.confirm(f"Erase the text of round {reject}?", abort=True, err=True)
             return _told(control.reject_round(reject), "Round {round}: {dropped} samples erased.", as_json=as_json)
         asked = control.request_round(dry_run=dry_run) if approve is None else control.approve_round(approve)
         if wait:
@@ -51,9 +62,13 @@ def round_(
         return _told(asked, "{detail}", as_json=as_json)
 
 
-def _exclusive(approve: int | None, reject: int | None, show: int | None, *, listed: bool) -> list[tuple[str, bool]]:
-    numbers = {"--approve": approve, "--reject": reject, "--show": show}
-    return [(name, number is not None) for name, number in numbers.items()] + [("--list", listed)]
+def _refuse_contradictions(chosen: dict[str, bool], *, wait: bool) -> None:
+    """Only one thing is done at a time, and only what begins a round can be waited for. Raises UsageError."""
+    given = [name for name, is_given in chosen.items() if is_given]
+    if wait and not {"--approve", "--dry-run"}.issuperset(given):
+        given.append("--wait")
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} do not go together.")
 
 
 def _list(control: Control, *, as_json: bool) -> int:

@@ -225,7 +225,7 @@ def test_the_config_can_be_named(home: Path, control: FakeControl, tmp_path: Pat
     [
         (["round"], ("request_round", False)),
         (["round", "--approve", "7"], ("approve_round", 7)),
-        (["round", "--reject", "7"], ("reject_round", 7)),
+        (["round", "--reject", "7", "--yes"], ("reject_round", 7)),
         (["rollback", "--yes"], ("rollback", None)),
         (["rollback", "0", "--yes"], ("rollback", 0)),
         (["resume", "news/2"], ("resume", "news/2")),
@@ -247,7 +247,17 @@ def test_commands_reach_the_daemon(
     assert imported(run).isdisjoint(HEAVY)
 
 
-@pytest.mark.parametrize("arguments", [["rollback"], ["forget", "user-1"], ["memory", "drop", "3"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rollback"],
+        ["forget", "user-1"],
+        ["round", "--reject", "3"],
+        ["memory", "drop", "3"],
+        ["memory", "dead-letters", "drop"],
+    ],
+    ids=" ".join,
+)
 def test_what_cannot_be_undone_is_asked_first(home: Path, control: FakeControl, arguments: list[str]) -> None:
     """No word, no deed: an empty answer stops it."""
     run = riverkeep(*arguments, cwd=home, stdin="n\n")
@@ -272,10 +282,25 @@ def test_what_is_refused_has_its_exit_status(home: Path, control: FakeControl) -
     assert (run.returncode, run.stderr) == (ExitCode.REFUSED, "riverkeep: Nothing is fresh.\n")
 
 
-def test_options_that_contradict_are_refused(home: Path, control: FakeControl) -> None:
-    """Approve and reject at once is a usage error, and nothing was asked."""
-    run = riverkeep("round", "--approve", "3", "--reject", "3", cwd=home)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--approve", "3", "--reject", "3"],
+        ["--dry-run", "--approve", "3"],
+        ["--dry-run", "--reject", "3", "--yes"],
+        ["--dry-run", "--show", "3"],
+        ["--dry-run", "--list"],
+        ["--show", "3", "--list"],
+        ["--wait", "--reject", "3", "--yes"],
+        ["--wait", "--list"],
+    ],
+    ids=" ".join,
+)
+def test_options_that_contradict_are_refused(home: Path, control: FakeControl, arguments: list[str]) -> None:
+    """What cannot be done together is a usage error, and nothing was asked."""
+    run = riverkeep("round", *arguments, cwd=home)
     assert (run.returncode, control.calls) == (ExitCode.BAD_USAGE, [])
+    assert "do not go together" in run.stderr
 
 
 @pytest.mark.parametrize(
