@@ -1,7 +1,8 @@
 """How many dead letters are too many, and how they reach their topic."""
 
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -14,8 +15,8 @@ from streams.document import DeadLetter, Partition, Reason
 from streams.metrics import StreamsMetrics
 from streams.settings import KIB, BudgetSettings, StreamsSettings
 
-HARMLESS = frozenset({Reason.TOMBSTONE})
-"""Normal in compacted topics: no sign of anything gone wrong."""
+HARMLESS = frozenset({Reason.TOMBSTONE, Reason.EMPTY_TEXT, Reason.TOO_SHORT, Reason.REPETITIVE})
+"""No sign of anything gone wrong: normal in compacted topics, or understood and judged by the filters."""
 PUBLISHED_BYTES = 512 * KIB
 """Brokers take records of up to 1 MB unless told otherwise; a letter that none takes would be sent for ever."""
 
@@ -54,6 +55,13 @@ class DeadLetterBudget:
         recent.at = now
         enough = recent.dead >= self._settings.min_dead_letters
         return enough and recent.dead > self._settings.max_share * recent.records
+
+    def judge(self, partition: Partition, records: int, letters: Sequence[DeadLetter], now: float) -> Reason | None:
+        """As `is_flood`, which counts the letters itself: the most frequent reason of a flood's, or None."""
+        harmful = Counter(letter.reason for letter in letters if letter.reason not in HARMLESS)
+        if not self.is_flood(partition, records, harmful.total(), now):
+            return None
+        return next((reason for reason, _ in harmful.most_common(1)), None)
 
     def forgive(self, partition: Partition) -> None:
         """Start anew with a partition."""

@@ -1,8 +1,11 @@
 """Bytes to a document, or the reason why not. Nothing here raises, whatever the bytes are."""
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -20,6 +23,8 @@ MILLISECONDS_FROM = 1e11
 YEAR_1, YEAR_10000 = -62_135_596_800, 253_402_300_800
 LONGEST_NAME = 128
 """Characters of a source or a label; they become metric labels and class names."""
+MOST_KEYS = 100
+"""Of bytes that are no JSON so many keys are taken at most; nearly all have one."""
 
 _NOT_A_NUMBER = re.compile(r"-?\s*(nan|inf)", re.IGNORECASE)
 _ORJSON_SAYS = {
@@ -61,6 +66,7 @@ class Decoder:
         self._json = format_.format == "json"
         self._text = _path(format_.text_field)
         self._key = _path(format_.key_field)
+        self._key_sought = None if self._key is None else _sought(self._key[-1])
         self._label = _path(format_.label_field)
         self._source = _path(format_.source_field)
         self._time = _path(format_.time_field)
@@ -116,6 +122,20 @@ class Decoder:
         document = Document(text, self._default_source, key_text(key), None, event_time, arrived_at, partition, offset)
         return self._with_fields(document, record) if self._has_fields else document
 
+    def keys_in(self, value: bytes) -> tuple[str, ...]:
+        """The keys that a record names which is no document: of a person's text no letter may stay either.
+
+        Args:
+            value: of bytes that are no JSON, or were cut, each key counts that stands behind the field's name.
+        """
+        if self._key is None or self._key_sought is None:
+            return ()
+        try:
+            found = _dig(orjson.loads(value), self._key)
+        except orjson.JSONDecodeError:
+            return tuple(islice(dict.fromkeys(_keys_behind(self._key_sought, value)), MOST_KEYS))
+        return (str(found),) if _is_key(found) else ()
+
     def _with_fields(self, document: Document, record: object) -> Document | Rejection:
         source, key, label, time = document.source, document.key, document.label, document.event_time
         if self._source and (found := _dig(record, self._source)) not in (_MISSING, None):
@@ -123,7 +143,7 @@ class Decoder:
                 return _wrong(self._source, found, f"a string of 1 to {LONGEST_NAME} characters")
             source = found
         if self._key and (found := _dig(record, self._key)) not in (_MISSING, None):
-            if isinstance(found, bool) or not isinstance(found, str | int) or "\0" in str(found):
+            if found != "" and not _is_key(found):
                 return _wrong(self._key, found, "a string or a whole number")
             key = str(found) or None
         if self._label:
@@ -159,6 +179,23 @@ class Decoder:
 
 def _path(field: str | None) -> tuple[str, ...] | None:
     return tuple(field.split(".")) if field else None
+
+
+def _is_key(found: object) -> bool:
+    return isinstance(found, str | int) and not isinstance(found, bool) and found != "" and "\0" not in str(found)
+
+
+def _sought(name: str) -> re.Pattern[bytes]:
+    spellings = {name.encode(), orjson.dumps(name)[1:-1], json.dumps(name)[1:-1].encode()}
+    names = b"|".join(map(re.escape, sorted(spellings)))
+    return re.compile(b'"(?:' + names + rb')"\s*:\s*("(?:[^"\\]|\\.){1,1024}"|-?[0-9]{1,20})', re.DOTALL)
+
+
+def _keys_behind(sought: re.Pattern[bytes], value: bytes) -> Iterator[str]:
+    for match in sought.finditer(value):
+        with suppress(orjson.JSONDecodeError):
+            if _is_key(found := orjson.loads(match[1])):
+                yield str(found)
 
 
 def _name(path: Sequence[str]) -> str:

@@ -94,6 +94,7 @@ class DeadLetter:
     Attributes:
         value: the record's bytes, cut to the configured limit.
         value_bytes: how long the record was before the cut.
+        named_keys: keys that the whole record names, beside `key`: by them a person's letters are known.
     """
 
     partition: Partition
@@ -104,6 +105,7 @@ class DeadLetter:
     value: bytes
     value_bytes: int
     arrived_at: float
+    named_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

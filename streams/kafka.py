@@ -20,7 +20,7 @@ from kafka.structs import TopicPartition
 from streams.assignment import Assignment, Doubt, StoredOffset
 from streams.closing import Closing
 from streams.consumer import Consumer
-from streams.dead_letters import HARMLESS, DeadLetterBudget
+from streams.dead_letters import DeadLetterBudget
 from streams.document import Batch, Partition
 from streams.errors import MembershipTaken, NotAuthorized
 from streams.metrics import StreamsMetrics
@@ -44,6 +44,7 @@ class Pause(StrEnum):
     """Why a partition is paused. Values are metric labels."""
 
     MEMORY_FULL = "memory_full"
+    DEAD_LETTERS_WAIT = "dead_letters_wait"
     DEAD_LETTER_FLOOD = "dead_letter_flood"
 
 
@@ -81,7 +82,7 @@ class KafkaSource(Closing):
         self._budget = DeadLetterBudget(settings.budget)
         self._flooded: dict[TopicPartition, float] = {}
         self._resumed: deque[Partition] = deque()
-        self._all_paused = False
+        self._all_paused: Pause | None = None
         self._failures = 0
         self._retry_at = self._watched_at = self._committed_at = self._topics_at = float("-inf")
         self._reached_at = time.monotonic()
@@ -138,13 +139,13 @@ class KafkaSource(Closing):
         if self._consumer is not None and offsets:
             self._consumer.commit(offsets, self._commit_failed)
 
-    def pause_all(self) -> None:
-        """Let nothing come until `resume_all`; `poll` is still to be called."""
-        self._all_paused = True
+    def pause_all(self, why: Pause = Pause.MEMORY_FULL) -> None:
+        """Let nothing come until `resume_all`; `poll` is still to be called. To be repeated for another reason."""
+        self._all_paused = why
 
     def resume_all(self) -> None:
         """Let text come again, except from partitions paused for their dead letters."""
-        self._all_paused = False
+        self._all_paused = None
 
     def resume(self, partition: Partition) -> None:
         """Let a partition come again that was paused for its dead letters. Takes effect at the next poll."""
@@ -267,18 +268,18 @@ class KafkaSource(Closing):
             yield self._resumed.popleft()
 
     def _judge(self, part: Part) -> None:
-        dead = sum(letter.reason not in HARMLESS for letter in part.dead_letters)
-        if not self._budget.is_flood(part.partition, part.records, dead, self._clock()):
-            return
-        self._budget.forgive(part.partition)
         partition = part.partition
+        reason = self._budget.judge(partition, part.records, part.dead_letters, self._clock())
+        if reason is None:
+            return
+        self._budget.forgive(partition)
         self._flooded[TopicPartition(partition.topic, partition.number)] = self._clock()
         self._metrics.floods.labels(partition.topic).inc()
         log.error(
             "dead_letter_flood",
             topic=partition.topic,
             partition=partition.number,
-            reason=part.dead_letters[-1].reason if part.dead_letters else "",
+            reason=reason,
             resume="riverkeep resume",
         )
 
@@ -301,6 +302,6 @@ class KafkaSource(Closing):
                     log.warning("topic_missing", topic=topic.name, remedy="create it or correct its name")
         partitions = self._assignment.partitions()
         flooded = {partitions[found]: Pause.DEAD_LETTER_FLOOD for found in self._flooded if found in partitions}
-        full = dict.fromkeys(partitions.values(), Pause.MEMORY_FULL) if self._all_paused else {}
+        full = dict.fromkeys(partitions.values(), self._all_paused) if self._all_paused else {}
         self._paused = {**full, **flooded}
         self._lag = self._assignment.lag()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from streams.decode import Decoder
-from streams.document import Batch, DeadLetter, Document, Gap, GapReason, Partition, Reason
+from streams.document import Batch, DeadLetter, Document, Gap, GapReason, Partition, Reason, key_text
 from streams.record_batches import BadBatch, Chunk, Oversized
 
 TIMES_READ = 3
@@ -92,7 +92,10 @@ class PartitionReader:
         now: float,
     ) -> None:
         kept_key, kept = key and key[: self.kept_bytes], value[: self.kept_bytes]
-        letter = DeadLetter(self.partition, offset, why[0], why[1], kept_key, kept, size, now)
+        named = self.decoder.keys_in(value)
+        if kept_key != key and (whole := key_text(key)):
+            named = (*named, whole)
+        letter = DeadLetter(self.partition, offset, why[0], why[1], kept_key, kept, size, now, named)
         part.dead_letters.append(letter)
 
     def _give_up(self, bad: BadBatch, part: Part, now: float) -> None:

@@ -33,6 +33,23 @@ def test_a_share_beyond_the_budget_is_a_flood() -> None:
     assert mine.is_flood(A, 100, 60, 1.0)
 
 
+def letters(*reasons: Reason) -> list[DeadLetter]:
+    """Dead letters with these reasons."""
+    return [DeadLetter(A, n, reason, "", None, b"{", 1, 0.0) for n, reason in enumerate(reasons)]
+
+
+def test_what_the_filters_leave_out_is_no_flood() -> None:
+    """Understood, and judged by settings that a person chose: nothing is wrong, however much it is."""
+    for reason in (Reason.TOMBSTONE, Reason.EMPTY_TEXT, Reason.TOO_SHORT, Reason.REPETITIVE):
+        assert budget().judge(A, 1000, letters(*[reason] * 1000), 0.0) is None
+
+
+def test_a_flood_is_told_with_its_most_frequent_reason() -> None:
+    """Of what is not understood; short texts among it change nothing."""
+    mixed = letters(*[Reason.TOO_SHORT] * 60, *[Reason.NOT_JSON] * 5, *[Reason.NOT_UTF8] * 20)
+    assert budget().judge(A, 100, mixed, 0.0) is Reason.NOT_UTF8
+
+
 def test_each_partition_has_its_own_budget() -> None:
     """A flood in one does not touch the others."""
     mine = budget()

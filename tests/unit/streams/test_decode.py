@@ -266,3 +266,45 @@ def test_particulars_hold_no_text() -> None:
     for value in (b'{"text": "secret", ', b'{"text": {"secret": 1}}', b'{"text": "s", "secret": NaN}', b'"secret"'):
         found = decoded(value)
         assert "secret" not in found[1]
+
+
+@pytest.mark.parametrize(
+    ("value", "keys"),
+    [
+        (b'{"user": "u-1", "text": 5}', ("u-1",)),
+        (b'{"text": "", "user": 17}', ("17",)),
+        (b'\xef\xbb\xbf{"user": "u-1"}', ("u-1",)),
+        (b'{"user" :\n"u-1", "text": NaN}', ("u-1",)),
+        (b'{"user": "J\\u00fcrgen \\"J\\"", "text": "\xff"}', ('Jürgen "J"',)),
+        (b'{"by": {"user": "a"}, "user": -5, "text": "cut o', ("a", "-5")),
+        (b'{"user": "u-1"' + b', "a": [' * 2000, ("u-1",)),
+        (b'{"text": "\\"user\\": \\"nobody\\"", ', ()),
+        (b'{"user": "\\ud800", ', ()),
+        (b'{"user": "", "user": true}', ()),
+        (b'{"user": ["u-1"]}', ()),
+        (b'["user", "u-1"]', ()),
+        (b"", ()),
+    ],
+)
+def test_the_keys_that_a_dead_record_names_are_found(value: bytes, keys: tuple[str, ...]) -> None:
+    """Also where its bytes are no JSON or were cut; what stands in another field's text is none."""
+    assert decoder(key_field="user").keys_in(value) == keys
+
+
+def test_keys_are_found_by_the_fields_path_and_spelling() -> None:
+    """A dotted field, a name with other letters than ASCII; without a field there are none."""
+    assert decoder(key_field="by.id").keys_in(b'{"by": {"id": "a"}, "id": "b"}') == ("a",)
+    assert decoder(key_field="n\u00e4me").keys_in('{"näme": "a", '.encode()) == ("a",)
+    assert decoder(key_field="n\u00e4me").keys_in(b'{"n\\u00e4me": "a", ') == ("a",)
+    assert decoder().keys_in(b'{"user": "a"}') == ()
+
+
+def test_a_record_full_of_keys_names_a_bounded_number() -> None:
+    """What arrives decides how much is kept of it in no field."""
+    assert len(decoder(key_field="user").keys_in(b"".join(b'"user":%d,' % n for n in range(1000)))) == 100
+
+
+@given(st.one_of(st.binary(), st.text(alphabet='"\\user:{}, 1').map(str.encode)))
+def test_looking_for_keys_never_raises(value: bytes) -> None:
+    """Whatever the bytes are."""
+    assert all(decoder(key_field="user").keys_in(value))

@@ -48,6 +48,19 @@ def test_what_is_no_document_becomes_a_dead_letter() -> None:
     ]
 
 
+def test_a_dead_letter_bears_the_keys_of_the_whole_record() -> None:
+    """Also those that are cut off with the rest of it: by them it is found again."""
+    format_ = TopicFormat(key_field="user")
+    mine = PartitionReader(HERE, Decoder(format_, "t", max_record_bytes=1000), 0, kept_bytes=4)
+    part = Part(HERE, 0)
+    rows = ((1, 0, b"k", b'{"text": 5, "user": "u-1"}'), (2, 0, b"a key", Oversized(b'{"user": "u-2", "te', 5000)))
+    mine.read(chunk(*rows), part, 99.0)
+    assert [(letter.value, letter.named_keys) for letter in part.dead_letters] == [
+        (b'{"te', ("u-1",)),
+        (b'{"us', ("u-2", "a key")),
+    ]
+
+
 def test_a_bad_batch_is_a_dead_letter_and_a_gap() -> None:
     """Its offsets are accounted for and reading goes on behind it."""
     part = Part(HERE, 0)
