@@ -20,8 +20,9 @@ from daemon.round_record import BadRecord, RoundRecord
 from daemon.round_telling import tell
 from daemon.settings import Settings
 from learner.errors import BadRoundDirectory
-from learner.report import BadReport, read_report
+from learner.report import BadReport, Report, read_report
 from learner.round_directory import halve_micro_batch
+from learner.settings import ModelKind
 from memory.records import Generation, GenerationState, RoundDraw
 from memory.rounds import RoundState
 
@@ -135,7 +136,7 @@ class RoundRunner:
         self._metrics.hear(event)
 
     def _conclude(self, record: RoundRecord, directory: Path, settings: Settings) -> Conclusion:
-        report = read_report(directory)
+        report = _report_of(record, directory, settings.model.kind)
         self._current.phase("judge")
         with self._metrics.round_seconds.labels("judge").time():
             concluder = Concluder(self._rooms, settings, self._promotion, lambda: self._current.called_off)
@@ -202,3 +203,21 @@ class RoundRunner:
 
     def _is_left_over(self, generation: Generation) -> bool:
         return generation.state in {GenerationState.RESERVED, GenerationState.RETIRED}
+
+
+def _report_of(record: RoundRecord, directory: Path, kind: ModelKind) -> Report:
+    """The report that a round's learner wrote.
+
+    Raises:
+        FileNotFoundError: there is none.
+        BadReport: it cannot be understood, or it is of another round or of another kind of model, so that its
+            figures prove nothing here.
+    """
+    report = read_report(directory)
+    for what, found, wanted in (("round", report.round, record.number), ("kind", report.kind, kind)):
+        if found != wanted:
+            raise BadReport(
+                f"the report in {directory} says {what} {found}, this is {what} {wanted}: nothing in it is believed; "
+                "begin the round anew"
+            )
+    return report

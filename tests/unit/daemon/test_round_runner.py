@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.contextvars import merge_contextvars
@@ -274,11 +276,7 @@ def test_a_store_without_room_leaves_the_round_to_recovery(
     here: World, monkeypatch: pytest.MonkeyPatch, write: str
 ) -> None:
     """The part breaks and is begun again; what the round had reached is finished or discarded then."""
-
-    def full(*_: object, **__: object) -> None:
-        raise StoreFull("no room")
-
-    monkeypatch.setattr(here.store, write, full)
+    monkeypatch.setattr(here.store, write, _full)
     with pytest.raises(StoreFull):
         here.run("good")
     assert here.current.progress is None
@@ -311,6 +309,39 @@ def test_a_report_that_cannot_be_read_fails_the_round(here: World, monkeypatch: 
     conclusion = here.run("good")
     assert conclusion.state is RoundState.FAILED
     assert "report" in conclusion.detail
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"round": 2}, "says round 2, this is round 1"),
+        ({"kind": "classifier"}, "says kind classifier, this is kind causal-lm"),
+    ],
+)
+def test_a_report_of_something_else_proves_nothing(
+    here: World, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any], said: str
+) -> None:
+    """Good figures of another round, or of another kind of model, promote no candidate; the text waits."""
+    fresh = here.store.counts().fresh_samples
+    monkeypatch.setattr("daemon.round_runner.read_report", lambda directory: replace(read_report(directory), **other))
+    conclusion = here.run("good")
+    assert conclusion.state is RoundState.FAILED
+    assert said in here.store.round(1).detail
+    assert serving(here) == (0, 0)
+    assert here.store.counts().fresh_samples == fresh
+
+
+def test_recovery_believes_no_report_of_something_else(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a crash left is looked at as closely."""
+    monkeypatch.setattr(here.store, "accept_round", _full)
+    with pytest.raises(StoreFull):
+        here.run("good")
+    monkeypatch.undo()
+    monkeypatch.setattr("daemon.round_runner.read_report", lambda directory: replace(read_report(directory), round=9))
+    (conclusion,) = here.runner("good").recover()
+    assert conclusion.state is RoundState.FAILED
+    assert "says round 9, this is round 1" in conclusion.detail
+    assert serving(here) == (0, 0)
 
 
 def test_one_event_tells_the_whole_round(here: World) -> None:
@@ -374,6 +405,10 @@ def test_nothing_to_draw_is_no_round(here: World) -> None:
     here.run("good")
     assert here.runner().run(BY_HAND, "a test", must_stop=lambda: False) is None
     assert len(here.store.rounds()) == 1
+
+
+def _full(*_: object, **__: object) -> None:
+    raise StoreFull("no room")
 
 
 def _no_space(_: GenerationStore, number: int) -> None:
