@@ -1,7 +1,7 @@
 """What a round is given: fresh text oldest first, replay uniformly, and held-out slices to be judged on."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,14 +85,28 @@ def fresh_ids(tx: Connection, bytes_wanted: float, among: Iterable[int] | None) 
 
 
 def sort_fresh(
-    drawn: Sequence[Placed], spec: DrawSpec, round_number: int, settings: MemorySettings, salt: int
+    drawn: Sequence[Placed],
+    spec: DrawSpec,
+    round_number: int,
+    settings: MemorySettings,
+    salt: int,
+    *,
+    categories: Collection[int],
 ) -> FreshDraw:
-    """Set apart what is beyond its key's quota, and what early stopping is measured on."""
+    """Set apart what is beyond its key's quota, and what early stopping is measured on.
+
+    Args:
+        categories: keyed hashes of keys that have no quota.
+    """
     ids = np.array([one.sample.id for one in drawn], np.int64)
     order = priorities(ids, salt).tolist()
     surplus = set(
         over_quota(
-            [(one.sample.id, one.sample.key_hash, rank) for one, rank in zip(drawn, order, strict=True)],
+            [
+                (one.sample.id, one.sample.key_hash, rank)
+                for one, rank in zip(drawn, order, strict=True)
+                if one.sample.key_hash not in categories
+            ],
             settings.key_quota,
         )
     )

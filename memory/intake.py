@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from memory import counters, facts, near_duplicates, offsets, quarantine, settle, slices
+from memory.categories import Part
 from memory.database import Database
 from memory.fingerprints import Bools, Int64s, priorities
 from memory.looks import Looked, Looker
@@ -141,16 +142,39 @@ class Intake:
 
         Returns also how many held-out documents found none.
         """
+        held_out = self._held_out(tx, looked, rows, before_stream=before_stream)
         first = facts.get_int(tx, "next_sample")
         facts.put(tx, "next_sample", first + len(looked))
         ids = np.arange(first, first + len(looked), dtype=np.int64)
-        offered = rows[looked.held[rows]]
+        offered = rows[held_out[rows]]
         held = self._admit(tx, looked, ids, offered, anchor=before_stream)
         self._recall.held.add(looked.sketches.take(held))
         self._recall.assigned(first + len(looked) - 1)
-        fresh = rows[~looked.held[rows]]
+        fresh = rows[~held_out[rows]]
         fresh = fresh[~self._recall.held.near(looked.sketches.take(fresh))]
         return _Sorting(streams, ids, fresh, held), len(offered) - len(held)
+
+    def _held_out(self, tx: Connection, looked: Looked, rows: Int64s, *, before_stream: bool) -> Bools:
+        """The side of the split: by key, but by content where the key names a category."""
+        held = looked.held.copy()
+        for source, members in self._by_source(tx, looked, rows):
+            keyed = members[looked.keyed[members]]
+            part, without_key = Part(source, before_stream), len(members) - len(keyed)
+            categories = self._recall.categories.arrived(tx, part, looked.keys[keyed], without_key=without_key)
+            common = keyed[np.isin(looked.keys[keyed], categories)]
+            held[common] = looked.held_by_content[common]
+        return held
+
+    def _by_source(self, tx: Connection, looked: Looked, rows: Int64s) -> Iterator[tuple[int, Int64s]]:
+        """These documents by the number of their source."""
+        names = [looked.sources[row] for row in rows.tolist()]
+        numbers = self._recall.sources.numbers(tx, distinct := set(names))
+        if len(distinct) == 1:
+            yield numbers[names[0]], rows
+            return
+        sources = np.array([numbers[name] for name in names], np.int64)
+        for source in np.unique(sources).tolist():
+            yield source, rows[sources == source]
 
     def _admit(self, tx: Connection, looked: Looked, ids: Int64s, rows: Int64s, *, anchor: bool) -> Int64s:
         """Find held-out documents a place; returns those that found one."""

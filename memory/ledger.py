@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import structlog
 
 from memory import draw, facts, offsets, removal, samples, slices
+from memory.categories import all_categories
 from memory.draw import FreshDraw
 from memory.errors import AsideFull, UnknownRound, WrongState
 from memory.records import ApprovedRound, DrawSpec, Prequential, Round, RoundDraw, TrainedSample
@@ -15,6 +17,8 @@ from memory.samples import Placed
 from memory.settings import MemorySettings
 from memory.sqlite import Connection
 from streams.document import Partition
+
+log = structlog.get_logger(__name__)
 
 PARTS_DRAWN_FRESH = ("fresh", "early_stop", "over_quota")
 
@@ -51,7 +55,10 @@ def begin(
     drawn = held_out.keep_apart(tx, samples.read(tx, [sample for sample, _ in chosen]))
     if not drawn:
         return None
-    fresh = draw.sort_fresh(drawn, spec, number, settings, salt)
+    categories = all_categories(tx, settings.key_quota)
+    fresh = draw.sort_fresh(drawn, spec, number, settings, salt, categories=categories)
+    if fresh.over_quota:
+        log.warning("text_over_key_quota", samples=len(fresh.over_quota), key_quota=settings.key_quota)
     replay = held_out.keep_apart(tx, _draw_replay(tx, fresh, spec, seed))
     slices.seal(tx, number, settings)
     judged_on = draw.draw_slices(tx, spec)

@@ -23,7 +23,8 @@ class Looked:
     Attributes:
         contents: identity of text and label.
         keys: signed keyed hash of the key; 0 where `keyed` is false.
-        held: on the held-out side of the split.
+        held: on the held-out side of the split, by key where there is one.
+        held_by_content: the same, by content alone.
         sizes: bytes of UTF-8.
     """
 
@@ -38,6 +39,7 @@ class Looked:
     keys: Int64s
     keyed: Bools
     held: Bools
+    held_by_content: Bools
     sizes: Int64s
     sketches: Sketches
 
@@ -64,8 +66,8 @@ class Looker:
         texts, sources, keys, labels, event_times, arrivals, partitions, offsets = columns
         encoded = _encoded(texts)
         normalised = normalise(encoded)
-        contents, groups = self.hasher.contents(normalised).T
-        key_hashes, keyed, groups = self._by_key(keys, groups)
+        contents, by_content = self.hasher.contents(normalised).T
+        key_hashes, keyed, groups = self._by_key(keys, by_content)
         return Looked(
             texts=texts,
             sources=sources,
@@ -78,6 +80,7 @@ class Looker:
             keys=key_hashes,
             keyed=keyed,
             held=held_out(groups, self._share),
+            held_by_content=held_out(by_content, self._share),
             sizes=np.fromiter(map(len, encoded), np.int64, len(encoded)),
             sketches=sketch(normalised),
         )

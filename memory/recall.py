@@ -3,6 +3,7 @@
 import numpy as np
 
 from memory import near_duplicates
+from memory.categories import Categories
 from memory.duplicates import SeenContents
 from memory.fingerprints import Bools, Int64s
 from memory.names import Names
@@ -16,7 +17,7 @@ STALE_SKETCHES = 4_096
 
 
 class Recall:
-    """Contents seen, held-out text, erased keys, and the numbers of sources and labels.
+    """Contents seen, held-out text, erased keys, keys of categories, and the numbers of sources and labels.
 
     Changed inside a transaction; when that is undone, `stale` must be called.
     """
@@ -25,6 +26,7 @@ class Recall:
         self._similarity = settings.near_duplicate_similarity
         self.sources = Names("sources", settings.max_sources)
         self.labels = Names("labels", MOST_LABELS)
+        self.categories = Categories(settings.key_quota)
         self.seen = SeenContents(settings.duplicate_window)
         self.held = SketchIndex(self._similarity)
         self._held_at_load = 0
@@ -65,6 +67,7 @@ class Recall:
     def _read_small(self, tx: Connection) -> None:
         self.sources.forget()
         self.labels.forget()
+        self.categories.forget()
         self._forgotten = np.array([row[0] for row in tx.execute("SELECT key_hash FROM forgotten")], np.int64)
 
     def assigned(self, last_sample: int) -> None:

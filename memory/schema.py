@@ -152,6 +152,21 @@ def bounds(db: Database) -> None:
         db.execute(statement)
 
 
+_KEY_COUNTS = """
+-- How many documents each of a source's most frequent keys has: two arrays of 64-bit integers.
+CREATE TABLE key_counts(
+    source INTEGER NOT NULL, before_stream INTEGER NOT NULL, documents INTEGER NOT NULL, keys BLOB NOT NULL,
+    counts BLOB NOT NULL, PRIMARY KEY(source, before_stream)) STRICT;
+"""
+
+
+@migrations(name="0003_key_counts")
+def key_counts(db: Database) -> None:
+    """By which keys that name a category are told from those that name people."""
+    for statement in _statements(_KEY_COUNTS):
+        db.execute(statement)
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     known = {migration.name for migration in migrations.pending(db)}

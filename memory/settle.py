@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from memory import counters, facts, removal
+from memory.categories import all_categories
 from memory.fingerprints import priorities
 from memory.records import Role
 from memory.reservoir import Amount, Era, Stratum, allowances, merge_eras, over_quota, too_many
@@ -26,7 +27,8 @@ def settle(tx: Connection, ids: Sequence[int], era: int, settings: MemorySetting
     ).fetchall()
     _add(tx, rows, era, salt)
     _open_era(tx, era, settings.replay_eras)
-    removal.evict(tx, _beyond_key_quota(tx, {row[4] for row in rows}, settings.key_quota))
+    keys = {row[4] for row in rows} - all_categories(tx, settings.key_quota)
+    removal.evict(tx, _beyond_key_quota(tx, keys, settings.key_quota))
     enforce_budgets(tx, settings)
 
 
