@@ -1,0 +1,81 @@
+"""What a store keeps apart from the river: text set aside, dead letters, gaps; and the erasure of a person's text."""
+
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from memory import aside, erasure, quarantine, removal
+from memory.records import AsideGroup, Forgotten, Sample, StoredDeadLetter
+from memory.session import Session
+from streams.document import Gap
+
+log = structlog.get_logger(__name__)
+
+
+class KeptApart(Session):
+    """The part of a store that no round draws from. Every method may be called from any thread."""
+
+    def aside(self) -> list[AsideGroup]:
+        """What is set aside, by the round that set it aside, oldest first."""
+        return self._read(aside.groups)
+
+    def aside_samples(self, round_number: int, limit: int = 100) -> list[Sample]:
+        """The text that a round set aside."""
+        return self._read(aside.of_round, round_number, limit)
+
+    def release_aside(self, *, round_number: int | None = None, ids: Sequence[int] | None = None) -> int:
+        """Let text that was set aside be fresh (or held out) again; its refusals start anew. Returns how many.
+
+        Raises:
+            ValueError: neither or both of `round_number` and `ids` are given.
+        """
+        with self._database.write() as tx:
+            chosen = aside.choose(tx, round_number, ids)
+            return aside.release(tx, chosen, self._settings, self._intake.salt)
+
+    def drop_aside(self, *, round_number: int | None = None, ids: Sequence[int] | None = None) -> int:
+        """Erase text that was set aside; the same content is not taken in again. Returns how many.
+
+        Raises:
+            ValueError: neither or both of `round_number` and `ids` are given.
+        """
+        with self._database.write() as tx:
+            return removal.remove(tx, aside.choose(tx, round_number, ids))
+
+    def quarantine_is_full(self) -> bool:
+        """Whether the dead letters have reached a budget: partitions that bring more should pause."""
+        return self._read(quarantine.is_full, self._settings)
+
+    def dead_letters(self, limit: int = 100, after: int = 0) -> list[StoredDeadLetter]:
+        """Dead letters in the quarantine with ids above `after`, oldest first."""
+        return self._read(quarantine.listed, limit, after)
+
+    def unpublished_dead_letters(self, limit: int = 100) -> list[StoredDeadLetter]:
+        """Dead letters that the dead-letter topic has not acknowledged, oldest first."""
+        return self._read(quarantine.listed, limit, 0, unpublished=True)
+
+    def mark_published(self, ids: Iterable[int]) -> None:
+        """Note that the dead-letter topic has acknowledged these."""
+        self._write(quarantine.mark_published, ids)
+
+    def drop_dead_letters(self, ids: Iterable[int] | None = None, *, published_only: bool = False) -> int:
+        """Remove dead letters from the quarantine: these ids, or all; of those only the published ones if asked."""
+        return self._write(quarantine.drop, ids, published_only=published_only)
+
+    def gaps(self, limit: int = 100) -> list[Gap]:
+        """The latest gaps in offsets, newest first."""
+        return self._read(quarantine.latest_gaps, limit)
+
+    def forget(self, key: str) -> Forgotten:
+        """Erase all text of a key, for good, and name what had seen it.
+
+        Samples and dead letters go; the file is compacted and the write-ahead log truncated, so that no copy stays
+        in free space; a keyed hash of the key stays, so that a redelivery is not stored again. Takes seconds a
+        gigabyte, in which other writers wait. Nothing is unlearned: see the generations named.
+        """
+        with self._intake.paused():
+            with self._database.write() as tx:
+                forgotten = erasure.erase(tx, key, self._intake.key_hash(key), self._clock())
+            erasure.scrub(self._database)
+        log.info("key_forgotten", samples=forgotten.samples, dead_letters=forgotten.dead_letters)
+        return forgotten
