@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from learner.errors import BadRoundDirectory
 from learner.plausibility import PlausibilityBounds
-from learner.settings import ModelKind, RecipeSettings
+from learner.settings import SHARE_DECIMALS, ModelKind, RecipeSettings
 from memory.records import SliceKind
 
 FORMAT = 1
@@ -219,8 +219,12 @@ def halve_micro_batch(path: Path) -> int | None:
 
 
 def candidate_name(parent_share: float) -> str:
-    """Return the directory name of the candidate that has this share, 0 to 1, of the parent's weights."""
-    return f"{parent_share:.2f}"
+    """Return the directory name of the candidate that has this share, 0 to 1, of the parent's weights.
+
+    Names order like their shares: the gate prefers the first of equals.
+    """
+    whole, _, decimals = f"{parent_share:.{SHARE_DECIMALS}f}".partition(".")
+    return f"{whole}.{decimals.rstrip('0'):0<2}"
 
 
 def _link_tree(source: Path, target: Path) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from checkpoints.card import Kind
 
@@ -11,6 +11,18 @@ ModelKind: TypeAlias = Kind
 # What a kind of model gets where the recipe names no value: DESIGN's defaults from literature and trials.
 REPLAY_RATIO: dict[ModelKind, float] = {"causal-lm": 0.6, "classifier": 0.5}
 LEARNING_RATE: dict[ModelKind, float] = {"causal-lm": 1e-4, "classifier": 2e-5}
+
+# Candidates are named by the parent's share in them, to this many decimals: no two shares may have one name.
+SHARE_DECIMALS = 6
+
+
+def _nameable(share: float) -> float:
+    if round(share, SHARE_DECIMALS) != share:
+        raise ValueError(f"a share has at most {SHARE_DECIMALS} decimals, {share} has more")
+    return share
+
+
+Share: TypeAlias = Annotated[float, Field(ge=0, lt=1), AfterValidator(_nameable)]
 
 
 class RecipeSettings(BaseModel):
@@ -139,11 +151,12 @@ class RecipeSettings(BaseModel):
         le=1_000_000,
         description="Sequences on which importance is estimated, one at a time.",
     )
-    interpolation: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(
+    interpolation: tuple[Share, ...] = Field(
         default=(0.0, 0.25, 0.5),
         min_length=1,
         max_length=11,
-        description="Candidates of a round: the parent's share in each. 0 is the trained result itself.",
+        description="Candidates of a round: the parent's share in each, to at most six decimals. "
+        "0 is the trained result itself.",
     )
 
     # how it is computed

@@ -140,5 +140,15 @@ def test_micro_batch_is_halved_until_it_is_one(tmp_path: Path) -> None:
 
 
 def test_candidates_are_named_by_the_parents_share() -> None:
-    """Two places are enough for the shares that make sense."""
-    assert [candidate_name(share) for share in (0.0, 0.25, 1.0)] == ["0.00", "0.25", "1.00"]
+    """Two places are enough for the shares that make sense, and others are named in full."""
+    named = {0.0: "0.00", 0.25: "0.25", 0.5: "0.50", 1.0: "1.00", 0.001: "0.001", 0.004: "0.004", 1e-6: "0.000001"}
+    assert {share: candidate_name(share) for share in named} == named
+
+
+@given(st.lists(st.integers(0, 999_999).map(lambda millionths: millionths / 1e6), min_size=2, max_size=11, unique=True))
+def test_each_share_has_its_own_name_and_names_order_like_shares(shares: list[float]) -> None:
+    """Candidates do not overwrite each other, and the gate takes the smallest share of equals by its name."""
+    recipe = RecipeSettings(interpolation=tuple(shares))
+    names = [candidate_name(share) for share in sorted(recipe.interpolation)]
+    assert names == sorted(set(names))
+    assert [float(name) for name in names] == sorted(recipe.interpolation)

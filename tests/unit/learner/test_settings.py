@@ -25,7 +25,14 @@ def test_what_is_set_holds_for_either_kind() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"replay_ratio": 1.0}, {"learning_rate": 0}, {"klaxon": 1}, {"micro_batch": 0}, {"interpolation": (1.0,)}],
+    [
+        {"replay_ratio": 1.0},
+        {"learning_rate": 0},
+        {"klaxon": 1},
+        {"micro_batch": 0},
+        {"interpolation": (1.0,)},
+        {"interpolation": (1 / 3,)},
+    ],
 )
 def test_impossible_recipe_is_refused(wrong: dict[str, object]) -> None:
     """Out of bounds or unknown, it is an error at once."""
