@@ -48,7 +48,7 @@ EQUAL_NATS: Final = 0.02
 FIGURES: Final = {
     "mean_nll": "a mean loss of {:.3f} {}",
     "upper_nll": "a loss of {:.3f} {} in its upper decile",
-    "repetitive_share": "a share of {:.3f} documents that mostly repeat themselves",
+    "repetitive_share": "a share of {:.3f} documents that mostly repeat themselves or each other",
 }
 
 

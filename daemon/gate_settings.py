@@ -76,7 +76,8 @@ class GateSettings(BaseModel):
         0.1,
         ge=0,
         le=1,
-        description="So does a share of documents that mostly repeat themselves, this far above earlier text's.",
+        description="So does a share of documents that mostly repeat themselves or each other, this far above "
+        "earlier text's.",
     )
     plausible_rounds: int = Field(20, ge=3, le=1000, description="The latest rounds that new text is compared with.")
 

@@ -2,7 +2,8 @@
 
 Two figures of a text are bounded from above by what earlier text showed: its mean loss and its upper decile
 of loss (a tenth of poison hides in a mean, not in a decile). A third, the share of documents that repeat
-themselves, catches what a loss cannot: near-constant text is easy to predict. Torch-free and numpy-free.
+themselves or each other, catches what a loss cannot: near-constant text, and text from one template, is easy to
+predict. Torch-free and numpy-free.
 """
 
 import math
@@ -16,6 +17,8 @@ from learner.report import PrequentialDocument
 
 GRAM: Final = 4
 WINDOW: Final = 256
+PHRASE: Final = 16
+"""Tokens in a row that independent documents hardly ever share."""
 REPETITIVE: Final = 0.5
 UPPER_DECILE: Final = 0.9
 
@@ -29,7 +32,7 @@ class TextFigures:
         tokens: how many tokens were scored.
         mean_nll: nats per token, all losses over all tokens; NaN where nothing could be scored.
         upper_nll: upper decile of the documents' nats per token; NaN where nothing could be scored.
-        repetitive_share: share of documents, 0 to 1, of which more than half repeats itself.
+        repetitive_share: share of documents, 0 to 1, of which more than half repeats itself or other documents.
     """
 
     documents: int
@@ -138,6 +141,22 @@ def repetition_share(tokens: Sequence[int]) -> float:
         repeated += len(grams) - len(set(grams))
         total += len(grams)
     return repeated / total if total else 0.0
+
+
+def copied_shares(documents: Iterable[Sequence[int]]) -> list[float]:
+    """For each document the share of its 16-grams of tokens that an earlier one has, 0 to 1.
+
+    A document shorter than a 16-gram has copied nothing. Texts from one template share most of their long phrases
+    though no two are near enough to be duplicates (compare Lee et al. 2022, "Deduplicating Training Data", 4.1, which
+    takes 50 tokens for a verbatim copy).
+    """
+    seen: set[int] = set()
+    shares = []
+    for tokens in documents:
+        phrases = {hash(tuple(tokens[at : at + PHRASE])) for at in range(len(tokens) - PHRASE + 1)}
+        shares.append(len(phrases & seen) / len(phrases) if phrases else 0.0)
+        seen |= phrases
+    return shares
 
 
 def summarise(documents: Sequence[PrequentialDocument]) -> PrequentialSummary:

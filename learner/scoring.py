@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from learner.encoding import Encoded
-from learner.plausibility import PlausibilityBounds, compare, repetition_share
+from learner.plausibility import PlausibilityBounds, compare, copied_shares, repetition_share
 from learner.report import DocumentScore, PrequentialDocument
 from learner.round_directory import BASE, Scores, TextSample
 from learner.workbench import Workbench
@@ -22,13 +22,15 @@ def prequential(bench: Workbench, fresh: Encoded) -> tuple[PrequentialDocument, 
     random = np.random.Generator(np.random.PCG64([spec.seed, 2]))
     count = min(len(fresh), spec.plausibility_documents)
     text = fresh.take(np.sort(random.choice(len(fresh), count, replace=False)).tolist())
+    tokens = [text.document(at).tolist() for at in range(count)]
+    copied = copied_shares(tokens)
     return tuple(
         PrequentialDocument(
             id=score.id,
             source=text.samples[at].source,
             nll=score.nll,
             tokens=score.tokens,
-            repetition=repetition_share(text.document(at).tolist()),
+            repetition=max(repetition_share(tokens[at]), copied[at]),
         )
         for at, score in enumerate(bench.evaluate(bench.model, text))
     )

@@ -386,7 +386,7 @@ def test_text_that_repeats_itself_waits_although_it_is_easy() -> None:
     """Near-constant text has a low loss."""
     verdict = verdict_on(report({"0.00": GOOD}, prequential=fresh(0.5, repetition=0.95)))
     assert verdict.decision == "wait"
-    assert "mostly repeat themselves" in verdict.sentence
+    assert "mostly repeat themselves or each other" in verdict.sentence
 
 
 def test_poison_in_one_source_is_named() -> None:

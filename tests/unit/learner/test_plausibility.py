@@ -8,10 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learner.plausibility import (
+    PHRASE,
+    REPETITIVE,
     PlausibilityBounds,
     PrequentialSummary,
     TextBounds,
     compare,
+    copied_shares,
     is_plausible,
     repetition_share,
     summarise,
@@ -41,6 +44,25 @@ def test_text_without_repetition_has_none() -> None:
     assert repetition_share(range(1000)) == 0.0
     assert repetition_share([1, 1, 1, 1]) == 0.0
     assert repetition_share([]) == 0.0
+
+
+def test_texts_from_one_template_copy_each_other() -> None:
+    """The first of them does not; texts that share a turn of phrase do not either."""
+    template = list(range(100, 160))
+    filled = [[*template, *range(1_000 * n, 1_000 * n + 20)] for n in range(1, 5)]
+    shares = copied_shares(filled)
+    assert shares[0] == 0.0
+    assert all(share > REPETITIVE for share in shares[1:])
+    assert copied_shares([[*range(1, 10), n, *range(50 * n, 50 * n + 40)] for n in range(20, 30)]) == [0.0] * 10
+
+
+@given(st.lists(st.lists(st.integers(0, 3), max_size=60), max_size=6))
+def test_a_copied_share_is_a_share_and_a_copy_is_all_copied(documents: list[list[int]]) -> None:
+    """Between 0 and 1; the same documents again are copies throughout, where they are long enough to tell."""
+    shares = copied_shares([*documents, *documents])
+    assert all(0 <= share <= 1 for share in shares)
+    again = shares[len(documents) :]
+    assert again == [float(len(document) >= PHRASE) for document in documents]
 
 
 def test_a_phrase_that_comes_back_far_away_is_no_repetition() -> None:
