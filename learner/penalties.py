@@ -55,10 +55,13 @@ class QuadraticPull:
     def add_gradient(self) -> None:
         """Add the penalty's gradient to every parameter's, in place, after the backward pass.
 
-        A parameter that got no gradient is not trained in this step and is left alone.
+        A parameter that got no gradient is not trained in this step and is left alone: the embedding of an expert that
+        no token went to, say.
         """
         for part in self._chunks:
             touched = [index for index in part if self._parameters[index].grad is not None]
+            if not touched:
+                continue
             gradients = [self._gradient(index) for index in touched]
             apart = torch._foreach_sub(  # noqa: SLF001
                 [self._parameters[index] for index in touched], [self._anchors[index] for index in touched]
@@ -76,7 +79,7 @@ class QuadraticPull:
     @torch.no_grad()
     def value(self) -> Tensor:
         """Return the penalty, a scalar. For reports: training needs only its gradient."""
-        total = torch.zeros((), device=self._anchors[0].device)
+        total = torch.zeros((), device=self._anchors[0].device if self._anchors else None)
         for index, (parameter, anchor) in enumerate(zip(self._parameters, self._anchors, strict=True)):
             squared = (parameter - anchor).square_()
             if self._omegas is None:

@@ -60,6 +60,29 @@ def test_parameter_without_gradient_is_left_alone() -> None:
     assert parameters["b"].grad is None
 
 
+@pytest.mark.parametrize("ewc", [0.0, 2.0])
+@pytest.mark.parametrize("chunk", [1, 1 << 20])
+def test_a_step_that_trains_nothing_pulls_nothing(ewc: float, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No gradient at all, or none among the weights that are pulled at a time."""
+    monkeypatch.setattr(penalties, "CHUNK_WEIGHTS", chunk)
+    parameters = weights()
+    importance = {name: torch.ones_like(parameter) for name, parameter in parameters.items()}
+    pull = QuadraticPull(parameters, l2_sp=1.0, ewc=ewc, importance=importance)
+    pull.add_gradient()
+    assert all(parameter.grad is None for parameter in parameters.values())
+    parameters["b"].grad = torch.zeros_like(parameters["b"])
+    parameters["b"].data.add_(1.0)
+    pull.add_gradient()
+    torch.testing.assert_close(parameters["b"].grad, torch.full((5,), 1.0 + ewc))
+
+
+def test_a_model_with_nothing_to_train_has_no_penalty() -> None:
+    """It is zero, and no error."""
+    pull = QuadraticPull({}, l2_sp=1.0, ewc=1.0, importance={})
+    pull.add_gradient()
+    assert pull.value().item() == 0
+
+
 def test_tied_weights_are_pulled_once() -> None:
     """Embedding and head are one parameter, so the penalty counts it once."""
     model = tiny.llama(tied=True)
