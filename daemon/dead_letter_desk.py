@@ -4,13 +4,9 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-import structlog
-
 from daemon.supervisor import Part, State
 from memory.store import Store
 from streams.document import DeadLetter
-
-log = structlog.get_logger(__name__)
 
 AT_ONCE = 200
 LOOK_EVERY_SECONDS = 1.0
@@ -27,7 +23,8 @@ class Publisher(Protocol):
 class DeadLetterDesk:
     """Sends what lies unpublished in the quarantine; a broker that is away delays it and loses nothing.
 
-    Published letters make room when the quarantine is full: they are in their topic. `run` is the target of a part.
+    Published letters make room for others, so that a quarantine full of what waits empties by itself. `run` is the
+    target of a part.
     """
 
     def __init__(self, store: Store, open_publisher: Callable[[], AbstractContextManager[Publisher]]) -> None:
@@ -47,7 +44,6 @@ class DeadLetterDesk:
         """Send the oldest; True when more may wait."""
         letters = self._store.unpublished_dead_letters(AT_ONCE)
         if not letters:
-            self._make_room()
             return False
         arrived = publisher.publish(((each.id, each) for each in letters), ANSWER_WITHIN_SECONDS)
         self._store.mark_published(arrived)
@@ -56,8 +52,3 @@ class DeadLetterDesk:
             return False
         part.says(State.RUNNING)
         return True
-
-    def _make_room(self) -> None:
-        if self._store.quarantine_is_full():
-            dropped = self._store.drop_dead_letters(published_only=True)
-            log.info("published_dead_letters_dropped", letters=dropped)

@@ -17,7 +17,7 @@ def erase(tx: Connection, key: str, key_hash: int, now: float) -> Forgotten:
     sketched = removal.as_json({*known, *(sample for _, sample, _ in given)})
     tx.execute("DELETE FROM trained WHERE sample IN (SELECT value FROM json_each(?))", (sketched,))
     removal.remove(tx, known)
-    letters = quarantine.erase(tx, key)
+    letters = quarantine.erase(tx, key, key_hash)
     tx.execute("INSERT OR IGNORE INTO forgotten(key_hash, at) VALUES (?, ?)", (key_hash, now))
     trained = sorted({number for number, _, part in given if part in {"fresh", "replay"}})
     lineage_from = facts.get_int(tx, "lineage_from")

@@ -18,7 +18,7 @@ from memory.recall import Recall
 from memory.records import Appended, Role
 from memory.settings import MemorySettings
 from memory.sqlite import Connection
-from streams.document import Batch, DeadLetter, Partition, key_text
+from streams.document import Batch, Partition
 
 _INSERT = """
     INSERT INTO samples(id, role, bytes, source, label, stream, offset, key_hash, event_time, arrived_at, text)
@@ -63,6 +63,11 @@ class Intake:
         """The keyed hash by which a key is known."""
         return self._looker.hasher.key(key)[0]
 
+    def is_erased(self, key_hashes: Sequence[int]) -> bool:
+        """Whether one of these keys was erased."""
+        hashes = np.array(key_hashes, np.int64)
+        return bool(self._recall.is_forgotten(hashes, np.ones(len(hashes), bool)).any())
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Let no batch in while the block runs, and look at the store anew afterwards."""
@@ -70,43 +75,38 @@ class Intake:
             self._recall.stale()
             yield
 
-    def append(self, batch: Batch, *, before_stream: bool) -> Appended:
+    def append(self, batch: Batch, *, before_stream: bool, keep_unpublished: bool) -> Appended:
         """See `Store.append`."""
         looked = self._looker.look(batch.documents)
         with self._lock:
             try:
                 with self._database.write() as tx:
                     self._recall.catch_up(tx)
-                    return self._take(tx, batch, looked, before_stream=before_stream)
+                    return self._take(tx, batch, looked, before_stream=before_stream, keep_unpublished=keep_unpublished)
             except BaseException:
                 self._recall.stale()
                 raise
 
-    def _take(self, tx: Connection, batch: Batch, looked: Looked, *, before_stream: bool) -> Appended:
+    def _take(
+        self, tx: Connection, batch: Batch, looked: Looked, *, before_stream: bool, keep_unpublished: bool
+    ) -> Appended:
         positions = offsets.move_on(tx, batch, self._clock())
-        letters, forgotten = self._without_forgotten(batch.dead_letters)
-        redelivered = quarantine.store(tx, letters, positions)
+        letters = quarantine.take(
+            tx, batch.dead_letters, positions, self, self._settings, keep_unpublished=keep_unpublished
+        )
         gaps = quarantine.store_gaps(tx, batch.gaps, positions, self._clock(), self._settings.gaps_kept)
         appended = self._take_documents(tx, looked, positions, before_stream=before_stream)
         appended = replace(
             appended,
-            redelivered=appended.redelivered + redelivered + len(batch.gaps) - gaps,
-            forgotten=appended.forgotten + forgotten,
-            dead_letters=len(letters) - redelivered,
+            redelivered=appended.redelivered + letters.redelivered + len(batch.gaps) - gaps,
+            forgotten=appended.forgotten + letters.forgotten,
+            dead_letters=letters.new,
+            dead_letters_evicted=letters.evicted,
             gaps=gaps,
         )
         names = ("surplus", "duplicates", "near_duplicates", "forgotten", "redelivered")
         counters.tally(tx, {name: getattr(appended, name) for name in names})
         return appended
-
-    def _without_forgotten(self, letters: Sequence[DeadLetter]) -> tuple[Sequence[DeadLetter], int]:
-        if not letters:
-            return letters, 0
-        hasher = self._looker.hasher
-        named = [key_text(letter.key) for letter in letters]
-        keys = np.array([hasher.key(key or "")[0] for key in named], np.int64)
-        gone = self._recall.is_forgotten(keys, np.array([key is not None for key in named]))
-        return [letter for letter, out in zip(letters, gone, strict=True) if not out], int(gone.sum())
 
     def _take_documents(
         self, tx: Connection, looked: Looked, positions: Mapping[Partition, Position], *, before_stream: bool

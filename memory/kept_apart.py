@@ -43,7 +43,7 @@ class KeptApart(Session):
             return removal.remove(tx, aside.choose(tx, round_number, ids))
 
     def quarantine_is_full(self) -> bool:
-        """Whether the dead letters have reached a budget: partitions that bring more should pause."""
+        """Whether letters that wait for their topic fill the quarantine: consumption should pause, to lose none."""
         return self._read(quarantine.is_full, self._settings)
 
     def dead_letters(self, limit: int = 100, after: int = 0) -> list[StoredDeadLetter]:
@@ -58,9 +58,9 @@ class KeptApart(Session):
         """Note that the dead-letter topic has acknowledged these."""
         self._write(quarantine.mark_published, ids)
 
-    def drop_dead_letters(self, ids: Iterable[int] | None = None, *, published_only: bool = False) -> int:
-        """Remove dead letters from the quarantine: these ids, or all; of those only the published ones if asked."""
-        return self._write(quarantine.drop, ids, published_only=published_only)
+    def drop_dead_letters(self, ids: Iterable[int] | None = None) -> int:
+        """Remove dead letters from the quarantine: these ids, or all. Returns how many."""
+        return self._write(quarantine.drop, ids)
 
     def gaps(self, limit: int = 100) -> list[Gap]:
         """The latest gaps in offsets, newest first."""

@@ -110,11 +110,19 @@ def _tallied(counts: Counts) -> Iterator[Metric]:
     for cause in DROPPED:
         dropped.add_metric([cause], counts.tallies.get(cause, 0))
     yield dropped
-    letters = CounterMetricFamily("riverkeep_memory_dead_letters", "Dead letters stored, by reason.", labels=["reason"])
+    letters = CounterMetricFamily("riverkeep_memory_dead_letters", "Dead letters, by reason.", labels=["reason"])
     for name, number in counts.tallies.items():
         if name.startswith("dead_letters:"):
             letters.add_metric([name.removeprefix("dead_letters:")], number)
     yield letters
+    evicted = CounterMetricFamily(
+        "riverkeep_memory_dead_letters_evicted",
+        "Dead letters that made room for later ones, and whether they are in a dead-letter topic.",
+        labels=["published"],
+    )
+    evicted.add_metric(["false"], counts.tallies.get("dead_letters_evicted", 0))
+    evicted.add_metric(["true"], counts.tallies.get("published_dead_letters_evicted", 0))
+    yield evicted
     gaps = CounterMetricFamily("riverkeep_memory_gap_offsets", "Offsets that never came.")
     gaps.add_metric([], counts.tallies.get("gap_offsets", 0))
     yield gaps

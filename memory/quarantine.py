@@ -4,6 +4,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from memory import counters, offsets, removal
 from memory.offsets import Position, position_of
@@ -12,30 +14,115 @@ from memory.settings import MemorySettings
 from memory.sqlite import Connection
 from streams.document import DeadLetter, Gap, Partition, Reason, key_text
 
+_SIZE = "length(value) + coalesce(length(key), 0)"
 
-def store(tx: Connection, letters: Sequence[DeadLetter], positions: Mapping[Partition, Position]) -> int:
-    """Store the dead letters that are new. Returns how many were not: they were delivered again."""
-    rows = []
+NOT_KEPT = frozenset({Reason.TOMBSTONE})
+"""Counted, but there is nothing in them to keep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a batch's dead letters, in numbers of them.
+
+    Attributes:
+        new: counted by their reasons.
+        forgotten: of a key that was erased.
+        redelivered: the store had them already.
+        evicted: older ones, not published, that went to make room.
+    """
+
+    new: int = 0
+    forgotten: int = 0
+    redelivered: int = 0
+    evicted: int = 0
+
+
+class Keys(Protocol):
+    """What is known of keys."""
+
+    def key_hash(self, key: str) -> int:
+        """The keyed hash by which a key is known."""
+
+    def is_erased(self, key_hashes: Sequence[int]) -> bool:
+        """Whether one of these keys was erased."""
+
+
+class _Letter(NamedTuple):
+    stream: int
+    letter: DeadLetter
+    key_hashes: list[int]
+
+
+def take(
+    tx: Connection,
+    letters: Sequence[DeadLetter],
+    positions: Mapping[Partition, Position],
+    keys: Keys,
+    settings: MemorySettings,
+    *,
+    keep_unpublished: bool,
+) -> Taken:
+    """Count the dead letters that are new, and store those that hold something; the oldest make room for them.
+
+    Args:
+        keep_unpublished: none goes before it is published: the quarantine grows beyond its bounds instead.
+    """
+    if not letters:
+        return Taken()
+    new = []
     for letter in letters:
         position = position_of(positions, letter.partition, letter.offset)
         if letter.offset >= position.first_new:
-            rows.append((position.stream, letter))
+            new.append(_Letter(position.stream, letter, _hashes(letter, keys)))
+    known = [one for one in new if not keys.is_erased(one.key_hashes)]
+    counters.tally(tx, {"dead_letters": len(known), **Counter(f"dead_letters:{one.letter.reason}" for one in known)})
+    _store(tx, [one for one in known if one.letter.reason not in NOT_KEPT])
+    evicted = _make_room(tx, settings, keep_unpublished=keep_unpublished)
+    return Taken(len(known), len(new) - len(known), len(letters) - len(new), evicted)
+
+
+def _hashes(letter: DeadLetter, keys: Keys) -> list[int]:
+    own = key_text(letter.key)
+    return [keys.key_hash(key) for key in dict.fromkeys((*letter.named_keys, *((own,) if own else ())))]
+
+
+def _store(tx: Connection, letters: Sequence[_Letter]) -> None:
     tx.executemany(
-        "INSERT INTO dead_letters(stream, offset, reason, detail, key, value, value_bytes, arrived_at, published) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
+        "INSERT INTO dead_letters(stream, offset, reason, detail, key, value, value_bytes, arrived_at, published, "
+        "key_hashes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)",
         [
-            (stream, one.offset, one.reason, one.detail, one.key, one.value, one.value_bytes, one.arrived_at)
-            for stream, one in rows
+            (stream, one.offset, one.reason, one.detail, one.key, one.value, one.value_bytes, one.arrived_at, hashes)
+            for stream, one, hashes in ((each.stream, each.letter, json.dumps(each.key_hashes)) for each in letters)
         ],
     )
-    reasons = Counter(f"dead_letters:{letter.reason}" for _, letter in rows)
-    size = sum(_size(letter.key, letter.value) for _, letter in rows)
-    counters.tally(tx, {"dead_letters": len(rows), "quarantine_rows": len(rows), "quarantine_bytes": size, **reasons})
-    return len(letters) - len(rows)
+    size = sum(len(one.letter.value) + len(one.letter.key or b"") for one in letters)
+    counters.tally(tx, {"quarantine_rows": len(letters), "quarantine_bytes": size})
 
 
-def _size(key: bytes | None, value: bytes) -> int:
-    return len(value) + len(key or b"")
+def _make_room(tx: Connection, settings: MemorySettings, *, keep_unpublished: bool) -> int:
+    """Evict the oldest letters beyond the bounds, those first that are in their topic. Returns how many of others."""
+    evicted = {True: 0, False: 0}
+    for published in (True,) if keep_unpublished else (True, False):
+        rows, size = counters.quarantine(tx)
+        ids = _oldest(tx, rows - settings.quarantine_rows, size - settings.quarantine_bytes, published=published)
+        evicted[published] = drop(tx, ids) if ids else 0
+    counters.tally(tx, {"dead_letters_evicted": evicted[False], "published_dead_letters_evicted": evicted[True]})
+    return evicted[False]
+
+
+def _oldest(tx: Connection, rows: int, size: int, *, published: bool) -> list[int]:
+    """The oldest letters, so many that they are `rows` or more and hold `size` bytes or more, or all there are."""
+    found: list[int] = []
+    if rows <= 0 and size <= 0:
+        return found
+    # Said as a literal, which the partial indexes need.
+    letters = tx.execute(f"SELECT id, {_SIZE} FROM dead_letters WHERE published = {int(published)} ORDER BY id")
+    for number, its_size in letters:
+        if len(found) >= rows and size <= 0:
+            break
+        found.append(number)
+        size -= its_size
+    return found
 
 
 def store_gaps(
@@ -62,9 +149,14 @@ def latest_gaps(tx: Connection, limit: int) -> list[Gap]:
 
 
 def is_full(tx: Connection, settings: MemorySettings) -> bool:
-    """Whether the dead letters have reached their budget in rows or in bytes."""
+    """Whether letters that are not published fill the quarantine, in rows or in bytes."""
     rows, size = counters.quarantine(tx)
-    return rows >= settings.quarantine_rows or size >= settings.quarantine_bytes
+    if rows < settings.quarantine_rows and size < settings.quarantine_bytes:
+        return False
+    rows, size = tx.execute(
+        f"SELECT count(*), coalesce(sum({_SIZE}), 0) FROM dead_letters WHERE published = 0"
+    ).fetchone()
+    return bool(rows >= settings.quarantine_rows or size >= settings.quarantine_bytes)
 
 
 def listed(tx: Connection, limit: int, after: int, *, unpublished: bool = False) -> list[StoredDeadLetter]:
@@ -100,27 +192,22 @@ def mark_published(tx: Connection, ids: Iterable[int]) -> None:
     )
 
 
-def drop(tx: Connection, ids: Iterable[int] | None, *, published_only: bool) -> int:
-    """Remove dead letters: these or all, and of those only the published ones if asked. Returns how many."""
-    wanted, conditions = [], ["1"]
+def drop(tx: Connection, ids: Iterable[int] | None) -> int:
+    """Remove dead letters, these or all. Returns how many."""
+    condition, wanted = "1", []
     if ids is not None:
-        wanted.append(removal.as_json(ids))
-        conditions.append("id IN (SELECT value FROM json_each(?))")
-    if published_only:
-        conditions.append("published = 1")
-    gone = tx.execute(
-        f"DELETE FROM dead_letters WHERE {' AND '.join(conditions)} RETURNING length(value) + coalesce(length(key), 0)",
-        wanted,
-    ).fetchall()
+        condition, wanted = "id IN (SELECT value FROM json_each(?))", [removal.as_json(ids)]
+    gone = tx.execute(f"DELETE FROM dead_letters WHERE {condition} RETURNING {_SIZE}", wanted).fetchall()
     counters.tally(tx, {"quarantine_rows": -len(gone), "quarantine_bytes": -sum(size for (size,) in gone)})
     return len(gone)
 
 
-def erase(tx: Connection, key: str) -> int:
+def erase(tx: Connection, key: str, key_hash: int) -> int:
     """Remove the dead letters of a key: those that carry it as their key, or anywhere in their bytes as a whole word.
 
-    Returns how many.
+    So too where the bytes that name it were cut off. Returns how many.
     """
+    named = "SELECT id FROM dead_letters WHERE EXISTS (SELECT 1 FROM json_each(key_hashes) WHERE value = ?)"
     escaped = json.dumps(key)[1:-1]
     spellings = {
         key.encode("utf-8", "surrogatepass"),
@@ -132,9 +219,10 @@ def erase(tx: Connection, key: str) -> int:
     }
     # `u1` is not meant where the bytes say `u12`.
     pattern = re.compile(b"(?<![0-9A-Za-z_])(?:" + b"|".join(map(re.escape, spellings)) + b")(?![0-9A-Za-z_])")
-    ids = [
+    ids = {letter for (letter,) in tx.execute(named, (key_hash,))}
+    ids |= {
         letter
         for letter, its_key, value in tx.execute("SELECT id, key, value FROM dead_letters")
         if key_text(its_key) == key or pattern.search(value) or (its_key is not None and pattern.search(its_key))
-    ]
-    return drop(tx, ids, published_only=False)
+    }
+    return drop(tx, ids)

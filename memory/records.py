@@ -55,6 +55,8 @@ class Appended:
             dropped when the next round begins.)
         forgotten: text of a key that was erased.
         redelivered: documents, dead letters and gaps at offsets that the store had already.
+        dead_letters: counted, and kept but for tombstones, which hold nothing.
+        dead_letters_evicted: older ones, which were not in their topic either, that made room for them.
     """
 
     fresh: int = 0
@@ -66,6 +68,7 @@ class Appended:
     forgotten: int = 0
     redelivered: int = 0
     dead_letters: int = 0
+    dead_letters_evicted: int = 0
     gaps: int = 0
 
 

@@ -167,6 +167,20 @@ def key_counts(db: Database) -> None:
         db.execute(statement)
 
 
+_DEAD_LETTER_KEYS = """
+-- Keyed hashes of the keys that the letter is known by, a JSON array: also of those that were cut off its value.
+ALTER TABLE dead_letters ADD COLUMN key_hashes TEXT NOT NULL DEFAULT '[]';
+CREATE INDEX dead_letters_published ON dead_letters(id) WHERE published = 1;
+"""
+
+
+@migrations(name="0004_dead_letter_keys")
+def dead_letter_keys(db: Database) -> None:
+    """By which a person's dead letters are found, and the order in which they make room."""
+    for statement in _statements(_DEAD_LETTER_KEYS):
+        db.execute(statement)
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     known = {migration.name for migration in migrations.pending(db)}

@@ -95,10 +95,13 @@ class MemorySettings(BaseModel):
         ge=1,
         description="Samples set aside at which no further round begins until a person releases or drops some.",
     )
-    quarantine_rows: int = Field(10_000, ge=1, description="Dead letters at which the quarantine is full.")
-    quarantine_bytes: int = Field(
-        64 * 2**20, ge=1024, description="Bytes of dead letters at which the quarantine is full."
+    quarantine_rows: int = Field(
+        10_000,
+        ge=1,
+        description="Most dead letters kept: the oldest make room, counted and told of. Where a dead_letter_topic is "
+        "named, none does before it is there: consumption pauses instead.",
     )
+    quarantine_bytes: int = Field(64 * 2**20, ge=1024, description="Most bytes of dead letters kept.")
     gaps_kept: int = Field(10_000, ge=1, description="Latest gaps in offsets kept as rows; all are counted.")
     lineage_rounds: int = Field(
         1_000,

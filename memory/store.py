@@ -54,7 +54,7 @@ class Store(KeptApart):
         """The offset to read next in a partition; None for one that the store has never seen."""
         return self._read(offsets.next_offset, Partition(topic, number, incarnation))
 
-    def append(self, batch: Batch, *, before_stream: bool = False) -> Appended:
+    def append(self, batch: Batch, *, before_stream: bool = False, keep_unpublished: bool = False) -> Appended:
         """Take a batch in: samples, dead letters, gaps and offsets in one transaction.
 
         When this returns, the batch is durable and may be acknowledged. When it raises, nothing took effect.
@@ -63,11 +63,12 @@ class Store(KeptApart):
             batch: what a poll brought. What lies below a partition's stored offset was delivered again and is skipped.
             before_stream: the text is of the kind that the model was built on: it goes straight to replay, its
                 held-out part to the anchor slice (until that is frozen).
+            keep_unpublished: dead letters wait for a topic: none makes room for another before it is there.
 
         Raises:
             BadBatch: a document lies at or beyond its partition's `next_offsets`.
         """
-        return self._intake.append(batch, before_stream=before_stream)
+        return self._intake.append(batch, before_stream=before_stream, keep_unpublished=keep_unpublished)
 
     def is_full(self) -> bool:
         """Whether the fresh buffer has reached a budget, so that consumption should pause."""

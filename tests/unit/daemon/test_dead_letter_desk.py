@@ -52,7 +52,7 @@ def quarantine(store: Store, first: int, count: int) -> None:
         DeadLetter(BAD, offset, Reason.NOT_JSON, "no JSON", None, b"{", 1, 0.0)
         for offset in range(first, first + count)
     )
-    store.append(Batch((), letters, (), {BAD: first + count}))
+    store.append(Batch((), letters, (), {BAD: first + count}), keep_unpublished=True)
 
 
 @contextmanager
@@ -92,7 +92,10 @@ def test_a_broker_that_is_away_delays_and_is_seen(store: Store) -> None:
 
 def test_published_letters_make_room_when_the_quarantine_is_full(store: Store) -> None:
     """They are in their topic; the stream goes on by itself."""
-    quarantine(store, 0, 10)
+    quarantine(store, 0, 15)
     assert store.quarantine_is_full()
     with desk(store, Broker()):
         wait_until(lambda: not store.quarantine_is_full())
+        wait_until(lambda: not store.unpublished_dead_letters())
+    quarantine(store, 15, 1)
+    assert [letter.offset for letter in store.dead_letters()] == list(range(6, 16))

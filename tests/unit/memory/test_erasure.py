@@ -1,5 +1,6 @@
 """A person's text is erased for good, and what had seen it is named."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memory.errors import StoreBusy
-from memory.records import DrawSpec, Forgotten
+from memory.records import Appended, DrawSpec, Forgotten
 from memory.store import Store
-from streams.document import Batch
+from streams.document import Batch, DeadLetter
 from tests.unit.memory.helpers import Stream, accept, begin, judge, open_store, refuse, text, value
 
 KEY = "user-1"
@@ -24,6 +25,11 @@ def secret_text(number: int, words: int = 40) -> str:
 def raw_bytes(path: Path) -> bytes:
     """All bytes of the database's files."""
     return b"".join(file.read_bytes() for file in path.parent.iterdir() if file.name.startswith(path.name))
+
+
+def named(stream: Stream, *keys: str) -> DeadLetter:
+    """A dead letter whose bytes were cut before they name these keys."""
+    return replace(stream.letter(b'{"text": "it beg'), named_keys=keys)
 
 
 def mixed(stream: Stream, at: int, size: int = 60) -> Batch:
@@ -101,6 +107,22 @@ def test_a_redelivery_is_not_stored_again(tmp_path: Path, stream: Stream) -> Non
         letter = stream.letter(b"{", key=KEY.encode())
         assert store.append(stream.batch(letters=[letter])).forgotten == 1
         assert store.dead_letters() == []
+
+
+def test_a_dead_letter_that_names_the_key_is_not_stored_again(store: Store, stream: Stream) -> None:
+    """Also where the key is in the record alone, and no Kafka key tells; delivered again it counts once."""
+    store.forget(KEY)
+    batch = stream.batch(letters=[named(stream, KEY), named(stream, "user-2"), named(stream, "user-2", KEY)])
+    assert store.append(batch) == Appended(dead_letters=1, forgotten=2)
+    assert store.append(batch) == Appended(redelivered=3)
+    assert [letter.offset for letter in store.dead_letters()] == [1]
+
+
+def test_dead_letters_that_were_cut_before_the_key_are_found(store: Store, stream: Stream) -> None:
+    """Which keys the whole record named stays known."""
+    store.append(stream.batch(letters=[named(stream, KEY), named(stream, "user-2"), named(stream, "a", KEY)]))
+    assert store.forget(KEY).dead_letters == 2
+    assert [letter.offset for letter in store.dead_letters()] == [1]
 
 
 def test_dead_letters_of_the_key_go_too(store: Store, stream: Stream) -> None:

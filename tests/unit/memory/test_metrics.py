@@ -1,12 +1,14 @@
 """The memory's metrics are its counters, read at the scrape."""
 
+from pathlib import Path
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from memory.metrics import LABELS_SHOWN, SOURCES_SHOWN, MemoryMetrics
 from memory.store import Store
-from tests.unit.memory.helpers import Stream, accept, begin, text
+from tests.unit.memory.helpers import Stream, accept, begin, open_store, text
 
 
 @pytest.fixture
@@ -69,3 +71,15 @@ def test_names_and_help_keep_to_the_conventions(registry: CollectorRegistry) -> 
     families = list(text_string_to_metric_families(generate_latest(registry).decode()))
     assert len(families) >= 8
     assert all(one.name.startswith("riverkeep_memory_") and one.documentation for one in families)
+
+
+def test_letters_that_made_room_are_counted(tmp_path: Path, stream: Stream) -> None:
+    """Those that are lost apart from those that are in their topic; both are there from the start."""
+    registry, name = CollectorRegistry(), "riverkeep_memory_dead_letters_evicted_total"
+    with open_store(tmp_path / "a.db", quarantine_rows=2) as store:
+        MemoryMetrics(registry, store)
+        assert [registry.get_sample_value(name, {"published": told}) for told in ("true", "false")] == [0, 0]
+        store.append(stream.batch(letters=[stream.letter() for _ in range(2)]))
+        store.mark_published([1])
+        store.append(stream.batch(letters=[stream.letter() for _ in range(3)]))
+        assert [registry.get_sample_value(name, {"published": told}) for told in ("true", "false")] == [1, 2]

@@ -30,22 +30,81 @@ def test_a_dead_letter_delivered_again_is_not_stored_again(store: Store, stream:
     assert len(store.gaps()) == 1
 
 
-def test_the_quarantine_says_when_it_is_full_and_evicts_nothing(tmp_path: Path, stream: Stream) -> None:
-    """By rows or by bytes; beyond it letters are still stored, never lost, until a person makes room."""
-    with open_store(tmp_path / "rows.db", quarantine_rows=3) as store:
-        store.append(stream.batch(letters=[stream.letter() for _ in range(2)]))
-        assert not store.quarantine_is_full()
+def test_a_tombstone_is_counted_and_not_kept(store: Store, stream: Stream) -> None:
+    """There is nothing in it; its offset lands all the same, once."""
+    batch = stream.batch(letters=[stream.letter(b"", b"k", Reason.TOMBSTONE), stream.letter()])
+    assert store.append(batch) == Appended(dead_letters=2)
+    assert store.append(batch) == Appended(redelivered=2)
+    assert [letter.reason for letter in store.dead_letters()] == [Reason.NOT_JSON]
+    counts = store.counts()
+    assert (counts.quarantine_rows, counts.tallies["dead_letters"], counts.tallies["dead_letters:tombstone"]) == (
+        1,
+        2,
+        1,
+    )
+    assert store.next_offset("news", 0, "id-1") == 2
+
+
+def test_at_its_bound_in_rows_the_oldest_letters_make_room(tmp_path: Path, stream: Stream) -> None:
+    """A trickle never stops the stream: the latest are kept, and what went is counted."""
+    with open_store(tmp_path / "a.db", quarantine_rows=3) as store:
+        for _ in range(4):
+            appended = store.append(stream.batch(letters=[stream.letter(), stream.letter()]))
+        assert (appended.dead_letters, appended.dead_letters_evicted) == (2, 2)
+        assert [letter.offset for letter in store.dead_letters()] == [5, 6, 7]
+        tallies = store.counts().tallies
+        assert (tallies["dead_letters"], tallies["dead_letters_evicted"]) == (8, 5)
+        assert (store.counts().quarantine_rows, store.counts().quarantine_bytes) == (3, 3)
+
+
+def test_at_its_bound_in_bytes_the_oldest_letters_make_room(tmp_path: Path, stream: Stream) -> None:
+    """No more go than must; one batch beyond the bound leaves the end of itself."""
+    with open_store(tmp_path / "a.db", quarantine_bytes=1024) as store:
+        store.append(stream.batch(letters=[stream.letter(b"x" * 496, key=b"four") for _ in range(2)]))
+        assert store.append(stream.batch(letters=[stream.letter(b"x" * 20)])).dead_letters_evicted == 0
+        assert store.append(stream.batch(letters=[stream.letter(b"x" * 10)])).dead_letters_evicted == 1
+        assert [letter.offset for letter in store.dead_letters()] == [1, 2, 3]
+        assert store.counts().quarantine_bytes == 530
+        assert store.append(stream.batch(letters=[stream.letter(b"y" * 500) for _ in range(5)])).dead_letters == 5
+        assert [letter.offset for letter in store.dead_letters()] == [7, 8]
+
+
+def test_published_letters_make_room_first(tmp_path: Path, stream: Stream) -> None:
+    """They are in their topic: nothing is lost by it, and it is counted by itself."""
+    with open_store(tmp_path / "a.db", quarantine_rows=4) as store:
         store.append(stream.batch(letters=[stream.letter() for _ in range(4)]))
-        assert store.quarantine_is_full()
+        store.mark_published([2, 3])
+        assert store.append(stream.batch(letters=[stream.letter()])).dead_letters_evicted == 0
+        assert store.append(stream.batch(letters=[stream.letter() for _ in range(2)])).dead_letters_evicted == 1
+        assert [letter.id for letter in store.dead_letters()] == [4, 5, 6, 7]
+        tallies = store.counts().tallies
+        assert (tallies["published_dead_letters_evicted"], tallies["dead_letters_evicted"]) == (2, 1)
+
+
+def test_letters_that_wait_for_their_topic_are_held_instead(tmp_path: Path, stream: Stream) -> None:
+    """They fill the quarantine until the topic has them; then they make room like any other."""
+    with open_store(tmp_path / "a.db", quarantine_rows=3) as store:
+        for _ in range(3):
+            letters = [stream.letter(), stream.letter()]
+            appended = store.append(stream.batch(letters=letters), keep_unpublished=True)
+            assert appended.dead_letters_evicted == 0
         assert len(store.dead_letters()) == 6
-        assert store.drop_dead_letters([1, 2, 3, 4]) == 4
-        assert not store.quarantine_is_full()
-    with open_store(tmp_path / "bytes.db", quarantine_bytes=1024) as store:
-        store.append(Stream().batch())
-        big = Stream()
-        store.append(big.batch(letters=[big.letter(b"x" * 1020, key=b"four")]))
         assert store.quarantine_is_full()
-        assert store.counts().quarantine_bytes == 1024
+        store.mark_published([1, 2, 3])
+        assert store.quarantine_is_full()
+        store.mark_published([4])
+        assert not store.quarantine_is_full()
+        store.append(stream.batch(letters=[stream.letter()]), keep_unpublished=True)
+        assert [letter.id for letter in store.dead_letters()] == [5, 6, 7]
+
+
+def test_what_made_room_leaves_no_bytes_behind(tmp_path: Path, stream: Stream) -> None:
+    """As with every other deletion: a letter may hold a person's text."""
+    path = tmp_path / "a.db"
+    with open_store(path, quarantine_rows=2) as store:
+        store.append(stream.batch(letters=[stream.letter(b"MARKED" * 2000)]))
+        store.append(stream.batch(letters=[stream.letter(), stream.letter()]))
+    assert b"MARKED" not in path.read_bytes()
 
 
 def test_letters_are_published_once(store: Store, stream: Stream) -> None:
@@ -55,7 +114,7 @@ def test_letters_are_published_once(store: Store, stream: Stream) -> None:
     store.mark_published(ids[:2])
     assert [letter.id for letter in store.unpublished_dead_letters()] == ids[2:]
     assert [letter.published for letter in store.dead_letters()] == [True, True, False]
-    assert store.drop_dead_letters(published_only=True) == 2
+    assert store.drop_dead_letters(ids[:2]) == 2
     assert [letter.id for letter in store.dead_letters()] == ids[2:]
 
 
