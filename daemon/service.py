@@ -297,6 +297,9 @@ class Service:
             logs.configure(level=self.settings.log.level, format=self.settings.log.format)
             self._schedule.change(self.settings.triggers, last_began=self._last_began())
             log.info("settings_reloaded", changed=result.changed, need_restart=result.need_restart)
+        # Also where the settings are wrong: a key that leaked must not stay for that.
+        if self._serving is not None:
+            self._serving.reload()
         self._notifier.ready(self._sentence())
 
     def _sentence(self) -> str:

@@ -1,9 +1,11 @@
 """The serving process: started, asked how it is, ended when it hangs, drained at the end."""
 
 import http.client
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +53,7 @@ class ServingProcess:
     Args:
         command: what is started.
         address: host and port to ask it at.
-        api_key: for the request; None where it needs none.
+        api_key_file: its first key is for asking; None where none is needed.
         stuck_seconds: a process that answered before and is silent for so long is killed.
         drain_seconds: how long it gets to finish its requests when the service ends.
     """
@@ -62,7 +64,7 @@ class ServingProcess:
         command: Sequence[str],
         environment: Mapping[str, str],
         address: tuple[str, int],
-        api_key: str | None,
+        api_key_file: Path | None,
         stuck_seconds: float,
         drain_seconds: float,
         clock: Callable[[], float] = time.monotonic,
@@ -70,7 +72,9 @@ class ServingProcess:
         self._command = tuple(command)
         self._environment = environment
         self._address = address
-        self._api_key = api_key
+        self._api_key_file = api_key_file
+        self._api_key = _first_key(api_key_file)
+        self._reload = threading.Event()
         self._stuck_seconds = stuck_seconds
         self._drain_seconds = drain_seconds
         self._clock = clock
@@ -87,6 +91,10 @@ class ServingProcess:
         """How it was when it was last asked; never blocks."""
         return self._status
 
+    def reload(self) -> None:
+        """Let the process read its API keys again, as soon as it answers. From any thread; never blocks."""
+        self._reload.set()
+
     def run(self, part: Part) -> None:
         """Start the process and watch it until `part.stop`.
 
@@ -94,6 +102,8 @@ class ServingProcess:
             ServingBroke: it ended by itself, or was silent for too long and has been killed.
             OSError: it cannot be started.
         """
+        # It reads its keys later than this.
+        self._reload.clear()
         process = subprocess.Popen(
             self._command, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
         )
@@ -113,9 +123,17 @@ class ServingProcess:
                 raise ServingBroke(f"the serving process ended with status {process.wait()}")
             if (facts := self._ask()) is not None:
                 heard = self._clock()
+                self._pass_reload_on(process)
             self._status = ServingStatus(process.pid, (facts or {}).get("generation"), facts or {})
             self._judge(part, heard)
             part.stop.wait(ASK_EVERY_SECONDS)
+
+    def _pass_reload_on(self, process: "subprocess.Popen[bytes]") -> None:
+        if not self._reload.is_set():
+            return
+        self._reload.clear()
+        process.send_signal(signal.SIGHUP)
+        log.info("serving_told_to_reload", pid=process.pid)
 
     def _judge(self, part: Part, heard: float | None) -> None:
         if heard is None:
@@ -125,11 +143,23 @@ class ServingProcess:
             raise ServingBroke(f"the serving process has not answered for {silent:.0f} s and is killed")
         if silent > ANSWER_WITHIN_SECONDS:
             return part.says(State.BROKEN, f"the serving process has not answered for {silent:.0f} s")
+        if error := self._status.facts.get("error"):
+            message = error.get("message") if isinstance(error, dict) else error
+            return part.says(State.BROKEN, f"the serving process refuses the daemon: {message}")
         if self._status.generation is None and self._status.facts:
             return part.says(State.STARTING, "the serving process has loaded no generation yet")
         return part.says(State.RUNNING)
 
     def _ask(self) -> dict[str, Any] | None:
+        """Its own account, or the error that it answers with; None where it does not answer."""
+        facts = self._asked()
+        if facts is None or "error" not in facts:
+            return facts
+        # Its keys are others than ours: both are those of the file, read at different times.
+        self._api_key = _first_key(self._api_key_file) or self._api_key
+        return self._asked()
+
+    def _asked(self) -> dict[str, Any] | None:
         connection = http.client.HTTPConnection(*self._address, timeout=min(ANSWER_WITHIN_SECONDS, self._stuck_seconds))
         headers = {"authorization": f"Bearer {self._api_key}"} if self._api_key else {}
         try:
@@ -154,7 +184,7 @@ def serving_process(settings: Settings, config_file: Path | None, environment: M
         command=(sys.executable, "-m", "daemon", *config, "serve"),
         environment={**environment, **chosen},
         address=({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(serving.host, serving.host), port),  # noqa: S104
-        api_key=_first_key(serving.api_key_file),
+        api_key_file=serving.api_key_file,
         stuck_seconds=settings.lifecycle.stuck_seconds,
         drain_seconds=min(serving.drain_timeout_s, settings.lifecycle.grace_seconds),
     )
@@ -163,7 +193,10 @@ def serving_process(settings: Settings, config_file: Path | None, environment: M
 def _first_key(path: Path | None) -> str | None:
     if path is None:
         return None
-    return next(iter(path.read_text(encoding="utf-8").split()), None)
+    try:
+        return next(iter(path.read_text(encoding="utf-8").split()), None)
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _free_port(host: str) -> int:

@@ -1,6 +1,7 @@
 """`python -m serving CHECKPOINTS`: the serving process alone, without the rest of Riverkeep."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -17,6 +18,8 @@ def main() -> int:
     parser.add_argument("--kind", choices=["causal-lm", "classifier"], default="causal-lm")
     parser.add_argument("--settings", type=Path, help="settings of the serving section, as JSON")
     arguments = parser.parse_args()
+    # Until the application heeds it: it reads its keys later than this anyway.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from serving.run import serve  # noqa: PLC0415 - torch, not needed to be told of a mistake
 
     try:

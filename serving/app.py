@@ -1,8 +1,11 @@
 """The endpoints."""
 
 import asyncio
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final, TypeVar
 
@@ -91,7 +94,21 @@ def build_app(parts: Parts, keys: Keys) -> Starlette:
         ],
         middleware=[guard],
         exception_handlers={HTTPException: _http_error},
+        lifespan=_heeding_hangups(keys),
     )
+
+
+def _heeding_hangups(keys: Keys) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """While the application runs, SIGHUP lets it read its keys again."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        # Python takes signals on its main thread only; a test may serve on another.
+        if threading.current_thread() is threading.main_thread():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, keys.read_again)
+        yield
+
+    return lifespan
 
 
 class Endpoints:

@@ -37,7 +37,7 @@ ROUTES: Final = OPEN_ROUTES | {
 
 
 class Keys:
-    """The API keys of a file, compared in constant time; none means that nobody needs one.
+    """The API keys of a file, compared in constant time; no file means that nobody needs one.
 
     Args:
         path: one key a line; None for no keys.
@@ -47,16 +47,20 @@ class Keys:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._digests: list[bytes] = []
-        if path is None:
+        self._path = path
+        self._digests = [] if path is None else _digests(path)
+
+    def read_again(self) -> None:
+        """Take the keys that the file holds now, for the next request; from a file that is unusable none are taken."""
+        if self._path is None:
             return
         try:
-            lines = path.read_text().split()
-        except (OSError, UnicodeDecodeError) as error:
-            raise CannotServe(f"serving.api_key_file {path} cannot be read: {error}") from error
-        if not lines:
-            raise CannotServe(f"serving.api_key_file {path} holds no key; write one into it, or name no file")
-        self._digests = [_hash(line.encode()) for line in lines]
+            digests = _digests(self._path)
+        except CannotServe as error:
+            _log.error("api_keys_not_reloaded", reason=str(error), remedy="mend the file and send SIGHUP again")
+            return
+        changed, self._digests = digests != self._digests, digests
+        _log.info("api_keys_reloaded", keys=len(digests), changed=changed)
 
     def admit(self, authorization: bytes) -> bool:
         """Whether an `Authorization` header opens the door."""
@@ -66,6 +70,16 @@ class Keys:
         given = _hash(key.strip())
         matches = [hmac.compare_digest(given, digest) for digest in self._digests]
         return scheme.lower() == b"bearer" and any(matches)
+
+
+def _digests(path: Path) -> list[bytes]:
+    try:
+        lines = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CannotServe(f"serving.api_key_file {path} cannot be read: {error}") from error
+    if not lines:
+        raise CannotServe(f"serving.api_key_file {path} holds no key; write one into it, or name no file")
+    return [_hash(line.encode()) for line in lines]
 
 
 def _hash(key: bytes) -> bytes:

@@ -95,7 +95,7 @@ def _config(settings: ServingSettings, parts: Parts, keys: Keys) -> uvicorn.Conf
         log_config=None,
         access_log=False,
         server_header=False,
-        lifespan="off",
+        lifespan="on",
         # Far above what is answered: only the flood beyond it is cut off without OpenAI's error.
         limit_concurrency=4 * (settings.max_batch + settings.max_queue) + 64,
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),

@@ -19,7 +19,9 @@ class ServingSettings(BaseModel):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8400, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
     api_key_file: Path | None = Field(
-        None, description="File with one API key a line; clients send one as `Authorization: Bearer KEY`."
+        None,
+        description="File with one API key a line; clients send one as `Authorization: Bearer KEY`. SIGHUP reads it "
+        "again: write the new key beside the old one, and take the old one out when every client has the new.",
     )
     insecure: bool = Field(
         default=False, description="Whether it may listen beyond loopback without an API key, open to anyone."

@@ -36,7 +36,7 @@ def demo(home: Path | None, *, keep: bool) -> int:
 def run(invocation: Invocation) -> int:
     """Run the service until SIGTERM: take text in, run rounds, watch serving.
 
-    SIGHUP reads the settings again, SIGUSR1 asks for a round.
+    SIGHUP reads the settings and the serving process's API keys again, SIGUSR1 asks for a round.
     """
     from daemon import service
 
@@ -51,8 +51,13 @@ def run(invocation: Invocation) -> int:
 def serve(invocation: Invocation) -> int:
     """Answer requests from the serving generation, alone: a replica that follows the checkpoint store.
 
-    `riverkeep run` starts one by itself; use this for more, on this machine or another that sees the store.
+    `riverkeep run` starts one by itself; use this for more, on this machine or another that sees the store. SIGHUP
+    reads the API keys again.
     """
+    import signal
+
+    # Until the application heeds it: it reads its keys later than this anyway.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from serving.run import serve as answer
 
     settings = invocation.settings(files=True)

@@ -140,6 +140,25 @@ def test_a_reload_takes_over_triggers_and_names_what_needs_a_restart(home: Home)
         assert started.stop() == 0
 
 
+def test_a_reload_changes_the_api_keys_too(tmp_path: Path, model: Path) -> None:
+    """The serving process goes on with the new key of its file, and so does the daemon that asks it."""
+    home = make_home(tmp_path, model=model, serving=True)
+    home.config.write_text(home.config.read_text().replace("[serving]", '[serving]\napi_key_file = "keys"'))
+    keys = home.path / "keys"
+    keys.write_text("first\n")
+    with daemon(home, learner=fake_learner("good")) as started:
+        wait_until(lambda: _answers(home, "first") == 0, timeout_s=90, what="generation 0 answering")
+        started.until(lambda control: control.status()["serving"]["ok"])
+        children = psutil.Process(started.process.pid).children()
+        keys.write_text("second\n")
+        started.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: _answers(home, "second") == 0, timeout_s=30, what="the second key's effect")
+        assert _answers(home, "first") is None
+        started.until(lambda control: control.status()["serving"]["answering"] == 0)
+        assert psutil.Process(started.process.pid).children() == children
+        assert started.stop() == 0
+
+
 def test_settings_that_cannot_be_read_are_not_taken_over(home: Home) -> None:
     """A mistake in the file is logged with its key, and the service goes on as before."""
     with daemon(home, learner=fake_learner("good")) as started:
@@ -270,10 +289,12 @@ def test_text_on_disk_is_its_owners_alone(home: Home) -> None:
         assert started.stop() == 0
 
 
-def _answers(home: Home) -> int | None:
+def _answers(home: Home, key: str = "none is needed") -> int | None:
     try:
         url = f"http://127.0.0.1:{home.serving_port}/v1/riverkeep/generation"
-        answer: dict[str, int | None] = httpx.get(url, trust_env=False, timeout=5).json()
+        answer: dict[str, int | None] = httpx.get(
+            url, trust_env=False, timeout=5, headers={"authorization": f"Bearer {key}"}
+        ).json()
     except (httpx.HTTPError, ValueError):
         return None
     return answer.get("generation")

@@ -304,6 +304,32 @@ def _connects(port: int) -> bool:
     return True
 
 
+def test_keys_change_without_an_answer_lost(tmp_path: Path) -> None:
+    """SIGHUP brings the keys of the file: what began under the old one ends, the next request needs a new one."""
+    store, keys = make_store(tmp_path, count=1), tmp_path / "key"
+    keys.write_text(f"{KEY}\n")
+    with Server(store.root, api_key_file=str(keys)) as server:
+
+        def status_of(key: str) -> int:
+            return httpx.get(f"{server.url}/v1/models", headers={"authorization": f"Bearer {key}"}).status_code
+
+        headers = {"authorization": f"Bearer {KEY}"}
+        with httpx.stream("POST", f"{server.url}/v1/completions", json=LONG, headers=headers, timeout=60) as response:
+            lines = response.iter_lines()
+            next(lines)
+            keys.write_text("second\nthird\n")
+            assert (status_of(KEY), status_of("second")) == (200, 401)
+            server.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: status_of("second") == 200, what="the new key's effect")
+            assert (status_of(KEY), status_of("third")) == (401, 200)
+            assert [line for line in lines if line][-1] == "data: [DONE]"
+        keys.write_text("\n")
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "api_keys_not_reloaded" in server.log.read_text(), what="the complaint")
+        assert status_of("second") == 200
+        assert "third" not in server.log.read_text()
+
+
 def test_killed_it_comes_back_with_the_same_answer(tmp_path: Path) -> None:
     """SIGKILL costs nothing but the requests under way: a new process serves the same generation."""
     store = make_store(tmp_path, count=1)

@@ -3,8 +3,10 @@
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
@@ -19,34 +21,42 @@ SERVER = """
 import http.server, json, sys, signal, time
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        if self.headers.get("authorization") != "Bearer secret":
-            self.send_response(401); self.end_headers(); return
         body = json.dumps({"generation": GENERATION, "swap_seconds": 0.5}).encode()
-        self.send_response(200); self.send_header("content-length", str(len(body))); self.end_headers()
+        refused = self.headers.get("authorization") != "Bearer " + KEYS[-1]
+        if refused:
+            body = json.dumps({"error": {"message": "a valid API key is needed"}}).encode()
+        self.send_response(401 if refused else 200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
         self.wfile.write(body)
     def log_message(self, *args): pass
+KEYS = ["secret"]
+signal.signal(signal.SIGHUP, lambda *_: KEYS.append("another"))
 http.server.HTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
 """
 
 
 @contextmanager
 def served(
-    script: str, *, stuck_seconds: float = 60, drain_seconds: float = 5
+    script: str, *, stuck_seconds: float = 60, drain_seconds: float = 5, key_file: Path | None = None
 ) -> Iterator[tuple[ServingProcess, Part]]:
     """A stand-in serving process under a supervisor."""
     port = _free_port("127.0.0.1")
-    process = ServingProcess(
-        command=(sys.executable, "-c", script.replace("PORT", str(port))),
-        environment=os.environ,
-        address=("127.0.0.1", port),
-        api_key="secret",
-        stuck_seconds=stuck_seconds,
-        drain_seconds=drain_seconds,
-    )
-    part = Part("serving", process.run, backoff=Backoff(0.05, 0.1))
-    shutdown = Shutdown(grace_seconds=20, round_grace_seconds=0)
-    with Supervisor([part], seconds_left=shutdown.seconds_left):
-        yield process, part
+    with tempfile.NamedTemporaryFile(prefix="keys-") as file:
+        file.write(b"secret\n")
+        file.flush()
+        process = ServingProcess(
+            command=(sys.executable, "-c", script.replace("PORT", str(port))),
+            environment=os.environ,
+            address=("127.0.0.1", port),
+            api_key_file=key_file or Path(file.name),
+            stuck_seconds=stuck_seconds,
+            drain_seconds=drain_seconds,
+        )
+        part = Part("serving", process.run, backoff=Backoff(0.05, 0.1))
+        shutdown = Shutdown(grace_seconds=20, round_grace_seconds=0)
+        with Supervisor([part], seconds_left=shutdown.seconds_left):
+            yield process, part
 
 
 def test_a_process_that_answers_is_ready() -> None:
@@ -98,3 +108,25 @@ def test_a_process_that_does_not_drain_is_killed_in_time() -> None:
     with served(stubborn, drain_seconds=0.3) as (process, _):
         pid = wait_until(lambda: process.status.generation and process.status.pid)
     assert not psutil.pid_exists(pid)
+
+
+def test_a_reload_is_passed_on_and_the_new_key_is_used(tmp_path: Path) -> None:
+    """The process goes on with the keys of its file as it is now, and is asked with one of them."""
+    keys = tmp_path / "keys"
+    keys.write_text("secret\n")
+    with served(SERVER.replace("GENERATION", "7"), key_file=keys) as (process, part):
+        first = wait_until(lambda: process.status.generation and process.status.pid)
+        keys.write_text("another\n")
+        process.reload()
+        wait_until(lambda: process._api_key == "another")
+        wait_until(lambda: part.health().state is State.RUNNING and process.status.generation == 7)
+        assert process.status.pid == first
+
+
+def test_a_refused_key_is_no_generation_that_loads(tmp_path: Path) -> None:
+    """What the process says is said, and it is not asked to begin anew for it."""
+    keys = tmp_path / "keys"
+    keys.write_text("a-wrong-one\n")
+    with served(SERVER.replace("GENERATION", "7"), key_file=keys) as (_, part):
+        wait_until(lambda: "a valid API key is needed" in part.health().detail)
+        assert not part.health().ok
