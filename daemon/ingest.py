@@ -1,8 +1,10 @@
 """The ingest loop: text from the stream into the store, one transaction at a time."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -10,10 +12,21 @@ import structlog
 from daemon.supervisor import Part, State
 from memory.store import Store
 from streams.document import Batch, Partition
+from streams.kafka import Pause
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.5
+EVICTIONS_TOLD_SECONDS = 600.0
+"""How often the log tells, at most, that dead letters make room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """Why nothing more may be taken in: for metrics, and in a sentence."""
+
+    pause: Pause
+    sentence: str
 
 
 class Source(Protocol):
@@ -25,8 +38,8 @@ class Source(Protocol):
     def acknowledge(self, batch: Batch) -> None:
         """Tell the group how far the stream has been kept; the store is the truth, so a failure is no error."""
 
-    def pause_all(self) -> None:
-        """Let `poll` bring nothing."""
+    def pause_all(self, why: Pause) -> None:
+        """Let `poll` bring nothing; called again where the reason changes."""
 
     def resume_all(self) -> None:
         """Let `poll` bring records again."""
@@ -53,7 +66,9 @@ class Ingest:
 
     Args:
         open_source: makes a source; entered when the loop begins.
-        why_full: why nothing more may be taken in now; an empty sentence when it may.
+        why_full: why nothing more may be taken in now; None when it may.
+        keep_unpublished: dead letters wait for a topic, and none makes room before it is there.
+        monotonic: seconds, of a clock that never goes back.
     """
 
     def __init__(
@@ -61,12 +76,18 @@ class Ingest:
         *,
         open_source: Callable[[], AbstractContextManager[Source]],
         store: Store,
-        why_full: Callable[[], str],
+        why_full: Callable[[], Full | None],
+        keep_unpublished: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._open_source = open_source
         self._store = store
         self._why_full = why_full
-        self._paused = ""
+        self._keep_unpublished = keep_unpublished
+        self._monotonic = monotonic
+        self._full: Full | None = None
+        self._evicted = 0
+        self._evictions_told_at = float("-inf")
         self._source: Source | None = None
         self._lock = threading.Lock()
         self._to_resume: set[Partition] = set()
@@ -74,7 +95,8 @@ class Ingest:
     @property
     def paused(self) -> str:
         """Why all consumption pauses; empty while it does not."""
-        return self._paused
+        full = self._full
+        return "" if full is None else full.sentence
 
     def lag(self) -> Mapping[Partition, int]:
         """Records in each partition that are not yet read; empty while there is no source."""
@@ -102,7 +124,7 @@ class Ingest:
     def run(self, part: Part) -> None:
         """The loop."""
         with self._open_source() as source:
-            self._paused = ""
+            self._full = None
             self._source = source
             try:
                 self._loop(part, source)
@@ -119,13 +141,13 @@ class Ingest:
             self._move_one_batch(source)
 
     def _pause_while_full(self, source: Source) -> None:
-        why = self._why_full()
-        if why == self._paused:
+        full = self._why_full()
+        if full == self._full:
             return
-        self._paused = why
-        if why:
-            source.pause_all()
-            log.warning("consumption_paused", reason=why)
+        self._full = full
+        if full is not None:
+            source.pause_all(full.pause)
+            log.warning("consumption_paused", reason=full.sentence)
         else:
             source.resume_all()
             log.info("consumption_resumed")
@@ -141,17 +163,35 @@ class Ingest:
         batch = source.poll(POLL_SECONDS)
         if batch is None:
             return
-        self._store.append(batch)
+        appended = self._store.append(batch, keep_unpublished=self._keep_unpublished)
         source.acknowledge(batch)
+        self._tell_of_evictions(appended.dead_letters_evicted)
+
+    def _tell_of_evictions(self, letters: int) -> None:
+        self._evicted += letters
+        now = self._monotonic()
+        if self._evicted and now - self._evictions_told_at >= EVICTIONS_TOLD_SECONDS:
+            log.warning(
+                "dead_letters_evicted",
+                letters=self._evicted,
+                remedy="`riverkeep memory` tells the reasons: mend them, or name a streams.dead_letter_topic, or raise "
+                "memory.quarantine_rows or memory.quarantine_bytes",
+            )
+            self._evicted, self._evictions_told_at = 0, now
 
 
-def why_full(store: Store) -> str:
-    """Why nothing more may be taken in; empty when it may."""
+def why_full(store: Store, *, keep_unpublished: bool) -> Full | None:
+    """Why nothing more may be taken in; None when it may.
+
+    Args:
+        keep_unpublished: dead letters wait for a topic, and none makes room before it is there.
+    """
     if store.is_full():
-        return "the fresh buffer is full: an accepted round makes room"
-    if store.quarantine_is_full():
-        return (
-            "the quarantine of dead letters is full: replay or drop them (`riverkeep memory --help`),"
-            " or name a `streams.dead_letter_topic`"
+        return Full(Pause.MEMORY_FULL, "the fresh buffer is full: an accepted round makes room")
+    if keep_unpublished and store.quarantine_is_full():
+        return Full(
+            Pause.DEAD_LETTERS_WAIT,
+            "the quarantine is full of dead letters that wait for streams.dead_letter_topic: see that it is there and "
+            "takes them (`riverkeep doctor`), or drop them (`riverkeep memory dead-letters drop`)",
         )
-    return ""
+    return None

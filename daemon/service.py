@@ -208,6 +208,7 @@ class Service:
 
     def _streams(self, metrics: StreamsMetrics) -> list[Part]:
         streams, store = self.settings.streams, self._rooms.store
+        keep_unpublished = streams.dead_letter_topic is not None
         self._ingest = Ingest(
             open_source=lambda: KafkaSource(
                 streams,
@@ -218,10 +219,11 @@ class Service:
                 owner=self._owner,
             ),
             store=store,
-            why_full=lambda: why_full(store),
+            why_full=lambda: why_full(store, keep_unpublished=keep_unpublished),
+            keep_unpublished=keep_unpublished,
         )
         parts = [self._part("ingest", self._ingest.run, stuck_seconds=self.settings.lifecycle.stuck_seconds)]
-        if streams.dead_letter_topic is not None:
+        if keep_unpublished:
             desk = DeadLetterDesk(store, lambda: DeadLetterPublisher(streams, metrics))
             parts.append(self._part("dead_letters", desk.run))
         return parts

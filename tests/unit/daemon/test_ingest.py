@@ -3,20 +3,26 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from daemon.backoff import Backoff
-from daemon.ingest import Ingest
+from daemon.ingest import Full, Ingest, why_full
 from daemon.shutdown import Shutdown
 from daemon.supervisor import Part, State, Supervisor
+from memory.records import Appended
+from memory.settings import MemorySettings
 from memory.store import Store
-from streams.document import Batch, Partition
+from streams.document import Batch, DeadLetter, Partition, Reason
+from streams.kafka import Pause
 from tests.harness import wait_until
 
 WIKI = Partition("wiki", 0)
 NEWS = Partition("news", 1)
+FULL = Full(Pause.MEMORY_FULL, "the fresh buffer is full")
 
 
 def batch(next_offset: int) -> Batch:
@@ -32,7 +38,8 @@ class Recorder:
         self.batches = batches
         self.fails: list[Exception] = []
         self.opened = 0
-        self.full = ""
+        self.full: Full | None = None
+        self.evicts = 0
         self.trouble = ""
         self.asked = threading.Event()
 
@@ -43,15 +50,16 @@ class Recorder:
         yield self
         self.calls.append("close")
 
-    def append(self, given: Batch) -> None:
+    def append(self, given: Batch, *, keep_unpublished: bool) -> Appended:
         """Keep, or fail as told."""
         if self.fails:
             raise self.fails.pop()
-        self.calls.append(f"append {given.next_offsets[WIKI]}")
+        self.calls.append(f"append {given.next_offsets[WIKI]}" + " and keep letters" * keep_unpublished)
+        return Appended(dead_letters_evicted=self.evicts)
 
     def poll(self, timeout_s: float) -> Batch | None:
         """The first batch that is left."""
-        if "pause" in self.calls[-1:] or not self.batches:
+        if self.calls[-1:] == ["pause memory_full"] or not self.batches:
             self.asked.wait(0.01)
             return None
         return self.batches[0]
@@ -61,9 +69,9 @@ class Recorder:
         self.calls.append(f"acknowledge {given.next_offsets[WIKI]}")
         self.batches.remove(given)
 
-    def pause_all(self) -> None:
+    def pause_all(self, why: Pause) -> None:
         """Note."""
-        self.calls.append("pause")
+        self.calls.append(f"pause {why}")
 
     def resume_all(self) -> None:
         """Note."""
@@ -83,12 +91,13 @@ class Recorder:
 
 
 @contextmanager
-def running(recorder: Recorder) -> Iterator[tuple[Ingest, Part]]:
+def running(recorder: Recorder, **options: Any) -> Iterator[tuple[Ingest, Part]]:
     """An ingest loop at work."""
     ingest = Ingest(
         open_source=cast("Callable[[], Any]", recorder.open),
         store=cast("Store", recorder),
         why_full=lambda: recorder.full,
+        **options,
     )
     part = Part("ingest", ingest.run, backoff=Backoff(0.01, 0.01))
     shutdown = Shutdown(grace_seconds=10, round_grace_seconds=0)
@@ -117,23 +126,61 @@ def test_a_failed_write_acknowledges_nothing_and_reads_anew() -> None:
 def test_a_full_store_pauses_and_keeps_polling() -> None:
     """While the buffer is full nothing comes, the loop turns on, and it resumes by itself."""
     recorder = Recorder([])
-    recorder.full = "the fresh buffer is full"
+    recorder.full = FULL
     with running(recorder) as (ingest, part):
         wait_until(lambda: ingest.paused)
         assert part.health().state is State.RUNNING
-        recorder.full = ""
+        recorder.full = None
         wait_until(lambda: not ingest.paused)
-    assert recorder.calls[:2] == ["pause", "resume"]
+    assert recorder.calls[:2] == ["pause memory_full", "resume"]
 
 
 def test_another_reason_to_pause_is_told() -> None:
     """A round made room, but the quarantine is full by now: a person must not be sent the wrong way."""
     recorder = Recorder([])
-    recorder.full = "the fresh buffer is full"
+    recorder.full = FULL
     with running(recorder) as (ingest, _):
         wait_until(lambda: ingest.paused == "the fresh buffer is full")
-        recorder.full = "the quarantine is full"
+        recorder.full = Full(Pause.DEAD_LETTERS_WAIT, "the quarantine is full")
         wait_until(lambda: ingest.paused == "the quarantine is full")
+    assert recorder.calls[:2] == ["pause memory_full", "pause dead_letters_wait"]
+
+
+@pytest.mark.parametrize("keep_unpublished", [False, True])
+def test_letters_are_held_back_only_where_they_wait_for_a_topic(tmp_path: Path, *, keep_unpublished: bool) -> None:
+    """Elsewhere the oldest make room, however many come: nothing stops."""
+    with Store.open(tmp_path / "db", MemorySettings(quarantine_rows=3)) as store:
+        for offset in range(0, 6, 2):
+            letters = tuple(
+                DeadLetter(WIKI, n, Reason.NOT_JSON, "", None, b"{", 1, 0.0) for n in range(offset, offset + 2)
+            )
+            store.append(Batch((), letters, (), {WIKI: offset + 2}), keep_unpublished=keep_unpublished)
+        full = why_full(store, keep_unpublished=keep_unpublished)
+        if not keep_unpublished:
+            assert (full, len(store.dead_letters())) == (None, 3)
+            return
+        assert full is not None
+        assert (full.pause, len(store.dead_letters())) == (Pause.DEAD_LETTERS_WAIT, 6)
+        assert "dead-letters drop" in full.sentence
+
+
+def test_the_store_is_told_whether_letters_wait_for_a_topic() -> None:
+    """It evicts none of them then."""
+    recorder = Recorder([batch(10)])
+    with running(recorder, keep_unpublished=True):
+        wait_until(lambda: not recorder.batches)
+    assert recorder.calls[0] == "append 10 and keep letters"
+
+
+def test_letters_that_make_room_are_told_of_now_and_then() -> None:
+    """With how many there were since the last time, and what to do; not with each batch."""
+    recorder, times = Recorder([batch(n) for n in range(1, 5)]), iter([0.0, 10.0, 599.0, 601.0])
+    recorder.evicts = 5
+    with capture_logs() as logs, running(recorder, monotonic=lambda: next(times)):
+        wait_until(lambda: len(recorder.calls) == 8)
+    told = [line for line in logs if line["event"] == "dead_letters_evicted"]
+    assert [line["letters"] for line in told] == [5, 15]
+    assert "dead_letter_topic" in told[0]["remedy"]
 
 
 def test_a_broker_that_is_away_is_no_silent_matter() -> None:
