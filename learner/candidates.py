@@ -19,8 +19,7 @@ Weights = dict[str, Tensor]
 
 def weights_of(model: Any) -> Weights:
     """Return a copy of a model's parameters and stored buffers, on the CPU, by name; tied ones once."""
-    named = dict(model.named_parameters()) | _stored_buffers(model)
-    return {name: value.detach().to("cpu", copy=True) for name, value in named.items()}
+    return {name: value.detach().to("cpu", copy=True) for name, value in _named(model).items()}
 
 
 @torch.no_grad()
@@ -33,7 +32,7 @@ def interpolate_into(model: Any, parent: Weights, result: Weights, parent_share:
         result: the trained ones, float32.
         parent_share: 0 gives the result, 1 the parent.
     """
-    for name, value in (dict(model.named_parameters()) | _stored_buffers(model)).items():
+    for name, value in _named(model).items():
         if value.is_floating_point():
             value.copy_(torch.lerp(result[name].float(), parent[name].float(), parent_share))
         else:
@@ -41,9 +40,10 @@ def interpolate_into(model: Any, parent: Weights, result: Weights, parent_share:
 
 
 @torch.no_grad()
-def copy_into(model: Any, weights: Weights) -> None:
-    """Give a model these weights, in its own dtype and on its own device."""
-    for name, value in (dict(model.named_parameters()) | _stored_buffers(model)).items():
+def copy_into(model: Any, other: Any) -> None:
+    """Give a model the weights of another of the same architecture, in its own dtype and on its own device."""
+    weights = _named(other)
+    for name, value in _named(model).items():
         value.copy_(weights[name])
 
 
@@ -64,6 +64,7 @@ def _is_companion(name: str) -> bool:
     return name not in (CARD, MANIFEST) and not name.endswith((".safetensors", ".safetensors.index.json"))
 
 
-def _stored_buffers(model: Any) -> Weights:
+def _named(model: Any) -> Weights:
     stored = model.state_dict()
-    return {name: buffer for name, buffer in model.named_buffers() if name in stored}
+    buffers = {name: buffer for name, buffer in model.named_buffers() if name in stored}
+    return dict(model.named_parameters()) | buffers

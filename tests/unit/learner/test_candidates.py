@@ -54,6 +54,6 @@ def test_candidate_carries_no_lineage_of_its_parent(tmp_path: Path) -> None:
 def test_weights_are_copied_into_another_dtype() -> None:
     """What is scored is what is stored, rounding included."""
     stored, scored = tiny.llama(seed=1, dtype=torch.bfloat16), tiny.llama(seed=2)
-    copy_into(scored, weights_of(stored))
+    copy_into(scored, stored)
     for name, value in weights_of(scored).items():
         assert torch.equal(value, weights_of(stored)[name].float())

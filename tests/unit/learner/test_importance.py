@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from learner.errors import BadRoundDirectory
-from learner.importance import carried, fisher, load_importance, normalised, save_importance
+from learner.importance import carried, fisher, load_importance, normalised, sampled, save_importance
 from tests.unit.learner import tiny
 
 
@@ -40,6 +40,15 @@ def test_fisher_is_the_analytic_one_of_a_softmax_regression() -> None:
         analytic += (p * (1 - p))[:, None] * x**2
     expected = analytic / analytic.mean()
     torch.testing.assert_close(estimate(model, points * 1500), expected, rtol=0.1, atol=0.02)
+
+
+def test_answers_are_drawn_as_often_as_they_are_probable() -> None:
+    """What has no probability is never drawn, in whatever place it stands."""
+    probabilities = torch.tensor([[0.0, 0.7, 0.0, 0.25, 0.05, 0.0], [0.5, 0.0, 0.0, 0.0, 0.0, 0.5]])
+    drawn = sampled(probabilities.repeat(5000, 1), torch.Generator().manual_seed(0))
+    shares = torch.stack([torch.bincount(drawn[row::2, 0], minlength=6) for row in range(2)]) / 5000
+    torch.testing.assert_close(shares, probabilities, rtol=0, atol=0.03)
+    assert (shares[probabilities == 0] == 0).all()
 
 
 def test_fisher_of_a_language_model_has_mean_one() -> None:
