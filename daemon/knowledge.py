@@ -16,6 +16,8 @@ from memory.records import Generation, ScoreRow, SliceScore
 
 ANCHOR = "anchor"
 ROWS_SHOWN = 8
+SLICES_SHOWN = 64
+"""With 9 rows and a classifier's 3 figures fewer than 2,000 series, however many sources there are."""
 
 
 def slice_score(scores: Sequence[DocumentScore]) -> SliceScore:
@@ -141,6 +143,32 @@ def shown(generations: Iterable[Generation], serving: int) -> list[Generation]:
     return [*led_here[:1], *led_here[1:][-ROWS_SHOWN:]]
 
 
+def shown_slices(rows: Iterable[ScoreRow]) -> frozenset[str]:
+    """The slices whose column of R is shown as metrics: the anchor, then all of one source after another.
+
+    The sources with the most held-out documents come first; of the last one that has room, its latest slices.
+    """
+    documents: dict[str, int] = {}
+    for row in rows:
+        documents[row.slice] = max(row.score.documents, documents.get(row.slice, 0))
+    of_source: Counter[str] = Counter()
+    for name, number in documents.items():
+        of_source[_source(name)] += number
+
+    def rank(name: str) -> tuple[bool, int, str, int]:
+        return name != ANCHOR, -of_source[_source(name)], _source(name), -_first_round(name)
+
+    return frozenset(sorted(documents, key=rank)[:SLICES_SHOWN])
+
+
+def _source(slice_name: str) -> str:
+    return slice_name.rpartition("@")[0]
+
+
+def _first_round(slice_name: str) -> int:
+    return 0 if slice_name == ANCHOR else int(slice_name.rpartition("@")[2].partition("-")[0])
+
+
 def score_matrix(rows: Iterable[ScoreRow], generations: Sequence[Generation]) -> forgetting.ScoreMatrix:
     """R over these generations (rows, in their order) and all slices that any has a score of (columns)."""
     row_of = {generation.number: index for index, generation in enumerate(generations)}
@@ -162,7 +190,7 @@ def score_matrix(rows: Iterable[ScoreRow], generations: Sequence[Generation]) ->
 def _learned_at(slice_name: str, generations: Sequence[Generation]) -> int | None:
     if slice_name == ANCHOR:
         return 0
-    first_round = int(slice_name.rpartition("@")[2].partition("-")[0])
+    first_round = _first_round(slice_name)
     return next(
         (
             index

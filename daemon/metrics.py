@@ -1,4 +1,4 @@
-"""What the daemon shows of rounds, forgetting, the gate, serving and its own parts."""
+"""What the daemon shows of rounds, the gate, serving and its own parts."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +22,6 @@ class DaemonMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._rounds(registry)
         self._training(registry)
-        self._knowledge(registry)
 
     def hear(self, event: Mapping[str, Any]) -> None:
         """Show what the learner says of a step; what cannot be understood is passed over."""
@@ -37,6 +36,8 @@ class DaemonMetrics:
             self.loss.labels("penalty").set(penalty)
         if isinstance(speed := event.get("tokens_per_second"), int | float):
             self.tokens_per_second.set(speed)
+        if isinstance(peak := event.get("memory_bytes"), int | float):
+            self.training_memory.set(peak)
 
     def _rounds(self, registry: CollectorRegistry) -> None:
         self.rounds = Counter(
@@ -61,12 +62,6 @@ class DaemonMetrics:
         self.learner_ends = Counter(
             "riverkeep_learner_ends", "How learner processes ended.", ["ending"], registry=registry
         )
-        self.last_round_ended = Gauge(
-            "riverkeep_last_round_ended_timestamp_seconds",
-            "When the latest round ended, by outcome.",
-            ["outcome"],
-            registry=registry,
-        )
 
     def _training(self, registry: CollectorRegistry) -> None:
         self.loss = Gauge(
@@ -80,58 +75,11 @@ class DaemonMetrics:
         )
         self.training_memory = Gauge(
             "riverkeep_training_memory_bytes",
-            "Largest memory of the latest round's learner.",
+            "Largest memory so far of the learner that runs, or ran last.",
             registry=registry,
         )
         self.tokens = Counter(
             "riverkeep_trained_tokens", "Tokens trained on, new and replayed.", ["kind"], registry=registry
-        )
-
-    def _knowledge(self, registry: CollectorRegistry) -> None:
-        self.forgetting = Gauge(
-            "riverkeep_forgetting_nats",
-            "Average forgetting of the serving generation over slices trained past; positive is bad.",
-            registry=registry,
-        )
-        self.backward_transfer = Gauge(
-            "riverkeep_backward_transfer_nats", "Backward transfer; positive is good.", registry=registry
-        )
-        self.forward_transfer = Gauge(
-            "riverkeep_forward_transfer_nats", "Forward transfer; positive is good.", registry=registry
-        )
-        self.plasticity = Gauge(
-            "riverkeep_plasticity_nats",
-            "Mean loss on each period's slice right after it was learned; lower is better.",
-            registry=registry,
-        )
-        self.flip_rate = Gauge(
-            "riverkeep_flip_rate",
-            "Share of documents that the latest candidate has better or worse than its parent.",
-            ["direction"],
-            registry=registry,
-        )
-        self.prequential = Gauge(
-            "riverkeep_prequential_loss_nats",
-            "Loss of the latest round's fresh text under its parent, before training.",
-            registry=registry,
-        )
-        self.score = Gauge(
-            "riverkeep_slice_loss_nats",
-            "R: mean loss of a kept generation on a slice, nats per token; of a classifier per document.",
-            ["generation", "slice"],
-            registry=registry,
-        )
-        self.accuracy = Gauge(
-            "riverkeep_slice_accuracy_ratio",
-            "Share of a slice's documents that a classifier's generation has right.",
-            ["generation", "slice"],
-            registry=registry,
-        )
-        self.macro_f1 = Gauge(
-            "riverkeep_slice_macro_f1_ratio",
-            "Macro-F1 of a classifier's generation on a slice: each label weighs the same, however rare.",
-            ["generation", "slice"],
-            registry=registry,
         )
 
 

@@ -1,6 +1,5 @@
-"""What is said at the end of a round: one event with everything, and the metrics that follow from it."""
+"""What is said at the end of a round: one event with everything, and the counters that follow from it."""
 
-import math
 from typing import Any
 
 import structlog
@@ -10,9 +9,8 @@ from daemon.cycle import DRY_RUN
 from daemon.metrics import DaemonMetrics
 from daemon.round_conclusion import Conclusion
 from learner.forgetting import Flips
-from learner.plausibility import summarise
 from learner.report import Report
-from memory.records import Round, ScoreRow
+from memory.records import Round
 from memory.store import Store
 
 log = structlog.get_logger(__name__)
@@ -24,58 +22,17 @@ def tell(metrics: DaemonMetrics, store: Store, number: int, conclusion: Conclusi
     log.info("round_ended", **_facts(round_, conclusion, now))
     metrics.rounds.labels(round_.trigger, conclusion.state.value).inc()
     metrics.round_seconds.labels("total").observe(max(0.0, now - round_.begun_at))
-    metrics.last_round_ended.labels(conclusion.state.value).set(now)
     if conclusion.verdict is not None and round_.trigger != DRY_RUN:
         metrics.gate_verdicts.labels(conclusion.verdict.decision).inc()
     if conclusion.report is not None:
-        _of_report(metrics, conclusion.report, conclusion)
-    show_knowledge(metrics, store)
+        _of_training(metrics, conclusion.report)
 
 
-def show_knowledge(metrics: DaemonMetrics, store: Store) -> None:
-    """Set R and its measures as the ledger has them; at start, and after each round."""
-    serving = store.serving()
-    if serving is None:
-        return
-    rows, generations = store.score_matrix(), store.generations()
-    known = knowledge.knowledge(rows, generations, serving)
-    for gauge, value in (
-        (metrics.forgetting, known.forgetting),
-        (metrics.backward_transfer, known.backward_transfer),
-        (metrics.forward_transfer, known.forward_transfer),
-        (metrics.plasticity, known.plasticity),
-    ):
-        if value is not None:
-            gauge.set(value)
-    kept = {generation.number for generation in knowledge.shown(generations, serving)}
-    for gauge in (metrics.score, metrics.accuracy, metrics.macro_f1):
-        gauge.clear()
-    for row in rows:
-        if row.generation in kept:
-            _show_score(metrics, row)
-
-
-def _show_score(metrics: DaemonMetrics, row: ScoreRow) -> None:
-    for gauge, value in (
-        (metrics.score, row.score.mean_nll),
-        (metrics.accuracy, row.score.accuracy),
-        (metrics.macro_f1, row.score.macro_f1),
-    ):
-        if value is not None:
-            gauge.labels(str(row.generation), row.slice).set(value)
-
-
-def _of_report(metrics: DaemonMetrics, report: Report, conclusion: Conclusion) -> None:
-    mean = summarise(report.prequential).overall.mean_nll
-    if math.isfinite(mean):
-        metrics.prequential.set(mean)
+def _of_training(metrics: DaemonMetrics, report: Report) -> None:
     if report.training is not None:
         metrics.training_memory.set(report.training.peak_memory_bytes)
         metrics.tokens.labels("new").inc(report.training.tokens_new)
         metrics.tokens.labels("replayed").inc(report.training.tokens_replayed)
-    if (flips := _flips(conclusion)) is not None:
-        metrics.flip_rate.labels("worse").set(flips.worse)
-        metrics.flip_rate.labels("better").set(flips.better)
 
 
 def _facts(round_: Round, conclusion: Conclusion, now: float) -> dict[str, Any]:

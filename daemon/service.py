@@ -29,6 +29,7 @@ from daemon.dead_letter_desk import DeadLetterDesk
 from daemon.exit_codes import ExitCode
 from daemon.import_base import ensure_base
 from daemon.ingest import Ingest, why_full
+from daemon.knowledge_metrics import KnowledgeMetrics
 from daemon.labels import known_labels
 from daemon.learner_process import LEARNER, LearnerProcess
 from daemon.live_control import LiveControl, Views
@@ -40,7 +41,6 @@ from daemon.reload import reloaded
 from daemon.rooms import Rooms
 from daemon.round_conclusion import reconcile_pointer
 from daemon.round_runner import RoundRunner
-from daemon.round_telling import show_knowledge
 from daemon.rounds_loop import RoundsLoop
 from daemon.serving_process import ServingProcess, serving_process
 from daemon.settings import Settings, load
@@ -172,6 +172,7 @@ class Service:
         settings = self.settings
         store = stack.enter_context(Store.open(settings.database, settings.memory, clock=self._clock))
         MemoryMetrics(registry, store)
+        registry.register(KnowledgeMetrics(store))
         checkpoints = GenerationStore(settings.checkpoints_dir, metrics=CheckpointsMetrics(registry), clock=self._clock)
         checkpoints.sweep()
         ensure_base(
@@ -182,7 +183,6 @@ class Service:
             must_stop=lambda: self._shutdown.begun,
         )
         self._problem, self._problem_of = reconcile_pointer(store, checkpoints), store.serving()
-        show_knowledge(self._metrics, store)
         return Rooms(store, checkpoints, settings.rounds_dir)
 
     def _parts(self, registry: CollectorRegistry) -> list[Part]:

@@ -236,6 +236,23 @@ class Round:
     offsets: Mapping[Partition, tuple[int, int]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the ledger stands: after each round, rollback and word of a person it is another.
+
+    Attributes:
+        serving: the serving generation; None before a base is registered.
+        rounds_begun: the number of the latest round.
+        ended: when the latest round of each state ended, or was decided on by a person; unix seconds.
+        accepted_at: when a round was last accepted; before the first, when the base model was registered; unix seconds.
+    """
+
+    serving: int | None
+    rounds_begun: int
+    ended: Mapping[RoundState, float]
+    accepted_at: float | None
+
+
 class GenerationState(StrEnum):
     """What may be done with a generation. Values are stored."""
 

@@ -20,6 +20,7 @@ from memory import (
     outcome,
     retention,
     samples,
+    standing,
 )
 from memory.kept_apart import KeptApart
 from memory.records import (
@@ -35,6 +36,7 @@ from memory.records import (
     Sample,
     ScoreRow,
     SliceScore,
+    Standing,
     TrainedSample,
 )
 from memory.rounds import RoundState
@@ -90,6 +92,10 @@ class Store(KeptApart):
     def rounds_by_state(self) -> dict[str, int]:
         """How many rounds of the ledger are in each state; 0 where none is."""
         return self._read(ledger.count_by_state)
+
+    def standing(self) -> Standing:
+        """Where the ledger stands: for who shows it often, as long as it is the same nothing else changed in it."""
+        return self._read(standing.standing)
 
     def set_bytes_per_token(self, value: float) -> None:
         """Tell how many bytes of UTF-8 the model's tokenizer takes for a token (a report measures it).

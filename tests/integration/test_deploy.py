@@ -281,6 +281,7 @@ def _series(registry: CollectorRegistry) -> set[str]:
 
 def _register(registry: CollectorRegistry, database: Path) -> None:
     from checkpoints.metrics import CheckpointsMetrics
+    from daemon.knowledge_metrics import KnowledgeMetrics
     from daemon.metrics import DaemonMetrics, Live, LiveState
     from memory.metrics import MemoryMetrics
     from memory.settings import MemorySettings
@@ -290,6 +291,7 @@ def _register(registry: CollectorRegistry, database: Path) -> None:
     with Store.open(database, MemorySettings()) as store:
         shown = CollectorRegistry()
         MemoryMetrics(shown, store)
+        shown.register(KnowledgeMetrics(store))
         families = list(shown.collect())
     registry.register(_Recorded(families))
     StreamsMetrics(registry).watch(dict, dict)

@@ -16,6 +16,7 @@ from checkpoints.card import Card
 from checkpoints.generation import GenerationStore
 from daemon.current_round import CurrentRound
 from daemon.cycle import Ask, Trigger
+from daemon.knowledge_metrics import KnowledgeMetrics
 from daemon.learner_process import Ending, LearnerExit, LearnerLimits, LearnerProcess, Progress
 from daemon.metrics import DaemonMetrics
 from daemon.rooms import Rooms
@@ -70,6 +71,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.metrics = DaemonMetrics(self.registry)
+        self.registry.register(KnowledgeMetrics(self.store))
 
     @property
     def store(self) -> Store:

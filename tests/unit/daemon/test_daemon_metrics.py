@@ -43,10 +43,11 @@ def test_steps_of_the_learner_are_shown() -> None:
     registry = CollectorRegistry()
     metrics = DaemonMetrics(registry)
     metrics.hear({"event": "step", "losses": {"new": 3.5, "evil": 1.0}, "penalty": 0.1, "tokens_per_second": 900})
-    metrics.hear({"event": "step", "losses": None})
+    metrics.hear({"event": "step", "losses": None, "memory_bytes": 1_500})
     metrics.hear({"event": "phase", "name": "train"})
     shown = generate_latest(registry).decode()
     assert 'riverkeep_training_loss_nats{term="new"} 3.5' in shown
     assert 'riverkeep_training_loss_nats{term="penalty"} 0.1' in shown
     assert "riverkeep_training_tokens_per_second 900.0" in shown
+    assert "riverkeep_training_memory_bytes 1500.0" in shown
     assert "evil" not in shown

@@ -1,0 +1,123 @@
+"""What is shown of the ledger: known or absent, after restarts, rounds and rollbacks alike."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from daemon.knowledge import ROWS_SHOWN, SLICES_SHOWN
+from daemon.knowledge_metrics import KnowledgeMetrics
+from memory.records import ScoreRow, SliceScore
+from memory.store import Store
+from tests.unit.daemon.rooms import World, world
+
+MEASURES = ("forgetting_nats", "backward_transfer_nats", "forward_transfer_nats", "plasticity_nats")
+AFTER_ROUNDS = (*MEASURES, "prequential_loss_nats")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[World]:
+    """A world with a base and fresh text."""
+    with world(tmp_path) as made:
+        yield made
+
+
+def shown(here: World) -> dict[str, float | None]:
+    """The figures that need rounds, as Prometheus gets them."""
+    return {name: here.metric(f"riverkeep_{name}") for name in AFTER_ROUNDS}
+
+
+def test_what_is_not_known_yet_is_absent(here: World) -> None:
+    """A zero would say that nothing was forgotten; before the first round nobody can tell."""
+    assert set(shown(here).values()) == {None}
+    assert here.metric("riverkeep_flip_rate", direction="worse") is None
+    assert here.metric("riverkeep_last_round_ended_timestamp_seconds", outcome="accepted") is None
+
+
+def test_a_service_that_never_accepted_has_a_model_as_old_as_its_base(here: World) -> None:
+    """That is what an alarm can look at where no round was accepted, ever."""
+    assert here.metric("riverkeep_last_accepted_timestamp_seconds") == here.store.generation(0).created_at
+    here.run("worse")
+    assert here.metric("riverkeep_last_accepted_timestamp_seconds") == here.store.generation(0).created_at
+    assert here.metric("riverkeep_last_round_ended_timestamp_seconds", outcome="refused") is not None
+    assert here.metric("riverkeep_prequential_loss_nats") == pytest.approx(3.0)
+
+
+def test_after_a_rollback_the_figures_are_those_of_what_serves(here: World) -> None:
+    """What was forgotten by the generation gone back from is forgotten no more."""
+    here.run("good")
+    here.feed(seed=3)
+    here.run("good")
+    here.store.save_scores(2, {"anchor": SliceScore(9.0, 100, 10)})
+    before = here.metric("riverkeep_forgetting_nats")
+    assert before is not None
+    assert before > 1
+    here.store.rollback()
+    after = here.metric("riverkeep_forgetting_nats")
+    assert after is not None
+    assert after < 0.1
+    assert here.metric("riverkeep_slice_loss_nats", generation="2", slice="anchor") is None
+    here.store.rollback()
+    assert {shown(here)[name] for name in MEASURES} == {None}
+    assert here.metric("riverkeep_slice_loss_nats", generation="1", slice="anchor") is None
+    assert here.metric("riverkeep_slice_loss_nats", generation="0", slice="anchor") is not None
+
+
+def test_a_restart_forgets_no_figure(here: World) -> None:
+    """Another registry shows the same of the same ledger."""
+    here.run("worse")
+    here.run("good")
+    registry = CollectorRegistry()
+    registry.register(KnowledgeMetrics(here.store))
+    for name, value in shown(here).items():
+        assert registry.get_sample_value(f"riverkeep_{name}") == value
+    for direction in ("worse", "better"):
+        value = registry.get_sample_value("riverkeep_flip_rate", {"direction": direction})
+        assert value is not None
+        assert value == here.metric("riverkeep_flip_rate", direction=direction)
+    for outcome in ("accepted", "refused"):
+        ended = {"outcome": outcome}
+        assert registry.get_sample_value("riverkeep_last_round_ended_timestamp_seconds", ended) is not None
+
+
+def test_the_ledger_is_read_anew_only_where_it_changed(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R of many sources is megabytes, and Prometheus asks every few seconds."""
+    here.run("good")
+    read: list[int] = []
+    matrix = Store.score_matrix
+
+    def counted(store: Store) -> list[ScoreRow]:
+        read.append(1)
+        return matrix(store)
+
+    monkeypatch.setattr(Store, "score_matrix", counted)
+    for _ in range(3):
+        here.metric("riverkeep_forgetting_nats")
+    here.feed(seed=3)
+    here.metric("riverkeep_forgetting_nats")
+    assert len(read) == 1
+    here.run("good")
+    here.metric("riverkeep_forgetting_nats")
+    assert len(read) == 2
+
+
+def test_the_slices_shown_are_bounded(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a thousand sources the anchor and the largest sources are shown, whole, and no more than the bound."""
+    here.run("good")
+    sizes = {f"site {number}": 1 + number % 500 for number in range(1_000)} | {"news": 900, "blog": 800}
+    rows = [
+        ScoreRow(generation, f"{source}@{at}-{at}", SliceScore(3.0, 10 * size, size, accuracy=0.5))
+        for generation in (0, 1)
+        for source, size in sizes.items()
+        for at in range(1, 6)
+    ]
+    rows += [ScoreRow(generation, "anchor", SliceScore(3.0, 10, 1)) for generation in (0, 1)]
+    monkeypatch.setattr(Store, "score_matrix", lambda _: rows)
+    (loss,) = [family for family in here.registry.collect() if family.name == "riverkeep_slice_loss_nats"]
+    labels = [(sample.labels["generation"], sample.labels["slice"]) for sample in loss.samples]
+    assert len(labels) == 2 * SLICES_SHOWN <= (ROWS_SHOWN + 1) * SLICES_SHOWN
+    slices = {name for _, name in labels}
+    assert {"anchor"} | {f"{source}@{at}-{at}" for source in ("news", "blog") for at in range(1, 6)} <= slices
+    sources = {name.partition("@")[0] for name in slices - {"anchor"}}
+    assert min(sizes[source] for source in sources) >= 494
