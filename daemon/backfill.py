@@ -11,9 +11,11 @@ from daemon.labels import known_labels
 from daemon.settings import Settings
 from memory.records import Appended
 from memory.store import Store
+from streams.dead_letters import DeadLetterBudget
+from streams.document import Batch
 from streams.errors import StreamsError
 from streams.files import FileSource
-from streams.settings import TopicFormat
+from streams.settings import StreamsSettings, TopicFormat
 from streams.splitting import Split
 
 JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json"})
@@ -73,7 +75,8 @@ def backfill(settings: Settings, plan: Plan, on_progress: OnProgress) -> Outcome
 
     Raises:
         BadRequest: the text would have no labels, and a classifier needs them.
-        Refused: the fresh buffer is full, and a round must settle it before the rest can be read; or the quarantine is.
+        Refused: the fresh buffer is full, and a round must settle it before the rest can be read. Or too many records
+            are no documents. Or the quarantine is full of dead letters that wait for their topic.
         StoreError: the store cannot be opened or written.
     """
     if settings.model.kind == "classifier" and "label_field" not in plan.fields:
@@ -108,19 +111,38 @@ def _stored(store: Store, settings: Settings, plan: Plan, path: str) -> Iterator
     with closing(source):
         yield Appended(), source.position
         for batch in source:
-            _refuse_when_full(store, before_stream=plan.before_stream)
-            yield store.append(batch, before_stream=plan.before_stream), source.position
+            _refuse_when_full(store, settings.streams, before_stream=plan.before_stream)
+            _refuse_flood(batch, settings.streams, path)
+            appended = store.append(
+                batch, before_stream=plan.before_stream, keep_unpublished=settings.streams.dead_letter_topic is not None
+            )
+            yield appended, source.position
 
 
-def _refuse_when_full(store: Store, *, before_stream: bool) -> None:
+def _refuse_flood(batch: Batch, settings: StreamsSettings, path: str) -> None:
+    """Most likely the command names the wrong fields: nothing of the batch is stored, so that it can be mended."""
+    (partition,) = batch.next_offsets
+    records = len(batch.documents) + len(batch.dead_letters)
+    reason = DeadLetterBudget(settings.budget).judge(partition, records, batch.dead_letters, 0.0)
+    if reason is None:
+        return
+    detail = next(letter.detail for letter in batch.dead_letters if letter.reason is reason)
+    raise Refused(
+        f"{path}: {len(batch.dead_letters):,} of {records:,} records are no documents, mostly {reason} ({detail}). "
+        "None of these is stored. Mend the file or the names of its fields and give the same command again: it goes on "
+        "where it stopped. Where so many are to be expected, raise streams.budget.max_share."
+    )
+
+
+def _refuse_when_full(store: Store, settings: StreamsSettings, *, before_stream: bool) -> None:
     if not before_stream and store.is_full():
         raise Refused(
             f"The fresh buffer is full ({store.counts().fresh_samples:,} samples). Let a round settle it "
             "(`riverkeep round --wait`), then give the same command again: it goes on where it stopped."
         )
-    if store.quarantine_is_full():
+    if settings.dead_letter_topic is not None and store.quarantine_is_full():
         raise Refused(
-            f"The quarantine is full ({store.counts().quarantine_rows:,} rows). `riverkeep memory dead-letters` "
-            "says what is wrong: mend the file or the names of its fields, and drop them; the same command then goes "
-            "on where it stopped."
+            f"The quarantine is full of dead letters ({store.counts().quarantine_rows:,}) that wait for the topic "
+            f"{settings.dead_letter_topic}. `riverkeep run` sends them there, `riverkeep memory dead-letters drop` "
+            "erases them; the same command then goes on where it stopped."
         )

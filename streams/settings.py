@@ -107,7 +107,7 @@ class FilterSettings(BaseModel):
 
 
 class BudgetSettings(BaseModel):
-    """How many dead letters are normal. More pause their partition and raise an alarm."""
+    """How many dead letters are normal. More pause their partition and raise an alarm, or stop a backfill."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -11,7 +11,7 @@ from daemon.errors import Refused
 from daemon.settings import ModelSettings, Settings
 from memory.settings import MemorySettings
 from memory.store import Store
-from streams.settings import StreamsSettings
+from streams.settings import BudgetSettings, StreamsSettings
 from tests.unit.daemon.kept import WORDS
 from tests.unit.daemon.test_cli import riverkeep
 
@@ -117,22 +117,41 @@ def test_a_full_buffer_stops_it_and_a_round_lets_it_go_on(tmp_path: Path, settin
 
 
 @pytest.mark.parametrize("before_stream", [True, False])
-def test_a_full_quarantine_stops_it_until_it_is_emptied(
-    tmp_path: Path, settings: Settings, before_stream: bool
-) -> None:
-    """A file of which no line can be understood fills the quarantine to its bound, and no further."""
+def test_dead_letters_make_room_and_stop_nothing(tmp_path: Path, settings: Settings, *, before_stream: bool) -> None:
+    """Those beyond the quarantine's bound are counted; every good record is stored."""
     small = settings.model_copy(update={"memory": MemorySettings(quarantine_rows=15)})
     path = tmp_path / "a.jsonl"
     path.write_text("no JSON\n" * 60 + jsonl(tmp_path / "good.jsonl", 5).read_text())
-    plan = Plan([str(path)], before_stream=before_stream)
-    for _ in range(3):
-        with pytest.raises(Refused, match="dead-letters"):
-            backfill(small, plan, ignore)
-        with Store.open(small.database, small.memory) as store:
-            assert store.counts().quarantine_rows == 20
-            store.drop_dead_letters()
+    totals = backfill(small, Plan([str(path)], before_stream=before_stream), ignore).totals
+    assert (totals["dead_letters"], totals["dead_letters_evicted"]) == (60, 45)
+    assert counted(small) == 5
+
+
+def test_a_flood_of_dead_letters_stops_it_and_the_mended_command_reads_all(tmp_path: Path, settings: Settings) -> None:
+    """Said before anything of it is stored: no record is lost to a field's wrong name."""
+    budget = BudgetSettings(min_dead_letters=8)
+    strict = settings.model_copy(update={"streams": StreamsSettings(batch_records=10, budget=budget)})
+    plan = Plan([str(jsonl(tmp_path / "a.jsonl", 30))], fields={"text_field": "body"})
+    with pytest.raises(Refused, match=r"10 of 10 records .* missing_field \(field body is missing\).*max_share"):
+        backfill(strict, plan, ignore)
+    assert backfill(strict, Plan(plan.paths), ignore).totals["dead_letters"] == 0
+    assert counted(strict) == 30
+
+
+def test_letters_that_wait_for_their_topic_stop_it_at_the_bound(tmp_path: Path, settings: Settings) -> None:
+    """None is lost; when they were sent or dropped the same command goes on."""
+    streams = settings.streams.model_copy(update={"dead_letter_topic": "dead"})
+    small = settings.model_copy(update={"memory": MemorySettings(quarantine_rows=15), "streams": streams})
+    path = tmp_path / "a.jsonl"
+    path.write_text("no JSON\n" * 30 + jsonl(tmp_path / "good.jsonl", 5).read_text())
+    plan = Plan([str(path)])
+    with pytest.raises(Refused, match="wait for the topic dead"):
+        backfill(small, plan, ignore)
+    with Store.open(small.database, small.memory) as store:
+        assert len(store.dead_letters()) == 20
+        store.mark_published([letter.id for letter in store.dead_letters()])
     backfill(small, plan, ignore)
-    assert counted(settings) == 5
+    assert counted(small) == 5
 
 
 def test_a_damaged_file_does_not_stop_the_next(tmp_path: Path, settings: Settings) -> None:
