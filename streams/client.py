@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import KafkaError
 from kafka.net.compat import KafkaNetClient
 
 from streams.errors import BadSecret
 from streams.settings import MIB, SecuritySettings, StreamsSettings
+from streams.sharing import EvenAssignor
 
 T = TypeVar("T")
 
@@ -111,7 +111,7 @@ def consumer_options(settings: StreamsSettings) -> dict[str, Any]:
         "isolation_level": "read_committed",
         # Eager: under kafka-python 3.0's cooperative assignor a topic that grows can rebalance its group for ever.
         # What was revoked costs nothing here, since each assignment reads on from the store's offsets.
-        "partition_assignment_strategy": [RoundRobinPartitionAssignor],
+        "partition_assignment_strategy": [EvenAssignor()],
         "session_timeout_ms": int(settings.session_timeout_seconds * 1000),
         "heartbeat_interval_ms": int(settings.heartbeat_seconds * 1000),
         "metadata_max_age_ms": int(settings.metadata_seconds * 1000),

@@ -3,12 +3,13 @@
 import re
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
 from kafka import KafkaConsumer
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.client import consumer_options, made
@@ -49,6 +50,26 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pytho
         self._moves.extend((Moved.LOST, partition) for partition in lost)
 
 
+def _steady(coordinator: Any, subscription: Any) -> None:
+    """See to it that a group comes to rest.
+
+    kafka-python's leader forgets, when it joins anew, what the others read, and takes its metadata of these topics,
+    which come while it joins or after, for a change: where joining takes long it joins for ever. And where a change is
+    taken back while it joins (a broker that starts knows some topics only a moment later), it drops the join half
+    done: it sends no heartbeats any more and reads on what others have been given meanwhile.
+    """
+    asked = coordinator.need_rejoin
+
+    def need_rejoin() -> bool:
+        if asked():
+            coordinator.request_rejoin()
+            return True
+        return False
+
+    coordinator.need_rejoin = need_rejoin
+    subscription.reset_group_subscription = lambda: None
+
+
 class Consumer:
     """A member of the group that reads chunks.
 
@@ -58,8 +79,12 @@ class Consumer:
     """
 
     def __init__(self, settings: StreamsSettings) -> None:
-        self._consumer: Any = made(KafkaConsumer, consumer_options(settings))
+        options = consumer_options(settings)
+        self._consumer: Any = made(KafkaConsumer, options)
         self._cluster = self._consumer._cluster  # noqa: SLF001
+        for assignor in options["partition_assignment_strategy"]:
+            assignor.cluster = self._cluster
+        _steady(self._consumer._coordinator, self._consumer._subscription)  # noqa: SLF001
         self._moves: deque[tuple[Moved, TopicPartition]] = deque()
         limits = Limits(
             batch_bytes=settings.max_batch_bytes,
@@ -70,6 +95,9 @@ class Consumer:
         )
         self._consumer._fetcher.PartitionRecords = chunked(limits)  # noqa: SLF001
         self._subscribe(settings)
+        # A member tells how many partitions its topics have when it joins. That can fail: a topic may be missing.
+        with suppress(KafkaError):
+            self.refresh_topics()
 
     def _subscribe(self, settings: StreamsSettings) -> None:
         listener = _Listener(self._consumer, self._moves)
