@@ -2,11 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 from uuid import uuid4
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from streams.document import Batch, DeadLetter, Document, Gap
@@ -106,3 +109,38 @@ class Ingest:
     def metric(self, name: str, **labels: str) -> float:
         """A metric's value now; 0 where there is none."""
         return self.registry.get_sample_value(name, labels) or 0.0
+
+
+def only_apache(broker: Broker, why: str) -> None:
+    """Skip on the embedded broker what it has not."""
+    if broker.name == "embedded":
+        pytest.skip(why)
+
+
+def numbered(start: int, stop: int, word: str = "text") -> list[bytes]:
+    """Texts that tell their number."""
+    return [f"{word} {n}".encode() for n in range(start, stop)]
+
+
+def words(values: list[bytes]) -> list[str]:
+    """The texts of records."""
+    return [value.decode() for value in values]
+
+
+@contextmanager
+def beside(ingest: Ingest) -> Iterator[Ingest]:
+    """Let a replica run in a thread of its own."""
+    done = threading.Event()
+
+    def run() -> None:
+        with ingest:
+            while not done.is_set():
+                ingest.turn()
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run)
+        try:
+            yield ingest
+        finally:
+            done.set()
+            running.result(timeout=30)

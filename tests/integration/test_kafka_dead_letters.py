@@ -1,0 +1,133 @@
+"""Records on real brokers that are not understood, or are too large: each is accounted for and stops nothing."""
+
+import pytest
+from kafka import KafkaConsumer
+from prometheus_client import CollectorRegistry
+
+from streams.dead_letters import DeadLetterPublisher
+from streams.document import DeadLetter, GapReason, Partition, Reason
+from streams.kafka import Pause
+from streams.metrics import StreamsMetrics
+from streams.settings import MIB, StreamsSettings, TopicSettings
+from tests.brokers import Broker, make_topic, send
+from tests.harness import wait_until
+from tests.streams_harness import Ingest, settings
+
+
+def test_bad_records_are_dead_letters_and_stop_nothing(broker: Broker) -> None:
+    """Each with its reason, in its place."""
+    topic = make_topic(broker)
+    bad = [b"{", None, b'{"text": 5}', b'{"text": "\xff"}', b"[" * 100_000, b'{"text": "ok"}']
+    send(broker, topic, *bad)
+    topics = (TopicSettings(name=topic),)
+    with Ingest(settings(broker, topics=topics)) as ingest:
+        ingest.until(lambda: ingest.store.texts == ["ok"])
+        assert [letter.reason for letter in ingest.store.dead_letters] == [
+            Reason.NOT_JSON,
+            Reason.TOMBSTONE,
+            Reason.WRONG_TYPE,
+            Reason.NOT_UTF8,
+            Reason.TOO_DEEP,
+        ]
+        assert ingest.metric("riverkeep_dead_letters_total", topic=topic, reason="too_deep") == 1
+
+
+@pytest.mark.slow
+def test_a_record_of_50_megabytes_is_a_dead_letter(broker: Broker) -> None:
+    """Its beginning is kept and its length told; the records around it come."""
+    topic = make_topic(broker, max_message_bytes=str(64 * MIB)) if broker.name == "apache" else make_topic(broker)
+    large = b"x" * (50 * MIB)
+    options = {"max_request_size": 64 * MIB, "request_timeout_ms": 60_000}
+    send(broker, topic, b"before", large, b"after", **options)
+    with Ingest(settings(broker, topic)) as ingest:
+        ingest.until(lambda: ingest.store.texts == ["before", "after"])
+        (letter,) = ingest.store.dead_letters
+    assert (letter.offset, letter.reason, letter.value_bytes) == (1, Reason.TOO_LARGE, 50 * MIB)
+    assert len(letter.value) == 64 * 1024
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_a_bomb_is_a_dead_letter_and_a_gap(broker: Broker, codec: str) -> None:
+    """What would become more than is allowed is not read; its offsets are accounted for, and the next come."""
+    topic = make_topic(broker, max_message_bytes=str(16 * MIB)) if broker.name == "apache" else make_topic(broker)
+    send(broker, topic, b"before")
+    send(broker, topic, bytes(20 * MIB), compression_type=codec, max_request_size=64 * MIB, batch_size=64 * MIB)
+    send(broker, topic, b"after")
+    with Ingest(settings(broker, topic, max_batch_bytes=4 * MIB)) as ingest:
+        ingest.until(lambda: ingest.store.texts == ["before", "after"])
+        (letter,) = ingest.store.dead_letters
+        (gap,) = ingest.store.gaps
+    assert letter.reason is Reason.UNDECODABLE_BATCH
+    assert "more than" in letter.detail
+    assert (gap.first, gap.last, gap.reason) == (1, 1, GapReason.UNDECODABLE_BATCH)
+
+
+def test_a_flood_of_dead_letters_pauses_its_partition_alone(broker: Broker) -> None:
+    """The other partition goes on, an alarm is raised, and a person lets it come again."""
+    topic = make_topic(broker, partitions=2)
+    topics = (TopicSettings(name=topic),)
+    budget = {"min_dead_letters": 20, "max_share": 0.5}
+    with Ingest(settings(broker, topics=topics, budget=budget, batch_records=10)) as ingest:
+        send(broker, topic, *[b"{"] * 40, partition=0)
+        ingest.until(ingest.source.paused_partitions)
+        (flooded, why), *_ = ingest.source.paused_partitions().items()
+        assert (flooded.number, why) == (0, Pause.DEAD_LETTER_FLOOD)
+        assert ingest.metric("riverkeep_dead_letter_floods_total", topic=topic) == 1
+        assert len(ingest.store.dead_letters) < 40
+        send(broker, topic, b'{"text": "still here"}', partition=1)
+        send(broker, topic, b'{"text": "waits"}', partition=0)
+        ingest.until(lambda: ingest.store.texts == ["still here"])
+        labels = {"topic": topic, "partition": "0", "reason": "dead_letter_flood"}
+        assert ingest.metric("riverkeep_consumer_paused", **labels) == 1
+
+        def resumed() -> bool:
+            ingest.source.resume(flooded)
+            return "waits" in ingest.store.texts
+
+        ingest.until(resumed)
+        assert len(ingest.store.dead_letters) == 40
+
+
+def test_a_flooded_partition_is_tried_again_in_time(broker: Broker) -> None:
+    """When the settings say so, no person is needed."""
+    topic = make_topic(broker)
+    topics = (TopicSettings(name=topic),)
+    budget = {"min_dead_letters": 5, "pause_seconds": 60}
+    now = [1000.0]
+    options = settings(broker, topics=topics, budget=budget)
+    with Ingest(options, clock=lambda: now[0]) as ingest:
+        send(broker, topic, *[b"{"] * 10)
+        ingest.until(ingest.source.paused_partitions)
+        send(broker, topic, b'{"text": "later"}')
+        ingest.turns(0.5)
+        assert not ingest.store.texts
+        now[0] += 61
+        ingest.until(lambda: ingest.store.texts == ["later"])
+
+
+def test_dead_letters_reach_their_topic(broker: Broker) -> None:
+    """With KIP-298 headers; the numbers that come back are those that the broker has."""
+    topic = make_topic(broker)
+    options = settings(broker, "unread", dead_letter_topic=topic)
+    letters = [
+        (number, DeadLetter(Partition("news", 0), number, Reason.NOT_JSON, "at 1", b"k", b"{", 1, 5.0))
+        for number in (7, 8)
+    ]
+    with DeadLetterPublisher(options, StreamsMetrics(CollectorRegistry())) as publisher:
+        assert publisher.publish(letters) == [7, 8]
+    consumer = KafkaConsumer(topic, bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest")
+    found = wait_until(lambda: consumer.poll(timeout_ms=500), what="the dead letters")
+    consumer.close()
+    records = next(iter(found.values()))
+    assert [dict(record.headers)["__connect.errors.offset"] for record in records] == [b"7", b"8"]
+    assert records[0].value == b"{"
+
+
+def test_dead_letters_wait_when_their_topic_takes_none() -> None:
+    """Nothing is told as published that no broker acknowledged."""
+    options = StreamsSettings(
+        bootstrap_servers=("127.0.0.1:1",), dead_letter_topic="dead", connect_seconds=0.5, group_id="g"
+    )
+    letter = DeadLetter(Partition("news", 0), 1, Reason.NOT_JSON, "at 1", None, b"{", 1, 5.0)
+    with DeadLetterPublisher(options, StreamsMetrics(CollectorRegistry())) as publisher:
+        assert publisher.publish([(1, letter)], timeout_s=1.0) == []
