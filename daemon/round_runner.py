@@ -21,7 +21,7 @@ from daemon.round_telling import tell
 from daemon.settings import Settings
 from learner.errors import BadRoundDirectory
 from learner.report import BadReport, Report, read_report
-from learner.round_directory import halve_micro_batch
+from learner.round_directory import PROGRESS, halve_micro_batch, limit_micro_batch
 from learner.settings import ModelKind
 from memory.records import Generation, GenerationState, RoundDraw
 from memory.rounds import RoundState
@@ -62,6 +62,7 @@ class RoundRunner:
         self._promotion = promotion
         self._clock = clock
         self._seed = seed
+        self._largest_micro_batch: int | None = None
 
     def run(self, ask: Ask, reason: str, *, must_stop: Callable[[], bool]) -> Conclusion | None:
         """Run one round to its end; None where nothing could be drawn.
@@ -100,11 +101,13 @@ class RoundRunner:
         try:
             with self._metrics.round_seconds.labels("draw").time():
                 record = write_inputs(directory, draw, ask, self._rooms, settings)
+            self._begin_smaller(directory)
             self._rooms.store.advance_round(draw.number, RoundState.TRAINING)
             with self._metrics.round_seconds.labels("learner").time():
                 ended = self._learn(directory, settings, must_stop)
             if ended.ending is not Ending.FINISHED:
                 return self._without_report(draw.number, ended)
+            self._largest_micro_batch = None
             return self._conclude(record, directory, settings)
         except Problem as error:
             return self._fail(draw.number, error)
@@ -186,13 +189,37 @@ class RoundRunner:
             record = RoundRecord.read(directory)
             read_report(directory)
         except Problem:
-            return self._abandon(number, "it was cut off before its learner had finished")
+            return self._abandon(
+                number, f"it was cut off before its learner had finished{self._smaller_next(directory)}"
+            )
         if record.dry_run:
             return self._abandon(number, "the dry run was cut off")
         try:
             return self._conclude(record, directory, self._settings())
         except Problem as error:
             return self._fail(number, error)
+
+    def _smaller_next(self, directory: Path) -> str:
+        """Let the next round begin with half the micro-batch of one whose learner was at work; what to say of it.
+
+        A container that is killed whole for memory takes the daemon with its learner. Nothing tells that from other
+        sudden ends, and the same round anew would end the same way for ever.
+        """
+        if not (directory / PROGRESS).exists():
+            return ""
+        try:
+            self._largest_micro_batch = halve_micro_batch(directory) or 1
+        except (OSError, BadRoundDirectory):
+            return ""
+        return (
+            f", together with the service: the next round begins with a micro-batch of {self._largest_micro_batch}, in "
+            "case they were killed for memory"
+        )
+
+    def _begin_smaller(self, directory: Path) -> None:
+        most = self._largest_micro_batch
+        if most is not None and limit_micro_batch(directory, most):
+            log.warning("round_begins_smaller", micro_batch=most, reason="the last one was cut off with the service")
 
     def _remove_leftovers(self) -> None:
         self._rooms.checkpoints.sweep()

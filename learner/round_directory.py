@@ -13,7 +13,7 @@ report.json                  out: written last; its presence says that the learn
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Protocol
@@ -213,9 +213,21 @@ def halve_micro_batch(path: Path) -> int | None:
     if spec.recipe.micro_batch == 1:
         return None
     half = spec.recipe.micro_batch // 2
-    fields = {name: getattr(spec, name) for name in RoundSpec.__slots__}
-    _write_spec(path, RoundSpec(**fields | {"recipe": spec.recipe.model_copy(update={"micro_batch": half})}))
+    _write_spec(path, _with_micro_batch(spec, half))
     return half
+
+
+def limit_micro_batch(path: Path, most: int) -> bool:
+    """Give a round that has not begun a micro-batch of at most `most`; tell whether it had a larger one."""
+    spec = _read_spec(path)
+    if spec.recipe.micro_batch <= most:
+        return False
+    _write_spec(path, _with_micro_batch(spec, most))
+    return True
+
+
+def _with_micro_batch(spec: RoundSpec, size: int) -> RoundSpec:
+    return replace(spec, recipe=spec.recipe.model_copy(update={"micro_batch": size}))
 
 
 def candidate_name(parent_share: float) -> str:

@@ -14,10 +14,12 @@ from checkpoints.errors import PublishFailed
 from checkpoints.generation import GenerationStore
 from checkpoints.publish import Step
 from daemon.cycle import Ask, Trigger, approval
+from daemon.learner_process import LearnerExit
 from daemon.round_conclusion import Concluder, prune_directories, reconcile_pointer, retire
 from daemon.round_inputs import comparable, history
+from daemon.round_runner import RoundRunner
 from learner.report import FILE_NAME, Report, read_report
-from learner.round_directory import KNOWN_SCORES
+from learner.round_directory import KNOWN_SCORES, PROGRESS
 from memory.errors import StoreFull
 from memory.records import ApprovedRound, GenerationState
 from memory.rounds import RoundState
@@ -296,6 +298,51 @@ def test_a_round_cut_off_before_its_report_leaves_no_trace(here: World) -> None:
     assert conclusion.state is RoundState.ABANDONED
     assert not here.rooms.round_dir(1).exists()
     assert here.store.counts().fresh_samples == fresh
+
+
+def test_a_round_that_ended_with_the_service_is_followed_by_smaller_ones(here: World) -> None:
+    """A container killed whole for memory leaves no word: half the micro-batch each time, until a round finishes."""
+    full = here.settings.learner.recipe.micro_batch
+    runner = cut_off_in_training(here, here.runner("good"))
+    runner = cut_off_in_training(here, runner)
+    assert f"the next round begins with a micro-batch of {full // 4}" in here.store.round(2).detail
+    for wanted in (full // 4, full):
+        conclusion = runner.run(BY_HAND, "a test", must_stop=lambda: False)
+        assert conclusion is not None
+        assert conclusion.report is not None
+        assert conclusion.report.training is not None
+        assert conclusion.report.training.micro_batch == wanted
+        here.feed(seed=wanted)
+
+
+def test_a_round_cut_off_at_one_sequence_stays_there(here: World) -> None:
+    """There is nothing smaller, and beginning anew with the whole micro-batch would end the same way."""
+    runner = here.runner("good")
+    for _ in range(6):
+        runner = cut_off_in_training(here, runner)
+    assert "the next round begins with a micro-batch of 1," in here.store.round(6).detail
+
+
+def cut_off_in_training(here: World, runner: RoundRunner) -> RoundRunner:
+    """Let the daemon end with its learner in the next round; returns the next daemon's runner, recovered."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "_learner", EndsWithTheService())
+        with pytest.raises(Cut):
+            runner.run(BY_HAND, "a test", must_stop=lambda: False)
+    here.current.end()
+    following = here.runner("good")
+    (conclusion,) = following.recover()
+    assert conclusion.state is RoundState.ABANDONED
+    return following
+
+
+class EndsWithTheService:
+    """A learner that begins and then takes the daemon with it."""
+
+    def run(self, directory: Path, **_: object) -> LearnerExit:
+        """As `LearnerProcess.run`."""
+        (directory / PROGRESS).touch()
+        raise Cut
 
 
 def test_a_report_that_cannot_be_read_fails_the_round(here: World, monkeypatch: pytest.MonkeyPatch) -> None:

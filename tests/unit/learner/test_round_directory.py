@@ -16,6 +16,7 @@ from learner.round_directory import (
     RoundSpec,
     candidate_name,
     halve_micro_batch,
+    limit_micro_batch,
     read_round,
     write_round,
 )
@@ -137,6 +138,14 @@ def test_micro_batch_is_halved_until_it_is_one(tmp_path: Path) -> None:
     path = written(tmp_path)
     assert [halve_micro_batch(path) for _ in range(3)] == [2, 1, None]
     assert read_round(path).spec == spec(recipe=spec().recipe.model_copy(update={"micro_batch": 1}))
+
+
+@pytest.mark.parametrize(("most", "changed", "left"), [(2, True, 2), (5, False, 5), (9, False, 5)])
+def test_micro_batch_is_limited_before_a_round_begins(tmp_path: Path, most: int, changed: bool, left: int) -> None:
+    """One that is no larger stays, and nothing else about the round changes."""
+    path = written(tmp_path)
+    assert limit_micro_batch(path, most) == changed
+    assert read_round(path).spec == spec(recipe=spec().recipe.model_copy(update={"micro_batch": left}))
 
 
 def test_candidates_are_named_by_the_parents_share() -> None:
