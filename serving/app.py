@@ -123,8 +123,8 @@ class Endpoints:
         healthy = self._parts.healthy()
         return _json({"healthy": healthy}, status=200 if healthy else 503)
 
-    async def readyz(self, _: Request) -> Response:
-        """Whether it answers, and what stands in the way of the generation that it should serve."""
+    async def readyz(self, request: Request) -> Response:
+        """Whether it answers; what stands in the way of a generation, which may name files, only with a key."""
         parts = self._parts
         current = parts.switch.current
         ready = current is not None and parts.healthy() and not parts.ending()
@@ -133,8 +133,10 @@ class Endpoints:
             "generation": current and current.number,
             "healthy": parts.healthy(),
             "ending": parts.ending(),
-            **asdict(parts.switch.status),
+            "pointed": parts.switch.status.pointed,
         }
+        if request.scope["authorized"]:
+            detail |= asdict(parts.switch.status)
         return _json(detail, status=200 if ready else 503)
 
     async def metrics(self, _: Request) -> Response:

@@ -137,7 +137,8 @@ class Guard:
 
     def _require_key(self, scope: Scope) -> None:
         given = dict(scope["headers"]).get(b"authorization", b"")
-        if scope["path"] not in OPEN_ROUTES and not self._keys.admit(given):
+        scope["authorized"] = self._keys.admit(given)
+        if scope["path"] not in OPEN_ROUTES and not scope["authorized"]:
             raise RequestError(
                 "a valid API key is needed: Authorization: Bearer KEY",
                 status=401,

@@ -72,7 +72,7 @@ class Server:
 
     def ready(self) -> dict[str, object]:
         """What `/readyz` says."""
-        return dict(httpx.get(f"{self.url}/readyz").json())
+        return dict(httpx.get(f"{self.url}/readyz", headers={"authorization": f"Bearer {KEY}"}).json())
 
     def metric(self, name: str) -> float:
         """A metric's value, by its name with labels; 0 where it is not there yet."""

@@ -12,6 +12,7 @@ from serving.errors import CannotServe
 from serving.guard import OPEN_ROUTES, ROUTES, Keys
 from serving.loaded import LoadedGeneration
 from serving.prompts import cut
+from serving.swap import SwapStatus
 from serving.worker import Worker
 from tests.unit.serving.conftest import Served, load, reference, reference_ids
 
@@ -343,6 +344,20 @@ def test_an_ending_process_is_not_ready(serve: Serve, first: LoadedGeneration) -
 
 def test_requests_are_counted_by_route_and_code(serve: Serve, first: LoadedGeneration) -> None:
     """Labels come from the fixed set of routes, whatever is asked for."""
+def test_only_with_a_key_the_probe_tells_what_is_wrong(serve: Serve, first: LoadedGeneration, key_file: Path) -> None:
+    """Reasons name files and hosts; that something serves, and which generation, is no secret."""
+    served = serve(first, key_file)
+    why = "model.safetensors in /var/lib/riverkeep is damaged"
+    served.switch.status = SwapStatus(pointed=4, failed={4: why}, problem=why)
+    told = served.client.get("/readyz")
+    assert told.json() == {"ready": True, "generation": first.number, "healthy": True, "ending": False, "pointed": 4}
+    assert served.client.get("/readyz", headers={"authorization": "Bearer wrong"}).json() == told.json()
+    for header, door in (({"authorization": "Bearer first-key"}, served), ({}, serve(first))):
+        door.switch.status = served.switch.status
+        answer = door.client.get("/readyz", headers=header).json()
+        assert (answer["failed"], answer["problem"]) == ({"4": why}, why)
+
+
     served = serve(first)
     served.client.post("/v1/completions", json=PROMPT)
     served.client.get("/made/up/by/a/scanner")
