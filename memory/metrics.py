@@ -16,6 +16,11 @@ LABELS_SHOWN = 30
 """So have the labels of a classifier's documents."""
 
 DROPPED = ("duplicates", "near_duplicates", "forgotten", "redelivered", "surplus", "evicted", "over_quota")
+EVICTED = {
+    "published": "published_dead_letters_evicted",
+    "filtered": "filtered_dead_letters_evicted",
+    "lost": "dead_letters_evicted",
+}
 
 
 class MemoryMetrics(Collector):
@@ -117,11 +122,11 @@ def _tallied(counts: Counts) -> Iterator[Metric]:
     yield letters
     evicted = CounterMetricFamily(
         "riverkeep_memory_dead_letters_evicted",
-        "Dead letters that made room for later ones, and whether they are in a dead-letter topic.",
-        labels=["published"],
+        "Dead letters that made room for later ones: published to their topic, filtered text, or lost.",
+        labels=["kind"],
     )
-    evicted.add_metric(["false"], counts.tallies.get("dead_letters_evicted", 0))
-    evicted.add_metric(["true"], counts.tallies.get("published_dead_letters_evicted", 0))
+    for kind, name in EVICTED.items():
+        evicted.add_metric([kind], counts.tallies.get(name, 0))
     yield evicted
     gaps = CounterMetricFamily("riverkeep_memory_gap_offsets", "Offsets that never came.")
     gaps.add_metric([], counts.tallies.get("gap_offsets", 0))

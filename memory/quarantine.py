@@ -16,6 +16,13 @@ from streams.document import DeadLetter, Gap, Partition, Reason, key_text
 
 _SIZE = "length(value) + coalesce(length(key), 0)"
 
+EVICTED = {
+    "published_dead_letters_evicted": "published = 1",
+    "filtered_dead_letters_evicted": "published = 0 AND reason IN ('empty_text', 'repetitive', 'too_short')",
+    "dead_letters_evicted": "published = 0",
+}
+"""What makes room, in this order, by the name that it is counted under: what is in its topic, then filtered text, so
+that much of it hides nothing that is wrong. Said in the words of the indexes."""
 NOT_KEPT = frozenset({Reason.TOMBSTONE})
 """Counted, but there is nothing in them to keep."""
 
@@ -28,7 +35,7 @@ class Taken:
         new: counted by their reasons.
         forgotten: of a key that was erased.
         redelivered: the store had them already.
-        evicted: older ones, not published, that went to make room.
+        evicted: older ones, neither published nor filtered text, that went to make room.
     """
 
     new: int = 0
@@ -100,24 +107,22 @@ def _store(tx: Connection, letters: Sequence[_Letter]) -> None:
 
 
 def _make_room(tx: Connection, settings: MemorySettings, *, keep_unpublished: bool) -> int:
-    """Evict the oldest letters beyond the bounds, those first that are in their topic. Returns how many of others."""
-    evicted = {True: 0, False: 0}
-    for published in (True,) if keep_unpublished else (True, False):
+    """Evict letters beyond the bounds: of the first kind that there is, the oldest. Returns how many of the last."""
+    evicted = dict.fromkeys(EVICTED, 0)
+    for kind, condition in list(EVICTED.items())[: 1 if keep_unpublished else None]:
         rows, size = counters.quarantine(tx)
-        ids = _oldest(tx, rows - settings.quarantine_rows, size - settings.quarantine_bytes, published=published)
-        evicted[published] = drop(tx, ids) if ids else 0
-    counters.tally(tx, {"dead_letters_evicted": evicted[False], "published_dead_letters_evicted": evicted[True]})
-    return evicted[False]
+        ids = _oldest(tx, condition, rows - settings.quarantine_rows, size - settings.quarantine_bytes)
+        evicted[kind] = drop(tx, ids) if ids else 0
+    counters.tally(tx, evicted)
+    return evicted["dead_letters_evicted"]
 
 
-def _oldest(tx: Connection, rows: int, size: int, *, published: bool) -> list[int]:
+def _oldest(tx: Connection, condition: str, rows: int, size: int) -> list[int]:
     """The oldest letters, so many that they are `rows` or more and hold `size` bytes or more, or all there are."""
     found: list[int] = []
     if rows <= 0 and size <= 0:
         return found
-    # Said as a literal, which the partial indexes need.
-    letters = tx.execute(f"SELECT id, {_SIZE} FROM dead_letters WHERE published = {int(published)} ORDER BY id")
-    for number, its_size in letters:
+    for number, its_size in tx.execute(f"SELECT id, {_SIZE} FROM dead_letters WHERE {condition} ORDER BY id"):
         if len(found) >= rows and size <= 0:
             break
         found.append(number)

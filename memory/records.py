@@ -56,7 +56,7 @@ class Appended:
         forgotten: text of a key that was erased.
         redelivered: documents, dead letters and gaps at offsets that the store had already.
         dead_letters: counted, and kept but for tombstones, which hold nothing.
-        dead_letters_evicted: older ones, which were not in their topic either, that made room for them.
+        dead_letters_evicted: older ones, neither in their topic nor filtered text, that made room for them.
     """
 
     fresh: int = 0

@@ -171,6 +171,8 @@ _DEAD_LETTER_KEYS = """
 -- Keyed hashes of the keys that the letter is known by, a JSON array: also of those that were cut off its value.
 ALTER TABLE dead_letters ADD COLUMN key_hashes TEXT NOT NULL DEFAULT '[]';
 CREATE INDEX dead_letters_published ON dead_letters(id) WHERE published = 1;
+CREATE INDEX dead_letters_filtered ON dead_letters(id)
+    WHERE published = 0 AND reason IN ('empty_text', 'repetitive', 'too_short');
 """
 
 

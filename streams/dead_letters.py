@@ -11,12 +11,12 @@ from kafka.errors import KafkaError
 
 from streams.client import made, producer_options
 from streams.closing import Closing
-from streams.document import DeadLetter, Partition, Reason
+from streams.document import FILTERED, DeadLetter, Partition, Reason
 from streams.metrics import StreamsMetrics
 from streams.settings import KIB, BudgetSettings, StreamsSettings
 
-HARMLESS = frozenset({Reason.TOMBSTONE, Reason.EMPTY_TEXT, Reason.TOO_SHORT, Reason.REPETITIVE})
-"""No sign of anything gone wrong: normal in compacted topics, or understood and judged by the filters."""
+HARMLESS = FILTERED | {Reason.TOMBSTONE}
+"""No sign of anything gone wrong; tombstones are normal in compacted topics."""
 PUBLISHED_BYTES = 512 * KIB
 """Brokers take records of up to 1 MB unless told otherwise; a letter that none takes would be sent for ever."""
 

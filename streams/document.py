@@ -76,6 +76,10 @@ class Reason(StrEnum):
     UNDECODABLE_BATCH = "undecodable_batch"
 
 
+FILTERED = frozenset({Reason.EMPTY_TEXT, Reason.TOO_SHORT, Reason.REPETITIVE})
+"""Understood, and judged not worth keeping: nothing is wrong."""
+
+
 class GapReason(StrEnum):
     """Why offsets never came. Values are metric labels."""
 

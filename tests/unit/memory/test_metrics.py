@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from memory.metrics import LABELS_SHOWN, SOURCES_SHOWN, MemoryMetrics
 from memory.store import Store
+from streams.document import Reason
 from tests.unit.memory.helpers import Stream, accept, begin, open_store, text
 
 
@@ -74,12 +75,13 @@ def test_names_and_help_keep_to_the_conventions(registry: CollectorRegistry) -> 
 
 
 def test_letters_that_made_room_are_counted(tmp_path: Path, stream: Stream) -> None:
-    """Those that are lost apart from those that are in their topic; both are there from the start."""
+    """What is lost apart from what is in its topic and from filtered text; all are there from the start."""
     registry, name = CollectorRegistry(), "riverkeep_memory_dead_letters_evicted_total"
+    kinds = ("published", "filtered", "lost")
     with open_store(tmp_path / "a.db", quarantine_rows=2) as store:
         MemoryMetrics(registry, store)
-        assert [registry.get_sample_value(name, {"published": told}) for told in ("true", "false")] == [0, 0]
-        store.append(stream.batch(letters=[stream.letter() for _ in range(2)]))
+        assert [registry.get_sample_value(name, {"kind": kind}) for kind in kinds] == [0, 0, 0]
+        store.append(stream.batch(letters=[stream.letter(), stream.letter(reason=Reason.TOO_SHORT)]))
         store.mark_published([1])
-        store.append(stream.batch(letters=[stream.letter() for _ in range(3)]))
-        assert [registry.get_sample_value(name, {"published": told}) for told in ("true", "false")] == [1, 2]
+        store.append(stream.batch(letters=[stream.letter() for _ in range(4)]))
+        assert [registry.get_sample_value(name, {"kind": kind}) for kind in kinds] == [1, 1, 2]

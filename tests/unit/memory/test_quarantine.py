@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
+from memory import quarantine
 from memory.records import Appended
 from memory.store import Store
-from streams.document import Gap, Reason
+from streams.document import FILTERED, Gap, Reason
 from tests.unit.memory.helpers import TOPIC, Stream, open_store, text, value
 
 
@@ -79,6 +82,25 @@ def test_published_letters_make_room_first(tmp_path: Path, stream: Stream) -> No
         assert [letter.id for letter in store.dead_letters()] == [4, 5, 6, 7]
         tallies = store.counts().tallies
         assert (tallies["published_dead_letters_evicted"], tallies["dead_letters_evicted"]) == (2, 1)
+
+
+def test_filtered_text_makes_room_before_what_is_wrong(tmp_path: Path, stream: Stream) -> None:
+    """However much of it there is: a letter that somebody should look at stays."""
+    with open_store(tmp_path / "a.db", quarantine_rows=4) as store:
+        store.append(stream.batch(letters=[stream.letter(), stream.letter(reason=Reason.MISSING_FIELD)]))
+        for _ in range(5):
+            letters = [stream.letter(reason=reason) for reason in sorted(FILTERED)]
+            assert store.append(stream.batch(letters=letters)).dead_letters_evicted == 0
+        assert [letter.offset for letter in store.dead_letters()] == [0, 1, 15, 16]
+        assert store.counts().tallies["filtered_dead_letters_evicted"] == 13
+
+
+@pytest.mark.parametrize("condition", quarantine.EVICTED.values())
+def test_what_makes_room_is_found_by_an_index(store: Store, condition: str) -> None:
+    """A full quarantine is not read through for each letter that comes."""
+    with store._database.read() as tx:
+        (plan,) = tx.execute(f"EXPLAIN QUERY PLAN SELECT id FROM dead_letters WHERE {condition} ORDER BY id").fetchall()
+    assert "INDEX dead_letters_" in plan[3]
 
 
 def test_letters_that_wait_for_their_topic_are_held_instead(tmp_path: Path, stream: Stream) -> None:
