@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 QUESTION = "The greatest danger to our country is"
 PICTURE_COLUMNS = 116
-ROUNDS_PROMISED = 4
-SWAPS_PROMISED = 3
 
 
 def show(screen: Screen, service: Service, told: "Told") -> ExitCode:
@@ -53,9 +51,10 @@ def _parts(screen: Screen, service: Service, told: "Told") -> Iterator[Renderabl
 
 def _promises(screen: Screen, told: "Told") -> tuple[tuple[str, bool], ...]:
     scene, visits = screen.scene, screen.scene.visits
+    eras = len(screen.columns) - 1  # the first is the text from before the stream
     return (
-        (f"{len(told.rounds)} rounds", len(told.rounds) >= ROUNDS_PROMISED),
-        (f"{scene.swaps} swaps", scene.swaps >= SWAPS_PROMISED),
+        (f"{len(told.rounds)} rounds", len(told.rounds) >= eras),
+        (f"{scene.swaps} swaps", scene.swaps >= eras - 1),
         (
             f"{visits.total} requests, {visits.failed} failed {visits.last_error}".rstrip(),
             visits.failed == 0 and visits.total > 0,

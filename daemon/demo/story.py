@@ -5,7 +5,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +35,7 @@ NAIVE_RATE = 2e-3
 PROMPT = "The United States of America"
 ANSWER_TOKENS = 40
 ANSWER_SEED = 3
-WAIT_TIMEOUT_S = 300.0
+WAIT_TIMEOUT_S = 600.0
 LOOK_EVERY_S = 0.1
 BEFORE = "before 1900"
 
@@ -50,13 +50,20 @@ class Told:
     answers: dict[int, str] = field(default_factory=dict)
 
 
-def run(*, home: Path | None = None, keep: bool = False, console: Console | None = None) -> ExitCode:
+def run(
+    *,
+    home: Path | None = None,
+    keep: bool = False,
+    console: Console | None = None,
+    stream: Sequence[Era] | None = None,
+) -> ExitCode:
     """Tell the whole story.
 
     Args:
         home: where everything is written; None for a temporary folder, removed at the end unless `keep`.
         keep: leave the service running at the end until Ctrl-C.
         console: where to show it.
+        stream: the eras to tell of; None for all four.
 
     Returns:
         OK when everything held that the demo promises: rounds, swaps, no failed request, poison refused.
@@ -70,7 +77,7 @@ def run(*, home: Path | None = None, keep: bool = False, console: Console | None
     with _home(home, keep=keep) as folder, embedded_broker(folder / "broker.log") as broker:
         logs.configure(level="warning")
         config = write_settings(folder, broker)
-        stream = eras(ERA_CHARACTERS)
+        stream = eras(ERA_CHARACTERS) if stream is None else stream
         screen = Screen(console, [BEFORE, *(era.name for era in stream)])
         screen.say("a Kafka-compatible broker listens on " + broker)
         backfill(config)
@@ -102,7 +109,7 @@ def _home(home: Path | None, *, keep: bool) -> Iterator[Path]:
 class _Story:
     """One telling."""
 
-    def __init__(self, service: Service, broker: str, stream: tuple[Era, ...], screen: Screen) -> None:
+    def __init__(self, service: Service, broker: str, stream: Sequence[Era], screen: Screen) -> None:
         self._service = service
         self._stream = stream
         self._screen = screen
@@ -178,7 +185,7 @@ class _Story:
         scene.naive = self.told.twin.matrix
 
     def _poison(self) -> None:
-        poison = poisoned(self._stream[POISON_AFTER_ERA], POISONED_PARAGRAPHS)
+        poison = poisoned(self._stream[POISON_AFTER_ERA % len(self._stream)], POISONED_PARAGRAPHS)
         self._arrive(poison)
         done = self._round()
         if done["state"] in ("waiting", "refused"):
