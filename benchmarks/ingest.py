@@ -93,7 +93,7 @@ def end_to_end(bootstrap: str, topic: str, number: int) -> dict[str, Any]:
     with (
         tempfile.TemporaryDirectory(prefix="riverkeep-ingest-") as folder,
         Store.open(Path(folder) / "riverkeep.db", memory) as store,
-        KafkaSource(settings, store.next_offset, StreamsMetrics(CollectorRegistry())) as source,
+        KafkaSource(settings, store, StreamsMetrics(CollectorRegistry())) as source,
     ):
 
         def turn() -> int:

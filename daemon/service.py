@@ -212,7 +212,7 @@ class Service:
         self._ingest = Ingest(
             open_source=lambda: KafkaSource(
                 streams,
-                store.next_offset,
+                store,
                 metrics,
                 self._clock,
                 labels=known_labels(self.settings),

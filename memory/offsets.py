@@ -28,6 +28,15 @@ def _row(tx: Connection, partition: Partition) -> tuple[int, int] | None:
     return row
 
 
+def latest_incarnation(tx: Connection, topic: str, number: int) -> str | None:
+    """The incarnation under which a topic's partition was read last; None for one that was never seen."""
+    row = tx.execute(
+        "SELECT incarnation FROM streams WHERE topic = ? AND number = ? ORDER BY moved_at DESC, id DESC LIMIT 1",
+        (topic, number),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """Where a partition stands in the store before a batch.

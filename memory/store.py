@@ -56,6 +56,10 @@ class Store(KeptApart):
         """The offset to read next in a partition; None for one that the store has never seen."""
         return self._read(offsets.next_offset, Partition(topic, number, incarnation))
 
+    def latest_incarnation(self, topic: str, number: int) -> str | None:
+        """The incarnation under which a topic's partition was read last; None for one that was never seen."""
+        return self._read(offsets.latest_incarnation, topic, number)
+
     def append(self, batch: Batch, *, before_stream: bool = False, keep_unpublished: bool = False) -> Appended:
         """Take a batch in: samples, dead letters, gaps and offsets in one transaction.
 

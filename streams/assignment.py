@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 import structlog
 from kafka.errors import KafkaError
@@ -24,6 +25,17 @@ ENDS_SECONDS = 15.0
 
 StoredOffset = Callable[[str, int, str], int | None]
 """The store's next offset of topic, partition number, incarnation; None: it knows nothing of it."""
+
+
+class Offsets(Protocol):
+    """What a store knows of partitions. Asked in the thread that polls; answers at once."""
+
+    def next_offset(self, topic: str, number: int, incarnation: str) -> int | None:
+        """The offset to read next; None: it knows nothing of it."""
+
+    def latest_incarnation(self, topic: str, number: int) -> str | None:
+        """The incarnation that was read last; None: it knows nothing of the partition."""
+
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +73,7 @@ class Assignment:
 
     Args:
         settings: the topics and their formats.
-        stored_offset: the store's offsets.
+        store: its offsets rule.
         metrics: counted into.
         labels: the labels there are; None where documents need none.
         owner: this replica's name in its commits.
@@ -70,19 +82,20 @@ class Assignment:
     def __init__(
         self,
         settings: StreamsSettings,
-        stored_offset: StoredOffset,
+        store: Offsets,
         metrics: StreamsMetrics,
         *,
         labels: frozenset[str] | None,
         owner: str,
     ) -> None:
         self._settings = settings
-        self._stored_offset = stored_offset
+        self._store = store
         self._metrics = metrics
         self._labels = labels
         self._owner = owner
         self._readings: dict[TopicPartition, Reading] = {}
         self._doubts: dict[TopicPartition, tuple[Doubt, int | None]] = {}
+        self._begun: dict[TopicPartition, str] = {}
         self._ends_at = float("-inf")
 
     def acknowledge(self, offsets: Mapping[Partition, int]) -> dict[TopicPartition, OffsetAndMetadata]:
@@ -230,12 +243,12 @@ class Assignment:
         told = None if group is None else positions.committed(group.offset, group.metadata)
         start = positions.start(
             topic_id,
-            lambda incarnation: self._stored_offset(found.topic, found.partition, incarnation),
+            lambda incarnation: self._store.next_offset(found.topic, found.partition, incarnation),
             told,
             self._owner,
         )
-        reading = self._readings.get(found)
-        before = reading.reader.partition.incarnation if reading else told and told.incarnation
+        before = self._begun.get(found) or (told and told.incarnation)
+        before = before or self._store.latest_incarnation(found.topic, found.partition)
         if before and positions.topic_id_of(before) != topic_id:
             self._metrics.made_anew.labels(found.topic).inc()
             log.warning("topic_made_anew", topic=found.topic, partition=found.partition, before=before, now=topic_id)
@@ -303,6 +316,7 @@ class Assignment:
         )
         reader = PartitionReader(partition, decoder, offset, self._settings.dead_letter_bytes)
         self._readings[found] = Reading(reader, topic_id, offset, offset, now)
+        self._begun[found] = partition.incarnation
         self._doubts.pop(found, None)
         consumer.seek(found, offset)
         log.info(

@@ -17,7 +17,7 @@ from kafka.errors import (
 )
 from kafka.structs import TopicPartition
 
-from streams.assignment import Assignment, Doubt, StoredOffset
+from streams.assignment import Assignment, Doubt, Offsets
 from streams.closing import Closing
 from streams.consumer import Consumer
 from streams.dead_letters import DeadLetterBudget
@@ -56,7 +56,7 @@ class KafkaSource(Closing):
 
     Args:
         settings: with at least one topic.
-        stored_offset: asked for each partition when it is assigned.
+        store: asked for each partition when it is assigned.
         metrics: counted into, and watched until `close`.
         clock: unix seconds.
         labels: the labels there are; None where documents need none.
@@ -66,7 +66,7 @@ class KafkaSource(Closing):
     def __init__(
         self,
         settings: StreamsSettings,
-        stored_offset: StoredOffset,
+        store: Offsets,
         metrics: StreamsMetrics,
         clock: Callable[[], float] = time.time,
         *,
@@ -77,7 +77,7 @@ class KafkaSource(Closing):
         self._metrics = metrics
         self._clock = clock
         owner = owner or settings.group_instance_id or "-"
-        self._assignment = Assignment(settings, stored_offset, metrics, labels=labels, owner=owner)
+        self._assignment = Assignment(settings, store, metrics, labels=labels, owner=owner)
         self._consumer: Consumer | None = None
         self._budget = DeadLetterBudget(settings.budget)
         self._flooded: dict[TopicPartition, float] = {}

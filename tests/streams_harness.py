@@ -33,6 +33,10 @@ class KeptStore:
         """As a store answers a source."""
         return self.offsets.get((topic, number, incarnation))
 
+    def latest_incarnation(self, topic: str, number: int) -> str | None:
+        """As a store answers a source."""
+        return next((key[2] for key in reversed(self.offsets) if key[:2] == (topic, number)), None)
+
     def append(self, batch: Batch) -> None:
         """Keep a batch."""
         with self.lock:
@@ -48,6 +52,7 @@ class KeptStore:
         self.dead_letters += batch.dead_letters
         self.gaps += batch.gaps
         for at, offset in batch.next_offsets.items():
+            self.offsets.pop((at.topic, at.number, at.incarnation), None)  # the latest is the last
             self.offsets[at.topic, at.number, at.incarnation] = offset
 
     @property
@@ -77,7 +82,7 @@ class Ingest:
         self.registry = CollectorRegistry()
         self.settings = settings
         self.store = store or KeptStore()
-        self.source = KafkaSource(settings, self.store.next_offset, StreamsMetrics(self.registry), **options)
+        self.source = KafkaSource(settings, self.store, StreamsMetrics(self.registry), **options)
 
     def __enter__(self) -> Self:
         return self

@@ -56,7 +56,7 @@ def test_retention_may_overtake_a_reader_that_is_paused(broker: Broker) -> None:
 
 @pytest.mark.parametrize("longer", [False, True], ids=["shorter", "longer"])
 def test_a_topic_made_anew_is_read_from_its_start(broker: Broker, longer: bool) -> None:
-    """Under another incarnation, whether the new one is shorter than the stored offset or longer."""
+    """Under another incarnation, counted once, whether the new one is shorter than the stored offset or longer."""
     topic = make_topic(broker)
     options = settings(broker, topic)
     store = KeptStore()
@@ -68,6 +68,10 @@ def test_a_topic_made_anew_is_read_from_its_start(broker: Broker, longer: bool) 
     send(broker, topic, *anew)
     with Ingest(options, store) as ingest:
         ingest.until(lambda: len(store.texts) == 10 + len(anew))
+        assert ingest.metric("riverkeep_partitions_made_anew_total", topic=topic) == 1
+    with Ingest(options, store) as ingest:
+        ingest.until(ingest.source.assignment)
+        assert ingest.metric("riverkeep_partitions_made_anew_total", topic=topic) == 0
     assert store.texts == words(numbered(0, 10) + anew)
     assert len({document.partition.incarnation for document in store.documents}) == 2
 

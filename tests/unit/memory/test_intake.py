@@ -174,6 +174,15 @@ def test_offsets_are_kept_for_each_partition_and_incarnation(store: Store) -> No
     assert store.next_offset("t", 3) is None
 
 
+def test_the_incarnation_that_was_read_last_is_known(store: Store) -> None:
+    """By it a topic that was made anew while nothing ran is noticed."""
+    assert store.latest_incarnation("t", 3) is None
+    for incarnation in ("one", "two"):
+        store.append(Stream(Partition("t", 3, incarnation)).of([text(1)]))
+        assert store.latest_incarnation("t", 3) == incarnation
+    assert store.latest_incarnation("t", 2) is None
+
+
 def test_a_batch_without_documents_moves_the_offset(store: Store, stream: Stream) -> None:
     """Control records and filtered ones take offsets too."""
     stream.offset = 17
