@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from memory import facts, quarantine, removal
+from memory import facts, near_duplicates, quarantine, removal
 from memory.database import Database
 from memory.errors import StoreBusy, StoreFull
 from memory.records import Forgotten, GenerationState, lineage
@@ -14,8 +14,7 @@ def erase(tx: Connection, key: str, key_hash: int, now: float) -> Forgotten:
     known = [row[0] for row in tx.execute("SELECT id FROM samples WHERE key_hash = ?", (key_hash,))]
     given = tx.execute("SELECT round, sample, part FROM round_samples WHERE key_hash = ?", (key_hash,)).fetchall()
     # Sketches are made from text: those of samples that have left memory go too.
-    sketched = removal.as_json({*known, *(sample for _, sample, _ in given)})
-    tx.execute("DELETE FROM trained WHERE sample IN (SELECT value FROM json_each(?))", (sketched,))
+    near_duplicates.forget_trained(tx, {*known, *(sample for _, sample, _ in given)})
     removal.remove(tx, known)
     letters = quarantine.erase(tx, key, key_hash)
     tx.execute("INSERT OR IGNORE INTO forgotten(key_hash, at) VALUES (?, ?)", (key_hash, now))

@@ -1,6 +1,6 @@
 """Near-duplicates of held-out text, and of text that was trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -105,6 +105,18 @@ def record_trained(tx: Connection, ids: Sequence[int], sketches: Sketches, most:
         zip(bands[order].tolist(), owners[order].tolist(), strict=True),
     )
     _forget_oldest(tx, most)
+
+
+def forget_trained(tx: Connection, ids: Collection[int]) -> None:
+    """Forget the sketches of these samples; looks through all of them."""
+    gone = tx.execute(
+        "DELETE FROM trained WHERE sample IN (SELECT value FROM json_each(?)) RETURNING id", (as_json(ids),)
+    ).fetchall()
+    if gone:
+        tx.execute(
+            "DELETE FROM trained_bands WHERE document IN (SELECT value FROM json_each(?))",
+            (as_json(row[0] for row in gone),),
+        )
 
 
 def _forget_oldest(tx: Connection, most: int) -> None:

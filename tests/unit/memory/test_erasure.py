@@ -79,6 +79,15 @@ def test_no_history_leaves_a_copy_behind(
         assert b"MARKED" not in raw_bytes(path)
 
 
+def test_sketches_of_what_was_trained_on_go_whole(store: Store, stream: Stream) -> None:
+    """Neither its signature nor a hash of a part of it stays; those of other people's text do."""
+    store.append(mixed(stream, 0, 100))
+    accept(store, begin(store))
+    store.forget(KEY)
+    assert value(store, "SELECT count(*) FROM trained") > 0
+    assert value(store, "SELECT count(*) FROM trained_bands WHERE document NOT IN (SELECT id FROM trained)") == 0
+
+
 def test_other_peoples_text_stays(store: Store, stream: Stream) -> None:
     """Only the key's samples go, and the counters agree."""
     store.append(mixed(stream, 0, 100))
