@@ -19,6 +19,8 @@ from daemon.errors import DaemonError
 from daemon.process_group import end_group, has_ended
 from daemon.settings import Settings
 from daemon.supervisor import Part, State
+from serving.errors import CannotServe
+from serving.key_file import read_keys
 
 log = structlog.get_logger(__name__)
 
@@ -194,8 +196,8 @@ def _first_key(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        return next(iter(path.read_text(encoding="utf-8").split()), None)
-    except (OSError, UnicodeDecodeError):
+        return read_keys(path)[0]
+    except CannotServe:
         return None
 
 

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import CannotServe, RequestError
+from serving.key_file import read_keys
 from serving.metrics import ServingMetrics
 from serving.openai import error_body
 from serving.swap import Switch
@@ -40,10 +41,10 @@ class Keys:
     """The API keys of a file, compared in constant time; no file means that nobody needs one.
 
     Args:
-        path: one key a line; None for no keys.
+        path: one key a line, as `read_keys` reads them; None for no keys.
 
     Raises:
-        CannotServe: the file cannot be read or holds no key.
+        CannotServe: the file is unusable.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -73,13 +74,7 @@ class Keys:
 
 
 def _digests(path: Path) -> list[bytes]:
-    try:
-        lines = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CannotServe(f"serving.api_key_file {path} cannot be read: {error}") from error
-    if not lines:
-        raise CannotServe(f"serving.api_key_file {path} holds no key; write one into it, or name no file")
-    return [_hash(line.encode()) for line in lines]
+    return [_hash(key.encode()) for key in read_keys(path)]
 
 
 def _hash(key: bytes) -> bytes:

@@ -20,8 +20,9 @@ class ServingSettings(BaseModel):
     port: int = Field(8400, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
     api_key_file: Path | None = Field(
         None,
-        description="File with one API key a line; clients send one as `Authorization: Bearer KEY`. SIGHUP reads it "
-        "again: write the new key beside the old one, and take the old one out when every client has the new.",
+        description="File with one API key a line (one that begins with # is a remark); clients send one as "
+        "`Authorization: Bearer KEY`. SIGHUP reads it again: write the new key beside the old one, and take the old "
+        "one out when every client has the new.",
     )
     insecure: bool = Field(
         default=False, description="Whether it may listen beyond loopback without an API key, open to anyone."
@@ -80,11 +81,14 @@ class ServingSettings(BaseModel):
 
     @model_validator(mode="after")
     def _closed_beyond_loopback(self) -> Self:
+        problems = []
         if self.host not in LOOPBACK and self.api_key_file is None and not self.insecure:
-            raise ValueError(
+            problems.append(
                 f"host {self.host} can be reached from other machines and there is no api_key_file; "
                 "set one, listen on 127.0.0.1, or say insecure = true"
             )
         if self.default_new_tokens > self.max_new_tokens:
-            raise ValueError("default_new_tokens is larger than max_new_tokens; lower it")
+            problems.append("default_new_tokens is larger than max_new_tokens; lower it")
+        if problems:
+            raise ValueError(". ".join(problems))
         return self

@@ -198,7 +198,25 @@ def test_each_key_opens_the_door(serve: Serve, first: LoadedGeneration, key_file
     assert response.status_code == 200
 
 
-@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff"])
+@pytest.mark.parametrize("key", ["secret", "#", "production", "my secret key", "# production"])
+def test_a_word_of_the_key_file_is_no_key(serve: Serve, first: LoadedGeneration, key_file: Path, key: str) -> None:
+    """A line is a key, and a line that begins with # is none."""
+    key_file.write_text("# production\n\n  first-key  \n")
+    client = serve(first, key_file).client
+    assert client.get("/v1/models", headers={"authorization": f"Bearer {key}"}).status_code == 401
+    assert client.get("/v1/models", headers={"authorization": "Bearer first-key"}).status_code == 200
+
+
+@pytest.mark.parametrize("line", [b"my secret key", b"key # of production", b"a\tb", "clé".encode(), b"a\x00b"])
+def test_a_line_that_can_be_no_key_stops_the_start(tmp_path: Path, line: bytes) -> None:
+    """It is named by its number; what it says stays out of the log."""
+    (tmp_path / "keys").write_bytes(b"first-key\n" + line + b"\n")
+    with pytest.raises(CannotServe, match="line 2 is no API key") as caught:
+        Keys(tmp_path / "keys")
+    assert line.decode() not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff", b"# none yet\n"])
 def test_a_key_file_without_a_key_stops_the_start(tmp_path: Path, content: bytes | None) -> None:
     """An empty or missing key file never means an open door."""
     if content is not None:
@@ -326,6 +344,20 @@ def test_before_the_first_generation_it_is_not_ready(serve: Serve) -> None:
     assert served.client.get("/healthz").status_code == 200
 
 
+def test_only_with_a_key_the_probe_tells_what_is_wrong(serve: Serve, first: LoadedGeneration, key_file: Path) -> None:
+    """Reasons name files and hosts; that something serves, and which generation, is no secret."""
+    served = serve(first, key_file)
+    why = "model.safetensors in /var/lib/riverkeep is damaged"
+    served.switch.status = SwapStatus(pointed=4, failed={4: why}, problem=why)
+    told = served.client.get("/readyz")
+    assert told.json() == {"ready": True, "generation": first.number, "healthy": True, "ending": False, "pointed": 4}
+    assert served.client.get("/readyz", headers={"authorization": "Bearer wrong"}).json() == told.json()
+    for header, door in (({"authorization": "Bearer first-key"}, served), ({}, serve(first))):
+        door.switch.status = served.switch.status
+        answer = door.client.get("/readyz", headers=header).json()
+        assert (answer["failed"], answer["problem"]) == ({"4": why}, why)
+
+
 def test_a_broken_process_says_so(serve: Serve, first: LoadedGeneration) -> None:
     """Neither probe is green when the worker is broken."""
     served = serve(first)
@@ -344,20 +376,6 @@ def test_an_ending_process_is_not_ready(serve: Serve, first: LoadedGeneration) -
 
 def test_requests_are_counted_by_route_and_code(serve: Serve, first: LoadedGeneration) -> None:
     """Labels come from the fixed set of routes, whatever is asked for."""
-def test_only_with_a_key_the_probe_tells_what_is_wrong(serve: Serve, first: LoadedGeneration, key_file: Path) -> None:
-    """Reasons name files and hosts; that something serves, and which generation, is no secret."""
-    served = serve(first, key_file)
-    why = "model.safetensors in /var/lib/riverkeep is damaged"
-    served.switch.status = SwapStatus(pointed=4, failed={4: why}, problem=why)
-    told = served.client.get("/readyz")
-    assert told.json() == {"ready": True, "generation": first.number, "healthy": True, "ending": False, "pointed": 4}
-    assert served.client.get("/readyz", headers={"authorization": "Bearer wrong"}).json() == told.json()
-    for header, door in (({"authorization": "Bearer first-key"}, served), ({}, serve(first))):
-        door.switch.status = served.switch.status
-        answer = door.client.get("/readyz", headers=header).json()
-        assert (answer["failed"], answer["problem"]) == ({"4": why}, why)
-
-
     served = serve(first)
     served.client.post("/v1/completions", json=PROMPT)
     served.client.get("/made/up/by/a/scanner")
