@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from checkpoints.errors import CheckpointsError
 from checkpoints.model_files import labels_of, read_config
 from checkpoints.settings import CheckpointsSettings
-from daemon import settings_mistakes, settings_sources
+from daemon import settings_mistakes, settings_reading, settings_sources
 from daemon.admin_settings import AdminSettings
 from daemon.gate_settings import GateSettings
 from daemon.lifecycle_settings import LifecycleSettings
@@ -119,17 +119,15 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, file
     if path is not None and raw.file_error:
         mistakes.insert(0, settings_mistakes.unreadable(path, raw.file_error))
         raise BadSettings(mistakes)
-    try:
-        settings = Settings.model_validate(raw.tree)
-    except ValidationError as error:
-        raise BadSettings([*settings_mistakes.explained(Settings, error, raw), *mistakes]) from None
+    typed = settings_reading.typed(Settings, raw)
+    mistakes = [*typed.mistakes, *mistakes]
     if files:
-        mistakes += settings_mistakes.of_files(settings, raw)
-        mistakes += _of_model(settings, raw)
-        mistakes += _of_topics(settings, raw)
-    if mistakes:
+        mistakes += typed.new(settings_mistakes.of_files(Settings, raw))
+    if files and typed.settings is not None:
+        mistakes += typed.new(_of_model(typed.settings, raw) + _of_topics(typed.settings, raw))
+    if mistakes or typed.settings is None:
         raise BadSettings(mistakes)
-    return settings
+    return typed.settings
 
 
 def _of_model(settings: Settings, raw: settings_sources.Raw) -> list[Mistake]:

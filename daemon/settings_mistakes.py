@@ -1,12 +1,12 @@
 """What is wrong with the settings: key, value, place and remedy of each mistake."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -14,6 +14,8 @@ from daemon.errors import DaemonError
 from daemon.exit_codes import ExitCode
 from daemon.settings_fields import EACH, Key, accepts, dotted, find, nearest, nested_model, siblings
 from daemon.settings_sources import PREFIX, Raw
+from serving.errors import CannotServe
+from serving.key_file import read_keys
 
 SECRET_NAME = re.compile(r"(pass(word|wd|phrase)|secret|credential|api_?key|(^|_)token$|private)", re.IGNORECASE)
 VALUE_LENGTH = 80
@@ -75,13 +77,8 @@ def unknown_variables(model: type[BaseModel], raw: Raw) -> list[Mistake]:
     ]
 
 
-def explained(model: type[BaseModel], error: ValidationError, raw: Raw) -> list[Mistake]:
-    """Each of pydantic's errors as a mistake."""
-    return [_explain(model, details, raw) for details in error.errors(include_url=False)]
-
-
-def of_files(settings: BaseModel, raw: Raw) -> list[Mistake]:
-    """A mistake for each `…_file` that is missing, unreadable or empty."""
+def of_files(model: type[BaseModel], raw: Raw) -> list[Mistake]:
+    """A mistake for each `…_file` that is missing, unusable or empty; read as written, so beside any other mistake."""
     return [
         Mistake(
             dotted(key),
@@ -90,22 +87,23 @@ def of_files(settings: BaseModel, raw: Raw) -> list[Mistake]:
             problem,
             "Write the secret into a file that only the service's user can read, and name that file here.",
         )
-        for key, path in _named_files(settings)
-        if (problem := _file_problem(path))
+        for key, path in _named_files(model, raw.tree)
+        if (problem := _file_problem(key, path))
     ]
 
 
-def _named_files(model: BaseModel, prefix: Key = ()) -> Iterator[tuple[Key, Path]]:
-    for name in type(model).model_fields:
-        value = getattr(model, name)
-        if isinstance(value, Path) and name.endswith("_file"):
-            yield (*prefix, name), value
-        elif isinstance(value, BaseModel):
-            yield from _named_files(value, (*prefix, name))
-        elif isinstance(value, (list, tuple)):
+def _named_files(model: type[BaseModel], table: Any, prefix: Key = ()) -> Iterator[tuple[Key, Path]]:
+    for name, info in model.model_fields.items() if isinstance(table, dict) else ():
+        value, key = table.get(name), (*prefix, name)
+        inner, many = nested_model(info.annotation)
+        if inner is None:
+            if name.endswith("_file") and isinstance(value, str):
+                yield key, Path(value)
+        elif not many:
+            yield from _named_files(inner, value, key)
+        elif isinstance(value, list):
             for index, element in enumerate(value):
-                if isinstance(element, BaseModel):
-                    yield from _named_files(element, (*prefix, name, index))
+                yield from _named_files(inner, element, (*key, index))
 
 
 def _is_surely_a_path(path: Path, raw: Raw) -> bool:
@@ -113,16 +111,32 @@ def _is_surely_a_path(path: Path, raw: Raw) -> bool:
     return path.parent not in (Path("/"), Path.cwd(), raw.base) and path.parent.is_dir()
 
 
-def _file_problem(path: Path) -> str:
+def _file_problem(key: Key, path: Path) -> str:
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as error:
         return f"The file cannot be read: {getattr(error, 'strerror', error)}."
-    return "" if content.strip() else "The file is empty."
+    if not content.strip():
+        return "The file is empty."
+    problem = CONTENTS[key](path) if key in CONTENTS else ""
+    return problem and _sentence(problem)
 
 
-def _explain(model: type[BaseModel], details: ErrorDetails, raw: Raw) -> Mistake:
-    key = _known_part(model, details["loc"])
+def _problem_with_keys(path: Path) -> str:
+    try:
+        read_keys(path)
+    except CannotServe as error:
+        return str(error)
+    return ""
+
+
+CONTENTS: Mapping[Key, Callable[[Path], str]] = {("serving", "api_key_file"): _problem_with_keys}
+"""What is wrong with a file's content, where that can be told; empty when nothing is."""
+
+
+def explained(model: type[BaseModel], details: ErrorDetails, raw: Raw) -> Mistake:
+    """One of pydantic's errors as a mistake."""
+    key = known_part(model, details["loc"])
     if details["type"] == "extra_forbidden":
         whole = tuple(details["loc"])
         return Mistake(dotted(whole), None, raw.place(whole), NO_SUCH_SETTING, _unknown_key_remedy(model, whole))
@@ -135,8 +149,12 @@ def _explain(model: type[BaseModel], details: ErrorDetails, raw: Raw) -> Mistake
     return Mistake(dotted(key) or "(the whole)", shown, raw.place(key), _sentence(problem), _remedy(key, info))
 
 
-def _first_required(key: Key, info: FieldInfo | None) -> tuple[Key, FieldInfo | None]:
+def required_part(model: type[BaseModel], key: Key) -> Key:
     """Of a table that is missing, the key that a person has to write."""
+    return _first_required(key, find(model, key))[0]
+
+
+def _first_required(key: Key, info: FieldInfo | None) -> tuple[Key, FieldInfo | None]:
     inner = nested_model(info.annotation)[0] if info is not None else None
     for name, field in inner.model_fields.items() if inner is not None else ():
         if field.is_required():
@@ -144,7 +162,7 @@ def _first_required(key: Key, info: FieldInfo | None) -> tuple[Key, FieldInfo | 
     return key, info
 
 
-def _known_part(model: type[BaseModel], location: tuple[int | str, ...]) -> Key:
+def known_part(model: type[BaseModel], location: tuple[int | str, ...]) -> Key:
     """The location without what pydantic adds to it: the member of a union that it tried last."""
     key = tuple(location)
     while key and find(model, key) is None:

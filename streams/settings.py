@@ -151,10 +151,13 @@ class SecuritySettings(BaseModel):
 
     @model_validator(mode="after")
     def _login_is_whole(self) -> Self:
+        problems = []
         if self.protocol.startswith("SASL") and (self.username is None or self.password_file is None):
-            raise ValueError(f"{self.protocol} needs username and password_file")
+            problems.append(f"{self.protocol} needs username and password_file")
         if (self.certificate_file is None) != (self.private_key_file is None):
-            raise ValueError("certificate_file and private_key_file belong together: set both or neither")
+            problems.append("certificate_file and private_key_file belong together: set both or neither")
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
 
@@ -234,13 +237,16 @@ class StreamsSettings(BaseModel):
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
+        problems = []
         if self.heartbeat_seconds * 3 > self.session_timeout_seconds:
-            raise ValueError("heartbeat_seconds must be at most a third of session_timeout_seconds")
+            problems.append("heartbeat_seconds must be at most a third of session_timeout_seconds")
         if self.dead_letter_topic and any(t.name == self.dead_letter_topic for t in self.topics):
-            raise ValueError(
+            problems.append(
                 f"dead_letter_topic {self.dead_letter_topic!r} is also read: its dead letters would "
                 "go round in a circle; name another topic"
             )
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     @property

@@ -90,6 +90,69 @@ def test_every_mistake_is_reported_at_once(tmp_path: Path) -> None:
     }
 
 
+def test_one_kind_of_mistake_hides_no_other(tmp_path: Path) -> None:
+    """An unknown key and a bad number, and beside them a file that is missing and a model that is not there."""
+    text = '[admin]\ntoken_file = "missing"\nprt = 1\n[learner.recipe]\nclip = -1\n'
+    found = mistakes(tmp_path, text, files=True)
+    assert [mistake.key for mistake in found] == ["learner.recipe.clip", "admin.prt", "admin.token_file", "model.path"]
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ('[serving]\nhost = "0.0.0.0"\nport = "x"\n', ["serving.port", "serving"]),
+        (
+            "[streams]\nheartbeat_seconds = 9\nsession_timeout_seconds = 10\n"
+            '[[streams.topics]]\nname = "a"\npattern = "b"\nkey = "c"\n',
+            ["streams.topics[0].key", "streams.topics[0]", "streams"],
+        ),
+        (
+            '[streams]\ndead_letter_topic = "a"\nbatch_records = 0\n[[streams.topics]]\nname = "a"\n',
+            ["streams.batch_records", "streams"],
+        ),
+        ('[serving]\nhost = "0.0.0.0"\napi_key_file = 5\n', ["serving.api_key_file"]),
+        ("[serving]\nmax_new_tokens = 0\ndefault_new_tokens = 5000\n", ["serving.max_new_tokens"]),
+        ("[[streams.topics]]\nname = 5\n", ["streams.topics[0].name"]),
+    ],
+    ids=["a table", "an element and its list", "a list's fellow", "a key left out", "a smaller bound", "a name"],
+)
+def test_keys_that_contradict_are_told_beside_keys_that_are_wrong(tmp_path: Path, text: str, keys: list[str]) -> None:
+    """But not what only follows from the wrong one."""
+    assert [mistake.key for mistake in mistakes(tmp_path, text)] == keys
+
+
+def test_all_that_contradicts_in_a_table_is_told(tmp_path: Path) -> None:
+    """Not one now and the next after it is mended."""
+    text = '[serving]\nhost = "0.0.0.0"\ndefault_new_tokens = 5000\n'
+    (mistake,) = mistakes(tmp_path, text)
+    assert "no api_key_file" in mistake.problem
+    assert "larger than max_new_tokens" in mistake.problem
+
+
+def test_a_model_that_is_not_named_hides_nothing(tmp_path: Path) -> None:
+    """Even the one thing without a default."""
+    path = tmp_path / "riverkeep.toml"
+    path.write_text('[serving]\nhost = "0.0.0.0"\nport = -1\n[admin]\ntoken_file = "missing"\n')
+    with pytest.raises(BadSettings) as caught:
+        load(path, {}, files=True)
+    assert {mistake.key for mistake in caught.value.mistakes} == {
+        "model.path",
+        "serving",
+        "serving.port",
+        "admin.token_file",
+    }
+
+
+@pytest.mark.parametrize("content", [b"two words\n", b"# a remark\n", b"\xff\n"])
+def test_a_file_without_usable_api_keys_is_a_mistake(tmp_path: Path, content: bytes) -> None:
+    """Said before serving would fail to start; what the file says is not echoed."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "keys").write_bytes(content)
+    (mistake,) = mistakes(tmp_path, '[serving]\napi_key_file = "keys"\n', files=True)
+    assert mistake.key == "serving.api_key_file"
+    assert "two words" not in str(mistake)
+
+
 def test_a_mistake_names_value_place_and_remedy(tmp_path: Path) -> None:
     """The line of the file, what was written, and what may be."""
     (mistake,) = mistakes(tmp_path, "[learner.recipe]\nclip = -1\n")
