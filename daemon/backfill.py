@@ -5,6 +5,8 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from daemon.control import Facts
 from daemon.errors import BadRequest, Refused
 from daemon.labels import known_labels
@@ -45,9 +47,27 @@ class Plan:
     name: str = "stdin"
 
     def format_of(self, path: str) -> TopicFormat:
-        """What a record of `path` is: as asked, else JSON for *.jsonl, *.ndjson and *.json, also gzipped."""
+        """What a record of `path` is: as asked, else JSON for *.jsonl, *.ndjson and *.json, also gzipped.
+
+        Raises:
+            BadRequest: plain text has none of the fields that are named, or a name is empty or too long.
+        """
         chosen = self.format or ("json" if JSON_SUFFIXES & set(Path(path).suffixes) else "text")
-        return TopicFormat.model_validate({"format": chosen, **self.fields})
+        named = [_option(name) for name in self.fields if name.endswith("_field")]
+        if chosen == "text" and named:
+            raise BadRequest(
+                f"{path} is read as plain text, which has no fields: leave out {', '.join(named)}, "
+                "or say --format json."
+            )
+        try:
+            return TopicFormat.model_validate({"format": chosen, **self.fields})
+        except ValidationError as error:
+            problems = (f"{_option(str(one['loc'][0]))}: {one['msg']}" for one in error.errors())
+            raise BadRequest("; ".join(problems)) from None
+
+
+def _option(field_name: str) -> str:
+    return f"--{field_name.replace('_', '-')}"
 
 
 @dataclass(slots=True)
@@ -74,7 +94,8 @@ def backfill(settings: Settings, plan: Plan, on_progress: OnProgress) -> Outcome
     next one begun.
 
     Raises:
-        BadRequest: the text would have no labels, and a classifier needs them.
+        BadRequest: the files cannot be read as asked; nothing has been read. Or the text would have no labels, and a
+            classifier needs them.
         Refused: the fresh buffer is full, and a round must settle it before the rest can be read. Or too many records
             are no documents. Or the quarantine is full of dead letters that wait for their topic.
         StoreError: the store cannot be opened or written.
@@ -83,13 +104,14 @@ def backfill(settings: Settings, plan: Plan, on_progress: OnProgress) -> Outcome
         raise BadRequest(
             "A classifier's documents need a label: give JSON, and name the field that holds it with --label-field."
         )
+    formats = {path: plan.format_of(path) for path in plan.paths}
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     memory = settings.memory.model_copy(update={"integrity_check": False})
     outcome = Outcome()
     with Store.open(settings.database, memory) as store:
-        for path in plan.paths:
+        for path, record in formats.items():
             try:
-                for appended, position in _stored(store, settings, plan, path):
+                for appended, position in _stored(store, settings, plan, path, record):
                     outcome.add(appended)
                     on_progress(path, position)
             except StreamsError as error:
@@ -97,11 +119,13 @@ def backfill(settings: Settings, plan: Plan, on_progress: OnProgress) -> Outcome
     return outcome
 
 
-def _stored(store: Store, settings: Settings, plan: Plan, path: str) -> Iterator[tuple[Appended, int]]:
+def _stored(
+    store: Store, settings: Settings, plan: Plan, path: str, record: TopicFormat
+) -> Iterator[tuple[Appended, int]]:
     """Store one file; yields after each batch what became of it, and how far the file has been read."""
     source = FileSource(
         path,
-        plan.format_of(path),
+        record,
         store.next_offset,
         settings=settings.streams,
         how=plan.how,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from daemon.backfill import Plan, backfill
-from daemon.errors import Refused
+from daemon.errors import BadRequest, Refused
 from daemon.settings import ModelSettings, Settings
 from memory.settings import MemorySettings
 from memory.store import Store
@@ -175,6 +175,25 @@ def test_fields_are_named_on_the_command_line(tmp_path: Path) -> None:
     assert json.loads(riverkeep("forget", "1", "--yes", "--json", cwd=tmp_path).stdout)["samples"] == 5
     again = riverkeep("backfill", *fields, "-", cwd=tmp_path, stdin=lines)
     assert (again.returncode, again.stdout) == (0, "Nothing new.\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "told"),
+    [
+        ("notes.txt", {"key_field": "id"}, "--key-field"),
+        ("notes.txt", {"text_field": "body"}, "--text-field"),
+        ("notes.jsonl", {"time_field": ""}, "--time-field"),
+        ("notes.jsonl", {"source": "x" * 200}, "--source"),
+    ],
+)
+def test_fields_that_a_file_cannot_have_are_refused_before_anything_is_read(
+    tmp_path: Path, settings: Settings, path: str, fields: dict[str, str], told: str
+) -> None:
+    """The option is named, and no file before it is taken in."""
+    first = str(jsonl(tmp_path / "a.jsonl", 5))
+    with pytest.raises(BadRequest, match=told):
+        backfill(settings, Plan([first, path], fields=fields), ignore)
+    assert not settings.state_dir.exists()
 
 
 def test_a_failure_has_its_exit_status(tmp_path: Path) -> None:
