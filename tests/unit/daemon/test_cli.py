@@ -173,7 +173,11 @@ def test_check_prints_all_mistakes(home: Path) -> None:
     assert "admin.port" in run.stderr
     assert "RIVERKEEP_LEARNER__RECIPE__KL?" in run.stderr
     facts = json.loads(riverkeep("check", "--json", cwd=home, environment=variables).stdout)
-    assert len(facts["mistakes"]) == 2
+    assert [mistake["key"] for mistake in facts["mistakes"]] == [
+        "admin.port",
+        "RIVERKEEP_LEARNER__RECIPE__KLL",
+        "model.path",
+    ]
 
 
 def test_check_looks_for_the_model(home: Path) -> None:
@@ -346,3 +350,59 @@ def test_without_anything_kept_commands_say_so(home: Path, command: str) -> None
     assert run.returncode == ExitCode.NOT_FOUND
     assert "nothing" in run.stderr
     assert not (home / "state").exists()
+
+
+def test_without_settings_the_places_are_named(tmp_path: Path) -> None:
+    """In the wrong directory it is the file that is missing, not a key."""
+    run = riverkeep("status", cwd=tmp_path)
+    assert run.returncode == ExitCode.BAD_USAGE
+    for words in ("RIVERKEEP_CONFIG", "/etc/riverkeep/riverkeep.toml", "--config", "model.path"):
+        assert words in run.stderr
+
+
+def test_a_state_directory_that_is_a_file_is_said(home: Path) -> None:
+    """With its path, and without the system's number for it."""
+    (home / "model").mkdir()
+    (home / "state").touch()
+    run = riverkeep("run", cwd=home)
+    assert run.returncode != 0
+    assert str(home / "state") in run.stderr
+    assert "Errno" not in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["forget", "someone"], ["rollback"], ["memory", "drop", "3"], ["memory", "dead-letters", "drop"]],
+    ids=" ".join,
+)
+def test_where_nobody_answers_nothing_is_done_without_yes(
+    home: Path, control: FakeControl, arguments: list[str]
+) -> None:
+    """A script is told of `--yes`; a no is a no."""
+    silent = riverkeep(*arguments, cwd=home)
+    assert silent.returncode == ExitCode.BAD_USAGE
+    assert "--yes" in silent.stderr
+    assert riverkeep(*arguments, cwd=home, stdin="n\n").returncode == ExitCode.INTERRUPTED
+    assert control.asked == []
+    assert riverkeep(*arguments, cwd=home, stdin="y\n").returncode == ExitCode.OK
+    assert len(control.asked) == 1
+
+
+@pytest.mark.parametrize("words", [["aside"], ["dead-letters"], ["dead-letters", "replay"]], ids=" ".join)
+def test_json_may_stand_before_the_subcommand(home: Path, control: FakeControl, words: list[str]) -> None:
+    """It means the same there; passed over, a script would get a table."""
+    assert json.loads(riverkeep("memory", "--json", *words, cwd=home).stdout) == json.loads(
+        riverkeep("memory", *words, "--json", cwd=home).stdout
+    )
+
+
+@pytest.mark.parametrize("option", ["--limit", "--after"])
+def test_what_chooses_the_list_does_not_seem_to_choose_what_is_dropped(
+    home: Path, control: FakeControl, option: str
+) -> None:
+    """`dead-letters --limit 3 drop` would drop all of them."""
+    run = riverkeep("memory", "dead-letters", option, "3", "drop", "--yes", cwd=home)
+    assert run.returncode == ExitCode.BAD_USAGE
+    assert option in run.stderr
+    assert control.asked == []
