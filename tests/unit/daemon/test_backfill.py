@@ -138,6 +138,22 @@ def test_a_flood_of_dead_letters_stops_it_and_the_mended_command_reads_all(tmp_p
     assert counted(strict) == 30
 
 
+def test_a_forgotten_persons_dead_letters_are_not_stored_again(tmp_path: Path, settings: Settings) -> None:
+    """Also where their key stands in the record alone, and in a record that is no JSON."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"user": "user-1", "text": ""}\n{"user": "user-2", "text": ""}\n{"user": "user-1", "text": NaN}\n[]\n'
+    )
+    settings.state_dir.mkdir()
+    with Store.open(settings.database, settings.memory) as store:
+        store.forget("user-1")
+    totals = backfill(settings, Plan([str(path)], fields={"key_field": "user"}), ignore).totals
+    assert (totals["dead_letters"], totals["forgotten"]) == (2, 2)
+    with Store.open(settings.database, settings.memory) as store:
+        assert store.forget("user-2").dead_letters == 1
+        assert [letter.value for letter in store.dead_letters()] == [b"[]"]
+
+
 def test_letters_that_wait_for_their_topic_stop_it_at_the_bound(tmp_path: Path, settings: Settings) -> None:
     """None is lost; when they were sent or dropped the same command goes on."""
     streams = settings.streams.model_copy(update={"dead_letter_topic": "dead"})
