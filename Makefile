@@ -3,9 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-RIVERKEEP_ROOMS := streams memory checkpoints learner serving daemon
 
-.PHONY: demo test check format kafka bench clean
+.PHONY: demo test check format kafka clean
 
 demo: $(STAMP)
 	$(BIN)/riverkeep demo $(DEMO_ARGS)
@@ -23,14 +22,16 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Apache Kafka for the integration tests, where Java and Maven are; without them the tests say what went unproven.
+# Apache Kafka for the integration tests, where Java, Maven and a network are; without them the tests run on, and say
+# what went unproven.
 kafka: tests/kafka/libs/.complete
 
 tests/kafka/libs/.complete: tests/kafka/pom.xml
-	@if command -v java >/dev/null && command -v mvn >/dev/null; then \
-	    mvn -q -B -f tests/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=libs \
-	    && touch $@; \
-	else echo "Java or Maven is missing: the tests run on the embedded broker only"; fi
+	@if ! command -v java >/dev/null || ! command -v mvn >/dev/null; then \
+	    echo "Java or Maven is missing: the tests run on the embedded broker only"; \
+	elif mvn -q -B -f tests/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=libs; \
+	then touch $@; \
+	else echo "Maven could not fetch Apache Kafka: the tests run on the embedded broker only"; fi
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
