@@ -102,8 +102,7 @@ def test_one_kind_of_mistake_hides_no_other(tmp_path: Path) -> None:
     [
         ('[serving]\nhost = "0.0.0.0"\nport = "x"\n', ["serving.port", "serving"]),
         (
-            "[streams]\nheartbeat_seconds = 9\nsession_timeout_seconds = 10\n"
-            '[[streams.topics]]\nname = "a"\npattern = "b"\nkey = "c"\n',
+            '[streams]\nheartbeat_seconds = 99\n[[streams.topics]]\nname = "a"\npattern = "b"\nkey = "c"\n',
             ["streams.topics[0].key", "streams.topics[0]", "streams"],
         ),
         (
