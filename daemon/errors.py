@@ -16,7 +16,7 @@ class DaemonError(Exception):
 
 
 class UnknownThing(DaemonError):
-    """A round, generation, key or sample was named that does not exist."""
+    """A round or generation was named that does not exist, or a person of whom nothing is known."""
 
     exit_code = ExitCode.NOT_FOUND
     http_status = 404

@@ -15,7 +15,10 @@ class ExitCode(IntEnum):
     REFUSED = 3
     """The gate refused the round, or the daemon refused the request in its present state."""
     NOT_FOUND = 4
-    """The round, generation, key or sample that was named does not exist."""
+    """The round or generation that was named does not exist; `memory find`: nothing is known of the person.
+
+    `forget` of such a person leaves with OK: the key is remembered, so that its text is not stored later.
+    """
     NOT_RUNNING = 5
     """`status`: no daemon runs on this state directory."""
     LOCKED = 6
