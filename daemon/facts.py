@@ -5,7 +5,6 @@ from dataclasses import asdict
 
 from daemon.control import Facts
 from memory.records import AsideGroup, Forgotten, Generation, Role, Round, StoredDeadLetter
-from memory.rounds import RoundState
 from memory.store import Store
 from streams.document import Partition
 
@@ -150,7 +149,7 @@ def store_status(store: Store) -> Facts:
         },
         "serving": {"generation": store.serving(), "answering": None, "address": None, "ok": None},
         "last_round": None if last is None else _last_round(last),
-        "waiting": [one.number for one in rounds if one.state is RoundState.WAITING],
+        "waiting": store.waiting_rounds(),
     }
 
 

@@ -244,6 +244,12 @@ def unfinished(tx: Connection) -> list[Round]:
     return _rounds(tx, "WHERE state IN (?, ?, ?) ORDER BY number", tuple(sorted(UNFINISHED)))
 
 
+def waiting(tx: Connection) -> list[int]:
+    """Numbers of the rounds that wait for a person's word, oldest first."""
+    rows = tx.execute("SELECT number FROM rounds WHERE state = ? ORDER BY number", (RoundState.WAITING,))
+    return [number for (number,) in rows]
+
+
 def approved(tx: Connection) -> list[ApprovedRound]:
     """See `Store.approved_rounds`. A round that failed or was cut off has judged nothing."""
     rows = tx.execute(

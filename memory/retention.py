@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from memory import facts, ledger, removal
 from memory.records import GenerationState, Role
-from memory.rounds import UNFINISHED, RoundState
+from memory.rounds import RoundState
 from memory.settings import MemorySettings
 from memory.sqlite import Connection
 
@@ -36,10 +36,8 @@ def prune(tx: Connection, settings: MemorySettings) -> None:
 
 def _held(tx: Connection) -> set[int]:
     """Rounds that are not over: unfinished, waiting for a person, or approved by one and not judged again yet."""
-    going_on = (*sorted(UNFINISHED), RoundState.WAITING)
-    rows = tx.execute("SELECT number FROM rounds WHERE state IN (?, ?, ?, ?)", going_on).fetchall()
-    approved = {one.number for one in ledger.approved(tx)}
-    return {number for (number,) in rows} | {number for number in approved if _is_fresh(tx, number)}
+    approved = {one.number for one in ledger.approved(tx) if _is_fresh(tx, one.number)}
+    return {one.number for one in ledger.unfinished(tx)} | set(ledger.waiting(tx)) | approved
 
 
 def _is_fresh(tx: Connection, number: int) -> bool:

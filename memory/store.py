@@ -277,6 +277,10 @@ class Store(KeptApart):
         """Rounds that are drawn, training or judged: what recovery has to finish or discard."""
         return self._read(ledger.unfinished)
 
+    def waiting_rounds(self) -> list[int]:
+        """Numbers of the rounds that wait for a person's word, oldest first, however long ago they were begun."""
+        return self._read(ledger.waiting)
+
     def approved_rounds(self) -> list[ApprovedRound]:
         """Released rounds whose text no round has been judged on yet, oldest first."""
         return self._read(ledger.approved)

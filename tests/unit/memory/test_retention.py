@@ -272,7 +272,9 @@ def test_a_round_that_waits_outlives_every_bound(store: Store, stream: Stream, m
     rounds(store, stream, 5)
     assert [one.number for one in store.rounds()] == [6, 5, 1]
     assert store.round(1).report == {"loss": 9}
+    assert store.waiting_rounds() == [1]
     store.release_round(1)
+    assert store.waiting_rounds() == []
     rounds_before = value(store, "SELECT value FROM facts WHERE name = 'rounds_begun'")
     drawn = begin(store, released_from=1)
     ids = [{one.id for one in draw.fresh + draw.early_stop} for draw in (waiting, drawn)]
