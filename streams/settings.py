@@ -187,7 +187,8 @@ class StreamsSettings(BaseModel):
     budget: BudgetSettings = BudgetSettings()
     dead_letter_topic: TopicName | None = Field(
         None,
-        description="Dead letters are also sent here, with KIP-298 headers. Left out: kept locally only.",
+        description="Dead letters are also sent here, with KIP-298 headers, but for tombstones, which hold nothing. "
+        "Left out: kept locally only, and the oldest make room.",
     )
     dead_letter_bytes: int = Field(
         64 * KIB, ge=0, le=16 * MIB, description="How much of a dead letter's record is kept."
