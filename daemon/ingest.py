@@ -51,6 +51,9 @@ class Source(Protocol):
     def trouble(self) -> str:
         """Why nothing can come; empty while all is well."""
 
+    def missing_topics(self) -> tuple[str, ...]:
+        """Topics that should be read and do not exist; text of the others comes."""
+
     def lag(self) -> Mapping[Partition, int]:
         """Records in each partition that are not yet read."""
 
@@ -134,11 +137,18 @@ class Ingest:
     def _loop(self, part: Part, source: Source) -> None:
         while not part.stop.is_set():
             part.beat()
-            trouble = source.trouble
-            part.says(State.BROKEN if trouble else State.RUNNING, trouble)
+            self._say_how_it_is(part, source)
             self._pause_while_full(source)
             self._resume_what_was_asked(source)
             self._move_one_batch(source)
+
+    def _say_how_it_is(self, part: Part, source: Source) -> None:
+        if trouble := source.trouble:
+            part.says(State.BROKEN, trouble)
+        elif missing := source.missing_topics():
+            part.says(State.RUNNING, f"{', '.join(missing)} cannot be read: there is no such topic")
+        else:
+            part.says(State.RUNNING)
 
     def _pause_while_full(self, source: Source) -> None:
         full = self._why_full()

@@ -13,6 +13,7 @@ from rich.text import Text
 from daemon.control import Facts
 from daemon.doctor_findings import Finding
 from daemon.heat import heat_table
+from daemon.supervisor import State
 
 STATE_STYLES = {
     "accepted": "green",
@@ -116,7 +117,8 @@ def _parts(parts: Mapping[str, Facts]) -> Text:
     text = Text()
     for name, part in parts.items():
         text.append("✓ " if part["ok"] else "✗ ", "green" if part["ok"] else "red")
-        text.append(f"{name}  " if part["ok"] else f"{name} ({part.get('detail', '')})  ")
+        detail = part.get("detail", "")
+        text.append(f"{name}  " if part["ok"] and detail == State.RUNNING else f"{name} ({detail})  ")
     return text
 
 

@@ -14,7 +14,7 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.client import consumer_options, made
 from streams.record_batches import Chunk, Limits, chunked
-from streams.settings import StreamsSettings
+from streams.settings import StreamsSettings, TopicSettings
 
 REQUEST_MS = 5000
 """How long one question to the broker may take beside the polls."""
@@ -139,6 +139,12 @@ class Consumer:
     def is_known(self, topic: str) -> bool:
         """Whether the topic exists, as last heard."""
         return self._cluster.partitions_for_topic(topic) is not None
+
+    def has(self, topic: TopicSettings) -> bool:
+        """Whether the topic exists, or one that its pattern matches, as last heard."""
+        if topic.name:
+            return self.is_known(topic.name)
+        return any(re.fullmatch(str(topic.pattern), name) for name in self._cluster.topics())
 
     def refresh_topics(self) -> None:
         """Ask for the topics anew.

@@ -84,12 +84,13 @@ class KafkaSource(Closing):
         self._resumed: deque[Partition] = deque()
         self._all_paused: Pause | None = None
         self._failures = 0
-        self._retry_at = self._watched_at = self._committed_at = self._topics_at = float("-inf")
+        self._retry_at = self._watched_at = self._committed_at = self._topics_at = self._told_at = float("-inf")
         self._reached_at = time.monotonic()
         self._trouble = ""
+        self._missing: tuple[str, ...] = ()
         self._lag: Mapping[Partition, int] = {}
         self._paused: Mapping[Partition, str] = {}
-        self._unwatch = metrics.watch(self.lag, self.paused_partitions)
+        self._unwatch = metrics.watch(self.lag, self.paused_partitions, self.missing_topics)
 
     # what the ingest loop does
 
@@ -165,10 +166,16 @@ class KafkaSource(Closing):
         """The partitions that are read."""
         return frozenset(self._lag)
 
+    def missing_topics(self) -> tuple[str, ...]:
+        """Topics to be read that do not exist, and patterns that none matches, as of the last poll."""
+        return self._missing
+
     @property
     def trouble(self) -> str:
-        """Why nothing can come, as of the last poll: no broker answers; empty while one does."""
-        return self._trouble
+        """Why nothing can come, as of the last poll: no broker answers, or no topic is there; else empty."""
+        if self._trouble or len(self._missing) < len(self._settings.topics):
+            return self._trouble
+        return f"no topic is there to read ({', '.join(self._missing)}): create it or correct its name"
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Leave the group. What was not acknowledged comes again next time."""
@@ -203,7 +210,7 @@ class KafkaSource(Closing):
             return
         self._failures = 0
         # The first answer about the topics may still be on its way.
-        self._topics_at = self._clock() + FIRST_TOPICS_SECONDS - TOPICS_SECONDS
+        self._topics_at = self._clock() + FIRST_TOPICS_SECONDS
         log.info("broker_reached", group=self._settings.group_id)
 
     def _note_reached(self, *, reached: bool) -> None:
@@ -291,17 +298,24 @@ class KafkaSource(Closing):
             self._metrics.connected.set(consumer.is_connected)
             self._note_reached(reached=consumer.is_connected)
             self._assignment.watch(consumer, held, now)
+            self._look_for_topics(consumer, now)
         if now - self._committed_at >= COMMIT_SECONDS:
             self._committed_at = now
             if offsets := self._assignment.commits():
                 consumer.commit(offsets, self._commit_failed)
-        if now - self._topics_at >= TOPICS_SECONDS:
-            self._topics_at = now
-            for topic in self._settings.topics:
-                if topic.name and not consumer.is_known(topic.name):
-                    log.warning("topic_missing", topic=topic.name, remedy="create it or correct its name")
         partitions = self._assignment.partitions()
         flooded = {partitions[found]: Pause.DEAD_LETTER_FLOOD for found in self._flooded if found in partitions}
         full = dict.fromkeys(partitions.values(), self._all_paused) if self._all_paused else {}
         self._paused = {**full, **flooded}
         self._lag = self._assignment.lag()
+
+    def _look_for_topics(self, consumer: Consumer, now: float) -> None:
+        if now < self._topics_at:
+            return
+        topics = self._settings.topics
+        missing = tuple(topic.name or str(topic.pattern) for topic in topics if not consumer.has(topic))
+        if missing != self._missing or now - self._told_at >= TOPICS_SECONDS:
+            self._told_at = now
+            for topic in missing:
+                log.warning("topic_missing", topic=topic, remedy="create it or correct its name")
+        self._missing = missing

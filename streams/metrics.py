@@ -84,9 +84,10 @@ class StreamsMetrics:
         self,
         lag: Callable[[], Mapping[Partition, int]],
         paused: Callable[[], Mapping[Partition, str]],
+        missing: Callable[[], Iterable[str]],
     ) -> Callable[[], None]:
-        """Show a source's lag and pauses at each scrape; the answer ends that."""
-        collector = _SourceCollector(lag, paused)
+        """Show a source's lag, pauses and missing topics at each scrape; the answer ends that."""
+        collector = _SourceCollector(lag, paused, missing)
         self._registry.register(collector)
         return lambda: self._registry.unregister(collector)
 
@@ -96,9 +97,11 @@ class _SourceCollector(Collector):
         self,
         lag: Callable[[], Mapping[Partition, int]],
         paused: Callable[[], Mapping[Partition, str]],
+        missing: Callable[[], Iterable[str]],
     ) -> None:
         self._lag = lag
         self._paused = paused
+        self._missing = missing
 
     def collect(self) -> Iterable[Metric]:
         lag = GaugeMetricFamily(
@@ -117,3 +120,11 @@ class _SourceCollector(Collector):
         for partition, reason in self._paused().items():
             paused.add_metric([partition.topic, str(partition.number), reason], 1)
         yield paused
+        missing = GaugeMetricFamily(
+            "riverkeep_topic_missing",
+            "1 for each topic to be read that does not exist, or pattern that no topic matches.",
+            labels=["topic"],
+        )
+        for topic in self._missing():
+            missing.add_metric([topic], 1)
+        yield missing

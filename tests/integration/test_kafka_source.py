@@ -135,3 +135,31 @@ def test_lag_is_told_at_each_scrape(broker: Broker) -> None:
         lag = ingest.metric("riverkeep_consumer_lag_records", topic=topic, partition="0")
         assert lag == 10 - len(ingest.store.texts)
     assert ingest.metric("riverkeep_consumer_lag_records", topic=topic, partition="0") == 0
+
+
+def test_a_topic_that_does_not_exist_is_no_silent_matter(broker: Broker) -> None:
+    """It shows while the others are read; where none is there, nothing can come; made at last, it is read."""
+    only_apache(broker, "the embedded broker makes every topic that is asked for")
+    there, typo = make_topic(broker), f"nwes-{uuid4().hex[:8]}"
+    options = settings(broker, topics=({"name": there, "format": "text"}, {"name": typo, "format": "text"}))
+    send(broker, there, b"one")
+    with Ingest(options) as ingest:
+        ingest.until(lambda: ingest.store.texts == ["one"])
+        ingest.until(lambda: ingest.metric("riverkeep_topic_missing", topic=typo) == 1)
+        assert ingest.source.missing_topics() == (typo,)
+        assert not ingest.source.trouble
+        make_topic(broker, name=typo)
+        send(broker, typo, b"two")
+        ingest.until(lambda: ingest.store.texts == ["one", "two"])
+        ingest.until(lambda: not ingest.source.missing_topics())
+        assert ingest.metric("riverkeep_topic_missing", topic=typo) == 0
+
+
+def test_a_pattern_that_no_topic_matches_is_missing_too(broker: Broker) -> None:
+    """With nothing to read at all, the source is in trouble."""
+    name = f"news-{uuid4().hex[:8]}"
+    options = settings(broker, topics=({"pattern": f"{name}.+", "format": "text"},))
+    with Ingest(options) as ingest:
+        ingest.until(lambda: f"no topic is there to read ({name}.+)" in ingest.source.trouble)
+        make_topic(broker, name=f"{name}.de")
+        ingest.until(lambda: not ingest.source.trouble)

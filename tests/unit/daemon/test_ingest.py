@@ -41,6 +41,7 @@ class Recorder:
         self.full: Full | None = None
         self.evicts = 0
         self.trouble = ""
+        self.missing: tuple[str, ...] = ()
         self.asked = threading.Event()
 
     @contextmanager
@@ -80,6 +81,10 @@ class Recorder:
     def resume(self, partition: Partition) -> None:
         """Note."""
         self.calls.append(f"resume {partition.topic}")
+
+    def missing_topics(self) -> tuple[str, ...]:
+        """As told."""
+        return self.missing
 
     def lag(self) -> Mapping[Partition, int]:
         """Some."""
@@ -193,6 +198,17 @@ def test_a_broker_that_is_away_is_no_silent_matter() -> None:
         recorder.trouble = ""
         wait_until(lambda: part.health().ok)
     assert recorder.opened == 1
+
+
+def test_a_topic_that_does_not_exist_shows_beside_those_that_do() -> None:
+    """The part runs, and says what it cannot read."""
+    recorder = Recorder([])
+    recorder.missing = ("nwes",)
+    with running(recorder) as (_, part):
+        wait_until(lambda: "nwes cannot be read" in part.health().detail)
+        assert part.health().ok
+        recorder.missing = ()
+        wait_until(lambda: not part.health().detail)
 
 
 @pytest.mark.parametrize(("asked", "resumed"), [("wiki/0", ["wiki/0"]), (None, ["news/1", "wiki/0"]), ("gone/3", [])])

@@ -58,12 +58,17 @@ def test_status_shows_a_round_in_progress_and_the_last(screen: io.StringIO) -> N
 def test_status_shows_what_is_wrong(screen: io.StringIO) -> None:
     """A swap that is late, serving that is gone, paused partitions, broken parts."""
     facts = FakeControl().status()
-    broken = {"ingest": {"ok": False, "detail": "broker away"}}
+    broken = {
+        "ingest": {"ok": False, "detail": "broker away"},
+        "rounds": {"ok": True, "detail": "running"},
+        "other": {"ok": True, "detail": "nwes cannot be read"},
+    }
     render.print_status(facts | {"serving": facts["serving"] | {"answering": 1}, "parts": broken}, now=NOW)
     render.print_status(facts | {"serving": facts["serving"] | {"ok": False, "answering": None}}, now=NOW)
     render.print_status(facts | {"ingest": {"lag_records": 5, "paused": {"news/0": "flood"}, "reason": ""}}, now=NOW)
     for words in ("still answering from 1", "does not answer", "news/0 paused: flood", "✗ ingest (broker away)"):
         assert words in screen.getvalue()
+    assert "✓ rounds  ✓ other (nwes cannot be read)" in screen.getvalue()
 
 
 def test_status_of_nothing_is_a_sentence(screen: io.StringIO) -> None:
