@@ -109,8 +109,15 @@ def main() -> None:
         sys.stderr.close()
         code = ExitCode.OK
     except _expected() as error:
-        code = _fail(str(error), ExitCode.FAILED)
+        code = _fail(_said(error), ExitCode.FAILED)
     sys.exit(int(code or 0))
+
+
+def _said(error: BaseException) -> str:
+    """An error for a person: the system's own without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _fail(message: str, code: ExitCode) -> ExitCode:

@@ -39,7 +39,9 @@ def reach(settings: "Settings", *, write: bool) -> Iterator["Control"]:
             yield stack.enter_context(RemoteControl(address, token))
             return
         if not settings.database.exists():
-            raise UnknownThing(f"There is nothing in {settings.state_dir} yet: no daemon has run there.")
+            raise UnknownThing(
+                f"There is nothing in {settings.state_dir} yet: no daemon has run there. Is `state_dir` the right one?"
+            )
         if write:
             stack.enter_context(StateLock(settings.state_dir, now=time()))
         yield stack.enter_context(_on_the_store(settings, write=write))

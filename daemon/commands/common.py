@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from daemon.control import Control
     from daemon.settings import Settings
+    from daemon.settings_mistakes import Mistake
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,10 +53,17 @@ class Invocation:
         """The settings. Raises BadSettings, which `main` prints."""
         from daemon import logs
         from daemon.settings import load
+        from daemon.settings_mistakes import BadSettings
 
         # Until a command that runs for long says otherwise: what a room has to tell beside the answer.
         logs.configure(level="warning")
-        return load(self.config_file(), files=files)
+        file = self.config_file()
+        try:
+            return load(file, files=files)
+        except BadSettings as error:
+            if file is not None:
+                raise
+            raise BadSettings([_no_file(), *error.mistakes]) from None
 
     @contextmanager
     def control(self, *, write: bool = False) -> Iterator["Control"]:
@@ -66,6 +75,41 @@ class Invocation:
 
 
 pass_invocation = click.make_pass_decorator(Invocation)
+
+
+def _no_file() -> "Mistake":
+    """What is most probably wrong where the environment alone does not say enough."""
+    from daemon.settings import CONFIG_VARIABLE, USUAL_PLACES
+    from daemon.settings_mistakes import Mistake
+
+    places = ", ".join(map(str, USUAL_PLACES))
+    problem = f"There is none: {CONFIG_VARIABLE} is not set, and none of {places} is here."
+    return Mistake("(settings file)", None, "", problem, "Name it with `--config PATH`; `riverkeep init` writes one.")
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask a person, unless they said --yes; returns where the answer is yes.
+
+    Raises:
+        click.Abort: the answer is no.
+        click.UsageError: there is nobody to answer.
+    """
+    if yes:
+        return
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise click.UsageError("Nobody answers here, so nothing was changed: --yes goes on without asking.") from None
+    if not agreed:
+        raise click.Abort
+
+
+def pass_json_on(context: click.Context, *, as_json: bool) -> None:
+    """Let `--json` before a subcommand's name mean what it means after it."""
+    if context.invoked_subcommand is not None and as_json:
+        context.default_map = {context.invoked_subcommand: {"as_json": True}}
 
 
 def print_json(facts: Any) -> None:

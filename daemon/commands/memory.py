@@ -4,7 +4,16 @@ import sys
 
 import click
 
-from daemon.commands.common import Invocation, example, json_option, pass_invocation, print_json, yes_option
+from daemon.commands.common import (
+    Invocation,
+    confirm,
+    example,
+    json_option,
+    pass_invocation,
+    pass_json_on,
+    print_json,
+    yes_option,
+)
 from daemon.control import LARGEST_ID
 
 SHOWN = 50
@@ -18,6 +27,7 @@ ID = click.IntRange(1, LARGEST_ID)
 def memory(context: click.Context, *, as_json: bool) -> None:
     """Show what is kept: samples and tokens by role and source, what is aside, dead letters by reason."""
     if context.invoked_subcommand is not None:
+        pass_json_on(context, as_json=as_json)
         return
     from daemon.render import print_memory
 
@@ -69,8 +79,7 @@ def release(invocation: Invocation, round_number: int, *, as_json: bool) -> None
 def drop(invocation: Invocation, round_number: int, *, yes: bool, as_json: bool) -> None:
     """Erase what ROUND set aside. The same content is not taken in again."""
     with invocation.control(write=True) as control:
-        if not yes:
-            click.confirm(f"Erase what round {round_number} set aside?", abort=True, err=True)
+        confirm(f"Erase what round {round_number} set aside?", yes=yes)
         facts = control.drop_aside(round_number)
     if as_json:
         print_json(facts)
@@ -80,22 +89,31 @@ def drop(invocation: Invocation, round_number: int, *, yes: bool, as_json: bool)
 
 @memory.group("dead-letters", invoke_without_command=True, short_help="List the quarantine.")
 @click.option("--limit", type=click.IntRange(1, 500), default=SHOWN, show_default=True, help="Most to list.")
-@click.option("--after", type=click.IntRange(0, LARGEST_ID), default=0, help="List those with greater ids.")
+@click.option("--after", type=click.IntRange(0), default=0, help="List those with greater ids.")
 @json_option
 @click.pass_context
 @example("riverkeep memory dead-letters", "riverkeep memory dead-letters replay")
 def dead_letters(context: click.Context, limit: int, after: int, *, as_json: bool) -> None:
     """List the quarantine: records that could not be understood, and why."""
     if context.invoked_subcommand is not None:
+        _only_lists(context, "limit", "after")
+        pass_json_on(context, as_json=as_json)
         return
     from daemon.render import print_dead_letters
 
     with context.find_object(Invocation).control() as control:  # type: ignore[union-attr]
-        letters = control.dead_letters(limit=limit, after=after)
+        letters = control.dead_letters(limit=limit, after=min(after, LARGEST_ID))
     if as_json:
         print_json(letters)
     else:
         print_dead_letters(letters)
+
+
+def _only_lists(context: click.Context, *options: str) -> None:
+    """Refuse options that choose what is listed: before `drop`, which drops all, they would seem to choose too."""
+    for name in options:
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name} goes with the list, not with `{context.invoked_subcommand}`: name ids.")
 
 
 @dead_letters.command("replay", short_help="Decode dead letters again.")
@@ -126,9 +144,7 @@ def replay_letters(invocation: Invocation, ids: tuple[int, ...], *, as_json: boo
 def drop_letters(invocation: Invocation, ids: tuple[int, ...], *, yes: bool, as_json: bool) -> None:
     """Erase dead letters: those with IDS, or all."""
     with invocation.control(write=True) as control:
-        if not yes:
-            what = f"{len(ids)} dead letters" if ids else "all dead letters"
-            click.confirm(f"Erase {what}?", abort=True, err=True)
+        confirm(f"Erase {len(ids) if ids else 'all'} dead letters?", yes=yes)
         facts = control.drop_dead_letters(ids=ids)
     if as_json:
         print_json(facts)
@@ -171,8 +187,7 @@ def forget(invocation: Invocation, key: str, *, yes: bool, as_json: bool) -> Non
     if not key:
         raise click.UsageError("The key is empty.")
     with invocation.control(write=True) as control:
-        if not yes:
-            click.confirm(f"Erase all text of {key!r} for good?", abort=True, err=True)
+        confirm(f"Erase all text of {key!r} for good?", yes=yes)
         facts = control.forget(key)
     if as_json:
         print_json(facts)

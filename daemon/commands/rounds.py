@@ -2,7 +2,16 @@
 
 import click
 
-from daemon.commands.common import Invocation, example, json_option, pass_invocation, print_json, say, yes_option
+from daemon.commands.common import (
+    Invocation,
+    confirm,
+    example,
+    json_option,
+    pass_invocation,
+    print_json,
+    say,
+    yes_option,
+)
 from daemon.control import Control, Facts
 from daemon.exit_codes import ExitCode
 
@@ -53,8 +62,7 @@ def round_(
         if show is not None:
             return _show(control.round(show), as_json=as_json)
         if reject is not None:
-            if not yes:
-                click.confirm(f"Erase the text of round {reject}?", abort=True, err=True)
+            confirm(f"Erase the text of round {reject}?", yes=yes)
             return _told(control.reject_round(reject), "Round {round}: {dropped} samples erased.", as_json=as_json)
         asked = control.request_round(dry_run=dry_run) if approve is None else control.approve_round(approve)
         if wait:
@@ -121,9 +129,8 @@ def rollback(invocation: Invocation, generation: int | None, *, yes: bool, as_js
     The one rolled back from is not promoted again by itself.
     """
     with invocation.control(write=True) as control:
-        if not yes:
-            target = "the generation before it" if generation is None else f"generation {generation}"
-            click.confirm(f"Go back to {target}?", abort=True, err=True)
+        target = "the generation before it" if generation is None else f"generation {generation}"
+        confirm(f"Go back to {target}?", yes=yes)
         facts = control.rollback(generation)
     if as_json:
         print_json(facts)

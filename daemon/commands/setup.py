@@ -38,7 +38,7 @@ label_field = "label"                        # the JSON field with one of the cl
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @example("riverkeep init --model ./SmolLM2-135M --bootstrap-servers kafka:9092 --topic news")
 def init(path: Path, model: str, kind: str, bootstrap_servers: str, topic: str, *, full: bool, force: bool) -> None:
-    """Write a short settings file for your own Kafka and model."""
+    """Write a short settings file for your own Kafka and model into PATH (otherwise ./riverkeep.toml)."""
     if full:
         from daemon.reference import reference
 

@@ -101,7 +101,8 @@ class FakeControl:
     def forget(self, key: str) -> Facts:
         """Notes it."""
         self.calls.append(("forget", key))
-        return {"samples": 1, "dead_letters": 0, "rounds": [1], "generations": [1]}
+        erased = {"samples": 1, "dead_letters": 0, "rounds": [1], "directories": []}
+        return erased | {"generations": [1], "descendants": [2], "clean_generation": 0, "lineage_from": 1}
 
     def aside(self) -> list[Facts]:
         """One group."""

@@ -384,9 +384,9 @@ def test_where_nobody_answers_nothing_is_done_without_yes(
     assert silent.returncode == ExitCode.BAD_USAGE
     assert "--yes" in silent.stderr
     assert riverkeep(*arguments, cwd=home, stdin="n\n").returncode == ExitCode.INTERRUPTED
-    assert control.asked == []
+    assert control.calls == []
     assert riverkeep(*arguments, cwd=home, stdin="y\n").returncode == ExitCode.OK
-    assert len(control.asked) == 1
+    assert len(control.calls) == 1
 
 
 @pytest.mark.parametrize("words", [["aside"], ["dead-letters"], ["dead-letters", "replay"]], ids=" ".join)
@@ -405,4 +405,4 @@ def test_what_chooses_the_list_does_not_seem_to_choose_what_is_dropped(
     run = riverkeep("memory", "dead-letters", option, "3", "drop", "--yes", cwd=home)
     assert run.returncode == ExitCode.BAD_USAGE
     assert option in run.stderr
-    assert control.asked == []
+    assert control.calls == []

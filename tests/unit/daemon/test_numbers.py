@@ -28,6 +28,7 @@ BODIES = {
     "/dead-letters/replay": "ids",
     "/dead-letters/drop": "ids",
 }
+LONGEST_FOR_INT = 4_300
 QUERIES = {"/rounds": ("limit", "before"), "/dead-letters": ("limit", "after")}
 
 
@@ -112,7 +113,7 @@ def numeric() -> Iterator[tuple[list[str], click.Parameter]]:
         words, command = pending.pop()
         for parameter in command.params:
             if isinstance(parameter.type, click.types.IntParamType):
-                yield words, parameter
+                yield [*words, "--yes"] if "yes" in {one.name for one in command.params} else words, parameter
         if isinstance(command, click.Group):
             context = click.Context(command)
             named = [(name, command.get_command(context, name)) for name in command.list_commands(context)]
@@ -143,7 +144,10 @@ def test_odd_numbers_on_the_command_line_are_refused(
     (tmp_path / "riverkeep.toml").write_text(f'state_dir = "{kept.settings.state_dir}"\n[model]\npath = "model"\n')
     for text in ("-1", str(2**63), str(10**30), "9" * 5_000, "1.5", "x"):
         option = [parameter.opts[0], text] if isinstance(parameter, click.Option) else ["--", text]
-        code = run(tmp_path, [*words, *(["--yes"] if words[-1] in ("rollback", "drop") else []), *option], monkeypatch)
+        code = run(tmp_path, [*words, *option], monkeypatch)
         said = capsys.readouterr()
+        if parameter.name == "after" and text.isdecimal() and len(text) < LONGEST_FOR_INT:
+            assert (code, said.err) == (ExitCode.OK, "")  # Behind the last there is nothing, which is an answer.
+            continue
         assert code in (ExitCode.BAD_USAGE, ExitCode.NOT_FOUND), (text[:20], said)
         assert said.err.strip()
