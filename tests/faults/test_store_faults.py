@@ -157,11 +157,11 @@ def test_a_full_disk_loses_nothing_and_goes_on_once_there_is_room(small_disk: Pa
 def test_an_erasure_without_room_says_what_is_left_to_do(small_disk: Path) -> None:
     """The rows go, the file cannot be rewritten: never "undone as a whole", and with room the same erasure ends it."""
     filler = small_disk / "filler"
-    filler.write_bytes(b"x" * 2**20)
+    filler.write_bytes(b"x" * 2**21)
     with Store.open(small_disk / "a.db", MemorySettings()) as store:
         with pytest.raises(StoreFull, match="Free space"):
             append_until_full(store, [0])
-        filler.write_bytes(b"x" * (2**20 - 2**18))
+        filler.write_bytes(b"x" * (2**21 - 2**18))
         with pytest.raises(StoreFull, match="erased from every table"):
             store.forget("user-1")
         filler.unlink()
