@@ -1,6 +1,6 @@
 """Erasing a person's text by key, and naming what had seen it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from memory import facts, near_duplicates, quarantine, removal
 from memory.database import Database
@@ -18,14 +18,16 @@ def erase(tx: Connection, key: str, key_hash: int, now: float) -> Forgotten:
     removal.remove(tx, known)
     letters = quarantine.erase(tx, key, key_hash)
     tx.execute("INSERT OR IGNORE INTO forgotten(key_hash, at) VALUES (?, ?)", (key_hash, now))
-    trained = sorted({number for number, _, part in given if part in {"fresh", "replay"}})
+    rounds: dict[int, set[str]] = {}
+    for number, _, part in given:
+        rounds.setdefault(number, set()).add(part)
     lineage_from = facts.get_int(tx, "lineage_from")
-    generations, descendants, clean = _lineage(tx, trained, lineage_from)
+    generations, descendants, clean = seen_by(tx, trained_in(rounds), lineage_from)
     return Forgotten(
         samples=len(known),
         dead_letters=letters,
         sample_ids=tuple(known),
-        rounds=tuple(sorted({number for number, _, _ in given})),
+        rounds=tuple(sorted(rounds)),
         generations=generations,
         descendants=descendants,
         clean_generation=clean,
@@ -33,7 +35,12 @@ def erase(tx: Connection, key: str, key_hash: int, now: float) -> Forgotten:
     )
 
 
-def _lineage(
+def trained_in(rounds: Mapping[int, Collection[str]]) -> list[int]:
+    """Of rounds with the parts in which they were given a person's text, those that trained on it."""
+    return sorted(number for number, parts in rounds.items() if not {"fresh", "replay"}.isdisjoint(parts))
+
+
+def seen_by(
     tx: Connection, rounds: Sequence[int], lineage_from: int
 ) -> tuple[tuple[int, ...], tuple[int, ...], int | None]:
     """Generations of these rounds, those that started from them, and the latest ancestor of serving that is neither.

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 
-from memory import aside, erasure, quarantine, removal
+from memory import aside, erasure, finding, quarantine, removal
+from memory.finding import Found, StoredGap
 from memory.records import AsideGroup, Forgotten, Sample, StoredDeadLetter
 from memory.session import Session
-from streams.document import Gap
 
 log = structlog.get_logger(__name__)
 
@@ -62,9 +62,19 @@ class KeptApart(Session):
         """Remove dead letters from the quarantine: these ids, or all. Returns how many."""
         return self._write(quarantine.drop, ids)
 
-    def gaps(self, limit: int = 100) -> list[Gap]:
-        """The latest gaps in offsets, newest first."""
-        return self._read(quarantine.latest_gaps, limit)
+    def gaps(self, limit: int = 100, before: int | None = None) -> list[StoredGap]:
+        """The latest gaps in offsets, those with smaller ids than `before`; newest first."""
+        return self._read(finding.gaps, limit, before)
+
+    def find(self, key: str, *, limit: int = 100, after: int = 0) -> Found:
+        """What is known of a person: what is kept, where it came from, and what had seen it. Changes nothing.
+
+        Args:
+            key: of the person's documents.
+            limit: most samples to return.
+            after: return those with greater ids.
+        """
+        return self._read(finding.find, key, self._intake.key_hash(key), limit=limit, after=after)
 
     def forget(self, key: str) -> Forgotten:
         """Erase all text of a key, for good, and name what had seen it.

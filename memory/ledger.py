@@ -303,10 +303,12 @@ def _offsets(tx: Connection, number: int) -> dict[Partition, tuple[int, int]]:
     return {names[stream]: (first, last) for stream, first, last in rows}
 
 
-def round_samples(tx: Connection, number: int) -> list[TrainedSample]:
-    """What is known of a round's samples, by id."""
+def round_samples(tx: Connection, number: int, limit: int = -1, after: int = 0) -> list[TrainedSample]:
+    """What is known of a round's samples with ids above `after`, by id; a negative limit is none."""
     rows = tx.execute(
-        "SELECT sample, part, stream, offset, key_hash FROM round_samples WHERE round = ? ORDER BY sample", (number,)
+        "SELECT sample, part, stream, offset, key_hash FROM round_samples WHERE round = ? AND sample > ? "
+        "ORDER BY sample LIMIT ?",
+        (number, after, limit),
     ).fetchall()
     names = offsets.partitions(tx, (row[2] for row in rows))
     return [TrainedSample(sample, part, names[stream], offset, key) for sample, part, stream, offset, key in rows]

@@ -146,13 +146,6 @@ def store_gaps(
     return len(rows)
 
 
-def latest_gaps(tx: Connection, limit: int) -> list[Gap]:
-    """The latest gaps, newest first."""
-    rows = tx.execute("SELECT stream, first, last, reason FROM gaps ORDER BY id DESC LIMIT ?", (limit,)).fetchall()
-    names = offsets.partitions(tx, (row[0] for row in rows))
-    return [Gap(names[stream], first, last, reason) for stream, first, last, reason in rows]
-
-
 def is_full(tx: Connection, settings: MemorySettings) -> bool:
     """Whether letters that are not published fill the quarantine, in rows or in bytes."""
     rows, size = counters.quarantine(tx)
@@ -208,9 +201,14 @@ def drop(tx: Connection, ids: Iterable[int] | None) -> int:
 
 
 def erase(tx: Connection, key: str, key_hash: int) -> int:
-    """Remove the dead letters of a key: those that carry it as their key, or anywhere in their bytes as a whole word.
+    """Remove the dead letters of a key. Returns how many."""
+    return drop(tx, of_key(tx, key, key_hash))
 
-    So too where the bytes that name it were cut off. Returns how many.
+
+def of_key(tx: Connection, key: str, key_hash: int) -> set[int]:
+    """Ids of a key's dead letters: those that carry it as their key, or anywhere in their bytes as a whole word.
+
+    So too where the bytes that name it were cut off.
     """
     named = "SELECT id FROM dead_letters WHERE EXISTS (SELECT 1 FROM json_each(key_hashes) WHERE value = ?)"
     escaped = json.dumps(key)[1:-1]
@@ -230,4 +228,4 @@ def erase(tx: Connection, key: str, key_hash: int) -> int:
         for letter, its_key, value in tx.execute("SELECT id, key, value FROM dead_letters")
         if key_text(its_key) == key or pattern.search(value) or (its_key is not None and pattern.search(its_key))
     }
-    return drop(tx, ids)
+    return ids

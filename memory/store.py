@@ -297,9 +297,19 @@ class Store(KeptApart):
         """
         return self._read(ledger.read, number)
 
-    def round_samples(self, number: int) -> list[TrainedSample]:
-        """Which samples a round was given, also when their text is gone; empty past the retention of lineage."""
-        return self._read(ledger.round_samples, number)
+    def round_samples(self, number: int, limit: int = -1, after: int = 0) -> list[TrainedSample]:
+        """Which samples a round was given, also when their text is gone; none past the retention of lineage.
+
+        Args:
+            number: of the round.
+            limit: most samples to return; negative: all.
+            after: return those with greater ids.
+        """
+        return self._read(ledger.round_samples, number, limit, after)
+
+    def lineage_from(self) -> int:
+        """The first round of which it is known which samples it was given."""
+        return self._read(facts.get_int, "lineage_from")
 
     def prequential_history(self, limit: int = 20) -> list[Prequential]:
         """What fresh text cost the serving generation before it was trained on, newest round first."""

@@ -154,7 +154,7 @@ def test_gaps_are_recorded_and_counted(store: Store, stream: Stream) -> None:
     """Which offsets never came, and why; the store's offset moves past them."""
     store.append(stream.batch(gaps=[stream.gap(10)]))
     store.append(stream.batch(gaps=[stream.gap(1)]))
-    assert store.gaps() == [Gap(TOPIC, 10, 10, "retention"), Gap(TOPIC, 0, 9, "retention")]
+    assert [one.gap for one in store.gaps()] == [Gap(TOPIC, 10, 10, "retention"), Gap(TOPIC, 0, 9, "retention")]
     assert (store.counts().tallies["gaps"], store.counts().tallies["gap_offsets"]) == (2, 11)
     assert store.next_offset("news", 0, "id-1") == 11
 
@@ -164,7 +164,7 @@ def test_a_gap_that_is_known_in_part_is_counted_for_its_new_part(store: Store, s
     store.append(stream.batch(gaps=[stream.gap(10)]))
     stream.offset = 15
     store.append(stream.batch(gaps=[Gap(TOPIC, 5, 14, "retention")]))
-    assert store.gaps()[0] == Gap(TOPIC, 10, 14, "retention")
+    assert store.gaps()[0].gap == Gap(TOPIC, 10, 14, "retention")
     assert store.counts().tallies["gap_offsets"] == 15
 
 
