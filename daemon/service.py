@@ -24,7 +24,7 @@ from daemon.admin_token import ensure_token
 from daemon.allocator import share_one_arena
 from daemon.backoff import Backoff
 from daemon.current_round import CurrentRound
-from daemon.cycle import Ask, Trigger
+from daemon.cycle import DRY_RUN, Ask, Trigger
 from daemon.dead_letter_desk import DeadLetterDesk
 from daemon.exit_codes import ExitCode
 from daemon.import_base import ensure_base
@@ -58,6 +58,7 @@ from streams.metrics import StreamsMetrics
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_SECONDS = 1.0
+ROUNDS_LOOKED_AT = 8
 
 
 def run(settings: Settings, *, config_file: Path | None = None) -> int:
@@ -150,7 +151,7 @@ class Service:
         registry = self._registry()
         self._rooms = self._open_rooms(stack, registry)
         parts = self._parts(registry)
-        schedule = Schedule(settings.triggers, self._asks, last_began=self._last_began(), clock=self._clock)
+        schedule = Schedule(settings.triggers, self._asks, last_began=self._last_began, clock=self._clock)
         self._schedule = stack.enter_context(schedule)
         self._supervisor = Supervisor(parts, seconds_left=self._shutdown.seconds_left)
         registry.register(LiveState(self._live))
@@ -285,8 +286,9 @@ class Service:
         self._asks.wake()
 
     def _last_began(self) -> float | None:
-        latest = self._rooms.store.rounds(limit=1)
-        return latest[0].begun_at if latest else None
+        """When a round last began that was no dry run: that changes nothing, the schedule neither."""
+        latest = self._rooms.store.rounds(limit=ROUNDS_LOOKED_AT)
+        return next((round_.begun_at for round_ in latest if round_.trigger != DRY_RUN), None)
 
     def _reload(self) -> None:
         self._notifier.reloading(time.monotonic_ns() // 1000)
@@ -297,7 +299,7 @@ class Service:
         else:
             self.settings = result.settings
             logs.configure(level=self.settings.log.level, format=self.settings.log.format)
-            self._schedule.change(self.settings.triggers, last_began=self._last_began())
+            self._schedule.change(self.settings.triggers)
             log.info("settings_reloaded", changed=result.changed, need_restart=result.need_restart)
         # Also where the settings are wrong: a key that leaked must not stay for that.
         if self._serving is not None:

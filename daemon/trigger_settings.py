@@ -14,7 +14,8 @@ class TriggerSettings(BaseModel):
     interval_seconds: float | None = Field(
         None,
         ge=1,
-        description="Begin a round this many seconds after the last one began; unset: no interval.",
+        description="Begin a round this many seconds after the last one began, whatever began that one; where too "
+        "little is fresh then, look again after as many. Unset: no interval.",
     )
     cron: str | None = Field(
         None,

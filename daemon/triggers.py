@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 from zoneinfo import ZoneInfo
 
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
@@ -61,12 +63,19 @@ class Schedule:
     """Interval and cron as a context manager; each puts its ask into `asks` when its time comes.
 
     Args:
-        last_began: when the latest round began (unix seconds); the interval counts from there, so that a
-            service that is restarted more often than the interval still gets its rounds.
+        last_began: when the latest round began (unix seconds), whatever began it; None before the first. The
+            interval counts from there, so that a round by volume or by hand moves it, and a service that is
+            restarted more often than the interval still gets its rounds.
+        clock: unix seconds.
     """
 
     def __init__(
-        self, settings: TriggerSettings, asks: Asks, *, last_began: float | None, clock: Callable[[], float]
+        self,
+        settings: TriggerSettings,
+        asks: Asks,
+        *,
+        last_began: Callable[[], float | None],
+        clock: Callable[[], float],
     ) -> None:
         self._asks = asks
         self._last_began = last_began
@@ -83,9 +92,8 @@ class Schedule:
     ) -> None:
         self._scheduler.shutdown(wait=False)
 
-    def change(self, settings: TriggerSettings, *, last_began: float | None) -> None:
+    def change(self, settings: TriggerSettings) -> None:
         """Take other settings, from now on."""
-        self._last_began = last_began
         self._scheduler.remove_all_jobs()
         self._add_jobs(settings)
 
@@ -101,11 +109,11 @@ class Schedule:
         # A time that was missed (the machine slept) still counts, once.
         options = {"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
         if settings.interval_seconds is not None:
-            first = first_time(self._clock(), self._last_began, settings.interval_seconds)
+            first = first_time(self._clock(), self._last_began(), settings.interval_seconds)
             self._scheduler.add_job(
-                self._ask,
+                self._interval_passed,
                 IntervalTrigger(seconds=max(1, round(settings.interval_seconds)), timezone=UTC),
-                args=(Trigger.INTERVAL,),
+                args=(settings.interval_seconds,),
                 id=Trigger.INTERVAL.value,
                 next_run_time=datetime.fromtimestamp(first, UTC),
                 **options,
@@ -113,6 +121,17 @@ class Schedule:
         if settings.cron is not None:
             cron = CronTrigger.from_crontab(settings.cron, timezone=ZoneInfo(settings.timezone))
             self._scheduler.add_job(self._ask, cron, args=(Trigger.CRON,), id=Trigger.CRON.value, **options)
+
+    def _interval_passed(self, interval: float) -> None:
+        """Ask for a round, unless one began meanwhile: then an interval after that one."""
+        now, began = self._clock(), self._last_began()
+        # A round that began in the future was begun by a clock that has been set back: it says nothing.
+        if began is None or not began <= now < began + interval:
+            self._ask(Trigger.INTERVAL)
+            return
+        with suppress(JobLookupError):  # a reload took it away
+            due = datetime.fromtimestamp(began + interval, UTC)
+            self._scheduler.modify_job(Trigger.INTERVAL.value, next_run_time=due)
 
     def _ask(self, trigger: Trigger) -> None:
         self._asks.add(Ask(trigger, by=trigger.value))

@@ -28,18 +28,65 @@ def test_an_interval_that_is_overdue_asks_at_once() -> None:
     """A service that was down while its time came asks as soon as it runs."""
     asks = Asks()
     settings = TriggerSettings(interval_seconds=3_600)
-    with Schedule(settings, asks, last_began=time.time() - 7_200, clock=time.time):
+    with Schedule(settings, asks, last_began=lambda: time.time() - 7_200, clock=time.time):
         pending = wait_until(asks.pending, timeout_s=10)
     assert pending == (Ask(Trigger.INTERVAL, by="interval"),)
+
+
+def test_a_round_by_other_means_moves_the_interval() -> None:
+    """When the time comes and a round by volume or by hand began meanwhile, it asks an interval after that one."""
+    asks = Asks()
+    began = [time.time() - 7_200]
+    with Schedule(TriggerSettings(interval_seconds=3_600), asks, last_began=lambda: began[0], clock=time.time) as every:
+        wait_until(asks.pending, timeout_s=10)
+        asks.answered(asks.pending())
+        began[0] = by_hand = time.time() - 60
+        every._interval_passed(3_600)
+        assert every.next_times() == {"interval": pytest.approx(by_hand + 3_600)}
+    assert asks.pending() == ()
+
+
+@pytest.mark.parametrize(
+    "began",
+    [
+        pytest.param(None, id="no round ever"),
+        pytest.param(-3_601, id="too little was fresh an interval ago"),
+        pytest.param(+7_200, id="the clock was set back"),
+    ],
+)
+def test_an_interval_that_no_round_moved_asks(began: float | None) -> None:
+    """Each time it comes, also when what it asked for before was not begun."""
+    asks = Asks()
+    settings = TriggerSettings(interval_seconds=3_600)
+    last_began = None if began is None else time.time() + began
+    with Schedule(settings, asks, last_began=lambda: last_began, clock=time.time) as schedule:
+        wait_until(lambda: asks.pending() or schedule.next_times(), timeout_s=10)
+        asks.answered(asks.pending())
+        schedule._interval_passed(3_600)
+    assert asks.pending() == (Ask(Trigger.INTERVAL, by="interval"),)
+
+
+def test_an_interval_that_is_moved_while_it_fires_stays_moved() -> None:
+    """The scheduler's own next time, which it sets when a job has been handed over, does not win."""
+    asks = Asks()
+    by_hand = time.time() - 60
+    began = iter([by_hand - 7_200])
+    settings = TriggerSettings(interval_seconds=3_600)
+    with Schedule(settings, asks, last_began=lambda: next(began, by_hand), clock=time.time) as schedule:
+        moved = {"interval": pytest.approx(by_hand + 3_600, abs=1e-3)}
+        wait_until(lambda: schedule.next_times() == moved, timeout_s=10)
+        with schedule._scheduler._jobstores_lock:
+            assert schedule.next_times() == moved
+    assert asks.pending() == ()
 
 
 def test_other_settings_replace_the_schedule() -> None:
     """After a reload the old times are gone."""
     asks = Asks()
     settings = TriggerSettings(interval_seconds=3_600)
-    with Schedule(settings, asks, last_began=None, clock=time.time) as schedule:
+    with Schedule(settings, asks, last_began=lambda: None, clock=time.time) as schedule:
         assert set(schedule.next_times()) == {"interval"}
-        schedule.change(TriggerSettings(cron="30 4 * * 1"), last_began=None)
+        schedule.change(TriggerSettings(cron="30 4 * * 1"))
         (when,) = schedule.next_times().values()
     assert time.gmtime(when)[3:5] == (4, 30)
 
