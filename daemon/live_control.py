@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from checkpoints.generation import GenerationStore
-from daemon import facts
+from daemon import facts, logs
 from daemon.control import Facts
 from daemon.current_round import CurrentRound
 from daemon.cycle import Ask, Trigger, approval
@@ -133,6 +133,7 @@ class LiveControl(StoreControl):
         """See `Control.rollback`; a round in progress started from what is left behind and is called off."""
         with self._promotion:
             answer = super().rollback(generation)
+            logs.carry(generation=answer["to"])
             self._current.call_off(f"generation {answer['from']}, which it started from, was rolled back")
         return answer
 

@@ -34,6 +34,8 @@ REPEATS_REMEMBERED = 1_000
 
 Event = MutableMapping[str, Any]
 
+_carried: dict[str, Any] = {}
+
 
 def configure(*, level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:  # noqa: A002
     """Route structlog and the standard library's logging to `stream` (standard error), in one shape.
@@ -70,9 +72,21 @@ def configure(*, level: str = "info", format: str = "auto", stream: TextIO | Non
         logging.getLogger(name).setLevel(max(least, root.level))
 
 
+def carry(**fields: Any) -> None:
+    """Let every line of this process carry these fields from now on, unless it has its own; another value replaces."""
+    _carried.update(fields)
+
+
+def _add_carried(_logger: Any, _method: str, event: Event) -> Event:
+    for name, value in _carried.items():
+        event.setdefault(name, value)
+    return event
+
+
 def _shared_processors() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
+        _add_carried,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),

@@ -12,7 +12,7 @@ from checkpoints.card import Card
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation import GenerationStore
 from checkpoints.retention import removable
-from daemon import knowledge
+from daemon import knowledge, logs
 from daemon.gate import Verdict, judge
 from daemon.gate_evidence import KnownScores
 from daemon.rooms import Rooms
@@ -150,6 +150,7 @@ class Concluder:
                 self._store.advance_round(record.number, RoundState.ABANDONED, detail=detail)
                 return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, report=report)
             generation = self._publish_and_accept(record, report, verdict, directory)
+            logs.carry(generation=generation)
             self._complete(generation)
         return Conclusion(RoundState.ACCEPTED, verdict.sentence, generation, verdict, report)
 

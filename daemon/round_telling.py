@@ -40,13 +40,14 @@ def _facts(round_: Round, conclusion: Conclusion, now: float) -> dict[str, Any]:
         "state": conclusion.state.value,
         "reason": conclusion.detail,
         "trigger": round_.trigger,
-        "generation": conclusion.generation,
         "duration_seconds": round(now - round_.begun_at, 1),
         "fresh_samples": round_.fresh_samples,
         "fresh_tokens": round_.fresh_tokens,
         "replay_samples": round_.replay_samples,
         "released_from": round_.released_from,
     }
+    if conclusion.generation is not None:
+        facts["generation"] = conclusion.generation
     if conclusion.verdict is not None:
         facts["decision"] = conclusion.verdict.decision
         facts["candidate"] = conclusion.verdict.candidate

@@ -127,7 +127,7 @@ class Service:
     def main_loop(self) -> None:
         """Wait for signals, watch the parts, tell systemd; returns when the service is to end."""
         self._notifier.ready(self._sentence())
-        log.info("service_ready", admin=self._admin, generation=self._rooms.store.serving())
+        log.info("service_ready", admin=self._admin)
         while not self._shutdown.begun:
             self._signals.wait(LOOK_EVERY_SECONDS)
             if self._signals.take(signal.SIGHUP):
@@ -183,6 +183,7 @@ class Service:
             self._child_environment(),
             must_stop=lambda: self._shutdown.begun,
         )
+        logs.carry(generation=store.serving())
         self._problem, self._problem_of = reconcile_pointer(store, checkpoints), store.serving()
         return Rooms(store, checkpoints, settings.rounds_dir)
 

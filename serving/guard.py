@@ -126,7 +126,13 @@ class Guard:
         except RequestError as error:
             await exchange.fail(error, scope, receive)
         except Exception as error:  # noqa: BLE001 - the last place before the client; the loop must go on
-            _log.error("request_failed", route=scope["path"], error=type(error).__name__, at=_frames(error))
+            _log.error(
+                "request_failed",
+                route=scope["path"],
+                error=type(error).__name__,
+                at=_frames(error),
+                generation=self._switch.current and self._switch.current.number,
+            )
             failed = RequestError("the server failed; its log says why", status=500, kind="server_error")
             await exchange.fail(failed, scope, receive)
 

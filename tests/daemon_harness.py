@@ -224,10 +224,13 @@ class Daemon:
             except AssertionError as error:
                 raise AssertionError(f"{error}\n{self.log.read_text()[-6000:]}") from None
 
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
     def events(self, name: str) -> list[dict[str, Any]]:
         """Its log's events of that name."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-        return [line for line in lines if line.get("event") == name]
+        return [line for line in self.lines() if line.get("event") == name]
 
     def stop(self, timeout_s: float = 40) -> int:
         """SIGTERM, and its exit status."""

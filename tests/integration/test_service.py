@@ -204,6 +204,26 @@ def test_a_second_signal_ends_at_once(home: Home) -> None:
         assert started.process.wait(25) == 0
 
 
+def test_every_line_of_the_log_carries_what_it_is_about(home: Home) -> None:
+    """From the first on the generation that serves, also after a round and a rollback; in a round, the round."""
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda control: control.request_round())
+        assert started.until(lambda control: ended(control, 1)) == "accepted"
+        with started.control as control:
+            assert control.rollback() == {"from": 1, "to": 0}
+        assert started.stop() == 0
+        lines = started.lines()
+    names = [line["event"] for line in lines]
+    ready, begun, over = (names.index(name) for name in ("service_ready", "round_begun", "round_ended"))
+    assert all(isinstance(line["generation"], int) for line in lines[ready:])
+    of_round = [line for line in lines if line.get("round") == 1]
+    assert [line["event"] for line in of_round] == names[begun : over + 1]
+    assert "round_judged" in names[begun:over]
+    told = {line["event"]: (line["generation"], line["parent"]) for line in of_round}
+    assert (told["round_begun"], told["round_judged"], told["round_ended"]) == ((0, 0), (0, 0), (1, 0))
+    assert [line["generation"] for line in lines if line["event"] in ("service_ready", "service_stopping")] == [0, 0]
+
+
 def test_a_rollback_calls_off_the_round_that_started_from_it(home: Home) -> None:
     """What was rolled back from is not promoted again, nor is what began from it."""
     with daemon(home, learner=fake_learner("good")) as started:

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -32,6 +33,7 @@ def restored() -> Iterator[None]:
         logging.getLogger(name).setLevel(before)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
+    logs._carried.clear()
 
 
 def lines(stream: io.StringIO) -> list[dict[str, object]]:
@@ -57,13 +59,21 @@ def test_on_a_terminal_it_is_for_people() -> None:
     assert "round_began" in stream.getvalue()
 
 
-def test_lines_carry_round_and_generation() -> None:
-    """What is bound in the context is in every line, also of libraries."""
+def test_what_is_carried_is_in_every_line() -> None:
+    """Of every thread and of libraries too; what a line or its context says itself goes before."""
     logs.configure(stream=(stream := io.StringIO()))
-    with structlog.contextvars.bound_contextvars(round=7, generation=3):
+    logs.carry(generation=3)
+    with structlog.contextvars.bound_contextvars(round=7):
         structlog.get_logger("daemon.x").info("a")
         logging.getLogger("some.library").warning("b")
-    assert [(line["round"], line["generation"]) for line in lines(stream)] == [(7, 3), (7, 3)]
+    other = threading.Thread(target=lambda: structlog.get_logger("daemon.y").info("c"))
+    other.start()
+    other.join()
+    structlog.get_logger("daemon.x").info("candidate_discarded", generation=5)
+    logs.carry(generation=4)
+    structlog.get_logger("daemon.x").info("d")
+    assert [line["generation"] for line in lines(stream)] == [3, 3, 3, 5, 4]
+    assert [line.get("round") for line in lines(stream)] == [7, 7, None, None, None]
 
 
 @pytest.mark.parametrize("key", sorted(logs.WITHHELD_KEYS))
