@@ -2,12 +2,14 @@
 
 import hmac
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -58,6 +60,15 @@ class ForgetBody(_Body):
     """POST /forget."""
 
     key: str = Field(min_length=1, max_length=4096)
+
+
+class FindBody(_Body):
+    """POST /memory/find: a key in an address would end up in logs."""
+
+    key: str = Field(min_length=1, max_length=4096)
+    text: bool = False
+    limit: int = Field(50, ge=1, le=MOST_ROWS)
+    after: int = Field(0, ge=0, le=LARGEST_ID)
 
 
 class AsideBody(_Body):
@@ -135,8 +146,10 @@ class _Surface:
             "/status": self.status,
             "/rounds": self.rounds,
             "/rounds/{number}": self.round,
+            "/rounds/{number}/samples": self.round_samples,
             "/generations": self.generations,
             "/memory": self.memory,
+            "/memory/gaps": self.gaps,
             "/aside": self.aside,
             "/dead-letters": self.dead_letters,
         }
@@ -147,6 +160,7 @@ class _Surface:
             "/rollback": self.rollback,
             "/resume": self.resume,
             "/forget": self.forget,
+            "/memory/find": self.find,
             "/aside/release": self.release_aside,
             "/aside/drop": self.drop_aside,
             "/dead-letters/replay": self.replay_dead_letters,
@@ -183,11 +197,24 @@ class _Surface:
     async def round(self, request: Request) -> Response:
         return await _answer(lambda: self._control.round(_round(request)))
 
+    async def round_samples(self, request: Request) -> Response:
+        limit, after = _number(request, "limit", MOST_ROWS, most=MOST_ROWS), _number(request, "after", 0)
+        ask = partial(self._control.round_samples, _round(request), limit=limit or 1, after=after or 0)
+        return await _answer(ask)
+
     async def generations(self, _request: Request) -> Response:
         return await _answer(self._control.generations)
 
     async def memory(self, _request: Request) -> Response:
         return await _answer(self._control.memory)
+
+    async def gaps(self, request: Request) -> Response:
+        limit, before = _number(request, "limit", 50, most=MOST_ROWS), _number(request, "before", None)
+        return await _answer(lambda: self._control.gaps(limit=limit or 1, before=before))
+
+    async def find(self, request: Request) -> Response:
+        body = await _body(request, FindBody)
+        return await _answer(lambda: self._control.find(body.key, text=body.text, limit=body.limit, after=body.after))
 
     async def aside(self, _request: Request) -> Response:
         return await _answer(self._control.aside)
@@ -249,11 +276,15 @@ async def _body(request: Request, model: type[Body]) -> Body:
     try:
         return model.model_validate_json(content or b"{}")
     except ValidationError as error:
-        problems = (
-            f"{'.'.join(map(str, details['loc'])) or 'body'}: {details['msg']}"
-            for details in error.errors(include_input=False, include_url=False)
-        )
-        raise BadRequest("; ".join(problems)) from None
+        found = error.errors(include_input=False, include_url=False)
+        raise BadRequest("; ".join(_problem(details, model) for details in found)) from None
+
+
+def _problem(details: ErrorDetails, model: type[BaseModel]) -> str:
+    where = ".".join(map(str, details["loc"])) or "body"
+    if details["type"] == "extra_forbidden":
+        return f"{where}: there is no such field; there may be: {', '.join(model.model_fields)}"
+    return f"{where}: {details['msg']}"
 
 
 def _round(request: Request) -> int:

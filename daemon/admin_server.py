@@ -9,7 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from daemon.admin_settings import AdminSettings, is_loopback
-from daemon.errors import DaemonError
+from daemon.errors import DaemonError, said_by_the_system
 
 BACKLOG = 128
 LAST_REQUESTS_S = 2
@@ -54,7 +54,7 @@ def _bind(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise DaemonError(
-            f"The admin surface cannot listen on {host}:{port}: {error.strerror or error}. "
+            f"The admin surface cannot listen on {host}:{port}: {said_by_the_system(error)}. "
             "Set `admin.host` and `admin.port` (0 takes a free one)."
         ) from error
 

@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 
 from daemon.admin_settings import AdminSettings
-from daemon.errors import DaemonError
+from daemon.errors import DaemonError, said_by_the_system
 
 FILE_NAME = "admin.token"
 
@@ -39,8 +39,9 @@ def read_token(settings: AdminSettings, state_dir: Path) -> str:
     try:
         token = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
+        reason = said_by_the_system(error) if isinstance(error, OSError) else "it is not ASCII"
         raise DaemonError(
-            f"The admin token cannot be read from {path} ({error}). Run the command as the service's user, "
+            f"The admin token cannot be read from {path}: {reason}. Run the command as the service's user, "
             "or name a readable `admin.token_file`."
         ) from error
     if not token:

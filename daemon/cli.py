@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from daemon.commands.common import Invocation
-from daemon.errors import DaemonError
+from daemon.errors import DaemonError, said_by_the_system
 from daemon.exit_codes import ExitCode
 
 COMMANDS = {
@@ -115,9 +115,10 @@ def main() -> None:
 
 def _said(error: BaseException) -> str:
     """An error for a person: the system's own without its number."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
-    return str(error)
+    if not isinstance(error, OSError):
+        return str(error)
+    reason = said_by_the_system(error)
+    return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
 def _fail(message: str, code: ExitCode) -> ExitCode:

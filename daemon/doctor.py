@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from daemon.doctor_findings import Finding
+from daemon.errors import said_by_the_system
 from daemon.lock import holder_of
 from daemon.settings import Settings
 
@@ -161,7 +162,7 @@ def _port(name: str, host: str, port: int, table: str) -> Finding:
         return Finding(
             name,
             ok=False,
-            detail=f"{host}:{port}: {error.strerror or error}",
+            detail=f"{host}:{port}: {said_by_the_system(error)}",
             remedy=f"Stop what listens there, or set `{table}.port`.",
         )
 

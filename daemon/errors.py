@@ -47,3 +47,8 @@ class DaemonUnreachable(DaemonError):
     """A daemon holds the state directory, but its admin surface gives no usable answer."""
 
     http_status = 502
+
+
+def said_by_the_system(error: OSError) -> str:
+    """Why the system refused, without its number and without the address that `socket.create_server` repeats."""
+    return (error.strerror or str(error)).partition(" (while ")[0]

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,13 +123,22 @@ class ServingProcess:
         while not part.stop.is_set():
             part.beat()
             if has_ended(process):
-                raise ServingBroke(f"the serving process ended with status {process.wait()}")
+                raise ServingBroke(f"the serving process ended with status {process.wait()}{self._hint(heard)}")
             if (facts := self._ask()) is not None:
                 heard = self._clock()
                 self._pass_reload_on(process)
             self._status = ServingStatus(process.pid, (facts or {}).get("generation"), facts or {})
             self._judge(part, heard)
             part.stop.wait(ASK_EVERY_SECONDS)
+
+    def _hint(self, heard: float | None) -> str:
+        """What probably kept a process from answering: its own words are in the log."""
+        if heard is not None:
+            return ""
+        with suppress(OSError), socket.create_connection(self._address, timeout=1.0):
+            host, port = self._address
+            return f": something else listens on {host}:{port}; stop it, or set another `serving.port`"
+        return "; the log has its last words"
 
     def _pass_reload_on(self, process: "subprocess.Popen[bytes]") -> None:
         if not self._reload.is_set():

@@ -26,6 +26,9 @@ ENDED = {
 }
 """States in which a round is over, and the exit status for each."""
 
+BY_DECISION = {"accept": ExitCode.OK, "refuse": ExitCode.REFUSED, "wait": ExitCode.REFUSED}
+"""The gate's word goes before the state."""
+
 
 def watch(
     control: Control,
@@ -60,10 +63,8 @@ def watch(
 
 
 def outcome(ended: Facts) -> ExitCode:
-    """The exit status for a round that has ended; a dry run that would have been accepted is a success."""
-    if ended.get("verdict", {}).get("decision") == "accept":
-        return ExitCode.OK
-    return ENDED[ended["state"]]
+    """The exit status for a round that has ended: of a dry run, which ends abandoned, by what the gate said."""
+    return BY_DECISION.get(ended.get("verdict", {}).get("decision"), ENDED[ended["state"]])
 
 
 def _first_after(control: Control, after: int) -> Facts | None:

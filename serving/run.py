@@ -138,9 +138,10 @@ def _listen(settings: ServingSettings) -> socket.socket:
     try:
         listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
+        # Without the address, which create_server repeats.
+        reason = (error.strerror or str(error)).partition(" (while ")[0]
         raise CannotServe(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
-            "is another process there? Set serving.port"
+            f"cannot listen on {settings.host}:{settings.port}: {reason}; is another process there? Set serving.port"
         ) from error
     listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
     return listener

@@ -29,8 +29,10 @@ EVERY_ROUTE = {
     ("GET", "/status"),
     ("GET", "/rounds"),
     ("GET", "/rounds/1"),
+    ("GET", "/rounds/1/samples"),
     ("GET", "/generations"),
     ("GET", "/memory"),
+    ("GET", "/memory/gaps"),
     ("GET", "/aside"),
     ("GET", "/dead-letters"),
     ("POST", "/rounds"),
@@ -39,6 +41,7 @@ EVERY_ROUTE = {
     ("POST", "/rollback"),
     ("POST", "/resume"),
     ("POST", "/forget"),
+    ("POST", "/memory/find"),
     ("POST", "/aside/release"),
     ("POST", "/aside/drop"),
     ("POST", "/dead-letters/replay"),
@@ -200,6 +203,17 @@ def test_a_page_of_rounds_is_bounded(client: httpx.Client) -> None:
     assert client.get("/rounds", params={"before": "9" * 30}).status_code == 400
 
 
+def test_a_page_of_a_rounds_samples_is_bounded(client: httpx.Client) -> None:
+    """Page after page, each sample once; a person's key is asked for in a body, never in an address."""
+    first = client.get("/rounds/1/samples", params={"limit": 2}).json()
+    assert [one["id"] for one in first["samples"]] == [1, 2]
+    rest = client.get("/rounds/1/samples", params={"limit": 2, "after": first["next"]}).json()
+    assert ([one["id"] for one in rest["samples"]], rest["next"]) == ([3], None)
+    assert client.get("/memory/find", params={"key": "user-1"}).status_code == 405
+    assert client.post("/memory/find", json={"key": "user-1", "limit": 10**6}).status_code == 400
+    assert client.get("/memory/gaps", params={"before": "x"}).status_code == 400
+
+
 @pytest.mark.parametrize(
     "body",
     [b"{", b"[]", b'{"generation": "3"}', b'{"generation": -1}', b'{"generation": 3, "force": true}', b"\xff"],
@@ -209,6 +223,12 @@ def test_a_body_that_is_not_understood_changes_nothing(client: httpx.Client, con
     response = client.post("/rollback", content=body)
     assert (response.status_code, control.calls) == (400, [])
     assert response.json()["error"]["message"]
+
+
+def test_a_field_that_does_not_exist_is_told_those_that_do(client: httpx.Client) -> None:
+    """A typo is mended without the documentation."""
+    response = client.post("/rounds", content=b'{"dry_rum": true}')
+    assert response.json()["error"]["message"] == "dry_rum: there is no such field; there may be: dry_run"
 
 
 def test_a_huge_body_is_not_read(client: httpx.Client, control: FakeControl) -> None:
@@ -243,6 +263,10 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
     assert typed.memory() == {"kept": []}
     assert typed.aside() == control.aside()
     assert typed.dead_letters(limit=1, after=1) == [{"id": 2}]
+    assert [one["id"] for one in typed.round_samples(4, limit=1, after=1)["samples"]] == [2]
+    assert typed.find("Zoë/4711", text=True)["kept"][0]["text"] == "Zoë/4711"
+    assert typed.find("user-1", limit=1, after=1)["kept"] == []
+    assert [one["id"] for one in typed.gaps(limit=1, before=3)] == [2]
     typed.request_round()
     typed.approve_round(7)
     typed.reject_round(8)
@@ -277,6 +301,10 @@ def test_errors_come_through_as_themselves(remote: RemoteControl, control: FakeC
         remote.request_round(dry_run=True)
     with pytest.raises(BadRequest, match="key"):
         remote.forget("")
+    with pytest.raises(UnknownThing, match="Nothing is kept"):
+        remote.find("nobody")
+    with pytest.raises(UnknownThing, match="no round 99"):
+        remote.round_samples(99)
 
 
 def test_what_the_store_says_reaches_the_person(

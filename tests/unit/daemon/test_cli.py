@@ -274,6 +274,39 @@ def test_a_key_can_stay_out_of_the_process_list(home: Path, control: FakeControl
     assert control.calls == [("forget", " Zoë 4711 ")]
 
 
+def test_a_round_is_shown_with_its_samples(home: Path, control: FakeControl) -> None:
+    """In JSON, page by page."""
+    facts = json.loads(riverkeep("round", "--show", "7", "--json", cwd=home).stdout)
+    assert [one["id"] for one in facts["samples"]["samples"]] == [1, 2, 3]
+    facts = json.loads(riverkeep("round", "--show", "7", "--json", "--after", "2", cwd=home).stdout)
+    assert [one["id"] for one in facts["samples"]["samples"]] == [3]
+    assert riverkeep("round", "--show", "7", "--after", "2", cwd=home).returncode == ExitCode.BAD_USAGE
+
+
+def test_a_person_is_found_by_key(home: Path, control: FakeControl) -> None:
+    """For people and scripts; the text only where it is asked for; a stranger has exit status 4."""
+    told = riverkeep("memory", "find", "user-1", cwd=home).stdout
+    assert "1 fresh" in told
+    assert "generations 1" in told
+    facts = json.loads(riverkeep("memory", "find", "-", "--text", "--json", cwd=home, stdin="Zoë\n").stdout)
+    assert facts["kept"][0]["text"] == "Zoë"
+    run = riverkeep("memory", "find", "nobody", cwd=home)
+    assert (run.returncode, run.stderr) == (ExitCode.NOT_FOUND, "riverkeep: Nothing is kept of that key.\n")
+    assert riverkeep("memory", "find", "", cwd=home).returncode == ExitCode.BAD_USAGE
+    assert control.calls == []
+
+
+def test_gaps_are_listed(home: Path, control: FakeControl) -> None:
+    """A table for people, rows for scripts."""
+    assert "retention" in riverkeep("memory", "gaps", cwd=home).stdout
+    assert [
+        one["id"] for one in json.loads(riverkeep("memory", "gaps", "--before", "3", "--json", cwd=home).stdout)
+    ] == [
+        2,
+        1,
+    ]
+
+
 def test_what_does_not_exist_has_its_exit_status(home: Path, control: FakeControl) -> None:
     """A script can tell "no such round" from a failure."""
     run = riverkeep("round", "--show", "99", cwd=home)
@@ -312,11 +345,12 @@ def test_options_that_contradict_are_refused(home: Path, control: FakeControl, a
     [
         ("accepted", "accept", ExitCode.OK),
         ("refused", "refuse", ExitCode.REFUSED),
-        ("refused", "accept", ExitCode.OK),
+        ("abandoned", "accept", ExitCode.OK),
+        ("abandoned", "refuse", ExitCode.REFUSED),
         ("waiting", "wait", ExitCode.REFUSED),
         ("failed", None, ExitCode.FAILED),
     ],
-    ids=["accepted", "refused", "dry run that would be accepted", "waiting", "failed"],
+    ids=["accepted", "refused", "dry run that would be accepted", "refused dry run", "waiting", "failed"],
 )
 def test_waiting_for_a_round_ends_with_what_came_of_it(
     home: Path, control: FakeControl, state: str, decision: str | None, status: ExitCode

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -38,17 +39,22 @@ http.server.HTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
 
 @contextmanager
 def served(
-    script: str, *, stuck_seconds: float = 60, drain_seconds: float = 5, key_file: Path | None = None
+    script: str,
+    *,
+    stuck_seconds: float = 60,
+    drain_seconds: float = 5,
+    key_file: Path | None = None,
+    address: tuple[str, int] | None = None,
 ) -> Iterator[tuple[ServingProcess, Part]]:
     """A stand-in serving process under a supervisor."""
-    port = _free_port("127.0.0.1")
+    host, port = address or ("127.0.0.1", _free_port("127.0.0.1"))
     with tempfile.NamedTemporaryFile(prefix="keys-") as file:
         file.write(b"secret\n")
         file.flush()
         process = ServingProcess(
             command=(sys.executable, "-c", script.replace("PORT", str(port))),
             environment=os.environ,
-            address=("127.0.0.1", port),
+            address=(host, port),
             api_key_file=key_file or Path(file.name),
             stuck_seconds=stuck_seconds,
             drain_seconds=drain_seconds,
@@ -89,7 +95,15 @@ def test_a_killed_process_is_started_again() -> None:
 def test_a_process_that_ends_is_broken_and_says_how() -> None:
     """Its exit status is in the sentence."""
     with served("raise SystemExit(9)") as (_, part):
-        wait_until(lambda: part.health().detail == "the serving process ended with status 9")
+        wait_until(lambda: part.health().detail.startswith("the serving process ended with status 9; the log has"))
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    """Not only that the process ends again and again: what listens there is to be stopped, or the port changed."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = taken.getsockname()[:2]
+        with served("raise SystemExit(1)", address=address) as (_, part):
+            wait_until(lambda: f"something else listens on 127.0.0.1:{address[1]}" in part.health().detail)
 
 
 @pytest.mark.slow
