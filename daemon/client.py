@@ -12,7 +12,8 @@ from daemon.errors import DaemonError, DaemonUnreachable
 
 CONNECT_S = 3.0
 ANSWER_S = 30.0
-# An erasure compacts the store and takes seconds a gigabyte; a replay decodes the whole quarantine.
+# An erasure compacts the store and takes seconds a gigabyte, and so does a search that reads over it; a replay
+# decodes the whole quarantine.
 LONG_ANSWER_S = 3_600.0
 
 NAMED: Mapping[str, type[DaemonError]] = {
@@ -67,6 +68,10 @@ class RemoteControl:
         """See `Control.round`."""
         return self._get(f"/rounds/{number}")
 
+    def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> Facts:
+        """See `Control.round_samples`."""
+        return self._facts(self._request("GET", f"/rounds/{number}/samples", params={"limit": limit, "after": after}))
+
     def generations(self) -> Facts:
         """See `Control.generations`."""
         return self._get("/generations")
@@ -98,6 +103,15 @@ class RemoteControl:
     def forget(self, key: str) -> Facts:
         """See `Control.forget`."""
         return self._post("/forget", {"key": key}, timeout=LONG_ANSWER_S)
+
+    def find(self, key: str, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
+        """See `Control.find`."""
+        body = {"key": key, "text": text, "limit": limit, "after": after}
+        return self._post("/memory/find", body, timeout=LONG_ANSWER_S)
+
+    def gaps(self, *, limit: int = 50, before: int | None = None) -> list[Facts]:
+        """See `Control.gaps`."""
+        return self._rows("/memory/gaps", limit=limit, before=before)
 
     def aside(self) -> list[Facts]:
         """See `Control.aside`."""

@@ -50,6 +50,14 @@ class Control(Protocol):
     def round(self, number: int) -> Facts:
         """One round with its recipe, verdict, report and what it covers. Raises UnknownThing."""
 
+    def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> Facts:
+        """Which samples a round was given, in pages by id, also where their text is gone. Raises UnknownThing.
+
+        Returns {"round", "samples": [{"id", "part" (fresh, replay, early_stop, slice or over_quota), "topic",
+        "partition", "offset"}], "next" (what `after` brings the next page; None where there is none), "note" (a
+        sentence where more is not known any more, else empty)}.
+        """
+
     def generations(self) -> Facts:
         """`{"serving": int | None, "generations": [...], "slices": [...], "scores": [...]}`.
 
@@ -89,6 +97,22 @@ class Control(Protocol):
         Returns {"samples", "dead_letters", "rounds", "generations", "descendants", "clean_generation",
         "lineage_from" (the first round of which it is known what it was given), "directories" (round directories
         erased)}.
+        """
+
+    def find(self, key: str, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
+        """What is known of a person by key; changes nothing. Raises UnknownThing where nothing is.
+
+        Returns {"samples": how many are kept, "by_role": {role: how many}, "kept": a page of them, [{"id", "role",
+        "source", "label", "topic", "partition", "offset", "event_time", "arrived_at", and "text" if asked}], "next"
+        (what `after` brings the next page; None where there is none), "dead_letters": how many, "dead_letter_ids":
+        the first of them, "rounds": [{"round", "parts": {part: samples}}], "erased_at" (unix seconds, None where it
+        never was), and "generations", "descendants", "clean_generation", "lineage_from" as in `forget`}.
+        """
+
+    def gaps(self, *, limit: int = 50, before: int | None = None) -> list[Facts]:
+        """Offsets that never came, newest first; those with smaller ids than `before`.
+
+        Each: {"id", "topic", "partition", "first", "last" (inclusive), "reason", "recorded_at"}.
         """
 
     def aside(self) -> list[Facts]:

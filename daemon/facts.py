@@ -1,10 +1,11 @@
 """What the store knows, as facts for a person or a script: JSON-ready, bounded, and without any text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from daemon.control import Facts
-from memory.records import AsideGroup, Forgotten, Generation, Role, Round, StoredDeadLetter
+from memory.finding import Found, FoundSample, StoredGap
+from memory.records import AsideGroup, Forgotten, Generation, Role, Round, StoredDeadLetter, TrainedSample
 from memory.store import Store
 from streams.document import Partition
 
@@ -46,6 +47,23 @@ def round_in_full(one: Round) -> Facts:
         "report": dict(one.report),
         "offsets": {partition_name(partition): list(ends) for partition, ends in one.offsets.items()},
     }
+
+
+def round_samples_facts(number: int, found: Sequence[TrainedSample], *, limit: int, lineage_from: int) -> Facts:
+    """A page of the samples that a round was given. `found` has one more than `limit` where there is another page."""
+    page = found[:limit]
+    gone = not found and number < lineage_from
+    note = f"Which samples rounds before {lineage_from} were given is not known any more (`memory.lineage_rounds`)."
+    return {
+        "round": number,
+        "samples": [{"id": one.sample_id, "part": one.part, **_place(one.partition, one.offset)} for one in page],
+        "next": page[-1].sample_id if len(found) > limit else None,
+        "note": note if gone else "",
+    }
+
+
+def _place(partition: Partition, offset: int) -> Facts:
+    return {"topic": partition.topic, "partition": partition.number, "offset": offset}
 
 
 def generation_facts(one: Generation) -> Facts:
@@ -129,6 +147,50 @@ def forgotten_facts(forgotten: Forgotten, directories: Mapping[int, str]) -> Fac
         "clean_generation": forgotten.clean_generation,
         "lineage_from": forgotten.lineage_from,
         "directories": sorted(directories.values()),
+    }
+
+
+def found_facts(found: Found, *, text: bool, limit: int) -> Facts:
+    """What is known of a person. `found` has one sample more than `limit` where there is another page."""
+    page = found.samples[:limit]
+    return {
+        "samples": sum(found.by_role.values()),
+        "by_role": {role.name.lower(): samples for role, samples in found.by_role.items()},
+        "kept": [_found_sample(one) | ({"text": one.sample.text} if text else {}) for one in page],
+        "next": page[-1].sample.id if len(found.samples) > limit else None,
+        "dead_letters": len(found.dead_letters),
+        "dead_letter_ids": list(found.dead_letters[:limit]),
+        "rounds": [{"round": number, "parts": dict(parts)} for number, parts in found.rounds.items()],
+        "erased_at": found.erased_at,
+        "generations": list(found.generations),
+        "descendants": list(found.descendants),
+        "clean_generation": found.clean_generation,
+        "lineage_from": found.lineage_from,
+    }
+
+
+def _found_sample(one: FoundSample) -> Facts:
+    return {
+        "id": one.sample.id,
+        "role": one.sample.role.name.lower(),
+        "source": one.sample.source,
+        "label": one.sample.label,
+        **_place(one.partition, one.offset),
+        "event_time": one.sample.event_time,
+        "arrived_at": one.sample.arrived_at,
+    }
+
+
+def gap_facts(one: StoredGap) -> Facts:
+    """Offsets that never came."""
+    return {
+        "id": one.id,
+        "topic": one.gap.partition.topic,
+        "partition": one.gap.partition.number,
+        "first": one.gap.first,
+        "last": one.gap.last,
+        "reason": str(one.gap.reason),
+        "recorded_at": one.recorded_at,
     }
 
 

@@ -84,6 +84,14 @@ class StoreControl:
         with store_errors():
             return facts.round_in_full(self._store.round(number))
 
+    def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> Facts:
+        """See `Control.round_samples`."""
+        with store_errors():
+            self._store.round(number)
+            # One more than the page holds tells whether there is another.
+            found = self._store.round_samples(number, limit + 1, after)
+        return facts.round_samples_facts(number, found, limit=limit, lineage_from=self._store.lineage_from())
+
     def generations(self) -> Facts:
         """See `Control.generations`."""
         return facts.generations_facts(self._store)
@@ -126,6 +134,17 @@ class StoreControl:
         """See `Control.forget`."""
         forgotten = self._store.forget(key)
         return facts.forgotten_facts(forgotten, self._erase_directories(forgotten.rounds))
+
+    def find(self, key: str, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
+        """See `Control.find`."""
+        found = self._store.find(key, limit=limit + 1, after=after)
+        if not found.is_anything:
+            raise UnknownThing("Nothing is kept of that key, and no round that is still known was given its text.")
+        return facts.found_facts(found, text=text, limit=limit)
+
+    def gaps(self, *, limit: int = 50, before: int | None = None) -> list[Facts]:
+        """See `Control.gaps`."""
+        return [facts.gap_facts(one) for one in self._store.gaps(limit, before)]
 
     def aside(self) -> list[Facts]:
         """See `Control.aside`."""

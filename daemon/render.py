@@ -272,6 +272,11 @@ def print_forgotten(facts: Facts) -> None:
     console.print(f"Erased: {facts['samples']:,} samples and {facts['dead_letters']:,} dead letters.")
     if facts["directories"]:
         console.print(f"Round directories erased: {', '.join(facts['directories'])}")
+    print_seen_by(facts)
+
+
+def print_seen_by(facts: Facts) -> None:
+    """Which generations were trained on a person's text, and which was not."""
     if facts["lineage_from"] > 1:
         console.print(
             f"What rounds before {facts['lineage_from']} were given is not known any more (`memory.lineage_rounds`): "

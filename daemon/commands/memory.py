@@ -1,4 +1,4 @@
-"""What is kept: `memory` with what is aside and the dead letters, `resume`, `forget`."""
+"""What is kept: `memory` with what is aside, dead or never came, and of whom; `resume`, `forget`."""
 
 import sys
 
@@ -23,7 +23,7 @@ ID = click.IntRange(1, LARGEST_ID)
 @click.group(invoke_without_command=True, short_help="Show what is kept, aside and dead.")
 @json_option
 @click.pass_context
-@example("riverkeep memory", "riverkeep memory aside", "riverkeep memory dead-letters")
+@example("riverkeep memory", "riverkeep memory find user-4711", "riverkeep memory dead-letters")
 def memory(context: click.Context, *, as_json: bool) -> None:
     """Show what is kept: samples and tokens by role and source, what is aside, dead letters by reason."""
     if context.invoked_subcommand is not None:
@@ -85,6 +85,56 @@ def drop(invocation: Invocation, round_number: int, *, yes: bool, as_json: bool)
         print_json(facts)
     else:
         click.echo(f"Round {round_number}: {facts['dropped']} samples erased.")
+
+
+def key_from(argument: str) -> str:
+    """The key that is named; `-`: on standard input, so that it stays out of the list of processes."""
+    key = sys.stdin.read().removesuffix("\n") if argument == "-" else argument
+    if not key:
+        raise click.UsageError("The key is empty.")
+    return key
+
+
+@memory.command("find", short_help="Show what is known of a person.")
+@click.argument("key")
+@click.option("--text", is_flag=True, help="Show the text itself.")
+@click.option("--limit", type=click.IntRange(1, 500), default=SHOWN, show_default=True, help="Most samples to list.")
+@click.option("--after", type=click.IntRange(0), default=0, help="List samples with greater ids.")
+@json_option
+@pass_invocation
+@example("riverkeep memory find user-4711", "printf %s user-4711 | riverkeep memory find --json -")
+def find(invocation: Invocation, key: str, *, text: bool, limit: int, after: int, as_json: bool) -> None:
+    """Show what is known of a person by KEY; `-` reads it from stdin. Nothing is erased.
+
+    What is kept, from which offsets it came, which rounds were given it and which generations were trained on it.
+    Exit status 4 where nothing is known. `riverkeep forget KEY` erases it.
+    """
+    from daemon.render_found import print_found
+
+    with invocation.control() as control:
+        facts = control.find(key_from(key), text=text, limit=limit, after=min(after, LARGEST_ID))
+    if as_json:
+        print_json(facts)
+    else:
+        print_found(facts)
+
+
+@memory.command("gaps", short_help="List offsets that never came.")
+@click.option("--limit", type=click.IntRange(1, 500), default=SHOWN, show_default=True, help="Most to list.")
+@click.option("--before", type=click.IntRange(1), help="List those with smaller ids.")
+@json_option
+@pass_invocation
+@example("riverkeep memory gaps", "riverkeep memory gaps --json | jq '.[].reason'")
+def gaps(invocation: Invocation, *, limit: int, before: int | None, as_json: bool) -> None:
+    """List offsets that never came, newest first, and why: retention overtook them, or a batch was unreadable."""
+    from daemon.render_found import print_gaps
+
+    with invocation.control() as control:
+        facts = control.gaps(limit=limit, before=None if before is None else min(before, LARGEST_ID))
+    if as_json:
+        print_json(facts)
+    else:
+        print_gaps(facts)
 
 
 @memory.group("dead-letters", invoke_without_command=True, short_help="List the quarantine.")
@@ -180,12 +230,8 @@ def forget(invocation: Invocation, key: str, *, yes: bool, as_json: bool) -> Non
     again. Names the generations that were trained on the text: nothing is unlearned. Dead letters that were
     also sent to a Kafka topic, and backups, are yours to erase.
     """
-    if key == "-":
-        key = sys.stdin.read().removesuffix("\n")
-        # Standard input is used up: there is nobody to ask.
-        yes = True
-    if not key:
-        raise click.UsageError("The key is empty.")
+    # Where standard input is used up, there is nobody to ask.
+    yes, key = yes or key == "-", key_from(key)
     with invocation.control(write=True) as control:
         confirm(f"Erase all text of {key!r} for good?", yes=yes)
         facts = control.forget(key)

@@ -12,10 +12,12 @@ from daemon.commands.common import (
     say,
     yes_option,
 )
-from daemon.control import Control, Facts
+from daemon.control import LARGEST_ID, Control, Facts
 from daemon.exit_codes import ExitCode
 
 SHOWN = 20
+SAMPLES_SHOWN = 500
+"""Most samples of a round at once; `next` in the answer is what `--after` goes on from."""
 
 
 @click.command("round", short_help="Begin, decide on or look at rounds.")
@@ -23,12 +25,18 @@ SHOWN = 20
 @click.option("--wait", is_flag=True, help="Wait for its end; exit status 3 when it is refused or waits.")
 @click.option("--approve", type=click.IntRange(1), metavar="N", help="Let the text of waiting round N be trained on.")
 @click.option("--reject", type=click.IntRange(1), metavar="N", help="Erase the text of waiting round N.")
-@click.option("--show", type=click.IntRange(1), metavar="N", help="Show round N in full; begins none.")
+@click.option(
+    "--show",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Show round N in full, with --json also its samples; begins none.",
+)
+@click.option("--after", type=click.IntRange(0), default=0, help="With --show N --json: list samples with greater ids.")
 @click.option("--list", "listed", is_flag=True, help=f"Show the latest {SHOWN} rounds; begins none.")
 @yes_option
 @json_option
 @pass_invocation
-@example("riverkeep round --wait", "riverkeep round --list", "riverkeep round --approve 7 --wait")
+@example("riverkeep round --wait", "riverkeep round --show 7 --json", "riverkeep round --approve 7 --wait")
 def round_(
     invocation: Invocation,
     *,
@@ -37,6 +45,7 @@ def round_(
     approve: int | None,
     reject: int | None,
     show: int | None,
+    after: int,
     listed: bool,
     yes: bool,
     as_json: bool,
@@ -56,11 +65,13 @@ def round_(
         },
         wait=wait,
     )
+    if after and not (show is not None and as_json):
+        raise click.UsageError("--after goes with --show N --json.")
     with invocation.control(write=approve is not None or reject is not None) as control:
         if listed:
             return _list(control, as_json=as_json)
         if show is not None:
-            return _show(control.round(show), as_json=as_json)
+            return _show_with_samples(control, show, after=after, as_json=as_json)
         if reject is not None:
             confirm(f"Erase the text of round {reject}?", yes=yes)
             return _told(control.reject_round(reject), "Round {round}: {dropped} samples erased.", as_json=as_json)
@@ -88,6 +99,13 @@ def _list(control: Control, *, as_json: bool) -> int:
     else:
         print_rounds(rounds)
     return ExitCode.OK
+
+
+def _show_with_samples(control: Control, number: int, *, after: int, as_json: bool) -> int:
+    facts = control.round(number)
+    if as_json:
+        facts["samples"] = control.round_samples(number, limit=SAMPLES_SHOWN, after=min(after, LARGEST_ID))
+    return _show(facts, as_json=as_json)
 
 
 def _show(facts: Facts, *, as_json: bool) -> int:

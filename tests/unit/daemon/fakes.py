@@ -63,6 +63,39 @@ class FakeControl:
             raise UnknownThing(f"There is no round {number}.")
         return {"number": number, "state": "accepted"}
 
+    def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> Facts:
+        """Samples 1 to 3 of any round up to 9."""
+        self.round(number)
+        ids = [one for one in (1, 2, 3) if one > after]
+        rows = [{"id": one, "part": "fresh", "topic": "news", "partition": 0, "offset": one} for one in ids[:limit]]
+        return {"round": number, "samples": rows, "next": ids[limit - 1] if len(ids) > limit else None, "note": ""}
+
+    def find(self, key: str, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
+        """One sample of anybody but `nobody`."""
+        if key == "nobody":
+            raise UnknownThing("Nothing is kept of that key.")
+        place = {"topic": "news", "partition": 0, "offset": 7, "event_time": None, "arrived_at": 0.0}
+        kept = {"id": 1, "role": "fresh", "source": "news", "label": None, **place, **({"text": key} if text else {})}
+        return {
+            "samples": 1,
+            "by_role": {"fresh": 1},
+            "kept": [] if after else [kept][:limit],
+            "next": None,
+            "dead_letters": 0,
+            "dead_letter_ids": [],
+            "rounds": [{"round": 1, "parts": {"fresh": 1}}],
+            "erased_at": None,
+            "generations": [1],
+            "descendants": [2],
+            "clean_generation": 0,
+            "lineage_from": 1,
+        }
+
+    def gaps(self, *, limit: int = 50, before: int | None = None) -> list[Facts]:
+        """Ids 3 to 1."""
+        one = {"topic": "news", "partition": 0, "first": 4, "last": 9, "reason": "retention", "recorded_at": 0.0}
+        return [{"id": number, **one} for number in (3, 2, 1) if before is None or number < before][:limit]
+
     def generations(self) -> Facts:
         """Two, one slice."""
         return {"serving": 2, "generations": [], "slices": [], "scores": []}

@@ -299,12 +299,8 @@ def test_a_person_is_found_by_key(home: Path, control: FakeControl) -> None:
 def test_gaps_are_listed(home: Path, control: FakeControl) -> None:
     """A table for people, rows for scripts."""
     assert "retention" in riverkeep("memory", "gaps", cwd=home).stdout
-    assert [
-        one["id"] for one in json.loads(riverkeep("memory", "gaps", "--before", "3", "--json", cwd=home).stdout)
-    ] == [
-        2,
-        1,
-    ]
+    run = riverkeep("memory", "gaps", "--before", "3", "--json", cwd=home)
+    assert [one["id"] for one in json.loads(run.stdout)] == [2, 1]
 
 
 def test_what_does_not_exist_has_its_exit_status(home: Path, control: FakeControl) -> None:

@@ -9,9 +9,11 @@ import pytest
 from daemon.control import Control
 from daemon.errors import AlreadyRunning, DaemonUnreachable, Refused, UnknownThing
 from daemon.lock import StateLock, holder_of
+from daemon.offline import StoreControl
 from daemon.reach import reach
-from streams.document import Partition
-from tests.unit.daemon.kept import Kept
+from memory.store import Store
+from streams.document import Batch, Gap, Partition
+from tests.unit.daemon.kept import NEWS, Kept
 
 
 @pytest.fixture
@@ -68,6 +70,65 @@ def test_a_round_in_full_has_recipe_verdict_and_offsets(kept: Kept) -> None:
     assert one["offsets"].keys() == {"news/0"}
 
 
+def test_a_rounds_samples_come_with_where_they_came_from(kept: Kept) -> None:
+    """Every offset that the round says it covers, in pages, and no text."""
+    kept.accept()
+    everything = kept.control.round_samples(1)
+    assert (everything["next"], everything["note"]) == (None, "")
+    assert {one["part"] for one in everything["samples"]} >= {"fresh", "slice"}
+    assert {(one["topic"], one["partition"]) for one in everything["samples"]} == {("news", 0)}
+    assert len({one["offset"] for one in everything["samples"]}) == 40
+    first = kept.control.round_samples(1, limit=15)
+    rest = kept.control.round_samples(1, after=first["next"])
+    assert first["samples"] + rest["samples"] == everything["samples"]
+    assert kept.control.round_samples(1, limit=40)["next"] is None
+
+
+def test_where_lineage_no_longer_reaches_a_round_says_so(tmp_path: Path) -> None:
+    """Instead of seeming to have had no samples."""
+    kept = Kept(tmp_path)
+    bounded = kept.settings.memory.model_copy(update={"lineage_rounds": 1})
+    kept.store.close()
+    kept.store = Store.open(kept.settings.database, bounded, clock=lambda: 1_000.0)
+    kept.control = StoreControl(kept.settings, kept.store, kept.checkpoints)
+    with kept.store:
+        kept.base()
+        for _ in range(3):
+            kept.arrive(40)
+            kept.accept()
+        told = kept.control.round_samples(1)
+        assert told["samples"] == []
+        assert "rounds before 3" in told["note"]
+        assert kept.control.round_samples(3)["note"] == ""
+
+
+def test_a_person_is_found_and_nothing_is_erased(kept: Kept) -> None:
+    """Counts, offsets, rounds and generations; the text only where it is asked for."""
+    kept.arrive(3, key="zoe")
+    kept.accept()
+    found = kept.control.find("zoe")
+    assert (found["samples"], found["next"]) == (3, None)
+    assert [one["offset"] for one in found["kept"]] == [40, 41, 42]
+    assert [one["round"] for one in found["rounds"]] == [1]
+    assert not any("text" in one for one in found["kept"])
+    assert all(one["text"] for one in kept.control.find("zoe", text=True)["kept"])
+    assert json.dumps(found)
+    first = kept.control.find("zoe", limit=2)
+    assert [one["offset"] for one in kept.control.find("zoe", limit=2, after=first["next"])["kept"]] == [42]
+    assert kept.control.forget("zoe")["samples"] == 3
+    erased = kept.control.find("zoe")
+    assert (erased["samples"], erased["erased_at"], erased["rounds"]) == (0, 1_000.0, found["rounds"])
+
+
+def test_gaps_are_told_with_their_reasons(kept: Kept) -> None:
+    """Which offsets, why, and since when it is known."""
+    kept.store.append(Batch((), (), (Gap(NEWS, 40, 49, "retention"),), {NEWS: 50}))
+    (gap,) = kept.control.gaps()
+    place = {"topic": "news", "partition": 0, "first": 40, "last": 49}
+    assert gap == {"id": gap["id"], **place, "reason": "retention", "recorded_at": 1_000.0}
+    assert kept.control.gaps(before=gap["id"]) == []
+
+
 def test_what_is_not_there_is_said(kept: Kept) -> None:
     """Rounds and generations that never were."""
     mistakes: tuple[Callable[[], object], ...] = (
@@ -76,6 +137,8 @@ def test_what_is_not_there_is_said(kept: Kept) -> None:
         lambda: kept.control.reject_round(9),
         lambda: kept.control.release_aside(9),
         lambda: kept.control.drop_aside(9),
+        lambda: kept.control.round_samples(9),
+        lambda: kept.control.find("nobody"),
     )
     for ask in mistakes:
         with pytest.raises(UnknownThing):

@@ -1,0 +1,66 @@
+"""What was found of a person, and what never came, as a person sees it."""
+
+import time
+from collections.abc import Sequence
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from daemon.control import Facts
+from daemon.render import ago, console, print_seen_by
+
+
+def print_found(facts: Facts, *, now: float | None = None) -> None:
+    """What is kept of a person, where it came from, and what had seen it."""
+    moment = time.time() if now is None else now
+    roles = ", ".join(f"{number:,} {role}" for role, number in facts["by_role"].items())
+    console.print(f"Kept: {roles or 'no sample'}; {facts['dead_letters']:,} dead letters.")
+    if facts["erased_at"] is not None:
+        console.print(f"Erased {ago(moment - facts['erased_at'])} ago: nothing of this key is stored any more.")
+    if facts["kept"]:
+        console.print(_samples(facts["kept"], moment))
+    if facts["next"] is not None:
+        console.print(f"More of them: --after {facts['next']}")
+    rounds = ", ".join(f"{one['round']} ({_parts(one['parts'])})" for one in facts["rounds"])
+    console.print(f"Given to rounds: {rounds or 'none'}.")
+    print_seen_by(facts)
+
+
+def _parts(parts: Facts) -> str:
+    return ", ".join(f"{number:,} {part.replace('_', ' ')}" for part, number in parts.items())
+
+
+def _samples(kept: Sequence[Facts], now: float) -> Table:
+    table = Table("id", "role", "source", "from", "offset", "arrived", box=box.SIMPLE)
+    with_text = any("text" in one for one in kept)
+    if with_text:
+        table.add_column("text", overflow="fold")
+    for one in kept:
+        row = [
+            str(one["id"]),
+            one["role"],
+            escape(one["source"]),
+            escape(f"{one['topic']}/{one['partition']}"),
+            str(one["offset"]),
+            f"{ago(now - one['arrived_at'])} ago",
+        ]
+        table.add_row(*row, *([escape(one["text"])] if with_text else []))
+    return table
+
+
+def print_gaps(gaps: Sequence[Facts], *, now: float | None = None) -> None:
+    """Offsets that never came, newest first."""
+    moment = time.time() if now is None else now
+    table = Table("id", "from", "first", "last", "offsets", "why", "noted", box=box.SIMPLE)
+    for one in gaps:
+        table.add_row(
+            str(one["id"]),
+            escape(f"{one['topic']}/{one['partition']}"),
+            str(one["first"]),
+            str(one["last"]),
+            f"{one['last'] - one['first'] + 1:,}",
+            one["reason"].replace("_", " "),
+            f"{ago(moment - one['recorded_at'])} ago",
+        )
+    console.print(table if gaps else "Every offset came.")
