@@ -32,7 +32,8 @@ class LifecycleSettings(BaseModel):
     stuck_seconds: float = Field(
         120.0,
         gt=0,
-        description="An ingest loop that does not turn for so long is stuck: all stacks are logged.",
+        description="A loop of ingestion or dead letters that does not turn for so long is stuck, one of rounds after "
+        "round_seconds: all stacks are logged. Where it is ingestion's, the watchdog starts the service anew.",
     )
     backoff_first_seconds: float = Field(
         1.0,

@@ -104,7 +104,7 @@ class LiveControl(StoreControl):
 
     def health(self) -> Facts:
         """See `Control.health`."""
-        stuck = [health for health in self._views.parts() if health.state is State.STUCK]
+        stuck = [health for health in self._views.parts() if health.state is State.STUCK and health.vital]
         return {"healthy": not stuck, "detail": "; ".join(f"{health.name}: {health.detail}" for health in stuck)}
 
     def readiness(self) -> Facts:

@@ -85,7 +85,12 @@ class RoundsLoop:
         self._begin(decision, part)
 
     def _begin(self, decision: Begin, part: Part) -> None:
-        conclusion = self._runner.run(decision.ask, decision.reason, must_stop=self._shutdown.round_must_end)
+        def must_stop() -> bool:
+            # Asked all the while that the learner runs, whose own limits are watched there.
+            part.beat()
+            return self._shutdown.round_must_end()
+
+        conclusion = self._runner.run(decision.ask, decision.reason, must_stop=must_stop)
         if conclusion is None:
             log.info("round_not_begun", reason="nothing that is fresh can be trained on")
             if decision.ask.released_from is not None:

@@ -206,7 +206,10 @@ class Service:
             parts.append(self._part("serving", self._serving.run))
         if self.settings.streams.enabled:
             parts += self._streams(StreamsMetrics(registry))
-        return [*parts, self._part("rounds", self._rounds.run)]
+        # The loop is silent while it draws, judges and publishes: minutes with a large model on a slow disk, but less
+        # than the learner may take, which reads and writes the same files and computes besides.
+        longest = max(self.settings.lifecycle.round_seconds, self.settings.lifecycle.stuck_seconds)
+        return [*parts, self._part("rounds", self._rounds.run, stuck_seconds=longest, vital=False)]
 
     def _streams(self, metrics: StreamsMetrics) -> list[Part]:
         streams, store = self.settings.streams, self._rooms.store
@@ -224,16 +227,19 @@ class Service:
             why_full=lambda: why_full(store, keep_unpublished=keep_unpublished),
             keep_unpublished=keep_unpublished,
         )
-        parts = [self._part("ingest", self._ingest.run, stuck_seconds=self.settings.lifecycle.stuck_seconds)]
+        stuck_seconds = self.settings.lifecycle.stuck_seconds
+        parts = [self._part("ingest", self._ingest.run, stuck_seconds=stuck_seconds)]
         if keep_unpublished:
             desk = DeadLetterDesk(store, lambda: DeadLetterPublisher(streams, metrics))
-            parts.append(self._part("dead_letters", desk.run))
+            parts.append(self._part("dead_letters", desk.run, stuck_seconds=stuck_seconds, vital=False))
         return parts
 
-    def _part(self, name: str, target: Callable[[Part], None], *, stuck_seconds: float | None = None) -> Part:
+    def _part(
+        self, name: str, target: Callable[[Part], None], *, stuck_seconds: float | None = None, vital: bool = True
+    ) -> Part:
         lifecycle = self.settings.lifecycle
         backoff = Backoff(lifecycle.backoff_first_seconds, lifecycle.backoff_longest_seconds)
-        return Part(name, target, backoff=backoff, stuck_seconds=stuck_seconds)
+        return Part(name, target, backoff=backoff, stuck_seconds=stuck_seconds, vital=vital)
 
     def _runner(self) -> RoundRunner:
         learner = LearnerProcess(

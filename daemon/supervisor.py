@@ -5,7 +5,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
@@ -39,6 +39,7 @@ class Health:
         detail: one sentence for a person; empty when all is well.
         failures: how often in a row it broke.
         needed: whether the service counts as not ready while this part is not running.
+        vital: whether the service is to be started anew where this part is stuck, though answers stop for that.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Health:
     detail: str = ""
     failures: int = 0
     needed: bool = True
+    vital: bool = True
 
     @property
     def ok(self) -> bool:
@@ -69,6 +71,7 @@ class Part:
         backoff: Backoff,
         stuck_seconds: float | None = None,
         needed: bool = True,
+        vital: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -79,7 +82,7 @@ class Part:
         self._clock = clock
         self._beat = clock()
         self._turning = False
-        self._health = Health(name, State.STARTING, "not started yet", needed=needed)
+        self._health = Health(name, State.STARTING, "not started yet", needed=needed, vital=vital)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -93,15 +96,14 @@ class Part:
     def says(self, state: State, detail: str = "") -> None:
         """Report how the part is. Called by the loop."""
         failures = 0 if state is State.RUNNING else self._health.failures
-        self._health = Health(self.name, state, detail, failures, self._health.needed)
+        self._health = replace(self._health, state=state, detail=detail, failures=failures)
 
     def health(self) -> Health:
         """How the part is now; a loop that has not turned for too long is stuck, whatever it said last."""
         silent = self._clock() - self._beat
         health = self._health
         if self._turning and self._stuck_seconds is not None and silent > self._stuck_seconds:
-            detail = f"its loop has not turned for {silent:.0f} s"
-            return Health(self.name, State.STUCK, detail, health.failures, health.needed)
+            return replace(health, state=State.STUCK, detail=f"its loop has not turned for {silent:.0f} s")
         return health
 
     def join(self, seconds_left: Callable[[], float]) -> bool:
@@ -121,7 +123,7 @@ class Part:
                 break
             failures = self._backoff.failures_after(failures, self._clock() - began)
             wait = self._backoff.wait(failures)
-            self._health = Health(self.name, State.BROKEN, detail, failures, self._health.needed)
+            self._health = replace(self._health, state=State.BROKEN, detail=detail, failures=failures)
             log.error("part_broken", part=self.name, detail=detail, failures=failures, again_in_seconds=wait)
             self.stop.wait(wait)
         self.says(State.STOPPED)
@@ -171,12 +173,12 @@ class Supervisor:
         return tuple(part.health() for part in self._parts)
 
     def watch(self) -> bool:
-        """Log all stacks once for each part that has become stuck; True when none is."""
-        stuck = frozenset(health.name for health in self.healths() if health.state is State.STUCK)
-        if stuck - self._reported:
+        """Log all stacks once for each part that has become stuck; True when no vital one is."""
+        stuck = {health.name: health for health in self.healths() if health.state is State.STUCK}
+        if stuck.keys() - self._reported:
             log.critical("part_stuck", parts=sorted(stuck), stacks=all_stacks())
-        self._reported = stuck
-        return not stuck
+        self._reported = frozenset(stuck)
+        return not any(health.vital for health in stuck.values())
 
 
 def all_stacks() -> dict[str, str]:

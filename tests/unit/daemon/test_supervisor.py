@@ -97,6 +97,24 @@ def test_stuck_loops_log_all_stacks_once(release: threading.Event, said: State) 
     assert "stuck_here" in event["stacks"]["ingest"]
 
 
+def test_a_stuck_part_that_is_not_vital_shows_and_restarts_nothing(release: threading.Event) -> None:
+    """Answers must not stop for it: the watchdog is patted on, but the part is not ok, and its stacks are logged."""
+    now = [0.0]
+
+    def stuck_here(part: Part) -> None:
+        part.says(State.RUNNING)
+        release.wait()
+
+    part = Part("rounds", stuck_here, backoff=FAST, stuck_seconds=60, vital=False, clock=lambda: now[0])
+    with supervised(part) as supervisor, capture_logs() as logs:
+        wait_until(lambda: part.health().state is State.RUNNING)
+        now[0] = 61
+        assert supervisor.watch()
+        assert (part.health().state, part.health().ok) == (State.STUCK, False)
+        release.set()
+    assert "stuck_here" in logs[0]["stacks"]["rounds"]
+
+
 def test_one_deadline_for_all_parts(release: threading.Event) -> None:
     """A part that does not end is left behind and named; the others end in order."""
 
