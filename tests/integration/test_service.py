@@ -226,6 +226,29 @@ def test_every_line_of_the_log_carries_what_it_is_about(home: Home) -> None:
 
 def test_a_rollback_calls_off_the_round_that_started_from_it(home: Home) -> None:
     """What was rolled back from is not promoted again, nor is what began from it."""
+def test_figures_are_absent_until_known_outlive_a_restart_and_follow_a_rollback(home: Home) -> None:
+    """Alarms look at them: a zero or a stale value would ring for nothing, or never."""
+    measures = ("riverkeep_plasticity_nats ", "riverkeep_forgetting_nats ", "riverkeep_prequential_loss_nats ")
+    ended_at = 'riverkeep_last_round_ended_timestamp_seconds{outcome="accepted"} '
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda control: control.status()["running"])
+        fresh = started.metrics()
+        started.until(lambda control: control.request_round())
+        assert started.until(lambda control: ended(control, 1)) == "accepted"
+        assert started.stop() == 0
+    assert not [name for name in (*measures, ended_at) if f"\n{name}" in fresh]
+    assert "\nriverkeep_last_accepted_timestamp_seconds " in fresh
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda control: control.status()["running"])
+        again = started.metrics()
+        with started.control as control:
+            control.rollback()
+        gone_back = started.metrics()
+        assert started.stop() == 0
+    assert [name for name in (*measures, ended_at) if f"\n{name}" in again] == [*measures, ended_at]
+    assert [name for name in measures if f"\n{name}" in gone_back] == ["riverkeep_prequential_loss_nats "]
+
+
     with daemon(home, learner=fake_learner("good")) as started:
         started.until(lambda control: control.request_round())
         assert started.until(lambda control: ended(control, 1)) == "accepted"
