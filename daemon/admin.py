@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from daemon.admin_token import Token
 from daemon.control import LARGEST_ID, Control
 from daemon.errors import BadRequest, DaemonError, UnknownThing
 from memory.errors import StoreError
@@ -83,7 +84,7 @@ class DeadLettersBody(_Body):
     ids: list[Annotated[int, Field(ge=1, le=LARGEST_ID)]] = Field(default=[], max_length=10_000)
 
 
-def create_app(control: Control, registry: CollectorRegistry, token: str) -> Starlette:
+def create_app(control: Control, registry: CollectorRegistry, token: Token) -> Starlette:
     """The surface as an ASGI application.
 
     Args:
@@ -107,11 +108,11 @@ def create_app(control: Control, registry: CollectorRegistry, token: str) -> Sta
 class BearerToken:
     """Lets nothing past without the token but the open paths; of unknown paths it tells nothing."""
 
-    def __init__(self, app: ASGIApp, *, token: str) -> None:
-        if not token:
+    def __init__(self, app: ASGIApp, *, token: Token) -> None:
+        if not token.text:
             raise ValueError("the admin surface needs a token")
         self._app = app
-        self._expected = b"bearer " + token.encode()
+        self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401."""
@@ -128,7 +129,7 @@ class BearerToken:
         given = dict(scope["headers"]).get(b"authorization", b"")
         scheme, _, token = given.partition(b" ")
         # One comparison of constant time, whatever is wrong with what was sent.
-        return hmac.compare_digest(scheme.lower() + b" " + token.strip(), self._expected)
+        return hmac.compare_digest(scheme.lower() + b" " + token.strip(), b"bearer " + self._token.text.encode())
 
 
 class _Surface:

@@ -16,8 +16,8 @@ class AdminSettings(BaseModel):
     port: int = Field(8710, ge=0, le=65535, description="Its port; 0 takes a free one.")
     token_file: Path | None = Field(
         None,
-        description="The file with the bearer token. Left out: made at start in <state_dir>/admin.token, "
-        "readable only by the service's user, and only loopback is listened on.",
+        description="The file with the bearer token; SIGHUP reads it again. Left out: made at start in "
+        "<state_dir>/admin.token, readable only by the service's user, and only loopback is listened on.",
     )
 
     @model_validator(mode="after")

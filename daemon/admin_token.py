@@ -2,12 +2,20 @@
 
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.admin_settings import AdminSettings
 from daemon.errors import DaemonError, said_by_the_system
 
 FILE_NAME = "admin.token"
+
+
+@dataclass(slots=True)
+class Token:
+    """What the surface asks for; another one is assigned while it listens, on SIGHUP."""
+
+    text: str
 
 
 def token_path(settings: AdminSettings, state_dir: Path) -> Path:

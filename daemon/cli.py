@@ -96,7 +96,7 @@ def cli(context: click.Context, config: Path | None) -> None:
 def main() -> None:
     """Run the command line and leave with its exit status."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="riverkeep", standalone_mode=False)
     except DaemonError as error:
         code = _fail(str(error), error.exit_code)
     except click.ClickException as error:
@@ -105,7 +105,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         code = _fail("stopped", ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        # `riverkeep rounds | head`: who reads has had enough.
+        # `riverkeep round --list | head`: who reads has had enough.
         sys.stderr.close()
         code = ExitCode.OK
     except _expected() as error:
@@ -118,6 +118,8 @@ def _said(error: BaseException) -> str:
     if not isinstance(error, OSError):
         return str(error)
     reason = said_by_the_system(error)
+    if isinstance(error, PermissionError):
+        reason += ". Run the command as the service's user, or give this one rights to it."
     return reason if error.filename is None else f"{error.filename}: {reason}"
 
 

@@ -20,12 +20,13 @@ from checkpoints.publish import replace_file
 from daemon import logs
 from daemon.admin import create_app
 from daemon.admin_server import listening
-from daemon.admin_token import ensure_token
+from daemon.admin_token import Token, ensure_token, read_token
 from daemon.allocator import share_one_arena
 from daemon.backoff import Backoff
 from daemon.current_round import CurrentRound
 from daemon.cycle import DRY_RUN, Ask, Trigger
 from daemon.dead_letter_desk import DeadLetterDesk
+from daemon.errors import DaemonError
 from daemon.exit_codes import ExitCode
 from daemon.import_base import ensure_base
 from daemon.ingest import Ingest, why_full
@@ -155,8 +156,8 @@ class Service:
         self._schedule = stack.enter_context(schedule)
         self._supervisor = Supervisor(parts, seconds_left=self._shutdown.seconds_left)
         registry.register(LiveState(self._live))
-        token = ensure_token(settings.admin, settings.state_dir)
-        app = create_app(self._control(), registry, token)
+        self._token = Token(ensure_token(settings.admin, settings.state_dir))
+        app = create_app(self._control(), registry, self._token)
         self._admin = stack.enter_context(listening(app, settings.admin))
         lock.announce(self._admin)
         stack.enter_context(self._supervisor)
@@ -309,9 +310,17 @@ class Service:
             self._schedule.change(self.settings.triggers)
             log.info("settings_reloaded", changed=result.changed, need_restart=result.need_restart)
         # Also where the settings are wrong: a key that leaked must not stay for that.
+        self._reload_secrets()
+        self._notifier.ready(self._sentence())
+
+    def _reload_secrets(self) -> None:
+        """The admin token, and the serving process's keys; what cannot be read stays as it is."""
+        try:
+            self._token.text = read_token(self.settings.admin, self.settings.state_dir)
+        except DaemonError as error:
+            log.warning("admin_token_not_reloaded", reason=str(error))
         if self._serving is not None:
             self._serving.reload()
-        self._notifier.ready(self._sentence())
 
     def _sentence(self) -> str:
         progress = self._current.progress

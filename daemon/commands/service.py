@@ -36,7 +36,7 @@ def demo(home: Path | None, *, keep: bool) -> int:
 def run(invocation: Invocation) -> int:
     """Run the service until SIGTERM: take text in, run rounds, watch serving.
 
-    SIGHUP reads the settings and the serving process's API keys again, SIGUSR1 asks for a round.
+    SIGHUP reads the settings, the admin token and the serving process's API keys again, SIGUSR1 asks for a round.
     """
     from daemon import service
 

@@ -12,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from daemon.admin_token import token_path
 from daemon.client import RemoteControl
 from daemon.exit_codes import ExitCode
 from memory.rounds import RoundState
@@ -151,6 +152,7 @@ def test_a_reload_changes_the_api_keys_too(tmp_path: Path, model: Path) -> None:
         started.until(lambda control: control.status()["serving"]["ok"])
         children = psutil.Process(started.process.pid).children()
         keys.write_text("second\n")
+        token_path(home.settings.admin, home.settings.state_dir).write_text("another-token\n")
         started.process.send_signal(signal.SIGHUP)
         wait_until(lambda: _answers(home, "second") == 0, timeout_s=30, what="the second key's effect")
         assert _answers(home, "first") is None
@@ -224,8 +226,6 @@ def test_every_line_of_the_log_carries_what_it_is_about(home: Home) -> None:
     assert [line["generation"] for line in lines if line["event"] in ("service_ready", "service_stopping")] == [0, 0]
 
 
-def test_a_rollback_calls_off_the_round_that_started_from_it(home: Home) -> None:
-    """What was rolled back from is not promoted again, nor is what began from it."""
 def test_figures_are_absent_until_known_outlive_a_restart_and_follow_a_rollback(home: Home) -> None:
     """Alarms look at them: a zero or a stale value would ring for nothing, or never."""
     measures = ("riverkeep_plasticity_nats ", "riverkeep_forgetting_nats ", "riverkeep_prequential_loss_nats ")
@@ -249,6 +249,8 @@ def test_figures_are_absent_until_known_outlive_a_restart_and_follow_a_rollback(
     assert [name for name in measures if f"\n{name}" in gone_back] == ["riverkeep_prequential_loss_nats "]
 
 
+def test_a_rollback_calls_off_the_round_that_started_from_it(home: Home) -> None:
+    """What was rolled back from is not promoted again, nor is what began from it."""
     with daemon(home, learner=fake_learner("good")) as started:
         started.until(lambda control: control.request_round())
         assert started.until(lambda control: ended(control, 1)) == "accepted"

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from daemon.admin import OPEN_PATHS, create_app
 from daemon.admin_server import listening
 from daemon.admin_settings import AdminSettings
-from daemon.admin_token import ensure_token, read_token, token_path
+from daemon.admin_token import Token, ensure_token, read_token, token_path
 from daemon.client import RemoteControl
 from daemon.control import Control
 from daemon.errors import BadRequest, DaemonError, DaemonUnreachable, Refused, UnknownThing
@@ -61,7 +61,7 @@ def registry() -> CollectorRegistry:
 def surface(registry: CollectorRegistry) -> Iterator[tuple[str, FakeControl]]:
     """The surface, listening on a free port, and who answers."""
     control = FakeControl()
-    with listening(create_app(control, registry, TOKEN), AdminSettings(port=0)) as address:
+    with listening(create_app(control, registry, Token(TOKEN)), AdminSettings(port=0)) as address:
         yield address, control
 
 
@@ -101,7 +101,7 @@ def remote(address: str) -> Iterator[RemoteControl]:
 
 def test_every_route_is_listed_here(registry: CollectorRegistry) -> None:
     """A new route must be added to this test, and so be thought about."""
-    app = create_app(FakeControl(), registry, TOKEN)
+    app = create_app(FakeControl(), registry, Token(TOKEN))
     routes = {
         (method, route.path.replace("{number}", "1"))
         for route in app.routes
@@ -155,7 +155,7 @@ def test_tokens_are_compared_in_constant_time(client: httpx.Client, monkeypatch:
 def test_an_empty_token_cannot_be_configured(registry: CollectorRegistry) -> None:
     """A surface that anyone opens with `Bearer ` is not built."""
     with pytest.raises(ValueError, match="token"):
-        create_app(FakeControl(), registry, "").build_middleware_stack()
+        create_app(FakeControl(), registry, Token("")).build_middleware_stack()
 
 
 def test_the_probe_of_health_says_no_with_503(stranger: httpx.Client, control: FakeControl) -> None:
@@ -235,6 +235,19 @@ def test_a_huge_body_is_not_read(client: httpx.Client, control: FakeControl) -> 
     """A megabyte of key is refused before it is parsed."""
     response = client.post("/forget", content=b'{"key": "' + b"x" * 1_000_000 + b'"}')
     assert (response.status_code, control.calls) == (413, [])
+
+
+def test_another_token_counts_from_the_next_request(registry: CollectorRegistry) -> None:
+    """A token that leaked is changed without a restart."""
+    token = Token(TOKEN)
+    with listening(create_app(FakeControl(), registry, token), AdminSettings(port=0)) as address:
+
+        def status_of(given: str) -> int:
+            return httpx.get(f"{address}/status", headers={"authorization": f"Bearer {given}"}).status_code
+
+        assert (status_of(TOKEN), status_of("another")) == (200, 401)
+        token.text = "another"
+        assert (status_of(TOKEN), status_of("another")) == (401, 200)
 
 
 def test_a_wrong_method_is_405(client: httpx.Client) -> None:
@@ -343,7 +356,7 @@ def test_a_daemon_that_is_gone_is_said_so() -> None:
 def test_it_does_not_listen_beyond_loopback_without_a_configured_token(registry: CollectorRegistry) -> None:
     """Even with settings that were never validated."""
     open_to_all = AdminSettings.model_construct(host="0.0.0.0", port=0, token_file=None)
-    app = create_app(FakeControl(), registry, TOKEN)
+    app = create_app(FakeControl(), registry, Token(TOKEN))
     with pytest.raises(DaemonError, match="token_file"), listening(app, open_to_all):
         pass
 
@@ -352,14 +365,14 @@ def test_it_listens_beyond_loopback_with_one(registry: CollectorRegistry, tmp_pa
     """A configured token opens the wildcard address; the address given is one that works here."""
     (tmp_path / "token").write_text(TOKEN)
     settings = AdminSettings(host="0.0.0.0", port=0, token_file=tmp_path / "token")
-    with listening(create_app(FakeControl(), registry, TOKEN), settings) as address:
+    with listening(create_app(FakeControl(), registry, Token(TOKEN)), settings) as address:
         assert httpx.get(f"{address}/healthz", trust_env=False).status_code == 200
 
 
 def test_a_port_in_use_is_said_so(registry: CollectorRegistry, address: str) -> None:
     """The error names address and setting."""
     port = int(address.rpartition(":")[2])
-    app = create_app(FakeControl(), registry, TOKEN)
+    app = create_app(FakeControl(), registry, Token(TOKEN))
     with pytest.raises(DaemonError, match=r"admin\.port"), listening(app, AdminSettings(port=port)):
         pass
 

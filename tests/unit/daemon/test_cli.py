@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from daemon.admin import create_app
 from daemon.admin_server import listening
 from daemon.admin_settings import AdminSettings
-from daemon.admin_token import ensure_token
+from daemon.admin_token import Token, ensure_token
 from daemon.cli import EXIT_CODES, cli
 from daemon.commands.common import Invocation
 from daemon.exit_codes import ExitCode
@@ -60,7 +60,7 @@ def control(home: Path) -> Iterator[FakeControl]:
     state, settings = home / "state", AdminSettings(port=0)
     with StateLock(state, now=0.0) as lock:
         token = ensure_token(settings, state)
-        with listening(create_app(control, CollectorRegistry(), token), settings) as address:
+        with listening(create_app(control, CollectorRegistry(), Token(token)), settings) as address:
             lock.announce(address)
             yield control
 
