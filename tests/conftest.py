@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.brokers import APACHE_MISSING, APACHE_PROMISES, Broker, apache_is_there, running
+from tests.browser.pictures import CHROMIUM, CHROMIUM_MISSING, CHROMIUM_PROMISES
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +42,13 @@ def torch_settings_kept() -> Iterator[None]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say in the last lines what the run could not prove here."""
+    unproven = {}
     if not apache_is_there():
+        unproven[APACHE_MISSING] = APACHE_PROMISES
+    if CHROMIUM is None:
+        unproven[CHROMIUM_MISSING] = CHROMIUM_PROMISES
+    if unproven:
         terminalreporter.section("unproven")
-        terminalreporter.line(f"{APACHE_MISSING}.")
-        terminalreporter.line(f"This run did not prove {APACHE_PROMISES}.")
+    for missing, promises in unproven.items():
+        terminalreporter.line(f"{missing}.")
+        terminalreporter.line(f"This run did not prove {promises}.")

@@ -1,0 +1,90 @@
+"""The README's pictures, drawn by a real browser, without a network."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from tests.browser.pictures import CHROMIUM, CHROMIUM_MISSING
+
+DOCS = Path(__file__).parents[2] / "docs"
+PICTURES = sorted(DOCS.glob("*.svg"))
+SLACK = 1.0
+"""Of the picture's units: a browser's rounding."""
+
+# For each text, where it is drawn, and the smallest box that it begins in, in the picture's own units.
+TEXTS = """() => {
+  const svg = document.documentElement, back = svg.getScreenCTM().inverse();
+  const box = element => {
+    const drawn = element.getBoundingClientRect();
+    const from = new DOMPoint(drawn.left, drawn.top).matrixTransform(back);
+    const to = new DOMPoint(drawn.right, drawn.bottom).matrixTransform(back);
+    return [from.x, from.y, to.x, to.y];
+  };
+  const view = svg.viewBox.baseVal;
+  const picture = [view.x, view.y, view.x + view.width, view.y + view.height];
+  const boxes = [picture, ...[...svg.querySelectorAll("rect")].filter(one => !one.closest("clipPath, defs")).map(box)];
+  const area = one => (one[2] - one[0]) * (one[3] - one[1]);
+  return [...svg.querySelectorAll("text")].filter(one => one.textContent.trim()).map(one => {
+    const drawn = box(one), x = drawn[0] + 1, y = (drawn[1] + drawn[3]) / 2;
+    const around = boxes.filter(b => b[0] <= x && x <= b[2] && b[1] <= y && y <= b[3]);
+    around.sort((a, b) => area(a) - area(b));
+    return {words: one.textContent, drawn, picture, box: around[0] ?? null};
+  });
+}"""
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    """A page of a browser that reaches no network, as wide as a README is shown."""
+    if CHROMIUM is None:
+        pytest.skip(CHROMIUM_MISSING)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser.new_page(viewport={"width": 900, "height": 700}, offline=True)
+        browser.close()
+
+
+def texts(page: Page, picture: Path) -> list[dict[str, Any]]:
+    """Each text of a picture, where it is drawn, and the box that it stands in."""
+    page.goto(picture.as_uri())
+    found: list[dict[str, Any]] = page.evaluate(TEXTS)
+    return found
+
+
+def within(inner: list[float], outer: list[float]) -> bool:
+    """Whether one box (left, top, right, bottom) lies in another."""
+    low = all(one >= other - SLACK for one, other in zip(inner[:2], outer[:2], strict=True))
+    return low and all(one <= other + SLACK for one, other in zip(inner[2:], outer[2:], strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.name)
+def test_no_text_leaves_its_box(page: Page, picture: Path) -> None:
+    """Also with another font than the one it was drawn for: that one may not be there."""
+    found = texts(page, picture)
+    assert len(found) > 20
+    assert [one["words"] for one in found if not within(one["drawn"], one["box"] or one["picture"])] == []
+
+
+@pytest.mark.slow
+def test_what_overflows_would_be_seen(page: Page, tmp_path: Path) -> None:
+    """The measure itself: a sentence too long for its box, and one beyond the picture."""
+    picture = tmp_path / "picture.svg"
+    picture.write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 100"><rect x="10" y="10" width="90" height="40"/>'
+        '<text x="20" y="30">fits</text><text x="20" y="45">much too long for its box</text>'
+        '<text x="350" y="90">beyond the picture</text></svg>'
+    )
+    seen = [one["words"] for one in texts(page, picture) if not within(one["drawn"], one["box"])]
+    assert seen == ["much too long for its box", "beyond the picture"]
+
+
+def test_the_readme_shows_every_picture() -> None:
+    """None is kept that nobody sees, and none is missing."""
+    readme = (DOCS.parent / "README.md").read_text()
+    assert {f"docs/{path.name}" for path in PICTURES} == {
+        part.partition(")")[0] for part in readme.split("](")[1:] if part.startswith("docs/")
+    }
