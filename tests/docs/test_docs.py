@@ -17,9 +17,10 @@ from daemon.settings_fields import EACH, find, walk
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = [
-    path for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "deploy" / "README.md"] if path.exists()
-]
+ROOMS = ("streams", "memory", "checkpoints", "learner", "serving", "daemon")
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+DEPLOYED = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".json")
+SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 # Words that a table header or a shell line may have after `riverkeep` without being a command.
 NO_COMMAND = frozenset({"-c", "--config", "--help", "--version", "-h"})
 
@@ -75,6 +76,28 @@ def test_commands_in_documents_exist(document: Path) -> None:
         _resolve(words)
 
 
+@pytest.mark.parametrize("file", DEPLOYED, ids=lambda path: path.name)
+def test_commands_in_deploy_exist(file: Path) -> None:
+    """Also those in the remarks of units, images and manifests, which a person copies."""
+    text = file.read_text()
+    installed = [match.split() for match in re.findall(r"/bin/riverkeep((?: +[^\s#|&;`)]+)+)", text)]
+    for words in [*_quoted(text), *installed]:
+        _resolve(words)
+
+
+def test_commands_that_messages_name_exist() -> None:
+    """An error at night says what to run: that must be there."""
+    told = [words for path in SOURCES for words in _quoted(path.read_text())]
+    assert len(told) > 20
+    for words in told:
+        _resolve(words)
+
+
+def _quoted(text: str) -> list[list[str]]:
+    """The words after `riverkeep` where the whole command stands in backticks."""
+    return [match.split("|")[0].split() for match in re.findall(r"`riverkeep +([^`\n]+)`", text)]
+
+
 def _invocations(text: str) -> Iterator[list[str]]:
     """The words after `riverkeep` in code: fenced blocks and inline."""
     code = "\n".join(re.findall(r"```.*?\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text))
@@ -122,7 +145,7 @@ def test_settings_in_the_readme_exist(tmp_path: Path) -> None:
 def metrics() -> set[str]:
     """The names of all metrics that the code defines, without the suffixes that Prometheus adds."""
     names: set[str] = set()
-    for room in ("streams", "memory", "checkpoints", "learner", "serving", "daemon"):
+    for room in ROOMS:
         package = importlib.import_module(room)
         for module in pkgutil.iter_modules(package.__path__):
             source = Path(package.__path__[0]) / f"{module.name}.py"

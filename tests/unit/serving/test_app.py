@@ -1,6 +1,9 @@
 """What clients get: answers that name their generation, and errors that they can act on."""
 
+import argparse
 import json
+import re
+import shlex
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +15,7 @@ from serving.errors import CannotServe
 from serving.guard import OPEN_ROUTES, ROUTES, Keys
 from serving.loaded import LoadedGeneration
 from serving.prompts import cut
+from serving.settings import ServingSettings
 from serving.swap import SwapStatus
 from serving.worker import Worker
 from tests.unit.serving.conftest import Served, load, reference, reference_ids
@@ -50,6 +54,22 @@ def test_a_completion_names_its_generation(serve: Serve, first: LoadedGeneration
     assert body["choices"][0]["finish_reason"] == "length"
     assert body["usage"]["completion_tokens"] == 8
     assert body["usage"]["total_tokens"] == body["usage"]["prompt_tokens"] + 8
+
+
+def test_the_request_in_the_readme_is_answered(serve: Serve, first: LoadedGeneration) -> None:
+    """As it stands there: a person copies it, and a body that is not declared as JSON is a 415."""
+    readme = (Path(__file__).parents[3] / "README.md").read_text().replace("\\\n", " ")
+    (line,) = re.findall(r"^curl .*$", readme, re.MULTILINE)
+    curl = argparse.ArgumentParser()
+    curl.add_argument("address")
+    curl.add_argument("-H", action="append", default=[])
+    curl.add_argument("-d")
+    asked = curl.parse_args(shlex.split(line)[1:])
+    headers = dict(header.split(": ", 1) for header in asked.H)
+    path = asked.address.removeprefix(f"localhost:{ServingSettings().port}")
+    response = serve(first).client.post(path, content=asked.d, headers=headers)
+    assert response.status_code == 200, response.text
+    assert serve(first).client.post(path, content=asked.d).status_code == 415
 
 
 def test_several_prompts_are_answered_in_order(serve: Serve, first: LoadedGeneration) -> None:
