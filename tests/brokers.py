@@ -22,7 +22,7 @@ from tests.harness import wait_until
 LIBS = Path(__file__).parent / "kafka" / "libs"
 APACHE_MISSING = f"Apache Kafka is not in {LIBS}: run `make kafka` (needs Java and Maven)"
 APACHE_PROMISES = (
-    "on Apache Kafka itself: nothing lost and nothing twice through rebalances, retention, transactions, "
+    "on Apache Kafka itself: nothing lost and nothing twice through kills, rebalances, retention, transactions, "
     "topics made anew and a broker that goes away and comes back"
 )
 

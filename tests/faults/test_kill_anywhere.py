@@ -10,7 +10,8 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -21,47 +22,44 @@ from checkpoints.generation import GenerationStore
 from memory.records import GenerationState
 from memory.rounds import UNFINISHED, RoundState
 from memory.store import Store
-from tests.brokers import Broker, make_topic, producing, running
+from tests.brokers import Broker, make_topic, producing
 from tests.daemon_harness import Daemon, Home, daemon, fake_learner, fill, make_home, sentences
 from tests.harness import wait_until
 from tests.models import make_causal
 
 KILLS = 20
-RECORDS = 6_000
 BAD_EVERY = 50
 LONGEST_LIFE_S = 4.0
 ROUND_S = 1.0
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def broker() -> Iterator[Broker]:
-    """The embedded broker."""
-    with running("embedded") as started:
-        yield started
-
-
 @contextmanager
-def sending(broker: Broker, topic: str) -> Iterator[threading.Event]:
-    """Records come all the while, one in fifty of them no JSON; yields an event that is set when all were sent."""
-    done, stop = threading.Event(), threading.Event()
+def sending(broker: Broker, topic: str) -> Iterator[Callable[[], int]]:
+    """Records come all the while, one in fifty no JSON; yields what ends that and answers how many there are."""
+    stop = threading.Event()
 
-    def send() -> None:
+    def send() -> int:
+        number = 0
         with producing(broker) as producer:
-            for number, text in enumerate(sentences(RECORDS, seed=77)):
-                good = json.dumps({"text": text, "key": str(number % 500)}).encode()
-                producer.send(topic, value=good if number % BAD_EVERY else b"{no json", partition=number % 2)
-                if number % 50 == 0 and stop.wait(0.5):
-                    return
-        done.set()
+            while not stop.wait(0.5):
+                for text in sentences(BAD_EVERY, seed=1_000 + number):
+                    good = json.dumps({"text": text, "key": str(number % 500)}).encode()
+                    producer.send(topic, value=good if number % BAD_EVERY else b"{no json", partition=number % 2)
+                    number += 1
+        return number
 
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
-        yield done
-    finally:
-        stop.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(send)
+
+        def finish() -> int:
+            stop.set()
+            return sent.result(timeout=60)
+
+        try:
+            yield finish
+        finally:
+            stop.set()
 
 
 @pytest.mark.timeout(600)
@@ -75,7 +73,7 @@ def test_nothing_is_lost_or_doubled_or_half(tmp_path: Path, broker: Broker) -> N
     fill(home, before=120, fresh=1)
     # Small draws, so that one round follows another; a short session, so that a new life soon reads on.
     home.write(max_tokens=10_000, session_timeout_seconds=1.5, heartbeat_seconds=0.3)
-    with sending(broker, topic) as all_sent:
+    with sending(broker, topic) as finish:
         for life in range(KILLS):
             with daemon(home, learner=fake_learner("good")) as started:
                 wait_until(lambda: started.events("service_ready") or started.process.poll(), timeout_s=60)
@@ -88,9 +86,8 @@ def test_nothing_is_lost_or_doubled_or_half(tmp_path: Path, broker: Broker) -> N
             kept = kept_offsets(home, topic)
             assert len(kept) == len(set(kept)), "an offset landed twice"
         with daemon(home, learner=fake_learner("good")) as started:
-            everything = [(number % 2, number // 2) for number in range(RECORDS)]
-            wait_until(all_sent.is_set, timeout_s=120)
-            started.until(lambda _: len(kept_offsets(home, topic)) >= RECORDS, timeout_s=120)
+            everything = [(number % 2, number // 2) for number in range(finish())]
+            started.until(lambda _: len(kept_offsets(home, topic)) >= len(everything), timeout_s=120)
             started.until(lambda control: control.status()["round"] is None)
             assert started.stop() == 0
     assert sorted(kept_offsets(home, topic)) == sorted(everything)
