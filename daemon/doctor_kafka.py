@@ -1,7 +1,9 @@
 """Whether the broker can be reached and the topics read, tried without joining the consumer group."""
 
+import logging
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -18,6 +20,23 @@ TRIED_TOPICS = 3
 
 def examine(settings: StreamsSettings) -> list[Finding]:
     """Reach the brokers, look for each topic, and try to read it and the group's offsets."""
+    with _in_silence():
+        return _examine(settings)
+
+
+@contextmanager
+def _in_silence() -> Iterator[None]:
+    """The client's own log would tell the same before the findings do, in words of its own."""
+    client = logging.getLogger("kafka")
+    before = client.level
+    client.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        client.setLevel(before)
+
+
+def _examine(settings: StreamsSettings) -> list[Finding]:
     brokers = ", ".join(settings.bootstrap_servers)
     try:
         consumer = KafkaConsumer(**consumer_options(settings))
@@ -106,4 +125,6 @@ def _group(consumer: KafkaConsumer, settings: StreamsSettings) -> Finding:
 
 
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    # Kafka's own errors begin with their name.
+    name, words = type(error).__name__, str(error)
+    return words if words.startswith(name) else f"{name}: {words}".removesuffix(": ")

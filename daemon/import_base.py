@@ -1,6 +1,7 @@
 """The base model becomes generation 0, in another process: converting needs torch, which the daemon never loads."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -63,7 +64,8 @@ def _import_in_a_process(
         finally:
             end_group(process)
     if process.returncode:
-        reason = said.strip().rpartition("\n")[2] or f"status {process.returncode}"
+        # The last line of a traceback, without the error's class where it is one of our own.
+        reason = re.sub(r"^(\w+\.)+\w+: ", "", said.strip().rpartition("\n")[2]) or f"status {process.returncode}"
         raise BadBase(f"The model at {model.path} cannot be the base: {reason}")
 
 

@@ -296,7 +296,10 @@ def print_seen_by(facts: Facts) -> None:
 
 def print_findings(findings: Sequence[Finding]) -> None:
     """What `riverkeep doctor` found."""
-    table = Table("", "what", "found", "remedy", box=box.SIMPLE)
+    table = Table("", box=box.SIMPLE)
+    for name in ("what", "found", "remedy"):
+        # A key or a path that is cut cannot be looked for.
+        table.add_column(name, overflow="fold")
     for finding in findings:
         mark = Text("✓", "green") if finding.ok else Text("✗", "red")
         table.add_row(mark, finding.name, escape(finding.detail), escape("" if finding.ok else finding.remedy))

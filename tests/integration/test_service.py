@@ -108,6 +108,7 @@ def test_a_model_that_cannot_be_the_base_is_refused_with_its_reason(tmp_path: Pa
     with daemon(home) as started:
         assert started.process.wait(60) == ExitCode.FAILED
         assert f"The model at {broken} cannot be the base" in started.log.read_text()
+        assert "checkpoints.errors" not in started.log.read_text()
         assert "Traceback" not in started.log.read_text()
 
 

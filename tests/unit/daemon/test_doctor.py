@@ -142,6 +142,8 @@ def test_a_broker_that_is_away_is_found(tmp_path: Path) -> None:
     (broker,) = [one for one in json.loads(run.stdout) if one["name"] == "broker"]
     assert (run.returncode, broker["ok"]) == (1, False)
     assert "127.0.0.1:1" in broker["detail"]
+    assert broker["detail"].count("KafkaTimeoutError") <= 1
+    assert "kafka.net" not in run.stderr
 
 
 def test_a_password_that_cannot_be_read_is_found(tmp_path: Path) -> None:

@@ -231,6 +231,14 @@ def test_findings_show_remedies_of_failures_only(screen: io.StringIO) -> None:
     assert "buy" not in screen.getvalue()
 
 
+def test_a_remedy_is_never_cut(screen: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However narrow the terminal is, the key to set can be read."""
+    monkeypatch.setattr(render.console, "_width", 40)
+    key = "streams.security.sasl_password_file_of_a_name_without_end"
+    render.print_findings([Finding("broker", ok=False, detail="away", remedy=f"Set {key}.")])
+    assert "…" not in screen.getvalue()
+
+
 @pytest.mark.parametrize("show", [render.print_rounds, render.print_aside, render.print_dead_letters])
 def test_nothing_is_a_sentence(screen: io.StringIO, show: Any) -> None:
     """An empty list is said, not drawn."""
