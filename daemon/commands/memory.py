@@ -1,5 +1,6 @@
 """What is kept: `memory` with what is aside, dead or never came, and of whom; `resume`, `forget`."""
 
+import os
 import sys
 
 import click
@@ -89,10 +90,13 @@ def drop(invocation: Invocation, round_number: int, *, yes: bool, as_json: bool)
 
 def key_from(argument: str) -> str:
     """The key that is named; `-`: on standard input, so that it stays out of the list of processes."""
-    key = sys.stdin.read().removesuffix("\n") if argument == "-" else argument
-    if not key:
+    raw = sys.stdin.buffer.read().removesuffix(b"\n") if argument == "-" else os.fsencode(argument)
+    if not raw:
         raise click.UsageError("The key is empty.")
-    return key
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise click.UsageError("The key is not UTF-8: write a binary key as 0x and its hex digits.") from None
 
 
 @memory.command("find", short_help="Show what is known of a person.")

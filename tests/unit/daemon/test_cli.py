@@ -296,6 +296,19 @@ def test_a_person_is_found_by_key(home: Path, control: FakeControl) -> None:
     assert control.calls == []
 
 
+@pytest.mark.parametrize("command", [["forget"], ["memory", "find"]], ids=" ".join)
+@pytest.mark.parametrize("argument", ["-", os.fsdecode(b"\xff")], ids=["stdin", "argument"])
+def test_a_key_that_is_no_text_is_a_usage_error(
+    home: Path, control: FakeControl, command: list[str], argument: str
+) -> None:
+    """A binary key of Kafka's has a name; its bytes themselves match nothing."""
+    arguments = [sys.executable, "-m", "daemon", *command, argument]
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    run = subprocess.run(arguments, cwd=home, env=strict, input=b"\xff\n", capture_output=True, timeout=60, check=False)
+    assert (run.returncode, control.calls) == (ExitCode.BAD_USAGE, [])
+    assert b"0x" in run.stderr
+
+
 def test_gaps_are_listed(home: Path, control: FakeControl) -> None:
     """A table for people, rows for scripts."""
     assert "retention" in riverkeep("memory", "gaps", cwd=home).stdout
