@@ -81,7 +81,7 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     with progress.phase("encode"):
         texts = _encoded(bench)
     with progress.phase("plausibility"):
-        documents = prequential(bench, texts.fresh)
+        documents = prequential(bench, texts.fresh, texts.replay)
         why = "" if given.spec.approved else implausible(documents, given.spec.plausibility)
     if why:
         return _report(bench, Outcome.IMPLAUSIBLE, why, documents)

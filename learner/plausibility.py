@@ -143,20 +143,30 @@ def repetition_share(tokens: Sequence[int]) -> float:
     return repeated / total if total else 0.0
 
 
-def copied_shares(documents: Iterable[Sequence[int]]) -> list[float]:
+def copied_shares(documents: Sequence[Sequence[int]], known: Iterable[Sequence[int]] = ()) -> list[float]:
     """For each document the share of its 16-grams of tokens that an earlier one has, 0 to 1.
 
-    A document shorter than a 16-gram has copied nothing. Texts from one template share most of their long phrases
-    though no two are near enough to be duplicates (compare Lee et al. 2022, "Deduplicating Training Data", 4.1, which
-    takes 50 tokens for a verbatim copy).
+    Texts from one template share most of their long phrases though no two are near enough to be duplicates (compare
+    Lee et al. 2022, "Deduplicating Training Data", 4.1, which takes 50 tokens for a verbatim copy). A document of fewer
+    than two 16-grams' tokens is too short to tell.
+
+    Args:
+        documents: tokens of each.
+        known: tokens of remembered documents, whose phrases are no news and do not count as copied.
     """
+    phrases = [_phrases(tokens) if len(tokens) >= 2 * PHRASE else set[int]() for tokens in documents]
+    wanted = set[int]().union(*phrases)
+    no_news = set[int]().union(*(_phrases(tokens) & wanted for tokens in known))
     seen: set[int] = set()
     shares = []
-    for tokens in documents:
-        phrases = {hash(tuple(tokens[at : at + PHRASE])) for at in range(len(tokens) - PHRASE + 1)}
-        shares.append(len(phrases & seen) / len(phrases) if phrases else 0.0)
-        seen |= phrases
+    for found in phrases:
+        shares.append(len((found & seen) - no_news) / len(found) if found else 0.0)
+        seen |= found
     return shares
+
+
+def _phrases(tokens: Sequence[int]) -> set[int]:
+    return {hash(tuple(tokens[at : at + PHRASE])) for at in range(len(tokens) - PHRASE + 1)}
 
 
 def summarise(documents: Sequence[PrequentialDocument]) -> PrequentialSummary:

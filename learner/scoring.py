@@ -13,17 +13,21 @@ from learner.report import DocumentScore, PrequentialDocument
 from learner.round_directory import BASE, Scores, TextSample
 from learner.workbench import Workbench
 
+REMEMBERED = 4
+"""Replayed documents whose phrases are known, for each new one: templates that memory holds are no news."""
+
 SliceScored = dict[str, tuple[DocumentScore, ...]]
 
 
-def prequential(bench: Workbench, fresh: Encoded) -> tuple[PrequentialDocument, ...]:
+def prequential(bench: Workbench, fresh: Encoded, replay: Encoded) -> tuple[PrequentialDocument, ...]:
     """Score new documents, or a random sample of them, under the parent before it trains on them."""
     spec = bench.given.spec
     random = np.random.Generator(np.random.PCG64([spec.seed, 2]))
     count = min(len(fresh), spec.plausibility_documents)
     text = fresh.take(np.sort(random.choice(len(fresh), count, replace=False)).tolist())
     tokens = [text.document(at).tolist() for at in range(count)]
-    copied = copied_shares(tokens)
+    remembered = (replay.document(at).tolist() for at in range(min(len(replay), REMEMBERED * count)))
+    copied = copied_shares(tokens, remembered)
     return tuple(
         PrequentialDocument(
             id=score.id,
