@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from daemon.cores import usable_cores
 from daemon.cycle import Ask
 from daemon.gate import plausibility_bounds
 from daemon.gate_plausibility import plausible_history
@@ -84,7 +85,7 @@ def _spec(
         base=_ref(rooms, draw.base_generation),
         recipe=settings.learner.recipe,
         device=settings.learner.device,
-        threads=settings.learner.threads,
+        threads=settings.learner.threads or usable_cores(),
         plausibility=plausibility_bounds(history(rooms.store), level, settings.gate),
         plausibility_documents=settings.learner.plausibility_documents,
         approved=record.approved,

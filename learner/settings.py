@@ -192,7 +192,7 @@ class LearnerSettings(BaseModel):
         default=None,
         ge=1,
         le=1024,
-        description="CPU threads of the learner. Left out: as many as the machine has cores.",
+        description="CPU threads of the learner, recorded with each round. Left out: one for each core it may use.",
     )
     silence_seconds: float = Field(
         default=600.0,
