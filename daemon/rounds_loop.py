@@ -1,7 +1,7 @@
 """The loop that begins rounds: a snapshot, a decision, the act."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import structlog
 
@@ -110,10 +110,15 @@ class RoundsLoop:
             held_out_missing=max(0, settings.gate.minimum_documents - counts.open_holdout),
             running=None if progress is None else progress.number,
             stopping=self._shutdown.begun,
-            cool_since=cooling_since(self._rooms.store.rounds(limit=ROUNDS_LOOKED_AT)),
+            cool_since=cooling_since(self._latest()),
             asks=tuple(dict.fromkeys((*self._approvals(settings.triggers), *self._asks.pending()))),
         )
         return decide(snapshot, settings.triggers)
+
+    def _latest(self) -> Iterator[Round]:
+        # One at a time: nearly always the first says it all, and their reports are long.
+        for offset in range(ROUNDS_LOOKED_AT):
+            yield from self._rooms.store.rounds(limit=1, offset=offset)
 
     def _approvals(self, settings: TriggerSettings) -> tuple[Ask, ...]:
         """Asks for the rounds that a person released; they are read from the ledger, to outlive a restart.
@@ -132,7 +137,7 @@ class RoundsLoop:
         prune_directories(self._rooms, self._settings().lifecycle.rounds_kept)
 
 
-def cooling_since(latest: Sequence[Round]) -> float | None:
+def cooling_since(latest: Iterable[Round]) -> float | None:
     """When the latest round ended, where it ended refused or failed; one that was only tried or cut off says nothing.
 
     Args:

@@ -30,6 +30,7 @@ from tests.daemon_harness import batch_of, sentences
 from tests.harness import wait_until
 
 BY_HAND = Ask(Trigger.BY_HAND, by="a test")
+DRY = Ask(Trigger.BY_HAND, by="a test", dry_run=True)
 
 
 class InThisProcess:

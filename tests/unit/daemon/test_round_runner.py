@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from checkpoints.errors import PublishFailed
 from checkpoints.generation import GenerationStore
 from checkpoints.publish import Step
-from daemon.cycle import Ask, Trigger, approval
+from daemon.cycle import approval
 from daemon.learner_process import LearnerExit
 from daemon.round_conclusion import Concluder, prune_directories, reconcile_pointer, retire
 from daemon.round_inputs import comparable, history
@@ -23,9 +23,7 @@ from learner.round_directory import KNOWN_SCORES, PROGRESS
 from memory.errors import StoreFull
 from memory.records import ApprovedRound, GenerationState
 from memory.rounds import RoundState
-from tests.unit.daemon.rooms import BY_HAND, World, world
-
-DRY = Ask(Trigger.BY_HAND, by="a test", dry_run=True)
+from tests.unit.daemon.rooms import BY_HAND, DRY, World, world
 
 
 @pytest.fixture

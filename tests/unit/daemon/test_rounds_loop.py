@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from daemon.backoff import Backoff
+from daemon.cycle import Begin, Decision, Wait, approval
 from daemon.rounds_loop import RoundsLoop
 from daemon.shutdown import Shutdown
 from daemon.supervisor import Part, State, Supervisor
 from daemon.triggers import Asks
 from tests.harness import wait_until
-from tests.unit.daemon.rooms import BY_HAND, World, world
+from tests.unit.daemon.rooms import BY_HAND, DRY, World, world
 
 STUCK_SECONDS = 60.0
 
@@ -41,3 +42,43 @@ def test_a_round_whose_learner_runs_long_is_not_stuck(here: World) -> None:
             wait_until(lambda: part.health().state is State.RUNNING)
         shutdown.begin()
         wait_until(lambda: here.store.round(1).state == "abandoned")
+
+
+def decided(here: World, *, later: float = 0.0) -> Decision:
+    """What the loop does so many seconds after the rounds that were run, which take no time."""
+    return RoundsLoop(
+        here.rooms,
+        here.runner(),
+        Asks(),
+        here.current,
+        settings=lambda: here.settings,
+        shutdown=Shutdown(grace_seconds=10, round_grace_seconds=0),
+        clock=lambda: here.store.rounds(limit=1)[0].begun_at + later,
+    ).decision()
+
+
+def test_neither_a_dry_run_nor_one_cut_off_ends_a_cool_down(tmp_path: Path) -> None:
+    """The refusal before it still counts."""
+    with world(tmp_path, triggers={"fresh_samples": 10, "minimum_fresh_samples": 1, "cooldown_seconds": 60}) as here:
+        here.run("worse")
+        here.run("good", DRY)
+        here.runner("hang").run(BY_HAND, "a test", must_stop=lambda: True)
+        decision = decided(here)
+        assert isinstance(decision, Wait)
+        assert "cooling down" in decision.reason
+        assert isinstance(decided(here, later=1e9), Begin)
+
+
+def test_an_approved_round_that_failed_is_tried_again_after_the_cool_down(tmp_path: Path) -> None:
+    """At once it would only fail again."""
+    with world(tmp_path, triggers={"cooldown_seconds": 60}) as here:
+        here.run("implausible")
+        here.store.release_round(1)
+        assert _is_approval(decided(here))
+        here.run("crash", approval(1))
+        assert not _is_approval(decided(here))
+        assert _is_approval(decided(here, later=1e9))
+
+
+def _is_approval(decision: Decision) -> bool:
+    return isinstance(decision, Begin) and decision.ask == approval(1)
