@@ -2,16 +2,35 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from memory import counters, facts, ledger, removal, samples, slices
+from memory import counters, facts, finding, ledger, removal, slices
 from memory.errors import WrongState
+from memory.finding import FoundSample
 from memory.fingerprints import priorities
-from memory.records import AsideGroup, Role, Sample
+from memory.records import AsideGroup, Role
 from memory.rounds import RoundState
 from memory.settings import MemorySettings
 from memory.sqlite import Connection
+
+PAGE_BYTES = 8 << 20
+"""A page of text ends there, however few documents that are; it has at least one."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsidePage:
+    """Some of the text that a round set aside, lowest ids first.
+
+    Attributes:
+        held_out: ids of those that were held-out text.
+        next: the id that the next page goes on after; None where there is none.
+    """
+
+    found: tuple[FoundSample, ...]
+    held_out: frozenset[int]
+    next: int | None
 
 
 def set_aside(tx: Connection, ids: Sequence[int], *, round_number: int, reason: str, now: float) -> int:
@@ -74,10 +93,23 @@ def groups(tx: Connection) -> list[AsideGroup]:
     ]
 
 
-def of_round(tx: Connection, round_number: int, limit: int) -> list[Sample]:
-    """The samples that a round set aside, lowest ids first."""
-    rows = tx.execute("SELECT sample FROM aside WHERE round = ? ORDER BY sample LIMIT ?", (round_number, limit))
-    return [one.sample for one in samples.read(tx, [row[0] for row in rows])]
+def of_round(tx: Connection, round_number: int, limit: int, after: int) -> AsidePage:
+    """See `Store.aside_text`."""
+    rows = tx.execute(
+        "SELECT a.sample, a.role, s.bytes FROM aside a JOIN samples s ON s.id = a.sample "
+        "WHERE a.round = ? AND a.sample > ? ORDER BY a.sample LIMIT ?",
+        (round_number, after, limit + 1),
+    ).fetchall()
+    taken, size = 0, 0
+    while taken < min(limit, len(rows)) and (taken == 0 or size + rows[taken][2] <= PAGE_BYTES):
+        size += rows[taken][2]
+        taken += 1
+    page = rows[:taken]
+    return AsidePage(
+        found=finding.placed(tx, [sample for sample, _, _ in page]),
+        held_out=frozenset(sample for sample, role, _ in page if role == Role.HOLDOUT),
+        next=page[-1][0] if taken < len(rows) else None,
+    )
 
 
 def choose(tx: Connection, round_number: int | None, ids: Sequence[int] | None) -> list[int]:

@@ -74,7 +74,7 @@ def find(tx: Connection, key: str, key_hash: int, *, limit: int, after: int) -> 
     erased = tx.execute("SELECT at FROM forgotten WHERE key_hash = ?", (key_hash,)).fetchone()
     return Found(
         by_role={Role(role): count for role, count in sorted(Counter(role for _, role in kept).items())},
-        samples=_placed(tx, page),
+        samples=placed(tx, page),
         dead_letters=tuple(sorted(quarantine.of_key(tx, key, key_hash))),
         rounds=rounds,
         generations=generations,
@@ -85,7 +85,8 @@ def find(tx: Connection, key: str, key_hash: int, *, limit: int, after: int) -> 
     )
 
 
-def _placed(tx: Connection, ids: list[int]) -> tuple[FoundSample, ...]:
+def placed(tx: Connection, ids: list[int]) -> tuple[FoundSample, ...]:
+    """The samples with these ids that are kept, each with where it came from, in the order of their ids."""
     rows = samples.read(tx, ids)
     names = offsets.partitions(tx, (row.stream for row in rows))
     return tuple(FoundSample(row.sample, names[row.stream], row.offset) for row in rows)

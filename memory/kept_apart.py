@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from memory import aside, erasure, finding, quarantine, removal
+from memory.aside import AsidePage
 from memory.finding import Found, StoredGap
-from memory.records import AsideGroup, Forgotten, Sample, StoredDeadLetter
+from memory.records import AsideGroup, Forgotten, StoredDeadLetter
 from memory.session import Session
 
 log = structlog.get_logger(__name__)
@@ -19,9 +20,9 @@ class KeptApart(Session):
         """What is set aside, by the round that set it aside, oldest first."""
         return self._read(aside.groups)
 
-    def aside_samples(self, round_number: int, limit: int = 100) -> list[Sample]:
-        """The text that a round set aside."""
-        return self._read(aside.of_round, round_number, limit)
+    def aside_text(self, round_number: int, limit: int = 100, after: int = 0) -> AsidePage:
+        """The text that a round set aside: at most `limit` documents with ids above `after`, and at most 8 MiB."""
+        return self._read(aside.of_round, round_number, limit, after)
 
     def release_aside(self, *, round_number: int | None = None, ids: Sequence[int] | None = None) -> int:
         """Let text that was set aside be fresh (or held out) again; its refusals start anew. Returns how many.
@@ -49,6 +50,14 @@ class KeptApart(Session):
     def dead_letters(self, limit: int = 100, after: int = 0) -> list[StoredDeadLetter]:
         """Dead letters in the quarantine with ids above `after`, oldest first."""
         return self._read(quarantine.listed, limit, after)
+
+    def latest_dead_letters(self, limit: int = 100, before: int | None = None) -> list[StoredDeadLetter]:
+        """Dead letters in the quarantine with ids below `before`, newest first."""
+        return self._read(quarantine.latest, limit, before)
+
+    def dead_letter(self, number: int) -> StoredDeadLetter | None:
+        """The dead letter of that id; None where the quarantine has it not, or no longer."""
+        return self._read(quarantine.one, number)
 
     def unpublished_dead_letters(self, limit: int = 100) -> list[StoredDeadLetter]:
         """Dead letters that the dead-letter topic has not acknowledged, oldest first."""

@@ -160,10 +160,24 @@ def is_full(tx: Connection, settings: MemorySettings) -> bool:
 def listed(tx: Connection, limit: int, after: int, *, unpublished: bool = False) -> list[StoredDeadLetter]:
     """Dead letters with ids above `after`, oldest first."""
     condition = "AND published = 0" if unpublished else ""
+    return _letters(tx, f"WHERE id > ? {condition} ORDER BY id LIMIT ?", (after, limit))
+
+
+def latest(tx: Connection, limit: int, before: int | None) -> list[StoredDeadLetter]:
+    """Dead letters with ids below `before`, newest first."""
+    return _letters(tx, "WHERE id < coalesce(?, id + 1) ORDER BY id DESC LIMIT ?", (before, limit))
+
+
+def one(tx: Connection, number: int) -> StoredDeadLetter | None:
+    """The dead letter of that id, where there is one."""
+    return next(iter(_letters(tx, "WHERE id = ?", (number,))), None)
+
+
+def _letters(tx: Connection, condition: str, values: tuple[int | None, ...]) -> list[StoredDeadLetter]:
     rows = tx.execute(
         "SELECT id, stream, offset, reason, detail, key, value, value_bytes, arrived_at, published FROM dead_letters "
-        f"WHERE id > ? {condition} ORDER BY id LIMIT ?",
-        (after, limit),
+        + condition,
+        values,
     ).fetchall()
     names = offsets.partitions(tx, (row[1] for row in rows))
     return [

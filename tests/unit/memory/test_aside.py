@@ -2,6 +2,7 @@
 
 import pytest
 
+from memory import aside
 from memory.errors import WrongState
 from memory.records import Role
 from memory.rounds import RoundState
@@ -96,11 +97,30 @@ def test_single_samples_can_be_released_or_dropped(store: Store, stream: Stream)
 
 
 def test_what_is_aside_can_be_read(store: Store, stream: Stream) -> None:
-    """A person needs to see it to decide."""
+    """A person needs to see it to decide: page by page, from where it came, and what of it was held out."""
     first, _ = refused_twice(store, stream)
-    shown = store.aside_samples(3, limit=10)
-    assert [one.id for one in shown] == sorted(first)[:10]
-    assert all(one.role is Role.ASIDE and one.text for one in shown)
+    [group] = store.aside()
+    page = store.aside_text(3, limit=10)
+    assert [one.sample.id for one in page.found] == sorted(first)[:10]
+    assert all(one.sample.role is Role.ASIDE and one.sample.text for one in page.found)
+    assert {(one.partition.topic, one.offset >= 400) for one in page.found} == {("news", True)}
+    rest = store.aside_text(3, limit=1_000, after=page.next or 0)
+    assert [one.sample.id for one in rest.found] == sorted(first)[10:]
+    assert rest.next is None
+    assert len(page.held_out | rest.held_out) == group.held_out
+
+
+def test_a_page_of_long_text_is_short(store: Store, stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is shown at once is bounded in bytes too, and every document comes all the same."""
+    first, _ = refused_twice(store, stream)
+    monkeypatch.setattr(aside, "PAGE_BYTES", 2_000)
+    seen: list[int] = []
+    page = store.aside_text(3)
+    while page.next is not None:
+        assert 0 < len(page.found) < 100
+        seen += [one.sample.id for one in page.found]
+        page = store.aside_text(3, after=page.next)
+    assert seen + [one.sample.id for one in page.found] == sorted(first)
 
 
 def waiting(store: Store, stream: Stream) -> set[int]:

@@ -141,10 +141,14 @@ def test_letters_are_published_once(store: Store, stream: Stream) -> None:
 
 
 def test_letters_are_read_page_by_page(store: Store, stream: Stream) -> None:
-    """Oldest first, after an id; numbers are not used again."""
+    """Oldest first after an id, or newest first before one; numbers are not used again."""
     store.append(stream.batch(letters=[stream.letter() for _ in range(5)]))
     first = store.dead_letters(limit=2)
     assert [letter.id for letter in store.dead_letters(limit=2, after=first[-1].id)] == [3, 4]
+    assert [letter.id for letter in store.latest_dead_letters(limit=2)] == [5, 4]
+    assert [letter.id for letter in store.latest_dead_letters(limit=2, before=4)] == [3, 2]
+    assert (found := store.dead_letter(3)) is not None
+    assert (found.id, store.dead_letter(6)) == (3, None)
     assert store.drop_dead_letters() == 5
     store.append(stream.batch(letters=[stream.letter()]))
     assert [letter.id for letter in store.dead_letters()] == [6]
