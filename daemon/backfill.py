@@ -1,12 +1,13 @@
 """Files into the store: the same documents, split and dead letters as from Kafka, resumed where they were left."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from daemon.backfill_fields import UNNAMED, Fields, fields_of
 from daemon.control import Facts
 from daemon.errors import BadRequest, Refused
 from daemon.labels import known_labels
@@ -33,6 +34,7 @@ class Plan:
     Attributes:
         paths: files; `-` for standard input.
         fields: names of a record's fields, as in `streams.settings.TopicFormat`.
+        like: the topic whose fields JSON files have where `fields` names none; None: all topics', where they agree.
         format: json or text; None: by the path's name.
         before_stream: text of the kind that the model was built on.
         how: what one document of a plain text is.
@@ -41,29 +43,53 @@ class Plan:
 
     paths: Sequence[str]
     fields: dict[str, str] = field(default_factory=dict)
+    like: str | None = None
     format: str | None = None
     before_stream: bool = False
     how: Split = "paragraph"
     name: str = "stdin"
 
-    def format_of(self, path: str) -> TopicFormat:
-        """What a record of `path` is: as asked, else JSON for *.jsonl, *.ndjson and *.json, also gzipped.
+    def is_json(self, path: str) -> bool:
+        """Whether `path` has JSON records: as asked, else by its name (*.jsonl, *.ndjson and *.json, also gzipped)."""
+        if self.format is not None:
+            return self.format == "json"
+        return bool(JSON_SUFFIXES & set(Path(path).suffixes))
+
+    def formats(self, streams: StreamsSettings) -> dict[str, TopicFormat]:
+        """What a record of each path is.
 
         Raises:
-            BadRequest: plain text has none of the fields that are named, or a name is empty or too long.
+            BadRequest: plain text has none of the fields that are named, a name is empty or too long, or the topics
+                leave open which fields JSON records have.
         """
-        chosen = self.format or ("json" if JSON_SUFFIXES & set(Path(path).suffixes) else "text")
+        for path in self.paths:
+            self._refuse_fields_of_text(path)
+        source = {name: value for name, value in self.fields.items() if name == "source"}
+        fields = {**self.json_fields(streams), **source}
+        return {path: _format("json", fields) if self.is_json(path) else _format("text", source) for path in self.paths}
+
+    def json_fields(self, streams: StreamsSettings) -> Fields:
+        """Which fields of JSON records mean what; empty where no path has any. Raises BadRequest as `formats`."""
+        if not any(map(self.is_json, self.paths)):
+            return {}
+        named = {name: value for name, value in self.fields.items() if name.endswith("_field")}
+        return {**UNNAMED, **fields_of(streams, named, self.like)}
+
+    def _refuse_fields_of_text(self, path: str) -> None:
         named = [_option(name) for name in self.fields if name.endswith("_field")]
-        if chosen == "text" and named:
+        if named and not self.is_json(path):
             raise BadRequest(
                 f"{path} is read as plain text, which has no fields: leave out {', '.join(named)}, "
                 "or say --format json."
             )
-        try:
-            return TopicFormat.model_validate({"format": chosen, **self.fields})
-        except ValidationError as error:
-            problems = (f"{_option(str(one['loc'][0]))}: {one['msg']}" for one in error.errors())
-            raise BadRequest("; ".join(problems)) from None
+
+
+def _format(kind: str, fields: Mapping[str, str]) -> TopicFormat:
+    try:
+        return TopicFormat.model_validate({"format": kind, **fields})
+    except ValidationError as error:
+        problems = (f"{_option(str(one['loc'][0]))}: {one['msg']}" for one in error.errors())
+        raise BadRequest("; ".join(problems)) from None
 
 
 def _option(field_name: str) -> str:
@@ -72,9 +98,18 @@ def _option(field_name: str) -> str:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the files: totals, and what could not be read."""
+    """What became of the files.
 
+    Attributes:
+        fields: which fields of JSON records meant what; empty where no file has any.
+        totals: what became of the records.
+        without_key: documents that tell nobody as theirs.
+        errors: what could not be read.
+    """
+
+    fields: Fields = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(asdict(Appended()), 0))
+    without_key: int = 0
     errors: list[str] = field(default_factory=list)
 
     def add(self, appended: Appended) -> None:
@@ -84,7 +119,7 @@ class Outcome:
 
     def as_facts(self) -> Facts:
         """For `--json`."""
-        return {**self.totals, "errors": self.errors}
+        return {**self.totals, "fields": self.fields, "without_key": self.without_key, "errors": self.errors}
 
 
 def backfill(settings: Settings, plan: Plan, on_progress: OnProgress) -> Outcome:
@@ -100,19 +135,20 @@ def backfill(settings: Settings, plan: Plan, on_progress: OnProgress) -> Outcome
             are no documents. Or the quarantine is full of dead letters that wait for their topic.
         StoreError: the store cannot be opened or written.
     """
-    if settings.model.kind == "classifier" and "label_field" not in plan.fields:
+    formats = plan.formats(settings.streams)
+    if settings.model.kind == "classifier" and not all(record.label_field for record in formats.values()):
         raise BadRequest(
             "A classifier's documents need a label: give JSON, and name the field that holds it with --label-field."
         )
-    formats = {path: plan.format_of(path) for path in plan.paths}
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     memory = settings.memory.model_copy(update={"integrity_check": False})
-    outcome = Outcome()
+    outcome = Outcome(plan.json_fields(settings.streams))
     with Store.open(settings.database, memory) as store:
         for path, record in formats.items():
             try:
-                for appended, position in _stored(store, settings, plan, path, record):
+                for appended, without_key, position in _stored(store, settings, plan, path, record):
                     outcome.add(appended)
+                    outcome.without_key += without_key
                     on_progress(path, position)
             except StreamsError as error:
                 outcome.errors.append(str(error))
@@ -121,8 +157,8 @@ def backfill(settings: Settings, plan: Plan, on_progress: OnProgress) -> Outcome
 
 def _stored(
     store: Store, settings: Settings, plan: Plan, path: str, record: TopicFormat
-) -> Iterator[tuple[Appended, int]]:
-    """Store one file; yields after each batch what became of it, and how far the file has been read."""
+) -> Iterator[tuple[Appended, int, int]]:
+    """Store one file; yields after each batch what became of it, how many had no key, and how far it has been read."""
     source = FileSource(
         path,
         record,
@@ -133,14 +169,14 @@ def _stored(
         labels=known_labels(settings),
     )
     with closing(source):
-        yield Appended(), source.position
+        yield Appended(), 0, source.position
         for batch in source:
             _refuse_when_full(store, settings.streams, before_stream=plan.before_stream)
             _refuse_flood(batch, settings.streams, path)
             appended = store.append(
                 batch, before_stream=plan.before_stream, keep_unpublished=settings.streams.dead_letter_topic is not None
             )
-            yield appended, source.position
+            yield appended, sum(one.key is None for one in batch.documents), source.position
 
 
 def _refuse_flood(batch: Batch, settings: StreamsSettings, path: str) -> None:

@@ -13,7 +13,7 @@ from daemon.exit_codes import ExitCode
 if TYPE_CHECKING:
     from daemon.backfill import OnProgress
 
-FIELDS = ("text_field", "key_field", "label_field", "source_field", "time_field", "source")
+NO_KEY_FIELD = "No field holds a key, by which `riverkeep forget` finds a person's text: --key-field names one."
 
 
 @click.command(short_help="Take in text from files.")
@@ -32,6 +32,7 @@ FIELDS = ("text_field", "key_field", "label_field", "source_field", "time_field"
     show_default=True,
     help="What one document of a plain text is.",
 )
+@click.option("--like", metavar="TOPIC", help="The topic whose fields the records have, where topics differ.")
 @click.option("--text-field", help="The JSON field with the text.")
 @click.option("--key-field", help="The JSON field that tells whose text it is.")
 @click.option("--label-field", help="The JSON field with the label.")
@@ -48,6 +49,7 @@ def backfill(
     *,
     paths: tuple[str, ...],
     before_stream: bool,
+    like: str | None,
     format_: str | None,
     split: str,
     name: str,
@@ -58,25 +60,36 @@ def backfill(
 
     Stopped anywhere, the same command goes on where it stopped; what is stored is not stored twice. With
     --before-stream the text becomes replay, and part of it the anchor slice on which general ability is measured.
+
+    JSON records have the fields of the topics in the settings (text_field, key_field, …): where topics differ, say
+    which with --like. A field that is named here wins. Text without a key cannot be found by `riverkeep forget`.
     """
     from daemon.backfill import Plan
     from daemon.backfill import backfill as read
+    from daemon.backfill_fields import told
 
     plan = Plan(
         paths=paths,
         fields={name: value for name, value in fields.items() if value is not None},
+        like=like,
         format=format_,
         before_stream=before_stream,
         how=split,  # type: ignore[arg-type]
         name=name,
     )
+    settings = invocation.settings()
+    fields = plan.json_fields(settings.streams)
+    if fields and not as_json:
+        say(f"JSON records: {told(fields)}.{'' if 'key_field' in fields else f' {NO_KEY_FIELD}'}")
     with _bar(paths) as on_progress:
-        outcome = read(invocation.settings(), plan, on_progress)
+        outcome = read(settings, plan, on_progress)
     if as_json:
         print_json(outcome.as_facts())
     else:
         counted = (f"{number:,} {what.replace('_', ' ')}" for what, number in outcome.totals.items() if number)
         click.echo(", ".join(counted) or "Nothing new.")
+        if outcome.without_key:
+            say(f"{outcome.without_key:,} of the documents have no key: `riverkeep forget` cannot find them.")
     for error in outcome.errors:
         say(f"riverkeep: {error}")
     return ExitCode.FAILED if outcome.errors else ExitCode.OK

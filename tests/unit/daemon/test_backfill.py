@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -219,3 +220,69 @@ def test_a_failure_has_its_exit_status(tmp_path: Path) -> None:
     run = riverkeep("backfill", "a.jsonl.gz", cwd=tmp_path)
     assert run.returncode == 1
     assert "a.jsonl.gz" in run.stderr
+
+
+SETTINGS = 'state_dir = "state"\n[model]\npath = "model"\n'
+BY_ID = '[[streams.topics]]\nname = "articles"\nkey_field = "id"\n'
+BY_USER = '[[streams.topics]]\npattern = "post.*"\ntext_field = "body"\nkey_field = "user"\n'
+
+
+def test_files_have_the_fields_of_the_topic(tmp_path: Path) -> None:
+    """The README's settings and its literal command: the text comes with keys, so that it can be erased by them."""
+    (tmp_path / "riverkeep.toml").write_text(SETTINGS + BY_ID)
+    jsonl(tmp_path / "a.jsonl.gz", 10)
+    run = riverkeep("backfill", "--before-stream", "a.jsonl.gz", cwd=tmp_path)
+    assert "text from text, key from id." in run.stderr
+    assert "no key" not in run.stderr
+    forgotten = riverkeep("forget", "user-3", "--yes", "--json", cwd=tmp_path)
+    assert json.loads(forgotten.stdout)["samples"] == 1
+
+
+def test_text_without_keys_is_said_to_be_beyond_forget(tmp_path: Path) -> None:
+    """Before it is read where no field can hold one, and afterwards how many."""
+    (tmp_path / "riverkeep.toml").write_text(SETTINGS)
+    jsonl(tmp_path / "a.jsonl", 10)
+    run = riverkeep("backfill", "a.jsonl", cwd=tmp_path)
+    assert "--key-field names one" in run.stderr
+    assert "10 of the documents have no key" in run.stderr
+    assert json.loads(riverkeep("backfill", "--json", "a.jsonl", cwd=tmp_path).stdout)["without_key"] == 0
+
+
+def test_topics_that_differ_ask_which_the_files_are_like(tmp_path: Path) -> None:
+    """Nothing is guessed: a topic, its pattern, or a field by name."""
+    (tmp_path / "riverkeep.toml").write_text(SETTINGS + BY_ID + BY_USER)
+    jsonl(tmp_path / "a.jsonl", 10)
+    asked = riverkeep("backfill", "a.jsonl", cwd=tmp_path)
+    assert asked.returncode == 2
+    assert "articles: text from text, key from id; post.*: text from body, key from user" in asked.stderr
+    assert "--like" in asked.stderr
+    assert not (tmp_path / "state").exists()
+    run = riverkeep("backfill", "--like", "articles", "--json", "a.jsonl", cwd=tmp_path)
+    assert json.loads(run.stdout)["fields"] == {"text_field": "text", "key_field": "id"}
+
+
+def topics(*tables: str) -> StreamsSettings:
+    """Streams with these topics."""
+    return StreamsSettings.model_validate(tomllib.loads("".join(tables))["streams"])
+
+
+@pytest.mark.parametrize(
+    ("streams", "plan", "fields"),
+    [
+        (topics(BY_ID, BY_USER), Plan(["a.jsonl"], like="posts-1"), {"text_field": "body", "key_field": "user"}),
+        (topics(BY_ID, BY_USER), Plan(["a.jsonl"], like="post.*"), {"text_field": "body", "key_field": "user"}),
+        (topics(BY_ID, BY_USER), Plan(["a.jsonl"], {"key_field": "who"}), {"text_field": "text", "key_field": "who"}),
+        (topics(BY_ID), Plan(["a.jsonl"], {"text_field": "body"}), {"text_field": "body", "key_field": "id"}),
+        (topics(BY_ID, BY_ID.replace("articles", "b")), Plan(["a.json"]), {"text_field": "text", "key_field": "id"}),
+        (topics(BY_ID, '[[streams.topics]]\nname = "t"\nformat = "text"\n'), Plan(["a.txt"]), {}),
+    ],
+)
+def test_what_is_named_wins_over_the_topic(streams: StreamsSettings, plan: Plan, fields: dict[str, str]) -> None:
+    """A topic by name, by a name that its pattern matches, or by the pattern; plain text has no fields."""
+    assert plan.json_fields(streams) == fields
+
+
+def test_a_file_can_only_be_like_a_topic_that_is_read() -> None:
+    """The topics that there are, are named."""
+    with pytest.raises(BadRequest, match=r"--like news: .*articles"):
+        Plan(["a.jsonl"], like="news").json_fields(topics(BY_ID))
