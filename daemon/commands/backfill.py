@@ -78,9 +78,9 @@ def backfill(
         name=name,
     )
     settings = invocation.settings()
-    fields = plan.json_fields(settings.streams)
-    if fields and not as_json:
-        say(f"JSON records: {told(fields)}.{'' if 'key_field' in fields else f' {NO_KEY_FIELD}'}")
+    meant = plan.json_fields(settings.streams)
+    if meant and not as_json:
+        say(f"JSON records: {told(meant)}.{'' if 'key_field' in meant else f' {NO_KEY_FIELD}'}")
     with _bar(paths) as on_progress:
         outcome = read(settings, plan, on_progress)
     if as_json:
