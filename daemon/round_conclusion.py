@@ -109,7 +109,8 @@ class Concluder:
 
     def _only_said(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
         detail = f"dry run, nothing was changed: {verdict.sentence}"
-        self._store.advance_round(record.number, RoundState.ABANDONED, detail=detail)
+        said = knowledge.summary(report, record.data)
+        self._store.abandon_round(record.number, verdict=verdict.to_json(), report=said, detail=detail)
         return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, report=report)
 
     def _hold(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:

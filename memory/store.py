@@ -264,6 +264,20 @@ class Store(KeptApart):
         """
         return self._write(outcome.hold, number, verdict=verdict, report=report, detail=detail, now=self._clock())
 
+    def abandon_round(
+        self, number: int, *, verdict: Mapping[str, Any], report: Mapping[str, Any], detail: str = ""
+    ) -> None:
+        """End a dry run as `abandoned`, with what was said of it: its fresh samples wait, nothing else changes."""
+        self._write(
+            ledger.end,
+            number,
+            RoundState.ABANDONED,
+            verdict=verdict,
+            report=report,
+            detail=detail,
+            now=self._clock(),
+        )
+
     def release_round(self, number: int) -> int:
         """A person's word for a `waiting` round: its text is fresh (or held out) again. Returns how many samples."""
         now, settings, salt = self._clock(), self._settings, self._intake.salt

@@ -125,6 +125,8 @@ def test_a_dry_run_changes_nothing(here: World) -> None:
     assert conclusion.verdict.decision == "accept"
     assert serving(here) == (0, 0)
     assert here.store.counts().fresh_samples == fresh
+    assert here.store.round(1).verdict["decision"] == "accept"
+    assert here.store.round(1).report["slices"]
     assert here.metric("riverkeep_gate_verdicts_total", verdict="accept") is None
     assert here.run("good").state is RoundState.ACCEPTED
     assert here.metric("riverkeep_gate_verdicts_total", verdict="accept") == 1
