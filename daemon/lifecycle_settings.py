@@ -9,16 +9,18 @@ class LifecycleSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     grace_seconds: float = Field(
-        30.0,
+        60.0,
         gt=0,
         le=3600,
-        description="On SIGTERM everything ends within so long; a round that cannot is abandoned.",
+        description="On SIGTERM everything ends within so long: text first, then the round, and last the answers, for "
+        "which serving.drain_timeout_s is kept of it, at most half.",
     )
     round_grace_seconds: float = Field(
         10.0,
         ge=0,
         le=3600,
-        description="The part of the grace time in which a running round may still finish.",
+        description="The part of the grace time in which a running round may still finish; then it is abandoned. "
+        "Requests are answered meanwhile.",
     )
     round_seconds: float = Field(
         6 * 3600.0, gt=0, description="No round's learner runs longer than this, evaluation included."

@@ -43,7 +43,7 @@ from daemon.rooms import Rooms
 from daemon.round_conclusion import reconcile_pointer
 from daemon.round_runner import RoundRunner
 from daemon.rounds_loop import RoundsLoop
-from daemon.serving_process import ServingProcess, serving_process
+from daemon.serving_process import ServingProcess, drain_seconds, serving_process
 from daemon.settings import Settings, load
 from daemon.settings_mistakes import BadSettings
 from daemon.shutdown import Shutdown, StoppedEarly
@@ -107,10 +107,13 @@ class Service:
         self._promotion = threading.RLock()
         self._problem = ""
         self._problem_of: int | None = None
+        self._need_restart: tuple[str, ...] = ()
         self._notifier = Notifier(environment)
         self._shutdown = Shutdown(
             grace_seconds=settings.lifecycle.grace_seconds,
-            round_grace_seconds=settings.lifecycle.round_grace_seconds,
+            round_grace_seconds=min(
+                settings.lifecycle.round_grace_seconds, settings.lifecycle.grace_seconds - drain_seconds(settings)
+            ),
         )
 
     def __enter__(self) -> Self:
@@ -154,7 +157,10 @@ class Service:
         parts = self._parts(registry)
         schedule = Schedule(settings.triggers, self._asks, last_began=self._last_began, clock=self._clock)
         self._schedule = stack.enter_context(schedule)
-        self._supervisor = Supervisor(parts, seconds_left=self._shutdown.seconds_left)
+        # Requests are answered while the round has its time to finish.
+        self._supervisor = Supervisor(
+            parts, seconds_left=self._shutdown.seconds_left, last=("serving",), last_seconds=drain_seconds(settings)
+        )
         registry.register(LiveState(self._live))
         self._token = Token(ensure_token(settings.admin, settings.state_dir))
         app = create_app(self._control(), registry, self._token)
@@ -271,6 +277,7 @@ class Service:
             serving_address=None if serving is None else serving.url,
             next_round=lambda: self._rounds.reason,
             problem=self._problem_now,
+            need_restart=lambda: self._need_restart,
             started_at=self._started_at,
         )
         return LiveControl(
@@ -292,6 +299,8 @@ class Service:
         if not self._shutdown.begun:
             self._shutdown.begin()
         self._asks.wake()
+        if self._serving is not None:
+            self._serving.announce_end()
 
     def _last_began(self) -> float | None:
         """When a round last began that was no dry run: that changes nothing, the schedule neither."""
@@ -306,6 +315,7 @@ class Service:
             log.warning("settings_not_reloaded", reason=str(error))
         else:
             self.settings = result.settings
+            self._need_restart = result.need_restart
             logs.configure(level=self.settings.log.level, format=self.settings.log.format)
             self._schedule.change(self.settings.triggers)
             log.info("settings_reloaded", changed=result.changed, need_restart=result.need_restart)

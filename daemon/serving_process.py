@@ -1,6 +1,7 @@
 """The serving process: started, asked how it is, ended when it hangs, drained at the end."""
 
 import http.client
+import secrets
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from daemon.settings import Settings
 from daemon.supervisor import Part, State
 from serving.errors import CannotServe
 from serving.key_file import read_keys
+from serving.settings import INSTANCE_VARIABLE
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +80,9 @@ class ServingProcess:
         self._api_key_file = api_key_file
         self._api_key = _first_key(api_key_file)
         self._reload = threading.Event()
+        self._end_is_near = threading.Event()
+        self._instance = ""
+        self._stranger = False
         self._stuck_seconds = stuck_seconds
         self._drain_seconds = drain_seconds
         self._clock = clock
@@ -98,6 +103,10 @@ class ServingProcess:
         """Let the process read its API keys again, as soon as it answers. From any thread; never blocks."""
         self._reload.set()
 
+    def announce_end(self) -> None:
+        """Let the process tell load balancers to look elsewhere; it answers on until its part is stopped."""
+        self._end_is_near.set()
+
     def run(self, part: Part) -> None:
         """Start the process and watch it until `part.stop`.
 
@@ -107,9 +116,9 @@ class ServingProcess:
         """
         # It reads its keys later than this.
         self._reload.clear()
-        process = subprocess.Popen(
-            self._command, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
-        )
+        self._instance = secrets.token_hex(8)
+        environment = {**self._environment, INSTANCE_VARIABLE: self._instance}
+        process = subprocess.Popen(self._command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
         log.info("serving_started", pid=process.pid)
         self._status = ServingStatus(pid=process.pid)
         try:
@@ -126,7 +135,7 @@ class ServingProcess:
                 raise ServingBroke(f"the serving process ended with status {process.wait()}{self._hint(heard)}")
             if (facts := self._ask()) is not None:
                 heard = self._clock()
-                self._pass_reload_on(process)
+                self._pass_on(process)
             self._status = ServingStatus(process.pid, (facts or {}).get("generation"), facts or {})
             self._judge(part, heard)
             part.stop.wait(ASK_EVERY_SECONDS)
@@ -136,11 +145,16 @@ class ServingProcess:
         if heard is not None:
             return ""
         with suppress(OSError), socket.create_connection(self._address, timeout=1.0):
-            host, port = self._address
-            return f": something else listens on {host}:{port}; stop it, or set another `serving.port`"
+            return f": {self._taken()}"
         return "; the log has its last words"
 
-    def _pass_reload_on(self, process: "subprocess.Popen[bytes]") -> None:
+    def _taken(self) -> str:
+        return f"port {self._address[1]} is taken by another process; stop that one, or set another `serving.port`"
+
+    def _pass_on(self, process: "subprocess.Popen[bytes]") -> None:
+        """Tell the process what it is to know. It heeds the signals: it has answered."""
+        if self._end_is_near.is_set():
+            process.send_signal(signal.SIGUSR1)
         if not self._reload.is_set():
             return
         self._reload.clear()
@@ -148,6 +162,8 @@ class ServingProcess:
         log.info("serving_told_to_reload", pid=process.pid)
 
     def _judge(self, part: Part, heard: float | None) -> None:
+        if self._stranger:
+            return part.says(State.BROKEN, self._taken())
         if heard is None:
             return part.says(State.STARTING, "the serving process loads and does not answer yet")
         silent = self._clock() - heard
@@ -163,19 +179,25 @@ class ServingProcess:
         return part.says(State.RUNNING)
 
     def _ask(self) -> dict[str, Any] | None:
-        """Its own account, or the error that it answers with; None where it does not answer."""
-        facts = self._asked()
-        if facts is None or "error" not in facts:
-            return facts
-        # Its keys are others than ours: both are those of the file, read at different times.
-        self._api_key = _first_key(self._api_key_file) or self._api_key
-        return self._asked()
+        """Its own account, or the error that it answers with; None where it does not answer, or another does."""
+        facts = self._get("/v1/riverkeep/generation")
+        if facts is not None and "error" in facts:
+            # Its keys are others than ours: both are those of the file, read at different times.
+            self._api_key = _first_key(self._api_key_file) or self._api_key
+            facts = self._get("/v1/riverkeep/generation")
+        self._stranger = facts is not None and not self._is_ours(facts)
+        return None if self._stranger else facts
 
-    def _asked(self) -> dict[str, Any] | None:
+    def _is_ours(self, facts: Mapping[str, Any]) -> bool:
+        """Whether the process that was started answered, and not one that had the port before; an error names none."""
+        named = facts if "error" not in facts else self._get("/healthz") or {}
+        return named.get("instance") == self._instance
+
+    def _get(self, path: str) -> dict[str, Any] | None:
         connection = http.client.HTTPConnection(*self._address, timeout=min(ANSWER_WITHIN_SECONDS, self._stuck_seconds))
         headers = {"authorization": f"Bearer {self._api_key}"} if self._api_key else {}
         try:
-            connection.request("GET", "/v1/riverkeep/generation", headers=headers)
+            connection.request("GET", path, headers=headers)
             response = connection.getresponse()
             answer = orjson.loads(response.read())
         except (OSError, http.client.HTTPException, orjson.JSONDecodeError):
@@ -198,8 +220,15 @@ def serving_process(settings: Settings, config_file: Path | None, environment: M
         address=({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(serving.host, serving.host), port),  # noqa: S104
         api_key_file=serving.api_key_file,
         stuck_seconds=settings.lifecycle.stuck_seconds,
-        drain_seconds=min(serving.drain_timeout_s, settings.lifecycle.grace_seconds),
+        drain_seconds=drain_seconds(settings),
     )
+
+
+def drain_seconds(settings: Settings) -> float:
+    """How much of the grace time is kept for requests under way, at most half; 0 where none are answered."""
+    if not settings.serving.enabled:
+        return 0.0
+    return min(settings.serving.drain_timeout_s, settings.lifecycle.grace_seconds / 2)
 
 
 def _first_key(path: Path | None) -> str | None:

@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import TracebackType
@@ -147,11 +147,24 @@ class Supervisor:
 
     On exit every part is told to stop, and waited for while `seconds_left()` is above zero: one deadline that
     all share.
+
+    Args:
+        last: parts of these names are told only when the others have ended, or when no more than `last_seconds` of
+            the time are left.
     """
 
-    def __init__(self, parts: Sequence[Part], *, seconds_left: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        *,
+        seconds_left: Callable[[], float],
+        last: Collection[str] = (),
+        last_seconds: float = 0.0,
+    ) -> None:
         self._parts = tuple(parts)
         self._seconds_left = seconds_left
+        self._last = frozenset(last)
+        self._last_seconds = last_seconds
         self._reported: frozenset[str] = frozenset()
 
     def __enter__(self) -> Self:
@@ -162,7 +175,12 @@ class Supervisor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for part in reversed(self._parts):
+        first = [part for part in reversed(self._parts) if part.name not in self._last]
+        for part in first:
+            part.stop.set()
+        for part in first:
+            part.join(lambda: self._seconds_left() - self._last_seconds)
+        for part in self._parts:
             part.stop.set()
         for part in reversed(self._parts):
             if not part.join(self._seconds_left):

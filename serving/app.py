@@ -65,6 +65,7 @@ class Parts:
         metrics: where to count.
         healthy: whether the process can go on; False asks for a new one.
         ending: whether it is about to end.
+        instance: what `INSTANCE_VARIABLE` said; empty where nobody asks for it.
     """
 
     settings: ServingSettings
@@ -75,6 +76,7 @@ class Parts:
     metrics: ServingMetrics
     healthy: Callable[[], bool]
     ending: Callable[[], bool]
+    instance: str = ""
 
 
 def build_app(parts: Parts, keys: Keys) -> Starlette:
@@ -119,9 +121,9 @@ class Endpoints:
         self._settings = parts.settings
 
     async def healthz(self, _: Request) -> Response:
-        """Whether this process is worth keeping."""
+        """Whether this process is worth keeping; and which it is, for the one that started it."""
         healthy = self._parts.healthy()
-        return _json({"healthy": healthy}, status=200 if healthy else 503)
+        return _json({"healthy": healthy, "instance": self._parts.instance}, status=200 if healthy else 503)
 
     async def readyz(self, request: Request) -> Response:
         """Whether it answers; what stands in the way of a generation, which may name files, only with a key."""
@@ -148,6 +150,7 @@ class Endpoints:
         current = self._parts.switch.current
         status = self._parts.switch.status
         facts = {
+            "instance": self._parts.instance,
             "generation": current and current.number,
             "digest": current and current.digest,
             "loaded_at": current and current.loaded_at,

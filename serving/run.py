@@ -23,7 +23,7 @@ from serving.errors import CannotServe
 from serving.guard import Keys
 from serving.metrics import ServingMetrics
 from serving.prompts import RecentPrompts
-from serving.settings import ServingSettings
+from serving.settings import INSTANCE_VARIABLE, ServingSettings
 from serving.swap import Follower, Loader, Switch
 from serving.warm import warming
 
@@ -38,7 +38,8 @@ def serve(
 ) -> None:
     """Answer requests from the generation that the pointer under `checkpoints_root` names, until SIGTERM or SIGINT.
 
-    Requests under way are finished first, for at most `drain_timeout_s`.
+    Requests under way are finished first, for at most `drain_timeout_s`. SIGUSR1 says that the end is near: readiness
+    says no from then on, so that load balancers look elsewhere, and requests are answered as before.
 
     Args:
         settings: limits, names, and where to listen.
@@ -63,7 +64,13 @@ def serve(
     def healthy() -> bool:
         return follower.alive and not worker.broken
 
-    parts = Parts(settings, model_kind, switch, worker, recent, metrics, healthy, ending=lambda: server.should_exit)
+    end_is_near = threading.Event()
+
+    def ending() -> bool:
+        return server.should_exit or end_is_near.is_set()
+
+    instance = os.environ.get(INSTANCE_VARIABLE, "")
+    parts = Parts(settings, model_kind, switch, worker, recent, metrics, healthy, ending, instance)
     server = uvicorn.Server(_config(settings, parts, keys))
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(settings))
@@ -73,12 +80,12 @@ def serve(
         stack.callback(follower.close)
         host, port = listener.getsockname()[:2]
         _log.info("serving_listens", host=host, port=port, device=device, kind=model_kind)
-        _end_by_signal(server)
+        _heed_signals(server, end_is_near)
         server.run(sockets=[listener])
     _log.info("serving_ended")
 
 
-def _end_by_signal(server: uvicorn.Server) -> None:
+def _heed_signals(server: uvicorn.Server, end_is_near: threading.Event) -> None:
     """Let SIGTERM end the server, not the process: uvicorn raises it again at its end, before the parts are closed."""
 
     def end(*_: object) -> None:
@@ -87,6 +94,7 @@ def _end_by_signal(server: uvicorn.Server) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, end)
         signal.signal(signal.SIGINT, end)
+        signal.signal(signal.SIGUSR1, lambda *_: end_is_near.set())
 
 
 def _config(settings: ServingSettings, parts: Parts, keys: Keys) -> uvicorn.Config:

@@ -7,6 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
+# Not RIVERKEEP_…: those are settings, and a process that reads them would refuse one it does not know.
+INSTANCE_VARIABLE = "INSTANCE_OF_RIVERKEEP"
+"""Names this process among all that may answer at its address; who started it chose it, and asks for it."""
+
 
 class ServingSettings(BaseModel):
     """Where requests are answered, by whom they may be asked, and how much at once."""

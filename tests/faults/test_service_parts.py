@@ -12,6 +12,7 @@ import pytest
 
 from checkpoints.generation import GenerationStore
 from checkpoints.publish import FAULT_VARIABLE, Step
+from daemon.control import Facts
 from daemon.orphans import OWNER_VARIABLE
 from memory.rounds import RoundState
 from tests.brokers import Broker, make_topic, running, send
@@ -207,6 +208,33 @@ def test_serving_that_is_killed_comes_back(tmp_path: Path, model: Path) -> None:
         url = f"http://127.0.0.1:{home.serving_port}/v1/riverkeep/generation"
         assert httpx.get(url, trust_env=False).json()["generation"] == 0
         assert started.stop() == 0
+
+
+def test_another_riverkeep_on_the_port_is_not_taken_for_serving(tmp_path: Path, model: Path) -> None:
+    """Its answers are no sign that this one's process lives: this one is not ready, and says what is in its way."""
+    first = make_home(tmp_path / "first", model=model, serving=True)
+    second = make_home(tmp_path / "second", model=model, serving=True)
+    config = second.config.read_text()
+    second.config.write_text(config.replace(f"port = {second.serving_port}", f"port = {first.serving_port}"))
+    fill(first)
+    fill(second)
+    with daemon(first, learner=fake_learner("good")) as there:
+        there.until(lambda control: control.readiness()["ready"])
+        with daemon(second, learner=fake_learner("good")) as here:
+            here.until(lambda control: _port_is_taken(control.readiness(), first.serving_port))
+            wait_until(lambda: here.events("part_broken"))
+            with here.control as control:
+                assert _port_is_taken(control.readiness(), first.serving_port)
+                serving = control.status()["serving"]
+                assert (serving["ok"], serving["answering"]) == (False, None)
+            assert here.stop() == 0
+        there.until(lambda control: control.readiness()["ready"])
+        assert there.stop() == 0
+
+
+def _port_is_taken(readiness: Facts, port: int) -> bool:
+    detail = readiness["parts"]["serving"]["detail"]
+    return not readiness["ready"] and f"port {port} is taken by another process" in detail
 
 
 def _serving_of(started: Daemon) -> psutil.Process:

@@ -216,9 +216,17 @@ def test_probes_ask_paths_that_answer_without_a_token() -> None:
 
 
 def test_kubernetes_waits_longer_than_the_service_takes_to_end() -> None:
-    """The daemon's grace, and the drain of requests within it."""
-    longest = LifecycleSettings().grace_seconds + ServingSettings().drain_timeout_s
-    assert pod()["terminationGracePeriodSeconds"] > longest
+    """The time in which requests turn elsewhere, and then the daemon's grace."""
+    command, seconds = container()["lifecycle"]["preStop"]["exec"]["command"]
+    assert command == "sleep"
+    assert pod()["terminationGracePeriodSeconds"] > float(seconds) + LifecycleSettings().grace_seconds
+
+
+def test_the_grace_time_is_enough_for_the_round_and_then_for_requests() -> None:
+    """As the settings stand without a word, neither takes of the other's time."""
+    lifecycle = LifecycleSettings()
+    assert lifecycle.grace_seconds > lifecycle.round_grace_seconds + ServingSettings().drain_timeout_s
+    assert lifecycle.grace_seconds >= 2 * ServingSettings().drain_timeout_s
 
 
 def test_the_pods_settings_are_valid_and_fit_the_pod() -> None:

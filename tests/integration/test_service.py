@@ -195,6 +195,24 @@ def test_a_stop_lets_a_round_finish_that_can(home: Home) -> None:
         assert store.round(1).state is RoundState.ACCEPTED
 
 
+def test_a_stop_answers_requests_while_the_round_has_its_time(tmp_path: Path, model: Path) -> None:
+    """Load balancers are told at once to look elsewhere; who asks all the same is answered until the round is over."""
+    home = make_home(tmp_path, model=model, serving=True)
+    fill(home)
+    home.write(round_grace_seconds=8)
+    with daemon(home, learner=fake_learner("hang")) as started:
+        started.until(lambda control: control.readiness()["ready"])
+        started.until(lambda control: control.request_round())
+        started.until(lambda control: (control.status()["round"] or {}).get("phase") == "train")
+        started.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: _readyz(home).json()["ending"])
+        assert (_readyz(home).status_code, _complete(home).status_code) == (503, 200)
+        started.until(lambda control: control.status()["round"] is not None)
+        assert started.process.wait(25) == 0
+        names = [line.get("event") for line in started.lines()]
+        assert names.index("round_ended") < names.index("serving_ended") < names.index("service_stopped")
+
+
 def test_a_second_signal_ends_at_once(home: Home) -> None:
     """Who asks twice does not wait for the round's grace time."""
     home.write(round_grace_seconds=600, grace_seconds=600)
@@ -344,6 +362,10 @@ def _answers(home: Home, key: str = "none is needed") -> int | None:
     except (httpx.HTTPError, ValueError):
         return None
     return answer.get("generation")
+
+
+def _readyz(home: Home) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{home.serving_port}/readyz", trust_env=False, timeout=5)
 
 
 def _complete(home: Home) -> httpx.Response:

@@ -19,11 +19,13 @@ from daemon.supervisor import Part, State, Supervisor
 from tests.harness import wait_until
 
 SERVER = """
-import http.server, json, sys, signal, time
+import http.server, json, os, sys, signal, time
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = json.dumps({"generation": GENERATION, "swap_seconds": 0.5}).encode()
+        body = json.dumps({"generation": GENERATION, "swap_seconds": 0.5, "instance": INSTANCE}).encode()
         refused = self.headers.get("authorization") != "Bearer " + KEYS[-1]
+        if self.path == "/healthz":
+            refused, body = False, json.dumps({"healthy": True, "instance": INSTANCE}).encode()
         if refused:
             body = json.dumps({"error": {"message": "a valid API key is needed"}}).encode()
         self.send_response(401 if refused else 200)
@@ -32,6 +34,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
     def log_message(self, *args): pass
 KEYS = ["secret"]
+INSTANCE = os.environ["INSTANCE_OF_RIVERKEEP"]
+signal.signal(signal.SIGUSR1, lambda *_: print("the end is near", file=sys.stderr, flush=True))
 signal.signal(signal.SIGHUP, lambda *_: KEYS.append("another"))
 http.server.HTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
 """
@@ -103,7 +107,21 @@ def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = taken.getsockname()[:2]
         with served("raise SystemExit(1)", address=address) as (_, part):
-            wait_until(lambda: f"something else listens on 127.0.0.1:{address[1]}" in part.health().detail)
+            wait_until(lambda: f": port {address[1]} is taken by another process" in part.health().detail)
+
+
+@pytest.mark.parametrize("knows_the_key", [True, False])
+def test_a_stranger_that_answers_like_serving_is_not_taken_for_it(knows_the_key: bool, tmp_path: Path) -> None:
+    """Another Riverkeep has the port: what it says is not the child's word, whether it takes the key or refuses it."""
+    keys = tmp_path / "keys"
+    keys.write_text("secret\n" if knows_the_key else "another\n")
+    with served(SERVER.replace("GENERATION", "2")) as (other, _):
+        wait_until(lambda: other.status.generation == 2)
+        with served("import time; time.sleep(60)", address=other._address, key_file=keys) as (process, part):
+            wait_until(lambda: part.health().state is State.BROKEN)
+            assert part.health().detail.startswith(f"port {other._address[1]} is taken by another process")
+            assert process.status.generation is None
+            assert not part.health().ok
 
 
 @pytest.mark.slow

@@ -131,6 +131,31 @@ def test_one_deadline_for_all_parts(release: threading.Event) -> None:
     assert ends.health().state is State.STOPPED
 
 
+def test_what_ends_last_is_told_when_the_others_have_ended(release: threading.Event) -> None:
+    """Answers go on while a round finishes; and when it does not, the time that is kept for them is theirs."""
+    told: list[str] = []
+
+    def end(part: Part) -> None:
+        part.stop.wait()
+        told.append(part.name)
+        if part.name == "serving":
+            release.set()
+
+    def hang(part: Part) -> None:
+        part.stop.wait()
+        release.wait()
+
+    serving, rounds, hangs = (
+        Part(name, target, backoff=FAST) for name, target in (("serving", end), ("rounds", end), ("hangs", hang))
+    )
+    shutdown = Shutdown(grace_seconds=30, round_grace_seconds=0, clock=lambda: 0 if "rounds" not in told else 21)
+    shutdown.begin()
+    with Supervisor([serving, rounds, hangs], seconds_left=shutdown.seconds_left, last=("serving",), last_seconds=10):
+        pass
+    assert told == ["rounds", "serving"]
+    assert serving.health().state is State.STOPPED
+
+
 @given(st.floats(0.1, 10), st.floats(10, 100), st.integers(1, 10_000))
 def test_backoff_doubles_within_bounds(first: float, longest: float, failures: int) -> None:
     """Each wait is at least the one before and never beyond the longest."""
