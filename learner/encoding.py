@@ -117,4 +117,4 @@ def longest_sequence(config: Any, tokenizer: Any, wanted: int) -> int:
     """Return how many tokens a sequence may have: `wanted`, or less where model or tokenizer allow less."""
     text = config.get_text_config()
     limits = [wanted, getattr(text, "max_position_embeddings", None), tokenizer.model_max_length]
-    return min(int(limit) for limit in limits if limit)
+    return min(int(limit) for limit in limits if limit and limit > 0)  # XLNet says -1: as long as you like

@@ -69,7 +69,9 @@ def test_nothing_encodes_to_nothing() -> None:
     assert len(text.take([])) == 0
 
 
-@pytest.mark.parametrize(("positions", "tokenizers", "wanted"), [(64, 512, 64), (None, 48, 48), (4096, 10**30, 100)])
+@pytest.mark.parametrize(
+    ("positions", "tokenizers", "wanted"), [(64, 512, 64), (None, 48, 48), (4096, 10**30, 100), (-1, 512, 100)]
+)
 def test_sequences_are_no_longer_than_model_or_tokenizer_allow(
     positions: int | None, tokenizers: int, wanted: int
 ) -> None:
