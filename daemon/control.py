@@ -34,6 +34,7 @@ class Control(Protocol):
             "dead_letters"};
             ingest: {"lag_records": int, "paused": {partition: why}, "reason"} or None;
             next_round: a sentence, what the triggers wait for;
+            need_restart: sections of the settings that changed on disk and are not in force until a restart;
             parts: as in `readiness`;
             waiting: numbers of rounds that wait for a person.
         """
@@ -136,7 +137,8 @@ class Control(Protocol):
     def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
         """Decode them again under the present settings (none named: all).
 
-        Returns `{"kept": stored now, "known": dropped as duplicates, "still_dead": n}`.
+        Returns `{"kept": stored now, "known": dropped as duplicates, "still_dead": n, "need_restart": sections of
+        the settings that say how to decode, changed on disk, and are not in force until a restart}`.
         """
 
     def drop_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:

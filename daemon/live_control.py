@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,8 @@ from memory.store import Store
 from streams.document import Partition
 
 ROUND_ENDS_WITHIN_SECONDS = 120.0
+DECODING = frozenset({"streams", "model"})
+"""Sections of the settings by which a record becomes a document: formats and filters; labels."""
 NO_SOURCE = "No topics are set (`streams.topics`), so nothing is consumed."
 
 
@@ -52,6 +54,7 @@ class Views:
         serving_address: where it answers, `http://host:port`.
         next_round: a sentence, what the triggers wait for.
         problem: what is wrong with the serving generation's files; empty when nothing is.
+        need_restart: sections of the settings that a reload found changed, and that a restart will take over.
         started_at: unix seconds.
     """
 
@@ -61,6 +64,7 @@ class Views:
     serving_address: str | None
     next_round: Callable[[], str]
     problem: Callable[[], str]
+    need_restart: Callable[[], tuple[str, ...]]
     started_at: float
 
 
@@ -99,6 +103,7 @@ class LiveControl(StoreControl):
             "round": self._round_in_progress(),
             "ingest": self._ingest(),
             "next_round": self._views.next_round(),
+            "need_restart": list(self._views.need_restart()),
             "parts": self.readiness()["parts"],
         }
 
@@ -153,6 +158,11 @@ class LiveControl(StoreControl):
         if self._views.ingest is None:
             raise Refused(NO_SOURCE)
         return {"resumed": self._views.ingest.resume(partition)}
+
+    def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
+        """See `Control.replay_dead_letters`; the settings in force decode, whatever their file says by now."""
+        waiting = [name for name in self._views.need_restart() if name in DECODING]
+        return super().replay_dead_letters(ids=ids) | {"need_restart": waiting}
 
     def _serving(self) -> Facts:
         if self._views.serving is None:

@@ -55,7 +55,7 @@ class StoreControl:
 
     def status(self) -> Facts:
         """See `Control.status`."""
-        absent = ("pid", "started_at", "round", "ingest", "next_round", "parts")
+        absent = ("pid", "started_at", "round", "ingest", "next_round", "need_restart", "parts")
         return {
             "running": False,
             "version": version("riverkeep"),
@@ -175,7 +175,8 @@ class StoreControl:
 
     def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
         """See `Control.replay_dead_letters`."""
-        return dead_letters.replay(self._store, self._settings, ids=frozenset(ids), now=self._clock())
+        replayed = dead_letters.replay(self._store, self._settings, ids=frozenset(ids), now=self._clock())
+        return replayed | {"need_restart": []}
 
     def drop_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
         """See `Control.drop_dead_letters`."""

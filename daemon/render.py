@@ -57,11 +57,19 @@ def _status_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
         yield "waiting", Text(f"round {numbers}: `riverkeep round --approve N` or `--reject N`", "yellow")
     if facts.get("next_round"):
         yield "next round", facts["next_round"]
+    if facts.get("need_restart"):
+        yield "settings", Text(not_in_force(facts["need_restart"]), "yellow")
     yield "memory", _memory_line(facts["memory"])
     if facts.get("ingest"):
         yield "reading", _ingest(facts["ingest"])
     if facts.get("parts"):
         yield "parts", _parts(facts["parts"])
+
+
+def not_in_force(sections: Sequence[str]) -> str:
+    """That sections of the settings wait for a restart."""
+    named = ", ".join(f"[{name}]" for name in sections)
+    return f"{named} changed on disk, not in force until a restart"
 
 
 def _running(facts: Facts, now: float) -> Text:

@@ -13,6 +13,7 @@ from daemon.commands.common import (
     pass_invocation,
     pass_json_on,
     print_json,
+    say,
     yes_option,
 )
 from daemon.control import LARGEST_ID
@@ -186,7 +187,11 @@ def replay_letters(invocation: Invocation, ids: tuple[int, ...], *, as_json: boo
     if as_json:
         print_json(facts)
     else:
+        from daemon.render import not_in_force
+
         click.echo("{kept} stored, {known} known already, {still_dead} still dead.".format_map(facts))
+        if facts["need_restart"]:
+            say(f"{not_in_force(facts['need_restart'])}: they were decoded as before.")
 
 
 @dead_letters.command("drop", short_help="Erase dead letters.")

@@ -37,6 +37,7 @@ class FakeControl:
             ),
             "ingest": {"lag_records": 0, "paused": {}, "reason": ""},
             "next_round": "waiting for somebody to ask",
+            "need_restart": ["streams"],
             "parts": self.readiness()["parts"],
             "waiting": [],
         }
@@ -158,7 +159,7 @@ class FakeControl:
     def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
         """Notes it."""
         self.calls.append(("replay_dead_letters", tuple(ids)))
-        return {"kept": 1, "known": 0, "still_dead": 2}
+        return {"kept": 1, "known": 0, "still_dead": 2, "need_restart": ["streams"]}
 
     def drop_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
         """Notes it."""

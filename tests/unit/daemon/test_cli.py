@@ -251,6 +251,14 @@ def test_commands_reach_the_daemon(
     assert imported(run).isdisjoint(HEAVY)
 
 
+@pytest.mark.parametrize("arguments", [["status"], ["memory", "dead-letters", "replay"]], ids=" ".join)
+@pytest.mark.usefixtures("control")
+def test_settings_that_wait_for_a_restart_are_told(home: Path, arguments: list[str]) -> None:
+    """A person who mended them sees why nothing has changed."""
+    run = riverkeep(*arguments, cwd=home, environment={"COLUMNS": "200"})
+    assert "[streams] changed on disk, not in force until a restart" in run.stdout + run.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
