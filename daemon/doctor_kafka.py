@@ -9,7 +9,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from daemon.doctor_findings import Finding
-from streams.client import consumer_options
+from streams.client import consumer_options, made
 from streams.errors import StreamsError
 from streams.settings import StreamsSettings, TopicSettings
 
@@ -39,7 +39,7 @@ def _in_silence() -> Iterator[None]:
 def _examine(settings: StreamsSettings) -> list[Finding]:
     brokers = ", ".join(settings.bootstrap_servers)
     try:
-        consumer = KafkaConsumer(**consumer_options(settings))
+        consumer = made(KafkaConsumer, consumer_options(settings))
     except (KafkaError, StreamsError, OSError, ValueError) as error:
         return [
             Finding(

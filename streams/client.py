@@ -4,7 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kafka.errors import KafkaError
+from kafka.errors import (
+    AuthorizationError,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailedError,
+    UnsupportedSaslMechanismError,
+)
 from kafka.net.compat import KafkaNetClient
 
 from streams.errors import BadSecret
@@ -17,6 +23,8 @@ RECONNECT_MS = 5000
 """The longest pause between attempts to reach a broker that is gone: its return is noticed within this."""
 PARTITION_BYTES = MIB
 """Fetched from one partition at once: more makes nothing faster, and memory grows by several times of it."""
+REFUSALS = (SaslAuthenticationFailedError, UnsupportedSaslMechanismError, AuthorizationError)
+"""A broker answers, and does not want us."""
 
 
 def secret(path: Path) -> str:
@@ -34,6 +42,42 @@ def secret(path: Path) -> str:
     return text
 
 
+class Client(KafkaNetClient):  # type: ignore[misc]  # kafka-python has no types
+    """kafka-python's client, which knows why a connection failed last.
+
+    What is made of it tries again and says in the end only that there was no connection, though a broker may have said
+    that the password is wrong.
+
+    Attributes:
+        begins: until there is a connection, a refusal ends it at once: trying again may lock the login.
+        failure: None while connections come about. A broker's refusal is not overwritten by brokers that are away.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.begins = True
+        self.failure: Exception | None = None
+        self._connect = self._manager.get_connection
+        self._manager.get_connection = self._watched
+
+    def _watched(self, node_id: object, *args: Any, **options: Any) -> Any:
+        if self.begins and isinstance(self.failure, REFUSALS):
+            raise self.failure
+        known = self._manager._conns.get(node_id)  # noqa: SLF001
+        connection = self._connect(node_id, *args, **options)
+        if connection is not known:
+            connection.init_future.add_callback(self._came_about).add_errback(self._failed)
+            connection.close_future.add_errback(self._failed)
+        return connection
+
+    def _came_about(self, _: object) -> None:
+        self.begins, self.failure = False, None
+
+    def _failed(self, error: Exception) -> None:
+        if not isinstance(self.failure, REFUSALS):
+            self.failure = error
+
+
 def made(kind: Callable[..., T], options: dict[str, Any]) -> T:
     """A client of that kind, of which nothing is left when it cannot be made.
 
@@ -41,20 +85,23 @@ def made(kind: Callable[..., T], options: dict[str, Any]) -> T:
     days.
 
     Raises:
-        KafkaError: the broker does not answer in time, or refuses.
+        KafkaError: the broker does not answer in time, or refuses: one of `REFUSALS`.
     """
-    begun: list[KafkaNetClient] = []
+    begun: list[Client] = []
 
-    def remembered(**settings: Any) -> KafkaNetClient:
-        begun.append(KafkaNetClient(**settings))
+    def remembered(**settings: Any) -> Client:
+        begun.append(Client(**settings))
         return begun[-1]
 
     try:
         return kind(**options, kafka_client=remembered)
-    except KafkaError:
+    except KafkaError as error:
         for client in begun:
             client.close()
-        raise
+        why = next((client.failure for client in begun if client.failure is not None), error)
+        if why is error:
+            raise
+        raise why if isinstance(why, KafkaError) else KafkaConnectionError(str(why)) from error
 
 
 def security_options(security: SecuritySettings) -> dict[str, Any]:

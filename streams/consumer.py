@@ -161,6 +161,15 @@ class Consumer:
         client = self._consumer._client  # noqa: SLF001
         return any(client.connected(broker.node_id) for broker in self._cluster.brokers())
 
+    @property
+    def failure(self) -> Exception | None:
+        """Why the last connection failed; None where it came about."""
+        return self._consumer._client.failure  # type: ignore[no-any-return]  # noqa: SLF001
+
+    def denied(self) -> set[str]:
+        """Topics that may not be seen, as last heard."""
+        return set(self._cluster.unauthorized_topics)
+
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Read on from there."""
         self._forget_parked(partition)

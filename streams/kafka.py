@@ -7,17 +7,17 @@ from enum import StrEnum
 
 import structlog
 from kafka.errors import (
-    AuthorizationError,
     FencedInstanceIdError,
     KafkaError,
     LogTruncationError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
-    SaslAuthenticationFailedError,
+    TopicAuthorizationFailedError,
 )
 from kafka.structs import TopicPartition
 
 from streams.assignment import Assignment, Doubt, Offsets
+from streams.client import REFUSALS
 from streams.closing import Closing
 from streams.consumer import Consumer
 from streams.dead_letters import DeadLetterBudget
@@ -87,6 +87,7 @@ class KafkaSource(Closing):
         self._retry_at = self._watched_at = self._committed_at = self._topics_at = self._told_at = float("-inf")
         self._reached_at = time.monotonic()
         self._trouble = ""
+        self._unreached = ""
         self._missing: tuple[str, ...] = ()
         self._lag: Mapping[Partition, int] = {}
         self._paused: Mapping[Partition, str] = {}
@@ -110,7 +111,7 @@ class KafkaSource(Closing):
         """
         self._connect(timeout_s)
         if self._consumer is None:
-            self._note_reached(reached=False)
+            self._note_reached(self._unreached)
             return None
         builder = BatchBuilder(records=self._settings.batch_records, size=self._settings.batch_bytes)
         self._gather(self._consumer, builder, timeout_s)
@@ -199,11 +200,12 @@ class KafkaSource(Closing):
             return
         try:
             self._consumer = Consumer(self._settings)
-        except (SaslAuthenticationFailedError, AuthorizationError) as error:
+        except REFUSALS as error:
             raise self._refused(error) from error
         except KafkaError as error:
             retry_s = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
             self._failures += 1
+            self._unreached = str(error)
             self._retry_at = time.monotonic() + retry_s
             servers = ",".join(self._settings.bootstrap_servers)
             log.warning("broker_not_reached", servers=servers, retry_seconds=retry_s, error=str(error))
@@ -213,12 +215,27 @@ class KafkaSource(Closing):
         self._topics_at = self._clock() + FIRST_TOPICS_SECONDS
         log.info("broker_reached", group=self._settings.group_id)
 
-    def _note_reached(self, *, reached: bool) -> None:
+    def _note_reached(self, why_not: str, *, reached: bool = False) -> None:
         now = time.monotonic()
         if reached:
             self._reached_at = now
         servers, away = ",".join(self._settings.bootstrap_servers), now - self._reached_at
-        self._trouble = f"no broker of {servers} has answered for {away:.0f} s" if away > AWAY_SECONDS else ""
+        trouble = f"no broker of {servers} has answered for {away:.0f} s ({why_not or 'silence'}): check"
+        self._trouble = f"{trouble} bootstrap_servers and security, and that one runs" if away > AWAY_SECONDS else ""
+
+    def _look_for_brokers(self, consumer: Consumer) -> None:
+        """Note whether a broker is there.
+
+        Raises:
+            NotAuthorized: the login is refused now, or a topic may not be seen.
+        """
+        connected, failure = consumer.is_connected, consumer.failure
+        self._metrics.connected.set(connected)
+        self._note_reached(str(failure or ""), reached=connected)
+        if not connected and isinstance(failure, REFUSALS):
+            raise self._refused(failure)
+        if denied := {topic for topic in consumer.denied() if self._settings.topic(topic)}:
+            raise self._refused(TopicAuthorizationFailedError(denied))
 
     def _fetch(self, consumer: Consumer, timeout_s: float) -> Chunk | None:
         try:
@@ -235,7 +252,7 @@ class KafkaSource(Closing):
                 f"another consumer joined group {self._settings.group_id} as "
                 f"{self._settings.group_instance_id}: give each replica its own group_instance_id"
             ) from error
-        except (SaslAuthenticationFailedError, AuthorizationError) as error:
+        except REFUSALS as error:
             raise self._refused(error) from error
         except KafkaError as error:
             self._metrics.poll_errors.labels(type(error).__name__).inc()
@@ -243,7 +260,7 @@ class KafkaSource(Closing):
             time.sleep(min(timeout_s, WATCH_SECONDS))
         return None
 
-    def _refused(self, error: KafkaError) -> NotAuthorized:
+    def _refused(self, error: Exception) -> NotAuthorized:
         return NotAuthorized(
             f"the broker refuses {self._settings.security.username or 'this client'}: {error}; check the login, and "
             f"that it may read the topics and join group {self._settings.group_id}"
@@ -295,8 +312,7 @@ class KafkaSource(Closing):
         now = self._clock()
         if now - self._watched_at >= WATCH_SECONDS:
             self._watched_at = now
-            self._metrics.connected.set(consumer.is_connected)
-            self._note_reached(reached=consumer.is_connected)
+            self._look_for_brokers(consumer)
             self._assignment.watch(consumer, held, now)
             self._look_for_topics(consumer, now)
         if now - self._committed_at >= COMMIT_SECONDS:

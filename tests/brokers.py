@@ -23,7 +23,7 @@ LIBS = Path(__file__).parent / "kafka" / "libs"
 APACHE_MISSING = f"Apache Kafka is not in {LIBS}: run `make kafka` (needs Java and Maven)"
 APACHE_PROMISES = (
     "on Apache Kafka itself: nothing lost and nothing twice through kills, rebalances, retention, transactions, "
-    "topics made anew and a broker that goes away and comes back"
+    "topics made anew and a broker that goes away and comes back; logins, TLS and rights"
 )
 
 
@@ -129,9 +129,24 @@ PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://:{port},LOGIN://:{login},TLS://:{tls},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},LOGIN://127.0.0.1:{login},TLS://localhost:{tls}
 controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT,TLS:SASL_SSL
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.login.plain.sasl.jaas.config={plain}
+listener.name.login.scram-sha-256.sasl.jaas.config={scram}
+listener.name.login.scram-sha-512.sasl.jaas.config={scram}
+listener.name.login.scram-sha-256.connections.max.reauth.ms=2000
+listener.name.tls.plain.sasl.jaas.config={plain}
+listener.name.tls.scram-sha-256.sasl.jaas.config={scram}
+listener.name.tls.scram-sha-512.sasl.jaas.config={scram}
+listener.name.tls.ssl.keystore.type=PEM
+listener.name.tls.ssl.keystore.location={directory}/broker.pem
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=true
 log.dirs={directory}/data
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
@@ -155,7 +170,14 @@ class Apache(_Process):
     """Apache Kafka, one node. What it stored outlives a stop."""
 
     name: str = "apache"
+    login_port: int = field(default_factory=free_port)
+    tls_port: int = field(default_factory=free_port)
     formatted: bool = field(default=False)
+
+    @property
+    def certificate(self) -> Path:
+        """What clients of the TLS listener are to trust; bears the name `localhost`."""
+        return self.directory / "certificate.pem"
 
     def command(self) -> list[str]:
         """How it is started."""
@@ -171,13 +193,32 @@ class Apache(_Process):
         super().start()
 
     def _format(self) -> None:
-        text = PROPERTIES.format(port=self.port, controller=free_port(), directory=self.directory)
-        (self.directory / "server.properties").write_text(text)
-        format_ = ["kafka.tools.StorageTool", "format", "-t", "cml2ZXJrZWVwLXRlc3RzMQ", "-c", "server.properties"]
-        subprocess.run(
-            [*self._java("128m"), *format_, "--standalone"], cwd=self.directory, check=True, capture_output=True
+        security = "org.apache.kafka.common.security"
+        text = PROPERTIES.format(
+            port=self.port,
+            login=self.login_port,
+            tls=self.tls_port,
+            controller=free_port(),
+            directory=self.directory,
+            plain=f'{security}.plain.PlainLoginModule required user_{USER}="{PASSWORD}";',
+            scram=f"{security}.scram.ScramLoginModule required;",
         )
+        (self.directory / "server.properties").write_text(text)
+        self._certify()
+        command = [*self._java("128m"), "kafka.tools.StorageTool", "format", "-t", "cml2ZXJrZWVwLXRlc3RzMQ"]
+        for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
+            command += ["--add-scram", f"{mechanism}=[name={USER},password={PASSWORD}]"]
+        self._run(*command, "-c", "server.properties", "--standalone")
         self.formatted = True
+
+    def _certify(self) -> None:
+        key, subject = self.directory / "key.pem", ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+        new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+        self._run(*new, "-keyout", str(key), "-out", str(self.certificate))
+        (self.directory / "broker.pem").write_text(key.read_text() + self.certificate.read_text())
+
+    def _run(self, *command: str) -> None:
+        subprocess.run(command, cwd=self.directory, check=True, capture_output=True)
 
 
 def apache_is_there() -> bool:
@@ -185,6 +226,8 @@ def apache_is_there() -> bool:
     return (LIBS / ".complete").exists() and shutil.which("java") is not None
 
 
+USER, PASSWORD = "alice", "alice-secret"
+"""The login at Apache Kafka's listeners that ask for one."""
 KINDS: dict[str, type[Embedded] | type[Apache]] = {"embedded": Embedded, "apache": Apache}
 
 
