@@ -152,7 +152,9 @@ class _Surface:
             "/memory": self.memory,
             "/memory/gaps": self.gaps,
             "/aside": self.aside,
+            "/aside/{number}": self.aside_text,
             "/dead-letters": self.dead_letters,
+            "/dead-letters/{number}": self.dead_letter,
         }
         post = {
             "/rounds": self.request_round,
@@ -220,9 +222,18 @@ class _Surface:
     async def aside(self, _request: Request) -> Response:
         return await _answer(self._control.aside)
 
-    async def dead_letters(self, request: Request) -> Response:
+    async def aside_text(self, request: Request) -> Response:
         limit, after = _number(request, "limit", 50, most=MOST_ROWS), _number(request, "after", 0)
-        return await _answer(lambda: self._control.dead_letters(limit=limit or 1, after=after or 0))
+        ask = partial(self._control.aside_text, _round(request), limit=limit or 1, after=after or 0)
+        return await _answer(ask)
+
+    async def dead_letters(self, request: Request) -> Response:
+        limit, before = _number(request, "limit", 50, most=MOST_ROWS), _number(request, "before", None)
+        text = bool(_number(request, "text", 0))
+        return await _answer(lambda: self._control.dead_letters(limit=limit or 1, before=before, text=text))
+
+    async def dead_letter(self, request: Request) -> Response:
+        return await _answer(lambda: self._control.dead_letter(_named(request, "dead letter")))
 
     async def request_round(self, request: Request) -> Response:
         body = await _body(request, RoundBody)
@@ -289,10 +300,15 @@ def _problem(details: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _round(request: Request) -> int:
-    """The round that the path names. Raises UnknownThing for what is no number of any."""
+    """The round that the path names."""
+    return _named(request, "round")
+
+
+def _named(request: Request, what: str) -> int:
+    """The number that the path names. Raises UnknownThing for what is no number of any."""
     text = str(request.path_params["number"])
     if not _is_number(text):
-        raise UnknownThing(f"There is no round {text[:40]}.")
+        raise UnknownThing(f"There is no {what} {text[:40]}.")
     return int(text)
 
 

@@ -117,6 +117,10 @@ class RemoteControl:
         """See `Control.aside`."""
         return self._rows("/aside")
 
+    def aside_text(self, number: int, *, limit: int = 50, after: int = 0) -> Facts:
+        """See `Control.aside_text`."""
+        return self._facts(self._request("GET", f"/aside/{number}", params={"limit": limit, "after": after}))
+
     def release_aside(self, number: int) -> Facts:
         """See `Control.release_aside`."""
         return self._post("/aside/release", {"round": number})
@@ -125,9 +129,13 @@ class RemoteControl:
         """See `Control.drop_aside`."""
         return self._post("/aside/drop", {"round": number}, timeout=LONG_ANSWER_S)
 
-    def dead_letters(self, *, limit: int = 50, after: int = 0) -> list[Facts]:
+    def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[Facts]:
         """See `Control.dead_letters`."""
-        return self._rows("/dead-letters", limit=limit, after=after)
+        return self._rows("/dead-letters", limit=limit, before=before, text=int(text))
+
+    def dead_letter(self, number: int) -> Facts:
+        """See `Control.dead_letter`."""
+        return self._get(f"/dead-letters/{number}")
 
     def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
         """See `Control.replay_dead_letters`."""

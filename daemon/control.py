@@ -32,7 +32,8 @@ class Control(Protocol):
             last_round: {"number", "state", "trigger", "detail", "ended_at"} or None;
             memory: {"fresh_samples", "fresh_tokens", "replay_samples", "holdout_samples", "aside_samples",
             "dead_letters"};
-            ingest: {"lag_records": int, "paused": {partition: why}, "reason"} or None;
+            ingest: {"lag_records": int, or None while no partition is read, "paused": {partition: why}, "reason"} or
+                None;
             next_round: a sentence, what the triggers wait for;
             need_restart: sections of the settings that changed on disk and are not in force until a restart;
             parts: as in `readiness`;
@@ -90,7 +91,10 @@ class Control(Protocol):
         """Serve an earlier generation (None: the one before): `{"from": n, "to": m}`."""
 
     def resume(self, partition: str | None = None) -> Facts:
-        """Read on where a flood of dead letters paused: `topic/number`, or all. `{"resumed": [partition]}`."""
+        """Read on where a flood of dead letters paused: `topic/number`, or all. `{"resumed": [partition]}`.
+
+        Raises UnknownThing for a partition that is not read here.
+        """
 
     def forget(self, key: str) -> Facts:
         """Erase what carries `key`, and name what had seen it.
@@ -122,17 +126,30 @@ class Control(Protocol):
         Each: {"round", "reason", "since", "samples", "tokens", "held_out", "sources"}.
         """
 
+    def aside_text(self, number: int, *, limit: int = 50, after: int = 0) -> Facts:
+        """The text that round `number` set aside, in pages by id that are bounded in bytes too.
+
+        Returns {"round", "documents": [{"id", "role", "source", "label", "topic", "partition", "offset", "event_time",
+        "arrived_at", "held_out" (whether it was held-out text), "key_hash" (alike for documents of one person),
+        "text"}], "next" (what `after` brings the next page; None where there is none)}. Raises UnknownThing.
+        """
+
     def release_aside(self, number: int) -> Facts:
         """Let what round `number` set aside be fresh (or held out) again: `{"round", "released": samples}`."""
 
     def drop_aside(self, number: int) -> Facts:
         """Erase what round `number` set aside: `{"round", "dropped": samples}`."""
 
-    def dead_letters(self, *, limit: int = 50, after: int = 0) -> list[Facts]:
-        """Quarantined records by id, without their bytes.
+    def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[Facts]:
+        """Quarantined records, newest first; those with smaller ids than `before`.
 
-        Each: {"id", "topic", "partition", "offset", "reason", "detail", "value_bytes", "arrived_at"}.
+        Each: {"id", "topic", "partition", "offset", "reason", "detail", "value_bytes", "arrived_at", "published"}, and
+        where `text` is asked for "key" and "value" (as UTF-8, other bytes as backslash escapes) and "cut" (whether the
+        record was longer than what was kept).
         """
+
+    def dead_letter(self, number: int) -> Facts:
+        """One of them, with its text. Raises UnknownThing."""
 
     def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
         """Decode them again under the present settings (none named: all).

@@ -1,15 +1,17 @@
-"""What the store knows, as facts for a person or a script: JSON-ready, bounded, and without any text."""
+"""What the store knows, as facts for a person or a script: JSON-ready, bounded, and text only where asked for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from daemon.control import Facts
+from memory.aside import AsidePage
 from memory.finding import Found, FoundSample, StoredGap
 from memory.records import AsideGroup, Forgotten, Generation, Role, Round, StoredDeadLetter, TrainedSample
 from memory.store import Store
 from streams.document import Partition
 
 LAST_ROUNDS = 20
+_BITS_64 = 2**64 - 1
 
 
 def partition_name(partition: Partition) -> str:
@@ -121,8 +123,39 @@ def aside_facts(group: AsideGroup) -> Facts:
     return asdict(group) | {"sources": list(group.sources)}
 
 
-def dead_letter_facts(letter: StoredDeadLetter) -> Facts:
-    """A dead letter without its bytes."""
+def aside_text_facts(number: int, page: AsidePage) -> Facts:
+    """Documents that a round set aside, with their text."""
+    return {
+        "round": number,
+        "documents": [
+            _found_sample(one)
+            | {
+                "held_out": one.sample.id in page.held_out,
+                "key_hash": None if one.sample.key_hash is None else f"{one.sample.key_hash & _BITS_64:016x}",
+                "text": one.sample.text,
+            }
+            for one in page.found
+        ],
+        "next": page.next,
+    }
+
+
+def dead_letter_facts(letter: StoredDeadLetter, *, text: bool) -> Facts:
+    """A dead letter, with what was kept of its record only where that is asked for."""
+    kept = {
+        "key": None if letter.key is None else _bytes_text(letter.key),
+        "value": _bytes_text(letter.value),
+        "cut": len(letter.value) < letter.value_bytes,
+    }
+    return _dead_letter(letter) | (kept if text else {})
+
+
+def _bytes_text(value: bytes) -> str:
+    """Bytes as UTF-8, with those that are none as backslash escapes."""
+    return value.decode(errors="backslashreplace")
+
+
+def _dead_letter(letter: StoredDeadLetter) -> Facts:
     return {
         "id": letter.id,
         "topic": letter.partition.topic,

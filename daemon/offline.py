@@ -150,6 +150,12 @@ class StoreControl:
         """See `Control.aside`."""
         return [facts.aside_facts(group) for group in self._store.aside()]
 
+    def aside_text(self, number: int, *, limit: int = 50, after: int = 0) -> Facts:
+        """See `Control.aside_text`."""
+        with store_errors():
+            self._must_hold_aside(number)
+            return facts.aside_text_facts(number, self._store.aside_text(number, limit, after))
+
     def release_aside(self, number: int) -> Facts:
         """See `Control.release_aside`."""
         with store_errors():
@@ -169,9 +175,17 @@ class StoreControl:
         self._erase_directories([number])
         return {"round": number, "dropped": dropped}
 
-    def dead_letters(self, *, limit: int = 50, after: int = 0) -> list[Facts]:
+    def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[Facts]:
         """See `Control.dead_letters`."""
-        return [facts.dead_letter_facts(letter) for letter in self._store.dead_letters(limit, after)]
+        latest = self._store.latest_dead_letters(limit, before)
+        return [facts.dead_letter_facts(letter, text=text) for letter in latest]
+
+    def dead_letter(self, number: int) -> Facts:
+        """See `Control.dead_letter`."""
+        letter = self._store.dead_letter(number)
+        if letter is None:
+            raise UnknownThing(f"The quarantine has no dead letter {number}; it may have been replayed or dropped.")
+        return facts.dead_letter_facts(letter, text=True)
 
     def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
         """See `Control.replay_dead_letters`."""

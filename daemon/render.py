@@ -4,8 +4,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +11,7 @@ from rich.text import Text
 from daemon.control import Facts
 from daemon.doctor_findings import Finding
 from daemon.heat import heat_table
+from daemon.screen import open_screen, table
 from daemon.supervisor import State
 
 STATE_STYLES = {
@@ -25,10 +24,10 @@ STATE_STYLES = {
     "retired": "dim",
     "reserved": "dim",
 }
-LONGEST_SENTENCE = 200
-LONGEST_NAME = 28
 
-console = Console()
+FLOOD = "dead_letter_flood"
+
+console = open_screen()
 
 
 def print_status(facts: Facts, *, now: float | None = None) -> None:
@@ -54,7 +53,8 @@ def _status_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
         yield "last round", _last_round(facts["last_round"], now)
     if facts.get("waiting"):
         numbers = ", ".join(map(str, facts["waiting"]))
-        yield "waiting", Text(f"round {numbers}: `riverkeep round --approve N` or `--reject N`", "yellow")
+        decide = "read it with `riverkeep memory aside N --text`, then `riverkeep round --approve N` or `--reject N`"
+        yield "waiting", Text(f"round {numbers}: {decide}", "yellow")
     if facts.get("next_round"):
         yield "next round", facts["next_round"]
     if facts.get("need_restart"):
@@ -102,7 +102,7 @@ def _last_round(last: Facts, now: float) -> Text:
     when = f" {ago(now - last['ended_at'])} ago" if last.get("ended_at") else ""
     text = Text(f"{last['number']} ")
     text.append(last["state"], STATE_STYLES.get(last["state"], ""))
-    return text.append(f"{when}. {_cut(last['detail'])}")
+    return text.append(f"{when}. {last['detail']}")
 
 
 def _memory_line(memory: Facts) -> str:
@@ -112,13 +112,17 @@ def _memory_line(memory: Facts) -> str:
 
 
 def _ingest(ingest: Facts) -> str | Text:
-    line = "" if ingest.get("lag_records") is None else f"{ingest['lag_records']:,} records behind"
+    lag = ingest.get("lag_records")
+    told = ["nothing yet: it waits for partitions" if lag is None else f"{lag:,} records behind"]
+    paused = ingest.get("paused", {})
+    flooded = [partition for partition, why in paused.items() if why == FLOOD]
+    if flooded:
+        told.append(f"a flood of dead letters paused {', '.join(flooded)}: when it is mended, run `riverkeep resume`")
     if ingest.get("reason"):
-        return Text(f"{line}; paused: {ingest['reason']}", "yellow")
-    if ingest.get("paused"):
-        paused = "; ".join(f"{partition} paused: {why}" for partition, why in ingest["paused"].items())
-        return Text(f"{line}; {paused}", "yellow")
-    return line
+        told.append(f"paused: {ingest['reason']}")
+    else:
+        told += [f"{name} paused: {why}" for name, why in paused.items() if name not in flooded]
+    return told[0] if len(told) == 1 and lag is not None else Text("; ".join(told), "yellow")
 
 
 def _parts(parts: Mapping[str, Facts]) -> Text:
@@ -133,11 +137,9 @@ def _parts(parts: Mapping[str, Facts]) -> Text:
 def print_rounds(rounds: Sequence[Facts], *, now: float | None = None) -> None:
     """Rounds in a table, newest first, and below it why each ended as it did."""
     moment = time.time() if now is None else now
-    table = Table(
-        "round", "state", "began", "took", "trigger", "fresh", "replayed", "generation", box=box.SIMPLE, pad_edge=False
-    )
+    rows = table("round", "state", "began", "took", "trigger", "fresh", "replayed", "generation", fixed=("round",))
     for one in rounds:
-        table.add_row(
+        rows.add_row(
             str(one["number"]),
             _state(one["state"]),
             f"{ago(moment - one['begun_at'])} ago",
@@ -147,10 +149,10 @@ def print_rounds(rounds: Sequence[Facts], *, now: float | None = None) -> None:
             f"{one['replay_samples']:,}",
             "" if one["generation"] is None else str(one["generation"]),
         )
-    console.print(table if rounds else "No rounds yet.")
+    console.print(rows if rounds else "No rounds yet.")
     for one in rounds:
         if one["detail"]:
-            console.print(Text(f"{one['number']}: {_cut(one['detail'])}"))
+            console.print(Text(f"{one['number']}: {one['detail']}"))
 
 
 def print_round(facts: Facts) -> None:
@@ -164,10 +166,13 @@ def print_round(facts: Facts) -> None:
     )
     checks = facts["verdict"].get("checks", [])
     if checks:
-        table = Table("check", "slice", "figure", "bound", "confidence", "documents", "", box=box.SIMPLE)
+        rows = table(
+            *("check", "slice", "figure", "bound", "confidence", "documents", ""),
+            fixed=("figure", "bound", "confidence", "documents", ""),
+        )
         for check in checks:
-            table.add_row(
-                check["name"],
+            rows.add_row(
+                check["name"].replace("_", " "),
                 escape(check["slice"]),
                 _number(check["figure"]),
                 _number(check["bound"]),
@@ -175,7 +180,7 @@ def print_round(facts: Facts) -> None:
                 str(check["documents"]),
                 Text("✓", "green") if check["passed"] else Text("✗", "red"),
             )
-        console.print(table)
+        console.print(rows)
         # Verdicts of earlier versions do not name what they measured in.
         units = dict.fromkeys(check["unit"] for check in checks if check.get("unit", "").startswith("nats"))
         if units:
@@ -185,10 +190,10 @@ def print_round(facts: Facts) -> None:
 def print_generations(facts: Facts, *, now: float | None = None) -> None:
     """The generations and R."""
     moment = time.time() if now is None else now
-    table = Table("generation", "state", "parent", "round", "made", "digest", box=box.SIMPLE)
+    rows = table("generation", "state", "parent", "round", "made", "digest", fixed=("generation", "digest"))
     for one in facts["generations"]:
         serves = one["number"] == facts["serving"]
-        table.add_row(
+        rows.add_row(
             f"{one['number']} ← serves" if serves else str(one["number"]),
             _state(one["state"]),
             "base" if one["parent"] is None else str(one["parent"]),
@@ -196,7 +201,7 @@ def print_generations(facts: Facts, *, now: float | None = None) -> None:
             f"{ago(moment - one['created_at'])} ago",
             one["digest"][:12],
         )
-    console.print(table if facts["generations"] else "No generations yet.")
+    console.print(rows if facts["generations"] else "No generations yet.")
     answers = [row for row in facts["scores"] if row.get("accuracy") is not None]
     if facts["scores"]:
         console.print(heat_table(facts, width=console.width))
@@ -208,71 +213,15 @@ def print_generations(facts: Facts, *, now: float | None = None) -> None:
 
 def _answers(scores: Sequence[Facts]) -> Table:
     """How a classifier's serving generation answers on each slice."""
-    table = Table("slice", "documents", "accuracy", "macro-F1", box=box.SIMPLE)
+    rows = table("slice", "documents", "accuracy", "macro-F1", fixed=("documents", "accuracy", "macro-F1"))
     for row in scores:
-        table.add_row(
-            escape(_tail(row["slice"])),
+        rows.add_row(
+            escape(row["slice"]),
             f"{row['documents']:,}",
             _number(row["accuracy"]),
             _number(row["macro_f1"]),
         )
-    return table
-
-
-def print_memory(facts: Facts) -> None:
-    """What is kept, what is aside, what is dead."""
-    table = Table("role", "source", "label", "samples", "tokens", box=box.SIMPLE)
-    for one in sorted(facts["kept"], key=lambda one: (one["role"], one["source"], one["label"] or "")):
-        table.add_row(
-            one["role"], escape(one["source"]), escape(one["label"] or ""), f"{one['samples']:,}", f"{one['tokens']:,}"
-        )
-    console.print(table if facts["kept"] else "Nothing is kept yet.")
-    tallies = {name.replace("_", " "): number for name, number in facts["tallies"].items() if number}
-    if tallies:
-        console.print("Since the beginning: " + ", ".join(f"{number:,} {name}" for name, number in tallies.items()))
-    if facts["aside"]:
-        print_aside(facts["aside"])
-    quarantine, reasons = facts["quarantine"], facts["dead_letter_reasons"]
-    console.print(f"Quarantine: {quarantine['dead_letters']:,} dead letters, {quarantine['bytes']:,} bytes")
-    if reasons:
-        ordered = sorted(reasons.items(), key=lambda item: -item[1])
-        console.print("Dead letters so far: " + ", ".join(f"{number:,} {reason}" for reason, number in ordered))
-
-
-def print_aside(groups: Sequence[Facts], *, now: float | None = None) -> None:
-    """What each round set aside."""
-    moment = time.time() if now is None else now
-    table = Table("round", "since", "samples", "tokens", "held out", "sources", "why", box=box.SIMPLE)
-    for group in groups:
-        table.add_row(
-            str(group["round"]),
-            f"{ago(moment - group['since'])} ago",
-            f"{group['samples']:,}",
-            f"{group['tokens']:,}",
-            f"{group['held_out']:,}",
-            escape(", ".join(group["sources"])),
-            escape(_cut(group["reason"])),
-        )
-    console.print(table if groups else "Nothing is set aside.")
-    if groups:
-        console.print("`riverkeep memory release ROUND` lets it back, `riverkeep memory drop ROUND` erases it.")
-
-
-def print_dead_letters(letters: Sequence[Facts], *, now: float | None = None) -> None:
-    """The quarantine, oldest first."""
-    moment = time.time() if now is None else now
-    table = Table("id", "from", "offset", "reason", "detail", "bytes", "arrived", box=box.SIMPLE)
-    for one in letters:
-        table.add_row(
-            str(one["id"]),
-            escape(_tail(f"{one['topic']}/{one['partition']}")),
-            str(one["offset"]),
-            one["reason"],
-            escape(_cut(one["detail"])),
-            f"{one['value_bytes']:,}",
-            f"{ago(moment - one['arrived_at'])} ago",
-        )
-    console.print(table if letters else "No dead letters.")
+    return rows
 
 
 def print_forgotten(facts: Facts) -> None:
@@ -304,14 +253,11 @@ def print_seen_by(facts: Facts) -> None:
 
 def print_findings(findings: Sequence[Finding]) -> None:
     """What `riverkeep doctor` found."""
-    table = Table("", box=box.SIMPLE)
-    for name in ("what", "found", "remedy"):
-        # A key or a path that is cut cannot be looked for.
-        table.add_column(name, overflow="fold")
+    rows = table("", "what", "found", "remedy", fixed=("",))
     for finding in findings:
         mark = Text("✓", "green") if finding.ok else Text("✗", "red")
-        table.add_row(mark, finding.name, escape(finding.detail), escape("" if finding.ok else finding.remedy))
-    console.print(table)
+        rows.add_row(mark, finding.name, escape(finding.detail), escape("" if finding.ok else finding.remedy))
+    console.print(rows)
 
 
 def ago(seconds: float) -> str:
@@ -324,15 +270,6 @@ def ago(seconds: float) -> str:
 
 def _state(state: str) -> Text:
     return Text(state.replace("_", " "), STATE_STYLES.get(state, ""))
-
-
-def _cut(sentence: str) -> str:
-    return sentence if len(sentence) <= LONGEST_SENTENCE else f"{sentence[: LONGEST_SENTENCE - 1]}…"
-
-
-def _tail(name: str) -> str:
-    """A name in a column's width; of a path its end tells more."""
-    return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
 
 
 def _number(value: Any) -> str:

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Sequence
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from daemon.control import Facts
 from daemon.render import ago, console, print_seen_by
+from daemon.screen import table
 
 
 def print_found(facts: Facts, *, now: float | None = None) -> None:
@@ -32,10 +32,9 @@ def _parts(parts: Facts) -> str:
 
 
 def _samples(kept: Sequence[Facts], now: float) -> Table:
-    table = Table("id", "role", "source", "from", "offset", "arrived", box=box.SIMPLE)
     with_text = any("text" in one for one in kept)
-    if with_text:
-        table.add_column("text", overflow="fold")
+    names = ("id", "role", "source", "from", "offset", "arrived", *(("text",) if with_text else ()))
+    rows = table(*names, fixed=("id", "role", "offset"))
     for one in kept:
         row = [
             str(one["id"]),
@@ -45,16 +44,16 @@ def _samples(kept: Sequence[Facts], now: float) -> Table:
             str(one["offset"]),
             f"{ago(now - one['arrived_at'])} ago",
         ]
-        table.add_row(*row, *([escape(one["text"])] if with_text else []))
-    return table
+        rows.add_row(*row, *([escape(one["text"])] if with_text else []))
+    return rows
 
 
 def print_gaps(gaps: Sequence[Facts], *, now: float | None = None) -> None:
     """Offsets that never came, newest first."""
     moment = time.time() if now is None else now
-    table = Table("id", "from", "first", "last", "offsets", "why", "noted", box=box.SIMPLE)
+    rows = table("id", "from", "first", "last", "offsets", "why", "noted", fixed=("id", "first", "last", "offsets"))
     for one in gaps:
-        table.add_row(
+        rows.add_row(
             str(one["id"]),
             escape(f"{one['topic']}/{one['partition']}"),
             str(one["first"]),
@@ -63,4 +62,4 @@ def print_gaps(gaps: Sequence[Facts], *, now: float | None = None) -> None:
             one["reason"].replace("_", " "),
             f"{ago(moment - one['recorded_at'])} ago",
         )
-    console.print(table if gaps else "Every offset came.")
+    console.print(rows if gaps else "Every offset came.")

@@ -113,8 +113,10 @@ def pass_json_on(context: click.Context, *, as_json: bool) -> None:
 
 
 def print_json(facts: Any) -> None:
-    """Print facts as JSON on standard output."""
-    click.echo(json.dumps(facts, indent=2, ensure_ascii=False, default=str))
+    """Print facts as JSON on standard output: text from outside too, with nothing that a terminal would obey."""
+    from daemon.printable import printable_json
+
+    click.echo(printable_json(json.dumps(facts, indent=2, ensure_ascii=False, default=str)))
 
 
 def say(message: str) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from functools import partial
+from typing import Any
 
 import click
 
@@ -31,7 +33,7 @@ def memory(context: click.Context, *, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         pass_json_on(context, as_json=as_json)
         return
-    from daemon.render import print_memory
+    from daemon.render_kept import print_memory
 
     with context.find_object(Invocation).control() as control:  # type: ignore[union-attr]
         facts = control.memory()
@@ -41,20 +43,36 @@ def memory(context: click.Context, *, as_json: bool) -> None:
         print_memory(facts)
 
 
-@memory.command(short_help="List what is set aside.")
+@memory.command(short_help="Show what is set aside.")
+@click.argument("round_number", metavar="[ROUND]", type=click.IntRange(1), required=False)
+@click.option("--text", is_flag=True, help="Show the documents that ROUND set aside.")
+@click.option("--limit", type=click.IntRange(1, 500), default=SHOWN, show_default=True, help="Most documents to show.")
+@click.option("--after", type=click.IntRange(0), default=0, help="Show documents with greater ids.")
 @json_option
 @pass_invocation
-@example("riverkeep memory aside")
-def aside(invocation: Invocation, *, as_json: bool) -> None:
-    """List what is set aside, by round: refused twice, or waiting for a person's word."""
-    from daemon.render import print_aside
+@example("riverkeep memory aside", "riverkeep memory aside 7 --text", "riverkeep memory aside 7 --text --json")
+def aside(
+    invocation: Invocation, *, round_number: int | None, text: bool, limit: int, after: int, as_json: bool
+) -> None:
+    """List what is set aside, by round: refused twice, or waiting for a person's word. Or show the text of one ROUND.
+
+    On a terminal long documents are cut; elsewhere and with --json they are whole.
+    """
+    if text and round_number is None:
+        raise click.UsageError("--text goes with a round: `riverkeep memory aside` lists which there are.")
+    from daemon.render_kept import print_aside, print_aside_text
 
     with invocation.control() as control:
-        groups = control.aside()
+        if text and round_number is not None:
+            page: Any = control.aside_text(round_number, limit=limit, after=min(after, LARGEST_ID))
+            told = partial(print_aside_text, page)
+        else:
+            page = [group for group in control.aside() if round_number in (None, group["round"])]
+            told = partial(print_aside, page)
     if as_json:
-        print_json(groups)
+        print_json(page)
     else:
-        print_aside(groups)
+        told()
 
 
 @memory.command(short_help="Let what a round set aside back.")
@@ -144,24 +162,40 @@ def gaps(invocation: Invocation, *, limit: int, before: int | None, as_json: boo
 
 @memory.group("dead-letters", invoke_without_command=True, short_help="List the quarantine.")
 @click.option("--limit", type=click.IntRange(1, 500), default=SHOWN, show_default=True, help="Most to list.")
-@click.option("--after", type=click.IntRange(0), default=0, help="List those with greater ids.")
+@click.option("--before", type=click.IntRange(1), help="List those with smaller ids.")
+@click.option("--text", is_flag=True, help="Show what was kept of each record.")
+@click.option("--show", type=ID, metavar="ID", help="Show one, with all that was kept of it.")
 @json_option
 @click.pass_context
-@example("riverkeep memory dead-letters", "riverkeep memory dead-letters replay")
-def dead_letters(context: click.Context, limit: int, after: int, *, as_json: bool) -> None:
-    """List the quarantine: records that could not be understood, and why."""
+@example(
+    "riverkeep memory dead-letters", "riverkeep memory dead-letters --show 12", "riverkeep memory dead-letters replay"
+)
+def dead_letters(
+    context: click.Context, *, limit: int, before: int | None, text: bool, show: int | None, as_json: bool
+) -> None:
+    """List the quarantine, newest first: records that could not be understood, and why.
+
+    Bytes that are no UTF-8 are shown as backslash escapes.
+    """
     if context.invoked_subcommand is not None:
-        _only_lists(context, "limit", "after")
+        _only_lists(context, "limit", "before", "text", "show")
         pass_json_on(context, as_json=as_json)
         return
-    from daemon.render import print_dead_letters
+    from daemon.render_kept import print_dead_letter, print_dead_letters
 
     with context.find_object(Invocation).control() as control:  # type: ignore[union-attr]
-        letters = control.dead_letters(limit=limit, after=min(after, LARGEST_ID))
+        if show is not None:
+            found: Any = control.dead_letter(show)
+            told = partial(print_dead_letter, found)
+        else:
+            found = control.dead_letters(
+                limit=limit, before=None if before is None else min(before, LARGEST_ID), text=text
+            )
+            told = partial(print_dead_letters, found, total=control.status()["memory"]["dead_letters"])
     if as_json:
-        print_json(letters)
+        print_json(found)
     else:
-        print_dead_letters(letters)
+        told()
 
 
 def _only_lists(context: click.Context, *options: str) -> None:

@@ -52,8 +52,8 @@ def round_(
 ) -> int:
     """Begin a round now, decide on one that waits, or look at those that were.
 
-    A round waits when its text is implausible under the serving generation: look at it with
-    `riverkeep memory aside`, then approve or reject it.
+    A round waits when its text is implausible under the serving generation: read it with
+    `riverkeep memory aside N --text`, then approve or reject it.
     """
     _refuse_contradictions(
         {

@@ -142,6 +142,23 @@ class FakeControl:
         """One group."""
         return [{"round": 3, "samples": 5}]
 
+    def aside_text(self, number: int, *, limit: int = 50, after: int = 0) -> Facts:
+        """Documents 1 to 3 of any round up to 9; the second is hostile."""
+        if number > 9:
+            raise UnknownThing(f"Round {number} has set nothing aside.")
+        place = {"topic": "news", "partition": 0, "offset": 7, "event_time": None, "arrived_at": 0.0}
+        one = {"role": "aside", "source": "news", "label": None, "held_out": False, "key_hash": None, **place}
+        rows = [
+            {"id": id_, **one, "text": f"text {id_}\x1b]0;owned\x07" if id_ == 2 else f"text {id_}"}
+            for id_ in (1, 2, 3)
+        ]
+        found = [row for row in rows if row["id"] > after]
+        return {
+            "round": number,
+            "documents": found[:limit],
+            "next": found[limit - 1]["id"] if len(found) > limit else None,
+        }
+
     def release_aside(self, number: int) -> Facts:
         """Notes it."""
         self.calls.append(("release_aside", number))
@@ -152,9 +169,21 @@ class FakeControl:
         self.calls.append(("drop_aside", number))
         return {"round": number, "dropped": 5}
 
-    def dead_letters(self, *, limit: int = 50, after: int = 0) -> list[Facts]:
-        """Ids 1 to 3."""
-        return [{"id": number} for number in (1, 2, 3) if number > after][:limit]
+    def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[Facts]:
+        """Ids 3 to 1."""
+        wanted = [number for number in (3, 2, 1) if before is None or number < before]
+        return [self._dead_letter(number, text=text) for number in wanted[:limit]]
+
+    def dead_letter(self, number: int) -> Facts:
+        """One of them."""
+        if number > 3:
+            raise UnknownThing(f"The quarantine has no dead letter {number}.")
+        return self._dead_letter(number, text=True)
+
+    def _dead_letter(self, number: int, *, text: bool) -> Facts:
+        place = {"topic": "news", "partition": 0, "offset": number, "arrived_at": 0.0, "published": False}
+        told = {"reason": "not_json", "detail": "not JSON", "value_bytes": 9}
+        return {"id": number, **place, **told, **({"key": None, "value": "{\x1b[2J", "cut": True} if text else {})}
 
     def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
         """Notes it."""

@@ -34,7 +34,9 @@ EVERY_ROUTE = {
     ("GET", "/memory"),
     ("GET", "/memory/gaps"),
     ("GET", "/aside"),
+    ("GET", "/aside/1"),
     ("GET", "/dead-letters"),
+    ("GET", "/dead-letters/1"),
     ("POST", "/rounds"),
     ("POST", "/rounds/1/approve"),
     ("POST", "/rounds/1/reject"),
@@ -275,7 +277,9 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
     assert typed.generations()["serving"] == 2
     assert typed.memory() == {"kept": []}
     assert typed.aside() == control.aside()
-    assert typed.dead_letters(limit=1, after=1) == [{"id": 2}]
+    assert [one["id"] for one in typed.aside_text(3, limit=1, after=1)["documents"]] == [2]
+    assert [one["id"] for one in typed.dead_letters(limit=1, before=3)] == [2]
+    assert typed.dead_letters(text=True)[0] == typed.dead_letter(3)
     assert [one["id"] for one in typed.round_samples(4, limit=1, after=1)["samples"]] == [2]
     assert typed.find("Zoë/4711", text=True)["kept"][0]["text"] == "Zoë/4711"
     assert typed.find("user-1", limit=1, after=1)["kept"] == []

@@ -448,7 +448,36 @@ def test_json_may_stand_before_the_subcommand(home: Path, control: FakeControl, 
     )
 
 
-@pytest.mark.parametrize("option", ["--limit", "--after"])
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["memory", "aside", "3", "--text"], "    text 2\\x1b]0;owned\\x07\n"),
+        (["memory", "aside", "3", "--text", "--limit", "1"], "--after 1"),
+        (["memory", "aside", "3", "--text", "--json"], '"text": "text 2\\u001b]0;owned\\u0007"'),
+        (["memory", "dead-letters"], "3 of 0 dead letters, newest first."),
+        (["memory", "dead-letters", "--text", "--limit", "1"], "    {\\x1b[2J\n"),
+        (["memory", "dead-letters", "--show", "2"], "2  news/0 at 2  not_json  no key"),
+        (["memory", "dead-letters", "--show", "2", "--json"], '"value": "{\\u001b[2J"'),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_text_to_judge_is_shown(home: Path, control: FakeControl, arguments: list[str], shown: str) -> None:
+    """A person can read what waits and what was not understood, and neither can command the terminal."""
+    run = riverkeep(*arguments, cwd=home)
+    assert run.returncode == ExitCode.OK
+    assert shown in run.stdout
+    assert "\x1b" not in run.stdout
+
+
+def test_text_is_shown_of_one_round(home: Path, control: FakeControl) -> None:
+    """Which one must be said; of one that set nothing aside there is none."""
+    run = riverkeep("memory", "aside", "--text", cwd=home)
+    assert (run.returncode, "riverkeep memory aside" in run.stderr) == (ExitCode.BAD_USAGE, True)
+    assert riverkeep("memory", "aside", "99", "--text", cwd=home).returncode == ExitCode.NOT_FOUND
+    assert riverkeep("memory", "dead-letters", "--show", "99", cwd=home).returncode == ExitCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("option", ["--limit", "--before", "--show"])
 def test_what_chooses_the_list_does_not_seem_to_choose_what_is_dropped(
     home: Path, control: FakeControl, option: str
 ) -> None:

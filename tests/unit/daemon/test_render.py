@@ -1,6 +1,7 @@
 """What a person sees."""
 
 import io
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from daemon import render
+from daemon import render, render_kept
 from daemon.doctor_findings import Finding
 from daemon.heat import cells, heat_table
 from tests.unit.daemon.fakes import FakeControl
@@ -20,7 +21,8 @@ NOW = 1_000_000.0
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What is printed, in 100 columns without colours."""
     written = io.StringIO()
-    monkeypatch.setattr(render, "console", Console(file=written, width=100))
+    for shown in (render, render_kept):
+        monkeypatch.setattr(shown, "console", Console(file=written, width=100))
     return written
 
 
@@ -148,8 +150,8 @@ def test_text_from_outside_is_not_markup(screen: io.StringIO) -> None:
         "quarantine": {"dead_letters": 1, "bytes": 3},
         "dead_letter_reasons": {"not_json": 4},
     }
-    render.print_memory(facts)
-    render.print_dead_letters([letter], now=NOW)
+    render_kept.print_memory(facts)
+    render_kept.print_dead_letters([letter], total=1, now=NOW)
     for words in ("[red]x[/red]", "[/x]", "[/d]", "3 duplicates", "4 not_json"):
         assert words in screen.getvalue()
     assert "surplus" not in screen.getvalue()
@@ -239,7 +241,9 @@ def test_a_remedy_is_never_cut(screen: io.StringIO, monkeypatch: pytest.MonkeyPa
     assert "…" not in screen.getvalue()
 
 
-@pytest.mark.parametrize("show", [render.print_rounds, render.print_aside, render.print_dead_letters])
+@pytest.mark.parametrize(
+    "show", [render.print_rounds, render_kept.print_aside, partial(render_kept.print_dead_letters, total=0)]
+)
 def test_nothing_is_a_sentence(screen: io.StringIO, show: Any) -> None:
     """An empty list is said, not drawn."""
     show([])
