@@ -26,6 +26,9 @@ from checkpoints.errors import MismatchedTokenizer, UnusableModel
 from checkpoints.model_files import labels_of, model_files, read_config, unnamed_labels
 
 HEAD_SEED: Final = 0
+UNREADABLE: Final = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError)
+NO_TOKENIZER: Final = "holds no tokenizer that transformers can load; save the model's own there (tokenizer.json)"
+LONGEST_REASON: Final = 240
 # A tokenizer that fills less of the embedding than this was made for another model: padding takes less.
 LEAST_VOCABULARY_SHARE: Final = 0.5
 # What differs between two configurations of one architecture.
@@ -73,12 +76,12 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     Raises:
         UnusableModel: there is none, or it cannot be read.
     """
-    with _said_clearly(path):
+    try:
         tokenizer = AutoTokenizer.from_pretrained(path, **_local())
+    except UNREADABLE as error:
+        raise UnusableModel(f"{path} {NO_TOKENIZER}. transformers says: {_reason(error)}") from error
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
-        raise UnusableModel(
-            f"{path} holds no tokenizer that transformers can load; put the model's tokenizer.json there"
-        )
+        raise UnusableModel(f"{path} {NO_TOKENIZER}")
     return tokenizer
 
 
@@ -223,11 +226,19 @@ def _said_clearly(path: Path) -> Iterator[None]:
     """Turn what transformers raises about a directory into one sentence about it."""
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+    except UNREADABLE as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UnusableModel(f"{path} cannot be loaded: {first_line}") from error
+        raise UnusableModel(f"{path} cannot be loaded: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what transformers says; where that announces a list, the list too, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    said = " ".join(lines) if lines[0].endswith(":") else lines[0]
+    return said if len(said) <= LONGEST_REASON else f"{said[:LONGEST_REASON]}…"
 
 
 def _ready(model: Any, device: str | torch.device) -> PreTrainedModel:

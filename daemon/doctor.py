@@ -1,36 +1,28 @@
 """What would fail here, before it fails: each thing that the service will need, tried once."""
 
-import json
 import os
 import shutil
 import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+from daemon import doctor_base
 from daemon.doctor_findings import Finding
 from daemon.errors import said_by_the_system
 from daemon.lock import holder_of
 from daemon.settings import Settings
 
 GIB = 2**30
-MODEL_LOAD_S = 600.0
 SYNCS = 5
 SLOW_SYNC_S = 0.25
 LEAST_FREE_BYTES = GIB
 VOLATILE = frozenset({"tmpfs", "ramfs", "overlay"})
 REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p"})
-
-# Bytes a weight while training: float32 weight and gradient, AdamW's two moments, the parent for distillation.
-TRAINING_BYTES = 4 + 4 + 8 + 4
-ACTIVATIONS = 1.3
 
 
 def examine(settings: Settings, *, load_model: bool = True) -> list[Finding]:
@@ -41,7 +33,7 @@ def examine(settings: Settings, *, load_model: bool = True) -> list[Finding]:
 
         findings += examine_kafka(settings.streams)
     if load_model:
-        findings += _model(settings)
+        findings += doctor_base.examine(settings)
     return findings
 
 
@@ -165,53 +157,3 @@ def _port(name: str, host: str, port: int, table: str) -> Finding:
             detail=f"{host}:{port}: {said_by_the_system(error)}",
             remedy=f"Stop what listens there, or set `{table}.port`.",
         )
-
-
-def _model(settings: Settings) -> Iterator[Finding]:
-    found = _load_in_a_process(settings)
-    if "error" in found:
-        yield Finding("model", ok=False, detail=found["error"], remedy="Mend it, or set another `model.path`.")
-        return
-    parameters = found["parameters"]
-    yield Finding("model", ok=True, detail=f"{parameters / 1e6:,.1f} million parameters; trains on {found['device']}")
-    training = int(parameters * TRAINING_BYTES * ACTIVATIONS)
-    # Two generations at the moment of a swap.
-    needed = training + 2 * int(found["stored_bytes"])
-    free = _free_gpu_bytes() if found["device_type"] == "cuda" else psutil.virtual_memory().available
-    if free is not None:
-        yield Finding(
-            "GPU memory" if found["device_type"] == "cuda" else "memory",
-            ok=free >= needed,
-            detail=f"{free / GIB:.1f} GiB free, about {needed / GIB:.1f} GiB needed to train and swap",
-            remedy="Lower `learner.recipe.micro_batch`, set `gradient_checkpointing`, or take a smaller model.",
-        )
-
-
-def _load_in_a_process(settings: Settings) -> dict[str, Any]:
-    """What `daemon.doctor_model` says; a crash or a silence of the process is an answer too."""
-    model = settings.model
-    # The path of a generation, where the model was read already and its origin may be gone.
-    path = model.path if model.path.exists() else settings.checkpoints_dir / "generations" / "000000"
-    command = [sys.executable, "-m", "daemon.doctor_model", str(path), model.kind, settings.learner.device]
-    try:
-        done = subprocess.run(
-            [*command, *model.labels], capture_output=True, text=True, timeout=MODEL_LOAD_S, check=False
-        )
-        answer = json.loads(done.stdout)
-    except subprocess.TimeoutExpired:
-        return {"error": f"it did not load within {MODEL_LOAD_S:.0f} s"}
-    except ValueError:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        return {"error": f"loading it ended with: {last[0]}"}
-    assert isinstance(answer, dict)
-    return answer
-
-
-def _free_gpu_bytes() -> int | None:
-    """Free memory of the emptiest GPU; None where nvidia-smi cannot tell."""
-    query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-    try:
-        listed = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
-        return max(int(line) for line in listed.split()) * 2**20
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None

@@ -1,4 +1,4 @@
-"""Loads the model once, in a process of its own: `python -m daemon.doctor_model PATH KIND DEVICE [LABEL…]`.
+"""Loads the model once, in a process of its own: `python -m daemon.doctor_model PATH KIND DEVICE PRECISION [LABEL…]`.
 
 Prints one JSON object: what it is, or why it cannot be loaded. Imports torch; nothing may import this module.
 """
@@ -6,15 +6,25 @@ Prints one JSON object: what it is, or why it cannot be loaded. Imports torch; n
 import json
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from daemon.doctor_memory import Shape
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from learner.devices import Device
+
+UNLIMITED = 2**20
 
 
-def examine(path: Path, kind: str, device: str, labels: tuple[str, ...]) -> dict[str, Any]:
+def examine(path: Path, kind: str, device: str, precision: str, labels: tuple[str, ...]) -> dict[str, Any]:
     """Load the model as a start would, and say what it needs.
 
     Returns:
-        {"parameters", "stored_bytes", "device", "device_type"}, or {"error"}.
+        {"device"} and what `daemon.doctor_memory.Shape` has, or {"error"}.
     """
     from checkpoints.errors import CheckpointsError  # noqa: PLC0415
     from checkpoints.load import load_model, prepare_base  # noqa: PLC0415
@@ -22,21 +32,35 @@ def examine(path: Path, kind: str, device: str, labels: tuple[str, ...]) -> dict
     from learner.errors import LearnerError  # noqa: PLC0415
 
     try:
-        chosen = choose(device, "auto")
+        chosen = choose(device, precision)  # type: ignore[arg-type]
         with tempfile.TemporaryDirectory() as scratch:
             model = load_model(prepare_base(path, Path(scratch), kind, labels), kind)  # type: ignore[arg-type]
     except (CheckpointsError, LearnerError) as error:
         return {"error": str(error)}
+    return {"device": chosen.name, **asdict(_shape(model, kind, chosen))}
+
+
+def _shape(model: "PreTrainedModel", kind: str, device: "Device") -> Shape:
     weights = list(model.parameters())
-    return {
-        "parameters": sum(weight.numel() for weight in weights),
-        "stored_bytes": sum(weight.numel() * weight.element_size() for weight in weights),
-        "device": chosen.name,
-        "device_type": chosen.where.type,
-    }
+    text = model.config.get_text_config()
+    inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
+    positions = getattr(text, "max_position_embeddings", None) or 0
+    by_token = kind == "causal-lm"
+    return Shape(
+        parameters=sum(weight.numel() for weight in weights),
+        stored_bytes=sum(weight.numel() * weight.element_size() for weight in weights),
+        outputs=int(text.vocab_size if by_token else model.config.num_labels or 0),
+        by_token=by_token,
+        hidden=text.hidden_size,
+        inner=inner,
+        layers=text.num_hidden_layers,
+        positions=positions if positions > 0 else UNLIMITED,
+        compute_bytes=device.compute.itemsize,
+        device_type=device.where.type,
+    )
 
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    found = examine(Path(arguments[0]), arguments[1], arguments[2], tuple(arguments[3:]))
+    found = examine(Path(arguments[0]), arguments[1], arguments[2], arguments[3], tuple(arguments[4:]))
     sys.stdout.write(json.dumps(found))

@@ -80,11 +80,13 @@ def test_a_tokenizer_of_a_much_larger_model_is_refused(store: GenerationStore, t
 
 
 def test_a_model_without_tokenizer_is_refused(store: GenerationStore, copied: Path) -> None:
-    """The error names the directory."""
+    """The error names the directory and what to put there, in one line and whole: a process hands on its last line."""
     for path in copied.glob("tokenizer*"):
         path.unlink()
-    with pytest.raises(UnusableModel, match="copied"):
+    with pytest.raises(UnusableModel, match=r"copied holds no tokenizer .*tokenizer\.json") as caught:
         store.import_base(copied)
+    assert "\n" not in str(caught.value)
+    assert not str(caught.value).endswith(":")
 
 
 def test_missing_weights_are_refused(copied: Path) -> None:

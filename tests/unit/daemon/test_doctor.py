@@ -7,15 +7,20 @@ import socket
 import subprocess
 from collections import namedtuple
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from daemon import doctor, doctor_kafka
+from daemon import doctor, doctor_base, doctor_kafka
 from daemon.admin_settings import AdminSettings
 from daemon.doctor_findings import Finding
+from daemon.doctor_memory import Shape, serving_bytes, training_bytes
 from daemon.lock import StateLock
 from daemon.settings import ModelSettings, Settings
+from learner.settings import RecipeSettings
+from memory.records import SliceScore
+from memory.store import Store
 from serving.settings import ServingSettings
 from streams.settings import SecuritySettings, StreamsSettings, TopicSettings
 from tests.brokers import Broker, make_topic, send
@@ -104,11 +109,64 @@ def test_a_model_that_cannot_be_loaded_is_found(tmp_path: Path, monkeypatch: pyt
 
 def test_memory_that_does_not_suffice_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model of a trillion parameters fits nowhere."""
-    huge = {"parameters": 10**12, "stored_bytes": 10**12, "device": "cpu (x)", "device_type": "cpu"}
-    monkeypatch.setattr(doctor, "_load_in_a_process", lambda _: huge)
-    finding = found(list(doctor._model(settings(tmp_path))), "memory")
+    huge = asdict(replace(TINY, parameters=10**12, stored_bytes=10**12))
+    monkeypatch.setattr(doctor_base, "_load_in_a_process", lambda _: {"device": "cpu (x)", **huge})
+    finding = found(list(doctor_base.examine(settings(tmp_path))), "memory")
     assert not finding.ok
     assert "micro_batch" in finding.remedy
+
+
+TINY = Shape(
+    parameters=1_066_112,
+    stored_bytes=2_132_224,
+    outputs=2048,
+    by_token=True,
+    hidden=128,
+    inner=352,
+    layers=4,
+    positions=512,
+    compute_bytes=4,
+    device_type="cpu",
+)
+
+
+def test_a_small_model_needs_what_its_process_and_a_micro_batch_take() -> None:
+    """Measured with this model and the default recipe: a round 1.25 GB at its highest, answering 765 MB."""
+    assert 1.0e9 < training_bytes(TINY, RecipeSettings()) < 1.6e9
+    assert 0.7e9 < serving_bytes(TINY) < 0.9e9
+
+
+@pytest.mark.parametrize(
+    ("larger", "recipe"),
+    [
+        (replace(TINY, outputs=150_000), RecipeSettings()),
+        (replace(TINY, layers=32), RecipeSettings()),
+        (TINY, RecipeSettings(micro_batch=32)),
+        (replace(TINY, positions=4096), RecipeSettings(sequence_length=4096)),
+    ],
+)
+def test_what_takes_memory_is_counted(larger: Shape, recipe: RecipeSettings) -> None:
+    """Vocabulary, layers, micro-batch and sequences; activations that are computed again are not kept."""
+    assert training_bytes(larger, recipe) > training_bytes(TINY, RecipeSettings())
+    saving = recipe.model_copy(update={"gradient_checkpointing": True})
+    assert training_bytes(larger, saving) < training_bytes(larger, recipe)
+
+
+@pytest.mark.parametrize(("loss", "ok"), [(7.6, False), (7.0, False), (3.5, True)])
+def test_a_model_that_only_guesses_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: float, *, ok: bool
+) -> None:
+    """By what the rounds so far said of the base on held-out text: it cannot judge any."""
+    chosen = settings(tmp_path)
+    chosen.state_dir.mkdir()
+    monkeypatch.setattr(doctor_base, "_load_in_a_process", lambda _: {"device": "cpu (x)", **asdict(TINY)})
+    with Store.open(chosen.database, chosen.memory) as store:
+        store.register_base(digest="d", source_path="m")
+        assert "what the model knows" not in {one.name for one in doctor_base.examine(chosen)}
+        store.save_scores(0, {"anchor": SliceScore(loss, 1000, 40)})
+    finding = found(list(doctor_base.examine(chosen)), "what the model knows")
+    assert finding.ok is ok
+    assert "guessing among 2,048 tokens has 7.62" in finding.detail
 
 
 def _done(stdout: str, status: int, stderr: str = "") -> "subprocess.CompletedProcess[str]":
@@ -119,14 +177,14 @@ def _examined(
     chosen: Settings, monkeypatch: pytest.MonkeyPatch, run: Callable[[], "subprocess.CompletedProcess[str]"]
 ) -> Finding:
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: run())
-    return next(iter(doctor._model(chosen)))
+    return next(iter(doctor_base.examine(chosen)))
 
 
 @pytest.mark.slow
 def test_the_model_is_loaded_in_a_process_of_its_own(tmp_path: Path) -> None:
     """A real model: its size and device are told, and this process has no torch."""
     chosen = settings(tmp_path).model_copy(update={"model": ModelSettings(path=BASE_MODEL)})
-    findings = list(doctor._model(chosen))
+    findings = list(doctor_base.examine(chosen))
     assert all(finding.ok for finding in findings), findings
     assert "million parameters" in found(findings, "model").detail
 

@@ -1,0 +1,67 @@
+"""How much memory a round and a swap will need: an estimate from the model's shape and the recipe. Pure."""
+
+from dataclasses import dataclass
+
+from learner.settings import RecipeSettings
+
+MIB = 2**20
+
+PROCESS_BYTES = {"cpu": 750 * MIB, "cuda": 600 * MIB}
+"""Of a process that has loaded torch and transformers: resident memory, or on a GPU its context and workspaces."""
+WEIGHT_BYTES = 4 + 4 + 8 + 4
+"""A weight while training: float32 weight and gradient, AdamW's two moments, the parent that is distilled from."""
+LOGITS_ARRAYS = 4
+"""Arrays of a micro-batch's logits at once: the model's, its log-softmax or gradient, the parent's and its softmax."""
+HIDDEN_ARRAYS = 8
+INNER_ARRAYS = 4
+"""What a layer keeps of each token for the backward pass, in widths of the model and of its feed-forward part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What of a model tells how much memory it takes.
+
+    Attributes:
+        parameters: how many weights.
+        stored_bytes: of the weights as they are stored, and answer.
+        outputs: logits at each place of a sequence (the vocabulary), or of each document (a classifier's labels).
+        by_token: whether each token has its logits.
+        hidden, inner, layers: the width of the model, that of its feed-forward part, and how many layers it has.
+        positions: the longest sequence that the model allows.
+        compute_bytes: of a number in the forward pass.
+        device_type: `cpu`, `cuda` or `mps`.
+    """
+
+    parameters: int
+    stored_bytes: int
+    outputs: int
+    by_token: bool
+    hidden: int
+    inner: int
+    layers: int
+    positions: int
+    compute_bytes: int
+    device_type: str
+
+
+def training_bytes(shape: Shape, recipe: RecipeSettings) -> int:
+    """What a round takes at its highest: the process, weights with their optimizer, one micro-batch.
+
+    Attention's scores are left out: transformers computes them without keeping them, where the model lets it.
+    """
+    rows = min(recipe.micro_batch, recipe.batch_sequences)
+    tokens = rows * min(recipe.sequence_length, shape.positions)
+    logits = (tokens if shape.by_token else rows) * shape.outputs * 4 * LOGITS_ARRAYS
+    kept = HIDDEN_ARRAYS * shape.hidden + INNER_ARRAYS * shape.inner
+    by_token = kept + shape.layers * shape.hidden if recipe.gradient_checkpointing else shape.layers * kept
+    activations = tokens * by_token * shape.compute_bytes
+    return _process(shape) + shape.parameters * WEIGHT_BYTES + logits + activations
+
+
+def serving_bytes(shape: Shape) -> int:
+    """What answering takes at the moment of a swap: the process, and two generations."""
+    return _process(shape) + 2 * shape.stored_bytes
+
+
+def _process(shape: Shape) -> int:
+    return PROCESS_BYTES["cuda" if shape.device_type == "cuda" else "cpu"]
