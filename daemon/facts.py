@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from daemon.control import Facts
+from daemon.slice_names import in_order
 from memory.aside import AsidePage
 from memory.finding import Found, FoundSample, StoredGap
 from memory.records import AsideGroup, Forgotten, Generation, Role, Round, StoredDeadLetter, TrainedSample
@@ -81,12 +82,12 @@ def generation_facts(one: Generation) -> Facts:
 
 
 def generations_facts(store: Store) -> Facts:
-    """The generations, which serves, and R."""
-    matrix = store.score_matrix()
+    """The generations, which serves, and R: by generation, within one by slice in the order of `slice_names`."""
+    matrix = sorted(store.score_matrix(), key=lambda row: (row.generation, in_order(row.slice)))
     return {
         "serving": store.serving(),
         "generations": [generation_facts(one) for one in store.generations()],
-        "slices": list(dict.fromkeys(row.slice for row in matrix)),
+        "slices": sorted({row.slice for row in matrix}, key=in_order),
         "scores": [{"generation": row.generation, "slice": row.slice, **asdict(row.score)} for row in matrix],
     }
 

@@ -8,6 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.control import Facts
+from daemon.printable import printable
+from daemon.slice_names import first_round, rounds_of, source_of
 
 CELL_WIDTH = 10
 GENERATION_WIDTH = 14
@@ -41,15 +43,20 @@ def cells(facts: Facts) -> dict[tuple[int, str], Cell]:
 
 
 def heat_table(facts: Facts, *, width: int) -> Table:
-    """R as a table that fits `width` columns: the first slice (the anchor) and the latest that fit."""
+    """R as a table that fits `width` columns: the first slice (the anchor) and the latest that fit.
+
+    Names take the room that there is, and go on in a second line where it is too small.
+    """
     matrix = cells(facts)
     names = _that_fit(facts["slices"], max(1, (width - GENERATION_WIDTH) // (CELL_WIDTH + 2)))
+    room = max(CELL_WIDTH, (width - GENERATION_WIDTH) // max(1, len(names)) - 2)
     left_out = len(facts["slices"]) - len(names)
     table = Table(
-        "generation", box=box.SIMPLE, caption=f"{left_out} slices between are not shown" if left_out else None
+        "generation", box=box.SIMPLE, caption=f"{left_out} earlier slices are not shown" if left_out else None
     )
     for name in names:
-        table.add_column(Text(_short(name)), justify="right")
+        heading = printable(name) if len(name) <= room else f"{printable(source_of(name))}\n@{rounds_of(name)}"
+        table.add_column(Text(heading), justify="right", max_width=room, overflow="fold")
     for generation in sorted({generation for generation, _ in matrix}):
         mark = " ←" if generation == facts["serving"] else ""
         table.add_row(f"{generation}{mark}", *(_painted(matrix.get((generation, name))) for name in names))
@@ -57,14 +64,10 @@ def heat_table(facts: Facts, *, width: int) -> Table:
 
 
 def _that_fit(names: Sequence[str], most: int) -> list[str]:
-    if len(names) <= most:
-        return list(names)
-    return [names[0], *names[len(names) - most + 1 :]]
-
-
-def _short(name: str) -> str:
-    """A slice's name in a column's width; what tells slices apart stands at its end."""
-    return name if len(name) <= CELL_WIDTH else f"…{name[1 - CELL_WIDTH :]}"
+    """The first, and of the others those whose text came last, in the order of `names`."""
+    latest = sorted(names[1:], key=first_round, reverse=True)[: most - 1]
+    kept = {*names[:1], *latest}
+    return [name for name in names if name in kept]
 
 
 def _painted(cell: Cell | None) -> Text:

@@ -8,13 +8,13 @@ from itertools import chain
 from typing import Any
 
 from checkpoints.card import DataRange
+from daemon.slice_names import ANCHOR, first_round, source_of
 from learner import forgetting, measures
 from learner.plausibility import summarise
 from learner.report import DocumentScore, Report
 from memory import records
 from memory.records import Generation, ScoreRow, SliceScore
 
-ANCHOR = "anchor"
 ROWS_SHOWN = 8
 SLICES_SHOWN = 64
 """With 9 rows and a classifier's 3 figures fewer than 2,000 series, however many sources there are."""
@@ -153,20 +153,12 @@ def shown_slices(rows: Iterable[ScoreRow]) -> frozenset[str]:
         documents[row.slice] = max(row.score.documents, documents.get(row.slice, 0))
     of_source: Counter[str] = Counter()
     for name, number in documents.items():
-        of_source[_source(name)] += number
+        of_source[source_of(name)] += number
 
     def rank(name: str) -> tuple[bool, int, str, int]:
-        return name != ANCHOR, -of_source[_source(name)], _source(name), -_first_round(name)
+        return name != ANCHOR, -of_source[source_of(name)], source_of(name), -first_round(name)
 
     return frozenset(sorted(documents, key=rank)[:SLICES_SHOWN])
-
-
-def _source(slice_name: str) -> str:
-    return slice_name.rpartition("@")[0]
-
-
-def _first_round(slice_name: str) -> int:
-    return 0 if slice_name == ANCHOR else int(slice_name.rpartition("@")[2].partition("-")[0])
 
 
 def score_matrix(rows: Iterable[ScoreRow], generations: Sequence[Generation]) -> forgetting.ScoreMatrix:
@@ -190,12 +182,12 @@ def score_matrix(rows: Iterable[ScoreRow], generations: Sequence[Generation]) ->
 def _learned_at(slice_name: str, generations: Sequence[Generation]) -> int | None:
     if slice_name == ANCHOR:
         return 0
-    first_round = _first_round(slice_name)
+    first = first_round(slice_name)
     return next(
         (
             index
             for index, generation in enumerate(generations)
-            if generation.round is not None and generation.round >= first_round
+            if generation.round is not None and generation.round >= first
         ),
         None,
     )
