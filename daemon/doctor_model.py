@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 from daemon.doctor_memory import Shape
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from learner.devices import Device
 
 UNLIMITED = 2**20
@@ -40,7 +38,7 @@ def examine(path: Path, kind: str, device: str, precision: str, labels: tuple[st
     return {"device": chosen.name, **asdict(_shape(model, kind, chosen))}
 
 
-def _shape(model: "PreTrainedModel", kind: str, device: "Device") -> Shape:
+def _shape(model: Any, kind: str, device: "Device") -> Shape:
     weights = list(model.parameters())
     text = model.config.get_text_config()
     inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
@@ -49,7 +47,7 @@ def _shape(model: "PreTrainedModel", kind: str, device: "Device") -> Shape:
     return Shape(
         parameters=sum(weight.numel() for weight in weights),
         stored_bytes=sum(weight.numel() * weight.element_size() for weight in weights),
-        outputs=int(text.vocab_size if by_token else model.config.num_labels or 0),
+        outputs=text.vocab_size if by_token else model.config.num_labels,
         by_token=by_token,
         hidden=text.hidden_size,
         inner=inner,
