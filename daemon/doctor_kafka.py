@@ -2,18 +2,22 @@
 
 import logging
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kafka import KafkaConsumer, TopicPartition
+from kafka.cluster import get_ip_port_afi
 from kafka.errors import KafkaError
 
 from daemon.doctor_findings import Finding
+from daemon.errors import said_by_the_system
 from streams.client import consumer_options, made
 from streams.errors import StreamsError
 from streams.settings import StreamsSettings, TopicSettings
 
 POLL_MS = 3_000
+AWAY = "Check `streams.bootstrap_servers`, `streams.security`, and that the broker listens."
 # Of a pattern's topics, rights are tried on some: there may be thousands.
 TRIED_TOPICS = 3
 
@@ -39,20 +43,40 @@ def _in_silence() -> Iterator[None]:
 def _examine(settings: StreamsSettings) -> list[Finding]:
     brokers = ", ".join(settings.bootstrap_servers)
     try:
-        consumer = made(KafkaConsumer, consumer_options(settings))
+        options = consumer_options(settings)
+        if unreachable := _unreachable(settings):
+            return [Finding("broker", ok=False, detail=unreachable, remedy=AWAY)]
+        consumer = made(KafkaConsumer, options)
     except (KafkaError, StreamsError, OSError, ValueError) as error:
         return [
             Finding(
                 "broker",
                 ok=False,
                 detail=f"{brokers}: {_said(error)}",
-                remedy="Check `streams.bootstrap_servers`, `streams.security`, and that the broker listens.",
+                remedy=AWAY,
             )
         ]
     try:
         return [Finding("broker", ok=True, detail=f"{brokers} answers"), *_topics(consumer, settings)]
     finally:
         consumer.close()
+
+
+def _unreachable(settings: StreamsSettings) -> str:
+    """Why no broker can even be connected to, of each; empty where one can. At once, and in the system's words.
+
+    The client would try again until `connect_seconds` are over, and then say only that they are.
+    """
+    said = []
+    for server in settings.bootstrap_servers:
+        host, port, _ = get_ip_port_afi(server)
+        try:
+            socket.create_connection((host, port), timeout=settings.connect_seconds).close()
+        except OSError as error:
+            said.append(f"{server}: {said_by_the_system(error)}")
+        else:
+            return ""
+    return "; ".join(said)
 
 
 def _topics(consumer: KafkaConsumer, settings: StreamsSettings) -> Iterator[Finding]:

@@ -190,18 +190,17 @@ def test_the_model_is_loaded_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_broker_that_is_away_is_found(tmp_path: Path) -> None:
-    """Within the connect time, with the addresses that were tried. A process: kafka-python leaves its socket open."""
+    """At once, in the system's words, with the addresses that were tried; nothing is said beside it."""
     (tmp_path / "model").mkdir()
     (tmp_path / "riverkeep.toml").write_text(
         'state_dir = "state"\n[model]\npath = "model"\n[streams]\nbootstrap_servers = ["127.0.0.1:1"]\n'
-        'connect_seconds = 0.5\n[[streams.topics]]\nname = "news"\n'
+        'connect_seconds = 600\n[[streams.topics]]\nname = "news"\n'
     )
     run = riverkeep("doctor", "--skip-model", "--json", cwd=tmp_path)
     (broker,) = [one for one in json.loads(run.stdout) if one["name"] == "broker"]
     assert (run.returncode, broker["ok"]) == (1, False)
-    assert "127.0.0.1:1" in broker["detail"]
-    assert broker["detail"].count("KafkaTimeoutError") <= 1
-    assert "kafka.net" not in run.stderr
+    assert broker["detail"] == "127.0.0.1:1: Connection refused"
+    assert not run.stderr
 
 
 def test_a_password_that_cannot_be_read_is_found(tmp_path: Path) -> None:
