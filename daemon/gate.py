@@ -13,6 +13,7 @@ evidence.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 from zlib import crc32
 
@@ -29,7 +30,7 @@ from daemon.gate_evidence import (
 )
 from daemon.gate_plausibility import plausibility_bounds
 from daemon.gate_settings import GateSettings
-from daemon.gate_verdict import LOSS_UNITS, Check, Verdict, accepted, refused, unit_of, unproven
+from daemon.gate_verdict import ALL_TEXT, LOSS_UNITS, OF_TEXT, Check, Verdict, accepted, refused, unit_of, unproven
 from learner.bootstrap import (
     Replicates,
     Resampling,
@@ -76,12 +77,22 @@ def judge(
     """
     departures = () if approved else _departures(report, slices, history, settings)
     beyond = [departure for departure in departures if not departure.within]
+    of_text = tuple(_text_check(departure, report.kind) for departure in departures)
     if report.outcome is Outcome.IMPLAUSIBLE or beyond:
-        return _waiting(report, beyond, [_text_check(departure, report.kind) for departure in departures])
+        return _waiting(report, beyond, of_text)
+    verdict = _on_candidates(report, slices, known, settings, judged_text=bool(departures) or approved)
+    # Beside those of the candidate, which decide: how near to a wait the text came.
+    return replace(verdict, checks=(*of_text, *verdict.checks))
+
+
+def _on_candidates(
+    report: Report, slices: Sequence[HeldOut], known: KnownScores, settings: GateSettings, *, judged_text: bool
+) -> Verdict:
+    """The verdict on a round whose text is plausible, or was approved."""
     if report.outcome is not Outcome.TRAINED:
         detail = f": {report.detail}" if report.detail else ""
         return unproven(f"the learner's outcome is {report.outcome.value}, not trained{detail}")
-    if not departures and not approved:
+    if not judged_text:
         return unproven("the fresh text was not scored under the parent before training")
     try:
         groups = group_slices(slices, settings.minimum_documents)
@@ -238,10 +249,10 @@ def _departures(
 
 
 def _text_check(departure: Departure, kind: str) -> Check:
-    where = "fresh text" if departure.source is None else f"fresh text of {departure.source}"
+    where = ALL_TEXT if departure.source is None else f"{ALL_TEXT} of {departure.source}"
     figure = departure.figure
     return Check(
-        f"plausible_{departure.name}",
+        f"{OF_TEXT}{departure.name}",
         where,
         figure,
         departure.bound,

@@ -69,15 +69,19 @@ class GateSettings(BaseModel):
         1.0,
         gt=0,
         le=100,
-        description="New text whose loss before training lies this far above earlier text's makes the round "
-        "wait for a person.",
+        description="New text whose loss before training (its mean, or the upper decile over its documents) lies "
+        "this far above earlier text's makes the round wait for a person. Earlier text's is the median of the latest "
+        "`plausible_rounds` rounds that led to what serves or whose text was approved. Where these differed much the "
+        "bound is 6 robust spreads above it (of 1.4826 times their median distance from it), if that is more; with "
+        "fewer than 3 of them it is this far above the highest of them and of the anchor. Sources are judged by "
+        "themselves too. `riverkeep round --show N` shows figures and bounds.",
     )
     plausible_repetition: float = Field(
         0.1,
         ge=0,
         le=1,
         description="So does a share of documents that mostly repeat themselves or each other, this far above "
-        "earlier text's.",
+        "earlier text's median.",
     )
     plausible_rounds: int = Field(20, ge=3, le=1000, description="The latest rounds that new text is compared with.")
 

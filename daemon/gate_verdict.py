@@ -14,6 +14,9 @@ AGAINST: Final = {
     "anchor": "than the base model",
     "average": "than the best so far on average over the older slices",
 }
+ALL_TEXT: Final = "fresh text"
+OF_TEXT: Final = "plausible_"
+"""How the names of checks of the fresh text itself begin."""
 LOSS_UNITS: Final = {"causal-lm": "nats per token", "classifier": "nats per document"}
 
 
@@ -97,7 +100,7 @@ class Verdict:
     Attributes:
         decision: accept a candidate, refuse them all, or wait for a person's word on the fresh text.
         candidate: the accepted one; where refused, the one that came nearest; None where none was judged.
-        checks: of that candidate, or of the fresh text where the round waits.
+        checks: of the fresh text where a person has not approved it, then of that candidate.
         sentence: why, for a person.
         unproven: refused for want of evidence alone: more held-out text may change the verdict.
     """

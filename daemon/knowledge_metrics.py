@@ -1,14 +1,16 @@
 """What the ledger knows of the serving generation, as metrics: R, forgetting, and how the latest rounds ended."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from daemon import knowledge
-from memory.records import Generation, ScoreRow, Standing
+from daemon.gate_verdict import ALL_TEXT, OF_TEXT
+from memory.records import Generation, Round, ScoreRow, Standing
 from memory.store import Store
 
 ROUNDS_LOOKED_AT = 16
@@ -44,6 +46,7 @@ class KnowledgeMetrics(Collector):
 def _families(store: Store, standing: Standing) -> Iterator[Metric]:
     yield from _ended(standing)
     yield _prequential(store)
+    yield from _plausibility(store)
     yield _flips(store)
     serving = -1 if standing.serving is None else standing.serving
     rows, generations = store.score_matrix(), store.generations()
@@ -89,14 +92,47 @@ def _flips(store: Store) -> Metric:
     return family
 
 
+def _plausibility(store: Store) -> Iterator[Metric]:
+    """Figure and bound of all fresh text; those of each source are in `riverkeep round --show`."""
+    figure = GaugeMetricFamily(
+        "riverkeep_plausibility_figure",
+        "What the latest judged round's fresh text measured before training: its mean loss and the upper decile of its "
+        "documents' losses in nats per token (of a classifier per document), and its share of repetitive documents.",
+        labels=["measure"],
+    )
+    bound = GaugeMetricFamily(
+        "riverkeep_plausibility_bound",
+        "The largest figure with which that round did not wait for a person.",
+        labels=["measure"],
+    )
+    for check in _latest_text_checks(store):
+        for family, value in ((figure, check["figure"]), (bound, check["bound"])):
+            if value is not None:
+                family.add_metric([check["name"].removeprefix(OF_TEXT)], value)
+    yield from (figure, bound)
+
+
+def _latest_text_checks(store: Store) -> Sequence[Mapping[str, Any]]:
+    for round_ in _latest_rounds(store):
+        checks = round_.verdict.get("checks", ())
+        found = [check for check in checks if check["slice"] == ALL_TEXT and check["name"].startswith(OF_TEXT)]
+        if found:
+            return found
+    return ()
+
+
 def _latest_flips(store: Store) -> Mapping[str, float]:
+    for round_ in _latest_rounds(store):
+        found = round_.report.get("flips", {}).get(round_.verdict.get("candidate"))
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _latest_rounds(store: Store) -> Iterator[Round]:
     for back in range(ROUNDS_LOOKED_AT):
         # One at a time: the report of a round with many slices is large.
-        for round_ in store.rounds(limit=1, offset=back):
-            found = round_.report.get("flips", {}).get(round_.verdict.get("candidate"))
-            if isinstance(found, dict):
-                return found
-    return {}
+        yield from store.rounds(limit=1, offset=back)
 
 
 def _measures(known: knowledge.Knowledge) -> Iterator[Metric]:

@@ -397,10 +397,24 @@ def test_poison_in_one_source_is_named() -> None:
     assert "source forum" in verdict.sentence
 
 
+@pytest.mark.parametrize("candidate", [GOOD, {**GOOD, "anchor": 0.4}])
+def test_the_verdict_shows_how_near_to_a_wait_the_text_came(candidate: dict[str, float]) -> None:
+    """Also where it was plausible; what the verdict says of the candidate is chosen without it."""
+    near = next(each.bound for each in verdict_on(report({"0.00": candidate})).checks if each.slice == "fresh text")
+    verdict = verdict_on(report({"0.00": candidate}, prequential=fresh(near - 0.2)))
+    names = [each.name for each in verdict.checks if each.slice == "fresh text"]
+    assert names == ["plausible_mean_nll", "plausible_upper_nll", "plausible_repetitive_share"]
+    assert [each.name for each in verdict.checks[: len(names)]] == names
+    assert all(each.passed for each in verdict.checks[: len(names)])
+    assert "fresh text" not in verdict.sentence
+
+
 def test_a_persons_word_waives_plausibility_and_nothing_else() -> None:
     """Approved text is trained on; a candidate that forgot is refused all the same."""
     odd = fresh(LEVEL + 2.5)
-    assert verdict_on(report({"0.00": GOOD}, prequential=odd), approved=True).decision == "accept"
+    approved = verdict_on(report({"0.00": GOOD}, prequential=odd), approved=True)
+    assert approved.decision == "accept"
+    assert not any(each.name.startswith("plausible_") for each in approved.checks)
     worse = report({"0.00": {**GOOD, "anchor": 0.4}}, prequential=odd)
     assert verdict_on(worse, approved=True).decision == "refuse"
 
@@ -485,7 +499,7 @@ def test_a_language_models_losses_are_in_nats_per_token() -> None:
     """In the sentence and in each check."""
     verdict = verdict_on(report({"0.00": GOOD}))
     assert "nats per token" in verdict.sentence
-    assert {check.unit for check in verdict.checks} == {"nats per token"}
+    assert {check.unit for check in verdict.checks} == {"nats per token", "of the documents"}
 
 
 @pytest.mark.parametrize("name", ["anchor", "news@1-1", "news@2-2"])

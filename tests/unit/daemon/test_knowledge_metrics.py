@@ -64,6 +64,26 @@ def test_after_a_rollback_the_figures_are_those_of_what_serves(here: World) -> N
     assert here.metric("riverkeep_slice_loss_nats", generation="0", slice="anchor") is not None
 
 
+def test_plausibility_is_shown_of_every_judged_round(here: World) -> None:
+    """Figure and bound over all text, so that one sees how near a wait is before it comes; of no source."""
+    assert here.metric("riverkeep_plausibility_figure", measure="mean_nll") is None
+    here.run("good")
+    for measure in ("mean_nll", "upper_nll", "repetitive_share"):
+        figure = here.metric("riverkeep_plausibility_figure", measure=measure)
+        bound = here.metric("riverkeep_plausibility_bound", measure=measure)
+        assert figure is not None
+        assert bound is not None
+        assert figure <= bound
+    assert here.metric("riverkeep_plausibility_figure", measure="mean_nll") == pytest.approx(3.0)
+    names = {
+        sample.labels["measure"]
+        for family in here.registry.collect()
+        if family.name.endswith("plausibility_bound")
+        for sample in family.samples
+    }
+    assert len(names) == 3
+
+
 def test_a_restart_forgets_no_figure(here: World) -> None:
     """Another registry shows the same of the same ledger."""
     here.run("worse")

@@ -131,12 +131,6 @@ def test_r_fits_the_terminal(slices: int, width: int) -> None:
     assert line.count("3.000") == len(headers)
 
 
-def test_text_from_outside_is_not_markup(screen: io.StringIO) -> None:
-    """A source or reason with brackets is shown as it is."""
-    kept = [{"role": "fresh", "source": "[red]x[/red]", "label": "[/]", "samples": 1, "tokens": 2}]
-    group = {"round": 1, "since": NOW, "samples": 1, "tokens": 2, "held_out": 0, "sources": ["[b]"], "reason": "[/x]"}
-    letter = {
-        "id": 1,
 def test_r_shows_whole_names_where_there_is_room() -> None:
     """Two sources whose names end alike are two columns; in a narrow one the name goes on in the next line."""
     names = ["anchor", "news.articles@1-2", "blog.articles@1-2"]
@@ -164,6 +158,12 @@ def test_r_keeps_the_latest_of_every_source() -> None:
         "reason": "not_json",
         "detail": "[/d]",
         "value_bytes": 3,
+def test_text_from_outside_is_not_markup(screen: io.StringIO) -> None:
+    """A source or reason with brackets is shown as it is."""
+    kept = [{"role": "fresh", "source": "[red]x[/red]", "label": "[/]", "samples": 1, "tokens": 2}]
+    group = {"round": 1, "since": NOW, "samples": 1, "tokens": 2, "held_out": 0, "sources": ["[b]"], "reason": "[/x]"}
+    letter = {
+        "id": 1,
         "arrived_at": NOW,
     }
     facts = {
@@ -192,10 +192,11 @@ def test_a_round_shows_its_checks(screen: io.StringIO) -> None:
         "documents": 40,
         "passed": False,
     }
-    told = [check, check | {"unit": "nats per document"}, check | {"name": "f1_parent", "unit": "of macro-F1"}]
+    text = {"name": "plausible_mean_nll", "slice": "fresh text", "lower": 2.345, "upper": 2.345, "figure": 2.345}
+    told = [check | text, check, check | {"unit": "nats per document"}, check | {"name": "f1_parent", "unit": "of macro-F1"}]
     facts = round_line(7, "refused") | {"verdict": {"checks": told}}
     render.print_round(facts)
-    for words in ("Round 7: refused", "0.200", "0.150", "✗", "Losses are in nats per document;"):
+    for words in ("Round 7: refused", "0.200", "0.150", "✗", "Losses are in nats per document;", "plausible mean nll"):
         assert words in screen.getvalue()
 
 
@@ -203,6 +204,7 @@ def round_line(number: int, state: str) -> dict[str, Any]:
     """A round as `daemon.facts` gives it."""
     return {
         "number": number,
+    assert screen.getvalue().count("2.345") == 1
         "state": state,
         "trigger": "volume",
         "parent": 0,
