@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +17,9 @@ from streams.kafka import Pause
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.5
+REBALANCE_SECONDS = 15.0
+"""For so long a group that shares its partitions out anew may leave this member without any, and all is well."""
+NO_PARTITIONS = "waiting for partitions: its group has given it none yet"
 EVICTIONS_TOLD_SECONDS = 600.0
 """How often the log tells, at most, that dead letters make room."""
 
@@ -55,7 +58,7 @@ class Source(Protocol):
         """Topics that should be read and do not exist; text of the others comes."""
 
     def lag(self) -> Mapping[Partition, int]:
-        """Records in each partition that are not yet read."""
+        """Records not yet read in each partition that is read; empty while the group has given none."""
 
     def paused_partitions(self) -> Mapping[Partition, str]:
         """Partitions that paused by themselves, and why."""
@@ -91,6 +94,7 @@ class Ingest:
         self._full: Full | None = None
         self._evicted = 0
         self._evictions_told_at = float("-inf")
+        self._assigned_at = float("-inf")
         self._source: Source | None = None
         self._lock = threading.Lock()
         self._to_resume: set[Partition] = set()
@@ -102,7 +106,7 @@ class Ingest:
         return "" if full is None else full.sentence
 
     def lag(self) -> Mapping[Partition, int]:
-        """Records in each partition that are not yet read; empty while there is no source."""
+        """Records not yet read in each partition that is read; empty while there is none, which is no lag of 0."""
         source = self._source
         return {} if source is None else source.lag()
 
@@ -128,6 +132,7 @@ class Ingest:
         """The loop."""
         with self._open_source() as source:
             self._full = None
+            self._assigned_at = float("-inf")
             self._source = source
             try:
                 self._loop(part, source)
@@ -143,12 +148,20 @@ class Ingest:
             self._move_one_batch(source)
 
     def _say_how_it_is(self, part: Part, source: Source) -> None:
+        read, flooded = source.lag().keys(), flooded_names(source.paused_partitions())
+        now = self._monotonic()
+        if read:
+            self._assigned_at = now
         if trouble := source.trouble:
-            part.says(State.BROKEN, trouble)
-        elif missing := source.missing_topics():
-            part.says(State.RUNNING, f"{', '.join(missing)} cannot be read: there is no such topic")
+            part.says(State.WAITING, trouble)
+        elif not read:
+            settling = now - self._assigned_at <= REBALANCE_SECONDS
+            part.says(State.RUNNING if settling else State.WAITING, NO_PARTITIONS)
         else:
-            part.says(State.RUNNING)
+            missing = source.missing_topics()
+            told = [f"{', '.join(missing)} cannot be read: there is no such topic"] if missing else []
+            told += [flood_sentence(flooded)] if flooded else []
+            part.says(State.WAITING if len(flooded) == len(read) else State.RUNNING, "; ".join(told))
 
     def _pause_while_full(self, source: Source) -> None:
         full = self._why_full()
@@ -188,6 +201,16 @@ class Ingest:
                 "memory.quarantine_rows or memory.quarantine_bytes",
             )
             self._evicted, self._evictions_told_at = 0, now
+
+
+def flooded_names(paused: Mapping[Partition, str]) -> list[str]:
+    """`topic/number` of the partitions that a flood of dead letters paused."""
+    return sorted(f"{one.topic}/{one.number}" for one, why in paused.items() if why == Pause.DEAD_LETTER_FLOOD)
+
+
+def flood_sentence(names: Sequence[str]) -> str:
+    """What happened to these partitions, and what a person does about it."""
+    return f"a flood of dead letters paused {', '.join(names)}: when it is mended, run `riverkeep resume`"
 
 
 def why_full(store: Store, *, keep_unpublished: bool) -> Full | None:

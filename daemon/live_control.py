@@ -11,7 +11,7 @@ from daemon import facts, logs
 from daemon.control import Facts
 from daemon.current_round import CurrentRound
 from daemon.cycle import Ask, Trigger, approval
-from daemon.errors import Refused
+from daemon.errors import Refused, UnknownThing
 from daemon.offline import StoreControl
 from daemon.serving_process import ServingStatus
 from daemon.settings import Settings
@@ -21,6 +21,7 @@ from memory.store import Store
 from streams.document import Partition
 
 ROUND_ENDS_WITHIN_SECONDS = 120.0
+NAMES_LISTED = 16
 DECODING = frozenset({"streams", "model"})
 """Sections of the settings by which a record becomes a document: formats and filters; labels."""
 NO_SOURCE = "No topics are set (`streams.topics`), so nothing is consumed."
@@ -157,7 +158,11 @@ class LiveControl(StoreControl):
         """See `Control.resume`."""
         if self._views.ingest is None:
             raise Refused(NO_SOURCE)
-        return {"resumed": self._views.ingest.resume(partition)}
+        ingest = self._views.ingest
+        read = sorted({facts.partition_name(one) for one in (*ingest.lag(), *ingest.paused_partitions())})
+        if partition is not None and partition not in read:
+            raise UnknownThing(f"No partition {partition} is read here; those that are: {_listed(read) or 'none yet'}.")
+        return {"resumed": ingest.resume(partition)}
 
     def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
         """See `Control.replay_dead_letters`; the settings in force decode, whatever their file says by now."""
@@ -190,12 +195,17 @@ class LiveControl(StoreControl):
         ingest = self._views.ingest
         if ingest is None:
             return None
-        paused = ingest.paused_partitions()
+        lag, paused = ingest.lag(), ingest.paused_partitions()
         return {
-            "lag_records": sum(ingest.lag().values()),
+            "lag_records": sum(lag.values()) if lag else None,
             "paused": {facts.partition_name(partition): why for partition, why in paused.items()},
             "reason": ingest.paused,
         }
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES_LISTED} more" if len(names) > NAMES_LISTED else ""
+    return ", ".join(names[:NAMES_LISTED]) + more
 
 
 def _detail(health: Health) -> str:

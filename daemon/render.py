@@ -27,6 +27,8 @@ STATE_STYLES = {
 
 FLOOD = "dead_letter_flood"
 
+FLOOD = "dead_letter_flood"
+
 console = open_screen()
 
 

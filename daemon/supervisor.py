@@ -22,10 +22,11 @@ JOIN_SLICE_SECONDS = 0.2
 
 
 class State(StrEnum):
-    """How a part is: values are metric labels."""
+    """How a part is: values are metric labels. One that waits is well, but does nothing before something else comes."""
 
     STARTING = "starting"
     RUNNING = "running"
+    WAITING = "waiting"
     BROKEN = "broken"
     STUCK = "stuck"
     STOPPED = "stopped"

@@ -97,6 +97,7 @@ class Assignment:
         self._doubts: dict[TopicPartition, tuple[Doubt, int | None]] = {}
         self._begun: dict[TopicPartition, str] = {}
         self._ends_at = float("-inf")
+        self._held: set[TopicPartition] = set()
 
     def acknowledge(self, offsets: Mapping[Partition, int]) -> dict[TopicPartition, OffsetAndMetadata]:
         """Note that everything before these offsets is stored; the answer is what the group is to be told."""
@@ -193,9 +194,11 @@ class Assignment:
                 reading.progress_at = now
             elif now - reading.progress_at > self._settings.stall_seconds:
                 self._push(consumer, partition, reading, now)
-        if now - self._ends_at > ENDS_SECONDS:
+        # One that has just been paused is asked for at once: no fetch tells its end any more.
+        if now - self._ends_at > ENDS_SECONDS or held - self._held:
             self._ends_at = now
             self._ask_ends(consumer, held)
+        self._held = held
 
     def _push(self, consumer: Consumer, partition: TopicPartition, reading: Reading, now: float) -> None:
         position = reading.reader.position
@@ -205,7 +208,7 @@ class Assignment:
         reading.progress_at = now
 
     def _ask_ends(self, consumer: Consumer, held: set[TopicPartition]) -> None:
-        paused = held & set(self._readings)
+        paused = held & self._readings.keys()
         if not paused:
             return
         try:

@@ -277,6 +277,24 @@ def test_a_rollback_from_a_damaged_generation_makes_ready_again(home: Home) -> N
         assert started.stop() == 0
 
 
+def test_while_the_group_waits_for_the_dead_nothing_is_claimed(tmp_path: Path, model: Path, broker: Broker) -> None:
+    """After a kill -9 the group waits for who was killed: until then what is unread is not known, and is not 0."""
+    topic = make_topic(broker)
+    home = make_home(tmp_path, model=model, broker=broker, topic=topic)
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda control: control.status()["ingest"]["lag_records"] == 0)
+        started.kill()
+    send(broker, topic, *(json.dumps({"text": text}).encode() for text in sentences(100, seed=9)))
+    with daemon(home, learner=fake_learner("good")) as started:
+        status = started.until(
+            lambda control: "waiting for" in (now := control.status())["parts"]["ingest"]["detail"] and now
+        )
+        assert (status["ingest"]["lag_records"], status["parts"]["ingest"]["ok"]) == (None, False)
+        started.until(lambda control: control.status()["memory"]["fresh_samples"] > 20, what="text from the broker")
+        started.until(lambda control: control.readiness()["ready"])
+        assert started.stop() == 0
+
+
 def test_a_broker_that_is_away_delays_and_loses_nothing(tmp_path: Path, model: Path, broker: Broker) -> None:
     """Away at start: rounds and the admin surface work. It comes: text is read."""
     topic = make_topic(broker)
@@ -286,9 +304,9 @@ def test_a_broker_that_is_away_delays_and_loses_nothing(tmp_path: Path, model: P
     with daemon(home, learner=fake_learner("good")) as started:
         started.until(lambda control: control.request_round())
         round_ends(started, 1, RoundState.ACCEPTED)
-        parts = started.until(lambda control: not (now := control.readiness())["ready"] and now["parts"], timeout_s=30)
-        assert "no broker of" in parts["ingest"]["detail"]
+        started.until(lambda control: "no broker of" in control.readiness()["parts"]["ingest"]["detail"], timeout_s=30)
         with started.control as control:
+            assert not control.readiness()["ready"]
             assert control.health()["healthy"]
         broker.start()
         make_topic(broker, name=topic)

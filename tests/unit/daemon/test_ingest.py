@@ -42,6 +42,8 @@ class Recorder:
         self.evicts = 0
         self.trouble = ""
         self.missing: tuple[str, ...] = ()
+        self.read: dict[Partition, int] = {WIKI: 7}
+        self.paused: dict[Partition, str] = {}
         self.asked = threading.Event()
 
     @contextmanager
@@ -87,12 +89,12 @@ class Recorder:
         return self.missing
 
     def lag(self) -> Mapping[Partition, int]:
-        """Some."""
-        return {WIKI: 7}
+        """As told."""
+        return self.read
 
     def paused_partitions(self) -> Mapping[Partition, str]:
-        """Two."""
-        return {WIKI: "dead_letter_flood", NEWS: "dead_letter_flood"}
+        """As told."""
+        return self.paused
 
 
 @contextmanager
@@ -179,9 +181,10 @@ def test_the_store_is_told_whether_letters_wait_for_a_topic() -> None:
 
 def test_letters_that_make_room_are_told_of_now_and_then() -> None:
     """With how many there were since the last time, and what to do; not with each batch."""
-    recorder, times = Recorder([batch(n) for n in range(1, 5)]), iter([0.0, 10.0, 599.0, 601.0])
+    recorder, times = Recorder([batch(n) for n in range(1, 5)]), [0.0, 10.0, 599.0, 601.0]
     recorder.evicts = 5
-    with capture_logs() as logs, running(recorder, monotonic=lambda: next(times)):
+    # The clock of the batch that is the first not to be stored yet.
+    with capture_logs() as logs, running(recorder, monotonic=lambda: times[max(0, 3 - len(recorder.batches))]):
         wait_until(lambda: len(recorder.calls) == 8)
     told = [line for line in logs if line["event"] == "dead_letters_evicted"]
     assert [line["letters"] for line in told] == [5, 15]
@@ -193,7 +196,7 @@ def test_a_broker_that_is_away_is_no_silent_matter() -> None:
     recorder = Recorder([])
     recorder.trouble = "no broker has answered for 12 s"
     with running(recorder) as (_, part):
-        wait_until(lambda: part.health().state is State.BROKEN)
+        wait_until(lambda: part.health().state is State.WAITING)
         assert (part.health().ok, part.health().detail) == (False, "no broker has answered for 12 s")
         recorder.trouble = ""
         wait_until(lambda: part.health().ok)
@@ -215,11 +218,40 @@ def test_a_topic_that_does_not_exist_shows_beside_those_that_do() -> None:
 def test_a_person_resumes_flooded_partitions(asked: str | None, resumed: list[str]) -> None:
     """The loop's own thread does it; the answer names what it concerns."""
     recorder = Recorder([])
+    recorder.read = {WIKI: 7, NEWS: 0, Partition("calm", 0): 0}
+    recorder.paused = dict.fromkeys((WIKI, NEWS), "dead_letter_flood")
     with running(recorder) as (ingest, part):
         wait_until(lambda: part.health().state is State.RUNNING)
         assert ingest.resume(asked) == resumed
         wait_until(lambda: len(recorder.calls) == len(resumed))
     assert {call.removeprefix("resume ") for call in recorder.calls[:-1]} == {name[:4] for name in resumed}
+
+
+def test_without_a_partition_it_waits_and_that_shows() -> None:
+    """At the start at once; where the group shares anew, only when it takes longer than that does."""
+    recorder, now = Recorder([]), [100.0]
+    recorder.read = {}
+    with running(recorder, monotonic=lambda: now[0]) as (_, part):
+        wait_until(lambda: part.health().state is State.WAITING)
+        assert part.health().detail.startswith("waiting for partitions")
+        recorder.read = {WIKI: 7}
+        wait_until(lambda: part.health().ok and not part.health().detail)
+        recorder.read = {}
+        wait_until(lambda: part.health().detail.startswith("waiting for partitions"))
+        assert part.health().ok
+        now[0] += 60
+        wait_until(lambda: not part.health().ok)
+
+
+def test_a_flood_says_what_to_do() -> None:
+    """The part runs as long as some partition flows; where none does, it waits for a person."""
+    recorder = Recorder([])
+    recorder.read, recorder.paused = {WIKI: 7, NEWS: 0}, {NEWS: "dead_letter_flood"}
+    with running(recorder) as (_, part):
+        wait_until(lambda: "paused news/1: when it is mended, run `riverkeep resume`" in part.health().detail)
+        assert part.health().ok
+        recorder.paused = dict.fromkeys((WIKI, NEWS), "dead_letter_flood")
+        wait_until(lambda: part.health().state is State.WAITING)
 
 
 def test_without_a_source_there_is_no_lag() -> None:

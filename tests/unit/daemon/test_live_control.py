@@ -4,19 +4,44 @@ from pathlib import Path
 
 import pytest
 
+from daemon.errors import UnknownThing
 from daemon.live_control import LiveControl, Views
 from daemon.supervisor import Health, State
 from daemon.triggers import Asks
+from streams.document import Partition
 from tests.unit.daemon.rooms import World, world
 
 RUNNING = Health("ingest", State.RUNNING)
 
 
-def live_control(here: World, part: Health = RUNNING, need_restart: tuple[str, ...] = ()) -> LiveControl:
+class Reading:
+    """What the ingest loop shows."""
+
+    paused = ""
+
+    def __init__(self, lag: dict[Partition, int]) -> None:
+        self._lag = lag
+
+    def lag(self) -> dict[Partition, int]:
+        """As told."""
+        return self._lag
+
+    def paused_partitions(self) -> dict[Partition, str]:
+        """None."""
+        return {}
+
+    def resume(self, partition: str | None) -> list[str]:
+        """None was paused."""
+        return []
+
+
+def live_control(
+    here: World, part: Health = RUNNING, need_restart: tuple[str, ...] = (), ingest: Reading | None = None
+) -> LiveControl:
     """The control of a daemon that has this part, and whose settings file says more than is in force."""
     views = Views(
         parts=lambda: (part,),
-        ingest=None,
+        ingest=ingest,
         serving=None,
         serving_address=None,
         next_round=lambda: "",
@@ -51,6 +76,23 @@ def test_only_a_stuck_part_that_is_vital_asks_for_a_restart(tmp_path: Path, part
         control = live_control(here, part)
         assert control.health()["healthy"] is healthy
         assert control.readiness()["ready"] is (part.state is State.RUNNING)
+
+
+def test_without_a_partition_there_is_no_lag(tmp_path: Path) -> None:
+    """Nothing is known of what waits in the topics: that is not 0 records behind."""
+    with world(tmp_path) as here:
+        assert live_control(here, ingest=Reading({})).status()["ingest"]["lag_records"] is None
+        reading = Reading({Partition("articles", 0): 0, Partition("articles", 1): 4})
+        assert live_control(here, ingest=reading).status()["ingest"]["lag_records"] == 4
+
+
+def test_only_a_partition_that_is_read_can_be_resumed(tmp_path: Path) -> None:
+    """One that was not paused is no mistake; one that does not exist is, and the answer names those that do."""
+    with world(tmp_path) as here:
+        control = live_control(here, ingest=Reading({Partition("articles", 0): 0}))
+        assert control.resume("articles/0") == control.resume() == {"resumed": []}
+        with pytest.raises(UnknownThing, match=r"No partition articles/9 is read here; those that are: articles/0\."):
+            control.resume("articles/9")
 
 
 def test_settings_that_wait_for_a_restart_are_shown(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from daemon import render, render_kept
 from daemon.doctor_findings import Finding
 from daemon.heat import cells, heat_table
+from streams.kafka import Pause
 from tests.unit.daemon.fakes import FakeControl
 
 NOW = 1_000_000.0
@@ -70,6 +71,11 @@ def test_status_shows_what_is_wrong(screen: io.StringIO) -> None:
     render.print_status(facts | {"serving": facts["serving"] | {"answering": 1}, "parts": broken}, now=NOW)
     render.print_status(facts | {"serving": facts["serving"] | {"ok": False, "answering": None}}, now=NOW)
     render.print_status(facts | {"ingest": {"lag_records": 5, "paused": {"news/0": "flood"}, "reason": ""}}, now=NOW)
+    ingest = {"lag_records": 5, "paused": {"news/0": str(Pause.DEAD_LETTER_FLOOD)}, "reason": ""}
+    render.print_status(facts | {"ingest": ingest}, now=NOW)
+    render.print_status(facts | {"ingest": {"lag_records": None, "paused": {}, "reason": ""}}, now=NOW)
+    for words in ("a flood of dead letters paused news/0", "`riverkeep resume`", "it waits for partitions"):
+        assert words in screen.getvalue()
     for words in ("still answering from 1", "does not answer", "news/0 paused: flood", "✗ ingest (broker away)"):
         assert words in screen.getvalue()
     assert "✓ rounds  ✓ other (nwes cannot be read)" in screen.getvalue()
