@@ -18,6 +18,7 @@ from serving.errors import CannotServe
 from serving.key_file import read_keys
 
 SECRET_NAME = re.compile(r"(pass(word|wd|phrase)|secret|credential|api_?key|(^|_)token$|private)", re.IGNORECASE)
+FILE_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.[a-z]{2,10}")
 VALUE_LENGTH = 80
 HIDDEN = "(not shown)"
 NO_SUCH_SETTING = "No setting has this name."
@@ -107,8 +108,15 @@ def _named_files(model: type[BaseModel], table: Any, prefix: Key = ()) -> Iterat
 
 
 def _is_surely_a_path(path: Path, raw: Raw) -> bool:
-    """Whether it names a file in a folder that exists; a secret written by mistake in its file's place does not."""
-    return path.parent not in (Path("/"), Path.cwd(), raw.base) and path.parent.is_dir()
+    """Whether no secret, written by mistake in its file's place, looks like it.
+
+    A file in a folder of any name is one, and one that has an ending; a word that stands alone may be a password.
+    """
+    bases = (Path.cwd(), raw.base)
+    alone = path.parent in (Path("/"), *bases)
+    if not alone and not any(map(path.is_relative_to, bases)):
+        return True
+    return FILE_NAME.fullmatch(path.name) is not None or (not alone and path.parent.is_dir())
 
 
 def _file_problem(key: Key, path: Path) -> str:

@@ -248,8 +248,8 @@ def _explain_damage(path: Path, message: str) -> StoreDamaged:
 
 def _explain_full(path: Path, message: str) -> StoreFull:
     return StoreFull(
-        f"No room to write {path} ({message}). The write was undone as a whole. Free space on that disk; "
-        "Riverkeep goes on by itself."
+        f"No room to write {path} ({message}). The write was undone as a whole. Free space on that disk: the "
+        "daemon then goes on by itself; a command is to be run again, and a backfill goes on where it stopped."
     )
 
 

@@ -63,7 +63,9 @@ class Invocation:
         except BadSettings as error:
             if file is not None:
                 raise
-            raise BadSettings([_no_file(), *error.mistakes]) from None
+            # Where nothing is set at all, that the model is not is no second mistake.
+            others = [mistake for mistake in error.mistakes if mistake.key != "model.path" or mistake.place]
+            raise BadSettings([_no_file(), *others]) from None
 
     @contextmanager
     def control(self, *, write: bool = False) -> Iterator["Control"]:
@@ -84,7 +86,8 @@ def _no_file() -> "Mistake":
 
     places = ", ".join(map(str, USUAL_PLACES))
     problem = f"There is none: {CONFIG_VARIABLE} is not set, and none of {places} is here."
-    return Mistake("(settings file)", None, "", problem, "Name it with `--config PATH`; `riverkeep init` writes one.")
+    remedy = "Name it with `--config PATH`; `riverkeep init` writes one. Without a file at least RIVERKEEP_MODEL__PATH is set."
+    return Mistake("(settings file)", None, "", problem, remedy)
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -48,6 +48,8 @@ def init(path: Path, model: str, kind: str, bootstrap_servers: str, topic: str, 
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
+    except FileNotFoundError:
+        raise click.UsageError(f"There is no folder {path.parent} to write {path.name} into: make it first.") from None
     except FileExistsError:
         raise click.UsageError(f"{path} is there already; --force writes over it.") from None
     say(f"Wrote {path}. Next: `riverkeep -c {path} check`, then `riverkeep -c {path} doctor`.")
@@ -68,9 +70,11 @@ def _short(model: str, kind: str, bootstrap_servers: str, topic: str) -> str:
 def check(invocation: Invocation, *, as_json: bool) -> int:
     """List every mistake in the settings, each with its remedy.
 
-    Reads what is read at start (file, environment, secrets' files) and touches nothing else.
+    Reads what is read at start (file, environment, secrets' files) and touches nothing else. What is no mistake, but
+    most probably not meant, is noted and changes no exit status: no topics, a short secret, a secret that all can read.
     """
     from daemon.settings_mistakes import BadSettings
+    from daemon.settings_notes import notes
 
     file = invocation.config_file()
     try:
@@ -78,11 +82,14 @@ def check(invocation: Invocation, *, as_json: bool) -> int:
     except BadSettings as error:
         if not as_json:
             raise
-        print_json({"file": file, "mistakes": [mistake.as_facts() for mistake in error.mistakes]})
+        print_json({"file": file, "mistakes": [mistake.as_facts() for mistake in error.mistakes], "notes": []})
         return ExitCode.BAD_USAGE
+    noted = notes(settings)
     if as_json:
-        print_json({"file": file, "mistakes": []})
+        print_json({"file": file, "mistakes": [], "notes": noted})
     else:
+        for note in noted:
+            say(f"Note: {note}")
         click.echo(f"No mistakes in {file or 'the environment'}; state is kept in {settings.state_dir}.")
     return ExitCode.OK
 

@@ -187,6 +187,37 @@ def test_check_looks_for_the_model(home: Path) -> None:
     assert "model.path" in run.stderr
 
 
+def test_without_a_settings_file_that_is_the_only_mistake(tmp_path: Path) -> None:
+    """Not a setting that would stand in it."""
+    run = riverkeep("check", "--json", cwd=tmp_path, environment={"RIVERKEEP_CONFIG": ""})
+    assert [mistake["key"] for mistake in json.loads(run.stdout)["mistakes"]] == ["(settings file)"]
+
+
+def test_check_notes_what_is_most_probably_not_meant(tmp_path: Path) -> None:
+    """No topics, a token that can be guessed and read: exit status 0, and a word of each."""
+    (tmp_path / "model").mkdir()
+    token = tmp_path / "token"
+    token.write_text("abcdef\n")
+    token.chmod(0o644)
+    (tmp_path / "riverkeep.toml").write_text('[model]\npath = "model"\n[admin]\ntoken_file = "token"\n')
+    noted = json.loads(riverkeep("check", "--json", cwd=tmp_path).stdout)["notes"]
+    assert [note.split(":")[0] for note in noted] == ["streams.topics is empty", *["admin.token_file"] * 2]
+    run = riverkeep("check", cwd=tmp_path)
+    assert run.returncode == 0
+    assert all(note in run.stderr for note in noted)
+    assert "abcdef" not in run.stderr
+    token.write_text("a" * 32)
+    token.chmod(0o600)
+    assert len(json.loads(riverkeep("check", "--json", cwd=tmp_path).stdout)["notes"]) == 1
+
+
+def test_init_needs_a_folder_to_write_into(tmp_path: Path) -> None:
+    """It makes none, and says which."""
+    run = riverkeep("init", "etc/riverkeep.toml", cwd=tmp_path)
+    assert run.returncode == ExitCode.BAD_USAGE
+    assert "There is no folder etc" in run.stderr
+
+
 def test_bad_settings_stop_every_command(home: Path) -> None:
     """Exit status 2 and the whole report, whatever was asked."""
     run = riverkeep("status", cwd=home, environment={"RIVERKEEP_ADMIN__PORT": "-1"})
@@ -407,7 +438,7 @@ def test_without_settings_the_places_are_named(tmp_path: Path) -> None:
     """In the wrong directory it is the file that is missing, not a key."""
     run = riverkeep("status", cwd=tmp_path)
     assert run.returncode == ExitCode.BAD_USAGE
-    for words in ("RIVERKEEP_CONFIG", "/etc/riverkeep/riverkeep.toml", "--config", "model.path"):
+    for words in ("RIVERKEEP_CONFIG", "/etc/riverkeep/riverkeep.toml", "--config", "RIVERKEEP_MODEL__PATH"):
         assert words in run.stderr
 
 

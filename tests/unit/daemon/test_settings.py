@@ -229,6 +229,13 @@ def test_a_secret_in_place_of_its_file_is_not_printed(tmp_path: Path) -> None:
         assert "hunter2" not in str(found[0])
 
 
+@pytest.mark.parametrize("written", ["/run/secrets-of-nobody/kafka", "api.key", "admin.token.txt"])
+def test_a_missing_files_path_is_shown(tmp_path: Path, written: str) -> None:
+    """It is no secret, and what a person has to mend."""
+    (first, *_) = mistakes(tmp_path, f'[admin]\ntoken_file = "{written}"\n', files=True)
+    assert first.value == str(tmp_path / written)
+
+
 def test_files_that_are_named_must_be_there(tmp_path: Path) -> None:
     """`check` reads what a start would read: secrets' files, and whether the model is there."""
     (tmp_path / "empty").touch()
