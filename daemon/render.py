@@ -27,8 +27,6 @@ STATE_STYLES = {
 
 FLOOD = "dead_letter_flood"
 
-FLOOD = "dead_letter_flood"
-
 console = open_screen()
 
 
