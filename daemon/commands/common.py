@@ -86,7 +86,7 @@ def _no_file() -> "Mistake":
 
     places = ", ".join(map(str, USUAL_PLACES))
     problem = f"There is none: {CONFIG_VARIABLE} is not set, and none of {places} is here."
-    remedy = "Name it with `--config PATH`; `riverkeep init` writes one. Without a file at least RIVERKEEP_MODEL__PATH is set."
+    remedy = "Name it with `--config PATH`; `riverkeep init` writes one. Or set at least RIVERKEEP_MODEL__PATH."
     return Mistake("(settings file)", None, "", problem, remedy)
 
 

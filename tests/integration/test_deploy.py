@@ -256,6 +256,13 @@ def test_the_image_has_every_room_and_runs_as_nobody_in_particular() -> None:
     assert f"EXPOSE {ServingSettings().port} 8710" in text
 
 
+def test_the_image_takes_only_torch_from_another_index() -> None:
+    """That index has not every version of the rest, and two at once could both supply any package."""
+    text = (DEPLOY / "Containerfile").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("RUN") and "index-url" in line]
+    assert re.fullmatch(r".* \$\{TORCH_INDEX:\+--no-deps --index-url \$\{TORCH_INDEX\}\} torch", line)
+
+
 # --- Prometheus and Grafana ---
 
 
