@@ -108,7 +108,6 @@ class Service:
         self._problem = ""
         self._problem_of: int | None = None
         self._need_restart: tuple[str, ...] = ()
-        self._need_restart: tuple[str, ...] = ()
         self._notifier = Notifier(environment)
         self._shutdown = Shutdown(
             grace_seconds=settings.lifecycle.grace_seconds,
@@ -279,7 +278,6 @@ class Service:
             next_round=lambda: self._rounds.reason,
             problem=self._problem_now,
             need_restart=lambda: self._need_restart,
-            need_restart=lambda: self._need_restart,
             started_at=self._started_at,
         )
         return LiveControl(
@@ -317,7 +315,6 @@ class Service:
             log.warning("settings_not_reloaded", reason=str(error))
         else:
             self.settings = result.settings
-            self._need_restart = result.need_restart
             self._need_restart = result.need_restart
             logs.configure(level=self.settings.log.level, format=self.settings.log.format)
             self._schedule.change(self.settings.triggers)
