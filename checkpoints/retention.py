@@ -6,6 +6,7 @@ from collections.abc import Collection
 def removable(
     numbers: Collection[int],
     *,
+    line: Collection[int],
     serving: int | None,
     previous: int | None,
     keep_last: int,
@@ -14,17 +15,19 @@ def removable(
 ) -> tuple[int, ...]:
     """The numbers that retention removes, oldest first.
 
-    Kept are what serves, what served before it (the way back), the base, the newest `keep_last`, and what is
-    pinned (needed by a round or named by a person).
+    Kept are what serves, what served before it (the way back), the base, the newest `keep_last` of the serving line,
+    and what is pinned (needed by a round or named by a person). What a person went back from is on no way to
+    anywhere: it does not count among the newest, and goes.
 
     Args:
         numbers: the generations on disk.
+        line: the generations that led to the serving one, itself among them.
         serving: the generation that the pointer names.
         previous: the one that a rollback would return to.
-        keep_last: how many of the newest to keep, at least 0.
+        keep_last: how many of the newest of the line to keep, at least 0.
         base: the generation that everything started from.
         pinned: further numbers to keep.
     """
-    newest = sorted(numbers)[-keep_last:] if keep_last else []
+    newest = sorted(set(numbers) & set(line))[-keep_last:] if keep_last else []
     kept = {base, *newest, *pinned, serving, previous}
     return tuple(number for number in sorted(numbers) if number not in kept)

@@ -12,5 +12,6 @@ class CheckpointsSettings(BaseModel):
         5,
         ge=0,
         le=10_000,
-        description="How many of the newest generations stay on disk.",
+        description="How many of the newest generations that led to the serving one stay on disk. One that was gone "
+        "back from stays until the next is promoted.",
     )

@@ -79,11 +79,14 @@ class CurrentRound:
             self._ended.notify_all()
 
     def call_off(self, why: str, *, number: int | None = None) -> bool:
-        """Let the round in progress (or only this one) end without effect; False when there is none."""
+        """Let the round in progress (or only this one) end without effect; False when there is none.
+
+        The first reason stays: what comes later finds a round that is off already.
+        """
         with self._lock:
             if self._progress is None or number not in (None, self._progress.number):
                 return False
-            self._called_off = why
+            self._called_off = self._called_off or why
             return True
 
     def wait_for_end(self, timeout: float) -> bool:

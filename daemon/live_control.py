@@ -140,7 +140,8 @@ class LiveControl(StoreControl):
         with self._promotion:
             answer = super().rollback(generation)
             logs.carry(generation=answer["to"])
-            self._current.call_off(f"generation {answer['from']}, which it started from, was rolled back")
+            now = f"generation {answer['to']} serves now, by a person's word"
+            self._current.call_off(f"{now}, and no longer generation {answer['from']}, which it started from")
         return answer
 
     def forget(self, key: str) -> Facts:

@@ -230,9 +230,13 @@ class Concluder:
 
 
 def retire(rooms: Rooms, settings: Settings) -> list[int]:
-    """Remove the generations that retention lets go; the ledger remembers them."""
+    """Remove the generations that retention lets go; the ledger remembers them.
+
+    Called at a promotion alone: until then a person may go forward again to what they went back from.
+    """
     going = removable(
         rooms.checkpoints.numbers(),
+        line=serving_line(rooms.store),
         serving=rooms.store.serving(),
         previous=_previous(rooms.store),
         keep_last=settings.checkpoints.keep_last,

@@ -269,7 +269,7 @@ def test_figures_are_absent_until_known_outlive_a_restart_and_follow_a_rollback(
 
 
 def test_a_rollback_calls_off_the_round_that_started_from_it(home: Home) -> None:
-    """What was rolled back from is not promoted again, nor is what began from it."""
+    """What began from what serves no longer is not promoted, whether a person went back or forward again."""
     with daemon(home, learner=fake_learner("good")) as started:
         started.until(lambda control: control.request_round())
         assert started.until(lambda control: ended(control, 1)) == "accepted"
@@ -282,6 +282,14 @@ def test_a_rollback_calls_off_the_round_that_started_from_it(home: Home) -> None
             assert control.rollback() == {"from": 1, "to": 0}
         assert started.until(lambda control: ended(control, 2)) == "abandoned"
         assert started.until(lambda control: control.status()["serving"]["generation"] == 0)
+        started.until(lambda control: control.request_round())
+        started.until(lambda control: (control.status()["round"] or {}).get("phase") == "train")
+        with started.control as control:
+            assert control.rollback(1) == {"from": 0, "to": 1}
+        assert started.until(lambda control: ended(control, 3)) == "abandoned"
+        with started.control as control:
+            why = "generation 1 serves now, by a person's word, and no longer generation 0, which it started from"
+            assert control.round(3)["detail"] == why
         assert started.stop() == 0
 
 

@@ -28,6 +28,7 @@ def test_only_the_round_that_is_meant_is_called_off() -> None:
     current.begin(4, now=0.0)
     assert not current.call_off("erased", number=3)
     assert current.call_off("erased", number=4)
+    assert current.call_off("rolled back")
     assert current.called_off == "erased"
     current.end()
     current.begin(5, now=0.0)

@@ -15,6 +15,7 @@ from checkpoints.generation import GenerationStore
 from checkpoints.publish import Step
 from daemon.cycle import approval
 from daemon.learner_process import LearnerExit
+from daemon.offline import StoreControl
 from daemon.round_conclusion import Concluder, prune_directories, reconcile_pointer, retire
 from daemon.round_inputs import comparable, history
 from daemon.round_runner import RoundRunner
@@ -410,6 +411,20 @@ def test_old_generations_go_and_the_way_back_stays(tmp_path: Path) -> None:
         assert here.rooms.checkpoints.numbers() == [0, 2, 3]
         assert here.store.generation(1).state is GenerationState.RETIRED
         assert retire(here.rooms, here.settings) == []
+
+
+def test_bad_generations_push_no_good_one_out(tmp_path: Path) -> None:
+    """What a person went back from stays until the next promotion, to go forward again; then it goes, not the good."""
+    with world(tmp_path, checkpoints={"keep_last": 3}) as here:
+        control = StoreControl(here.settings, here.store, here.rooms.checkpoints)
+        for number in range(1, 7):
+            here.feed(seed=10 + number)
+            assert here.run("good").state is RoundState.ACCEPTED
+            if number in {3, 4, 5}:
+                control.rollback(2)
+                assert number in here.rooms.checkpoints.numbers()
+        assert here.rooms.checkpoints.numbers() == [0, 1, 2, 6]
+        assert here.store.serving() == 6
 
 
 def test_a_pointer_that_the_disk_held_back_is_moved_later(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
