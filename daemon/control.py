@@ -28,13 +28,14 @@ class Control(Protocol):
         Keys (what only a running daemon knows is None without one):
             running, version, state_dir, pid, started_at (unix seconds);
             serving: {"generation", "answering" (what the serving process answers from), "address", "ok"};
-            round: the one in progress, {"number", "phase", "step", "steps", "begun_at"}, or None;
-            last_round: {"number", "state", "trigger", "detail", "ended_at"} or None;
+            round: the one in progress, {"number", "phase", "step", "steps", "begun_at", "reason" (why it began),
+            "fresh_samples" (trained on), "early_stop_samples" (fresh too, kept apart to tell when to stop)}, or None;
+            last_round: {"number", "state", "outcome" (for a person), "trigger", "detail", "ended_at"} or None;
             memory: {"fresh_samples", "fresh_tokens", "replay_samples", "holdout_samples", "aside_samples",
             "dead_letters"};
             ingest: {"lag_records": int, or None while no partition is read, "paused": {partition: why}, "reason"} or
                 None;
-            next_round: a sentence, what the triggers wait for;
+            next_round: a sentence, what the triggers wait for; while a round runs, that its end is;
             need_restart: sections of the settings that changed on disk and are not in force until a restart;
             parts: as in `readiness`;
             waiting: numbers of rounds that wait for a person.

@@ -15,10 +15,16 @@ class RoundProgress:
         phase: what it does now: draw, learner's own phases, judge, publish.
         steps: optimizer steps it will take; 0 while unknown.
         started_at: unix seconds.
+        reason: why it began, a sentence.
+        fresh_samples: fresh text that it trains on.
+        early_stop_samples: fresh text that it keeps apart, to tell when to stop.
     """
 
     number: int
     started_at: float
+    reason: str = ""
+    fresh_samples: int = 0
+    early_stop_samples: int = 0
     phase: str = "draw"
     step: int = 0
     steps: int = 0
@@ -44,10 +50,10 @@ class CurrentRound:
         """Why the round in progress must end without effect; empty when it need not."""
         return self._called_off
 
-    def begin(self, number: int, now: float) -> None:
-        """A round begins."""
+    def begin(self, number: int, now: float, *, reason: str = "", fresh: int = 0, early_stop: int = 0) -> None:
+        """A round begins; see `RoundProgress`."""
         with self._lock:
-            self._progress = RoundProgress(number, now)
+            self._progress = RoundProgress(number, now, reason, fresh, early_stop)
             self._called_off = ""
 
     def phase(self, name: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from daemon.control import Facts
+from daemon.cycle import DRY_RUN
 from daemon.slice_names import in_order
 from memory.aside import AsidePage
 from memory.finding import Found, FoundSample, StoredGap
@@ -12,6 +13,7 @@ from memory.store import Store
 from streams.document import Partition
 
 LAST_ROUNDS = 20
+WOULD = {"accept": "be accepted", "refuse": "be refused", "wait": "wait"}
 _BITS_64 = 2**64 - 1
 
 
@@ -25,6 +27,7 @@ def round_facts(one: Round) -> Facts:
     return {
         "number": one.number,
         "state": one.state.value,
+        "outcome": _outcome(one),
         "trigger": one.trigger,
         "parent": one.parent_generation,
         "generation": one.generation,
@@ -36,7 +39,14 @@ def round_facts(one: Round) -> Facts:
         "fresh_tokens": one.fresh_tokens,
         "replay_samples": one.replay_samples,
         "replay_tokens": one.replay_tokens,
+        "early_stop_samples": one.early_stop_samples,
     }
+
+
+def _outcome(one: Round) -> str:
+    """The state, for a person: of a dry run, which ends abandoned whatever the gate says, what it would have become."""
+    would = WOULD.get(one.verdict.get("decision", "")) if one.trigger == DRY_RUN else None
+    return one.state.value if would is None else f"dry run: would {would}"
 
 
 def round_in_full(one: Round) -> Facts:
@@ -44,7 +54,6 @@ def round_in_full(one: Round) -> Facts:
     return round_facts(one) | {
         "base": one.base_generation,
         "seed": one.seed,
-        "early_stop_samples": one.early_stop_samples,
         "recipe": dict(one.recipe),
         "verdict": dict(one.verdict),
         "report": dict(one.report),
@@ -250,5 +259,5 @@ def store_status(store: Store) -> Facts:
 
 
 def _last_round(one: Round) -> Facts:
-    kept = ("number", "state", "trigger", "detail", "ended_at")
+    kept = ("number", "state", "outcome", "trigger", "detail", "ended_at")
     return {name: value for name, value in round_facts(one).items() if name in kept}

@@ -103,7 +103,7 @@ class LiveControl(StoreControl):
             "serving": known["serving"] | self._serving(),
             "round": self._round_in_progress(),
             "ingest": self._ingest(),
-            "next_round": self._views.next_round(),
+            "next_round": self._next_round(),
             "need_restart": list(self._views.need_restart()),
             "parts": self.readiness()["parts"],
         }
@@ -190,7 +190,18 @@ class LiveControl(StoreControl):
             "step": progress.step,
             "steps": progress.steps,
             "begun_at": progress.started_at,
+            "reason": progress.reason,
+            "fresh_samples": progress.fresh_samples,
+            "early_stop_samples": progress.early_stop_samples,
         }
+
+    def _next_round(self) -> str:
+        """What it waits for; what the loop says while a round runs is why that one began."""
+        progress = self._current.progress
+        if progress is None:
+            return self._views.next_round()
+        asked = list(dict.fromkeys(ask.by for ask in self._asks.pending()))
+        return f"not before round {progress.number} has ended" + (f"; asked for by {', '.join(asked)}" if asked else "")
 
     def _ingest(self) -> Facts | None:
         ingest = self._views.ingest

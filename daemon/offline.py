@@ -11,6 +11,7 @@ from checkpoints.errors import CheckpointsError
 from checkpoints.generation import GenerationStore
 from daemon import dead_letters, facts
 from daemon.control import Facts
+from daemon.decided import why_not_decided
 from daemon.errors import Refused, UnknownThing
 from daemon.settings import Settings
 from memory.errors import UnknownGeneration, UnknownRound, WrongState
@@ -107,6 +108,7 @@ class StoreControl:
     def approve_round(self, number: int) -> Facts:
         """See `Control.approve_round`; the round begins when a daemon runs."""
         with store_errors():
+            self._must_wait(number, unless=RoundState.RELEASED)
             released = self._store.release_round(number)
         detail = f"{released} samples are fresh again; a round takes them once a daemon runs."
         return {"after": self._last_round(), "detail": detail}
@@ -114,6 +116,7 @@ class StoreControl:
     def reject_round(self, number: int) -> Facts:
         """See `Control.reject_round`."""
         with store_errors():
+            self._must_wait(number, unless=RoundState.DROPPED)
             dropped = self._store.drop_round(number)
         self._erase_directories([number])
         return {"round": number, "dropped": dropped}
@@ -210,6 +213,12 @@ class StoreControl:
         except CheckpointsError as error:
             raise Refused(f"Generation {target} cannot serve: {error}") from error
         return target
+
+    def _must_wait(self, number: int, *, unless: RoundState) -> None:
+        """Refuse to decide on a round that does not wait, or again but otherwise; the same word may be repeated."""
+        decided = self._store.round(number)
+        if decided.state not in (RoundState.WAITING, unless):
+            raise Refused(why_not_decided(decided, self._store.waiting_rounds()))
 
     def _must_hold_aside(self, number: int) -> None:
         if all(group.round != number for group in self._store.aside()):

@@ -19,6 +19,9 @@ STATE_STYLES = {
     "refused": "red",
     "failed": "red",
     "waiting": "yellow",
+    "dry run: would be accepted": "green",
+    "dry run: would be refused": "red",
+    "dry run: would wait": "yellow",
     "abandoned": "yellow",
     "rolled_back": "yellow",
     "retired": "dim",
@@ -49,6 +52,8 @@ def _status_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
     yield "serving", _serving(facts["serving"])
     if facts.get("round"):
         yield "round", _round_progress(facts["round"], now)
+        if facts["round"].get("reason"):
+            yield "", _why_it_began(facts["round"])
     if facts.get("last_round"):
         yield "last round", _last_round(facts["last_round"], now)
     if facts.get("waiting"):
@@ -98,10 +103,21 @@ def _round_progress(current: Facts, now: float) -> str:
     return f"{current['number']}: {current['phase']}{steps}, for {ago(now - current['begun_at'])}"
 
 
+def _why_it_began(current: Facts) -> str:
+    drawn = f"drew {current['fresh_samples']:,} fresh samples to train on"
+    return f"{current['reason']}; {drawn}{_kept_apart(current)}"
+
+
+def _kept_apart(facts: Facts) -> str:
+    """Fresh text of a round that is not trained on, so that the counts add up."""
+    kept = facts.get("early_stop_samples", 0)
+    return f" and {kept:,} more to tell when to stop" if kept else ""
+
+
 def _last_round(last: Facts, now: float) -> Text:
     when = f" {ago(now - last['ended_at'])} ago" if last.get("ended_at") else ""
     text = Text(f"{last['number']} ")
-    text.append(last["state"], STATE_STYLES.get(last["state"], ""))
+    text.append_text(_outcome(last))
     return text.append(f"{when}. {last['detail']}")
 
 
@@ -137,19 +153,31 @@ def _parts(parts: Mapping[str, Facts]) -> Text:
 def print_rounds(rounds: Sequence[Facts], *, now: float | None = None) -> None:
     """Rounds in a table, newest first, and below it why each ended as it did."""
     moment = time.time() if now is None else now
-    rows = table("round", "state", "began", "took", "trigger", "fresh", "replayed", "generation", fixed=("round",))
+    rows = table(
+        "round",
+        "state",
+        "began",
+        "took",
+        "trigger",
+        "fresh",
+        "replayed",
+        "generation",
+        fixed=("round", "state", "fresh"),
+    )
     for one in rounds:
         rows.add_row(
             str(one["number"]),
-            _state(one["state"]),
+            _outcome(one),
             f"{ago(moment - one['begun_at'])} ago",
             "" if one["ended_at"] is None else ago(one["ended_at"] - one["begun_at"]),
             one["trigger"],
-            f"{one['fresh_samples']:,}",
+            f"{one['fresh_samples']:,}" + (f" + {kept:,}" if (kept := one.get("early_stop_samples", 0)) else ""),
             f"{one['replay_samples']:,}",
             "" if one["generation"] is None else str(one["generation"]),
         )
     console.print(rows if rounds else "No rounds yet.")
+    if any(one.get("early_stop_samples", 0) for one in rounds):
+        console.print("Fresh: trained on + kept apart to tell when to stop.")
     for one in rounds:
         if one["detail"]:
             console.print(Text(f"{one['number']}: {one['detail']}"))
@@ -158,10 +186,11 @@ def print_rounds(rounds: Sequence[Facts], *, now: float | None = None) -> None:
 def print_round(facts: Facts) -> None:
     """One round: what went in, what the gate said of it and of what."""
     head = Text(f"Round {facts['number']}: ")
-    console.print(head.append(facts["state"], STATE_STYLES.get(facts["state"], "")))
+    console.print(head.append_text(_outcome(facts)))
     console.print(escape(facts["detail"] or "It has not ended."))
     console.print(
-        f"Parent {facts['parent']}, {facts['fresh_samples']:,} fresh samples ({facts['fresh_tokens']:,} tokens), "
+        f"Parent {facts['parent']}, {facts['fresh_samples']:,} fresh samples ({facts['fresh_tokens']:,} tokens)"
+        f"{_kept_apart(facts)}, "
         f"{facts['replay_samples']:,} replayed ({facts['replay_tokens']:,} tokens); begun by {facts['trigger']}."
     )
     checks = facts["verdict"].get("checks", [])
@@ -268,6 +297,12 @@ def ago(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / (86_400.0 if unit == 'days' else size):.0f} {unit}"
     return f"{max(0.0, seconds):.0f} s"
+
+
+def _outcome(one: Facts) -> Text:
+    """What a round came to."""
+    outcome = str(one.get("outcome", one["state"]))
+    return Text(outcome.replace("_", " "), STATE_STYLES.get(outcome, ""))
 
 
 def _state(state: str) -> Text:

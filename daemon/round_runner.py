@@ -86,7 +86,7 @@ class RoundRunner:
         )
         if draw is None:
             return None
-        self._current.begin(draw.number, began)
+        self._current.begin(draw.number, began, reason=reason, fresh=len(draw.fresh), early_stop=len(draw.early_stop))
         try:
             with structlog.contextvars.bound_contextvars(round=draw.number, parent=draw.parent_generation):
                 log.info("round_begun", trigger=ask.trigger.value, by=ask.by, dry_run=ask.dry_run, reason=reason)

@@ -135,6 +135,17 @@ def _await(control: Control, after: int, *, as_json: bool) -> int:
     return outcome(ended)
 
 
+def _confirmed(known: Facts, generation: int | None) -> int | None:
+    """Ask whether to go back, from which generation to which; returns the one that was agreed to."""
+    serving = known["serving"]
+    parents = {one["number"]: one["parent"] for one in known["generations"]}
+    target = parents.get(serving) if generation is None else generation
+    if serving is not None and target is not None:
+        confirm(f"Go back from generation {serving} to generation {target}?", yes=False)
+    # Where there is none to go back to, the answer says so.
+    return target
+
+
 @click.command(short_help="Serve an earlier generation.")
 @click.argument("generation", type=click.IntRange(0), required=False)
 @yes_option
@@ -147,9 +158,8 @@ def rollback(invocation: Invocation, generation: int | None, *, yes: bool, as_js
     The one rolled back from is not promoted again by itself.
     """
     with invocation.control(write=True) as control:
-        target = "the generation before it" if generation is None else f"generation {generation}"
-        confirm(f"Go back to {target}?", yes=yes)
-        facts = control.rollback(generation)
+        target = generation if yes else _confirmed(control.generations(), generation)
+        facts = control.rollback(target)
     if as_json:
         print_json(facts)
     else:

@@ -98,8 +98,9 @@ class FakeControl:
         return [{"id": number, **one} for number in (3, 2, 1) if before is None or number < before][:limit]
 
     def generations(self) -> Facts:
-        """Two, one slice."""
-        return {"serving": 2, "generations": [], "slices": [], "scores": []}
+        """The base, one made of it and one more, which serves."""
+        numbers = [{"number": number, "parent": number - 1 if number else None} for number in range(3)]
+        return {"serving": 2, "generations": numbers, "slices": [], "scores": []}
 
     def memory(self) -> Facts:
         """Nothing."""

@@ -242,10 +242,11 @@ def test_status_asks_the_daemon(home: Path, control: FakeControl) -> None:
 
 def test_a_starting_daemon_is_said_so(home: Path) -> None:
     """The lock is held but nothing listens yet."""
-    with StateLock(home / "state", now=0.0):
+    with StateLock(home / "state", now=0.0) as lock:
+        lock.tell("it imports /models/m as generation 0")
         run = riverkeep("status", cwd=home)
     assert run.returncode == ExitCode.FAILED
-    assert "is starting" in run.stderr
+    assert "is starting and does not listen yet: it imports /models/m as generation 0." in run.stderr
 
 
 def test_the_config_can_be_named(home: Path, control: FakeControl, tmp_path: Path) -> None:
@@ -305,6 +306,14 @@ def test_what_cannot_be_undone_is_asked_first(home: Path, control: FakeControl, 
     """No word, no deed: an empty answer stops it."""
     run = riverkeep(*arguments, cwd=home, stdin="n\n")
     assert (run.returncode, control.calls) == (ExitCode.INTERRUPTED, [])
+
+
+@pytest.mark.parametrize(("named", "target"), [([], 1), (["0"], 0)])
+def test_a_rollback_asks_with_both_numbers(home: Path, control: FakeControl, named: list[str], target: int) -> None:
+    """And goes back to the one that was agreed to, whatever serves by then."""
+    run = riverkeep("rollback", *named, cwd=home, stdin="y\n")
+    assert f"Go back from generation 2 to generation {target}?" in run.stderr
+    assert control.calls == [("rollback", target)]
 
 
 def test_a_key_can_stay_out_of_the_process_list(home: Path, control: FakeControl) -> None:

@@ -9,7 +9,7 @@ from tests.harness import wait_until
 def test_progress_follows_the_learner() -> None:
     """Phases and steps are taken in; what makes no sense is passed over."""
     current = CurrentRound()
-    current.begin(4, now=100.0)
+    current.begin(4, now=100.0, reason="9 samples are fresh", fresh=8, early_stop=1)
     current.hear({"event": "phase", "name": "train"})
     current.hear({"event": "step", "step": 3, "steps": 60, "tokens_per_second": 1000.0})
     for nonsense in ({}, {"event": "step"}, {"event": "phase", "name": 7}, {"event": "step", "step": "x"}):
@@ -17,6 +17,7 @@ def test_progress_follows_the_learner() -> None:
     progress = current.progress
     assert progress is not None
     assert (progress.number, progress.phase, progress.step, progress.steps) == (4, "train", 3, 60)
+    assert (progress.reason, progress.fresh_samples, progress.early_stop_samples) == ("9 samples are fresh", 8, 1)
     current.end()
     assert current.progress is None
 

@@ -101,3 +101,18 @@ def test_settings_that_wait_for_a_restart_are_shown(tmp_path: Path) -> None:
         control = live_control(here, need_restart=("streams", "admin"))
         assert control.status()["need_restart"] == ["streams", "admin"]
         assert control.replay_dead_letters()["need_restart"] == ["streams"]
+
+
+def test_while_a_round_runs_the_status_tells_why_and_what_the_next_waits_for(tmp_path: Path) -> None:
+    """Why the present one began is said of that one, with the fresh text that it keeps apart."""
+    with world(tmp_path) as here:
+        control = live_control(here)
+        assert control.status()["next_round"] == ""
+        here.current.begin(4, now=0.0, reason="9 samples are fresh", fresh=8, early_stop=1)
+        running = control.status()
+        assert running["next_round"] == "not before round 4 has ended"
+        told = {name: running["round"][name] for name in ("reason", "fresh_samples", "early_stop_samples")}
+        assert told == {"reason": "9 samples are fresh", "fresh_samples": 8, "early_stop_samples": 1}
+        here.feed(seed=9)
+        control.request_round()
+        assert control.status()["next_round"].endswith("ended; asked for by a person")

@@ -196,11 +196,19 @@ def test_a_waiting_round_is_rejected_with_its_directory(kept: Kept) -> None:
 
 
 def test_only_a_waiting_round_is_decided_on(kept: Kept) -> None:
-    """A refused one has nothing to approve."""
-    number = kept.refuse()
+    """Of another one it is said what became of it, what can be done, and which do wait."""
+    refused, generation = kept.refuse(), kept.accept()
+    accepted = kept.store.generation(generation).round or 0
+    kept.arrive(40)
+    waits = kept.hold()
     for decide in (kept.control.approve_round, kept.control.reject_round):
-        with pytest.raises(Refused):
-            decide(number)
+        for number, said in ((refused, "refused.*memory aside"), (accepted, "generation 1.*rollback")):
+            with pytest.raises(Refused, match=rf"does not wait for.*{said}.*Waiting: {waits}"):
+                decide(number)
+    kept.control.approve_round(waits)
+    with pytest.raises(Refused, match=r"it was approved.*No round waits\."):
+        kept.control.reject_round(waits)
+    assert kept.control.approve_round(waits)["after"] == waits
 
 
 def test_text_refused_twice_is_listed_released_and_dropped(kept: Kept) -> None:

@@ -49,14 +49,16 @@ def test_status_shows_a_running_daemon(screen: io.StringIO) -> None:
 def test_status_shows_a_round_in_progress_and_the_last(screen: io.StringIO) -> None:
     """Step of steps, and what came of the one before."""
     facts = FakeControl().status() | {
-        "round": {"number": 8, "phase": "train", "step": 3, "steps": 9, "begun_at": NOW - 60},
+        "round": {"number": 8, "phase": "train", "step": 3, "steps": 9, "begun_at": NOW - 60}
+        | {"reason": "1417 samples are fresh, 1000 begin a round", "fresh_samples": 1_352, "early_stop_samples": 65},
         "last_round": {"number": 7, "state": "refused", "detail": "forgot too much", "ended_at": NOW - 600},
         "waiting": [6],
     }
     render.print_status(facts, now=NOW)
     decide = "read it with `riverkeep memory aside N --text`, then `riverkeep round --approve N` or `--reject N`"
     shown = " ".join(screen.getvalue().split())
-    for words in ("8: train, step 3 of 9, for 1 min", "7 refused 10 min ago. forgot too much", decide):
+    began = "1417 samples are fresh, 1000 begin a round; drew 1,352 fresh samples to train on and 65 more to tell when"
+    for words in ("8: train, step 3 of 9, for 1 min", "7 refused 10 min ago. forgot too much", decide, began):
         assert words in shown
 
 
@@ -158,18 +160,18 @@ def test_r_keeps_the_latest_of_every_source() -> None:
     assert headers == ["anchor", "a@10-10", "b@10-11"]
 
 
-        "topic": "[t]",
-        "partition": 0,
-        "offset": 9,
-        "reason": "not_json",
-        "detail": "[/d]",
-        "value_bytes": 3,
 def test_text_from_outside_is_not_markup(screen: io.StringIO) -> None:
     """A source or reason with brackets is shown as it is."""
     kept = [{"role": "fresh", "source": "[red]x[/red]", "label": "[/]", "samples": 1, "tokens": 2}]
     group = {"round": 1, "since": NOW, "samples": 1, "tokens": 2, "held_out": 0, "sources": ["[b]"], "reason": "[/x]"}
     letter = {
         "id": 1,
+        "topic": "[t]",
+        "partition": 0,
+        "offset": 9,
+        "reason": "not_json",
+        "detail": "[/d]",
+        "value_bytes": 3,
         "arrived_at": NOW,
     }
     facts = {
@@ -199,18 +201,23 @@ def test_a_round_shows_its_checks(screen: io.StringIO) -> None:
         "passed": False,
     }
     text = {"name": "plausible_mean_nll", "slice": "fresh text", "lower": 2.345, "upper": 2.345, "figure": 2.345}
-    told = [check | text, check, check | {"unit": "nats per document"}, check | {"name": "f1_parent", "unit": "of macro-F1"}]
+    told = [
+        check | text,
+        check,
+        check | {"unit": "nats per document"},
+        check | {"name": "f1_parent", "unit": "of macro-F1"},
+    ]
     facts = round_line(7, "refused") | {"verdict": {"checks": told}}
     render.print_round(facts)
     for words in ("Round 7: refused", "0.200", "0.150", "✗", "Losses are in nats per document;", "plausible mean nll"):
         assert words in screen.getvalue()
+    assert screen.getvalue().count("2.345") == 1
 
 
 def round_line(number: int, state: str) -> dict[str, Any]:
     """A round as `daemon.facts` gives it."""
     return {
         "number": number,
-    assert screen.getvalue().count("2.345") == 1
         "state": state,
         "trigger": "volume",
         "parent": 0,
@@ -226,8 +233,12 @@ def round_line(number: int, state: str) -> dict[str, Any]:
 
 
 def test_rounds_are_a_table(screen: io.StringIO) -> None:
-    """One line each, with how long and why."""
-    render.print_rounds([round_line(2, "accepted"), round_line(1, "failed")], now=NOW)
+    """One line each, with how long and why, and how much fresh text was kept apart."""
+    tried = round_line(3, "abandoned") | {"outcome": "dry run: would be accepted", "early_stop_samples": 64}
+    render.print_rounds([tried, round_line(2, "accepted"), round_line(1, "failed")], now=NOW)
+    for words in ("dry run: would be accepted", "1,000 + 64", "Fresh: trained on + kept apart"):
+        assert words in screen.getvalue()
+    assert "abandoned" not in screen.getvalue()
     assert "1 min" in screen.getvalue()
     assert "why [not]" in screen.getvalue()
 

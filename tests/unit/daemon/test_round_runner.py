@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from checkpoints.errors import PublishFailed
 from checkpoints.generation import GenerationStore
 from checkpoints.publish import Step
+from daemon import facts
 from daemon.cycle import approval
 from daemon.learner_process import LearnerExit
 from daemon.offline import StoreControl
@@ -128,6 +129,8 @@ def test_a_dry_run_changes_nothing(here: World) -> None:
     assert here.store.counts().fresh_samples == fresh
     assert here.store.round(1).verdict["decision"] == "accept"
     assert here.store.round(1).report["slices"]
+    assert facts.round_facts(here.store.round(1))["outcome"] == "dry run: would be accepted"
+    assert facts.store_status(here.store)["last_round"]["outcome"] == "dry run: would be accepted"
     assert here.metric("riverkeep_gate_verdicts_total", verdict="accept") is None
     assert here.run("good").state is RoundState.ACCEPTED
     assert here.metric("riverkeep_gate_verdicts_total", verdict="accept") == 1
