@@ -143,6 +143,16 @@ class GenerationStore:
         """
         return self.manifest(number).digest
 
+    def model_digest(self, number: int) -> str:
+        """The digest of a generation's model alone: the same wherever the files are, whatever their card says.
+
+        The same base imported twice has two cards, of two times and places, and so two digests.
+
+        Raises:
+            MissingGeneration, DamagedGeneration: as `manifest`.
+        """
+        return _digest({name: entry for name, entry in self.manifest(number).files.items() if name != CARD})
+
     def size(self, number: int) -> int:
         """Bytes of a generation on disk, by its manifest."""
         return sum(size for _, size in self.manifest(number).files.values())

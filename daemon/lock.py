@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,12 +27,14 @@ class Holder:
     Attributes:
         started_at: unix seconds.
         admin: the admin surface, as `http://host:port`; empty until it listens.
+        doing: until then, what it does, as `it checks the store`; empty where that is not said.
     """
 
     pid: int
     host: str
     started_at: float
     admin: str = ""
+    doing: str = ""
 
 
 class StateLock:
@@ -74,7 +76,11 @@ class StateLock:
 
     def announce(self, admin: str) -> None:
         """Write where the admin surface listens (`http://host:port`), for the commands to find it."""
-        self._write(Holder(self._holder.pid, self._holder.host, self._holder.started_at, admin))
+        self._write(replace(self._holder, admin=admin))
+
+    def tell(self, doing: str) -> None:
+        """Write what is done before anything listens (`it checks the store`), for those who wonder."""
+        self._write(replace(self._holder, doing=doing))
 
     def _write(self, holder: Holder) -> None:
         assert self._descriptor is not None

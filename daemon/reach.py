@@ -51,7 +51,7 @@ def _address(settings: "Settings", holder: Holder) -> str:
     if not holder.admin:
         raise DaemonUnreachable(
             f"The daemon on {settings.state_dir} (process {holder.pid} on {holder.host}) is starting and does "
-            "not listen yet. Ask again in a moment."
+            f"not listen yet{f': {holder.doing}' if holder.doing else ''}. Ask again in a moment."
         )
     return holder.admin
 

@@ -150,10 +150,11 @@ class Service:
         settings = self.settings
         self._signals = stack.enter_context(Signals(self._shutdown.begin))
         lock = stack.enter_context(StateLock(settings.state_dir, now=self._clock()))
+        lock.tell("it looks after what an earlier start left, and checks the store")
         end_orphans(settings.state_dir)
         self._owner = replica_id(settings.state_dir)
         registry = self._registry()
-        self._rooms = self._open_rooms(stack, registry)
+        self._rooms = self._open_rooms(stack, registry, lock)
         parts = self._parts(registry)
         schedule = Schedule(settings.triggers, self._asks, last_began=self._last_began, clock=self._clock)
         self._schedule = stack.enter_context(schedule)
@@ -176,13 +177,15 @@ class Service:
         self._metrics = DaemonMetrics(registry)
         return registry
 
-    def _open_rooms(self, stack: ExitStack, registry: CollectorRegistry) -> Rooms:
+    def _open_rooms(self, stack: ExitStack, registry: CollectorRegistry, lock: StateLock) -> Rooms:
         settings = self.settings
         store = stack.enter_context(Store.open(settings.database, settings.memory, clock=self._clock))
         MemoryMetrics(registry, store)
         registry.register(KnowledgeMetrics(store))
         checkpoints = GenerationStore(settings.checkpoints_dir, metrics=CheckpointsMetrics(registry), clock=self._clock)
         checkpoints.sweep()
+        if store.serving() is None:
+            lock.tell(f"it imports {settings.model.path} as generation 0, once, which takes a large model minutes")
         ensure_base(
             store,
             checkpoints,

@@ -29,6 +29,7 @@ class LoadedGeneration:
         tokenizer_files: names and SHA-256 of the files that made the tokenizer.
         recipe_length: to how many tokens a classifier's recipe cut the texts that it was trained and judged on; None
             for a causal LM.
+        model_digest: of the model's files alone, without the lineage card; empty: only `digest` is known.
     """
 
     number: int
@@ -42,11 +43,12 @@ class LoadedGeneration:
     loaded_at: float
     tokenizer_files: frozenset[tuple[str, str]] = frozenset()
     recipe_length: int | None = None
+    model_digest: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """What answers carry as `system_fingerprint`."""
-        return f"riverkeep-{self.number}-{self.digest[:8]}"
+        """What answers carry as `system_fingerprint`: replicas that answer from the same files have the same."""
+        return f"riverkeep-{self.number}-{(self.model_digest or self.digest)[:8]}"
 
     @property
     def device(self) -> torch.device:
@@ -65,6 +67,7 @@ class LoadedGeneration:
         loaded_at: float,
         tokenizer_files: frozenset[tuple[str, str]] = frozenset(),
         recipe_length: int | None = None,
+        model_digest: str = "",
     ) -> "LoadedGeneration":
         """Read off a loaded model what answering from it needs."""
         context = min(_context(model, tokenizer), recipe_length or UNBOUNDED_CONTEXT)
@@ -89,6 +92,7 @@ class LoadedGeneration:
             loaded_at=loaded_at,
             tokenizer_files=tokenizer_files,
             recipe_length=recipe_length,
+            model_digest=model_digest,
         )
 
 

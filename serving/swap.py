@@ -126,6 +126,7 @@ class Loader:
             loaded_at=self.clock(),
             tokenizer_files=files,
             recipe_length=length,
+            model_digest=self.store.model_digest(number),
         )
 
     def _recipe_length(self, number: int) -> int | None:

@@ -139,6 +139,7 @@ def test_a_reload_takes_over_triggers_and_names_what_needs_a_restart(home: Home)
         assert started.until(lambda control: control.round(1)["trigger"]) == "volume"
         (event,) = started.events("settings_reloaded")
         assert (event["changed"], event["need_restart"]) == (["triggers"], ["admin"])
+        assert started.until(lambda control: control.status()["need_restart"]) == ["admin"]
         assert started.stop() == 0
 
 

@@ -36,6 +36,17 @@ def test_a_published_generation_verifies(store: GenerationStore, candidate: Path
     assert store.digest(1) == published.digest
 
 
+def test_the_models_digest_is_that_of_its_files_alone(store: GenerationStore, candidate: Path) -> None:
+    """The same model under another card has another digest, and the same model digest."""
+    publish(store, candidate, 1, 2)
+    assert store.digest(1) != store.digest(2)
+    assert store.model_digest(1) == store.model_digest(2)
+    weights = candidate / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    publish(store, candidate, 3)
+    assert store.model_digest(3) != store.model_digest(1)
+
+
 def test_the_card_comes_back_as_it_was_given(store: GenerationStore, candidate: Path) -> None:
     """Lineage survives the disk; time and version are stamped."""
     given = Card(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from structlog.testing import capture_logs
 
 from checkpoints.card import Card
 from checkpoints.generation import GenerationStore
@@ -100,6 +101,21 @@ def damage(store: GenerationStore, number: int) -> Path:
     content[-5] ^= 4
     file.write_bytes(content)
     return file
+
+
+def test_without_a_pointer_it_says_what_it_waits_for(store: GenerationStore, metrics: ServingMetrics) -> None:
+    """A wrong state_dir looks like a start that never ends: the file is named, now and once in a while."""
+    following = Following(store, metrics)
+    with capture_logs() as logs:
+        for _ in range(5):
+            assert following.look(after_s=20.0) is None
+    assert str(store.pointer_path) in str(following.switch.status.problem)
+    assert [line["reason"] for line in logs if line["event"] == "serving_waits"] == [
+        following.switch.status.problem
+    ] * 2
+    store.point_to(0)
+    assert following.look() == 0
+    assert following.switch.status.problem is None
 
 
 def test_it_follows_the_pointer(following: Following) -> None:
@@ -332,3 +348,16 @@ def test_each_classifier_cuts_at_the_length_of_its_own_recipe(
     assert [generation.context for generation in loaded] == [64, 16, 16, 32]
     assert loaded[1].tokenizer is loaded[2].tokenizer
     assert len({id(generation.tokenizer) for generation in loaded}) == 3
+
+
+def test_replicas_with_the_same_files_have_the_same_fingerprint(
+    tmp_path: Path, paths: dict[str, Path], metrics: ServingMetrics
+) -> None:
+    """Whenever and wherever each of them imported its base."""
+    fingerprints = set()
+    for place, moment in (("a", 1.0), ("b", 2.0)):
+        store = GenerationStore(tmp_path / place, clock=lambda now=moment: now)
+        store.import_base(paths["first"])
+        loader = Loader(store, "causal-lm", "cpu", metrics)
+        fingerprints.add(loader.load(0, None, None).fingerprint)
+    assert len(fingerprints) == 1
