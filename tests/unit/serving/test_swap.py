@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -356,7 +357,7 @@ def test_replicas_with_the_same_files_have_the_same_fingerprint(
     """Whenever and wherever each of them imported its base."""
     fingerprints = set()
     for place, moment in (("a", 1.0), ("b", 2.0)):
-        store = GenerationStore(tmp_path / place, clock=lambda now=moment: now)
+        store = GenerationStore(tmp_path / place, clock=partial(float, moment))
         store.import_base(paths["first"])
         loader = Loader(store, "causal-lm", "cpu", metrics)
         fingerprints.add(loader.load(0, None, None).fingerprint)
