@@ -37,6 +37,7 @@ NOT_TOKENIZER: Final = (".safetensors", ".safetensors.index.json", "card.json")
 RETRY_FIRST_S: Final = 5.0
 RETRY_MOST_S: Final = 300.0
 FAILURES_KEPT: Final = 16
+MISSING_TOLD_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,7 @@ class Follower:
         self._seen: tuple[int, ...] | None = None
         self._retry_at = inf
         self._delay = RETRY_FIRST_S
+        self._missing_told_at = -inf
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
@@ -223,6 +225,8 @@ class Follower:
     def look(self) -> None:
         """Look at the pointer once, and act when it has moved or a failure is to be tried again."""
         stamp = self._stamp()
+        if stamp is None:
+            self._say_what_is_missing()
         if stamp == self._seen and self._clock() < self._retry_at:
             return
         if stamp != self._seen:
@@ -232,6 +236,16 @@ class Follower:
         if not self._act():
             self._retry_at = self._clock() + self._delay
             self._delay = min(self._delay * 2, RETRY_MOST_S)
+
+    def _say_what_is_missing(self) -> None:
+        problem = (
+            f"there is no {self._loader.store.pointer_path}, which names the generation to serve: `riverkeep run` on "
+            "this state_dir writes it; if one does, state_dir is another here"
+        )
+        self._set(problem=problem)
+        if self._clock() - self._missing_told_at >= MISSING_TOLD_S:
+            self._missing_told_at = self._clock()
+            _log.warning("serving_waits", reason=problem)
 
     def _act(self) -> bool:
         """Read the pointer and follow it; whether that worked."""
