@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from structlog.testing import capture_logs
-from structlog.testing import capture_logs
 
 from checkpoints.card import Card
 from checkpoints.generation import GenerationStore
@@ -103,21 +102,6 @@ def damage(store: GenerationStore, number: int) -> Path:
     content[-5] ^= 4
     file.write_bytes(content)
     return file
-
-
-def test_without_a_pointer_it_says_what_it_waits_for(store: GenerationStore, metrics: ServingMetrics) -> None:
-    """A wrong state_dir looks like a start that never ends: the file is named, now and once in a while."""
-    following = Following(store, metrics)
-    with capture_logs() as logs:
-        for _ in range(5):
-            assert following.look(after_s=20.0) is None
-    assert str(store.pointer_path) in str(following.switch.status.problem)
-    assert [line["reason"] for line in logs if line["event"] == "serving_waits"] == [
-        following.switch.status.problem
-    ] * 2
-    store.point_to(0)
-    assert following.look() == 0
-    assert following.switch.status.problem is None
 
 
 def test_without_a_pointer_it_says_what_it_waits_for(store: GenerationStore, metrics: ServingMetrics) -> None:
