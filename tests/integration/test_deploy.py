@@ -27,6 +27,7 @@ from serving.settings import ServingSettings
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
+REPLICAS = DEPLOY / "kubernetes-replicas"
 UNIT = DEPLOY / "riverkeep.service"
 ALERTS = DEPLOY / "alerts.yaml"
 EXPECTATIONS = sorted((Path(__file__).parent / "alerts").glob("*.yaml"))
@@ -240,6 +241,88 @@ def test_the_pods_settings_are_valid_and_fit_the_pod() -> None:
     assert settings.admin.token_file is not None
     assert settings.serving.api_key_file is not None
     assert settings.admin.token_file.parent == settings.serving.api_key_file.parent == mounts["secrets"]
+
+
+# --- replicas that answer ---
+
+
+def replicas_kustomization() -> dict[str, Any]:
+    """The component."""
+    found = yaml.safe_load((REPLICAS / "kustomization.yaml").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def of_replicas() -> list[dict[str, Any]]:
+    """Every object that the component adds."""
+    names = replicas_kustomization()["resources"]
+    return [each for file in names for each in yaml.safe_load_all((REPLICAS / file).read_text())]
+
+
+def replica_pod() -> dict[str, Any]:
+    """The pod of a replica."""
+    (found,) = [each for each in of_replicas() if each["kind"] == "Deployment"]
+    spec = found["spec"]["template"]["spec"]
+    assert isinstance(spec, dict)
+    return spec
+
+
+@pytest.mark.parametrize("version", ["1.29.0", "1.34.0", "1.37.0"])
+@pytest.mark.parametrize("which", of_replicas(), ids=lambda each: f"{each['kind']}-{each['metadata']['name']}")
+def test_kubernetes_knows_every_field_of_replicas(which: dict[str, Any], version: str) -> None:
+    """Each object of the component against the schemas, and none of its files is named by nobody."""
+    kubernetes_validate.validate(which, version, strict=True)
+    named = {*replicas_kustomization()["resources"], *(each["path"] for each in replicas_kustomization()["patches"])}
+    assert {"kustomization.yaml", *named} == {each.name for each in REPLICAS.iterdir()}
+
+
+def test_replicas_follow_checkpoints_that_they_cannot_write() -> None:
+    """On a volume that many may mount; the memory stays on one that a single pod has."""
+    (claim,) = [each for each in of_replicas() if each["kind"] == "PersistentVolumeClaim"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    (one,) = replica_pod()["containers"]
+    (mount,) = [each for each in one["volumeMounts"] if each["name"] == "checkpoints"]
+    settings = Settings.model_validate(tomllib.loads((KUBERNETES / "riverkeep.toml").read_text()))
+    assert mount == {"name": "checkpoints", "mountPath": str(settings.checkpoints_dir), "readOnly": True}
+    assert one["args"] == ["serve"]
+    assert one["args"][0] in cli.COMMANDS
+    assert one["readinessProbe"]["httpGet"]["path"] in OPEN_ROUTES
+    assert replica_pod()["terminationGracePeriodSeconds"] > 5 + settings.serving.drain_timeout_s
+
+
+def test_replicas_are_as_confined_as_the_daemon() -> None:
+    """The same user, the same standard, no variables of services."""
+    ours, theirs = replica_pod(), pod()
+    for name in ("securityContext", "automountServiceAccountToken", "enableServiceLinks", "serviceAccountName"):
+        assert ours[name] == theirs[name]
+    assert ours["containers"][0]["securityContext"] == container()["securityContext"]
+
+
+def test_kustomize_puts_base_and_replicas_together(tmp_path: Path) -> None:
+    """Settings and image reach both, and the daemon writes where the replicas read."""
+    kubectl = tool("kubectl")
+    for place in (KUBERNETES, REPLICAS):
+        shutil.copytree(place, tmp_path / place.name)
+    overlay = tmp_path / "overlay"
+    overlay.mkdir()
+    lines = ("kind: Kustomization", "resources: [../kubernetes]", "components: [../kubernetes-replicas]")
+    (overlay / "kustomization.yaml").write_text("\n".join(lines))
+    built = run(kubectl, "kustomize", str(overlay))
+    assert built.returncode == 0, built.stdout
+    pods = [
+        each["spec"]["template"]["spec"] for each in yaml.safe_load_all(built.stdout) if "template" in spec_of(each)
+    ]
+    assert len(pods) == 2
+    for one in pods:
+        volumes = {each["name"]: each for each in one["volumes"]}
+        assert volumes["settings"]["configMap"]["name"].startswith("riverkeep-")
+        assert volumes["checkpoints"]["persistentVolumeClaim"]["claimName"] == "riverkeep-checkpoints"
+        assert one["containers"][0]["image"] == "riverkeep:0.1.0"
+
+
+def spec_of(which: dict[str, Any]) -> dict[str, Any]:
+    """What an object is to be; empty where it is data."""
+    return dict(which.get("spec", {}))
 
 
 # --- the image ---
