@@ -162,7 +162,7 @@ def print_rounds(rounds: Sequence[Facts], *, now: float | None = None) -> None:
         "fresh",
         "replayed",
         "generation",
-        fixed=("round", "state", "fresh"),
+        fixed=("round", "state", "took", "fresh"),
     )
     for one in rounds:
         rows.add_row(

@@ -54,8 +54,8 @@ def print_aside(groups: Sequence[Facts], *, now: float | None = None) -> None:
         )
     console.print(rows if groups else "Nothing is set aside.")
     if groups:
-        console.print("`riverkeep memory aside ROUND --text` shows the text. `riverkeep memory release ROUND` lets it")
-        console.print("back, `riverkeep memory drop ROUND` erases it.")
+        console.print("`riverkeep memory aside ROUND --text` shows the text.")
+        console.print("`riverkeep memory release ROUND` lets it back, `riverkeep memory drop ROUND` erases it.")
 
 
 def print_aside_text(facts: Facts, *, now: float | None = None) -> None:

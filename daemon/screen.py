@@ -6,13 +6,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from daemon.printable import printable
 
+BETWEEN_COLUMNS = 3
+"""A blank on either side of each cell and a line between; at the edges one line takes the place of two blanks."""
 PIPE_COLUMNS = 10_000
 """In a file, a pipe or a ticket nothing is at the right edge."""
 
@@ -36,15 +39,56 @@ def open_screen() -> Screen:
     return Screen(width=None if known else PIPE_COLUMNS)
 
 
-def table(*headers: str, fixed: Iterable[str] = ()) -> Table:
+class WholeTable(Table):
     """A plain table in which what is too long for the screen is broken into lines, never cut.
 
     Args:
-        headers: of the columns.
-        fixed: those that stay whole as long as others can give way.
+        fixed: headers of the columns that are broken only where nothing else can give way.
     """
-    made, whole = Table(box=box.SIMPLE, pad_edge=False), frozenset(fixed)
-    for header in headers:
-        longest = max((len(word) for word in header.split()), default=0)
-        made.add_column(header, overflow="fold", no_wrap=header in whole, min_width=longest)
-    return made
+
+    def __init__(self, *headers: str, fixed: Iterable[str] = ()) -> None:
+        super().__init__(box=box.SIMPLE, pad_edge=False)
+        for header in headers:
+            self.add_column(header, overflow="fold")
+        self._fixed = [header in frozenset(fixed) for header in headers]
+        self._heading = [_longest_word(header) for header in headers]
+        self._word = list(self._heading)
+        self._whole = [cell_len(header) for header in headers]
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        """As `Table.add_row`, of strings and `Text`."""
+        for number, cell in enumerate(cells):
+            text = cell if isinstance(cell, Text) else Text.from_markup(printable(str(cell)))
+            self._word[number] = max(self._word[number], _longest_word(text.plain))
+            self._whole[number] = max(self._whole[number], text.cell_len)
+        super().add_row(*cells, **options)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The lines, laid out for the width that there is."""
+        room = options.max_width - BETWEEN_COLUMNS * len(self.columns) + 1
+        for column, width in zip(self.columns, self._widths(room), strict=True):
+            column.width = width
+        yield from super().__rich_console__(console, options)
+
+    def _widths(self, room: int) -> list[int]:
+        """How wide each column is, together at most `room` where they can be."""
+        columns = list(zip(self._fixed, self._heading, self._word, self._whole, strict=True))
+        floors = (
+            [whole if fixed else word for fixed, _, word, whole in columns],
+            [whole if fixed else heading for fixed, heading, _, whole in columns],
+            self._word,
+            self._heading,
+        )
+        floor = next((floor for floor in floors if sum(floor) <= room), [1] * len(columns))
+        wanting = [whole - least for whole, least in zip(self._whole, floor, strict=True)]
+        spare = max(0, min(room - sum(floor), sum(wanting)))
+        return [least + spare * more // max(1, sum(wanting)) for least, more in zip(floor, wanting, strict=True)]
+
+
+def _longest_word(text: str) -> int:
+    return max(map(cell_len, text.split()), default=1)
+
+
+def table(*headers: str, fixed: Iterable[str] = ()) -> WholeTable:
+    """See `WholeTable`."""
+    return WholeTable(*headers, fixed=fixed)

@@ -55,6 +55,17 @@ def test_a_table_breaks_words_and_cuts_none() -> None:
     assert told == "Checkstreams.bootstrap_servers_of_a_name_that_is_longer_than_that."
 
 
+@given(st.integers(24, 120), st.lists(st.integers(1, 60), min_size=4, max_size=4))
+def test_no_letter_of_a_table_is_lost(width: int, lengths: list[int]) -> None:
+    """Whatever is in it, it fits the screen and all of it is there."""
+    written = io.StringIO()
+    rows = table("one", "two", "three", "four", fixed=("two", "four"))
+    rows.add_row(*(letter * length for letter, length in zip("ABCD", lengths, strict=True)))
+    Screen(file=written, width=width).print(rows)
+    assert [written.getvalue().count(letter) for letter in "ABCD"] == lengths
+    assert max(map(len, written.getvalue().splitlines())) <= width
+
+
 def test_a_pipe_has_no_edge(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is broken there, unless a width is asked for."""
     monkeypatch.delenv("COLUMNS", raising=False)
