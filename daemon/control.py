@@ -27,7 +27,8 @@ class Control(Protocol):
 
         Keys (what only a running daemon knows is None without one):
             running, version, state_dir, pid, started_at (unix seconds);
-            serving: {"generation", "answering" (what the serving process answers from), "address", "ok"};
+            serving: {"generation", "erased_text" (as in `generations`), "answering" (what the serving process answers
+            from), "address", "ok"};
             round: the one in progress, {"number", "phase", "step", "steps", "begun_at", "reason" (why it began),
             "fresh_samples" (trained on), "early_stop_samples" (fresh too, kept apart to tell when to stop)}, or None;
             last_round: {"number", "state", "outcome" (for a person), "trigger", "detail", "ended_at"} or None;
@@ -64,8 +65,9 @@ class Control(Protocol):
     def generations(self) -> Facts:
         """`{"serving": int | None, "generations": [...], "slices": [...], "scores": [...]}`.
 
-        `scores` are the entries of R: {"generation", "slice", "mean_nll", "tokens", "documents", "accuracy",
-        "macro_f1"}; `slices` their names in order.
+        Each generation says in `erased_text` whether it was "trained" on text that was erased since or "inherited" it
+        from one that was; None where neither is known. `scores` are the entries of R: {"generation", "slice",
+        "mean_nll", "tokens", "documents", "accuracy", "macro_f1"}; `slices` their names in order.
         """
 
     def memory(self) -> Facts:

@@ -78,8 +78,8 @@ def _place(partition: Partition, offset: int) -> Facts:
     return {"topic": partition.topic, "partition": partition.number, "offset": offset}
 
 
-def generation_facts(one: Generation) -> Facts:
-    """A generation in a line."""
+def generation_facts(one: Generation, saw_erased: Mapping[int, bool]) -> Facts:
+    """A generation in a line. `saw_erased`: as `Store.saw_erased_text` gives it."""
     return {
         "number": one.number,
         "state": one.state.value,
@@ -87,15 +87,24 @@ def generation_facts(one: Generation) -> Facts:
         "round": one.round,
         "digest": one.digest,
         "created_at": one.created_at,
+        "erased_text": _erased_text(one.number, saw_erased),
     }
+
+
+def _erased_text(generation: int | None, saw_erased: Mapping[int, bool]) -> str | None:
+    """Whether it was `trained` on text that was erased since, or `inherited` it; None where neither is known."""
+    if generation is None or generation not in saw_erased:
+        return None
+    return "trained" if saw_erased[generation] else "inherited"
 
 
 def generations_facts(store: Store) -> Facts:
     """The generations, which serves, and R: by generation, within one by slice in the order of `slice_names`."""
+    saw_erased = store.saw_erased_text()
     matrix = sorted(store.score_matrix(), key=lambda row: (row.generation, in_order(row.slice)))
     return {
         "serving": store.serving(),
-        "generations": [generation_facts(one) for one in store.generations()],
+        "generations": [generation_facts(one, saw_erased) for one in store.generations()],
         "slices": sorted({row.slice for row in matrix}, key=in_order),
         "scores": [{"generation": row.generation, "slice": row.slice, **asdict(row.score)} for row in matrix],
     }
@@ -239,7 +248,7 @@ def gap_facts(one: StoredGap) -> Facts:
 
 def store_status(store: Store) -> Facts:
     """The part of `Control.status` that the store knows."""
-    counts = store.counts()
+    counts, serving = store.counts(), store.serving()
     rounds = store.rounds(limit=LAST_ROUNDS)
     ended = [one for one in rounds if one.ended_at is not None]
     last = ended[0] if ended else None
@@ -252,7 +261,13 @@ def store_status(store: Store) -> Facts:
             "aside_samples": counts.aside_samples,
             "dead_letters": counts.quarantine_rows,
         },
-        "serving": {"generation": store.serving(), "answering": None, "address": None, "ok": None},
+        "serving": {
+            "generation": serving,
+            "erased_text": _erased_text(serving, store.saw_erased_text()),
+            "answering": None,
+            "address": None,
+            "ok": None,
+        },
         "last_round": None if last is None else _last_round(last),
         "waiting": store.waiting_rounds(),
     }

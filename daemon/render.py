@@ -29,6 +29,10 @@ STATE_STYLES = {
 }
 
 FLOOD = "dead_letter_flood"
+ERASED = {
+    "trained": "trained on text that was erased since",
+    "inherited": "made from one that was trained on text that was erased since",
+}
 
 console = open_screen()
 
@@ -89,6 +93,8 @@ def _serving(serving: Facts) -> str | Text:
     if serving["generation"] is None:
         return "no generation yet"
     line = f"generation {serving['generation']}"
+    if serving.get("erased_text"):
+        line += f" ({ERASED[serving['erased_text']]})"
     if serving.get("address"):
         line += f" at {serving['address']}"
     if serving.get("answering") not in (None, serving["generation"]):
@@ -233,6 +239,9 @@ def print_generations(facts: Facts, *, now: float | None = None) -> None:
             one["digest"][:12],
         )
     console.print(rows if facts["generations"] else "No generations yet.")
+    for kind, said in ERASED.items():
+        if numbers := [str(one["number"]) for one in facts["generations"] if one.get("erased_text") == kind]:
+            console.print(f"{said.capitalize()}: {', '.join(numbers)}.", style="yellow")
     answers = [row for row in facts["scores"] if row.get("accuracy") is not None]
     if facts["scores"]:
         console.print(heat_table(facts, width=console.width))

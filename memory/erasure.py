@@ -22,7 +22,9 @@ def erase(tx: Connection, key: str, key_hash: int, now: float) -> Forgotten:
     for number, _, part in given:
         rounds.setdefault(number, set()).add(part)
     lineage_from = facts.get_int(tx, "lineage_from")
-    generations, descendants, clean = seen_by(tx, trained_in(rounds), lineage_from)
+    trained = trained_in(rounds)
+    tx.executemany("INSERT OR IGNORE INTO erased_rounds(round) VALUES (?)", [(number,) for number in trained])
+    generations, descendants, clean = seen_by(tx, trained, lineage_from)
     return Forgotten(
         samples=len(known),
         dead_letters=letters,
@@ -38,6 +40,23 @@ def erase(tx: Connection, key: str, key_hash: int, now: float) -> Forgotten:
 def trained_in(rounds: Mapping[int, Collection[str]]) -> list[int]:
     """Of rounds with the parts in which they were given a person's text, those that trained on it."""
     return sorted(number for number, parts in rounds.items() if not {"fresh", "replay"}.isdisjoint(parts))
+
+
+def saw_erased_text(tx: Connection) -> dict[int, bool]:
+    """See `Store.saw_erased_text`."""
+    erased = {number for (number,) in tx.execute("SELECT round FROM erased_rounds")}
+    if not erased:
+        return {}
+    rows = tx.execute(
+        "SELECT number, parent, round FROM past_generations UNION ALL "
+        "SELECT number, parent, round FROM generations WHERE state != ? ORDER BY number",
+        (GenerationState.RESERVED,),
+    )
+    saw: dict[int, bool] = {}
+    for number, parent, its_round in rows:  # A parent's number is lower, so it has been looked at before.
+        if its_round in erased or parent in saw:
+            saw[number] = its_round in erased
+    return saw
 
 
 def seen_by(

@@ -85,6 +85,14 @@ class KeptApart(Session):
         """
         return self._read(finding.find, key, self._intake.key_hash(key), limit=limit, after=after)
 
+    def saw_erased_text(self) -> dict[int, bool]:
+        """Generations that saw text which was erased since, whoever's: whether each was trained on it itself.
+
+        The others among them started from one that was. Of rounds before `lineage_from` at the time of an erasure it is
+        not known what they were given.
+        """
+        return self._read(erasure.saw_erased_text)
+
     def forget(self, key: str) -> Forgotten:
         """Erase all text of a key, for good, and name what had seen it.
 

@@ -79,6 +79,11 @@ def _forget_generations(tx: Connection, last_round: int) -> None:
     tx.execute("DELETE FROM generations WHERE number IN (SELECT value FROM json_each(?))", chosen)
     numbered = facts.get_int(tx, "generations_numbered")
     tx.execute("DELETE FROM past_generations WHERE number < ?", (numbered - PAST_GENERATIONS,))
+    tx.execute(
+        "DELETE FROM erased_rounds WHERE round <= ? AND round NOT IN (SELECT round FROM generations WHERE round IS NOT "
+        "NULL UNION ALL SELECT round FROM past_generations WHERE round IS NOT NULL)",
+        (last_round,),
+    )
 
 
 def _forget_rounds(tx: Connection, last: int, held: Collection[int]) -> None:

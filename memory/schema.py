@@ -183,6 +183,21 @@ def dead_letter_keys(db: Database) -> None:
         db.execute(statement)
 
 
+_ERASED_ROUNDS = """
+-- Rounds that trained on text which was erased since, so that nobody has to look for them among all samples.
+CREATE TABLE erased_rounds(round INTEGER PRIMARY KEY) STRICT;
+INSERT INTO erased_rounds SELECT DISTINCT r.round FROM round_samples r JOIN forgotten f ON f.key_hash = r.key_hash
+    WHERE r.part IN ('fresh', 'replay');
+"""
+
+
+@migrations(name="0005_erased_rounds")
+def erased_rounds(db: Database) -> None:
+    """By which generations are told that saw text which was erased since."""
+    for statement in _statements(_ERASED_ROUNDS):
+        db.execute(statement)
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     known = {migration.name for migration in migrations.pending(db)}

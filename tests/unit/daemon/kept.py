@@ -47,6 +47,15 @@ class Kept:
         self._offset += count
         self.store.append(Batch(documents, (), (), {NEWS: self._offset}))
 
+    def person(self, count: int) -> str:
+        """Let so many documents of one person arrive whom the split, new in each store, does not hold out; the key."""
+        for number in range(100):
+            key = f"zoë-{number}"
+            self.arrive(count, key=key)
+            if "fresh" in self.control.find(key)["by_role"]:
+                return key
+        raise AssertionError("everybody is held out")
+
     def _document(self, number: int, key: str | None) -> Document:
         # Numbers in base 15 as words: no two are near-duplicates.
         spread = [WORDS[(number * 7919 + place * place * (number + 3)) % len(WORDS)] for place in range(24)]

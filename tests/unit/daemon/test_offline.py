@@ -269,14 +269,31 @@ def test_dead_letters_are_listed_newest_first_and_can_be_read(kept: Kept) -> Non
 
 def test_forgetting_erases_store_and_directories(kept: Kept) -> None:
     """Samples and the directories of rounds that held them go; the generation is named."""
-    kept.arrive(5, key="zoë")
+    key = kept.person(5)
     generation = kept.accept()
-    forgotten = kept.control.forget("zoë")
+    forgotten = kept.control.forget(key)
     assert forgotten["rounds"] == [1]
     assert forgotten["generations"] == [generation]
     assert forgotten["clean_generation"] == 0
     assert not (kept.settings.rounds_dir / "000001").exists()
-    assert kept.control.forget("zoë")["samples"] == 0
+    assert kept.control.forget(key)["samples"] == 0
+
+
+def test_what_saw_erased_text_is_marked(kept: Kept) -> None:
+    """Long after the erasure itself said so: in the list of generations, and of the one that serves."""
+    key = kept.person(5)
+    kept.accept()
+    kept.arrive(40)
+    kept.accept()
+    assert {one["erased_text"] for one in kept.control.generations()["generations"]} == {None}
+    kept.control.forget(key)
+    marks = [one["erased_text"] for one in kept.control.generations()["generations"]]
+    assert marks == [None, "trained", marks[2]]
+    # Where some of the person's text settled into replay, the next generation was trained on it as well.
+    assert marks[2] in {"trained", "inherited"}
+    assert kept.control.status()["serving"]["erased_text"] == marks[2]
+    kept.control.rollback(0)
+    assert kept.control.status()["serving"]["erased_text"] is None
 
 
 def test_forgetting_nobody_erases_nothing(kept: Kept) -> None:

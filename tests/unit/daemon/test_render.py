@@ -113,6 +113,20 @@ def test_r_says_without_colours_what_was_forgotten(screen: io.StringIO) -> None:
     assert "Nats per token" in screen.getvalue()
 
 
+def test_generations_that_saw_erased_text_are_named(screen: io.StringIO) -> None:
+    """In their list, and in the status where one of them serves."""
+    line = {"state": "accepted", "parent": 0, "round": 1, "created_at": NOW, "digest": "abc"}
+    marks = {1: "trained", 2: "inherited", 3: None}
+    rows = [line | {"number": number, "erased_text": mark} for number, mark in marks.items()]
+    render.print_generations(R | {"generations": rows, "scores": []}, now=NOW)
+    facts = FakeControl().status()
+    render.print_status(facts | {"serving": facts["serving"] | {"erased_text": "trained"}}, now=NOW)
+    shown = screen.getvalue()
+    assert "Trained on text that was erased since: 1." in shown
+    assert "Made from one that was trained on text that was erased since: 2." in shown
+    assert "generation 2 (trained on text that was erased since) at http" in shown
+
+
 def test_a_classifiers_answers_are_shown_of_what_serves(screen: io.StringIO) -> None:
     """Accuracy and macro-F1 by slice; the generation before it is not among them."""
     before = row(0, "anchor", 1.0) | {"documents": 9, "accuracy": 0.111, "macro_f1": 0.222}

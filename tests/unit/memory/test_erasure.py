@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlite_utils import Database as UtilsDatabase
 
+from memory import retention, schema, sqlite
 from memory.errors import StoreBusy
 from memory.records import Appended, DrawSpec, Forgotten
 from memory.store import Store
 from streams.document import Batch, DeadLetter
-from tests.unit.memory.helpers import Stream, accept, begin, judge, open_store, refuse, text, value
+from tests.unit.memory.helpers import Stream, accept, begin, column, judge, open_store, refuse, text, value
 
 KEY = "user-1"
 NO_REPLAY = DrawSpec(fresh_tokens=10**9, replay_ratio=0)
@@ -211,6 +213,53 @@ def test_rounds_and_generations_that_saw_the_text_are_named(store: Store, stream
         clean_generation=1,
         lineage_from=1,
     )
+
+
+def test_generations_that_saw_erased_text_stay_known(tmp_path: Path, stream: Stream) -> None:
+    """After the warning has scrolled by, and when lineage and ledger reach back no further; none before an erasure."""
+    spec = DrawSpec(fresh_tokens=10**9, replay_ratio=0.0)
+    with open_store(tmp_path / "a.db") as store:
+        for number, key in enumerate([None, KEY, None]):
+            at = number * 100
+            store.append(stream.of([text(n) for n in range(at, at + 60)], keys=[key] * 60))
+            draw = store.begin_round(trigger="test", recipe={}, seed=1, spec=spec)
+            assert draw is not None
+            accept(store, draw)
+        assert store.saw_erased_text() == {}
+        store.forget(KEY)
+        assert store.saw_erased_text() == {2: True, 3: False}
+        store.rollback(1)
+        store.append(stream.of([text(n) for n in range(400, 460)]))
+        accept(store, begin(store))
+        assert store.saw_erased_text() == {2: True, 3: False}
+        with store._database.write() as tx:
+            tx.execute("DELETE FROM round_samples")
+            tx.execute(
+                "INSERT INTO past_generations SELECT number, parent, round, digest, 0.0 FROM generations "
+                "WHERE number = 2"
+            )
+            tx.execute("DELETE FROM generations WHERE number = 2")
+            retention._forget_generations(tx, 2)
+        assert store.saw_erased_text() == {2: True, 3: False}
+        with store._database.write() as tx:
+            tx.execute("DELETE FROM past_generations")
+            retention._forget_generations(tx, 2)
+        assert column(store, "SELECT round FROM erased_rounds") == []
+
+
+def test_a_store_with_erasures_learns_which_rounds_saw_the_text(tmp_path: Path) -> None:
+    """A migration of what was erased before; a held-out document trained nothing."""
+    path = tmp_path / "a.db"
+    bare = sqlite.connect(str(path))
+    schema.migrations.apply(UtilsDatabase(bare), stop_before="0005_erased_rounds")
+    rows = [(1, 1, "fresh", 1, 0, 77), (2, 1, "slice", 1, 0, 77), (3, 2, "replay", 1, 1, 78)]
+    bare.executemany("INSERT INTO round_samples VALUES (?, ?, ?, ?, ?, ?)", rows)
+    bare.executemany("INSERT INTO generations VALUES (?, 'accepted', 0, ?, 'd', '', 0.0)", [(1, 1), (2, 2), (3, 3)])
+    bare.execute("INSERT INTO forgotten(key_hash, at) VALUES (77, 0.0)")
+    bare.commit()
+    bare.close()
+    with open_store(path) as store:
+        assert store.saw_erased_text() == {1: True}
 
 
 def test_what_was_refused_trained_no_generation(store: Store, stream: Stream) -> None:

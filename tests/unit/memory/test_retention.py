@@ -71,6 +71,7 @@ BOUNDS = {
     "trained": 1_200,
     "trained_bands": 1_200 * 8,
     "forgotten": 0,
+    "erased_rounds": 0,
     "dead_letters": 21,
     "gaps": 10,
     "rounds": 90,
@@ -84,7 +85,7 @@ BOUNDS = {
     "document_scores": 15 * 80,
     "key_counts": 2 * 4,
 }
-"""Rows at most, under the small bounds; none of `forgotten`, which has one for each erasure that a person asked for."""
+"""Rows at most, under the small bounds; nobody asks for an erasure here, each of which would be in `forgotten`."""
 
 
 class Years:
