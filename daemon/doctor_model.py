@@ -51,6 +51,7 @@ def _shape(model: Any, kind: str, device: "Device") -> Shape:
         by_token=by_token,
         hidden=text.hidden_size,
         inner=inner,
+        heads=text.num_attention_heads,
         layers=text.num_hidden_layers,
         positions=positions if positions > 0 else UNLIMITED,
         compute_bytes=device.compute.itemsize,
