@@ -105,6 +105,8 @@ class Part:
         health = self._health
         if self._turning and self._stuck_seconds is not None and silent > self._stuck_seconds:
             return replace(health, state=State.STUCK, detail=f"its loop has not turned for {silent:.0f} s")
+        if self.stop.is_set() and health.state is State.RUNNING:
+            return replace(health, state=State.STOPPED, detail="it is ending")
         return health
 
     def join(self, seconds_left: Callable[[], float]) -> bool:

@@ -2,6 +2,7 @@
 
 import pytest
 from kafka import KafkaConsumer
+from kafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from streams.dead_letters import DeadLetterPublisher
@@ -11,7 +12,7 @@ from streams.metrics import StreamsMetrics
 from streams.settings import MIB, StreamsSettings, TopicSettings
 from tests.brokers import Broker, make_topic, send
 from tests.harness import wait_until
-from tests.streams_harness import Ingest, settings
+from tests.streams_harness import Ingest, only_apache, settings
 
 
 def test_bad_records_are_dead_letters_and_stop_nothing(broker: Broker) -> None:
@@ -86,6 +87,33 @@ def test_a_flood_of_dead_letters_pauses_its_partition_alone(broker: Broker) -> N
 
         ingest.until(resumed)
         assert len(ingest.store.dead_letters) == 40
+
+
+def test_what_waits_behind_a_flood_is_told_at_once(broker: Broker) -> None:
+    """No fetch tells how much comes after the pause, and nobody waits until it is asked for by the clock."""
+    only_apache(broker, "the embedded broker tells an end only as of the latest fetch")
+    topic = make_topic(broker)
+    budget = {"min_dead_letters": 5}
+    now = [1000.0]
+    with Ingest(settings(broker, topics=(TopicSettings(name=topic),), budget=budget), clock=lambda: now[0]) as ingest:
+        ingest.until(ingest.source.assignment)
+        now[0] += 2
+        ingest.turn()
+        send(broker, topic, *[b"{"] * 10)
+        ingest.until(lambda: ingest.store.dead_letters)
+        send(broker, topic, *[b'{"text": "later"}'] * 3)
+        wait_until(lambda: end_of(ingest, topic) == 13)
+        now[0] += 2
+        ingest.turn()
+        (lag,) = ingest.source.lag().values()
+        assert lag == 13 - len(ingest.store.dead_letters)
+
+
+def end_of(ingest: Ingest, topic: str) -> int:
+    """The end of a topic's partition as the broker tells it now."""
+    consumer, found = ingest.source._consumer, TopicPartition(topic, 0)
+    assert consumer is not None
+    return consumer.ends([found])[found]
 
 
 def test_a_flooded_partition_is_tried_again_in_time(broker: Broker) -> None:

@@ -74,6 +74,13 @@ class Server:
         """What `/readyz` says."""
         return dict(httpx.get(f"{self.url}/readyz", headers={"authorization": f"Bearer {KEY}"}).json())
 
+    def reason(self) -> str:
+        """Why it is not ready; empty while it says nothing."""
+        try:
+            return str(self.ready()["problem"] or "")
+        except httpx.TransportError:
+            return ""
+
     def metric(self, name: str) -> float:
         """A metric's value, by its name with labels; 0 where it is not there yet."""
         for line in httpx.get(f"{self.url}/metrics").text.splitlines():
@@ -125,6 +132,18 @@ def client(server: Server) -> Iterator[openai.OpenAI]:
     """OpenAI's own client."""
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY, max_retries=0) as made:
         yield made
+
+
+def test_a_directory_without_a_pointer_is_named(tmp_path: Path) -> None:
+    """Who starts it on a wrong directory reads so in the log and in the probe's reason, and need not wait for ever."""
+    lost = Server(tmp_path / "elsewhere")
+    try:
+        missing = str(tmp_path / "elsewhere" / "serving.json")
+        wait_until(lambda: missing in lost.log.read_text(), what="the log's word")
+        wait_until(lambda: not lost.answers() and lost.reason(), what="the probe's answer")
+        assert missing in lost.reason()
+    finally:
+        lost.__exit__()
 
 
 def test_openais_client_completes(client: openai.OpenAI) -> None:

@@ -115,6 +115,21 @@ def test_a_stuck_part_that_is_not_vital_shows_and_restarts_nothing(release: thre
     assert "stuck_here" in logs[0]["stacks"]["rounds"]
 
 
+def test_a_part_that_is_to_end_is_not_ready(release: threading.Event) -> None:
+    """From the moment that it is told: a round that still finishes is no reason to send requests here."""
+
+    def finish(part: Part) -> None:
+        part.says(State.RUNNING)
+        release.wait()
+
+    part = Part("rounds", finish, backoff=FAST)
+    with supervised(part):
+        wait_until(lambda: part.health().ok)
+        part.stop.set()
+        assert (part.health().ok, part.health().detail) == (False, "it is ending")
+        release.set()
+
+
 def test_one_deadline_for_all_parts(release: threading.Event) -> None:
     """A part that does not end is left behind and named; the others end in order."""
 
