@@ -149,7 +149,7 @@ class FakeControl:
             raise UnknownThing(f"Round {number} has set nothing aside.")
         place = {"topic": "news", "partition": 0, "offset": 7, "event_time": None, "arrived_at": 0.0}
         one = {"role": "aside", "source": "news", "label": None, "held_out": False, "key_hash": None, **place}
-        rows = [
+        rows: list[Facts] = [
             {"id": id_, **one, "text": f"text {id_}\x1b]0;owned\x07" if id_ == 2 else f"text {id_}"}
             for id_ in (1, 2, 3)
         ]

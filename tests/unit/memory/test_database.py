@@ -173,7 +173,7 @@ def test_a_full_file_undoes_the_write_as_a_whole(store: Store, stream: Stream) -
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages + 2}")
     batch = stream.of([text(n) for n in range(1_000, 3_000)])
-    with pytest.raises(StoreFull, match="Free space .* a backfill goes on where it stopped"):
+    with pytest.raises(StoreFull, match=r"Free space .* a backfill goes on where it stopped"):
         store.append(batch)
     assert store.counts() == before
     with store._database.exclusive() as connection:
