@@ -32,7 +32,7 @@ BODIES = {
 PAGING = ("limit", "after", "before")
 QUERIES = [
     *(("/rounds", name) for name in ("limit", "before")),
-    *(("/dead-letters", name) for name in ("limit", "after")),
+    *(("/dead-letters", name) for name in ("limit", "before", "text")),
     *(("/memory/gaps", name) for name in ("limit", "before")),
 ]
 NEEDED: dict[tuple[str, ...], list[str]] = {
@@ -103,7 +103,8 @@ def test_odd_numbers_in_a_body_are_refused(client: TestClient, kept: Kept, path:
 def test_dead_letters_that_are_not_there_are_not_all(client: TestClient, kept: Kept, path: str) -> None:
     """Ids that nothing has choose nothing."""
     kept.die(b"{")
-    assert set(client.post(path, json={"ids": [999, 2**63 - 1]}).json().values()) == {0}
+    answer = client.post(path, json={"ids": [999, 2**63 - 1]}).json()
+    assert not any(answer.values()), answer
     assert kept.store.counts().quarantine_rows == 1
 
 
