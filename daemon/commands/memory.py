@@ -60,6 +60,7 @@ def aside(
     """
     if text and round_number is None:
         raise click.UsageError("--text goes with a round: `riverkeep memory aside` lists which there are.")
+    from daemon.errors import UnknownThing
     from daemon.render_kept import print_aside, print_aside_text
 
     with invocation.control() as control:
@@ -68,6 +69,10 @@ def aside(
             told = partial(print_aside_text, page)
         else:
             page = [group for group in control.aside() if round_number in (None, group["round"])]
+            if round_number is not None and not page:
+                raise UnknownThing(
+                    f"Round {round_number} has set nothing aside; `riverkeep memory aside` lists who has."
+                )
             told = partial(print_aside, page)
     if as_json:
         print_json(page)

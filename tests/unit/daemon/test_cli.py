@@ -513,7 +513,8 @@ def test_text_is_shown_of_one_round(home: Path, control: FakeControl) -> None:
     """Which one must be said; of one that set nothing aside there is none."""
     run = riverkeep("memory", "aside", "--text", cwd=home)
     assert (run.returncode, "riverkeep memory aside" in run.stderr) == (ExitCode.BAD_USAGE, True)
-    assert riverkeep("memory", "aside", "99", "--text", cwd=home).returncode == ExitCode.NOT_FOUND
+    for option in ([], ["--text"]):
+        assert riverkeep("memory", "aside", "99", *option, cwd=home).returncode == ExitCode.NOT_FOUND
     assert riverkeep("memory", "dead-letters", "--show", "99", cwd=home).returncode == ExitCode.NOT_FOUND
 
 
