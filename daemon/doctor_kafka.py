@@ -5,10 +5,11 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.cluster import get_ip_port_afi
-from kafka.errors import KafkaError
+from kafka.errors import KafkaConnectionError, KafkaError
 
 from daemon.doctor_findings import Finding
 from daemon.errors import said_by_the_system
@@ -46,7 +47,7 @@ def _examine(settings: StreamsSettings) -> list[Finding]:
         options = consumer_options(settings)
         if unreachable := _unreachable(settings):
             return [Finding("broker", ok=False, detail=unreachable, remedy=AWAY)]
-        consumer = made(KafkaConsumer, options)
+        consumer = _consumer(options)
     except (KafkaError, StreamsError, OSError, ValueError) as error:
         return [
             Finding(
@@ -60,6 +61,14 @@ def _examine(settings: StreamsSettings) -> list[Finding]:
         return [Finding("broker", ok=True, detail=f"{brokers} answers"), *_topics(consumer, settings)]
     finally:
         consumer.close()
+
+
+def _consumer(options: dict[str, Any]) -> KafkaConsumer:
+    """Made at the second attempt where a connection broke off: a login's refusal may be lost with it."""
+    try:
+        return made(KafkaConsumer, options)
+    except KafkaConnectionError:
+        return made(KafkaConsumer, options)
 
 
 def _unreachable(settings: StreamsSettings) -> str:

@@ -83,6 +83,7 @@ class Part:
         self._clock = clock
         self._beat = clock()
         self._turning = False
+        self._broke = ""
         self._health = Health(name, State.STARTING, "not started yet", needed=needed, vital=vital)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -96,6 +97,11 @@ class Part:
 
     def says(self, state: State, detail: str = "") -> None:
         """Report how the part is. Called by the loop."""
+        if state is State.RUNNING:
+            self._broke = ""
+        elif state is State.WAITING and self._broke:
+            # What it waits for hides why it had to be begun again, until it runs.
+            detail = f"{self._broke} (begun again, {detail})"
         failures = 0 if state is State.RUNNING else self._health.failures
         self._health = replace(self._health, state=state, detail=detail, failures=failures)
 
@@ -126,6 +132,7 @@ class Part:
                 break
             failures = self._backoff.failures_after(failures, self._clock() - began)
             wait = self._backoff.wait(failures)
+            self._broke = detail
             self._health = replace(self._health, state=State.BROKEN, detail=detail, failures=failures)
             log.error("part_broken", part=self.name, detail=detail, failures=failures, again_in_seconds=wait)
             self.stop.wait(wait)

@@ -189,4 +189,4 @@ def ingest_refused(control: RemoteControl) -> str:
     """What the service says of the part that reads, once that is broken."""
     readiness = control.readiness()
     part = readiness["parts"]["ingest"]
-    return "" if part["ok"] or readiness["ready"] else str(part["detail"])
+    return str(part["detail"]) if part.get("state") == "broken" else ""
