@@ -102,7 +102,8 @@ def test_a_connection_that_fails_says_why(
 def test_the_doctor_tells_a_wrong_password_from_a_broker_that_is_away(apache: Apache, password_file: Path) -> None:
     """In the broker's words."""
     topic = make_topic(apache)
-    options = login(apache, topic, password_file)
+    # A broker that has refused nobody yet takes its time for the first.
+    options = login(apache, topic, password_file).model_copy(update={"connect_seconds": 20.0})
     assert all(finding.ok for finding in examine(options))
     password_file.write_text("wrong-secret")
     (finding,) = examine(options)
