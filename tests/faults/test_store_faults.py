@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from pysqlite3 import dbapi2 as sqlite
 
 from memory.errors import StoreDamaged, StoreError, StoreFull
 from memory.records import GenerationState, Role
@@ -188,9 +190,11 @@ def flip(path: Path, position: int, bit: int) -> None:
 
 
 def test_a_flipped_bit_in_a_page_is_found_at_the_start_and_the_message_says_what_to_do(filled: Path) -> None:
-    """The kind of a page in the middle of the file no longer makes sense."""
-    page = 8192
-    flip(filled, (filled.stat().st_size // page // 2) * page, 3)
+    """The kind of the page where the samples begin no longer makes sense."""
+    with closing(sqlite.connect(filled)) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'samples'").fetchone()
+        (page,) = connection.execute("PRAGMA page_size").fetchone()
+    flip(filled, (root - 1) * page, 3)
     with pytest.raises(StoreDamaged, match=r"Stop Riverkeep and copy .* \.recover .* backup|backup .* \.recover"):
         Store.open(filled, store_worker.SETTINGS)
 

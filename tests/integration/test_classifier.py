@@ -76,7 +76,6 @@ def make_classifier_home(
     )
     named = f"labels = {json.dumps(labels)}\n" if labels else ""
     text = home.config.read_text().replace("[model]\n", f'[model]\nkind = "classifier"\n{named}')
-    text = text.replace("[streams]\n", f'[streams]\ngroup_id = "{topic}"\n')
     home.config.write_text(text.replace("[learner.recipe]\n", RECIPE).replace("[gate]\n", GATE))
     return home
 
