@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,6 +21,8 @@ from memory.records import Appended, Role
 from memory.settings import MemorySettings
 from memory.sqlite import Connection
 from streams.document import Batch, Partition
+
+T = TypeVar("T")
 
 _INSERT = """
     INSERT INTO samples(id, role, bytes, source, label, stream, offset, key_hash, event_time, arrived_at, text)
@@ -167,22 +171,21 @@ class Intake:
 
     def _by_source(self, tx: Connection, looked: Looked, rows: Int64s) -> Iterator[tuple[int, Int64s]]:
         """These documents by the number of their source."""
-        names = [looked.sources[row] for row in rows.tolist()]
-        numbers = self._recall.sources.numbers(tx, distinct := set(names))
-        if len(distinct) == 1:
-            yield numbers[names[0]], rows
+        if not len(rows):
             return
-        sources = np.array([numbers[name] for name in names], np.int64)
+        sources = self._sources(tx, looked, rows)
+        if (sources == sources[0]).all():
+            yield int(sources[0]), rows
+            return
         for source in np.unique(sources).tolist():
             yield source, rows[sources == source]
 
     def _admit(self, tx: Connection, looked: Looked, ids: Int64s, rows: Int64s, *, anchor: bool) -> Int64s:
         """Find held-out documents a place; returns those that found one."""
-        names = [looked.sources[row] for row in rows.tolist()]
-        sources = self._recall.sources.numbers(tx, set(names))
         samples = ids[rows].tolist()
         order = priorities(ids[rows], self.salt).tolist()
-        offered = [slices.Held(*held) for held in zip(order, samples, map(sources.__getitem__, names), strict=True)]
+        sources = self._sources(tx, looked, rows).tolist()
+        offered = [slices.Held(*held) for held in zip(order, samples, sources, strict=True)]
         settings = self._settings
         bound = settings.anchor_documents if anchor else settings.slice_documents
         admitted = slices.admit(tx, offered, bound, anchor=anchor)
@@ -196,7 +199,6 @@ class Intake:
         sources, labels = self._numbers(tx, looked, rows)
         roles = np.full(len(looked), role, np.int64)
         roles[sorting.held] = Role.HOLDOUT
-        chosen = rows.tolist()
         keys: list[int | None] = looked.keys[rows].tolist()
         if not looked.keyed[rows].all():
             keys = [key if keyed else None for key, keyed in zip(keys, looked.keyed[rows].tolist(), strict=True)]
@@ -211,9 +213,9 @@ class Intake:
                 sorting.streams[rows].tolist(),
                 looked.offsets[rows].tolist(),
                 keys,
-                [looked.event_times[row] for row in chosen],
-                [looked.arrivals[row] for row in chosen],
-                [looked.texts[row] for row in chosen],
+                _taken(looked.event_times, rows),
+                _taken(looked.arrivals, rows),
+                _taken(looked.texts, rows),
                 strict=True,
             ),
         )
@@ -221,13 +223,21 @@ class Intake:
         if len(sorting.held):
             slices.shrink(tx, self._settings.holdout_documents)
 
-    def _numbers(self, tx: Connection, looked: Looked, rows: Int64s) -> tuple[Int64s, Int64s]:
-        names = [looked.sources[row] for row in rows.tolist()]
+    def _sources(self, tx: Connection, looked: Looked, rows: Int64s) -> Int64s:
+        """The number of each document's source."""
+        distinct = set(looked.sources)
+        if len(distinct) == 1 and len(rows):
+            (number,) = map(self._recall.sources.numbers(tx, distinct).__getitem__, distinct)
+            return np.full(len(rows), number, np.int64)
+        names = _taken(looked.sources, rows)
         known = self._recall.sources.numbers(tx, set(names))
-        sources = np.fromiter(map(known.__getitem__, names), np.int64, len(names))
-        given = [looked.labels[row] for row in rows.tolist()]
-        if not any(given):
+        return np.fromiter(map(known.__getitem__, names), np.int64, len(names))
+
+    def _numbers(self, tx: Connection, looked: Looked, rows: Int64s) -> tuple[Int64s, Int64s]:
+        sources = self._sources(tx, looked, rows)
+        if not any(looked.labels):
             return sources, np.full(len(rows), NO_LABEL, np.int64)
+        given = _taken(looked.labels, rows)
         numbers = self._recall.labels.numbers(tx, {label for label in given if label is not None})
         labels = [NO_LABEL if label is None else numbers[label] for label in given]
         return sources, np.array(labels, np.int64)
@@ -238,6 +248,11 @@ class Intake:
         sketches = looked.sketches.take(sorting.fresh)
         near_duplicates.record_trained(tx, ids, sketches, self._settings.trained_documents)
         settle.settle(tx, ids, settle.BEFORE_STREAM, self._settings, self.salt)
+
+
+def _taken(column: Sequence[T], rows: Int64s) -> Sequence[T]:
+    """The entries at these rows; what itemgetter does in C takes a third of the time that a comprehension takes."""
+    return itemgetter(*rows.tolist())(column) if len(rows) > 1 else [column[row] for row in rows.tolist()]
 
 
 def _place(looked: Looked, positions: Mapping[Partition, Position]) -> tuple[Int64s, Bools]:
