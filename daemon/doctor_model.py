@@ -24,10 +24,10 @@ def examine(path: Path, kind: str, device: str, precision: str, labels: tuple[st
     Returns:
         {"device"} and what `daemon.doctor_memory.Shape` has, or {"error"}.
     """
-    from checkpoints.errors import CheckpointsError  # noqa: PLC0415
-    from checkpoints.load import load_model, prepare_base  # noqa: PLC0415
-    from learner.devices import choose  # noqa: PLC0415
-    from learner.errors import LearnerError  # noqa: PLC0415
+    from checkpoints.errors import CheckpointsError  # noqa: PLC0415 - torch, and only in this process
+    from checkpoints.load import load_model, prepare_base  # noqa: PLC0415 - the same
+    from learner.devices import choose  # noqa: PLC0415 - the same
+    from learner.errors import LearnerError  # noqa: PLC0415 - the same
 
     try:
         chosen = choose(device, precision)  # type: ignore[arg-type]
@@ -39,10 +39,12 @@ def examine(path: Path, kind: str, device: str, precision: str, labels: tuple[st
 
 
 def _shape(model: Any, kind: str, device: "Device") -> Shape:
+    from checkpoints.load import positions  # noqa: PLC0415 - torch, and only in this process
+
     weights = list(model.parameters())
     text = model.config.get_text_config()
     inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
-    positions = getattr(text, "max_position_embeddings", None) or 0
+    longest = positions(model) or 0
     by_token = kind == "causal-lm"
     return Shape(
         parameters=sum(weight.numel() for weight in weights),
@@ -53,7 +55,7 @@ def _shape(model: Any, kind: str, device: "Device") -> Shape:
         inner=inner,
         heads=text.num_attention_heads,
         layers=text.num_hidden_layers,
-        positions=positions if positions > 0 else UNLIMITED,
+        positions=longest if longest > 0 else UNLIMITED,
         compute_bytes=device.compute.itemsize,
         device_type=device.where.type,
     )

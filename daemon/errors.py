@@ -16,7 +16,7 @@ class DaemonError(Exception):
 
 
 class UnknownThing(DaemonError):
-    """A round or generation was named that does not exist, or a person of whom nothing is known."""
+    """What was named (a round, generation, dead letter, partition) is not there, or nothing is known of a person."""
 
     exit_code = ExitCode.NOT_FOUND
     http_status = 404

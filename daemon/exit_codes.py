@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
     REFUSED = 3
     """The gate refused the round, or the daemon refused the request in its present state."""
     NOT_FOUND = 4
-    """The round or generation that was named does not exist; `memory find`: nothing is known of the person.
+    """The round, generation, dead letter or partition that was named is not there; `memory find`: nothing is known.
 
     `forget` of such a person leaves with OK: the key is remembered, so that its text is not stored later.
     """

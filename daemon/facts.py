@@ -7,8 +7,8 @@ from daemon.control import Facts
 from daemon.cycle import DRY_RUN
 from daemon.slice_names import in_order
 from memory.aside import AsidePage
-from memory.finding import Found, FoundSample, StoredGap
-from memory.records import AsideGroup, Forgotten, Generation, Role, Round, StoredDeadLetter, TrainedSample
+from memory.finding import Found, FoundSample
+from memory.records import AsideGroup, Forgotten, Generation, Role, Round, StoredDeadLetter, StoredGap, TrainedSample
 from memory.store import Store
 from streams.document import Partition
 
@@ -161,31 +161,27 @@ def aside_text_facts(number: int, page: AsidePage) -> Facts:
 
 def dead_letter_facts(letter: StoredDeadLetter, *, text: bool) -> Facts:
     """A dead letter, with what was kept of its record only where that is asked for."""
-    kept = {
-        "key": None if letter.key is None else _bytes_text(letter.key),
-        "value": _bytes_text(letter.value),
-        "cut": len(letter.value) < letter.value_bytes,
-    }
-    return _dead_letter(letter) | (kept if text else {})
-
-
-def _bytes_text(value: bytes) -> str:
-    """Bytes as UTF-8, with those that are none as backslash escapes."""
-    return value.decode(errors="backslashreplace")
-
-
-def _dead_letter(letter: StoredDeadLetter) -> Facts:
-    return {
+    facts = {
         "id": letter.id,
-        "topic": letter.partition.topic,
-        "partition": letter.partition.number,
-        "offset": letter.offset,
+        **_place(letter.partition, letter.offset),
         "reason": letter.reason.value,
         "detail": letter.detail,
         "value_bytes": letter.value_bytes,
         "arrived_at": letter.arrived_at,
         "published": letter.published,
     }
+    if not text:
+        return facts
+    return facts | {
+        "key": None if letter.key is None else _bytes_text(letter.key),
+        "value": _bytes_text(letter.value),
+        "cut": len(letter.value) < letter.value_bytes,
+    }
+
+
+def _bytes_text(value: bytes) -> str:
+    """Bytes as UTF-8, with those that are none as backslash escapes."""
+    return value.decode(errors="backslashreplace")
 
 
 def forgotten_facts(forgotten: Forgotten, directories: Mapping[int, str]) -> Facts:

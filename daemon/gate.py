@@ -68,7 +68,7 @@ def judge(
         report: what the learner found.
         slices: what was drawn for the round: every slice and document that must have been scored.
         known: document scores of earlier generations, from which the best so far on each slice is taken.
-        history: fresh text of earlier rounds that were accepted or approved, oldest first.
+        history: fresh text of earlier rounds that led to what serves or were approved, oldest first.
         settings: bounds and confidence.
         approved: a person has let this text pass; its plausibility is not judged, the candidates are.
 

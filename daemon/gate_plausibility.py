@@ -31,7 +31,7 @@ def plausibility_bounds(
     """Bounds on the next round's fresh text.
 
     Args:
-        history: fresh text of earlier rounds that were accepted, or approved by a person, oldest first; what
+        history: fresh text of earlier rounds that led to what serves, or that a person approved, oldest first; what
             waited or was dropped must not be among it, else poison would teach the gate to let poison in.
         anchor: the serving generation's scores of the anchor's documents as (nats, tokens); may be empty
             while they are not known yet.

@@ -102,7 +102,7 @@ class Verdict:
         candidate: the accepted one; where refused, the one that came nearest; None where none was judged.
         checks: of the fresh text where a person has not approved it, then of that candidate.
         sentence: why, for a person.
-        unproven: refused for want of evidence alone: more held-out text may change the verdict.
+        unproven: refused for want of evidence alone: more text, or another recipe, may change the verdict.
     """
 
     decision: Decision

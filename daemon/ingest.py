@@ -2,13 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
+from daemon.facts import partition_name
+from daemon.floods import FLOOD, flood_sentence
 from daemon.supervisor import Part, State
 from memory.store import Store
 from streams.document import Batch, Partition
@@ -121,12 +123,10 @@ class Ingest:
         Returns:
             Those that this concerns.
         """
-        chosen = {
-            each for each in self.paused_partitions() if partition is None or partition == f"{each.topic}/{each.number}"
-        }
+        chosen = {each for each in self.paused_partitions() if partition in (None, partition_name(each))}
         with self._lock:
             self._to_resume |= chosen
-        return sorted(f"{each.topic}/{each.number}" for each in chosen)
+        return sorted(partition_name(each) for each in chosen)
 
     def run(self, part: Part) -> None:
         """The loop."""
@@ -205,12 +205,7 @@ class Ingest:
 
 def flooded_names(paused: Mapping[Partition, str]) -> list[str]:
     """`topic/number` of the partitions that a flood of dead letters paused."""
-    return sorted(f"{one.topic}/{one.number}" for one, why in paused.items() if why == Pause.DEAD_LETTER_FLOOD)
-
-
-def flood_sentence(names: Sequence[str]) -> str:
-    """What happened to these partitions, and what a person does about it."""
-    return f"a flood of dead letters paused {', '.join(names)}: when it is mended, run `riverkeep resume`"
+    return sorted(partition_name(one) for one, why in paused.items() if why == FLOOD)
 
 
 def why_full(store: Store, *, keep_unpublished: bool) -> Full | None:

@@ -10,10 +10,10 @@ from prometheus_client.registry import Collector
 
 from daemon import knowledge
 from daemon.gate_verdict import ALL_TEXT, OF_TEXT
-from memory.records import Generation, Round, ScoreRow, Standing
+from daemon.rooms import latest_rounds
+from memory.records import Generation, ScoreRow, Standing
 from memory.store import Store
 
-ROUNDS_LOOKED_AT = 16
 """So many rounds back the latest one with a candidate is looked for."""
 
 
@@ -113,7 +113,7 @@ def _plausibility(store: Store) -> Iterator[Metric]:
 
 
 def _latest_text_checks(store: Store) -> Sequence[Mapping[str, Any]]:
-    for round_ in _latest_rounds(store):
+    for round_ in latest_rounds(store):
         checks = round_.verdict.get("checks", ())
         found = [check for check in checks if check["slice"] == ALL_TEXT and check["name"].startswith(OF_TEXT)]
         if found:
@@ -122,17 +122,11 @@ def _latest_text_checks(store: Store) -> Sequence[Mapping[str, Any]]:
 
 
 def _latest_flips(store: Store) -> Mapping[str, float]:
-    for round_ in _latest_rounds(store):
+    for round_ in latest_rounds(store):
         found = round_.report.get("flips", {}).get(round_.verdict.get("candidate"))
         if isinstance(found, dict):
             return found
     return {}
-
-
-def _latest_rounds(store: Store) -> Iterator[Round]:
-    for back in range(ROUNDS_LOOKED_AT):
-        # One at a time: the report of a round with many slices is large.
-        yield from store.rounds(limit=1, offset=back)
 
 
 def _measures(known: knowledge.Knowledge) -> Iterator[Metric]:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from daemon.control import Facts
 from daemon.doctor_findings import Finding
+from daemon.floods import FLOOD, flood_sentence
 from daemon.heat import heat_table
 from daemon.screen import open_screen, table
 from daemon.supervisor import State
@@ -28,7 +29,6 @@ STATE_STYLES = {
     "reserved": "dim",
 }
 
-FLOOD = "dead_letter_flood"
 ERASED = {
     "trained": "trained on text that was erased since",
     "inherited": "made from one that was trained on text that was erased since",
@@ -139,7 +139,7 @@ def _ingest(ingest: Facts) -> str | Text:
     paused = ingest.get("paused", {})
     flooded = [partition for partition, why in paused.items() if why == FLOOD]
     if flooded:
-        told.append(f"a flood of dead letters paused {', '.join(flooded)}: when it is mended, run `riverkeep resume`")
+        told.append(flood_sentence(flooded))
     if ingest.get("reason"):
         told.append(f"paused: {ingest['reason']}")
     else:

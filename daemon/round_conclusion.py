@@ -16,12 +16,11 @@ from daemon import knowledge, logs
 from daemon.gate import Verdict, judge
 from daemon.gate_evidence import KnownScores
 from daemon.rooms import Rooms
-from daemon.round_inputs import comparable, history, serving_line
+from daemon.round_inputs import comparable, history
 from daemon.round_record import RoundRecord, write_verdict
 from daemon.settings import Settings
 from learner.report import Outcome, Report
 from learner.round_directory import CANDIDATES
-from memory.errors import UnknownRound
 from memory.records import GenerationState
 from memory.rounds import RoundState
 from memory.store import Store
@@ -100,7 +99,7 @@ class Concluder:
 
     def _known_scores(self) -> KnownScores:
         """Scores of the generations that led to the serving one; of what retention removed, of the best."""
-        scores = {number: self._store.document_scores(number) for number in serving_line(self._store)}
+        scores = {number: self._store.document_scores(number) for number in self._store.serving_line()}
         return {
             number: of_documents
             for number, of_documents in scores.items()
@@ -141,7 +140,7 @@ class Concluder:
         return Conclusion(RoundState.REFUSED, verdict.sentence, verdict=verdict, report=report)
 
     def _speaks_against_text(self, verdict: Verdict) -> bool:
-        """More held-out text may prove what this could not, unless none can arrive: then it must not stop the river."""
+        """More text, or another recipe, may tell; without room for more text the river must not stop for that."""
         return not verdict.unproven or self._store.is_full()
 
     def _accept(self, record: RoundRecord, report: Report, verdict: Verdict, directory: Path) -> Conclusion:
@@ -236,7 +235,7 @@ def retire(rooms: Rooms, settings: Settings) -> list[int]:
     """
     going = removable(
         rooms.checkpoints.numbers(),
-        line=serving_line(rooms.store),
+        line=rooms.store.serving_line(),
         serving=rooms.store.serving(),
         previous=_previous(rooms.store),
         keep_last=settings.checkpoints.keep_last,
@@ -282,13 +281,7 @@ def move_pointer(store: Store, checkpoints: GenerationStore) -> None:
 def prune_directories(rooms: Rooms, kept: int) -> None:
     """Remove the directories of finished rounds but for the latest; those of waiting rounds stay."""
     directories = sorted(path for path in rooms.rounds_dir.iterdir() if path.name.isdecimal())
-    finished = [path for path in directories if not _waits(rooms.store, int(path.name))]
+    waiting = set(rooms.store.waiting_rounds())
+    finished = [path for path in directories if int(path.name) not in waiting]
     for path in finished[: max(0, len(finished) - kept)]:
         shutil.rmtree(path)
-
-
-def _waits(store: Store, number: int) -> bool:
-    try:
-        return store.round(number).state is RoundState.WAITING
-    except UnknownRound:
-        return False

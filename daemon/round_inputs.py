@@ -19,7 +19,7 @@ from learner.round_directory import (
     RoundSpec,
     write_round,
 )
-from memory.records import DocumentScore, DrawSpec, RoundDraw, lineage
+from memory.records import DocumentScore, DrawSpec, RoundDraw
 from memory.store import Store
 
 FRESH_TOKENS_MAX = DrawSpec().fresh_tokens
@@ -118,12 +118,4 @@ def _known(scores: Mapping[int, DocumentScore]) -> dict[int, KnownScore]:
 def history(store: Store) -> list[PrequentialSummary]:
     """Fresh text of earlier rounds that led to what serves, or whose text a person approved; oldest first."""
     rounds = store.rounds(limit=HISTORY_SCANNED)
-    return plausible_history(rounds, serving_line(store))
-
-
-def serving_line(store: Store) -> frozenset[int]:
-    """The generations that led to the serving one, itself among them."""
-    serving = store.serving()
-    if serving is None:
-        return frozenset()
-    return frozenset(lineage({each.number: each.parent for each in store.generations()}, serving))
+    return plausible_history(rounds, store.serving_line())

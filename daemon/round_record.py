@@ -9,6 +9,7 @@ import orjson
 
 from checkpoints.card import DataRange
 from checkpoints.publish import replace_file
+from daemon.facts import partition_name
 from daemon.gate_evidence import HeldOut
 from daemon.gate_verdict import Verdict
 from memory.records import RoundDraw, Sample
@@ -85,7 +86,7 @@ def write_verdict(directory: Path, verdict: Verdict) -> None:
 def _data_range(draw: RoundDraw) -> DataRange:
     times = [sample.arrived_at for sample in draw.fresh]
     return DataRange(
-        offsets={f"{part.topic}/{part.number}": span for part, span in draw.offsets.items()},
+        offsets={partition_name(part): span for part, span in draw.offsets.items()},
         first_time=min(times, default=None),
         last_time=max(times, default=None),
         samples=len(draw.fresh),

@@ -1,13 +1,13 @@
 """The loop that begins rounds: a snapshot, a decision, the act."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import structlog
 
 from daemon.current_round import CurrentRound
 from daemon.cycle import Ask, Begin, Decision, Snapshot, Wait, answered_by, approval, cooling_seconds, decide
-from daemon.rooms import Rooms
+from daemon.rooms import Rooms, latest_rounds
 from daemon.round_conclusion import prune_directories
 from daemon.round_runner import RoundRunner
 from daemon.settings import Settings
@@ -23,7 +23,6 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY_SECONDS = 1.0
 POINTER_EVERY_SECONDS = 60.0
 NOTHING_DRAWN_PAUSE_SECONDS = 10.0
-ROUNDS_LOOKED_AT = 32
 COOLING = frozenset({RoundState.REFUSED, RoundState.FAILED})
 
 
@@ -110,15 +109,10 @@ class RoundsLoop:
             held_out_missing=max(0, settings.gate.minimum_documents - counts.open_holdout),
             running=None if progress is None else progress.number,
             stopping=self._shutdown.begun,
-            cool_since=cooling_since(self._latest()),
+            cool_since=cooling_since(latest_rounds(self._rooms.store)),
             asks=tuple(dict.fromkeys((*self._approvals(settings.triggers), *self._asks.pending()))),
         )
         return decide(snapshot, settings.triggers)
-
-    def _latest(self) -> Iterator[Round]:
-        # One at a time: nearly always the first says it all, and their reports are long.
-        for offset in range(ROUNDS_LOOKED_AT):
-            yield from self._rooms.store.rounds(limit=1, offset=offset)
 
     def _approvals(self, settings: TriggerSettings) -> tuple[Ask, ...]:
         """Asks for the rounds that a person released; they are read from the ledger, to outlive a restart.

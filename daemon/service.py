@@ -39,7 +39,7 @@ from daemon.metrics import DaemonMetrics, Live, LiveState
 from daemon.notify import Notifier
 from daemon.orphans import child_environment, end_orphans
 from daemon.reload import reloaded
-from daemon.rooms import Rooms
+from daemon.rooms import Rooms, latest_rounds
 from daemon.round_conclusion import reconcile_pointer
 from daemon.round_runner import RoundRunner
 from daemon.rounds_loop import RoundsLoop
@@ -59,7 +59,6 @@ from streams.metrics import StreamsMetrics
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_SECONDS = 1.0
-ROUNDS_LOOKED_AT = 8
 
 
 def run(settings: Settings, *, config_file: Path | None = None) -> int:
@@ -307,7 +306,7 @@ class Service:
 
     def _last_began(self) -> float | None:
         """When a round last began that was no dry run: that changes nothing, the schedule neither."""
-        latest = self._rooms.store.rounds(limit=ROUNDS_LOOKED_AT)
+        latest = latest_rounds(self._rooms.store)
         return next((round_.begun_at for round_ in latest if round_.trigger != DRY_RUN), None)
 
     def _reload(self) -> None:

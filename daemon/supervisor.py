@@ -22,7 +22,7 @@ JOIN_SLICE_SECONDS = 0.2
 
 
 class State(StrEnum):
-    """How a part is: values are metric labels. One that waits is well, but does nothing before something else comes."""
+    """How a part is: values are metric labels. One that waits is whole, but not ready before something else comes."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -39,7 +39,6 @@ class Health:
     Attributes:
         detail: one sentence for a person; empty when all is well.
         failures: how often in a row it broke.
-        needed: whether the service counts as not ready while this part is not running.
         vital: whether the service is to be started anew where this part is stuck, though answers stop for that.
     """
 
@@ -47,13 +46,12 @@ class Health:
     state: State
     detail: str = ""
     failures: int = 0
-    needed: bool = True
     vital: bool = True
 
     @property
     def ok(self) -> bool:
         """Whether readiness may say yes on this part's account."""
-        return self.state is State.RUNNING or not self.needed
+        return self.state is State.RUNNING
 
 
 class Part:
@@ -71,7 +69,6 @@ class Part:
         *,
         backoff: Backoff,
         stuck_seconds: float | None = None,
-        needed: bool = True,
         vital: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -84,7 +81,7 @@ class Part:
         self._beat = clock()
         self._turning = False
         self._broke = ""
-        self._health = Health(name, State.STARTING, "not started yet", needed=needed, vital=vital)
+        self._health = Health(name, State.STARTING, "not started yet", vital=vital)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""What is known of a person, by key, and which offsets never came. Nothing is changed by asking."""
+"""What is known of a person, by key. Nothing is changed by asking."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from memory import erasure, facts, offsets, quarantine, samples
 from memory.records import Role, Sample
 from memory.sqlite import Connection
-from streams.document import Gap, Partition
+from streams.document import Partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,6 @@ class Found:
         return bool(self.by_role or self.dead_letters or self.rounds or self.erased_at is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredGap:
-    """A gap as it was noted, at `recorded_at` (unix seconds)."""
-
-    id: int
-    gap: Gap
-    recorded_at: float
-
-
 def find(tx: Connection, key: str, key_hash: int, *, limit: int, after: int) -> Found:
     """See `Store.find`. Reads over all samples: keys have no index, as they are asked for so seldom."""
     kept = tx.execute("SELECT id, role FROM samples WHERE key_hash = ? ORDER BY id", (key_hash,)).fetchall()
@@ -90,17 +81,3 @@ def placed(tx: Connection, ids: list[int]) -> tuple[FoundSample, ...]:
     rows = samples.read(tx, ids)
     names = offsets.partitions(tx, (row.stream for row in rows))
     return tuple(FoundSample(row.sample, names[row.stream], row.offset) for row in rows)
-
-
-def gaps(tx: Connection, limit: int, before: int | None) -> list[StoredGap]:
-    """The latest gaps, those with smaller ids than `before`; newest first."""
-    rows = tx.execute(
-        "SELECT id, stream, first, last, reason, recorded_at FROM gaps WHERE id < coalesce(?, id + 1) "
-        "ORDER BY id DESC LIMIT ?",
-        (before, limit),
-    ).fetchall()
-    names = offsets.partitions(tx, (row[1] for row in rows))
-    return [
-        StoredGap(number, Gap(names[stream], first, last, reason), at)
-        for number, stream, first, last, reason, at in rows
-    ]

@@ -83,6 +83,12 @@ def rollback(tx: Connection, to: int | None) -> tuple[int, int]:
     return serving, wanted
 
 
+def serving_line(tx: Connection) -> list[int]:
+    """The generations that led to the serving one, oldest first; none where none serves."""
+    serving = facts.find_int(tx, "serving")
+    return [] if serving is None else line(tx, serving)
+
+
 def line(tx: Connection, number: int) -> list[int]:
     """The generations that led to this one, oldest first, itself among them."""
     return lineage(dict(tx.execute("SELECT number, parent FROM generations")), number)
@@ -116,7 +122,7 @@ def _best_on_a_slice(tx: Connection) -> set[int]:
 
     What a person went back from is no measure for what comes after.
     """
-    led_here = line(tx, facts.get_int(tx, "serving"))
+    led_here = serving_line(tx)
     names = [slices.name(tx, row) for row in slices.listed(tx, "anchor", "closed")]
     rows = tx.execute(
         "SELECT slice, generation FROM scores WHERE slice IN (SELECT value FROM json_each(?)) "

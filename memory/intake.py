@@ -171,12 +171,7 @@ class Intake:
 
     def _by_source(self, tx: Connection, looked: Looked, rows: Int64s) -> Iterator[tuple[int, Int64s]]:
         """These documents by the number of their source."""
-        if not len(rows):
-            return
         sources = self._sources(tx, looked, rows)
-        if (sources == sources[0]).all():
-            yield int(sources[0]), rows
-            return
         for source in np.unique(sources).tolist():
             yield source, rows[sources == source]
 
@@ -227,8 +222,8 @@ class Intake:
         """The number of each document's source."""
         distinct = set(looked.sources)
         if len(distinct) == 1 and len(rows):
-            (number,) = map(self._recall.sources.numbers(tx, distinct).__getitem__, distinct)
-            return np.full(len(rows), number, np.int64)
+            (name,) = distinct
+            return np.full(len(rows), self._recall.sources.numbers(tx, distinct)[name], np.int64)
         names = _taken(looked.sources, rows)
         known = self._recall.sources.numbers(tx, set(names))
         return np.fromiter(map(known.__getitem__, names), np.int64, len(names))

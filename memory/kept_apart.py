@@ -6,8 +6,8 @@ import structlog
 
 from memory import aside, erasure, finding, quarantine, removal
 from memory.aside import AsidePage
-from memory.finding import Found, StoredGap
-from memory.records import AsideGroup, Forgotten, StoredDeadLetter
+from memory.finding import Found
+from memory.records import AsideGroup, Forgotten, StoredDeadLetter, StoredGap
 from memory.session import Session
 
 log = structlog.get_logger(__name__)
@@ -73,7 +73,7 @@ class KeptApart(Session):
 
     def gaps(self, limit: int = 100, before: int | None = None) -> list[StoredGap]:
         """The latest gaps in offsets, those with smaller ids than `before`; newest first."""
-        return self._read(finding.gaps, limit, before)
+        return self._read(quarantine.latest_gaps, limit, before)
 
     def find(self, key: str, *, limit: int = 100, after: int = 0) -> Found:
         """What is known of a person: what is kept, where it came from, and what had seen it. Changes nothing.

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from memory import counters, offsets, removal
 from memory.offsets import Position, position_of
-from memory.records import StoredDeadLetter
+from memory.records import StoredDeadLetter, StoredGap
 from memory.settings import MemorySettings
 from memory.sqlite import Connection
 from streams.document import DeadLetter, Gap, Partition, Reason, key_text
@@ -146,6 +146,20 @@ def store_gaps(
     return len(rows)
 
 
+def latest_gaps(tx: Connection, limit: int, before: int | None) -> list[StoredGap]:
+    """The latest gaps, those with smaller ids than `before`; newest first."""
+    rows = tx.execute(
+        "SELECT id, stream, first, last, reason, recorded_at FROM gaps WHERE id < coalesce(?, id + 1) "
+        "ORDER BY id DESC LIMIT ?",
+        (before, limit),
+    ).fetchall()
+    names = offsets.partitions(tx, (row[1] for row in rows))
+    return [
+        StoredGap(number, Gap(names[stream], first, last, reason), at)
+        for number, stream, first, last, reason, at in rows
+    ]
+
+
 def is_full(tx: Connection, settings: MemorySettings) -> bool:
     """Whether letters that are not published fill the quarantine, in rows or in bytes."""
     rows, size = counters.quarantine(tx)
@@ -222,7 +236,7 @@ def erase(tx: Connection, key: str, key_hash: int) -> int:
 def of_key(tx: Connection, key: str, key_hash: int) -> set[int]:
     """Ids of a key's dead letters: those that carry it as their key, or anywhere in their bytes as a whole word.
 
-    So too where the bytes that name it were cut off.
+    So too where the bytes that name it were cut off after they had been read.
     """
     named = "SELECT id FROM dead_letters WHERE EXISTS (SELECT 1 FROM json_each(key_hashes) WHERE value = ?)"
     escaped = json.dumps(key)[1:-1]

@@ -6,7 +6,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
 from memory.rounds import RoundState
-from streams.document import DeadLetter, Partition
+from streams.document import DeadLetter, Gap, Partition
 
 
 class Role(IntEnum):
@@ -362,6 +362,15 @@ class StoredDeadLetter(DeadLetter):
 
     id: int
     published: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGap:
+    """A gap as it was noted, at `recorded_at` (unix seconds)."""
+
+    id: int
+    gap: Gap
+    recorded_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,15 +268,8 @@ class Store(KeptApart):
         self, number: int, *, verdict: Mapping[str, Any], report: Mapping[str, Any], detail: str = ""
     ) -> None:
         """End a dry run as `abandoned`, with what was said of it: its fresh samples wait, nothing else changes."""
-        self._write(
-            ledger.end,
-            number,
-            RoundState.ABANDONED,
-            verdict=verdict,
-            report=report,
-            detail=detail,
-            now=self._clock(),
-        )
+        now = self._clock()
+        self._write(ledger.end, number, RoundState.ABANDONED, verdict=verdict, report=report, detail=detail, now=now)
 
     def release_round(self, number: int) -> int:
         """A person's word for a `waiting` round: its text is fresh (or held out) again. Returns how many samples."""
@@ -344,6 +337,10 @@ class Store(KeptApart):
     def serving(self) -> int | None:
         """The serving generation's number; None before a base is registered."""
         return self._read(facts.find_int, "serving")
+
+    def serving_line(self) -> frozenset[int]:
+        """The generations that led to the serving one, itself among them; empty where none serves."""
+        return frozenset(self._read(generations.serving_line))
 
     def generations(self) -> list[Generation]:
         """The ledger of generations, oldest first, with R's rows: those of the latest rounds, and what still counts."""

@@ -75,15 +75,8 @@ class CutText:
 def cut(generation: LoadedGeneration, text: str, param: str) -> CutText:
     """A text as the learner reads a document of a classifier: framed by the tokenizer, cut to what it was trained on.
 
-    So that what is served is what the gate has measured. The words of control tokens in it are plain text.
-
-    Args:
-        generation: a classifier.
-        text: any text.
-        param: the request's field it comes from, for errors.
-
-    Raises:
-        RequestError: there is no token in it, or it cannot be encoded.
+    So that what is served is what the gate has measured. The words of control tokens in it are plain text. Arguments
+    and errors are those of `encode`; the generation is a classifier.
     """
     _require_text(text, param)
     tokenizer = generation.tokenizer

@@ -94,6 +94,7 @@ class Consumer:
             chunk_bytes=settings.batch_bytes,
         )
         self._consumer._fetcher.PartitionRecords = chunked(limits)  # noqa: SLF001
+        self._dead_letter_topic = settings.dead_letter_topic
         self._subscribe(settings)
         # A member tells how many partitions its topics have when it joins. That can fail: a topic may be missing.
         with suppress(KafkaError):
@@ -144,7 +145,7 @@ class Consumer:
         """Whether the topic exists, or one that its pattern matches, as last heard."""
         if topic.name:
             return self.is_known(topic.name)
-        return any(re.fullmatch(str(topic.pattern), name) for name in self._cluster.topics())
+        return any(topic.matches(name) for name in self._cluster.topics() - {self._dead_letter_topic})
 
     def refresh_topics(self) -> None:
         """Ask for the topics anew.

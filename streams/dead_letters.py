@@ -61,7 +61,7 @@ class DeadLetterBudget:
         harmful = Counter(letter.reason for letter in letters if letter.reason not in HARMLESS)
         if not self.is_flood(partition, records, harmful.total(), now):
             return None
-        return next((reason for reason, _ in harmful.most_common(1)), None)
+        return harmful.most_common(1)[0][0] if harmful else None
 
     def forgive(self, partition: Partition) -> None:
         """Start anew with a partition."""

@@ -98,7 +98,8 @@ class DeadLetter:
     Attributes:
         value: the record's bytes, cut to the configured limit.
         value_bytes: how long the record was before the cut.
-        named_keys: keys that the whole record names, beside `key`: by them a person's letters are known.
+        named_keys: keys that the record names as far as it was read, beside `key`: by them a person's letters are
+            known. Of one that is longer than a record may be that is its beginning.
     """
 
     partition: Partition

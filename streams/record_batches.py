@@ -117,7 +117,6 @@ def read_records(
             if not length & 1:
                 start, position = position, position + (length >> 1)
                 if position - start + (key_length >> 1) > limits.record_bytes:
-                    key = key and key[: limits.kept_bytes]
                     value = Oversized(data[start : start + limits.kept_bytes], length >> 1)
                 else:
                     value = data[start:position]

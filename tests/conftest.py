@@ -3,9 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.brokers import APACHE_MISSING, APACHE_PROMISES, Broker, apache_is_there, running
 from tests.browser.pictures import CHROMIUM, CHROMIUM_MISSING, CHROMIUM_PROMISES
+
+# How long an example or its making takes says how busy the machine is, and nothing of the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

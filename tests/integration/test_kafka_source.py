@@ -137,6 +137,19 @@ def test_lag_is_told_at_each_scrape(broker: Broker) -> None:
     assert ingest.metric("riverkeep_consumer_lag_records", topic=topic, partition="0") == 0
 
 
+def test_the_dead_letters_topic_is_no_match_for_a_pattern(broker: Broker) -> None:
+    """It is never read, so where it alone is there nothing can come."""
+    prefix = f"app-{uuid4().hex[:8]}"
+    dead = make_topic(broker, name=f"{prefix}-dead")
+    topics = ({"pattern": f"{prefix}-.*", "format": "text"},)
+    with Ingest(settings(broker, topics=topics, dead_letter_topic=dead)) as ingest:
+        ingest.until(lambda: ingest.source.missing_topics() == (f"{prefix}-.*",))
+        live = make_topic(broker, name=f"{prefix}-live")
+        send(broker, live, b"one")
+        ingest.until(lambda: ingest.store.texts == ["one"])
+        ingest.until(lambda: not ingest.source.missing_topics())
+
+
 def test_a_topic_that_does_not_exist_is_no_silent_matter(broker: Broker) -> None:
     """It shows while the others are read; where none is there, nothing can come; made at last, it is read."""
     only_apache(broker, "the embedded broker makes every topic that is asked for")

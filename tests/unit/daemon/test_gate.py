@@ -521,7 +521,7 @@ def test_a_classifiers_report_without_answers_refuses() -> None:
 # --- laws ---
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_worse_candidate_is_never_accepted(data: st.DataObject) -> None:
     """Worse than the parent on the newest text, or beyond the bound on an older slice: never."""
@@ -532,7 +532,7 @@ def test_a_worse_candidate_is_never_accepted(data: st.DataObject) -> None:
     assert verdict_on(report({"0.00": {**others, name: worse}}, noise=noise)).decision == "refuse"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(["base", "parent", "0.00"]),
     st.sampled_from(SLICES),
@@ -552,7 +552,7 @@ def test_a_number_that_is_not_finite_is_never_accepted(model: str, where: HeldOu
     assert verdict_on(without(report({"0.00": GOOD}), damage)).decision == "refuse"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_anything_changes_nothing(order: random.Random) -> None:
     """Slices, documents, candidates and known generations may come in any order."""

@@ -111,7 +111,7 @@ def test_more_confidence_is_a_wider_interval() -> None:
     assert wide.lower < narrow.lower < narrow.estimate == wide.estimate < narrow.upper < wide.upper
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(st.floats(0, 1e4), st.floats(0, 1e4), st.integers(1, 1000)), min_size=5, max_size=30),
     st.randoms(use_true_random=False),

@@ -59,7 +59,7 @@ def test_no_byte_of_the_text_stays_in_the_files(tmp_path: Path, stream: Stream) 
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.integers(1, 80), st.integers(1, 900), st.booleans(), st.booleans()), min_size=1, max_size=5)
 )

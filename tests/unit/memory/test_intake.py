@@ -257,7 +257,7 @@ BATCHES = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(BATCHES)
 def test_every_document_is_counted_once_and_counters_are_true(
     tmp_path_factory: pytest.TempPathFactory, batches: list[tuple[list[int], bool, str, str | None, str]]

@@ -109,7 +109,7 @@ def test_what_is_kept_of_a_long_stream_is_uniform(tmp_path: Path, stream: Stream
         assert sum((kept[part] - 40) ** 2 / 40 for part in range(10)) < 34
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(st.sampled_from(["a", "b", "c"]), st.lists(st.integers(1, 60), max_size=15), st.booleans()),

@@ -74,7 +74,7 @@ def test_very_short_texts_have_no_sketch() -> None:
     assert found(["Good morning to all"], ["Good morning to you"]) == [False]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.text(max_size=300), min_size=1, max_size=10))
 def test_a_sketch_does_not_depend_on_its_batch(texts: list[str]) -> None:
     """Alone or among others a text has the same sketch."""
