@@ -22,7 +22,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from checkpoints.card import Kind
-from checkpoints.errors import MismatchedTokenizer, UnusableModel
+from checkpoints.disk import disk_errors
+from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnusableModel
+from checkpoints.generation import BASE
 from checkpoints.model_files import labels_of, model_files, read_config, unnamed_labels
 
 HEAD_SEED: Final = 0
@@ -148,6 +150,7 @@ def prepare_base(model: Path, scratch: Path, kind: Kind, labels: tuple[str, ...]
 
     Raises:
         UnsafeModel, UnusableModel, MismatchedTokenizer: it cannot be the base.
+        PublishFailed: the disk refused.
     """
     if model.suffix == ".gguf":
         prepared = _convert_gguf(model, scratch, kind)
@@ -173,8 +176,7 @@ def _convert_gguf(model: Path, scratch: Path, kind: Kind) -> Path:
             dtype=torch.bfloat16,
             **_local(),
         )
-        converted.save_pretrained(scratch)
-        tokenizer.save_pretrained(scratch)
+        _save(scratch, converted, tokenizer)
     return scratch
 
 
@@ -204,9 +206,18 @@ def _with_head(model: Path, scratch: Path, labels: tuple[str, ...]) -> Path:
             use_safetensors=True,
             **_local(),
         )
-        made.save_pretrained(scratch)
-        load_tokenizer(model).save_pretrained(scratch)
+        _save(scratch, made, load_tokenizer(model))
     return scratch
+
+
+def _save(scratch: Path, model: Any, tokenizer: Any) -> None:
+    """Write a base; a disk that refuses is no fault of the model's."""
+    try:
+        with disk_errors(scratch):
+            model.save_pretrained(scratch)
+            tokenizer.save_pretrained(scratch)
+    except OSError as error:
+        raise PublishFailed(BASE, error) from error
 
 
 def _require_labels(model: Path, named: tuple[str, ...], labels: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, Final, TypeAlias
 
 import orjson
 import structlog
@@ -29,9 +29,6 @@ READ_BYTES = 65_536
 LINE_BYTES_MAX = 1 << 20
 ERRORS_BYTES_KEPT = 65_536
 
-EXIT_OUT_OF_MEMORY = 3
-EXIT_BAD_DIRECTORY = 4
-
 
 class Ending(StrEnum):
     """How a learner ended."""
@@ -41,6 +38,8 @@ class Ending(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     """It said so itself, or was killed by a SIGKILL that was not ours."""
     BAD_DIRECTORY = "bad_directory"
+    NO_ROOM = "no_room"
+    """The disk was full."""
     CRASHED = "crashed"
     HUNG = "hung"
     """It said nothing for too long and was killed."""
@@ -105,7 +104,7 @@ class LearnerProcess:
 
         Blocks; called from the rounds' thread. `on_progress` gets each JSON object that the learner prints;
         `must_stop` is asked a few times a second. Never leaves a process behind. What the learner wrote to
-        its standard error stands in `learner.log` of the directory (its last 64 KiB).
+        its standard error stands in `learner.log` of the directory (its last 64 KiB), where the disk has room.
 
         Raises:
             OSError: the process cannot be started.
@@ -126,7 +125,7 @@ class LearnerProcess:
                 ended = watch.until_it_ends(must_stop)
             finally:
                 end_group(process)
-        (directory / "learner.log").write_bytes(watch.errors)
+        _keep_log(directory / "learner.log", watch.errors)
         if ended is None:
             ended = _ending_of(process.returncode, watch, kills)
         return LearnerExit(*ended, seconds=self._clock() - began)
@@ -214,16 +213,31 @@ class _Watch:
         del self.errors[:-ERRORS_BYTES_KEPT]
 
 
+def _keep_log(path: Path, errors: bytes) -> None:
+    """Keep what the learner said, for a person; without it the round is judged all the same."""
+    try:
+        path.write_bytes(errors)
+    except OSError as error:
+        log.warning("learner_log_not_written", reason=f"{error.strerror}: {path}")
+
+
+# What `python -m learner` means by its exit codes.
+_MEANINGS: Final = {
+    3: (Ending.OUT_OF_MEMORY, "the learner ran out of memory"),
+    4: (Ending.BAD_DIRECTORY, "the learner could not read its round directory"),
+    5: (Ending.NO_ROOM, "the learner found no room on the disk"),
+}
+
+
 def _ending_of(returncode: int, watch: _Watch, kills: KillCounter) -> tuple[Ending, str]:
     """What the end of a learner that was not ended by us means."""
     if returncode == 0:
         return Ending.FINISHED, "the learner wrote its report"
     last = watch.errors.decode(errors="replace").strip().rpartition("\n")[2][-500:]
     said = f": {last}" if last else ""
-    if returncode == EXIT_OUT_OF_MEMORY:
-        return Ending.OUT_OF_MEMORY, f"the learner ran out of memory{said}"
-    if returncode == EXIT_BAD_DIRECTORY:
-        return Ending.BAD_DIRECTORY, f"the learner could not read its round directory{said}"
+    if returncode in _MEANINGS:
+        ending, what = _MEANINGS[returncode]
+        return ending, f"{what}{said}"
     if returncode == -signal.SIGKILL:
         # Whoever kills by hand only has it tried once more; taking the kernel's kill for a crash would end the
         # round of every model that needs a smaller micro-batch.

@@ -149,6 +149,9 @@ class RoundRunner:
         if ended.ending is Ending.STOPPED:
             return self._abandon(number, self._current.called_off or "the service was stopped")
         log.error("learner_failed", ending=ended.ending.value, reason=ended.detail)
+        if ended.ending is Ending.NO_ROOM:
+            # First, as the store may need the space; other failures leave the directory for a person to look at.
+            shutil.rmtree(self._rooms.round_dir(number), ignore_errors=True)
         self._rooms.store.fail_round(number, reason=ended.detail)
         return Conclusion(RoundState.FAILED, ended.detail)
 

@@ -1,7 +1,7 @@
 """`python -m learner ROUND_DIR`: run one round.
 
 Exit codes: 0 a report was written (its outcome says what became of the round), 3 out of memory, 4 the round's
-directory cannot be used, 1 anything else. The last line on standard error says what happened.
+directory cannot be used, 5 no room on the disk, 1 anything else. The last line on standard error says what happened.
 """
 
 import argparse
@@ -10,9 +10,10 @@ from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
 
+from checkpoints.disk import is_no_room
 from checkpoints.errors import CheckpointsError
 from learner.devices import is_out_of_memory
-from learner.errors import BadRoundDirectory, LearnerError, OutOfMemory
+from learner.errors import BadRoundDirectory, LearnerError, NoRoom, OutOfMemory
 from learner.job import run_round
 
 
@@ -42,9 +43,18 @@ def _ending_of(error: Exception, path: Path) -> tuple[str, int] | None:
         return str(error), error.exit_code
     if isinstance(error, CheckpointsError):
         return str(error), BadRoundDirectory.exit_code
+    if isinstance(error, OSError) and is_no_room(error):
+        return _no_room(error, path), NoRoom.exit_code
     if isinstance(error, OSError):
         return f"{path}: {error}", LearnerError.exit_code
     return None
+
+
+def _no_room(error: OSError, path: Path) -> str:
+    # Of two files, the first was read.
+    written = error.filename2 or error.filename
+    what = f" to write {written}" if written else ""
+    return f"{path}: no space{what} ({error.strerror}). Free space on that disk: the next round tries again"
 
 
 if __name__ == "__main__":

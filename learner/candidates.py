@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from checkpoints.disk import disk_errors
 from checkpoints.generation import CARD, MANIFEST
 
 Weights = dict[str, Tensor]
@@ -53,7 +54,8 @@ def write_candidate(path: Path, model: Any, parent_dir: Path) -> None:
     Raises:
         OSError: the disk refused.
     """
-    model.save_pretrained(path)
+    with disk_errors(path):
+        model.save_pretrained(path)
     for file in sorted(parent_dir.iterdir()):
         if file.is_file() and _is_companion(file.name) and not (path / file.name).exists():
             shutil.copyfile(file, path / file.name)

@@ -17,6 +17,12 @@ class OutOfMemory(LearnerError):
     exit_code = 3
 
 
+class NoRoom(LearnerError):
+    """The disk is full; the same round may succeed once there is room."""
+
+    exit_code = 5
+
+
 class BadRoundDirectory(LearnerError):
     """The round's directory is incomplete, damaged or contradicts itself; running it again cannot help."""
 

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from checkpoints.disk import disk_errors
 from learner.errors import BadRoundDirectory
 
 Importance = dict[str, Tensor]
@@ -108,7 +109,8 @@ def save_importance(path: Path, importance: Importance) -> None:
         OSError: the disk refused.
     """
     path.parent.mkdir(exist_ok=True)
-    save_file({name: value.float().cpu().contiguous() for name, value in importance.items()}, path)
+    with disk_errors(path):
+        save_file({name: value.float().cpu().contiguous() for name, value in importance.items()}, path)
 
 
 def load_importance(path: Path, shapes: Mapping[str, torch.Size]) -> Importance | None:

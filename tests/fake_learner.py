@@ -10,6 +10,7 @@ oom           out of memory unless the micro-batch has been halved
 killed        kills itself as the kernel would for memory, unless the micro-batch has been halved
 killed_again  kills itself as the kernel would for memory
 crash         ends with an error
+full_disk     finds no room for the candidate
 diverged      the loss was not finite
 slow          good, after two seconds of steps
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import orjson
 
-from learner.errors import OutOfMemory
+from learner.errors import NoRoom, OutOfMemory
 from learner.report import (
     FILE_NAME,
     DocumentScore,
@@ -48,6 +49,9 @@ def main(mode: str, directory: Path) -> int:
         time.sleep(3600)
     if mode == "crash":
         raise RuntimeError("the learner was told to crash")
+    if mode == "full_disk":
+        sys.stderr.write("no space to write a candidate\n")
+        return NoRoom.exit_code
     full = given.spec.recipe.micro_batch >= FULL_MICRO_BATCH
     if mode == "oom" and full:
         sys.stderr.write("no room for the batch\n")

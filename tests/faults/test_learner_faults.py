@@ -11,6 +11,7 @@ import pytest
 from checkpoints.generation import Published
 from learner.__main__ import main
 from learner.report import Outcome, read_report
+from tests.disks import files_limited
 from tests.harness import wait_until
 from tests.unit.learner import tiny
 
@@ -69,6 +70,23 @@ def test_memory_that_runs_out_ends_with_its_own_code(base: Published, tmp_path: 
     assert ended.returncode == 3, ended.stderr[-2000:]
     assert "out of memory" in ended.stderr.splitlines()[-1]
     assert not (path / "report.json").exists()
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_ends_with_its_own_code(base: Published, tmp_path: Path) -> None:
+    """A real refusal in mid-candidate: exit code 5, no report, and the file that had no room."""
+    path = tiny.causal_round(tmp_path / "round", base)
+    with files_limited(20_000):
+        ended = subprocess.run(
+            [sys.executable, "-m", "learner", str(path)], env=ENVIRONMENT, capture_output=True, text=True, check=False
+        )
+    assert ended.returncode == 5, ended.stderr[-2000:]
+    last = ended.stderr.splitlines()[-1]
+    assert f"no space to write {path / 'candidates'}" in last
+    assert "(File too large). Free space on that disk" in last
+    assert not (path / "report.json").exists()
+    assert main([str(path)]) == 0
+    assert read_report(path).outcome is Outcome.TRAINED
 
 
 def test_loss_that_is_not_finite_ends_with_a_report(tmp_path: Path) -> None:

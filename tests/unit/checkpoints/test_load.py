@@ -17,9 +17,10 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from checkpoints.errors import MismatchedTokenizer, UnsafeModel, UnusableModel
+from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnsafeModel, UnusableModel
 from checkpoints.generation import GenerationStore
 from checkpoints.load import load_beside, load_model, load_tokenizer, positions
+from tests.disks import files_limited
 from tests.models import embedding_of, make_causal, make_classifier, make_tokenizer, packaged
 
 
@@ -232,6 +233,15 @@ def test_a_gguf_file_becomes_a_base(store: GenerationStore) -> None:
     ids = tokenizer("The capital of France is", return_tensors="pt")["input_ids"]
     with torch.inference_mode():
         assert "Paris" in tokenizer.decode(model(ids).logits[0, -1].argmax())
+
+
+@pytest.mark.parametrize("room", [100, 20_000], ids=["configuration", "weights"])
+def test_a_full_disk_is_no_fault_of_the_base(store: GenerationStore, causal: Path, room: int) -> None:
+    """Whichever file of the converted base finds no room: the disk is to blame, and nothing remains."""
+    with pytest.raises(PublishFailed, match=r"File too large.*Free space"), files_limited(room):
+        store.import_base(causal, kind="classifier", labels=("calm", "flood"))
+    assert store.numbers() == []
+    assert not list(store.root.glob(".import-*"))
 
 
 @pytest.mark.slow

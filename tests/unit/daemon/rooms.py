@@ -31,6 +31,7 @@ from tests.harness import wait_until
 
 BY_HAND = Ask(Trigger.BY_HAND, by="a test")
 DRY = Ask(Trigger.BY_HAND, by="a test", dry_run=True)
+ENDINGS = {0: Ending.FINISHED, 3: Ending.OUT_OF_MEMORY, 5: Ending.NO_ROOM}
 
 
 class InThisProcess:
@@ -56,7 +57,7 @@ class InThisProcess:
             status = fake_learner.main(self._mode, directory)
         except RuntimeError as error:
             return LearnerExit(Ending.CRASHED, str(error), 0.0)
-        return LearnerExit(Ending.OUT_OF_MEMORY if status else Ending.FINISHED, "", 0.0)
+        return LearnerExit(ENDINGS[status], "", 0.0)
 
 
 @dataclass

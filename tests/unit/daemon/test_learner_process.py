@@ -7,8 +7,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from daemon.learner_process import Ending, LearnerExit, LearnerLimits, LearnerProcess, Progress
+from tests.disks import files_limited
 from tests.harness import wait_until
 
 PATIENT = LearnerLimits(silence=60, time=60)
@@ -63,6 +65,7 @@ def test_a_whole_pipe_of_last_words_is_heard(tmp_path: Path) -> None:
             Ending.BAD_DIRECTORY,
             "no slices.json",
         ),
+        ("import sys; sys.stderr.write('no space\\n'); sys.exit(5)", Ending.NO_ROOM, "no room on the disk: no space"),
         ("raise KeyError('weight')", Ending.CRASHED, "status 1: KeyError: 'weight'"),
         ("import os; os.kill(os.getpid(), 9)", Ending.OUT_OF_MEMORY, "killed by signal 9, which the kernel's"),
         ("import os; os.kill(os.getpid(), 11)", Ending.CRASHED, "killed by signal 11 (SIGSEGV)"),
@@ -74,6 +77,17 @@ def test_how_it_ended_is_told(tmp_path: Path, script: str, ending: Ending, says:
     ended, _ = run(script, tmp_path)
     assert ended.ending is ending
     assert says in ended.detail
+
+
+@pytest.mark.parametrize(("status", "ending"), [(0, Ending.FINISHED), (3, Ending.OUT_OF_MEMORY)])
+def test_a_log_without_room_changes_no_ending(tmp_path: Path, status: int, ending: Ending) -> None:
+    """The log is a convenience: without it the exit is judged all the same, and a warning says what is missing."""
+    script = f"import sys; sys.stderr.write('x' * 9000); sys.exit({status})"
+    with capture_logs() as logged, files_limited(4096):
+        ended, _ = run(script, tmp_path)
+    assert ended.ending is ending
+    (event,) = [each for each in logged if each["event"] == "learner_log_not_written"]
+    assert event["reason"] == f"File too large: {tmp_path / 'learner.log'}"
 
 
 def test_a_silent_learner_is_killed(tmp_path: Path) -> None:

@@ -156,6 +156,17 @@ def test_a_crashed_learner_fails_the_round_alone(here: World) -> None:
     assert here.run("good").state is RoundState.ACCEPTED
 
 
+def test_a_learner_without_room_gives_its_room_back(here: World) -> None:
+    """The directory of a round that found the disk full goes; the fresh text waits, and a later round learns it."""
+    fresh = here.store.counts().fresh_samples
+    conclusion = here.run("full_disk")
+    assert conclusion.state is RoundState.FAILED
+    assert not here.rooms.round_dir(1).exists()
+    assert here.store.counts().fresh_samples == fresh
+    assert serving(here) == (0, 0)
+    assert here.run("good").state is RoundState.ACCEPTED
+
+
 def test_a_diverged_learner_is_refused_with_its_reason(here: World) -> None:
     """A loss that is not finite never serves."""
     conclusion = here.run("diverged")

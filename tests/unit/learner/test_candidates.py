@@ -1,5 +1,6 @@
 """Candidates between parent and result."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from checkpoints.load import load_model, load_tokenizer
 from learner.candidates import copy_into, interpolate_into, weights_of, write_candidate
+from tests.disks import files_limited
 from tests.unit.learner import tiny
 
 
@@ -57,3 +59,11 @@ def test_weights_are_copied_into_another_dtype() -> None:
     copy_into(scored, stored)
     for name, value in weights_of(scored).items():
         assert torch.equal(value, weights_of(stored)[name].float())
+
+
+def test_candidate_without_room_is_the_disks_error(tmp_path: Path) -> None:
+    """With the operating system's number and the candidate's directory."""
+    base = tiny.generation(tmp_path, tiny.llama(), tiny.tokenizer(), "causal-lm")
+    with pytest.raises(OSError, match="candidate") as caught, files_limited(20_000):
+        write_candidate(tmp_path / "candidate", tiny.llama(seed=1), base.path)
+    assert caught.value.errno == errno.EFBIG

@@ -1,5 +1,6 @@
 """Fisher information against what it is known to be."""
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from learner.errors import BadRoundDirectory
 from learner.importance import carried, fisher, load_importance, normalised, sampled, save_importance
+from tests.disks import files_limited
 from tests.unit.learner import tiny
 
 
@@ -100,3 +102,11 @@ def test_damaged_importance_is_refused(tmp_path: Path) -> None:
     (tmp_path / "i.safetensors").write_bytes(b"garbage!")
     with pytest.raises(BadRoundDirectory, match="cannot be read"):
         load_importance(tmp_path / "i.safetensors", {})
+
+
+def test_importance_without_room_is_the_disks_error(tmp_path: Path) -> None:
+    """With the operating system's number and the file's path."""
+    path = tmp_path / "candidate" / "importance.safetensors"
+    with pytest.raises(OSError, match="importance") as caught, files_limited(4096):
+        save_importance(path, {"w": torch.ones(4096)})
+    assert caught.value.errno == errno.EFBIG

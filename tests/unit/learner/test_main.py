@@ -36,7 +36,10 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Any:
         (torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate"), 3, "out of memory: CUDA out of memory."),
         (MemoryError("no room"), 3, "out of memory: no room"),
         (LearnerError("the device cuda is not here"), 1, "the device cuda is not here"),
-        (OSError(28, "No space left on device"), 1, "No space left on device"),
+        (OSError(28, "No space left on device"), 5, "round: no space (No space left on device). Free space on that"),
+        (OSError(27, "File too large", "a"), 5, "round: no space to write a (File too large). Free space on that disk"),
+        (OSError(122, "Disk quota exceeded", "read", None, "copy"), 5, "no space to write copy (Disk quota exceeded)"),
+        (OSError(5, "Input/output error", "a"), 1, "round: [Errno 5] Input/output error: 'a'"),
     ],
 )
 def test_each_failure_has_its_exit_code_and_reason(

@@ -1,0 +1,37 @@
+"""A disk that refuses, told apart from everything else that ends a write. Torch-free."""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from safetensors import SafetensorError
+
+# A full disk, a full quota, and a limit on the size of a file.
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# How safetensors tells what the operating system said: its error class has no number.
+_OS_ERROR: Final = re.compile(r"\(os error (\d+)\)")
+
+
+def is_no_room(error: OSError) -> bool:
+    """Tell whether an error says that there was no room for what was written."""
+    return error.errno in NO_ROOM
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Raise as an OSError what safetensors says of the operating system while it writes `path`.
+
+    Raises:
+        OSError: with the operating system's number, and `path`.
+    """
+    try:
+        yield
+    except SafetensorError as error:
+        if (said := _OS_ERROR.search(str(error))) is None:
+            raise
+        number = int(said[1])
+        raise OSError(number, os.strerror(number), str(path)) from error
