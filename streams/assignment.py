@@ -1,5 +1,6 @@
 """The partitions that are read: where each one stands, and what is done when that is in doubt."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +19,9 @@ from streams.reading import BatchBuilder, PartitionReader
 from streams.record_batches import Chunk
 from streams.settings import StreamsSettings, TopicFormat
 
+SETTLING_SECONDS = 3.0
+"""When positions have been asked for so long, what is still in doubt waits for the next poll: the loop that polls is to
+turn, whatever the broker does. Less than an unanswered question takes, so that the first such is the last."""
 BEYOND_SECONDS = 3.0
 """A new leader's end may lag for a moment; what lasts longer means that the log was cut."""
 ENDS_SECONDS = 15.0
@@ -77,6 +81,7 @@ class Assignment:
         metrics: counted into.
         labels: the labels there are; None where documents need none.
         owner: this replica's name in its commits.
+        monotonic: seconds, of a clock that never goes back.
     """
 
     def __init__(
@@ -87,12 +92,14 @@ class Assignment:
         *,
         labels: frozenset[str] | None,
         owner: str,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._store = store
         self._metrics = metrics
         self._labels = labels
         self._owner = owner
+        self._monotonic = monotonic
         self._readings: dict[TopicPartition, Reading] = {}
         self._doubts: dict[TopicPartition, tuple[Doubt, int | None]] = {}
         self._begun: dict[TopicPartition, str] = {}
@@ -136,8 +143,8 @@ class Assignment:
             if partition in self._readings:
                 self._doubts[partition] = (why, offset)
 
-    def follow(self, consumer: Consumer, builder: BatchBuilder, now: float) -> None:
-        """Do what rebalances ask for, and find each position that is in doubt."""
+    def follow(self, consumer: Consumer, builder: BatchBuilder) -> None:
+        """Do what rebalances ask for; `settle` finds where the partitions that came stand."""
         for moved, partition in consumer.moves():
             self._metrics.rebalances.labels(moved.value).inc()
             log.info("partition_moved", topic=partition.topic, partition=partition.partition, how=moved.value)
@@ -147,13 +154,26 @@ class Assignment:
                 builder.drop(reading.reader.partition)
             if moved is Moved.ASSIGNED:
                 self._doubts[partition] = (Doubt.ASSIGNED, None)
-        for partition, (why, offset) in list(self._doubts.items()):
+
+    def settle(self, consumer: Consumer, builder: BatchBuilder, now: float) -> bool:
+        """Find the positions that are in doubt, as many as the time for it allows.
+
+        Returns:
+            Whether none is in doubt any more; else it is to be called again, but in a later poll.
+        """
+        until = self._monotonic() + SETTLING_SECONDS
+        for partition in list(self._doubts):
+            # Asked for last the next time: one that has no leader does not keep the others back.
+            why, offset = self._doubts[partition] = self._doubts.pop(partition)
             try:
                 self._settle(consumer, builder, partition, why, offset, now)
             except KafkaError as error:
                 log.warning(
                     "position_not_found", topic=partition.topic, partition=partition.partition, error=str(error)
                 )
+            if self._monotonic() >= until:
+                break
+        return not self._doubts
 
     def read(self, consumer: Consumer, chunk: Chunk, builder: BatchBuilder, now: float) -> None:
         """Put what a chunk holds into the builder, unless it is not what is to come next."""

@@ -124,10 +124,13 @@ class KafkaSource(Closing):
         return batch
 
     def _gather(self, consumer: Consumer, builder: BatchBuilder, timeout_s: float) -> None:
+        settled = True
         while True:
             consumer.hold(self._held())
             chunk = self._fetch(consumer, timeout_s)
-            self._assignment.follow(consumer, builder, self._clock())
+            self._assignment.follow(consumer, builder)
+            # What could not be found is not asked for again with each chunk: a question may take seconds.
+            settled = settled and self._assignment.settle(consumer, builder, self._clock())
             if chunk is None:
                 return
             self._assignment.read(consumer, chunk, builder, self._clock())

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from streams.assignment import Doubt
+from streams.consumer import Consumer
 from tests.brokers import Embedded, free_port, make_topic, running, send
 from tests.streams_harness import Ingest, KeptStore, settings
 
@@ -83,6 +85,37 @@ def test_a_broker_that_hangs_holds_up_no_poll(tmp_path: Path) -> None:
             os.kill(broker.process.pid, signal.SIGCONT)
             send(broker, topic, b"after")
             ingest.until(lambda: ingest.store.texts == ["before", "after"])
+    finally:
+        broker.stop()
+
+
+@pytest.mark.slow
+def test_a_broker_that_hangs_is_asked_once_a_poll_however_many_positions_are_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The questions' time-outs do not add up to a loop that is stuck, and when it wakes all partitions are read."""
+    broker, asked, ask = Embedded(free_port(), tmp_path), [0], Consumer.refresh_topics
+
+    def counted(consumer: Consumer) -> None:
+        asked[0] += 1
+        ask(consumer)
+
+    broker.start()
+    assert broker.process is not None
+    try:
+        topic = make_topic(broker, partitions=40)
+        with Ingest(settings(broker, topic)) as ingest:
+            ingest.until(lambda: len(ingest.source.assignment()) == 40)
+            os.kill(broker.process.pid, signal.SIGSTOP)
+            monkeypatch.setattr(Consumer, "refresh_topics", counted)
+            assignment = ingest.source._assignment
+            assignment.doubt(assignment.partitions(), Doubt.OUT_OF_RANGE)
+            for polls in (1, 2):
+                ingest.turn()
+                assert asked == [polls]
+            os.kill(broker.process.pid, signal.SIGCONT)
+            send(broker, topic, b"after", partition=39)
+            ingest.until(lambda: ingest.store.texts == ["after"] and not assignment.unsettled())
     finally:
         broker.stop()
 

@@ -1,0 +1,207 @@
+"""Positions in doubt and partitions that stand still, against a fake consumer and clocks that the test moves."""
+
+from collections.abc import Iterable
+from typing import cast
+
+import pytest
+from kafka.errors import KafkaTimeoutError
+from kafka.structs import OffsetAndMetadata, TopicPartition
+from prometheus_client import CollectorRegistry
+
+from streams.assignment import SETTLING_SECONDS, Assignment
+from streams.consumer import REQUEST_MS, Consumer, Moved
+from streams.document import Partition
+from streams.kafka import KafkaSource
+from streams.metrics import StreamsMetrics
+from streams.reading import BatchBuilder
+from streams.record_batches import Chunk
+from streams.settings import StreamsSettings, TopicSettings
+from tests.streams_harness import KeptStore
+
+SETTINGS = StreamsSettings(topics=(TopicSettings(name="news", format="text"),))
+MANY = [TopicPartition("news", number) for number in range(40)]
+ONE = MANY[0]
+
+
+class FakeConsumer:
+    """Stands for `Consumer`: notes the questions to its broker, which takes `answer_s` for each or answers some never.
+
+    Attributes:
+        silent: questions about these partitions time out.
+        questions: the partitions asked about, in order.
+        seeks: where it was told to read on, in order.
+        end: of each partition, as the last fetch told it.
+    """
+
+    is_connected = True
+    failure = None
+
+    def __init__(self, partitions: Iterable[TopicPartition] = (), silent: Iterable[TopicPartition] = ()) -> None:
+        self.now = 0.0
+        self.answer_s = 0.0
+        self.assigned = list(partitions)
+        self.silent = set(silent)
+        self.questions: list[TopicPartition] = []
+        self.seeks: list[tuple[TopicPartition, int]] = []
+        self.end: int | None = None
+        self.chunks: list[Chunk] = []
+
+    def committed(self, partition: TopicPartition) -> OffsetAndMetadata | None:
+        """The group has committed nothing."""
+        self.questions.append(partition)
+        if partition in self.silent:
+            self.now += REQUEST_MS / 1000
+            raise KafkaTimeoutError("no answer")
+        self.now += self.answer_s
+        return None
+
+    def beginning(self, partition: TopicPartition) -> int:
+        """Every partition begins at 0."""
+        return 0
+
+    def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Every partition ends where it begins."""
+        return dict.fromkeys(partitions, 0)
+
+    def moves(self) -> list[tuple[Moved, TopicPartition]]:
+        """All partitions come in one rebalance."""
+        moved, self.assigned = self.assigned, []
+        return [(Moved.ASSIGNED, partition) for partition in moved]
+
+    def poll(self, timeout_s: float) -> Chunk | None:
+        """The chunks that the test has laid ready, then nothing."""
+        return self.chunks.pop(0) if self.chunks else None
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Note it."""
+        self.seeks.append((partition, offset))
+
+    def highwater(self, partition: TopicPartition) -> int | None:
+        """As the test set it."""
+        return self.end
+
+    def topic_id(self, topic: str) -> str:
+        """One topic, never made anew."""
+        return "id-1"
+
+    def has(self, topic: TopicSettings) -> bool:
+        """It is there."""
+        return True
+
+    def denied(self) -> set[str]:
+        """Everything may be seen."""
+        return set()
+
+    def hold(self, held: set[TopicPartition]) -> None:
+        """The test chooses what comes."""
+
+    def commit(self, offsets: object, failed: object) -> None:
+        """Nobody asks for it."""
+
+    def close(self, timeout_s: float, offsets: object) -> None:
+        """Nothing to leave."""
+
+
+class World:
+    """An assignment, its fake consumer, and what they share."""
+
+    def __init__(self, fake: FakeConsumer) -> None:
+        self.fake = fake
+        self.consumer = cast("Consumer", fake)
+        self.registry = CollectorRegistry()
+        metrics = StreamsMetrics(self.registry)
+        self.assignment = Assignment(
+            SETTINGS, KeptStore(), metrics, labels=None, owner="-", monotonic=lambda: self.fake.now
+        )
+
+    def turn(self) -> list[TopicPartition]:
+        """Follow and settle as one poll does; returns what the broker was asked about."""
+        builder = BatchBuilder(records=10, size=10)
+        before = len(self.fake.questions)
+        self.assignment.follow(self.consumer, builder)
+        self.assignment.settle(self.consumer, builder, 0.0)
+        return self.fake.questions[before:]
+
+    def stalls(self) -> float:
+        """The metric."""
+        return self.registry.get_sample_value("riverkeep_stalled_partitions_total", {"topic": "news"}) or 0.0
+
+
+def test_a_broker_that_hangs_is_asked_once_a_turn() -> None:
+    """Forty positions are in doubt: the loop turns after the first question, and each turn asks about another one."""
+    world = World(FakeConsumer(MANY, silent=MANY))
+    assert [world.turn() for _ in range(41)] == [[one] for one in (*MANY, ONE)]
+    assert world.assignment.unsettled() == set(MANY)
+
+
+def test_all_are_settled_in_one_turn_when_the_broker_answers_again() -> None:
+    """None waits for longer than the broker makes it wait."""
+    world = World(FakeConsumer(MANY, silent=MANY))
+    world.turn()
+    world.fake.silent.clear()
+    assert sorted(world.turn()) == MANY
+    assert not world.assignment.unsettled()
+    assert sorted(world.fake.seeks) == [(one, 0) for one in MANY]
+
+
+def test_a_partition_without_a_leader_keeps_none_of_the_others_back() -> None:
+    """It is asked about first once, and from then on after all others."""
+    world = World(FakeConsumer(MANY, silent=[ONE]))
+    assert world.turn() == [ONE]
+    assert world.turn() == [*MANY[1:], ONE]
+    assert world.assignment.unsettled() == {ONE}
+
+
+def test_a_broker_that_takes_long_for_each_answer_lets_the_loop_turn() -> None:
+    """Answers that come just in time add up as silence does."""
+    world = World(FakeConsumer(MANY))
+    world.fake.answer_s = SETTLING_SECONDS / 2
+    assert [len(world.turn()) for _ in range(21)] == [2] * 20 + [0]
+    assert not world.assignment.unsettled()
+
+
+def test_what_stays_in_doubt_is_asked_about_once_in_a_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each poll brings the others' text, of however many chunks, and not a question with each."""
+    fake = FakeConsumer(MANY[:2], silent=[ONE])
+    monkeypatch.setattr("streams.kafka.Consumer", lambda settings: fake)
+    with KafkaSource(SETTINGS, KeptStore(), StreamsMetrics(CollectorRegistry()), lambda: 0.0) as source:
+        source.poll(0.0)
+        fake.questions.clear()
+        fake.chunks = [Chunk(MANY[1], n, n + 1, rows=[(n, 0, None, b"some text %d" % n)]) for n in range(5)]
+        batch = source.poll(0.0)
+    assert fake.questions == [ONE]
+    assert batch is not None
+    assert batch.next_offsets == {Partition("news", 1, "id-1"): 5}
+
+
+def test_a_partition_that_stands_still_is_read_anew_and_counted() -> None:
+    """It has records and brings none for `stall_seconds`: it is sought anew, and again only after so long once more."""
+    world = World(FakeConsumer([ONE]))
+    world.turn()
+    world.fake.seeks.clear()
+    world.fake.end = 5
+    times = [SETTINGS.stall_seconds * part for part in (0.5, 1.0, 1.01, 2.0, 2.02)]
+    counted = []
+    for now in times:
+        world.assignment.watch(world.consumer, set(), now)
+        counted.append(world.stalls())
+    assert counted == [0, 0, 1, 1, 2]
+    assert world.fake.seeks == [(ONE, 0)] * 2
+
+
+@pytest.mark.parametrize("why", ["paused", "read to its end", "never fetched"])
+def test_a_partition_from_which_nothing_is_to_come_does_not_stand_still(why: str) -> None:
+    """The time counts from when something could have come."""
+    world = World(FakeConsumer([ONE]))
+    world.turn()
+    held, world.fake.end = (
+        ({ONE} if why == "paused" else set()),
+        {"read to its end": 0, "never fetched": None}.get(why, 5),
+    )
+    late = SETTINGS.stall_seconds * 3
+    world.assignment.watch(world.consumer, held, late)
+    world.fake.end = 5
+    world.assignment.watch(world.consumer, set(), late + SETTINGS.stall_seconds)
+    assert world.stalls() == 0
+    world.assignment.watch(world.consumer, set(), late + SETTINGS.stall_seconds * 1.01)
+    assert world.stalls() == 1
