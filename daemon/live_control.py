@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,6 +51,7 @@ class Views:
 
     Attributes:
         parts: how each part is.
+        patient: while it lasts no part counts as stuck.
         ingest: None where nothing is consumed.
         serving: how the serving process is; None where none is started.
         serving_address: where it answers, `http://host:port`.
@@ -60,6 +62,7 @@ class Views:
     """
 
     parts: Callable[[], tuple[Health, ...]]
+    patient: Callable[[], AbstractContextManager[None]]
     ingest: IngestView | None
     serving: Callable[[], ServingStatus] | None
     serving_address: str | None
@@ -146,7 +149,8 @@ class LiveControl(StoreControl):
 
     def forget(self, key: str) -> Facts:
         """See `Control.forget`; a round in progress that was given the text is called off first."""
-        with self._promotion:
+        # Whoever writes waits until the file is rewritten, which may take longer than a stuck loop is borne.
+        with self._promotion, self._views.patient():
             forgotten = self._store.forget(key)
             progress = self._current.progress
             if progress is not None and progress.number in forgotten.rounds:

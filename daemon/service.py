@@ -274,6 +274,7 @@ class Service:
         serving = self._serving
         views = Views(
             parts=self._supervisor.healths,
+            patient=self._supervisor.patient,
             ingest=self._ingest,
             serving=None if serving is None else lambda: serving.status,
             serving_address=None if serving is None else serving.url,

@@ -4,7 +4,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import TracebackType
@@ -79,6 +80,7 @@ class Part:
         self._stuck_seconds = stuck_seconds
         self._clock = clock
         self._beat = clock()
+        self._excused = False
         self._turning = False
         self._broke = ""
         self._health = Health(name, State.STARTING, "not started yet", vital=vital)
@@ -92,6 +94,15 @@ class Part:
         """Say that the loop turns. Called by the loop."""
         self._beat = self._clock()
 
+    def excuse(self) -> None:
+        """Let it be silent, as something that takes long keeps it waiting, until `expect`."""
+        self._excused = True
+
+    def expect(self) -> None:
+        """Its time to be silent begins now."""
+        self._beat = self._clock()
+        self._excused = False
+
     def says(self, state: State, detail: str = "") -> None:
         """Report how the part is. Called by the loop."""
         if state is State.RUNNING:
@@ -104,7 +115,7 @@ class Part:
 
     def health(self) -> Health:
         """How the part is now; a loop that has not turned for too long is stuck, whatever it said last."""
-        silent = self._clock() - self._beat
+        silent = 0.0 if self._excused else self._clock() - self._beat
         health = self._health
         if self._turning and self._stuck_seconds is not None and silent > self._stuck_seconds:
             return replace(health, state=State.STUCK, detail=f"its loop has not turned for {silent:.0f} s")
@@ -196,6 +207,17 @@ class Supervisor:
     def healths(self) -> tuple[Health, ...]:
         """How each part is now."""
         return tuple(part.health() for part in self._parts)
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """No part counts as stuck while this lasts: for work of unknown length that others wait for. One at a time."""
+        for part in self._parts:
+            part.excuse()
+        try:
+            yield
+        finally:
+            for part in self._parts:
+                part.expect()
 
     def watch(self) -> bool:
         """Log all stacks once for each part that has become stuck; True when no vital one is."""

@@ -1,5 +1,7 @@
 """What only the running daemon knows of itself."""
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -36,11 +38,16 @@ class Reading:
 
 
 def live_control(
-    here: World, part: Health = RUNNING, need_restart: tuple[str, ...] = (), ingest: Reading | None = None
+    here: World,
+    part: Health = RUNNING,
+    need_restart: tuple[str, ...] = (),
+    ingest: Reading | None = None,
+    patient: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> LiveControl:
     """The control of a daemon that has this part, and whose settings file says more than is in force."""
     views = Views(
         parts=lambda: (part,),
+        patient=patient,
         ingest=ingest,
         serving=None,
         serving_address=None,
@@ -93,6 +100,21 @@ def test_only_a_partition_that_is_read_can_be_resumed(tmp_path: Path) -> None:
         assert control.resume("articles/0") == control.resume() == {"resumed": []}
         with pytest.raises(UnknownThing, match=r"No partition articles/9 is read here; those that are: articles/0\."):
             control.resume("articles/9")
+
+
+def test_no_loop_counts_as_stuck_while_an_erasure_rewrites_the_file(tmp_path: Path) -> None:
+    """All who write wait for that, however long it takes: a restart would only end it in the middle."""
+    erased: list[tuple[str, float | None]] = []
+    with world(tmp_path) as here:
+
+        @contextmanager
+        def patient() -> Iterator[None]:
+            erased.append(("before", here.store.find("someone").erased_at))
+            yield
+            erased.append(("after", here.store.find("someone").erased_at))
+
+        live_control(here, patient=patient).forget("someone")
+    assert [(when, at is not None) for when, at in erased] == [("before", False), ("after", True)]
 
 
 def test_settings_that_wait_for_a_restart_are_shown(tmp_path: Path) -> None:

@@ -115,6 +115,27 @@ def test_a_stuck_part_that_is_not_vital_shows_and_restarts_nothing(release: thre
     assert "stuck_here" in logs[0]["stacks"]["rounds"]
 
 
+def test_while_others_have_to_wait_no_part_is_stuck(release: threading.Event) -> None:
+    """And when that is over each has its whole time to turn again."""
+    now = [0.0]
+
+    def waits(part: Part) -> None:
+        part.says(State.RUNNING)
+        release.wait()
+
+    part = Part("ingest", waits, backoff=FAST, stuck_seconds=60, clock=lambda: now[0])
+    with supervised(part) as supervisor:
+        wait_until(lambda: part.health().state is State.RUNNING)
+        with supervisor.patient():
+            now[0] = 600
+            assert supervisor.watch()
+        now[0] += 60
+        assert supervisor.watch()
+        now[0] += 1
+        assert not supervisor.watch()
+        release.set()
+
+
 def test_a_part_that_is_to_end_is_not_ready(release: threading.Event) -> None:
     """From the moment that it is told: a round that still finishes is no reason to send requests here."""
 
