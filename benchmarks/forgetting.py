@@ -10,7 +10,7 @@ near-duplicates, reservoir, draw) and each era is one round of the real learner.
 - kept: the default recipe at the base model's own peak learning rate;
 - naive: the same number of new tokens a step on the same schedule, no replay, no regularization, at its own best
   learning rate, which is searched on the first seed by plasticity (what a naive fine-tuner looks at);
-- joint: all eras at once from the base model, mixed half and half with text from before the stream (first seed).
+- joint: all eras at once from the base model, mixed half and half with text from before the stream.
 
 Forgetting is the average over all slices that were trained past, plasticity the mean loss of each era right after its
 round, both in nats per token. Takes about an hour on two cores.
@@ -24,7 +24,7 @@ import statistics
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,7 +41,7 @@ from daemon.demo.lineage import Lineage, naive
 from daemon.demo.text import BASE_MODEL, BEFORE_STREAM, eras
 from learner.forgetting import ScoreMatrix, average_forgetting, plasticity
 from learner.measures import mean_nll
-from learner.report import Report
+from learner.report import Report, TrainingSummary
 from learner.round_directory import (
     GenerationRef,
     RoundSample,
@@ -83,11 +83,17 @@ def default_recipe() -> RecipeSettings:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one lineage came to: nats per token, and seconds of training; None for what a single round cannot show."""
+    """What one lineage came to: nats per token; None for what a single round cannot show.
+
+    Attributes:
+        tokens: trained in all rounds, new and replayed.
+        seconds: of training, in all rounds.
+    """
 
     forgetting: float | None
     plasticity: float | None
     mean_at_the_end: float
+    tokens: int
     seconds: float
 
 
@@ -111,6 +117,8 @@ def _python_source() -> list[str]:
     return pieces[:: max(1, len(pieces) // wanted)][:wanted]
 
 
+# Of the table's columns, by the field of `Outcome`.
+DIGITS = {"forgetting": 3, "plasticity": 3, "mean_at_the_end": 3, "tokens": 0, "seconds": 0}
 STREAMS = {"demo": demo_stream, "sharp": sharp_stream}
 
 
@@ -185,12 +193,12 @@ def follow(rounds: Sequence[Path], home: Path, recipe: RecipeSettings) -> tuple[
     """Train one lineage through all rounds and measure it."""
     lineage = Lineage(home, BASE_MODEL, recipe, threads=THREADS, choose=best_candidate)
     scores = EraScores(len(rounds))
-    seconds = 0.0
+    trained: list[TrainingSummary] = []
     for directory in rounds:
         learned = lineage.follow(directory)
         scores.add(learned, best_candidate(learned))
-        seconds += _training_seconds(learned)
-    return _outcome(scores.matrix, seconds), scores
+        trained.append(_training(learned))
+    return _outcome(scores.matrix, trained), scores
 
 
 def best_candidate(learned: Report) -> str:
@@ -201,17 +209,23 @@ def best_candidate(learned: Report) -> str:
     )
 
 
-def _training_seconds(learned: Report) -> float:
+def _training(learned: Report) -> TrainingSummary:
     assert learned.training is not None
-    return learned.training.seconds
+    return learned.training
 
 
-def _outcome(matrix: ScoreMatrix, seconds: float) -> Outcome:
+def _outcome(matrix: ScoreMatrix, trained: Sequence[TrainingSummary]) -> Outcome:
     last = len(matrix.scores) - 1
     forgot, learned = average_forgetting(matrix, last), plasticity(matrix, last)
     assert forgot is not None
     assert learned is not None
-    return Outcome(forgot, learned, statistics.fmean(matrix.scores[last]), seconds)
+    return Outcome(forgot, learned, statistics.fmean(matrix.scores[last]), *_cost(trained))
+
+
+def _cost(trained: Sequence[TrainingSummary]) -> tuple[int, float]:
+    """Tokens and seconds."""
+    tokens = sum(each.tokens_new + each.tokens_replayed for each in trained)
+    return tokens, sum(each.seconds for each in trained)
 
 
 def joint(rounds: Sequence[Path], home: Path, scores: EraScores) -> Outcome:
@@ -239,7 +253,7 @@ def joint(rounds: Sequence[Path], home: Path, scores: EraScores) -> Outcome:
     )
     learned = Lineage(home, BASE_MODEL, recipe, threads=THREADS).follow(home / "all")
     means = scores.means(learned, learned.candidates[0])
-    return Outcome(None, None, statistics.fmean(means.values()), _training_seconds(learned))
+    return Outcome(None, None, statistics.fmean(means.values()), *_cost([_training(learned)]))
 
 
 def measure(stream: str, seed: int, naive_rate: float | None, console: Console) -> tuple[dict[str, Outcome], float]:
@@ -265,22 +279,33 @@ def measure(stream: str, seed: int, naive_rate: float | None, console: Console) 
         console.print(
             f"{stream}, seed {seed}: kept: {kept}", json.dumps([[round(v, 3) for v in r] for r in scores.matrix.scores])
         )
-        outcomes = {"naive": tried[best], "kept": kept}
-        if naive_rate is None:
-            outcomes["joint"] = joint(rounds, home / "joint", scores)
-            console.print(f"{stream}, seed {seed}: joint: {outcomes['joint']}")
+        outcomes = {"naive": tried[best], "kept": kept, "joint": joint(rounds, home / "joint", scores)}
+        console.print(f"{stream}, seed {seed}: joint: {outcomes['joint']}")
     return outcomes, best
 
 
-def bars_of(stream: str, outcomes: Sequence[dict[str, Outcome]]) -> list[Bar]:
-    """The figures that must hold, as means over the seeds."""
+Means = Mapping[str, Mapping[str, float]]
 
-    def mean(lineage: str, field: str) -> float:
-        return statistics.fmean(getattr(outcome[lineage], field) for outcome in outcomes)
 
-    removed = 1 - mean("kept", "forgetting") / mean("naive", "forgetting")
-    cost = mean("kept", "plasticity") - mean("naive", "plasticity")
-    better = mean("naive", "mean_at_the_end") - mean("kept", "mean_at_the_end")
+def means_of(outcomes: Sequence[dict[str, Outcome]]) -> dict[str, dict[str, float]]:
+    """The mean over the seeds of each figure of each lineage."""
+    means: dict[str, dict[str, float]] = {}
+    for lineage in ("naive", "kept", "joint"):
+        seeds = [asdict(outcome[lineage]) for outcome in outcomes]
+        means[lineage] = {
+            field: statistics.fmean(seed[field] for seed in seeds)
+            for field, first in seeds[0].items()
+            if first is not None
+        }
+    return means
+
+
+def bars_of(stream: str, means: Means) -> list[Bar]:
+    """The figures that must hold."""
+    naive_, kept = means["naive"], means["kept"]
+    removed = 1 - kept["forgetting"] / naive_["forgetting"]
+    cost = kept["plasticity"] - naive_["plasticity"]
+    better = naive_["mean_at_the_end"] - kept["mean_at_the_end"]
     return [
         Bar(name=f"{stream}: share of naive forgetting that is removed", value=removed, at_least=0.85),
         Bar(name=f"{stream}: plasticity cost, nats per token", value=cost, at_most=0.04),
@@ -288,18 +313,29 @@ def bars_of(stream: str, outcomes: Sequence[dict[str, Outcome]]) -> list[Bar]:
     ]
 
 
+def price_of(means: Means) -> dict[str, float]:
+    """What keeping costs, and what is left to gain."""
+    naive_, kept, all_at_once = means["naive"], means["kept"], means["joint"]
+    return {
+        "kept tokens / naive tokens": kept["tokens"] / naive_["tokens"],
+        "kept training time / naive training time": kept["seconds"] / naive_["seconds"],
+        "mean at the end, kept over all at once, nats per token": kept["mean_at_the_end"]
+        - all_at_once["mean_at_the_end"],
+    }
+
+
 def show(stream: str, rate: float, outcomes: Sequence[dict[str, Outcome]], console: Console) -> None:
     """Print one stream's lineages side by side, mean over seeds (and the range)."""
     table = Table(title=f"{stream}: {len(outcomes)} seeds, naive at its best rate {rate}")
-    for column in ("lineage", "forgetting", "plasticity", "mean at the end", "training s"):
+    for column in ("lineage", "forgetting", "plasticity", "mean at the end", "trained tokens", "training s"):
         table.add_column(column, justify="left" if column == "lineage" else "right")
     for lineage in ("naive", "kept", "joint"):
         cells = []
-        for field in ("forgetting", "plasticity", "mean_at_the_end", "seconds"):
-            found = (getattr(outcome[lineage], field) for outcome in outcomes if lineage in outcome)
+        for field, digits in DIGITS.items():
+            found = (getattr(outcome[lineage], field) for outcome in outcomes)
             values = [value for value in found if value is not None]
-            spread = f"{statistics.fmean(values):.3f} ({min(values):.3f}–{max(values):.3f})" if values else "–"
-            cells.append(spread)
+            mean, least, most = (f"{of(values):,.{digits}f}" if values else "–" for of in (statistics.fmean, min, max))
+            cells.append(f"{mean} ({least}–{most})" if values else mean)
         table.add_row(lineage, *cells)
     console.print(table)
 
@@ -320,10 +356,15 @@ def main() -> int:
             outcomes.append(outcome)
         assert rate is not None
         show(stream, rate, outcomes, console)
-        bars += bars_of(stream, outcomes)
+        means = means_of(outcomes)
+        bars += bars_of(stream, means)
+        price = price_of(means)
+        console.print(*(f"{name}: {value:.3f}" for name, value in price.items()), sep="\n")
         details[stream] = {
             "naive_learning_rate": rate,
             "recipe": default_recipe().model_dump(mode="json"),
+            "means": means,
+            "price": price,
             "seeds": [{name: asdict(value) for name, value in outcome.items()} for outcome in outcomes],
         }
     return report("Forgetting", bars, chosen.json, details)

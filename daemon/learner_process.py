@@ -125,7 +125,7 @@ class LearnerProcess:
                 ended = watch.until_it_ends(must_stop)
             finally:
                 end_group(process)
-        _keep_log(directory / "learner.log", watch.errors)
+        _keep_log(directory / "learner.log", bytes(watch.errors))
         if ended is None:
             ended = _ending_of(process.returncode, watch, kills)
         return LearnerExit(*ended, seconds=self._clock() - began)
