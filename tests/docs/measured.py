@@ -1,0 +1,216 @@
+"""What the README says was measured, read out of its text and held against what the benchmarks wrote."""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+Results = Mapping[str, Mapping[str, Any]]
+"""What each benchmark wrote with `--json`, by its name."""
+Value = Callable[[Results], float]
+
+NUMBER: Final = re.compile(r"[−-]?(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?: %)?(?!\w)")
+ASIDE: Final = re.compile(r"\([^)]*\)")
+WRONG_SHAPE: Final = (KeyError, StopIteration, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+        script: the benchmark, that of the row above where the row names none.
+    """
+
+    what: str
+    figures: tuple[str, ...]
+    bounds: tuple[str, ...]
+    script: str
+
+
+ROWS: Final[Mapping[str, tuple[str, ...]]] = {
+    "forgetting removed": (
+        "demo: share of naive forgetting that is removed",
+        "sharp: share of naive forgetting that is removed",
+    ),
+    "plasticity cost": ("demo: plasticity cost", "sharp: plasticity cost"),
+    "mean of all slices at the end": ("demo: mean of all slices at the end", "sharp: mean of all slices at the end"),
+    "a step with L2-SP and EWC": ("step with penalties / plain step", "distilled step / same without KL"),
+    "the learner's tokens/s": ("learner's tokens/s / bare loop's", "learner's tokens/s / Trainer's"),
+    "Kafka to durable store": ("ingestion, share of a bare poll loop's records/s",),
+    "growth of resident memory": ("growth of resident memory over 1,000,000 records", "resident memory of the daemon"),
+    "p99 latency during swaps": (
+        "p99 latency during swaps / without",
+        "failed requests",
+        "answers that are not wholly their generation's",
+    ),
+    "insert rate at": ("insert rate at the large size", "drawing 1,000 of"),
+}
+"""What a row's words and those of its bars begin with, in the order in which the row prints their figures."""
+
+
+def bar(results: Results, script: str, beginning: str) -> Mapping[str, Any]:
+    """The bar of a benchmark whose name begins so."""
+    found: Mapping[str, Any] = next(each for each in results[script]["bars"] if each["name"].startswith(beginning))
+    return found
+
+
+def detail(script: str, *path: str) -> Value:
+    """A figure among a benchmark's details."""
+
+    def value(results: Results) -> float:
+        found: Any = results[script]["details"]
+        for name in path:
+            found = found[name]
+        return float(len(found) if isinstance(found, list) else found)
+
+    return value
+
+
+def counted(script: str, beginning: str) -> Value:
+    """The value of a bar."""
+    return lambda results: float(bar(results, script, beginning)["value"])
+
+
+def sizes(script: str, name: str, to: int = 0) -> Value:
+    """The last number in the name of the bar that begins so, rounded `to` that many zeros."""
+    return lambda results: round(number(NUMBER.findall(bar(results, script, name)["name"])[-1]), -to)
+
+
+def only(values: Collection[float]) -> float:
+    """The one value that all of them are."""
+    (value,) = values
+    return value
+
+
+def end_of(stream: str, lineage: str) -> Value:
+    """The mean over all slices at a stream's end."""
+    return detail("forgetting", stream, "means", lineage, "mean_at_the_end")
+
+
+TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
+    r"On (\d+) cores": (lambda results: only({each["machine"]["cores"] for each in results.values()}),),
+    r"(\d+) seeds": (detail("forgetting", "demo", "seeds"),),
+    r"records of (\d+) bytes": (detail("ingest", "record_bytes"),),
+    r"\(([\d,]+) records/s\)": (detail("ingest", "records_per_s", "end_to_end"),),
+    r"\((\d+) swaps\)": (counted("swap", "swaps"),),
+    r"insert rate at ([\d,]+) samples ÷ at ([\d,]+)": (
+        sizes("memory", "documents/s at 1,"),
+        sizes("memory", "insert rate"),
+    ),
+    r"drawing 1,000 of ([\d,]+)": (sizes("memory", "drawing 1,000 of", to=3),),
+    r"the default recipe (\S+), its pre-training's peak": (detail("forgetting", "demo", "recipe", "learning_rate"),),
+    r"naive fine-tuning (\S+), the best of": (detail("forgetting", "demo", "naive_learning_rate"),),
+    r"sequences of (\d+) tokens": (detail("forgetting", "demo", "recipe", "sequence_length"),),
+    r"trains (\S+) times the tokens of naive": (detail("forgetting", "demo", "price", "kept tokens / naive tokens"),),
+    r"took (\S+) times its training time \((\d+) s against (\d+) s for the demo stream": (
+        detail("forgetting", "demo", "price", "kept training time / naive training time"),
+        detail("forgetting", "demo", "means", "kept", "seconds"),
+        detail("forgetting", "demo", "means", "naive", "seconds"),
+    ),
+    r"at (\S+) nats per token over all slices, the kept model at (\S+), naive fine-tuning at (\S+);": (
+        end_of("demo", "joint"),
+        end_of("demo", "kept"),
+        end_of("demo", "naive"),
+    ),
+    r"on the sharper stream at (\S+), (\S+) and (\S+)\.": (
+        end_of("sharp", "joint"),
+        end_of("sharp", "kept"),
+        end_of("sharp", "naive"),
+    ),
+}
+"""The figures that stand in sentences, in headings of rows and in brackets."""
+
+
+def section(readme: str) -> str:
+    """The part that is called "Measured"."""
+    return readme.partition("\n## Measured\n")[2].partition("\n## ")[0]
+
+
+def rows(text: str) -> Iterator[Row]:
+    """The rows of the part's table."""
+    script = ""
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("|") or len(cells) != 4 or set(cells[0]) == {"-"} or cells[0] == "what":
+            continue
+        what, figures, bounds, named = cells
+        script = named.strip("`").rpartition(".")[2] or script
+        printed = NUMBER.findall(ASIDE.sub("", figures))
+        yield Row(what, tuple(printed), tuple(bound.strip() for bound in bounds.split(";")), script)
+
+
+def number(printed: str) -> float:
+    """A printed number's value; a percentage is a share."""
+    bare = printed.replace(",", "").replace("−", "-")
+    return float(bare.removesuffix(" %")) / 100 if bare.endswith(" %") else float(bare)
+
+
+def is_rounded(printed: str, value: float) -> bool:
+    """Whether a value, rounded to the digits that are printed, is what is printed."""
+    if "e" in printed:
+        return f"{value:g}" == f"{number(printed):g}"
+    if printed.endswith(" %"):
+        value, printed = 100 * value, printed.removesuffix(" %")
+    digits = len(printed.partition(".")[2])
+    return f"{value:,.{digits}f}".replace(",", "") == printed.replace(",", "").replace("−", "-")
+
+
+def bound_of(facts: Mapping[str, Any]) -> tuple[str, float]:
+    """The direction and the limit of a bar."""
+    return ("≥", facts["at_least"]) if "at_least" in facts else ("≤", facts["at_most"])
+
+
+def is_bound(printed: str, facts: Mapping[str, Any]) -> bool:
+    """Whether the "must be" column states a bar's limit; a bare 0 says that nothing may be counted."""
+    direction, limit = bound_of(facts)
+    told = NUMBER.findall(printed)
+    return (printed[0] if printed != "0" else "≤") == direction and [number(each) for each in told] == [limit]
+
+
+def wrong_in_row(row: Row, results: Results) -> list[str]:
+    """What a row says and its bars do not."""
+    known = [names for beginning, names in ROWS.items() if row.what.startswith(beginning)]
+    if len(known) != 1:
+        return [f"{row.what}: no bars are known that it could quote"]
+    try:
+        bars = [bar(results, row.script, name) for name in known[0]]
+    except WRONG_SHAPE:
+        return [f"{row.what}: {row.script} measured nothing that begins with one of {known[0]}"]
+    bounds = row.bounds * len(bars) if len(row.bounds) == 1 else row.bounds
+    if not len(row.figures) == len(bounds) == len(bars):
+        return [f"{row.what}: {len(bars)} figures with a bound each are to be there"]
+    said = zip(row.figures, bounds, bars, strict=True)
+    return [wrong for figure, bound, facts in said for wrong in wrong_in_cells(figure, bound, facts)]
+
+
+def wrong_in_cells(figure: str, bound: str, facts: Mapping[str, Any]) -> Iterator[str]:
+    """What a printed figure and a printed bound say and their bar does not."""
+    if not is_rounded(figure, facts["value"]):
+        yield f"{facts['name']}: {figure} is printed, {facts['value']} was measured"
+    if not is_bound(bound, facts):
+        yield f"{facts['name']}: must be {bound} is printed, the bar is {' '.join(map(str, bound_of(facts)))}"
+
+
+def wrong_in_text(text: str, pattern: str, results: Results) -> list[str]:
+    """What the sentences that fit a pattern say and the results do not."""
+    found = list(re.finditer(pattern, " ".join(text.split())))
+    if not found:
+        return [f"nothing reads like {pattern!r} any more"]
+    try:
+        values = [value(results) for value in TOLD[pattern]]
+    except WRONG_SHAPE as error:
+        return [f"{pattern!r}: the results do not hold {error}; run that benchmark again with --json"]
+    said = [(printed, value) for match in found for printed, value in zip(match.groups(), values, strict=True)]
+    return [f"{pattern!r}: {printed} is printed, {v} was measured" for printed, v in said if not is_rounded(printed, v)]
+
+
+def unheld(text: str) -> list[str]:
+    """Numbers of the part, its figure and "must be" columns apart, that no pattern holds to a result."""
+    told = [row.what for row in rows(text)]
+    in_brackets = [aside for line in text.splitlines() if line.startswith("|") for aside in ASIDE.findall(line)]
+    prose = [line for line in text.splitlines() if not line.startswith("|")]
+    words = " ".join(" ".join([*prose, *told, *in_brackets]).split())
+    for pattern in TOLD:
+        words = re.sub(pattern, "", words)
+    return NUMBER.findall(words)
