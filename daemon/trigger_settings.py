@@ -1,5 +1,6 @@
 """Settings of the triggers: when a round begins by itself."""
 
+from datetime import UTC
 from typing import Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -44,11 +45,10 @@ class TriggerSettings(BaseModel):
     def _cron_can_be_read(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        # Not at the top: a command that only reads settings does not pay for the scheduler.
-        from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415
+        from daemon.crontab import crontab  # noqa: PLC0415 - slow, and few who read settings need it
 
         try:
-            CronTrigger.from_crontab(value)
+            crontab(value, UTC)
         except ValueError as error:
             fields = "five fields: minute hour day month weekday"
             raise ValueError(f"{value!r} is no crontab expression ({fields}): {error}") from error

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from daemon.crontab import crontab
 from daemon.cycle import Ask, Trigger
 from daemon.trigger_settings import TriggerSettings
 
@@ -119,7 +119,7 @@ class Schedule:
                 **options,
             )
         if settings.cron is not None:
-            cron = CronTrigger.from_crontab(settings.cron, timezone=ZoneInfo(settings.timezone))
+            cron = crontab(settings.cron, ZoneInfo(settings.timezone))
             self._scheduler.add_job(self._ask, cron, args=(Trigger.CRON,), id=Trigger.CRON.value, **options)
 
     def _interval_passed(self, interval: float) -> None:

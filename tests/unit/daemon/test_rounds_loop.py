@@ -1,7 +1,10 @@
 """The loop that begins rounds, as a part of the service."""
 
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +13,7 @@ from daemon.cycle import Begin, Decision, Wait, approval
 from daemon.rounds_loop import RoundsLoop
 from daemon.shutdown import Shutdown
 from daemon.supervisor import Part, State, Supervisor
-from daemon.triggers import Asks
+from daemon.triggers import Asks, Schedule
 from tests.harness import wait_until
 from tests.unit.daemon.rooms import BY_HAND, DRY, World, world
 
@@ -82,3 +85,29 @@ def test_an_approved_round_that_failed_is_tried_again_after_the_cool_down(tmp_pa
 
 def _is_approval(decision: Decision) -> bool:
     return isinstance(decision, Begin) and decision.ask == approval(1)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "trigger"),
+    [({"cron": "30 4 1 1 *", "timezone": "Asia/Tokyo"}, "cron"), ({"interval_seconds": 864_000}, "interval")],
+    ids=["cron", "interval"],
+)
+def test_a_round_begins_when_its_scheduled_time_comes(tmp_path: Path, schedule: dict[str, Any], trigger: str) -> None:
+    """By the scheduler's own clock and thread, once; the ledger says why, and the next time is the one after."""
+    rules = {"fresh_samples": None, "fresh_tokens": None, "minimum_fresh_samples": 1, "cooldown_seconds": 0}
+    with world(tmp_path, triggers=rules | schedule) as here:
+        asks, shutdown = Asks(), Shutdown(grace_seconds=10, round_grace_seconds=0)
+        loop = RoundsLoop(
+            here.rooms, here.runner(), asks, here.current, settings=lambda: here.settings, shutdown=shutdown
+        )
+        part = Part("rounds", loop.run, backoff=Backoff(0.01, 0.01), vital=False)
+        times = Schedule(here.settings.triggers, asks, last_began=lambda: None, clock=time.time)
+        with Supervisor([part], seconds_left=shutdown.seconds_left), times:
+            wait_until(lambda: "waiting for the" in loop.reason)
+            due = times.next_times()[trigger]
+            assert here.store.rounds() == []
+            times._scheduler.modify_job(trigger, next_run_time=datetime.now(UTC))
+            wait_until(lambda: here.store.rounds_by_state()["accepted"])
+            assert [(each.trigger, each.number) for each in here.store.rounds()] == [(trigger, 1)]
+            assert times.next_times()[trigger] == pytest.approx(due, abs=60)
+            shutdown.begin()

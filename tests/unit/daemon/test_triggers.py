@@ -1,6 +1,7 @@
 """What asks for rounds."""
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -88,7 +89,29 @@ def test_other_settings_replace_the_schedule() -> None:
         assert set(schedule.next_times()) == {"interval"}
         schedule.change(TriggerSettings(cron="30 4 * * 1"))
         (when,) = schedule.next_times().values()
-    assert time.gmtime(when)[3:5] == (4, 30)
+    assert time.strftime("%a %H:%M", time.gmtime(when)) == "Mon 04:30"
+
+
+def test_a_cron_is_read_in_its_time_zone() -> None:
+    """Half past four in Tokyo is half past seven in the evening before in Greenwich; there is no summer time."""
+    settings = TriggerSettings(cron="30 4 * * *", timezone="Asia/Tokyo")
+    with Schedule(settings, Asks(), last_began=lambda: None, clock=time.time) as schedule:
+        (when,) = schedule.next_times().values()
+    assert time.gmtime(when)[3:5] == (19, 30)
+
+
+def test_a_cron_asks_when_its_time_comes_and_again_the_next_time() -> None:
+    """Each time an ask of its own, once the one before is answered; a time that was missed counts once."""
+    asks = Asks()
+    cron = Ask(Trigger.CRON, by="cron")
+    with Schedule(TriggerSettings(cron="0 0 1 1 *"), asks, last_began=lambda: None, clock=time.time) as schedule:
+        assert asks.pending() == ()
+        for late in (timedelta(), timedelta(days=3 * 366)):
+            schedule._scheduler.modify_job("cron", next_run_time=datetime.now(UTC) - late)
+            wait_until(lambda: asks.pending() == (cron,))
+            wait_until(lambda: schedule.next_times()["cron"] > time.time())
+            asks.answered([cron])
+        assert time.gmtime(schedule.next_times()["cron"])[1:5] == (1, 1, 0, 0)
 
 
 def test_equal_asks_wait_once() -> None:
