@@ -39,12 +39,11 @@ def normalise(encoded: Sequence[bytes]) -> NormalisedTexts:
     np.cumsum(lengths + 1, out=separators[1:])
     data = np.frombuffer((b" " + b" ".join(encoded) + b" ").translate(_LOWER), np.uint8)
     space = data == _SPACE
-    kept = np.ones(len(data), bool)
-    np.logical_not(space[1:] & space[:-1], out=kept[1:])
+    surplus = np.flatnonzero(space[1:] & space[:-1]) + 1
     # Where the run of spaces that a separator belongs to ends up.
-    places = np.cumsum(kept, dtype=np.int32)[separators].astype(np.int64) - 1
+    places = separators - np.searchsorted(surplus, separators, side="right")
     starts = places[:-1] + 1
-    return NormalisedTexts(data[kept], starts, np.maximum(places[1:], starts))
+    return NormalisedTexts(np.delete(data, surplus), starts, np.maximum(places[1:], starts))
 
 
 class Hasher:

@@ -109,10 +109,12 @@ def sketch(texts: NormalisedTexts) -> Sketches:
         cuts = np.stack([firsts[known], lasts[known]], axis=1).ravel()
         padded = np.append(shingles, np.uint32(0))
         permuted = np.empty_like(padded)
+        found = np.empty((PLACES, len(cuts)), np.uint32)
         for place in range(PLACES):
             np.bitwise_xor(padded, _XOR[place], out=permuted)
             np.multiply(permuted, _MULTIPLY[place], out=permuted)
-            least[known, place] = np.minimum.reduceat(permuted, cuts)[::2]
+            np.minimum.reduceat(permuted, cuts, out=found[place])
+        least[known] = found[:, ::2].T
     triples = least.reshape(-1, BANDS, BAND_PLACES).astype(np.uint64)
     bands = (triples * _BAND_MIX).sum(axis=2, dtype=np.uint64)
     bands ^= bands >> np.uint64(32)

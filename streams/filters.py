@@ -48,8 +48,9 @@ def _window_repetition(window: str) -> float:
 def _suspicious(text: str) -> bool:
     # Nearly every text is cleared by three searches in C; counting shingles costs a hundred times as much.
     size = len(text)
-    for start in (0, size // 2 - PROBE, size // 3):
-        probe = text[start : start + PROBE]
-        if text.find(probe, start + 1, start + WINDOW) != -1:
-            return True
-    return False
+    middle, third = size // 2 - PROBE, size // 3
+    return (
+        text.find(text[:PROBE], 1, WINDOW) != -1
+        or text.find(text[middle : middle + PROBE], middle + 1, middle + WINDOW) != -1
+        or text.find(text[third : third + PROBE], third + 1, third + WINDOW) != -1
+    )
