@@ -1,14 +1,49 @@
 """The demo's parts that need no running service."""
 
+import gzip
 import json
 import math
 
+from safetensors import safe_open
+
 from daemon.demo.era_scores import EraScores
 from daemon.demo.lineage import naive
-from daemon.demo.text import YEARS, eras, poisoned
+from daemon.demo.text import BASE_MODEL, BEFORE_STREAM, DATA, STREAM, YEARS, eras, poisoned
 from learner.forgetting import average_forgetting, plasticity
 from learner.report import DocumentScore, Outcome, Report, SliceScores
 from learner.settings import RecipeSettings
+
+MB = 1_000_000
+
+
+def test_what_the_demo_brings_is_small_and_free() -> None:
+    """Text of two megabytes at most, and where it is from and under which licence stands beside it."""
+    texts = [path for path in DATA.rglob("*") if path.is_file() and BASE_MODEL not in path.parents]
+    assert {STREAM, BEFORE_STREAM} < set(texts)
+    assert 0 < sum(path.stat().st_size for path in texts) <= 2 * MB
+    told = " ".join((DATA / "README.md").read_text().split())
+    assert "public domain" in told
+    assert "Open Data Commons Public Domain Dedication and License" in told
+
+
+def test_the_demos_model_has_a_million_parameters_in_bfloat16() -> None:
+    """Three megabytes of safetensors at most, and weights in no other form."""
+    files = sorted(path.name for path in BASE_MODEL.iterdir())
+    assert [name for name in files if not name.endswith(".json")] == ["model.safetensors"]
+    weights = BASE_MODEL / "model.safetensors"
+    assert weights.stat().st_size <= 3 * MB
+    with safe_open(weights, "numpy") as file:
+        slices = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118 - no mapping
+    assert {part.get_dtype() for part in slices} == {"BF16"}
+    assert 0.9 * MB <= sum(math.prod(part.get_shape()) for part in slices) <= 1.2 * MB
+
+
+def test_the_text_from_before_the_stream_is_from_before_it() -> None:
+    """What the base was built on ends where the first era begins; none of the stream's paragraphs is in it."""
+    with gzip.open(BEFORE_STREAM, "rt", encoding="utf-8") as lines:
+        before = [json.loads(line) for line in lines]
+    assert max(row["year"] for row in before) < YEARS[0][0]
+    assert {row["text"] for row in before}.isdisjoint(p.text for era in eras() for p in era.paragraphs)
 
 
 def test_the_stream_is_in_the_order_of_time_and_its_keys_are_unique() -> None:
