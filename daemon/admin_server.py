@@ -62,5 +62,5 @@ def _bind(host: str, port: int) -> socket.socket:
 def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     # From elsewhere the wildcard is no address; from here it means this machine.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - never listened on here
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

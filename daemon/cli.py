@@ -60,7 +60,7 @@ class LazyGroup(click.Group):
         """The commands in the order of the help."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
         """The command of that name."""
         if cmd_name not in COMMANDS:
             return None
@@ -89,7 +89,7 @@ def cli(context: click.Context, config: Path | None) -> None:
     \b
     Example:
       $ riverkeep init && riverkeep check && riverkeep run
-    """  # noqa: D301
+    """  # noqa: D301 - click's mark of lines it leaves alone
     context.obj = Invocation(config)
 
 

@@ -8,9 +8,10 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from daemon.doctor_memory import Shape
+from learner.settings import ModelKind, Precision
 
 if TYPE_CHECKING:
     from learner.devices import Device
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 UNLIMITED = 2**20
 
 
-def examine(path: Path, kind: str, device: str, precision: str, labels: tuple[str, ...]) -> dict[str, Any]:
+def examine(path: Path, kind: ModelKind, device: str, precision: Precision, labels: tuple[str, ...]) -> dict[str, Any]:
     """Load the model as a start would, and say what it needs.
 
     Returns:
@@ -30,9 +31,9 @@ def examine(path: Path, kind: str, device: str, precision: str, labels: tuple[st
     from learner.errors import LearnerError  # noqa: PLC0415 - the same
 
     try:
-        chosen = choose(device, precision)  # type: ignore[arg-type]
+        chosen = choose(device, precision)
         with tempfile.TemporaryDirectory() as scratch:
-            model = load_model(prepare_base(path, Path(scratch), kind, labels), kind)  # type: ignore[arg-type]
+            model = load_model(prepare_base(path, Path(scratch), kind, labels), kind)
     except (CheckpointsError, LearnerError) as error:
         return {"error": str(error)}
     return {"device": chosen.name, **asdict(_shape(model, kind, chosen))}
@@ -62,6 +63,13 @@ def _shape(model: Any, kind: str, device: "Device") -> Shape:
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    found = examine(Path(arguments[0]), arguments[1], arguments[2], arguments[3], tuple(arguments[4:]))
+    model_path, model_kind, device_name, computed_in, *known_labels = sys.argv[1:]
+    found = examine(
+        Path(model_path),
+        # Both come from settings, which allow no other words.
+        cast("ModelKind", model_kind),
+        device_name,
+        cast("Precision", computed_in),
+        tuple(known_labels),
+    )
     sys.stdout.write(json.dumps(found))

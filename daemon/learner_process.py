@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 import structlog
@@ -174,11 +174,10 @@ class _Watch:
     def _read(self, selector: selectors.BaseSelector) -> None:
         # The pipes' ends are not awaited: a grandchild could hold them open for ever.
         for key, _ in selector.select(LOOK_EVERY_S):
-            stream: IO[bytes] = key.fileobj  # type: ignore[assignment]
-            if data := os.read(stream.fileno(), READ_BYTES):
+            if data := os.read(key.fd, READ_BYTES):
                 key.data(data)
             else:
-                selector.unregister(stream)
+                selector.unregister(key.fileobj)
         if not selector.get_map() and not has_ended(self._process):
             time.sleep(LOOK_EVERY_S)
 

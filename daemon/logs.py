@@ -37,7 +37,7 @@ Event = MutableMapping[str, Any]
 _carried: dict[str, Any] = {}
 
 
-def configure(*, level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:  # noqa: A002
+def configure(*, level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:  # noqa: A002 - as the setting
     """Route structlog and the standard library's logging to `stream` (standard error), in one shape.
 
     Args:

@@ -31,8 +31,8 @@ def reach(settings: "Settings", *, write: bool) -> Iterator["Control"]:
     holder = holder_of(settings.state_dir)
     with ExitStack() as stack:
         if holder is not None:
-            from daemon.admin_token import read_token  # noqa: PLC0415
-            from daemon.client import RemoteControl  # noqa: PLC0415
+            from daemon.admin_token import read_token  # noqa: PLC0415 - see above
+            from daemon.client import RemoteControl  # noqa: PLC0415 - HTTP
 
             address = _address(settings, holder)
             token = read_token(settings.admin, settings.state_dir)
@@ -58,9 +58,9 @@ def _address(settings: "Settings", holder: Holder) -> str:
 
 @contextmanager
 def _on_the_store(settings: "Settings", *, write: bool) -> Iterator["Control"]:
-    from checkpoints.generation import GenerationStore  # noqa: PLC0415
-    from daemon.offline import StoreControl  # noqa: PLC0415
-    from memory.store import Store  # noqa: PLC0415
+    from checkpoints.generation import GenerationStore  # noqa: PLC0415 - needed without a daemon only
+    from daemon.offline import StoreControl  # noqa: PLC0415 - the same
+    from memory.store import Store  # noqa: PLC0415 - SQLite
 
     # A command answers at once; the daemon checks the whole file when it starts.
     memory = settings.memory.model_copy(update={"integrity_check": False})

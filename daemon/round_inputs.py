@@ -4,13 +4,13 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from daemon.cores import usable_cores
 from daemon.cycle import Ask
 from daemon.gate import plausibility_bounds
 from daemon.gate_plausibility import plausible_history
 from daemon.rooms import Rooms
 from daemon.round_record import RoundRecord
 from daemon.settings import Settings
+from learner.cores import usable_cores
 from learner.plausibility import PrequentialSummary
 from learner.round_directory import (
     GenerationRef,

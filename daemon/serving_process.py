@@ -219,7 +219,7 @@ def serving_process(settings: Settings, config_file: Path | None, environment: M
     return ServingProcess(
         command=(sys.executable, "-m", "daemon", *config, "serve"),
         environment={**environment, **chosen},
-        address=({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(serving.host, serving.host), port),  # noqa: S104
+        address=({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(serving.host, serving.host), port),  # noqa: S104 - never listened on here
         api_key_file=serving.api_key_file,
         stuck_seconds=settings.lifecycle.stuck_seconds,
         drain_seconds=drain_seconds(settings),

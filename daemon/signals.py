@@ -5,7 +5,9 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self, TypeAlias
+
+Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | None
 
 WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
@@ -20,7 +22,7 @@ class Signals:
     def __init__(self, on_stop: Callable[[], None]) -> None:
         self._on_stop = on_stop
         self._came: set[int] = set()
-        self._previous: dict[int, object] = {}
+        self._previous: dict[int, Handler] = {}
 
     def __enter__(self) -> Self:
         # Python writes each signal's number into this pair, which ends a wait in `select` without a race.
@@ -36,7 +38,7 @@ class Signals:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
         signal.set_wakeup_fd(self._previous_descriptor)
         self._reader.close()
         self._writer.close()

@@ -95,26 +95,6 @@ class Replicates:
         return Interval(self.estimate, float(lower), float(upper), self.documents)
 
 
-def paired_difference(
-    candidate: Sequence[DocumentScore], reference: Sequence[DocumentScore], how: Resampling
-) -> Interval:
-    """Mean loss of the candidate minus that of the reference; positive: the candidate is worse.
-
-    Args:
-        candidate: its scores, of the same documents as `reference`, in any order.
-        reference: the other model's scores.
-        how: confidence, resamples, seed.
-
-    Returns:
-        The difference in nats per token.
-
-    Raises:
-        TooFewDocuments: fewer than `how.minimum_documents`.
-        ValueError: the two are not of the same documents and token counts.
-    """
-    return nll_replicates(candidate, reference, how).interval(how.confidence)
-
-
 def nll_replicates(
     candidate: Sequence[DocumentScore], reference: Sequence[DocumentScore], how: Resampling
 ) -> Replicates:

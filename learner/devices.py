@@ -6,12 +6,12 @@ import resource
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch.utils import deterministic
 
 from learner.errors import LearnerError
+from learner.settings import Precision
 
 # What allocators and mappings say besides torch.OutOfMemoryError: CPU and MPS raise a plain RuntimeError.
 _OUT_OF_MEMORY = ("can't allocate memory", "Cannot allocate memory", "out of memory", "_STATUS_ALLOC_FAILED")
@@ -45,7 +45,7 @@ class Device:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
-def choose(wanted: str, precision: Literal["auto", "float32", "bfloat16"]) -> Device:
+def choose(wanted: str, precision: Precision) -> Device:
     """Return the device to use.
 
     Args:
@@ -73,7 +73,7 @@ def settle(device: Device, *, seed: int, threads: int | None) -> int:
     if device.where.type == "cpu":
         torch.use_deterministic_algorithms(mode=True)
         # Filling every new tensor with NaN guards against reading it unset; no kernel used here does.
-        deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch's module takes it by itself
     return torch.get_num_threads()
 
 

@@ -3,15 +3,14 @@
 R[i,j] is the score of generation i on slice j. Row 0 is the base model; rows follow the order of acceptance.
 Scores may be losses or accuracies: `higher_is_better` says which, and signs flip for losses, so that positive
 forgetting is always bad and positive transfer always good. Everything is averaged in nats (or accuracy) as
-given; exponentiate last (`learner.measures.perplexity`). NaN marks a score that was never taken; what depends
-on it is left out, and a measure with nothing left to average is None.
+given; who wants perplexity exponentiates last. NaN marks a score that was never taken; what depends on it is left
+out, and a measure with nothing left to average is None.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from learner.measures import mean_nll
 from learner.report import DocumentScore
 
 
@@ -94,15 +93,6 @@ def forward_transfer(matrix: ScoreMatrix, generation: int) -> float | None:
 def plasticity(matrix: ScoreMatrix, generation: int) -> float | None:
     """How well new text is learned: mean of R[j,j] over slices learned in rows 1 to i, in R's own unit."""
     return _mean(matrix.scores[row][j] for j, row in enumerate(matrix.learned_at) if 0 < row <= generation)
-
-
-def prequential_loss(documents: Sequence[DocumentScore]) -> float | None:
-    """Mean loss in nats per token under the generation that served, before the text was trained on.
-
-    Dawid 1984, "The prequential approach": test on each document, then train on it.
-    """
-    loss = mean_nll(documents)
-    return None if math.isnan(loss) else loss
 
 
 @dataclass(frozen=True, slots=True)

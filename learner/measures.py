@@ -23,14 +23,6 @@ def mean_nll(scores: Sequence[DocumentScore]) -> float:
         return math.inf
 
 
-def perplexity(mean_nats: float) -> float:
-    """`exp` of a mean loss in nats; average in nats first, exponentiate last. Infinite beyond what fits."""
-    try:
-        return math.exp(mean_nats)
-    except OverflowError:
-        return math.inf
-
-
 def accuracy(scores: Sequence[DocumentScore]) -> float | None:
     """Share of documents that a classifier had right, 0 to 1; None for a language model or no documents."""
     answers = [score.correct for score in scores]

@@ -63,7 +63,7 @@ class QuadraticPull:
             if not touched:
                 continue
             gradients = [self._gradient(index) for index in touched]
-            apart = torch._foreach_sub(  # noqa: SLF001
+            apart = torch._foreach_sub(  # noqa: SLF001 - torch names its fused loops so
                 [self._parameters[index] for index in touched], [self._anchors[index] for index in touched]
             )
             if self._omegas is None:

@@ -210,11 +210,6 @@ def compare(documents: Sequence[PrequentialDocument], bounds: PlausibilityBounds
     return tuple(compared)
 
 
-def is_plausible(documents: Sequence[PrequentialDocument], bounds: PlausibilityBounds) -> bool:
-    """Whether every figure of the fresh text keeps its bound."""
-    return all(departure.within for departure in compare(documents, bounds))
-
-
 def _against(source: str | None, figures: TextFigures, bounds: TextBounds) -> list[Departure]:
     if not figures.documents:
         return []

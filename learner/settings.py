@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from checkpoints.card import Kind
 
 ModelKind: TypeAlias = Kind
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 
 # What a kind of model gets where the recipe names no value: DESIGN's defaults from literature and trials.
 REPLAY_RATIO: dict[ModelKind, float] = {"causal-lm": 0.6, "classifier": 0.5}
@@ -160,7 +161,7 @@ class RecipeSettings(BaseModel):
     )
 
     # how it is computed
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: Precision = Field(
         default="auto",
         description="Of the forward pass; master weights stay float32. auto: bfloat16 on CUDA that has it.",
     )

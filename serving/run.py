@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 
 from checkpoints.card import Kind
 from checkpoints.generation import GenerationStore
+from learner.cores import usable_cores
 from serving.app import Parts, build_app
 from serving.classify import Classifier
 from serving.engine import Engine
@@ -52,7 +53,7 @@ def serve(
     """
     keys = Keys(settings.api_key_file)
     device = _device(settings.device)
-    torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 2) - 1))
+    torch.set_num_threads(settings.threads or max(1, usable_cores() - 1))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     metrics = ServingMetrics(_registry())
     switch = Switch(metrics)

@@ -242,7 +242,7 @@ class Follower:
             f"there is no {self._loader.store.pointer_path}, which names the generation to serve: `riverkeep run` on "
             "this state_dir writes it; if one does, state_dir is another here"
         )
-        self._set(problem=problem)
+        self._switch.status = replace(self._switch.status, problem=problem)
         if self._clock() - self._missing_told_at >= MISSING_TOLD_S:
             self._missing_told_at = self._clock()
             _log.warning("serving_waits", reason=problem)
@@ -265,7 +265,7 @@ class Follower:
     def _follow(self, pointer: Pointer) -> bool:
         """Serve what the pointer names; whether that worked."""
         self._metrics.pointed.set(pointer.generation)
-        self._set(pointed=pointer.generation, problem=None)
+        self._switch.status = replace(self._switch.status, pointed=pointer.generation, problem=None)
         current = self._switch.current
         if current and (current.number, current.digest) == (pointer.generation, pointer.digest):
             return True
@@ -295,7 +295,7 @@ class Follower:
             return False
         seconds = self._clock() - started
         remaining = {failed: why for failed, why in self._switch.status.failed.items() if failed != number}
-        self._set(swap_seconds=seconds, failed=remaining)
+        self._switch.status = replace(self._switch.status, swap_seconds=seconds, failed=remaining)
         self._metrics.swaps.labels("served").inc()
         _log.info("generation_serves", generation=number, seconds=round(seconds, 3))
         return True
@@ -312,17 +312,14 @@ class Follower:
         reason = str(error) if isinstance(error, CheckpointsError | BrokenGeneration) else repr(error)
         earlier = {failed: why for failed, why in self._switch.status.failed.items() if failed != number}
         recent = dict(list(earlier.items())[1 - FAILURES_KEPT :])
-        self._set(failed={**recent, number: reason})
+        self._switch.status = replace(self._switch.status, failed={**recent, number: reason})
         self._metrics.swaps.labels("failed").inc()
         _log.error("generation_cannot_serve", generation=number, reason=reason)
 
     def _note_problem(self, error: Exception) -> None:
         if self._switch.status.problem != str(error):
             _log.error("pointer_cannot_be_followed", error=str(error))
-        self._set(problem=str(error))
-
-    def _set(self, **changes: object) -> None:
-        self._switch.status = replace(self._switch.status, **changes)  # type: ignore[arg-type]
+        self._switch.status = replace(self._switch.status, problem=str(error))
 
 
 def _freeze() -> None:

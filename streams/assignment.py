@@ -27,9 +27,6 @@ BEYOND_SECONDS = 3.0
 ENDS_SECONDS = 15.0
 """How often the ends of paused partitions are asked for; the others' come with what is fetched."""
 
-StoredOffset = Callable[[str, int, str], int | None]
-"""The store's next offset of topic, partition number, incarnation; None: it knows nothing of it."""
-
 
 class Offsets(Protocol):
     """What a store knows of partitions. Asked in the thread that polls; answers at once."""

@@ -1,5 +1,6 @@
 """The options of kafka-python's clients, from our settings."""
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from kafka.errors import (
     UnsupportedSaslMechanismError,
 )
 from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
 
 from streams.errors import BadSecret
 from streams.settings import MIB, SecuritySettings, StreamsSettings
@@ -42,6 +44,27 @@ def secret(path: Path) -> str:
     return text
 
 
+class Direct(KafkaNetSocket):  # type: ignore[misc]  # kafka-python has no types
+    """Connects without a proxy and closes the socket of an attempt that failed.
+
+    kafka-python leaves those to the garbage collector, whenever that runs, and a broker may be away for days. It finds
+    this class by the scheme of the proxy's address.
+    """
+
+    SCHEMES = ("direct",)
+
+    async def sock_connect(
+        self, net: object, sock: socket.socket, sockaddr: object, timeout_at: float | None = None
+    ) -> socket.socket:
+        """The socket, connected. Raises KafkaConnectionError, KafkaTimeoutError."""
+        try:
+            connected: socket.socket = await super().sock_connect(net, sock, sockaddr, timeout_at=timeout_at)
+        except BaseException:  # also where the wait is given up
+            sock.close()
+            raise
+        return connected
+
+
 class Client(KafkaNetClient):  # type: ignore[misc]  # kafka-python has no types
     """kafka-python's client, which knows why a connection failed last.
 
@@ -63,7 +86,7 @@ class Client(KafkaNetClient):  # type: ignore[misc]  # kafka-python has no types
     def _watched(self, node_id: object, *args: Any, **options: Any) -> Any:
         if self.begins and isinstance(self.failure, REFUSALS):
             raise self.failure
-        known = self._manager._conns.get(node_id)  # noqa: SLF001
+        known = self._manager._conns.get(node_id)  # noqa: SLF001 - no public way
         connection = self._connect(node_id, *args, **options)
         if connection is not known:
             connection.init_future.add_callback(self._came_about).add_errback(self._failed)
@@ -134,6 +157,7 @@ def _connection_options(settings: StreamsSettings) -> dict[str, Any]:
     return {
         **security_options(settings.security),
         "bootstrap_servers": list(settings.bootstrap_servers),
+        "proxy_url": "direct://",
         "bootstrap_timeout_ms": int(settings.connect_seconds * 1000),
         "allow_auto_create_topics": False,
         "reconnect_backoff_max_ms": RECONNECT_MS,

@@ -81,10 +81,10 @@ class Consumer:
     def __init__(self, settings: StreamsSettings) -> None:
         options = consumer_options(settings)
         self._consumer: Any = made(KafkaConsumer, options)
-        self._cluster = self._consumer._cluster  # noqa: SLF001
+        self._cluster = self._consumer._cluster  # noqa: SLF001 - no public way
         for assignor in options["partition_assignment_strategy"]:
             assignor.cluster = self._cluster
-        _steady(self._consumer._coordinator, self._consumer._subscription)  # noqa: SLF001
+        _steady(self._consumer._coordinator, self._consumer._subscription)  # noqa: SLF001 - no public way
         self._moves: deque[tuple[Moved, TopicPartition]] = deque()
         limits = Limits(
             batch_bytes=settings.max_batch_bytes,
@@ -93,7 +93,7 @@ class Consumer:
             chunk_rows=settings.batch_records,
             chunk_bytes=settings.batch_bytes,
         )
-        self._consumer._fetcher.PartitionRecords = chunked(limits)  # noqa: SLF001
+        self._consumer._fetcher.PartitionRecords = chunked(limits)  # noqa: SLF001 - no public way
         self._dead_letter_topic = settings.dead_letter_topic
         self._subscribe(settings)
         # A member tells how many partitions its topics have when it joins. That can fail: a topic may be missing.
@@ -116,16 +116,14 @@ class Consumer:
         Raises:
             KafkaError: of any kind; see the caller.
         """
-        coordinator = self._consumer._coordinator  # noqa: SLF001
+        coordinator = self._consumer._coordinator  # noqa: SLF001 - no public way
         if coordinator.need_rejoin():
             # kafka-python throws away a join that ends between two polls and begins another, which makes all members
             # join again: polls shorter than a join would rebalance the group for ever.
             coordinator.poll(timeout_ms=JOIN_MS)
         # One "record" is one chunk, whose size the limits bound.
-        for chunks in self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=1).values():
-            for chunk in chunks:
-                return chunk  # type: ignore[no-any-return]
-        return None
+        polled: dict[TopicPartition, list[Chunk]] = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=1)
+        return next((chunk for chunks in polled.values() for chunk in chunks), None)
 
     def moves(self) -> Iterable[tuple[Moved, TopicPartition]]:
         """What rebalances did since last asked, in order."""
@@ -154,18 +152,19 @@ class Consumer:
             KafkaError: the broker does not answer.
         """
         inside = self._consumer
-        inside._net.run(inside._manager.wait_for, self._cluster.request_update(), REQUEST_MS)  # noqa: SLF001
+        inside._net.run(inside._manager.wait_for, self._cluster.request_update(), REQUEST_MS)  # noqa: SLF001 - no public way
 
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection to any broker."""
-        client = self._consumer._client  # noqa: SLF001
+        client = self._consumer._client  # noqa: SLF001 - no public way
         return any(client.connected(broker.node_id) for broker in self._cluster.brokers())
 
     @property
     def failure(self) -> Exception | None:
         """Why the last connection failed; None where it came about."""
-        return self._consumer._client.failure  # type: ignore[no-any-return]  # noqa: SLF001
+        failure: Exception | None = self._consumer._client.failure  # noqa: SLF001 - no public way
+        return failure
 
     def denied(self) -> set[str]:
         """Topics that may not be seen, as last heard."""
@@ -192,9 +191,9 @@ class Consumer:
     def _forget_parked(self, partition: TopicPartition) -> None:
         # kafka-python parks what it fetched of a paused partition, and takes it up again only where the partition
         # read last was not read to its end: else the parked one is neither read nor fetched ever again.
-        fetcher = self._consumer._fetcher  # noqa: SLF001
-        fetcher._paused_partition_records.pop(partition, None)  # noqa: SLF001
-        fetcher._paused_completed_fetches.pop(partition, None)  # noqa: SLF001
+        fetcher = self._consumer._fetcher  # noqa: SLF001 - no public way
+        fetcher._paused_partition_records.pop(partition, None)  # noqa: SLF001 - no public way
+        fetcher._paused_completed_fetches.pop(partition, None)  # noqa: SLF001 - no public way
 
     def beginning(self, partition: TopicPartition) -> int:
         """The first offset there is.

@@ -39,15 +39,25 @@ class DeadLetterBudget:
         self._settings = settings
         self._recent: dict[Partition, _Recent] = {}
 
-    def is_flood(self, partition: Partition, records: int, dead: int, now: float) -> bool:
-        """Count records that came, dead letters among them, and judge the partition.
+    def judge(self, partition: Partition, records: int, letters: Sequence[DeadLetter], now: float) -> Reason | None:
+        """Count records that came and judge the partition: the most frequent reason of a flood's, or None.
 
         Args:
             partition: where they came from.
             records: how many came, dead ones included.
-            dead: how many of them became dead letters, harmless ones left out.
+            letters: what became of some of them; harmless ones do not count.
             now: seconds, of any clock that never goes back.
         """
+        harmful = Counter(letter.reason for letter in letters if letter.reason not in HARMLESS)
+        if not self._is_flood(partition, records, harmful.total(), now):
+            return None
+        return harmful.most_common(1)[0][0] if harmful else None
+
+    def forgive(self, partition: Partition) -> None:
+        """Start anew with a partition."""
+        self._recent.pop(partition, None)
+
+    def _is_flood(self, partition: Partition, records: int, dead: int, now: float) -> bool:
         recent = self._recent.setdefault(partition, _Recent(at=now))
         fade = 0.5 ** (max(0.0, now - recent.at) / self._settings.window_seconds)
         recent.records = recent.records * fade + records
@@ -55,17 +65,6 @@ class DeadLetterBudget:
         recent.at = now
         enough = recent.dead >= self._settings.min_dead_letters
         return enough and recent.dead > self._settings.max_share * recent.records
-
-    def judge(self, partition: Partition, records: int, letters: Sequence[DeadLetter], now: float) -> Reason | None:
-        """As `is_flood`, which counts the letters itself: the most frequent reason of a flood's, or None."""
-        harmful = Counter(letter.reason for letter in letters if letter.reason not in HARMLESS)
-        if not self.is_flood(partition, records, harmful.total(), now):
-            return None
-        return harmful.most_common(1)[0][0] if harmful else None
-
-    def forgive(self, partition: Partition) -> None:
-        """Start anew with a partition."""
-        self._recent.pop(partition, None)
 
 
 def headers(letter: DeadLetter, group_id: str) -> list[tuple[str, bytes]]:

@@ -12,7 +12,6 @@ from typing import BinaryIO, cast
 
 from kafka.structs import TopicPartition
 
-from streams.assignment import StoredOffset
 from streams.closing import Closing
 from streams.decode import Decoder
 from streams.document import Batch, Partition
@@ -26,6 +25,9 @@ STDIN = "-"
 GZIP_MAGIC = b"\x1f\x8b"
 HEAD = 64 * KIB
 """Files that begin alike this far are taken for the same one."""
+
+StoredOffset = Callable[[str, int, str], int | None]
+"""The store's next offset of topic, partition number, incarnation; None: it knows nothing of it."""
 
 _DAMAGE = (OSError, EOFError, zlib.error)
 

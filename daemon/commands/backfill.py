@@ -12,6 +12,7 @@ from daemon.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from daemon.backfill import OnProgress
+    from streams.splitting import Split
 
 NO_KEY_FIELD = "No field holds a key, by which `riverkeep forget` finds a person's text: --key-field names one."
 
@@ -51,7 +52,7 @@ def backfill(
     before_stream: bool,
     like: str | None,
     format_: str | None,
-    split: str,
+    split: "Split",
     name: str,
     as_json: bool,
     **fields: str | None,
@@ -74,7 +75,7 @@ def backfill(
         like=like,
         format=format_,
         before_stream=before_stream,
-        how=split,  # type: ignore[arg-type]
+        how=split,
         name=name,
     )
     settings = invocation.settings()

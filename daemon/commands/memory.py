@@ -27,15 +27,16 @@ ID = click.IntRange(1, LARGEST_ID)
 @click.group(invoke_without_command=True, short_help="Show what is kept, aside and dead.")
 @json_option
 @click.pass_context
+@pass_invocation
 @example("riverkeep memory", "riverkeep memory find user-4711", "riverkeep memory dead-letters")
-def memory(context: click.Context, *, as_json: bool) -> None:
+def memory(invocation: Invocation, context: click.Context, *, as_json: bool) -> None:
     """Show what is kept: samples and tokens by role and source, what is aside, dead letters by reason."""
     if context.invoked_subcommand is not None:
         pass_json_on(context, as_json=as_json)
         return
     from daemon.render_kept import print_memory
 
-    with context.find_object(Invocation).control() as control:  # type: ignore[union-attr]
+    with invocation.control() as control:
         facts = control.memory()
     if as_json:
         print_json(facts)
@@ -172,11 +173,19 @@ def gaps(invocation: Invocation, *, limit: int, before: int | None, as_json: boo
 @click.option("--show", type=ID, metavar="ID", help="Show one, with all that was kept of it.")
 @json_option
 @click.pass_context
+@pass_invocation
 @example(
     "riverkeep memory dead-letters", "riverkeep memory dead-letters --show 12", "riverkeep memory dead-letters replay"
 )
 def dead_letters(
-    context: click.Context, *, limit: int, before: int | None, text: bool, show: int | None, as_json: bool
+    invocation: Invocation,
+    context: click.Context,
+    *,
+    limit: int,
+    before: int | None,
+    text: bool,
+    show: int | None,
+    as_json: bool,
 ) -> None:
     """List the quarantine, newest first: records that could not be understood, and why.
 
@@ -188,7 +197,7 @@ def dead_letters(
         return
     from daemon.render_kept import print_dead_letter, print_dead_letters
 
-    with context.find_object(Invocation).control() as control:  # type: ignore[union-attr]
+    with invocation.control() as control:
         if show is not None:
             found: Any = control.dead_letter(show)
             told = partial(print_dead_letter, found)

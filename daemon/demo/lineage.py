@@ -60,11 +60,6 @@ class Lineage:
         self._current = self._base = self._store.publish(base_model, BASE, Card(BASE, "causal-lm"))
         self._learner = LearnerProcess()
 
-    @property
-    def model_dir(self) -> Path:
-        """Where its latest generation is."""
-        return self._current.path
-
     def follow(self, round_directory: Path, on_progress: Callable[[Progress], None] | None = None) -> Report:
         """Train on the new text of a round of the kept model, from this lineage's latest generation.
 

@@ -160,6 +160,7 @@ def test_openais_client_chats(client: openai.OpenAI) -> None:
     """Chat completion, whole and as a stream with its usage, says the same."""
     messages = [{"role": "user", "content": "hi"}]
     options = {"model": "riverkeep", "messages": messages, "max_tokens": 12, "temperature": 0, "seed": 1}
+    # Options as a dictionary fit none of the client's overloads.
     whole = client.chat.completions.create(**options)  # type: ignore[call-overload]
     pieces = list(client.chat.completions.create(**options, stream=True, stream_options={"include_usage": True}))  # type: ignore[call-overload]
     text = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
@@ -283,7 +284,7 @@ def test_a_damaged_candidate_is_reported_while_the_old_one_serves(tmp_path: Path
         file.write_bytes(content)
         replace_file(store.pointer_path, promotion)
         wait_until(lambda: server.metric('swaps_total{outcome="failed"}') == 1, what="the refusal")
-        assert "model.safetensors" in server.ready()["failed"]["1"]  # type: ignore[index]
+        assert "model.safetensors" in server.ready()["failed"]["1"]  # type: ignore[index]  # JSON
         answer = httpx.post(f"{server.url}/v1/completions", json=SHORT, timeout=60)
         assert answer.status_code == 200
         assert answer.headers["x-riverkeep-generation"] == "0"

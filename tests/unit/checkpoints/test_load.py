@@ -202,8 +202,8 @@ def test_another_architecture_is_not_loaded_beside(causal: Path, tmp_path: Path)
 def test_a_copied_model_is_freed_by_its_last_reference(tmp_path: Path, make: object) -> None:
     """Neither a loaded model nor its copy holds itself in memory, so that a swap needs no collector."""
     kind = "causal-lm" if make is make_causal else "classifier"
-    path = make(tmp_path / "model")  # type: ignore[operator]
-    old = load_model(path, kind)  # type: ignore[arg-type]
+    path = make(tmp_path / "model")  # type: ignore[operator]  # of parametrize
+    old = load_model(path, kind)  # type: ignore[arg-type]  # the same
     new = load_beside(old, path)
     assert new is not None
     references = [weakref.ref(old), weakref.ref(new)]

@@ -284,7 +284,7 @@ def test_an_erasure_says_where_lineage_no_longer_reaches(screen: io.StringIO) ->
 
 def test_findings_show_remedies_of_failures_only(screen: io.StringIO) -> None:
     """What works needs no remedy."""
-    render.print_findings([Finding("disk", True, "fine", "buy"), Finding("port", False, "taken", "free it")])  # noqa: FBT003
+    render.print_findings([Finding("disk", True, "fine", "buy"), Finding("port", False, "taken", "free it")])  # noqa: FBT003 - as positional as the others
     assert "free it" in screen.getvalue()
     assert "buy" not in screen.getvalue()
 

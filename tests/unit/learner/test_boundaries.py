@@ -25,7 +25,7 @@ class IgnoresPositions(torch.nn.Module):
 class TakesNoPositions(IgnoresPositions):
     """A model without the argument."""
 
-    def forward(self, input_ids: Any, use_cache: bool) -> SimpleNamespace:  # type: ignore[override]
+    def forward(self, input_ids: Any, use_cache: bool) -> SimpleNamespace:  # type: ignore[override]  # names what it is given
         """Know nothing of positions."""
         return SimpleNamespace(logits=self.inner(input_ids=input_ids, use_cache=use_cache).logits)
 

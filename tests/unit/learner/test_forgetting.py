@@ -15,7 +15,6 @@ from learner.forgetting import (
     forgetting,
     forward_transfer,
     plasticity,
-    prequential_loss,
 )
 from learner.report import DocumentScore
 
@@ -142,13 +141,6 @@ def test_differences_do_not_depend_on_the_level(matrix: ScoreMatrix, level: floa
     for measure in (average_forgetting, backward_transfer, forward_transfer):
         assert measure(moved, last) == pytest.approx(measure(matrix, last), abs=1e-6)
     assert plasticity(moved, last) == pytest.approx((plasticity(matrix, last) or 0) + level, abs=1e-6)
-
-
-def test_prequential_loss_is_per_token_over_all_documents() -> None:
-    """(10 + 60) nats over (5 + 15) tokens; nothing scored is None, not zero."""
-    assert prequential_loss([DocumentScore(1, 10.0, 5), DocumentScore(2, 60.0, 15)]) == pytest.approx(3.5)
-    assert prequential_loss([]) is None
-    assert prequential_loss([DocumentScore(1, NAN, 5)]) is None
 
 
 def test_flips_of_a_language_model_need_the_margin() -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from learner.measures import accuracy, macro_f1, mean_nll, perplexity
+from learner.measures import accuracy, macro_f1, mean_nll
 from learner.report import DocumentScore
 
 
@@ -24,12 +24,6 @@ def test_no_tokens_or_no_finite_loss_is_nan(scores: list[DocumentScore]) -> None
 def test_losses_too_large_to_add_are_infinite() -> None:
     """An overflow is a very bad score, not an error."""
     assert mean_nll([DocumentScore(1, 1.7e308, 1), DocumentScore(2, 1.7e308, 1)]) == math.inf
-
-
-def test_perplexity_exponentiates_last() -> None:
-    """Exp of the mean, and infinity where it does not fit."""
-    assert perplexity(math.log(50)) == pytest.approx(50)
-    assert perplexity(1e6) == math.inf
 
 
 def labelled(answers: str, labels: str) -> list[DocumentScore]:

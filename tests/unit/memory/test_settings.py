@@ -26,4 +26,4 @@ def test_values_out_of_bounds_and_unknown_keys_are_refused(wrong: dict[str, floa
 def test_settings_do_not_change() -> None:
     """A running store keeps what it was opened with."""
     with pytest.raises(ValidationError, match="frozen"):
-        MemorySettings().key_quota = 5  # type: ignore[misc]
+        MemorySettings().key_quota = 5  # type: ignore[misc]  # the mistake

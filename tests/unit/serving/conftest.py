@@ -168,7 +168,7 @@ class Served:
         self.settings = ServingSettings(**{"max_batch": 2, "max_queue": 2, **settings})
         limits = {"at_once": self.settings.max_batch, "queue": self.settings.max_queue, "metrics": metrics}
         self.worker: Engine | Classifier = (
-            Classifier(batch=self.settings.classify_batch, **limits) if classifier else Engine(**limits)  # type: ignore[arg-type]
+            Classifier(batch=self.settings.classify_batch, **limits) if classifier else Engine(**limits)  # type: ignore[arg-type]  # any
         )
         if generation:
             self.switch.turn(generation)
@@ -197,7 +197,7 @@ def serve(metrics: ServingMetrics) -> Iterator[Callable[..., Served]]:
     made: list[Served] = []
 
     def make(generation: LoadedGeneration | None, key_file: Path | None = None, **settings: object) -> Served:
-        served = Served(generation, metrics, key_file, **settings)  # type: ignore[arg-type]
+        served = Served(generation, metrics, key_file, **settings)  # type: ignore[arg-type]  # any of them
         served.worker.start()
         made.append(served)
         return served

@@ -37,7 +37,7 @@ def test_every_field_is_explained() -> None:
 def test_unknown_keys_are_refused() -> None:
     """A typo is an error, not a default."""
     with pytest.raises(ValidationError, match="prot"):
-        ServingSettings(prot=1)  # type: ignore[call-arg]
+        ServingSettings(prot=1)  # type: ignore[call-arg]  # the mistake
 
 
 def test_the_default_answer_is_within_the_limit() -> None:

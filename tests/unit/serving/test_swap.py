@@ -259,10 +259,10 @@ def test_it_is_warmed_with_recent_prompts_before_it_serves(
     submit = engine.submit
 
     def watched(*jobs: object, **options: bool) -> None:
-        seen.extend((following.serving, len(job.prompt)) for job in jobs)  # type: ignore[attr-defined]
-        submit(*jobs, **options)  # type: ignore[arg-type]
+        seen.extend((following.serving, len(job.prompt)) for job in jobs)  # type: ignore[attr-defined]  # a job
+        submit(*jobs, **options)  # type: ignore[arg-type]  # as it came
 
-    engine.submit = watched  # type: ignore[method-assign]
+    engine.submit = watched  # type: ignore[method-assign]  # watched, to look within
     store.point_to(0)
     following = Following(store, metrics, warming(engine, recent))
     following.look()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.cores import usable_cores
+from learner.cores import usable_cores
 
 
 @pytest.mark.parametrize("limit", ["100000 100000\n", "50000 100000\n"])
