@@ -4,16 +4,20 @@ from collections import Counter
 from pathlib import Path
 
 import orjson
+import pytest
 from prometheus_client import CollectorRegistry
 
+from daemon.client import RemoteControl
 from memory.settings import MemorySettings
 from memory.store import Store
-from streams.document import Batch, Reason
+from streams.document import Batch, GapReason, Reason
 from streams.kafka import KafkaSource
 from streams.metrics import StreamsMetrics
-from streams.settings import KIB, StreamsSettings, TopicSettings
+from streams.settings import KIB, MIB, StreamsSettings, TopicSettings
 from tests.brokers import Broker, make_topic, send
+from tests.daemon_harness import Daemon, Home, daemon, make_home
 from tests.harness import wait_until
+from tests.models import make_causal
 from tests.streams_harness import settings
 from tests.unit.memory.helpers import text
 
@@ -110,3 +114,67 @@ def check(store: Store, sent: list[bytes | None]) -> None:
     assert told == Counter(str(reason) for _, reason in BAD)
     assert (tallies["dead_letters"], store.counts().quarantine_rows) == (len(BAD), len(stored))
     assert store.gaps() == []
+
+
+BOMB = 256 * MIB
+LARGE = 50 * MIB
+BEGINNING = 64 * KIB
+HUGE = {"max_request_size": BOMB + MIB, "batch_size": BOMB + MIB, "request_timeout_ms": 60_000}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_bomb_and_a_huge_record_cost_the_daemon_neither_text_nor_memory(broker: Broker, tmp_path: Path) -> None:
+    """Good records beside them land once, through a restart; each stands in the quarantine; memory stays bounded."""
+    topic = make_topic(broker, max_message_bytes=str(64 * MIB)) if broker.name == "apache" else make_topic(broker)
+    home = make_home(tmp_path, model=make_causal(tmp_path / "model"), broker=broker, topic=topic)
+    home.config.write_text(home.config.read_text().replace("[streams]\n", f"[streams]\nmax_batch_bytes = {8 * MIB}\n"))
+    send(broker, topic, good(0))
+    with daemon(home) as started:
+        started.until(lambda control: read_to(control, 1), what="a good record")
+        before = most_resident(started)
+        send(broker, topic, bytes(BOMB), compression_type="zstd", **HUGE)
+        send(broker, topic, good(2))
+        started.until(lambda control: read_to(control, 3), what="the record after the bomb")
+        assert most_resident(started) - before < BOMB / 4
+        send(broker, topic, b'{"text": "' + b"x" * LARGE + b'"}', **HUGE)
+        send(broker, topic, good(4))
+        started.until(lambda control: read_to(control, 5), what="the record after the huge one")
+        # The client holds what it received and what it cuts out of that.
+        assert most_resident(started) - before < 5 * LARGE
+        assert started.stop() == 0
+    with daemon(home) as started:
+        send(broker, topic, good(5))
+        started.until(lambda control: read_to(control, 6), what="a good record after a restart")
+        assert started.stop() == 0
+    check_large(home)
+
+
+def read_to(control: RemoteControl, records: int) -> bool:
+    """Whether so many records are in the memory, one way or the other."""
+    memory = control.memory()
+    kept = sum(int(one["samples"]) for one in memory["kept"])
+    return kept + int(memory["quarantine"]["dead_letters"]) == records
+
+
+def most_resident(started: Daemon) -> int:
+    """The most memory, in bytes, that the daemon ever had."""
+    status = Path(f"/proc/{started.process.pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * KIB
+
+
+def check_large(home: Home) -> None:
+    """Good texts once, at their offsets; of the others the reason, the length and no more than the beginning."""
+    with home.store() as store:
+        with store._database.read() as tx:
+            kept = tx.execute("SELECT offset, text FROM samples ORDER BY offset").fetchall()
+        letters = [(one.offset, one.reason, one.value_bytes, len(one.value)) for one in store.dead_letters()]
+        gaps = [(each.gap.first, each.gap.last, each.gap.reason) for each in store.gaps()]
+        tallies = store.counts().tallies
+    assert kept == [(offset, text(offset)) for offset in (0, 2, 4, 5)]
+    bomb, large = letters
+    assert bomb[:2] == (1, Reason.UNDECODABLE_BATCH)
+    assert large == (3, Reason.TOO_LARGE, LARGE + len('{"text": ""}'), BEGINNING)
+    assert gaps == [(1, 1, GapReason.UNDECODABLE_BATCH)]
+    assert (tallies["dead_letters"], tallies.get("duplicates", 0)) == (2, 0)
