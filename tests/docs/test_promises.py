@@ -1,0 +1,170 @@
+"""The README's promises rest on tests that are there: each file that a row names proves what this page says it does."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+PROOFS: Final = {
+    "Nothing lost, nothing twice": {
+        "tests/faults/test_kill_anywhere.py": ["test_nothing_is_lost_or_doubled_or_half"],
+        "tests/faults/test_store_faults.py": [
+            "test_killed_at_any_point_of_an_append_nothing_is_lost_or_doubled",
+            "test_killed_from_outside_while_writing",
+            "test_a_full_disk_loses_nothing_and_goes_on_once_there_is_room",
+        ],
+        "tests/faults/test_disk_full.py": [
+            "test_a_full_file_system_pauses_the_river_and_loses_nothing",
+            "test_a_limit_on_files_pauses_the_river_and_loses_nothing",
+        ],
+        "tests/integration/test_kafka_groups.py": [
+            "test_a_rebalance_hands_partitions_over_once",
+            "test_replicas_with_stores_of_their_own_share_without_repeats",
+        ],
+        "tests/integration/test_kafka_logs.py": [
+            "test_what_retention_took_is_a_gap",
+            "test_a_topic_made_anew_is_read_from_its_start",
+            "test_aborted_records_never_come_and_are_no_loss",
+        ],
+    },
+    "What cannot be understood": {
+        "tests/integration/test_bad_records.py": ["test_every_kind_of_bad_record_is_counted_and_no_good_one_is_lost"],
+        "tests/integration/test_kafka_dead_letters.py": ["test_bad_records_are_dead_letters_and_stop_nothing"],
+        "tests/unit/memory/test_quarantine.py": ["test_dead_letters_are_kept_with_their_reason_and_bytes"],
+    },
+    "Serving never breaks": {
+        "tests/integration/test_serving.py": [
+            "test_swaps_fail_no_request_and_mix_no_answer",
+            "test_an_answer_ends_on_the_generation_it_began_on",
+            "test_a_damaged_candidate_is_reported_while_the_old_one_serves",
+        ],
+        "tests/unit/serving/test_swap.py": [
+            "test_a_damaged_candidate_never_serves",
+            "test_a_candidate_that_fails_its_warm_up_never_serves",
+            "test_weights_that_are_not_numbers_fail_the_warm_up",
+        ],
+    },
+    "A candidate that is broken, worse or unproven": {
+        "tests/unit/daemon/test_gate.py": [
+            "test_a_worse_candidate_is_never_accepted",
+            "test_a_number_that_is_not_finite_is_never_accepted",
+            "test_only_a_trained_round_is_accepted",
+            "test_a_slice_that_was_not_scored_refuses",
+            "test_no_anchor_or_no_new_text_refuses",
+        ],
+        "tests/unit/daemon/test_round_runner.py": [
+            "test_a_worse_candidate_never_serves",
+            "test_a_report_of_something_else_proves_nothing",
+        ],
+    },
+    "A round is all or nothing": {
+        "tests/faults/test_kill_anywhere.py": ["test_nothing_is_lost_or_doubled_or_half"],
+        "tests/faults/test_store_faults.py": [
+            "test_killed_at_any_point_of_a_round_it_took_effect_wholly_or_not_at_all"
+        ],
+        "tests/faults/test_checkpoint_faults.py": ["test_killed_at_any_step_it_is_whole_or_absent"],
+        "tests/unit/daemon/test_round_runner.py": [
+            "test_a_round_cut_off_at_any_durable_step_is_finished_or_discarded",
+            "test_a_round_cut_off_before_its_report_leaves_no_trace",
+        ],
+    },
+    "A round is a directory": {
+        "tests/unit/learner/test_job.py": ["test_same_directory_gives_the_same_weights_wherever_it_lies"],
+    },
+    "Forgetting is measured on text": {
+        "tests/unit/memory/test_intake.py": [
+            "test_training_text_close_to_held_out_text_is_dropped",
+            "test_held_out_text_close_to_trained_text_is_dropped",
+            "test_all_documents_of_a_key_are_on_one_side",
+        ],
+        "tests/unit/memory/test_draw.py": [
+            "test_fresh_text_close_to_held_out_text_that_came_later_is_not_drawn",
+            "test_held_out_text_that_arrives_during_a_round_is_checked_before_it_is_used",
+        ],
+        "tests/unit/memory/test_sketches.py": ["test_nearly_all_edited_texts_are_found_and_no_others"],
+    },
+    "Everything is bounded that is kept": {
+        "tests/unit/memory/test_settle.py": ["test_budgets_are_never_exceeded"],
+        "tests/unit/memory/test_slices.py": ["test_all_slices_together_are_bounded_and_the_anchor_is_spared"],
+        "tests/unit/memory/test_retention.py": ["test_two_thousand_rounds_leave_a_store_no_larger_than_a_thousand"],
+        "tests/unit/memory/test_quarantine.py": [
+            "test_at_its_bound_in_rows_the_oldest_letters_make_room",
+            "test_at_its_bound_in_bytes_the_oldest_letters_make_room",
+            "test_rows_of_gaps_are_bounded",
+        ],
+        "tests/integration/test_quarantine_bound.py": [
+            "test_a_trickle_of_dead_letters_stops_nothing",
+            "test_letters_that_wait_for_their_topic_hold_the_stream",
+        ],
+        "tests/unit/checkpoints/test_retention.py": ["test_what_must_stay_stays"],
+        "tests/unit/daemon/test_round_runner.py": [
+            "test_old_generations_go_and_the_way_back_stays",
+            "test_directories_of_finished_rounds_are_bounded",
+        ],
+    },
+    "Everything is bounded that waits": {
+        "tests/unit/daemon/test_ingest.py": ["test_a_full_store_pauses_and_keeps_polling"],
+        "tests/unit/serving/test_engine.py": ["test_a_full_queue_refuses"],
+        "tests/unit/serving/test_classify.py": ["test_a_full_queue_refuses"],
+        "tests/faults/test_broker_gone.py": ["test_a_broker_that_hangs_holds_up_no_poll"],
+        "tests/unit/daemon/test_learner_process.py": [
+            "test_a_silent_learner_is_killed",
+            "test_a_learner_that_overruns_is_killed",
+            "test_endless_lines_take_bounded_memory",
+        ],
+    },
+    "Everything is bounded that it costs": {
+        "tests/unit/memory/test_draw.py": ["test_the_evaluation_is_bounded"],
+        "tests/unit/memory/test_metrics.py": ["test_the_number_of_label_values_is_bounded"],
+        "tests/unit/daemon/test_knowledge_metrics.py": ["test_the_slices_shown_are_bounded"],
+    },
+    "Everything is accountable and erasable": {
+        "tests/unit/memory/test_erasure.py": [
+            "test_no_byte_of_the_text_stays_in_the_files",
+            "test_rounds_and_generations_that_saw_the_text_are_named",
+        ],
+        "tests/unit/memory/test_finding.py": ["test_a_person_is_found_with_what_saw_the_text"],
+    },
+    "Nothing unsafe is loaded or exposed": {
+        "tests/unit/checkpoints/test_generation.py": ["test_pickled_weights_are_refused"],
+        "tests/unit/checkpoints/test_load.py": ["test_code_in_a_model_is_never_run"],
+        "tests/unit/daemon/test_admin.py": ["test_every_route_but_metrics_and_probes_needs_the_token"],
+        "tests/unit/serving/test_app.py": ["test_every_route_needs_the_key"],
+        "tests/unit/serving/test_settings.py": ["test_it_does_not_listen_beyond_loopback_without_a_key"],
+    },
+}
+"""Of each promise, by its first words: which tests of the files that the README names it rests on."""
+
+
+def promises() -> Iterator[tuple[str, list[str]]]:
+    """Each row of the table: the promise, and the paths that are to prove it."""
+    part = README.partition("\n| promise | test |\n")[2].partition("\n\n")[0]
+    for line in part.splitlines()[1:]:
+        promise, proof = (cell.strip() for cell in line.strip("|").split("|"))
+        yield promise, re.findall(r"`([^`]+)`", proof)
+
+
+def names_in(path: str) -> set[str]:
+    """The names of a file's tests."""
+    tree = ast.parse((ROOT / path).read_text())
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+
+
+@pytest.mark.parametrize(("promise", "paths"), list(promises()), ids=lambda value: str(value)[:40])
+def test_a_promise_rests_on_tests_that_are_there(promise: str, paths: list[str]) -> None:
+    """The row names those files and no others, and the tests are in them; a benchmark beside them exists."""
+    (proofs,) = [found for words, found in PROOFS.items() if promise.startswith(words)]
+    assert {path for path in paths if path.startswith("tests/")} == set(proofs)
+    assert [path for path in paths if not (ROOT / path).is_file()] == []
+    assert {path: set(names) - names_in(path) for path, names in proofs.items() if set(names) - names_in(path)} == {}
+
+
+def test_no_promise_is_left_out_of_the_readme() -> None:
+    """One row for each that is known here."""
+    assert len(list(promises())) == len(PROOFS)
