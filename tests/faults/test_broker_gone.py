@@ -7,9 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from kafka.errors import CoordinatorLoadInProgressError
 
 from streams.assignment import Doubt
 from streams.consumer import Consumer
+from streams.record_batches import Chunk
 from tests.brokers import Embedded, free_port, make_topic, running, send
 from tests.streams_harness import Ingest, KeptStore, settings
 
@@ -64,6 +66,7 @@ def test_a_broker_that_forgot_everything_is_read_anew() -> None:
             ingest.until(lambda: len(ingest.store.texts) == 3)
             broker.stop()
             stays_calm(ingest)
+            ingest.until(lambda: ingest.metric("riverkeep_commit_errors_total") > 0)
             broker.start()
             make_topic(broker, name=topic)
             send(broker, topic, b"anew")
@@ -87,6 +90,24 @@ def test_a_broker_that_hangs_holds_up_no_poll(tmp_path: Path) -> None:
             ingest.until(lambda: ingest.store.texts == ["before", "after"])
     finally:
         broker.stop()
+
+
+def test_a_poll_that_fails_is_counted_and_the_next_one_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the error's name: what the broker says now and then is no reason to end."""
+    poll, failures = Consumer.poll, [CoordinatorLoadInProgressError()]
+
+    def failing(consumer: Consumer, timeout_s: float) -> Chunk | None:
+        if failures:
+            raise failures.pop()
+        return poll(consumer, timeout_s)
+
+    with running("embedded") as broker:
+        topic = make_topic(broker)
+        send(broker, topic, b"all the same")
+        with Ingest(settings(broker, topic)) as ingest:
+            monkeypatch.setattr(Consumer, "poll", failing)
+            ingest.until(lambda: ingest.store.texts == ["all the same"])
+            assert ingest.metric("riverkeep_poll_errors_total", error="CoordinatorLoadInProgressError") == 1
 
 
 @pytest.mark.slow

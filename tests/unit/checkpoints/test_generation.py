@@ -123,6 +123,8 @@ def test_damage_is_counted(tmp_path: Path, candidate: Path) -> None:
     registry = CollectorRegistry()
     store = GenerationStore(tmp_path / "root", metrics=CheckpointsMetrics(registry))
     path = store.publish(candidate, 1, card(1)).path
+    assert registry.get_sample_value("riverkeep_checkpoint_publish_seconds_count") == 1
+    assert (registry.get_sample_value("riverkeep_checkpoints_bytes") or 0) > 0
     (path / "config.json").unlink()
     with pytest.raises(DamagedGeneration):
         store.verify(1)

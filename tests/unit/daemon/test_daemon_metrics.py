@@ -1,5 +1,7 @@
 """What the daemon shows."""
 
+from dataclasses import replace
+
 from prometheus_client import CollectorRegistry, generate_latest
 
 from daemon.metrics import DaemonMetrics, Live, LiveState
@@ -36,6 +38,30 @@ def test_live_state_is_read_at_each_scrape() -> None:
     assert "riverkeep_trigger_volume_ratio 0.25" in shown
     assert "riverkeep_ledger_generation" not in shown
     assert len(asked) == 1
+
+
+def test_a_round_in_progress_and_what_answers_are_shown() -> None:
+    """Steps of the round, the ledger's generation beside the one that answers, and how long its swap took."""
+    registry = CollectorRegistry()
+    during = replace(
+        BETWEEN_ROUNDS,
+        round_number=3,
+        round_step=20,
+        round_steps=80,
+        serving_generation=2,
+        answering_generation=1,
+        swap_seconds=0.5,
+    )
+    registry.register(LiveState(lambda: during))
+    shown = {
+        "round_in_progress": 1,
+        "round_step": 20,
+        "round_steps": 80,
+        "ledger_generation": 2,
+        "answering_generation": 1,
+        "last_swap_seconds": 0.5,
+    }
+    assert {name: registry.get_sample_value(f"riverkeep_{name}") for name in shown} == shown
 
 
 def test_steps_of_the_learner_are_shown() -> None:

@@ -55,6 +55,8 @@ def test_a_better_candidate_serves(here: World) -> None:
     assert card.data.samples > 0
     assert here.store.counts().fresh_samples == 0
     assert here.metric("riverkeep_rounds_total", trigger="by_hand", outcome="accepted") == 1
+    assert here.metric("riverkeep_round_seconds_count", phase="total") == 1
+    assert here.metric("riverkeep_trained_tokens_total", kind="new") == 1000
 
 
 def test_the_ledger_can_tell_what_made_a_generation(here: World) -> None:

@@ -28,6 +28,8 @@ def test_samples_are_shown_by_role_and_source(store: Store, stream: Stream, regi
     assert registry.get_sample_value("riverkeep_memory_samples", labels) == store.counts().fresh_samples
     assert registry.get_sample_value("riverkeep_memory_tokens", labels) == store.counts().fresh_tokens
     assert registry.get_sample_value("riverkeep_memory_open_holdout_samples") == store.counts().open_holdout
+    assert 0 < (registry.get_sample_value("riverkeep_memory_fresh_fill_ratio") or 0) < 1
+    assert registry.get_sample_value("riverkeep_memory_bytes_per_token") == store.counts().bytes_per_token
     accept(store, begin(store))
     assert registry.get_sample_value("riverkeep_memory_samples", labels) is None
     assert registry.get_sample_value("riverkeep_memory_rounds", {"state": "accepted"}) == 1
@@ -43,6 +45,7 @@ def test_what_was_dropped_is_shown_by_cause(store: Store, stream: Stream, regist
     assert registry.get_sample_value("riverkeep_memory_dead_letters_total", {"reason": "not_json"}) == 1
     assert registry.get_sample_value("riverkeep_memory_gap_offsets_total") == 4
     assert registry.get_sample_value("riverkeep_memory_quarantine_rows") == 1
+    assert registry.get_sample_value("riverkeep_memory_quarantine_bytes") == store.counts().quarantine_bytes > 0
     assert (registry.get_sample_value("riverkeep_memory_file_bytes", {"file": "database"}) or 0) > 0
 
 

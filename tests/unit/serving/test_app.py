@@ -99,6 +99,7 @@ def test_a_stream_says_the_same_as_a_whole_answer(serve: Serve, first: LoadedGen
     assert "".join(event["choices"][0]["text"] for event in events) == reference(first, "the state", 8)
     assert events[-1]["choices"][0]["finish_reason"] == "length"
     assert {event["system_fingerprint"] for event in events} == {first.fingerprint}
+    assert served.count("first_token_seconds_count") == 1
 
 
 def test_a_chat_is_answered(serve: Serve, first: LoadedGeneration) -> None:
@@ -401,6 +402,7 @@ def test_requests_are_counted_by_route_and_code(serve: Serve, first: LoadedGener
     served.client.get("/made/up/by/a/scanner")
     assert served.count("requests_total", route="/v1/completions", code="200") == 1
     assert served.count("requests_total", route="other", code="404") == 1
+    assert served.count("request_seconds_count", route="/v1/completions") == 1
     assert served.count("tokens_total", direction="written") == 8
 
 

@@ -125,6 +125,7 @@ def test_it_follows_the_pointer(following: Following) -> None:
         assert following.look() == number
         assert following.count("generation") == number
     assert following.count("swaps_total", outcome="served") == 6
+    assert {following.count("swap_seconds_count", phase=phase) for phase in ("verify", "load", "warm")} == {6}
 
 
 def test_what_it_serves_is_what_was_published(following: Following, second: LoadedGeneration) -> None:
