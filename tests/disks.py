@@ -1,8 +1,12 @@
-"""A disk without room, for one call."""
+"""Disks without room."""
 
 import resource
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from tests.unproven import MOUNT, program
 
 
 @contextmanager
@@ -14,3 +18,16 @@ def files_limited(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    """A file system of so many MiB on that folder; skips where none may be mounted."""
+    folder.mkdir(parents=True)
+    command = [program("mount", MOUNT), "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        MOUNT.skip()
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

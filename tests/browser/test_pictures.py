@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from tests.browser.pictures import CHROMIUM, CHROMIUM_MISSING
+from tests.unproven import CHROMIUM, program
 
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURES = sorted(DOCS.glob("*.svg"))
@@ -39,10 +39,9 @@ TEXTS = """() => {
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
     """A page of a browser that reaches no network, as wide as a README is shown."""
-    if CHROMIUM is None:
-        pytest.skip(CHROMIUM_MISSING)
+    chromium = program("chromium", CHROMIUM)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser.new_page(viewport={"width": 900, "height": 700}, offline=True)
         browser.close()
 

