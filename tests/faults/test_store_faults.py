@@ -1,7 +1,6 @@
 """The store through kills, a full disk and a damaged file."""
 
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +12,12 @@ import pytest
 from pysqlite3 import dbapi2 as sqlite
 
 from memory.errors import StoreDamaged, StoreError, StoreFull
-from memory.records import GenerationState, Role
 from memory.rounds import RoundState
 from memory.settings import MemorySettings
 from memory.store import Store
+from tests.disks import small_disk
 from tests.faults import store_worker
+from tests.faults.whole import assert_rounds_are_whole
 
 ROOT = Path(__file__).parents[2]
 KILLS = 10
@@ -101,36 +101,11 @@ def store_rounds(path: Path) -> int:
         return store.rounds_by_state()["accepted"]
 
 
-def assert_rounds_are_whole(store: Store) -> None:
-    """Ledger, pointer and samples tell the same."""
-    accepted = [line for line in store.rounds(limit=1_000) if line.state is RoundState.ACCEPTED]
-    assert store.serving() == max((line.generation or 0 for line in accepted), default=0)
-    for line in accepted:
-        generation = store.generation(line.generation or 0)
-        assert (generation.state, generation.round) == (GenerationState.ACCEPTED, line.number)
-        assert generation.scores
-    with store._database.read() as tx:
-        fresh = {row[0] for row in tx.execute("SELECT id FROM samples WHERE role = ?", (Role.FRESH,))}
-        drawn = {
-            row[0]
-            for line in accepted
-            for row in tx.execute("SELECT sample FROM round_samples WHERE round = ? AND part = 'fresh'", (line.number,))
-        }
-    assert fresh.isdisjoint(drawn)
-
-
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of four megabytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip(
-            "a full disk needs the right to mount a small tmpfs; memory's unit tests stand in with a page limit"
-        )
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small_disk(tmp_path / "disk", megabytes=4) as folder:
+        yield folder
 
 
 def append_until_full(store: Store, confirmed: list[int]) -> None:
@@ -140,27 +115,27 @@ def append_until_full(store: Store, confirmed: list[int]) -> None:
         confirmed.append(confirmed[-1] + store_worker.BATCH)
 
 
-def test_a_full_disk_loses_nothing_and_goes_on_once_there_is_room(small_disk: Path) -> None:
+def test_a_full_disk_loses_nothing_and_goes_on_once_there_is_room(disk: Path) -> None:
     """The error says what to do; nothing confirmed is lost; the same store writes again when space is freed."""
-    filler = small_disk / "filler"
+    filler = disk / "filler"
     filler.write_bytes(b"x" * 2**20)
     confirmed = [0]
-    with Store.open(small_disk / "a.db", MemorySettings()) as store:
+    with Store.open(disk / "a.db", MemorySettings()) as store:
         with pytest.raises(StoreFull, match="Free space"):
             append_until_full(store, confirmed)
         assert store.next_offset("faults", 0) == confirmed[-1] > 0
         filler.unlink()
         store.append(store_worker.batch(confirmed[-1]))
         assert_whole(store)
-    with Store.open(small_disk / "a.db", MemorySettings()) as store:
+    with Store.open(disk / "a.db", MemorySettings()) as store:
         assert store.next_offset("faults", 0) == confirmed[-1] + store_worker.BATCH
 
 
-def test_an_erasure_without_room_says_what_is_left_to_do(small_disk: Path) -> None:
+def test_an_erasure_without_room_says_what_is_left_to_do(disk: Path) -> None:
     """The rows go, the file cannot be rewritten: never "undone as a whole", and with room the same erasure ends it."""
-    filler = small_disk / "filler"
+    filler = disk / "filler"
     filler.write_bytes(b"x" * 2**21)
-    with Store.open(small_disk / "a.db", MemorySettings()) as store:
+    with Store.open(disk / "a.db", MemorySettings()) as store:
         with pytest.raises(StoreFull, match="Free space"):
             append_until_full(store, [0])
         filler.write_bytes(b"x" * (2**21 - 2**18))
