@@ -28,11 +28,12 @@ def test_two_eras_are_learned_and_the_poison_is_not(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": "/usr/bin:/bin", "COLUMNS": "120", "HOME": str(tmp_path)},
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": "200", "HOME": str(tmp_path)},
     )
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
     for promise in ("3 rounds", "2 swaps", "requests, 0 failed", "1 poisoned batch held back"):
         assert re.search(f"✓ .*{promise}", done.stdout), done.stdout[-3_000:]
+    check_the_ending(done.stdout, tmp_path)
     kept, twin = (
         float(re.findall(FORGETTING.format(name), done.stdout)[-1]) for name in ("kept by Riverkeep", "naive twin")
     )
@@ -41,3 +42,28 @@ def test_two_eras_are_learned_and_the_poison_is_not(tmp_path: Path) -> None:
     with Store.open(tmp_path / "state" / "riverkeep.db", MemorySettings(), read_only=True) as store:
         assert [each.state.value for each in store.rounds()[::-1]] == ["accepted", "accepted", "waiting"]
         assert store.serving() == 2
+
+
+def check_the_ending(shown: str, home: Path) -> None:
+    """Both matrices whole, each round's why, the question answered before and after, and where everything is."""
+    for title in ("Kept by Riverkeep: R", "Naive twin"):
+        _, _, table = shown.partition(title)
+        rows = re.findall(r"^[│|] (base|\d) +((?:[│|] +\d\.\d{3} +){3})", table.partition("└")[0], re.MULTILINE)
+        assert [row for row, _ in rows] == ["base", "1", "2"], title
+    rounds = re.findall(r"^[│|] (\d) +[│|] (\w+) +[│|] (\S.*) +[│|]$", shown, re.MULTILINE)
+    assert [(number, state) for number, state, _ in rounds] == [("1", "accepted"), ("2", "accepted"), ("3", "waiting")]
+    assert "the bound" in rounds[2][2]
+    answers = dict(re.findall(r"^generation (\d+): (\S.*)$", shown, re.MULTILINE))
+    assert answers.keys() == {"0", "2"}
+    assert answers["0"] != answers["2"]
+    places = dict(re.findall(r"^[│|] ([a-z, ]+?) +[│|] (\S.*?) +[│|]$", shown, re.MULTILINE))
+    for what, name in (
+        ("settings", "riverkeep.toml"),
+        ("memory, generations, rounds", "state"),
+        ("log", "riverkeep.log"),
+    ):
+        assert Path(places[what]) == home / name
+        assert Path(places[what]).exists()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1/completions", places["answers"])
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", places["metrics"])
+    assert places["status"] == f"riverkeep -c {home / 'riverkeep.toml'} status"
