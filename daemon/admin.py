@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from daemon.admin_token import Token
-from daemon.control import LARGEST_ID, Control
+from daemon.control import LARGEST_ID, LONGEST_REASON, Control
 from daemon.errors import BadRequest, DaemonError, UnknownThing
 from memory.errors import StoreError
 
@@ -41,6 +41,12 @@ class RoundBody(_Body):
     """POST /rounds."""
 
     dry_run: bool = False
+
+
+class PauseBody(_Body):
+    """POST /rounds/pause."""
+
+    reason: str = Field("", max_length=LONGEST_REASON)
 
 
 class RollbackBody(_Body):
@@ -158,6 +164,8 @@ class _Surface:
             "/rounds": self.request_round,
             "/rounds/{number}/approve": self.approve_round,
             "/rounds/{number}/reject": self.reject_round,
+            "/rounds/pause": self.pause_rounds,
+            "/rounds/resume": self.resume_rounds,
             "/rollback": self.rollback,
             "/resume": self.resume,
             "/forget": self.forget,
@@ -242,6 +250,13 @@ class _Surface:
 
     async def reject_round(self, request: Request) -> Response:
         return await _answer(lambda: self._control.reject_round(_round(request)))
+
+    async def pause_rounds(self, request: Request) -> Response:
+        body = await _body(request, PauseBody)
+        return await _answer(lambda: self._control.pause_rounds(body.reason))
+
+    async def resume_rounds(self, _request: Request) -> Response:
+        return await _answer(self._control.resume_rounds)
 
     async def rollback(self, request: Request) -> Response:
         body = await _body(request, RollbackBody)

@@ -92,6 +92,14 @@ class RemoteControl:
         """See `Control.reject_round`."""
         return self._post(f"/rounds/{number}/reject", {})
 
+    def pause_rounds(self, reason: str = "") -> Facts:
+        """See `Control.pause_rounds`."""
+        return self._post("/rounds/pause", {"reason": reason})
+
+    def resume_rounds(self) -> Facts:
+        """See `Control.resume_rounds`."""
+        return self._post("/rounds/resume", {})
+
     def rollback(self, generation: int | None = None) -> Facts:
         """See `Control.rollback`."""
         return self._post("/rollback", {"generation": generation})

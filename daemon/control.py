@@ -10,6 +10,8 @@ from typing import Any, Final, Protocol, TypeAlias
 Facts: TypeAlias = dict[str, Any]
 """JSON-ready facts: strings, numbers, booleans, None, and lists and dictionaries of them."""
 
+LONGEST_REASON: Final = 500
+"""Characters of why rounds are paused."""
 LARGEST_ID: Final = 2**63 - 1
 """Of what the store numbers: samples, gaps, dead letters."""
 
@@ -36,10 +38,12 @@ class Control(Protocol):
             "dead_letters"};
             ingest: {"lag_records": int, or None while no partition is read, "paused": {partition: why}, "reason"} or
                 None;
-            next_round: a sentence, what the triggers wait for; while a round runs, that its end is;
+            next_round: a sentence, what the triggers wait for; while a round runs, that its end is; without a daemon
+                None, unless rounds are paused;
             need_restart: sections of the settings that changed on disk and are not in force until a restart;
             parts: as in `readiness`;
-            waiting: numbers of rounds that wait for a person.
+            waiting: numbers of rounds that wait for a person;
+            rounds_paused: {"since" (unix seconds), "reason"} while no round begins by itself, else None.
         """
 
     def health(self) -> Facts:
@@ -89,6 +93,16 @@ class Control(Protocol):
 
     def reject_round(self, number: int) -> Facts:
         """Erase the text of a round that waits: `{"round", "dropped": samples}`."""
+
+    def pause_rounds(self, reason: str = "") -> Facts:
+        """Let no round begin by itself, across restarts too: `{"since": unix seconds, "reason"}`.
+
+        A round in progress goes on, rounds that a person asks for begin, and text is read on. Repeated, the reason
+        is another.
+        """
+
+    def resume_rounds(self) -> Facts:
+        """Let rounds begin by themselves again: `{"resumed": whether they were paused}`."""
 
     def rollback(self, generation: int | None = None) -> Facts:
         """Serve an earlier generation (None: the one before): `{"from": n, "to": m}`."""

@@ -59,6 +59,7 @@ class Snapshot:
         held_out_missing: how many more held-out documents must arrive before the gate could judge a round.
         running: number of the round in progress.
         stopping: the service ends.
+        paused: why a person paused rounds, empty where they did not say; None while rounds are not paused.
         cool_since: when the latest round ended, where it ended refused or failed; else None.
         asks: what was asked for and not yet answered, oldest first.
     """
@@ -69,6 +70,7 @@ class Snapshot:
     held_out_missing: int
     running: int | None
     stopping: bool
+    paused: str | None
     cool_since: float | None
     asks: tuple[Ask, ...]
 
@@ -100,8 +102,8 @@ def decide(snapshot: Snapshot, settings: TriggerSettings) -> Decision:
     """Say whether a round begins now, and why, in one sentence.
 
     Never two at once, nothing while stopping, nothing without fresh text. A person's ask waits for nothing
-    else. By itself the service waits out the cool-down, and a schedule passes over when fewer than the
-    minimum are fresh.
+    else. By itself the service waits out a pause and the cool-down, and a schedule passes over when fewer than the
+    minimum are fresh; one that comes during a pause is answered after it.
     """
     if snapshot.stopping:
         return Wait("the service is stopping")
@@ -110,6 +112,8 @@ def decide(snapshot: Snapshot, settings: TriggerSettings) -> Decision:
     by_hand = next((ask for ask in snapshot.asks if ask.by_a_person), None)
     if by_hand is not None:
         return _answer(by_hand, snapshot)
+    if snapshot.paused is not None:
+        return Wait(paused_sentence(snapshot.paused))
     cooling = cooling_seconds(snapshot.cool_since, snapshot.now, settings)
     if cooling > 0:
         return Wait(f"cooling down for {cooling:.0f} s more after a round that was refused or failed")
@@ -120,6 +124,12 @@ def _answer(ask: Ask, snapshot: Snapshot) -> Decision:
     if ask.released_from is None and snapshot.fresh_samples == 0:
         return Wait(f"{ask.by} asked for a round, but nothing is fresh", answered=(ask,))
     return Begin(ask, f"{ask.by} asked for it, {snapshot.fresh_samples} samples are fresh")
+
+
+def paused_sentence(reason: str) -> str:
+    """What the next round waits for while rounds are paused."""
+    because = f" ({reason})" if reason else ""
+    return f"rounds are paused{because}; `riverkeep round --resume` lets them begin by themselves again"
 
 
 def cooling_seconds(since: float | None, now: float, settings: TriggerSettings) -> float:

@@ -244,7 +244,7 @@ def gap_facts(one: StoredGap) -> Facts:
 
 def store_status(store: Store) -> Facts:
     """The part of `Control.status` that the store knows."""
-    counts, serving = store.counts(), store.serving()
+    counts, serving, pause = store.counts(), store.serving(), store.rounds_pause()
     rounds = store.rounds(limit=LAST_ROUNDS)
     ended = [one for one in rounds if one.ended_at is not None]
     last = ended[0] if ended else None
@@ -266,6 +266,7 @@ def store_status(store: Store) -> Facts:
         },
         "last_round": None if last is None else _last_round(last),
         "waiting": store.waiting_rounds(),
+        "rounds_paused": None if pause is None else asdict(pause),
     }
 
 

@@ -7,11 +7,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
+
 from checkpoints.generation import GenerationStore
 from daemon import facts, logs
 from daemon.control import Facts
 from daemon.current_round import CurrentRound
-from daemon.cycle import Ask, Trigger, approval
+from daemon.cycle import Ask, Trigger, approval, paused_sentence
 from daemon.errors import Refused, UnknownThing
 from daemon.offline import StoreControl
 from daemon.serving_process import ServingStatus
@@ -20,6 +22,8 @@ from daemon.supervisor import Health, State
 from daemon.triggers import Asks
 from memory.store import Store
 from streams.document import Partition
+
+log = structlog.get_logger(__name__)
 
 ROUND_ENDS_WITHIN_SECONDS = 120.0
 NAMES_LISTED = 16
@@ -138,6 +142,21 @@ class LiveControl(StoreControl):
         self._asks.add(approval(number))
         return answer | {"detail": f"A round with the text of round {number} begins."}
 
+    def pause_rounds(self, reason: str = "") -> Facts:
+        """See `Control.pause_rounds`."""
+        answer = super().pause_rounds(reason)
+        log.info("rounds_paused", reason=reason)
+        self._asks.wake()
+        return answer
+
+    def resume_rounds(self) -> Facts:
+        """See `Control.resume_rounds`."""
+        answer = super().resume_rounds()
+        if answer["resumed"]:
+            log.info("rounds_resumed")
+            self._asks.wake()
+        return answer
+
     def rollback(self, generation: int | None = None) -> Facts:
         """See `Control.rollback`; a round in progress started from what is left behind and is called off."""
         with self._promotion:
@@ -205,6 +224,9 @@ class LiveControl(StoreControl):
         if progress is None:
             return self._views.next_round()
         asked = list(dict.fromkeys(ask.by for ask in self._asks.pending()))
+        pause = self._store.rounds_pause()
+        if pause is not None and not asked:
+            return f"not before round {progress.number} has ended, and then {paused_sentence(pause.reason)}"
         return f"not before round {progress.number} has ended" + (f"; asked for by {', '.join(asked)}" if asked else "")
 
     def _ingest(self) -> Facts | None:

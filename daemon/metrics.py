@@ -98,6 +98,7 @@ class Live:
         swap_seconds: how long the latest swap took, from pointer to first answer; None before one.
         fresh_until_round: share of the volume that begins a round, 1 and more where it is reached; None where none is
             set.
+        rounds_paused: whether a person lets no round begin by itself.
     """
 
     parts: tuple[Health, ...]
@@ -109,6 +110,7 @@ class Live:
     answering_generation: int | None
     swap_seconds: float | None
     fresh_until_round: float | None
+    rounds_paused: bool = False
 
 
 class LiveState(Collector):
@@ -126,6 +128,9 @@ class LiveState(Collector):
         live = self._read()
         yield from _parts(live.parts)
         yield _gauge("riverkeep_round_in_progress", "1 while a round runs.", live.round_number is not None)
+        yield _gauge(
+            "riverkeep_rounds_paused", "1 while no round begins by itself, by a person's word.", live.rounds_paused
+        )
         yield _gauge("riverkeep_round_step", "Optimizer steps of the round in progress.", live.round_step)
         yield _gauge("riverkeep_round_steps", "Optimizer steps that it will take.", live.round_steps)
         optional: Mapping[str, tuple[str, float | None]] = {

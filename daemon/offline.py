@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from checkpoints.errors import CheckpointsError
 from checkpoints.generation import GenerationStore
 from daemon import dead_letters, facts
 from daemon.control import Facts
+from daemon.cycle import paused_sentence
 from daemon.decided import why_not_decided
 from daemon.errors import Refused, UnknownThing
 from daemon.settings import Settings
@@ -56,13 +58,16 @@ class StoreControl:
 
     def status(self) -> Facts:
         """See `Control.status`."""
-        absent = ("pid", "started_at", "round", "ingest", "next_round", "need_restart", "parts")
+        absent = ("pid", "started_at", "round", "ingest", "need_restart", "parts")
+        known = facts.store_status(self._store)
+        paused = known["rounds_paused"]
         return {
             "running": False,
             "version": version("riverkeep"),
             "state_dir": str(self._settings.state_dir),
             **dict.fromkeys(absent),
-            **facts.store_status(self._store),
+            "next_round": None if paused is None else paused_sentence(paused["reason"]),
+            **known,
         }
 
     def health(self) -> Facts:
@@ -120,6 +125,14 @@ class StoreControl:
             dropped = self._store.drop_round(number)
         self._erase_directories([number])
         return {"round": number, "dropped": dropped}
+
+    def pause_rounds(self, reason: str = "") -> Facts:
+        """See `Control.pause_rounds`."""
+        return asdict(self._store.pause_rounds(reason))
+
+    def resume_rounds(self) -> Facts:
+        """See `Control.resume_rounds`."""
+        return {"resumed": self._store.resume_rounds()}
 
     def rollback(self, generation: int | None = None) -> Facts:
         """See `Control.rollback`."""

@@ -101,7 +101,7 @@ class RoundsLoop:
         """What is to be done now; changes nothing."""
         settings = self._settings()
         counts = self._rooms.store.counts()
-        progress = self._current.progress
+        progress, pause = self._current.progress, self._rooms.store.rounds_pause()
         snapshot = Snapshot(
             now=self._clock(),
             fresh_samples=counts.fresh_samples,
@@ -109,6 +109,7 @@ class RoundsLoop:
             held_out_missing=max(0, settings.gate.minimum_documents - counts.open_holdout),
             running=None if progress is None else progress.number,
             stopping=self._shutdown.begun,
+            paused=None if pause is None else pause.reason,
             cool_since=cooling_since(latest_rounds(self._rooms.store)),
             asks=tuple(dict.fromkeys((*self._approvals(settings.triggers), *self._asks.pending()))),
         )

@@ -354,6 +354,7 @@ class Service:
             answering_generation=None if status is None else status.generation,
             swap_seconds=swap if isinstance(swap, int | float) else None,
             fresh_until_round=self.settings.triggers.share_of_volume(counts.fresh_samples, counts.fresh_tokens),
+            rounds_paused=self._rooms.store.rounds_pause() is not None,
         )
 
 

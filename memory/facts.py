@@ -14,7 +14,7 @@ def find_int(tx: Connection, name: str) -> int | None:
     return None if row is None else int(row[0])
 
 
-def put(tx: Connection, name: str, value: float) -> None:
+def put(tx: Connection, name: str, value: float | str) -> None:
     """Set a fact."""
     tx.execute("INSERT OR REPLACE INTO facts(name, value) VALUES (?, ?)", (name, value))
 

@@ -10,19 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from memory import (
-    counters,
-    draw,
-    facts,
-    generations,
-    ledger,
-    offsets,
-    outcome,
-    retention,
-    samples,
-    standing,
-)
+from memory import counters, draw, facts, generations, ledger, offsets, outcome, pause, retention, samples, standing
 from memory.kept_apart import KeptApart
+from memory.pause import RoundsPause
 from memory.records import (
     Appended,
     ApprovedRound,
@@ -321,6 +311,18 @@ class Store(KeptApart):
     def prequential_history(self, limit: int = 20) -> list[Prequential]:
         """What fresh text cost the serving generation before it was trained on, newest round first."""
         return self._read(ledger.prequential_history, limit)
+
+    def rounds_pause(self) -> RoundsPause | None:
+        """That a person lets no round begin by itself; None while rounds may."""
+        return self._read(pause.find)
+
+    def pause_rounds(self, reason: str = "") -> RoundsPause:
+        """A person's word that no round begins by itself until `resume_rounds`; what to make of it is the daemon's."""
+        return self._write(pause.begin, reason, self._clock())
+
+    def resume_rounds(self) -> bool:
+        """End the pause; says whether there was one."""
+        return self._write(pause.end)
 
     # --- generations ---
 

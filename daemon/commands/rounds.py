@@ -12,7 +12,7 @@ from daemon.commands.common import (
     say,
     yes_option,
 )
-from daemon.control import LARGEST_ID, Control, Facts
+from daemon.control import LARGEST_ID, LONGEST_REASON, Control, Facts
 from daemon.exit_codes import ExitCode
 
 SHOWN = 20
@@ -25,6 +25,9 @@ SAMPLES_SHOWN = 500
 @click.option("--wait", is_flag=True, help="Wait for its end; exit status 3 when it is refused or waits.")
 @click.option("--approve", type=click.IntRange(1), metavar="N", help="Let the text of waiting round N be trained on.")
 @click.option("--reject", type=click.IntRange(1), metavar="N", help="Erase the text of waiting round N.")
+@click.option("--pause", is_flag=True, help="Let no round begin by itself until --resume; text is read on.")
+@click.option("--reason", metavar="TEXT", help="With --pause: why, for those who look at the status.")
+@click.option("--resume", is_flag=True, help="Let rounds begin by themselves again.")
 @click.option(
     "--show",
     type=click.IntRange(1),
@@ -44,16 +47,20 @@ def round_(
     wait: bool,
     approve: int | None,
     reject: int | None,
+    pause: bool,
+    reason: str | None,
+    resume: bool,
     show: int | None,
     after: int,
     listed: bool,
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Begin a round now, decide on one that waits, or look at those that were.
+    """Begin a round now, decide on one that waits, pause them, or look at those that were.
 
     A round waits when its text is implausible under the serving generation: read it with
-    `riverkeep memory aside N --text`, then approve or reject it.
+    `riverkeep memory aside N --text`, then approve or reject it. While rounds are paused, also across restarts,
+    only those begin that a person asks for; what a schedule asked for meanwhile begins after it.
     """
     _refuse_contradictions(
         {
@@ -62,12 +69,17 @@ def round_(
             "--show": show is not None,
             "--list": listed,
             "--dry-run": dry_run,
+            "--pause": pause,
+            "--resume": resume,
         },
         wait=wait,
     )
+    _check_reason(reason, pause=pause)
     if after and not (show is not None and as_json):
         raise click.UsageError("--after goes with --show N --json.")
-    with invocation.control(write=approve is not None or reject is not None) as control:
+    with invocation.control(write=approve is not None or reject is not None or pause or resume) as control:
+        if pause or resume:
+            return _pause(control, reason or "", as_json=as_json) if pause else _resume(control, as_json=as_json)
         if listed:
             return _list(control, as_json=as_json)
         if show is not None:
@@ -88,6 +100,25 @@ def _refuse_contradictions(chosen: dict[str, bool], *, wait: bool) -> None:
         given.append("--wait")
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)} do not go together.")
+
+
+def _check_reason(reason: str | None, *, pause: bool) -> None:
+    """Raises UsageError."""
+    if reason is not None and not pause:
+        raise click.UsageError("--reason goes with --pause.")
+    if len(reason or "") > LONGEST_REASON:
+        raise click.UsageError(f"--reason has at most {LONGEST_REASON} characters.")
+
+
+def _pause(control: Control, reason: str, *, as_json: bool) -> int:
+    told = "No round begins by itself until `riverkeep round --resume`; one in progress goes on, and so does reading."
+    return _told(control.pause_rounds(reason), told, as_json=as_json)
+
+
+def _resume(control: Control, *, as_json: bool) -> int:
+    facts = control.resume_rounds()
+    told = "Rounds begin by themselves again." if facts["resumed"] else "Rounds were not paused."
+    return _told(facts, told, as_json=as_json)
 
 
 def _list(control: Control, *, as_json: bool) -> int:

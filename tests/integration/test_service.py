@@ -269,6 +269,24 @@ def test_figures_are_absent_until_known_outlive_a_restart_and_follow_a_rollback(
     assert [name for name in measures if f"\n{name}" in gone_back] == ["riverkeep_prequential_loss_nats "]
 
 
+def test_paused_rounds_wait_across_a_restart(home: Home) -> None:
+    """However much is fresh, until a person's word; the status and a metric say so."""
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda control: control.pause_rounds("the GPU is lent out"))
+        assert started.stop() == 0
+    home.write(fresh_samples=10)
+    with daemon(home, learner=fake_learner("good")) as started:
+        started.until(lambda control: "paused (the GPU is lent out)" in control.status()["next_round"])
+        assert "\nriverkeep_rounds_paused 1.0" in started.metrics()
+        with started.control as control:
+            assert control.rounds() == []
+            assert control.resume_rounds() == {"resumed": True}
+        assert started.until(lambda control: ended(control, 1)) == "accepted"
+        assert started.until(lambda control: control.round(1)["trigger"]) == "volume"
+        assert "\nriverkeep_rounds_paused 0.0" in started.metrics()
+        assert started.stop() == 0
+
+
 def test_a_rollback_calls_off_the_round_that_started_from_it(home: Home) -> None:
     """What began from what serves no longer is not promoted, whether a person went back or forward again."""
     with daemon(home, learner=fake_learner("good")) as started:

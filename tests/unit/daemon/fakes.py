@@ -40,6 +40,7 @@ class FakeControl:
             "need_restart": ["streams"],
             "parts": self.readiness()["parts"],
             "waiting": [],
+            "rounds_paused": None,
         }
 
     def health(self) -> Facts:
@@ -122,6 +123,16 @@ class FakeControl:
         """Notes it."""
         self.calls.append(("reject_round", number))
         return {"round": number, "dropped": 3}
+
+    def pause_rounds(self, reason: str = "") -> Facts:
+        """Notes it."""
+        self.calls.append(("pause_rounds", reason))
+        return {"since": 1.0, "reason": reason}
+
+    def resume_rounds(self) -> Facts:
+        """Notes it."""
+        self.calls.append(("resume_rounds", None))
+        return {"resumed": True}
 
     def rollback(self, generation: int | None = None) -> Facts:
         """Notes it."""

@@ -40,6 +40,8 @@ EVERY_ROUTE = {
     ("POST", "/rounds"),
     ("POST", "/rounds/1/approve"),
     ("POST", "/rounds/1/reject"),
+    ("POST", "/rounds/pause"),
+    ("POST", "/rounds/resume"),
     ("POST", "/rollback"),
     ("POST", "/resume"),
     ("POST", "/forget"),
@@ -287,6 +289,8 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
     typed.request_round()
     typed.approve_round(7)
     typed.reject_round(8)
+    typed.pause_rounds("the GPU is lent out")
+    typed.resume_rounds()
     typed.rollback()
     typed.rollback(0)
     typed.resume("news/1")
@@ -299,6 +303,8 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
         ("request_round", False),
         ("approve_round", 7),
         ("reject_round", 8),
+        ("pause_rounds", "the GPU is lent out"),
+        ("resume_rounds", None),
         ("rollback", None),
         ("rollback", 0),
         ("resume", "news/1"),
@@ -318,6 +324,8 @@ def test_errors_come_through_as_themselves(remote: RemoteControl, control: FakeC
         remote.request_round(dry_run=True)
     with pytest.raises(BadRequest, match="key"):
         remote.forget("")
+    with pytest.raises(BadRequest, match="reason"):
+        remote.pause_rounds("x" * 501)
     with pytest.raises(UnknownThing, match="Nothing is kept"):
         remote.find("nobody")
     with pytest.raises(UnknownThing, match="no round 99"):

@@ -262,6 +262,9 @@ def test_the_config_can_be_named(home: Path, control: FakeControl, tmp_path: Pat
         (["round"], ("request_round", False)),
         (["round", "--approve", "7"], ("approve_round", 7)),
         (["round", "--reject", "7", "--yes"], ("reject_round", 7)),
+        (["round", "--pause", "--reason", "the GPU is lent out"], ("pause_rounds", "the GPU is lent out")),
+        (["round", "--pause"], ("pause_rounds", "")),
+        (["round", "--resume"], ("resume_rounds", None)),
         (["rollback", "--yes"], ("rollback", None)),
         (["rollback", "0", "--yes"], ("rollback", 0)),
         (["resume", "news/2"], ("resume", "news/2")),
@@ -370,6 +373,13 @@ def test_what_does_not_exist_has_its_exit_status(home: Path, control: FakeContro
     assert (run.returncode, run.stderr) == (ExitCode.NOT_FOUND, "riverkeep: There is no round 99.\n")
 
 
+@pytest.mark.parametrize("arguments", [["--reason", "why"], ["--pause", "--reason", "x" * 501]], ids=["alone", "long"])
+def test_a_reason_belongs_to_a_pause_and_has_a_bound(home: Path, control: FakeControl, arguments: list[str]) -> None:
+    """A usage error, and nothing was asked."""
+    run = riverkeep("round", *arguments, cwd=home)
+    assert (run.returncode, control.calls) == (ExitCode.BAD_USAGE, [])
+
+
 def test_what_is_refused_has_its_exit_status(home: Path, control: FakeControl) -> None:
     """Nothing fresh: refused, not failed."""
     run = riverkeep("round", "--dry-run", cwd=home)
@@ -387,6 +397,8 @@ def test_what_is_refused_has_its_exit_status(home: Path, control: FakeControl) -
         ["--show", "3", "--list"],
         ["--wait", "--reject", "3", "--yes"],
         ["--wait", "--list"],
+        ["--pause", "--resume"],
+        ["--wait", "--pause"],
     ],
     ids=" ".join,
 )

@@ -16,6 +16,7 @@ QUIET = Snapshot(
     held_out_missing=0,
     running=None,
     stopping=False,
+    paused=None,
     cool_since=None,
     asks=(),
 )
@@ -37,6 +38,7 @@ snapshots = st.builds(
     held_out_missing=st.integers(0, 2),
     running=st.none() | st.integers(1, 99),
     stopping=st.booleans(),
+    paused=st.none() | st.text(max_size=3),
     cool_since=st.none() | st.floats(0, 1e10),
     asks=st.lists(asks, max_size=4).map(tuple),
 )
@@ -115,6 +117,28 @@ def test_a_schedule_passes_over_when_too_little_is_fresh() -> None:
     decision = decide(replace(QUIET, fresh_samples=9, asks=(INTERVAL,)), SETTINGS)
     assert isinstance(decision, Wait)
     assert decision.answered == (INTERVAL,)
+
+
+@given(snapshots, settings)
+def test_while_rounds_are_paused_only_a_person_begins_one(snapshot: Snapshot, rules: TriggerSettings) -> None:
+    """What a schedule asked for is kept for afterwards."""
+    decision = decide(replace(snapshot, paused=""), rules)
+    if isinstance(decision, Begin):
+        assert decision.ask.by_a_person
+    else:
+        assert all(ask.by_a_person for ask in decision.answered)
+
+
+def test_a_pause_tells_its_reason_and_how_it_ends() -> None:
+    """Whatever volume is reached meanwhile."""
+    paused = replace(QUIET, fresh_samples=5_000, paused="the GPU is lent out", asks=(INTERVAL,))
+    assert decide(paused, SETTINGS) == Wait(
+        "rounds are paused (the GPU is lent out); `riverkeep round --resume` lets them begin by themselves again"
+    )
+    assert isinstance(decide(replace(paused, asks=(BY_HAND,)), SETTINGS), Begin)
+    assert decide(replace(paused, paused=None), SETTINGS) == Begin(
+        INTERVAL, "the interval came and 5000 samples are fresh"
+    )
 
 
 def test_a_schedule_waits_out_the_cool_down() -> None:

@@ -36,6 +36,7 @@ def test_live_state_is_read_at_each_scrape() -> None:
     assert 'riverkeep_part_state{part="ingest",state="running"} 0.0' in shown
     assert 'riverkeep_part_failures{part="ingest"} 3.0' in shown
     assert "riverkeep_trigger_volume_ratio 0.25" in shown
+    assert "riverkeep_rounds_paused 0.0" in shown
     assert "riverkeep_ledger_generation" not in shown
     assert len(asked) == 1
 
@@ -51,6 +52,7 @@ def test_a_round_in_progress_and_what_answers_are_shown() -> None:
         serving_generation=2,
         answering_generation=1,
         swap_seconds=0.5,
+        rounds_paused=True,
     )
     registry.register(LiveState(lambda: during))
     shown = {
@@ -60,6 +62,7 @@ def test_a_round_in_progress_and_what_answers_are_shown() -> None:
         "ledger_generation": 2,
         "answering_generation": 1,
         "last_swap_seconds": 0.5,
+        "rounds_paused": 1,
     }
     assert {name: registry.get_sample_value(f"riverkeep_{name}") for name in shown} == shown
 

@@ -135,6 +135,8 @@ def test_while_a_round_runs_the_status_tells_why_and_what_the_next_waits_for(tmp
         assert running["next_round"] == "not before round 4 has ended"
         told = {name: running["round"][name] for name in ("reason", "fresh_samples", "early_stop_samples")}
         assert told == {"reason": "9 samples are fresh", "fresh_samples": 8, "early_stop_samples": 1}
+        control.pause_rounds()
+        assert control.status()["next_round"].startswith("not before round 4 has ended, and then rounds are paused;")
         here.feed(seed=9)
         control.request_round()
         assert control.status()["next_round"].endswith("ended; asked for by a person")

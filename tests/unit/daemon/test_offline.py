@@ -52,6 +52,18 @@ def test_status_counts_what_is_kept(kept: Kept) -> None:
     assert kept.control.status()["last_round"]["detail"] == "forgot too much"
 
 
+def test_rounds_are_paused_without_a_daemon_too(kept: Kept) -> None:
+    """The status says since when, why, and how it ends; a second reason takes the place of the first."""
+    assert kept.control.status()["rounds_paused"] is None
+    kept.control.pause_rounds("a first reason")
+    assert kept.control.pause_rounds("the GPU is lent out") == {"since": 1_000.0, "reason": "the GPU is lent out"}
+    status = kept.control.status()
+    assert status["rounds_paused"] == {"since": 1_000.0, "reason": "the GPU is lent out"}
+    assert status["next_round"].startswith("rounds are paused (the GPU is lent out); `riverkeep round --resume`")
+    assert [kept.control.resume_rounds(), kept.control.resume_rounds()] == [{"resumed": True}, {"resumed": False}]
+    assert (kept.control.status()["rounds_paused"], kept.control.status()["next_round"]) == (None, None)
+
+
 def test_rounds_page_newest_first(kept: Kept) -> None:
     """`before` goes on where the page ended."""
     first = kept.refuse()

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from daemon.backoff import Backoff
-from daemon.cycle import Begin, Decision, Wait, approval
+from daemon.cycle import Ask, Begin, Decision, Wait, approval
 from daemon.rounds_loop import RoundsLoop
 from daemon.shutdown import Shutdown
 from daemon.supervisor import Part, State, Supervisor
 from daemon.triggers import Asks, Schedule
+from memory.store import Store
 from tests.harness import wait_until
 from tests.unit.daemon.rooms import BY_HAND, DRY, World, world
 
@@ -47,12 +48,15 @@ def test_a_round_whose_learner_runs_long_is_not_stuck(here: World) -> None:
         wait_until(lambda: here.store.round(1).state == "abandoned")
 
 
-def decided(here: World, *, later: float = 0.0) -> Decision:
+def decided(here: World, *, later: float = 0.0, asked: Ask | None = None) -> Decision:
     """What the loop does so many seconds after the rounds that were run, which take no time."""
+    asks = Asks()
+    if asked is not None:
+        asks.add(asked)
     return RoundsLoop(
         here.rooms,
         here.runner(),
-        Asks(),
+        asks,
         here.current,
         settings=lambda: here.settings,
         shutdown=Shutdown(grace_seconds=10, round_grace_seconds=0),
@@ -70,6 +74,20 @@ def test_neither_a_dry_run_nor_one_cut_off_ends_a_cool_down(tmp_path: Path) -> N
         assert isinstance(decision, Wait)
         assert "cooling down" in decision.reason
         assert isinstance(decided(here, later=1e9), Begin)
+
+
+def test_a_pause_outlives_a_restart_and_lets_a_person_begin_a_round(tmp_path: Path) -> None:
+    """It is kept in the store: what began by its volume a moment before begins no more."""
+    with world(tmp_path, triggers={"fresh_samples": 10, "minimum_fresh_samples": 1, "cooldown_seconds": 0}) as here:
+        here.run("worse")
+        assert isinstance(decided(here), Begin)
+        here.store.pause_rounds("the GPU is lent out")
+        with Store.open(here.settings.database, here.settings.memory) as again:
+            assert again.rounds_pause() == here.store.rounds_pause()
+        assert "paused (the GPU is lent out)" in decided(here).reason
+        assert isinstance(decided(here, asked=BY_HAND), Begin)
+        here.store.resume_rounds()
+        assert isinstance(decided(here), Begin)
 
 
 def test_an_approved_round_that_failed_is_tried_again_after_the_cool_down(tmp_path: Path) -> None:

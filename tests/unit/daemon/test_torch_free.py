@@ -75,6 +75,8 @@ CALLS = [
     Call("round", "--show 1 --json"),
     Call("round", "--approve 3"),
     Call("round", "--reject 4 --yes"),
+    Call("round", "--pause"),
+    Call("round", "--resume"),
     Call("round", code=ExitCode.REFUSED),
     Call("generations"),
     Call("rollback", "--yes"),
