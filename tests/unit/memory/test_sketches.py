@@ -42,7 +42,7 @@ def found(held: list[str], asked: list[str]) -> list[bool]:
 )
 def test_an_edited_paragraph_is_a_near_duplicate(change: object) -> None:
     """What a person would call the same paragraph is found."""
-    assert found([PARAGRAPH], [change(PARAGRAPH)]) == [True]  # type: ignore[operator]
+    assert found([PARAGRAPH], [change(PARAGRAPH)]) == [True]  # type: ignore[operator]  # of parametrize
 
 
 def test_another_paragraph_of_the_same_vocabulary_is_none() -> None:
