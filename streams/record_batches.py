@@ -173,7 +173,7 @@ def read_batch(batch: Any, limits: Limits, from_offset: int) -> tuple[list[Row],
     """
     if batch.magic < 2:
         return _read_legacy(batch, limits, from_offset), batch.size_in_bytes
-    data = bytes(memoryview(batch._buffer)[DefaultRecordBatch.HEADER_STRUCT.size :])  # noqa: SLF001
+    data = bytes(memoryview(batch._buffer)[DefaultRecordBatch.HEADER_STRUCT.size :])  # noqa: SLF001 - no public way
     if codec := batch.attributes & CODEC_MASK:
         data = decompress(codec, data, limits.batch_bytes)
     rows = read_records(
@@ -190,7 +190,7 @@ def read_batch(batch: Any, limits: Limits, from_offset: int) -> tuple[list[Row],
 
 
 def _read_legacy(batch: Any, limits: Limits, from_offset: int) -> list[Row]:
-    bounded = _BoundedLegacyBatch(batch._buffer, batch.magic)  # noqa: SLF001  # there is no public way
+    bounded = _BoundedLegacyBatch(batch._buffer, batch.magic)  # noqa: SLF001 - no public way
     bounded.limit = limits.batch_bytes
     rows: list[Row] = []
     for record in bounded:
@@ -274,7 +274,7 @@ class _ChunkedRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-
 
     def _bad(self, batch: Any, chunk: Chunk, detail: str) -> BadBatch:
         first = chunk.next_offset
-        beginning = bytes(memoryview(batch._buffer)[: self.limits.kept_bytes])  # noqa: SLF001
+        beginning = bytes(memoryview(batch._buffer)[: self.limits.kept_bytes])  # noqa: SLF001 - no public way
         return BadBatch(first, max(first, _last_offset(batch)), detail, beginning, batch.size_in_bytes)
 
 

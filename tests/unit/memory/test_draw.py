@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry
 
 from memory.errors import AsideFull, UnknownRound, WrongState
+from memory.metrics import MemoryMetrics
 from memory.records import DrawSpec, Role
 from memory.rounds import RoundState
 from memory.store import Store
@@ -186,10 +188,13 @@ def test_a_rounds_line_tells_what_it_was_given(store: Store, stream: Stream) -> 
 def test_no_round_begins_while_too_much_is_aside(tmp_path: Path, stream: Stream) -> None:
     """The bound on what is set aside is loud."""
     with open_store(tmp_path / "a.db", aside_samples=10, refusals_until_aside=1) as store:
+        registry = CollectorRegistry()
+        MemoryMetrics(registry, store)
         store.append(stream.of([text(n) for n in range(50)]))
         refuse(store, begin(store))
         store.append(stream.of([text(n) for n in range(50, 60)]))
         assert store.counts().aside_is_full
+        assert registry.get_sample_value("riverkeep_memory_aside_full") == 1
         with pytest.raises(AsideFull, match="release or drop"):
             begin(store)
         store.drop_aside(round_number=1)

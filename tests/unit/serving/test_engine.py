@@ -211,6 +211,7 @@ def test_closing_fails_what_is_left(first: LoadedGeneration, metrics: ServingMet
     running, waiting = Answer(first, tokens=900), Answer(first)
     engine.submit(running.job, waiting.job)
     running.first_piece()
+    wait_until(lambda: metrics.registry.get_sample_value("riverkeep_serving_waiting") == 1)
     engine.close()
     for answer in (running, waiting):
         with pytest.raises(NotReady):

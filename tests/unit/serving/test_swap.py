@@ -123,7 +123,7 @@ def test_it_follows_the_pointer(following: Following) -> None:
     for number in (1, 2, 1, 3, 0):
         following.store.point_to(number)
         assert following.look() == number
-        assert following.count("generation") == number
+        assert following.count("generation") == following.count("pointed_generation") == number
     assert following.count("swaps_total", outcome="served") == 6
     assert {following.count("swap_seconds_count", phase=phase) for phase in ("verify", "load", "warm")} == {6}
 
