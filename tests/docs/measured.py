@@ -44,6 +44,7 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "failed requests",
         "answers that are not wholly their generation's",
     ),
+    "`riverkeep --help`": ("riverkeep --help",),
     "insert rate at": ("insert rate at the large size", "drawing 1,000 of"),
 }
 """What a row's words and those of its bars begin with, in the order in which the row prints their figures."""
@@ -94,6 +95,12 @@ TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
     r"records of (\d+) bytes": (detail("ingest", "record_bytes"),),
     r"\(([\d,]+) records/s\)": (detail("ingest", "records_per_s", "end_to_end"),),
     r"\((\d+) swaps\)": (counted("swap", "swaps"),),
+    r"\(at a load of (\d+); a bare interpreter (\S+), `riverkeep status` (\S+), importing torch (\S+)\)": (
+        detail("startup", "load", "before"),
+        counted("startup", "a bare interpreter"),
+        counted("startup", "riverkeep status"),
+        counted("startup", "an interpreter that imports torch"),
+    ),
     r"insert rate at ([\d,]+) samples ÷ at ([\d,]+)": (
         sizes("memory", "documents/s at 1,"),
         sizes("memory", "insert rate"),
