@@ -8,11 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from safetensors import SafetensorError
-
 # A full disk, a full quota, and a limit on the size of a file.
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-# How safetensors tells what the operating system said: its error class has no number.
+# How safetensors and tokenizers tell what the operating system said: their errors have no number.
 _OS_ERROR: Final = re.compile(r"\(os error (\d+)\)")
 
 
@@ -23,14 +21,18 @@ def is_no_room(error: OSError) -> bool:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Raise as an OSError what safetensors says of the operating system while it writes `path`.
+    """Raise as an OSError what safetensors or tokenizers says of the operating system while it writes `path`.
 
     Raises:
-        OSError: with the operating system's number, and `path`.
+        OSError: with the operating system's number, and the file that it names, else `path`.
     """
     try:
         yield
-    except SafetensorError as error:
+    except OSError as error:
+        # One of a write knows no name.
+        error.filename = error.filename or str(path)
+        raise
+    except Exception as error:  # tokenizers has no class of its own for it
         if (said := _OS_ERROR.search(str(error))) is None:
             raise
         number = int(said[1])

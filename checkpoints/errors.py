@@ -40,9 +40,12 @@ class PublishFailed(CheckpointsError):
     """The disk refused a publication; nothing of it remains, and what was there before is untouched."""
 
     def __init__(self, number: int, error: OSError) -> None:
+        where = error.filename2 or error.filename
+        what = f"{error.strerror}: {where}" if error.strerror and where else error.strerror or error
+        # Whether a round, a start or a person tries again is known to the caller alone.
         super().__init__(
-            f"generation {number} could not be written: {error.strerror or error}; nothing was changed. "
-            "Free space or repair the disk: the next round tries again"
+            f"generation {number} could not be written: {what}; nothing was changed. "
+            "Free space on that disk or repair it before this is tried again"
         )
         self.number = number
 
