@@ -223,11 +223,12 @@ class LiveControl(StoreControl):
         progress = self._current.progress
         if progress is None:
             return self._views.next_round()
-        asked = list(dict.fromkeys(ask.by for ask in self._asks.pending()))
-        pause = self._store.rounds_pause()
-        if pause is not None and not asked:
-            return f"not before round {progress.number} has ended, and then {paused_sentence(pause.reason)}"
-        return f"not before round {progress.number} has ended" + (f"; asked for by {', '.join(asked)}" if asked else "")
+        ends, pause = f"not before round {progress.number} has ended", self._store.rounds_pause()
+        # What a schedule asked for waits out the pause too.
+        asks = [ask for ask in self._asks.pending() if pause is None or ask.by_a_person]
+        if asks:
+            return f"{ends}; asked for by {', '.join(dict.fromkeys(ask.by for ask in asks))}"
+        return ends if pause is None else f"{ends}, and then {paused_sentence(pause.reason)}"
 
     def _ingest(self) -> Facts | None:
         ingest = self._views.ingest

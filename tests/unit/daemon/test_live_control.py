@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.cycle import Ask, Trigger
 from daemon.errors import UnknownThing
 from daemon.live_control import LiveControl, Views
 from daemon.supervisor import Health, State
@@ -135,7 +136,10 @@ def test_while_a_round_runs_the_status_tells_why_and_what_the_next_waits_for(tmp
         assert running["next_round"] == "not before round 4 has ended"
         told = {name: running["round"][name] for name in ("reason", "fresh_samples", "early_stop_samples")}
         assert told == {"reason": "9 samples are fresh", "fresh_samples": 8, "early_stop_samples": 1}
+        control._asks.add(Ask(Trigger.CRON, by="cron"))
+        assert control.status()["next_round"].endswith("ended; asked for by cron")
         control.pause_rounds()
+        # The schedule's ask waits out the pause.
         assert control.status()["next_round"].startswith("not before round 4 has ended, and then rounds are paused;")
         here.feed(seed=9)
         control.request_round()
