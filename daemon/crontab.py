@@ -9,7 +9,7 @@ from apscheduler.triggers.cron import CronTrigger
 
 FIELDS = 5
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_SPAN = re.compile(r"(\*|\w+)(?:-(\w+))?(?:/(\d+))?")
+_SPAN = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/0*([1-9]\d*))?")
 
 
 def crontab(expression: str, timezone: tzinfo) -> BaseTrigger:
@@ -46,7 +46,7 @@ def _span(part: str) -> range:
     if found is None:
         raise ValueError(f"{part!r} names no weekday")
     name, last_name, step = found.groups()
-    if name == "*":
+    if name is None:
         return range(0, 7, int(step or 1))
     first = _weekday(name)
     last = _weekday(last_name) if last_name else 6 if step else first

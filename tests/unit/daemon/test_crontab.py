@@ -71,7 +71,10 @@ def test_minutes_and_hours_are_counted_in_the_zone() -> None:
 
 @pytest.mark.parametrize(
     "expression",
-    ["", "* * * *", "* * * * * *", "@daily", "* * * * 8", "* * * * funday", "* * * * 1-", "* * * * */0", "60 * * * *"],
+    [
+        *("", "* * * *", "* * * * * *", "@daily", "60 * * * *"),
+        *("* * * * 8", "* * * * funday", "* * * * 1-", "* * * * *-3", "* * * * */0", "* * * * 1,,2"),
+    ],
 )
 def test_what_cron_could_not_read_is_refused(expression: str) -> None:
     """With an error that settings can tell."""
