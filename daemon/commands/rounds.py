@@ -60,7 +60,8 @@ def round_(
 
     A round waits when its text is implausible under the serving generation: read it with
     `riverkeep memory aside N --text`, then approve or reject it. While rounds are paused, also across restarts,
-    only those begin that a person asks for; what a schedule asked for meanwhile begins after it.
+    only those begin that a person asks for; what a schedule asked for meanwhile begins after it, unless the daemon was
+    restarted since.
     """
     _refuse_contradictions(
         {
@@ -108,6 +109,11 @@ def _check_reason(reason: str | None, *, pause: bool) -> None:
         raise click.UsageError("--reason goes with --pause.")
     if len(reason or "") > LONGEST_REASON:
         raise click.UsageError(f"--reason has at most {LONGEST_REASON} characters.")
+    try:
+        (reason or "").encode()
+    except UnicodeEncodeError:
+        # Kept without a daemon, it would end in an error each status that a daemon is asked for.
+        raise click.UsageError("--reason is not UTF-8.") from None
 
 
 def _pause(control: Control, reason: str, *, as_json: bool) -> int:

@@ -373,8 +373,12 @@ def test_what_does_not_exist_has_its_exit_status(home: Path, control: FakeContro
     assert (run.returncode, run.stderr) == (ExitCode.NOT_FOUND, "riverkeep: There is no round 99.\n")
 
 
-@pytest.mark.parametrize("arguments", [["--reason", "why"], ["--pause", "--reason", "x" * 501]], ids=["alone", "long"])
-def test_a_reason_belongs_to_a_pause_and_has_a_bound(home: Path, control: FakeControl, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [["--reason", "why"], ["--pause", "--reason", "x" * 501], ["--pause", "--reason", "f\udcfcr heute"]],
+    ids=["alone", "long", "latin-1"],
+)
+def test_a_reason_belongs_to_a_pause_and_is_short_text(home: Path, control: FakeControl, arguments: list[str]) -> None:
     """A usage error, and nothing was asked."""
     run = riverkeep("round", *arguments, cwd=home)
     assert (run.returncode, control.calls) == (ExitCode.BAD_USAGE, [])
