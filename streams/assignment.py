@@ -22,6 +22,9 @@ from streams.settings import StreamsSettings, TopicFormat
 SETTLING_SECONDS = 3.0
 """When positions have been asked for so long, what is still in doubt waits for the next poll: the loop that polls is to
 turn, whatever the broker does. Less than an unanswered question takes, so that the first such is the last."""
+REST = 3.0
+"""A question without an answer rests for so many times as long as it took, or it would take all time from reading what
+comes of the other partitions: one may have no leader for days."""
 BEYOND_SECONDS = 3.0
 """A new leader's end may lag for a moment; what lasts longer means that the log was cut."""
 ENDS_SECONDS = 15.0
@@ -99,6 +102,7 @@ class Assignment:
         self._monotonic = monotonic
         self._readings: dict[TopicPartition, Reading] = {}
         self._doubts: dict[TopicPartition, tuple[Doubt, int | None]] = {}
+        self._rests_until: dict[TopicPartition, float] = {}
         self._begun: dict[TopicPartition, str] = {}
         self._ends_at = float("-inf")
         self._held: set[TopicPartition] = set()
@@ -147,6 +151,7 @@ class Assignment:
             log.info("partition_moved", topic=partition.topic, partition=partition.partition, how=moved.value)
             reading = self._readings.pop(partition, None)
             self._doubts.pop(partition, None)
+            self._rests_until.pop(partition, None)
             if reading is not None:
                 builder.drop(reading.reader.partition)
             if moved is Moved.ASSIGNED:
@@ -160,6 +165,9 @@ class Assignment:
         """
         until = self._monotonic() + SETTLING_SECONDS
         for partition in list(self._doubts):
+            asked_at = self._monotonic()
+            if asked_at < self._rests_until.get(partition, asked_at):
+                continue
             # Asked for last the next time: one that has no leader does not keep the others back.
             why, offset = self._doubts[partition] = self._doubts.pop(partition)
             try:
@@ -168,6 +176,11 @@ class Assignment:
                 log.warning(
                     "position_not_found", topic=partition.topic, partition=partition.partition, error=str(error)
                 )
+                answered_at = self._monotonic()
+                self._rests_until[partition] = answered_at + REST * (answered_at - asked_at)
+            if partition not in self._doubts:
+                # The broker answers: the others may be asked for at once.
+                self._rests_until.clear()
             if self._monotonic() >= until:
                 break
         return not self._doubts

@@ -8,7 +8,7 @@ from kafka.errors import KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 from prometheus_client import CollectorRegistry
 
-from streams.assignment import SETTLING_SECONDS, Assignment
+from streams.assignment import REST, SETTLING_SECONDS, Assignment
 from streams.consumer import REQUEST_MS, Consumer, Moved
 from streams.document import Partition
 from streams.kafka import KafkaSource
@@ -27,7 +27,7 @@ class FakeConsumer:
     """Stands for `Consumer`: notes the questions to its broker, which takes `answer_s` for each or answers some never.
 
     Attributes:
-        silent: questions about these partitions time out.
+        silent: questions about these partitions fail, after `silence_s`.
         questions: the partitions asked about, in order.
         seeks: where it was told to read on, in order.
         end: of each partition, as the last fetch told it.
@@ -39,6 +39,7 @@ class FakeConsumer:
     def __init__(self, partitions: Iterable[TopicPartition] = (), silent: Iterable[TopicPartition] = ()) -> None:
         self.now = 0.0
         self.answer_s = 0.0
+        self.silence_s = REQUEST_MS / 1000
         self.assigned = list(partitions)
         self.silent = set(silent)
         self.questions: list[TopicPartition] = []
@@ -50,7 +51,7 @@ class FakeConsumer:
         """The group has committed nothing."""
         self.questions.append(partition)
         if partition in self.silent:
-            self.now += REQUEST_MS / 1000
+            self.now += self.silence_s
             raise KafkaTimeoutError("no answer")
         self.now += self.answer_s
         return None
@@ -150,6 +151,30 @@ def test_a_partition_without_a_leader_keeps_none_of_the_others_back() -> None:
     assert world.turn() == [ONE]
     assert world.turn() == [*MANY[1:], ONE]
     assert world.assignment.unsettled() == {ONE}
+
+
+def test_a_partition_without_a_leader_leaves_most_of_the_time_to_the_others() -> None:
+    """Its question rests for longer than it took; asked each turn, it would let one batch through for each time-out."""
+    world = World(FakeConsumer([ONE], silent=[ONE]))
+    assert [world.turn() for _ in range(3)] == [[ONE], [], []]
+    world.fake.now += REST * world.fake.silence_s - 0.1
+    assert world.turn() == []
+    world.fake.now += 0.2
+    assert world.turn() == [ONE]
+
+
+@pytest.mark.parametrize("sign", ["it is assigned anew", "another is answered", "it was refused at once"])
+def test_a_question_rests_no_longer_than_it_must(sign: str) -> None:
+    """Whatever says that an answer may come now, or that asking costs nothing."""
+    fake = FakeConsumer([ONE], silent=[ONE])
+    fake.silence_s = 0.0 if sign == "it was refused at once" else fake.silence_s
+    world = World(fake)
+    world.turn()
+    fake.silent.clear()
+    fake.assigned = {"it is assigned anew": [ONE], "another is answered": MANY[1:2]}.get(sign, [])
+    asked = [*world.turn(), *world.turn()]
+    assert asked.count(ONE) == 1
+    assert not world.assignment.unsettled()
 
 
 def test_a_broker_that_takes_long_for_each_answer_lets_the_loop_turn() -> None:
