@@ -18,6 +18,7 @@ import structlog
 
 from daemon.memory_kills import KillCounter, offer_first, resident_bytes
 from daemon.process_group import end_group, has_ended
+from learner.errors import BadRoundDirectory, NoRoom, OutOfMemory
 
 log = structlog.get_logger(__name__)
 
@@ -220,11 +221,10 @@ def _keep_log(path: Path, errors: bytes) -> None:
         log.warning("learner_log_not_written", reason=f"{error.strerror}: {path}")
 
 
-# What `python -m learner` means by its exit codes.
 _MEANINGS: Final = {
-    3: (Ending.OUT_OF_MEMORY, "the learner ran out of memory"),
-    4: (Ending.BAD_DIRECTORY, "the learner could not read its round directory"),
-    5: (Ending.NO_ROOM, "the learner found no room on the disk"),
+    OutOfMemory.exit_code: (Ending.OUT_OF_MEMORY, "the learner ran out of memory"),
+    BadRoundDirectory.exit_code: (Ending.BAD_DIRECTORY, "the learner could not read its round directory"),
+    NoRoom.exit_code: (Ending.NO_ROOM, "the learner found no room on the disk"),
 }
 
 
