@@ -59,6 +59,9 @@ class Source(Protocol):
     def missing_topics(self) -> tuple[str, ...]:
         """Topics that should be read and do not exist; text of the others comes."""
 
+    def unanswered(self) -> Mapping[tuple[str, int], str]:
+        """Partitions (topic and number) that are not read as no broker tells where they stand; what came instead."""
+
     def lag(self) -> Mapping[Partition, int]:
         """Records not yet read in each partition that is read; empty while the group has given none."""
 
@@ -154,12 +157,13 @@ class Ingest:
             self._assigned_at = now
         if trouble := source.trouble:
             part.says(State.WAITING, trouble)
-        elif not read:
+        elif not read and not source.unanswered():
             settling = now - self._assigned_at <= REBALANCE_SECONDS
             part.says(State.RUNNING if settling else State.WAITING, NO_PARTITIONS)
         else:
             missing = source.missing_topics()
             told = [f"{', '.join(missing)} cannot be read: there is no such topic"] if missing else []
+            told += _unanswered_sentences(source.unanswered())
             told += [flood_sentence(flooded)] if flooded else []
             part.says(State.WAITING if len(flooded) == len(read) else State.RUNNING, "; ".join(told))
 
@@ -201,6 +205,14 @@ class Ingest:
                 "memory.quarantine_rows or memory.quarantine_bytes",
             )
             self._evicted, self._evictions_told_at = 0, now
+
+
+def _unanswered_sentences(unanswered: Mapping[tuple[str, int], str]) -> list[str]:
+    if not unanswered:
+        return []
+    (topic, number), why = next(iter(unanswered.items()))
+    named = f"{topic}/{number}" + (f" and {len(unanswered) - 1} more" if len(unanswered) > 1 else "")
+    return [f"{named} cannot be read, as no broker tells where reading is to go on ({why}): see that there is a leader"]
 
 
 def flooded_names(paused: Mapping[Partition, str]) -> list[str]:

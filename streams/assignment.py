@@ -103,6 +103,7 @@ class Assignment:
         self._readings: dict[TopicPartition, Reading] = {}
         self._doubts: dict[TopicPartition, tuple[Doubt, int | None]] = {}
         self._rests_until: dict[TopicPartition, float] = {}
+        self._unanswered: dict[TopicPartition, str] = {}
         self._begun: dict[TopicPartition, str] = {}
         self._ends_at = float("-inf")
         self._held: set[TopicPartition] = set()
@@ -134,6 +135,10 @@ class Assignment:
         """Partitions that must not be fetched, because their position is not known."""
         return set(self._doubts)
 
+    def unanswered(self) -> dict[TopicPartition, str]:
+        """Those among them whose position the brokers did not tell when they were asked last, and what came instead."""
+        return dict(self._unanswered)
+
     def lag(self) -> Mapping[Partition, int]:
         """Records not yet read, by partition."""
         return {r.reader.partition: max(0, r.end - r.reader.position) for r in self._readings.values()}
@@ -152,6 +157,7 @@ class Assignment:
             reading = self._readings.pop(partition, None)
             self._doubts.pop(partition, None)
             self._rests_until.pop(partition, None)
+            self._unanswered.pop(partition, None)
             if reading is not None:
                 builder.drop(reading.reader.partition)
             if moved is Moved.ASSIGNED:
@@ -168,8 +174,9 @@ class Assignment:
             asked_at = self._monotonic()
             if asked_at < self._rests_until.get(partition, asked_at):
                 continue
+            why, offset = self._doubts.pop(partition)
             # Asked for last the next time: one that has no leader does not keep the others back.
-            why, offset = self._doubts[partition] = self._doubts.pop(partition)
+            self._doubts[partition] = why, offset
             try:
                 self._settle(consumer, builder, partition, why, offset, now)
             except KafkaError as error:
@@ -178,9 +185,11 @@ class Assignment:
                 )
                 answered_at = self._monotonic()
                 self._rests_until[partition] = answered_at + REST * (answered_at - asked_at)
+                self._unanswered[partition] = str(error)
             if partition not in self._doubts:
                 # The broker answers: the others may be asked for at once.
                 self._rests_until.clear()
+                self._unanswered.pop(partition, None)
             if self._monotonic() >= until:
                 break
         return not self._doubts

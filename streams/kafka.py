@@ -89,9 +89,10 @@ class KafkaSource(Closing):
         self._trouble = ""
         self._unreached = ""
         self._missing: tuple[str, ...] = ()
+        self._unanswered: Mapping[tuple[str, int], str] = {}
         self._lag: Mapping[Partition, int] = {}
         self._paused: Mapping[Partition, str] = {}
-        self._unwatch = metrics.watch(self.lag, self.paused_partitions, self.missing_topics)
+        self._unwatch = metrics.watch(self.lag, self.paused_partitions, self.missing_topics, self.unanswered)
 
     # what the ingest loop does
 
@@ -169,6 +170,10 @@ class KafkaSource(Closing):
     def assignment(self) -> frozenset[Partition]:
         """The partitions that are read."""
         return frozenset(self._lag)
+
+    def unanswered(self) -> Mapping[tuple[str, int], str]:
+        """Partitions (topic and number) that are not read as no broker tells where they stand; what came instead."""
+        return self._unanswered
 
     def missing_topics(self) -> tuple[str, ...]:
         """Topics to be read that do not exist, and patterns that none matches, as of the last poll."""
@@ -327,6 +332,8 @@ class KafkaSource(Closing):
         full = dict.fromkeys(partitions.values(), self._all_paused) if self._all_paused else {}
         self._paused = {**full, **flooded}
         self._lag = self._assignment.lag()
+        unanswered = self._assignment.unanswered()
+        self._unanswered = {(found.topic, found.partition): why for found, why in unanswered.items()}
 
     def _look_for_topics(self, consumer: Consumer, now: float) -> None:
         if now < self._topics_at:

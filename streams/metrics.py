@@ -85,9 +85,10 @@ class StreamsMetrics:
         lag: Callable[[], Mapping[Partition, int]],
         paused: Callable[[], Mapping[Partition, str]],
         missing: Callable[[], Iterable[str]],
+        unanswered: Callable[[], Iterable[tuple[str, int]]],
     ) -> Callable[[], None]:
-        """Show a source's lag, pauses and missing topics at each scrape; the answer ends that."""
-        collector = _SourceCollector(lag, paused, missing)
+        """Show what a source tells of its topics and partitions at each scrape; the answer ends that."""
+        collector = _SourceCollector(lag, paused, missing, unanswered)
         self._registry.register(collector)
         return lambda: self._registry.unregister(collector)
 
@@ -98,10 +99,12 @@ class _SourceCollector(Collector):
         lag: Callable[[], Mapping[Partition, int]],
         paused: Callable[[], Mapping[Partition, str]],
         missing: Callable[[], Iterable[str]],
+        unanswered: Callable[[], Iterable[tuple[str, int]]],
     ) -> None:
         self._lag = lag
         self._paused = paused
         self._missing = missing
+        self._unanswered = unanswered
 
     def collect(self) -> Iterable[Metric]:
         lag = GaugeMetricFamily(
@@ -128,3 +131,11 @@ class _SourceCollector(Collector):
         for topic in self._missing():
             missing.add_metric([topic], 1)
         yield missing
+        unanswered = GaugeMetricFamily(
+            "riverkeep_partition_unanswered",
+            "1 for each partition that is not read because no broker tells where it stands.",
+            labels=["topic", "partition"],
+        )
+        for topic, number in self._unanswered():
+            unanswered.add_metric([topic, str(number)], 1)
+        yield unanswered

@@ -386,7 +386,7 @@ def _register(registry: CollectorRegistry, database: Path) -> None:
         shown.register(KnowledgeMetrics(store))
         families = list(shown.collect())
     registry.register(_Recorded(families))
-    StreamsMetrics(registry).watch(dict, dict, tuple)
+    StreamsMetrics(registry).watch(dict, dict, tuple, tuple)
     CheckpointsMetrics(registry)
     DaemonMetrics(registry)
     live = Live((), None, "", 0, 0, 1, 1, 1.0, 0.5)

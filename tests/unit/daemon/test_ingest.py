@@ -42,6 +42,7 @@ class Recorder:
         self.evicts = 0
         self.trouble = ""
         self.missing: tuple[str, ...] = ()
+        self.silent: dict[tuple[str, int], str] = {}
         self.read: dict[Partition, int] = {WIKI: 7}
         self.paused: dict[Partition, str] = {}
         self.asked = threading.Event()
@@ -87,6 +88,10 @@ class Recorder:
     def missing_topics(self) -> tuple[str, ...]:
         """As told."""
         return self.missing
+
+    def unanswered(self) -> Mapping[tuple[str, int], str]:
+        """As told."""
+        return self.silent
 
     def lag(self) -> Mapping[Partition, int]:
         """As told."""
@@ -212,6 +217,20 @@ def test_a_topic_that_does_not_exist_shows_beside_those_that_do() -> None:
         assert part.health().ok
         recorder.missing = ()
         wait_until(lambda: not part.health().detail)
+
+
+@pytest.mark.parametrize("read", [{}, {WIKI: 7}], ids=["alone", "beside one that is read"])
+def test_a_partition_whose_place_no_broker_tells_shows(read: dict[Partition, int]) -> None:
+    """The part names it and what came instead; it runs as long as another partition is read."""
+    recorder = Recorder([])
+    recorder.read = read
+    recorder.silent = {("news", 3): "timed out", ("news", 4): "timed out"}
+    with running(recorder) as (_, part):
+        wait_until(lambda: "news/3 and 1 more cannot be read" in part.health().detail)
+        assert "(timed out)" in part.health().detail
+        assert part.health().ok == bool(read)
+        recorder.silent = {}
+        wait_until(lambda: "cannot be read" not in part.health().detail)
 
 
 @pytest.mark.parametrize(("asked", "resumed"), [("wiki/0", ["wiki/0"]), (None, ["news/1", "wiki/0"]), ("gone/3", [])])

@@ -151,6 +151,11 @@ def test_a_partition_without_a_leader_keeps_none_of_the_others_back() -> None:
     assert world.turn() == [ONE]
     assert world.turn() == [*MANY[1:], ONE]
     assert world.assignment.unsettled() == {ONE}
+    assert world.assignment.unanswered() == {ONE: "KafkaTimeoutError: no answer"}
+    world.fake.silent.clear()
+    world.fake.assigned = [ONE]
+    world.turn()
+    assert not world.assignment.unanswered()
 
 
 def test_a_partition_without_a_leader_leaves_most_of_the_time_to_the_others() -> None:
@@ -189,11 +194,15 @@ def test_what_stays_in_doubt_is_asked_about_once_in_a_poll(monkeypatch: pytest.M
     """Each poll brings the others' text, of however many chunks, and not a question with each."""
     fake = FakeConsumer(MANY[:2], silent=[ONE])
     monkeypatch.setattr("streams.kafka.Consumer", lambda settings: fake)
-    with KafkaSource(SETTINGS, KeptStore(), StreamsMetrics(CollectorRegistry()), lambda: 0.0) as source:
+    registry = CollectorRegistry()
+    with KafkaSource(SETTINGS, KeptStore(), StreamsMetrics(registry), lambda: 0.0) as source:
         source.poll(0.0)
         fake.questions.clear()
         fake.chunks = [Chunk(MANY[1], n, n + 1, rows=[(n, 0, None, b"some text %d" % n)]) for n in range(5)]
         batch = source.poll(0.0)
+        assert source.unanswered() == {("news", 0): "KafkaTimeoutError: no answer"}
+        told = registry.get_sample_value("riverkeep_partition_unanswered", {"topic": "news", "partition": "0"})
+    assert told == 1
     assert fake.questions == [ONE]
     assert batch is not None
     assert batch.next_offsets == {Partition("news", 1, "id-1"): 5}
