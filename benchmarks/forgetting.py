@@ -13,7 +13,7 @@ near-duplicates, reservoir, draw) and each era is one round of the real learner.
 - joint: all eras at once from the base model, mixed half and half with text from before the stream.
 
 Forgetting is the average over all slices that were trained past, plasticity the mean loss of each era right after its
-round, both in nats per token. Takes about an hour on two cores.
+round, both in nats per token. Takes about an hour, on one core.
 """
 
 import codecs

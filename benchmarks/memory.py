@@ -86,7 +86,7 @@ def fill(store: Store, stream: Iterator[Batch], samples: int) -> list[float]:
     """
     store.register_base(digest="base", source_path="none")
     rounds: list[float] = []
-    while (held := store.counts().replay_samples) < samples:
+    while (held := store.counts().replay_samples) < samples or not rounds:
         print(f"{held:,} samples", file=sys.stderr)
         take_in(store, stream, ROUND)
         rounds.append(accept_a_round(store, len(rounds)))

@@ -210,7 +210,10 @@ class Supervisor:
 
     @contextmanager
     def patient(self) -> Iterator[None]:
-        """No part counts as stuck while this lasts: for work of unknown length that others wait for. One at a time."""
+        """No part counts as stuck while this lasts: for work of unknown length that others wait for. One at a time.
+
+        Without a bound: how long the work takes grows with the store, and a restart would only begin it anew.
+        """
         for part in self._parts:
             part.excuse()
         try:
