@@ -36,7 +36,7 @@ class Control(Protocol):
             last_round: {"number", "state", "outcome" (for a person), "trigger", "detail", "ended_at"} or None;
             memory: {"fresh_samples", "fresh_tokens", "replay_samples", "holdout_samples", "aside_samples",
             "dead_letters"};
-            ingest: {"lag_records": int, or None while no partition is read, "paused": {partition: why}, "reason"} or
+            ingest: {"lag_records": int, or None while not known, "paused": {partition: why}, "reason", "trouble"} or
                 None;
             next_round: a sentence, what the triggers wait for; while a round runs, that its end is; without a daemon
                 None, unless rounds are paused;

@@ -35,7 +35,7 @@ class Full:
 
 
 class Source(Protocol):
-    """Where batches come from. All but `lag` and `paused_partitions` are called from the ingest loop's thread alone."""
+    """Where batches come from. From other threads than the ingest loop's: `lag`, `paused_partitions`, `trouble`."""
 
     def poll(self, timeout_s: float) -> Batch | None:
         """Wait at most `timeout_s` seconds for records; keeps the group membership alive while paused too."""
@@ -63,7 +63,7 @@ class Source(Protocol):
         """Partitions (topic and number) that are not read as no broker tells where they stand; what came instead."""
 
     def lag(self) -> Mapping[Partition, int]:
-        """Records not yet read in each partition that is read; empty while the group has given none."""
+        """Records not yet read in each partition that is read; empty while there is none, or no broker answers."""
 
     def paused_partitions(self) -> Mapping[Partition, str]:
         """Partitions that paused by themselves, and why."""
@@ -111,9 +111,15 @@ class Ingest:
         return "" if full is None else full.sentence
 
     def lag(self) -> Mapping[Partition, int]:
-        """Records not yet read in each partition that is read; empty while there is none, which is no lag of 0."""
+        """Records not yet read in each partition that is read; empty while that is not known, which is no lag of 0."""
         source = self._source
         return {} if source is None else source.lag()
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can come: no broker answers, or no topic is there; empty while all is well."""
+        source = self._source
+        return "" if source is None else source.trouble
 
     def paused_partitions(self) -> Mapping[Partition, str]:
         """Partitions that are paused by themselves, and why."""

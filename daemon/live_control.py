@@ -39,8 +39,12 @@ class IngestView(Protocol):
     def paused(self) -> str:
         """Why all consumption pauses; empty while it does not."""
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing can come; empty while all is well."""
+
     def lag(self) -> Mapping[Partition, int]:
-        """Records in each partition that are not yet read."""
+        """Records in each partition that are not yet read; empty while that is not known."""
 
     def paused_partitions(self) -> Mapping[Partition, str]:
         """Partitions that are paused by themselves, and why."""
@@ -242,6 +246,7 @@ class LiveControl(StoreControl):
         }
 
 
+            "trouble": ingest.trouble,
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMES_LISTED} more" if len(names) > NAMES_LISTED else ""
     return ", ".join(names[:NAMES_LISTED]) + more

@@ -135,7 +135,7 @@ def _memory_line(memory: Facts) -> str:
 
 def _ingest(ingest: Facts) -> str | Text:
     lag = ingest.get("lag_records")
-    told = ["nothing yet: it waits for partitions" if lag is None else f"{lag:,} records behind"]
+    told = [_behind(lag, ingest.get("trouble", ""))]
     paused = ingest.get("paused", {})
     flooded = [partition for partition, why in paused.items() if why == FLOOD]
     if flooded:
@@ -161,6 +161,13 @@ def print_rounds(rounds: Sequence[Facts], *, now: float | None = None) -> None:
     moment = time.time() if now is None else now
     rows = table(
         "round",
+def _behind(lag: int | None, trouble: str) -> str:
+    if lag is not None:
+        return f"{lag:,} records behind"
+    # What the trouble is, the line of parts says.
+    return "how far behind is unknown" if trouble else "nothing yet: it waits for partitions"
+
+
         "state",
         "began",
         "took",

@@ -228,12 +228,11 @@ class Consumer:
         """
         return self._consumer.committed(partition, metadata=True, timeout_ms=REQUEST_MS)
 
-    def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata], failed: Any) -> None:
-        """Commit in the background; `failed` is called, at a later poll, with the error if there is one."""
+    def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata], ended: Any) -> None:
+        """Commit in the background; `ended` is called, at a later poll, with the error or None."""
 
         def done(_offsets: object, response: object) -> None:
-            if isinstance(response, Exception):
-                failed(response)
+            ended(response if isinstance(response, Exception) else None)
 
         self._consumer.commit_async(offsets, callback=done)
 

@@ -16,6 +16,7 @@ from kafka.errors import (
 )
 from kafka.structs import TopicPartition
 
+from streams.absence import Absence
 from streams.assignment import Assignment, Doubt, Offsets
 from streams.client import REFUSALS
 from streams.closing import Closing
@@ -85,12 +86,13 @@ class KafkaSource(Closing):
         self._all_paused: Pause | None = None
         self._failures = 0
         self._retry_at = self._watched_at = self._committed_at = self._topics_at = self._told_at = float("-inf")
-        self._reached_at = time.monotonic()
-        self._trouble = ""
+        self._absence = Absence(settings, AWAY_SECONDS)
+        self._commits_fail = False
         self._unreached = ""
         self._missing: tuple[str, ...] = ()
         self._unanswered: Mapping[tuple[str, int], str] = {}
         self._lag: Mapping[Partition, int] = {}
+        self._read: frozenset[Partition] = frozenset()
         self._paused: Mapping[Partition, str] = {}
         self._unwatch = metrics.watch(self.lag, self.paused_partitions, self.missing_topics, self.unanswered)
 
@@ -112,7 +114,7 @@ class KafkaSource(Closing):
         """
         self._connect(timeout_s)
         if self._consumer is None:
-            self._note_reached(self._unreached)
+            self._absence.silent(self._unreached)
             return None
         builder = BatchBuilder(records=self._settings.batch_records, size=self._settings.batch_bytes)
         self._gather(self._consumer, builder, timeout_s)
@@ -143,7 +145,7 @@ class KafkaSource(Closing):
         """Say that a batch is durable: the group's offsets follow, for lag tools and other replicas."""
         offsets = self._assignment.acknowledge(batch.next_offsets)
         if self._consumer is not None and offsets:
-            self._consumer.commit(offsets, self._commit_failed)
+            self._consumer.commit(offsets, self._committed)
 
     def pause_all(self, why: Pause = Pause.MEMORY_FULL) -> None:
         """Let nothing come until `resume_all`; `poll` is still to be called. To be repeated for another reason."""
@@ -160,7 +162,7 @@ class KafkaSource(Closing):
     # what others ask
 
     def lag(self) -> Mapping[Partition, int]:
-        """Records not yet read, by partition, as of the last poll."""
+        """Records not yet read, by partition, as of the last poll; empty too while the broker is away: not known."""
         return self._lag
 
     def paused_partitions(self) -> Mapping[Partition, str]:
@@ -169,7 +171,7 @@ class KafkaSource(Closing):
 
     def assignment(self) -> frozenset[Partition]:
         """The partitions that are read."""
-        return frozenset(self._lag)
+        return self._read
 
     def unanswered(self) -> Mapping[tuple[str, int], str]:
         """Partitions (topic and number) that are not read as no broker tells where they stand; what came instead."""
@@ -182,8 +184,9 @@ class KafkaSource(Closing):
     @property
     def trouble(self) -> str:
         """Why nothing can come, as of the last poll: no broker answers, or no topic is there; else empty."""
-        if self._trouble or len(self._missing) < len(self._settings.topics):
-            return self._trouble
+        away = self._absence.trouble
+        if away or len(self._missing) < len(self._settings.topics):
+            return away
         return f"no topic is there to read ({', '.join(self._missing)}): create it or correct its name"
 
     def close(self, timeout_s: float = 5.0) -> None:
@@ -215,21 +218,12 @@ class KafkaSource(Closing):
             self._failures += 1
             self._unreached = str(error)
             self._retry_at = time.monotonic() + retry_s
-            servers = ",".join(self._settings.bootstrap_servers)
-            log.warning("broker_not_reached", servers=servers, retry_seconds=retry_s, error=str(error))
+            # A warning with the remedy follows when it counts as away.
+            log.info("broker_not_reached_yet", retry_seconds=retry_s, error=str(error))
             return
         self._failures = 0
         # The first answer about the topics may still be on its way.
         self._topics_at = self._clock() + FIRST_TOPICS_SECONDS
-        log.info("broker_reached", group=self._settings.group_id)
-
-    def _note_reached(self, why_not: str, *, reached: bool = False) -> None:
-        now = time.monotonic()
-        if reached:
-            self._reached_at = now
-        servers, away = ",".join(self._settings.bootstrap_servers), now - self._reached_at
-        trouble = f"no broker of {servers} has answered for {away:.0f} s ({why_not or 'silence'}): check"
-        self._trouble = f"{trouble} bootstrap_servers and security, and that one runs" if away > AWAY_SECONDS else ""
 
     def _look_for_brokers(self, consumer: Consumer) -> None:
         """Note whether a broker is there.
@@ -239,7 +233,10 @@ class KafkaSource(Closing):
         """
         connected, failure = consumer.is_connected, consumer.failure
         self._metrics.connected.set(connected)
-        self._note_reached(str(failure or ""), reached=connected)
+        if connected:
+            self._absence.answered()
+        else:
+            self._absence.silent(str(failure or ""))
         if not connected and isinstance(failure, REFUSALS):
             raise self._refused(failure)
         if denied := {topic for topic in consumer.denied() if self._settings.topic(topic)}:
@@ -274,10 +271,14 @@ class KafkaSource(Closing):
             f"that it may read the topics and join group {self._settings.group_id}"
         )
 
-    def _commit_failed(self, error: Exception) -> None:
+    def _committed(self, error: Exception | None) -> None:
+        first, self._commits_fail = not self._commits_fail, error is not None
+        if error is None:
+            return
         # The next commit covers this one, and the store knows better anyway.
         self._metrics.commit_errors.inc()
-        log.info("group_commit_failed", group=self._settings.group_id, error=str(error))
+        if first:
+            log.info("group_commit_failed", group=self._settings.group_id, error=str(error))
 
     # pauses and what is watched
 
@@ -326,12 +327,13 @@ class KafkaSource(Closing):
         if now - self._committed_at >= COMMIT_SECONDS:
             self._committed_at = now
             if offsets := self._assignment.commits():
-                consumer.commit(offsets, self._commit_failed)
+                consumer.commit(offsets, self._committed)
         partitions = self._assignment.partitions()
         flooded = {partitions[found]: Pause.DEAD_LETTER_FLOOD for found in self._flooded if found in partitions}
         full = dict.fromkeys(partitions.values(), self._all_paused) if self._all_paused else {}
         self._paused = {**full, **flooded}
-        self._lag = self._assignment.lag()
+        self._read = frozenset(partitions.values())
+        self._lag = {} if self._absence.trouble else self._assignment.lag()
         unanswered = self._assignment.unanswered()
         self._unanswered = {(found.topic, found.partition): why for found, why in unanswered.items()}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from kafka.errors import CoordinatorLoadInProgressError
+from structlog.testing import capture_logs
 
 from streams.assignment import Doubt
 from streams.consumer import Consumer
@@ -90,6 +91,41 @@ def test_a_broker_that_hangs_holds_up_no_poll(tmp_path: Path) -> None:
             ingest.until(lambda: ingest.store.texts == ["before", "after"])
     finally:
         broker.stop()
+
+
+@pytest.mark.slow
+def test_a_broker_that_is_lost_is_told_of_once_and_so_is_its_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warning with the remedy, one line for commits that fail, the lag unknown meanwhile; then how long it was."""
+    monkeypatch.setattr("streams.kafka.AWAY_SECONDS", 1.0)
+    monkeypatch.setattr("streams.kafka.COMMIT_SECONDS", 0.5)
+    port, lag = free_port(), "riverkeep_consumer_lag_records"
+    broker, again = Embedded(port, tmp_path), Embedded(port, tmp_path)
+    broker.start()
+    try:
+        make_topic(broker, name="news")
+        send(broker, "news", b"before")
+        with capture_logs() as logs, Ingest(settings(broker, "news")) as ingest:
+            ingest.until(lambda: ingest.store.texts == ["before"])
+            known = {"topic": "news", "partition": "0"}
+            ingest.until(lambda: ingest.registry.get_sample_value(lag, known) == 0)
+            broker.stop()
+            ingest.until(lambda: ingest.metric("riverkeep_commit_errors_total") > 2)
+            ingest.until(lambda: ingest.source.trouble)
+            assert ingest.registry.get_sample_value(lag, known) is None
+            assert ingest.source.lag() == {}
+            assert ingest.source.assignment()
+            again.start()
+            ingest.until(lambda: not ingest.source.trouble)
+        (lost,) = [line for line in logs if line["event"] == "broker_not_reached"]
+        assert lost["log_level"] == "warning"
+        assert "bootstrap_servers" in lost["remedy"]
+        assert [line["away_seconds"] > 0 for line in logs if "away_seconds" in line] == [True, True]
+        assert len([line for line in logs if line["event"] == "group_commit_failed"]) == 1
+    finally:
+        broker.stop()
+        again.stop()
 
 
 def test_a_poll_that_fails_is_counted_and_the_next_one_reads(monkeypatch: pytest.MonkeyPatch) -> None:

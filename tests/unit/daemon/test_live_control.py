@@ -20,7 +20,7 @@ RUNNING = Health("ingest", State.RUNNING)
 class Reading:
     """What the ingest loop shows."""
 
-    paused = ""
+    paused = trouble = ""
 
     def __init__(self, lag: dict[Partition, int]) -> None:
         self._lag = lag

@@ -76,6 +76,8 @@ def test_status_shows_what_is_wrong(screen: io.StringIO) -> None:
     ingest = {"lag_records": 5, "paused": {"news/0": str(Pause.DEAD_LETTER_FLOOD)}, "reason": ""}
     render.print_status(facts | {"ingest": ingest}, now=NOW)
     render.print_status(facts | {"ingest": {"lag_records": None, "paused": {}, "reason": ""}}, now=NOW)
+    render.print_status(facts | {"ingest": {"lag_records": None, "paused": {}, "trouble": "no broker"}}, now=NOW)
+    assert "how far behind is unknown" in screen.getvalue()
     for words in ("a flood of dead letters paused news/0", "`riverkeep resume`", "it waits for partitions"):
         assert words in screen.getvalue()
     for words in ("still answering from 1", "does not answer", "news/0 paused: flood", "✗ ingest (broker away)"):
