@@ -41,6 +41,8 @@ class Control(Protocol):
             next_round: a sentence, what the triggers wait for; while a round runs, that its end is; without a daemon
                 None, unless rounds are paused;
             need_restart: sections of the settings that changed on disk and are not in force until a restart;
+            settings_refused: {"at" (unix seconds), "mistakes": [{"key", "value", "place", "problem", "remedy"}]}
+                where the latest reload found mistakes, so that the settings before it are in force; else None;
             parts: as in `readiness`;
             waiting: numbers of rounds that wait for a person;
             rounds_paused: {"since" (unix seconds), "reason"} while no round begins by itself, else None.

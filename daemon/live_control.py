@@ -66,6 +66,7 @@ class Views:
         next_round: a sentence, what the triggers wait for.
         problem: what is wrong with the serving generation's files; empty when nothing is.
         need_restart: sections of the settings that a reload found changed, and that a restart will take over.
+        settings_refused: as in `Control.status`.
         started_at: unix seconds.
     """
 
@@ -77,6 +78,7 @@ class Views:
     next_round: Callable[[], str]
     problem: Callable[[], str]
     need_restart: Callable[[], tuple[str, ...]]
+    settings_refused: Callable[[], Facts | None]
     started_at: float
 
 
@@ -116,6 +118,7 @@ class LiveControl(StoreControl):
             "ingest": self._ingest(),
             "next_round": self._next_round(),
             "need_restart": list(self._views.need_restart()),
+            "settings_refused": self._views.settings_refused(),
             "parts": self.readiness()["parts"],
         }
 

@@ -58,7 +58,7 @@ class StoreControl:
 
     def status(self) -> Facts:
         """See `Control.status`."""
-        absent = ("pid", "started_at", "round", "ingest", "need_restart", "parts")
+        absent = ("pid", "started_at", "round", "ingest", "need_restart", "settings_refused", "parts")
         known = facts.store_status(self._store)
         paused = known["rounds_paused"]
         return {

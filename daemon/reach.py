@@ -11,18 +11,21 @@ from daemon.lock import Holder, StateLock, holder_of
 if TYPE_CHECKING:
     from daemon.control import Control
     from daemon.settings import Settings
+    from daemon.settings_mistakes import BadSettings
 
 
 @contextmanager
-def reach(settings: "Settings", *, write: bool) -> Iterator["Control"]:
+def reach(settings: "Settings", *, write: bool, mistakes: "BadSettings | None" = None) -> Iterator["Control"]:
     """The daemon's control where one runs, else one on the store.
 
     Args:
         settings: name the state directory and the admin token.
         write: whether something will be changed: without a daemon, the state directory is then locked, so that
             none starts in between.
+        mistakes: what is wrong with the settings; a daemon has its own, the store is not touched with these.
 
     Raises:
+        BadSettings: no daemon runs, and there are mistakes.
         DaemonUnreachable: a daemon holds the lock and gives no address (it is starting).
         UnknownThing: no daemon runs and there is no store.
         AlreadyRunning: a daemon started at this moment.
@@ -38,6 +41,8 @@ def reach(settings: "Settings", *, write: bool) -> Iterator["Control"]:
             token = read_token(settings.admin, settings.state_dir)
             yield stack.enter_context(RemoteControl(address, token))
             return
+        if mistakes is not None:
+            raise mistakes
         if not settings.database.exists():
             raise UnknownThing(
                 f"There is nothing in {settings.state_dir} yet: no daemon has run there. Is `state_dir` the right one?"

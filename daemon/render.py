@@ -66,8 +66,7 @@ def _status_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
         yield "waiting", Text(f"round {numbers}: {decide}", "yellow")
     if facts.get("next_round"):
         yield "next round", facts["next_round"]
-    if facts.get("need_restart"):
-        yield "settings", Text(not_in_force(facts["need_restart"]), "yellow")
+    yield from _settings_rows(facts, now)
     yield "memory", _memory_line(facts["memory"])
     if facts.get("ingest"):
         yield "reading", _ingest(facts["ingest"])
@@ -82,6 +81,21 @@ def not_in_force(sections: Sequence[str]) -> str:
 
 
 def _running(facts: Facts, now: float) -> Text:
+def _settings_rows(facts: Facts, now: float) -> Iterable[tuple[str, Text]]:
+    if facts.get("need_restart"):
+        yield "settings", Text(not_in_force(facts["need_restart"]), "yellow")
+    if facts.get("settings_refused"):
+        yield "settings", Text(_refused(facts["settings_refused"], now), "red")
+
+
+def _refused(refused: Facts, now: float) -> str:
+    found = "; ".join(f"{one['key']} ({one['place']}): {one['problem']}" for one in refused["mistakes"])
+    return (
+        f"refused at the reload {ago(now - refused['at'])} ago, those before it are in force: {found} "
+        "Mend them (`riverkeep check`), then send SIGHUP again."
+    )
+
+
     where = facts["state_dir"]
     if not facts["running"]:
         return Text(f"no daemon runs on {where}", "yellow")

@@ -23,6 +23,7 @@ from daemon.admin_server import listening
 from daemon.admin_token import Token, ensure_token, read_token
 from daemon.allocator import share_one_arena
 from daemon.backoff import Backoff
+from daemon.control import Facts
 from daemon.current_round import CurrentRound
 from daemon.cycle import DRY_RUN, Ask, Trigger
 from daemon.dead_letter_desk import DeadLetterDesk
@@ -107,6 +108,7 @@ class Service:
         self._problem = ""
         self._problem_of: int | None = None
         self._need_restart: tuple[str, ...] = ()
+        self._settings_refused: Facts | None = None
         self._notifier = Notifier(environment)
         self._shutdown = Shutdown(
             grace_seconds=settings.lifecycle.grace_seconds,
@@ -281,6 +283,7 @@ class Service:
             next_round=lambda: self._rounds.reason,
             problem=self._problem_now,
             need_restart=lambda: self._need_restart,
+            settings_refused=lambda: self._settings_refused,
             started_at=self._started_at,
         )
         return LiveControl(
@@ -315,9 +318,11 @@ class Service:
         try:
             result = reloaded(self.settings, load(self._config_file, self._environment, files=True))
         except BadSettings as error:
+            self._settings_refused = {"at": self._clock(), "mistakes": [one.as_facts() for one in error.mistakes]}
             log.warning("settings_not_reloaded", reason=str(error))
         else:
             self.settings = result.settings
+            self._settings_refused = None
             self._need_restart = result.need_restart
             logs.configure(level=self.settings.log.level, format=self.settings.log.format)
             self._schedule.change(self.settings.triggers)

@@ -14,6 +14,7 @@ from daemon import settings_mistakes, settings_reading, settings_sources
 from daemon.admin_settings import AdminSettings
 from daemon.gate_settings import GateSettings
 from daemon.lifecycle_settings import LifecycleSettings
+from daemon.settings_fields import nearest
 from daemon.settings_mistakes import BadSettings, Mistake
 from daemon.trigger_settings import TriggerSettings
 from learner.settings import LearnerSettings, ModelKind
@@ -23,6 +24,8 @@ from streams.settings import StreamsSettings
 
 CONFIG_VARIABLE = "RIVERKEEP_CONFIG"
 USUAL_PLACES = (Path("riverkeep.toml"), Path("/etc/riverkeep/riverkeep.toml"))
+REACHED_BY = ("state_dir", "admin")
+"""What a command must know to find a running daemon and to be let in."""
 
 
 class ModelSettings(BaseModel):
@@ -127,6 +130,22 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, file
         mistakes += typed.new(_of_model(typed.settings, raw) + _of_topics(typed.settings, raw))
     if mistakes or typed.settings is None:
         raise BadSettings(mistakes)
+    return typed.settings
+
+
+def whereabouts(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings | None:
+    """Settings with mistakes, as far as they go, where they surely say which daemon is meant; else None.
+
+    A mistake in `state_dir` or `[admin]`, or in a name that may have been meant for one of them, could lead to another
+    daemon than the one that a person has in mind.
+    """
+    raw = settings_sources.read(Settings, path, environment)
+    if raw.file_error or (path is None and not raw.place(("state_dir",))):
+        return None
+    typed = settings_reading.typed(Settings, raw)
+    wrong = (*typed.taken_out, *(key for _, key in raw.unknown_variables))
+    if any(key[0] in REACHED_BY or nearest(Settings, key) in REACHED_BY for key in wrong):
+        return None
     return typed.settings
 
 

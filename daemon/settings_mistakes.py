@@ -46,6 +46,10 @@ class Mistake:
         """For `--json`."""
         return asdict(self)
 
+    def in_line(self) -> str:
+        """For a line of its own: the value, which may be long, is left out."""
+        return f"{self.key}{f' ({self.place})' if self.place else ''}: {self.problem} {self.remedy}"
+
     def __str__(self) -> str:
         shown = f" = {self.value}" if self.value is not None else ""
         place = f"  ({self.place})" if self.place else ""
@@ -59,9 +63,14 @@ class BadSettings(DaemonError):
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
-        count = len(self.mistakes)
-        head = "one mistake" if count == 1 else f"{count} mistakes"
-        super().__init__(f"The settings have {head}:\n\n" + "\n".join(map(str, self.mistakes)))
+        super().__init__(f"The settings have {self._head()}:\n\n" + "\n".join(map(str, self.mistakes)))
+
+    def in_line(self) -> str:
+        """All of them in one line."""
+        return f"the settings have {self._head()}: " + " ".join(mistake.in_line() for mistake in self.mistakes)
+
+    def _head(self) -> str:
+        return "one mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
 
 
 def unreadable(path: Path, why: str) -> Mistake:

@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from daemon.control import Control
     from daemon.settings import Settings
-    from daemon.settings_mistakes import Mistake
+    from daemon.settings_mistakes import BadSettings, Mistake
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,11 +69,27 @@ class Invocation:
 
     @contextmanager
     def control(self, *, write: bool = False) -> Iterator["Control"]:
-        """Who answers: the running daemon, else the store itself."""
+        """Who answers: the running daemon, also where the settings on disk have mistakes; else the store itself."""
         from daemon.reach import reach
 
-        with reach(self.settings(), write=write) as control:
+        settings, mistakes = self._settings_to_reach()
+        with reach(settings, write=write, mistakes=mistakes) as control:
+            if mistakes is not None:
+                say(f"riverkeep: warning: {mistakes.in_line()} Asking the daemon on {settings.state_dir} all the same.")
             yield control
+
+    def _settings_to_reach(self) -> "tuple[Settings, BadSettings | None]":
+        """The settings, and what is wrong with them where they say all the same which daemon is meant."""
+        from daemon.settings import whereabouts
+        from daemon.settings_mistakes import BadSettings
+
+        try:
+            return self.settings(), None
+        except BadSettings as error:
+            settings = whereabouts(self.config_file())
+            if settings is None:
+                raise
+            return settings, error
 
 
 pass_invocation = click.make_pass_decorator(Invocation)

@@ -18,13 +18,12 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
     from daemon.errors import UnknownThing
     from daemon.render import print_status
 
-    facts = {"running": False, "state_dir": str(invocation.settings().state_dir), "memory": None}
     try:
         with invocation.control() as control:
             facts = control.status()
     except UnknownThing:
         # No daemon and no store: nothing has run here yet, which is an answer too.
-        pass
+        facts = {"running": False, "state_dir": str(invocation.settings().state_dir), "memory": None}
     if as_json:
         print_json(facts)
     else:

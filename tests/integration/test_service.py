@@ -167,10 +167,17 @@ def test_settings_that_cannot_be_read_are_not_taken_over(home: Home) -> None:
     """A mistake in the file is logged with its key, and the service goes on as before."""
     with daemon(home, learner=fake_learner("good")) as started:
         started.until(lambda control: control.status()["running"])
-        home.config.write_text(home.config.read_text().replace("[triggers]", "[triggers]\nfresh_smaples = 3"))
-        started.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: started.events("settings_not_reloaded"))
-        assert "fresh_samples" in started.events("settings_not_reloaded")[0]["reason"]
+        with started.control as control:
+            right = home.config.read_text()
+            home.config.write_text(right.replace("[triggers]", "[triggers]\nfresh_smaples = 3"))
+            started.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: started.events("settings_not_reloaded"))
+            assert "fresh_samples" in started.events("settings_not_reloaded")[0]["reason"]
+            refused = control.status()["settings_refused"]
+            assert [one["key"] for one in refused["mistakes"]] == ["triggers.fresh_smaples"]
+            home.config.write_text(right)
+            started.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: control.status()["settings_refused"] is None)
         assert started.stop() == 0
 
 

@@ -38,6 +38,7 @@ class FakeControl:
             "ingest": {"lag_records": 0, "paused": {}, "reason": ""},
             "next_round": "waiting for somebody to ask",
             "need_restart": ["streams"],
+            "settings_refused": None,
             "parts": self.readiness()["parts"],
             "waiting": [],
             "rounds_paused": None,

@@ -225,6 +225,42 @@ def test_bad_settings_stop_every_command(home: Path) -> None:
     assert "admin.port" in run.stderr
 
 
+@pytest.mark.parametrize("arguments", [["status"], ["rollback", "--yes"], ["round", "--pause"]], ids=" ".join)
+def test_mistakes_in_the_settings_lock_nobody_out_of_a_daemon(
+    home: Path, control: FakeControl, arguments: list[str]
+) -> None:
+    """They are a warning of one line; the daemon has settings of its own."""
+    _add(home, "[learner.recipe]\nmax_stepz = 3\n")
+    run = riverkeep(*arguments, cwd=home)
+    assert run.returncode == ExitCode.OK, run.stderr
+    (warning,) = [line for line in run.stderr.splitlines() if "warning" in line]
+    assert "learner.recipe.max_stepz (riverkeep.toml line 6)" in warning
+    assert str(home / "state") in warning
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["rollback", "--yes"]], ids=" ".join)
+def test_without_a_daemon_mistakes_in_the_settings_are_refused(home: Path, arguments: list[str]) -> None:
+    """The store is not changed with settings that nobody meant."""
+    _add(home, "[learner.recipe]\nmax_stepz = 3\n")
+    run = riverkeep(*arguments, cwd=home)
+    assert run.returncode == ExitCode.BAD_USAGE
+    assert "max_stepz" in run.stderr
+
+
+@pytest.mark.parametrize("line", ["state_dirr = 'x'", "[admin]\nport = -1", "[gate]\nstate_dir = 'x'", "= 1"])
+def test_where_another_daemon_may_be_meant_mistakes_are_refused(home: Path, control: FakeControl, line: str) -> None:
+    """A mistake in what leads to the daemon is no warning."""
+    _add(home, f"{line}\n")
+    run = riverkeep("rollback", "--yes", cwd=home)
+    assert (run.returncode, control.calls) == (ExitCode.BAD_USAGE, [])
+
+
+def _add(home: Path, text: str) -> None:
+    settings = home / "riverkeep.toml"
+    head, tail = settings.read_text().split("\n", 1)
+    settings.write_text(f"{head}\n{text}{tail}" if text.startswith("state_dirr") else f"{head}\n{tail}\n{text}")
+
+
 def test_status_answers_when_nothing_ever_ran(home: Path) -> None:
     """No daemon, no store: an answer, and exit status 5."""
     run = riverkeep("status", "--json", cwd=home)

@@ -15,6 +15,7 @@ from streams.document import Partition
 from tests.unit.daemon.rooms import World, world
 
 RUNNING = Health("ingest", State.RUNNING)
+REFUSED = {"at": 5.0, "mistakes": []}
 
 
 class Reading:
@@ -55,6 +56,7 @@ def live_control(
         next_round=lambda: "",
         problem=lambda: "",
         need_restart=lambda: need_restart,
+        settings_refused=lambda: REFUSED,
         started_at=0.0,
     )
     return LiveControl(
@@ -123,6 +125,7 @@ def test_settings_that_wait_for_a_restart_are_shown(tmp_path: Path) -> None:
     with world(tmp_path) as here:
         control = live_control(here, need_restart=("streams", "admin"))
         assert control.status()["need_restart"] == ["streams", "admin"]
+        assert control.status()["settings_refused"] == REFUSED
         assert control.replay_dead_letters()["need_restart"] == ["streams"]
 
 

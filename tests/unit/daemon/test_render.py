@@ -86,6 +86,16 @@ def test_status_shows_what_is_wrong(screen: io.StringIO) -> None:
 
 
 def test_status_of_nothing_is_a_sentence(screen: io.StringIO) -> None:
+def test_status_shows_settings_that_a_reload_refused(screen: io.StringIO) -> None:
+    """Which mistakes, where they are, and what is in force meanwhile."""
+    mistake = {"key": "gate.x", "place": "riverkeep.toml line 3", "problem": "No setting has this name."}
+    facts = FakeControl().status() | {"settings_refused": {"at": NOW - 120, "mistakes": [mistake]}}
+    render.print_status(facts, now=NOW)
+    shown = " ".join(screen.getvalue().split())
+    assert "refused at the reload 2 min ago" in shown
+    assert "gate.x (riverkeep.toml line 3): No setting has this name." in shown
+
+
     """No daemon, no store."""
     render.print_status({"running": False, "state_dir": "/s", "memory": None})
     assert "no daemon runs on /s" in screen.getvalue()
