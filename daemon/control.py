@@ -173,8 +173,9 @@ class Control(Protocol):
     def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
         """Decode them again under the present settings (none named: all).
 
-        Returns `{"kept": stored now, "known": dropped as duplicates, "still_dead": n, "need_restart": sections of
-        the settings that say how to decode, changed on disk, and are not in force until a restart}`.
+        Returns `{"kept": stored now, "known": dropped as duplicates, "still_dead": n, "reasons": {reason: n of
+        those}, "need_restart": sections of the settings that say how to decode, changed on disk, and are not in force
+        until a restart}`.
         """
 
     def drop_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:

@@ -1,5 +1,6 @@
 """Dead letters decoded again, after settings were mended that made them dead."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from daemon.control import Facts
@@ -7,8 +8,8 @@ from daemon.labels import known_labels
 from daemon.settings import Settings
 from memory.records import StoredDeadLetter
 from memory.store import Store
-from streams.decode import Decoder
-from streams.document import Batch, Document, Partition
+from streams.decode import Decoder, Rejection
+from streams.document import Batch, Document, Partition, Reason
 
 AT_ONCE = 500
 REPLAYED = "dead-letters"
@@ -16,7 +17,7 @@ REPLAYED = "dead-letters"
 
 
 def replay(store: Store, settings: Settings, *, ids: frozenset[int], now: float) -> Facts:
-    """Decode dead letters again and store those that now are documents; the others stay dead.
+    """Decode dead letters again and store those that now are documents; the others stay dead, with today's reason.
 
     Cut down between storing and dropping, it can be repeated: what is stored already counts as a duplicate.
 
@@ -27,10 +28,14 @@ def replay(store: Store, settings: Settings, *, ids: frozenset[int], now: float)
         now: unix seconds; also tells this replay's offsets from those of any other.
     """
     stream = Partition(REPLAYED, 0, f"{now:.6f}")
-    kept = known = still_dead = 0
+    kept = known = 0
+    still_dead: Counter[str] = Counter()
     for letters in _in_batches(store, ids):
-        revived = {letter.id: document for letter in letters if (document := _revive(settings, letter, stream, now))}
-        still_dead += len(letters) - len(revived)
+        decoded = {letter.id: _decode(settings, letter, stream, now) for letter in letters}
+        revived = {number: found for number, found in decoded.items() if isinstance(found, Document)}
+        dead = {number: found for number, found in decoded.items() if not isinstance(found, Document)}
+        store.note_reasons(dead)
+        still_dead.update(reason for reason, _ in dead.values())
         if not revived:
             continue
         batch = Batch(tuple(revived.values()), (), (), {stream: max(revived) + 1})
@@ -38,7 +43,7 @@ def replay(store: Store, settings: Settings, *, ids: frozenset[int], now: float)
         stored = appended.fresh + appended.holdout + appended.replay
         kept, known = kept + stored, known + len(revived) - stored
         store.drop_dead_letters(revived)
-    return {"kept": kept, "known": known, "still_dead": still_dead}
+    return {"kept": kept, "known": known, "still_dead": still_dead.total(), "reasons": dict(still_dead)}
 
 
 def _in_batches(store: Store, ids: frozenset[int]) -> Iterator[list[StoredDeadLetter]]:
@@ -50,15 +55,15 @@ def _in_batches(store: Store, ids: frozenset[int]) -> Iterator[list[StoredDeadLe
             yield chosen
 
 
-def _revive(settings: Settings, letter: StoredDeadLetter, stream: Partition, now: float) -> Document | None:
-    """The dead letter as a document; None when it is none still, or can never be one.
+def _decode(settings: Settings, letter: StoredDeadLetter, stream: Partition, now: float) -> Document | Rejection:
+    """The dead letter as a document, or why it is none today; as it was, where it can never be one.
 
-    Never: a record that was cut, and one whose format is not known (of a file, of a topic that is read no more):
-    decoded without its key, a person's text could not be found again to be erased.
+    Never: a record that was cut, a whole batch, and one whose format is not known (of a file, of a topic that is read
+    no more): decoded without its key, a person's text could not be found again to be erased.
     """
     format_ = settings.streams.topic(letter.partition.topic)
-    if format_ is None or letter.value_bytes != len(letter.value):
-        return None
+    if letter.reason is Reason.UNDECODABLE_BATCH or format_ is None or letter.value_bytes != len(letter.value):
+        return letter.reason, letter.detail
     decoder = Decoder(
         format_,
         letter.partition.topic,
@@ -66,5 +71,4 @@ def _revive(settings: Settings, letter: StoredDeadLetter, stream: Partition, now
         filters=settings.streams.filters,
         max_record_bytes=settings.streams.max_record_bytes,
     )
-    decoded = decoder.decode(letter.value, letter.key, None, stream, letter.id, now)
-    return decoded if isinstance(decoded, Document) else None
+    return decoder.decode(letter.value, letter.key, None, stream, letter.id, now)

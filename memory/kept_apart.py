@@ -1,6 +1,6 @@
 """What a store keeps apart from the river: text set aside, dead letters, gaps; and the erasure of a person's text."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
@@ -9,6 +9,7 @@ from memory.aside import AsidePage
 from memory.finding import Found
 from memory.records import AsideGroup, Forgotten, StoredDeadLetter, StoredGap
 from memory.session import Session
+from streams.document import Reason
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +91,10 @@ class KeptApart(Session):
 
         The others among them started from one that was. Of rounds before `lineage_from` at the time of an erasure it is
         not known what they were given.
+    def note_reasons(self, reasons: Mapping[int, tuple[Reason, str]]) -> None:
+        """Note why these dead letters (by id) are dead today, and the particulars; what was counted stays."""
+        self._write(quarantine.note_reasons, reasons)
+
         """
         return self._read(erasure.saw_erased_text)
 

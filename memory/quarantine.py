@@ -218,6 +218,12 @@ def mark_published(tx: Connection, ids: Iterable[int]) -> None:
     )
 
 
+def note_reasons(tx: Connection, reasons: Mapping[int, tuple[Reason, str]]) -> None:
+    """Note why these dead letters (by id) are dead today, and the particulars."""
+    rows = [(reason, detail, number) for number, (reason, detail) in reasons.items()]
+    tx.executemany("UPDATE dead_letters SET reason = ?, detail = ? WHERE id = ?", rows)
+
+
 def drop(tx: Connection, ids: Iterable[int] | None) -> int:
     """Remove dead letters, these or all. Returns how many."""
     condition, wanted = "1", []

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
@@ -15,12 +15,14 @@ from streams.filters import rejected
 from streams.settings import FilterSettings, TopicFormat
 
 Rejection = tuple[Reason, str]
-"""Why there is no document, and the particulars for a person. Never holds text of the record."""
+"""Why there is no document, and the particulars for a person. Of the record it holds at most an unknown label."""
 
 BOM = b"\xef\xbb\xbf"
 MILLISECONDS_FROM = 1e11
 """A time with a larger number than this is in milliseconds: in seconds it would be the year 5138."""
 YEAR_1, YEAR_10000 = -62_135_596_800, 253_402_300_800
+SHOWN_CHARACTERS = 40
+SHOWN_LABELS = 10
 LONGEST_NAME = 128
 """Characters of a source or a label; they become metric labels and class names."""
 MOST_KEYS = 100
@@ -74,6 +76,7 @@ class Decoder:
         self._has_fields = needs_label or bool(self._key or self._label or self._source or self._time)
         self._default_source = format_.source or default_source
         self._labels = labels
+        self._labels_shown = _listed(labels or ())
         self._filters = filters or FilterSettings()
         self._max_record_bytes = max_record_bytes
 
@@ -170,10 +173,8 @@ class Decoder:
             return _wrong(self._label, found, f"a string of 1 to {LONGEST_NAME} characters")
         label = str(found).lower() if isinstance(found, bool) else str(found)
         if self._labels is not None and label not in self._labels:
-            return (
-                Reason.UNKNOWN_LABEL,
-                f"field {_name(self._label)} is none of the {len(self._labels)} labels",
-            )
+            known = f"the {len(self._labels)} labels: {self._labels_shown}"
+            return Reason.UNKNOWN_LABEL, f"field {_name(self._label)} is {_shown(label)}, none of {known}"
         return label
 
 
@@ -196,6 +197,17 @@ def _keys_behind(sought: re.Pattern[bytes], value: bytes) -> Iterator[str]:
         with suppress(orjson.JSONDecodeError):
             if _is_key(found := orjson.loads(match[1])):
                 yield str(found)
+
+
+def _shown(word: str) -> str:
+    """A word in ASCII with what cannot be printed escaped, cut where it is long."""
+    return ascii(word if len(word) <= SHOWN_CHARACTERS else word[:SHOWN_CHARACTERS] + "...")
+
+
+def _listed(labels: Iterable[str]) -> str:
+    names = sorted(labels)
+    more = f" and {len(names) - SHOWN_LABELS} more" if len(names) > SHOWN_LABELS else ""
+    return ", ".join(map(_shown, names[:SHOWN_LABELS])) + more
 
 
 def _name(path: Sequence[str]) -> str:

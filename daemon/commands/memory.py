@@ -237,7 +237,9 @@ def replay_letters(invocation: Invocation, ids: tuple[int, ...], *, as_json: boo
     else:
         from daemon.render import not_in_force
 
-        click.echo("{kept} stored, {known} known already, {still_dead} still dead.".format_map(facts))
+        why = ", ".join(f"{number} {reason}" for reason, number in sorted(facts["reasons"].items()))
+        told = "{kept} stored, {known} known already, {still_dead} still dead".format_map(facts)
+        click.echo(f"{told}: {why}." if why else f"{told}.")
         if facts["need_restart"]:
             say(f"{not_in_force(facts['need_restart'])}: they were decoded as before.")
 

@@ -201,7 +201,7 @@ class FakeControl:
     def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
         """Notes it."""
         self.calls.append(("replay_dead_letters", tuple(ids)))
-        return {"kept": 1, "known": 0, "still_dead": 2, "need_restart": ["streams"]}
+        return {"kept": 1, "known": 0, "still_dead": 2, "reasons": {"unknown_label": 2}, "need_restart": ["streams"]}
 
     def drop_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
         """Notes it."""

@@ -323,9 +323,20 @@ def test_dead_letters_come_to_life_when_settings_are_mended(tmp_path: Path) -> N
         kept.die(b'{"body": "cut away text of a record", "id": 8}', cut=True)
         kept.die(b'{"body": "from a topic that is read no more", "id": 9}', partition=Partition("old", 0))
         replayed = kept.control.replay_dead_letters()
-        assert replayed == {"kept": 1, "known": 0, "still_dead": 3, "need_restart": []}
+        reasons = {"missing_field": 3}
+        assert replayed == {"kept": 1, "known": 0, "still_dead": 3, "reasons": reasons, "need_restart": []}
         assert len(kept.control.dead_letters()) == 3
         assert kept.control.forget("7")["samples"] == 1
+
+
+def test_what_is_still_dead_after_a_replay_tells_the_reason_of_today(tmp_path: Path) -> None:
+    """The field that was missing is found under the mended settings; now it is what is in it."""
+    kept = Kept(tmp_path, text_field="body")
+    with kept.store:
+        kept.die(b'{"body": 5}')
+        assert kept.control.replay_dead_letters()["reasons"] == {"wrong_type": 1}
+        (letter,) = kept.control.dead_letters()
+        assert (letter["reason"], letter["detail"]) == ("wrong_type", "field body is a number, not a string")
 
 
 def test_a_replay_that_was_cut_off_can_be_repeated(tmp_path: Path) -> None:

@@ -308,3 +308,14 @@ def test_a_record_full_of_keys_names_a_bounded_number() -> None:
 def test_looking_for_keys_never_raises(value: bytes) -> None:
     """Whatever the bytes are."""
     assert all(decoder(key_field="user").keys_in(value))
+
+
+def test_an_unknown_label_is_named_with_those_there_are() -> None:
+    """Bounded and printable, whatever the label is and however many there are."""
+    labels = frozenset(f"label-{number:02}" for number in range(12))
+    decoder = Decoder(TopicFormat(label_field="l"), "news", labels=labels, max_record_bytes=1_000)
+    value = orjson.dumps({"text": "The river rose in the night.", "l": "\x1b" + "x" * 100})
+    found = decoder.decode(value, None, None, Partition("news", 0), 0, 0.0)
+    assert isinstance(found, tuple)
+    assert f"'\\x1b{'x' * 39}...', none of the 12 labels: 'label-00', 'label-01'" in found[1]
+    assert found[1].endswith("'label-09' and 2 more")
