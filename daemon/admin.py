@@ -77,9 +77,15 @@ class FindBody(_Body):
 
 
 class AsideBody(_Body):
-    """POST /aside/release and /aside/drop: what that round set aside."""
+    """POST /aside/release: what that round set aside."""
 
     round: int = Field(ge=1)
+
+
+class DropAsideBody(AsideBody):
+    """POST /aside/drop: what that round set aside; with ids only those samples of it."""
+
+    ids: list[Annotated[int, Field(ge=1, le=LARGEST_ID)]] = Field(default=[], max_length=5_000)
 
 
 class DeadLettersBody(_Body):
@@ -230,7 +236,8 @@ class _Surface:
 
     async def aside_text(self, request: Request) -> Response:
         limit, after = _number(request, "limit", 50, most=MOST_ROWS), _number(request, "after", 0)
-        ask = partial(self._control.aside_text, _round(request), limit=limit or 1, after=after or 0)
+        worst = bool(_number(request, "worst", 0))
+        ask = partial(self._control.aside_text, _round(request), limit=limit or 1, after=after or 0, worst=worst)
         return await _answer(ask)
 
     async def dead_letters(self, request: Request) -> Response:
@@ -275,8 +282,8 @@ class _Surface:
         return await _answer(lambda: self._control.release_aside(body.round))
 
     async def drop_aside(self, request: Request) -> Response:
-        body = await _body(request, AsideBody)
-        return await _answer(lambda: self._control.drop_aside(body.round))
+        body = await _body(request, DropAsideBody)
+        return await _answer(lambda: self._control.drop_aside(body.round, ids=body.ids))
 
     async def replay_dead_letters(self, request: Request) -> Response:
         body = await _body(request, DeadLettersBody)

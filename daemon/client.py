@@ -125,17 +125,17 @@ class RemoteControl:
         """See `Control.aside`."""
         return self._rows("/aside")
 
-    def aside_text(self, number: int, *, limit: int = 50, after: int = 0) -> Facts:
+    def aside_text(self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False) -> Facts:
         """See `Control.aside_text`."""
-        return self._get(f"/aside/{number}", limit=limit, after=after)
+        return self._get(f"/aside/{number}", limit=limit, after=after, worst=int(worst))
 
     def release_aside(self, number: int) -> Facts:
         """See `Control.release_aside`."""
         return self._post("/aside/release", {"round": number})
 
-    def drop_aside(self, number: int) -> Facts:
+    def drop_aside(self, number: int, *, ids: Sequence[int] = ()) -> Facts:
         """See `Control.drop_aside`."""
-        return self._post("/aside/drop", {"round": number}, timeout=LONG_ANSWER_S)
+        return self._post("/aside/drop", {"round": number, "ids": list(ids)}, timeout=LONG_ANSWER_S)
 
     def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[Facts]:
         """See `Control.dead_letters`."""

@@ -145,19 +145,24 @@ class Control(Protocol):
         Each: {"round", "reason", "since", "samples", "tokens", "held_out", "sources"}.
         """
 
-    def aside_text(self, number: int, *, limit: int = 50, after: int = 0) -> Facts:
-        """The text that round `number` set aside, in pages by id that are bounded in bytes too.
+    def aside_text(self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False) -> Facts:
+        """The text that round `number` set aside, in pages that are bounded in bytes too; by id, or `worst` loss first.
 
         Returns {"round", "documents": [{"id", "role", "source", "label", "topic", "partition", "offset", "event_time",
         "arrived_at", "held_out" (whether it was held-out text), "key_hash" (alike for documents of one person),
-        "text"}], "next" (what `after` brings the next page; None where there is none)}. Raises UnknownThing.
+        "loss" (nats per token under the generation that served) and "repetition" (share that repeats; both None for
+        what the round did not measure), "text"}], "next" (what `after` brings the next page; None where there is
+        none)}. Raises UnknownThing.
         """
 
     def release_aside(self, number: int) -> Facts:
         """Let what round `number` set aside be fresh (or held out) again: `{"round", "released": samples}`."""
 
-    def drop_aside(self, number: int) -> Facts:
-        """Erase what round `number` set aside: `{"round", "dropped": samples}`."""
+    def drop_aside(self, number: int, *, ids: Sequence[int] = ()) -> Facts:
+        """Erase what round `number` set aside, or only these samples of it: `{"round", "dropped", "left": samples}`.
+
+        Raises Refused, and erases nothing, where it has not set one of them aside.
+        """
 
     def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[Facts]:
         """Quarantined records, newest first; those with smaller ids than `before`.

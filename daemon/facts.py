@@ -151,6 +151,8 @@ def aside_text_facts(number: int, page: AsidePage) -> Facts:
             | {
                 "held_out": one.sample.id in page.held_out,
                 "key_hash": None if one.sample.key_hash is None else f"{one.sample.key_hash & _BITS_64:016x}",
+                "loss": page.measured[one.sample.id].loss if one.sample.id in page.measured else None,
+                "repetition": page.measured[one.sample.id].repetition if one.sample.id in page.measured else None,
                 "text": one.sample.text,
             }
             for one in page.found

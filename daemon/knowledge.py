@@ -13,6 +13,7 @@ from learner import forgetting, measures
 from learner.plausibility import summarise
 from learner.report import DocumentScore, Report
 from memory import records
+from memory.aside import MEASURED
 from memory.records import Generation, ScoreRow, SliceScore
 
 ROWS_SHOWN = 8
@@ -72,6 +73,19 @@ def summary(report: Report, data: DataRange) -> dict[str, Any]:
         "flips": {candidate: asdict(flips(report, candidate)) for candidate in report.candidates},
     }
     return facts if report.kind == "causal-lm" else facts | _of_answers(report, data)
+
+
+def measured(report: Report) -> dict[str, Any]:
+    """What the round measured of single documents before training, for a person who parts what it sets aside.
+
+    As many as `learner.plausibility_documents`; those whose loss is not finite are left out.
+    """
+    rows = [
+        [one.id, round(one.nll, 4), one.tokens, round(one.repetition, 3)]
+        for one in report.prequential
+        if math.isfinite(one.nll) and math.isfinite(one.repetition)
+    ]
+    return {MEASURED: rows}
 
 
 def flips(report: Report, candidate: str) -> forgetting.Flips:

@@ -166,11 +166,11 @@ class StoreControl:
         """See `Control.aside`."""
         return [facts.aside_facts(group) for group in self._store.aside()]
 
-    def aside_text(self, number: int, *, limit: int = 50, after: int = 0) -> Facts:
+    def aside_text(self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False) -> Facts:
         """See `Control.aside_text`."""
         with store_errors():
             self._must_hold_aside(number)
-            return facts.aside_text_facts(number, self._store.aside_text(number, limit, after))
+            return facts.aside_text_facts(number, self._store.aside_text(number, limit, after, worst_first=worst))
 
     def release_aside(self, number: int) -> Facts:
         """See `Control.release_aside`."""
@@ -180,16 +180,19 @@ class StoreControl:
                 return {"round": number, "released": self._store.release_round(number)}
             return {"round": number, "released": self._store.release_aside(round_number=number)}
 
-    def drop_aside(self, number: int) -> Facts:
+    def drop_aside(self, number: int, *, ids: Sequence[int] = ()) -> Facts:
         """See `Control.drop_aside`."""
+        left = 0
         with store_errors():
             self._must_hold_aside(number)
-            if self._store.round(number).state is RoundState.WAITING:
+            if ids:
+                dropped, left = self._store.drop_part(number, ids)
+            elif self._store.round(number).state is RoundState.WAITING:
                 dropped = self._store.drop_round(number)
             else:
                 dropped = self._store.drop_aside(round_number=number)
         self._erase_directories([number])
-        return {"round": number, "dropped": dropped}
+        return {"round": number, "dropped": dropped, "left": left}
 
     def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[Facts]:
         """See `Control.dead_letters`."""

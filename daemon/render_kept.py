@@ -13,6 +13,8 @@ from daemon.screen import table
 
 SHOWN_CHARACTERS = 2_000
 """Of a document on a terminal, where there are others to see."""
+REPEATS = 0.5
+"""The share of a document that repeats from which on it is marked."""
 
 
 def print_memory(facts: Facts) -> None:
@@ -54,8 +56,9 @@ def print_aside(groups: Sequence[Facts], *, now: float | None = None) -> None:
         )
     console.print(rows if groups else "Nothing is set aside.")
     if groups:
-        console.print("`riverkeep memory aside ROUND --text` shows the text.")
+        console.print("`riverkeep memory aside ROUND --text` shows the text, with --worst what fits least first.")
         console.print("`riverkeep memory release ROUND` lets it back, `riverkeep memory drop ROUND` erases it.")
+        console.print("`riverkeep memory drop ROUND --ids ID,…` erases a part; the rest stays aside.")
 
 
 def print_aside_text(facts: Facts, *, now: float | None = None) -> None:
@@ -66,6 +69,8 @@ def print_aside_text(facts: Facts, *, now: float | None = None) -> None:
         head += [f"source {inline(one['source'])}"] + ([f"label {inline(one['label'])}"] if one["label"] else [])
         head += [f"key {one['key_hash']}"] if one["key_hash"] else []
         head += ["held out"] if one["held_out"] else []
+        head += [] if one["loss"] is None else [f"loss {one['loss']:.2f}"]
+        head += [f"repeats {one['repetition']:.0%}"] if (one["repetition"] or 0.0) >= REPEATS else []
         console.print(Text(f"{'  '.join(head)}  {ago(moment - one['arrived_at'])} ago", "bold"))
         _print_passage(one["text"], whole=False)
     if facts["next"] is not None:

@@ -116,7 +116,7 @@ class Concluder:
         aside = self._store.hold_round(
             record.number,
             verdict=verdict.to_json(),
-            report=knowledge.summary(report, record.data),
+            report=knowledge.summary(report, record.data) | knowledge.measured(report),
             detail=verdict.sentence,
         )
         log.warning("round_waits", samples_aside=aside, reason=verdict.sentence)
@@ -131,7 +131,7 @@ class Concluder:
         aside = self._store.refuse_round(
             record.number,
             verdict=verdict.to_json(),
-            report=knowledge.summary(report, record.data),
+            report=knowledge.summary(report, record.data) | knowledge.measured(report),
             detail=verdict.sentence,
             against_text=self._speaks_against_text(verdict),
         )

@@ -1,8 +1,10 @@
 """Text that was set aside: kept and listed, out of training and evaluation, until a person releases or drops it."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,21 +17,35 @@ from memory.rounds import RoundState
 from memory.settings import MemorySettings
 from memory.sqlite import Connection
 
+STRANGERS_NAMED = 8
 PAGE_BYTES = 8 << 20
 """A page of text ends there, however few documents that are; it has at least one."""
 
 
+MEASURED = "documents"
+"""Where a round's report has the documents that it measured before training, as [id, nats, tokens, repetition]."""
+
+
+class Measured(NamedTuple):
+    """One document under the generation that served: nats per token; the share of it that repeats, 0 to 1."""
+
+    loss: float
+    repetition: float
+
+
 @dataclass(frozen=True, slots=True)
 class AsidePage:
-    """Some of the text that a round set aside, lowest ids first.
+    """Some of the text that a round set aside, lowest ids or greatest losses first.
 
     Attributes:
         held_out: ids of those that were held-out text.
+        measured: what the round measured of those of its documents that it looked at before training.
         next: the id that the next page goes on after; None where there is none.
     """
 
     found: tuple[FoundSample, ...]
     held_out: frozenset[int]
+    measured: Mapping[int, Measured]
     next: int | None
 
 
@@ -93,23 +109,60 @@ def groups(tx: Connection) -> list[AsideGroup]:
     ]
 
 
-def of_round(tx: Connection, round_number: int, limit: int, after: int) -> AsidePage:
+def of_round(tx: Connection, round_number: int, limit: int, after: int, *, worst_first: bool = False) -> AsidePage:
     """See `Store.aside_text`."""
-    rows = tx.execute(
-        "SELECT a.sample, a.role, s.bytes FROM aside a JOIN samples s ON s.id = a.sample "
-        "WHERE a.round = ? AND a.sample > ? ORDER BY a.sample LIMIT ?",
-        (round_number, after, limit + 1),
-    ).fetchall()
+    measured = _measured(tx, round_number)
+    rows = _rows(tx, round_number, limit + 1, after, by_loss=measured if worst_first else {})
     taken, size = 0, 0
     while taken < min(limit, len(rows)) and (taken == 0 or size + rows[taken][2] <= PAGE_BYTES):
         size += rows[taken][2]
         taken += 1
     page = rows[:taken]
+    found = {one.sample.id: one for one in finding.placed(tx, [sample for sample, _, _ in page])}
     return AsidePage(
-        found=finding.placed(tx, [sample for sample, _, _ in page]),
+        found=tuple(found[sample] for sample, _, _ in page if sample in found),
         held_out=frozenset(sample for sample, role, _ in page if role == Role.HOLDOUT),
+        measured={sample: measured[sample] for sample in found if sample in measured},
         next=page[-1][0] if taken < len(rows) else None,
     )
+
+
+def _measured(tx: Connection, round_number: int) -> dict[int, Measured]:
+    row = tx.execute("SELECT report FROM rounds WHERE number = ?", (round_number,)).fetchone()
+    documents = json.loads(row[0]).get(MEASURED, []) if row is not None else []
+    return {sample: Measured(nll / tokens, repetition) for sample, nll, tokens, repetition in documents if tokens}
+
+
+def _rows(
+    tx: Connection, round_number: int, most: int, after: int, *, by_loss: Mapping[int, Measured]
+) -> list[tuple[int, int, int]]:
+    """Sample, role and bytes of what a round set aside and what comes after `after`; those without a loss come last."""
+    query = "SELECT a.sample, a.role, s.bytes FROM aside a JOIN samples s ON s.id = a.sample WHERE a.round = ?"
+    if not by_loss:
+        return tx.execute(f"{query} AND a.sample > ? ORDER BY a.sample LIMIT ?", (round_number, after, most)).fetchall()
+
+    def place(sample: int) -> tuple[float, int]:
+        return (-by_loss[sample].loss if sample in by_loss else math.inf, sample)
+
+    rows = sorted(tx.execute(query, (round_number,)).fetchall(), key=lambda row: place(row[0]))
+    return [row for row in rows if after == 0 or place(row[0]) > place(after)][:most]
+
+
+def part_of(tx: Connection, round_number: int, ids: Sequence[int]) -> list[int]:
+    """These samples, all of which the round has set aside.
+
+    Raises:
+        WrongState: it has not set one of them aside, or not any longer.
+    """
+    rows = tx.execute(
+        "SELECT sample FROM aside WHERE round = ? AND sample IN (SELECT value FROM json_each(?))",
+        (round_number, removal.as_json(ids)),
+    )
+    found = {row[0] for row in rows}
+    if strangers := sorted(set(ids) - found):
+        named = ", ".join(map(str, strangers[:STRANGERS_NAMED])) + (", …" if len(strangers) > STRANGERS_NAMED else "")
+        raise WrongState(f"Round {round_number} has not set {named} aside: nothing is erased.")
+    return sorted(found)
 
 
 def choose(tx: Connection, round_number: int | None, ids: Sequence[int] | None) -> list[int]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
-from memory import aside, erasure, finding, quarantine, removal
+from memory import aside, erasure, finding, outcome, quarantine, removal
 from memory.aside import AsidePage
 from memory.finding import Found
 from memory.records import AsideGroup, Forgotten, StoredDeadLetter, StoredGap
@@ -21,9 +21,19 @@ class KeptApart(Session):
         """What is set aside, by the round that set it aside, oldest first."""
         return self._read(aside.groups)
 
-    def aside_text(self, round_number: int, limit: int = 100, after: int = 0) -> AsidePage:
-        """The text that a round set aside: at most `limit` documents with ids above `after`, and at most 8 MiB."""
-        return self._read(aside.of_round, round_number, limit, after)
+    def aside_text(
+        self, round_number: int, limit: int = 100, after: int = 0, *, worst_first: bool = False
+    ) -> AsidePage:
+        """The text that a round set aside: at most `limit` documents that come after `after`, and at most 8 MiB.
+
+        Args:
+            round_number: of the round.
+            limit: most documents.
+            after: the id that the page before ended with; 0 for the first.
+            worst_first: by the loss that the round measured, greatest first, then those that it did not look at, by
+                id; otherwise all by id.
+        """
+        return self._read(aside.of_round, round_number, limit, after, worst_first=worst_first)
 
     def release_aside(self, *, round_number: int | None = None, ids: Sequence[int] | None = None) -> int:
         """Let text that was set aside be fresh (or held out) again; its refusals start anew. Returns how many.
@@ -43,6 +53,19 @@ class KeptApart(Session):
         """
         with self._database.write() as tx:
             return removal.remove(tx, aside.choose(tx, round_number, ids))
+
+    def drop_part(self, round_number: int, ids: Sequence[int]) -> tuple[int, int]:
+        """Erase a part of what a round set aside; the same content is not taken in again. Of one that waits too.
+
+        What is left stays aside, held out what was held out; a waiting round of which nothing is left is dropped.
+
+        Returns:
+            How many samples were erased, and how many are left aside.
+
+        Raises:
+            WrongState: the round has not set one of these aside; nothing is erased.
+        """
+        return self._write(outcome.drop_part, round_number, ids, now=self._clock())
 
     def quarantine_is_full(self) -> bool:
         """Whether letters that wait for their topic fill the quarantine: consumption should pause, to lose none."""
@@ -68,6 +91,10 @@ class KeptApart(Session):
         """Note that the dead-letter topic has acknowledged these."""
         self._write(quarantine.mark_published, ids)
 
+    def note_reasons(self, reasons: Mapping[int, tuple[Reason, str]]) -> None:
+        """Note why these dead letters (by id) are dead today, and the particulars; what was counted stays."""
+        self._write(quarantine.note_reasons, reasons)
+
     def drop_dead_letters(self, ids: Iterable[int] | None = None) -> int:
         """Remove dead letters from the quarantine: these ids, or all. Returns how many."""
         return self._write(quarantine.drop, ids)
@@ -91,10 +118,6 @@ class KeptApart(Session):
 
         The others among them started from one that was. Of rounds before `lineage_from` at the time of an erasure it is
         not known what they were given.
-    def note_reasons(self, reasons: Mapping[int, tuple[Reason, str]]) -> None:
-        """Note why these dead letters (by id) are dead today, and the particulars; what was counted stays."""
-        self._write(quarantine.note_reasons, reasons)
-
         """
         return self._read(erasure.saw_erased_text)
 

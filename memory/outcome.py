@@ -106,3 +106,12 @@ def drop(tx: Connection, number: int, *, now: float) -> int:
     """See `Store.drop_round`."""
     ledger.step(tx, number, RoundState.DROPPED, now=now)
     return removal.remove(tx, aside.choose(tx, number, None))
+
+
+def drop_part(tx: Connection, number: int, ids: Sequence[int], *, now: float) -> tuple[int, int]:
+    """See `Store.drop_part`."""
+    dropped = removal.remove(tx, aside.part_of(tx, number, ids))
+    left = int(tx.execute("SELECT count(*) FROM aside WHERE round = ?", (number,)).fetchone()[0])
+    if left == 0 and ledger.read(tx, number).state is RoundState.WAITING:
+        ledger.step(tx, number, RoundState.DROPPED, now=now)
+    return dropped, left

@@ -21,6 +21,8 @@ from daemon.commands.common import (
 from daemon.control import LARGEST_ID
 
 SHOWN = 50
+MOST_IDS = 5_000
+"""As many as fit in a request."""
 ID = click.IntRange(1, LARGEST_ID)
 
 
@@ -48,25 +50,30 @@ def memory(invocation: Invocation, context: click.Context, *, as_json: bool) -> 
 @click.argument("round_number", metavar="[ROUND]", type=click.IntRange(1), required=False)
 @click.option("--text", is_flag=True, help="Show the documents that ROUND set aside.")
 @click.option("--limit", type=click.IntRange(1, 500), default=SHOWN, show_default=True, help="Most documents to show.")
-@click.option("--after", type=click.IntRange(0), default=0, help="Show documents with greater ids.")
+@click.option("--after", type=click.IntRange(0), default=0, help="Go on after the document with that id.")
+@click.option("--worst", is_flag=True, help="With --text: greatest loss first, then what was not measured.")
 @json_option
 @pass_invocation
-@example("riverkeep memory aside", "riverkeep memory aside 7 --text", "riverkeep memory aside 7 --text --json")
+@example("riverkeep memory aside", "riverkeep memory aside 7 --text", "riverkeep memory aside 7 --text --worst --json")
 def aside(
-    invocation: Invocation, *, round_number: int | None, text: bool, limit: int, after: int, as_json: bool
+    invocation: Invocation, *, round_number: int | None, text: bool, limit: int, after: int, worst: bool, as_json: bool
 ) -> None:
     """List what is set aside, by round: refused twice, or waiting for a person's word. Or show the text of one ROUND.
 
+    The loss is that of the generation that served, in nats per token, of as many documents as a round looks at before
+    training (`learner.plausibility_documents`); held-out text is not among them.
     On a terminal long documents are cut; elsewhere and with --json they are whole.
     """
     if text and round_number is None:
         raise click.UsageError("--text goes with a round: `riverkeep memory aside` lists which there are.")
+    if worst and not text:
+        raise click.UsageError("--worst goes with --text.")
     from daemon.errors import UnknownThing
     from daemon.render_kept import print_aside, print_aside_text
 
     with invocation.control() as control:
         if text and round_number is not None:
-            page: Any = control.aside_text(round_number, limit=limit, after=min(after, LARGEST_ID))
+            page: Any = control.aside_text(round_number, limit=limit, after=min(after, LARGEST_ID), worst=worst)
             told = partial(print_aside_text, page)
         else:
             page = [group for group in control.aside() if round_number in (None, group["round"])]
@@ -98,19 +105,37 @@ def release(invocation: Invocation, round_number: int, *, as_json: bool) -> None
 
 @memory.command(short_help="Erase what a round set aside.")
 @click.argument("round_number", metavar="ROUND", type=click.IntRange(1))
+@click.option("--ids", callback=lambda _context, _option, value: ids_from(value), metavar="ID,…", help="Only these.")
 @yes_option
 @json_option
 @pass_invocation
-@example("riverkeep memory drop 7 --yes")
-def drop(invocation: Invocation, round_number: int, *, yes: bool, as_json: bool) -> None:
-    """Erase what ROUND set aside. The same content is not taken in again."""
+@example("riverkeep memory drop 7 --yes", "riverkeep memory drop 7 --ids 12,15")
+def drop(invocation: Invocation, round_number: int, *, ids: tuple[int, ...], yes: bool, as_json: bool) -> None:
+    """Erase what ROUND set aside, or a part of it. The same content is not taken in again.
+
+    With --ids what is left stays aside, also of a round that waits, to be approved or released. Its held-out part has
+    ids too, and stays held out; a person's documents are all held out or all trained on, so no erasure parts them.
+    """
     with invocation.control(write=True) as control:
-        confirm(f"Erase what round {round_number} set aside?", yes=yes)
-        facts = control.drop_aside(round_number)
+        confirm(f"Erase {f'{len(ids)} of' if ids else ''} what round {round_number} set aside?", yes=yes)
+        facts = control.drop_aside(round_number, ids=ids)
     if as_json:
         print_json(facts)
     else:
-        click.echo(f"Round {round_number}: {facts['dropped']} samples erased.")
+        left = f" {facts['left']} are left aside." if ids else ""
+        click.echo(f"Round {round_number}: {facts['dropped']} samples erased.{left}")
+
+
+def ids_from(value: str | None) -> tuple[int, ...]:
+    """The ids of a list with commas; none where the option is not given. Raises UsageError."""
+    if value is None:
+        return ()
+    words = [word.strip() for word in value.split(",")]
+    if not all(word.isascii() and word.isdigit() and 1 <= int(word[:20]) <= LARGEST_ID for word in words):
+        raise click.UsageError(f"--ids takes ids with commas between them, as 12,15; got {value[:40]!r}.")
+    if len(words) > MOST_IDS:
+        raise click.UsageError(f"--ids takes at most {MOST_IDS} ids at once.")
+    return tuple(map(int, words))
 
 
 def key_from(argument: str) -> str:

@@ -15,7 +15,7 @@ class FakeControl:
 
     def reset(self) -> None:
         """As new."""
-        self.calls: list[tuple[str, Any]] = []
+        self.calls: list[tuple[Any, ...]] = []
         self.ready = True
         self.healthy = True
         self.ended: list[Facts] = []
@@ -155,12 +155,13 @@ class FakeControl:
         """One group."""
         return [{"round": 3, "samples": 5}]
 
-    def aside_text(self, number: int, *, limit: int = 50, after: int = 0) -> Facts:
+    def aside_text(self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False) -> Facts:
         """Documents 1 to 3 of any round up to 9; the second is hostile."""
         if number > 9:
             raise UnknownThing(f"Round {number} has set nothing aside.")
         place = {"topic": "news", "partition": 0, "offset": 7, "event_time": None, "arrived_at": 0.0}
         one = {"role": "aside", "source": "news", "label": None, "held_out": False, "key_hash": None, **place}
+        one |= {"loss": 9.5 if worst else None, "repetition": 0.8 if worst else None}
         rows: list[Facts] = [
             {"id": id_, **one, "text": f"text {id_}\x1b]0;owned\x07" if id_ == 2 else f"text {id_}"}
             for id_ in (1, 2, 3)
@@ -177,10 +178,10 @@ class FakeControl:
         self.calls.append(("release_aside", number))
         return {"round": number, "released": 5}
 
-    def drop_aside(self, number: int) -> Facts:
+    def drop_aside(self, number: int, *, ids: Sequence[int] = ()) -> Facts:
         """Notes it."""
-        self.calls.append(("drop_aside", number))
-        return {"round": number, "dropped": 5}
+        self.calls.append(("drop_aside", number, tuple(ids)) if ids else ("drop_aside", number))
+        return {"round": number, "dropped": len(ids) or 5, "left": 3 if ids else 0}
 
     def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[Facts]:
         """Ids 3 to 1."""

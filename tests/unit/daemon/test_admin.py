@@ -280,6 +280,7 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
     assert typed.memory() == {"kept": []}
     assert typed.aside() == control.aside()
     assert [one["id"] for one in typed.aside_text(3, limit=1, after=1)["documents"]] == [2]
+    assert typed.aside_text(3, worst=True)["documents"][0]["loss"] == 9.5
     assert [one["id"] for one in typed.dead_letters(limit=1, before=3)] == [2]
     assert typed.dead_letters(text=True)[0] == typed.dead_letter(3)
     assert [one["id"] for one in typed.round_samples(4, limit=1, after=1)["samples"]] == [2]
@@ -297,6 +298,7 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
     typed.forget("Zoë/4711")
     typed.release_aside(3)
     typed.drop_aside(3)
+    typed.drop_aside(3, ids=[12, 15])
     typed.replay_dead_letters(ids=[1, 2])
     typed.drop_dead_letters()
     assert control.calls == [
@@ -311,6 +313,7 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
         ("forget", "Zoë/4711"),
         ("release_aside", 3),
         ("drop_aside", 3),
+        ("drop_aside", 3, (12, 15)),
         ("replay_dead_letters", (1, 2)),
         ("drop_dead_letters", ()),
     ]

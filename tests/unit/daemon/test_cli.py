@@ -307,6 +307,7 @@ def test_the_config_can_be_named(home: Path, control: FakeControl, tmp_path: Pat
         (["forget", "user-1", "--yes"], ("forget", "user-1")),
         (["memory", "release", "3"], ("release_aside", 3)),
         (["memory", "drop", "3", "--yes"], ("drop_aside", 3)),
+        (["memory", "drop", "3", "--ids", "12,15", "--yes"], ("drop_aside", 3, (12, 15))),
         (["memory", "dead-letters", "replay", "4", "5"], ("replay_dead_letters", (4, 5))),
         (["memory", "dead-letters", "drop", "--yes"], ("drop_dead_letters", ())),
     ],
@@ -563,6 +564,12 @@ def test_text_to_judge_is_shown(home: Path, control: FakeControl, arguments: lis
 
 def test_text_is_shown_of_one_round(home: Path, control: FakeControl) -> None:
     """Which one must be said; of one that set nothing aside there is none."""
+    for wrong in (
+        ["drop", "3", "--yes", "--ids", ","],
+        ["drop", "3", "--yes", "--ids", "1-2"],
+        ["aside", "3", "--worst"],
+    ):
+        assert riverkeep("memory", *wrong, cwd=home).returncode == ExitCode.BAD_USAGE
     run = riverkeep("memory", "aside", "--text", cwd=home)
     assert (run.returncode, "riverkeep memory aside" in run.stderr) == (ExitCode.BAD_USAGE, True)
     for option in ([], ["--text"]):

@@ -393,3 +393,16 @@ def test_a_daemon_without_an_address_is_starting(kept: Kept) -> None:
         reach(kept.settings, write=False),
     ):
         pass
+
+
+def test_a_part_of_what_is_aside_is_erased(kept: Kept) -> None:
+    """The rest is left for an approval; the round's directory, which holds the text too, goes."""
+    number = kept.hold()
+    first, second, *rest = kept.control.aside_text(number)["documents"]
+    dropped = kept.control.drop_aside(number, ids=[first["id"], second["id"]])
+    assert dropped == {"round": number, "dropped": 2, "left": len(rest)}
+    assert not (kept.settings.rounds_dir / f"{number:06d}").exists()
+    with pytest.raises(Refused, match="nothing is erased"):
+        kept.control.drop_aside(number, ids=[first["id"]])
+    kept.control.approve_round(number)
+    assert kept.control.status()["memory"]["aside_samples"] == 0

@@ -89,3 +89,11 @@ def test_the_last_page_names_no_other(pipe: io.StringIO) -> None:
     print_dead_letters(FakeControl().dead_letters(text=True), total=3, now=0.0)
     assert "--before" not in pipe.getvalue()
     assert pipe.getvalue().count("    {\\x1b[2J\n") == 3
+
+
+def test_what_a_round_measured_is_shown_beside_the_text(pipe: io.StringIO) -> None:
+    """Its loss, and that it repeats; nothing of what was not measured."""
+    print_aside_text(FakeControl().aside_text(3, limit=1, worst=True), now=0.0)
+    assert "loss 9.50  repeats 80%" in pipe.getvalue()
+    print_aside_text(FakeControl().aside_text(3, limit=1), now=0.0)
+    assert pipe.getvalue().count("loss") == 1

@@ -96,6 +96,7 @@ def test_implausible_text_waits_for_a_person_and_is_learned_on_their_word(here: 
     """Held aside; approved, it is drawn again by itself, and plausibility is waived but not the gate."""
     assert here.run("implausible").state is RoundState.WAITING
     assert here.store.counts().fresh_samples == 0
+    assert here.store.aside_text(1, worst_first=True).measured
     here.store.release_round(1)
     assert here.store.approved_rounds() == [ApprovedRound(1, failed_at=None)]
     assert here.run("good", approval(1)).state is RoundState.ACCEPTED

@@ -201,3 +201,49 @@ def test_refused_text_does_not_stay_in_the_anchor(store: Store, stream: Stream) 
     accept(store, draw)
     kept = column(store, "SELECT sample FROM holdout JOIN slices ON id = slice WHERE state = 'anchor'")
     assert set(kept) == {one.id for one in draw.slices[0].samples}
+
+
+def test_the_text_of_a_round_is_shown_worst_first_page_by_page(store: Store, stream: Stream) -> None:
+    """By the loss that the round measured; what it did not look at comes last, by id; nothing twice."""
+    store.append(stream.of([text(n) for n in range(200)]))
+    draw = begin(store)
+    store.advance_round(draw.number, RoundState.TRAINING)
+    one, two, three = sorted(sample.id for sample in draw.fresh)[:3]
+    rows = [[one, 20.0, 10, 0.0], [two, 90.0, 10, 0.8], [three, 50.0, 10, 0.0]]
+    store.hold_round(draw.number, verdict={}, report={aside.MEASURED: rows}, detail="")
+    everything = {found.sample.id for found in store.aside_text(1, 1_000).found}
+    pages: list[aside.AsidePage] = []
+    after = 0
+    while pages == [] or after:
+        page = store.aside_text(1, 2, after, worst_first=True)
+        pages.append(page)
+        after = page.next or 0
+    order = [found.sample.id for page in pages for found in page.found]
+    assert order == [two, three, one, *sorted(everything - {one, two, three})]
+    assert pages[0].measured == {two: (9.0, 0.8), three: (5.0, 0.0)}
+
+
+def test_a_part_of_a_waiting_round_is_erased_and_the_rest_released(store: Store, stream: Stream) -> None:
+    """Held-out text too where it is named; the rest is fresh or held out again, as it was."""
+    ids = waiting(store, stream)
+    held = store.aside_text(2, 1_000).held_out
+    bad = [*sorted(ids - held)[:40], min(held)]
+    assert store.drop_part(2, bad) == (len(bad), len(ids) - len(bad))
+    assert store.round(2).state is RoundState.WAITING
+    assert column(store, f"SELECT id FROM samples WHERE id IN ({', '.join(map(str, bad))})") == []
+    assert store.release_round(2) == len(ids) - len(bad)
+    draw = begin(store, released_from=2)
+    assert {one.id for one in draw.fresh + draw.early_stop} == ids - held - set(bad)
+    judged_on = {one.id for part in draw.slices for one in part.samples}
+    assert held - set(bad) <= judged_on
+    assert judged_on.isdisjoint(bad)
+
+
+def test_a_part_that_is_not_aside_erases_nothing(store: Store, stream: Stream) -> None:
+    """One wrong id, and all stay; a waiting round of which all is erased is dropped."""
+    ids = waiting(store, stream)
+    with pytest.raises(WrongState, match="999999 aside: nothing is erased"):
+        store.drop_part(2, [*ids, 999_999])
+    assert store.counts().aside_samples == len(ids)
+    assert store.drop_part(2, sorted(ids)) == (len(ids), 0)
+    assert store.round(2).state is RoundState.DROPPED
