@@ -60,6 +60,7 @@ from streams.metrics import StreamsMetrics
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_SECONDS = 1.0
+HURRIED = "a second signal: not waiting any longer"
 
 
 def run(settings: Settings, *, config_file: Path | None = None) -> int:
@@ -106,6 +107,7 @@ class Service:
         self._current = CurrentRound()
         self._promotion = threading.RLock()
         self._problem = ""
+        self._told_of_hurry = False
         self._problem_of: int | None = None
         self._need_restart: tuple[str, ...] = ()
         self._settings_refused: Facts | None = None
@@ -127,7 +129,7 @@ class Service:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
-        log.info("service_stopped", seconds_left=round(self._shutdown.seconds_left(), 1))
+        log.info("service_stopped", seconds_left=round(self._seconds_left(), 1))
 
     def main_loop(self) -> None:
         """Wait for signals, watch the parts, tell systemd; returns when the service is to end."""
@@ -161,7 +163,11 @@ class Service:
         self._schedule = stack.enter_context(schedule)
         # Requests are answered while the round has its time to finish.
         self._supervisor = Supervisor(
-            parts, seconds_left=self._shutdown.seconds_left, last=("serving",), last_seconds=drain_seconds(settings)
+            parts,
+            seconds_left=self._seconds_left,
+            last=("serving",),
+            last_seconds=drain_seconds(settings),
+            why_left=lambda: HURRIED if self._shutdown.hurried else "it did not end within the grace time",
         )
         registry.register(LiveState(self._live))
         self._token = Token(ensure_token(settings.admin, settings.state_dir))
@@ -299,6 +305,13 @@ class Service:
     def _problem_now(self) -> str:
         """What is wrong with the generation that serves; a rollback or an accepted round leaves it behind."""
         return self._problem if self._rooms.store.serving() == self._problem_of else ""
+
+    def _seconds_left(self) -> float:
+        """Asked again and again at the end; logs what the signal's handler must not."""
+        if self._shutdown.hurried and not self._told_of_hurry:
+            self._told_of_hurry = True
+            log.warning("service_hurries", reason=HURRIED)
+        return self._shutdown.seconds_left()
 
     def _begin_to_end(self) -> None:
         """The end begins here when no signal began it: an error, or a test."""

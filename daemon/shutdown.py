@@ -3,6 +3,9 @@
 import time
 from collections.abc import Callable
 
+REPEAT_SECONDS = 1.0
+"""`timeout` and some supervisors send a signal to the process and again to its group: that is one word, not two."""
+
 
 class StoppedEarly(Exception):
     """The service was told to end before it had begun."""
@@ -31,11 +34,16 @@ class Shutdown:
         return self._began is not None
 
     def begin(self) -> None:
-        """Begin the end; a second time ends it at once."""
+        """Begin the end; a second time, but not within a second of the first, ends it at once."""
         if self._began is None:
             self._began = self._clock()
-        else:
+        elif self._clock() - self._began >= REPEAT_SECONDS:
             self._hurry = True
+
+    @property
+    def hurried(self) -> bool:
+        """Whether somebody who asked a second time cut the grace time short."""
+        return self._hurry
 
     def seconds_left(self) -> float:
         """Until the deadline; the whole grace time while nothing ends."""

@@ -169,6 +169,7 @@ class Supervisor:
     Args:
         last: parts of these names are told only when the others have ended, or when no more than `last_seconds` of
             the time are left.
+        why_left: why a part that still runs is waited for no longer, for the log.
     """
 
     def __init__(
@@ -178,11 +179,13 @@ class Supervisor:
         seconds_left: Callable[[], float],
         last: Collection[str] = (),
         last_seconds: float = 0.0,
+        why_left: Callable[[], str] = lambda: "it did not end within the grace time",
     ) -> None:
         self._parts = tuple(parts)
         self._seconds_left = seconds_left
         self._last = frozenset(last)
         self._last_seconds = last_seconds
+        self._why_left = why_left
         self._reported: frozenset[str] = frozenset()
 
     def __enter__(self) -> Self:
@@ -202,7 +205,7 @@ class Supervisor:
             part.stop.set()
         for part in reversed(self._parts):
             if not part.join(self._seconds_left):
-                log.error("part_left_running", part=part.name, detail="it did not end within the grace time")
+                log.error("part_left_running", part=part.name, detail=self._why_left())
 
     def healths(self) -> tuple[Health, ...]:
         """How each part is now."""

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from daemon.admin_token import token_path
 from daemon.client import RemoteControl
 from daemon.exit_codes import ExitCode
+from daemon.shutdown import REPEAT_SECONDS
 from memory.rounds import RoundState
 from streams.document import Batch, Document, Partition
 from tests.brokers import Broker, make_topic, running, send
@@ -229,8 +231,13 @@ def test_a_second_signal_ends_at_once(home: Home) -> None:
         started.until(lambda control: (control.status()["round"] or {}).get("phase") == "train")
         started.process.send_signal(signal.SIGTERM)
         wait_until(lambda: started.events("service_stopping"))
+        deadline = time.monotonic() + REPEAT_SECONDS
+        wait_until(lambda: time.monotonic() > deadline)
         started.process.send_signal(signal.SIGTERM)
         assert started.process.wait(25) == 0
+        (event,) = started.events("service_hurries")
+        assert event["reason"] == "a second signal: not waiting any longer"
+        assert all(left["detail"] == event["reason"] for left in started.events("part_left_running"))
 
 
 def test_every_line_of_the_log_carries_what_it_is_about(home: Home) -> None:

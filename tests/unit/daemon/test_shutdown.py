@@ -31,10 +31,16 @@ def test_before_the_end_nothing_must_end() -> None:
 
 
 def test_a_second_signal_hurries() -> None:
-    """Who asks twice does not wait."""
-    shutdown = Shutdown(grace_seconds=500, round_grace_seconds=400)
+    """Who asks twice does not wait; what comes within a second of the first is the same word again."""
+    now = [0.0]
+    shutdown = Shutdown(grace_seconds=500, round_grace_seconds=400, clock=lambda: now[0])
+    shutdown.begin()
+    now[0] = 0.05
     shutdown.begin()
     assert not shutdown.round_must_end()
+    assert (shutdown.hurried, shutdown.seconds_left()) == (False, 499.95)
+    now[0] = 1.5
     shutdown.begin()
     assert shutdown.round_must_end()
+    assert shutdown.hurried
     assert shutdown.seconds_left() == 0

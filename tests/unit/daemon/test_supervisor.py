@@ -167,6 +167,14 @@ def test_one_deadline_for_all_parts(release: threading.Event) -> None:
     assert ends.health().state is State.STOPPED
 
 
+def test_a_part_that_is_left_because_of_a_second_signal_says_so(release: threading.Event) -> None:
+    """Not that the grace time was over."""
+    hangs = Part("hangs", lambda _part: release.wait() and None, backoff=FAST)
+    with capture_logs() as logs, Supervisor([hangs], seconds_left=lambda: 0.0, why_left=lambda: "a second signal"):
+        pass
+    assert [entry["detail"] for entry in logs if entry["event"] == "part_left_running"] == ["a second signal"]
+
+
 def test_what_ends_last_is_told_when_the_others_have_ended(release: threading.Event) -> None:
     """Answers go on while a round finishes; and when it does not, the time that is kept for them is theirs."""
     told: list[str] = []
