@@ -11,6 +11,7 @@ import structlog
 
 from daemon.facts import partition_name
 from daemon.floods import FLOOD, flood_sentence
+from daemon.refusals import Refusals
 from daemon.supervisor import Part, State
 from memory.store import Store
 from streams.document import Batch, Partition
@@ -99,6 +100,7 @@ class Ingest:
         self._full: Full | None = None
         self._evicted = 0
         self._evictions_told_at = float("-inf")
+        self._refusals = Refusals()
         self._assigned_at = float("-inf")
         self._source: Source | None = None
         self._lock = threading.Lock()
@@ -199,6 +201,7 @@ class Ingest:
         appended = self._store.append(batch, keep_unpublished=self._keep_unpublished)
         source.acknowledge(batch)
         self._tell_of_evictions(appended.dead_letters_evicted)
+        self._refusals.tell(batch.dead_letters, self._monotonic())
 
     def _tell_of_evictions(self, letters: int) -> None:
         self._evicted += letters

@@ -196,6 +196,14 @@ def test_letters_that_make_room_are_told_of_now_and_then() -> None:
     assert "dead_letter_topic" in told[0]["remedy"]
 
 
+def test_records_that_are_refused_leave_a_line_in_the_log() -> None:
+    """Long before there are so many that they pause a partition."""
+    letter = DeadLetter(WIKI, 9, Reason.UNKNOWN_LABEL, "", None, b"x", 1, 0.0)
+    recorder = Recorder([Batch((), (letter,), (), {WIKI: 10})])
+    with capture_logs() as logs, running(recorder):
+        wait_until(lambda: any(line["event"] == "records_refused" for line in logs))
+
+
 def test_a_broker_that_is_away_is_no_silent_matter() -> None:
     """The part says so and is not ok, though its loop turns; when the broker is back, it is."""
     recorder = Recorder([])
