@@ -11,6 +11,7 @@ from daemon.backfill_fields import UNNAMED, Fields, fields_of
 from daemon.control import Facts
 from daemon.errors import BadRequest, Refused
 from daemon.labels import known_labels
+from daemon.lock import make_state_dir
 from daemon.settings import Settings
 from memory.records import Appended
 from memory.store import Store
@@ -140,7 +141,7 @@ def backfill(settings: Settings, plan: Plan, on_progress: OnProgress) -> Outcome
         raise BadRequest(
             "A classifier's documents need a label: give JSON, and name the field that holds it with --label-field."
         )
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    make_state_dir(settings.state_dir)
     memory = settings.memory.model_copy(update={"integrity_check": False})
     outcome = Outcome(plan.json_fields(settings.streams))
     with Store.open(settings.database, memory) as store:

@@ -13,7 +13,8 @@ import psutil
 
 from daemon import doctor_base
 from daemon.doctor_findings import Finding
-from daemon.errors import said_by_the_system
+from daemon.errors import STATE_DIR_REMEDY, said_by_the_system
+from daemon.labels import known_labels
 from daemon.lock import holder_of
 from daemon.settings import Settings
 
@@ -31,7 +32,7 @@ def examine(settings: Settings, *, load_model: bool = True) -> list[Finding]:
     if settings.streams.enabled:
         from daemon.doctor_kafka import examine as examine_kafka  # noqa: PLC0415 - a client only where it is used
 
-        findings += examine_kafka(settings.streams)
+        findings += examine_kafka(settings.streams, known_labels(settings))
     if load_model:
         findings += doctor_base.examine(settings)
     return findings
@@ -50,7 +51,7 @@ def _state_dir(settings: Settings) -> Iterator[Finding]:
             "state directory",
             ok=False,
             detail=f"{path}: {error.strerror}",
-            remedy="Make it, owned by the service's user, or set another `state_dir`.",
+            remedy=STATE_DIR_REMEDY,
         )
         return
     yield Finding("state directory", ok=True, detail=f"{path} can be written")

@@ -1,6 +1,10 @@
 """The daemon's errors: each has a sentence for a person, and an exit status for a script."""
 
+from pathlib import Path
+
 from daemon.exit_codes import ExitCode
+
+STATE_DIR_REMEDY = "Make it, owned by the service's user, or set another `state_dir`."
 
 
 class DaemonError(Exception):
@@ -47,6 +51,13 @@ class DaemonUnreachable(DaemonError):
     """A daemon holds the state directory, but its admin surface gives no usable answer."""
 
     http_status = 502
+
+
+class StateDirUnusable(DaemonError):
+    """The state directory cannot be made or written; the message says what to do."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"{path}: {said_by_the_system(error)}. {STATE_DIR_REMEDY}")
 
 
 def said_by_the_system(error: OSError) -> str:

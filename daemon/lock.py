@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from daemon.errors import AlreadyRunning
+from daemon.errors import AlreadyRunning, StateDirUnusable
 
 FILE_NAME = "lock"
 
@@ -54,11 +54,14 @@ class StateLock:
 
         Raises:
             AlreadyRunning: another process has it; the message names it.
-            OSError: the state directory cannot be written.
+            StateDirUnusable: the state directory cannot be made or written.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        # Not inheritable (Python's default): a learner that outlives the daemon must not keep the lock.
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        make_state_dir(self._path.parent)
+        try:
+            # Not inheritable (Python's default): a learner that outlives the daemon must not keep the lock.
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StateDirUnusable(self._path.parent, error) from error
         if not _lock_exclusively(descriptor):
             os.close(descriptor)
             raise AlreadyRunning(_refusal(self._path))
@@ -88,6 +91,14 @@ class StateLock:
         # Longer first, cut after: a reader never finds the file empty while the lock is held.
         os.pwrite(self._descriptor, line, 0)
         os.ftruncate(self._descriptor, len(line))
+
+
+def make_state_dir(path: Path) -> None:
+    """Make the state directory where there is none. Raises StateDirUnusable."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateDirUnusable(path, error) from error
 
 
 def holder_of(state_dir: Path) -> Holder | None:

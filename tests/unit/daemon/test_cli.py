@@ -504,12 +504,14 @@ def test_without_settings_the_places_are_named(tmp_path: Path) -> None:
         assert words in run.stderr
 
 
-def test_a_state_directory_that_is_a_file_is_said(home: Path) -> None:
-    """With its path, and without the system's number for it."""
+@pytest.mark.parametrize("command", [["run"], ["backfill", "riverkeep.toml"]], ids=" ".join)
+def test_a_state_directory_that_is_a_file_is_said(home: Path, command: list[str]) -> None:
+    """With its path, without the system's number for it, and with what to do."""
     (home / "model").mkdir()
     (home / "state").touch()
     run = riverkeep("run", cwd=home)
     assert run.returncode != 0
+    assert "Make it, owned by the service's user, or set another `state_dir`." in run.stderr
     assert str(home / "state") in run.stderr
     assert "Errno" not in run.stderr
     assert "Traceback" not in run.stderr
