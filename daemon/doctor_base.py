@@ -15,6 +15,7 @@ from daemon.doctor_memory import Shape, serving_bytes, training_bytes
 from daemon.settings import Settings
 
 GIB = 2**30
+MILLIONS_FROM = 100_000
 MODEL_LOAD_S = 600.0
 # A loss above this share of the logarithm of the vocabulary is nearly that of guessing.
 GUESSING = 0.9
@@ -28,10 +29,16 @@ def examine(settings: Settings) -> Iterator[Finding]:
         return
     device = answer.pop("device")
     shape = Shape(**answer)
-    yield Finding("model", ok=True, detail=f"{shape.parameters / 1e6:,.1f} million parameters; trains on {device}")
+    yield Finding("model", ok=True, detail=f"{_parameters(shape.parameters)}; trains on {device}")
     yield from _memory(settings, shape)
     if shape.by_token:
         yield from _knowledge(settings, shape.outputs)
+
+
+def _parameters(number: int) -> str:
+    if number < MILLIONS_FROM:
+        return f"{number / 1e3:,.1f} thousand parameters"
+    return f"{number / 1e6:,.1f} million parameters"
 
 
 def _memory(settings: Settings, shape: Shape) -> Iterator[Finding]:

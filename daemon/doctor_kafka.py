@@ -11,6 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.cluster import get_ip_port_afi
 from kafka.errors import KafkaConnectionError, KafkaError
 
+from daemon import doctor_records
 from daemon.doctor_findings import Finding
 from daemon.errors import said_by_the_system
 from streams.client import consumer_options, made
@@ -23,10 +24,15 @@ AWAY = "Check `streams.bootstrap_servers`, `streams.security`, and that the brok
 TRIED_TOPICS = 3
 
 
-def examine(settings: StreamsSettings) -> list[Finding]:
-    """Reach the brokers, look for each topic, and try to read it and the group's offsets."""
+def examine(settings: StreamsSettings, labels: frozenset[str] | None = None) -> list[Finding]:
+    """Reach the brokers, look for each topic, and try to read it, its newest records and the group's offsets.
+
+    Args:
+        settings: of the streams.
+        labels: the labels there are; None where documents need none.
+    """
     with _in_silence():
-        return _examine(settings)
+        return _examine(settings, labels)
 
 
 @contextmanager
@@ -41,7 +47,7 @@ def _in_silence() -> Iterator[None]:
         client.setLevel(before)
 
 
-def _examine(settings: StreamsSettings) -> list[Finding]:
+def _examine(settings: StreamsSettings, labels: frozenset[str] | None) -> list[Finding]:
     brokers = ", ".join(settings.bootstrap_servers)
     try:
         options = consumer_options(settings)
@@ -58,7 +64,7 @@ def _examine(settings: StreamsSettings) -> list[Finding]:
             )
         ]
     try:
-        return [Finding("broker", ok=True, detail=f"{brokers} answers"), *_topics(consumer, settings)]
+        return [Finding("broker", ok=True, detail=f"{brokers} answers"), *_topics(consumer, settings, labels)]
     finally:
         consumer.close()
 
@@ -88,15 +94,16 @@ def _unreachable(settings: StreamsSettings) -> str:
     return "; ".join(said)
 
 
-def _topics(consumer: KafkaConsumer, settings: StreamsSettings) -> Iterator[Finding]:
+def _topics(consumer: KafkaConsumer, settings: StreamsSettings, labels: frozenset[str] | None) -> Iterator[Finding]:
     try:
         there = set(consumer.topics())
     except KafkaError as error:
         yield Finding("topics", ok=False, detail=_said(error), remedy="Grant DESCRIBE on the topics.")
         return
     for topic in settings.topics:
-        yield from _topic(consumer, topic, there)
-    yield _group(consumer, settings)
+        yield from _topic(consumer, settings, topic, there, labels)
+    if consumer.assignment():
+        yield _group(consumer, settings)
     if settings.dead_letter_topic is not None:
         yield Finding(
             f"dead-letter topic {settings.dead_letter_topic}",
@@ -106,7 +113,13 @@ def _topics(consumer: KafkaConsumer, settings: StreamsSettings) -> Iterator[Find
         )
 
 
-def _topic(consumer: KafkaConsumer, topic: TopicSettings, there: set[str]) -> Iterator[Finding]:
+def _topic(
+    consumer: KafkaConsumer,
+    settings: StreamsSettings,
+    topic: TopicSettings,
+    there: set[str],
+    labels: frozenset[str] | None,
+) -> Iterator[Finding]:
     if topic.name is not None and topic.name not in there:
         yield Finding(
             f"topic {topic.name}",
@@ -120,15 +133,17 @@ def _topic(consumer: KafkaConsumer, topic: TopicSettings, there: set[str]) -> It
         # Topics that appear later are found: no failure.
         yield Finding(f"topics {topic.pattern}", ok=True, detail="no topic matches yet")
     for name in names[:TRIED_TOPICS]:
-        yield _readable(consumer, name)
+        yield from _readable(consumer, settings, topic, name, labels)
 
 
 def _internal(name: str) -> bool:
     return re.match(r"__", name) is not None
 
 
-def _readable(consumer: KafkaConsumer, name: str) -> Finding:
-    """Fetch at the topic's end: the broker checks the right to read, and no record needs decoding."""
+def _readable(
+    consumer: KafkaConsumer, settings: StreamsSettings, topic: TopicSettings, name: str, labels: frozenset[str] | None
+) -> Iterator[Finding]:
+    """Fetch at the topic's end, where the broker checks the right to read; then look at the newest records."""
     remedy = "Grant READ and DESCRIBE on the topic to this user."
     try:
         partitions = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
@@ -138,11 +153,16 @@ def _readable(consumer: KafkaConsumer, name: str) -> Finding:
         for partition, end in ends.items():
             consumer.seek(partition, end)
         consumer.poll(timeout_ms=POLL_MS, max_records=1)
+        ranges = {partition: (starts[partition], ends[partition]) for partition in partitions}
+        looked = [doctor_records.examine(consumer, settings, topic, ranges, labels)] if ranges else []
+        consumer.assign(partitions)
     except KafkaError as error:
-        return Finding(f"topic {name}", ok=False, detail=_said(error), remedy=remedy)
-    records = sum(ends[partition] - starts[partition] for partition in partitions)
+        yield Finding(f"topic {name}", ok=False, detail=_said(error), remedy=remedy)
+        return
+    records = sum(end - start for start, end in ranges.values())
     detail = f"{len(partitions)} partitions, about {records:,} records"
-    return Finding(f"topic {name}", ok=bool(partitions), detail=detail, remedy=remedy)
+    yield Finding(f"topic {name}", ok=bool(partitions), detail=detail, remedy=remedy)
+    yield from looked
 
 
 def _group(consumer: KafkaConsumer, settings: StreamsSettings) -> Finding:

@@ -70,6 +70,18 @@ def _steady(coordinator: Any, subscription: Any) -> None:
     subscription.reset_group_subscription = lambda: None
 
 
+def read_in_chunks(consumer: KafkaConsumer, settings: StreamsSettings) -> None:
+    """Let a consumer's polls bring `Chunk`s within the limits of the settings, instead of records."""
+    limits = Limits(
+        batch_bytes=settings.max_batch_bytes,
+        record_bytes=settings.max_record_bytes,
+        kept_bytes=settings.dead_letter_bytes,
+        chunk_rows=settings.batch_records,
+        chunk_bytes=settings.batch_bytes,
+    )
+    consumer._fetcher.PartitionRecords = chunked(limits)  # noqa: SLF001 - no public way
+
+
 class Consumer:
     """A member of the group that reads chunks.
 
@@ -86,14 +98,7 @@ class Consumer:
             assignor.cluster = self._cluster
         _steady(self._consumer._coordinator, self._consumer._subscription)  # noqa: SLF001 - no public way
         self._moves: deque[tuple[Moved, TopicPartition]] = deque()
-        limits = Limits(
-            batch_bytes=settings.max_batch_bytes,
-            record_bytes=settings.max_record_bytes,
-            kept_bytes=settings.dead_letter_bytes,
-            chunk_rows=settings.batch_records,
-            chunk_bytes=settings.batch_bytes,
-        )
-        self._consumer._fetcher.PartitionRecords = chunked(limits)  # noqa: SLF001 - no public way
+        read_in_chunks(self._consumer, settings)
         self._dead_letter_topic = settings.dead_letter_topic
         self._subscribe(settings)
         # A member tells how many partitions its topics have when it joins. That can fail: a topic may be missing.

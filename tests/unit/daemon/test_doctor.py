@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import orjson
 import pytest
 
 from daemon import doctor, doctor_base, doctor_kafka
@@ -219,7 +220,7 @@ def test_a_password_that_cannot_be_read_is_found(tmp_path: Path) -> None:
 def test_topics_are_tried_on_a_real_broker(embedded_broker: Broker) -> None:
     """What is there is read, what is missing is named; patterns may match later; no group is joined."""
     topic = make_topic(embedded_broker)
-    send(embedded_broker, topic, b"{}", b"{}")
+    send(embedded_broker, topic, orjson.dumps({"text": "The river rose in the night, and the keeper woke."}))
     streams = StreamsSettings(
         bootstrap_servers=(embedded_broker.bootstrap,),
         topics=(
@@ -234,6 +235,39 @@ def test_topics_are_tried_on_a_real_broker(embedded_broker: Broker) -> None:
     assert found(findings, f"topic {topic}").detail.startswith("1 partitions, about ")
     assert found(findings, "topics nothing-.*").ok
     assert {finding.name for finding in findings if not finding.ok} == {"topic missing", "dead-letter topic dead"}
+
+
+@pytest.mark.slow
+def test_the_newest_records_are_looked_at(embedded_broker: Broker) -> None:
+    """All refused: why, and the fields they have, never what is in them; some: a note; an empty topic says so."""
+    text = "The river rose in the night, and the keeper woke."
+    wrong, mixed, empty = make_topic(embedded_broker), make_topic(embedded_broker), make_topic(embedded_broker)
+    record = orjson.dumps({"body": text, "kind": "secret"})
+    send(embedded_broker, wrong, *[record] * 9)
+    send(embedded_broker, mixed, record, orjson.dumps({"text": text, "kind": "news"}))
+    topics = tuple(TopicSettings(name=name, label_field="kind") for name in (wrong, mixed, empty))
+    streams = StreamsSettings(bootstrap_servers=(embedded_broker.bootstrap,), topics=topics)
+    findings = doctor_kafka.examine(streams, frozenset({"news"}))
+    refused = found(findings, f"records of {wrong}")
+    assert not refused.ok
+    assert "5 missing_field (field text is missing); their fields: body, kind" in refused.detail
+    assert found(findings, f"records of {mixed}").ok
+    assert "of the newest 2 1 would be" in found(findings, f"records of {mixed}").detail
+    assert "the topic is empty" in found(findings, f"records of {empty}").detail
+    assert not [one for one in findings if "secret" in one.detail or text in one.detail]
+
+
+@pytest.mark.slow
+def test_a_group_is_not_tried_without_a_topic(embedded_broker: Broker) -> None:
+    """Offsets of no partitions would tell nothing."""
+    streams = StreamsSettings(bootstrap_servers=(embedded_broker.bootstrap,), topics=(TopicSettings(name="missing"),))
+    assert [one.name for one in doctor_kafka.examine(streams)] == ["broker", "topic missing"]
+
+
+def test_a_small_model_is_counted_in_thousands() -> None:
+    """It has not 0.0 million parameters."""
+    assert doctor_base._parameters(8_400) == "8.4 thousand parameters"
+    assert doctor_base._parameters(1_066_112) == "1.1 million parameters"
 
 
 def test_doctor_leaves_with_a_status_and_json(tmp_path: Path) -> None:
