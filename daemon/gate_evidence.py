@@ -93,6 +93,9 @@ class HeldOut:
         return cls(drawn.name, kinds[drawn.kind], drawn.source, frozenset(each.id for each in drawn.samples))
 
 
+REMEDY = "take in text of before the stream with `riverkeep backfill --before-stream`, or "
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """Slices that are judged as one."""
@@ -144,7 +147,8 @@ def group_slices(slices: Iterable[HeldOut], minimum: int) -> Groups:
             raise InsufficientEvidence(f"there is no held-out {what} to judge by")
         if groups[0].size < minimum:
             raise InsufficientEvidence(
-                f"the held-out {what} has {groups[0].size} documents, at least {minimum} are needed"
+                f"the held-out {what} has {groups[0].size} documents, at least {minimum} are needed: "
+                f"{REMEDY if groups is anchors else ''}wait for {minimum - groups[0].size} more"
             )
     return Groups(newest, tuple(_by_source(new, minimum)), (*anchors, *old))
 

@@ -11,6 +11,8 @@ import structlog
 from checkpoints.errors import CheckpointsError
 from daemon.current_round import CurrentRound
 from daemon.cycle import Ask
+from daemon.gate_evidence import InsufficientEvidence, group_slices
+from daemon.gate_verdict import Verdict
 from daemon.learner_process import Ending, LearnerExit, LearnerLimits, LearnerProcess, Progress
 from daemon.metrics import DaemonMetrics
 from daemon.rooms import Rooms
@@ -101,6 +103,8 @@ class RoundRunner:
         try:
             with self._metrics.round_seconds.labels("draw").time():
                 record = write_inputs(directory, draw, ask, self._rooms, settings)
+            if lacking := _what_is_lacking(record, settings):
+                return self._not_judgeable(draw.number, ask, lacking)
             self._begin_smaller(directory)
             self._rooms.store.advance_round(draw.number, RoundState.TRAINING)
             with self._metrics.round_seconds.labels("learner").time():
@@ -154,6 +158,19 @@ class RoundRunner:
             shutil.rmtree(self._rooms.round_dir(number), ignore_errors=True)
         self._rooms.store.fail_round(number, reason=ended.detail)
         return Conclusion(RoundState.FAILED, ended.detail)
+
+    def _not_judgeable(self, number: int, ask: Ask, lacking: str) -> Conclusion:
+        """End a round that no gate could judge before minutes of training are spent on it."""
+        sentence = f"Nothing was trained: {lacking}."
+        log.warning("round_not_judgeable", reason=sentence)
+        shutil.rmtree(self._rooms.round_dir(number), ignore_errors=True)
+        if not ask.by_a_person or ask.released_from is not None:
+            # What asks by itself would ask again at once, were it not for the cool-down after a failure.
+            self._rooms.store.fail_round(number, reason=sentence)
+            return Conclusion(RoundState.FAILED, sentence)
+        verdict = Verdict("refuse", None, (), sentence, unproven=True)
+        self._rooms.store.abandon_round(number, verdict=verdict.to_json(), report={}, detail=sentence)
+        return Conclusion(RoundState.ABANDONED, sentence)
 
     def _abandon(self, number: int, why: str) -> Conclusion:
         self._rooms.store.advance_round(number, RoundState.ABANDONED, detail=why)
@@ -233,6 +250,15 @@ class RoundRunner:
 
     def _is_left_over(self, generation: Generation) -> bool:
         return generation.state in {GenerationState.RESERVED, GenerationState.RETIRED}
+
+
+def _what_is_lacking(record: RoundRecord, settings: Settings) -> str:
+    """What the gate will lack to judge the round by, whatever is trained; empty where it lacks nothing."""
+    try:
+        group_slices(record.slices, settings.gate.minimum_documents)
+    except InsufficientEvidence as lacking:
+        return str(lacking)
+    return ""
 
 
 def _report_of(record: RoundRecord, directory: Path, kind: ModelKind) -> Report:

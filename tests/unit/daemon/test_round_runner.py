@@ -14,7 +14,7 @@ from checkpoints.errors import PublishFailed
 from checkpoints.generation import GenerationStore
 from checkpoints.publish import Step
 from daemon import facts
-from daemon.cycle import approval
+from daemon.cycle import Ask, Trigger, approval
 from daemon.learner_process import LearnerExit
 from daemon.offline import StoreControl
 from daemon.round_conclusion import Concluder, prune_directories, reconcile_pointer, retire
@@ -26,6 +26,8 @@ from memory.errors import StoreFull
 from memory.records import ApprovedRound, GenerationState
 from memory.rounds import RoundState
 from tests.unit.daemon.rooms import BY_HAND, DRY, World, world
+
+BY_ITSELF = Ask(Trigger.VOLUME, by="volume")
 
 
 @pytest.fixture
@@ -510,3 +512,16 @@ def _at(monkeypatch: pytest.MonkeyPatch, wanted: Step, error: BaseException) -> 
             raise left.pop()
 
     monkeypatch.setattr("checkpoints.publish.step", step)
+
+
+@pytest.mark.parametrize(("ask", "state"), [(BY_HAND, RoundState.ABANDONED), (BY_ITSELF, RoundState.FAILED)])
+def test_what_no_gate_could_judge_is_not_trained(tmp_path: Path, ask: Ask, state: RoundState) -> None:
+    """Said before the learner starts, with the remedy; a person is answered as by a refusal, the text stays fresh."""
+    with world(tmp_path, gate={"minimum_documents": 1_000}) as here:
+        fresh = here.store.counts().fresh_samples
+        conclusion = here.run("crash", ask)
+        assert conclusion.state is state
+        assert "or wait for" in conclusion.detail
+        assert "riverkeep backfill --before-stream" in conclusion.detail
+        assert here.store.counts().fresh_samples == fresh
+        assert here.store.round(1).verdict.get("decision") == ("refuse" if ask is BY_HAND else None)
