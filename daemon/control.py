@@ -97,10 +97,10 @@ class Control(Protocol):
         """Erase the text of a round that waits: `{"round", "dropped": samples}`."""
 
     def pause_rounds(self, reason: str = "") -> Facts:
-        """Let no round begin by itself, across restarts too: `{"since": unix seconds, "reason"}`.
+        """Let no round begin by itself, across restarts too: `{"since": unix seconds, "reason", "already"}`.
 
-        A round in progress goes on, rounds that a person asks for begin, and text is read on. Repeated, the reason
-        is another.
+        A round in progress goes on, rounds that a person asks for begin, and text is read on. Where they are paused
+        `already`, the time stays, and the reason too unless another is given.
         """
 
     def resume_rounds(self) -> Facts:

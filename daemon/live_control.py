@@ -152,7 +152,7 @@ class LiveControl(StoreControl):
     def pause_rounds(self, reason: str = "") -> Facts:
         """See `Control.pause_rounds`."""
         answer = super().pause_rounds(reason)
-        log.info("rounds_paused", reason=reason)
+        log.info("rounds_paused", reason=answer["reason"])
         self._asks.wake()
         return answer
 

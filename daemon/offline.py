@@ -128,7 +128,8 @@ class StoreControl:
 
     def pause_rounds(self, reason: str = "") -> Facts:
         """See `Control.pause_rounds`."""
-        return asdict(self._store.pause_rounds(reason))
+        already = self._store.rounds_pause() is not None
+        return asdict(self._store.pause_rounds(reason)) | {"already": already}
 
     def resume_rounds(self) -> Facts:
         """See `Control.resume_rounds`."""

@@ -61,9 +61,9 @@ def _status_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
     if facts.get("last_round"):
         yield "last round", _last_round(facts["last_round"], now)
     if facts.get("waiting"):
-        numbers = ", ".join(map(str, facts["waiting"]))
-        decide = "read it with `riverkeep memory aside N --text`, then `riverkeep round --approve N` or `--reject N`"
-        yield "waiting", Text(f"round {numbers}: {decide}", "yellow")
+        yield "waiting", Text(_waiting(facts["waiting"]), "yellow")
+    if facts.get("rounds_paused"):
+        yield "paused", f"rounds, {ago(now - facts['rounds_paused']['since'])} ago"
     if facts.get("next_round"):
         yield "next round", facts["next_round"]
     yield from _settings_rows(facts, now)
@@ -80,7 +80,20 @@ def not_in_force(sections: Sequence[str]) -> str:
     return f"{named} changed on disk, not in force until a restart"
 
 
-def _running(facts: Facts, now: float) -> Text:
+def how_to_decide(number: int) -> str:
+    """The commands by which a person decides on a round that waits, to be pasted."""
+    return (
+        f"read it with `riverkeep memory aside {number} --text`, then "
+        f"`riverkeep round --approve {number}` or `riverkeep round --reject {number}`"
+    )
+
+
+def _waiting(numbers: Sequence[int]) -> str:
+    """The rounds that wait, and how to decide on the first of them."""
+    first = f"round {numbers[0]}: {how_to_decide(numbers[0])}"
+    return first if len(numbers) == 1 else f"{first}; then rounds {', '.join(map(str, numbers[1:]))}"
+
+
 def _settings_rows(facts: Facts, now: float) -> Iterable[tuple[str, Text]]:
     if facts.get("need_restart"):
         yield "settings", Text(not_in_force(facts["need_restart"]), "yellow")

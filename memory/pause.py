@@ -29,9 +29,9 @@ def find(tx: Connection) -> RoundsPause | None:
 
 
 def begin(tx: Connection, reason: str, now: float) -> RoundsPause:
-    """Pause, or give the pause that there is another reason."""
+    """Pause, or give the pause that there is another reason; one without words keeps what was said before."""
     before = find(tx)
-    pause = RoundsPause(now if before is None else before.since, reason)
+    pause = RoundsPause(now, reason) if before is None else RoundsPause(before.since, reason or before.reason)
     facts.put(tx, _NAME, json.dumps(asdict(pause)))
     return pause
 

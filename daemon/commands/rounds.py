@@ -1,5 +1,7 @@
 """Rounds and what comes of them: `round`, `rollback`."""
 
+from datetime import datetime
+
 import click
 
 from daemon.commands.common import (
@@ -118,7 +120,18 @@ def _check_reason(reason: str | None, *, pause: bool) -> None:
 
 def _pause(control: Control, reason: str, *, as_json: bool) -> int:
     told = "No round begins by itself until `riverkeep round --resume`; one in progress goes on, and so does reading."
-    return _told(control.pause_rounds(reason), told, as_json=as_json)
+    from daemon.printable import printable
+
+    facts = control.pause_rounds(reason)
+    if facts.get("already"):
+        told = f"Rounds are already paused since {_moment(facts['since'])} ({{reason}}). {told}"
+    if as_json:
+        return _told(facts, told, as_json=True)
+    return _told({"reason": printable(facts["reason"]) or "no reason given"}, told, as_json=False)
+
+
+def _moment(since: float) -> str:
+    return datetime.fromtimestamp(since).astimezone().isoformat(" ", "seconds")
 
 
 def _resume(control: Control, *, as_json: bool) -> int:
@@ -169,6 +182,10 @@ def _await(control: Control, after: int, *, as_json: bool) -> int:
 
     ended = watch(control, after)
     _show(ended, as_json=as_json)
+    if ended["state"] == "waiting" and not as_json:
+        from daemon.render import how_to_decide
+
+        click.echo(f"To decide, {how_to_decide(ended['number'])}.")
     return outcome(ended)
 
 

@@ -128,7 +128,7 @@ class FakeControl:
     def pause_rounds(self, reason: str = "") -> Facts:
         """Notes it."""
         self.calls.append(("pause_rounds", reason))
-        return {"since": 1.0, "reason": reason}
+        return {"since": 1.0, "reason": reason or "a first reason", "already": not reason}
 
     def resume_rounds(self) -> Facts:
         """Notes it."""

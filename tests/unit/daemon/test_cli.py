@@ -421,6 +421,23 @@ def test_a_reason_belongs_to_a_pause_and_is_short_text(home: Path, control: Fake
     assert (run.returncode, control.calls) == (ExitCode.BAD_USAGE, [])
 
 
+def test_a_pause_that_there_is_already_is_said(home: Path, control: FakeControl) -> None:
+    """Since when, and why."""
+    run = riverkeep("round", "--pause", cwd=home, environment={"TZ": "UTC"})
+    assert "already paused since 1970-01-01 00:00:01+00:00 (a first reason)" in run.stdout
+
+
+def test_a_round_that_waits_ends_with_the_commands_to_decide_on_it(home: Path, control: FakeControl) -> None:
+    """With its number, to be pasted."""
+    counts = dict.fromkeys(("fresh_samples", "fresh_tokens", "replay_samples", "replay_tokens"), 1)
+    told = {"detail": "Waiting for a person's word.", "parent": 0, "trigger": "by_hand", "verdict": {}}
+    control.ended = [{"number": 10, "state": "waiting"} | counts | told]
+    run = riverkeep("round", "--wait", cwd=home)
+    assert run.returncode == ExitCode.REFUSED, run.stderr
+    for command in ("memory aside 10 --text", "round --approve 10", "round --reject 10"):
+        assert f"`riverkeep {command}`" in run.stdout
+
+
 def test_what_is_refused_has_its_exit_status(home: Path, control: FakeControl) -> None:
     """Nothing fresh: refused, not failed."""
     run = riverkeep("round", "--dry-run", cwd=home)

@@ -53,10 +53,12 @@ def test_status_counts_what_is_kept(kept: Kept) -> None:
 
 
 def test_rounds_are_paused_without_a_daemon_too(kept: Kept) -> None:
-    """The status says since when, why, and how it ends; a second reason takes the place of the first."""
+    """The status says since when, why, and how it ends; a second reason takes the place of the first, none does not."""
     assert kept.control.status()["rounds_paused"] is None
     kept.control.pause_rounds("a first reason")
-    assert kept.control.pause_rounds("the GPU is lent out") == {"since": 1_000.0, "reason": "the GPU is lent out"}
+    paused = {"since": 1_000.0, "reason": "the GPU is lent out", "already": True}
+    assert kept.control.pause_rounds("the GPU is lent out") == paused
+    assert kept.control.pause_rounds() == paused
     status = kept.control.status()
     assert status["rounds_paused"] == {"since": 1_000.0, "reason": "the GPU is lent out"}
     assert status["next_round"].startswith("rounds are paused (the GPU is lent out); `riverkeep round --resume`")

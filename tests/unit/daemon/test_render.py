@@ -54,8 +54,9 @@ def test_status_shows_a_round_in_progress_and_the_last(screen: io.StringIO) -> N
         "last_round": {"number": 7, "state": "refused", "detail": "forgot too much", "ended_at": NOW - 600},
         "waiting": [6],
     }
+        "rounds_paused": {"since": NOW - 7_200, "reason": "r"},
     render.print_status(facts, now=NOW)
-    decide = "read it with `riverkeep memory aside N --text`, then `riverkeep round --approve N` or `--reject N`"
+    decide = "read it with `riverkeep memory aside 6 --text`, then `riverkeep round --approve 6` or `riverkeep round"
     shown = " ".join(screen.getvalue().split())
     began = "1417 samples are fresh, 1000 begin a round; drew 1,352 fresh samples to train on and 65 more to tell when"
     for words in ("8: train, step 3 of 9, for 1 min", "7 refused 10 min ago. forgot too much", decide, began):
