@@ -1,5 +1,6 @@
 """The command line: `riverkeep`. Heavy modules are imported by the command that needs them, when it runs."""
 
+import difflib
 import importlib
 import sys
 from importlib.metadata import version
@@ -60,14 +61,22 @@ class LazyGroup(click.Group):
         """The commands in the order of the help."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name."""
         if cmd_name not in COMMANDS:
+            if not ctx.resilient_parsing:
+                self._suggest(ctx, cmd_name)
             return None
         module, _, name = COMMANDS[cmd_name].partition(":")
         command = getattr(importlib.import_module(f"daemon.commands.{module}"), name)
         assert isinstance(command, click.Command)
         return command
+
+    def _suggest(self, ctx: click.Context, name: str) -> None:
+        """Raises UsageError where a command was most probably meant."""
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        if near:
+            ctx.fail(f"No such command '{name}'. Did you mean `riverkeep {near[0]}`?")
 
 
 @click.group(

@@ -16,6 +16,8 @@ EACH = "[]"
 """Stands in a setting's path for "each element of this list"."""
 
 SIMILAR = 0.6
+SIMILAR_ELSEWHERE = 0.8
+"""In another table only what is nearly the same name was meant: `rounds` is no typo of `lifecycle.rounds_kept`."""
 
 KINDS: dict[Any, str] = {
     bool: "true or false",
@@ -127,7 +129,7 @@ def nearest(model: type[BaseModel], key: Key) -> str | None:
     if beside:
         return dotted((*key[:-1], beside[0]))
     anywhere = {setting.path[-1]: setting for setting in reversed(list(walk(model)))}
-    elsewhere = difflib.get_close_matches(name, anywhere, n=1, cutoff=SIMILAR)
+    elsewhere = difflib.get_close_matches(name, anywhere, n=1, cutoff=SIMILAR_ELSEWHERE)
     return dotted(anywhere[elsewhere[0]].path) if elsewhere else None
 
 

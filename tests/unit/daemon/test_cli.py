@@ -114,6 +114,14 @@ def test_the_help_tells_every_exit_status() -> None:
     assert told == {int(code) for code in ExitCode}
 
 
+@pytest.mark.parametrize(("typed", "meant"), [("sttus", "status"), ("rounds", "round")])
+def test_a_command_that_is_nearly_right_is_named(home: Path, typed: str, meant: str) -> None:
+    """With what was most probably meant."""
+    run = riverkeep(typed, cwd=home)
+    assert run.returncode == ExitCode.BAD_USAGE
+    assert f"Did you mean `riverkeep {meant}`?" in run.stderr
+
+
 def test_an_unknown_command_is_a_usage_error(home: Path) -> None:
     """Exit status 2, and the help is pointed to."""
     run = riverkeep("rounds", cwd=home)

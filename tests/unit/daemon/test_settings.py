@@ -338,3 +338,12 @@ def test_any_text_is_settings_or_a_report(text: str) -> None:
     variables = {"RIVERKEEP_MODEL__PATH": "/m", "RIVERKEEP_STREAMS__TOPICS": text, "RIVERKEEP_ADMIN__PORT": text}
     with suppress(BadSettings):
         load(None, variables)
+
+
+def test_a_name_that_is_only_a_little_like_one_in_another_table_is_no_suggestion(tmp_path: Path) -> None:
+    """`rounds` was not meant to be `lifecycle.rounds_kept`."""
+    file = tmp_path / "riverkeep.toml"
+    file.write_text('rounds = 3\n[model]\npath = "m"\n')
+    with pytest.raises(BadSettings) as caught:
+        load(file, {})
+    assert "Did you mean" not in caught.value.mistakes[0].remedy
