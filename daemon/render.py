@@ -45,7 +45,14 @@ def print_status(facts: Facts, *, now: float | None = None) -> None:
     grid.add_column(overflow="fold")
     for name, value in _status_rows(facts, moment):
         grid.add_row(name, value)
-    console.print(grid)
+    if console.is_terminal:
+        console.print(grid)
+        return
+    with console.capture() as captured:
+        console.print(grid)
+    # In a file or a ticket nothing is gained by filling each line up to the longest.
+    for line in captured.get().splitlines():
+        console.file.write(f"{line.rstrip()}\n")
 
 
 def _status_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:

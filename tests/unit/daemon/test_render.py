@@ -97,6 +97,15 @@ def test_status_shows_settings_that_a_reload_refused(screen: io.StringIO) -> Non
     assert "gate.x (riverkeep.toml line 3): No setting has this name." in shown
 
 
+def test_a_status_in_a_pipe_has_no_trailing_blanks(screen: io.StringIO) -> None:
+    """Lines are as long as what they say."""
+    render.print_status(FakeControl().status(), now=NOW)
+    lines = screen.getvalue().splitlines()
+    assert len(lines) > 3
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_status_of_nothing_is_a_sentence(screen: io.StringIO) -> None:
     """No daemon, no store."""
     render.print_status({"running": False, "state_dir": "/s", "memory": None})
     assert "no daemon runs on /s" in screen.getvalue()

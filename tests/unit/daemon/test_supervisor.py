@@ -169,7 +169,11 @@ def test_one_deadline_for_all_parts(release: threading.Event) -> None:
 
 def test_a_part_that_is_left_because_of_a_second_signal_says_so(release: threading.Event) -> None:
     """Not that the grace time was over."""
-    hangs = Part("hangs", lambda _part: release.wait() and None, backoff=FAST)
+
+    def hang(part: Part) -> None:
+        release.wait()
+
+    hangs = Part("hangs", hang, backoff=FAST)
     with capture_logs() as logs, Supervisor([hangs], seconds_left=lambda: 0.0, why_left=lambda: "a second signal"):
         pass
     assert [entry["detail"] for entry in logs if entry["event"] == "part_left_running"] == ["a second signal"]
