@@ -12,7 +12,7 @@ class RoundProgress:
     """Where the round in progress stands.
 
     Attributes:
-        phase: what it does now: draw, learner's own phases, judge, publish.
+        phase: what it does now: draw, start (of the learner's process), learner's own phases, judge, publish.
         steps: optimizer steps it will take; 0 while unknown.
         started_at: unix seconds.
         reason: why it began, a sentence.

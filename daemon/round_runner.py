@@ -30,6 +30,9 @@ from memory.rounds import RoundState
 
 log = structlog.get_logger(__name__)
 
+TOLD_SECONDS = 60.0
+"""How often the log tells, at most, how a round gets on."""
+
 Problem = (OSError, CheckpointsError, BadReport, BadRecord, BadRoundDirectory)
 """What ends a round with a reason; what the store raises ends the part, and recovery takes up the round."""
 
@@ -65,6 +68,7 @@ class RoundRunner:
         self._clock = clock
         self._seed = seed
         self._largest_micro_batch: int | None = None
+        self._told_at = 0.0
 
     def run(self, ask: Ask, reason: str, *, must_stop: Callable[[], bool]) -> Conclusion | None:
         """Run one round to its end; None where nothing could be drawn.
@@ -77,7 +81,7 @@ class RoundRunner:
             RiverMemoryError: the store failed; the round is unfinished, and `recover` takes it up.
         """
         settings = self._settings()
-        began = self._clock()
+        began = self._told_at = self._clock()
         draw = self._rooms.store.begin_round(
             trigger=ask.recorded_as,
             recipe=settings.learner.recipe.model_dump(mode="json"),
@@ -129,6 +133,7 @@ class RoundRunner:
         return replace(again, detail=detail)
 
     def _run_learner(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
+        self._current.phase("start")
         ended = self._learner.run(
             directory,
             limits=LearnerLimits(settings.learner.silence_seconds, settings.lifecycle.round_seconds),
@@ -141,6 +146,17 @@ class RoundRunner:
     def _hear(self, event: Progress) -> None:
         self._current.hear(event)
         self._metrics.hear(event)
+        progress, now = self._current.progress, self._clock()
+        if progress is not None and abs(now - self._told_at) >= TOLD_SECONDS:
+            self._told_at = now
+            log.info(
+                "round_progress",
+                phase=progress.phase,
+                step=progress.step,
+                steps=progress.steps,
+                tokens_per_second=progress.tokens_per_second,
+                losses=event.get("losses"),
+            )
 
     def _conclude(self, record: RoundRecord, directory: Path, settings: Settings) -> Conclusion:
         report = _report_of(record, directory, settings.model.kind)

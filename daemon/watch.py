@@ -1,17 +1,19 @@
 """Following a round from its request to its end, for `riverkeep round --wait`."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from daemon.control import Control, Facts
 from daemon.errors import Refused
 from daemon.exit_codes import ExitCode
 
 EVERY_S = 0.5
+LINE_EVERY_S = 30.0
 PATIENCE_S = 60.0
 
 ENDED = {
@@ -39,16 +41,18 @@ def watch(
 ) -> Facts:
     """Wait for the first round with a number above `after` to end, and return it in full.
 
-    Shows a progress bar on a terminal's standard error. Ctrl-C stops the waiting, not the round.
+    Shows a progress bar on a terminal's standard error, elsewhere a line there when it does something else, and every
+    half minute. Ctrl-C stops the waiting, not the round.
 
     Raises:
         Refused: no round has been in progress for a while, so that none will answer (nothing could be drawn).
     """
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[elapsed]}"))
     busy_at = clock()
+    lines = _Lines(console, clock)
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task("waiting for the round to begin", total=None)
+        bar = progress.add_task("waiting for the round to begin", total=None, elapsed="")
         while True:
             ours = _first_after(control, after)
             if ours is not None and ours["state"] in ENDED:
@@ -58,7 +62,10 @@ def watch(
                 busy_at = clock()
             elif clock() - busy_at > PATIENCE_S:
                 raise Refused(f"No round began: {status.get('next_round')}.")
-            progress.update(bar, **_progress(status.get("round")))
+            shown = _progress(status.get("round"), after)
+            progress.update(bar, **shown)
+            if not console.is_terminal:
+                lines.tell(shown)
             pause(EVERY_S)
 
 
@@ -71,11 +78,36 @@ def _first_after(control: Control, after: int) -> Facts | None:
     return next((one for one in reversed(control.rounds(limit=50)) if one["number"] > after), None)
 
 
-def _progress(current: Facts | None) -> dict[str, Any]:
+class _Lines:
+    """Tells in lines, where there is no terminal to draw on."""
+
+    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
+        self._console = console
+        self._clock = clock
+        self._told: str | None = None
+        self._told_at = 0.0
+
+    def tell(self, shown: Mapping[str, Any]) -> None:
+        """Say what is done, where it is something else than was said last, or that was a while ago."""
+        what, now = shown["description"], self._clock()
+        if what == self._told and now - self._told_at < LINE_EVERY_S:
+            return
+        self._told, self._told_at = what, now
+        steps = f", step {shown['completed']} of {shown['total']}" if shown["total"] else ""
+        self._console.print(f"{what}{steps}", soft_wrap=True, highlight=False)
+
+
+def _progress(current: Facts | None, after: int) -> dict[str, Any]:
+    """How the round in progress gets on; `after`: the last one that does not answer the request."""
     if current is None:
-        return {}
+        return {"description": "waiting for the round to begin", "total": None, "completed": 0, "elapsed": ""}
+    elapsed = timedelta(seconds=max(0, int(time.time() - current["begun_at"])))
+    if current["number"] <= after:
+        what = f"waiting: round {current['number']} is in progress"
+        return {"description": what, "total": None, "completed": 0, "elapsed": str(elapsed)}
     return {
         "description": f"round {current['number']}: {current['phase']}",
+        "elapsed": str(elapsed),
         "total": current["steps"] or None,
         "completed": current["step"],
     }

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from checkpoints.errors import PublishFailed
 from checkpoints.generation import GenerationStore
 from checkpoints.publish import Step
-from daemon import facts
+from daemon import facts, round_runner
 from daemon.cycle import Ask, Trigger, approval
 from daemon.learner_process import LearnerExit
 from daemon.offline import StoreControl
@@ -525,3 +525,17 @@ def test_what_no_gate_could_judge_is_not_trained(tmp_path: Path, ask: Ask, state
         assert "riverkeep backfill --before-stream" in conclusion.detail
         assert here.store.counts().fresh_samples == fresh
         assert here.store.round(1).verdict.get("decision") == ("refuse" if ask is BY_HAND else None)
+
+
+def test_the_log_tells_how_a_round_gets_on(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Phase, steps and losses, at most once in a while; the process that starts is no draw."""
+    monkeypatch.setattr(round_runner, "TOLD_SECONDS", 0.0)
+    with capture_logs() as lines:
+        here.run("good")
+    told = next(line for line in lines if line["event"] == "round_progress")
+    assert (told["phase"], told["step"], told["steps"], told["losses"]) == ("start", 1, 2, {"new": 3.0})
+    monkeypatch.undo()
+    here.feed(seed=3)
+    with capture_logs() as lines:
+        here.run("good")
+    assert not [line for line in lines if line["event"] == "round_progress"]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from daemon.control import Facts
 from daemon.errors import Refused
 from daemon.watch import PATIENCE_S, watch
 from tests.unit.daemon.fakes import FakeControl
@@ -39,3 +40,30 @@ def test_a_round_before_the_request_is_not_the_answer() -> None:
     control = FakeControl()
     control.ended = [{"number": 11, "state": "failed"}, {"number": 10, "state": "refused"}]
     assert watch(control, 9)["number"] == 10
+
+
+def test_without_a_terminal_it_is_told_in_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That it waits behind another round, each phase once, and again after half a minute."""
+    control = FakeControl()
+    looks = iter([(9, "train", 1), (10, "start", 0), (10, "train", 1), (10, "train", 2), (10, "train", 60)])
+    known, now = control.status(), [0.0]
+
+    def status() -> Facts:
+        number, phase, step = next(looks)
+        return known | {"round": {"number": number, "phase": phase, "step": step, "steps": 90, "begun_at": 0.0}}
+
+    def pause(_seconds: float) -> None:
+        now[0] += 20.0
+        if now[0] >= 100.0:
+            control.ended = [{"number": 10, "state": "accepted"}]
+
+    monkeypatch.setattr(control, "status", status)
+    assert watch(control, 9, clock=lambda: now[0], pause=pause)["number"] == 10
+    assert capsys.readouterr().err.splitlines() == [
+        "waiting: round 9 is in progress",
+        "round 10: start, step 0 of 90",
+        "round 10: train, step 1 of 90",
+        "round 10: train, step 60 of 90",
+    ]
