@@ -78,8 +78,8 @@ def _place(partition: Partition, offset: int) -> Facts:
     return {"topic": partition.topic, "partition": partition.number, "offset": offset}
 
 
-def generation_facts(one: Generation, saw_erased: Mapping[int, bool]) -> Facts:
-    """A generation in a line. `saw_erased`: as `Store.saw_erased_text` gives it."""
+def generation_facts(one: Generation, saw_erased: Mapping[int, bool], lengths: Mapping[int, int | None]) -> Facts:
+    """A generation in a line. `saw_erased`: as `Store.saw_erased_text` gives it; `lengths`: as `Store.scored_in`."""
     return {
         "number": one.number,
         "state": one.state.value,
@@ -87,6 +87,7 @@ def generation_facts(one: Generation, saw_erased: Mapping[int, bool]) -> Facts:
         "round": one.round,
         "digest": one.digest,
         "created_at": one.created_at,
+        "sequence_length": lengths.get(one.number),
         "erased_text": _erased_text(one.number, saw_erased),
     }
 
@@ -100,11 +101,11 @@ def _erased_text(generation: int | None, saw_erased: Mapping[int, bool]) -> str 
 
 def generations_facts(store: Store) -> Facts:
     """The generations, which serves, and R: by generation, within one by slice in the order of `slice_names`."""
-    saw_erased = store.saw_erased_text()
+    saw_erased, lengths = store.saw_erased_text(), store.scored_in()
     matrix = sorted(store.score_matrix(), key=lambda row: (row.generation, in_order(row.slice)))
     return {
         "serving": store.serving(),
-        "generations": [generation_facts(one, saw_erased) for one in store.generations()],
+        "generations": [generation_facts(one, saw_erased, lengths) for one in store.generations()],
         "slices": sorted({row.slice for row in matrix}, key=in_order),
         "scores": [{"generation": row.generation, "slice": row.slice, **asdict(row.score)} for row in matrix],
     }

@@ -1,6 +1,7 @@
 """R as a picture: each generation's loss on each slice, warm where it forgot."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -9,7 +10,8 @@ from rich.text import Text
 
 from daemon.control import Facts
 from daemon.printable import printable
-from daemon.slice_names import first_round, rounds_of, source_of
+from daemon.slice_names import first_round, names_explained, rounds_of, source_of
+from memory.records import lineage
 
 CELL_WIDTH = 10
 GENERATION_WIDTH = 14
@@ -23,23 +25,55 @@ class Cell:
     """One entry of R.
 
     Attributes:
-        rise: over the best earlier generation's loss on the slice, in nats; None for the slice's first.
+        rise: over the best loss on the slice among the generations that led to this one, in nats; None where there
+            is none to compare with.
+        apart: scored in other sequences than the serving generation.
     """
 
     mean_nll: float
     rise: float | None
+    apart: bool = False
 
 
 def cells(facts: Facts) -> dict[tuple[int, str], Cell]:
-    """The entries of R by generation and slice, each with its rise over the best before it."""
-    best: dict[str, float] = {}
+    """The entries of R by generation and slice, each with its rise over the best of those that led to it."""
+    parents = {one["number"]: one["parent"] for one in facts["generations"]}
+    apart = {number for numbers in scored_apart(facts).values() for number in numbers}
+    losses: defaultdict[int, dict[str, float]] = defaultdict(dict)
+    for row in facts["scores"]:
+        losses[row["generation"]][row["slice"]] = float(row["mean_nll"])
+    best: dict[int, dict[str, float]] = {}
     found: dict[tuple[int, str], Cell] = {}
-    for row in sorted(facts["scores"], key=lambda row: row["generation"]):
-        loss, name = float(row["mean_nll"]), str(row["slice"])
-        earlier = best.get(name)
-        found[row["generation"], name] = Cell(loss, None if earlier is None else loss - earlier)
-        best[name] = loss if earlier is None else min(earlier, loss)
+    # A parent has a lower number than what came of it.
+    for number in sorted({*parents, *losses}):
+        before = next((best[one] for one in reversed(lineage(parents, number)[:-1]) if one in best), {})
+        best[number] = dict(before)
+        for name, loss in losses[number].items():
+            earlier = None if number in apart else before.get(name)
+            found[number, name] = Cell(loss, None if earlier is None else loss - earlier, number in apart)
+            if number not in apart:
+                best[number][name] = loss if earlier is None else min(earlier, loss)
     return found
+
+
+def scored_apart(facts: Facts) -> dict[int | None, list[int]]:
+    """The generations with scores that were taken in other sequences than the serving one's, by length in tokens."""
+    lengths = {one["number"]: one.get("sequence_length") for one in facts["generations"]}
+    found: dict[int | None, list[int]] = {}
+    for number in sorted({row["generation"] for row in facts["scores"]}):
+        if lengths.get(number) != lengths.get(facts["serving"]):
+            found.setdefault(lengths.get(number), []).append(number)
+    return found
+
+
+def legend(facts: Facts) -> Iterator[str]:
+    """What is to be known to read the table: the arrows, the names of slices, and what cannot be compared."""
+    unit = "document" if any(row.get("accuracy") is not None for row in facts["scores"]) else "token"
+    yield f"Nats per {unit} on held-out text. ↑ worse than the best that led to it (forgotten), ↓ better."
+    yield from names_explained(facts["slices"])
+    for length, numbers in scored_apart(facts).items():
+        told = "at a sequence length not known any more" if length is None else f"in sequences of {length:,} tokens"
+        yield f"* not comparable with what serves: {', '.join(map(str, numbers))} scored {told}."
 
 
 def heat_table(facts: Facts, *, width: int) -> Table:
@@ -74,6 +108,8 @@ def _painted(cell: Cell | None) -> Text:
     if cell is None:
         return Text("·", "dim")
     text = f"{cell.mean_nll:.3f}"
+    if cell.apart:
+        return Text(f"{text}*", "dim")
     if cell.rise is None or abs(cell.rise) < NEUTRAL_NATS:
         return Text(text)
     # On a terminal without colours the arrow says the same.

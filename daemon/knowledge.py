@@ -144,6 +144,16 @@ def knowledge(rows: Iterable[ScoreRow], generations: Iterable[Generation], servi
     )
 
 
+def alike(rows: Iterable[ScoreRow], lengths: Mapping[int, int | None], serving: int) -> list[ScoreRow]:
+    """The rows of R that were taken in sequences as long as the serving generation's: only those can be compared.
+
+    Args:
+        lengths: as `Store.scored_in` gives them.
+    """
+    wanted = lengths.get(serving)
+    return [row for row in rows if lengths.get(row.generation) == wanted]
+
+
 def lineage(generations: Iterable[Generation], serving: int) -> list[Generation]:
     """The generations that led to the serving one, oldest first: its parent, that one's parent, and so on."""
     by_number = {generation.number: generation for generation in generations}

@@ -49,7 +49,8 @@ def _families(store: Store, standing: Standing) -> Iterator[Metric]:
     yield from _plausibility(store)
     yield _flips(store)
     serving = -1 if standing.serving is None else standing.serving
-    rows, generations = store.score_matrix(), store.generations()
+    generations = store.generations()
+    rows = knowledge.alike(store.score_matrix(), store.scored_in(), serving)
     yield from _measures(knowledge.knowledge(rows, generations, serving))
     yield from _matrix(rows, knowledge.shown(generations, serving))
 
@@ -132,7 +133,7 @@ def _latest_flips(store: Store) -> Mapping[str, float]:
 def _measures(known: knowledge.Knowledge) -> Iterator[Metric]:
     measures: Mapping[str, tuple[str, float | None]] = {
         "riverkeep_forgetting_nats": (
-            "Average forgetting of the serving generation over slices trained past; positive is bad.",
+            "Average forgetting of the serving generation over slices trained past, at one length; positive is bad.",
             known.forgetting,
         ),
         "riverkeep_backward_transfer_nats": ("Backward transfer; positive is good.", known.backward_transfer),
@@ -155,7 +156,7 @@ def _matrix(rows: Iterable[ScoreRow], generations: Iterable[Generation]) -> Iter
     loss = GaugeMetricFamily(
         "riverkeep_slice_loss_nats",
         "R: mean loss of a kept generation on a slice, nats per token; of a classifier per document. Of many slices "
-        "those of the largest sources.",
+        "those of the largest sources; of generations, those scored at the serving one's sequence length.",
         labels=labels,
     )
     accuracy = GaugeMetricFamily(

@@ -246,10 +246,10 @@ class LiveControl(StoreControl):
             "lag_records": sum(lag.values()) if lag else None,
             "paused": {facts.partition_name(partition): why for partition, why in paused.items()},
             "reason": ingest.paused,
+            "trouble": ingest.trouble,
         }
 
 
-            "trouble": ingest.trouble,
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMES_LISTED} more" if len(names) > NAMES_LISTED else ""
     return ", ".join(names[:NAMES_LISTED]) + more

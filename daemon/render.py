@@ -11,8 +11,9 @@ from rich.text import Text
 from daemon.control import Facts
 from daemon.doctor_findings import Finding
 from daemon.floods import FLOOD, flood_sentence
-from daemon.heat import heat_table
+from daemon.heat import heat_table, legend
 from daemon.screen import open_screen, table
+from daemon.slice_names import names_explained
 from daemon.supervisor import State
 
 STATE_STYLES = {
@@ -116,6 +117,7 @@ def _refused(refused: Facts, now: float) -> str:
     )
 
 
+def _running(facts: Facts, now: float) -> Text:
     where = facts["state_dir"]
     if not facts["running"]:
         return Text(f"no daemon runs on {where}", "yellow")
@@ -181,6 +183,13 @@ def _ingest(ingest: Facts) -> str | Text:
     return told[0] if len(told) == 1 and lag is not None else Text("; ".join(told), "yellow")
 
 
+def _behind(lag: int | None, trouble: str) -> str:
+    if lag is not None:
+        return f"{lag:,} records behind"
+    # What the trouble is, the line of parts says.
+    return "how far behind is unknown" if trouble else "nothing yet: it waits for partitions"
+
+
 def _parts(parts: Mapping[str, Facts]) -> Text:
     text = Text()
     for name, part in parts.items():
@@ -195,13 +204,6 @@ def print_rounds(rounds: Sequence[Facts], *, now: float | None = None) -> None:
     moment = time.time() if now is None else now
     rows = table(
         "round",
-def _behind(lag: int | None, trouble: str) -> str:
-    if lag is not None:
-        return f"{lag:,} records behind"
-    # What the trouble is, the line of parts says.
-    return "how far behind is unknown" if trouble else "nothing yet: it waits for partitions"
-
-
         "state",
         "began",
         "took",
@@ -263,6 +265,8 @@ def print_round(facts: Facts) -> None:
         units = dict.fromkeys(check["unit"] for check in checks if check.get("unit", "").startswith("nats"))
         if units:
             console.print(f"Losses are in {' and '.join(units)}; above its bound a check fails.")
+        for line in names_explained(check["slice"] for check in checks):
+            console.print(Text(line))
 
 
 def print_generations(facts: Facts, *, now: float | None = None) -> None:
@@ -286,8 +290,8 @@ def print_generations(facts: Facts, *, now: float | None = None) -> None:
     answers = [row for row in facts["scores"] if row.get("accuracy") is not None]
     if facts["scores"]:
         console.print(heat_table(facts, width=console.width))
-        unit = "document" if answers else "token"
-        console.print(f"Nats per {unit} on held-out text. ↑ worse than the best before it (forgotten), ↓ better.")
+        for line in legend(facts):
+            console.print(Text(line))
     if served := [row for row in answers if row["generation"] == facts["serving"]]:
         console.print(_answers(served))
 

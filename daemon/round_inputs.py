@@ -43,8 +43,9 @@ def write_inputs(directory: Path, draw: RoundDraw, ask: Ask, rooms: Rooms, setti
     """
     record = RoundRecord.of(draw, dry_run=ask.dry_run, approved=ask.released_from is not None)
     parent_scores = rooms.store.document_scores(draw.parent_generation)
-    # The base's were taken, or taken again, in the round that made the parent.
-    reusable = settings.model.kind == "causal-lm" and comparable(rooms.store, draw.parent_generation, settings)
+    compared = (draw.parent_generation, draw.base_generation)
+    # After a rollback the base's may have been taken in a later round than the parent's.
+    reusable = settings.model.kind == "causal-lm" and all(comparable(rooms.store, one, settings) for one in compared)
     known_parent = _known(parent_scores) if reusable else {}
     known_base = _known(rooms.store.document_scores(draw.base_generation)) if reusable else {}
     shutil.rmtree(directory, ignore_errors=True)
@@ -102,12 +103,8 @@ def comparable(store: Store, generation: int, settings: Settings) -> bool:
     More context makes a document easier: across a change of that setting scores differ by it, not by what was learned.
     """
     wanted = settings.learner.recipe.sequence_length
-    made_in = store.generation(generation).round
-    # The base was scored in any of the rounds.
-    scored_in = [each.round for each in store.generations()] if made_in is None else [made_in]
-    return all(
-        store.round(number).recipe.get("sequence_length") == wanted for number in scored_in if number is not None
-    )
+    # What no round has scored has no score that could mislead.
+    return store.scored_in().get(generation, wanted) == wanted
 
 
 def _known(scores: Mapping[int, DocumentScore]) -> dict[int, KnownScore]:

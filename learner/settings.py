@@ -46,7 +46,9 @@ class RecipeSettings(BaseModel):
         ge=8,
         le=1_048_576,
         description="Tokens in one sequence, never more than the model allows. Documents are packed into "
-        "sequences (causal-lm) or cut to this length (classifier).",
+        "sequences (causal-lm) or cut to this length (classifier). A change makes all earlier scores incomparable, as "
+        "more context makes text easier: the next round scores its parent and the base anew, and forgetting, transfer "
+        "and plasticity count from there.",
     )
     replay_ratio: float | None = Field(
         default=None,

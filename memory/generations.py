@@ -207,6 +207,16 @@ def score_matrix(tx: Connection) -> list[ScoreRow]:
     return [ScoreRow(row[0], row[1], SliceScore(*row[2:])) for row in rows]
 
 
+def scored_in(tx: Connection) -> dict[int, int | None]:
+    """See `Store.scored_in`. An accepted round takes its own generation's row, its parent's and the base's."""
+    base = facts.find_int(tx, "base")
+    rows = tx.execute(
+        "SELECT g.number, g.parent, json_extract(r.recipe, '$.sequence_length') "
+        "FROM generations g JOIN rounds r ON r.generation = g.number ORDER BY r.number"
+    )
+    return {scored: length for *pair, length in rows for scored in (base, *pair) if scored is not None}
+
+
 def save_document_scores(tx: Connection, generation: int, rows: Iterable[DocumentScore]) -> None:
     """Keep scores on held-out documents that are there."""
     tx.executemany(

@@ -383,6 +383,10 @@ class Store(KeptApart):
         """R, as recorded: of the base and the latest generations, and of those that were best, oldest first."""
         return self._read(generations.score_matrix)
 
+    def scored_in(self) -> dict[int, int | None]:
+        """The sequence length, in tokens, in which each row of R was taken last; None where no recipe tells it."""
+        return self._read(generations.scored_in)
+
     def save_scores(self, generation: int, scores: Mapping[str, SliceScore]) -> None:
         """Add to R's row of a generation (the base's score on a new slice, say); known ones are replaced."""
         self._write(generations.save_scores, generation, scores)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from daemon.facts import generations_facts
 from daemon.knowledge import ROWS_SHOWN, SLICES_SHOWN
 from daemon.knowledge_metrics import KnowledgeMetrics
 from memory.records import ScoreRow, SliceScore
@@ -62,6 +63,31 @@ def test_after_a_rollback_the_figures_are_those_of_what_serves(here: World) -> N
     assert {shown(here)[name] for name in MEASURES} == {None}
     assert here.metric("riverkeep_slice_loss_nats", generation="1", slice="anchor") is None
     assert here.metric("riverkeep_slice_loss_nats", generation="0", slice="anchor") is not None
+
+
+def test_another_sequence_length_is_no_forgetting(here: World) -> None:
+    """What was scored with more context is no measure for what serves; its row says its length, and is no metric."""
+    here.run("good")
+    here.feed(seed=3)
+    here.run("good")
+    here.store.save_scores(1, {"anchor": SliceScore(1.0, 100, 10)})
+    forgot = here.metric("riverkeep_forgetting_nats")
+    assert forgot is not None
+    assert forgot > 0.5
+    recipe = here.settings.learner.recipe.model_copy(update={"sequence_length": 128})
+    learner = here.settings.learner.model_copy(update={"recipe": recipe})
+    here.settings = here.settings.model_copy(update={"learner": learner})
+    here.feed(seed=4)
+    here.run("good")
+    told = {one["number"]: one["sequence_length"] for one in generations_facts(here.store)["generations"]}
+    assert told == {0: 128, 1: 512, 2: 128, 3: 128}
+    forgot = here.metric("riverkeep_forgetting_nats")
+    assert forgot is not None
+    assert forgot < 0.1
+    shown_of = {
+        number: here.metric("riverkeep_slice_loss_nats", generation=str(number), slice="anchor") for number in told
+    }
+    assert [number for number, loss in shown_of.items() if loss is None] == [1]
 
 
 def test_plausibility_is_shown_of_every_judged_round(here: World) -> None:

@@ -34,6 +34,7 @@ def row(generation: int, name: str, loss: float) -> dict[str, Any]:
 
 R = {
     "serving": 1,
+    "generations": [{"number": 0, "parent": None}, {"number": 1, "parent": 0}],
     "slices": ["anchor", "news@1-1"],
     "scores": [row(0, "anchor", 3.0), row(1, "anchor", 3.2), row(0, "news@1-1", 4.0), row(1, "news@1-1", 3.5)],
 }
@@ -53,8 +54,8 @@ def test_status_shows_a_round_in_progress_and_the_last(screen: io.StringIO) -> N
         | {"reason": "1417 samples are fresh, 1000 begin a round", "fresh_samples": 1_352, "early_stop_samples": 65},
         "last_round": {"number": 7, "state": "refused", "detail": "forgot too much", "ended_at": NOW - 600},
         "waiting": [6],
-    }
         "rounds_paused": {"since": NOW - 7_200, "reason": "r"},
+    }
     render.print_status(facts, now=NOW)
     decide = "read it with `riverkeep memory aside 6 --text`, then `riverkeep round --approve 6` or `riverkeep round"
     shown = " ".join(screen.getvalue().split())
@@ -86,7 +87,6 @@ def test_status_shows_what_is_wrong(screen: io.StringIO) -> None:
     assert "✓ rounds  ✓ other (nwes cannot be read)" in screen.getvalue()
 
 
-def test_status_of_nothing_is_a_sentence(screen: io.StringIO) -> None:
 def test_status_shows_settings_that_a_reload_refused(screen: io.StringIO) -> None:
     """Which mistakes, where they are, and what is in force meanwhile."""
     mistake = {"key": "gate.x", "place": "riverkeep.toml line 3", "problem": "No setting has this name."}
@@ -121,14 +121,17 @@ def test_forgetting_is_measured_from_the_best_before() -> None:
 
 def test_later_gains_count_as_the_best() -> None:
     """After 3.0, 2.5, 2.8 the rise is 0.3, not minus 0.2."""
-    facts = {"scores": [row(0, "a", 3.0), row(1, "a", 2.5), row(2, "a", 2.8)]}
+    line = [{"number": number, "parent": number - 1 if number else None} for number in range(3)]
+    facts = {"serving": 2, "generations": line, "scores": [row(0, "a", 3.0), row(1, "a", 2.5), row(2, "a", 2.8)]}
     assert cells(facts)[2, "a"].rise == pytest.approx(0.3)
 
 
 def test_r_says_without_colours_what_was_forgotten(screen: io.StringIO) -> None:
     """Arrows stand where colours cannot be seen."""
-    generation = {"number": 1, "state": "accepted", "parent": 0, "round": 1, "created_at": NOW, "digest": "abc"}
-    render.print_generations(R | {"generations": [generation]}, now=NOW)
+    line = {"state": "accepted", "round": 1, "created_at": NOW, "digest": "abc"}
+    led_here = [line | {"number": 0, "parent": None}, line | {"number": 1, "parent": 0}]
+    render.print_generations(R | {"generations": led_here}, now=NOW)
+    assert "news@1-1: held-out text of news that arrived in time for round 1." in screen.getvalue()
     assert "↑3.200" in screen.getvalue()
     assert "↓3.500" in screen.getvalue()
     assert "1 ← serves" in screen.getvalue()
@@ -165,7 +168,7 @@ def test_a_classifiers_answers_are_shown_of_what_serves(screen: io.StringIO) -> 
 def test_r_fits_the_terminal(slices: int, width: int) -> None:
     """However many slices there are: the anchor and the latest are shown, and no line is broken."""
     names = [f"source@{number}-{number}" for number in range(slices)]
-    facts = {"serving": 0, "slices": names, "scores": [row(0, name, 3.0) for name in names]}
+    facts = {"serving": 0, "generations": [], "slices": names, "scores": [row(0, name, 3.0) for name in names]}
     table = heat_table(facts, width=width)
     headers = [str(column.header).replace("\n", "") for column in table.columns[1:]]
     assert headers == [*names[:1], *names[1:][len(names) - len(headers) :]]
@@ -178,7 +181,7 @@ def test_r_fits_the_terminal(slices: int, width: int) -> None:
 def test_r_shows_whole_names_where_there_is_room() -> None:
     """Two sources whose names end alike are two columns; in a narrow one the name goes on in the next line."""
     names = ["anchor", "news.articles@1-2", "blog.articles@1-2"]
-    facts = {"serving": 0, "slices": names, "scores": [row(0, name, 3.0) for name in names]}
+    facts = {"serving": 0, "generations": [], "slices": names, "scores": [row(0, name, 3.0) for name in names]}
     shown = {width: io.StringIO() for width in (80, 50)}
     for width, written in shown.items():
         Console(file=written, width=width).print(heat_table(facts, width=width))
@@ -191,7 +194,7 @@ def test_r_shows_whole_names_where_there_is_room() -> None:
 def test_r_keeps_the_latest_of_every_source() -> None:
     """Whatever comes last in the alphabet: what came last in time."""
     names = ["anchor", "a@1-9", "a@10-10", "b@1-2", "b@3-9", "b@10-11"]
-    facts = {"serving": 0, "slices": names, "scores": [row(0, name, 3.0) for name in names]}
+    facts = {"serving": 0, "generations": [], "slices": names, "scores": [row(0, name, 3.0) for name in names]}
     headers = [str(column.header) for column in heat_table(facts, width=52).columns[1:]]
     assert headers == ["anchor", "a@10-10", "b@10-11"]
 
@@ -243,8 +246,10 @@ def test_a_round_shows_its_checks(screen: io.StringIO) -> None:
         check | {"unit": "nats per document"},
         check | {"name": "f1_parent", "unit": "of macro-F1"},
     ]
+    told.append(check | {"slice": "news@2-4"})
     facts = round_line(7, "refused") | {"verdict": {"checks": told}}
     render.print_round(facts)
+    assert "news@2-4: held-out text of news that arrived in time for rounds 2 to 4." in screen.getvalue()
     for words in ("Round 7: refused", "0.200", "0.150", "✗", "Losses are in nats per document;", "plausible mean nll"):
         assert words in screen.getvalue()
     assert screen.getvalue().count("2.345") == 1

@@ -468,7 +468,25 @@ def test_scores_taken_in_shorter_sequences_are_not_compared(here: World, sequenc
     here.run("good")
     known = json.loads((here.rooms.round_dir(2) / KNOWN_SCORES).read_bytes())
     assert bool(known["parent"]) is bool(known["base"]) is reused
-    assert comparable(here.store, 1, here.settings) is reused
+    assert comparable(here.store, 1, here.settings), "its row was taken again"
+
+
+def test_after_a_rollback_the_length_of_each_row_counts(here: World) -> None:
+    """The base was scored anew, in other sequences, since the generation that serves again was made."""
+
+    def run_in(sequence_length: int, seed: int) -> None:
+        recipe = here.settings.learner.recipe.model_copy(update={"sequence_length": sequence_length})
+        learner = here.settings.learner.model_copy(update={"recipe": recipe})
+        here.settings = here.settings.model_copy(update={"learner": learner})
+        here.feed(seed=seed)
+        assert here.run("good").state is RoundState.ACCEPTED
+
+    for seed, length in enumerate((512, 512, 128), start=11):
+        run_in(length, seed)
+    here.store.rollback(1)
+    reconcile_pointer(here.store, here.rooms.checkpoints)
+    run_in(512, 14)
+    assert json.loads((here.rooms.round_dir(4) / KNOWN_SCORES).read_bytes()) == {"parent": {}, "base": {}}
 
 
 def test_directories_of_finished_rounds_are_bounded(here: World) -> None:
