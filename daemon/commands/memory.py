@@ -3,7 +3,7 @@
 import os
 import sys
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from daemon.commands.common import (
     yes_option,
 )
 from daemon.control import LARGEST_ID
+
+if TYPE_CHECKING:
+    from daemon.control import Control
 
 SHOWN = 50
 MOST_IDS = 5_000
@@ -301,6 +304,17 @@ def resume(invocation: Invocation, partition: str | None, *, as_json: bool) -> N
         click.echo(f"Reading on: {', '.join(facts['resumed']) or 'no partition was paused'}.")
 
 
+def _kept_of(control: "Control", key: str) -> str:
+    """How much an erasure would erase; where nothing, what it is good for all the same."""
+    from daemon.errors import UnknownThing
+
+    try:
+        found = control.find(key, limit=1)
+    except UnknownThing:
+        return "Nothing is kept of that key. Erased all the same, none of its text is stored from then on either."
+    return f"Kept of that key: {found['samples']:,} samples and {found['dead_letters']:,} dead letters."
+
+
 @click.command(short_help="Erase a person's text.")
 @click.argument("key")
 @yes_option
@@ -317,6 +331,8 @@ def forget(invocation: Invocation, key: str, *, yes: bool, as_json: bool) -> Non
     # Where standard input is used up, there is nobody to ask.
     yes, key = yes or key == "-", key_from(key)
     with invocation.control(write=True) as control:
+        if not yes:
+            say(_kept_of(control, key))
         confirm(f"Erase all text of {key!r} for good?", yes=yes)
         facts = control.forget(key)
     if as_json:

@@ -364,6 +364,16 @@ def test_a_rollback_asks_with_both_numbers(home: Path, control: FakeControl, nam
     assert control.calls == [("rollback", target)]
 
 
+@pytest.mark.parametrize(
+    ("key", "kept"), [("nobody", "Nothing is kept of that key."), ("user-1", "Kept of that key: 1 samples")]
+)
+def test_an_erasure_says_first_how_much_is_kept(home: Path, control: FakeControl, key: str, kept: str) -> None:
+    """And is offered where nothing is, too."""
+    run = riverkeep("forget", key, cwd=home, stdin="y\n")
+    assert kept in run.stderr
+    assert control.calls == [("forget", key)]
+
+
 def test_a_key_can_stay_out_of_the_process_list(home: Path, control: FakeControl) -> None:
     """`forget -` reads it from standard input; only the line's end is taken off."""
     assert riverkeep("forget", "-", "--json", cwd=home, stdin=" Zoë 4711 \n").returncode == 0
