@@ -76,7 +76,7 @@ class LazyGroup(click.Group):
         """Raises UsageError where a command was most probably meant."""
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         if near:
-            ctx.fail(f"No such command '{name}'. Did you mean `riverkeep {near[0]}`?")
+            ctx.fail(f"No such command '{name}'. Did you mean '{near[0]}'?")
 
 
 @click.group(

@@ -119,7 +119,7 @@ def test_a_command_that_is_nearly_right_is_named(home: Path, typed: str, meant: 
     """With what was most probably meant."""
     run = riverkeep(typed, cwd=home)
     assert run.returncode == ExitCode.BAD_USAGE
-    assert f"Did you mean `riverkeep {meant}`?" in run.stderr
+    assert f"Did you mean '{meant}'?" in run.stderr
 
 
 def test_an_unknown_command_is_a_usage_error(home: Path) -> None:
