@@ -176,7 +176,7 @@ def _volume_reached(snapshot: Snapshot, settings: TriggerSettings) -> str:
 
 def _what_it_waits_for(snapshot: Snapshot, settings: TriggerSettings) -> str:
     waits = [
-        f"{count} of {wanted} {what}"
+        f"{wanted} {what} ({count} are there)"
         for count, wanted, what in (
             (snapshot.fresh_samples, settings.fresh_samples, "fresh samples"),
             (snapshot.fresh_tokens, settings.fresh_tokens, "fresh tokens"),

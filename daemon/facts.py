@@ -27,7 +27,7 @@ def round_facts(one: Round) -> Facts:
     return {
         "number": one.number,
         "state": one.state.value,
-        "outcome": _outcome(one),
+        "outcome": outcome_of(one),
         "trigger": one.trigger,
         "parent": one.parent_generation,
         "generation": one.generation,
@@ -43,7 +43,7 @@ def round_facts(one: Round) -> Facts:
     }
 
 
-def _outcome(one: Round) -> str:
+def outcome_of(one: Round) -> str:
     """The state, for a person: of a dry run, which ends abandoned whatever the gate says, what it would have become."""
     would = WOULD.get(one.verdict.get("decision", "")) if one.trigger == DRY_RUN else None
     return one.state.value if would is None else f"dry run: would {would}"

@@ -6,6 +6,7 @@ import structlog
 
 from daemon import knowledge
 from daemon.cycle import DRY_RUN
+from daemon.facts import outcome_of
 from daemon.metrics import DaemonMetrics
 from daemon.round_conclusion import Conclusion
 from learner.forgetting import Flips
@@ -38,6 +39,7 @@ def _of_training(metrics: DaemonMetrics, report: Report) -> None:
 def _facts(round_: Round, conclusion: Conclusion, now: float) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "state": conclusion.state.value,
+        "outcome": outcome_of(round_),
         "reason": conclusion.detail,
         "trigger": round_.trigger,
         "duration_seconds": round(now - round_.begun_at, 1),

@@ -158,7 +158,7 @@ def test_the_status_says_what_is_waited_for() -> None:
     """Every trigger that is set is named with how far it is."""
     rules = TriggerSettings(fresh_samples=1000, cron="0 3 * * *", interval_seconds=90)
     assert decide(QUIET, rules).reason == (
-        "waiting for 50 of 1000 fresh samples or the interval of 90 s or the schedule '0 3 * * *'"
+        "waiting for 1000 fresh samples (50 are there) or the interval of 90 s or the schedule '0 3 * * *'"
     )
 
 

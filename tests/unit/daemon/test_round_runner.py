@@ -421,6 +421,14 @@ def test_one_event_tells_the_whole_round(here: World) -> None:
     assert not any("river" in str(value) for name, value in event.items() if name not in ("reason", "log_level"))
 
 
+def test_the_event_of_a_dry_run_says_what_it_would_have_been(here: World) -> None:
+    """Its state is abandoned whatever the gate said."""
+    with capture_logs() as logs:
+        here.run("good", DRY)
+    (event,) = [entry for entry in logs if entry["event"] == "round_ended"]
+    assert (event["state"], event["outcome"]) == ("abandoned", "dry run: would be accepted")
+
+
 def test_old_generations_go_and_the_way_back_stays(tmp_path: Path) -> None:
     """Base, serving and the one before it are kept whatever the setting; the ledger remembers all."""
     with world(tmp_path, checkpoints={"keep_last": 0}) as here:
