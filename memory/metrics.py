@@ -115,7 +115,9 @@ def _tallied(counts: Counts) -> Iterator[Metric]:
     for cause in DROPPED:
         dropped.add_metric([cause], counts.tallies.get(cause, 0))
     yield dropped
-    letters = CounterMetricFamily("riverkeep_memory_dead_letters", "Dead letters, by reason.", labels=["reason"])
+    letters = CounterMetricFamily(
+        "riverkeep_memory_dead_letters", "Dead letters since the store was made, by reason.", labels=["reason"]
+    )
     for name, number in counts.tallies.items():
         if name.startswith("dead_letters:"):
             letters.add_metric([name.removeprefix("dead_letters:")], number)

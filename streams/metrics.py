@@ -23,7 +23,7 @@ class StreamsMetrics:
         )
         self.dead_letters = Counter(
             "riverkeep_dead_letters",
-            "Records not understood or not kept.",
+            "Records not understood or not kept, since the process started.",
             ["topic", "reason"],
             registry=registry,
         )

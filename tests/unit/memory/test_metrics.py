@@ -43,6 +43,10 @@ def test_what_was_dropped_is_shown_by_cause(store: Store, stream: Stream, regist
     assert registry.get_sample_value(name, {"cause": "duplicates"}) == 1
     assert registry.get_sample_value(name, {"cause": "near_duplicates"}) == 0
     assert registry.get_sample_value("riverkeep_memory_dead_letters_total", {"reason": "not_json"}) == 1
+    assert (
+        "riverkeep_memory_dead_letters_total Dead letters since the store was made"
+        in generate_latest(registry).decode()
+    )
     assert registry.get_sample_value("riverkeep_memory_gap_offsets_total") == 4
     assert registry.get_sample_value("riverkeep_memory_quarantine_rows") == 1
     assert registry.get_sample_value("riverkeep_memory_quarantine_bytes") == store.counts().quarantine_bytes > 0
