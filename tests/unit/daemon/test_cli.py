@@ -544,7 +544,7 @@ def test_a_state_directory_that_is_a_file_is_said(home: Path, command: list[str]
     """With its path, without the system's number for it, and with what to do."""
     (home / "model").mkdir()
     (home / "state").touch()
-    run = riverkeep("run", cwd=home)
+    run = riverkeep(*command, cwd=home)
     assert run.returncode != 0
     assert "Make it, owned by the service's user, or set another `state_dir`." in run.stderr
     assert str(home / "state") in run.stderr
