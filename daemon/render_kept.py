@@ -22,19 +22,25 @@ def print_memory(facts: Facts) -> None:
     kept = table("role", "source", "label", "samples", "tokens", fixed=("role", "samples", "tokens"))
     for one in sorted(facts["kept"], key=lambda one: (one["role"], one["source"], one["label"] or "")):
         kept.add_row(
-            one["role"], escape(one["source"]), escape(one["label"] or ""), f"{one['samples']:,}", f"{one['tokens']:,}"
+            one["role"], escape(one["source"]), escape(one["label"] or ""), f"{one['samples']:,}", f"≈{one['tokens']:,}"
         )
     console.print(kept if facts["kept"] else "Nothing is kept yet.")
-    tallies = {name.replace("_", " "): number for name, number in facts["tallies"].items() if number}
-    if tallies:
-        console.print("Since the beginning: " + ", ".join(f"{number:,} {name}" for name, number in tallies.items()))
+    if tallies := {name: number for name, number in facts["tallies"].items() if number}:
+        console.print("Since the beginning: " + ", ".join(_tally(name, number) for name, number in tallies.items()))
     if facts["aside"]:
         print_aside(facts["aside"])
     quarantine, reasons = facts["quarantine"], facts["dead_letter_reasons"]
     console.print(f"Quarantine: {quarantine['dead_letters']:,} dead letters, {quarantine['bytes']:,} bytes")
     if reasons:
         ordered = sorted(reasons.items(), key=lambda item: -item[1])
-        console.print("Dead letters so far: " + ", ".join(f"{number:,} {reason}" for reason, number in ordered))
+        told = ", ".join(f"{number:,} {reason}" for reason, number in ordered)
+        console.print(f"Dead letters so far, also those that made room, and tombstones, which hold nothing: {told}")
+
+
+def _tally(name: str, number: int) -> str:
+    """A count with its name, whose plural ends in s or is none."""
+    words = name.replace("_", " ")
+    return f"{number:,} {words.removesuffix('s') if number == 1 else words}"
 
 
 def print_aside(groups: Sequence[Facts], *, now: float | None = None) -> None:

@@ -61,12 +61,17 @@ def watch(
             if status.get("round") is not None or ours is not None:
                 busy_at = clock()
             elif clock() - busy_at > PATIENCE_S:
-                raise Refused(f"No round began: {status.get('next_round')}.")
+                raise Refused(f"No round began: {_why_none(status)}.")
             shown = _progress(status.get("round"), after)
             progress.update(bar, **shown)
             if not console.is_terminal:
                 lines.tell(shown)
             pause(EVERY_S)
+
+
+def _why_none(status: Facts) -> str:
+    """Asked for by hand, a round needs no more than one fresh sample; the triggers wait for more."""
+    return str(status.get("next_round")) if status["memory"]["fresh_samples"] else "nothing is fresh"
 
 
 def outcome(ended: Facts) -> ExitCode:

@@ -216,13 +216,13 @@ def test_text_from_outside_is_not_markup(screen: io.StringIO) -> None:
     facts = {
         "kept": kept,
         "aside": [group],
-        "tallies": {"duplicates": 3, "surplus": 0},
+        "tallies": {"duplicates": 3, "near_duplicates": 1, "surplus": 0},
         "quarantine": {"dead_letters": 1, "bytes": 3},
         "dead_letter_reasons": {"not_json": 4},
     }
     render_kept.print_memory(facts)
     render_kept.print_dead_letters([letter], total=1, now=NOW)
-    for words in ("[red]x[/red]", "[/x]", "[/d]", "3 duplicates", "4 not_json"):
+    for words in ("[red]x[/red]", "[/x]", "[/d]", "3 duplicates, 1 near duplicate", "4 not_json"):
         assert words in screen.getvalue()
     assert "surplus" not in screen.getvalue()
 

@@ -8,16 +8,22 @@ from daemon.watch import PATIENCE_S, watch
 from tests.unit.daemon.fakes import FakeControl
 
 
-def test_a_request_that_no_round_answers_does_not_wait_for_ever() -> None:
-    """With nothing in progress for a while, what the daemon waits for is said."""
+def test_a_request_that_no_round_answers_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nothing in progress for a while, what the daemon waits for is said, or that there is nothing to learn."""
     now = [0.0]
 
     def pause(seconds: float) -> None:
         now[0] += seconds
 
-    with pytest.raises(Refused, match="waiting for somebody to ask"):
-        watch(FakeControl(), 9, clock=lambda: now[0], pause=pause)
-    assert now[0] > PATIENCE_S
+    control = FakeControl()
+    known = control.status()
+    for fresh, why in ((1, "waiting for somebody to ask"), (0, "nothing is fresh")):
+        facts = known | {"memory": known["memory"] | {"fresh_samples": fresh}}
+        monkeypatch.setattr(control, "status", lambda facts=facts: facts)
+        with pytest.raises(Refused, match=why):
+            watch(control, 9, clock=lambda: now[0], pause=pause)
+        assert now[0] > PATIENCE_S
+        now[0] = 0.0
 
 
 def test_a_round_in_progress_is_waited_for_however_long() -> None:
