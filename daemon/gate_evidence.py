@@ -66,6 +66,10 @@ class InsufficientEvidence(Exception):
     """Something that a verdict rests on is missing or damaged; the message says what."""
 
 
+class InsufficientAnchor(InsufficientEvidence):
+    """The anchor is too small: whatever is trained, and whatever else comes with it, no gate could judge it."""
+
+
 @dataclass(frozen=True, slots=True)
 class HeldOut:
     """A slice as it was drawn.
@@ -93,7 +97,7 @@ class HeldOut:
         return cls(drawn.name, kinds[drawn.kind], drawn.source, frozenset(each.id for each in drawn.samples))
 
 
-REMEDY = "take in text of before the stream with `riverkeep backfill --before-stream`, or "
+REMEDY = "take in text of before the stream with `riverkeep backfill --before-stream`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,8 @@ def group_slices(slices: Iterable[HeldOut], minimum: int) -> Groups:
     unwatched nor block every round.
 
     Raises:
-        InsufficientEvidence: there is no anchor, no new text, or too little of either.
+        InsufficientAnchor: there is no anchor, or too little of it.
+        InsufficientEvidence: there is no new text, or too little of it.
     """
     ordered = sorted(slices, key=lambda each: each.name)
     new = [each for each in ordered if each.kind == "newest"]
@@ -142,14 +147,20 @@ def group_slices(slices: Iterable[HeldOut], minimum: int) -> Groups:
     old = _pooled("period", [each for each in ordered if each.kind == "period"], minimum)
     if len(old) == 1 and old[0].size < minimum and anchors:
         anchors[0] = _joined("anchor", [*anchors[0].members, *old.pop().members])
-    for what, groups in (("anchor text", anchors), ("new text", [newest] if newest.members else [])):
-        if not groups:
-            raise InsufficientEvidence(f"there is no held-out {what} to judge by")
-        if groups[0].size < minimum:
-            raise InsufficientEvidence(
-                f"the held-out {what} has {groups[0].size} documents, at least {minimum} are needed: "
-                f"{REMEDY if groups is anchors else ''}wait for {minimum - groups[0].size} more"
-            )
+    if not anchors:
+        raise InsufficientAnchor(f"there is no held-out anchor text to judge by: {REMEDY}")
+    if (size := anchors[0].size) < minimum:
+        raise InsufficientAnchor(
+            f"the held-out anchor text has {size} documents, at least {minimum} are needed: {REMEDY}, or wait for "
+            f"{minimum - size} more"
+        )
+    if not newest.members:
+        raise InsufficientEvidence("there is no held-out new text to judge by")
+    if newest.size < minimum:
+        raise InsufficientEvidence(
+            f"the held-out new text has {newest.size} documents, at least {minimum} are needed: wait for "
+            f"{minimum - newest.size} more"
+        )
     return Groups(newest, tuple(_by_source(new, minimum)), (*anchors, *old))
 
 

@@ -11,7 +11,7 @@ import structlog
 from checkpoints.errors import CheckpointsError
 from daemon.current_round import CurrentRound
 from daemon.cycle import Ask
-from daemon.gate_evidence import InsufficientEvidence, group_slices
+from daemon.gate_evidence import InsufficientAnchor, InsufficientEvidence, group_slices
 from daemon.gate_verdict import Verdict
 from daemon.learner_process import Ending, LearnerExit, LearnerLimits, LearnerProcess, Progress
 from daemon.metrics import DaemonMetrics
@@ -107,8 +107,8 @@ class RoundRunner:
         try:
             with self._metrics.round_seconds.labels("draw").time():
                 record = write_inputs(directory, draw, ask, self._rooms, settings)
-            if lacking := _what_is_lacking(record, settings):
-                return self._not_judgeable(draw.number, ask, lacking)
+            if lacking := _what_the_anchor_lacks(record, ask, settings):
+                return self._not_judgeable(draw.number, lacking)
             self._begin_smaller(directory)
             self._rooms.store.advance_round(draw.number, RoundState.TRAINING)
             with self._metrics.round_seconds.labels("learner").time():
@@ -175,15 +175,11 @@ class RoundRunner:
         self._rooms.store.fail_round(number, reason=ended.detail)
         return Conclusion(RoundState.FAILED, ended.detail)
 
-    def _not_judgeable(self, number: int, ask: Ask, lacking: str) -> Conclusion:
-        """End a round that no gate could judge before minutes of training are spent on it."""
+    def _not_judgeable(self, number: int, lacking: str) -> Conclusion:
+        """Answer a person at once whose round no gate could judge; its text stays fresh."""
         sentence = f"Nothing was trained: {lacking}."
         log.warning("round_not_judgeable", reason=sentence)
         shutil.rmtree(self._rooms.round_dir(number), ignore_errors=True)
-        if not ask.by_a_person or ask.released_from is not None:
-            # What asks by itself would ask again at once, were it not for the cool-down after a failure.
-            self._rooms.store.fail_round(number, reason=sentence)
-            return Conclusion(RoundState.FAILED, sentence)
         verdict = Verdict("refuse", None, (), sentence, unproven=True)
         self._rooms.store.abandon_round(number, verdict=verdict.to_json(), report={}, detail=sentence)
         return Conclusion(RoundState.ABANDONED, sentence)
@@ -268,12 +264,19 @@ class RoundRunner:
         return generation.state in {GenerationState.RESERVED, GenerationState.RETIRED}
 
 
-def _what_is_lacking(record: RoundRecord, settings: Settings) -> str:
-    """What the gate will lack to judge the round by, whatever is trained; empty where it lacks nothing."""
+def _what_the_anchor_lacks(record: RoundRecord, ask: Ask, settings: Settings) -> str:
+    """What a round that a person asked for lacks to be judged by, whatever is trained; empty where it is not that.
+
+    Too little new text is no such reason: the learner looks first whether that is plausible, and it may have to wait.
+    """
+    if not ask.by_a_person or ask.released_from is not None:
+        return ""
     try:
         group_slices(record.slices, settings.gate.minimum_documents)
-    except InsufficientEvidence as lacking:
+    except InsufficientAnchor as lacking:
         return str(lacking)
+    except InsufficientEvidence:
+        pass
     return ""
 
 

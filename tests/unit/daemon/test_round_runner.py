@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from checkpoints.errors import PublishFailed
 from checkpoints.generation import GenerationStore
 from checkpoints.publish import Step
-from daemon import facts, round_runner
+from daemon import facts
 from daemon.cycle import Ask, Trigger, approval
 from daemon.learner_process import LearnerExit
 from daemon.offline import StoreControl
@@ -25,6 +25,8 @@ from learner.round_directory import KNOWN_SCORES, PROGRESS
 from memory.errors import StoreFull
 from memory.records import ApprovedRound, GenerationState
 from memory.rounds import RoundState
+from streams.document import Partition
+from tests.daemon_harness import batch_of, sentences
 from tests.unit.daemon.rooms import BY_HAND, DRY, World, world
 
 BY_ITSELF = Ask(Trigger.VOLUME, by="volume")
@@ -540,28 +542,22 @@ def _at(monkeypatch: pytest.MonkeyPatch, wanted: Step, error: BaseException) -> 
     monkeypatch.setattr("checkpoints.publish.step", step)
 
 
-@pytest.mark.parametrize(("ask", "state"), [(BY_HAND, RoundState.ABANDONED), (BY_ITSELF, RoundState.FAILED)])
-def test_what_no_gate_could_judge_is_not_trained(tmp_path: Path, ask: Ask, state: RoundState) -> None:
+def test_what_no_gate_could_judge_is_not_trained(tmp_path: Path) -> None:
     """Said before the learner starts, with the remedy; a person is answered as by a refusal, the text stays fresh."""
     with world(tmp_path, gate={"minimum_documents": 1_000}) as here:
         fresh = here.store.counts().fresh_samples
-        conclusion = here.run("crash", ask)
-        assert conclusion.state is state
+        conclusion = here.run("crash")
+        assert conclusion.state is RoundState.ABANDONED
         assert "or wait for" in conclusion.detail
         assert "riverkeep backfill --before-stream" in conclusion.detail
         assert here.store.counts().fresh_samples == fresh
-        assert here.store.round(1).verdict.get("decision") == ("refuse" if ask is BY_HAND else None)
+        assert here.store.round(1).verdict["decision"] == "refuse"
+        assert here.run("implausible", BY_ITSELF).state is RoundState.WAITING
 
 
-def test_the_log_tells_how_a_round_gets_on(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Phase, steps and losses, at most once in a while; the process that starts is no draw."""
-    monkeypatch.setattr(round_runner, "TOLD_SECONDS", 0.0)
-    with capture_logs() as lines:
-        here.run("good")
-    told = next(line for line in lines if line["event"] == "round_progress")
-    assert (told["phase"], told["step"], told["steps"], told["losses"]) == ("start", 1, 2, {"new": 3.0})
-    monkeypatch.undo()
-    here.feed(seed=3)
-    with capture_logs() as lines:
-        here.run("good")
-    assert not [line for line in lines if line["event"] == "round_progress"]
+def test_little_new_text_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    """It is too little to be judged by, but poison among it is seen and waits for a person."""
+    with world(tmp_path, gate={"minimum_documents": 60}) as here:
+        more = batch_of(sentences(900, seed=50), Partition("file:more", 0))
+        here.store.append(more, before_stream=True)
+        assert here.run("implausible").state is RoundState.WAITING
