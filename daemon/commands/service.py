@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The folder to write into; otherwise a temporary one.",
+    help="The folder to write into, where it stays; otherwise a new one among the temporary ones.",
 )
 @example("riverkeep demo", "riverkeep demo --keep")
 def demo(home: Path | None, *, keep: bool) -> int:

@@ -72,6 +72,11 @@ def stay(console: Console) -> None:
         console.print("ending")
 
 
+def leave(console: Console) -> None:
+    """Say what is left when everything has ended."""
+    console.print("The files stay; nothing answers any more. `riverkeep demo --keep` leaves it running.")
+
+
 def _matrix(title: str, columns: Sequence[str], matrix: ScoreMatrix) -> Table:
     table = Table(title=f"{title}: R, nats per token on held-out text", title_justify="left")
     table.add_column("after round")

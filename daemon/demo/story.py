@@ -1,12 +1,10 @@
 """The demo from its first record to its last table."""
 
-import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +58,7 @@ def run(
     """Tell the whole story.
 
     Args:
-        home: where everything is written; None for a temporary folder, removed at the end unless `keep`.
+        home: where everything is written, and stays; None for a new folder among the temporary ones.
         keep: leave the service running at the end until Ctrl-C.
         console: where to show it.
         stream: the eras to tell of; None for all four.
@@ -74,7 +72,8 @@ def run(
     console = console or Console()
     # A demo that is ended by `kill` also ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with _home(home, keep=keep) as folder, embedded_broker(folder / "broker.log") as broker:
+    folder = _home(home)
+    with embedded_broker(folder / "broker.log") as broker:
         logs.configure(level="warning")
         config = write_settings(folder, broker)
         stream = eras(ERA_CHARACTERS) if stream is None else stream
@@ -89,21 +88,16 @@ def run(
             code = closing.show(screen, service, story.told)
             if keep:
                 closing.stay(console)
+    if not keep:
+        closing.leave(console)
     return code
 
 
-@contextmanager
-def _home(home: Path | None, *, keep: bool) -> Iterator[Path]:
-    if home is not None:
-        home.mkdir(parents=True, exist_ok=True)
-        yield home.resolve()
-        return
-    folder = Path(tempfile.mkdtemp(prefix="riverkeep-demo-"))
-    try:
-        yield folder
-    finally:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+def _home(home: Path | None) -> Path:
+    if home is None:
+        return Path(tempfile.mkdtemp(prefix="riverkeep-demo-"))
+    home.mkdir(parents=True, exist_ok=True)
+    return home.resolve()
 
 
 class _Story:

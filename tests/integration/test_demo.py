@@ -38,6 +38,7 @@ def test_two_eras_are_learned_and_the_poison_is_not(tmp_path: Path) -> None:
         float(re.findall(FORGETTING.format(name), done.stdout)[-1]) for name in ("kept by Riverkeep", "naive twin")
     )
     assert kept < twin
+    assert "The files stay; nothing answers any more." in done.stdout
     assert "<svg" in (tmp_path / "demo.svg").read_text()
     with Store.open(tmp_path / "state" / "riverkeep.db", MemorySettings(), read_only=True) as store:
         assert [each.state.value for each in store.rounds()[::-1]] == ["accepted", "accepted", "waiting"]
