@@ -70,7 +70,7 @@ def addresses() -> list[Paragraph]:
         (archive,) = Path(folder).glob("*.tgz")
         with tarfile.open(archive) as packed:
             files = sorted(m.name for m in packed.getmembers() if re.search(r"/data/\d{4}_.*\.json$", m.name))
-            loaded = [json.loads(packed.extractfile(name).read()) for name in files]  # type: ignore[union-attr]
+            loaded = [json.loads(packed.extractfile(name).read()) for name in files]  # type: ignore[union-attr]  # files all
     return [paragraph for address in loaded for paragraph in paragraphs(address)]
 
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -109,8 +110,8 @@ def compare(folder: Path, large: Store, stream: Iterator[Batch], blocks: int = 8
             take_in(small, small_stream, SMALL)
             for _ in range(10):
                 pair = next(small_stream), next(stream)
-                small_rates.append(BATCH / timed(lambda: small.append(pair[0])))  # noqa: B023 - called at once
-                large_rates.append(BATCH / timed(lambda: large.append(pair[1])))  # noqa: B023 - called at once
+                small_rates.append(BATCH / timed(partial(small.append, pair[0])))
+                large_rates.append(BATCH / timed(partial(large.append, pair[1])))
     return statistics.median(small_rates), statistics.median(large_rates)
 
 
@@ -124,7 +125,7 @@ def main() -> int:
         stream = batches(seed=0)
         rounds = fill(large, stream, options.samples)
         small_rate, large_rate = compare(Path(name), large, stream)
-        draws = [timed(lambda: large.sample_replay(1_000, seed=seed)) for seed in range(20)]  # noqa: B023
+        draws = [timed(partial(large.sample_replay, 1_000, seed=seed)) for seed in range(20)]
         held = large.counts()
         bars = [
             Bar(name="insert rate at the large size ÷ at 10,000", value=large_rate / small_rate, at_least=0.8),
