@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from checkpoints.installing import pip_install
 from daemon import doctor_base
 from daemon.doctor_findings import Finding
 from daemon.errors import STATE_DIR_REMEDY, said_by_the_system
@@ -126,12 +127,13 @@ def sqlite() -> Finding:
     try:
         from memory.sqlite import OLDEST, sqlite_version_info  # noqa: PLC0415 - its absence is a finding
     except ImportError as error:
-        return Finding("SQLite", ok=False, detail=str(error), remedy="Install pysqlite3: pip install pysqlite3.")
+        return Finding("SQLite", ok=False, detail=str(error), remedy=f"Run `{pip_install('pysqlite3')}`.")
     return Finding(
         "SQLite",
         ok=sqlite_version_info >= OLDEST,
         detail=_dotted(sqlite_version_info),
-        remedy=f"Before {_dotted(OLDEST)} a reset of the write-ahead log can corrupt it: upgrade pysqlite3.",
+        remedy=f"Before {_dotted(OLDEST)} a reset of the write-ahead log can corrupt it: "
+        f"`{pip_install('--upgrade', 'pysqlite3')}`.",
     )
 
 

