@@ -7,7 +7,6 @@ from typing import Annotated, Any, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.applications import Starlette
@@ -23,6 +22,7 @@ from daemon.admin_token import Token
 from daemon.control import LARGEST_ID, LONGEST_REASON, Control
 from daemon.errors import BadRequest, DaemonError, UnknownThing
 from memory.errors import StoreError
+from serving.exposition import expose
 
 log = structlog.get_logger(__name__)
 
@@ -199,8 +199,8 @@ class _Surface:
         return JSONResponse(body, status_code=200 if readiness["ready"] else 503)
 
     async def metrics(self, request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(await run_in_threadpool(encode, self._registry), headers={"content-type": content_type})
+        content, kind = await run_in_threadpool(expose, self._registry, request.headers.get("accept", ""))
+        return Response(content, headers={"content-type": kind})
 
     async def status(self, _request: Request) -> Response:
         return await _answer(self._control.status)

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, TypeVar
 
 import orjson
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
@@ -24,7 +23,8 @@ from checkpoints.card import Kind
 from serving.classify import Classification, Classifier, Probabilities
 from serving.engine import Engine
 from serving.errors import NotReady, RequestError, TimedOut
-from serving.guard import GENERATION_HEADER, Guard, Keys, error_response, read_body
+from serving.exposition import expose
+from serving.guard import GENERATION_HEADER, MODEL_ROUTE, Guard, Keys, error_response, read_body
 from serving.listener import Listener
 from serving.loaded import LoadedGeneration
 from serving.metrics import ServingMetrics
@@ -50,6 +50,7 @@ T = TypeVar("T")
 # Shorter bodies are encoded on the event loop: a thread would cost more.
 LONG_BODY_BYTES: Final = 8192
 CLIENT_GONE: Final = 499
+LONGEST_ECHO: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,13 @@ def build_app(parts: Parts, keys: Keys) -> Starlette:
     """The application: every route, behind the guard."""
     endpoints = Endpoints(parts)
     guard = Middleware(Guard, keys=keys, switch=parts.switch, metrics=parts.metrics)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/healthz", endpoints.healthz),
             Route("/readyz", endpoints.readyz),
             Route("/metrics", endpoints.metrics),
             Route("/v1/models", endpoints.models),
+            Route(MODEL_ROUTE, endpoints.model),
             Route("/v1/riverkeep/generation", endpoints.generation),
             Route("/v1/completions", endpoints.completions, methods=["POST"]),
             Route("/v1/chat/completions", endpoints.chat, methods=["POST"]),
@@ -98,6 +100,9 @@ def build_app(parts: Parts, keys: Keys) -> Starlette:
         exception_handlers={HTTPException: _http_error},
         lifespan=_heeding_hangups(keys),
     )
+    # A redirect would be followed without the body, or without the key.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _heeding_hangups(keys: Keys) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
@@ -141,9 +146,10 @@ class Endpoints:
             detail |= asdict(parts.switch.status)
         return _json(detail, status=200 if ready else 503)
 
-    async def metrics(self, _: Request) -> Response:
-        """What Prometheus scrapes."""
-        return Response(generate_latest(self._parts.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(self, request: Request) -> Response:
+        """What Prometheus scrapes, in the format that it asks for."""
+        content, kind = expose(self._parts.metrics.registry, request.headers.get("accept", ""))
+        return Response(content, headers={"content-type": kind})
 
     async def generation(self, _: Request) -> Response:
         """Which generation serves and how the last swap went."""
@@ -161,16 +167,24 @@ class Endpoints:
     async def models(self, _: Request) -> Response:
         """The one model, in OpenAI's shape, with its generation."""
         current = self._current()
-        model = {
+        return _json({"object": "list", "data": [self._described(current)]}, generation=current)
+
+    async def model(self, request: Request) -> Response:
+        """The one model by its name, which may hold slashes, written as such or encoded."""
+        current = self._current()
+        self._require_model(request.path_params["model"])
+        return _json(self._described(current), generation=current)
+
+    def _described(self, generation: LoadedGeneration) -> dict[str, Any]:
+        return {
             "id": self._settings.model_name,
             "object": "model",
-            "created": int(current.loaded_at),
+            "created": int(generation.loaded_at),
             "owned_by": "riverkeep",
-            "generation": current.number,
-            "system_fingerprint": current.fingerprint,
-            "context_length": current.context,
+            "generation": generation.number,
+            "system_fingerprint": generation.fingerprint,
+            "context_length": generation.context,
         }
-        return _json({"object": "list", "data": [model]}, generation=current)
 
     async def completions(self, request: Request) -> Response:
         """OpenAI's text completions."""
@@ -342,10 +356,15 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     """What the router refuses: an unknown route or method."""
     assert isinstance(error, HTTPException)
-    return error_response(RequestError(error.detail, status=error.status_code))
+    asked = f"{request.method} {request.scope['path']}"
+    allowed = (error.headers or {}).get("Allow")
+    why = f"this route takes {allowed}" if allowed else "there is no such route; /v1/models is one"
+    response = error_response(RequestError(f"{asked[:LONGEST_ECHO]}: {why}", status=error.status_code))
+    response.headers.update(error.headers or {})
+    return response
 
 
 def _gone() -> Response:

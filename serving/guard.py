@@ -28,7 +28,9 @@ FRAMES_LOGGED: Final = 8
 OPEN_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 # A client that reads nothing for so long holds a generation in memory for nothing.
 SEND_PATIENCE_S: Final = 60.0
+MODEL_ROUTE: Final = "/v1/models/{model:path}"
 ROUTES: Final = OPEN_ROUTES | {
+    MODEL_ROUTE,
     "/v1/completions",
     "/v1/chat/completions",
     "/v1/classify",
@@ -115,7 +117,7 @@ class Guard:
         try:
             await self._answer(scope, receive, exchange)
         finally:
-            route = scope["path"] if scope["path"] in ROUTES else "other"
+            route = _route(scope["path"])
             self._metrics.requests.labels(route, str(exchange.status)).inc()
             self._metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
 
@@ -146,6 +148,13 @@ class Guard:
                 kind="authentication_error",
                 code="invalid_api_key",
             )
+
+
+def _route(path: str) -> str:
+    """The route that a path is of, for labels."""
+    if path.startswith("/v1/models/"):
+        return MODEL_ROUTE
+    return path if path in ROUTES else "other"
 
 
 def _frames(error: Exception) -> list[str]:

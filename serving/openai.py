@@ -216,9 +216,9 @@ class Shape(ABC):
         """The whole answer."""
         return {**self._common, "object": self.whole, "choices": choices, "usage": counts}
 
-    def chunk(self, choices: list[dict[str, Any]], counts: dict[str, int] | None = None) -> dict[str, Any]:
+    def chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         """One piece of a stream."""
-        return {**self._common, "object": self.piece, "choices": choices, "usage": counts}
+        return {**self._common, "object": self.piece, "choices": choices}
 
     @abstractmethod
     def choice(self, index: int, text: str, finish: Finish) -> dict[str, Any]:

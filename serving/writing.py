@@ -91,19 +91,23 @@ class Writing:
         return shape.answer(choices, self._usage())
 
     async def streamed(self, shape: Shape, *, wants_usage: bool) -> AsyncIterator[bytes]:
-        """Server-sent events as the answers come; an error is the last of them."""
+        """Server-sent events as the answers come; an error is the last of them.
+
+        The field `usage` is in all of them where it is asked for, and null until the last; else in none.
+        """
+        unknown = {"usage": None} if wants_usage else {}
         if opening := shape.opening():
-            yield _sse(shape.chunk(opening))
+            yield _sse(shape.chunk(opening) | unknown)
         try:
             async with aclosing(self._events()) as events:
                 async for index, event in events:
                     text, finish = (event.text, None) if isinstance(event, Delta) else ("", event.reason)
-                    yield _sse(shape.chunk([shape.delta(index, text, finish)]))
+                    yield _sse(shape.chunk([shape.delta(index, text, finish)]) | unknown)
         except RequestError as error:
             yield _sse(error_body(error))
             return
         if wants_usage:
-            yield _sse(shape.chunk([], self._usage()))
+            yield _sse(shape.chunk([]) | {"usage": self._usage()})
         yield b"data: [DONE]\n\n"
 
     async def _events(self) -> AsyncGenerator[tuple[int, Delta | Finished], None]:

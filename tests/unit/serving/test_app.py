@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -138,6 +139,27 @@ def test_the_model_is_listed(serve: Serve, first: LoadedGeneration) -> None:
     """`/v1/models` has the one name, with its generation."""
     model = serve(first).client.get("/v1/models").json()["data"][0]
     assert (model["id"], model["generation"], model["context_length"]) == ("riverkeep", 1, first.context)
+
+
+@pytest.mark.parametrize("name", ["riverkeep", "HuggingFaceTB/SmolLM2-135M", "a b/ä?#+", "models/"])
+@pytest.mark.parametrize("safe", ["", "/"])
+def test_the_model_is_found_by_its_name(serve: Serve, first: LoadedGeneration, name: str, safe: str) -> None:
+    """As the list has it, with the name's slashes as such or encoded."""
+    client = serve(first, model_name=name).client
+    (listed,) = client.get("/v1/models").json()["data"]
+    answer = client.get(f"/v1/models/{quote(name, safe=safe)}")
+    assert (answer.status_code, answer.json()) == (200, listed)
+    assert answer.headers["x-riverkeep-generation"] == "1"
+
+
+@pytest.mark.parametrize("name", ["gpt-4", "riverkeep/x", "Riverkeep", "", "riverkeep/", "%00", "%ff"])
+def test_a_model_that_there_is_not_is_a_404(serve: Serve, first: LoadedGeneration, name: str) -> None:
+    """In OpenAI's shape, and counted under one label whatever was asked for."""
+    served = serve(first)
+    answer = served.client.get(f"/v1/models/{name}")
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "model_not_found"
+    assert served.count("requests_total", route="/v1/models/{model:path}", code="404") == 1
 
 
 def test_the_generation_can_be_asked_for(serve: Serve, first: LoadedGeneration) -> None:
@@ -321,15 +343,66 @@ def test_an_unknown_model_is_a_404(serve: Serve, first: LoadedGeneration) -> Non
     assert "riverkeep" in response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize(("method", "route", "status"), [("GET", "/nope", 404), ("GET", "/v1/completions", 405)])
+@pytest.mark.parametrize(
+    ("method", "route", "status", "said"),
+    [
+        ("GET", "/nope", 404, "no such route"),
+        ("GET", "/v1/completions", 405, "takes POST"),
+        ("HEAD", "/v1/chat/completions", 405, ""),
+        ("OPTIONS", "/v1/completions", 405, "takes POST"),
+        ("POST", "/v1/models", 405, "takes GET"),
+        ("DELETE", "/v1/models/riverkeep", 405, "takes GET"),
+        ("PATCH", "/healthz", 405, "takes GET"),
+        ("POST", "/v1/completions/", 404, "no such route"),
+        ("POST", "/v1/chat/completions/", 404, "no such route"),
+        ("GET", "/metrics/", 404, "no such route"),
+        ("GET", "/v1/" + "x" * 5000, 404, "no such route"),
+    ],
+)
 def test_what_the_router_refuses_is_an_error_object(
-    serve: Serve, first: LoadedGeneration, method: str, route: str, status: int
+    serve: Serve, first: LoadedGeneration, *, method: str, route: str, status: int, said: str
 ) -> None:
-    """Clients find their error object everywhere, and the generation with it."""
-    response = serve(first).client.request(method, route)
+    """Clients find their error object everywhere, and the generation with it; never a redirect, which loses bodies."""
+    response = serve(first).client.request(method, route, follow_redirects=False)
     assert response.status_code == status
-    assert response.json()["error"]["type"] == "invalid_request_error"
     assert response.headers["x-riverkeep-generation"] == "1"
+    if method != "HEAD":
+        error = response.json()["error"]
+        assert error["type"] == "invalid_request_error"
+        assert said in error["message"]
+        assert len(error["message"]) < 400
+    if status == 405:
+        assert {"POST", "GET"} & set(response.headers["allow"].split(", "))
+
+
+@pytest.mark.parametrize("route", ["/healthz", "/readyz", "/metrics", "/v1/models", "/v1/models/riverkeep"])
+def test_head_is_answered_as_get(serve: Serve, first: LoadedGeneration, route: str) -> None:
+    """Load balancers probe so."""
+    assert serve(first).client.head(route).status_code == 200
+
+
+@pytest.mark.parametrize(("route", "body"), [("/v1/completions", PROMPT), ("/v1/chat/completions", CHAT)])
+def test_a_stream_speaks_of_usage_only_when_asked(
+    serve: Serve, first: LoadedGeneration, route: str, body: dict[str, object]
+) -> None:
+    """Clients take the field's mere presence for an answer to what they did not ask."""
+    client = serve(first).client
+    for options in ({"include_usage": False}, {}, None):
+        events = chunks(client.post(route, json={**body, "stream": True, "stream_options": options}).text)[:-1]
+        assert not any("usage" in event for event in events)
+    asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
+    *events, last = chunks(client.post(route, json=asked).text)[:-1]
+    assert [event["usage"] for event in events] == [None] * len(events)
+    assert (last["choices"], last["usage"]["completion_tokens"]) == ([], 8)
+
+
+def test_metrics_are_negotiated(serve: Serve, first: LoadedGeneration) -> None:
+    """Births of series only in the format that has a place for them."""
+    client = serve(first).client
+    assert "_created" not in client.get("/metrics").text
+    named = client.get("/metrics", headers={"accept": "application/openmetrics-text;version=1.0.0"})
+    assert named.headers["content-type"].startswith("application/openmetrics-text")
+    assert named.text.endswith("# EOF\n")
 
 
 def test_an_answer_that_takes_too_long_is_a_504(
