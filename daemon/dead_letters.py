@@ -8,8 +8,8 @@ from daemon.labels import known_labels
 from daemon.settings import Settings
 from memory.records import StoredDeadLetter
 from memory.store import Store
-from streams.decode import Decoder, Rejection
-from streams.document import Batch, Document, Partition, Reason
+from streams.decode import Decoder
+from streams.document import Batch, Document, Partition, Reason, Rejection
 
 AT_ONCE = 500
 REPLAYED = "dead-letters"

@@ -10,8 +10,8 @@ from kafka import KafkaConsumer, TopicPartition
 from daemon.doctor_findings import Finding
 from daemon.printable import inline
 from streams.consumer import read_in_chunks
-from streams.decode import Decoder, Rejection
-from streams.document import Document, Partition, Reason
+from streams.decode import Decoder
+from streams.document import Document, Partition, Reason, Rejection
 from streams.record_batches import Oversized, Row
 from streams.settings import StreamsSettings, TopicSettings
 

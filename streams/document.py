@@ -76,6 +76,9 @@ class Reason(StrEnum):
     UNDECODABLE_BATCH = "undecodable_batch"
 
 
+Rejection = tuple[Reason, str]
+"""Why there is no document, and the particulars for a person. Of the record it holds at most an unknown label."""
+
 FILTERED = frozenset({Reason.EMPTY_TEXT, Reason.TOO_SHORT, Reason.REPETITIVE})
 """Understood, and judged not worth keeping: nothing is wrong."""
 

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from streams import times
 from streams.decode import Decoder
 from streams.document import Batch, DeadLetter, Document, Gap, GapReason, Partition, Reason, key_text
 from streams.record_batches import BadBatch, Chunk, Oversized
 
+LATEST_MS = times.LATEST * 1000
 TIMES_READ = 3
 """How often a batch that does not match its checksum is read before it counts as damaged where it lies."""
 
@@ -69,13 +71,15 @@ class PartitionReader:
 
     def _decode(self, chunk: Chunk, part: Part, now: float) -> None:
         decode, partition, keep = self.decoder.decode, self.partition, part.documents.append
+        usual = times.SECONDS_BELOW
         for offset, time, key, value in chunk.rows:
             if isinstance(value, Oversized):
                 detail = f"{value.value_bytes} bytes are more than max_record_bytes"
                 size = value.value_bytes
                 self._bury(part, offset, (Reason.TOO_LARGE, detail), key, value.beginning, size, now)
                 continue
-            found = decode(value, key, time / 1000 if time >= 0 else None, partition, offset, now)
+            seconds = time / 1000 if usual <= time < LATEST_MS else times.of_record(time)
+            found = decode(value, key, seconds, partition, offset, now)
             if isinstance(found, Document):
                 keep(found)
             else:

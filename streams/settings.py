@@ -4,13 +4,22 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from streams import fields
 
 KIB = 1024
 MIB = 1024 * KIB
 
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
-FieldPath = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+def _names_a_field(name: str) -> str:
+    fields.Field(name)
+    return name
+
+
+FieldPath = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_names_a_field)]
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
@@ -24,11 +33,13 @@ class TopicFormat(BaseModel):
         description="json: each record is an object with fields. text: each record is the text itself.",
     )
     text_field: FieldPath = Field(
-        "text", description="The field with the text. A dot reaches into an object: payload.body."
+        "text",
+        description="The field with the text. Where no field bears the whole name, a dot reaches into an object: "
+        "payload.body. What stands in quotes is one name, dots and all: '\"log.message\".text'.",
     )
     key_field: FieldPath | None = Field(
         None,
-        description="The field that tells whose text it is, a string or a whole number: what "
+        description="The field that tells whose text it is, a string or a whole number (4711.0 is 4711): what "
         "`riverkeep forget` looks for, and what keeps a person's texts on one side of the held-out split. "
         "Left out: the record's own key.",
     )
@@ -42,7 +53,8 @@ class TopicFormat(BaseModel):
     )
     time_field: FieldPath | None = Field(
         None,
-        description="The field with the time of the text: ISO 8601, or unix seconds or milliseconds. "
+        description="The field with the time of the text: ISO 8601, or unix time, by its size in seconds, milli-, "
+        "micro- or nanoseconds, as a number or its digits. Years before 1000 and after 2199 are refused (bad_time). "
         "Left out: the record's own timestamp.",
     )
 

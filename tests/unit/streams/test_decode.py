@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.decode import Decoder, Rejection
-from streams.document import Document, Partition, Reason
+from streams.decode import Decoder
+from streams.document import Document, Partition, Reason, Rejection
 from streams.settings import FilterSettings, TopicFormat
 
 PARTITION = Partition("articles", 0, "id")
