@@ -22,12 +22,15 @@ from daemon.admin_token import Token
 from daemon.control import LARGEST_ID, LONGEST_REASON, Control
 from daemon.errors import BadRequest, DaemonError, UnknownThing
 from memory.errors import StoreError
+from serving.body import Bodies, Many, loaded
+from serving.errors import RequestError
 from serving.exposition import expose
 
 log = structlog.get_logger(__name__)
 
 OPEN_PATHS = frozenset({"/metrics", "/healthz", "/readyz"})
 LONGEST_BODY_BYTES = 64 * 1024
+BODY_WITHIN_S = 20.0
 MOST_ROWS = 500
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -85,13 +88,13 @@ class AsideBody(_Body):
 class DropAsideBody(AsideBody):
     """POST /aside/drop: what that round set aside; with ids only those samples of it."""
 
-    ids: list[Annotated[int, Field(ge=1, le=LARGEST_ID)]] = Field(default=[], max_length=5_000)
+    ids: Many[Annotated[int, Field(ge=1, le=LARGEST_ID)]] = Field(default=[], max_length=5_000)
 
 
 class DeadLettersBody(_Body):
     """POST /dead-letters/replay and /dead-letters/drop; no ids: all."""
 
-    ids: list[Annotated[int, Field(ge=1, le=LARGEST_ID)]] = Field(default=[], max_length=10_000)
+    ids: Many[Annotated[int, Field(ge=1, le=LARGEST_ID)]] = Field(default=[], max_length=10_000)
 
 
 def create_app(control: Control, registry: CollectorRegistry, token: Token) -> Starlette:
@@ -110,6 +113,7 @@ def create_app(control: Control, registry: CollectorRegistry, token: Token) -> S
             DaemonError: _daemon_error,
             StoreError: _store_error,
             HTTPException: _http_error,
+            RequestError: _refused,
             Exception: _unexpected_error,
         },
     )
@@ -148,6 +152,7 @@ class _Surface:
     def __init__(self, control: Control, registry: CollectorRegistry) -> None:
         self._control = control
         self._registry = registry
+        self._bodies = Bodies(limit=LONGEST_BODY_BYTES, timeout_s=BODY_WITHIN_S)
 
     def routes(self) -> list[Route]:
         get = {
@@ -184,6 +189,10 @@ class _Surface:
         return [Route(path, endpoint, methods=["GET"]) for path, endpoint in get.items()] + [
             Route(path, endpoint, methods=["POST"]) for path, endpoint in post.items()
         ]
+
+    async def _asked(self, request: Request, model: type[Body]) -> Body:
+        asked, _ = await self._bodies.read(request, partial(_understood, model=model))
+        return asked
 
     async def healthz(self, _request: Request) -> Response:
         health = await run_in_threadpool(self._control.health)
@@ -228,7 +237,7 @@ class _Surface:
         return await _answer(lambda: self._control.gaps(limit=limit or 1, before=before))
 
     async def find(self, request: Request) -> Response:
-        body = await _body(request, FindBody)
+        body = await self._asked(request, FindBody)
         return await _answer(lambda: self._control.find(body.key, text=body.text, limit=body.limit, after=body.after))
 
     async def aside(self, _request: Request) -> Response:
@@ -249,7 +258,7 @@ class _Surface:
         return await _answer(lambda: self._control.dead_letter(_named(request, "dead letter")))
 
     async def request_round(self, request: Request) -> Response:
-        body = await _body(request, RoundBody)
+        body = await self._asked(request, RoundBody)
         return await _answer(lambda: self._control.request_round(dry_run=body.dry_run), status=202)
 
     async def approve_round(self, request: Request) -> Response:
@@ -259,38 +268,38 @@ class _Surface:
         return await _answer(lambda: self._control.reject_round(_round(request)))
 
     async def pause_rounds(self, request: Request) -> Response:
-        body = await _body(request, PauseBody)
+        body = await self._asked(request, PauseBody)
         return await _answer(lambda: self._control.pause_rounds(body.reason))
 
     async def resume_rounds(self, _request: Request) -> Response:
         return await _answer(self._control.resume_rounds)
 
     async def rollback(self, request: Request) -> Response:
-        body = await _body(request, RollbackBody)
+        body = await self._asked(request, RollbackBody)
         return await _answer(lambda: self._control.rollback(body.generation))
 
     async def resume(self, request: Request) -> Response:
-        body = await _body(request, ResumeBody)
+        body = await self._asked(request, ResumeBody)
         return await _answer(lambda: self._control.resume(body.partition))
 
     async def forget(self, request: Request) -> Response:
-        body = await _body(request, ForgetBody)
+        body = await self._asked(request, ForgetBody)
         return await _answer(lambda: self._control.forget(body.key))
 
     async def release_aside(self, request: Request) -> Response:
-        body = await _body(request, AsideBody)
+        body = await self._asked(request, AsideBody)
         return await _answer(lambda: self._control.release_aside(body.round))
 
     async def drop_aside(self, request: Request) -> Response:
-        body = await _body(request, DropAsideBody)
+        body = await self._asked(request, DropAsideBody)
         return await _answer(lambda: self._control.drop_aside(body.round, ids=body.ids))
 
     async def replay_dead_letters(self, request: Request) -> Response:
-        body = await _body(request, DeadLettersBody)
+        body = await self._asked(request, DeadLettersBody)
         return await _answer(lambda: self._control.replay_dead_letters(ids=body.ids))
 
     async def drop_dead_letters(self, request: Request) -> Response:
-        body = await _body(request, DeadLettersBody)
+        body = await self._asked(request, DeadLettersBody)
         return await _answer(lambda: self._control.drop_dead_letters(ids=body.ids))
 
 
@@ -298,18 +307,14 @@ async def _answer(ask: Callable[[], Any], *, status: int = 200) -> JSONResponse:
     return JSONResponse(await run_in_threadpool(ask), status_code=status)
 
 
-async def _body(request: Request, model: type[Body]) -> Body:
-    """The request's JSON body; an empty one means every default. Raises BadRequest."""
-    content = b""
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > LONGEST_BODY_BYTES:
-            raise HTTPException(413, f"The body is longer than {LONGEST_BODY_BYTES} bytes.")
+def _understood(content: bytes, model: type[Body]) -> Body:
+    """A body as this model of it; an empty one means every default. Raises BadRequest with the first mistake."""
     try:
-        return model.model_validate_json(content or b"{}")
+        return model.model_validate(loaded(content or b"{}"))
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False)
-        raise BadRequest("; ".join(_problem(details, model) for details in found)) from None
+        raise BadRequest(_problem(error.errors(include_input=False, include_url=False)[0], model)) from None
+    except RequestError as error:
+        raise BadRequest(str(error)) from None
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel]) -> str:
@@ -364,6 +369,11 @@ async def _store_error(_request: Request, error: Exception) -> Response:
 async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return _error(error.status_code, "http", error.detail)
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    return _error(error.status, error.code or error.kind, str(error))
 
 
 async def _unexpected_error(_request: Request, _: Exception) -> Response:

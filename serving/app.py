@@ -7,9 +7,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import orjson
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
@@ -20,11 +22,12 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from checkpoints.card import Kind
+from serving.body import LONG_BODY_BYTES, Bodies, parse, require_json
 from serving.classify import Classification, Classifier, Probabilities
 from serving.engine import Engine
 from serving.errors import NotReady, RequestError, TimedOut
 from serving.exposition import expose
-from serving.guard import GENERATION_HEADER, MODEL_ROUTE, Guard, Keys, error_response, read_body
+from serving.guard import GENERATION_HEADER, MODEL_ROUTE, Guard, Keys, error_response
 from serving.listener import Listener
 from serving.loaded import LoadedGeneration
 from serving.metrics import ServingMetrics
@@ -36,7 +39,6 @@ from serving.openai import (
     CompletionRequest,
     CompletionShape,
     Shape,
-    parse,
     usage,
 )
 from serving.prompts import CutText, RecentPrompts, chat_prompt, completion_prompt, cut, room
@@ -45,10 +47,9 @@ from serving.settings import ServingSettings
 from serving.swap import Switch
 from serving.writing import Wish, Writing, as_request_error, unless_gone
 
+S = TypeVar("S", bound=BaseModel)
 T = TypeVar("T")
 
-# Shorter bodies are encoded on the event loop: a thread would cost more.
-LONG_BODY_BYTES: Final = 8192
 CLIENT_GONE: Final = 499
 LONGEST_ECHO: Final = 200
 
@@ -124,6 +125,7 @@ class Endpoints:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._settings = parts.settings
+        self._bodies = Bodies(limit=parts.settings.max_body_bytes, timeout_s=parts.settings.body_timeout_s)
 
     async def healthz(self, _: Request) -> Response:
         """Whether this process is worth keeping; and which it is, for the one that started it."""
@@ -188,15 +190,14 @@ class Endpoints:
 
     async def completions(self, request: Request) -> Response:
         """OpenAI's text completions."""
-        body = await self._body(request)
-        asked = parse(body, CompletionRequest)
+        asked, size = await self._asked(request, CompletionRequest)
         generation = self._current("causal-lm")
         self._require_model(asked.model)
         # More than can wait would be told to come back for ever.
         most = min(self._settings.max_inputs, self._settings.max_batch + self._settings.max_queue)
         if not 1 <= len(asked.prompts) <= most:
             raise RequestError(f"prompt: 1 to {most} prompts", param="prompt")
-        prompts = await _encoding(body, lambda: [completion_prompt(generation, text) for text in asked.prompts])
+        prompts = await _encoding(size, lambda: [completion_prompt(generation, text) for text in asked.prompts])
         shape = CompletionShape(generation, self._settings.model_name, int(time.time()))
         writing = self._writing(
             generation, asked, prompts=prompts, limit=asked.max_tokens, stops=asked.stops, param="prompt"
@@ -205,11 +206,10 @@ class Endpoints:
 
     async def chat(self, request: Request) -> Response:
         """OpenAI's chat completions."""
-        body = await self._body(request)
-        asked = parse(body, ChatRequest)
+        asked, size = await self._asked(request, ChatRequest)
         generation = self._current("causal-lm")
         self._require_model(asked.model)
-        prompt, stops = await _encoding(body, lambda: chat_prompt(generation, asked.messages))
+        prompt, stops = await _encoding(size, lambda: chat_prompt(generation, asked.messages))
         shape = ChatShape(generation, self._settings.model_name, int(time.time()))
         writing = self._writing(
             generation,
@@ -223,13 +223,12 @@ class Endpoints:
 
     async def classify(self, request: Request) -> Response:
         """The labels of texts, with their probabilities; a text beyond the context is cut, and that is said."""
-        body = await self._body(request)
-        asked = parse(body, ClassifyRequest)
+        asked, size = await self._asked(request, ClassifyRequest)
         generation = self._current("classifier")
         self._require_model(asked.model)
         if not 1 <= len(asked.texts) <= self._settings.max_inputs:
             raise RequestError(f"input: 1 to {self._settings.max_inputs} texts", param="input")
-        texts = await _encoding(body, lambda: [cut(generation, text, "input") for text in asked.texts])
+        texts = await _encoding(size, lambda: [cut(generation, text, "input") for text in asked.texts])
         rows = await unless_gone(request, self._classified(generation, [text.ids for text in texts]))
         return _gone() if rows is None else self._labelled(generation, rows, texts)
 
@@ -320,10 +319,11 @@ class Endpoints:
             writing.give_up("client_gone")
         return _gone() if answer is None else _json(answer, generation=writing.generation)
 
-    async def _body(self, request: Request) -> bytes:
-        settings = self._settings
+    async def _asked(self, request: Request, shape: type[S]) -> tuple[S, int]:
+        """What a request asks, and the bytes of its body."""
+        require_json(request)
         try:
-            return await read_body(request, limit=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+            return await self._bodies.read(request, partial(parse, shape=shape))
         except ClientDisconnect:
             raise RequestError("the client went away", status=CLIENT_GONE) from None
 
@@ -348,8 +348,8 @@ class Endpoints:
             )
 
 
-async def _encoding(body: bytes, encode_all: Callable[[], T]) -> T:
-    return encode_all() if len(body) < LONG_BODY_BYTES else await run_in_threadpool(encode_all)
+async def _encoding(size: int, encode_all: Callable[[], T]) -> T:
+    return encode_all() if size < LONG_BODY_BYTES else await run_in_threadpool(encode_all)
 
 
 def _or(value: float | None, default: float) -> float:

@@ -1,5 +1,7 @@
 """What a request can be told, in OpenAI's terms, and what keeps the process from starting."""
 
+from typing import Any
+
 
 class ServingError(Exception):
     """Something that keeps serving from doing its work."""
@@ -40,6 +42,11 @@ class RequestError(ServingError):
         self.code = code
         self.param = param
         self.retry_after_s = retry_after_s
+
+
+def error_body(error: RequestError) -> dict[str, Any]:
+    """OpenAI's error object."""
+    return {"error": {"message": str(error), "type": error.kind, "param": error.param, "code": error.code}}
 
 
 class QueueFull(RequestError):

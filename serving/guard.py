@@ -1,4 +1,4 @@
-"""What every request passes: counting, the generation's name, the key, the size and the kind of its body."""
+"""What every request passes: counting, the generation's name, the key."""
 
 import asyncio
 import hashlib
@@ -10,14 +10,12 @@ from typing import Final
 
 import orjson
 import structlog
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.errors import CannotServe, RequestError
+from serving.errors import CannotServe, RequestError, error_body
 from serving.key_file import read_keys
 from serving.metrics import ServingMetrics
-from serving.openai import error_body
 from serving.swap import Switch
 
 _log = structlog.get_logger(__name__)
@@ -194,33 +192,3 @@ class _Exchange:
     async def fail(self, error: RequestError, scope: Scope, receive: Receive) -> None:
         if not self._started:
             await error_response(error)(scope, receive, self.send)
-
-
-async def read_body(request: Request, *, limit: int, timeout_s: float) -> bytes:
-    """A request's JSON body, within its limits.
-
-    Raises:
-        RequestError: 415 not declared as JSON (which also keeps web pages of other origins out), 413 too large,
-            408 too slow.
-    """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise RequestError("send the body with content-type: application/json", status=415)
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > limit:
-        raise _too_large(limit)
-    body = bytearray()
-    try:
-        async with asyncio.timeout(timeout_s):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise _too_large(limit)
-    except TimeoutError:
-        raise RequestError(
-            f"the body did not arrive within {timeout_s:g} s", status=408, kind="timeout_error"
-        ) from None
-    return bytes(body)
-
-
-def _too_large(limit: int) -> RequestError:
-    return RequestError(f"the body is larger than {limit} bytes", status=413, code="body_too_large")

@@ -3,11 +3,11 @@
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal, Self, TypeVar
+from typing import Any, ClassVar, Final, Literal, Self, cast
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from serving.body import Many
 from serving.engine import Finish
 from serving.errors import RequestError
 from serving.loaded import LoadedGeneration
@@ -56,7 +56,7 @@ class Asked(BaseModel):
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
     top_p: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
     seed: int | None = Field(None, ge=-MAX_SEED, le=MAX_SEED)
-    stop: str | list[str] | None = None
+    stop: str | Many[str] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
@@ -89,15 +89,17 @@ class Asked(BaseModel):
 class CompletionRequest(Asked):
     """Body of `POST /v1/completions`."""
 
-    prompt: str | list[str] | list[int] | list[list[int]]
+    prompt: str | Many[str] | Many[int] | Many[Many[int]]
 
     @property
     def prompts(self) -> Sequence[str | list[int]]:
         """The prompts, each a text or token ids."""
         if isinstance(self.prompt, str):
             return [self.prompt]
-        ids = [one for one in self.prompt if isinstance(one, int)]
-        return [ids] if ids else [one for one in self.prompt if not isinstance(one, int)]
+        # Of ids there may be a million; its shape says that all are alike.
+        if self.prompt and isinstance(self.prompt[0], int):
+            return [self.prompt]
+        return cast("list[str] | list[list[int]]", self.prompt)
 
 
 class TextPart(BaseModel):
@@ -115,7 +117,7 @@ class Message(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: str | Many[TextPart]
 
     @property
     def text(self) -> str:
@@ -127,7 +129,7 @@ class ChatRequest(Asked):
     """Body of `POST /v1/chat/completions`."""
 
     max_completion_tokens: int | None = Field(None, ge=1)
-    messages: list[Message] = Field(min_length=1)
+    messages: Many[Message] = Field(min_length=1)
 
 
 class ClassifyRequest(BaseModel):
@@ -136,7 +138,7 @@ class ClassifyRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     model: str | None = None
-    input: str | list[str]
+    input: str | Many[str]
 
     @property
     def texts(self) -> list[str]:
@@ -144,42 +146,11 @@ class ClassifyRequest(BaseModel):
         return [self.input] if isinstance(self.input, str) else self.input
 
 
-R = TypeVar("R", bound=BaseModel)
-
-
-def parse(body: bytes, shape: type[R]) -> R:
-    """The request in a body.
-
-    Raises:
-        RequestError: it is not JSON, or not of this shape; names the field.
-    """
-    try:
-        values = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise RequestError(f"the body is not JSON: {error}", code="invalid_json") from None
-    try:
-        return shape.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        param = _field(first["loc"])
-        raise RequestError(f"{param or 'the body'}: {first['msg']}", param=param) from None
-
-
-def _field(location: tuple[int | str, ...]) -> str | None:
-    """The field at fault, without the names of the types that it might have had."""
-    return ".".join(str(part) for part in location if part != "str" and "[" not in str(part)) or None
-
-
 def _refuse(name: str, value: object, neutral: tuple[object, ...]) -> None:
     # 0 == False in Python, but logprobs=0 asks for something and logprobs=false for nothing.
     if value is None or any(value == other and type(value) is type(other) for other in neutral):
         return
     raise RequestError(f"{name} is not supported here; leave it out", code="unsupported_parameter", param=name)
-
-
-def error_body(error: RequestError) -> dict[str, Any]:
-    """OpenAI's error object."""
-    return {"error": {"message": str(error), "type": error.kind, "param": error.param, "code": error.code}}
 
 
 def usage(prompt: int, completion: int) -> dict[str, int]:

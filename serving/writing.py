@@ -10,11 +10,11 @@ import orjson
 from starlette.requests import Request
 
 from serving.engine import Completion, Delta, Event, Finish, Finished
-from serving.errors import Failed, RequestError, TimedOut
+from serving.errors import Failed, RequestError, TimedOut, error_body
 from serving.listener import Listener
 from serving.loaded import LoadedGeneration
 from serving.metrics import ServingMetrics
-from serving.openai import Shape, error_body, usage
+from serving.openai import Shape, usage
 from serving.sampling import Sampling
 
 T = TypeVar("T")

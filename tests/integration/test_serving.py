@@ -19,6 +19,7 @@ from checkpoints.card import Card
 from checkpoints.generation import GenerationStore
 from checkpoints.publish import replace_file
 from tests.harness import wait_until
+from tests.hostile import CHATS, COMPLETIONS
 from tests.models import make_causal, make_classifier, packaged
 
 # Each starts a process that imports torch.
@@ -213,6 +214,28 @@ def test_what_is_not_http_is_turned_away(server: Server, body: bytes) -> None:
         connection.sendall(body + b"\r\n\r\n")
         connection.recv(1000)
     assert server.ready()["ready"]
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process ever held."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
+@pytest.mark.parametrize(
+    ("route", "make"),
+    [("completions", make) for make in COMPLETIONS.values()] + [("chat/completions", make) for make in CHATS.values()],
+    ids=[*COMPLETIONS, *CHATS],
+)
+def test_a_body_that_is_cheap_to_send_is_cheap_to_refuse(server: Server, route: str, make: Callable[[], bytes]) -> None:
+    """Two megabytes made of the smallest things there are: a sentence, and hardly more memory than the body takes."""
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+    httpx.post(f"{server.url}/v1/completions", json=SHORT, headers=headers, timeout=60)
+    before = peak_bytes(server.process.pid)
+    answer = httpx.post(f"{server.url}/v1/{route}", content=make(), headers=headers, timeout=60)
+    assert answer.status_code == 400
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert peak_bytes(server.process.pid) - before < 150 * 1024 * 1024
 
 
 def ask_until(done: Callable[[], bool], url: str, answers: list[httpx.Response]) -> None:

@@ -18,6 +18,7 @@ from daemon.client import RemoteControl
 from daemon.control import Control
 from daemon.errors import BadRequest, DaemonError, DaemonUnreachable, Refused, UnknownThing
 from memory.errors import StoreBusy
+from tests.hostile import filled, names
 from tests.unit.daemon.fakes import FakeControl
 
 TOKEN = "a-token-of-the-test"
@@ -239,6 +240,18 @@ def test_a_huge_body_is_not_read(client: httpx.Client, control: FakeControl) -> 
     """A megabyte of key is refused before it is parsed."""
     response = client.post("/forget", content=b'{"key": "' + b"x" * 1_000_000 + b'"}')
     assert (response.status_code, control.calls) == (413, [])
+
+
+@pytest.mark.parametrize("item", [b"{}", b"[]", b'""', b"-1", b"0.5"])
+def test_ids_that_are_none_are_refused_by_the_first(client: httpx.Client, control: FakeControl, item: bytes) -> None:
+    """As many as a body holds: one sentence, not one for each."""
+    for path in ("/dead-letters/drop", "/dead-letters/replay"):
+        response = client.post(path, content=filled(b'{"ids":[', item, b"]}", size=60_000))
+        assert (response.status_code, control.calls) == (400, [])
+        assert len(response.json()["error"]["message"]) < 200
+    response = client.post("/aside/drop", content=filled(b'{"round":1,"ids":[', item, b"]}", size=60_000))
+    assert (response.status_code, control.calls) == (400, [])
+    assert client.post("/forget", content=names(b"{", b"}", size=60_000)).status_code == 400
 
 
 def test_another_token_counts_from_the_next_request(registry: CollectorRegistry) -> None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.body import parse
 from serving.errors import RequestError
-from serving.openai import ChatRequest, ClassifyRequest, CompletionRequest, parse
+from serving.openai import ChatRequest, ClassifyRequest, CompletionRequest
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
 
