@@ -40,6 +40,9 @@ class Control(Protocol):
                 None;
             next_round: a sentence, what the triggers wait for; while a round runs, that its end is; without a daemon
                 None, unless rounds are paused;
+            evidence: what there is to judge a round by, were it begun now, [{"what" ("anchor" or "newest": documents;
+                "labels": different ones, until a trained classifier serves), "found", "needed" (by a round that begins
+                by itself: after a refusal for want of evidence more than the least)}];
             need_restart: sections of the settings that changed on disk and are not in force until a restart;
             settings_refused: {"at" (unix seconds), "mistakes": [{"key", "value", "place", "problem", "remedy"}]}
                 where the latest reload found mistakes, so that the settings before it are in force; else None;

@@ -56,7 +56,8 @@ class Snapshot:
 
     Attributes:
         now: unix seconds.
-        held_out_missing: how many more held-out documents must arrive before the gate could judge a round.
+        lacking: what there is too little of to judge a round by, whoever asks for it, a sentence; else empty.
+        too_early: why a round would most likely be refused again for want of evidence, a sentence; else empty.
         running: number of the round in progress.
         stopping: the service ends.
         paused: why a person paused rounds, empty where they did not say; None while rounds are not paused.
@@ -67,7 +68,8 @@ class Snapshot:
     now: float
     fresh_samples: int
     fresh_tokens: int
-    held_out_missing: int
+    lacking: str
+    too_early: str
     running: int | None
     stopping: bool
     paused: str | None
@@ -109,15 +111,23 @@ def decide(snapshot: Snapshot, settings: TriggerSettings) -> Decision:
         return Wait("the service is stopping")
     if snapshot.running is not None:
         return Wait(f"round {snapshot.running} is in progress")
-    by_hand = next((ask for ask in snapshot.asks if ask.by_a_person), None)
-    if by_hand is not None:
-        return _answer(by_hand, snapshot)
+    if any(ask.by_a_person for ask in snapshot.asks):
+        return _to_a_person(snapshot)
     if snapshot.paused is not None:
         return Wait(paused_sentence(snapshot.paused))
     cooling = cooling_seconds(snapshot.cool_since, snapshot.now, settings)
     if cooling > 0:
         return Wait(f"cooling down for {cooling:.0f} s more after a round that was refused or failed")
     return _by_itself(snapshot, settings)
+
+
+def _to_a_person(snapshot: Snapshot) -> Decision:
+    """An approval waits for evidence as long as it takes, and holds up nobody who asks meanwhile."""
+    asked = [ask for ask in snapshot.asks if ask.by_a_person]
+    answerable = next((ask for ask in asked if ask.released_from is None or not snapshot.lacking), None)
+    if answerable is None:
+        return Wait(f"{asked[0].by} asked for a round, but {snapshot.lacking}")
+    return _answer(answerable, snapshot)
 
 
 def _answer(ask: Ask, snapshot: Snapshot) -> Decision:
@@ -161,9 +171,7 @@ def _too_little(snapshot: Snapshot, settings: TriggerSettings) -> str:
             f"only {snapshot.fresh_samples} samples are fresh of the {settings.minimum_fresh_samples} that a"
             " round needs"
         )
-    if snapshot.held_out_missing:
-        return f"the gate needs {snapshot.held_out_missing} more held-out documents to judge by"
-    return ""
+    return snapshot.lacking or snapshot.too_early
 
 
 def _volume_reached(snapshot: Snapshot, settings: TriggerSettings) -> str:

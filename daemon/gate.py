@@ -30,7 +30,18 @@ from daemon.gate_evidence import (
 )
 from daemon.gate_plausibility import plausibility_bounds
 from daemon.gate_settings import GateSettings
-from daemon.gate_verdict import ALL_TEXT, LOSS_UNITS, OF_TEXT, Check, Verdict, accepted, refused, unit_of, unproven
+from daemon.gate_verdict import (
+    ALL_TEXT,
+    LOSS_UNITS,
+    OF_TEXT,
+    Check,
+    Verdict,
+    accepted,
+    not_judgeable,
+    refused,
+    unit_of,
+    unproven,
+)
 from learner.bootstrap import (
     Replicates,
     Resampling,
@@ -89,6 +100,8 @@ def _on_candidates(
     report: Report, slices: Sequence[HeldOut], known: KnownScores, settings: GateSettings, *, judged_text: bool
 ) -> Verdict:
     """The verdict on a round whose text is plausible, or was approved."""
+    if report.outcome is Outcome.NOT_JUDGEABLE:
+        return not_judgeable(report.detail)
     if report.outcome is not Outcome.TRAINED:
         detail = f": {report.detail}" if report.detail else ""
         return unproven(f"the learner's outcome is {report.outcome.value}, not trained{detail}")
@@ -99,7 +112,8 @@ def _on_candidates(
         evidence = gather(report, slices, known)
         return _judge_candidates(report, evidence, groups, settings)
     except InsufficientEvidence as error:
-        return unproven(str(error))
+        newest = sum(len(each.documents) for each in slices if each.kind == "newest")
+        return unproven(str(error), newest=newest)
 
 
 def best_candidate(means: Mapping[str, float]) -> str:

@@ -7,7 +7,7 @@ not finite or of another length makes the evidence insufficient, never the verdi
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from learner.measures import mean_nll
 from learner.report import DocumentScore, Report, SliceScores
@@ -19,11 +19,15 @@ NEGATIVE_LOSS = -1e-6
 
 
 class DrawnSample(Protocol):
-    """A sample, of which only the number matters here."""
+    """A sample, of which only number and label matter here."""
 
     @property
     def id(self) -> int:
         """The sample's number in the store."""
+
+    @property
+    def label(self) -> str | None:
+        """A classifier's label."""
 
 
 class DrawnSlice(Protocol):
@@ -66,10 +70,6 @@ class InsufficientEvidence(Exception):
     """Something that a verdict rests on is missing or damaged; the message says what."""
 
 
-class InsufficientAnchor(InsufficientEvidence):
-    """The anchor is too small: whatever is trained, and whatever else comes with it, no gate could judge it."""
-
-
 @dataclass(frozen=True, slots=True)
 class HeldOut:
     """A slice as it was drawn.
@@ -77,12 +77,14 @@ class HeldOut:
     Attributes:
         kind: the anchor, text of earlier rounds (`period`), or what no accepted round was trained on yet.
         documents: the ids that must have been scored.
+        labels: those that its documents have; empty for a causal LM.
     """
 
     name: str
     kind: Kind
     source: str
     documents: frozenset[int]
+    labels: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, drawn: DrawnSlice) -> "HeldOut":
@@ -94,10 +96,50 @@ class HeldOut:
         kinds: dict[str, Kind] = {"anchor": "anchor", "period": "period", "newest": "newest"}
         if drawn.kind not in kinds:
             raise ValueError(f"slice {drawn.name} is of kind {drawn.kind!r}, not one of {', '.join(kinds)}")
-        return cls(drawn.name, kinds[drawn.kind], drawn.source, frozenset(each.id for each in drawn.samples))
+        documents = frozenset(each.id for each in drawn.samples)
+        labels = frozenset(each.label for each in drawn.samples if each.label is not None)
+        return cls(drawn.name, kinds[drawn.kind], drawn.source, documents, labels)
 
 
 REMEDY = "take in text of before the stream with `riverkeep backfill --before-stream`"
+
+LABELS_TO_TELL: Final = 2
+"""Held-out text of a single label cannot tell a classifier that has learned from one that always answers alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that a verdict rests on whatever is trained, of which there must be enough.
+
+    Attributes:
+        what: documents of the anchor or of the newest text, or the different labels of all held-out text.
+        found: how many there are.
+        needed: how many there must be.
+    """
+
+    what: Literal["anchor", "newest", "labels"]
+    found: int
+    needed: int
+
+    @property
+    def is_met(self) -> bool:
+        """Whether there are enough."""
+        return self.found >= self.needed
+
+    def sentence(self) -> str:
+        """What is lacked of how much, and how it comes, for a person."""
+        if self.what == "labels":
+            return (
+                f"the held-out text has documents of {self.found} labels, at least {self.needed} are needed to tell a "
+                f"classifier that has learned from one that always answers alike: {REMEDY}, or wait for another label"
+            )
+        text, remedy = ("anchor", REMEDY) if self.what == "anchor" else ("new", "")
+        if not self.found:
+            return f"there is no held-out {text} text to judge by" + (f": {remedy}" if remedy else "")
+        wait = f"wait for {self.needed - self.found} more"
+        return f"the held-out {text} text has {self.found} documents, at least {self.needed} are needed: " + (
+            f"{remedy}, or {wait}" if remedy else wait
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +171,7 @@ class Groups:
     older: tuple[Group, ...]
 
 
-def group_slices(slices: Iterable[HeldOut], minimum: int) -> Groups:
+def group_slices(slices: Sequence[HeldOut], minimum: int) -> Groups:
     """Group the drawn slices so that each group has enough documents to be judged.
 
     Older slices with too few documents are judged together; should they be too few even so, they join the
@@ -137,31 +179,43 @@ def group_slices(slices: Iterable[HeldOut], minimum: int) -> Groups:
     unwatched nor block every round.
 
     Raises:
-        InsufficientAnchor: there is no anchor, or too little of it.
-        InsufficientEvidence: there is no new text, or too little of it.
+        InsufficientEvidence: there is no anchor or no new text, or too little of it.
     """
+    unmet = [need for need in needs(slices, minimum) if not need.is_met]
+    if unmet:
+        raise InsufficientEvidence(unmet[0].sentence())
+    new, anchors, old = _parted(slices, minimum)
+    return Groups(_joined("newest", new), tuple(_by_source(new, minimum)), (*anchors, *old))
+
+
+def needs(slices: Iterable[HeldOut], minimum: int, *, labels: int = 0) -> tuple[Need, ...]:
+    """What a verdict on these slices rests on, whatever is trained: for the gate, and before a round begins.
+
+    Args:
+        slices: as drawn, or as they would be.
+        minimum: documents of the anchor and of the newest text.
+        labels: how many different ones all held-out text must have; 0 where there are none.
+    """
+    listed = list(slices)
+    new, anchors, _ = _parted(listed, minimum)
+    found = [
+        Need("anchor", anchors[0].size if anchors else 0, minimum),
+        Need("newest", _joined("newest", new).size, minimum),
+    ]
+    if labels:
+        found.append(Need("labels", len(frozenset[str]().union(*(each.labels for each in listed))), labels))
+    return tuple(found)
+
+
+def _parted(slices: Iterable[HeldOut], minimum: int) -> tuple[list[HeldOut], list[Group], list[Group]]:
+    """The newest slices; the groups of the anchor; and those of earlier text, smallest first."""
     ordered = sorted(slices, key=lambda each: each.name)
     new = [each for each in ordered if each.kind == "newest"]
-    newest = _joined("newest", new)
     anchors = _pooled("anchor", [each for each in ordered if each.kind == "anchor"], minimum)
     old = _pooled("period", [each for each in ordered if each.kind == "period"], minimum)
     if len(old) == 1 and old[0].size < minimum and anchors:
         anchors[0] = _joined("anchor", [*anchors[0].members, *old.pop().members])
-    if not anchors:
-        raise InsufficientAnchor(f"there is no held-out anchor text to judge by: {REMEDY}")
-    if (size := anchors[0].size) < minimum:
-        raise InsufficientAnchor(
-            f"the held-out anchor text has {size} documents, at least {minimum} are needed: {REMEDY}, or wait for "
-            f"{minimum - size} more"
-        )
-    if not newest.members:
-        raise InsufficientEvidence("there is no held-out new text to judge by")
-    if newest.size < minimum:
-        raise InsufficientEvidence(
-            f"the held-out new text has {newest.size} documents, at least {minimum} are needed: wait for "
-            f"{minimum - newest.size} more"
-        )
-    return Groups(newest, tuple(_by_source(new, minimum)), (*anchors, *old))
+    return new, anchors, old
 
 
 def _pooled(kind: Kind, slices: Sequence[HeldOut], minimum: int) -> list[Group]:

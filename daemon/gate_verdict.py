@@ -17,6 +17,9 @@ AGAINST: Final = {
 ALL_TEXT: Final = "fresh text"
 OF_TEXT: Final = "plausible_"
 """How the names of checks of the fresh text itself begin."""
+LEAST_MORE: Final = 1.25
+MOST_MORE: Final = 2.0
+"""Times the documents that could not prove a candidate are asked for before another round begins by itself."""
 LOSS_UNITS: Final = {"causal-lm": "nats per token", "classifier": "nats per document"}
 
 
@@ -103,6 +106,8 @@ class Verdict:
         checks: of the fresh text where a person has not approved it, then of that candidate.
         sentence: why, for a person.
         unproven: refused for want of evidence alone: more text, or another recipe, may change the verdict.
+        evidence: documents of the newest held-out text from which on another round may tell more; 0 where that is
+            not what was wanting.
     """
 
     decision: Decision
@@ -110,6 +115,7 @@ class Verdict:
     checks: tuple[Check, ...]
     sentence: str
     unproven: bool = False
+    evidence: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as JSON values, for the ledger; figures that are not finite become None."""
@@ -121,6 +127,7 @@ class Verdict:
             "decision": self.decision,
             "candidate": self.candidate,
             "unproven": self.unproven,
+            "evidence": self.evidence,
             "sentence": self.sentence,
             "checks": checks,
         }
@@ -143,12 +150,41 @@ def refused(candidate: str, checks: Sequence[Check]) -> Verdict:
     others = f" ({len(failed) - 1} more checks failed)" if len(failed) > 1 else ""
     what = "refused" if proven else "unproven"
     sentence = f"Candidate {candidate} {what}: {worst.sentence()}{others}."
-    return Verdict("refuse", candidate, tuple(checks), sentence, unproven=not proven)
+    evidence = 0 if proven else _evidence_wanted(checks)
+    return Verdict("refuse", candidate, tuple(checks), sentence, unproven=not proven, evidence=evidence)
 
 
-def unproven(why: str) -> Verdict:
-    """Refused because the evidence is missing or damaged: nothing is accepted on trust."""
-    return Verdict("refuse", None, (), f"Unproven: {why}.", unproven=True)
+def _evidence_wanted(checks: Sequence[Check]) -> int:
+    """How many documents of the newest text may prove what these checks could not.
+
+    A limit draws near to its figure with the square root of the documents. Figures move too, and older slices do not
+    grow, so no more is asked for than twice as many; and a little more at least, for something to have changed.
+    """
+    documents = next(check.documents for check in checks if check.name == "learned")
+    times = max(_times_more(check) for check in checks if not check.passed)
+    return math.ceil(documents * min(max(times, LEAST_MORE), MOST_MORE))
+
+
+def _times_more(check: Check) -> float:
+    """How many times its documents a check would need, were its figure the true one."""
+    room, doubt = check.bound - check.figure, check.upper - check.figure
+    return (doubt / room) ** 2 if room > 0 and math.isfinite(doubt) else math.inf
+
+
+def unproven(why: str, *, newest: int = 0) -> Verdict:
+    """Refused because the evidence is missing or damaged: nothing is accepted on trust.
+
+    Args:
+        why: what is missing.
+        newest: held-out documents of the newest text that were drawn, where other ones may tell more.
+    """
+    evidence = math.ceil(newest * MOST_MORE)
+    return Verdict("refuse", None, (), f"Unproven: {why}.", unproven=True, evidence=evidence)
+
+
+def not_judgeable(why: str) -> Verdict:
+    """Refused before anything was trained, as no gate could have judged it."""
+    return Verdict("refuse", None, (), f"Nothing was trained: {why}.", unproven=True)
 
 
 def _finite(value: object) -> object:

@@ -15,6 +15,9 @@ from daemon.control import Facts
 from daemon.cycle import paused_sentence
 from daemon.decided import why_not_decided
 from daemon.errors import Refused, UnknownThing
+from daemon.evidence import Evidence, foresee
+from daemon.rooms import latest_rounds
+from daemon.round_inputs import draw_spec
 from daemon.settings import Settings
 from memory.errors import UnknownGeneration, UnknownRound, WrongState
 from memory.rounds import RoundState
@@ -59,7 +62,7 @@ class StoreControl:
     def status(self) -> Facts:
         """See `Control.status`."""
         absent = ("pid", "started_at", "round", "ingest", "need_restart", "settings_refused", "parts")
-        known = facts.store_status(self._store)
+        known = facts.store_status(self._store) | {"evidence": self._evidence().facts()}
         paused = known["rounds_paused"]
         return {
             "running": False,
@@ -69,6 +72,9 @@ class StoreControl:
             "next_round": None if paused is None else paused_sentence(paused["reason"]),
             **known,
         }
+
+    def _evidence(self) -> Evidence:
+        return foresee(self._store, self._settings, draw_spec(self._settings), latest_rounds(self._store))
 
     def health(self) -> Facts:
         """See `Control.health`."""

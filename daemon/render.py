@@ -74,12 +74,28 @@ def _status_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
         yield "paused", f"rounds, {ago(now - facts['rounds_paused']['since'])} ago"
     if facts.get("next_round"):
         yield "next round", facts["next_round"]
+    if facts.get("evidence"):
+        yield "to judge by", _evidence(facts["evidence"])
     yield from _settings_rows(facts, now)
     yield "memory", _memory_line(facts["memory"])
     if facts.get("ingest"):
         yield "reading", _ingest(facts["ingest"])
     if facts.get("parts"):
         yield "parts", _parts(facts["parts"])
+
+
+EVIDENCE = {
+    "anchor": "held-out documents of the anchor",
+    "newest": "held-out documents of new text",
+    "labels": "labels of held-out text",
+}
+
+
+def _evidence(needs: Sequence[Facts]) -> Text:
+    """What there is to judge a round by, of how much that one which begins by itself needs."""
+    lacking = any(need["found"] < need["needed"] for need in needs)
+    told = [f"{need['found']:,} {EVIDENCE[need['what']]} ({need['needed']:,} are needed)" for need in needs]
+    return Text(", ".join(told), "yellow" if lacking else "")
 
 
 def not_in_force(sections: Sequence[str]) -> str:

@@ -80,6 +80,8 @@ class Concluder:
             return self._only_said(record, report, verdict)
         if verdict.decision == "wait":
             return self._hold(record, report, verdict)
+        if report.outcome is Outcome.NOT_JUDGEABLE:
+            return self._only_looked(record, report, verdict)
         self._store.advance_round(record.number, RoundState.JUDGED, detail=verdict.sentence)
         if verdict.decision == "accept":
             return self._accept(record, report, verdict, directory)
@@ -112,6 +114,11 @@ class Concluder:
         self._store.abandon_round(record.number, verdict=verdict.to_json(), report=said, detail=detail)
         return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, report=report)
 
+    def _only_looked(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
+        said = knowledge.summary(report, record.data)
+        self._store.abandon_round(record.number, verdict=verdict.to_json(), report=said, detail=verdict.sentence)
+        return Conclusion(RoundState.ABANDONED, verdict.sentence, verdict=verdict, report=report)
+
     def _hold(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
         aside = self._store.hold_round(
             record.number,
@@ -124,7 +131,7 @@ class Concluder:
 
     def _could_not_judge(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
         # Not the text's fault: it does not count as a refusal, which would set the text aside in the end.
-        self._store.fail_round(record.number, reason=verdict.sentence)
+        self._store.fail_round(record.number, reason=verdict.sentence, verdict=verdict.to_json())
         return Conclusion(RoundState.FAILED, verdict.sentence, verdict=verdict, report=report)
 
     def _refuse(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
@@ -133,15 +140,18 @@ class Concluder:
             verdict=verdict.to_json(),
             report=knowledge.summary(report, record.data) | knowledge.measured(report),
             detail=verdict.sentence,
-            against_text=self._speaks_against_text(verdict),
+            against_text=self._speaks_against_text(report, verdict),
         )
         if aside:
             log.warning("text_set_aside", samples=aside, reason=verdict.sentence)
         return Conclusion(RoundState.REFUSED, verdict.sentence, verdict=verdict, report=report)
 
-    def _speaks_against_text(self, verdict: Verdict) -> bool:
-        """More text, or another recipe, may tell; without room for more text the river must not stop for that."""
-        return not verdict.unproven or self._store.is_full()
+    def _speaks_against_text(self, report: Report, verdict: Verdict) -> bool:
+        """More text, or another recipe, may tell; without room for more text the river must not stop for that.
+
+        Text that holds nothing to train on never will.
+        """
+        return not verdict.unproven or report.outcome is Outcome.EMPTY or self._store.is_full()
 
     def _accept(self, record: RoundRecord, report: Report, verdict: Verdict, directory: Path) -> Conclusion:
         assert verdict.candidate is not None

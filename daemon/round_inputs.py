@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from daemon.cycle import Ask
@@ -34,8 +35,13 @@ def draw_spec(settings: Settings) -> DrawSpec:
     return DrawSpec(fresh_tokens=max(1, min(FRESH_TOKENS_MAX, budget)), replay_ratio=ratio)
 
 
-def write_inputs(directory: Path, draw: RoundDraw, ask: Ask, rooms: Rooms, settings: Settings) -> RoundRecord:
+def write_inputs(
+    directory: Path, draw: RoundDraw, ask: Ask, rooms: Rooms, settings: Settings, *, lacking: str = ""
+) -> RoundRecord:
     """Write a round's directory, whole; what was there of an earlier attempt is removed first.
+
+    Args:
+        lacking: as in `RoundSpec`.
 
     Raises:
         OSError: the disk refused; nothing remains.
@@ -52,7 +58,7 @@ def write_inputs(directory: Path, draw: RoundDraw, ask: Ask, rooms: Rooms, setti
     try:
         write_round(
             directory,
-            _spec(draw, record, parent_scores, rooms, settings),
+            replace(_spec(draw, record, parent_scores, rooms, settings), lacking=lacking),
             parent_dir=rooms.checkpoints.path(draw.parent_generation),
             base_dir=rooms.checkpoints.path(draw.base_generation),
             fresh=draw.fresh,

@@ -58,7 +58,7 @@ class RoundRecord:
         """Put the note into a round's directory."""
         values = asdict(self)
         for piece in values["slices"]:
-            piece["documents"] = sorted(piece["documents"])
+            piece |= {name: sorted(piece[name]) for name in ("documents", "labels")}
         replace_file(directory / DRAW, orjson.dumps(values, option=orjson.OPT_INDENT_2))
 
     @classmethod
@@ -71,7 +71,14 @@ class RoundRecord:
         try:
             values: dict[str, Any] = orjson.loads((directory / DRAW).read_bytes())
             slices = tuple(
-                HeldOut(**{**piece, "documents": frozenset(piece["documents"])}) for piece in values["slices"]
+                HeldOut(
+                    piece["name"],
+                    piece["kind"],
+                    piece["source"],
+                    frozenset(piece["documents"]),
+                    frozenset(piece.get("labels", ())),  # a round of an earlier version has none
+                )
+                for piece in values["slices"]
             )
             return cls(**{**values, "slices": slices, "data": DataRange(**values["data"])})
         except (OSError, TypeError, KeyError, orjson.JSONDecodeError) as error:

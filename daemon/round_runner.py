@@ -2,8 +2,9 @@
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -11,8 +12,9 @@ import structlog
 from checkpoints.errors import CheckpointsError
 from daemon.current_round import CurrentRound
 from daemon.cycle import Ask
-from daemon.gate_evidence import InsufficientAnchor, InsufficientEvidence, group_slices
-from daemon.gate_verdict import Verdict
+from daemon.evidence import needs_of, nothing_trained_serves
+from daemon.gate_evidence import DrawnSlice, Need
+from daemon.gate_verdict import not_judgeable
 from daemon.learner_process import Ending, LearnerExit, LearnerLimits, LearnerProcess, Progress
 from daemon.metrics import DaemonMetrics
 from daemon.rooms import Rooms
@@ -25,7 +27,7 @@ from learner.errors import BadRoundDirectory
 from learner.report import BadReport, Report, read_report
 from learner.round_directory import PROGRESS, halve_micro_batch, limit_micro_batch
 from learner.settings import ModelKind
-from memory.records import Generation, GenerationState, RoundDraw
+from memory.records import Generation, GenerationState, RoundDraw, SliceOutline
 from memory.rounds import RoundState
 
 log = structlog.get_logger(__name__)
@@ -89,6 +91,7 @@ class RoundRunner:
             spec=draw_spec(settings),
             now=began,
             released_from=ask.released_from,
+            judgeable=None if _answered_in_the_ledger(ask) else partial(self._is_judgeable, settings),
         )
         if draw is None:
             return None
@@ -105,10 +108,12 @@ class RoundRunner:
     def _attempt(self, draw: RoundDraw, ask: Ask, settings: Settings, must_stop: Callable[[], bool]) -> Conclusion:
         directory = self._rooms.round_dir(draw.number)
         try:
+            unmet = self._unmet(draw.slices, settings)
+            if unmet and not _looks_at_least(unmet):
+                return self._not_judgeable(draw.number, unmet[0].sentence())
+            lacking = unmet[0].sentence() if unmet else ""
             with self._metrics.round_seconds.labels("draw").time():
-                record = write_inputs(directory, draw, ask, self._rooms, settings)
-            if lacking := _what_the_anchor_lacks(record, ask, settings):
-                return self._not_judgeable(draw.number, lacking)
+                record = write_inputs(directory, draw, ask, self._rooms, settings, lacking=lacking)
             self._begin_smaller(directory)
             self._rooms.store.advance_round(draw.number, RoundState.TRAINING)
             with self._metrics.round_seconds.labels("learner").time():
@@ -119,6 +124,14 @@ class RoundRunner:
             return self._conclude(record, directory, settings)
         except Problem as error:
             return self._fail(draw.number, error)
+
+    def _unmet(self, slices: Iterable[DrawnSlice], settings: Settings) -> list[Need]:
+        """What the gate will lack to judge a round on these slices, whatever is trained."""
+        first = nothing_trained_serves(self._rooms.store)
+        return [need for need in needs_of(slices, settings, first=first) if not need.is_met]
+
+    def _is_judgeable(self, settings: Settings, slices: Sequence[SliceOutline]) -> bool:
+        return not self._unmet(slices, settings)
 
     def _learn(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
         ended = self._run_learner(directory, settings, must_stop)
@@ -177,12 +190,11 @@ class RoundRunner:
 
     def _not_judgeable(self, number: int, lacking: str) -> Conclusion:
         """Answer a person at once whose round no gate could judge; its text stays fresh."""
-        sentence = f"Nothing was trained: {lacking}."
-        log.warning("round_not_judgeable", reason=sentence)
+        verdict = not_judgeable(lacking)
+        log.warning("round_not_judgeable", reason=verdict.sentence)
         shutil.rmtree(self._rooms.round_dir(number), ignore_errors=True)
-        verdict = Verdict("refuse", None, (), sentence, unproven=True)
-        self._rooms.store.abandon_round(number, verdict=verdict.to_json(), report={}, detail=sentence)
-        return Conclusion(RoundState.ABANDONED, sentence)
+        self._rooms.store.abandon_round(number, verdict=verdict.to_json(), report={}, detail=verdict.sentence)
+        return Conclusion(RoundState.ABANDONED, verdict.sentence)
 
     def _abandon(self, number: int, why: str) -> Conclusion:
         self._rooms.store.advance_round(number, RoundState.ABANDONED, detail=why)
@@ -264,20 +276,17 @@ class RoundRunner:
         return generation.state in {GenerationState.RESERVED, GenerationState.RETIRED}
 
 
-def _what_the_anchor_lacks(record: RoundRecord, ask: Ask, settings: Settings) -> str:
-    """What a round that a person asked for lacks to be judged by, whatever is trained; empty where it is not that.
+def _answered_in_the_ledger(ask: Ask) -> bool:
+    """Whether somebody waits for this round's line, so that it is drawn even if it can only say what is lacking."""
+    return ask.by_a_person and ask.released_from is None
 
-    Too little new text is no such reason: the learner looks first whether that is plausible, and it may have to wait.
+
+def _looks_at_least(unmet: Sequence[Need]) -> bool:
+    """Whether the learner looks at the text all the same: with too little new text held out, but enough of the anchor.
+
+    Nothing is trained then, but text that is implausible waits for a person at once, not mixed with what comes later.
     """
-    if not ask.by_a_person or ask.released_from is not None:
-        return ""
-    try:
-        group_slices(record.slices, settings.gate.minimum_documents)
-    except InsufficientAnchor as lacking:
-        return str(lacking)
-    except InsufficientEvidence:
-        pass
-    return ""
+    return all(need.what == "newest" for need in unmet)
 
 
 def _report_of(record: RoundRecord, directory: Path, kind: ModelKind) -> Report:

@@ -7,8 +7,10 @@ import structlog
 
 from daemon.current_round import CurrentRound
 from daemon.cycle import Ask, Begin, Decision, Snapshot, Wait, answered_by, approval, cooling_seconds, decide
+from daemon.evidence import Evidence, foresee
 from daemon.rooms import Rooms, latest_rounds
 from daemon.round_conclusion import prune_directories
+from daemon.round_inputs import draw_spec
 from daemon.round_runner import RoundRunner
 from daemon.settings import Settings
 from daemon.shutdown import Shutdown
@@ -91,8 +93,9 @@ class RoundsLoop:
 
         conclusion = self._runner.run(decision.ask, decision.reason, must_stop=must_stop)
         if conclusion is None:
-            log.info("round_not_begun", reason="nothing that is fresh can be trained on")
-            if decision.ask.released_from is not None:
+            lacking = self._evidence(self._settings()).lacking
+            log.info("round_not_begun", reason=lacking or "nothing that is fresh can be trained on")
+            if decision.ask.released_from is not None and not lacking:
                 self._exhausted.add(decision.ask.released_from)
             part.stop.wait(NOTHING_DRAWN_PAUSE_SECONDS)
         self._prune()
@@ -102,18 +105,27 @@ class RoundsLoop:
         settings = self._settings()
         counts = self._rooms.store.counts()
         progress, pause = self._current.progress, self._rooms.store.rounds_pause()
+        asks = tuple(dict.fromkeys((*self._approvals(settings.triggers), *self._asks.pending())))
+        reached = settings.triggers.share_of_volume(counts.fresh_samples, counts.fresh_tokens) or 0.0
+        # Asked for where it decides alone: it reads over the held-out text.
+        evidence = self._evidence(settings) if asks or reached >= 1 else None
         snapshot = Snapshot(
             now=self._clock(),
             fresh_samples=counts.fresh_samples,
             fresh_tokens=counts.fresh_tokens,
-            held_out_missing=max(0, settings.gate.minimum_documents - counts.open_holdout),
+            lacking="" if evidence is None else evidence.lacking,
+            too_early="" if evidence is None else evidence.too_early,
             running=None if progress is None else progress.number,
             stopping=self._shutdown.begun,
             paused=None if pause is None else pause.reason,
             cool_since=cooling_since(latest_rounds(self._rooms.store)),
-            asks=tuple(dict.fromkeys((*self._approvals(settings.triggers), *self._asks.pending()))),
+            asks=asks,
         )
         return decide(snapshot, settings.triggers)
+
+    def _evidence(self, settings: Settings) -> Evidence:
+        store = self._rooms.store
+        return foresee(store, settings, draw_spec(settings), latest_rounds(store))
 
     def _approvals(self, settings: TriggerSettings) -> tuple[Ask, ...]:
         """Asks for the rounds that a person released; they are read from the ledger, to outlive a restart.

@@ -85,6 +85,8 @@ def _run(given: RoundInput, progress: Progress) -> Report:
         why = "" if given.spec.approved else implausible(documents, given.spec.plausibility)
     if why:
         return _report(bench, Outcome.IMPLAUSIBLE, why, documents)
+    if given.spec.lacking:
+        return _report(bench, Outcome.NOT_JUDGEABLE, given.spec.lacking, documents)
     material = _material(bench, texts)
     if not material.steps:
         return _report(bench, Outcome.EMPTY, "the new text holds nothing to train on", documents)

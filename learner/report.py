@@ -31,6 +31,7 @@ class Outcome(StrEnum):
     IMPLAUSIBLE = "implausible"  # the fresh text is beyond the plausibility bounds: nothing was trained
     DIVERGED = "diverged"  # the loss was not finite
     EMPTY = "empty"  # nothing fresh that could be trained on
+    NOT_JUDGEABLE = "not_judgeable"  # plausible, but too little is held out to judge a candidate: nothing was trained
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,8 @@ class RoundSpec:
         seed: of every random choice in the round.
         approved: a person has read the new text and lets it train whatever the plausibility bounds say.
         plausibility_documents: how many new documents are scored under the parent before training.
+        lacking: what there is too little of to judge a candidate, a sentence: it is only looked whether the new text
+            is plausible, and nothing is trained. Empty where nothing is lacking.
     """
 
     round: int
@@ -121,6 +123,7 @@ class RoundSpec:
     plausibility: PlausibilityBounds = field(default_factory=PlausibilityBounds)
     plausibility_documents: int = 256
     approved: bool = False
+    lacking: str = ""
 
 
 Scores = Mapping[int, KnownScore]

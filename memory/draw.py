@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -152,10 +153,11 @@ def replay_ids(
 
 def draw_slices(tx: Connection, spec: DrawSpec) -> tuple[Slice, ...]:
     """The anchor and the period slices, each with its samples of lowest priority, within the spec's bounds."""
-    rows = slices.listed(tx, *_KINDS)
+    rows = slices.listed(tx, *KINDS)
     sizes = dict(tx.execute("SELECT slice, count(*) FROM holdout GROUP BY slice"))
-    wanted = {row.id: min(sizes[row.id], spec.slice_documents) for row in rows if row.id in sizes}
-    members = slices.members(tx, share(spec.evaluation_documents, wanted))
+    wanted = {row.id: sizes[row.id] for row in rows if row.id in sizes}
+    anchors = {row.id for row in rows if KINDS[row.state] == "anchor"}
+    members = slices.members(tx, shares(spec, wanted, anchors))
     read = {one.sample.id: one.sample for one in samples.read(tx, [one for ids in members.values() for one in ids])}
     drawn: dict[str, Slice] = {}
     for row in rows:
@@ -167,13 +169,33 @@ def draw_slices(tx: Connection, spec: DrawSpec) -> tuple[Slice, ...]:
     return tuple(drawn.values())
 
 
-_KINDS: dict[str, SliceKind] = {"anchor": "anchor", "early": "anchor", "closed": "period", "pending": "newest"}
+KINDS: Final[Mapping[str, SliceKind]] = {
+    "anchor": "anchor",
+    "early": "anchor",
+    "closed": "period",
+    "pending": "newest",
+}
+"""The states of slices that are drawn, and as what."""
+
+
+def shares(spec: DrawSpec, sizes: Mapping[int, int], anchors: Collection[int]) -> dict[int, int]:
+    """How many documents of each slice a round is judged on.
+
+    Args:
+        spec: bounds of one slice and of all.
+        sizes: documents of each slice.
+        anchors: those that are the anchor: without enough of it nothing can be judged, so it goes before many slices.
+    """
+    wanted = {one: min(size, spec.slice_documents) for one, size in sizes.items()}
+    first = share(spec.evaluation_documents, {one: size for one, size in wanted.items() if one in anchors})
+    left = spec.evaluation_documents - sum(first.values())
+    return first | share(left, {one: size for one, size in wanted.items() if one not in anchors})
 
 
 def _slice(tx: Connection, row: slices.SliceRow, found: Sequence[Sample]) -> Slice:
     return Slice(
         name=slices.name(tx, row),
-        kind=_KINDS[row.state],
+        kind=KINDS[row.state],
         source=slices.source_name(tx, row),
         first_round=row.first_round,
         last_round=row.last_round,

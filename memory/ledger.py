@@ -1,17 +1,25 @@
 """The ledger of rounds: what each was given, and how it ended."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import structlog
 
-from memory import draw, facts, offsets, removal, samples, slices
+from memory import draw, facts, foreseen, offsets, removal, samples, slices
 from memory.categories import all_categories
 from memory.draw import FreshDraw
 from memory.errors import AsideFull, UnknownRound, WrongState
-from memory.records import ApprovedRound, DrawSpec, Prequential, Round, RoundDraw, TrainedSample
+from memory.records import (
+    ApprovedRound,
+    DrawSpec,
+    Prequential,
+    Round,
+    RoundDraw,
+    SliceOutline,
+    TrainedSample,
+)
 from memory.rounds import UNFINISHED, RoundState, may_follow
 from memory.samples import Placed
 from memory.settings import MemorySettings
@@ -19,6 +27,9 @@ from memory.sqlite import Connection
 from streams.document import Partition
 
 log = structlog.get_logger(__name__)
+
+Judgeable: TypeAlias = Callable[[Sequence[SliceOutline]], bool]
+"""Whether a round could be judged on these slices."""
 
 PARTS_DRAWN_FRESH = ("fresh", "early_stop", "over_quota")
 
@@ -39,6 +50,7 @@ def begin(
     spec: DrawSpec,
     now: float,
     released_from: int | None,
+    judgeable: Judgeable | None,
     settings: MemorySettings,
     salt: int,
 ) -> RoundDraw | None:
@@ -53,7 +65,7 @@ def begin(
         draw.drop_held_out_near_trained(tx, settings.near_duplicate_similarity)
     held_out = draw.HeldOut(tx, settings.near_duplicate_similarity)
     drawn = held_out.keep_apart(tx, samples.read(tx, [sample for sample, _ in chosen]))
-    if not drawn:
+    if not drawn or (judgeable is not None and not judgeable(foreseen.foreseen(tx, settings, spec))):
         return None
     categories = all_categories(tx, settings.key_quota)
     fresh = draw.sort_fresh(drawn, spec, number, settings, salt, categories=categories)

@@ -154,6 +154,29 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class OutlinedSample:
+    """A held-out document without its text."""
+
+    id: int
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SliceOutline:
+    """A slice as a round that begins now would be given it, without the text.
+
+    Attributes:
+        name: tells it from the others; it is not the name under which scores are kept.
+        kind, source: as in `Slice`.
+    """
+
+    name: str
+    kind: SliceKind
+    source: str
+    samples: tuple[OutlinedSample, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RoundDraw:
     """What a round was given.
 

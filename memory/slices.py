@@ -8,7 +8,7 @@ its period; merging two keeps that property, because the lower of both threshold
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from memory import counters, facts, removal
@@ -142,13 +142,26 @@ def _fill_anchor(tx: Connection, settings: MemorySettings) -> None:
         facts.put(tx, "anchor_frozen", 1)
         return
     early = early or create(tx, "early", ANCHOR_SOURCE, 0)
-    # An even priority is a coin that was thrown when the document arrived.
-    tx.execute(
-        "UPDATE holdout SET slice = ? WHERE sample IN ("
-        "SELECT h.sample FROM holdout h JOIN slices s ON s.id = h.slice "
-        "WHERE s.state = 'pending' AND h.priority % 2 = 0 ORDER BY h.priority LIMIT ?)",
-        (early.id, max(settings.anchor_documents - held - _size(tx, early.id), 0)),
+    newest = tx.execute(
+        "SELECT h.priority, h.sample FROM holdout h JOIN slices s ON s.id = h.slice WHERE s.state = 'pending'"
     )
+    given = first_text(newest, settings.anchor_documents - held - _size(tx, early.id))
+    tx.execute(
+        "UPDATE holdout SET slice = ? WHERE sample IN (SELECT value FROM json_each(?))",
+        (early.id, removal.as_json(given)),
+    )
+
+
+def first_text(newest: Iterable[tuple[int, int]], room: int) -> list[int]:
+    """Which of the newest held-out documents, given as (priority, sample), the anchor is offered: half, lowest first.
+
+    Args:
+        newest: of all sources.
+        room: how many more the anchor takes.
+    """
+    # An even priority is a coin that was thrown when the document arrived.
+    offered = sorted((priority, sample) for priority, sample in newest if priority % 2 == 0)
+    return [sample for _, sample in offered[: max(room, 0)]]
 
 
 def _take_early_into_anchor(tx: Connection) -> None:

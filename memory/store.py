@@ -10,8 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from memory import counters, draw, facts, generations, ledger, offsets, outcome, pause, retention, samples, standing
+from memory import (
+    counters,
+    draw,
+    facts,
+    foreseen,
+    generations,
+    ledger,
+    offsets,
+    outcome,
+    pause,
+    retention,
+    samples,
+    standing,
+)
 from memory.kept_apart import KeptApart
+from memory.ledger import Judgeable
 from memory.pause import RoundsPause
 from memory.records import (
     Appended,
@@ -25,6 +39,7 @@ from memory.records import (
     RoundDraw,
     Sample,
     ScoreRow,
+    SliceOutline,
     SliceScore,
     Standing,
     TrainedSample,
@@ -119,6 +134,7 @@ class Store(KeptApart):
         spec: DrawSpec = DrawSpec(),  # noqa: B008 - frozen
         now: float | None = None,
         released_from: int | None = None,
+        judgeable: Judgeable | None = None,
     ) -> RoundDraw | None:
         """Number a round and draw what it trains and is judged on; None when there is nothing fresh to train on.
 
@@ -133,6 +149,8 @@ class Store(KeptApart):
             spec: limits of the draw.
             now: unix seconds; the clock's where None.
             released_from: draw the text of this released round and no other fresh text.
+            judgeable: asked, once near-duplicates are gone, whether a round could be judged on what is held out; where
+                it could not, none is begun and None returned. Left out: it is begun in any case.
 
         Raises:
             WrongState: a round is unfinished, there is no base generation, or `released_from` was not released.
@@ -147,11 +165,19 @@ class Store(KeptApart):
                 spec=spec,
                 now=self._clock() if now is None else now,
                 released_from=released_from,
+                judgeable=judgeable,
                 settings=self._settings,
                 salt=self._intake.salt,
             )
             retention.prune(tx, self._settings)
         return drawn
+
+    def foreseen_slices(self, spec: DrawSpec = DrawSpec()) -> tuple[SliceOutline, ...]:  # noqa: B008 - frozen
+        """What a round would be judged on if it began now, by the rules of the draw; changes nothing.
+
+        Held-out text that comes near what was trained on goes only when a round is drawn, and counts here until then.
+        """
+        return self._read(foreseen.foreseen, self._settings, spec)
 
     def advance_round(self, number: int, state: RoundState, *, detail: str = "") -> None:
         """Step a round on to `training` or `judged`, or end it as `failed` or `abandoned`.
@@ -164,9 +190,14 @@ class Store(KeptApart):
         """
         self._write(ledger.advance, number, state, now=self._clock(), detail=detail)
 
-    def fail_round(self, number: int, *, reason: str) -> None:
-        """End a round as `failed`: its fresh samples wait for the next one."""
-        self.advance_round(number, RoundState.FAILED, detail=reason)
+    def fail_round(self, number: int, *, reason: str, verdict: Mapping[str, Any] | None = None) -> None:
+        """End a round as `failed`: its fresh samples wait for the next one.
+
+        Args:
+            verdict: the gate's word, where there was one; JSON values only.
+        """
+        now = self._clock()
+        self._write(ledger.end, number, RoundState.FAILED, verdict=verdict or {}, report={}, detail=reason, now=now)
 
     def reserve_generation(self, round_number: int) -> int:
         """A number for a candidate of this round, never used before and never to be used again."""

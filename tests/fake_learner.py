@@ -4,6 +4,7 @@ It trains nothing: a candidate is its parent's files, and the scores are invente
 
 good          the candidate is better on every slice
 worse         the candidate is worse on every slice
+doubtful      the candidate is better on average, but too unevenly to tell
 implausible   stops before training, as with text beyond the plausibility bounds
 hang          says one line and then nothing
 oom           out of memory unless the micro-batch has been halved
@@ -20,6 +21,7 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -38,7 +40,7 @@ from learner.round_directory import CANDIDATES, PARENT, RoundInput, TextSample, 
 
 TOKENS = 10
 FULL_MICRO_BATCH = 16
-CANDIDATE_LOSS = {"good": 2.5, "slow": 2.5, "oom": 2.5, "killed": 2.5, "worse": 3.5}
+CANDIDATE_LOSS = {"good": 2.5, "slow": 2.5, "oom": 2.5, "killed": 2.5, "worse": 3.5, "doubtful": 2.99}
 
 
 def main(mode: str, directory: Path) -> int:
@@ -61,7 +63,8 @@ def main(mode: str, directory: Path) -> int:
     for step in range(20 if mode == "slow" else 1):
         say(event="step", step=step + 1, steps=20, losses={"new": 3.0}, tokens_per_second=1000.0)
         time.sleep(0.1 if mode == "slow" else 0)
-    report = untrained(given, mode) if mode in ("implausible", "diverged") else trained(given, mode)
+    outcome = mode if mode in ("implausible", "diverged") else "not_judgeable" if given.spec.lacking else ""
+    report = untrained(given, outcome) if outcome else trained(given, mode)
     partial = directory / f"{FILE_NAME}.part"
     partial.write_bytes(report.encode())
     partial.replace(directory / FILE_NAME)
@@ -77,6 +80,15 @@ def say(**event: object) -> None:
 def scores(samples: tuple[TextSample, ...], loss: float) -> tuple[DocumentScore, ...]:
     """Every document at about this loss per token; a little apart, so that there is something to resample."""
     return tuple(DocumentScore(each.id, TOKENS * (loss + 0.01 * (each.id % 7)), TOKENS) for each in samples)
+
+
+def candidate_scores(samples: tuple[TextSample, ...], mode: str) -> tuple[DocumentScore, ...]:
+    """Of the candidate, as the mode says."""
+    found = scores(samples, CANDIDATE_LOSS[mode])
+    if mode != "doubtful":
+        return found
+    uneven = TOKENS * 0.9
+    return tuple(replace(one, nll=one.nll + uneven * (1 if at % 2 else -1)) for at, one in enumerate(found))
 
 
 def prequential(given: RoundInput, loss: float) -> tuple[PrequentialDocument, ...]:
@@ -98,7 +110,7 @@ def trained(given: RoundInput, mode: str) -> Report:
             piece.name: SliceScores(
                 base=scores(piece.samples, 3.0),
                 parent=scores(piece.samples, 3.0),
-                candidates={"0.00": scores(piece.samples, CANDIDATE_LOSS[mode])},
+                candidates={"0.00": candidate_scores(piece.samples, mode)},
             )
             for piece in given.slices
         },
@@ -123,7 +135,7 @@ def untrained(given: RoundInput, mode: str) -> Report:
         round=given.spec.round,
         kind="causal-lm",
         outcome=Outcome(mode),
-        detail=f"the learner was told to be {mode}",
+        detail=given.spec.lacking if mode == "not_judgeable" else f"the learner was told to be {mode}",
         device="none",
         prequential=prequential(given, loss),
         slices={},

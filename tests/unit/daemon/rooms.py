@@ -117,7 +117,7 @@ def tiny_model(path: Path) -> Path:
 
 
 @contextmanager
-def world(path: Path, **sections: Any) -> Iterator[World]:
+def world(path: Path, *, before_stream: bool = True, **sections: Any) -> Iterator[World]:
     """A base that serves, text from before the stream, and fresh text."""
     settings = Settings.model_validate(
         {
@@ -134,7 +134,8 @@ def world(path: Path, **sections: Any) -> Iterator[World]:
     with Store.open(settings.database, settings.memory) as store:
         store.register_base(digest=base.digest, source_path="model")
         reconcile_pointer(store, checkpoints)
-        store.append(batch_of(sentences(120, seed=1), Partition("file:before", 0)), before_stream=True)
+        if before_stream:
+            store.append(batch_of(sentences(120, seed=1), Partition("file:before", 0)), before_stream=True)
         made = World(Rooms(store, checkpoints, settings.rounds_dir), settings)
         made.feed(seed=2)
         yield made

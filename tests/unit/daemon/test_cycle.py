@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.cycle import Ask, Begin, Snapshot, Trigger, Wait, answered_by, decide
+from daemon.cycle import Ask, Begin, Snapshot, Trigger, Wait, answered_by, approval, decide
 from daemon.trigger_settings import TriggerSettings
 
 SETTINGS = TriggerSettings(fresh_samples=1000, minimum_fresh_samples=10, cooldown_seconds=60)
@@ -13,7 +13,8 @@ QUIET = Snapshot(
     now=1_000.0,
     fresh_samples=50,
     fresh_tokens=5_000,
-    held_out_missing=0,
+    lacking="",
+    too_early="",
     running=None,
     stopping=False,
     paused=None,
@@ -35,7 +36,8 @@ snapshots = st.builds(
     now=st.floats(0, 1e10),
     fresh_samples=st.integers(0, 3_000),
     fresh_tokens=st.integers(0, 10**6),
-    held_out_missing=st.integers(0, 2),
+    lacking=st.sampled_from(["", "there is no anchor"]),
+    too_early=st.sampled_from(["", "round 1 was refused for want of evidence"]),
     running=st.none() | st.integers(1, 99),
     stopping=st.booleans(),
     paused=st.none() | st.text(max_size=3),
@@ -66,7 +68,8 @@ def test_by_itself_it_keeps_minimum_and_cool_down(snapshot: Snapshot, rules: Tri
     decision = decide(snapshot, rules)
     if isinstance(decision, Begin) and not decision.ask.by_a_person:
         assert snapshot.fresh_samples >= rules.minimum_fresh_samples
-        assert snapshot.held_out_missing == 0
+        assert not snapshot.lacking
+        assert not snapshot.too_early
         # A clock that was set back counts as no time passed.
         passed = max(0.0, snapshot.now - (snapshot.cool_since or 0.0))
         assert snapshot.cool_since is None or passed >= rules.cooldown_seconds - 1e-3
@@ -163,10 +166,31 @@ def test_the_status_says_what_is_waited_for() -> None:
 
 
 def test_a_round_that_cannot_be_judged_is_not_begun() -> None:
-    """Without enough held-out text the gate would refuse it, so that the volume waits for more."""
-    decision = decide(replace(QUIET, fresh_samples=1000, held_out_missing=7), SETTINGS)
-    assert isinstance(decision, Wait)
-    assert "7 more held-out documents" in decision.reason
+    """Neither by volume nor by a schedule, nor anew with what was refused for want of evidence."""
+    reached = replace(QUIET, fresh_samples=1000)
+    for snapshot in (replace(reached, lacking="too little is held out"), replace(reached, too_early="it is too early")):
+        by_volume = decide(snapshot, SETTINGS)
+        assert by_volume == Wait(
+            f"1000 samples are fresh, 1000 begin a round, but {snapshot.lacking or snapshot.too_early}"
+        )
+        by_schedule = decide(replace(snapshot, asks=(INTERVAL,)), SETTINGS)
+        assert isinstance(by_schedule, Wait)
+        assert by_schedule.answered == (INTERVAL,)
+
+
+def test_an_approval_waits_for_evidence_and_holds_up_nobody() -> None:
+    """It is asked for again until then; what a person asks meanwhile is answered."""
+    waits = replace(QUIET, lacking="too little is held out", asks=(approval(3),))
+    assert decide(waits, SETTINGS) == Wait("the approval of round 3 asked for a round, but too little is held out")
+    assert isinstance(decide(replace(waits, lacking=""), SETTINGS), Begin)
+    decision = decide(replace(waits, asks=(approval(3), BY_HAND)), SETTINGS)
+    assert isinstance(decision, Begin)
+    assert decision.ask == BY_HAND
+
+
+def test_a_person_may_try_again_before_more_evidence_has_come() -> None:
+    """They may have changed what no service knows of."""
+    assert isinstance(decide(replace(QUIET, too_early="it is too early", asks=(BY_HAND,)), SETTINGS), Begin)
 
 
 @given(asks, st.lists(asks, max_size=5).map(tuple))

@@ -552,7 +552,24 @@ def test_what_no_gate_could_judge_is_not_trained(tmp_path: Path) -> None:
         assert "riverkeep backfill --before-stream" in conclusion.detail
         assert here.store.counts().fresh_samples == fresh
         assert here.store.round(1).verdict["decision"] == "refuse"
-        assert here.run("implausible", BY_ITSELF).state is RoundState.WAITING
+        assert here.runner("crash").run(BY_ITSELF, "a test", must_stop=lambda: False) is None
+        assert len(here.store.rounds()) == 1
+
+
+def test_with_too_little_new_text_to_judge_by_a_person_s_round_only_looks(tmp_path: Path) -> None:
+    """Nothing is trained, and the sentence says what is lacked of how much; poison waits for a person at once."""
+    with world(tmp_path, gate={"minimum_documents": 60}) as here:
+        here.store.append(batch_of(sentences(600, seed=5), Partition("file:more", 0)), before_stream=True)
+        fresh = here.store.counts().fresh_samples
+        conclusion = here.run("good")
+        assert conclusion.state is RoundState.ABANDONED
+        assert conclusion.detail.startswith("Nothing was trained: the held-out new text has ")
+        assert "at least 60 are needed" in conclusion.detail
+        assert conclusion.report is not None
+        assert conclusion.report.training is None
+        assert here.store.counts().fresh_samples == fresh
+        assert not here.store.unfinished_rounds()
+        assert here.run("implausible").state is RoundState.WAITING
 
 
 def test_little_new_text_is_looked_at_all_the_same(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from daemon.rounds_loop import RoundsLoop
 from daemon.shutdown import Shutdown
 from daemon.supervisor import Part, State, Supervisor
 from daemon.triggers import Asks, Schedule
+from memory.rounds import RoundState
 from memory.store import Store
 from tests.harness import wait_until
 from tests.unit.daemon.rooms import BY_HAND, DRY, World, world
@@ -60,7 +61,7 @@ def decided(here: World, *, later: float = 0.0, asked: Ask | None = None) -> Dec
         here.current,
         settings=lambda: here.settings,
         shutdown=Shutdown(grace_seconds=10, round_grace_seconds=0),
-        clock=lambda: here.store.rounds(limit=1)[0].begun_at + later,
+        clock=lambda: next((one.begun_at for one in here.store.rounds(limit=1)), 0.0) + later,
     ).decision()
 
 
@@ -87,6 +88,74 @@ def test_a_pause_outlives_a_restart_and_lets_a_person_begin_a_round(tmp_path: Pa
         assert "paused (the GPU is lent out)" in decided(here).reason
         assert isinstance(decided(here, asked=BY_HAND), Begin)
         here.store.resume_rounds()
+        assert isinstance(decided(here), Begin)
+
+
+VOLUME = {"fresh_samples": 10, "minimum_fresh_samples": 1, "cooldown_seconds": 0}
+
+
+def test_without_text_from_before_the_stream_no_round_begins_that_cannot_be_judged(tmp_path: Path) -> None:
+    """What the anchor will take of the held-out text is counted before: what begins by itself is judged, at any amount.
+
+    With 20 documents needed and half of them given to the anchor, 23 held-out ones begin nothing.
+    """
+    with world(tmp_path, before_stream=False, triggers=VOLUME, gate={"minimum_documents": 20}) as here:
+        began = waited = 0
+        for seed in range(10, 40):
+            decision = decided(here)
+            if isinstance(decision, Begin):
+                conclusion = here.run("good", decision.ask)
+                assert conclusion.state is RoundState.ACCEPTED, conclusion.detail
+                began += 1
+            else:
+                waited += 1
+                assert "at least 20 are needed" in decision.reason or "waiting for 10 fresh" in decision.reason
+            here.feed(30, seed=seed)
+        assert began > 1
+        assert waited > 1
+
+
+def test_after_a_refusal_for_want_of_evidence_the_next_round_waits_for_it(tmp_path: Path) -> None:
+    """Not for a cool-down alone, after which the same would be trained again; a person may ask before."""
+    with world(tmp_path, triggers=VOLUME, gate={"minimum_documents": 5}) as here:
+        refused = here.run("doubtful")
+        assert refused.verdict is not None
+        assert refused.verdict.unproven
+        wanted = refused.verdict.evidence
+        assert wanted > 5
+        decision = decided(here, later=1e9)
+        assert isinstance(decision, Wait)
+        assert f"of the {wanted} held-out documents of new text are there" in decision.reason
+        assert "round 1 was refused for want of evidence" in decision.reason
+        assert isinstance(decided(here, asked=BY_HAND), Begin)
+        while here.store.counts().open_holdout < wanted:
+            here.feed(20, seed=100 + here.store.counts().open_holdout)
+        decision = decided(here)
+        assert isinstance(decision, Begin)
+        assert here.run("good", decision.ask).state is RoundState.ACCEPTED
+
+
+def test_another_recipe_need_not_wait_for_more_evidence(tmp_path: Path) -> None:
+    """It may learn what the same text could not prove."""
+    with world(tmp_path, triggers=VOLUME) as here:
+        here.run("doubtful")
+        assert isinstance(decided(here), Wait)
+        recipe = here.settings.learner.recipe.model_copy(update={"epochs": 3})
+        learner = here.settings.learner.model_copy(update={"recipe": recipe})
+        here.settings = here.settings.model_copy(update={"learner": learner})
+        assert isinstance(decided(here), Begin)
+
+
+def test_much_more_fresh_text_ends_the_wait_too(tmp_path: Path) -> None:
+    """Held-out text may be bounded: the river does not stop for it."""
+    small = {"holdout_share": 0.2, "anchor_minimum": 8, "slice_documents": 16}
+    with world(tmp_path, triggers=VOLUME, memory=small) as here:
+        here.run("doubtful")
+        decisions = []
+        for seed in range(10, 16):
+            decisions.append(isinstance(decided(here), Begin))
+            here.feed(100, seed=seed)
+        assert not decisions[0]
         assert isinstance(decided(here), Begin)
 
 
