@@ -68,6 +68,17 @@ def _status_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
             yield "", _why_it_began(facts["round"])
     if facts.get("last_round"):
         yield "last round", _last_round(facts["last_round"], now)
+    yield from _next_rows(facts, now)
+    yield from _settings_rows(facts, now)
+    yield "memory", _memory_line(facts["memory"])
+    if facts.get("ingest"):
+        yield "reading", _ingest(facts["ingest"])
+    if facts.get("parts"):
+        yield "parts", _parts(facts["parts"])
+
+
+def _next_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
+    """What comes next, and what it waits for."""
     if facts.get("waiting"):
         yield "waiting", Text(_waiting(facts["waiting"]), "yellow")
     if facts.get("rounds_paused"):
@@ -76,12 +87,6 @@ def _status_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
         yield "next round", facts["next_round"]
     if facts.get("evidence"):
         yield "to judge by", _evidence(facts["evidence"])
-    yield from _settings_rows(facts, now)
-    yield "memory", _memory_line(facts["memory"])
-    if facts.get("ingest"):
-        yield "reading", _ingest(facts["ingest"])
-    if facts.get("parts"):
-        yield "parts", _parts(facts["parts"])
 
 
 EVIDENCE = {

@@ -48,6 +48,7 @@ def test_status_counts_what_is_kept(kept: Kept) -> None:
     status = kept.control.status()
     assert status["memory"]["fresh_samples"] + status["memory"]["holdout_samples"] == 40
     assert (status["running"], status["serving"]["generation"]) == (False, 0)
+    assert {need["what"]: need["needed"] for need in status["evidence"]} == {"anchor": 20, "newest": 20}
     kept.refuse()
     assert kept.control.status()["last_round"]["detail"] == "forgot too much"
 

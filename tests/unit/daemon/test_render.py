@@ -64,6 +64,14 @@ def test_status_shows_a_round_in_progress_and_the_last(screen: io.StringIO) -> N
         assert words in shown
 
 
+def test_status_shows_what_there_is_to_judge_by_of_how_much(screen: io.StringIO) -> None:
+    """So that nobody has to guess for what a round waits."""
+    needs = [{"what": "anchor", "found": 12, "needed": 20}, {"what": "newest", "found": 1_024, "needed": 40}]
+    render.print_status(FakeControl().status() | {"evidence": needs}, now=NOW)
+    shown = " ".join(screen.getvalue().split())
+    assert "to judge by 12 held-out documents of the anchor (20 are needed), 1,024 held-out documents of new" in shown
+
+
 def test_status_shows_what_is_wrong(screen: io.StringIO) -> None:
     """A swap that is late, serving that is gone, paused partitions, broken parts."""
     facts = FakeControl().status()
