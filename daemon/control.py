@@ -172,7 +172,8 @@ class Control(Protocol):
 
         Each: {"id", "topic", "partition", "offset", "reason", "detail", "value_bytes", "arrived_at", "published"}, and
         where `text` is asked for "key" and "value" (as UTF-8, other bytes as backslash escapes) and "cut" (whether the
-        record was longer than what was kept).
+        record was longer than what was kept), "headers" (the record's own, [name, value or None]) and
+        "headers_dropped" (how many were not kept).
         """
 
     def dead_letter(self, number: int) -> Facts:

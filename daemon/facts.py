@@ -179,6 +179,8 @@ def dead_letter_facts(letter: StoredDeadLetter, *, text: bool) -> Facts:
         "key": None if letter.key is None else _bytes_text(letter.key),
         "value": _bytes_text(letter.value),
         "cut": len(letter.value) < letter.value_bytes,
+        "headers": [[name, None if value is None else _bytes_text(value)] for name, value in letter.headers],
+        "headers_dropped": letter.headers_dropped,
     }
 
 

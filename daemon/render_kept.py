@@ -126,6 +126,11 @@ def print_dead_letter(one: Facts, *, whole: bool = True, now: float | None = Non
     console.print(Text(head, "bold"))
     if one["detail"]:
         console.print(Text(one["detail"]))
+    for name, value in one.get("headers", ()):
+        shown = "null" if value is None else inline(value)
+        console.print(Text(f"header {inline(name)}: {shown}", "dim", no_wrap=True, overflow="ellipsis"))
+    if dropped := one.get("headers_dropped", 0):
+        console.print(f"{dropped:,} more headers were not kept (`streams.dead_letter_bytes`).")
     _print_passage(one["value"], whole=whole)
     if one["cut"]:
         console.print(f"Of {one['value_bytes']:,} bytes the first were kept (`streams.dead_letter_bytes`).")

@@ -2,19 +2,20 @@
 
 import json
 import re
+from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from memory import counters, offsets, removal
 from memory.offsets import Position, position_of
 from memory.records import StoredDeadLetter, StoredGap
 from memory.settings import MemorySettings
 from memory.sqlite import Connection
-from streams.document import DeadLetter, Gap, Partition, Reason, key_text
+from streams.document import DeadLetter, Gap, Header, Partition, Reason, key_text
 
-_SIZE = "length(value) + coalesce(length(key), 0)"
+_SIZE = "length(value) + coalesce(length(key), 0) + coalesce(length(headers), 0)"
 
 EVICTED = {
     "published_dead_letters_evicted": "published = 1",
@@ -96,14 +97,30 @@ def _hashes(letter: DeadLetter, keys: Keys) -> list[int]:
 def _store(tx: Connection, letters: Sequence[_Letter]) -> None:
     tx.executemany(
         "INSERT INTO dead_letters(stream, offset, reason, detail, key, value, value_bytes, arrived_at, published, "
-        "key_hashes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)",
-        [
-            (stream, one.offset, one.reason, one.detail, one.key, one.value, one.value_bytes, one.arrived_at, hashes)
-            for stream, one, hashes in ((each.stream, each.letter, json.dumps(each.key_hashes)) for each in letters)
-        ],
+        "key_hashes, headers) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
+        [(stream, *_columns(letter), json.dumps(hashes), _written(letter)) for stream, letter, hashes in letters],
     )
-    size = sum(len(one.letter.value) + len(one.letter.key or b"") for one in letters)
+    size = sum(len(one.letter.value) + len(one.letter.key or b"") + len(_written(one.letter) or "") for one in letters)
     counters.tally(tx, {"quarantine_rows": len(letters), "quarantine_bytes": size})
+
+
+def _columns(one: DeadLetter) -> tuple[Any, ...]:
+    return one.offset, one.reason, one.detail, one.key, one.value, one.value_bytes, one.arrived_at
+
+
+def _written(letter: DeadLetter) -> str | None:
+    """The record's own headers as ASCII, values in base64: JSON has no bytes."""
+    if not letter.headers and not letter.headers_dropped:
+        return None
+    own = [[name, None if value is None else b64encode(value).decode()] for name, value in letter.headers]
+    return json.dumps([own, letter.headers_dropped])
+
+
+def _read_headers(written: str | None) -> tuple[tuple[Header, ...], int]:
+    if written is None:
+        return (), 0
+    own, dropped = json.loads(written)
+    return tuple((name, None if value is None else b64decode(value)) for name, value in own), dropped
 
 
 def _make_room(tx: Connection, settings: MemorySettings, *, keep_unpublished: bool) -> int:
@@ -189,8 +206,8 @@ def one(tx: Connection, number: int) -> StoredDeadLetter | None:
 
 def _letters(tx: Connection, condition: str, values: tuple[int | None, ...]) -> list[StoredDeadLetter]:
     rows = tx.execute(
-        "SELECT id, stream, offset, reason, detail, key, value, value_bytes, arrived_at, published FROM dead_letters "
-        + condition,
+        "SELECT id, stream, offset, reason, detail, key, value, value_bytes, arrived_at, published, headers "
+        "FROM dead_letters " + condition,
         values,
     ).fetchall()
     names = offsets.partitions(tx, (row[1] for row in rows))
@@ -206,8 +223,11 @@ def _letters(tx: Connection, condition: str, values: tuple[int | None, ...]) -> 
             value_bytes=value_bytes,
             arrived_at=arrived_at,
             published=bool(published),
+            headers=own,
+            headers_dropped=dropped,
         )
-        for number, stream, offset, reason, detail, key, value, value_bytes, arrived_at, published in rows
+        for number, stream, offset, reason, detail, key, value, value_bytes, arrived_at, published, written in rows
+        for own, dropped in [_read_headers(written)]
     ]
 
 
@@ -239,8 +259,12 @@ def erase(tx: Connection, key: str, key_hash: int) -> int:
     return drop(tx, of_key(tx, key, key_hash))
 
 
+def _values(written: str | None) -> Iterator[bytes | None]:
+    return (value for _, value in _read_headers(written)[0])
+
+
 def of_key(tx: Connection, key: str, key_hash: int) -> set[int]:
-    """Ids of a key's dead letters: those that carry it as their key, or anywhere in their bytes as a whole word.
+    """Ids of a key's dead letters: those that carry it as their key, or anywhere in their bytes or headers as a word.
 
     So too where the bytes that name it were cut off after they had been read.
     """
@@ -259,7 +283,8 @@ def of_key(tx: Connection, key: str, key_hash: int) -> set[int]:
     ids = {letter for (letter,) in tx.execute(named, (key_hash,))}
     ids |= {
         letter
-        for letter, its_key, value in tx.execute("SELECT id, key, value FROM dead_letters")
-        if key_text(its_key) == key or pattern.search(value) or (its_key is not None and pattern.search(its_key))
+        for letter, its_key, value, written in tx.execute("SELECT id, key, value, headers FROM dead_letters")
+        if key_text(its_key) == key
+        or any(pattern.search(part) for part in (value, its_key, *_values(written)) if part is not None)
     }
     return ids

@@ -198,6 +198,12 @@ def erased_rounds(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations(name="0006_dead_letter_headers")
+def dead_letter_headers(db: Database) -> None:
+    """The record's own headers, which are sent to the dead-letter topic with it: see `quarantine`."""
+    db.execute("ALTER TABLE dead_letters ADD COLUMN headers TEXT")
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     known = {migration.name for migration in migrations.pending(db)}

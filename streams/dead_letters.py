@@ -11,13 +11,15 @@ from kafka.errors import KafkaError
 
 from streams.client import made, producer_options
 from streams.closing import Closing
-from streams.document import FILTERED, DeadLetter, Partition, Reason
+from streams.document import FILTERED, DeadLetter, Header, Partition, Reason
 from streams.metrics import StreamsMetrics
+from streams.record_headers import bounded, for_producer
 from streams.settings import KIB, BudgetSettings, StreamsSettings
 
 HARMLESS = FILTERED | {Reason.TOMBSTONE}
 """No sign of anything gone wrong; tombstones are normal in compacted topics."""
 PUBLISHED_BYTES = 512 * KIB
+PUBLISHED_KEY_BYTES = PUBLISHED_HEADER_BYTES = 192 * KIB
 """Brokers take records of up to 1 MB unless told otherwise; a letter that none takes would be sent for ever."""
 
 log = structlog.get_logger(__name__)
@@ -67,8 +69,13 @@ class DeadLetterBudget:
         return enough and recent.dead > self._settings.max_share * recent.records
 
 
-def headers(letter: DeadLetter, group_id: str) -> list[tuple[str, bytes]]:
-    """What is known of a dead letter, as Kafka Connect tells it (KIP-298), and how much of the record was cut."""
+def headers(letter: DeadLetter, group_id: str) -> list[Header]:
+    """The record's own headers, and behind them what is known of a dead letter, as Kafka Connect tells it (KIP-298).
+
+    Where a name is the record's too (it was a dead letter already), who reads the last one of a name reads ours.
+    """
+    own, dropped = bounded(letter.headers, PUBLISHED_HEADER_BYTES)
+    dropped += letter.headers_dropped
     told = {
         "__connect.errors.topic": letter.partition.topic,
         "__connect.errors.partition": str(letter.partition.number),
@@ -80,8 +87,9 @@ def headers(letter: DeadLetter, group_id: str) -> list[tuple[str, bytes]]:
         "__connect.errors.exception.class.name": str(letter.reason),
         "__connect.errors.exception.message": letter.detail,
         "riverkeep.value.bytes": str(letter.value_bytes),
+        **({"riverkeep.headers.dropped": str(dropped)} if dropped else {}),
     }
-    return [(name, value.encode()) for name, value in told.items()]
+    return [*own, *((name, value.encode()) for name, value in told.items())]
 
 
 class DeadLetterPublisher(Closing):
@@ -128,8 +136,8 @@ class DeadLetterPublisher(Closing):
     def _record(self, letter: DeadLetter) -> dict[str, object]:
         return {
             "value": letter.value[:PUBLISHED_BYTES],
-            "key": letter.key and letter.key[:PUBLISHED_BYTES],
-            "headers": headers(letter, self._settings.group_id),
+            "key": letter.key and letter.key[:PUBLISHED_KEY_BYTES],
+            "headers": for_producer(headers(letter, self._settings.group_id)),
         }
 
     def _connected(self, timeout_s: float) -> KafkaProducer:

@@ -79,6 +79,9 @@ class Reason(StrEnum):
 Rejection = tuple[Reason, str]
 """Why there is no document, and the particulars for a person. Of the record it holds at most an unknown label."""
 
+Header = tuple[str, bytes | None]
+"""One of a record's own headers. Names may come more than once; a value may be null."""
+
 FILTERED = frozenset({Reason.EMPTY_TEXT, Reason.TOO_SHORT, Reason.REPETITIVE})
 """Understood, and judged not worth keeping: nothing is wrong."""
 
@@ -103,6 +106,8 @@ class DeadLetter:
         value_bytes: how long the record was before the cut.
         named_keys: keys that the record names as far as it was read, beside `key`: by them a person's letters are
             known. Of one that is longer than a record may be that is its beginning.
+        headers: the record's own, as many of the first as fit into the configured limit.
+        headers_dropped: how many more there were.
     """
 
     partition: Partition
@@ -114,6 +119,8 @@ class DeadLetter:
     value_bytes: int
     arrived_at: float
     named_keys: tuple[str, ...] = ()
+    headers: tuple[Header, ...] = ()
+    headers_dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

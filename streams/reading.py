@@ -6,6 +6,7 @@ from streams import times
 from streams.decode import Decoder
 from streams.document import Batch, DeadLetter, Document, Gap, GapReason, Partition, Reason, key_text
 from streams.record_batches import BadBatch, Chunk, Oversized
+from streams.record_headers import bounded, parse
 
 LATEST_MS = times.LATEST * 1000
 TIMES_READ = 3
@@ -76,14 +77,16 @@ class PartitionReader:
             if isinstance(value, Oversized):
                 detail = f"{value.value_bytes} bytes are more than max_record_bytes"
                 size = value.value_bytes
-                self._bury(part, offset, (Reason.TOO_LARGE, detail), key, value.beginning, size, now)
+                why = Reason.TOO_LARGE, detail
+                self._bury(part, offset, why, key, value.beginning, size, now, chunk.headers.get(offset))
                 continue
             seconds = time / 1000 if usual <= time < LATEST_MS else times.of_record(time)
             found = decode(value, key, seconds, partition, offset, now)
             if isinstance(found, Document):
                 keep(found)
             else:
-                self._bury(part, offset, found, key, value or b"", len(value or b""), now)
+                size = len(value or b"")
+                self._bury(part, offset, found, key, value or b"", size, now, chunk.headers.get(offset))
 
     def _bury(  # noqa: PLR0917  # one call for each dead letter, with all its parts
         self,
@@ -94,12 +97,14 @@ class PartitionReader:
         value: bytes,
         size: int,
         now: float,
+        headers: bytes | None = None,
     ) -> None:
         kept_key, kept = key and key[: self.kept_bytes], value[: self.kept_bytes]
         named = self.decoder.keys_in(value)
         if kept_key != key and (whole := key_text(key)):
             named = (*named, whole)
-        letter = DeadLetter(self.partition, offset, why[0], why[1], kept_key, kept, size, now, named)
+        own, dropped = bounded(parse(headers), self.kept_bytes) if headers else ((), 0)
+        letter = DeadLetter(self.partition, offset, *why, kept_key, kept, size, now, named, own, dropped)
         part.dead_letters.append(letter)
 
     def _give_up(self, bad: BadBatch, part: Part, now: float) -> None:

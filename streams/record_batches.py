@@ -73,6 +73,7 @@ class Chunk:
         first: the offset that was to come first; the first record's may be higher (markers, compaction).
         next_offset: the offset that comes after the chunk.
         bad: batches among them that cannot be read.
+        headers: by offset, of the records that have any: the bytes behind their values.
         damaged: the batch at `next_offset`, when it does not match its checksum: reading it again may help.
         size: bytes of all records, decompressed.
     """
@@ -82,6 +83,7 @@ class Chunk:
     next_offset: int
     rows: list[Row] = field(default_factory=list)
     bad: list[BadBatch] = field(default_factory=list)
+    headers: dict[int, bytes] = field(default_factory=dict)
     damaged: BadBatch | None = None
     size: int = 0
 
@@ -91,9 +93,25 @@ class Unreadable(Exception):
 
 
 def read_records(
-    data: bytes, count: int, *, base_offset: int, base_time: int, limits: Limits, from_offset: int
+    data: bytes,
+    count: int,
+    *,
+    base_offset: int,
+    base_time: int,
+    limits: Limits,
+    from_offset: int,
+    headers: dict[int, bytes] | None = None,
 ) -> list[Row]:
-    """The records of a decompressed batch (record format 2) from `from_offset` on; headers are skipped.
+    """The records of a decompressed batch (record format 2) from `from_offset` on.
+
+    Args:
+        data: of the batch.
+        count: how many records it holds.
+        base_offset: of the first record.
+        base_time: to which the records' times are added, in milliseconds.
+        limits: of a record.
+        from_offset: what lies before is left out.
+        headers: takes the bytes of the headers of those records that have any, by offset.
 
     Raises:
         Unreadable: the bytes are not `count` records.
@@ -122,8 +140,10 @@ def read_records(
                     value = data[start:position]
             if not position < end <= size:
                 raise Unreadable("a record's fields do not fit its length")
-            position = end
+            behind, position = position, end
             if offset >= from_offset:
+                if headers is not None and end - behind > 1:
+                    headers[offset] = data[behind:end]
                 append((offset, base_time + ((time >> 1) ^ -(time & 1)), key, value))
     except IndexError:
         raise Unreadable("the last record is cut off") from None
@@ -164,8 +184,10 @@ class _BoundedLegacyBatch(LegacyRecordBatch):  # type: ignore[misc]  # kafka-pyt
         return decompress(self.compression_type, bytes(self._buffer[start:position]), self.limit)
 
 
-def read_batch(batch: Any, limits: Limits, from_offset: int) -> tuple[list[Row], int]:
-    """The records of one of kafka-python's batches from `from_offset` on, and the bytes of all.
+def read_batch(
+    batch: Any, limits: Limits, from_offset: int, headers: dict[int, bytes] | None = None
+) -> tuple[list[Row], int]:
+    """The records of one of kafka-python's batches from `from_offset` on, and the bytes of all; see `read_records`.
 
     Raises:
         Unreadable: the batch is malformed.
@@ -183,6 +205,7 @@ def read_batch(batch: Any, limits: Limits, from_offset: int) -> tuple[list[Row],
         base_time=batch.first_timestamp,
         limits=limits,
         from_offset=from_offset,
+        headers=headers,
     )
     if batch.timestamp_type == DefaultRecordBatch.LOG_APPEND_TIME:
         rows = [(offset, batch.max_timestamp, key, value) for offset, _, key, value in rows]
@@ -220,7 +243,8 @@ class _ChunkedRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-
         limits = self.limits
         chunk = Chunk(tp, self.fetch_offset, self.fetch_offset)
         while chunk.damaged is None and (batch := self._next_batch(records, chunk)) is not None:
-            rows, size = self._read(batch, chunk)
+            headers: dict[int, bytes] = {}
+            rows, size = self._read(batch, chunk, headers)
             for start in range(0, len(rows), limits.chunk_rows):
                 piece = rows[start : start + limits.chunk_rows]
                 too_many = len(chunk.rows) + len(piece) > limits.chunk_rows
@@ -229,6 +253,8 @@ class _ChunkedRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-
                     yield chunk
                     chunk = Chunk(tp, chunk.next_offset, chunk.next_offset)
                 chunk.rows += piece
+                if headers:
+                    chunk.headers |= {row[0]: headers[row[0]] for row in piece if row[0] in headers}
                 chunk.next_offset = piece[-1][0] + 1
             chunk.size += size
             if chunk.damaged is None:
@@ -247,7 +273,7 @@ class _ChunkedRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-
             chunk.damaged = BadBatch(here, here, f"the batch's header is damaged: {error}", b"", 0)
             return None
 
-    def _read(self, batch: Any, chunk: Chunk) -> tuple[list[Row], int]:
+    def _read(self, batch: Any, chunk: Chunk, headers: dict[int, bytes]) -> tuple[list[Row], int]:
         self.bytes_read += batch.size_in_bytes
         try:
             if not batch.validate_crc():
@@ -257,7 +283,7 @@ class _ChunkedRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-
                 self.leader_epoch = batch.leader_epoch
                 if self._is_skipped(batch):
                     return [], 0
-            return read_batch(batch, self.limits, chunk.next_offset)
+            return read_batch(batch, self.limits, chunk.next_offset, headers)
         except (CannotDecompress, Unreadable, KafkaError, ValueError, struct.error) as error:
             chunk.bad.append(self._bad(batch, chunk, f"the batch cannot be read: {error}"))
             return [], 0

@@ -199,11 +199,14 @@ class StreamsSettings(BaseModel):
     budget: BudgetSettings = BudgetSettings()
     dead_letter_topic: TopicName | None = Field(
         None,
-        description="Dead letters are also sent here, with KIP-298 headers, but for tombstones, which hold nothing. "
-        "Left out: kept locally only, and the oldest make room.",
+        description="Dead letters are also sent here, with their own headers and KIP-298's, but for tombstones, which "
+        "hold nothing. Left out: kept locally only, and the oldest make room.",
     )
     dead_letter_bytes: int = Field(
-        64 * KIB, ge=0, le=16 * MIB, description="How much of a dead letter's record is kept."
+        64 * KIB,
+        ge=0,
+        le=16 * MIB,
+        description="How much of a dead letter's record is kept: of its value, its key and its headers each.",
     )
     max_record_bytes: int = Field(
         MIB,

@@ -1,18 +1,22 @@
 """Records on real brokers that are not understood, or are too large: each is accounted for and stops nothing."""
 
 import gc
+from pathlib import Path
 
 import pytest
 from kafka import KafkaConsumer
 from kafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
+from memory.settings import MemorySettings
+from memory.store import Store
 from streams.dead_letters import DeadLetterPublisher
-from streams.document import DeadLetter, GapReason, Partition, Reason
+from streams.document import Batch, DeadLetter, GapReason, Header, Partition, Reason
 from streams.kafka import Pause
 from streams.metrics import StreamsMetrics
+from streams.record_headers import for_producer
 from streams.settings import MIB, StreamsSettings, TopicSettings
-from tests.brokers import Broker, make_topic, send
+from tests.brokers import Broker, make_topic, producing, send
 from tests.harness import wait_until
 from tests.streams_harness import Ingest, only_apache, settings
 
@@ -153,6 +157,58 @@ def test_dead_letters_reach_their_topic(broker: Broker) -> None:
     records = next(iter(found.values()))
     assert [dict(record.headers)["__connect.errors.offset"] for record in records] == [b"7", b"8"]
     assert records[0].value == b"{"
+
+
+OWN: list[Header] = [
+    ("traceparent", b"00-4bf92f"),
+    ("hop", b"1"),
+    ("hop", b"2"),
+    ("empty", b""),
+    ("null", None),
+    ("binary", bytes(range(256))),
+    ("größe", "ü".encode()),
+    ("__connect.errors.topic", b"an earlier one"),
+    ("riverkeep.value.bytes", b"7"),
+]
+"""Of every kind: more than once, empty, null, binary, no ASCII, and of a record that was a dead letter already."""
+
+
+def test_a_records_own_headers_reach_the_dead_letter_topic(broker: Broker, tmp_path: Path) -> None:
+    """Each as it was and in their order, through the store; behind them what Riverkeep tells."""
+    topic, dead = make_topic(broker), make_topic(broker)
+    with producing(broker) as producer:
+        producer.send(topic, value=b"{", headers=for_producer(OWN))
+        producer.send(topic, value=b"[", key=b"k")
+    options = settings(broker, topics=(TopicSettings(name=topic),), dead_letter_topic=dead)
+    with Store.open(tmp_path / "riverkeep.db", MemorySettings()) as store:
+        with Ingest(options) as ingest:
+            ingest.until(lambda: len(ingest.store.dead_letters) == 2)
+            letters = tuple(ingest.store.dead_letters)
+        store.append(Batch((), letters, (), {letters[0].partition: 2}))
+        waiting = store.unpublished_dead_letters()
+        with DeadLetterPublisher(options, StreamsMetrics(CollectorRegistry())) as publisher:
+            assert len(publisher.publish((letter.id, letter) for letter in waiting)) == 2
+    consumer = KafkaConsumer(dead, bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest")
+    try:
+        records = [record for _, record in zip(range(2), consumer, strict=False)]
+    finally:
+        consumer.close()
+    first, second = sorted(records, key=lambda record: dict(record.headers)["__connect.errors.offset"])
+    assert [(name, value) for name, value in first.headers[: len(OWN)]] == OWN
+    told = dict(first.headers)
+    assert (told["__connect.errors.topic"], told["riverkeep.value.bytes"]) == (topic.encode(), b"1")
+    assert [name for name, _ in second.headers if not name.startswith("__connect.")] == ["riverkeep.value.bytes"]
+
+
+def test_a_letter_as_large_as_can_be_kept_is_taken_by_its_topic(broker: Broker) -> None:
+    """Key, value and headers each as large as settings allow: what the broker would refuse is cut, or nothing moves."""
+    dead = make_topic(broker)
+    options = settings(broker, "unread", dead_letter_topic=dead)
+    large = b"x" * MIB
+    own: tuple[Header, ...] = (("small", b"1"), ("large", large))
+    letter = DeadLetter(Partition("news", 0), 1, Reason.NOT_JSON, "at 1", large, large, MIB, 5.0, (), own)
+    with DeadLetterPublisher(options, StreamsMetrics(CollectorRegistry())) as publisher:
+        assert publisher.publish([(1, letter)]) == [1]
 
 
 def test_dead_letters_wait_when_their_topic_takes_none() -> None:

@@ -1,5 +1,6 @@
 """Dead letters and gaps."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,30 @@ def test_dead_letters_are_kept_with_their_reason_and_bytes(store: Store, stream:
     assert store.next_offset("news", 0, "id-1") == 3
     tallies = store.counts().tallies
     assert (tallies["dead_letters:not_json"], tallies["dead_letters:not_utf8"], tallies["dead_letters"]) == (1, 1, 2)
+
+
+def test_a_records_headers_are_kept_and_counted(store: Store, stream: Stream) -> None:
+    """Names more than once, null and binary values; they take room like the rest of it."""
+    own = (("hop", b"1"), ("hop", None), ("b", bytes(range(256))))
+    letters = [replace(stream.letter(), headers=own, headers_dropped=3), stream.letter()]
+    store.append(stream.batch(letters=letters))
+    one, two = store.dead_letters()
+    assert (one.headers, one.headers_dropped) == (own, 3)
+    assert (two.headers, two.headers_dropped) == ((), 0)
+    assert store.counts().quarantine_bytes > 256
+    store.drop_dead_letters()
+    assert store.counts().quarantine_bytes == 0
+
+
+def test_a_person_is_found_in_a_records_headers(store: Store, stream: Stream) -> None:
+    """A letter whose header names them is erased with them."""
+    letters = [
+        replace(stream.letter(), headers=(("user", b"u-1"),)),
+        replace(stream.letter(), headers=(("n", b"u-12"),)),
+    ]
+    store.append(stream.batch(letters=letters))
+    assert store.forget("u-1").dead_letters == 1
+    assert [letter.headers for letter in store.dead_letters()] == [(("n", b"u-12"),)]
 
 
 def test_a_dead_letter_delivered_again_is_not_stored_again(store: Store, stream: Stream) -> None:
