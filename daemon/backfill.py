@@ -1,13 +1,12 @@
 """Files into the store: the same documents, split and dead letters as from Kafka, resumed where they were left."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
-from pydantic import ValidationError
-
-from daemon.backfill_fields import UNNAMED, Fields, fields_of
+from daemon.backfill_fields import FIELDS, Fields
+from daemon.backfill_plan import Plan
 from daemon.control import Facts
 from daemon.errors import BadRequest, Refused
 from daemon.labels import known_labels
@@ -15,86 +14,17 @@ from daemon.lock import make_state_dir
 from daemon.settings import Settings
 from memory.records import Appended
 from memory.store import Store
-from streams.dead_letters import DeadLetterBudget
-from streams.document import Batch
-from streams.errors import StreamsError
+from streams.dead_letters import HARMLESS, DeadLetterBudget
+from streams.document import Batch, DeadLetter
+from streams.errors import StreamsError, UnreadableFile
 from streams.files import FileSource
+from streams.opened_file import STDIN, OpenedFile, shown_path
 from streams.settings import StreamsSettings, TopicFormat
-from streams.splitting import Split
-
-JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json"})
 
 OnProgress = Callable[[str, int], None]
-"""Told the path and how many of its (decompressed) bytes have been read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is read and how.
-
-    Attributes:
-        paths: files; `-` for standard input.
-        fields: names of a record's fields, as in `streams.settings.TopicFormat`.
-        like: the topic whose fields JSON files have where `fields` names none; None: all topics', where they agree.
-        format: json or text; None: by the path's name.
-        before_stream: text of the kind that the model was built on.
-        how: what one document of a plain text is.
-        name: of standard input.
-    """
-
-    paths: Sequence[str]
-    fields: dict[str, str] = field(default_factory=dict)
-    like: str | None = None
-    format: str | None = None
-    before_stream: bool = False
-    how: Split = "paragraph"
-    name: str = "stdin"
-
-    def is_json(self, path: str) -> bool:
-        """Whether `path` has JSON records: as asked, else by its name (*.jsonl, *.ndjson and *.json, also gzipped)."""
-        if self.format is not None:
-            return self.format == "json"
-        return bool(JSON_SUFFIXES & set(Path(path).suffixes))
-
-    def formats(self, streams: StreamsSettings) -> dict[str, TopicFormat]:
-        """What a record of each path is.
-
-        Raises:
-            BadRequest: plain text has none of the fields that are named, a name is empty or too long, or the topics
-                leave open which fields JSON records have.
-        """
-        for path in self.paths:
-            self._refuse_fields_of_text(path)
-        source = {name: value for name, value in self.fields.items() if name == "source"}
-        fields = {**self.json_fields(streams), **source}
-        return {path: _format("json", fields) if self.is_json(path) else _format("text", source) for path in self.paths}
-
-    def json_fields(self, streams: StreamsSettings) -> Fields:
-        """Which fields of JSON records mean what; empty where no path has any. Raises BadRequest as `formats`."""
-        if not any(map(self.is_json, self.paths)):
-            return {}
-        named = {name: value for name, value in self.fields.items() if name.endswith("_field")}
-        return {**UNNAMED, **fields_of(streams, named, self.like)}
-
-    def _refuse_fields_of_text(self, path: str) -> None:
-        named = [_option(name) for name in self.fields if name.endswith("_field")]
-        if named and not self.is_json(path):
-            raise BadRequest(
-                f"{path} is read as plain text, which has no fields: leave out {', '.join(named)}, "
-                "or say --format json."
-            )
-
-
-def _format(kind: str, fields: Mapping[str, str]) -> TopicFormat:
-    try:
-        return TopicFormat.model_validate({"format": kind, **fields})
-    except ValidationError as error:
-        problems = (f"{_option(str(one['loc'][0]))}: {one['msg']}" for one in error.errors())
-        raise BadRequest("; ".join(problems)) from None
-
-
-def _option(field_name: str) -> str:
-    return f"--{field_name.replace('_', '-')}"
+"""Told the path and how many bytes of its text (rows of Parquet) have been read."""
+OnFields = Callable[[Fields], None]
+"""Told which fields of JSON records mean what, before anything is read; not called where no file has any."""
 
 
 @dataclass(slots=True)
@@ -105,12 +35,14 @@ class Outcome:
         fields: which fields of JSON records meant what; empty where no file has any.
         totals: what became of the records.
         without_key: documents that tell nobody as theirs.
+        waiting: bytes at the ends of files that wait, as what they belong to may still be written.
         errors: what could not be read.
     """
 
     fields: Fields = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(asdict(Appended()), 0))
     without_key: int = 0
+    waiting: dict[str, int] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
     def add(self, appended: Appended) -> None:
@@ -120,10 +52,22 @@ class Outcome:
 
     def as_facts(self) -> Facts:
         """For `--json`."""
-        return {**self.totals, "fields": self.fields, "without_key": self.without_key, "errors": self.errors}
+        return {
+            **self.totals,
+            "fields": self.fields,
+            "without_key": self.without_key,
+            "waiting": self.waiting,
+            "errors": self.errors,
+        }
 
 
-def backfill(settings: Settings, plan: Plan, on_progress: OnProgress) -> Outcome:
+def backfill(
+    settings: Settings,
+    plan: Plan,
+    on_progress: OnProgress,
+    on_fields: OnFields = lambda _: None,
+    clock: Callable[[], float] = time.time,
+) -> Outcome:
     """Store the files' documents, batch by batch; what is stored already is passed over.
 
     A daemon may run beside it: the store takes turns. A file that cannot be read to its end is noted, and the
@@ -136,48 +80,100 @@ def backfill(settings: Settings, plan: Plan, on_progress: OnProgress) -> Outcome
             are no documents. Or the quarantine is full of dead letters that wait for their topic.
         StoreError: the store cannot be opened or written.
     """
-    formats = plan.formats(settings.streams)
-    if settings.model.kind == "classifier" and not all(record.label_field for record in formats.values()):
-        raise BadRequest(
-            "A classifier's documents need a label: give JSON, and name the field that holds it with --label-field."
-        )
-    make_state_dir(settings.state_dir)
-    memory = settings.memory.model_copy(update={"integrity_check": False})
-    outcome = Outcome(plan.json_fields(settings.streams))
-    with Store.open(settings.database, memory) as store:
+    outcome = Outcome()
+    with ExitStack() as stack:
+        looks = _looked_at(plan, outcome, stack)
+        formats = plan.formats({path: file.look for path, file in looks.items()}, settings.streams)
+        _tell_fields(formats, outcome, on_fields)
+        if settings.model.kind == "classifier" and not all(record.label_field for record in formats.values()):
+            raise BadRequest(
+                "A classifier's documents need a label: give JSON, and name the field that holds it with --label-field."
+            )
+        make_state_dir(settings.state_dir)
+        memory = settings.memory.model_copy(update={"integrity_check": False})
+        store = stack.enter_context(Store.open(settings.database, memory))
+        run = _Run(settings, plan, store, outcome, on_progress, clock)
         for path, record in formats.items():
             try:
-                for appended, without_key, position in _stored(store, settings, plan, path, record):
-                    outcome.add(appended)
-                    outcome.without_key += without_key
-                    on_progress(path, position)
+                run.store_file(looks[path] if path == STDIN else OpenedFile(path), path, record)
             except StreamsError as error:
                 outcome.errors.append(str(error))
     return outcome
 
 
-def _stored(
-    store: Store, settings: Settings, plan: Plan, path: str, record: TopicFormat
-) -> Iterator[tuple[Appended, int, int]]:
-    """Store one file; yields after each batch what became of it, how many had no key, and how far it has been read."""
-    source = FileSource(
-        path,
-        record,
-        store.next_offset,
-        settings=settings.streams,
-        how=plan.how,
-        name=plan.name,
-        labels=known_labels(settings),
-    )
-    with closing(source):
-        yield Appended(), 0, source.position
-        for batch in source:
-            _refuse_when_full(store, settings.streams, before_stream=plan.before_stream)
-            _refuse_flood(batch, settings.streams, path)
-            appended = store.append(
-                batch, before_stream=plan.before_stream, keep_unpublished=settings.streams.dead_letter_topic is not None
+def _looked_at(plan: Plan, outcome: Outcome, stack: ExitStack) -> dict[str, OpenedFile]:
+    """Each file that can be opened, with its look. Only standard input stays open: it can be read once."""
+    files = {}
+    for path in plan.paths:
+        try:
+            files[path] = OpenedFile(path, name=plan.name)
+        except UnreadableFile as error:
+            outcome.errors.append(str(error))
+            continue
+        if path == STDIN:
+            stack.enter_context(files[path])
+        else:
+            files[path].close()
+    return files
+
+
+def _tell_fields(formats: dict[str, TopicFormat], outcome: Outcome, on_fields: OnFields) -> None:
+    record = next((record for record in formats.values() if record.format == "json"), None)
+    if record is not None:
+        outcome.fields = {name: value for name in FIELDS if (value := getattr(record, name)) is not None}
+        on_fields(outcome.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One call of `backfill`."""
+
+    settings: Settings
+    plan: Plan
+    store: Store
+    outcome: Outcome
+    on_progress: OnProgress
+    clock: Callable[[], float]
+
+    def store_file(self, file: OpenedFile, path: str, record: TopicFormat) -> None:
+        """Store one file's documents, and note what became of them.
+
+        Raises:
+            StreamsError: it cannot be read to its end, or not one document is in it.
+        """
+        source = FileSource(
+            file,
+            record,
+            lambda topic: self.store.offsets_of(topic, 0),
+            settings=self.settings.streams,
+            how=self.plan.how,
+            ended=self.plan.has_ended(path, record, self.clock()),
+            labels=known_labels(self.settings),
+        )
+        documents = 0
+        letters: list[DeadLetter] = []
+        with source:
+            self.on_progress(path, source.position)
+            for batch in source:
+                self._store_batch(batch, path)
+                documents += len(batch.documents)
+                letters += [letter for letter in batch.dead_letters if letter.reason not in HARMLESS][: not letters]
+                self.on_progress(path, source.position)
+            if source.waiting:
+                self.outcome.waiting[shown_path(path)] = source.waiting
+        if letters and not documents:
+            raise UnreadableFile(
+                f"Nothing of {file.shown} could be read; its first record: {letters[0].reason} ({letters[0].detail}). "
+                f"The file looks like {file.look}: mend it, or say with --format and the names of fields what it is"
             )
-            yield appended, sum(one.key is None for one in batch.documents), source.position
+
+    def _store_batch(self, batch: Batch, path: str) -> None:
+        streams, outcome = self.settings.streams, self.outcome
+        _refuse_when_full(self.store, streams, before_stream=self.plan.before_stream)
+        _refuse_flood(batch, streams, path)
+        keep = streams.dead_letter_topic is not None
+        outcome.add(self.store.append(batch, before_stream=self.plan.before_stream, keep_unpublished=keep))
+        outcome.without_key += sum(one.key is None for one in batch.documents)
 
 
 def _refuse_flood(batch: Batch, settings: StreamsSettings, path: str) -> None:
@@ -189,9 +185,9 @@ def _refuse_flood(batch: Batch, settings: StreamsSettings, path: str) -> None:
         return
     detail = next(letter.detail for letter in batch.dead_letters if letter.reason is reason)
     raise Refused(
-        f"{path}: {len(batch.dead_letters):,} of {records:,} records are no documents, mostly {reason} ({detail}). "
-        "None of these is stored. Mend the file or the names of its fields and give the same command again: it goes on "
-        "where it stopped. Where so many are to be expected, raise streams.budget.max_share."
+        f"{shown_path(path)}: {len(batch.dead_letters):,} of {records:,} records are no documents, mostly {reason} "
+        f"({detail}). None of these is stored. Mend the file or the names of its fields and give the same command "
+        "again: it goes on where it stopped. Where so many are to be expected, raise streams.budget.max_share."
     )
 
 

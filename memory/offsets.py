@@ -37,6 +37,12 @@ def latest_incarnation(tx: Connection, topic: str, number: int) -> str | None:
     return None if row is None else str(row[0])
 
 
+def offsets_of(tx: Connection, topic: str, number: int) -> dict[str, int]:
+    """The offset to read next of each incarnation of a topic's partition that was seen."""
+    rows = tx.execute("SELECT incarnation, next_offset FROM streams WHERE topic = ? AND number = ?", (topic, number))
+    return dict(rows.fetchall())
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """Where a partition stands in the store before a batch.

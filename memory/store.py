@@ -61,6 +61,10 @@ class Store(KeptApart):
         """The offset to read next in a partition; None for one that the store has never seen."""
         return self._read(offsets.next_offset, Partition(topic, number, incarnation))
 
+    def offsets_of(self, topic: str, number: int) -> dict[str, int]:
+        """The offset to read next of each incarnation of a topic's partition that the store has seen."""
+        return self._read(offsets.offsets_of, topic, number)
+
     def latest_incarnation(self, topic: str, number: int) -> str | None:
         """The incarnation under which a topic's partition was read last; None for one that was never seen."""
         return self._read(offsets.latest_incarnation, topic, number)

@@ -207,9 +207,11 @@ def _text_of(record: object, field: Field) -> str | Rejection:
 
 def _plain(value: bytes) -> str | Rejection:
     try:
-        return value.decode("utf-8-sig")
+        text = value.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         return _not_utf8(value, error)
+    # Line ends are how a system writes, not what was written: the same text from two systems is one.
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def _not_utf8(value: bytes, error: UnicodeDecodeError) -> Rejection:

@@ -10,14 +10,25 @@ Split = Literal["line", "paragraph", "file"]
 
 
 class Record(NamedTuple):
-    """A record: the offset it begins at, the one after it (its separator included), and its bytes."""
+    """A record: the offset it begins at, the one after it (its separator included), and its bytes.
+
+    `ended` says that its separator came: no more can belong to it.
+    """
 
     begin: int
     after: int
     value: bytes | Oversized
+    ended: bool
 
 
-def split(chunks: Iterable[bytes], start: int, how: Split, *, most: int, kept: int) -> Iterator[Record]:
+def line_end_of(head: bytes) -> bytes:
+    """What ends the lines of a text that begins so."""
+    return b"\r" if b"\r" in head and b"\n" not in head else b"\n"
+
+
+def split(
+    chunks: Iterable[bytes], start: int, how: Split, *, most: int, kept: int, line_end: bytes = b"\n"
+) -> Iterator[Record]:
     """The records in some bytes; blank ones are left out.
 
     Args:
@@ -26,19 +37,26 @@ def split(chunks: Iterable[bytes], start: int, how: Split, *, most: int, kept: i
         how: what a record is.
         most: the longest record; of a longer one only `kept` bytes are kept.
         kept: at most `most`.
+        line_end: as `line_end_of` told.
     """
     if how == "paragraph":
-        return _paragraphs(_pieces(chunks, start, b"\n", most, kept), most, kept)
-    records = _pieces(chunks, start, b"\n" if how == "line" else b"", most, kept)
+        return _paragraphs(_pieces(chunks, start, line_end, most, kept), most, kept)
+    records = _pieces(chunks, start, line_end if how == "line" else b"", most, kept)
     return (record for record in records if not _is_blank(record.value))
+
+
+def bounded(value: bytes, length: int, most: int, kept: int) -> bytes | Oversized:
+    """A record's value, or where it is longer than `most` its beginning."""
+    return value if length <= most else Oversized(value[:kept], length)
+
+
+def _line(value: bytes) -> bytes:
+    """A line without the carriage return that systems of one kind put before the line feed."""
+    return value.removesuffix(b"\r")
 
 
 def _is_blank(value: bytes | Oversized) -> bool:
     return isinstance(value, bytes) and not value.strip()
-
-
-def _bounded(value: bytes, length: int, most: int, kept: int) -> bytes | Oversized:
-    return value if length <= most else Oversized(value[:kept], length)
 
 
 def _pieces(chunks: Iterable[bytes], start: int, separator: bytes, most: int, kept: int) -> Iterator[Record]:
@@ -50,7 +68,7 @@ def _pieces(chunks: Iterable[bytes], start: int, separator: bytes, most: int, ke
             if length <= most or len(gathered) < kept:
                 gathered += piece
             after = begin + length + 1
-            yield Record(begin, after, _bounded(gathered, length, most, kept))
+            yield Record(begin, after, bounded(_line(gathered), length, most, kept), ended=True)
             begin, length, gathered = after, 0, b""
         length += len(rest)
         if length <= most:
@@ -58,15 +76,16 @@ def _pieces(chunks: Iterable[bytes], start: int, separator: bytes, most: int, ke
         elif len(gathered) < kept:
             gathered += rest[: kept - len(gathered)]
     if length:
-        yield Record(begin, begin + length, _bounded(gathered, length, most, kept))
+        yield Record(begin, begin + length, bounded(gathered, length, most, kept), ended=False)
 
 
 def _paragraphs(lines: Iterable[Record], most: int, kept: int) -> Iterator[Record]:
     begin, after, length, gathered = 0, 0, 0, b""
     for line in lines:
-        if _is_blank(line.value):
+        # A blank line that may go on is none yet.
+        if _is_blank(line.value) and line.ended:
             if length:
-                yield Record(begin, line.after, _bounded(gathered, length, most, kept))
+                yield Record(begin, line.after, bounded(gathered, length, most, kept), ended=True)
             length, gathered = 0, b""
             continue
         if not length:
@@ -76,5 +95,5 @@ def _paragraphs(lines: Iterable[Record], most: int, kept: int) -> Iterator[Recor
         if length <= most or len(gathered) < kept:
             gathered = gathered + b"\n" + value if gathered else value
         after = line.after
-    if length:
-        yield Record(begin, after, _bounded(gathered, length, most, kept))
+    if length and gathered.strip():
+        yield Record(begin, after, bounded(gathered, length, most, kept), ended=False)

@@ -12,9 +12,15 @@ from daemon.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from daemon.backfill import OnProgress
+    from daemon.backfill_fields import Fields
     from streams.splitting import Split
 
 NO_KEY_FIELD = "No field holds a key, by which `riverkeep forget` finds a person's text: --key-field names one."
+
+WAITS = (
+    "nothing ends them yet, and the file may still be written. The same command takes them when it has ended "
+    "(JSON: the object is closed; text: a minute after its last change), and --ended at once."
+)
 
 
 @click.command(short_help="Take in text from files.")
@@ -24,7 +30,7 @@ NO_KEY_FIELD = "No field holds a key, by which `riverkeep forget` finds a person
     "--format",
     "format_",
     type=click.Choice(["json", "text"]),
-    help="json: an object a line. Otherwise by the name: *.jsonl, *.ndjson, *.json (also .gz), else text.",
+    help="json: an object a line. Otherwise as the file looks; where that leaves doubts it asks.",
 )
 @click.option(
     "--split",
@@ -33,6 +39,7 @@ NO_KEY_FIELD = "No field holds a key, by which `riverkeep forget` finds a person
     show_default=True,
     help="What one document of a plain text is.",
 )
+@click.option("--ended", is_flag=True, help="Take a text's end too although it was changed within the last minute.")
 @click.option("--like", metavar="TOPIC", help="The topic whose fields the records have, where topics differ.")
 @click.option("--text-field", help="The JSON field with the text.")
 @click.option("--key-field", help="The JSON field that tells whose text it is.")
@@ -54,20 +61,23 @@ def backfill(
     format_: str | None,
     split: "Split",
     name: str,
+    ended: bool,
     as_json: bool,
     **fields: str | None,
 ) -> int:
-    """Take in text from files (plain, JSONL, gzip; `-` for stdin), also while the daemon runs.
+    """Take in text from files (plain text, JSON lines, Parquet; `-` for stdin), also while the daemon runs.
 
-    Stopped anywhere, the same command goes on where it stopped; what is stored is not stored twice. With
+    Compressed files (gzip, bzip2, xz, Zstandard, LZ4) and UTF-16 are read as they are. Stopped anywhere, the same
+    command goes on where it stopped; what is stored is not stored twice. A file that still grows can be given again
+    and again: what has no end yet waits for it. With
     --before-stream the text becomes replay, and part of it the anchor slice on which general ability is measured.
 
     JSON records have the fields of the topics in the settings (text_field, key_field, …): where topics differ, say
     which with --like. A field that is named here wins. Text without a key cannot be found by `riverkeep forget`.
     """
-    from daemon.backfill import Plan
     from daemon.backfill import backfill as read
     from daemon.backfill_fields import told
+    from daemon.backfill_plan import Plan
 
     plan = Plan(
         paths=paths,
@@ -77,13 +87,16 @@ def backfill(
         before_stream=before_stream,
         how=split,
         name=name,
+        ended=ended,
     )
     settings = invocation.settings()
-    meant = plan.json_fields(settings.streams)
-    if meant and not as_json:
-        say(f"JSON records: {told(meant)}.{'' if 'key_field' in meant else f' {NO_KEY_FIELD}'}")
+
+    def tell_fields(meant: "Fields") -> None:
+        if not as_json:
+            say(f"JSON records: {told(meant)}.{'' if 'key_field' in meant else f' {NO_KEY_FIELD}'}")
+
     with _bar(paths) as on_progress:
-        outcome = read(settings, plan, on_progress)
+        outcome = read(settings, plan, on_progress, tell_fields)
     if as_json:
         print_json(outcome.as_facts())
     else:
@@ -91,6 +104,8 @@ def backfill(
         click.echo(", ".join(counted) or "Nothing new.")
         if outcome.without_key:
             say(f"{outcome.without_key:,} of the documents have no key: `riverkeep forget` cannot find them.")
+        for path, size in outcome.waiting.items():
+            say(f"{path}: the last {size:,} bytes wait: {WAITS}")
     for error in outcome.errors:
         say(f"riverkeep: {error}")
     return ExitCode.FAILED if outcome.errors else ExitCode.OK
@@ -121,9 +136,16 @@ def _bar(paths: tuple[str, ...]) -> Iterator["OnProgress"]:
 
 
 def _short(path: str) -> str:
-    return "standard input" if path == "-" else Path(path).name
+    from streams.opened_file import shown_path
+
+    return "standard input" if path == "-" else shown_path(Path(path).name)
 
 
 def _size(path: str) -> int | None:
     """Bytes to read; None where they are compressed or unknown."""
-    return None if path == "-" or path.endswith(".gz") else Path(path).stat().st_size
+    from streams.unpacking import is_packed
+
+    try:
+        return None if path == "-" or is_packed(Path(path)) else Path(path).stat().st_size
+    except OSError:
+        return None

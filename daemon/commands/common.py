@@ -5,8 +5,9 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
@@ -92,7 +93,30 @@ class Invocation:
             return settings, error
 
 
-pass_invocation = click.make_pass_decorator(Invocation)
+_pass_invocation = click.make_pass_decorator(Invocation)
+
+
+def pass_invocation(function: Callable[Concatenate[Invocation, P], R]) -> Callable[P, R]:
+    """Give a command its `Invocation`, once its words are such as can be stored and shown."""
+
+    @wraps(function)
+    def checked(invocation: Invocation, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        _refuse_undecodable(click.get_current_context())
+        return function(invocation, *args, **kwargs)
+
+    return _pass_invocation(checked)
+
+
+def _refuse_undecodable(context: click.Context) -> None:
+    """Raises UsageError for a word that is not UTF-8. A path may be of any bytes; a key says for itself what to do."""
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if parameter.type is not click.STRING or parameter.name == "key" or not isinstance(value, str):
+            continue
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise click.UsageError(f"{parameter.opts[-1]} is not UTF-8.") from None
 
 
 def _no_file() -> "Mistake":

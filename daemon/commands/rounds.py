@@ -111,11 +111,6 @@ def _check_reason(reason: str | None, *, pause: bool) -> None:
         raise click.UsageError("--reason goes with --pause.")
     if len(reason or "") > LONGEST_REASON:
         raise click.UsageError(f"--reason has at most {LONGEST_REASON} characters.")
-    try:
-        (reason or "").encode()
-    except UnicodeEncodeError:
-        # Kept without a daemon, it would end in an error each status that a daemon is asked for.
-        raise click.UsageError("--reason is not UTF-8.") from None
 
 
 def _pause(control: Control, reason: str, *, as_json: bool) -> int:

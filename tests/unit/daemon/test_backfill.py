@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from daemon.backfill import Plan, backfill
+from daemon.backfill import backfill
+from daemon.backfill_fields import FIELDS
+from daemon.backfill_plan import Plan
 from daemon.errors import BadRequest, Refused
 from daemon.settings import ModelSettings, Settings
 from memory.settings import MemorySettings
 from memory.store import Store
+from streams.contents import Look
 from streams.settings import BudgetSettings, StreamsSettings
 from tests.unit.daemon.kept import WORDS
 from tests.unit.daemon.test_cli import riverkeep
@@ -59,7 +62,7 @@ def test_files_of_every_kind_are_taken_in(tmp_path: Path, settings: Settings) ->
     text = tmp_path / "letters.txt"
     text.write_text("\n\n".join(sentence(number) for number in range(200, 210)))
     paths = [str(jsonl(tmp_path / "a.jsonl", 30)), str(jsonl(tmp_path / "b.jsonl.gz", 30, start=100)), str(text)]
-    outcome = backfill(settings, Plan(paths), ignore)
+    outcome = backfill(settings, Plan(paths, ended=True), ignore)
     assert outcome.totals["fresh"] + outcome.totals["holdout"] == counted(settings) == 70
     with Store.open(settings.database, settings.memory) as store:
         assert {one.source for one in store.counts().by_role_and_source} == {"a", "b", "letters"}
@@ -208,8 +211,9 @@ def test_fields_that_a_file_cannot_have_are_refused_before_anything_is_read(
 ) -> None:
     """The option is named, and no file before it is taken in."""
     first = str(jsonl(tmp_path / "a.jsonl", 5))
+    (tmp_path / path).write_text('{"text": "a"}\n' if path.endswith("l") else "A text\n")
     with pytest.raises(BadRequest, match=told):
-        backfill(settings, Plan([first, path], fields=fields), ignore)
+        backfill(settings, Plan([first, str(tmp_path / path)], fields=fields), ignore)
     assert not settings.state_dir.exists()
 
 
@@ -279,10 +283,13 @@ def topics(*tables: str) -> StreamsSettings:
 )
 def test_what_is_named_wins_over_the_topic(streams: StreamsSettings, plan: Plan, fields: dict[str, str]) -> None:
     """A topic by name, by a name that its pattern matches, or by the pattern; plain text has no fields."""
-    assert plan.json_fields(streams) == fields
+    (path,) = plan.paths
+    look = Look.TEXT if path.endswith(".txt") else Look.JSON_LINES
+    format_ = plan.formats({path: look}, streams)[path]
+    assert {name: value for name in FIELDS if format_.format == "json" and (value := getattr(format_, name))} == fields
 
 
 def test_a_file_can_only_be_like_a_topic_that_is_read() -> None:
     """The topics that there are, are named."""
     with pytest.raises(BadRequest, match=r"--like news: .*articles"):
-        Plan(["a.jsonl"], like="news").json_fields(topics(BY_ID))
+        Plan(["a.jsonl"], like="news").formats({"a.jsonl": Look.JSON_LINES}, topics(BY_ID))

@@ -1,0 +1,93 @@
+"""What a file holds is told by its beginning."""
+
+import io
+import json
+import zipfile
+
+import pytest
+
+from streams.contents import Look, foreign, look
+
+OBJECT = {"text": "a sentence, and one more", "id": 7}
+LINE = json.dumps(OBJECT) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (LINE * 3, Look.JSON_LINES),
+        (LINE, Look.JSON_LINES),
+        (LINE.strip(), Look.JSON_LINES),
+        ("\ufeff" + LINE * 2, Look.JSON_LINES),
+        (LINE.replace("\n", "\r\n") * 3, Look.JSON_LINES),
+        ("\n\n" + LINE * 2, Look.JSON_LINES),
+        (LINE * 2 + LINE[:20], Look.JSON_LINES),
+        (json.dumps([OBJECT] * 3), Look.JSON_ARRAY),
+        (json.dumps([OBJECT] * 3, indent=2), Look.JSON_ARRAY),
+        ("[\n" + LINE.strip() + ",\n" + LINE + "]\n", Look.JSON_ARRAY),
+        ('["one text", "and another"]', Look.JSON_ARRAY),
+        (json.dumps(OBJECT, indent=2), Look.JSON_DOCUMENT),
+        (json.dumps(OBJECT, indent=2) + "\n" + json.dumps(OBJECT, indent=2), Look.JSON_DOCUMENT),
+        ('{\n  "data": [' + LINE + "]}", Look.JSON_DOCUMENT),
+        ("A headline\n" + LINE * 3, Look.SOME_JSON_LINES),
+        (LINE + "not one\n" + LINE, Look.SOME_JSON_LINES),
+        ("[Music] It begins.\nIt goes on.", Look.TEXT),
+        ("[1] A footnote\n[2] Another", Look.TEXT),
+        ("{curly} braces in a text\nand more", Look.TEXT),
+        ("Plain text\n\nof two paragraphs\n", Look.TEXT),
+        ("", Look.TEXT),
+        ("\n \n", Look.TEXT),
+        ("4711\n4712\n", Look.TEXT),
+    ],
+)
+def test_looks(content: str, expected: Look) -> None:
+    """JSON lines, JSON of other kinds, and text, which may have brackets too."""
+    assert look(content.encode(), whole=True) is expected
+
+
+def test_a_pretty_object_is_known_before_its_end() -> None:
+    """Where the head holds only its beginning."""
+    head = json.dumps({f"field {number}": "x" * 200 for number in range(100)}, indent=2).encode()[:5000]
+    assert look(head, whole=False) is Look.JSON_DOCUMENT
+
+
+def test_one_long_line_of_json_is_no_document_of_several() -> None:
+    """An object that does not end within the head."""
+    assert look(b'{"text": "' + b"x" * 5000, whole=False) is Look.TEXT
+
+
+def archive() -> bytes:
+    """A zip archive."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as packed:
+        packed.writestr("a.txt", "a")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (archive(), "zip archive"),
+        (b"a.txt" + bytes(252) + b"ustar\x0000", "tar archive"),
+        (b"%PDF-1.7\n%\xe2\xe3", "PDF"),
+        (b"Obj\x01\x04\x16avro.schema", "Avro"),
+        (b"SQLite format 3\0", "SQLite"),
+        ("text in UTF-16".encode("utf-16-le"), "UTF-16 without"),
+        ("text in UTF-16".encode("utf-16-be"), "UTF-16 without"),
+        (bytes(range(8)) * 100 + bytes(200), "binary"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:12", "git lfs pull"),
+    ],
+)
+def test_what_is_no_text_is_named(head: bytes, said: str) -> None:
+    """With what makes text of it."""
+    what = foreign(head)
+    assert what is not None
+    assert said in what
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"Plain text", LINE.encode(), "caf\u00e9".encode(), b"a\0b " * 3 + b"text " * 40]
+)
+def test_text_is_not_foreign(head: bytes) -> None:
+    """Nor is one with a stray NUL byte, whose record becomes a dead letter."""
+    assert foreign(head) is None
