@@ -92,6 +92,13 @@ class LearnerProcess:
         self._environment = {"OMP_WAIT_POLICY": "PASSIVE"} | dict(os.environ if environment is None else environment)
         self._nice = nice
         self._clock = clock
+        self._watch: _Watch | None = None
+
+    @property
+    def resident(self) -> int | None:
+        """Main memory that the learner holds, in bytes, as last looked at; 0 where none runs, None where hidden."""
+        watch = self._watch
+        return 0 if watch is None else watch.resident
 
     def run(
         self,
@@ -120,12 +127,13 @@ class LearnerProcess:
             start_new_session=True,
         ) as process:
             kills = KillCounter(process.pid)
-            watch = _Watch(process, limits, self._clock, on_progress)
+            self._watch = watch = _Watch(process, limits, self._clock, on_progress)
             try:
                 self._step_back(process.pid)
                 ended = watch.until_it_ends(must_stop)
             finally:
                 end_group(process)
+                self._watch = None
         _keep_log(directory / "learner.log", bytes(watch.errors))
         if ended is None:
             ended = _ending_of(process.returncode, watch, kills)

@@ -1,18 +1,33 @@
-"""What the daemon shows of rounds, the gate, serving and its own parts."""
+"""What the daemon shows of rounds, the gate, serving and its own parts.
+
+Counters begin at 0, not at their first event, whose rise nobody would see.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from daemon.cycle import DRY_RUN, Trigger
+from daemon.gate_verdict import Decision
+from daemon.learner_process import Ending
 from daemon.supervisor import Health, State
+from memory.rounds import RoundState
 
 LOSS_TERMS = frozenset({"new", "replay", "kl", "logits"})
+PHASES = ("draw", "learner", "judge", "total")
+OUTCOMES = (
+    RoundState.ACCEPTED,
+    RoundState.REFUSED,
+    RoundState.WAITING,
+    RoundState.FAILED,
+    RoundState.ABANDONED,
+)
 ROUND_SECONDS = (1, 5, 15, 60, 300, 900, 3_600, 4 * 3_600)
 
 
@@ -22,6 +37,20 @@ class DaemonMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._rounds(registry)
         self._training(registry)
+        self._begin()
+
+    def _begin(self) -> None:
+        for outcome in OUTCOMES:
+            for trigger in (*Trigger, DRY_RUN):
+                self.rounds.labels(trigger, outcome)
+        for phase in PHASES:
+            self.round_seconds.labels(phase)
+        for decision in get_args(Decision):
+            self.gate_verdicts.labels(decision)
+        for ending in Ending:
+            self.learner_ends.labels(ending)
+        for kind in ("new", "replayed"):
+            self.tokens.labels(kind)
 
     def hear(self, event: Mapping[str, Any]) -> None:
         """Show what the learner says of a step; what cannot be understood is passed over."""
@@ -99,6 +128,7 @@ class Live:
         fresh_until_round: share of the volume that begins a round, 1 and more where it is reached; None where none is
             set.
         rounds_paused: whether a person lets no round begin by itself.
+        learner_bytes: main memory that the learner holds; 0 between rounds, None where it cannot be seen.
     """
 
     parts: tuple[Health, ...]
@@ -111,6 +141,7 @@ class Live:
     swap_seconds: float | None
     fresh_until_round: float | None
     rounds_paused: bool = False
+    learner_bytes: int | None = 0
 
 
 class LiveState(Collector):
@@ -143,6 +174,10 @@ class LiveState(Collector):
                 live.answering_generation,
             ),
             "riverkeep_last_swap_seconds": ("How long the latest swap took.", live.swap_seconds),
+            "riverkeep_learner_resident_bytes": (
+                "Main memory that the learner's process holds now; 0 between rounds.",
+                live.learner_bytes,
+            ),
             "riverkeep_trigger_volume_ratio": (
                 "Fresh text as a share of the volume that begins a round.",
                 live.fresh_until_round,

@@ -259,7 +259,7 @@ class Service:
         return Part(name, target, backoff=backoff, stuck_seconds=stuck_seconds, vital=vital)
 
     def _runner(self) -> RoundRunner:
-        learner = LearnerProcess(
+        self._learning = LearnerProcess(
             command=self._learner,
             environment=self._child_environment(),
             nice=self.settings.lifecycle.learner_nice,
@@ -267,7 +267,7 @@ class Service:
         return RoundRunner(
             self._rooms,
             settings=lambda: self.settings,
-            learner=learner,
+            learner=self._learning,
             current=self._current,
             metrics=self._metrics,
             promotion=self._promotion,
@@ -373,6 +373,7 @@ class Service:
             swap_seconds=swap if isinstance(swap, int | float) else None,
             fresh_until_round=self.settings.triggers.share_of_volume(counts.fresh_samples, counts.fresh_tokens),
             rounds_paused=self._rooms.store.rounds_pause() is not None,
+            learner_bytes=self._learning.resident,
         )
 
 

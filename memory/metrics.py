@@ -1,4 +1,7 @@
-"""What the memory shows: read from the store's counters when Prometheus asks, so that nothing can drift."""
+"""What the memory shows: read from the store's counters when Prometheus asks, so that nothing can drift.
+
+A count that is known to be nothing is shown as 0: what appears with its first event has no rise to be seen.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -7,8 +10,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from memory.names import OTHER
-from memory.records import Counts, RoleCount
+from memory.records import Counts, Role, RoleCount
 from memory.store import Store
+from streams.document import Reason
 
 SOURCES_SHOWN = 30
 """The sources with the most samples have their own label value; all further ones share `other`."""
@@ -21,6 +25,8 @@ EVICTED = {
     "filtered": "filtered_dead_letters_evicted",
     "lost": "dead_letters_evicted",
 }
+_OF_REASON = "dead_letters:"
+_OF_REASONS = tuple(_OF_REASON + reason for reason in Reason)
 
 
 class MemoryMetrics(Collector):
@@ -101,11 +107,12 @@ def _bounded(entries: list[tuple[str, RoleCount]], most: int) -> dict[tuple[str,
     for name, entry in entries:
         by_name[name] += entry.samples
     shown = set(sorted(by_name, key=lambda name: (-by_name[name], name))[:most])
-    sums: dict[tuple[str, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
+    names = sorted({name if name in shown else OTHER for name in by_name})
+    sums = {(role.name.lower(), name): (0, 0) for name in names for role in Role}
     for name, entry in entries:
         key = entry.role.name.lower(), name if name in shown else OTHER
         sums[key] = sums[key][0] + entry.samples, sums[key][1] + entry.tokens
-    return dict(sums)
+    return sums
 
 
 def _tallied(counts: Counts) -> Iterator[Metric]:
@@ -118,9 +125,9 @@ def _tallied(counts: Counts) -> Iterator[Metric]:
     letters = CounterMetricFamily(
         "riverkeep_memory_dead_letters", "Dead letters since the store was made, by reason.", labels=["reason"]
     )
-    for name, number in counts.tallies.items():
-        if name.startswith("dead_letters:"):
-            letters.add_metric([name.removeprefix("dead_letters:")], number)
+    for name, number in {**dict.fromkeys(_OF_REASONS, 0), **counts.tallies}.items():
+        if name.startswith(_OF_REASON):
+            letters.add_metric([name.removeprefix(_OF_REASON)], number)
     yield letters
     evicted = CounterMetricFamily(
         "riverkeep_memory_dead_letters_evicted",

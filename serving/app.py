@@ -27,7 +27,7 @@ from serving.classify import Classification, Classifier, Probabilities
 from serving.engine import Engine
 from serving.errors import NotReady, RequestError, TimedOut
 from serving.exposition import expose
-from serving.guard import GENERATION_HEADER, MODEL_ROUTE, Guard, Keys, error_response
+from serving.guard import GENERATION_HEADER, MODEL_ROUTE, OTHER_ROUTES, ROUTES, Guard, Keys, error_response
 from serving.listener import Listener
 from serving.loaded import LoadedGeneration
 from serving.metrics import ServingMetrics
@@ -84,6 +84,7 @@ class Parts:
 def build_app(parts: Parts, keys: Keys) -> Starlette:
     """The application: every route, behind the guard."""
     endpoints = Endpoints(parts)
+    parts.metrics.begin_requests((*sorted(ROUTES), OTHER_ROUTES))
     guard = Middleware(Guard, keys=keys, switch=parts.switch, metrics=parts.metrics)
     app = Starlette(
         routes=[

@@ -158,7 +158,8 @@ class _Group:
             budget -= len(chunk)
             if answer.read == len(answer.job.prompt):
                 answer.take(logits[0])
-                self._metrics.first_token_seconds.observe(time.monotonic() - answer.job.submitted)
+                if not answer.job.trial:
+                    self._metrics.first_token_seconds.observe(time.monotonic() - answer.job.submitted)
                 self._reading.popleft()
                 self._join(answer, batch)
 

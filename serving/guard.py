@@ -35,6 +35,7 @@ ROUTES: Final = OPEN_ROUTES | {
     "/v1/models",
     "/v1/riverkeep/generation",
 }
+OTHER_ROUTES: Final = "other"
 
 
 class Keys:
@@ -152,7 +153,7 @@ def _route(path: str) -> str:
     """The route that a path is of, for labels."""
     if path.startswith("/v1/models/"):
         return MODEL_ROUTE
-    return path if path in ROUTES else "other"
+    return path if path in ROUTES else OTHER_ROUTES
 
 
 def _frames(error: Exception) -> list[str]:

@@ -1,8 +1,16 @@
-"""Metrics of the serving process."""
+"""Metrics of the serving process.
+
+Counters begin at 0, not at their first event, whose rise nobody would see.
+"""
+
+from collections.abc import Iterable
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+CODES: Final = (200, 400, 401, 404, 405, 408, 413, 415, 429, 499, 500, 503, 504)
+"""What requests are answered with."""
 
 
 class ServingMetrics:
@@ -13,6 +21,24 @@ class ServingMetrics:
         self._requests(registry)
         self._work(registry)
         self._generations(registry)
+        self._begin()
+
+    def begin_requests(self, routes: Iterable[str]) -> None:
+        """Show the counters of these routes from now on."""
+        for route in routes:
+            self.request_seconds.labels(route)
+            for code in CODES:
+                self.requests.labels(route, str(code))
+
+    def _begin(self) -> None:
+        for reason in ("client_gone", "timeout"):
+            self.cancelled.labels(reason)
+        for direction in ("read", "written"):
+            self.tokens.labels(direction)
+        for outcome in ("failed", "served"):
+            self.swaps.labels(outcome)
+        for phase in ("load", "verify", "warm"):
+            self.swap_seconds.labels(phase)
 
     def _requests(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(

@@ -107,6 +107,9 @@ class Assignment:
         self._begun: dict[TopicPartition, str] = {}
         self._ends_at = float("-inf")
         self._held: set[TopicPartition] = set()
+        metrics.begin(topic.name for topic in settings.topics if topic.name is not None)
+        for moved in Moved:
+            metrics.rebalances.labels(moved.value)
 
     def acknowledge(self, offsets: Mapping[Partition, int]) -> dict[TopicPartition, OffsetAndMetadata]:
         """Note that everything before these offsets is stored; the answer is what the group is to be told."""
@@ -152,6 +155,7 @@ class Assignment:
     def follow(self, consumer: Consumer, builder: BatchBuilder) -> None:
         """Do what rebalances ask for; `settle` finds where the partitions that came stand."""
         for moved, partition in consumer.moves():
+            self._metrics.begin([partition.topic])
             self._metrics.rebalances.labels(moved.value).inc()
             log.info("partition_moved", topic=partition.topic, partition=partition.partition, how=moved.value)
             reading = self._readings.pop(partition, None)

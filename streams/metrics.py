@@ -1,4 +1,7 @@
-"""What streams count. State that changes by itself (lag, pauses) is read when it is scraped."""
+"""What streams count. State that changes by itself (lag, pauses) is read when it is scraped.
+
+Counters begin at 0, not at their first event, whose rise nobody would see.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -7,7 +10,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from streams.document import Batch, Partition
+from streams.document import Batch, GapReason, Partition, Reason
+
+TOPICS_BEGUN = 100
+"""Of so many topics every counter is there from the start; of a pattern's thousands, with its first event."""
 
 
 class StreamsMetrics:
@@ -15,6 +21,7 @@ class StreamsMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
+        self._begun: set[str] = set()
         self.records = Counter(
             "riverkeep_consumed_records",
             "Records read, dead letters among them.",
@@ -64,6 +71,19 @@ class StreamsMetrics:
             "riverkeep_dead_letters_published", "Dead letters acknowledged by their topic.", registry=registry
         )
         self.connected = Gauge("riverkeep_broker_connected", "1 while the group's broker answers.", registry=registry)
+
+    def begin(self, topics: Iterable[str]) -> None:
+        """Show the counters of these topics from now on."""
+        for topic in topics:
+            if topic in self._begun or len(self._begun) >= TOPICS_BEGUN:
+                continue
+            self._begun.add(topic)
+            for counter in (self.records, self.floods, self.stalls, self.made_anew):
+                counter.labels(topic)
+            for reason in Reason:
+                self.dead_letters.labels(topic, reason)
+            for gap in GapReason:
+                self.missing_offsets.labels(topic, gap)
 
     def count(self, batch: Batch) -> None:
         """Count what a poll brought."""

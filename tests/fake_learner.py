@@ -1,6 +1,7 @@
 """A stand-in for `python -m learner`: `python fake_learner.py MODE ROUND_DIR`, without torch, in a blink.
 
-It trains nothing: a candidate is its parent's files, and the scores are invented, as the mode says.
+It trains nothing: a candidate is its parent's files, and the scores are invented, as the mode says. Of a classifier's
+documents every third gets another label from base and parent, none from the candidate.
 
 good          the candidate is better on every slice
 worse         the candidate is worse on every slice
@@ -77,14 +78,22 @@ def say(**event: object) -> None:
     print(orjson.dumps(event).decode(), flush=True)
 
 
-def scores(samples: tuple[TextSample, ...], loss: float) -> tuple[DocumentScore, ...]:
+def scores(samples: tuple[TextSample, ...], loss: float, *, wrong: bool) -> tuple[DocumentScore, ...]:
     """Every document at about this loss per token; a little apart, so that there is something to resample."""
-    return tuple(DocumentScore(each.id, TOKENS * (loss + 0.01 * (each.id % 7)), TOKENS) for each in samples)
+    found = []
+    for each in samples:
+        nll = loss + 0.01 * (each.id % 7)
+        if each.label is None:
+            found.append(DocumentScore(each.id, TOKENS * nll, TOKENS))
+        else:
+            predicted = "another" if wrong and each.id % 3 == 0 else each.label
+            found.append(DocumentScore(each.id, nll, 1, predicted, each.label))
+    return tuple(found)
 
 
 def candidate_scores(samples: tuple[TextSample, ...], mode: str) -> tuple[DocumentScore, ...]:
     """Of the candidate, as the mode says."""
-    found = scores(samples, CANDIDATE_LOSS[mode])
+    found = scores(samples, CANDIDATE_LOSS[mode], wrong=False)
     if mode != "doubtful":
         return found
     uneven = TOKENS * 0.9
@@ -101,15 +110,15 @@ def trained(given: RoundInput, mode: str) -> Report:
     shutil.copytree(given.path / PARENT, given.path / CANDIDATES / "0.00", dirs_exist_ok=True)
     return Report(
         round=given.spec.round,
-        kind="causal-lm",
+        kind=given.spec.kind,
         outcome=Outcome.TRAINED,
         detail="",
         device="none",
         prequential=prequential(given, 3.0),
         slices={
             piece.name: SliceScores(
-                base=scores(piece.samples, 3.0),
-                parent=scores(piece.samples, 3.0),
+                base=scores(piece.samples, 3.0, wrong=True),
+                parent=scores(piece.samples, 3.0, wrong=True),
                 candidates={"0.00": candidate_scores(piece.samples, mode)},
             )
             for piece in given.slices
@@ -133,7 +142,7 @@ def untrained(given: RoundInput, mode: str) -> Report:
     loss = 30.0 if mode == "implausible" else 3.0
     return Report(
         round=given.spec.round,
-        kind="causal-lm",
+        kind=given.spec.kind,
         outcome=Outcome(mode),
         detail=given.spec.lacking if mode == "not_judgeable" else f"the learner was told to be {mode}",
         device="none",

@@ -53,6 +53,11 @@ PROMTOOL: Final = Lack(
     "that Prometheus understands the alerts, the dashboard's queries and the example of a configuration, "
     "and that each alert fires when it should and not before",
 )
+PROMETHEUS: Final = Lack(
+    "prometheus is not installed: apt install prometheus",
+    "that every panel of the dashboard and every alert shows what is, on a Prometheus that scrapes a running service, "
+    "and that the example for Kubernetes finds daemon, serving and replicas",
+)
 KUBECTL: Final = Lack(
     "kubectl is not installed: see kubernetes.io/docs/tasks/tools",
     "that Kustomize puts the base in deploy/kubernetes and the replicas together",
@@ -66,7 +71,7 @@ MAKE: Final = Lack(
     "make is not installed: apt install make",
     "that the tests go on where Apache Kafka could not be fetched",
 )
-LACKS: Final = (APACHE, CHROMIUM, SYSTEMD, PROMTOOL, KUBECTL, MOUNT, MAKE)
+LACKS: Final = (APACHE, CHROMIUM, SYSTEMD, PROMTOOL, PROMETHEUS, KUBECTL, MOUNT, MAKE)
 
 
 def program(name: str, lack: Lack) -> str:

@@ -493,6 +493,23 @@ def test_no_metric_means_one_thing_here_and_another_there(of_the_daemon: set[str
     assert of_the_daemon & of_serving == set()
 
 
+def test_every_counter_is_there_before_its_first_event(tmp_path: Path) -> None:
+    """A series that is born with its first value has no rise, so that no rate, panel or alert would see the event."""
+    from serving.guard import ROUTES
+    from serving.metrics import ServingMetrics
+    from streams.metrics import StreamsMetrics
+
+    registry, streams, serving = CollectorRegistry(), CollectorRegistry(), CollectorRegistry()
+    _register(registry, tmp_path / "riverkeep.db")
+    StreamsMetrics(streams).begin(["news"])
+    ServingMetrics(serving).begin_requests(ROUTES)
+    shown = [family for one in (registry, streams, serving) for family in one.collect()]
+    empty = {family.name for family in shown if family.type in ("counter", "histogram") and not family.samples}
+    begun = {family.name for family in shown if family.samples}
+    # Which errors of Kafka there will be nobody knows.
+    assert empty - begun == {"riverkeep_poll_errors", "riverkeep_partitions_moved"} - begun
+
+
 @pytest.mark.parametrize(
     "metric",
     ["riverkeep_slice_accuracy_ratio", "riverkeep_slice_macro_f1_ratio", "riverkeep_memory_labelled_samples"],

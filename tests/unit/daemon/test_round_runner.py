@@ -138,7 +138,7 @@ def test_a_dry_run_changes_nothing(here: World) -> None:
     assert here.store.round(1).report["slices"]
     assert facts.round_facts(here.store.round(1))["outcome"] == "dry run: would be accepted"
     assert facts.store_status(here.store)["last_round"]["outcome"] == "dry run: would be accepted"
-    assert here.metric("riverkeep_gate_verdicts_total", verdict="accept") is None
+    assert here.metric("riverkeep_gate_verdicts_total", verdict="accept") == 0
     assert here.run("good").state is RoundState.ACCEPTED
     assert here.metric("riverkeep_gate_verdicts_total", verdict="accept") == 1
 

@@ -31,7 +31,7 @@ def test_samples_are_shown_by_role_and_source(store: Store, stream: Stream, regi
     assert 0 < (registry.get_sample_value("riverkeep_memory_fresh_fill_ratio") or 0) < 1
     assert registry.get_sample_value("riverkeep_memory_bytes_per_token") == store.counts().bytes_per_token
     accept(store, begin(store))
-    assert registry.get_sample_value("riverkeep_memory_samples", labels) is None
+    assert registry.get_sample_value("riverkeep_memory_samples", labels) == 0
     assert registry.get_sample_value("riverkeep_memory_rounds", {"state": "accepted"}) == 1
 
 
