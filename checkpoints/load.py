@@ -15,6 +15,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    GenerationConfig,
     GgufConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -25,7 +26,7 @@ from checkpoints.card import Kind
 from checkpoints.disk import disk_errors
 from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnusableModel
 from checkpoints.generation import BASE
-from checkpoints.model_files import labels_of, model_files, read_config, unnamed_labels
+from checkpoints.model_files import GENERATION_CONFIG, labels_of, model_files, read_config, unnamed_labels
 
 HEAD_SEED: Final = 0
 UNREADABLE: Final = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError)
@@ -141,6 +142,8 @@ def load_beside(model: PreTrainedModel, path: Path) -> PreTrainedModel | None:
     if None in wanted or set(stored) - {name for names in places for name in names}:
         return None
     fresh = _copy_without_weights(model)
+    if fresh.can_generate():
+        fresh.generation_config = _generation_config(path, fresh)
     chosen = [(str(name), stored[str(name)]) for name in wanted]
     return fresh if _fill(fresh.state_dict(keep_vars=True), chosen) else None
 
@@ -259,6 +262,13 @@ def _ready(model: Any, device: str | torch.device) -> PreTrainedModel:
         model.config.pad_token_id = eos[0] if isinstance(eos, list) else (eos or 0)
     placed: PreTrainedModel = model.to(device).eval()
     return placed
+
+
+def _generation_config(path: Path, model: PreTrainedModel) -> GenerationConfig:
+    """The defaults and ends of answers, which may differ between generations of one architecture."""
+    if (path / GENERATION_CONFIG).is_file():
+        return GenerationConfig.from_pretrained(path, local_files_only=True)
+    return GenerationConfig.from_model_config(model.config)
 
 
 def _same_architecture(model: PreTrainedModel, path: Path) -> bool:

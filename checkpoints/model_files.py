@@ -13,12 +13,13 @@ UNSAFE_SUFFIXES: Final = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".
 KEPT_SUFFIXES: Final = frozenset(
     {".safetensors", ".json", ".txt", ".model", ".spm", ".bpe", ".codes", ".jinja", ".tiktoken"}
 )
+GENERATION_CONFIG: Final = "generation_config.json"
 OWN_FILES: Final = frozenset({"card.json", "manifest.json"})
 # The files that transformers reads configuration from.
 CONFIGURATIONS: Final = frozenset(
     {
         "config.json",
-        "generation_config.json",
+        GENERATION_CONFIG,
         "tokenizer_config.json",
         "processor_config.json",
         "preprocessor_config.json",

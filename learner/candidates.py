@@ -14,6 +14,7 @@ from torch import Tensor
 
 from checkpoints.disk import disk_errors
 from checkpoints.generation import CARD, MANIFEST
+from checkpoints.model_files import GENERATION_CONFIG
 
 Weights = dict[str, Tensor]
 
@@ -49,20 +50,22 @@ def copy_into(model: Any, other: Any) -> None:
 
 
 def write_candidate(path: Path, model: Any, parent_dir: Path) -> None:
-    """Write a whole model directory: safetensors in the model's dtype, configuration, and the parent's tokenizer.
+    """Write a whole model directory: safetensors in the model's dtype, configuration, the parent's tokenizer and ways.
 
     Raises:
         OSError: the disk refused.
     """
     with disk_errors(path):
         model.save_pretrained(path)
+    # How the model answers where nothing is asked is its owner's to say, in words that transformers may not know.
+    (path / GENERATION_CONFIG).unlink(missing_ok=True)
     for file in sorted(parent_dir.iterdir()):
         if file.is_file() and _is_companion(file.name) and not (path / file.name).exists():
             shutil.copyfile(file, path / file.name)
 
 
 def _is_companion(name: str) -> bool:
-    """Tell whether a file beside the weights goes with every generation: tokenizer, chat template."""
+    """Tell whether a file beside the weights goes with every generation: tokenizer, template, defaults of answers."""
     return name not in (CARD, MANIFEST) and not name.endswith((".safetensors", ".safetensors.index.json"))
 
 

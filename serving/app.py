@@ -41,8 +41,15 @@ from serving.openai import (
     Shape,
     usage,
 )
-from serving.prompts import CutText, RecentPrompts, chat_prompt, completion_prompt, cut, room
-from serving.sampling import Sampling
+from serving.prompts import (
+    CutText,
+    RecentPrompts,
+    chat_prompt,
+    completion_prompt,
+    cut,
+    require_known,
+    room,
+)
 from serving.settings import ServingSettings
 from serving.swap import Switch
 from serving.writing import Wish, Writing, as_request_error, unless_gone
@@ -196,13 +203,11 @@ class Endpoints:
         self._require_model(asked.model)
         # More than can wait would be told to come back for ever.
         most = min(self._settings.max_inputs, self._settings.max_batch + self._settings.max_queue)
-        if not 1 <= len(asked.prompts) <= most:
+        if not 1 <= len(asked.prompt) <= most:
             raise RequestError(f"prompt: 1 to {most} prompts", param="prompt")
-        prompts = await _encoding(size, lambda: [completion_prompt(generation, text) for text in asked.prompts])
+        prompts = await _encoding(size, lambda: [completion_prompt(generation, text) for text in asked.prompt])
         shape = CompletionShape(generation, self._settings.model_name, int(time.time()))
-        writing = self._writing(
-            generation, asked, prompts=prompts, limit=asked.max_tokens, stops=asked.stops, param="prompt"
-        )
+        writing = self._writing(generation, asked, prompts=prompts, stops=asked.stop, param="prompt")
         return await self._write(request, writing, shape, asked)
 
     async def chat(self, request: Request) -> Response:
@@ -212,14 +217,7 @@ class Endpoints:
         self._require_model(asked.model)
         prompt, stops = await _encoding(size, lambda: chat_prompt(generation, asked.messages))
         shape = ChatShape(generation, self._settings.model_name, int(time.time()))
-        writing = self._writing(
-            generation,
-            asked,
-            prompts=[prompt],
-            limit=asked.max_completion_tokens or asked.max_tokens,
-            stops=(*asked.stops, *stops),
-            param="messages",
-        )
+        writing = self._writing(generation, asked, prompts=[prompt], stops=(*asked.stop, *stops), param="messages")
         return await self._write(request, writing, shape, asked)
 
     async def classify(self, request: Request) -> Response:
@@ -227,9 +225,9 @@ class Endpoints:
         asked, size = await self._asked(request, ClassifyRequest)
         generation = self._current("classifier")
         self._require_model(asked.model)
-        if not 1 <= len(asked.texts) <= self._settings.max_inputs:
+        if not 1 <= len(asked.input) <= self._settings.max_inputs:
             raise RequestError(f"input: 1 to {self._settings.max_inputs} texts", param="input")
-        texts = await _encoding(size, lambda: [cut(generation, text, "input") for text in asked.texts])
+        texts = await _encoding(size, lambda: [cut(generation, text, "input") for text in asked.input])
         rows = await unless_gone(request, self._classified(generation, [text.ids for text in texts]))
         return _gone() if rows is None else self._labelled(generation, rows, texts)
 
@@ -284,17 +282,20 @@ class Endpoints:
         asked: Asked,
         *,
         prompts: list[list[int]],
-        limit: int | None,
         stops: Sequence[str],
         param: str,
     ) -> Writing:
         """Queue the answers to a request's prompts."""
-        settings = self._settings
+        settings, defaults = self._settings, generation.defaults
+        name, limit = asked.limit
         if limit is not None and limit > settings.max_new_tokens:
-            raise RequestError(f"at most {settings.max_new_tokens} tokens may be asked for", param="max_tokens")
-        sampling = Sampling(_or(asked.temperature, 1.0), _or(asked.top_p, 1.0), asked.seed)
-        default = settings.default_new_tokens
-        wishes = [Wish(prompt, room(generation, prompt, limit, default, param), sampling, stops) for prompt in prompts]
+            raise RequestError(f"{name}: at most {settings.max_new_tokens} tokens may be asked for", param=name)
+        require_known(generation, asked)
+        default = min(defaults.max_new_tokens or settings.default_new_tokens, settings.max_new_tokens)
+        sampling, ends = asked.sampling(defaults), asked.stop_ids(generation.stop_ids)
+        wishes = [
+            Wish(prompt, room(generation, prompt, limit, default, param), sampling, stops, ends) for prompt in prompts
+        ]
         writing = Writing(generation, wishes, settings.request_timeout_s, self._parts.metrics)
         worker = self._parts.worker
         assert isinstance(worker, Engine)
@@ -353,18 +354,15 @@ async def _encoding(size: int, encode_all: Callable[[], T]) -> T:
     return encode_all() if size < LONG_BODY_BYTES else await run_in_threadpool(encode_all)
 
 
-def _or(value: float | None, default: float) -> float:
-    return default if value is None else value
-
-
 async def _http_error(request: Request, error: Exception) -> Response:
     """What the router refuses: an unknown route or method."""
     assert isinstance(error, HTTPException)
     asked = f"{request.method} {request.scope['path']}"
-    allowed = (error.headers or {}).get("Allow")
+    allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
     why = f"this route takes {allowed}" if allowed else "there is no such route; /v1/models is one"
     response = error_response(RequestError(f"{asked[:LONGEST_ECHO]}: {why}", status=error.status_code))
-    response.headers.update(error.headers or {})
+    if allowed:
+        response.headers["allow"] = allowed
     return response
 
 

@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from serving.errors import RequestError
+from serving.parameters import refuse_unsupported
 
 S = TypeVar("S", bound=BaseModel)
 T = TypeVar("T")
@@ -114,14 +115,17 @@ def parse(body: bytes, shape: type[S]) -> S:
     """The request in a body.
 
     Raises:
-        RequestError: it is not JSON, holds more things than any request needs, or is not of this shape; names the
-            first field at fault.
+        RequestError: it is not JSON, holds more things than any request needs, asks for what is not done here, or is
+            not of this shape; names the first field at fault.
     """
+    values = loaded(body)
+    if isinstance(values, dict):
+        refuse_unsupported(values, shape.model_fields)
     try:
-        return shape.model_validate(loaded(body))
+        return shape.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        param = _field(first["loc"])
+        param = ".".join(map(str, first["loc"])) or None
         raise RequestError(f"{param or 'the body'}: {first['msg']}", param=param) from None
 
 
@@ -158,8 +162,3 @@ def require_few(body: bytes) -> None:
 
 def _containers(body: bytes) -> int:
     return body.count(b"[") + body.count(b"{")
-
-
-def _field(location: tuple[int | str, ...]) -> str | None:
-    """The field at fault, without the names of the types that it might have had."""
-    return ".".join(str(part) for part in location if part != "str" and "[" not in str(part)) or None

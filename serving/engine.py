@@ -17,7 +17,7 @@ from serving.decoding import Batch, Decoder
 from serving.errors import BrokenGeneration
 from serving.loaded import LoadedGeneration
 from serving.metrics import ServingMetrics
-from serving.sampling import Sampling, choose
+from serving.sampling import Drawing, Sampling
 from serving.text import TextStream
 from serving.worker import Part, Worker
 
@@ -58,6 +58,7 @@ class Completion:
         sampling: how tokens are drawn.
         stop: texts before which it ends.
         on_event: takes its pieces and its end, on the worker's thread; must not block.
+        stop_ids: tokens before which it ends; None: those that end the generation's answers.
         cancelled: set by whoever no longer wants it; it then ends without an event.
         trial: it tries a generation that does not serve yet.
         submitted: when, on the monotonic clock.
@@ -70,6 +71,7 @@ class Completion:
     sampling: Sampling
     stop: Sequence[str]
     on_event: Callable[[Event], None]
+    stop_ids: frozenset[int] | None = None
     cancelled: bool = False
     trial: bool = False
     submitted: float = field(default_factory=time.monotonic)
@@ -95,12 +97,14 @@ class _Answer:
         self.read = 0
         self.last = 0
         self._tokens = 0
-        self._generator = job.sampling.generator()
+        self._drawing = Drawing(job.sampling, job.prompt)
+        self._ends = job.generation.stop_ids if job.stop_ids is None else job.stop_ids
         decode = job.generation.tokenizer.decode
         self._text = TextStream(
             lambda ids: str(decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)),
             job.prompt,
             job.stop,
+            job.generation.unshown,
         )
 
     def take(self, logits: Tensor) -> None:
@@ -109,9 +113,9 @@ class _Answer:
             number = self.job.generation.number
             self.job.fail(BrokenGeneration(f"generation {number} gives no finite probabilities"))
             return
-        self.last = choose(logits, self.job.sampling, self._generator)
+        self.last = self._drawing.next(logits)
         self._tokens += 1
-        ends = self.last in self.job.generation.stop_ids
+        ends = self.last in self._ends
         text = self._text.end() if ends else self._text.push(self.last)
         full = self._tokens >= self.job.max_tokens and not ends and not self._text.stopped
         if full:

@@ -1,6 +1,7 @@
 """One generation in memory."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from checkpoints.card import Kind
 from checkpoints.load import positions
+from serving.defaults import USUAL, Defaults
 
 UNBOUNDED_CONTEXT = 1_000_000
 
@@ -30,6 +32,8 @@ class LoadedGeneration:
         recipe_length: to how many tokens a classifier's recipe cut the texts that it was trained and judged on; None
             for a causal LM.
         model_digest: of the model's files alone, without the lineage card; empty: only `digest` is known.
+        defaults: how it answers where a request says nothing of it.
+        unshown: the tokens that no answer's text shows, with the words that a prompt writes them by.
     """
 
     number: int
@@ -44,11 +48,19 @@ class LoadedGeneration:
     tokenizer_files: frozenset[tuple[str, str]] = frozenset()
     recipe_length: int | None = None
     model_digest: str = ""
+    defaults: Defaults = USUAL
+    unshown: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
         """What answers carry as `system_fingerprint`: replicas that answer from the same files have the same."""
         return f"riverkeep-{self.number}-{(self.model_digest or self.digest)[:8]}"
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it has a place for: ids are below that, whatever a tokenizer may know beyond."""
+        embedding: Any = self.model.get_input_embeddings().weight
+        return int(embedding.shape[0])
 
     @property
     def device(self) -> torch.device:
@@ -93,6 +105,8 @@ class LoadedGeneration:
             tokenizer_files=tokenizer_files,
             recipe_length=recipe_length,
             model_digest=model_digest,
+            defaults=USUAL if classifies else Defaults.of(model.generation_config),
+            unshown=_unshown(tokenizer),
         )
 
 
@@ -108,6 +122,11 @@ def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> fro
         value: Any = getattr(source, "eos_token_id", None)
         found.update(value if isinstance(value, list) else [value])
     return frozenset(found - {None})
+
+
+def _unshown(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    added = {number: str(token.content) for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)) | added
 
 
 def _labels(model: PreTrainedModel) -> tuple[str, ...]:

@@ -2,52 +2,33 @@
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from serving.body import Many
+from serving.defaults import Defaults
 from serving.engine import Finish
-from serving.errors import RequestError
+from serving.fields import MAX_STOP_IDS, read_bias, read_prompts, read_stops, read_texts
 from serving.loaded import LoadedGeneration
+from serving.messages import Message, read_messages
+from serving.sampling import Sampling
 
-MAX_STOPS: Final = 16
-MAX_STOP_LENGTH: Final = 256
 MAX_SEED: Final = 2**63 - 1
-
-# What would change the answer and is not supported, and the values of it that ask for nothing.
-REFUSED: Final[Mapping[str, tuple[Any, ...]]] = {
-    "n": (1,),
-    "best_of": (1,),
-    "logprobs": (False,),
-    "top_logprobs": (),
-    "echo": (False,),
-    "suffix": ("",),
-    "logit_bias": ({},),
-    "presence_penalty": (0, 0.0),
-    "frequency_penalty": (0, 0.0),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
-    "functions": ([],),
-    "function_call": ("none", "auto"),
-    "response_format": ({"type": "text"},),
-    "modalities": (["text"],),
-    "audio": (),
-    "prediction": (),
-}
 
 
 class StreamOptions(BaseModel):
     """How a stream ends."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
 
-    include_usage: bool = False
+    include_usage: bool | None = None
+    # It pads pieces against those who count bytes on the wire; the answer is the same.
+    include_obfuscation: bool | None = None
 
 
 class Asked(BaseModel):
-    """What requests for text have in common."""
+    """What requests for text have in common. What of it is null is for the model's `generation_config` to say."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
@@ -55,102 +36,83 @@ class Asked(BaseModel):
     max_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
     top_p: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    top_k: int | None = Field(None, ge=-1)
+    min_p: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    repetition_penalty: float | None = Field(None, ge=0.01, le=100, allow_inf_nan=False)
+    presence_penalty: float | None = Field(None, ge=-2, le=2, allow_inf_nan=False)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2, allow_inf_nan=False)
+    logit_bias: Annotated[tuple[tuple[int, float], ...], PlainValidator(read_bias)] = ()
     seed: int | None = Field(None, ge=-MAX_SEED, le=MAX_SEED)
-    stop: str | Many[str] | None = None
+    stop: Annotated[tuple[str, ...], PlainValidator(read_stops)] = ()
+    stop_token_ids: Many[Annotated[int, Field(ge=0)]] | None = Field(None, max_length=MAX_STOP_IDS)
+    ignore_eos: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unsupported(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            for name, neutral in REFUSED.items():
-                _refuse(name, values.get(name), neutral)
-        return values
-
-    @model_validator(mode="after")
-    def _check_stops(self) -> Self:
-        stops = self.stops
-        if len(stops) > MAX_STOPS or any(not 0 < len(stop) <= MAX_STOP_LENGTH for stop in stops):
-            raise ValueError(f"stop takes up to {MAX_STOPS} texts of 1 to {MAX_STOP_LENGTH} characters")
-        return self
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """The texts before which the answer ends."""
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
     @property
     def wants_usage(self) -> bool:
         """Whether a stream ends with the usage."""
-        return self.stream_options is not None and self.stream_options.include_usage
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    @property
+    def limit(self) -> tuple[str, int | None]:
+        """Most tokens of the answer, and the field that says so."""
+        return "max_tokens", self.max_tokens
+
+    def sampling(self, defaults: Defaults) -> Sampling:
+        """How the answer is drawn: as the request says, and as the model does where it says nothing."""
+        return Sampling(
+            temperature=_or(self.temperature, defaults.temperature),
+            top_p=_or(self.top_p, defaults.top_p),
+            seed=self.seed,
+            top_k=defaults.top_k if self.top_k is None else self.top_k,
+            min_p=_or(self.min_p, defaults.min_p),
+            repetition_penalty=_or(self.repetition_penalty, defaults.repetition_penalty),
+            presence_penalty=self.presence_penalty or 0.0,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            bias=self.logit_bias,
+        )
+
+    def stop_ids(self, usual: frozenset[int]) -> frozenset[int]:
+        """The tokens that end the answer.
+
+        Args:
+            usual: those that end the model's answers.
+        """
+        return frozenset(self.stop_token_ids or ()) | (frozenset() if self.ignore_eos else usual)
 
 
 class CompletionRequest(Asked):
     """Body of `POST /v1/completions`."""
 
-    prompt: str | Many[str] | Many[int] | Many[Many[int]]
-
-    @property
-    def prompts(self) -> Sequence[str | list[int]]:
-        """The prompts, each a text or token ids."""
-        if isinstance(self.prompt, str):
-            return [self.prompt]
-        # Of ids there may be a million; its shape says that all are alike.
-        if self.prompt and isinstance(self.prompt[0], int):
-            return [self.prompt]
-        return cast("list[str] | list[list[int]]", self.prompt)
-
-
-class TextPart(BaseModel):
-    """A piece of a message."""
-
-    model_config = ConfigDict(strict=True)
-
-    type: Literal["text"]
-    text: str
-
-
-class Message(BaseModel):
-    """One turn of a conversation."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | Many[TextPart]
-
-    @property
-    def text(self) -> str:
-        """What was said."""
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+    prompt: Annotated[list[str | list[int]], PlainValidator(read_prompts)]
 
 
 class ChatRequest(Asked):
     """Body of `POST /v1/chat/completions`."""
 
     max_completion_tokens: int | None = Field(None, ge=1)
-    messages: Many[Message] = Field(min_length=1)
+    messages: Annotated[list[Message], PlainValidator(read_messages)]
+
+    @property
+    def limit(self) -> tuple[str, int | None]:
+        """Most tokens of the answer, by the newer name where both are given, and the field that says so."""
+        if self.max_completion_tokens is None:
+            return "max_tokens", self.max_tokens
+        return "max_completion_tokens", self.max_completion_tokens
 
 
 class ClassifyRequest(BaseModel):
     """Body of `POST /v1/classify`."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(strict=True, extra="ignore")
 
     model: str | None = None
-    input: str | Many[str]
-
-    @property
-    def texts(self) -> list[str]:
-        """What to classify."""
-        return [self.input] if isinstance(self.input, str) else self.input
+    input: Annotated[list[str], PlainValidator(read_texts)]
 
 
-def _refuse(name: str, value: object, neutral: tuple[object, ...]) -> None:
-    # 0 == False in Python, but logprobs=0 asks for something and logprobs=false for nothing.
-    if value is None or any(value == other and type(value) is type(other) for other in neutral):
-        return
-    raise RequestError(f"{name} is not supported here; leave it out", code="unsupported_parameter", param=name)
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
 
 
 def usage(prompt: int, completion: int) -> dict[str, int]:

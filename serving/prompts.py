@@ -3,18 +3,20 @@
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
-
-from jinja2 import TemplateError
 
 from learner.plain_text import control_ids, unforged
 from serving.errors import RequestError, TooLong
 from serving.loaded import LoadedGeneration
-from serving.openai import Message
+from serving.messages import Message
+from serving.openai import Asked
+from serving.templates import form_for, render_failure, template_of
 
 # More of a prompt adds nothing to a warm-up.
 WARM_TOKENS: Final = 64
+# A text that every vocabulary has.
+PROBE: Final = "a"
 SPEAKERS: Final = {"system": "System", "developer": "System", "user": "User", "assistant": "Assistant"}
 PLAIN: Final = "{% for turn in messages %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}Assistant:"
 PLAIN_STOP: Final = "\nUser:"
@@ -38,14 +40,15 @@ class RecentPrompts:
 
     def usable_by(self, generation: LoadedGeneration) -> list[Sequence[int]]:
         """Those that this generation can read; one of its own when there is none."""
-        size = len(generation.tokenizer)
         with self._lock:
-            prompts: list[Sequence[int]] = [prompt for prompt in self._prompts if max(prompt) < size]
+            prompts: list[Sequence[int]] = [prompt for prompt in self._prompts if max(prompt) < generation.tokens]
         return prompts or [[min(generation.stop_ids, default=0)] * 8]
 
 
 def encode(generation: LoadedGeneration, text: str, param: str) -> list[int]:
-    """A text's token ids, in the tokenizer's own frame; the words of control tokens in it are those tokens.
+    """A prompt's token ids; the words of control tokens in it are those tokens.
+
+    It begins as the tokenizer begins texts, unless it does so already, and does not end as they end: an answer follows.
 
     Args:
         generation: whose tokenizer.
@@ -56,7 +59,10 @@ def encode(generation: LoadedGeneration, text: str, param: str) -> list[int]:
         RequestError: there is no token in it, or it cannot be encoded.
     """
     _require_text(text, param)
-    return _some(generation, list(generation.tokenizer(text)["input_ids"]), param)
+    bare = list(generation.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    opening = _opening(generation.tokenizer)
+    ids = bare if bare[:1] == opening[:1] else [*opening, *bare]
+    return _placed(generation, _some(generation, ids, param), param)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +125,31 @@ def completion_prompt(generation: LoadedGeneration, prompt: str | list[int]) -> 
     """
     if isinstance(prompt, str):
         return encode(generation, prompt, "prompt")
-    size = len(generation.tokenizer)
-    if not prompt or not all(0 <= token < size for token in prompt):
-        raise RequestError(f"prompt: token ids are at least one and in 0 … {size - 1}", param="prompt")
+    if not prompt or not all(0 <= token < generation.tokens for token in prompt):
+        raise RequestError(f"prompt: token ids are at least one and in 0 … {generation.tokens - 1}", param="prompt")
     return prompt
+
+
+def require_known(generation: LoadedGeneration, asked: Asked) -> None:
+    """Refuse tokens that the model does not have.
+
+    Raises:
+        RequestError: with the field that names one.
+    """
+    named = {f"stop_token_ids.{number}": token for number, token in enumerate(asked.stop_token_ids or ())}
+    named |= {f"logit_bias.{token}": token for token, _ in asked.logit_bias}
+    for field, token in named.items():
+        if token >= generation.tokens:
+            raise RequestError(f"{field}: token ids are in 0 … {generation.tokens - 1}", param=field)
+
+
+def _placed(generation: LoadedGeneration, ids: list[int], param: str) -> list[int]:
+    """The ids; a tokenizer may know control tokens that the model has no place for (those of pictures, say)."""
+    beyond = [token for token in ids if token >= generation.tokens]
+    if beyond:
+        word = generation.tokenizer.convert_ids_to_tokens(beyond[0])
+        raise RequestError(f"{param}: the model has no place for the token {word}; leave it out", param=param)
+    return ids
 
 
 def chat_prompt(generation: LoadedGeneration, messages: Sequence[Message]) -> tuple[list[int], tuple[str, ...]]:
@@ -133,38 +160,41 @@ def chat_prompt(generation: LoadedGeneration, messages: Sequence[Message]) -> tu
     turns.
 
     Raises:
-        RequestError: the template refuses the conversation (roles that do not alternate, say), or a message holds
-            what the tokenizer takes for a control token however it is read.
+        RequestError: the template refuses the conversation (roles that do not alternate, say), leaves a message out or
+            fails, or a message holds what the tokenizer takes for a control token however it is read.
     """
-    if generation.tokenizer.chat_template:
-        return _rendered(generation, [(_role(message), message.text) for message in messages], None), ()
-    lines = _rendered(generation, [(SPEAKERS[message.role], message.text) for message in messages], PLAIN)
-    return [*_beginning(generation), *lines], (PLAIN_STOP,)
+    template = template_of(generation.tokenizer)
+    if template is not None:
+        turns = [replace(message, role=_role(message)) for message in messages]
+        return _rendered(generation, template, turns), ()
+    lines = _rendered(generation, PLAIN, [replace(message, role=SPEAKERS[message.role]) for message in messages])
+    return [*_opening(generation.tokenizer), *lines], (PLAIN_STOP,)
 
 
-def _rendered(generation: LoadedGeneration, turns: Sequence[tuple[str, str]], template: str | None) -> list[int]:
-    for _, text in turns:
-        _require_text(text, "messages")
+def _rendered(generation: LoadedGeneration, template: str, messages: Sequence[Message]) -> list[int]:
+    for message in messages:
+        _require_text(message.content, "messages")
+    form = form_for(generation.tokenizer, template, [message.role for message in messages])
     try:
         ids: Any = generation.tokenizer.apply_chat_template(
-            [{"role": role, "content": text} for role, text in turns],
+            form.turns(messages),
+            tools=form.tool_list(),
             chat_template=template,
             add_generation_prompt=True,
             sanitize_control_tokens=True,
             return_dict=False,
         )
-    except TemplateError as error:
-        raise RequestError(f"messages: the model's chat template refuses them: {error}", param="messages") from None
-    except ValueError as error:
-        raise RequestError(f"messages: {error}", param="messages") from None
-    return _some(generation, list(ids), "messages")
+    except Exception as error:  # noqa: BLE001 - a template is a program of its author's, and may raise anything
+        raise render_failure(error) from None
+    return _placed(generation, _some(generation, list(ids), "messages"), "messages")
 
 
-def _beginning(generation: LoadedGeneration) -> list[int]:
-    """The token that this tokenizer begins every text with, if it has such a habit."""
-    tokenizer = generation.tokenizer
-    first = list(tokenizer("")["input_ids"])[:1]
-    return first if first == [tokenizer.bos_token_id] else []
+def _opening(tokenizer: Any) -> list[int]:
+    """The tokens that this tokenizer begins every text with, if it has such a habit."""
+    bare = list(tokenizer(PROBE, add_special_tokens=False)["input_ids"])
+    framed = list(tokenizer(PROBE)["input_ids"])
+    begins = (at for at in range(len(framed)) if bare and framed[at : at + len(bare)] == bare)
+    return framed[: next(begins, 0)]
 
 
 def _role(message: Message) -> str:

@@ -1,9 +1,14 @@
 """How the next token is chosen."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
+
+# A smaller one is the same to the last digit, and zero to float32.
+LEAST_TEMPERATURE: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +19,24 @@ class Sampling:
         temperature: 0 takes the most probable token; higher flattens the distribution.
         top_p: draw among the most probable tokens that together have this probability, in (0, 1].
         seed: makes the draw repeatable; None draws anew each time.
+        top_k: draw among so many of the most probable tokens; below 1, among all.
+        min_p: draw among tokens that are at least so probable, as a share of the most probable one's, in [0, 1].
+        repetition_penalty: logits of tokens that prompt or answer have are divided by it where they are positive and
+            multiplied where not; above 1 makes them rarer. After Keskar et al. 2019 (CTRL).
+        presence_penalty: taken off the logits of tokens that the answer has.
+        frequency_penalty: taken off them for each time that it has them.
+        bias: tokens with what is added to their logits.
     """
 
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int | None = None
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    bias: tuple[tuple[int, float], ...] = ()
 
     def generator(self) -> torch.Generator | None:
         """The random source of one answer; None for a greedy one."""
@@ -31,11 +49,65 @@ class Sampling:
             generator.manual_seed(self.seed)
         return generator
 
+    @property
+    def penalizes(self) -> bool:
+        """Whether what was said before changes what is said next."""
+        return (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) != (1, 0, 0)
+
+
+class Drawing:
+    """The draws of one answer, which know what it has said.
+
+    Args:
+        sampling: how to draw.
+        prompt: the token ids before the answer.
+    """
+
+    def __init__(self, sampling: Sampling, prompt: Sequence[int]) -> None:
+        self._sampling = sampling
+        self._generator = sampling.generator()
+        self._prompt = prompt
+        self._said: Tensor | None = None
+        self._read: Tensor | None = None
+
+    def next(self, logits: Tensor) -> int:
+        """The next token.
+
+        Args:
+            logits: of one position, shape (vocabulary,).
+        """
+        sampling = self._sampling
+        if not (sampling.penalizes or sampling.bias):
+            return choose(logits, sampling, self._generator)
+        scores = logits.to("cpu", torch.float32, copy=True)
+        if sampling.penalizes:
+            scores = self._penalized(scores)
+        for token, bias in sampling.bias:
+            scores[token] += bias
+        token = choose(scores, sampling, self._generator)
+        if self._said is not None:
+            self._said[token] += 1
+        return token
+
+    def _penalized(self, scores: Tensor) -> Tensor:
+        sampling = self._sampling
+        if self._said is None or self._read is None:
+            self._said = torch.zeros_like(scores)
+            self._read = torch.zeros(len(scores), dtype=torch.bool)
+            self._read[torch.tensor(self._prompt, dtype=torch.long)] = True
+        said = self._said > 0
+        known = self._read | said
+        penalty = sampling.repetition_penalty
+        repeated = torch.where(scores > 0, scores / penalty, scores * penalty)
+        scores = torch.where(known, repeated, scores)
+        return scores - sampling.presence_penalty * said - sampling.frequency_penalty * self._said
+
 
 def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator | None) -> int:
-    """The next token of one answer.
+    """The next token of one answer, from logits that have been penalized already.
 
-    Nucleus sampling after Holtzman et al. 2020. It draws on the CPU, so that a seed means the same on every device.
+    Nucleus sampling after Holtzman et al. 2020, min-p after Nguyen et al. 2024; in the order of transformers, for which
+    the models' own defaults are written. It draws on the CPU, so that a seed means the same on every device.
 
     Args:
         logits: of one position, shape (vocabulary,).
@@ -46,10 +118,14 @@ def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator | None
         return int(logits.argmax())
     scores = logits.float().cpu()
     # The largest becomes 0 first: a tiny temperature would make it infinite.
-    probabilities = torch.softmax((scores - scores.max()) / sampling.temperature, dim=-1)
-    if sampling.top_p >= 1:
+    scaled = (scores - scores.max()) / max(sampling.temperature, LEAST_TEMPERATURE)
+    if 0 < sampling.top_k < len(scaled):
+        scaled = scaled.masked_fill(scaled < scaled.topk(sampling.top_k).values[-1], -torch.inf)
+    probabilities = torch.softmax(scaled, dim=-1)
+    if sampling.top_p >= 1 and sampling.min_p <= 0:
         return int(torch.multinomial(probabilities, 1, generator=generator))
     ordered, tokens = probabilities.sort(descending=True)
     # A token stays when those before it have not reached top_p yet; the first always does.
     ordered[1:][(ordered.cumsum(0) - ordered)[1:] >= sampling.top_p] = 0
+    ordered[ordered < sampling.min_p * ordered[0]] = 0
     return int(tokens[torch.multinomial(ordered, 1, generator=generator)])

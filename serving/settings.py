@@ -64,7 +64,10 @@ class ServingSettings(BaseModel):
         1024, ge=1, le=1_000_000, description="Most tokens that one request may ask for; more gets 400."
     )
     default_new_tokens: int = Field(
-        128, ge=1, le=1_000_000, description="Tokens of an answer when the request names no limit."
+        128,
+        ge=1,
+        le=1_000_000,
+        description="Most tokens of an answer where neither request nor generation_config names a limit.",
     )
     max_inputs: int = Field(256, ge=1, le=100_000, description="Most prompts, or texts to classify, in one request.")
     classify_batch: int = Field(

@@ -1,6 +1,7 @@
 """Token ids into text as they come, up to a stop string: pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
 from typing import Final
 
 REPLACEMENT: Final = "\ufffd"
@@ -20,18 +21,29 @@ class TextStream:
         decode: token ids to text.
         prompt: the token ids before the answer.
         stop: texts before which the answer ends.
+        unshown: the tokens that `decode` leaves out, with their words: a stop may name them.
     """
 
-    def __init__(self, decode: Callable[[list[int]], str], prompt: Sequence[int], stop: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        decode: Callable[[list[int]], str],
+        prompt: Sequence[int],
+        stop: Sequence[str] = (),
+        unshown: Mapping[int, str] | None = None,
+    ) -> None:
         self._decode = decode
         self._context = list(prompt[-CONTEXT_TOKENS:])
         self._pending: list[int] = []
         self._stop = tuple(stop)
+        self._words = unshown if unshown and stop else {}
         self._held = ""
+        self._held_shown: list[bool] = []
         self.stopped = False
 
     def push(self, token: int) -> str:
         """Take the answer's next token; returns the text that is now certain."""
+        if token in self._words:
+            return self._push_unshown(token)
         self._pending.append(token)
         text = self._new_text()
         if text.endswith(REPLACEMENT) and len(self._pending) < MAX_PENDING:
@@ -39,12 +51,19 @@ class TextStream:
         self._settle()
         return self._release(text)
 
+    def _push_unshown(self, token: int) -> str:
+        text = self._new_text() if self._pending else ""
+        self._pending.append(token)
+        self._settle()
+        released = self._release(text)
+        return released if self.stopped else released + self._release(self._words[token], shown=False)
+
     def end(self) -> str:
         """The rest, when no more tokens come."""
         text = self._new_text() if self._pending else ""
         self._pending.clear()
         released = self._release(text)
-        rest, self._held = self._held, ""
+        rest, self._held = "".join(compress(self._held, self._held_shown)), ""
         return released if self.stopped else released + rest
 
     def _new_text(self) -> str:
@@ -55,16 +74,15 @@ class TextStream:
         self._context = (self._context + self._pending)[-CONTEXT_TOKENS:]
         self._pending.clear()
 
-    def _release(self, text: str) -> str:
+    def _release(self, text: str, *, shown: bool = True) -> str:
+        marks = self._held_shown + [shown] * len(text)
         text = self._held + text
         found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
-        if found:
-            self.stopped = True
-            self._held = ""
-            return text[: min(found)]
+        self.stopped = bool(found)
         keep = max((_overlap(text, stop) for stop in self._stop), default=0)
-        self._held = text[len(text) - keep :]
-        return text[: len(text) - keep]
+        certain = min(found) if found else len(text) - keep
+        self._held, self._held_shown = ("", []) if found else (text[certain:], marks[certain:])
+        return "".join(compress(text[:certain], marks))
 
 
 def _overlap(text: str, stop: str) -> int:

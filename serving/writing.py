@@ -29,12 +29,14 @@ class Wish:
         max_tokens: most tokens of the answer.
         sampling: how tokens are drawn.
         stop: texts before which it ends.
+        stop_ids: tokens before which it ends.
     """
 
     prompt: Sequence[int]
     max_tokens: int
     sampling: Sampling
     stop: Sequence[str]
+    stop_ids: frozenset[int]
 
 
 @dataclass(eq=False, slots=True)
@@ -71,6 +73,7 @@ class Writing:
             wish.sampling,
             wish.stop,
             lambda event: put((index, event)),
+            stop_ids=wish.stop_ids,
         )
 
     async def whole(self, shape: Shape) -> dict[str, Any]:

@@ -182,6 +182,22 @@ def test_loading_beside_gives_the_new_weights(causal: Path, tmp_path: Path) -> N
     assert all(torch.equal(tensor, before[name]) for name, tensor in old.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    "said", ['{"do_sample": true, "temperature": 0.5, "eos_token_id": [1, 7]}', '{"top_k": 3}', None]
+)
+def test_loading_beside_takes_the_new_generations_defaults(causal: Path, tmp_path: Path, said: str | None) -> None:
+    """How it answers, and what ends an answer, is not the old one's; as after a full load."""
+    old = load_model(causal, "causal-lm")
+    other = make_causal(tmp_path / "other")
+    config = other / "generation_config.json"
+    config.unlink() if said is None else config.write_text(said)
+    new = load_beside(old, other)
+    assert new is not None
+    full = load_model(other, "causal-lm").generation_config
+    for name in ("do_sample", "temperature", "top_k", "eos_token_id", "bos_token_id"):
+        assert getattr(new.generation_config, name) == getattr(full, name)
+
+
 def test_loading_beside_keeps_tied_weights_tied(tmp_path: Path) -> None:
     """A tied head stays the embedding itself."""
     path = make_causal(tmp_path / "tied", tied=True)

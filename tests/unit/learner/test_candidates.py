@@ -1,6 +1,7 @@
 """Candidates between parent and result."""
 
 import errno
+import shutil
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,24 @@ def test_candidate_is_a_whole_model_like_its_parent(tmp_path: Path, tied: bool) 
     for name, value in weights_of(loaded).items():
         assert torch.equal(value, weights_of(model)[name])
     assert load_tokenizer(tmp_path / "candidate").get_vocab() == load_tokenizer(base.path).get_vocab()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"do_sample": true, "temperature": 0.6, "top_p": 0.9, "eos_token_id": [1, 5], "max_new_tokens": 7}',
+        '{"do_sample": false, "temperature": 0.6, "top_k": 20}',
+        '{"repetition_penalty": 1.1, "of_another_library": [1, {"a": null}]}',
+    ],
+)
+def test_candidate_answers_by_its_parents_defaults(tmp_path: Path, said: str) -> None:
+    """Its generation_config is the parent's, to the letter: also what contradicts itself, or nobody here knows."""
+    made = tiny.generation(tmp_path, tiny.llama(), tiny.tokenizer(), "causal-lm").path
+    parent = Path(shutil.copytree(made, tmp_path / "parent"))
+    (parent / "generation_config.json").unlink(missing_ok=True)
+    (parent / "generation_config.json").write_text(said)
+    write_candidate(tmp_path / "candidate", load_model(parent, "causal-lm"), parent)
+    assert (tmp_path / "candidate" / "generation_config.json").read_text() == said
 
 
 def test_candidate_carries_no_lineage_of_its_parent(tmp_path: Path) -> None:

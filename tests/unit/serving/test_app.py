@@ -6,12 +6,14 @@ import re
 import shlex
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from serving.defaults import Defaults
 from serving.errors import CannotServe
 from serving.guard import OPEN_ROUTES, ROUTES, Keys
 from serving.loaded import LoadedGeneration
@@ -133,6 +135,75 @@ def test_a_stop_ends_the_answer(serve: Serve, first: LoadedGeneration) -> None:
     body = serve(first).client.post("/v1/completions", json={**PROMPT, "stop": whole[2:4]}).json()
     assert body["choices"][0]["text"] == whole[: whole.index(whole[2:4])]
     assert body["choices"][0]["finish_reason"] == "stop"
+
+
+def test_a_stop_may_be_a_control_token(serve: Serve, paths: dict[str, Path]) -> None:
+    """Though no text ever shows it; and a stop by its number does the same."""
+    generation = load(paths["first"], 1)
+    fifth = reference_ids(generation, "the state", 8)[4]
+    generation = replace(generation, unshown={fifth: "<|im_end|>"})
+    client = serve(generation).client
+    whole = client.post("/v1/completions", json=PROMPT).json()
+    for stop in ({"stop": "<|im_end|>"}, {"stop": ["no", "<|im_end|>"]}, {"stop_token_ids": [fifth]}):
+        body = client.post("/v1/completions", json={**PROMPT, **stop}).json()
+        assert body["choices"][0]["finish_reason"] == "stop"
+        assert body["usage"]["completion_tokens"] <= 5
+        assert whole["choices"][0]["text"].startswith(body["choices"][0]["text"])
+
+
+def test_an_end_can_be_ignored(serve: Serve, paths: dict[str, Path]) -> None:
+    """For those who measure: the answer is as long as asked for."""
+    generation = load(paths["first"], 1)
+    ending = replace(generation, stop_ids=frozenset({reference_ids(generation, "the state", 8)[4]}))
+    client = serve(ending).client
+    assert client.post("/v1/completions", json=PROMPT).json()["usage"]["completion_tokens"] <= 5
+    ignored = client.post("/v1/completions", json={**PROMPT, "ignore_eos": True}).json()
+    assert (ignored["usage"]["completion_tokens"], ignored["choices"][0]["finish_reason"]) == (8, "length")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"logit_bias": {"7": 100}},
+        {"top_k": 1, "temperature": 2, "logit_bias": {"7": 100}},
+        {"repetition_penalty": 0.01},
+    ],
+)
+def test_what_steers_an_answer_reaches_it(serve: Serve, first: LoadedGeneration, extra: dict[str, object]) -> None:
+    """By both routes, in a stream as in a whole answer."""
+    client = serve(first).client
+    usual = client.post("/v1/completions", json=PROMPT).json()["choices"][0]["text"]
+    steered = client.post("/v1/completions", json={**PROMPT, **extra}).json()["choices"][0]["text"]
+    assert steered != usual
+    events = chunks(client.post("/v1/completions", json={**PROMPT, **extra, "stream": True}).text)
+    assert "".join(event["choices"][0]["text"] for event in events[:-1]) == steered
+    if "logit_bias" in extra:
+        assert steered == first.tokenizer.decode([7] * 8)
+        said = client.post("/v1/chat/completions", json={**CHAT, **extra}).json()
+        assert said["choices"][0]["message"]["content"] == steered
+
+
+@pytest.mark.parametrize("extra", [{"logit_bias": {"320": 1}}, {"stop_token_ids": [5, 320]}])
+def test_tokens_that_the_model_has_not_are_named(
+    serve: Serve, first: LoadedGeneration, extra: dict[str, object]
+) -> None:
+    """With the numbers that there are."""
+    error = serve(first).client.post("/v1/completions", json={**PROMPT, **extra}).json()["error"]
+    assert error["param"] in ("logit_bias.320", "stop_token_ids.1")
+    assert "0 … 319" in error["message"]
+
+
+def test_where_a_request_is_silent_the_model_speaks(serve: Serve, first: LoadedGeneration) -> None:
+    """Its generation_config gives temperature and length; the operator's limit holds for it too."""
+    silent = {"prompt": "the state"}
+    greedy = replace(first, defaults=Defaults(temperature=0.0, max_new_tokens=6))
+    body = serve(greedy).client.post("/v1/completions", json=silent).json()
+    assert (body["usage"]["completion_tokens"], body["choices"][0]["text"]) == (6, reference(first, "the state", 6))
+    served = serve(replace(first, defaults=Defaults(max_new_tokens=500)), max_new_tokens=9, default_new_tokens=4)
+    asked = {**silent, "ignore_eos": True}
+    assert served.client.post("/v1/completions", json=asked).json()["usage"]["completion_tokens"] == 9
+    served = serve(first, default_new_tokens=4)
+    assert served.client.post("/v1/completions", json=asked).json()["usage"]["completion_tokens"] == 4
 
 
 def test_the_model_is_listed(serve: Serve, first: LoadedGeneration) -> None:
@@ -328,11 +399,17 @@ def test_a_text_beyond_the_recipes_length_is_cut_and_that_is_said(serve: Serve, 
 
 
 def test_more_tokens_than_allowed_are_refused(serve: Serve, first: LoadedGeneration) -> None:
-    """The operator's limit is said."""
-    served = serve(first, max_new_tokens=16, default_new_tokens=4)
-    response = served.client.post("/v1/completions", json={**PROMPT, "max_tokens": 17})
-    assert response.status_code == 400
-    assert "16" in response.json()["error"]["message"]
+    """The operator's limit is said, of the field that was sent."""
+    client = serve(first, max_new_tokens=16, default_new_tokens=4).client
+    for route, body, field in (
+        ("/v1/completions", PROMPT, "max_tokens"),
+        ("/v1/chat/completions", CHAT, "max_tokens"),
+        ("/v1/chat/completions", CHAT, "max_completion_tokens"),
+    ):
+        response = client.post(route, json={**body, field: 17})
+        assert response.status_code == 400
+        assert response.json()["error"]["param"] == field
+        assert response.json()["error"]["message"].startswith(f"{field}: at most 16")
 
 
 def test_an_unknown_model_is_a_404(serve: Serve, first: LoadedGeneration) -> None:

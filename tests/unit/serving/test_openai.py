@@ -28,7 +28,7 @@ def refused(values: Any, shape: type = CompletionRequest) -> RequestError:
 )
 def test_prompts_come_in_four_shapes(prompt: object, prompts: object) -> None:
     """A text, texts, token ids, or lists of them."""
-    assert list(parse(json.dumps({"prompt": prompt}).encode(), CompletionRequest).prompts) == prompts
+    assert list(parse(json.dumps({"prompt": prompt}).encode(), CompletionRequest).prompt) == prompts
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,7 @@ def test_prompts_come_in_four_shapes(prompt: object, prompts: object) -> None:
         {"logprobs": True},
         {"echo": True},
         {"tools": [{"type": "function"}]},
-        {"presence_penalty": 0.5},
         {"response_format": {"type": "json_object"}},
-        {"logit_bias": {"5": 1}},
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(extra: dict[str, object]) -> None:
@@ -75,8 +73,8 @@ def test_what_asks_for_nothing_is_accepted(extra: dict[str, object]) -> None:
         ({"max_tokens": 1.5}, "max_tokens"),
         ({"seed": 2**64}, "seed"),
         ({"stream": "yes"}, "stream"),
-        ({"stop": ["x"] * 17}, None),
-        ({"stop": ""}, None),
+        ({"stop": ["x"] * 17}, "stop"),
+        ({"stop": ""}, "stop"),
         ({"prompt": 5}, "prompt"),
     ],
 )
@@ -91,7 +89,7 @@ def test_a_chat_takes_texts_and_parts() -> None:
     """Content is a text or a list of text parts."""
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     asked = parse(json.dumps({"messages": [{"role": "user", "content": parts}]}).encode(), ChatRequest)
-    assert asked.messages[0].text == "ab"
+    assert asked.messages[0].content == "ab"
 
 
 @pytest.mark.parametrize(
@@ -111,8 +109,8 @@ def test_a_chat_that_cannot_be_answered_is_refused(messages: object) -> None:
 
 def test_classification_takes_one_text_or_many() -> None:
     """Both shapes, and no other field."""
-    assert parse(b'{"input": "a"}', ClassifyRequest).texts == ["a"]
-    assert parse(b'{"input": ["a", "b"]}', ClassifyRequest).texts == ["a", "b"]
+    assert parse(b'{"input": "a"}', ClassifyRequest).input == ["a"]
+    assert parse(b'{"input": ["a", "b"]}', ClassifyRequest).input == ["a", "b"]
     assert refused({"input": "a", "inputs": "b"}, ClassifyRequest).param == "inputs"
 
 

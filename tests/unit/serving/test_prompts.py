@@ -15,7 +15,7 @@ from learner.encoding import Encoder, longest_sequence
 from learner.round_directory import RoundSample
 from serving.errors import RequestError, TooLong
 from serving.loaded import LoadedGeneration
-from serving.openai import Message
+from serving.messages import Message
 from serving.prompts import RecentPrompts, chat_prompt, completion_prompt, cut, encode, room
 from tests.unit.serving.conftest import load
 
@@ -79,7 +79,7 @@ def test_a_conversation_without_forgery_is_read_as_its_template_writes_it(paths:
     turns = [{"role": "system", "content": "be brief"}, {"role": "user", "content": " hi \n"}]
     text = generation.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     whole = generation.tokenizer(text, add_special_tokens=False)["input_ids"]
-    assert chat_prompt(generation, [Message.model_validate(turn) for turn in turns])[0] == whole
+    assert chat_prompt(generation, [Message(**turn) for turn in turns])[0] == whole
 
 
 def test_a_message_in_plain_lines_cannot_end_the_text(first: LoadedGeneration) -> None:
@@ -108,6 +108,62 @@ def test_a_prompt_built_by_hand_may_write_control_tokens(first: LoadedGeneration
     assert [before[0], before[-1]] == [first.tokenizer.bos_token_id, first.tokenizer.eos_token_id]
     chat_prompt(first, [Message(role="user", content=FORGED)])
     assert completion_prompt(first, prompt) == before
+
+
+FRAMES = {
+    "$A": ([], "gpt-2's"),
+    "<s> $A": (["<s>"], "llama's"),
+    "<s> $A </s>": (["<s>"], "llama's with add_eos_token, and BERT's"),
+    "$A </s>": ([], "t5's"),
+    "<pad> <s> $A": (["<pad>", "<s>"], "glm's, of two"),
+}
+
+
+def framed(generation: LoadedGeneration, frame: str) -> LoadedGeneration:
+    """With a tokenizer that puts such a frame around texts."""
+    tokens = [(word, generation.tokenizer.convert_tokens_to_ids(word)) for word in ("<s>", "</s>", "<pad>")]
+    generation.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(frame, special_tokens=tokens)
+    return generation
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("text", ["hi", "hi</s>", " hi\n", "日本語", "a", "hi<s>"])
+def test_a_prompt_begins_as_texts_do_and_does_not_end_as_they_do(paths: dict[str, Path], frame: str, text: str) -> None:
+    """An answer follows: after an end of text the model would begin another."""
+    generation = framed(load(paths["first"], 1), frame)
+    opening, _ = FRAMES[frame]
+    assert text_of(generation, completion_prompt(generation, text)) == "".join(opening) + text
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_a_prompt_that_begins_by_itself_gets_no_second_beginning(paths: dict[str, Path], frame: str) -> None:
+    """Written by hand, in words or as token ids; so with an empty one."""
+    generation = framed(load(paths["first"], 1), frame)
+    opening = "".join(FRAMES[frame][0] or ["<s>"])
+    assert text_of(generation, completion_prompt(generation, f"{opening}hi")) == f"{opening}hi"
+    assert text_of(generation, completion_prompt(generation, [0, 5])).count("<s>") == 1
+    assert completion_prompt(generation, "") == generation.tokenizer.convert_tokens_to_ids(FRAMES[frame][0] or ["<s>"])
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_a_chat_in_plain_lines_does_not_end_either(paths: dict[str, Path], frame: str) -> None:
+    """Nor does one by a template, which writes its beginning itself."""
+    generation = framed(load(paths["first"], 1), frame)
+    assert text_of(generation, chat_prompt(generation, TALK)[0]) == "".join(FRAMES[frame][0]) + PLAIN_TALK
+    generation.tokenizer.chat_template = CHATML
+    written = text_of(generation, chat_prompt(generation, [Message("user", "hi")])[0])
+    assert written == "<s>user\nhi</s><s>assistant\n"
+
+
+def test_a_token_that_the_model_has_no_place_for_is_named(paths: dict[str, Path]) -> None:
+    """A tokenizer may have more control tokens than the model has embeddings (those of pictures)."""
+    generation = load(paths["first"], 1)
+    generation.tokenizer.add_special_tokens({"additional_special_tokens": ["<picture>"]})
+    with pytest.raises(RequestError, match="no place for the token <picture>"):
+        completion_prompt(generation, "a <picture>")
+    generation.tokenizer.chat_template = "<picture>{{ messages[0].content }}"
+    with pytest.raises(RequestError, match="no place for the token <picture>"):
+        chat_prompt(generation, [Message("user", "hi")])
 
 
 def test_a_text_to_classify_is_read_as_in_training(judge: LoadedGeneration) -> None:
@@ -165,7 +221,7 @@ def test_a_text_is_cut_as_the_learner_cuts_it(judge: LoadedGeneration, framing: 
     learned = Encoder(load_tokenizer(framing), length, {"": 0})([RoundSample(0, text, "", "")])
     found = cut(served, text, "input")
     assert found.ids == learned.document(0).tolist()
-    assert found.truncated == (len(encode(replace(served, tokenizer=load_tokenizer(framing)), text, "input")) > length)
+    assert found.truncated == (len(load_tokenizer(framing)(text)["input_ids"]) > length)
 
 
 @pytest.mark.parametrize("wanted", [8, 64, 100_000])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,3 +65,51 @@ def test_endless_garbage_is_not_held_back_for_ever() -> None:
     """Memory stays bounded when no byte sequence ever completes."""
     stream = TextStream(decode, [])
     assert any(stream.push(0xFF) for _ in range(20))
+
+
+WORDS = {0x01: "<|end|>", 0x02: "<pad>"}
+
+
+def run_with_words(tokens: bytes, stop: Sequence[str]) -> tuple[str, bool]:
+    """What is released of tokens, some of which show nothing, and whether a stop ended it."""
+    stream = TextStream(lambda ids: decode([token for token in ids if token not in WORDS]), b"before \x01", stop, WORDS)
+    text = ""
+    for token in tokens:
+        text += stream.push(token)
+        if stream.stopped:
+            return text, True
+    return text + stream.end(), stream.stopped
+
+
+@pytest.mark.parametrize(
+    ("stop", "said"),
+    [
+        ("<|end|>", "ab"),
+        ("<|end|>\n", "ab"),
+        ("b<|end|>", "a"),
+        ("<|end|>\ncd<pad>", "ab"),
+        ("<pad><|end|>", "ab\ncd"),
+        ("cd<pad>", "ab\n"),
+    ],
+)
+def test_a_stop_may_name_tokens_that_no_text_shows(stop: str, said: str) -> None:
+    """With what stands beside them, as a template writes it."""
+    assert run_with_words(b"ab\x01\ncd\x02\x01", [stop]) == (said, True)
+
+
+@pytest.mark.parametrize(
+    "stop", [[], ["x"], ["<|end|>x"], ["<|end|>\ncx"], ["end|>\ncd<pad>!"], ["<|end|>\ncd<pad><|end|>."]]
+)
+def test_tokens_that_no_text_shows_are_not_shown_by_a_stop_that_does_not_come(stop: list[str]) -> None:
+    """However long they were held back."""
+    assert run_with_words(b"ab\x01\ncd\x02\x01", stop) == ("ab\ncd", False)
+
+
+def test_a_stop_in_plain_letters_is_one_all_the_same() -> None:
+    """A model may spell the words of a control token."""
+    assert run_with_words(b"ab<|end|>cd", ["<|end|>"]) == ("ab", True)
+
+
+def test_half_a_character_before_an_unshown_token_is_shown_as_such() -> None:
+    """It is never completed."""
+    assert run_with_words(b"a\xe6\x01b", ["<|end|>x"]) == ("a\ufffdb", False)
