@@ -27,8 +27,12 @@ from checkpoints.disk import disk_errors
 from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnusableModel
 from checkpoints.generation import BASE
 from checkpoints.model_files import GENERATION_CONFIG, labels_of, model_files, read_config, unnamed_labels
+from checkpoints.probe.ask import conduct_of
 
 HEAD_SEED: Final = 0
+# A model of up to so many weights is probed in single precision, where faults cannot hide behind rounding; of a larger
+# one that would take memory that may not be there.
+PROBED_IN_SINGLE: Final = 500_000_000
 UNREADABLE: Final = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError)
 NO_TOKENIZER: Final = "holds no tokenizer that transformers can load; save the model's own there (tokenizer.json)"
 LONGEST_REASON: Final = 240
@@ -109,18 +113,6 @@ def require_match(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pa
     )
 
 
-def positions(model: PreTrainedModel) -> int | None:
-    """How many tokens a sequence may have by the positions that the model knows; None where that sets no limit.
-
-    RoBERTa's family counts from behind its padding token's place: of 514 positions it has 512 for text.
-    """
-    known: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Embedding) and name.endswith("position_embeddings"):
-            return known if module.padding_idx is None else module.num_embeddings - module.padding_idx - 1
-    return known
-
-
 def load_beside(model: PreTrainedModel, path: Path) -> PreTrainedModel | None:
     """Load a generation of the same architecture by copying `model`'s modules and reading only the weights.
 
@@ -152,7 +144,7 @@ def prepare_base(model: Path, scratch: Path, kind: Kind, labels: tuple[str, ...]
     """The directory to publish as generation 0: `model` itself, or one made in `scratch` from it.
 
     Raises:
-        UnsafeModel, UnusableModel, MismatchedTokenizer: it cannot be the base.
+        UnsafeModel, UnusableModel, MismatchedTokenizer, UnfitModel: it cannot be the base.
         PublishFailed: the disk refused.
     """
     if model.suffix == ".gguf":
@@ -160,7 +152,11 @@ def prepare_base(model: Path, scratch: Path, kind: Kind, labels: tuple[str, ...]
     else:
         model_files(model)
         prepared = _with_head(model, scratch, labels) if kind == "classifier" else model
-    require_match(load_model(prepared, kind), load_tokenizer(prepared), model)
+    loaded, tokenizer = load_model(prepared, kind), load_tokenizer(prepared)
+    require_match(loaded, tokenizer, model)
+    if sum(weight.numel() for weight in loaded.parameters()) <= PROBED_IN_SINGLE:
+        loaded = loaded.float()
+    conduct_of(loaded, kind, tokenizer)
     return prepared
 
 

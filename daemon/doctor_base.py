@@ -27,9 +27,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
     if "error" in answer:
         yield Finding("model", ok=False, detail=answer["error"], remedy="Mend it, or set another `model.path`.")
         return
-    device = answer.pop("device")
+    device, served, cost = (answer.pop(name, "") for name in ("device", "served", "cost"))
     shape = Shape(**answer)
     yield Finding("model", ok=True, detail=f"{_parameters(shape.parameters)}; trains on {device}")
+    yield Finding("how it answers", ok=True, detail=f"{served}: {cost}" if cost else served)
     yield from _memory(settings, shape)
     if shape.by_token:
         yield from _knowledge(settings, shape.outputs)

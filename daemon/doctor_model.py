@@ -14,6 +14,7 @@ from daemon.doctor_memory import Shape
 from learner.settings import ModelKind, Precision
 
 if TYPE_CHECKING:
+    from checkpoints.probe.conduct import Conduct
     from learner.devices import Device
 
 UNLIMITED = 2**20
@@ -23,29 +24,31 @@ def examine(path: Path, kind: ModelKind, device: str, precision: Precision, labe
     """Load the model as a start would, and say what it needs.
 
     Returns:
-        {"device"} and what `daemon.doctor_memory.Shape` has, or {"error"}.
+        {"device", "served", "cost"} and what `daemon.doctor_memory.Shape` has, or {"error"}.
     """
     from checkpoints.errors import CheckpointsError  # noqa: PLC0415 - torch, and only in this process
-    from checkpoints.load import load_model, prepare_base  # noqa: PLC0415 - the same
+    from checkpoints.load import load_model, load_tokenizer, prepare_base  # noqa: PLC0415 - the same
+    from checkpoints.probe.ask import conduct_of  # noqa: PLC0415 - the same
     from learner.devices import choose  # noqa: PLC0415 - the same
     from learner.errors import LearnerError  # noqa: PLC0415 - the same
 
     try:
         chosen = choose(device, precision)
         with tempfile.TemporaryDirectory() as scratch:
-            model = load_model(prepare_base(path, Path(scratch), kind, labels), kind)
+            prepared = prepare_base(path, Path(scratch), kind, labels)
+            model = load_model(prepared, kind)
+            conduct = conduct_of(model, kind, load_tokenizer(prepared))
     except (CheckpointsError, LearnerError) as error:
         return {"error": str(error)}
-    return {"device": chosen.name, **asdict(_shape(model, kind, chosen))}
+    said = {"device": chosen.name, "served": conduct.told(kind), "cost": conduct.cost(kind)}
+    return said | asdict(_shape(model, kind, chosen, conduct))
 
 
-def _shape(model: Any, kind: str, device: "Device") -> Shape:
-    from checkpoints.load import positions  # noqa: PLC0415 - torch, and only in this process
-
+def _shape(model: Any, kind: str, device: "Device", conduct: "Conduct") -> Shape:
     weights = list(model.parameters())
     text = model.config.get_text_config()
     inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
-    longest = positions(model) or 0
+    longest = conduct.longest or 0
     by_token = kind == "causal-lm"
     return Shape(
         parameters=sum(weight.numel() for weight in weights),

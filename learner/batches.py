@@ -3,7 +3,7 @@
 A causal LM's documents are cut into pieces of at most one sequence and packed best-fit into rows (Ding et al. 2024,
 "Fewer Truncations Improve Language Modeling"): no piece is cut again to fill a row. Positions restart with every
 piece, and given no other mask transformers lets no token attend across such a restart, so a packed document gets
-the logits that it would get alone. `learner.boundaries` checks that of each model; where it does not hold (a
+the logits that it would get alone. `checkpoints.probe` asks each model for that; where it does not hold (a
 recurrent model carries its state along) every piece has a row of its own.
 
 The pieces of a long document overlap by one token: the last of one is the context of the next one's first, so that

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from checkpoints.probe.conduct import Side
 from learner.batches import IGNORED, document_pieces
 from learner.devices import Device
 from learner.encoding import Encoded
@@ -34,6 +35,8 @@ class Evaluator:
         pad: the token that fills a row.
         labels: a classifier's classes by number; None for a causal LM.
         alive: called between passes.
+        rows_together: whether sequences of several lengths may share a pass; where not, each is read alone.
+        side: on which a classifier's documents are padded.
     """
 
     device: Device
@@ -42,6 +45,8 @@ class Evaluator:
     pad: int
     labels: Mapping[int, str] | None = None
     alive: Callable[[], None] = lambda: None
+    rows_together: bool = True
+    side: Side = "right"
 
     def __call__(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
         """Score each document; those in which there is nothing to predict come with 0 tokens.
@@ -89,7 +94,7 @@ class Evaluator:
         assert self.labels is not None
         scores: list[DocumentScore | None] = [None] * len(text)
         for part in self._by_length(text.lengths.tolist()):
-            inputs = padded([text.document(index) for index in part], self.pad, self.device.where)
+            inputs = padded([text.document(index) for index in part], self.pad, self.device.where, self.side)
             logits: Tensor = model(**inputs).logits.float()
             losses = functional.cross_entropy(logits, moved(text.labels[part], self.device.where), reduction="none")
             for index, loss, answer in zip(part, losses.tolist(), logits.argmax(-1).tolist(), strict=True):
@@ -103,7 +108,8 @@ class Evaluator:
         order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
         at = 0
         while at < len(order):
-            count = max(1, self.rows * self.longest // max(lengths[order[at]], 1))
+            fitting = max(1, self.rows * self.longest // max(lengths[order[at]], 1))
+            count = fitting if self.rows_together else 1
             yield order[at : at + count]
             at += count
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from checkpoints.probe.conduct import Side
 from learner.batches import IGNORED, Rows, Step, fill_row
 from learner.encoding import Encoded, Ints
 from learner.objectives import MicroBatch
@@ -41,6 +42,7 @@ class CausalFeed:
         size: rows in one forward pass.
         device: where the tensors go.
         longest: tokens that the model takes at most, padding included; None where it takes any number.
+        multiple: widths are rounded up to one of it; 1 where the model bears no padding.
     """
 
     new: Rows
@@ -50,6 +52,7 @@ class CausalFeed:
     size: int
     device: torch.device
     longest: int | None = None
+    multiple: int = WIDTH_MULTIPLE
 
     def targets(self, step: Step) -> tuple[int, int]:
         """Return the tokens that the step predicts; see `Feed`."""
@@ -66,7 +69,7 @@ class CausalFeed:
 
     def _batch(self, new: Ints, replayed: Ints) -> MicroBatch:
         rows = [(self.new, row) for row in new.tolist()] + [(self.replay, row) for row in replayed.tolist()]
-        width = _rounded(max(int(text.widths[row]) for text, row in rows))
+        width = _rounded(max(int(text.widths[row]) for text, row in rows), self.multiple)
         shape = (len(rows), width if self.longest is None else min(width, self.longest))
         ids, targets = np.full(shape, self.pad, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
         positions = np.empty(shape, dtype=np.int64)
@@ -90,6 +93,7 @@ class ClassifierFeed:
         pad: the token that fills a row.
         size: rows in one forward pass.
         device: where the tensors go.
+        side: on which rows are padded.
     """
 
     new: Encoded
@@ -99,6 +103,7 @@ class ClassifierFeed:
     pad: int
     size: int
     device: torch.device
+    side: Side = "right"
 
     def targets(self, step: Step) -> tuple[int, int]:
         """Return the documents of the step; see `Feed`."""
@@ -114,7 +119,7 @@ class ClassifierFeed:
         for new, replayed in _parts(step, self.new.lengths, self.replay.lengths, self.size):
             documents = [*map(self.new.document, new), *map(self.replay.document, replayed)]
             labels = np.concatenate([self.new.labels[new], self.replay.labels[replayed]])
-            inputs = padded(documents, self.pad, self.device)
+            inputs = padded(documents, self.pad, self.device, self.side)
             yield MicroBatch(inputs, moved(labels, self.device), first_replayed=len(new), absent=absent)
 
     def _absent(self, step: Step) -> Tensor | None:
@@ -133,13 +138,14 @@ class ClassifierFeed:
         return moved(absent, self.device)
 
 
-def padded(documents: list[Any], pad: int, device: torch.device) -> dict[str, Any]:
-    """Return `input_ids` and `attention_mask` of documents, each padded on the right to the longest's width."""
+def padded(documents: list[Any], pad: int, device: torch.device, side: Side = "right") -> dict[str, Any]:
+    """Return `input_ids` and `attention_mask` of documents, each padded to the longest's width."""
     shape = (len(documents), max(map(len, documents)))
     ids, mask = np.full(shape, pad, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     for at, document in enumerate(documents):
-        ids[at, : len(document)] = document
-        mask[at, : len(document)] = 1
+        place = slice(0, len(document)) if side == "right" else slice(shape[1] - len(document), shape[1])
+        ids[at, place] = document
+        mask[at, place] = 1
     return {"input_ids": moved(ids, device), "attention_mask": moved(mask, device)}
 
 
@@ -165,5 +171,5 @@ def _widest_first(rows: Ints, widths: Ints) -> Ints:
     return ordered
 
 
-def _rounded(width: int) -> int:
-    return -(-width // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
+def _rounded(width: int, multiple: int) -> int:
+    return -(-width // multiple) * multiple

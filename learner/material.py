@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from checkpoints.probe.conduct import Side
 from learner.batches import Step, balanced_passes, plan_steps, rows_of, shuffled_passes, within_budget
 from learner.encoding import Encoded, Ints
-from learner.feeds import CausalFeed, ClassifierFeed, Feed
+from learner.feeds import WIDTH_MULTIPLE, CausalFeed, ClassifierFeed, Feed
 from learner.objectives import CausalObjective, ClassifierObjective, Objective
 from learner.settings import RecipeSettings
 
@@ -22,12 +23,20 @@ class Shape:
         pad: the token that fills a row.
         packed: whether the model keeps packed documents apart.
         classes: a classifier's number of labels; None for a causal LM.
+        rows_together: whether rows of several widths may share a pass; where not, each is read alone and unpadded.
+        side: on which a classifier's rows are padded.
     """
 
     longest: int
     pad: int
     packed: bool = False
     classes: int | None = None
+    rows_together: bool = True
+    side: Side = "right"
+
+    def rows(self, wanted: int) -> int:
+        """Rows in a pass, of as many as are wanted."""
+        return wanted if self.rows_together else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,16 @@ def _causal(fresh: Encoded, replay: Encoded, plan: Plan) -> Material:
     draws = shuffled_passes(len(old), plan.random(1))
     steps = plan.steps(new.targets, old.targets, draws, recipe.replay_share("causal-lm"))
     return Material(
-        feed=CausalFeed(new, old, shape.packed, shape.pad, recipe.micro_batch, plan.device, shape.longest),
+        feed=CausalFeed(
+            new=new,
+            replay=old,
+            packed=shape.packed,
+            pad=shape.pad,
+            size=shape.rows(recipe.micro_batch),
+            device=plan.device,
+            longest=shape.longest,
+            multiple=WIDTH_MULTIPLE if shape.rows_together else 1,
+        ),
         objective=CausalObjective(recipe.kl, recipe.kl_temperature),
         steps=plan.kept(steps, new.widths, old.widths),
     )
@@ -105,8 +123,9 @@ def _classifier(fresh: Encoded, replay: Encoded, plan: Plan, classes: int) -> Ma
             classes=classes,
             masks_absent=recipe.er_ace and brings_new_label(fresh, replay),
             pad=plan.shape.pad,
-            size=recipe.micro_batch,
+            size=plan.shape.rows(recipe.micro_batch),
             device=plan.device,
+            side=plan.shape.side,
         ),
         objective=ClassifierObjective(recipe.der_alpha, recipe.der_beta),
         steps=plan.kept(steps, fresh.lengths, replay.lengths),

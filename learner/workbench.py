@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from checkpoints.load import load_model, load_tokenizer, positions, require_match
-from learner.boundaries import keeps_documents_apart
+from checkpoints.load import load_model, load_tokenizer, require_match
+from checkpoints.probe.ask import reading_of
 from learner.devices import Device, choose, settle
 from learner.encoding import Encoder, longest_sequence
 from learner.evaluate import Evaluator
@@ -53,7 +53,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
     """Seed, choose the device, load the parent.
 
     Raises:
-        checkpoints.errors.CheckpointsError: the parent cannot be loaded.
+        checkpoints.errors.CheckpointsError: the parent cannot be loaded, or neither trained nor scored rightly.
         LearnerError: the device is not here.
     """
     spec, parent = given.spec, given.path / PARENT
@@ -64,14 +64,17 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
     require_match(model, tokenizer, parent)
     names = _labels(model.config) if spec.kind == "classifier" else None
     numbers = None if names is None else {name: number for number, name in names.items()}
-    wanted = min(spec.recipe.sequence_length, positions(model) or spec.recipe.sequence_length)
+    conduct = reading_of(model, spec.kind, tokenizer)
+    wanted = min(spec.recipe.sequence_length, conduct.longest or spec.recipe.sequence_length)
     longest = longest_sequence(model.config, tokenizer, wanted)
     pad = model.config.pad_token_id
     shape = Shape(
         longest=longest,
         pad=pad,
-        packed=names is None and keeps_documents_apart(model),
+        packed=conduct.packed and conduct.rows_together,
         classes=None if names is None else len(names),
+        rows_together=conduct.rows_together,
+        side=conduct.padding or "right",
     )
     return Workbench(
         given=given,
@@ -80,7 +83,16 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
         threads=threads,
         model=model,
         encode=Encoder(tokenizer, longest, numbers, progress.alive),
-        evaluate=Evaluator(device, longest, spec.recipe.micro_batch, pad, names, progress.alive),
+        evaluate=Evaluator(
+            device,
+            longest,
+            spec.recipe.micro_batch,
+            pad,
+            names,
+            progress.alive,
+            rows_together=shape.rows_together,
+            side=shape.side,
+        ),
         shape=shape,
     )
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
+from checkpoints.probe.classifier import padded
 from serving.errors import BrokenGeneration
 from serving.loaded import LoadedGeneration
 from serving.metrics import ServingMetrics
-from serving.worker import Part, Worker
+from serving.worker import Part, Worker, answers
 
 Probabilities = list[list[float]]
 
@@ -55,12 +55,17 @@ class Classification:
 
 
 class _Texts:
-    """The requests that wait for one generation, in order."""
+    """The requests that wait for one generation, in order.
+
+    Where a pass of several failed, each of them has passes of its own from then on.
+    """
 
     def __init__(self, generation: LoadedGeneration, batch: int, metrics: ServingMetrics) -> None:
         self._generation = generation
-        self._batch = batch
+        self._batch = batch if generation.conduct.padding else 1
         self._metrics = metrics
+        self._running: list[Classification] = []
+        self._apart: set[Classification] = set()
         self._jobs: deque[Classification] = deque()
 
     def add(self, job: Classification) -> None:
@@ -72,14 +77,33 @@ class _Texts:
     def run(self) -> None:
         """One forward pass over the oldest texts."""
         self._jobs = deque(self.jobs())
-        picked = [(job, text) for job in self._jobs for text in job.texts[len(job.done) :]][: self._batch]
+        picked = [(job, text) for job in self._company() for text in job.texts[len(job.done) :]][: self._batch]
         if not picked:
             return
+        self._running = list(dict.fromkeys(job for job, _ in picked))
         results = probabilities(self._generation, [text for _, text in picked])
         self._metrics.passes.inc()
         self._metrics.classified.inc(len(picked))
         for (job, _), row in zip(picked, results, strict=True):
             job.add(row)
+
+    def _company(self) -> list[Classification]:
+        """Those whose texts may share the next pass."""
+        if self._jobs and self._jobs[0] in self._apart:
+            return [self._jobs[0]]
+        return [job for job in self._jobs if job not in self._apart]
+
+    def suspects(self) -> Sequence[Classification]:
+        """Those that shared the last pass."""
+        return self._running
+
+    def separate(self) -> None:
+        """Let each of them have passes of its own."""
+        self._apart = {job for job in (*self._apart, *self._running) if not job.ended}
+
+    def answers(self) -> bool:
+        """Whether the generation still classifies what it classified when it was loaded."""
+        return answers(lambda: probabilities(self._generation, [self._generation.conduct.answered]))
 
 
 def probabilities(generation: LoadedGeneration, texts: Sequence[Sequence[int]]) -> Probabilities:
@@ -87,7 +111,7 @@ def probabilities(generation: LoadedGeneration, texts: Sequence[Sequence[int]]) 
 
     Args:
         generation: a classifier.
-        texts: token ids, padded here to the longest.
+        texts: token ids, padded here to the longest; one alone where the model cannot be asked otherwise.
 
     Returns:
         shape (texts, labels).
@@ -96,23 +120,13 @@ def probabilities(generation: LoadedGeneration, texts: Sequence[Sequence[int]]) 
         BrokenGeneration: the model gives no finite numbers.
     """
     model = generation.model
-    ids, mask = _padded(texts, int(model.config.pad_token_id))
+    ids, mask = padded(texts, int(model.config.pad_token_id), generation.conduct.padding or "right")
     with torch.inference_mode():
         logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits.float()
     if not bool(torch.isfinite(logits).all()):
         raise BrokenGeneration(f"generation {generation.number} gives no finite probabilities")
     rows: Probabilities = torch.softmax(logits, dim=-1).tolist()
     return rows
-
-
-def _padded(texts: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
-    longest = max(map(len, texts))
-    ids = torch.full((len(texts), longest), pad)
-    mask = torch.zeros_like(ids)
-    for row, text in enumerate(texts):
-        ids[row, : len(text)] = torch.tensor(text)
-        mask[row, : len(text)] = 1
-    return ids, mask
 
 
 class Classifier(Worker[Classification]):

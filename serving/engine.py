@@ -13,13 +13,14 @@ from typing import Final, Literal
 import torch
 from torch import Tensor
 
-from serving.decoding import Batch, Decoder
+from checkpoints.probe.conduct import ANEW
+from checkpoints.probe.decoding import Alone, Batch, Decoder
 from serving.errors import BrokenGeneration
 from serving.loaded import LoadedGeneration
 from serving.metrics import ServingMetrics
 from serving.sampling import Drawing, Sampling
 from serving.text import TextStream
-from serving.worker import Part, Worker
+from serving.worker import Part, Worker, answers
 
 # Prompt tokens read in one turn, so that a long prompt does not hold up the answers under way.
 PROMPT_TOKENS_A_TURN: Final = 512
@@ -90,13 +91,19 @@ class Completion:
 
 
 class _Answer:
-    """A completion under way: its prompt until that is read, then its tokens."""
+    """A completion under way: its prompt until that is read, then its tokens.
+
+    Attributes:
+        seen: the prompt and what was written; what a pass is fed.
+        read: how many of these were fed.
+        apart: it shares no pass, as one that it shared failed.
+    """
 
     def __init__(self, job: Completion) -> None:
         self.job = job
+        self.seen = list(job.prompt)
         self.read = 0
-        self.last = 0
-        self._tokens = 0
+        self.apart = False
         self._drawing = Drawing(job.sampling, job.prompt)
         self._ends = job.generation.stop_ids if job.stop_ids is None else job.stop_ids
         decode = job.generation.tokenizer.decode
@@ -113,41 +120,55 @@ class _Answer:
             number = self.job.generation.number
             self.job.fail(BrokenGeneration(f"generation {number} gives no finite probabilities"))
             return
-        self.last = self._drawing.next(logits)
-        self._tokens += 1
-        ends = self.last in self._ends
-        text = self._text.end() if ends else self._text.push(self.last)
-        full = self._tokens >= self.job.max_tokens and not ends and not self._text.stopped
+        token = self._drawing.next(logits)
+        self.seen.append(token)
+        ends = token in self._ends
+        text = self._text.end() if ends else self._text.push(token)
+        full = self.written >= self.job.max_tokens and not ends and not self._text.stopped
         if full:
             text += self._text.end()
         if text:
             self.job.emit(Delta(text))
         if ends or self._text.stopped or full:
-            self.job.emit(Finished("length" if full and not self._text.stopped else "stop", self._tokens))
+            self.job.emit(Finished("length" if full and not self._text.stopped else "stop", self.written))
+
+    @property
+    def written(self) -> int:
+        """How many tokens it has so far."""
+        return len(self.seen) - len(self.job.prompt)
 
 
 class _Group:
     """The answers that one generation is giving."""
 
     def __init__(self, generation: LoadedGeneration, metrics: ServingMetrics) -> None:
-        self._decoder = Decoder(generation.model)
+        self._generation = generation
+        self._cached = Decoder(generation.model, generation.conduct.way)
+        self._anew = Decoder(generation.model, ANEW)
         self._metrics = metrics
-        self._reading: deque[tuple[_Answer, Batch]] = deque()
-        self._writing: list[tuple[list[_Answer], Batch]] = []
+        self._reading: deque[_Reading] = deque()
+        self._writing: list[_Writing] = []
+        self._running: list[_Answer] = []
 
     def add(self, answer: _Answer) -> None:
-        self._reading.append((answer, self._decoder.begin()))
+        decoder = self._cached if self._caches(answer) else self._anew
+        self._reading.append(_Reading(answer, decoder, decoder.begin()))
+
+    def _caches(self, answer: _Answer) -> bool:
+        """Whether what is cached stays right up to the answer's end."""
+        most = self._generation.conduct.cached_up_to
+        return most is None or len(answer.job.prompt) + answer.job.max_tokens <= most
 
     def jobs(self) -> list[Completion]:
-        written = [answer.job for answers, _ in self._writing for answer in answers]
-        return [answer.job for answer, _ in self._reading] + written
+        written = [answer.job for writing in self._writing for answer in writing.answers]
+        return [reading.answer.job for reading in self._reading] + written
 
     def run(self) -> None:
         """One token for each answer whose prompt is read, then a stretch of the prompts that are not."""
-        self._keep(lambda answer: not answer.job.cancelled)
-        for answers, batch in self._writing:
-            logits = self._advance(batch, [[answer.last] for answer in answers])
-            for answer, row in zip(answers, logits, strict=True):
+        self._keep(lambda answer: not (answer.job.cancelled or answer.job.ended))
+        for writing in self._writing:
+            logits = self._advance(writing.decoder, writing.batch, writing.answers, 1)
+            for answer, row in zip(writing.answers, logits, strict=True):
                 answer.take(row)
         self._keep(lambda answer: not answer.job.ended)
         trial = all(job.trial for job in self.jobs())
@@ -155,42 +176,94 @@ class _Group:
 
     def _read(self, budget: int) -> None:
         while self._reading and budget > 0:
-            answer, batch = self._reading[0]
-            chunk = answer.job.prompt[answer.read : answer.read + budget]
-            logits = self._advance(batch, [chunk])
-            answer.read += len(chunk)
-            budget -= len(chunk)
-            if answer.read == len(answer.job.prompt):
+            reading = self._reading[0]
+            answer = reading.answer
+            unread = len(answer.seen) - answer.read
+            count = min(unread, budget) if reading.decoder.reads_in_stretches else unread
+            logits = self._advance(reading.decoder, reading.batch, [answer], count)
+            budget -= count
+            if count == unread:
+                first = not answer.written
                 answer.take(logits[0])
-                if not answer.job.trial:
+                if first and not answer.job.trial:
                     self._metrics.first_token_seconds.observe(time.monotonic() - answer.job.submitted)
                 self._reading.popleft()
-                self._join(answer, batch)
+                self._join(reading)
 
-    def _advance(self, batch: Batch, tokens: list[Sequence[int]] | list[list[int]]) -> Tensor:
+    def _advance(self, decoder: Decoder, batch: Batch | Alone, answers: list[_Answer], count: int) -> Tensor:
+        """Feed each answer the next `count` tokens that it has seen."""
+        self._running = answers
         self._metrics.passes.inc()
-        return self._decoder.advance(batch, torch.tensor(tokens))
+        logits = decoder.advance(batch, torch.tensor([each.seen[each.read : each.read + count] for each in answers]))
+        for answer in answers:
+            answer.read += count
+        return logits
 
-    def _join(self, answer: _Answer, batch: Batch) -> None:
-        if answer.job.ended:
+    def _join(self, reading: "_Reading") -> None:
+        if reading.answer.job.ended:
             return
-        if self._writing and self._decoder.can_batch:
-            answers, joined = self._writing[0]
-            joined.join(batch)
-            answers.append(answer)
+        shared = next((each for each in self._writing if each.takes(reading)), None)
+        if shared is None:
+            self._writing.append(_Writing([reading.answer], reading.decoder, reading.batch))
         else:
-            self._writing.append(([answer], batch))
+            assert isinstance(shared.batch, Batch)
+            assert isinstance(reading.batch, Batch)
+            shared.batch.join(reading.batch)
+            shared.answers.append(reading.answer)
 
     def _keep(self, wanted: Callable[[_Answer], bool]) -> None:
-        self._reading = deque(pair for pair in self._reading if wanted(pair[0]))
-        kept = []
-        for answers, batch in self._writing:
-            rows = [row for row, answer in enumerate(answers) if wanted(answer)]
-            if rows and len(rows) < len(answers):
-                batch.keep(rows)
-            if rows:
-                kept.append(([answers[row] for row in rows], batch))
-        self._writing = kept
+        self._reading = deque(reading for reading in self._reading if wanted(reading.answer))
+        self._writing = [kept for kept in (writing.keep(wanted) for writing in self._writing) if kept.answers]
+
+    def suspects(self) -> list[Completion]:
+        """Those that shared the last pass."""
+        return [answer.job for answer in self._running]
+
+    def separate(self) -> None:
+        """Let each of them be read again, from its beginning and by itself: their cache may be half written."""
+        suspects, self._running = self._running, []
+        self._writing = [writing for writing in self._writing if writing.answers is not suspects]
+        for answer in suspects:
+            answer.apart, answer.read = True, 0
+            self.add(answer)
+
+    def answers(self) -> bool:
+        """Whether the generation still reads what it read when it was loaded."""
+        text = torch.tensor([self._generation.conduct.answered])
+        return answers(lambda: self._anew.advance(self._anew.begin(), text))
+
+
+@dataclass(slots=True)
+class _Reading:
+    """An answer whose prompt is being read."""
+
+    answer: _Answer
+    decoder: Decoder
+    batch: Batch | Alone
+
+
+@dataclass(slots=True)
+class _Writing:
+    """Answers that are written in one pass."""
+
+    answers: list[_Answer]
+    decoder: Decoder
+    batch: Batch | Alone
+
+    def takes(self, reading: _Reading) -> bool:
+        """Whether another may join."""
+        together = self.decoder.can_batch and self.decoder is reading.decoder
+        return together and not any(answer.apart for answer in (*self.answers, reading.answer))
+
+    def keep(self, wanted: Callable[[_Answer], bool]) -> "_Writing":
+        """Without those that are not wanted."""
+        rows = [row for row, answer in enumerate(self.answers) if wanted(answer)]
+        if len(rows) == len(self.answers):
+            return self
+        if rows:
+            assert isinstance(self.batch, Batch)
+            self.batch.keep(rows)
+        return _Writing([self.answers[row] for row in rows], self.decoder, self.batch)
 
 
 class Engine(Worker[Completion]):

@@ -93,6 +93,18 @@ class NotReady(RequestError):
         super().__init__(why, status=503, kind="server_error", code="not_ready", retry_after_s=1)
 
 
+class Unanswerable(RequestError):
+    """The forward pass fails on this request, and on no other."""
+
+    def __init__(self, error: Exception) -> None:
+        memory = "memory" in str(error).lower()
+        why = "it takes more memory than there is" if memory else "it may be longer than the model can read"
+        super().__init__(
+            f"the model fails on this request, while it answers others: {why}. Shorten it; the server's log says more",
+            code="request_not_answerable",
+        )
+
+
 class Failed(RequestError):
     """The forward pass failed; the log says why."""
 

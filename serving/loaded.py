@@ -8,7 +8,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from checkpoints.card import Kind
-from checkpoints.load import positions
+from checkpoints.probe.ask import conduct_of
+from checkpoints.probe.conduct import Conduct
 from serving.defaults import USUAL, Defaults
 
 UNBOUNDED_CONTEXT = 1_000_000
@@ -24,6 +25,7 @@ class LoadedGeneration:
         kind: what it answers.
         model: in eval mode, on its device.
         tokenizer: the one that lies with it.
+        conduct: how the model is to be asked, as the probe found out.
         context: most tokens of prompt and answer together; of a classifier's text, which is cut to it.
         stop_ids: tokens that end an answer.
         labels: the classes of a classifier, in the order of its logits.
@@ -41,6 +43,7 @@ class LoadedGeneration:
     kind: Kind
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    conduct: Conduct
     context: int
     stop_ids: frozenset[int]
     labels: tuple[str, ...]
@@ -77,12 +80,30 @@ class LoadedGeneration:
         tokenizer: PreTrainedTokenizerBase,
         *,
         loaded_at: float,
+        conduct: Conduct | None = None,
         tokenizer_files: frozenset[tuple[str, str]] = frozenset(),
         recipe_length: int | None = None,
         model_digest: str = "",
     ) -> "LoadedGeneration":
-        """Read off a loaded model what answering from it needs."""
-        context = min(_context(model, tokenizer), recipe_length or UNBOUNDED_CONTEXT)
+        """Read off a loaded model what answering from it needs.
+
+        Args:
+            number: the generation.
+            digest: its manifest's digest.
+            kind: what it answers.
+            model: in eval mode, on its device.
+            tokenizer: the one that lies with it.
+            loaded_at: unix seconds.
+            conduct: that of a model of the same architecture; None: this one is asked.
+            tokenizer_files: names and digests of the files that made the tokenizer.
+            recipe_length: to how many tokens a classifier's recipe cut texts.
+            model_digest: of the model's files alone.
+
+        Raises:
+            UnfitModel: it cannot be asked rightly.
+        """
+        conduct = conduct or conduct_of(model, kind, tokenizer)
+        context = min(_context(conduct, tokenizer), recipe_length or UNBOUNDED_CONTEXT)
         classifies = kind == "classifier"
         # The first call may take off a truncation that was saved with the tokenizer, or set how a classifier's texts
         # are read; later ones change nothing, so that threads can share it.
@@ -98,6 +119,7 @@ class LoadedGeneration:
             kind=kind,
             model=model,
             tokenizer=tokenizer,
+            conduct=conduct,
             context=context,
             stop_ids=_stop_ids(model, tokenizer),
             labels=_labels(model) if kind == "classifier" else (),
@@ -110,8 +132,8 @@ class LoadedGeneration:
         )
 
 
-def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    limits = (positions(model), tokenizer.model_max_length)
+def _context(conduct: Conduct, tokenizer: PreTrainedTokenizerBase) -> int:
+    limits = (conduct.longest, tokenizer.model_max_length)
     lengths = [int(length) for length in limits if length and length > 0]
     return min([*lengths, UNBOUNDED_CONTEXT])
 

@@ -25,6 +25,8 @@ from checkpoints.card import Kind
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation import GenerationStore, Manifest, Pointer
 from checkpoints.load import load_beside, load_model, load_tokenizer, require_match
+from checkpoints.probe.ask import conduct_of
+from checkpoints.probe.conduct import Conduct
 from serving.errors import BrokenGeneration
 from serving.loaded import LoadedGeneration
 from serving.metrics import ServingMetrics
@@ -116,8 +118,14 @@ class Loader:
             # A tokenizer holds the length that it cuts to: of another length is another tokenizer.
             shared = beside and (beside.tokenizer_files, beside.recipe_length) == (files, length)
             tokenizer = beside.tokenizer if beside and shared else load_tokenizer(path)
-            model = self._model(path, beside)
+            copied = load_beside(beside.model, path) if beside else None
+            model = self._model(path) if copied is None else copied
             require_match(model, tokenizer, path)
+        with self._timed("probe"):
+            # Of the same architecture the same is true: a swap waits for no probe.
+            known = beside.conduct if beside and copied is not None else None
+            conduct = known or conduct_of(model, self.kind, tokenizer)
+        _say_conduct(number, self.kind, conduct, known=known is not None)
         return LoadedGeneration.of(
             number,
             self.store.digest(number),
@@ -125,6 +133,7 @@ class Loader:
             model,
             tokenizer,
             loaded_at=self.clock(),
+            conduct=conduct,
             tokenizer_files=files,
             recipe_length=length,
             model_digest=self.store.model_digest(number),
@@ -137,10 +146,7 @@ class Loader:
         length = self.store.card(number).recipe.get("sequence_length")
         return length if isinstance(length, int) else self.recipe_length
 
-    def _model(self, path: Path, beside: LoadedGeneration | None) -> PreTrainedModel:
-        copied = load_beside(beside.model, path) if beside else None
-        if copied is not None:
-            return copied
+    def _model(self, path: Path) -> PreTrainedModel:
         # On a CPU half precision is slower and coarser than single.
         dtype = torch.float32 if self.device == "cpu" else None
         return load_model(path, self.kind, device=self.device, dtype=dtype)
@@ -320,6 +326,12 @@ class Follower:
         if self._switch.status.problem != str(error):
             _log.error("pointer_cannot_be_followed", error=str(error))
         self._switch.status = replace(self._switch.status, problem=str(error))
+
+
+def _say_conduct(number: int, kind: Kind, conduct: Conduct, *, known: bool) -> None:
+    """What a model's nature costs those who ask it is told once, not at each swap."""
+    if not known and (why := conduct.cost(kind)):
+        _log.warning("generation_is_asked_slowly", generation=number, served=conduct.told(kind), reason=why)
 
 
 def _freeze() -> None:

@@ -10,7 +10,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import structlog
 import torch
 
-from serving.errors import Failed, NotReady, QueueFull
+from serving.errors import Failed, NotReady, QueueFull, Unanswerable
 from serving.metrics import ServingMetrics
 
 _log = structlog.get_logger(__name__)
@@ -49,6 +49,15 @@ class Part(Protocol[J_co]):
 
     def jobs(self) -> Sequence[J_co]:
         """Those that have not ended."""
+
+    def suspects(self) -> Sequence[J_co]:
+        """Those that the last pass served."""
+
+    def separate(self) -> None:
+        """Let each of the suspects go on in passes of its own."""
+
+    def answers(self) -> bool:
+        """Whether the generation still answers what is known to be answerable. Must not raise."""
 
 
 class Worker(ABC, Generic[J]):
@@ -166,14 +175,28 @@ class Worker(ABC, Generic[J]):
             with torch.inference_mode():
                 part.run()
         except Exception as error:  # noqa: BLE001 - what one request breaks must not end the thread
-            jobs = part.jobs()
-            self._failures += any(not job.trial for job in jobs)
             self._metrics.failures.inc()
-            _log.error("forward_pass_failed", error=f"{type(error).__name__}: {error}", requests=len(jobs))
-            _fail(jobs, Failed("the model failed on this request; the server's log says why"))
-            self._drop(part)
+            self._find_fault(part, error)
         else:
             self._failures = 0
+
+    def _find_fault(self, part: Part[J], error: Exception) -> None:
+        """Tell a request that the model fails on from a model that fails.
+
+        Those that shared the failed pass go on one by one, and whoever fails alone, while the generation answers
+        another text, fails for a reason of its own: that says nothing about the process.
+        """
+        suspects = part.suspects()
+        _log.error("forward_pass_failed", error=f"{type(error).__name__}: {error}", requests=len(suspects))
+        if len(suspects) > 1:
+            part.separate()
+        elif suspects and part.answers():
+            _fail(suspects, Unanswerable(error))
+        else:
+            jobs = part.jobs()
+            self._failures += any(not job.trial for job in jobs)
+            _fail(jobs, Failed("the model failed on this request; the server's log says why"))
+            self._drop(part)
 
     def _wait_for_work(self) -> bool:
         """Block until there is work and admit what fits; False when it is time to end."""
@@ -201,6 +224,17 @@ class Worker(ABC, Generic[J]):
         self._active = sum(len(part.jobs()) for part in self._parts())
         self._metrics.waiting.set(len(self._waiting))
         self._metrics.active.set(self._active)
+
+
+def answers(ask: Callable[[], object]) -> bool:
+    """Whether a text that was answered before is answered again: the canary of a failed pass."""
+    try:
+        with torch.inference_mode():
+            ask()
+    except Exception as error:  # noqa: BLE001 - whatever it raises, it does not answer
+        _log.error("generation_does_not_answer", error=f"{type(error).__name__}: {error}")
+        return False
+    return True
 
 
 def _fail(jobs: Sequence[Job] | deque[J], error: Exception) -> None:

@@ -19,7 +19,8 @@ from transformers import (
 
 from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnsafeModel, UnusableModel
 from checkpoints.generation import GenerationStore
-from checkpoints.load import load_beside, load_model, load_tokenizer, positions
+from checkpoints.load import load_beside, load_model, load_tokenizer
+from checkpoints.probe.classifier import ClassifierProbe
 from tests.disks import files_limited
 from tests.models import embedding_of, make_causal, make_classifier, make_tokenizer, packaged
 
@@ -279,7 +280,7 @@ def test_a_sequence_is_as_long_as_the_model_has_positions_for(config: Any, make:
     """One more, and it fails: RoBERTa's family needs two of its positions for itself."""
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     model = make(config(vocab_size=32, max_position_embeddings=34, **small)).eval()
-    assert positions(model) == tokens
+    assert ClassifierProbe(model).conduct().longest == tokens
     model(input_ids=torch.full((1, tokens), 5))
     with pytest.raises((RuntimeError, IndexError)):
         model(input_ids=torch.full((1, tokens + 1), 5))

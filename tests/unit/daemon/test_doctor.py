@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from benchmarks.tiny_architectures import tiny_model
 from daemon import doctor, doctor_base, doctor_kafka
 from daemon.admin_settings import AdminSettings
 from daemon.doctor_findings import Finding
@@ -25,6 +27,7 @@ from memory.store import Store
 from serving.settings import ServingSettings
 from streams.settings import SecuritySettings, StreamsSettings, TopicSettings
 from tests.brokers import Broker, make_topic, send
+from tests.models import make_tokenizer
 from tests.unit.daemon.test_cli import riverkeep
 
 BASE_MODEL = Path(__file__).parents[3] / "daemon" / "demo" / "data" / "model"
@@ -283,3 +286,24 @@ def test_doctor_leaves_with_a_status_and_json(tmp_path: Path) -> None:
     ports = [one for one in json.loads(run.stdout) if one["name"] == "admin port"]
     assert ports[0]["ok"] is False
     assert "Set `admin.port`" in " ".join(shown.stdout.split()) or "admin.port" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "ok", "said"),
+    [
+        ("llama", {}, True, "requests together, with a cache"),
+        ("openai-gpt", {}, True, "one request at a time, read anew for each token: .*answers take far longer"),
+        ("bert", {}, False, "sees later tokens.*take one that is"),
+    ],
+)
+def test_how_a_model_will_answer_is_told(
+    name: str, own: dict[str, object], ok: bool, said: str, tmp_path: Path
+) -> None:
+    """Or why it will not, before anything is imported."""
+    made = tiny_model(name, "causal-lm", own=own)
+    made.save_pretrained(tmp_path / "model")
+    make_tokenizer().save_pretrained(tmp_path / "model")
+    findings = list(doctor_base.examine(settings(tmp_path)))
+    finding = found(findings, "how it answers" if ok else "model")
+    assert finding.ok is ok
+    assert re.search(said, finding.detail)

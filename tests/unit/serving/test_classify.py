@@ -1,15 +1,19 @@
 """Texts of many requests share a forward pass, and each gets its own answer."""
 
+from functools import wraps
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.tiny_architectures import tiny_model
 from serving.classify import Classification, Classifier, Probabilities, probabilities
-from serving.errors import BrokenGeneration, QueueFull
+from serving.errors import BrokenGeneration, QueueFull, Unanswerable
 from serving.loaded import LoadedGeneration
 from serving.metrics import ServingMetrics
+from tests.models import make_tokenizer
 from tests.unit.serving.conftest import ids, load
 
 TEXTS = ["the state", "one two three four five one two three", "日本語 🙂"]
@@ -115,3 +119,45 @@ def test_cancelled_texts_cost_nothing(judge: LoadedGeneration, metrics: ServingM
     kept.result()
     worker.close()
     assert metrics.registry.get_sample_value("riverkeep_serving_classified_texts_total") == 1
+
+
+def test_a_text_that_the_model_fails_on_fails_alone(paths: dict[str, Path], metrics: ServingMetrics) -> None:
+    """Those that shared its pass are classified, and however many such come, the worker is sound."""
+    generation = load(paths["classifier"], 9)
+    forward = generation.model.forward
+
+    @wraps(forward)
+    def limited(*args: Any, **arguments: Any) -> Any:
+        if arguments["input_ids"].shape[1] > 40:
+            raise IndexError("index out of range in self")
+        return forward(*args, **arguments)
+
+    generation.model.forward = limited
+    worker = classifier(metrics)
+    asked = [Asked(generation, text) for text in (TEXTS[0], "one two " * 30, TEXTS[1], "three " * 60, TEXTS[2])]
+    bad = [Asked(generation, "four " * 60) for _ in range(3)]
+    worker.submit(*(each.job for each in (*asked, *bad)))
+    worker.start()
+    for text, each in zip(TEXTS, asked[::2], strict=True):
+        assert each.result()[0] == pytest.approx(alone(generation, text), abs=1e-5)
+    for each in (*asked[1::2], *bad):
+        with pytest.raises(Unanswerable, match="fails on this request, while it answers others"):
+            each.result()
+    assert not worker.broken
+    worker.close()
+
+
+@pytest.mark.parametrize("name", ["xlnet", "fnet"])
+def test_texts_that_must_not_be_padded_on_the_right_are_not(name: str, tmp_path: Path, metrics: ServingMetrics) -> None:
+    """On the left, or one at a time, whatever shares their pass."""
+    tiny_model(name, "classifier").save_pretrained(tmp_path / "classifier")
+    make_tokenizer().save_pretrained(tmp_path / "classifier")
+    generation = load(tmp_path / "classifier", 1)
+    worker = classifier(metrics)
+    asked = Asked(generation, *TEXTS)
+    worker.submit(asked.job)
+    worker.start()
+    rows = asked.result()
+    worker.close()
+    for text, row in zip(TEXTS, rows, strict=True):
+        assert row == pytest.approx(alone(generation, text), abs=1e-5)

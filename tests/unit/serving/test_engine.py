@@ -4,13 +4,15 @@ import gc
 import threading
 import weakref
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from serving.engine import Engine
-from serving.errors import BrokenGeneration, Failed, NotReady, QueueFull
+from serving.errors import BrokenGeneration, Failed, NotReady, QueueFull, Unanswerable
 from serving.loaded import LoadedGeneration
 from serving.metrics import ServingMetrics
 from serving.sampling import Sampling
@@ -202,6 +204,78 @@ def test_an_engine_that_fails_again_and_again_is_broken(engine: Engine, paths: d
         with pytest.raises(Failed):
             answer.end()
     wait_until(lambda: engine.broken)
+
+
+def failing_beyond(path: Path, tokens: int) -> LoadedGeneration:
+    """A generation that has fewer places for tokens than its configuration says, and nobody knows."""
+    generation = load(path, 9)
+    forward = generation.model.forward
+
+    @wraps(forward)
+    def limited(*args: Any, **arguments: Any) -> Any:
+        cache = arguments.get("past_key_values")
+        seen = 0 if cache is None else int(cache.get_seq_length())
+        if seen + arguments["input_ids"].shape[1] > tokens:
+            raise IndexError("index out of range in self")
+        return forward(*args, **arguments)
+
+    generation.model.forward = limited
+    return generation
+
+
+def test_requests_that_the_model_fails_on_never_break_the_engine(engine: Engine, paths: dict[str, Path]) -> None:
+    """However many come in a row: the fault is theirs, and each is told so."""
+    generation = failing_beyond(paths["second"], 64)
+    for _ in range(5):
+        answer = Answer(generation, "one two three four five " * 20)
+        engine.submit(answer.job)
+        with pytest.raises(Unanswerable, match="may be longer than the model can read") as caught:
+            answer.end()
+        assert caught.value.status == 400
+    assert not engine.broken
+    good = Answer(generation, tokens=6)
+    engine.submit(good.job)
+    good.end()
+    assert good.text == reference(generation, "the state", 6)
+
+
+def test_who_shares_a_pass_with_a_request_that_fails_is_answered(engine: Engine, paths: dict[str, Path]) -> None:
+    """It goes on alone from where it was, word for word."""
+    generation = failing_beyond(paths["second"], 40)
+    endless, others = Answer(generation, tokens=100), [Answer(generation, prompt, tokens=20) for prompt in PROMPTS[1:]]
+    engine.submit(endless.job, *(other.job for other in others))
+    with pytest.raises(Unanswerable):
+        endless.end()
+    for prompt, other in zip(PROMPTS[1:], others, strict=True):
+        other.end()
+        assert other.text == reference(generation, prompt, 20)
+    assert not engine.broken
+
+
+def test_a_sampled_answer_goes_on_as_it_would_have(engine: Engine, paths: dict[str, Path]) -> None:
+    """Set apart in the middle, it draws the same tokens as undisturbed."""
+    sampling = Sampling(seed=7)
+    undisturbed = Answer(load(paths["second"], 8), "one two", tokens=24, sampling=sampling)
+    engine.submit(undisturbed.job)
+    undisturbed.end()
+    generation = failing_beyond(paths["second"], 40)
+    endless, other = Answer(generation, tokens=100), Answer(generation, "one two", tokens=24, sampling=sampling)
+    engine.submit(endless.job, other.job)
+    other.end()
+    with pytest.raises(Unanswerable):
+        endless.end()
+    assert other.text == undisturbed.text
+
+
+def test_an_answer_beyond_what_is_cached_rightly_is_read_anew(engine: Engine, paths: dict[str, Path]) -> None:
+    """While shorter ones use the cache beside it."""
+    generation = load(paths["first"], 1)
+    cautious = replace(generation, conduct=replace(generation.conduct, cached_up_to=30))
+    short, long = Answer(cautious, tokens=4), Answer(cautious, "one two three four", tokens=30)
+    engine.submit(short.job, long.job)
+    for answer, prompt, tokens in ((short, "the state", 4), (long, "one two three four", 30)):
+        answer.end()
+        assert answer.text == reference(generation, prompt, tokens)
 
 
 def test_closing_fails_what_is_left(first: LoadedGeneration, metrics: ServingMetrics) -> None:

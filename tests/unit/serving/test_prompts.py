@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import processors
 from transformers import ByT5Tokenizer
 
-from checkpoints.load import load_tokenizer, positions
+from checkpoints.load import load_tokenizer
 from learner.encoding import Encoder, longest_sequence
 from learner.round_directory import RoundSample
 from serving.errors import RequestError, TooLong
@@ -228,7 +228,7 @@ def test_a_text_is_cut_as_the_learner_cuts_it(judge: LoadedGeneration, framing: 
 def test_a_classifiers_context_is_as_long_as_the_learners_sequences(paths: dict[str, Path], wanted: int) -> None:
     """The recipe's length, or less where the model takes less."""
     generation = load(paths["classifier"], 1, recipe_length=wanted)
-    known = min(wanted, positions(generation.model) or wanted)
+    known = min(wanted, generation.conduct.longest or wanted)
     assert generation.context == longest_sequence(generation.model.config, generation.tokenizer, known)
 
 

@@ -43,6 +43,17 @@ class Alone:
         """The task, until it is done."""
         return [self.task] if self.task.passes else []
 
+    def suspects(self) -> list[Task]:
+        """The task."""
+        return self.jobs()
+
+    def separate(self) -> None:
+        """It is alone."""
+
+    def answers(self) -> bool:
+        """It always does."""
+        return True
+
 
 class Machine(Worker[Task]):
     """A worker whose passes move its clock."""

@@ -16,7 +16,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from serving.decoding import Batch, Decoder
+from checkpoints.probe.causal import CausalProbe
+from checkpoints.probe.decoding import Alone, Batch, Decoder
 
 
 class Common(TypedDict):
@@ -74,7 +75,12 @@ def anew(model: PreTrainedModel, prompt: list[int], count: int) -> list[int]:
     return seen[len(prompt) :]
 
 
-def read(decoder: Decoder, prompt: list[int], chunk: int) -> tuple[Batch, int]:
+def decoder_of(model: PreTrainedModel) -> Decoder:
+    """A decoder in the way that the probe found."""
+    return Decoder(model, CausalProbe(model).way())
+
+
+def read(decoder: Decoder, prompt: list[int], chunk: int) -> tuple[Batch | Alone, int]:
     """Read a prompt in pieces; returns its batch and the first token."""
     batch = decoder.begin()
     for start in range(0, len(prompt), chunk):
@@ -82,7 +88,7 @@ def read(decoder: Decoder, prompt: list[int], chunk: int) -> tuple[Batch, int]:
     return batch, int(logits[0].argmax())
 
 
-def write(decoder: Decoder, batch: Batch, answers: list[list[int]]) -> None:
+def write(decoder: Decoder, batch: Batch | Alone, answers: list[list[int]]) -> None:
     """One more token for each answer."""
     logits = decoder.advance(batch, torch.tensor([[answer[-1]] for answer in answers]))
     for answer, token in zip(answers, logits.argmax(-1).tolist(), strict=True):
@@ -93,8 +99,8 @@ def write(decoder: Decoder, batch: Batch, answers: list[list[int]]) -> None:
 def test_a_sequence_alone_matches(config: PretrainedConfig) -> None:
     """Every architecture: chunks and cache change nothing."""
     model = model_of(config)
-    decoder = Decoder(model)
-    chunk = 4 if decoder.can_batch else 64
+    decoder = decoder_of(model)
+    chunk = 4 if decoder.reads_in_stretches else 64
     for prompt in PROMPTS:
         batch, token = read(decoder, prompt, chunk)
         answers = [[token]]
@@ -107,12 +113,14 @@ def test_a_sequence_alone_matches(config: PretrainedConfig) -> None:
 def test_sequences_that_come_and_go_match(config: PretrainedConfig) -> None:
     """Joining, padding and leaving change no sequence's tokens."""
     model = model_of(config)
-    decoder = Decoder(model)
+    decoder = decoder_of(model)
     batch, token = read(decoder, PROMPTS[0], 4)
+    assert isinstance(batch, Batch)
     answers = [[token]]
     for prompt in PROMPTS[1:]:
         write(decoder, batch, answers)
         joining, token = read(decoder, prompt, 4)
+        assert isinstance(joining, Batch)
         batch.join(joining)
         answers.append([token])
     write(decoder, batch, answers)
@@ -126,9 +134,11 @@ def test_sequences_that_come_and_go_match(config: PretrainedConfig) -> None:
 
 def test_leaving_gives_the_padding_back() -> None:
     """When the longest sequence leaves, the cache shrinks to the next longest."""
-    decoder = Decoder(model_of(CONFIGURATIONS[0]))
+    decoder = decoder_of(model_of(CONFIGURATIONS[0]))
     batch, _ = read(decoder, PROMPTS[0], 64)
     longer, _ = read(decoder, PROMPTS[1], 64)
+    assert isinstance(batch, Batch)
+    assert isinstance(longer, Batch)
     batch.join(longer)
     assert batch.cached == len(PROMPTS[1])
     batch.keep([0])
@@ -138,4 +148,4 @@ def test_leaving_gives_the_padding_back() -> None:
 
 def test_recurrent_models_are_not_batched() -> None:
     """Their state cannot be padded, and the decoder says so."""
-    assert not Decoder(model_of(CONFIGURATIONS[-1])).can_batch
+    assert not decoder_of(model_of(CONFIGURATIONS[-1])).can_batch

@@ -1,0 +1,55 @@
+"""The probe: how is this model to be asked?
+
+Short texts, one model, no copy of it: some thirty passes of at most `TEXT_TOKENS` tokens. What lies beyond a window of
+attention is asked with windows made small meanwhile; full length is not read, which would cost a large model minutes
+and gigabytes: limits are what the configuration names and the tables in which a pass looks positions up.
+"""
+
+from dataclasses import replace
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from checkpoints.card import Kind
+from checkpoints.probe.causal import CausalProbe
+from checkpoints.probe.classifier import ClassifierProbe
+from checkpoints.probe.conduct import Conduct
+from checkpoints.probe.lengths import cached_up_to
+
+
+def conduct_of(model: PreTrainedModel, kind: Kind, tokenizer: PreTrainedTokenizerBase) -> Conduct:
+    """Ask a model all: how it is trained and scored, and how it is served.
+
+    Args:
+        model: in eval mode, on its device.
+        kind: what it is for.
+        tokenizer: its own; tells with which special tokens a classifier's text begins and ends.
+
+    Raises:
+        UnfitModel: it cannot be used rightly.
+    """
+    if kind == "classifier":
+        return reading_of(model, kind, tokenizer)
+    probe = CausalProbe(model)
+    return replace(probe.reading(), way=probe.way(), cached_up_to=cached_up_to(model.config))
+
+
+def reading_of(model: PreTrainedModel, kind: Kind, tokenizer: PreTrainedTokenizerBase) -> Conduct:
+    """Ask a model how it is trained and scored, which takes no cache.
+
+    Raises:
+        UnfitModel: it cannot be used rightly.
+    """
+    if kind == "causal-lm":
+        return CausalProbe(model).reading()
+    begin, end = _frame(tokenizer)
+    return ClassifierProbe(model, begin, end).conduct()
+
+
+def _frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The special tokens that stand before and behind a text."""
+    special = set(tokenizer.all_special_ids)
+    ids = list(tokenizer("a")["input_ids"])
+    inner = [at for at, token in enumerate(ids) if token not in special]
+    if not inner:
+        return [], []
+    return ids[: inner[0]], ids[inner[-1] + 1 :]

@@ -1,0 +1,170 @@
+"""Sequences of one generation that advance, together or one by one, in the way that the probe found right."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from checkpoints.probe.conduct import Way
+
+# Under which names a model gives back what it wants to see again.
+RETURNED: Final = ("past_key_values", "cache_params", "state", "mems")
+
+
+class Decoder:
+    """The forward pass of one causal model, with the arguments that its architecture takes.
+
+    Args:
+        model: in eval mode.
+        way: how it is asked.
+    """
+
+    def __init__(self, model: PreTrainedModel, way: Way) -> None:
+        self._model = model
+        self._way = way
+        self._accepts = frozenset(inspect.signature(model.forward).parameters)
+
+    @property
+    def can_batch(self) -> bool:
+        """Whether sequences can join each other."""
+        return self._way.together
+
+    @property
+    def reads_in_stretches(self) -> bool:
+        """Whether a prompt may be fed in several parts."""
+        return self._way.stretches
+
+    def begin(self) -> "Batch | Alone":
+        """A sequence that has seen nothing yet."""
+        if self._way.cache == "shared":
+            # Without a configuration every layer keeps every position; windows are the attention mask's matter.
+            return Batch(DynamicCache(), torch.zeros(1, dtype=torch.long))
+        if self._way.cache == "given":
+            name = next(name for name in RETURNED if name in self._accepts)
+            return Alone({name: DynamicCache(config=self._model.config)})
+        return Alone({})
+
+    def advance(self, batch: "Batch | Alone", tokens: Tensor) -> Tensor:
+        """Feed each sequence its next tokens; the cache grows by them.
+
+        Args:
+            batch: the sequences.
+            tokens: shape (sequences, new tokens), the same number for each.
+
+        Returns:
+            the logits after the last token, shape (sequences, vocabulary).
+        """
+        if isinstance(batch, Batch):
+            return self._advance_together(batch, tokens)
+        if self._way.cache == "none":
+            return self._read_anew(batch, tokens)
+        return self._advance_alone(batch, tokens)
+
+    def _advance_together(self, batch: "Batch", tokens: Tensor) -> Tensor:
+        count = tokens.shape[1]
+        positions = self._positions(batch.lengths[:, None], count)
+        mask = batch.attention_mask(count)
+        output = self._pass(tokens, past_key_values=batch.cache, use_cache=True, attention_mask=mask, **positions)
+        batch.lengths += count
+        batch.cached += count
+        return _last(output)
+
+    def _advance_alone(self, batch: "Alone", tokens: Tensor) -> Tensor:
+        count = tokens.shape[1]
+        positions = self._positions(torch.tensor([[batch.read]]), count)
+        output = self._pass(tokens, use_cache=True, **batch.state, **positions)
+        returned = {name: getattr(output, name, None) for name in RETURNED if name in self._accepts}
+        batch.state = {name: value for name, value in returned.items() if value is not None}
+        if not batch.state:
+            raise LookupError("the model gives no cache back")
+        batch.read += count
+        return _last(output)
+
+    def _read_anew(self, batch: "Alone", tokens: Tensor) -> Tensor:
+        batch.tokens = torch.cat([batch.tokens, tokens], dim=1)
+        return _last(self._pass(batch.tokens, use_cache=False))
+
+    def _positions(self, seen: Tensor, count: int) -> dict[str, Tensor]:
+        if self._way.first_position is None:
+            return {}
+        return {"position_ids": self._way.first_position + seen + torch.arange(count)}
+
+    def _pass(self, tokens: Tensor, **arguments: Any) -> Any:
+        device = self._model.device
+        wanted = {"logits_to_keep": 1, **arguments}
+        placed = {
+            name: value.to(device) if isinstance(value, Tensor) else value
+            for name, value in wanted.items()
+            if name in self._accepts and value is not None
+        }
+        with torch.inference_mode():
+            return self._model(input_ids=tokens.to(device), **placed)
+
+
+def _last(output: Any) -> Tensor:
+    logits: Tensor = output.logits[:, -1]
+    return logits
+
+
+class Batch:
+    """Sequences and their cache, padded on the left to the longest.
+
+    Args:
+        cache: keys and values of shape (sequences, heads, cached, width) in each layer.
+        lengths: true length of each sequence, at most `cached`; on the CPU.
+        cached: positions in the cache.
+    """
+
+    def __init__(self, cache: DynamicCache, lengths: Tensor, cached: int = 0) -> None:
+        self.cache = cache
+        # Typed as any layer; those that can be padded have keys and values.
+        self.layers: list[Any] = cache.layers
+        self.lengths = lengths
+        self.cached = cached
+
+    def attention_mask(self, new: int) -> Tensor | None:
+        """Ones where a sequence has tokens, shape (sequences, cached + new); None where nothing is padded."""
+        if bool((self.lengths == self.cached).all()):
+            return None
+        positions = torch.arange(self.cached + new)
+        return (positions >= (self.cached - self.lengths)[:, None]).long()
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Let all sequences but `rows` go."""
+        index = torch.tensor(rows, dtype=torch.long)
+        self.lengths = self.lengths[index]
+        surplus = self.cached - int(self.lengths.max())
+        for layer in self.layers:
+            on_device = index.to(layer.keys.device)
+            layer.keys = layer.keys[on_device, :, surplus:]
+            layer.values = layer.values[on_device, :, surplus:]
+        self.cached -= surplus
+
+    def join(self, other: "Batch") -> None:
+        """Take in the sequences of another batch, after the own."""
+        cached = max(self.cached, other.cached)
+        for ours, theirs in zip(self.layers, other.layers, strict=True):
+            ours.keys = torch.cat([_padded(ours.keys, cached), _padded(theirs.keys, cached)])
+            ours.values = torch.cat([_padded(ours.values, cached), _padded(theirs.values, cached)])
+        self.lengths = torch.cat([self.lengths, other.lengths])
+        self.cached = cached
+
+
+def _padded(states: Tensor, cached: int) -> Tensor:
+    return torch.nn.functional.pad(states, (0, 0, cached - states.shape[-2], 0))
+
+
+class Alone:
+    """One sequence that shares passes with none.
+
+    Args:
+        state: what the next pass is given back, by the argument's name.
+    """
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.state = state
+        self.read = 0
+        self.tokens = torch.zeros((1, 0), dtype=torch.long)
