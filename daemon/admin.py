@@ -22,6 +22,7 @@ from daemon.admin_token import Token
 from daemon.control import LARGEST_ID, LONGEST_REASON, Control
 from daemon.errors import BadRequest, DaemonError, UnknownThing
 from memory.errors import StoreError
+from memory.records import KeyHash
 from serving.body import Bodies, Many, loaded
 from serving.errors import RequestError
 from serving.exposition import expose
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 OPEN_PATHS = frozenset({"/metrics", "/healthz", "/readyz"})
 LONGEST_BODY_BYTES = 64 * 1024
+LONGEST_KEY_BODY_BYTES = 768 * 1024
+"""Of a request about a person. A longer key is named by its hash."""
 BODY_WITHIN_S = 20.0
 MOST_ROWS = 500
 
@@ -65,15 +68,21 @@ class ResumeBody(_Body):
 
 
 class ForgetBody(_Body):
-    """POST /forget."""
+    """POST /forget: a key in an address would end up in logs. Named by itself, or by its hash."""
 
-    key: str = Field(min_length=1, max_length=4096)
+    key: str | None = Field(None, min_length=1)
+    key_hash: str | None = Field(None, pattern=r"^[0-9a-fA-F]{16}$")
+
+    def named(self) -> str | KeyHash:
+        """The key that is meant. Raises BadRequest where it is none, or both are given."""
+        if (self.key is None) == (self.key_hash is None):
+            raise BadRequest("Name one: `key`, or `key_hash` (16 hexadecimal digits).")
+        return self.key if self.key is not None else KeyHash.from_hex(self.key_hash or "")
 
 
-class FindBody(_Body):
-    """POST /memory/find: a key in an address would end up in logs."""
+class FindBody(ForgetBody):
+    """POST /memory/find."""
 
-    key: str = Field(min_length=1, max_length=4096)
     text: bool = False
     limit: int = Field(50, ge=1, le=MOST_ROWS)
     after: int = Field(0, ge=0, le=LARGEST_ID)
@@ -153,6 +162,7 @@ class _Surface:
         self._control = control
         self._registry = registry
         self._bodies = Bodies(limit=LONGEST_BODY_BYTES, timeout_s=BODY_WITHIN_S)
+        self._keys = Bodies(limit=LONGEST_KEY_BODY_BYTES, timeout_s=BODY_WITHIN_S)
 
     def routes(self) -> list[Route]:
         get = {
@@ -191,7 +201,8 @@ class _Surface:
         ]
 
     async def _asked(self, request: Request, model: type[Body]) -> Body:
-        asked, _ = await self._bodies.read(request, partial(_understood, model=model))
+        bodies = self._keys if issubclass(model, ForgetBody) else self._bodies
+        asked, _ = await bodies.read(request, partial(_understood, model=model))
         return asked
 
     async def healthz(self, _request: Request) -> Response:
@@ -238,7 +249,8 @@ class _Surface:
 
     async def find(self, request: Request) -> Response:
         body = await self._asked(request, FindBody)
-        return await _answer(lambda: self._control.find(body.key, text=body.text, limit=body.limit, after=body.after))
+        key = body.named()
+        return await _answer(lambda: self._control.find(key, text=body.text, limit=body.limit, after=body.after))
 
     async def aside(self, _request: Request) -> Response:
         return await _answer(self._control.aside)
@@ -284,7 +296,8 @@ class _Surface:
 
     async def forget(self, request: Request) -> Response:
         body = await self._asked(request, ForgetBody)
-        return await _answer(lambda: self._control.forget(body.key))
+        key = body.named()
+        return await _answer(lambda: self._control.forget(key))
 
     async def release_aside(self, request: Request) -> Response:
         body = await self._asked(request, AsideBody)

@@ -1,6 +1,7 @@
 """`Control` over the admin surface of a running daemon."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,12 +10,15 @@ import httpx
 from daemon import errors
 from daemon.control import Facts
 from daemon.errors import DaemonError, DaemonUnreachable
+from memory.records import KeyHash
 
 CONNECT_S = 3.0
 ANSWER_S = 30.0
 # An erasure compacts the store and takes seconds a gigabyte, and so does a search that reads over it; a replay
 # decodes the whole quarantine.
 LONG_ANSWER_S = 3_600.0
+LONGEST_KEY_BYTES = 512 * 1024
+"""As JSON, in a request; the daemon takes a little more."""
 
 NAMED: Mapping[str, type[DaemonError]] = {
     kind.__name__: kind for kind in (errors.UnknownThing, errors.Refused, errors.BadRequest)
@@ -28,10 +32,12 @@ class RemoteControl:
     Args:
         address: `http://host:port`.
         token: the bearer token.
+        hashed: the daemon's hash of a key; needed for keys that are longer than a request.
     """
 
-    def __init__(self, address: str, token: str) -> None:
+    def __init__(self, address: str, token: str, hashed: Callable[[str], KeyHash] | None = None) -> None:
         self._address = address
+        self._hashed = hashed
         self._client = httpx.Client(
             base_url=address,
             headers={"authorization": f"Bearer {token}"},
@@ -108,13 +114,13 @@ class RemoteControl:
         """See `Control.resume`."""
         return self._post("/resume", {"partition": partition})
 
-    def forget(self, key: str) -> Facts:
+    def forget(self, key: str | KeyHash) -> Facts:
         """See `Control.forget`."""
-        return self._post("/forget", {"key": key}, timeout=LONG_ANSWER_S)
+        return self._post("/forget", self._named(key), timeout=LONG_ANSWER_S)
 
-    def find(self, key: str, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
+    def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
         """See `Control.find`."""
-        body = {"key": key, "text": text, "limit": limit, "after": after}
+        body = self._named(key) | {"text": text, "limit": limit, "after": after}
         return self._post("/memory/find", body, timeout=LONG_ANSWER_S)
 
     def gaps(self, *, limit: int = 50, before: int | None = None) -> list[Facts]:
@@ -197,3 +203,9 @@ class RemoteControl:
         if status == httpx.codes.UNAUTHORIZED:
             message = f"The daemon at {self._address} does not accept the token of `admin.token_file`."
         return NAMED.get(details.get("type", ""), DaemonError)(message)
+
+    def _named(self, key: str | KeyHash) -> Facts:
+        if isinstance(key, str) and self._hashed is not None:
+            size = len(json.dumps(key, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+            key = self._hashed(key) if size > LONGEST_KEY_BYTES else key
+        return {"key": key} if isinstance(key, str) else {"key_hash": str(key)}

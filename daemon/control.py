@@ -7,6 +7,8 @@ and `daemon/client.py` carries the questions to a running daemon over the admin 
 from collections.abc import Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
+from memory.records import KeyHash
+
 Facts: TypeAlias = dict[str, Any]
 """JSON-ready facts: strings, numbers, booleans, None, and lists and dictionaries of them."""
 
@@ -118,22 +120,25 @@ class Control(Protocol):
         Raises UnknownThing for a partition that is not read here.
         """
 
-    def forget(self, key: str) -> Facts:
+    def forget(self, key: str | KeyHash) -> Facts:
         """Erase what carries `key`, and name what had seen it.
 
         Returns {"samples", "dead_letters", "rounds", "generations", "descendants", "clean_generation",
         "lineage_from" (the first round of which it is known what it was given), "directories" (round directories
-        erased)}.
+        erased), "similar" (as in `find`; of these nothing was erased)}.
         """
 
-    def find(self, key: str, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
+    def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
         """What is known of a person by key; changes nothing. Raises UnknownThing where nothing is.
 
         Returns {"samples": how many are kept, "by_role": {role: how many}, "kept": a page of them, [{"id", "role",
         "source", "label", "topic", "partition", "offset", "event_time", "arrived_at", and "text" if asked}], "next"
         (what `after` brings the next page; None where there is none), "dead_letters": how many, "dead_letter_ids":
         the first of them, "rounds": [{"round", "parts": {part: samples}}], "erased_at" (unix seconds, None where it
-        never was), and "generations", "descendants", "clean_generation", "lineage_from" as in `forget`}.
+        never was), "key_hash" (16 digits), "similar": other keys of which something is kept, and that may name the same
+        person in another dress, [{"key" (None where only its hash is known), "key_hash", "how", "samples",
+        "dead_letters", "rounds" (how many were given its text), "erase" (the command that erases it)}], and
+        "generations", "descendants", "clean_generation", "lineage_from" as in `forget`}.
         """
 
     def gaps(self, *, limit: int = 50, before: int | None = None) -> list[Facts]:

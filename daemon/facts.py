@@ -1,5 +1,6 @@
 """What the store knows, as facts for a person or a script: JSON-ready, bounded, and text only where asked for."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
@@ -8,13 +9,23 @@ from daemon.cycle import DRY_RUN
 from daemon.slice_names import in_order
 from memory.aside import AsidePage
 from memory.finding import Found, FoundSample
-from memory.records import AsideGroup, Forgotten, Generation, Role, Round, StoredDeadLetter, StoredGap, TrainedSample
+from memory.records import (
+    AsideGroup,
+    Forgotten,
+    Generation,
+    KeyHash,
+    Role,
+    Round,
+    StoredDeadLetter,
+    StoredGap,
+    TrainedSample,
+)
+from memory.similar_keys import SimilarKey
 from memory.store import Store
 from streams.document import Partition
 
 LAST_ROUNDS = 20
 WOULD = {"accept": "be accepted", "refuse": "be refused", "wait": "wait"}
-_BITS_64 = 2**64 - 1
 
 
 def partition_name(partition: Partition) -> str:
@@ -151,7 +162,7 @@ def aside_text_facts(number: int, page: AsidePage) -> Facts:
             _found_sample(one)
             | {
                 "held_out": one.sample.id in page.held_out,
-                "key_hash": None if one.sample.key_hash is None else f"{one.sample.key_hash & _BITS_64:016x}",
+                "key_hash": None if one.sample.key_hash is None else str(KeyHash(one.sample.key_hash)),
                 "loss": page.measured[one.sample.id].loss if one.sample.id in page.measured else None,
                 "repetition": page.measured[one.sample.id].repetition if one.sample.id in page.measured else None,
                 "text": one.sample.text,
@@ -189,7 +200,7 @@ def _bytes_text(value: bytes) -> str:
     return value.decode(errors="backslashreplace")
 
 
-def forgotten_facts(forgotten: Forgotten, directories: Mapping[int, str]) -> Facts:
+def forgotten_facts(forgotten: Forgotten, directories: Mapping[int, str], similar: Sequence[SimilarKey] = ()) -> Facts:
     """What an erasure erased. `directories`: the round directories that went with it."""
     return {
         "samples": forgotten.samples,
@@ -200,7 +211,32 @@ def forgotten_facts(forgotten: Forgotten, directories: Mapping[int, str]) -> Fac
         "clean_generation": forgotten.clean_generation,
         "lineage_from": forgotten.lineage_from,
         "directories": sorted(directories.values()),
+        "similar": similar_facts(similar),
     }
+
+
+def similar_facts(similar: Sequence[SimilarKey]) -> list[Facts]:
+    """Other keys that may name the same person, and how each is erased."""
+    return [
+        {
+            "key": one.key,
+            "key_hash": str(KeyHash(one.key_hash)),
+            "how": one.how,
+            "samples": one.samples,
+            "dead_letters": one.dead_letters,
+            "rounds": one.rounds,
+            "erase": f"riverkeep forget {_argument(one)}",
+        }
+        for one in similar
+    ]
+
+
+def _argument(one: SimilarKey) -> str:
+    # A key that a shell, an eye or an option's dash could change is named by its hash.
+    key = one.key
+    if key is not None and key.isascii() and key.isprintable() and key == key.strip(" -") and len(key) <= 200:
+        return shlex.quote(key)
+    return f"--key-hash {KeyHash(one.key_hash)}"
 
 
 def found_facts(found: Found, *, text: bool, limit: int) -> Facts:

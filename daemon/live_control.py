@@ -20,6 +20,7 @@ from daemon.serving_process import ServingStatus
 from daemon.settings import Settings
 from daemon.supervisor import Health, State
 from daemon.triggers import Asks
+from memory.records import KeyHash
 from memory.store import Store
 from streams.document import Partition
 
@@ -173,7 +174,7 @@ class LiveControl(StoreControl):
             self._current.call_off(f"{now}, and no longer generation {answer['from']}, which it started from")
         return answer
 
-    def forget(self, key: str) -> Facts:
+    def forget(self, key: str | KeyHash) -> Facts:
         """See `Control.forget`; a round in progress that was given the text is called off first."""
         # Whoever writes waits until the file is rewritten, which may take longer than a stuck loop is borne.
         with self._promotion, self._views.patient():
@@ -183,7 +184,8 @@ class LiveControl(StoreControl):
                 self._current.call_off("text that it was given has been erased", number=progress.number)
         if progress is not None and progress.number in forgotten.rounds:
             self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
-        return facts.forgotten_facts(forgotten, self._erase_directories(forgotten.rounds))
+        directories = self._erase_directories(forgotten.rounds)
+        return facts.forgotten_facts(forgotten, directories, self._store.similar_keys(key))
 
     def resume(self, partition: str | None = None) -> Facts:
         """See `Control.resume`."""

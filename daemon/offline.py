@@ -20,6 +20,7 @@ from daemon.rooms import latest_rounds
 from daemon.round_inputs import draw_spec
 from daemon.settings import Settings
 from memory.errors import UnknownGeneration, UnknownRound, WrongState
+from memory.records import KeyHash
 from memory.rounds import RoundState
 from memory.store import Store
 
@@ -153,17 +154,21 @@ class StoreControl:
         """Refuses: nothing is paused where nothing runs."""
         raise Refused(f"{self._no_daemon()}; it begins with no partition paused.")
 
-    def forget(self, key: str) -> Facts:
+    def forget(self, key: str | KeyHash) -> Facts:
         """See `Control.forget`."""
         forgotten = self._store.forget(key)
-        return facts.forgotten_facts(forgotten, self._erase_directories(forgotten.rounds))
+        return facts.forgotten_facts(
+            forgotten, self._erase_directories(forgotten.rounds), self._store.similar_keys(key)
+        )
 
-    def find(self, key: str, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
+    def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
         """See `Control.find`."""
         found = self._store.find(key, limit=limit + 1, after=after)
-        if not found.is_anything:
+        similar = self._store.similar_keys(key)
+        if not found.is_anything and not similar:
             raise UnknownThing("Nothing is kept of that key, and no round that is still known was given its text.")
-        return facts.found_facts(found, text=text, limit=limit)
+        known = facts.found_facts(found, text=text, limit=limit)
+        return known | {"key_hash": str(KeyHash(self._store.key_hash(key))), "similar": facts.similar_facts(similar)}
 
     def gaps(self, *, limit: int = 50, before: int | None = None) -> list[Facts]:
         """See `Control.gaps`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from time import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from daemon.control import Control
     from daemon.settings import Settings
     from daemon.settings_mistakes import BadSettings
+    from memory.records import KeyHash
 
 
 @contextmanager
@@ -39,7 +41,7 @@ def reach(settings: "Settings", *, write: bool, mistakes: "BadSettings | None" =
 
             address = _address(settings, holder)
             token = read_token(settings.admin, settings.state_dir)
-            yield stack.enter_context(RemoteControl(address, token))
+            yield stack.enter_context(RemoteControl(address, token, partial(_key_hash, settings)))
             return
         if mistakes is not None:
             raise mistakes
@@ -59,6 +61,14 @@ def _address(settings: "Settings", holder: Holder) -> str:
             f"not listen yet{f': {holder.doing}' if holder.doing else ''}. Ask again in a moment."
         )
     return holder.admin
+
+
+def _key_hash(settings: "Settings", key: str) -> "KeyHash":
+    from memory.records import KeyHash  # noqa: PLC0415 - seldom needed
+    from memory.store import Store  # noqa: PLC0415 - SQLite
+
+    with Store.open(settings.database, settings.memory, read_only=True) as store:
+        return KeyHash(store.key_hash(key))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from daemon.control import Facts
 from daemon.doctor_findings import Finding
 from daemon.floods import FLOOD, flood_sentence
 from daemon.heat import heat_table, legend
+from daemon.printable import inline
 from daemon.screen import open_screen, table
 from daemon.slice_names import names_explained
 from daemon.supervisor import State
@@ -336,6 +337,25 @@ def print_forgotten(facts: Facts) -> None:
     if facts["directories"]:
         console.print(f"Round directories erased: {', '.join(facts['directories'])}")
     print_seen_by(facts)
+    print_similar(facts)
+
+
+def print_similar(facts: Facts) -> None:
+    """Keys that may name the same person as the one that was named."""
+    for line in similar_lines(facts.get("similar", [])):
+        console.print(Text(line), soft_wrap=True)
+
+
+def similar_lines(similar: Sequence[Facts]) -> list[str]:
+    """Keys that may name the same person, and the command that erases each."""
+    if not similar:
+        return []
+    lines = ["Similar keys, which may name the same person; nothing of them is erased with this one:"]
+    for one in similar:
+        key = one["how"] if one["key"] is None else f"{inline(one['key'])} ({one['how']})"
+        kept = f"{one['samples']:,} samples, {one['dead_letters']:,} dead letters, given to {one['rounds']:,} rounds"
+        lines.append(f"  {key}: {kept}: `{one['erase']}`")
+    return lines
 
 
 def print_seen_by(facts: Facts) -> None:

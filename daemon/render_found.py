@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from daemon.control import Facts
-from daemon.render import ago, console, print_seen_by
+from daemon.render import ago, console, print_seen_by, print_similar
 from daemon.screen import table
 
 
@@ -16,6 +16,8 @@ def print_found(facts: Facts, *, now: float | None = None) -> None:
     moment = time.time() if now is None else now
     roles = ", ".join(f"{number:,} {role}" for role, number in facts["by_role"].items())
     console.print(f"Kept: {roles or 'no sample'}; {facts['dead_letters']:,} dead letters.")
+    if "key_hash" in facts:
+        console.print(f"The key's hash: {facts['key_hash']}.")
     if facts["erased_at"] is not None:
         console.print(f"Erased {ago(moment - facts['erased_at'])} ago: nothing of this key is stored any more.")
     if facts["kept"]:
@@ -25,6 +27,7 @@ def print_found(facts: Facts, *, now: float | None = None) -> None:
     rounds = ", ".join(f"{one['round']} ({_parts(one['parts'])})" for one in facts["rounds"])
     console.print(f"Given to rounds: {rounds or 'none'}.")
     print_seen_by(facts)
+    print_similar(facts)
 
 
 def _parts(parts: Facts) -> str:

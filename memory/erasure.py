@@ -9,14 +9,22 @@ from memory.records import Forgotten, GenerationState, lineage
 from memory.sqlite import Connection
 
 
-def erase(tx: Connection, key: str, key_hash: int, now: float) -> Forgotten:
-    """Remove all of a key's text from the tables, and keep its hash. `scrub` then clears the file itself."""
+def erase(tx: Connection, key: str | None, key_hash: int, now: float) -> Forgotten:
+    """Remove all of a key's text from the tables, and keep its hash. `scrub` then clears the file itself.
+
+    Args:
+        tx: of the erasure.
+        key: None where only its hash is known: dead letters are then found where their record names it as its key.
+        key_hash: of the key.
+        now: unix seconds.
+    """
     known = [row[0] for row in tx.execute("SELECT id FROM samples WHERE key_hash = ?", (key_hash,))]
     given = tx.execute("SELECT round, sample, part FROM round_samples WHERE key_hash = ?", (key_hash,)).fetchall()
     # Sketches are made from text: those of samples that have left memory go too.
     near_duplicates.forget_trained(tx, {*known, *(sample for _, sample, _ in given)})
     removal.remove(tx, known)
     letters = quarantine.erase(tx, key, key_hash)
+    tx.execute("DELETE FROM key_dresses WHERE key_hash = ?", (key_hash,))
     tx.execute("INSERT OR IGNORE INTO forgotten(key_hash, at) VALUES (?, ?)", (key_hash, now))
     rounds: dict[int, set[str]] = {}
     for number, _, part in given:

@@ -49,7 +49,7 @@ class Found:
         return bool(self.by_role or self.dead_letters or self.rounds or self.erased_at is not None)
 
 
-def find(tx: Connection, key: str, key_hash: int, *, limit: int, after: int) -> Found:
+def find(tx: Connection, key: str | None, key_hash: int, *, limit: int, after: int) -> Found:
     """See `Store.find`. Reads over all samples: keys have no index, as they are asked for so seldom."""
     kept = tx.execute("SELECT id, role FROM samples WHERE key_hash = ? ORDER BY id", (key_hash,)).fetchall()
     page = [sample for sample, _ in kept if sample > after][:limit]

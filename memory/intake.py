@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from memory import counters, facts, near_duplicates, offsets, quarantine, settle, slices
+from memory import counters, facts, near_duplicates, offsets, quarantine, settle, similar_keys, slices
 from memory.categories import Part
 from memory.database import Database
 from memory.fingerprints import Bools, Int64s, priorities
@@ -214,6 +214,8 @@ class Intake:
                 strict=True,
             ),
         )
+        if looked.dresses:
+            similar_keys.note(tx, looked.keys[rows].tolist(), looked.dresses)
         counters.add(tx, _changes(roles[rows], sources, labels, looked.sizes[rows]))
         if len(sorting.held):
             slices.shrink(tx, self._settings.holdout_documents)

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
-from memory import aside, erasure, finding, outcome, quarantine, removal
+from memory import aside, erasure, finding, outcome, quarantine, removal, similar_keys
 from memory.aside import AsidePage
 from memory.finding import Found
-from memory.records import AsideGroup, Forgotten, StoredDeadLetter, StoredGap
+from memory.records import AsideGroup, Forgotten, KeyHash, StoredDeadLetter, StoredGap
 from memory.session import Session
+from memory.similar_keys import SimilarKey
 from streams.document import Reason
 
 log = structlog.get_logger(__name__)
@@ -103,7 +104,15 @@ class KeptApart(Session):
         """The latest gaps in offsets, those with smaller ids than `before`; newest first."""
         return self._read(quarantine.latest_gaps, limit, before)
 
-    def find(self, key: str, *, limit: int = 100, after: int = 0) -> Found:
+    def key_hash(self, key: str | KeyHash) -> int:
+        """The keyed hash by which a key is known here: signed, 64 bits."""
+        return key.value if isinstance(key, KeyHash) else self._intake.key_hash(key)
+
+    def similar_keys(self, key: str | KeyHash) -> tuple[SimilarKey, ...]:
+        """Other keys of which something is kept, and that may name the same person in another dress."""
+        return self._read(similar_keys.find, _typed(key), self.key_hash(key), self._intake.key_hash)
+
+    def find(self, key: str | KeyHash, *, limit: int = 100, after: int = 0) -> Found:
         """What is known of a person: what is kept, where it came from, and what had seen it. Changes nothing.
 
         Args:
@@ -111,7 +120,7 @@ class KeptApart(Session):
             limit: most samples to return.
             after: return those with greater ids.
         """
-        return self._read(finding.find, key, self._intake.key_hash(key), limit=limit, after=after)
+        return self._read(finding.find, _typed(key), self.key_hash(key), limit=limit, after=after)
 
     def saw_erased_text(self) -> dict[int, bool]:
         """Generations that saw text which was erased since, whoever's: whether each was trained on it itself.
@@ -121,7 +130,7 @@ class KeptApart(Session):
         """
         return self._read(erasure.saw_erased_text)
 
-    def forget(self, key: str) -> Forgotten:
+    def forget(self, key: str | KeyHash) -> Forgotten:
         """Erase all text of a key, for good, and name what had seen it.
 
         Samples and dead letters go; the file is compacted and the write-ahead log truncated, so that no copy stays
@@ -130,7 +139,11 @@ class KeptApart(Session):
         """
         with self._intake.paused():
             with self._database.write() as tx:
-                forgotten = erasure.erase(tx, key, self._intake.key_hash(key), self._clock())
+                forgotten = erasure.erase(tx, _typed(key), self.key_hash(key), self._clock())
             erasure.scrub(self._database)
         log.info("key_forgotten", samples=forgotten.samples, dead_letters=forgotten.dead_letters)
         return forgotten
+
+
+def _typed(key: str | KeyHash) -> str | None:
+    return None if isinstance(key, KeyHash) else key

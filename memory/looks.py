@@ -1,12 +1,13 @@
 """What can be said of arriving documents without the store: hashes, side of the split, sketches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from memory import similar_keys
 from memory.errors import BadBatch
 from memory.fingerprints import Bools, Hasher, Int64s, UInt64s, held_out, normalise
 from memory.sketches import Sketches, sketch
@@ -24,6 +25,7 @@ class Looked:
         contents: identity of text and label.
         keys: signed keyed hash of the key; 0 where `keyed` is false.
         held: on the held-out side of the split, by key where there is one.
+        dresses: of the keys that may be another's in another dress, by hash: hashes of the plain ones, and which dress.
         held_by_content: the same, by content alone.
         sizes: bytes of UTF-8.
     """
@@ -41,10 +43,17 @@ class Looked:
     held: Bools
     held_by_content: Bools
     sizes: Int64s
+    dresses: Mapping[int, tuple[tuple[int, str], ...]]
     sketches: Sketches
 
     def __len__(self) -> int:
         return len(self.texts)
+
+
+class _Key(NamedTuple):
+    identity: int
+    group: int
+    dresses: tuple[tuple[int, str], ...]
 
 
 class Looker:
@@ -53,7 +62,7 @@ class Looker:
     def __init__(self, secret: bytes, holdout_share: float) -> None:
         self.hasher = Hasher(secret)
         self._share = holdout_share
-        self._key = lru_cache(KEYS_REMEMBERED)(self.hasher.key)
+        self._key = lru_cache(KEYS_REMEMBERED)(self._looked_at)
         self._label = lru_cache(LABELS_REMEMBERED)(self.hasher.label)
 
     def look(self, documents: Sequence[Document]) -> Looked:
@@ -67,7 +76,7 @@ class Looker:
         encoded = _encoded(texts)
         normalised = normalise(encoded)
         contents, by_content = self.hasher.contents(normalised).T
-        key_hashes, keyed, groups = self._by_key(keys, by_content)
+        key_hashes, keyed, groups, dresses = self._by_key(keys, by_content)
         return Looked(
             texts=texts,
             sources=sources,
@@ -83,19 +92,26 @@ class Looker:
             held_by_content=held_out(by_content, self._share),
             sizes=np.fromiter(map(len, encoded), np.int64, len(encoded)),
             sketches=sketch(normalised),
+            dresses=dresses,
         )
 
-    def _by_key(self, keys: Sequence[str | None], groups: UInt64s) -> tuple[Int64s, Bools, UInt64s]:
-        """Hashes of keys, where there are keys, and groups: a key's, where there is one, else the content's."""
+    def _looked_at(self, key: str) -> _Key:
+        plain = tuple((self.hasher.key(other)[0], how) for other, how in similar_keys.plain(key).items())
+        return _Key(*self.hasher.key(key), plain)
+
+    def _by_key(
+        self, keys: Sequence[str | None], groups: UInt64s
+    ) -> tuple[Int64s, Bools, UInt64s, dict[int, tuple[tuple[int, str], ...]]]:
+        """Hashes of keys, where there are keys, groups (a key's, where there is one, else the content's), dresses."""
         hashes = np.zeros(len(keys), np.int64)
         keyed = np.array([key is not None for key in keys], bool)
         if not keyed.any():
-            return hashes, keyed, groups
+            return hashes, keyed, groups, {}
         pairs = [self._key(key) for key in keys if key is not None]
         hashes[keyed] = [pair[0] for pair in pairs]
         mixed = groups.copy()
         mixed[keyed] = np.array([pair[1] for pair in pairs], np.uint64)
-        return hashes, keyed, mixed
+        return hashes, keyed, mixed, {pair[0]: pair[2] for pair in pairs if pair[2]}
 
     def _label_hashes(self, labels: Sequence[str | None]) -> UInt64s:
         if not any(labels):

@@ -254,7 +254,7 @@ def drop(tx: Connection, ids: Iterable[int] | None) -> int:
     return len(gone)
 
 
-def erase(tx: Connection, key: str, key_hash: int) -> int:
+def erase(tx: Connection, key: str | None, key_hash: int) -> int:
     """Remove the dead letters of a key. Returns how many."""
     return drop(tx, of_key(tx, key, key_hash))
 
@@ -263,12 +263,15 @@ def _values(written: str | None) -> Iterator[bytes | None]:
     return (value for _, value in _read_headers(written)[0])
 
 
-def of_key(tx: Connection, key: str, key_hash: int) -> set[int]:
+def of_key(tx: Connection, key: str | None, key_hash: int) -> set[int]:
     """Ids of a key's dead letters: those that carry it as their key, or anywhere in their bytes or headers as a word.
 
     So too where the bytes that name it were cut off after they had been read.
     """
     named = "SELECT id FROM dead_letters WHERE EXISTS (SELECT 1 FROM json_each(key_hashes) WHERE value = ?)"
+    ids = {letter for (letter,) in tx.execute(named, (key_hash,))}
+    if key is None:
+        return ids
     escaped = json.dumps(key)[1:-1]
     spellings = {
         key.encode("utf-8", "surrogatepass"),
@@ -280,7 +283,6 @@ def of_key(tx: Connection, key: str, key_hash: int) -> set[int]:
     }
     # `u1` is not meant where the bytes say `u12`.
     pattern = re.compile(b"(?<![0-9A-Za-z_])(?:" + b"|".join(map(re.escape, spellings)) + b")(?![0-9A-Za-z_])")
-    ids = {letter for (letter,) in tx.execute(named, (key_hash,))}
     ids |= {
         letter
         for letter, its_key, value, written in tx.execute("SELECT id, key, value, headers FROM dead_letters")

@@ -1,12 +1,35 @@
 """What the store takes and gives: plain, frozen data."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal, Self
 
 from memory.rounds import RoundState
 from streams.document import DeadLetter, Gap, Partition
+
+_BITS_64: Final = 2**64 - 1
+_HASH: Final = re.compile(r"[0-9a-fA-F]{16}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHash:
+    """A key by its keyed 64-bit hash (signed), for whom the key itself is not at hand, or too long to type."""
+
+    value: int
+
+    def __str__(self) -> str:
+        """16 hexadecimal digits."""
+        return f"{self.value & _BITS_64:016x}"
+
+    @classmethod
+    def from_hex(cls, digits: str) -> Self:
+        """The hash that is shown so. Raises ValueError for what is none."""
+        if not _HASH.fullmatch(digits):
+            raise ValueError("a key's hash is 16 hexadecimal digits")
+        unsigned = int(digits, 16)
+        return cls(unsigned - 2**64 if unsigned >= 2**63 else unsigned)
 
 
 class Role(IntEnum):

@@ -6,7 +6,7 @@ round's, its row of R (R_ROWS), and at last where it came from (PAST_GENERATIONS
 
 from collections.abc import Collection, Iterable, Sequence
 
-from memory import facts, ledger, removal
+from memory import facts, ledger, removal, similar_keys
 from memory.records import GenerationState, Role
 from memory.rounds import RoundState
 from memory.settings import MemorySettings
@@ -31,6 +31,7 @@ def prune(tx: Connection, settings: MemorySettings) -> None:
     _forget_generations(tx, oldest)
     _forget_rounds(tx, oldest, held)
     _forget_reports(tx, begun - REPORTS)
+    similar_keys.prune(tx)
     _forget_scores(tx, facts.get_int(tx, "generations_numbered") - R_ROWS)
 
 

@@ -204,6 +204,16 @@ def dead_letter_headers(db: Database) -> None:
     db.execute("ALTER TABLE dead_letters ADD COLUMN headers TEXT")
 
 
+@migrations(name="0007_key_dresses")
+def key_dresses(db: Database) -> None:
+    """The plain keys that a stored one may stand for, as hashes: see `similar_keys`."""
+    db.execute(
+        "CREATE TABLE key_dresses(plain INTEGER NOT NULL, key_hash INTEGER NOT NULL, how TEXT NOT NULL, "
+        "PRIMARY KEY(plain, key_hash)) WITHOUT ROWID, STRICT"
+    )
+    db.execute("CREATE INDEX key_dresses_key ON key_dresses(key_hash)")
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     known = {migration.name for migration in migrations.pending(db)}

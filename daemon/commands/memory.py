@@ -1,8 +1,7 @@
 """What is kept: `memory` with what is aside, dead or never came, and of whom; `resume`, `forget`."""
 
-import os
-import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,10 +17,12 @@ from daemon.commands.common import (
     say,
     yes_option,
 )
+from daemon.commands.keys import STDIN, chosen, named_key, shown
 from daemon.control import LARGEST_ID
 
 if TYPE_CHECKING:
     from daemon.control import Control
+    from memory.records import KeyHash
 
 SHOWN = 50
 MOST_IDS = 5_000
@@ -141,35 +142,35 @@ def ids_from(value: str | None) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
-def key_from(argument: str) -> str:
-    """The key that is named; `-`: on standard input, so that it stays out of the list of processes."""
-    raw = sys.stdin.buffer.read().removesuffix(b"\n") if argument == "-" else os.fsencode(argument)
-    if not raw:
-        raise click.UsageError("The key is empty.")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise click.UsageError("The key is not UTF-8: write a binary key as 0x and its hex digits.") from None
-
-
 @memory.command("find", short_help="Show what is known of a person.")
-@click.argument("key")
+@named_key
 @click.option("--text", is_flag=True, help="Show the text itself.")
 @click.option("--limit", type=click.IntRange(1, 500), default=SHOWN, show_default=True, help="Most samples to list.")
 @click.option("--after", type=click.IntRange(0), default=0, help="List samples with greater ids.")
 @json_option
 @pass_invocation
 @example("riverkeep memory find user-4711", "printf %s user-4711 | riverkeep memory find --json -")
-def find(invocation: Invocation, key: str, *, text: bool, limit: int, after: int, as_json: bool) -> None:
+def find(
+    invocation: Invocation,
+    key: str | None,
+    key_file: Path | None,
+    key_hash: str | None,
+    *,
+    text: bool,
+    limit: int,
+    after: int,
+    as_json: bool,
+) -> None:
     """Show what is known of a person by KEY; `-` reads it from stdin. Nothing is erased.
 
-    What is kept, from which offsets it came, which rounds were given it and which generations were trained on it.
+    What is kept, from which offsets it came, which rounds were given it and which generations were trained on it; and
+    similar keys, which may name the same person (in quotes, in an object, in another spelling).
     Exit status 4 where nothing is known. `riverkeep forget KEY` erases it.
     """
     from daemon.render_found import print_found
 
     with invocation.control() as control:
-        facts = control.find(key_from(key), text=text, limit=limit, after=min(after, LARGEST_ID))
+        facts = control.find(chosen(key, key_file, key_hash), text=text, limit=limit, after=min(after, LARGEST_ID))
     if as_json:
         print_json(facts)
     else:
@@ -304,37 +305,54 @@ def resume(invocation: Invocation, partition: str | None, *, as_json: bool) -> N
         click.echo(f"Reading on: {', '.join(facts['resumed']) or 'no partition was paused'}.")
 
 
-def _kept_of(control: "Control", key: str) -> str:
-    """How much an erasure would erase; where nothing, what it is good for all the same."""
+def _kept_of(control: "Control", key: "str | KeyHash") -> str:
+    """How much an erasure would erase; where nothing, what it is good for all the same; and which keys are similar."""
     from daemon.errors import UnknownThing
+    from daemon.render import similar_lines
 
+    nothing = "Nothing is kept of that key. Erased all the same, none of its text is stored from then on either."
     try:
         found = control.find(key, limit=1)
     except UnknownThing:
-        return "Nothing is kept of that key. Erased all the same, none of its text is stored from then on either."
-    return f"Kept of that key: {found['samples']:,} samples and {found['dead_letters']:,} dead letters."
+        return nothing
+    anything = found["samples"] or found["dead_letters"] or found["rounds"] or found["erased_at"] is not None
+    kept = f"Kept of that key: {found['samples']:,} samples and {found['dead_letters']:,} dead letters."
+    return "\n".join([kept if anything else nothing, *similar_lines(found.get("similar", []))])
 
 
 @click.command(short_help="Erase a person's text.")
-@click.argument("key")
+@named_key
 @yes_option
 @json_option
 @pass_invocation
-@example("riverkeep forget user-4711", "printf %s user-4711 | riverkeep forget -")
-def forget(invocation: Invocation, key: str, *, yes: bool, as_json: bool) -> None:
+@example(
+    "riverkeep forget user-4711",
+    "printf %s user-4711 | riverkeep forget -",
+    "riverkeep forget --key-file key.bin --yes",
+)
+def forget(
+    invocation: Invocation,
+    key: str | None,
+    key_file: Path | None,
+    key_hash: str | None,
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Erase a person's text by its KEY everywhere in the state directory, for good; `-` reads it from stdin.
 
     Samples, dead letters and round directories go; a keyed hash stays, so that a redelivery is not stored
-    again. Names the generations that were trained on the text: nothing is unlearned. Dead letters that were
+    again. Names the generations that were trained on the text: nothing is unlearned; and similar keys, of which
+    nothing was erased. By --key-hash dead letters are found by their record's key alone. Dead letters that were
     also sent to a Kafka topic, and backups, are yours to erase.
     """
     # Where standard input is used up, there is nobody to ask.
-    yes, key = yes or key == "-", key_from(key)
+    yes, named = yes or key == STDIN, chosen(key, key_file, key_hash)
     with invocation.control(write=True) as control:
         if not yes:
-            say(_kept_of(control, key))
-        confirm(f"Erase all text of {key!r} for good?", yes=yes)
-        facts = control.forget(key)
+            say(_kept_of(control, named))
+        confirm(f"Erase all text of {shown(named)} for good?", yes=yes)
+        facts = control.forget(named)
     if as_json:
         print_json(facts)
         return

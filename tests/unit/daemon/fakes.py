@@ -5,6 +5,7 @@ from typing import Any
 
 from daemon.control import Facts
 from daemon.errors import Refused, UnknownThing
+from memory.records import KeyHash
 
 
 class FakeControl:
@@ -73,12 +74,19 @@ class FakeControl:
         rows = [{"id": one, "part": "fresh", "topic": "news", "partition": 0, "offset": one} for one in ids[:limit]]
         return {"round": number, "samples": rows, "next": ids[limit - 1] if len(ids) > limit else None, "note": ""}
 
-    def find(self, key: str, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
+    def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
         """One sample of anybody but `nobody`."""
         if key == "nobody":
             raise UnknownThing("Nothing is kept of that key.")
         place = {"topic": "news", "partition": 0, "offset": 7, "event_time": None, "arrived_at": 0.0}
-        kept = {"id": 1, "role": "fresh", "source": "news", "label": None, **place, **({"text": key} if text else {})}
+        kept = {
+            "id": 1,
+            "role": "fresh",
+            "source": "news",
+            "label": None,
+            **place,
+            **({"text": str(key)} if text else {}),
+        }
         return {
             "samples": 1,
             "by_role": {"fresh": 1},
@@ -145,7 +153,7 @@ class FakeControl:
         self.calls.append(("resume", partition))
         return {"resumed": [partition or "news/0"]}
 
-    def forget(self, key: str) -> Facts:
+    def forget(self, key: str | KeyHash) -> Facts:
         """Notes it."""
         self.calls.append(("forget", key))
         erased = {"samples": 1, "dead_letters": 0, "rounds": [1], "directories": []}

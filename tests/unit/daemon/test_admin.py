@@ -18,6 +18,7 @@ from daemon.client import RemoteControl
 from daemon.control import Control
 from daemon.errors import BadRequest, DaemonError, DaemonUnreachable, Refused, UnknownThing
 from memory.errors import StoreBusy
+from memory.records import KeyHash
 from tests.hostile import filled, names
 from tests.unit.daemon.fakes import FakeControl
 
@@ -346,6 +347,33 @@ def test_errors_come_through_as_themselves(remote: RemoteControl, control: FakeC
         remote.find("nobody")
     with pytest.raises(UnknownThing, match="no round 99"):
         remote.round_samples(99)
+
+
+def test_a_key_as_long_as_a_record_passes(remote: RemoteControl, control: FakeControl) -> None:
+    """Other bodies are bounded; whoever can be stored can be found and erased while the daemon runs, or by a hash."""
+    long = "ü\n" * 100_000
+    remote.forget(long)
+    remote.forget(KeyHash(-2))
+    assert remote.find(long, text=True)["kept"][0]["text"] == long
+    assert control.calls == [("forget", long), ("forget", KeyHash(-2))]
+
+
+def test_a_key_longer_than_a_request_goes_by_its_hash(address: str, control: FakeControl) -> None:
+    """The command is beside the daemon's store and asks it."""
+    with RemoteControl(address, TOKEN, lambda key: KeyHash(len(key))) as remote:
+        remote.forget("k" * 1_000_000)
+        remote.forget("k" * 500_000)
+    assert control.calls == [("forget", KeyHash(1_000_000)), ("forget", "k" * 500_000)]
+
+
+@pytest.mark.parametrize("body", [{}, {"key": "u", "key_hash": "0" * 16}, {"key_hash": "xyz"}, {"key_hash": 5}])
+@pytest.mark.parametrize("path", ["/forget", "/memory/find"])
+def test_a_key_is_named_in_one_way(client: httpx.Client, control: FakeControl, path: str, body: object) -> None:
+    """Nothing is erased where it is not sure whose text is meant."""
+    answer = client.post(path, json=body)
+    assert answer.status_code == 400
+    assert "key" in answer.json()["error"]["message"]
+    assert control.calls == []
 
 
 def test_what_the_store_says_reaches_the_person(

@@ -23,6 +23,7 @@ from daemon.commands.common import Invocation
 from daemon.exit_codes import ExitCode
 from daemon.lock import StateLock
 from daemon.reference import reference
+from memory.records import KeyHash
 from tests.harness import wait_until
 from tests.unit.daemon.fakes import FakeControl
 
@@ -378,6 +379,31 @@ def test_a_key_can_stay_out_of_the_process_list(home: Path, control: FakeControl
     """`forget -` reads it from standard input; only the line's end is taken off."""
     assert riverkeep("forget", "-", "--json", cwd=home, stdin=" Zoë 4711 \n").returncode == 0
     assert control.calls == [("forget", " Zoë 4711 ")]
+
+
+def test_a_key_comes_from_a_file_or_by_its_hash(home: Path, control: FakeControl) -> None:
+    """One as long as a record, which no command line takes; a binary one; one that nobody knows but by its hash."""
+    long = "k" * 300_000
+    (home / "long").write_text("\ufeff" + long + "\r\n", newline="")
+    (home / "binary").write_bytes(b"\0\xff")
+    assert riverkeep("forget", "--key-file", "long", "--yes", cwd=home).returncode == 0
+    assert riverkeep("forget", "--key-file", "binary", "--yes", cwd=home).returncode == 0
+    assert riverkeep("forget", "--key-hash", "ffffffffffffffff", "--yes", cwd=home).returncode == 0
+    assert control.calls == [("forget", long), ("forget", "0x00ff"), ("forget", KeyHash(-1))]
+    assert riverkeep("memory", "find", "--key-file", "long", cwd=home).returncode == 0
+
+
+@pytest.mark.parametrize("command", [["forget", "--yes"], ["memory", "find"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "named",
+    [[], ["u", "--key-hash", "0" * 16], ["--key-hash", "12"], ["--key-file", "nowhere"], ["--key-file", "empty"]],
+    ids=" ".join,
+)
+def test_a_key_is_named_in_one_way(home: Path, control: FakeControl, command: list[str], named: list[str]) -> None:
+    """Nothing is erased where it is not sure whose text is meant."""
+    (home / "empty").write_text("\n")
+    assert riverkeep(*command, *named, cwd=home).returncode == ExitCode.BAD_USAGE
+    assert control.calls == []
 
 
 def test_a_round_is_shown_with_its_samples(home: Path, control: FakeControl) -> None:

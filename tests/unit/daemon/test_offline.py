@@ -11,6 +11,7 @@ from daemon.errors import AlreadyRunning, DaemonUnreachable, Refused, UnknownThi
 from daemon.lock import StateLock, holder_of
 from daemon.offline import StoreControl
 from daemon.reach import reach
+from memory.records import KeyHash
 from memory.store import Store
 from streams.document import Batch, Gap, Partition
 from tests.unit.daemon.kept import NEWS, Kept
@@ -315,6 +316,23 @@ def test_forgetting_nobody_erases_nothing(kept: Kept) -> None:
     """A key that never came: zero, and no round named."""
     forgotten = kept.control.forget("nobody")
     assert (forgotten["samples"], forgotten["rounds"], forgotten["directories"]) == (0, [], [])
+
+
+def test_similar_keys_are_offered_with_the_command_that_erases_them(kept: Kept) -> None:
+    """Before and after an erasure: nobody goes home believing that nothing is kept which is."""
+    for key in ('"nobody"', '{"tenant": 1, "id": "nobody"}'):
+        kept.arrive(3, key=key)
+    found = kept.control.find("nobody")
+    assert (found["samples"], found["kept"], found["erased_at"]) == (0, [], None)
+    quoted, nested = sorted(found["similar"], key=lambda one: one["key"] is None)
+    assert (quoted["key"], quoted["samples"], quoted["how"]) == ('"nobody"', 3, "in quotes")
+    assert quoted["erase"] == "riverkeep forget '\"nobody\"'"
+    assert (nested["key"], nested["samples"]) == (None, 3)
+    assert nested["erase"] == f"riverkeep forget --key-hash {nested['key_hash']}"
+    assert kept.control.forget("nobody")["similar"] == found["similar"]
+    assert kept.control.forget(KeyHash.from_hex(nested["key_hash"]))["samples"] == 3
+    assert kept.control.find('"nobody"')["samples"] == 3
+    assert kept.control.forget('"nobody"')["similar"] == []
 
 
 def test_dead_letters_come_to_life_when_settings_are_mended(tmp_path: Path) -> None:
