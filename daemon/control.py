@@ -33,7 +33,8 @@ class Control(Protocol):
             running, version, state_dir, pid, started_at (unix seconds);
             serving: {"generation", "erased_text" (as in `generations`), "answering" (what the serving process answers
             from), "address", "ok"};
-            round: the one in progress, {"number", "phase", "step", "steps", "begun_at", "reason" (why it began),
+            round: the one in progress, {"number", "phase", "step", "steps", "work" (how much of the
+            phase is done: {"done", "of", "unit", "seconds_left"}, or None), "begun_at", "reason" (why it began),
             "fresh_samples" (trained on), "early_stop_samples" (fresh too, kept apart to tell when to stop)}, or None;
             last_round: {"number", "state", "outcome" (for a person), "trigger", "detail", "ended_at"} or None;
             memory: {"fresh_samples", "fresh_tokens", "replay_samples", "holdout_samples", "aside_samples",

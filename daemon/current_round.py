@@ -4,7 +4,45 @@ import threading
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from daemon.span import span
+
 Progress: TypeAlias = dict[str, Any]
+
+
+ROUND_PHASES = (
+    "draw",
+    "start",
+    "verify",
+    "load",
+    "encode",
+    "plausibility",
+    "score",
+    "importance",
+    "train",
+    "candidates",
+    "judge",
+)
+"""What a round does, one after the other: its draw, its learner's start, the learner's own phases, and the gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How much of a phase is done.
+
+    Attributes:
+        unit: what it is counted in, in the plural.
+        seconds_left: until it ends, at its speed so far; None while that is not known.
+    """
+
+    done: int
+    of: int
+    unit: str
+    seconds_left: float | None
+
+    def sentence(self) -> str:
+        """For a person: `1,200 of 4,000 tokens, about 3 min left`."""
+        left = "" if self.seconds_left is None else f", about {span(self.seconds_left)} left"
+        return f"{self.done:,} of {self.of:,} {self.unit}{left}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +50,8 @@ class RoundProgress:
     """Where the round in progress stands.
 
     Attributes:
-        phase: what it does now: draw, start (of the learner's process), learner's own phases, judge, publish.
+        phase: what it does now, one of `ROUND_PHASES`.
+        work: how much of that is done; None where it cannot be counted.
         steps: optimizer steps it will take; 0 while unknown.
         started_at: unix seconds.
         reason: why it began, a sentence.
@@ -26,6 +65,7 @@ class RoundProgress:
     fresh_samples: int = 0
     early_stop_samples: int = 0
     phase: str = "draw"
+    work: Work | None = None
     step: int = 0
     steps: int = 0
     tokens_per_second: float | None = None
@@ -60,12 +100,12 @@ class CurrentRound:
         """The round does something else now."""
         with self._lock:
             if self._progress is not None:
-                self._progress = replace(self._progress, phase=name)
+                self._progress = replace(self._progress, phase=name, work=None)
 
     def hear(self, event: Progress) -> None:
         """Take in what the learner says; what cannot be understood is passed over."""
         kind = event.get("event")
-        if kind == "phase" and isinstance(event.get("name"), str):
+        if kind == "phase" and event.get("name") in ROUND_PHASES:
             self.phase(event["name"])
         elif kind == "step" and isinstance(event.get("step"), int):
             with self._lock:
@@ -76,6 +116,11 @@ class CurrentRound:
                         steps=_number(event.get("steps"), self._progress.steps),
                         tokens_per_second=event.get("tokens_per_second"),
                     )
+
+        if (work := _work(event)) is not None:
+            with self._lock:
+                if self._progress is not None:
+                    self._progress = replace(self._progress, work=work)
 
     def end(self) -> None:
         """The round has ended."""
@@ -99,6 +144,13 @@ class CurrentRound:
         """Wait until no round is in progress; False when one still is after `timeout` seconds."""
         with self._lock:
             return self._ended.wait_for(lambda: self._progress is None, timeout)
+
+
+def _work(event: Progress) -> Work | None:
+    done, of, unit, left = (event.get(name) for name in ("done", "of", "unit", "seconds_left"))
+    if not (isinstance(done, int) and isinstance(of, int) and of > 0 and isinstance(unit, str)):
+        return None
+    return Work(done, of, unit, left if isinstance(left, int | float) else None)
 
 
 def _number(value: object, otherwise: int) -> int:

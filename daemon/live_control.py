@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import structlog
@@ -221,6 +221,7 @@ class LiveControl(StoreControl):
             "phase": progress.phase,
             "step": progress.step,
             "steps": progress.steps,
+            "work": None if progress.work is None else asdict(progress.work),
             "begun_at": progress.started_at,
             "reason": progress.reason,
             "fresh_samples": progress.fresh_samples,

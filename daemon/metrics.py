@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from daemon.current_round import ROUND_PHASES, Work
 from daemon.cycle import DRY_RUN, Trigger
 from daemon.gate_verdict import Decision
 from daemon.learner_process import Ending
@@ -122,6 +123,7 @@ class Live:
         round_phase: what it does.
         round_step: optimizer steps taken.
         round_steps: optimizer steps it will take, 0 while unknown.
+        round_work: how much of the phase is done; None where that cannot be counted.
         serving_generation: what the store says should serve; None before the first.
         answering_generation: what the serving process answers from; None when it does not.
         swap_seconds: how long the latest swap took, from pointer to first answer; None before one.
@@ -142,6 +144,7 @@ class Live:
     fresh_until_round: float | None
     rounds_paused: bool = False
     learner_bytes: int | None = 0
+    round_work: Work | None = None
 
 
 class LiveState(Collector):
@@ -164,7 +167,20 @@ class LiveState(Collector):
         )
         yield _gauge("riverkeep_round_step", "Optimizer steps of the round in progress.", live.round_step)
         yield _gauge("riverkeep_round_steps", "Optimizer steps that it will take.", live.round_steps)
+        phase = GaugeMetricFamily("riverkeep_round_phase", "1 for what the round in progress does.", labels=["phase"])
+        for one in ROUND_PHASES:
+            phase.add_metric([one], float(one == live.round_phase))
+        yield phase
+        work = live.round_work
         optional: Mapping[str, tuple[str, float | None]] = {
+            "riverkeep_round_phase_done_ratio": (
+                "How much of what the round does now is done, 0 to 1.",
+                None if work is None else work.done / work.of,
+            ),
+            "riverkeep_round_phase_left_seconds": (
+                "When what the round does now ends, at its speed so far.",
+                None if work is None else work.seconds_left,
+            ),
             "riverkeep_ledger_generation": (
                 "The generation that should serve, by the ledger; what answers is riverkeep_serving_generation.",
                 live.serving_generation,

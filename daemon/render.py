@@ -12,9 +12,11 @@ from daemon.control import Facts
 from daemon.doctor_findings import Finding
 from daemon.floods import FLOOD, flood_sentence
 from daemon.heat import heat_table, legend
+from daemon.phases_told import told_phase
 from daemon.printable import inline
 from daemon.screen import open_screen, table
 from daemon.slice_names import names_explained
+from daemon.span import span as ago
 from daemon.supervisor import State
 
 STATE_STYLES = {
@@ -163,8 +165,7 @@ def _serving(serving: Facts) -> str | Text:
 
 
 def _round_progress(current: Facts, now: float) -> str:
-    steps = f", step {current['step']} of {current['steps']}" if current.get("steps") else ""
-    return f"{current['number']}: {current['phase']}{steps}, for {ago(now - current['begun_at'])}"
+    return f"{current['number']}: {told_phase(current)}; begun {ago(now - current['begun_at'])} ago"
 
 
 def _why_it_began(current: Facts) -> str:
@@ -384,14 +385,6 @@ def print_findings(findings: Sequence[Finding]) -> None:
         mark = Text("✓", "green") if finding.ok else Text("✗", "red")
         rows.add_row(mark, finding.name, escape(finding.detail), escape("" if finding.ok else finding.remedy))
     console.print(rows)
-
-
-def ago(seconds: float) -> str:
-    """A span of time in its largest unit: `42 s`, `3 min`, `5 h`, `2 days`."""
-    for unit, size in (("days", 172_800.0), ("h", 3_600.0), ("min", 60.0)):
-        if seconds >= size:
-            return f"{seconds / (86_400.0 if unit == 'days' else size):.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
 
 
 def _outcome(one: Facts) -> Text:

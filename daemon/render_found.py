@@ -7,8 +7,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from daemon.control import Facts
-from daemon.render import ago, console, print_seen_by, print_similar
+from daemon.render import console, print_seen_by, print_similar
 from daemon.screen import table
+from daemon.span import span as ago
 
 
 def print_found(facts: Facts, *, now: float | None = None) -> None:

@@ -8,8 +8,9 @@ from rich.text import Text
 
 from daemon.control import Facts
 from daemon.printable import inline, printable
-from daemon.render import ago, console
+from daemon.render import console
 from daemon.screen import table
+from daemon.span import span as ago
 
 SHOWN_CHARACTERS = 2_000
 """Of a document on a terminal, where there are others to see."""

@@ -167,6 +167,7 @@ class RoundRunner:
                 phase=progress.phase,
                 step=progress.step,
                 steps=progress.steps,
+                work=None if progress.work is None else progress.work.sentence(),
                 tokens_per_second=progress.tokens_per_second,
                 losses=event.get("losses"),
             )

@@ -24,7 +24,7 @@ from daemon.admin_token import Token, ensure_token, read_token
 from daemon.allocator import share_one_arena
 from daemon.backoff import Backoff
 from daemon.control import Facts
-from daemon.current_round import CurrentRound
+from daemon.current_round import CurrentRound, RoundProgress
 from daemon.cycle import DRY_RUN, Ask, Trigger
 from daemon.dead_letter_desk import DeadLetterDesk
 from daemon.errors import DaemonError
@@ -355,7 +355,7 @@ class Service:
 
     def _sentence(self) -> str:
         progress = self._current.progress
-        doing = self._rounds.reason if progress is None else f"round {progress.number}: {progress.phase}"
+        doing = self._rounds.reason if progress is None else f"round {progress.number}: {_doing(progress)}"
         return f"generation {self._rooms.store.serving()} serves; {doing}"
 
     def _live(self) -> Live:
@@ -368,6 +368,7 @@ class Service:
             round_phase="" if progress is None else progress.phase,
             round_step=0 if progress is None else progress.step,
             round_steps=0 if progress is None else progress.steps,
+            round_work=None if progress is None else progress.work,
             serving_generation=self._rooms.store.serving(),
             answering_generation=None if status is None else status.generation,
             swap_seconds=swap if isinstance(swap, int | float) else None,
@@ -375,6 +376,10 @@ class Service:
             rounds_paused=self._rooms.store.rounds_pause() is not None,
             learner_bytes=self._learning.resident,
         )
+
+
+def _doing(progress: RoundProgress) -> str:
+    return progress.phase if progress.work is None else f"{progress.phase}, {progress.work.sentence()}"
 
 
 def replica_id(state_dir: Path) -> str:

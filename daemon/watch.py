@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from daemon.control import Control, Facts
 from daemon.errors import Refused
 from daemon.exit_codes import ExitCode
+from daemon.phases_told import told_phase
 
 EVERY_S = 0.5
 LINE_EVERY_S = 30.0
@@ -94,25 +95,30 @@ class _Lines:
 
     def tell(self, shown: Mapping[str, Any]) -> None:
         """Say what is done, where it is something else than was said last, or that was a while ago."""
-        what, now = shown["description"], self._clock()
+        what, now = shown["phase"], self._clock()
         if what == self._told and now - self._told_at < LINE_EVERY_S:
             return
         self._told, self._told_at = what, now
-        steps = f", step {shown['completed']} of {shown['total']}" if shown["total"] else ""
-        self._console.print(f"{what}{steps}", soft_wrap=True, highlight=False)
+        self._console.print(shown["description"], soft_wrap=True, highlight=False)
 
 
 def _progress(current: Facts | None, after: int) -> dict[str, Any]:
     """How the round in progress gets on; `after`: the last one that does not answer the request."""
     if current is None:
-        return {"description": "waiting for the round to begin", "total": None, "completed": 0, "elapsed": ""}
-    elapsed = timedelta(seconds=max(0, int(time.time() - current["begun_at"])))
+        return _unknown("waiting for the round to begin", "")
+    elapsed = str(timedelta(seconds=max(0, int(time.time() - current["begun_at"]))))
     if current["number"] <= after:
-        what = f"waiting: round {current['number']} is in progress"
-        return {"description": what, "total": None, "completed": 0, "elapsed": str(elapsed)}
+        return _unknown(f"waiting: round {current['number']} is in progress", elapsed)
+    work = current.get("work")
+    done, of = (current["step"], current["steps"]) if work is None else (work["done"], work["of"])
     return {
-        "description": f"round {current['number']}: {current['phase']}",
-        "elapsed": str(elapsed),
-        "total": current["steps"] or None,
-        "completed": current["step"],
+        "description": f"round {current['number']}: {told_phase(current)}",
+        "phase": current["phase"],
+        "elapsed": elapsed,
+        "total": of or None,
+        "completed": done,
     }
+
+
+def _unknown(what: str, elapsed: str) -> dict[str, Any]:
+    return {"description": what, "phase": what, "elapsed": elapsed, "total": None, "completed": 0}

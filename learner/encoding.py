@@ -68,13 +68,13 @@ class Encoder:
         tokenizer: a transformers tokenizer.
         max_tokens: a classifier's longest document; a causal LM's are kept whole.
         labels: a classifier's classes by name; None for a causal LM.
-        alive: called now and then while many documents are tokenised.
+        passed: told how many documents were tokenised, now and then.
     """
 
     tokenizer: Any
     max_tokens: int
     labels: Mapping[str, int] | None = None
-    alive: Callable[[], None] = lambda: None
+    passed: Callable[[int], None] = lambda _: None
 
     def knows(self, sample: TextSample) -> bool:
         """Tell whether a classifier has the sample's label; True for a causal LM."""
@@ -95,7 +95,7 @@ class Encoder:
                 yield from self._framed(texts)
             else:
                 yield from plain_text.framed(self.tokenizer, texts, self.max_tokens)
-            self.alive()
+            self.passed(len(texts))
 
     def _framed(self, texts: list[str]) -> Iterator[list[int]]:
         begin = self.tokenizer.bos_token_id

@@ -34,7 +34,7 @@ class Evaluator:
         rows: sequences of full length in one forward pass; of shorter ones, more.
         pad: the token that fills a row.
         labels: a classifier's classes by number; None for a causal LM.
-        alive: called between passes.
+        passed: told after each pass how many tokens were in it.
         rows_together: whether sequences of several lengths may share a pass; where not, each is read alone.
         side: on which a classifier's documents are padded.
     """
@@ -44,7 +44,7 @@ class Evaluator:
     rows: int
     pad: int
     labels: Mapping[int, str] | None = None
-    alive: Callable[[], None] = lambda: None
+    passed: Callable[[int], None] = lambda _: None
     rows_together: bool = True
     side: Side = "right"
 
@@ -70,7 +70,7 @@ class Evaluator:
                 owner, (start, stop) = pieces[index]
                 nll[owner] += loss
                 tokens[owner] += stop - start - 1
-            self.alive()
+            self.passed(sum(pieces[index][1][1] - pieces[index][1][0] for index in part))
         return tuple(
             DocumentScore(sample.id, float(nll[index]), int(tokens[index])) for index, sample in enumerate(text.samples)
         )
@@ -100,7 +100,7 @@ class Evaluator:
             for index, loss, answer in zip(part, losses.tolist(), logits.argmax(-1).tolist(), strict=True):
                 sample = text.samples[index]
                 scores[index] = DocumentScore(sample.id, loss, 1, self.labels[answer], sample.label)
-            self.alive()
+            self.passed(int(text.lengths[part].sum()))
         return tuple(score for score in scores if score is not None)
 
     def _by_length(self, lengths: list[int]) -> Iterator[list[int]]:

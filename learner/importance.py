@@ -28,7 +28,7 @@ def fisher(
     sequences: Iterable[Mapping[str, Any]],
     *,
     generator: torch.Generator,
-    alive: Callable[[], None] = lambda: None,
+    passed: Callable[[int], None] = lambda _: None,
 ) -> Importance:
     """Estimate the Fisher diagonal of every trained weight, normalised to mean 1.
 
@@ -37,7 +37,7 @@ def fisher(
         sequences: the model's inputs, each of one sequence without padding, so with logits of shape
             (1, tokens, vocabulary) or (1, classes).
         generator: draws the answers; on the CPU.
-        alive: called after each sequence.
+        passed: told of each sequence.
     """
     named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     sums = {name: torch.zeros_like(weight) for name, weight in named.items()}
@@ -47,7 +47,7 @@ def fisher(
         for inputs in sequences:
             _sampled_log_likelihood(model(**inputs).logits, generator).backward()
             _add_squares(sums, named)
-            alive()
+            passed(1)
     finally:
         model.zero_grad(set_to_none=True)
         model.train(was_training)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -33,9 +34,16 @@ from learner.round_directory import (
     candidate_name,
     read_round,
 )
-from learner.scoring import SliceScored, earlier_scores, implausible, prequential
+from learner.scoring import (
+    SliceScored,
+    earlier_scores,
+    implausible,
+    prequential,
+    prequential_tokens,
+    tokens_to_score,
+)
 from learner.train import Diverged, Trainer, Training, train
-from learner.workbench import Workbench, set_up
+from learner.workbench import DOCUMENTS, SEQUENCES, TOKENS, Workbench, set_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +86,9 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     with progress.phase("load"):
         bench = set_up(given, progress)
     _say_start(bench)
-    with progress.phase("encode"):
+    with progress.phase("encode", DOCUMENTS, _documents(given)):
         texts = _encoded(bench)
-    with progress.phase("plausibility"):
+    with progress.phase("plausibility", TOKENS, prequential_tokens(bench, texts.fresh)):
         documents = prequential(bench, texts.fresh, texts.replay)
         why = "" if given.spec.approved else implausible(documents, given.spec.plausibility)
     if why:
@@ -90,16 +98,18 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     material = _material(bench, texts)
     if not material.steps:
         return _report(bench, Outcome.EMPTY, "the new text holds nothing to train on", documents)
-    with progress.phase("score"):
+    with progress.phase("score", TOKENS, tokens_to_score(bench, texts.slices)):
         base, parent = earlier_scores(bench, texts.slices)
     earlier = _importance_before(bench, texts)
     try:
-        with progress.phase("train"):
+        rows = sum(len(step.new) + len(step.replayed) for step in material.steps)
+        with progress.phase("train", SEQUENCES, rows, most_seconds=given.spec.recipe.max_seconds):
             training = _train(bench, material, texts, earlier)
     except Diverged as error:
         return _report(bench, Outcome.DIVERGED, str(error), documents)
     measured = _importance_after(bench, texts, earlier)
-    with progress.phase("candidates"):
+    shares, each = len(set(given.spec.recipe.interpolation)), sum(len(text.tokens) for text in texts.slices.values())
+    with progress.phase("candidates", TOKENS, shares * each):
         candidates = _candidates(bench, texts.slices, measured)
     scores = {
         name: SliceScores(base[name], parent[name], {share: scored[name] for share, scored in candidates.items()})
@@ -107,6 +117,11 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     }
     report = _report(bench, Outcome.TRAINED, "", documents)
     return replace(report, slices=scores, training=_summary(bench, training, texts.fresh))
+
+
+def _documents(given: RoundInput) -> int:
+    held_out = sum(len(piece.samples) for piece in given.slices)
+    return len(given.fresh) + len(given.replay) + len(given.early_stop) + held_out
 
 
 def _say_start(bench: Workbench) -> None:
@@ -157,7 +172,7 @@ def _train(bench: Workbench, material: Material, texts: Texts, matters: importan
         recipe=spec.recipe,
         peak_rate=spec.recipe.peak_rate(spec.kind),
         device=bench.device,
-        alive=bench.progress.alive,
+        passed=partial(bench.progress.advance, SEQUENCES),
     )
     stopping = _stopping(bench, texts.early_stop, len(material.steps))
     return train(trainer, material.steps, spec.recipe, progress=bench.progress, stopping=stopping)
@@ -190,7 +205,7 @@ def _importance_before(bench: Workbench, texts: Texts) -> importance.Importance 
     """
     if not bench.given.spec.recipe.ewc:
         return None
-    with bench.progress.phase("importance"):
+    with bench.progress.phase("importance", SEQUENCES, _most_sequences(bench, texts.replay)):
         carried = _carried_importance(bench)
         return _fisher(bench, texts.replay) if carried is None and len(texts.replay) else carried
 
@@ -207,7 +222,7 @@ def _importance_after(
     recipe = bench.given.spec.recipe
     if not recipe.ewc:
         return None
-    with bench.progress.phase("importance"):
+    with bench.progress.phase("importance", SEQUENCES, _most_sequences(bench, texts.fresh)):
         measured = _fisher(bench, texts.fresh)
         return importance.carried(earlier, measured, decay=recipe.ewc_decay)
 
@@ -217,8 +232,12 @@ def _fisher(bench: Workbench, text: Encoded) -> importance.Importance:
         bench.model,
         _single_sequences(bench, text),
         generator=torch.Generator().manual_seed(bench.given.spec.seed),
-        alive=bench.progress.alive,
+        passed=partial(bench.progress.advance, SEQUENCES),
     )
+
+
+def _most_sequences(bench: Workbench, text: Encoded) -> int:
+    return min(len(text), bench.given.spec.recipe.importance_sequences)
 
 
 def _single_sequences(bench: Workbench, text: Encoded) -> Iterator[dict[str, Any]]:

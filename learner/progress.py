@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
@@ -11,15 +12,47 @@ import orjson
 
 # Often enough for a progress bar, too seldom to slow a step or fill a disk.
 INTERVAL_S = 0.5
+# How much of how much a phase has done: as often as a person looks.
+WORK_INTERVAL_S = 1.0
 # A slow phase still says that it lives, well within any limit on silence.
 HEARTBEAT_S = 10.0
+
+
+@dataclass(slots=True)
+class Work:
+    """What a phase has to do.
+
+    Attributes:
+        of: how much, in `unit`.
+        began: when, by the progress's clock.
+        most_seconds: when it ends at the latest; None for no limit.
+        done: how much of it.
+    """
+
+    unit: str
+    of: int
+    began: float
+    most_seconds: float | None = None
+    done: int = 0
+
+    def figures(self, now: float) -> dict[str, object]:
+        """How much of how much is done, and in how many seconds the rest is, at the speed so far."""
+        left = None
+        if self.done:
+            elapsed = now - self.began
+            left = elapsed / self.done * max(0, self.of - self.done)
+            if self.most_seconds is not None:
+                left = min(left, max(0.0, self.most_seconds - elapsed))
+            left = round(left, 1)
+        return {"unit": self.unit, "done": min(self.done, self.of), "of": self.of, "seconds_left": left}
 
 
 class Progress:
     """Writes progress events. Never document text: only counts, names and figures.
 
-    Events: `phase` (name), `step` (at most one each half second), `alive` (when nothing else was said for a
-    while), and what the job adds. Each carries `seconds` since the start.
+    Events: `phase` (name), `work` (of a phase: `done` of so many `unit`, and `seconds_left`; at most one a second),
+    `step` (at most one each half second), `alive` (when nothing else was said for a while), and what the job adds. Each
+    carries `seconds` since the start.
 
     Args:
         path: the file to write, made anew.
@@ -32,8 +65,9 @@ class Progress:
         self.phase_seconds: dict[str, float] = {}
         self._file = path.open("wb")
         self._echo = echo
-        self._began = self._said = clock()
+        self._began = self._said = self._step_said = clock()
         self._phase = ""
+        self._work: Work | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -46,6 +80,9 @@ class Progress:
     def say(self, event: str, **fields: object) -> None:
         """Write one event now."""
         self._said = self.clock()
+        if event == "step":
+            self._step_said = self._said
+            fields |= self._figures()
         line = orjson.dumps({"event": event, **fields, "seconds": round(self._said - self._began, 3)})
         self._file.write(line + b"\n")
         self._file.flush()
@@ -54,22 +91,43 @@ class Progress:
             self._echo.flush()
 
     def due(self) -> bool:
-        """Tell whether enough time has passed to say something again."""
-        return self.clock() - self._said >= INTERVAL_S
+        """Tell whether enough time has passed to tell of a step again."""
+        return self.clock() - self._step_said >= INTERVAL_S
+
+    def advance(self, unit: str, amount: int) -> None:
+        """Count work that was done, where it is what the phase consists of; called from inside long loops."""
+        if self._work is None or self._work.unit != unit:
+            self.alive()
+            return
+        self._work.done += amount
+        if self.clock() - self._said >= WORK_INTERVAL_S:
+            self.say("work", phase=self._phase, **self._figures())
 
     def alive(self) -> None:
         """Say that work goes on, if nothing has been said for a while; called from inside long loops."""
         if self.clock() - self._said >= HEARTBEAT_S:
             self.say("alive", phase=self._phase)
 
+    def _figures(self) -> dict[str, object]:
+        return {} if self._work is None else self._work.figures(self.clock())
+
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Announce a phase and measure how long it takes; phases of the same name add up."""
+    def phase(self, name: str, unit: str = "", of: int = 0, *, most_seconds: float | None = None) -> Iterator[None]:
+        """Announce a phase and measure how long it takes; phases of the same name add up.
+
+        Args:
+            name: what is done.
+            unit: what it is counted in by `advance`; empty where nothing can be counted.
+            of: how much there is to do.
+            most_seconds: when it ends at the latest.
+        """
         self._phase = name
         began = self.clock()
-        self.say("phase", name=name)
+        self._work = Work(unit, of, began, most_seconds) if of else None
+        self.say("phase", name=name, **self._figures())
         try:
             yield
         finally:
+            self._work = None
             took = self.clock() - began
             self.phase_seconds[name] = self.phase_seconds.get(name, 0.0) + took

@@ -21,10 +21,8 @@ SliceScored = dict[str, tuple[DocumentScore, ...]]
 
 def prequential(bench: Workbench, fresh: Encoded, replay: Encoded) -> tuple[PrequentialDocument, ...]:
     """Score new documents, or a random sample of them, under the parent before it trains on them."""
-    spec = bench.given.spec
-    random = np.random.Generator(np.random.PCG64([spec.seed, 2]))
-    count = min(len(fresh), spec.plausibility_documents)
-    text = fresh.take(np.sort(random.choice(len(fresh), count, replace=False)).tolist())
+    drawn = _drawn(bench, fresh)
+    text, count = fresh.take(drawn), len(drawn)
     tokens = [text.document(at).tolist() for at in range(count)]
     remembered = (replay.document(at).tolist() for at in range(min(len(replay), REMEMBERED * count)))
     copied = copied_shares(tokens, remembered)
@@ -38,6 +36,29 @@ def prequential(bench: Workbench, fresh: Encoded, replay: Encoded) -> tuple[Preq
         )
         for at, score in enumerate(bench.evaluate(bench.model, text))
     )
+
+
+def _drawn(bench: Workbench, fresh: Encoded) -> list[int]:
+    """Which new documents are looked at: all, or a random sample of them."""
+    spec = bench.given.spec
+    random = np.random.Generator(np.random.PCG64([spec.seed, 2]))
+    count = min(len(fresh), spec.plausibility_documents)
+    drawn: list[int] = np.sort(random.choice(len(fresh), count, replace=False)).tolist()
+    return drawn
+
+
+def prequential_tokens(bench: Workbench, fresh: Encoded) -> int:
+    """How many tokens `prequential` scores."""
+    return int(fresh.lengths[_drawn(bench, fresh)].sum())
+
+
+def tokens_to_score(bench: Workbench, slices: Mapping[str, Encoded]) -> int:
+    """How many tokens `earlier_scores` scores, under parent and base."""
+    given = bench.given
+    models = [given.known_parent]
+    if given.spec.base.digest != given.spec.parent.digest:
+        models.append(given.known_base)
+    return sum(int(text.lengths[_missing(text, known)].sum()) for known in models for text in slices.values())
 
 
 def implausible(documents: tuple[PrequentialDocument, ...], bounds: PlausibilityBounds) -> str:
@@ -67,9 +88,13 @@ def earlier_scores(bench: Workbench, slices: Mapping[str, Encoded]) -> tuple[Sli
 
 
 def _completed(bench: Workbench, text: Encoded, known: Scores, model: Callable[[], Any]) -> tuple[DocumentScore, ...]:
-    missing = [at for at, sample in enumerate(text.samples) if sample.id not in known]
+    missing = _missing(text, known)
     computed = {score.id: score for score in bench.evaluate(model(), text.take(missing))} if missing else {}
     return tuple(computed.get(sample.id) or _from_known(sample, known) for sample in text.samples)
+
+
+def _missing(text: Encoded, known: Scores) -> list[int]:
+    return [at for at, sample in enumerate(text.samples) if sample.id not in known]
 
 
 def _from_known(sample: TextSample, known: Scores) -> DocumentScore:

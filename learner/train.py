@@ -89,6 +89,7 @@ class Trainer:
         recipe: of the optimizer.
         peak_rate: the largest learning rate.
         device: where it runs.
+        passed: told after each micro-batch how many sequences were in it.
     """
 
     def __init__(
@@ -102,12 +103,12 @@ class Trainer:
         recipe: RecipeSettings,
         peak_rate: float,
         device: Device,
-        alive: Callable[[], None] = lambda: None,
+        passed: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.model, self.parent = model, parent
         self._feed, self._objective, self._pull = feed, objective, pull
         self._recipe, self._peak_rate, self.device = recipe, peak_rate, device
-        self._alive = alive
+        self._passed = passed
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
         self._optimizer = adamw(self._weights, recipe)
 
@@ -126,7 +127,7 @@ class Trainer:
             terms, gradient = self._objective(logits.detach(), parent_logits, batch, sum(targets))
             logits.backward(gradient)
             sums += terms
-            self._alive()
+            self._passed(len(batch.targets))
         if self._pull is not None:
             self._pull.add_gradient()
         norm = nn.utils.clip_grad_norm_(self._weights, self._recipe.clip, foreach=True)

@@ -1,6 +1,7 @@
 """What a round works with, once loaded: the model, its tokenizer, the device, and how to score."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from learner.evaluate import Evaluator
 from learner.material import Shape
 from learner.progress import Progress
 from learner.round_directory import PARENT, RoundInput
+
+DOCUMENTS, TOKENS, SEQUENCES = "documents", "tokens", "sequences"
+"""What the phases of a round are counted in: encoding, scoring, and training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +86,14 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
         device=device,
         threads=threads,
         model=model,
-        encode=Encoder(tokenizer, longest, numbers, progress.alive),
+        encode=Encoder(tokenizer, longest, numbers, partial(progress.advance, DOCUMENTS)),
         evaluate=Evaluator(
             device,
             longest,
             spec.recipe.micro_batch,
             pad,
             names,
-            progress.alive,
+            partial(progress.advance, TOKENS),
             rows_together=shape.rows_together,
             side=shape.side,
         ),

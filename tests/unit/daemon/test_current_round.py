@@ -2,7 +2,7 @@
 
 import threading
 
-from daemon.current_round import CurrentRound
+from daemon.current_round import CurrentRound, Work
 from tests.harness import wait_until
 
 
@@ -20,6 +20,22 @@ def test_progress_follows_the_learner() -> None:
     assert (progress.reason, progress.fresh_samples, progress.early_stop_samples) == ("9 samples are fresh", 8, 1)
     current.end()
     assert current.progress is None
+
+
+def test_how_much_of_a_phase_is_done_is_known_until_the_next() -> None:
+    """In the learner's own unit, with what is left; nonsense tells nothing."""
+    current = CurrentRound()
+    current.begin(4, now=100.0)
+    current.hear({"event": "phase", "name": "score", "unit": "tokens", "done": 0, "of": 4000, "seconds_left": None})
+    assert current.progress is not None
+    assert current.progress.work == Work(0, 4000, "tokens", None)
+    current.hear({"event": "work", "phase": "score", "unit": "tokens", "done": 1200, "of": 4000, "seconds_left": 190.0})
+    for nonsense in ({"of": 0}, {"done": "x"}, {"unit": 7}):
+        current.hear({"event": "work", "unit": "tokens", "done": 1, "of": 4000, **nonsense})
+    assert current.progress.work is not None
+    assert current.progress.work.sentence() == "1,200 of 4,000 tokens, about 3 min left"
+    current.hear({"event": "phase", "name": "load"})
+    assert current.progress.work is None
 
 
 def test_only_the_round_that_is_meant_is_called_off() -> None:

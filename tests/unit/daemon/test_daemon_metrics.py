@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from prometheus_client import CollectorRegistry, generate_latest
 
+from daemon.current_round import ROUND_PHASES, Work
 from daemon.metrics import DaemonMetrics, Live, LiveState
 from daemon.supervisor import Health, State
 
@@ -47,6 +48,8 @@ def test_a_round_in_progress_and_what_answers_are_shown() -> None:
     during = replace(
         BETWEEN_ROUNDS,
         round_number=3,
+        round_phase="train",
+        round_work=Work(30, 120, "sequences", 42.0),
         round_step=20,
         round_steps=80,
         serving_generation=2,
@@ -57,6 +60,8 @@ def test_a_round_in_progress_and_what_answers_are_shown() -> None:
     registry.register(LiveState(lambda: during))
     shown = {
         "round_in_progress": 1,
+        "round_phase_done_ratio": 0.25,
+        "round_phase_left_seconds": 42,
         "round_step": 20,
         "round_steps": 80,
         "ledger_generation": 2,
@@ -65,6 +70,8 @@ def test_a_round_in_progress_and_what_answers_are_shown() -> None:
         "rounds_paused": 1,
     }
     assert {name: registry.get_sample_value(f"riverkeep_{name}") for name in shown} == shown
+    phases = {phase: registry.get_sample_value("riverkeep_round_phase", {"phase": phase}) for phase in ROUND_PHASES}
+    assert phases == dict.fromkeys(ROUND_PHASES, 0) | {"train": 1}
 
 
 def test_steps_of_the_learner_are_shown() -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from daemon import render, render_kept
 from daemon.doctor_findings import Finding
 from daemon.heat import cells, heat_table
+from daemon.span import span
 from streams.kafka import Pause
 from tests.unit.daemon.fakes import FakeControl
 
@@ -51,6 +52,7 @@ def test_status_shows_a_round_in_progress_and_the_last(screen: io.StringIO) -> N
     """Step of steps, and what came of the one before."""
     facts = FakeControl().status() | {
         "round": {"number": 8, "phase": "train", "step": 3, "steps": 9, "begun_at": NOW - 60}
+        | {"work": {"done": 96, "of": 540, "unit": "sequences", "seconds_left": 130.0}}
         | {"reason": "1417 samples are fresh, 1000 begin a round", "fresh_samples": 1_352, "early_stop_samples": 65},
         "last_round": {"number": 7, "state": "refused", "detail": "forgot too much", "ended_at": NOW - 600},
         "waiting": [6],
@@ -60,7 +62,12 @@ def test_status_shows_a_round_in_progress_and_the_last(screen: io.StringIO) -> N
     decide = "read it with `riverkeep memory aside 6 --text`, then `riverkeep round --approve 6` or `riverkeep round"
     shown = " ".join(screen.getvalue().split())
     began = "1417 samples are fresh, 1000 begin a round; drew 1,352 fresh samples to train on and 65 more to tell when"
-    for words in ("8: train, step 3 of 9, for 1 min", "7 refused 10 min ago. forgot too much", decide, began):
+    for words in (
+        "8: train, step 3 of 9, 96 of 540 sequences, about 2 min left; begun 1 min ago",
+        "7 refused 10 min ago. forgot too much",
+        decide,
+        began,
+    ):
         assert words in shown
 
 
@@ -345,6 +352,6 @@ def test_nothing_is_a_sentence(screen: io.StringIO, show: Any) -> None:
 @given(st.floats(-1e3, 1e9))
 def test_a_span_of_time_is_short(seconds: float) -> None:
     """A number and a unit, never negative."""
-    number, unit = render.ago(seconds).split(" ")
+    number, unit = span(seconds).split(" ")
     assert float(number) >= 0
     assert unit in {"s", "min", "h", "days"}

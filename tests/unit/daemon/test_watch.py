@@ -58,7 +58,9 @@ def test_without_a_terminal_it_is_told_in_lines(
 
     def status() -> Facts:
         number, phase, step = next(looks)
-        return known | {"round": {"number": number, "phase": phase, "step": step, "steps": 90, "begun_at": 0.0}}
+        work = {"done": step * 60, "of": 5400, "unit": "sequences", "seconds_left": 90.0 - step} if step else None
+        round_ = {"number": number, "phase": phase, "step": step, "steps": 90, "work": work, "begun_at": 0.0}
+        return known | {"round": round_}
 
     def pause(_seconds: float) -> None:
         now[0] += 20.0
@@ -70,6 +72,6 @@ def test_without_a_terminal_it_is_told_in_lines(
     assert capsys.readouterr().err.splitlines() == [
         "waiting: round 9 is in progress",
         "round 10: start, step 0 of 90",
-        "round 10: train, step 1 of 90",
-        "round 10: train, step 60 of 90",
+        "round 10: train, step 1 of 90, 60 of 5,400 sequences, about 1 min left",
+        "round 10: train, step 60 of 90, 3,600 of 5,400 sequences, about 30 s left",
     ]

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from checkpoints.generation import Published
 from checkpoints.load import load_model, load_tokenizer
-from learner import scoring
+from learner import progress, scoring
 from learner.job import run_round
 from learner.measures import accuracy, mean_nll
 from learner.plausibility import PlausibilityBounds, TextBounds
@@ -335,3 +336,25 @@ def test_base_model_is_loaded_only_when_something_is_missing(
     path = small_round(tmp_path, base, parent=another(tmp_path), held_out=held_out, known_base=known)
     monkeypatch.setattr(scoring, "BASE", "no such directory")
     assert run_round(path).slices["anchor"].base == (DocumentScore(1, 1.0, 2), DocumentScore(2, 3.0, 4))
+
+
+@pytest.mark.parametrize("kind", ["causal-lm", "classifier"])
+def test_each_long_phase_tells_its_work_to_the_end(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """What was announced is what is done, to the last unit: the end that is foretold is the end."""
+    monkeypatch.setattr(progress, "WORK_INTERVAL_S", 0.0)
+    base: Published = request.getfixturevalue("base" if kind == "causal-lm" else "classifier")
+    recipe, path = tiny.SMALL.model_copy(update={"ewc": 1.0}), tmp_path / "round"
+    if kind == "causal-lm":
+        tiny.causal_round(path, base, recipe=recipe)
+    else:
+        new, old = tiny.labelled(12, seed=1), tiny.labelled(12, seed=2, first=1000)
+        tiny.classifier_round(path, base, fresh=new, replay=old, recipe=recipe)
+    run_round(path)
+    told: dict[str, tuple[int, int]] = {}
+    for event in map(orjson.loads, (path / "progress.jsonl").read_bytes().splitlines()):
+        if "of" in event:
+            told[event.get("phase") or event.get("name") or "train"] = event["done"], event["of"]
+    assert told.keys() >= {"encode", "plausibility", "score", "importance", "train", "candidates"}
+    assert {phase: done for phase, (done, _) in told.items()} == {phase: of for phase, (_, of) in told.items()}

@@ -4,7 +4,7 @@ import io
 import json
 from pathlib import Path
 
-from learner.progress import HEARTBEAT_S, INTERVAL_S, Progress
+from learner.progress import HEARTBEAT_S, INTERVAL_S, WORK_INTERVAL_S, Progress
 
 
 class Clock:
@@ -50,6 +50,31 @@ def test_a_long_silence_is_broken(tmp_path: Path) -> None:
         progress.alive()
         progress.alive()
     assert [event["event"] for event in events(tmp_path / "p.jsonl")] == ["phase", "alive"]
+
+
+def test_a_phase_tells_how_much_of_how_much_is_done_and_when_it_ends(tmp_path: Path) -> None:
+    """At most once a second, at the speed so far; what is counted in another unit is other work."""
+    clock = Clock()
+    with Progress(tmp_path / "p.jsonl", clock=clock) as progress, progress.phase("score", "tokens", 400):
+        for _ in range(4):
+            clock.now += WORK_INTERVAL_S / 2
+            progress.advance("tokens", 50)
+            progress.advance("sequences", 50)
+    told = [(event["event"], event["done"], event["seconds_left"]) for event in events(tmp_path / "p.jsonl")]
+    assert told == [("phase", 0, None), ("work", 100, 3.0), ("work", 200, 2.0)]
+
+
+def test_a_phase_with_a_limit_ends_by_then(tmp_path: Path) -> None:
+    """Training for at most so many seconds; steps tell it too, however often work is told between them."""
+    clock = Clock()
+    progress = Progress(tmp_path / "p.jsonl", clock=clock)
+    with progress, progress.phase("train", "sequences", 1000, most_seconds=60):
+        clock.now += 10
+        progress.advance("sequences", 10)
+        assert progress.due()
+        progress.say("step", step=1)
+    *_, work, step = events(tmp_path / "p.jsonl")
+    assert (work["seconds_left"], step["seconds_left"], step["done"], step["step"]) == (50.0, 50.0, 10, 1)
 
 
 def test_phases_of_one_name_add_up(tmp_path: Path) -> None:
