@@ -254,11 +254,11 @@ class GenerationStore:
         if BASE in self.numbers():
             return Published(BASE, self.digest(BASE), self.path(BASE))
         card = Card(BASE, kind, source=str(model.resolve()))
-        from checkpoints import load  # noqa: PLC0415 - torch, and only here
+        from checkpoints.prepare import prepare_base  # noqa: PLC0415 - torch, and only here
 
         self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.root, prefix=".import-") as scratch:
-            return self.publish(load.prepare_base(model, Path(scratch), kind, labels), BASE, card)
+            return self.publish(prepare_base(model, Path(scratch), kind, labels), BASE, card)
 
     def serving(self) -> Pointer | None:
         """The generation that followers serve; None before the first.

@@ -25,7 +25,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Load the model in a process of its own, and say what was found."""
     answer = _load_in_a_process(settings)
     if "error" in answer:
-        yield Finding("model", ok=False, detail=answer["error"], remedy="Mend it, or set another `model.path`.")
+        remedy = answer.get("remedy", "Mend it, or set another `model.path`.")
+        yield Finding("model", ok=False, detail=answer["error"], remedy=remedy)
         return
     device, served, cost = (answer.pop(name, "") for name in ("device", "served", "cost"))
     shape = Shape(**answer)

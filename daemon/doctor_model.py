@@ -6,6 +6,7 @@ Prints one JSON object: what it is, or why it cannot be loaded. Imports torch; n
 import json
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -27,7 +28,8 @@ def examine(path: Path, kind: ModelKind, device: str, precision: Precision, labe
         {"device", "served", "cost"} and what `daemon.doctor_memory.Shape` has, or {"error"}.
     """
     from checkpoints.errors import CheckpointsError  # noqa: PLC0415 - torch, and only in this process
-    from checkpoints.load import load_model, load_tokenizer, prepare_base  # noqa: PLC0415 - the same
+    from checkpoints.load import load_model, load_tokenizer  # noqa: PLC0415 - the same
+    from checkpoints.prepare import prepare_base  # noqa: PLC0415 - the same
     from checkpoints.probe.ask import conduct_of  # noqa: PLC0415 - the same
     from learner.devices import choose  # noqa: PLC0415 - the same
     from learner.errors import LearnerError  # noqa: PLC0415 - the same
@@ -38,31 +40,55 @@ def examine(path: Path, kind: ModelKind, device: str, precision: Precision, labe
             prepared = prepare_base(path, Path(scratch), kind, labels)
             model = load_model(prepared, kind)
             conduct = conduct_of(model, kind, load_tokenizer(prepared))
-    except (CheckpointsError, LearnerError) as error:
+    except LearnerError as error:
+        return {"error": str(error), "remedy": "Set `learner.device` to one that is here, or to auto."}
+    except CheckpointsError as error:
         return {"error": str(error)}
     said = {"device": chosen.name, "served": conduct.told(kind), "cost": conduct.cost(kind)}
     return said | asdict(_shape(model, kind, chosen, conduct))
 
 
 def _shape(model: Any, kind: str, device: "Device", conduct: "Conduct") -> Shape:
+    from checkpoints.matching import rows_of  # noqa: PLC0415 - torch, and only in this process
+
     weights = list(model.parameters())
-    text = model.config.get_text_config()
-    inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
+    config = model.config.get_text_config()
+    hidden = _number(config, "hidden_size", "d_model") or model.get_input_embeddings().weight.shape[-1]
     longest = conduct.longest or 0
     by_token = kind == "causal-lm"
     return Shape(
         parameters=sum(weight.numel() for weight in weights),
         stored_bytes=sum(weight.numel() * weight.element_size() for weight in weights),
-        outputs=text.vocab_size if by_token else model.config.num_labels,
+        outputs=rows_of(model) or 1 if by_token else model.config.num_labels,
         by_token=by_token,
-        hidden=text.hidden_size,
-        inner=inner,
-        heads=text.num_attention_heads,
-        layers=text.num_hidden_layers,
+        hidden=hidden,
+        inner=_number(config, "intermediate_size") or 4 * hidden,
+        # Without attention there are no scores of it.
+        heads=_number(config, "num_attention_heads") or 0,
+        layers=_number(config, "num_hidden_layers") or _deepest_list(model),
         positions=longest if longest > 0 else UNLIMITED,
         compute_bytes=device.compute.itemsize,
         device_type=device.where.type,
     )
+
+
+def _number(config: Any, *names: str) -> int | None:
+    """A size that a configuration tells under one of these names; the largest where layers differ in it."""
+    for name in names:
+        value = None
+        with suppress(Exception):  # Some refuse what differs from layer to layer, each with an error of its own.
+            value = getattr(config, name, None)
+        sizes = value if isinstance(value, list) else [value]
+        known = [size for size in sizes if isinstance(size, int)]
+        if known:
+            return max(known)
+    return None
+
+
+def _deepest_list(model: Any) -> int:
+    """How many layers there are, where the configuration does not say so: the longest list of equal parts."""
+    lists = [len(part) for part in model.modules() if type(part).__name__ == "ModuleList"]
+    return max(lists, default=1)
 
 
 if __name__ == "__main__":

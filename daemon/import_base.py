@@ -1,7 +1,6 @@
 """The base model becomes generation 0, in another process: converting needs torch, which the daemon never loads."""
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from checkpoints.errors import CheckpointsError
 from checkpoints.generation import BASE, GenerationStore
 from daemon.errors import DaemonError
 from daemon.process_group import end_group
@@ -64,8 +64,7 @@ def _import_in_a_process(
         finally:
             end_group(process)
     if process.returncode:
-        # The last line of a traceback, without the error's class where it is one of our own.
-        reason = re.sub(r"^(\w+\.)+\w+: ", "", said.strip().rpartition("\n")[2]) or f"status {process.returncode}"
+        reason = said.strip().rpartition("\n")[2] or f"status {process.returncode}"
         raise BadBase(f"The model at {model.path} cannot be the base: {reason}")
 
 
@@ -82,7 +81,10 @@ def _said_at_its_end(process: "subprocess.Popen[bytes]", must_stop: Callable[[],
 def main(arguments: str) -> None:
     """Import, in the process that may load torch; an error is the last line of standard error."""
     root, model, kind, labels = json.loads(arguments)
-    GenerationStore(Path(root)).import_base(Path(model), kind=kind, labels=tuple(labels))
+    try:
+        GenerationStore(Path(root)).import_base(Path(model), kind=kind, labels=tuple(labels))
+    except CheckpointsError as error:
+        sys.exit(" ".join(str(error).split()))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The labels that a classifier's documents may have."""
 
 from checkpoints.errors import CheckpointsError
-from checkpoints.model_files import labels_of, read_config
+from checkpoints.heads import labels_in
 from daemon.settings import Settings
 
 
@@ -17,6 +17,6 @@ def known_labels(settings: Settings) -> frozenset[str] | None:
     if settings.model.labels and not imported:
         return frozenset(settings.model.labels)
     try:
-        return frozenset(labels_of(read_config(settings.base_dir if imported else settings.model.path)))
+        return frozenset(labels_in(settings.base_dir if imported else settings.model.path))
     except CheckpointsError:
         return frozenset(settings.model.labels) or None

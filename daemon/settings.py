@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from checkpoints.errors import CheckpointsError
-from checkpoints.model_files import labels_of, read_config
+from checkpoints.heads import labels_in
 from checkpoints.settings import CheckpointsSettings
 from daemon import settings_mistakes, settings_reading, settings_sources
 from daemon.admin_settings import AdminSettings
@@ -189,7 +189,7 @@ def _of_labels(settings: Settings, raw: settings_sources.Raw) -> list[Mistake]:
     if settings.model.kind != "classifier" or not settings.model.labels:
         return []
     try:
-        has = labels_of(read_config(settings.base_dir))
+        has = labels_in(settings.base_dir)
     except CheckpointsError:
         return []  # What is damaged is said where it is loaded.
     if has == settings.model.labels:

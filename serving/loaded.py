@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from checkpoints.card import Kind
+from checkpoints.matching import rows_of
 from checkpoints.probe.ask import conduct_of
 from checkpoints.probe.conduct import Conduct
 from serving.defaults import USUAL, Defaults
@@ -62,8 +63,7 @@ class LoadedGeneration:
     @property
     def tokens(self) -> int:
         """How many tokens it has a place for: ids are below that, whatever a tokenizer may know beyond."""
-        embedding: Any = self.model.get_input_embeddings().weight
-        return int(embedding.shape[0])
+        return rows_of(self.model) or len(self.tokenizer)
 
     @property
     def device(self) -> torch.device:

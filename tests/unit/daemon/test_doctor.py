@@ -21,7 +21,7 @@ from daemon.doctor_findings import Finding
 from daemon.doctor_memory import Shape, serving_bytes, training_bytes
 from daemon.lock import StateLock
 from daemon.settings import ModelSettings, Settings
-from learner.settings import RecipeSettings
+from learner.settings import LearnerSettings, RecipeSettings
 from memory.records import SliceScore
 from memory.store import Store
 from serving.settings import ServingSettings
@@ -238,6 +238,31 @@ def test_topics_are_tried_on_a_real_broker(embedded_broker: Broker) -> None:
     assert found(findings, f"topic {topic}").detail.startswith("1 partitions, about ")
     assert found(findings, "topics nothing-.*").ok
     assert {finding.name for finding in findings if not finding.ok} == {"topic missing", "dead-letter topic dead"}
+
+
+@pytest.mark.slow
+def test_a_model_without_attention_is_measured(tmp_path: Path) -> None:
+    """It has no heads: an estimate, no traceback."""
+    from transformers import MambaConfig, MambaForCausalLM
+
+    from tests.models import make_tokenizer
+
+    MambaForCausalLM(MambaConfig(vocab_size=320, hidden_size=32, num_hidden_layers=2)).save_pretrained(
+        tmp_path / "model"
+    )
+    make_tokenizer().save_pretrained(tmp_path / "model")
+    findings = list(doctor_base.examine(settings(tmp_path)))
+    assert "thousand parameters" in found(findings, "model").detail, findings
+    assert "a round needs about" in found(findings, "memory").detail
+
+
+@pytest.mark.slow
+def test_a_device_that_is_not_here_is_no_fault_of_the_models(tmp_path: Path) -> None:
+    """The remedy is about the device."""
+    chosen = settings(tmp_path, learner=LearnerSettings(device="cuda:9"))
+    (finding,) = doctor_base.examine(chosen)
+    assert not finding.ok
+    assert "learner.device" in finding.remedy
 
 
 @pytest.mark.slow

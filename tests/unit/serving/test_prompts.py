@@ -1,5 +1,6 @@
 """Requests become token ids, by the template or in plain lines, within the context."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -190,6 +191,22 @@ def test_token_ids_outside_the_vocabulary_are_refused(first: LoadedGeneration, i
     """They would read beyond the embedding."""
     with pytest.raises(RequestError, match="token ids"):
         completion_prompt(first, ids)
+
+
+def test_a_token_above_the_models_rows_is_refused(paths: dict[str, Path], tmp_path: Path) -> None:
+    """Gemma 3's for images, say: written in a prompt by hand, by its number, or by a template, it has no embedding."""
+    path = Path(shutil.copytree(paths["first"], tmp_path / "first"))
+    tokenizer = load_tokenizer(path)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    tokenizer.chat_template = "{% for turn in messages %}{{ turn.content }}{% endfor %}<image>"
+    tokenizer.save_pretrained(path)
+    generation = load(path, 1)
+    for prompt in ("see <image>", [5, len(load_tokenizer(path)) - 1]):
+        with pytest.raises(RequestError, match=r"<image>|0 … 319"):
+            completion_prompt(generation, prompt)
+    with pytest.raises(RequestError, match="<image>"):
+        chat_prompt(generation, [Message(role="user", content="see")])
+    assert RecentPrompts(4).usable_by(generation)
 
 
 def test_the_context_bounds_prompt_and_answer(first: LoadedGeneration) -> None:

@@ -1,0 +1,81 @@
+"""Whether the ids that a tokenizer gives are those that a model has: its rows, its padding, the frame of a text."""
+
+from typing import Any, Final
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from checkpoints.card import Kind
+
+# A tokenizer that fills less of the embedding than this was made for another model: padding takes less.
+LEAST_VOCABULARY_SHARE: Final = 0.5
+
+
+def rows_of(model: PreTrainedModel) -> int | None:
+    """How many ids a model has an embedding for; None where it has no table of them (CANINE hashes letters)."""
+    try:
+        weight = getattr(model.get_input_embeddings(), "weight", None)
+    except (NotImplementedError, AttributeError):
+        return None
+    return weight.shape[0] if isinstance(weight, torch.Tensor) and weight.ndim == 2 else None
+
+
+def mismatch(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: Kind) -> str | None:
+    """What of a tokenizer does not fit a model; None where they belong together.
+
+    Special tokens above the last row are no fault where no text brings them: Gemma 3's has one for images, which stands
+    for what another part of the model gives.
+    """
+    rows = rows_of(model)
+    if rows is None:
+        return None
+    vocabulary = tokenizer.get_vocab()
+    beyond = {number: token for token, number in vocabulary.items() if number >= rows}
+    special = _special_ids(tokenizer)
+    ordinary = max((number for number in beyond if number not in special), default=None)
+    if ordinary is not None:
+        return f"has token ids up to {ordinary}, the model only {rows} embeddings"
+    framing = sorted(_frame(tokenizer, kind) & set(beyond))
+    if framing:
+        return f"puts {beyond[framing[0]]!r} ({framing[0]}) around a text, the model has only {rows} embeddings"
+    known = len(set(vocabulary.values()) - set(beyond))
+    highest = max(set(vocabulary.values()) - set(beyond), default=-1)
+    if highest + 1 < LEAST_VOCABULARY_SHARE * rows:
+        return f"knows {known} tokens, the model has {rows} embeddings"
+    return None
+
+
+def _special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    added = tokenizer.added_tokens_decoder.items()
+    return {number for number, token in added if token.special} | set(tokenizer.all_special_ids)
+
+
+def _frame(tokenizer: PreTrainedTokenizerBase, kind: Kind) -> set[int]:
+    """The ids that stand around every text: the tokenizer's own, and for a causal LM those that parts documents."""
+    framing = set(tokenizer("")["input_ids"])
+    if kind == "causal-lm":
+        framing |= {tokenizer.bos_token_id, tokenizer.eos_token_id}
+    return framing - {None}
+
+
+def right_pad(model: PreTrainedModel, wanted: int | None) -> int:
+    """The id to fill rows of a batch with: the one that is wanted, else the end of a text, else 0.
+
+    Only one that the model has a row for: -1 and ids above the last row stand in many configurations.
+    """
+    rows = rows_of(model)
+    ends = of_text(model.config, "eos_token_id")
+    found: list[Any] = [wanted, *(ends if isinstance(ends, list) else [ends])]
+    return next((pad for pad in found if isinstance(pad, int) and 0 <= pad < (rows or pad + 1)), 0)
+
+
+def of_text(config: Any, name: str) -> Any:
+    """A value of a configuration, or of its text part where it has several."""
+    own = getattr(config, name, None)
+    return own if own is not None else getattr(config.get_text_config(), name, None)
+
+
+def set_pad(model: PreTrainedModel, pad: int) -> None:
+    """Have a model pad with an id, wherever its classes look for it."""
+    for config in (model.config, model.config.get_text_config()):
+        config.pad_token_id = pad

@@ -1,0 +1,195 @@
+"""What transformers raises about a model, as one sentence that names the file and what to do. Imports transformers."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import tokenizers
+import torch
+import transformers
+from tokenizers import Tokenizer
+
+from checkpoints.errors import CheckpointsError, UnusableModel
+from checkpoints.installing import pip_install
+from checkpoints.model_files import read_config, read_object
+from checkpoints.weight_files import refuse_pointer
+
+LONGEST_REASON: Final = 240
+NO_TOKENIZER: Final = "holds no tokenizer that transformers can load; save the model's own there (tokenizer.json)"
+TOKENIZER_JSON: Final = "tokenizer.json"
+AGAIN: Final = "take it from the model's source again"
+
+
+@contextmanager
+def said_clearly(path: Path, say: Callable[[Path, Exception], str] | None = None) -> Iterator[None]:
+    """Turn whatever transformers raises about a model into one sentence about it.
+
+    Args:
+        path: of the model.
+        say: makes the sentence; None: says that it cannot be loaded.
+
+    Raises:
+        UnusableModel: in place of any error but one of our own or one of memory.
+    """
+    try:
+        yield
+    except (CheckpointsError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise UnusableModel((say or _not_loaded)(path, error)) from error
+
+
+def _not_loaded(path: Path, error: Exception) -> str:
+    return _unknown_value(path, error) or f"{path} cannot be loaded: {reason(error)}"
+
+
+def of_configuration(path: Path, error: Exception) -> str:
+    """Why a model's configuration is none."""
+    file = path / "config.json"
+    config = read_config(path)
+    kind = config.get("model_type")
+    if not isinstance(kind, str):
+        return f"{file} names no `model_type`, by which transformers knows the architecture; {AGAIN}"
+    if kind not in transformers.CONFIG_MAPPING:
+        return (
+            f"{file} names the model type `{kind}`, which transformers {transformers.__version__} does not have; take "
+            "a model whose architecture it has, or see whether a newer transformers has this one"
+        )
+    return _unknown_value(path, error) or f"{file} makes no {kind} model: {reason(error)}; {AGAIN}"
+
+
+def _unknown_value(path: Path, error: Exception) -> str | None:
+    """Where it is a word in `config.json` that transformers looks up and does not find: which one."""
+    if not isinstance(error, KeyError) or not error.args or not (path / "config.json").is_file():
+        return None
+    key = next((key for key, each in _entries(read_config(path)) if each == error.args[0]), None)
+    if key is None:
+        return None
+    known = f"which transformers {transformers.__version__} does not know"
+    return f"{path / 'config.json'}: {key} is {error.args[0]!r}, {known}; {AGAIN}"
+
+
+def _entries(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{key}.{inner}", each) for inner, each in _entries(value))
+        else:
+            yield key, value
+
+
+def of_tokenizer(path: Path, error: Exception) -> str:
+    """Why a tokenizer does not load: by the files that there are, as transformers often blames a missing package."""
+    for file in sorted(path.glob("*.json")):
+        refuse_pointer(file)
+    whole = path / TOKENIZER_JSON
+    if whole.is_file():
+        return _of_tokenizer_json(path, error)
+    pieces = next((file for file in sorted(path.iterdir()) if file.suffix in {".model", ".spm", ".tiktoken"}), None)
+    if pieces is not None:
+        refuse_pointer(pieces)
+        return _of_pieces(pieces, error)
+    if (path / "tekken.json").is_file():
+        return f"{path} has tekken.json alone, of which transformers makes no tokenizer; save its {_as_json()}"
+    return f"{path} {NO_TOKENIZER}"
+
+
+def _of_tokenizer_json(path: Path, error: Exception) -> str:
+    file = path / TOKENIZER_JSON
+    try:
+        if not isinstance(read_object(file).get("model"), dict):
+            return f"{file} holds no tokenizer (it has no `model`); {AGAIN}"
+    except UnusableModel as unreadable:
+        return str(unreadable)
+    try:
+        Tokenizer.from_file(str(file))
+    except Exception as unknown:  # noqa: BLE001 - the library raises plain `Exception`
+        return (
+            f"{file} is damaged, or of a newer format than tokenizers {tokenizers.__version__} reads "
+            f"({reason(unknown)}): {AGAIN}, or see whether a newer version of tokenizers and transformers reads it"
+        )
+    named = _tokenizer_class(path)
+    if named:
+        return (
+            f"{path / 'tokenizer_config.json'} names the tokenizer class {named}, which does not load {file.name} "
+            f"({reason(error)}); take both files from one source"
+        )
+    return f"{file} does not load: {reason(error)}; {AGAIN}"
+
+
+def _tokenizer_class(path: Path) -> str | None:
+    try:
+        named = read_object(path / "tokenizer_config.json").get("tokenizer_class")
+    except UnusableModel:
+        return None
+    return named if isinstance(named, str) else None
+
+
+def _of_pieces(file: Path, error: Exception) -> str:
+    ranks = re.match(rb"[A-Za-z0-9+/=]+ \d+\r?\n", file.read_bytes()[:400])
+    needed = ("tiktoken",) if ranks else ("sentencepiece", "protobuf")
+    modules = {"protobuf": "google.protobuf"}
+    missing = [name for name in needed if not _is_here(modules.get(name, name))]
+    if missing:
+        return (
+            f"{file} is read with {' and '.join(needed)}: run `{pip_install(*missing)}`, or save the model's tokenizer "
+            f"as {TOKENIZER_JSON} beside it"
+        )
+    return f"{file} is damaged, or of a kind that transformers does not read ({reason(error)}); save its {_as_json()}"
+
+
+def _is_here(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _as_json() -> str:
+    return (
+        f"tokenizer as {TOKENIZER_JSON} there (`save_pretrained` of a tokenizer that transformers has loaded writes it)"
+    )
+
+
+def reason(error: Exception) -> str:
+    """The first line of what transformers says; where that announces a list, the list too, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    said = " ".join(lines) if lines[0].endswith(":") else lines[0]
+    if isinstance(error, (KeyError, AttributeError, TypeError, IndexError, ZeroDivisionError, AssertionError)):
+        said = f"{type(error).__name__}: {said}"
+    return said.rstrip(".") if len(said) <= LONGEST_REASON else f"{said[:LONGEST_REASON]}…"
+
+
+def needs_code(config: Mapping[str, Any]) -> str | None:
+    """Why a model cannot do without the code that its configuration names; None where it can, or names none.
+
+    transformers' own class is taken where it knows the type, and the class that the weights were saved from.
+    """
+    named = config.get("auto_map")
+    if not named:
+        return None
+    kind, classes = config.get("model_type"), config.get("architectures") or []
+    if kind not in transformers.CONFIG_MAPPING:
+        return f"transformers {transformers.__version__} has no architecture `{kind}`"
+    ours = {name.lower() for name in dir(transformers)}
+    foreign = [each for each in classes if str(each).lower() not in ours]
+    return f"its weights are of {foreign[0]}, which transformers does not have" if foreign else None
+
+
+def tokenizer_needs_code(path: Path) -> str | None:
+    """The same of the tokenizer: one that is saved whole, or whose class is transformers' own, needs none."""
+    try:
+        config = json.loads((path / "tokenizer_config.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(config, dict) or not config.get("auto_map") or (path / TOKENIZER_JSON).is_file():
+        return None
+    named = str(config.get("tokenizer_class"))
+    if named in dir(transformers):
+        return None
+    return f"its tokenizer is {named}, which transformers does not have, and it is not saved as {TOKENIZER_JSON}"

@@ -1,0 +1,134 @@
+"""Whether the files of a model are whole, told from their first bytes and their sizes. Imports no torch."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from checkpoints.errors import UnusableModel
+
+WEIGHTS: Final = "model.safetensors"
+INDEX: Final = "model.safetensors.index.json"
+LFS_POINTER: Final = b"version https://git-lfs"
+# A safetensors file begins with the length of its header as eight bytes.
+LENGTH_BYTES: Final = 8
+MAX_HEADER_BYTES: Final = 100_000_000
+SHOWN: Final = 3
+AGAIN: Final = "take it from the model's source again"
+
+
+def require_whole(directory: Path) -> None:
+    """Refuse a directory whose weights are missing, cut off, or stand-ins for what was never fetched.
+
+    Raises:
+        UnusableModel: names the file, and what to do.
+    """
+    for path in sorted(each for each in directory.iterdir() if each.is_file()):
+        refuse_pointer(path)
+    if (directory / INDEX).is_file():
+        _require_shards(directory)
+    elif (directory / WEIGHTS).is_file():
+        tensors(directory / WEIGHTS)
+    else:
+        _say_what_is_there(directory)
+
+
+def refuse_pointer(path: Path) -> None:
+    """Refuse what git left in place of a large file.
+
+    Raises:
+        UnusableModel: it is a pointer of git-lfs.
+    """
+    if _beginning(path, len(LFS_POINTER)) == LFS_POINTER:
+        raise UnusableModel(
+            f"{path} is a pointer of git-lfs, not the file itself: run `git lfs pull` in {path.parent}, or copy the "
+            "file from the model's source"
+        )
+
+
+def tensors(path: Path) -> frozenset[str]:
+    """The names of the tensors in a safetensors file, by its header.
+
+    Raises:
+        UnusableModel: it is no such file, or not all of it is here.
+    """
+    size = path.stat().st_size
+    length = int.from_bytes(_beginning(path, LENGTH_BYTES), "little")
+    header = _header(path, length) if size >= LENGTH_BYTES and length <= MAX_HEADER_BYTES else None
+    if header is None:
+        raise UnusableModel(
+            f"{path} ({size:,} bytes) is no safetensors file, or was cut off near its beginning; {AGAIN}"
+        )
+    entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    ends = [int(entry["data_offsets"][1]) for entry in entries.values()]
+    whole = LENGTH_BYTES + length + max(ends, default=0)
+    if size != whole:
+        raise UnusableModel(f"{path} has {size:,} bytes, its header says {whole:,}: it was not copied whole; {AGAIN}")
+    return frozenset(entries)
+
+
+def _header(path: Path, length: int) -> dict[str, Any] | None:
+    with path.open("rb") as file:
+        file.seek(LENGTH_BYTES)
+        found = file.read(length)
+    try:
+        header = json.loads(found) if len(found) == length else {}
+        entries = [entry for name, entry in header.items() if name != "__metadata__"]
+        return header if entries and all(len(entry["data_offsets"]) == 2 for entry in entries) else None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _require_shards(directory: Path) -> None:
+    placed = _weight_map(directory / INDEX)
+    files = sorted(set(placed.values()))
+    missing = [name for name in files if not (directory / name).is_file()]
+    if missing:
+        raise UnusableModel(
+            f"{directory / INDEX} names {_listed(missing)}, of {len(files)} files: not here. Copy what is missing from "
+            "the model's source"
+        )
+    there = {file: tensors(directory / file) for file in files}
+    astray = sorted(tensor for tensor, file in placed.items() if tensor not in there[file])
+    if astray:
+        raise UnusableModel(
+            f"{directory / INDEX} says that {astray[0]} is in {placed[astray[0]]}, which has it not: index and weights "
+            f"are of two models or versions; take all of them from one source"
+        )
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    try:
+        placed = json.loads(index.read_bytes())["weight_map"]
+        return {str(tensor): str(file) for tensor, file in placed.items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise UnusableModel(f"{index} is not an index of weights (JSON with a `weight_map`); {AGAIN}") from None
+
+
+def _say_what_is_there(directory: Path) -> None:
+    """There is neither the one file nor an index: by the names that there are, what is wrong."""
+    names = sorted(path.name for path in directory.glob("*.safetensors"))
+    if any(re.search(r"-\d+-of-\d+\.safetensors$", name) for name in names):
+        raise UnusableModel(
+            f"{directory} has {_listed(names)} but not {INDEX}, which says what is where; copy that too"
+        )
+    renamed = f"; if {names[0]} is the whole model, rename it to that" if len(names) == 1 else ""
+    raise UnusableModel(
+        f"{directory} has weights as {_listed(names)}, none of which transformers reads: it takes {WEIGHTS}, or the "
+        f"files that {INDEX} names{renamed}"
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = len(listed) - SHOWN
+    return ", ".join(listed[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _beginning(path: Path, length: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(length)
+    except OSError as error:
+        raise UnusableModel(f"{path} cannot be read: {error.strerror}; let the service's user read it") from error

@@ -1,0 +1,70 @@
+"""Which labels a classifier has: 0 to n-1 with n names, or the model is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import BertConfig, BertForSequenceClassification
+
+from checkpoints.errors import UnusableModel
+from checkpoints.generation import GenerationStore
+from checkpoints.heads import labels_in
+from tests.models import make_classifier
+
+
+def relabelled(path: Path, **values: object) -> Path:
+    """A classifier of two answers whose config.json says something else of them."""
+    make_classifier(path)
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | values))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("named", "why"),
+    [
+        ({"0": "calm", "2": "flood"}, "0, 2"),
+        ({"1": "calm", "2": "flood"}, "1, 2"),
+        ({"-1": "calm", "0": "flood"}, "by number"),
+        ({"calm": "0", "flood": "1"}, "by number"),
+        (["calm", "flood"], "by number"),
+        ("calm, flood", "by number"),
+        ({"0": "calm", "1": "calm"}, "'calm'"),
+        ({"0": "calm", "1": ""}, "without a name"),
+        ({"0": "calm", "1": None}, "without a name"),
+        ({"0": "calm", "1": "flood", "2": "frost"}, "do not fit"),
+        ({"0": "calm"}, "one number"),
+    ],
+)
+def test_a_map_of_labels_that_is_none_is_refused(store: GenerationStore, tmp_path: Path, named: Any, why: str) -> None:
+    """Gaps, counting from 1, words for numbers, one name twice: an answer would be lost, or given another's name."""
+    model = relabelled(tmp_path / "model", id2label=named)
+    with pytest.raises(UnusableModel, match=r"model") as caught:
+        store.import_base(model, kind="classifier")
+    assert why in str(caught.value)
+    assert ".import-" not in str(caught.value)
+
+
+def test_labels_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    """However the file lists them, and whatever is a name."""
+    names = {str(number): number * 100 for number in (10, 2, 0, 1, *range(3, 10))}
+    path = relabelled(tmp_path / "model", id2label=names)
+    assert labels_in(path) == tuple(str(number * 100) for number in range(11))
+
+
+@pytest.mark.parametrize("problem", ["regression", "river"])
+def test_a_head_for_another_problem_is_refused(store: GenerationStore, tmp_path: Path, problem: str) -> None:
+    """It gives no probabilities of labels."""
+    model = relabelled(tmp_path / "model", problem_type=problem)
+    with pytest.raises(UnusableModel, match=r"regression|problem_type is 'river'"):
+        store.import_base(model, kind="classifier")
+
+
+def test_a_head_of_one_answer_is_refused(store: GenerationStore, tmp_path: Path) -> None:
+    """Its softmax is 1, whatever the text."""
+    make_classifier(tmp_path / "model")
+    config = BertConfig.from_pretrained(tmp_path / "model", num_labels=1)
+    BertForSequenceClassification(config).save_pretrained(tmp_path / "model")
+    with pytest.raises(UnusableModel, match="one number for a text"):
+        store.import_base(tmp_path / "model", kind="classifier")
