@@ -9,6 +9,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from daemon.doctor_findings import Finding
 from daemon.printable import inline
+from streams import framing
 from streams.consumer import read_in_chunks
 from streams.decode import Decoder
 from streams.document import Document, Partition, Reason, Rejection
@@ -113,5 +114,7 @@ def _fields(rows: Sequence[Row]) -> str:
             continue
         if isinstance(record, dict):
             names |= dict.fromkeys(record)
+    if rows and all(isinstance(row[3], bytes) and framing.schema_id(row[3]) is not None for row in rows):
+        return "all are framed by a schema registry's client, so that no field can be seen"
     shown = ", ".join(inline(name[:NAME_CHARACTERS]) for name in list(names)[:FIELDS_NAMED])
     return f"their fields: {shown}" if shown else "they have no fields"

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from streams import field_values, numbers, times
+from streams import field_values, framing, numbers, times
 from streams.document import Document, Partition, Reason, Rejection, key_text
 from streams.fields import MISSING, Field, behind
 from streams.filters import rejected
@@ -206,6 +206,8 @@ def _text_of(record: object, field: Field) -> str | Rejection:
 
 
 def _plain(value: bytes) -> str | Rejection:
+    if (number := framing.schema_id(value)) is not None:
+        return Reason.SCHEMA_FRAMED, framing.told(number)
     try:
         text = value.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -241,6 +243,8 @@ def _long_numbers(value: bytes, error: orjson.JSONDecodeError) -> Any:  # noqa: 
 
 
 def _why_not_json(value: bytes, error: orjson.JSONDecodeError) -> Rejection:
+    if (number := framing.schema_id(value)) is not None:
+        return Reason.SCHEMA_FRAMED, framing.told(number)
     try:
         text = value.decode()
     except UnicodeDecodeError as not_utf8:

@@ -61,6 +61,7 @@ class Reason(StrEnum):
     NOT_UTF8 = "not_utf8"
     LONE_SURROGATE = "lone_surrogate"
     NUL_BYTE = "nul_byte"
+    SCHEMA_FRAMED = "schema_framed"
     NOT_JSON = "not_json"
     TOO_DEEP = "too_deep"
     BAD_NUMBER = "bad_number"

@@ -13,8 +13,11 @@ def schema_id(data: bytes) -> int | None:
 
 
 def told(number: int) -> str:
-    """That bytes are framed, for a person."""
-    return f"framed by a schema registry's client (a zero byte, and schema {number})"
+    """That a value is framed, for a person."""
+    return (
+        f"the value is framed by a schema registry's client (a zero byte, then schema {number}: Avro, Protobuf or JSON "
+        "Schema), which is not read here; let the producer, or a connector between, write plain JSON"
+    )
 
 
 def payloads(data: bytes) -> Iterator[str]:
