@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 import openai
@@ -191,6 +191,75 @@ def test_openais_client_understands_the_errors(client: openai.OpenAI, server: Se
         stranger.models.list()
 
 
+def test_openais_client_is_told_what_is_not_done(client: openai.OpenAI) -> None:
+    """By the name of what it sent, and the place in it."""
+    hi = {"role": "user", "content": "hi"}
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+    shown = {"role": "user", "content": [{"type": "text", "text": "what is this?"}, picture]}
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    cases: list[tuple[Any, Any, str]] = [
+        ([hi], {"reasoning_effort": "low"}, "reasoning_effort"),
+        ([hi], {"verbosity": "high"}, "verbosity"),
+        ([hi], {"web_search_options": {}}, "web_search_options"),
+        ([hi], {"extra_body": {"chat_template_kwargs": {"enable_thinking": False}}}, "chat_template_kwargs"),
+        ([hi], {"extra_body": {"temprature": 0}}, "temprature"),
+        ([hi], {"max_completion_tokens": 10**6}, "max_completion_tokens"),
+        ([hi], {"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ([hi, shown], {}, "messages.1.content.1"),
+        ([hi, {"role": "assistant", "content": None, "tool_calls": [call]}], {}, "messages.1.tool_calls"),
+        ([hi, {"role": "user", "content": None}], {}, "messages.1.content"),
+    ]
+    for messages, extra, param in cases:
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.chat.completions.create(model="riverkeep", messages=messages, **extra)
+        assert caught.value.param == param
+
+
+def test_openais_client_is_answered_what_is_done(client: openai.OpenAI) -> None:
+    """What steers the draw, in its own fields or beside them; and what only says who asks."""
+    options = {"model": "riverkeep", "max_tokens": 4, "temperature": 0}
+    messages = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
+    said = client.chat.completions.create(  # type: ignore[call-overload]  # options as a dictionary
+        **options, messages=messages, logit_bias={"7": 100}, n=1, user="a", metadata={"a": "b"}, store=False,
+        service_tier="auto", parallel_tool_calls=True, tools=[], tool_choice="none", response_format={"type": "text"},
+        frequency_penalty=0, presence_penalty=0.5, extra_body={"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1},
+    )  # fmt: skip
+    assert len(set(said.choices[0].message.content)) == 1
+    ended = client.completions.create(**options, prompt="a", logit_bias={"7": 100}, extra_body={"stop_token_ids": [7]})  # type: ignore[call-overload]
+    assert (ended.choices[0].text, ended.choices[0].finish_reason) == ("", "stop")
+    stream = client.completions.create(**options, prompt="a", stream=True)  # type: ignore[call-overload]
+    assert not any("usage" in piece.model_fields_set for piece in stream)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/v1/completions/", 404),
+        ("GET", "/v1/models/riverkeep/", 404),
+        ("GET", "/v1/models/gpt-4", 404),
+        ("GET", "/v1/models/riverkeep", 200),
+        ("HEAD", "/v1/models", 200),
+        ("HEAD", "/v1/completions", 405),
+        ("OPTIONS", "/v1/chat/completions", 405),
+        ("GET", "//v1/models", 404),
+        ("GET", "/v1/models/%2e%2e/%00%ff", 404),
+    ],
+)
+def test_every_path_and_method_is_answered_in_openais_shape(
+    server: Server, method: str, path: str, status: int
+) -> None:
+    """Never a redirect; as it comes over the wire, which no client has tidied up."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        head = f"{method} {path} HTTP/1.1\r\nHost: [\r\nAuthorization: Bearer {KEY}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode())
+        with connection.makefile("rb") as answer:
+            head_line, _, rest = answer.read().partition(b"\r\n")
+    body = rest.partition(b"\r\n\r\n")[2]
+    assert int(head_line.split()[1]) == status
+    if method != "HEAD" and status != 200:
+        assert set(json.loads(body)["error"]) == {"message", "type", "param", "code"}
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_goes_away_stops_its_answer(server: Server, *, stream: bool) -> None:
     """The connection is cut in the middle of an answer: it is cancelled, and nothing is left running."""
@@ -311,6 +380,35 @@ def test_a_damaged_candidate_is_reported_while_the_old_one_serves(tmp_path: Path
         answer = httpx.post(f"{server.url}/v1/completions", json=SHORT, timeout=60)
         assert answer.status_code == 200
         assert answer.headers["x-riverkeep-generation"] == "0"
+
+
+def test_each_generation_answers_by_its_own_defaults(tmp_path: Path) -> None:
+    """How long and how greedily, where the request is silent; after a swap too. The model's name has slashes."""
+    store = GenerationStore(tmp_path / "checkpoints")
+    said = ({"do_sample": False, "max_new_tokens": 5}, {"do_sample": True, "top_k": 1, "max_new_tokens": 9})
+    for number, defaults in enumerate(said):
+        model = make_causal(tmp_path / str(number), seed=number)
+        (model / "generation_config.json").write_text(json.dumps(defaults))
+        if number:
+            store.publish(model, number, Card(number, "causal-lm", parent=number - 1, round=number))
+        else:
+            store.import_base(model)
+    store.point_to(0)
+    with (
+        Server(store.root, model_name="org/model-1") as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        for number, tokens in ((0, 5), (1, 9), (0, 5)):
+            store.point_to(number)
+            server.until_serves(number)
+            answers = [client.completions.create(model="org/model-1", prompt="the state") for _ in range(3)]
+            assert {answer.usage and answer.usage.completion_tokens for answer in answers} == {tokens}
+            assert len({answer.choices[0].text for answer in answers}) == 1
+        assert client.models.retrieve("org/model-1").id == "org/model-1"
+        assert httpx.get(f"{server.url}/v1/models/org/model-1").json()["id"] == "org/model-1"
+        with pytest.raises(openai.NotFoundError) as caught:
+            client.models.retrieve("org/model-2")
+        assert caught.value.code == "model_not_found"
 
 
 def test_damage_found_at_the_start_falls_back(tmp_path: Path) -> None:
