@@ -47,6 +47,7 @@ from serving.prompts import (
     chat_prompt,
     completion_prompt,
     cut,
+    places,
     require_known,
     room,
 )
@@ -205,9 +206,11 @@ class Endpoints:
         most = min(self._settings.max_inputs, self._settings.max_batch + self._settings.max_queue)
         if not 1 <= len(asked.prompt) <= most:
             raise RequestError(f"prompt: 1 to {most} prompts", param="prompt")
-        prompts = await _encoding(size, lambda: [completion_prompt(generation, text) for text in asked.prompt])
+        named = places("prompt", len(asked.prompt))
+        pairs = zip(asked.prompt, named, strict=True)
+        prompts = await _encoding(size, lambda: [completion_prompt(generation, *pair) for pair in pairs])
         shape = CompletionShape(generation, self._settings.model_name, int(time.time()))
-        writing = self._writing(generation, asked, prompts=prompts, stops=asked.stop, param="prompt")
+        writing = self._writing(generation, asked, prompts=prompts, stops=asked.stop, params=named)
         return await self._write(request, writing, shape, asked)
 
     async def chat(self, request: Request) -> Response:
@@ -217,7 +220,7 @@ class Endpoints:
         self._require_model(asked.model)
         prompt, stops = await _encoding(size, lambda: chat_prompt(generation, asked.messages))
         shape = ChatShape(generation, self._settings.model_name, int(time.time()))
-        writing = self._writing(generation, asked, prompts=[prompt], stops=(*asked.stop, *stops), param="messages")
+        writing = self._writing(generation, asked, prompts=[prompt], stops=(*asked.stop, *stops), params=["messages"])
         return await self._write(request, writing, shape, asked)
 
     async def classify(self, request: Request) -> Response:
@@ -227,7 +230,8 @@ class Endpoints:
         self._require_model(asked.model)
         if not 1 <= len(asked.input) <= self._settings.max_inputs:
             raise RequestError(f"input: 1 to {self._settings.max_inputs} texts", param="input")
-        texts = await _encoding(size, lambda: [cut(generation, text, "input") for text in asked.input])
+        pairs = zip(asked.input, places("input", len(asked.input)), strict=True)
+        texts = await _encoding(size, lambda: [cut(generation, *pair) for pair in pairs])
         rows = await unless_gone(request, self._classified(generation, [text.ids for text in texts]))
         return _gone() if rows is None else self._labelled(generation, rows, texts)
 
@@ -283,7 +287,7 @@ class Endpoints:
         *,
         prompts: list[list[int]],
         stops: Sequence[str],
-        param: str,
+        params: Sequence[str],
     ) -> Writing:
         """Queue the answers to a request's prompts."""
         settings, defaults = self._settings, generation.defaults
@@ -294,7 +298,8 @@ class Endpoints:
         default = min(defaults.max_new_tokens or settings.default_new_tokens, settings.max_new_tokens)
         sampling, ends = asked.sampling(defaults), asked.stop_ids(generation.stop_ids)
         wishes = [
-            Wish(prompt, room(generation, prompt, limit, default, param), sampling, stops, ends) for prompt in prompts
+            Wish(prompt, room(generation, prompt, limit, default, param), sampling, stops, ends)
+            for prompt, param in zip(prompts, params, strict=True)
         ]
         writing = Writing(generation, wishes, settings.request_timeout_s, self._parts.metrics)
         worker = self._parts.worker

@@ -117,16 +117,26 @@ def _some(generation: LoadedGeneration, ids: list[int], param: str) -> list[int]
     return ids
 
 
-def completion_prompt(generation: LoadedGeneration, prompt: str | list[int]) -> list[int]:
+def places(field: str, count: int) -> list[str]:
+    """Where each of so many values of a field stands, for errors: the field itself where there is one."""
+    return [field] if count == 1 else [f"{field}.{number}" for number in range(count)]
+
+
+def completion_prompt(generation: LoadedGeneration, prompt: str | list[int], param: str = "prompt") -> list[int]:
     """The token ids of one prompt of `/v1/completions`; it may write control tokens, to build a prompt by hand.
+
+    Args:
+        generation: whose tokenizer.
+        prompt: a text, or the ids themselves.
+        param: where it stands in the request, for errors.
 
     Raises:
         RequestError: it is empty or has ids that the model does not know.
     """
     if isinstance(prompt, str):
-        return encode(generation, prompt, "prompt")
+        return encode(generation, prompt, param)
     if not prompt or not all(0 <= token < generation.tokens for token in prompt):
-        raise RequestError(f"prompt: token ids are at least one and in 0 … {generation.tokens - 1}", param="prompt")
+        raise RequestError(f"{param}: token ids are at least one and in 0 … {generation.tokens - 1}", param=param)
     return prompt
 
 
@@ -183,6 +193,8 @@ def _rendered(generation: LoadedGeneration, template: str, messages: Sequence[Me
             add_generation_prompt=True,
             sanitize_control_tokens=True,
             return_dict=False,
+            # What is too long is said to the client, not once to the log.
+            tokenizer_kwargs={"verbose": False},
         )
     except Exception as error:  # noqa: BLE001 - a template is a program of its author's, and may raise anything
         raise render_failure(error) from None

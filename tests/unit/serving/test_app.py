@@ -384,6 +384,17 @@ def test_a_prompt_beyond_the_context_is_a_400(serve: Serve, first: LoadedGenerat
     assert response.json()["error"]["param"] == "prompt"
 
 
+def test_of_several_prompts_the_one_at_fault_is_named(serve: Serve, first: LoadedGeneration) -> None:
+    """By its place, whatever is wrong with it."""
+    client = serve(first).client
+    for prompt, said in (([5] * first.context, "context"), ([5, 320], "0 … 319"), ([], "at least one")):
+        error = client.post("/v1/completions", json={**PROMPT, "prompt": [[5], prompt]}).json()["error"]
+        assert error["param"] == "prompt.1"
+        assert said in error["message"]
+        alone = client.post("/v1/completions", json={**PROMPT, "prompt": [prompt]}).json()["error"]
+        assert alone["param"] == "prompt"
+
+
 def test_a_text_beyond_the_recipes_length_is_cut_and_that_is_said(serve: Serve, paths: dict[str, Path]) -> None:
     """It is classified by the beginning that the gate would have judged it by; its neighbours are whole."""
     generation = load(paths["classifier"], 1, recipe_length=16)
