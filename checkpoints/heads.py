@@ -73,11 +73,8 @@ def require_labels(directory: Path) -> None:
     config = read_config(directory)
     problem = config.get("problem_type")
     if problem not in (None, ONE_OF_THEM, SEVERAL, REGRESSION):
-        raise UnusableModel(f"{directory / 'config.json'}: problem_type is {_shown(problem)}; it must be {ONE_OF_THEM}")
-    if problem == SEVERAL:
         raise UnusableModel(
-            f"{directory} tells of each label by itself whether it fits (problem_type is {SEVERAL}), which is not "
-            "served or trained yet: take a model of which one label fits"
+            f"{directory / 'config.json'}: problem_type is {_shown(problem)}; it must be {ONE_OF_THEM} or {SEVERAL}"
         )
     if problem == REGRESSION or len(labels_in(directory)) == 1:
         raise UnusableModel(

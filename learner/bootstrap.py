@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learner.report import DocumentScore
+from streams.label_sets import members
 
 Floats = NDArray[np.float64]
 
@@ -120,7 +121,7 @@ def f1_replicates(
 ) -> Replicates:
     """Replicates of the candidate's macro-F1 minus the reference's (see `learner.measures.macro_f1`)."""
     ours, theirs = paired(candidate, reference)
-    classes = sorted({score.label or "" for score in ours})
+    classes = sorted(frozenset[str]().union(*(members(score.label) for score in ours)))
     true = _one_hot([score.label for score in ours], classes)
     mine = _one_hot([score.predicted for score in ours], classes)
     other = _one_hot([score.predicted for score in theirs], classes)
@@ -208,7 +209,8 @@ def _weights(generator: np.random.Generator, resamples: int, documents: int) -> 
 
 
 def _one_hot(labels: Sequence[str | None], classes: Sequence[str]) -> Floats:
-    return np.array([[label == name for name in classes] for label in labels], dtype=np.float64)
+    sets = [members(label) for label in labels]
+    return np.array([[name in fitting for name in classes] for fitting in sets], dtype=np.float64)
 
 
 def _macro_f1(weights: Floats, true: Floats, answered: Floats) -> Floats:

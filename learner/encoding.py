@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from learner import plain_text
 from learner.round_directory import TextSample
+from streams.label_sets import members
 
 Ints = npt.NDArray[np.int64]
 Tokens = npt.NDArray[np.int32]
@@ -28,7 +29,8 @@ class Encoded:
         tokens: all of them, one document after the other; shape (total,).
         bounds: where each begins in `tokens`, and the end; shape (documents + 1,), ascending.
         samples: what they were made from, in order.
-        labels: each document's class; shape (documents,). Zeros for a causal LM.
+        labels: each document's class; shape (documents,). Zeros for a causal LM. Where several labels may fit, which
+            do, 1 or 0: shape (documents, classes).
     """
 
     tokens: Tokens
@@ -69,23 +71,36 @@ class Encoder:
         max_tokens: a classifier's longest document; a causal LM's are kept whole.
         labels: a classifier's classes by name; None for a causal LM.
         passed: told how many documents were tokenised, now and then.
+        several: whether any number of its labels fits a document.
     """
 
     tokenizer: Any
     max_tokens: int
     labels: Mapping[str, int] | None = None
     passed: Callable[[int], None] = lambda _: None
+    several: bool = False
 
     def knows(self, sample: TextSample) -> bool:
         """Tell whether a classifier has the sample's label; True for a causal LM."""
-        return self.labels is None or sample.label in self.labels
+        if self.labels is None:
+            return True
+        return members(sample.label) <= self.labels.keys() if self.several else sample.label in self.labels
 
     def __call__(self, samples: Sequence[TextSample]) -> Encoded:
         """Tokenise the samples, leaving out those whose label the model does not have."""
         kept = tuple(sample for sample in samples if self.knows(sample))
         documents = [np.asarray(ids, dtype=np.int32) for ids in self._documents(kept)]
-        classes = [self.labels[sample.label or ""] if self.labels else 0 for sample in kept]
-        return _joined(documents, kept, np.asarray(classes, dtype=np.int64))
+        return _joined(documents, kept, self._classes(kept))
+
+    def _classes(self, samples: Sequence[TextSample]) -> Ints:
+        if self.labels is None:
+            return np.zeros(len(samples), dtype=np.int64)
+        if not self.several:
+            return np.asarray([self.labels[sample.label or ""] for sample in samples], dtype=np.int64)
+        fitting = np.zeros((len(samples), len(self.labels)), dtype=np.int64)
+        for row, sample in zip(fitting, samples, strict=True):
+            row[[self.labels[name] for name in members(sample.label)]] = 1
+        return fitting
 
     def _documents(self, samples: Sequence[TextSample]) -> Iterator[list[int]]:
         # In chunks: the tokenizer's own results are many times larger than the arrays made of them.

@@ -21,6 +21,7 @@ from learner.devices import Device
 from learner.encoding import Encoded
 from learner.feeds import moved, padded
 from learner.report import DocumentScore
+from streams.label_sets import members, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Evaluator:
         passed: told after each pass how many tokens were in it.
         rows_together: whether sequences of several lengths may share a pass; where not, each is read alone.
         side: on which a classifier's documents are padded.
+        several: whether any number of its labels fits a document.
     """
 
     device: Device
@@ -47,6 +49,7 @@ class Evaluator:
     passed: Callable[[int], None] = lambda _: None
     rows_together: bool = True
     side: Side = "right"
+    several: bool = False
 
     def __call__(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
         """Score each document; those in which there is nothing to predict come with 0 tokens.
@@ -96,12 +99,27 @@ class Evaluator:
         for part in self._by_length(text.lengths.tolist()):
             inputs = padded([text.document(index) for index in part], self.pad, self.device.where, self.side)
             logits: Tensor = model(**inputs).logits.float()
-            losses = functional.cross_entropy(logits, moved(text.labels[part], self.device.where), reduction="none")
-            for index, loss, answer in zip(part, losses.tolist(), logits.argmax(-1).tolist(), strict=True):
+            targets = moved(text.labels[part], self.device.where)
+            losses, answers = self._sets(logits, targets) if self.several else self._classes(logits, targets)
+            for index, loss, answer in zip(part, losses.tolist(), answers, strict=True):
                 sample = text.samples[index]
-                scores[index] = DocumentScore(sample.id, loss, 1, self.labels[answer], sample.label)
+                label = written(members(sample.label)) if self.several else sample.label
+                scores[index] = DocumentScore(sample.id, loss, 1, answer, label)
             self.passed(int(text.lengths[part].sum()))
         return tuple(score for score in scores if score is not None)
+
+    def _classes(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, list[str]]:
+        """Each document's loss, and the most probable of its labels."""
+        assert self.labels is not None
+        losses = functional.cross_entropy(logits, targets, reduction="none")
+        return losses, [self.labels[answer] for answer in logits.argmax(-1).tolist()]
+
+    def _sets(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, list[str]]:
+        """Each document's loss, a mean over the labels, and all labels that are more probable than not."""
+        assert self.labels is not None
+        losses = functional.binary_cross_entropy_with_logits(logits, targets.float(), reduction="none").mean(-1)
+        fitting = [[self.labels[at] for at, z in enumerate(row) if z > 0] for row in logits.tolist()]
+        return losses, list(map(written, fitting))
 
     def _by_length(self, lengths: list[int]) -> Iterator[list[int]]:
         """Yield indices, longest first, as many at a time as keep the padded tokens of a pass within bounds."""

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from checkpoints.disk import disk_errors
 from learner.errors import BadRoundDirectory
@@ -28,6 +29,7 @@ def fisher(
     sequences: Iterable[Mapping[str, Any]],
     *,
     generator: torch.Generator,
+    several: bool = False,
     passed: Callable[[int], None] = lambda _: None,
 ) -> Importance:
     """Estimate the Fisher diagonal of every trained weight, normalised to mean 1.
@@ -37,6 +39,7 @@ def fisher(
         sequences: the model's inputs, each of one sequence without padding, so with logits of shape
             (1, tokens, vocabulary) or (1, classes).
         generator: draws the answers; on the CPU.
+        several: of a classifier, whether any number of labels fits a document: each is drawn by itself.
         passed: told of each sequence.
     """
     named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
@@ -45,7 +48,8 @@ def fisher(
     model.eval()
     try:
         for inputs in sequences:
-            _sampled_log_likelihood(model(**inputs).logits, generator).backward()
+            likelihood = _sampled_set_log_likelihood if several else _sampled_log_likelihood
+            likelihood(model(**inputs).logits, generator).backward()
             _add_squares(sums, named)
             passed(1)
     finally:
@@ -58,6 +62,12 @@ def _sampled_log_likelihood(logits: Tensor, generator: torch.Generator) -> Tenso
     log_probabilities = torch.log_softmax(logits.float().flatten(0, -2), -1)
     drawn = sampled(log_probabilities.detach().exp(), generator)
     return log_probabilities.gather(-1, drawn).sum()
+
+
+def _sampled_set_log_likelihood(logits: Tensor, generator: torch.Generator) -> Tensor:
+    z = logits.float()
+    drawn = torch.rand(z.shape, generator=generator).to(z.device) < torch.sigmoid(z.detach())
+    return -functional.binary_cross_entropy_with_logits(z, drawn.float(), reduction="sum")
 
 
 def sampled(probabilities: Tensor, generator: torch.Generator) -> Tensor:

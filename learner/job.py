@@ -232,6 +232,7 @@ def _fisher(bench: Workbench, text: Encoded) -> importance.Importance:
         bench.model,
         _single_sequences(bench, text),
         generator=torch.Generator().manual_seed(bench.given.spec.seed),
+        several=bench.shape.several,
         passed=partial(bench.progress.advance, SEQUENCES),
     )
 

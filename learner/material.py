@@ -25,6 +25,7 @@ class Shape:
         classes: a classifier's number of labels; None for a causal LM.
         rows_together: whether rows of several widths may share a pass; where not, each is read alone and unpadded.
         side: on which a classifier's rows are padded.
+        several: whether any number of them fits a document.
     """
 
     longest: int
@@ -33,6 +34,7 @@ class Shape:
     classes: int | None = None
     rows_together: bool = True
     side: Side = "right"
+    several: bool = False
 
     def rows(self, wanted: int) -> int:
         """Rows in a pass, of as many as are wanted."""
@@ -113,23 +115,32 @@ def _causal(fresh: Encoded, replay: Encoded, plan: Plan) -> Material:
 
 def _classifier(fresh: Encoded, replay: Encoded, plan: Plan, classes: int) -> Material:
     recipe = plan.recipe
-    draws = balanced_passes(replay.labels, plan.random(1))
-    sizes = np.ones_like(fresh.labels), np.ones_like(replay.labels)
+    several = plan.shape.several
+    draws = balanced_passes(_strata(replay.labels), plan.random(1))
+    sizes = np.ones(len(fresh), dtype=np.int64), np.ones(len(replay), dtype=np.int64)
     steps = plan.steps(*sizes, draws, recipe.replay_share("classifier"))
     return Material(
         feed=ClassifierFeed(
             new=fresh,
             replay=replay,
             classes=classes,
-            masks_absent=recipe.er_ace and brings_new_label(fresh, replay),
+            masks_absent=recipe.er_ace and not several and brings_new_label(fresh, replay),
             pad=plan.shape.pad,
             size=plan.shape.rows(recipe.micro_batch),
             device=plan.device,
             side=plan.shape.side,
         ),
-        objective=ClassifierObjective(recipe.der_alpha, recipe.der_beta),
+        objective=ClassifierObjective(recipe.der_alpha, recipe.der_beta, several),
         steps=plan.kept(steps, fresh.lengths, replay.lengths),
     )
+
+
+def _strata(labels: Ints) -> Ints:
+    """Return what replay is balanced over: the classes, or the sets of them that occur."""
+    if labels.ndim == 1:
+        return labels
+    strata: Ints = np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
+    return strata
 
 
 def brings_new_label(fresh: Encoded, replay: Encoded) -> bool:

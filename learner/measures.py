@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from learner.report import DocumentScore
+from streams.label_sets import members
 
 
 def mean_nll(scores: Sequence[DocumentScore]) -> float:
@@ -35,11 +36,15 @@ def macro_f1(scores: Sequence[DocumentScore]) -> float | None:
     """Unweighted mean over classes of F1 = 2·TP / (2·TP + FP + FN), 0 to 1.
 
     Averaged over the classes that occur as true labels, so that two models are averaged over the same ones;
-    an answer outside them still costs its true class a miss. None for a language model or no documents.
+    an answer outside them still costs its true class a miss. Where several labels fit, each counts by itself. None for
+    a language model, for no documents, and where none has a label.
     """
     if not scores or any(score.correct is None for score in scores):
         return None
-    true = Counter(score.label for score in scores)
-    answered = Counter(score.predicted for score in scores)
-    right = Counter(score.label for score in scores if score.correct)
+    pairs = [(members(score.label), members(score.predicted)) for score in scores]
+    true = Counter(name for fitting, _ in pairs for name in fitting)
+    answered = Counter(name for _, given in pairs for name in given)
+    right = Counter(name for fitting, given in pairs for name in fitting & given)
+    if not true:
+        return None
     return math.fsum(2 * right[name] / (true[name] + answered[name]) for name in true) / len(true)

@@ -27,7 +27,7 @@ class MicroBatch:
     Attributes:
         inputs: the model's arguments; tensors of shape (rows, width).
         targets: for a causal LM the token to predict at each place, `IGNORED` where there is none, (rows, width);
-            for a classifier the class of each document, (rows,).
+            for a classifier the class of each document, (rows,), or where several may fit which do, (rows, classes).
         first_replayed: the rows from this one on come from the memory.
         absent: for a classifier whose new text brings a new label, the classes that the new documents' softmax leaves
             out, (classes,); None for no masking.
@@ -145,6 +145,9 @@ class ClassifierObjective:
 
         loss = (Σ_new -log q(label) + β Σ_replayed -log q(label) + α Σ_replayed mean_c (z_c - z_parent,c)²) / total
 
+    Where several labels may fit, -log q is the mean over all labels of each one's own: of σ(z_c) where it fits, of
+    1 - σ(z_c) where it does not.
+
     Buzzega et al. 2020, with logits recomputed from the parent in the round: stored ones age. Where the new text
     brings a label never seen before, its softmax runs over the labels that it has alone (ER-ACE, Caccia et al.
     2022), so that learning the new class does not push the others away; replayed documents use all.
@@ -152,10 +155,12 @@ class ClassifierObjective:
     Attributes:
         alpha: weight of the squared distance to the parent's logits.
         beta: weight of the cross-entropy on replayed documents.
+        several: whether any number of labels fits a document.
     """
 
     alpha: float
     beta: float
+    several: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -174,11 +179,16 @@ class ClassifierObjective:
         cut = batch.first_replayed
         z = logits.float().requires_grad_()
         new_z = z[:cut] if batch.absent is None else z[:cut].masked_fill(batch.absent, torch.finfo(z.dtype).min)
-        new = functional.cross_entropy(new_z, batch.targets[:cut], reduction="sum")
-        replay = functional.cross_entropy(z[cut:], batch.targets[cut:], reduction="sum")
+        new = self._entropy(new_z, batch.targets[:cut])
+        replay = self._entropy(z[cut:], batch.targets[cut:])
         distance = new.new_zeros(())
         if parent_logits is not None:
             distance = (z[cut:] - parent_logits.float()).square().mean(-1).sum()
         loss = (new + self.beta * replay + self.alpha * distance) / total
         (gradient,) = torch.autograd.grad(loss, z)
         return torch.stack([new, replay, distance]).detach(), gradient.to(logits.dtype)
+
+    def _entropy(self, z: Tensor, targets: Tensor) -> Tensor:
+        if self.several:
+            return functional.binary_cross_entropy_with_logits(z, targets.float(), reduction="none").mean(-1).sum()
+        return functional.cross_entropy(z, targets, reduction="sum")

@@ -44,6 +44,9 @@ class DocumentScore:
         tokens: how many tokens were scored, >= 0; 1 for a classifier.
         predicted: the label that a classifier gave; None for a language model.
         label: the document's true label; None for a language model.
+
+    Where several labels fit, `predicted` and `label` stand for sets (see `streams.label_sets`), an answer is right
+    where they are equal, and the loss is a mean over all labels.
     """
 
     id: int

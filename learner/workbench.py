@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from checkpoints.heads import SEVERAL
 from checkpoints.load import load_model, load_tokenizer, require_match
 from checkpoints.probe.ask import reading_of
 from learner.devices import Device, choose, settle
@@ -67,6 +68,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
     model = load_model(parent, spec.kind, device=device.where, dtype=torch.float32)
     require_match(model, tokenizer, parent)
     names = _labels(model.config) if spec.kind == "classifier" else None
+    several = names is not None and model.config.problem_type == SEVERAL
     numbers = None if names is None else {name: number for number, name in names.items()}
     conduct = reading_of(model, spec.kind, tokenizer)
     wanted = min(spec.recipe.sequence_length, conduct.longest or spec.recipe.sequence_length)
@@ -79,6 +81,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
         classes=None if names is None else len(names),
         rows_together=conduct.rows_together,
         side=conduct.padding or "right",
+        several=several,
     )
     return Workbench(
         given=given,
@@ -86,7 +89,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
         device=device,
         threads=threads,
         model=model,
-        encode=Encoder(tokenizer, longest, numbers, partial(progress.advance, DOCUMENTS)),
+        encode=Encoder(tokenizer, longest, numbers, partial(progress.advance, DOCUMENTS), several=several),
         evaluate=Evaluator(
             device,
             longest,
@@ -96,6 +99,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
             partial(progress.advance, TOKENS),
             rows_together=shape.rows_together,
             side=shape.side,
+            several=several,
         ),
         shape=shape,
     )

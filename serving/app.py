@@ -55,6 +55,8 @@ from serving.settings import ServingSettings
 from serving.swap import Switch
 from serving.writing import Wish, Writing, as_request_error, unless_gone
 
+# What is more probable than not.
+EVEN: Final = 0.5
 S = TypeVar("S", bound=BaseModel)
 T = TypeVar("T")
 
@@ -241,7 +243,7 @@ class Endpoints:
         data = [
             {
                 "index": index,
-                "label": generation.labels[max(range(len(row)), key=row.__getitem__)],
+                **_answer(generation, row),
                 "probabilities": dict(zip(generation.labels, row, strict=True)),
                 "truncated": text.truncated,
             }
@@ -380,3 +382,10 @@ def _json(values: dict[str, Any], *, status: int = 200, generation: LoadedGenera
     headers = {GENERATION_HEADER: str(generation.number)} if generation else None
     body = orjson.dumps(values, option=orjson.OPT_NON_STR_KEYS)
     return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
+def _answer(generation: LoadedGeneration, row: Sequence[float]) -> dict[str, object]:
+    """The label of a text; where several may fit, all that are more probable than not."""
+    if generation.several:
+        return {"labels": [label for label, share in zip(generation.labels, row, strict=True) if share > EVEN]}
+    return {"label": generation.labels[max(range(len(row)), key=row.__getitem__)]}

@@ -125,7 +125,9 @@ def probabilities(generation: LoadedGeneration, texts: Sequence[Sequence[int]]) 
         logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits.float()
     if not bool(torch.isfinite(logits).all()):
         raise BrokenGeneration(f"generation {generation.number} gives no finite probabilities")
-    rows: Probabilities = torch.softmax(logits, dim=-1).tolist()
+    # Of several labels that may fit each has a probability of its own; else they share one.
+    shares = torch.sigmoid(logits) if generation.several else torch.softmax(logits, dim=-1)
+    rows: Probabilities = shares.tolist()
     return rows
 
 

@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from checkpoints.card import Kind
+from checkpoints.heads import SEVERAL
 from checkpoints.matching import rows_of
 from checkpoints.probe.ask import conduct_of
 from checkpoints.probe.conduct import Conduct
@@ -29,6 +30,7 @@ class LoadedGeneration:
         conduct: how the model is to be asked, as the probe found out.
         context: most tokens of prompt and answer together; of a classifier's text, which is cut to it.
         stop_ids: tokens that end an answer.
+        several: whether any number of labels fits a text.
         labels: the classes of a classifier, in the order of its logits.
         loaded_at: unix seconds.
         tokenizer_files: names and SHA-256 of the files that made the tokenizer.
@@ -47,6 +49,7 @@ class LoadedGeneration:
     conduct: Conduct
     context: int
     stop_ids: frozenset[int]
+    several: bool
     labels: tuple[str, ...]
     loaded_at: float
     tokenizer_files: frozenset[tuple[str, str]] = frozenset()
@@ -122,6 +125,7 @@ class LoadedGeneration:
             conduct=conduct,
             context=context,
             stop_ids=_stop_ids(model, tokenizer),
+            several=classifies and model.config.problem_type == SEVERAL,
             labels=_labels(model) if kind == "classifier" else (),
             loaded_at=loaded_at,
             tokenizer_files=tokenizer_files,

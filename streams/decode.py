@@ -7,10 +7,11 @@ from typing import Any
 
 import orjson
 
-from streams import field_values, framing, numbers, times
+from streams import field_values, framing, label_sets, numbers, times
 from streams.document import Document, Partition, Reason, Rejection, key_text
 from streams.fields import MISSING, Field, behind
 from streams.filters import rejected
+from streams.label_sets import LabelSet
 from streams.settings import FilterSettings, TopicFormat
 from streams.times import EARLIEST, LATEST
 
@@ -36,8 +37,8 @@ class Decoder:
     Args:
         format_: what a record is.
         default_source: the source of documents that name none.
-        labels: the labels there are, one of which each document must have; None where documents need none and any
-            is taken.
+        labels: the labels there are, one of which each document must have, or of a `LabelSet` any number; None where
+            documents need none and any is taken.
     """
 
     def __init__(
@@ -142,7 +143,8 @@ class Decoder:
                 return named
             key = named
         if self._label:
-            named = self._label_of(self._label.find(record), self._label, value)
+            sought = self._several_of if isinstance(self._labels, LabelSet) else self._label_of
+            named = sought(self._label.find(record), self._label, value)
             if isinstance(named, tuple):
                 return named
             label = named
@@ -170,6 +172,14 @@ class Decoder:
             there_are = f"the {len(self._labels)} labels: {self._labels_shown}"
             return Reason.UNKNOWN_LABEL, f"field {field.name} is {_shown(names[0])}, none of {there_are}"
         return known
+
+    def _several_of(self, found: object, field: Field, value: bytes) -> str | Rejection | None:
+        """The label that stands for all that fit: the field holds a list of them, or one alone."""
+        if found is MISSING or found is None:
+            return Reason.MISSING_FIELD, f"field {field.name} is missing (a list without labels says that none fits)"
+        names = [self._label_of(each, field, value) for each in (found if isinstance(found, list) else [found])]
+        refused = next((name for name in names if not isinstance(name, str)), None)
+        return refused or label_sets.written(name for name in names if isinstance(name, str))
 
 
 def _field(name: str | None) -> Field | None:

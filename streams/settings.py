@@ -43,7 +43,10 @@ class TopicFormat(BaseModel):
         "`riverkeep forget` looks for, and what keeps a person's texts on one side of the held-out split. "
         "Left out: the record's own key.",
     )
-    label_field: FieldPath | None = Field(None, description="The field with the label, for a classifier.")
+    label_field: FieldPath | None = Field(
+        None,
+        description="The field with the label, for a classifier; for one of several labels the list of those that fit.",
+    )
     source_field: FieldPath | None = Field(
         None, description="The field that names where the text comes from. Left out: `source`."
     )

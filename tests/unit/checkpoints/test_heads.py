@@ -9,7 +9,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from checkpoints.errors import UnusableModel
 from checkpoints.generation import GenerationStore
-from checkpoints.heads import labels_in
+from checkpoints.heads import is_multi_label, labels_in
 from tests.models import make_classifier
 
 
@@ -68,3 +68,16 @@ def test_a_head_of_one_answer_is_refused(store: GenerationStore, tmp_path: Path)
     BertForSequenceClassification(config).save_pretrained(tmp_path / "model")
     with pytest.raises(UnusableModel, match="one number for a text"):
         store.import_base(tmp_path / "model", kind="classifier")
+
+
+def test_a_head_of_several_labels_is_taken(store: GenerationStore, tmp_path: Path) -> None:
+    """It keeps what it is, also where its labels get their names from the settings."""
+    model = relabelled(tmp_path / "model", problem_type="multi_label_classification")
+    published = store.import_base(model, kind="classifier")
+    assert is_multi_label(json.loads((published.path / "config.json").read_text()))
+    unnamed = make_classifier(tmp_path / "unnamed", labels=("LABEL_0", "LABEL_1"))
+    config = json.loads((unnamed / "config.json").read_text()) | {"problem_type": "multi_label_classification"}
+    (unnamed / "config.json").write_text(json.dumps(config))
+    other = GenerationStore(tmp_path / "other").import_base(unnamed, kind="classifier", labels=("calm", "flood"))
+    assert labels_in(other.path) == ("calm", "flood")
+    assert is_multi_label(json.loads((other.path / "config.json").read_text()))

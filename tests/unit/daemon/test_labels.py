@@ -8,6 +8,7 @@ import pytest
 
 from daemon.labels import known_labels
 from daemon.settings import Settings
+from streams.label_sets import LabelSet
 
 
 def settings_for(path: Path, config: dict[str, Any], **model: Any) -> Settings:
@@ -61,3 +62,14 @@ def test_a_model_that_cannot_be_read_names_none(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, {})
     (tmp_path / "model" / "config.json").unlink()
     assert known_labels(settings) is None
+
+
+def test_labels_that_do_not_exclude_one_another_are_a_set(tmp_path: Path) -> None:
+    """A document has any number of them, whoever names them."""
+    problem = {"problem_type": "multi_label_classification"}
+    settings = settings_for(tmp_path, problem, labels=("calm", "storm"))
+    assert known_labels(settings) == LabelSet({"calm", "storm"})
+    assert isinstance(known_labels(settings), LabelSet)
+    settings.base_dir.mkdir(parents=True)
+    (settings.base_dir / "config.json").write_text(json.dumps({"id2label": {"0": "calm", "1": "flood"}}))
+    assert not isinstance(known_labels(settings), LabelSet)

@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 import shlex
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import torch
 
 from serving.defaults import Defaults
 from serving.errors import CannotServe
@@ -264,6 +266,22 @@ def test_classification_gives_labels_with_probabilities(serve: Serve, judge: Loa
         assert entry["label"] == max(entry["probabilities"], key=entry["probabilities"].__getitem__)
     single = served.client.post("/v1/classify", json={"input": "one two"}).json()["data"]
     assert single[0]["probabilities"] == pytest.approx(data[0]["probabilities"], abs=1e-5)
+
+
+def test_several_labels_have_each_its_own_probability(paths: dict[str, Path], tmp_path: Path, serve: Serve) -> None:
+    """All that are more probable than not are named: they need not sum to 1, and none is an answer too."""
+    path = Path(shutil.copytree(paths["classifier"], tmp_path / "classifier"))
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"problem_type": "multi_label_classification"}))
+    generation = load(path, 1)
+    texts = ["one two", "日本語", "the state of the union", "four five"]
+    data = serve(generation, classifier=True).client.post("/v1/classify", json={"input": texts}).json()["data"]
+    for text, answer in zip(texts, data, strict=True):
+        with torch.inference_mode():
+            logits = generation.model(**generation.tokenizer(text, return_tensors="pt")).logits[0]
+        assert list(answer["probabilities"].values()) == pytest.approx(torch.sigmoid(logits).tolist(), rel=1e-4)
+        assert answer["labels"] == [name for name, share in answer["probabilities"].items() if share > 0.5]
+        assert "label" not in answer
 
 
 @pytest.mark.parametrize(

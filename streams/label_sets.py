@@ -1,0 +1,32 @@
+"""Several labels of one document, as one label: a JSON list of their names in the order of the alphabet.
+
+So a set of labels is stored, counted, drawn and compared wherever a label is, and equal sets are equal strings.
+"""
+
+from collections.abc import Iterable
+
+import orjson
+
+
+class LabelSet(frozenset[str]):
+    """Labels of which any number fits a document, where else exactly one does."""
+
+    __slots__ = ()
+
+
+def written(names: Iterable[str]) -> str:
+    """The one label that stands for these."""
+    return orjson.dumps(sorted(set(names))).decode()
+
+
+def members(label: str | None) -> frozenset[str]:
+    """The labels that one stands for: of a set its members, else itself; none for None."""
+    if label is None:
+        return frozenset()
+    if not label.startswith("["):
+        return frozenset({label})
+    try:
+        found = orjson.loads(label)
+    except orjson.JSONDecodeError:
+        return frozenset({label})
+    return frozenset(str(name) for name in found)
