@@ -8,11 +8,11 @@ from typing import Any, Final, Literal
 Decision = Literal["accept", "refuse", "wait"]
 
 AGAINST: Final = {
-    "learned": "than the parent on the newest text",
-    "parent": "than the parent",
-    "best": "than the best generation so far",
-    "anchor": "than the base model",
-    "average": "than the best so far on average over the older slices",
+    "learned": "the parent on the newest text",
+    "parent": "the parent",
+    "best": "the best generation so far",
+    "anchor": "the base model",
+    "average": "the best so far on average over the older slices",
 }
 ALL_TEXT: Final = "fresh text"
 OF_TEXT: Final = "plausible_"
@@ -20,6 +20,9 @@ OF_TEXT: Final = "plausible_"
 LEAST_MORE: Final = 1.25
 MOST_MORE: Final = 2.0
 """Times the documents that could not prove a candidate are asked for before another round begins by itself."""
+DROPS: Final = {"accuracy": "accuracy", "f1": "macro-F1"}
+LEAST_SHOWN: Final = 0.0005
+"""What is less is 0.000 before a person: neither better nor worse."""
 LOSS_UNITS: Final = {"causal-lm": "nats per token", "classifier": "nats per document"}
 
 
@@ -72,7 +75,7 @@ class Check:
             return f"on slice {self.slice} the comparison {self.name} gives no finite figure"
         if self.name == "learned":
             return self._gain()
-        found = f"on slice {self.slice} it is {self._amount(self.figure)}"
+        found = f"on slice {self.slice} {self._compared()}"
         if self.passed:
             return f"{found}, within the bound of {self.bound:.3f}"
         if self.unproven:
@@ -81,9 +84,8 @@ class Check:
         return f"{found}, more than the bound of {self.bound:.3f} ({self.documents} documents)"
 
     def _gain(self) -> str:
-        gain, asked = -self.figure, -self.bound
-        amount = f"{abs(gain):.3f} {self.unit} {'better' if gain >= 0 else 'worse'} than the parent"
-        found = f"on the newest text ({self.slice}) it is {amount}"
+        asked = -self.bound
+        found = f"on the newest text ({self.slice}) it is {_as_loss(self.figure, self.unit, 'the parent')}"
         if self.passed:
             return f"{found}, at least {-self.upper:.3f}"
         if self.unproven:
@@ -91,9 +93,22 @@ class Check:
             return f"{found}, but {doubt} where more than {asked:.3f} is asked"
         return f"{found} where more than {asked:.3f} is asked ({self.documents} documents)"
 
-    def _amount(self, figure: float) -> str:
-        worse = "worse" if figure >= 0 else "better"
-        return f"{abs(figure):.3f} {self.unit} {worse} {AGAINST[self.name.rpartition('_')[2]]}"
+    def _compared(self) -> str:
+        """What the candidate is, beside the one that it is held to."""
+        measure, _, other = self.name.rpartition("_")
+        against = AGAINST[other]
+        if measure not in DROPS:
+            return f"it is {_as_loss(self.figure, self.unit, against)}"
+        if abs(self.figure) < LEAST_SHOWN:
+            return f"its {DROPS[measure]} is the same as that of {against}"
+        way = "lower" if self.figure > 0 else "higher"
+        return f"its {DROPS[measure]} is {abs(self.figure):.3f} {way} than that of {against}"
+
+
+def _as_loss(figure: float, unit: str, against: str) -> str:
+    if abs(figure) < LEAST_SHOWN:
+        return f"as good as {against}"
+    return f"{abs(figure):.3f} {unit} {'worse' if figure > 0 else 'better'} than {against}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from daemon.screen import open_screen, table
 from daemon.slice_names import names_explained
 from daemon.span import span as ago
 from daemon.supervisor import State
+from daemon.wording import DROPS, begun, check_words, trigger_word
 
 STATE_STYLES = {
     "accepted": "green",
@@ -242,7 +243,7 @@ def print_rounds(rounds: Sequence[Facts], *, now: float | None = None) -> None:
             _outcome(one),
             f"{ago(moment - one['begun_at'])} ago",
             "" if one["ended_at"] is None else ago(one["ended_at"] - one["begun_at"]),
-            one["trigger"],
+            trigger_word(one["trigger"]),
             f"{one['fresh_samples']:,}" + (f" + {kept:,}" if (kept := one.get("early_stop_samples", 0)) else ""),
             f"{one['replay_samples']:,}",
             "" if one["generation"] is None else str(one["generation"]),
@@ -263,7 +264,7 @@ def print_round(facts: Facts) -> None:
     console.print(
         f"Parent {facts['parent']}, {facts['fresh_samples']:,} fresh samples ({facts['fresh_tokens']:,} tokens)"
         f"{_kept_apart(facts)}, "
-        f"{facts['replay_samples']:,} replayed ({facts['replay_tokens']:,} tokens); begun by {facts['trigger']}."
+        f"{facts['replay_samples']:,} replayed ({facts['replay_tokens']:,} tokens); begun {begun(facts['trigger'])}."
     )
     checks = facts["verdict"].get("checks", [])
     if checks:
@@ -274,7 +275,7 @@ def print_round(facts: Facts) -> None:
         for check in checks:
             is_of_text = check["name"].startswith("plausible_")
             rows.add_row(
-                check["name"].replace("_", " "),
+                check_words(check["name"]),
                 escape(check["slice"]),
                 _number(check["figure"]),
                 _number(check["bound"]),
@@ -287,9 +288,18 @@ def print_round(facts: Facts) -> None:
         # Verdicts of earlier versions do not name what they measured in.
         units = dict.fromkeys(check["unit"] for check in checks if check.get("unit", "").startswith("nats"))
         if units:
-            console.print(f"Losses are in {' and '.join(units)}; above its bound a check fails.")
+            drops = any(check["name"].partition("_")[0] in DROPS for check in checks)
+            console.print(Text(_how_to_read(" and ".join(units), drops=drops)))
         for line in names_explained(check["slice"] for check in checks):
             console.print(Text(line))
+
+
+def _how_to_read(units: str, *, drops: bool) -> str:
+    """What the figures of checks are."""
+    lost = "; accuracy and macro-F1 as what was lost: below 0 they rose" if drops else ""
+    return (
+        f"Above its bound a check fails. Losses are in {units}, compared ones as the change: below 0 is a gain{lost}."
+    )
 
 
 def print_generations(facts: Facts, *, now: float | None = None) -> None:

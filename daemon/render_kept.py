@@ -11,6 +11,7 @@ from daemon.printable import inline, printable
 from daemon.render import console
 from daemon.screen import table
 from daemon.span import span as ago
+from daemon.wording import not_kept
 
 SHOWN_CHARACTERS = 2_000
 """Of a document on a terminal, where there are others to see."""
@@ -26,8 +27,10 @@ def print_memory(facts: Facts) -> None:
             one["role"], escape(one["source"]), escape(one["label"] or ""), f"{one['samples']:,}", f"≈{one['tokens']:,}"
         )
     console.print(kept if facts["kept"] else "Nothing is kept yet.")
-    if tallies := {name: number for name, number in facts["tallies"].items() if number}:
-        console.print("Since the beginning: " + ", ".join(_tally(name, number) for name, number in tallies.items()))
+    if told := not_kept(facts["tallies"]):
+        console.print(f"Documents that are not kept, or no longer, since the beginning: {told}.")
+    if offsets := facts["tallies"].get("gap_offsets"):
+        console.print(f"Offsets that never came: {offsets:,}. `riverkeep memory gaps` says which and why.")
     if facts["aside"]:
         print_aside(facts["aside"])
     quarantine, reasons = facts["quarantine"], facts["dead_letter_reasons"]
@@ -36,12 +39,6 @@ def print_memory(facts: Facts) -> None:
         ordered = sorted(reasons.items(), key=lambda item: -item[1])
         told = ", ".join(f"{number:,} {reason}" for reason, number in ordered)
         console.print(f"Dead letters so far, also those that made room, and tombstones, which hold nothing: {told}")
-
-
-def _tally(name: str, number: int) -> str:
-    """A count with its name, whose plural ends in s or is none."""
-    words = name.replace("_", " ")
-    return f"{number:,} {words.removesuffix('s') if number == 1 else words}"
 
 
 def print_aside(groups: Sequence[Facts], *, now: float | None = None) -> None:

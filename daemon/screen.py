@@ -17,7 +17,9 @@ from daemon.printable import printable
 BETWEEN_COLUMNS = 3
 """A blank on either side of each cell and a line between; at the edges one line takes the place of two blanks."""
 PIPE_COLUMNS = 10_000
-"""In a file, a pipe or a ticket nothing is at the right edge."""
+"""In a file, a pipe or a ticket sentences are not broken."""
+PIPE_TABLE_COLUMNS = 120
+"""A table is there for a person all the same: who asks for more sets `COLUMNS`, a script takes `--json`."""
 
 
 class Screen(Console):
@@ -34,7 +36,7 @@ class Screen(Console):
 
 
 def open_screen() -> Screen:
-    """Standard output: as wide as the terminal, or as `COLUMNS` says; elsewhere as wide as it takes."""
+    """Standard output: as wide as the terminal, or as `COLUMNS` says; elsewhere sentences are not broken."""
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Screen(width=None if known else PIPE_COLUMNS)
 
@@ -65,7 +67,8 @@ class WholeTable(Table):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The lines, laid out for the width that there is."""
-        room = options.max_width - BETWEEN_COLUMNS * len(self.columns) + 1
+        width = PIPE_TABLE_COLUMNS if options.max_width == PIPE_COLUMNS else options.max_width
+        room = width - BETWEEN_COLUMNS * len(self.columns) + 1
         for column, width in zip(self.columns, self._widths(room), strict=True):
             column.width = width
         yield from super().__rich_console__(console, options)

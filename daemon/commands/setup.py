@@ -13,8 +13,8 @@ TEMPLATE = """\
 state_dir = "riverkeep-state"                # everything it keeps; relative paths start at this file
 
 [model]
-path = {path}                # a Hugging Face directory (safetensors) or a .gguf file
-kind = "{kind}"                          # or "classifier"
+{path}# a Hugging Face directory (safetensors) or a .gguf file
+{kind}# or "{other}"
 
 [streams]
 bootstrap_servers = [{servers}]
@@ -23,6 +23,7 @@ bootstrap_servers = [{servers}]
 name = {topic}
 text_field = "text"                          # the JSON field; or format = "text" for plain text
 """
+COMMENTS_AT = 45
 LABEL = """\
 label_field = "label"                        # the JSON field with one of the classifier's labels
 """
@@ -59,7 +60,13 @@ def _short(model: str, kind: str, bootstrap_servers: str, topic: str) -> str:
     import json
 
     servers = ", ".join(json.dumps(server.strip()) for server in bootstrap_servers.split(","))
-    short = TEMPLATE.format(path=json.dumps(model), kind=kind, servers=servers, topic=json.dumps(topic))
+    short = TEMPLATE.format(
+        path=f"path = {json.dumps(model)} ".ljust(COMMENTS_AT),
+        kind=f'kind = "{kind}" '.ljust(COMMENTS_AT),
+        other="classifier" if kind == "causal-lm" else "causal-lm",
+        servers=servers,
+        topic=json.dumps(topic),
+    )
     return short + LABEL if kind == "classifier" else short
 
 

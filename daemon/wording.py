@@ -1,0 +1,63 @@
+"""What stored names are called before a person: what began a round, checks of the gate, what became of text. Pure."""
+
+from collections.abc import Mapping
+from typing import Final
+
+BEGUN: Final = {
+    "by_hand": "by hand",
+    "interval": "by the interval",
+    "cron": "by the schedule",
+    "volume": "by the amount of fresh text",
+    "dry_run": "as a dry run",
+}
+CHECKS: Final = {
+    "plausible_mean_nll": "new text: mean loss",
+    "plausible_upper_nll": "new text: loss of the worst tenth",
+    "plausible_repetitive_share": "new text: share that repeats itself",
+    "learned": "learned: loss, to the parent",
+    "parent": "loss, to the parent",
+    "best": "loss, to the best so far",
+    "anchor": "loss, to the base",
+    "average": "loss on average, to the best so far",
+}
+DROPS: Final = {"accuracy": "accuracy lost", "f1": "macro-F1 lost"}
+TO: Final = {
+    "parent": "to the parent",
+    "best": "to the best so far",
+    "anchor": "to the base",
+    "average": "on average, to the best so far",
+}
+TALLIES: Final = {
+    "duplicates": ("that was kept already", "that were kept already"),
+    "near_duplicates": ("that is nearly held-out text", "that are nearly held-out text"),
+    "forgotten": ("of an erased key", "of erased keys"),
+    "redelivered": ("that Kafka sent again", "that Kafka sent again"),
+    "surplus": ("beyond what slices and replay may hold", "beyond what slices and replay may hold"),
+    "evicted": ("that made room for a later one", "that made room for later ones"),
+    "over_quota": ("beyond a key's quota", "beyond a key's quota"),
+}
+"""What became of documents that are not kept, or no longer: of one, of several."""
+
+
+def begun(trigger: str) -> str:
+    """What began a round, after "begun"."""
+    return BEGUN.get(trigger, f"by {trigger.replace('_', ' ')}")
+
+
+def trigger_word(trigger: str) -> str:
+    """The same in a column."""
+    return trigger.replace("_", " ")
+
+
+def check_words(name: str) -> str:
+    """A check: what is compared, and to what."""
+    if name in CHECKS:
+        return CHECKS[name]
+    measure, _, to = name.partition("_")
+    return f"{DROPS[measure]}, {TO[to]}" if measure in DROPS and to in TO else name.replace("_", " ")
+
+
+def not_kept(tallies: Mapping[str, int]) -> str:
+    """What became of documents that are not kept, or no longer; empty where all are."""
+    told = (f"{tallies[name]:,} {words[tallies[name] != 1]}" for name, words in TALLIES.items() if tallies.get(name))
+    return ", ".join(told)
