@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from daemon.gate import EQUAL_NATS, GateSettings, HeldOut, Verdict, best_candidate, judge
 from daemon.gate_evidence import KnownScore
+from daemon.gate_verdict import Check, unit_of
 from learner.plausibility import PrequentialSummary
 from learner.report import DocumentScore, Outcome, PrequentialDocument, Report, SliceScores, TrainingSummary
 
@@ -509,7 +511,29 @@ def test_a_classifier_with_worse_answers_is_refused(name: str) -> None:
     failed = [(each.name, each.slice) for each in verdict.checks if not each.passed]
     assert verdict.decision == "refuse"
     assert ("accuracy_parent", name) in failed
-    assert "of accuracy worse" in verdict.sentence or "of macro-F1 worse" in verdict.sentence
+    assert re.search(r"its (accuracy|macro-F1) is 0\.\d+ lower than that of the parent", verdict.sentence)
+
+
+def check_of(name: str, figure: float) -> Check:
+    """One that holds."""
+    return Check(
+        name, "anchor", figure, 0.05, figure, figure, documents=40, passed=True, unit=unit_of(name, "causal-lm")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "said"),
+    [
+        ("accuracy_parent", -0.478, "its accuracy is 0.478 higher than that of the parent"),
+        ("f1_best", 0.02, "its macro-F1 is 0.020 lower than that of the best generation so far"),
+        ("accuracy_anchor", 0.0, "its accuracy is the same as that of the base model"),
+        ("parent", -0.0001, "it is as good as the parent"),
+        ("average", 0.03, "it is 0.030 nats per token worse than the best so far on average over the older slices"),
+    ],
+)
+def test_a_figure_is_told_as_what_it_is(name: str, figure: float, said: str) -> None:
+    """A rise as a rise, and what rounds to nothing as no difference."""
+    assert f"on slice anchor {said}, within the bound of 0.050" == check_of(name, figure).sentence()
 
 
 def test_a_classifiers_report_without_answers_refuses() -> None:

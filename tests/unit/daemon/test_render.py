@@ -237,7 +237,13 @@ def test_text_from_outside_is_not_markup(screen: io.StringIO) -> None:
     }
     render_kept.print_memory(facts)
     render_kept.print_dead_letters([letter], total=1, now=NOW)
-    for words in ("[red]x[/red]", "[/x]", "[/d]", "3 duplicates, 1 near duplicate", "4 not_json"):
+    for words in (
+        "[red]x[/red]",
+        "[/x]",
+        "[/d]",
+        "3 that were kept already, 1 that is nearly held-out text",
+        "4 not_json",
+    ):
         assert words in screen.getvalue()
     assert "surplus" not in screen.getvalue()
 
@@ -265,7 +271,7 @@ def test_a_round_shows_its_checks(screen: io.StringIO) -> None:
     facts = round_line(7, "refused") | {"verdict": {"checks": told}}
     render.print_round(facts)
     assert "news@2-4: held-out text of news that arrived in time for rounds 2 to 4." in screen.getvalue()
-    for words in ("Round 7: refused", "0.200", "0.150", "✗", "Losses are in nats per document;", "plausible mean nll"):
+    for words in ("Round 7: refused", "0.200", "0.150", "✗", "Losses are in nats per document", "new text: mean loss"):
         assert words in screen.getvalue()
     assert screen.getvalue().count("2.345") == 1
 

@@ -67,8 +67,19 @@ def test_no_letter_of_a_table_is_lost(width: int, lengths: list[int]) -> None:
 
 
 def test_a_pipe_has_no_edge(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is broken there, unless a width is asked for."""
+    """No sentence is broken there, unless a width is asked for."""
     monkeypatch.delenv("COLUMNS", raising=False)
     assert open_screen().width == PIPE_COLUMNS
     monkeypatch.setenv("COLUMNS", "40")
     assert open_screen().width == 40
+
+
+def test_a_table_in_a_pipe_fits_a_page() -> None:
+    """However long its cells are: what does not fit goes on in the next line, and nothing is lost."""
+    rows = table("slice", "why")
+    rows.add_row(" + ".join(f"news@{number}-{number}" for number in range(40)), "word " * 60)
+    written = io.StringIO()
+    Screen(file=written, width=PIPE_COLUMNS).print(rows)
+    assert max(map(len, written.getvalue().splitlines())) <= 120
+    assert "news@39-39" in written.getvalue()
+    assert written.getvalue().count("word") == 60
