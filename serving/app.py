@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -78,6 +79,7 @@ class Parts:
         healthy: whether the process can go on; False asks for a new one.
         ending: whether it is about to end.
         instance: what `INSTANCE_VARIABLE` said; empty where nobody asks for it.
+        checkpoints: the store's directory, which is named before nobody without a key.
     """
 
     settings: ServingSettings
@@ -89,6 +91,7 @@ class Parts:
     healthy: Callable[[], bool]
     ending: Callable[[], bool]
     instance: str = ""
+    checkpoints: Path = Path("/")
 
 
 def build_app(parts: Parts, keys: Keys) -> Starlette:
@@ -156,7 +159,7 @@ class Endpoints:
             "pointed": parts.switch.status.pointed,
         }
         if request.scope["authorized"]:
-            detail |= asdict(parts.switch.status)
+            detail |= self._swaps(request)
         return _json(detail, status=200 if ready else 503)
 
     async def metrics(self, request: Request) -> Response:
@@ -164,18 +167,29 @@ class Endpoints:
         content, kind = expose(self._parts.metrics.registry, request.headers.get("accept", ""))
         return Response(content, headers={"content-type": kind})
 
-    async def generation(self, _: Request) -> Response:
+    async def generation(self, request: Request) -> Response:
         """Which generation serves and how the last swap went."""
         current = self._parts.switch.current
-        status = self._parts.switch.status
         facts = {
             "instance": self._parts.instance,
             "generation": current and current.number,
             "digest": current and current.digest,
             "loaded_at": current and current.loaded_at,
-            **asdict(status),
+            **self._swaps(request),
         }
         return _json(facts)
+
+    def _swaps(self, request: Request) -> dict[str, Any]:
+        """How swaps went, and what is in the way of one; the store's place only to who has shown a key."""
+        status = self._parts.switch.status
+        if not request.scope["has_key"]:
+            failed = {number: self._without_place(why) for number, why in status.failed.items()}
+            status = replace(status, failed=failed, problem=status.problem and self._without_place(status.problem))
+        return asdict(status)
+
+    def _without_place(self, text: str) -> str:
+        place = str(self._parts.checkpoints)
+        return text.replace(f"{place}/", "").replace(place, "the checkpoint store") if len(place) > 1 else text
 
     async def models(self, _: Request) -> Response:
         """The one model, in OpenAI's shape, with its generation."""

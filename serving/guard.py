@@ -64,6 +64,11 @@ class Keys:
         changed, self._digests = digests != self._digests, digests
         _log.info("api_keys_reloaded", keys=len(digests), changed=changed)
 
+    @property
+    def needed(self) -> bool:
+        """Whether there are keys at all."""
+        return bool(self._digests)
+
     def admit(self, authorization: bytes) -> bool:
         """Whether an `Authorization` header opens the door."""
         if not self._digests:
@@ -140,6 +145,8 @@ class Guard:
     def _require_key(self, scope: Scope) -> None:
         given = dict(scope["headers"]).get(b"authorization", b"")
         scope["authorized"] = self._keys.admit(given)
+        # Where nobody needs a key, nobody has shown one.
+        scope["has_key"] = scope["authorized"] and self._keys.needed
         if scope["path"] not in OPEN_ROUTES and not scope["authorized"]:
             raise RequestError(
                 "a valid API key is needed: Authorization: Bearer KEY",

@@ -71,7 +71,7 @@ def serve(
         return server.should_exit or end_is_near.is_set()
 
     instance = os.environ.get(INSTANCE_VARIABLE, "")
-    parts = Parts(settings, model_kind, switch, worker, recent, metrics, healthy, ending, instance)
+    parts = Parts(settings, model_kind, switch, worker, recent, metrics, healthy, ending, instance, checkpoints_root)
     server = uvicorn.Server(_config(settings, parts, keys))
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(settings))

@@ -136,13 +136,14 @@ def client(server: Server) -> Iterator[openai.OpenAI]:
 
 
 def test_a_directory_without_a_pointer_is_named(tmp_path: Path) -> None:
-    """Who starts it on a wrong directory reads so in the log and in the probe's reason, and need not wait for ever."""
+    """Who starts it on a wrong directory reads so in the log and need not wait for ever; a stranger reads no path."""
     lost = Server(tmp_path / "elsewhere")
     try:
         missing = str(tmp_path / "elsewhere" / "serving.json")
         wait_until(lambda: missing in lost.log.read_text(), what="the log's word")
         wait_until(lambda: not lost.answers() and lost.reason(), what="the probe's answer")
-        assert missing in lost.reason()
+        assert "there is no serving.json" in lost.reason()
+        assert str(tmp_path) not in lost.reason()
     finally:
         lost.__exit__()
 

@@ -245,6 +245,7 @@ def test_text_from_outside_is_not_markup(screen: io.StringIO) -> None:
         "4 not_json",
     ):
         assert words in screen.getvalue()
+    assert "3 that were kept already, 1 that is nearly held-out text." in " ".join(screen.getvalue().split())
     assert "surplus" not in screen.getvalue()
 
 

@@ -182,6 +182,7 @@ class Served:
             metrics,
             lambda: self.healthy,
             lambda: self.ending,
+            checkpoints=Path("/var/lib/riverkeep"),
         )
         self.app = build_app(parts, Keys(key_file))
         self.client = TestClient(self.app, raise_server_exceptions=False)

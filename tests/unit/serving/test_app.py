@@ -552,10 +552,19 @@ def test_only_with_a_key_the_probe_tells_what_is_wrong(serve: Serve, first: Load
     told = served.client.get("/readyz")
     assert told.json() == {"ready": True, "generation": first.number, "healthy": True, "ending": False, "pointed": 4}
     assert served.client.get("/readyz", headers={"authorization": "Bearer wrong"}).json() == told.json()
-    for header, door in (({"authorization": "Bearer first-key"}, served), ({}, serve(first))):
-        door.switch.status = served.switch.status
-        answer = door.client.get("/readyz", headers=header).json()
-        assert (answer["failed"], answer["problem"]) == ({"4": why}, why)
+    answer = served.client.get("/readyz", headers={"authorization": "Bearer first-key"}).json()
+    assert (answer["failed"], answer["problem"]) == ({"4": why}, why)
+
+
+def test_where_nobody_has_a_key_reasons_name_no_place(serve: Serve, first: LoadedGeneration) -> None:
+    """What is wrong, but not where the store lies: anybody may ask."""
+    served = serve(first)
+    file, place = "/var/lib/riverkeep/serving.json cannot be read", "nothing is in /var/lib/riverkeep"
+    served.switch.status = SwapStatus(pointed=4, failed={4: place}, problem=file)
+    for route in ("/readyz", "/v1/riverkeep/generation"):
+        answer = served.client.get(route).json()
+        assert answer["failed"] == {"4": "nothing is in the checkpoint store"}
+        assert answer["problem"] == "serving.json cannot be read"
 
 
 def test_a_broken_process_says_so(serve: Serve, first: LoadedGeneration) -> None:
