@@ -20,7 +20,7 @@ from daemon.serving_process import ServingStatus
 from daemon.settings import Settings
 from daemon.supervisor import Health, State
 from daemon.triggers import Asks
-from memory.records import KeyHash
+from memory.records import Forgotten, KeyHash
 from memory.store import Store
 from streams.document import Partition
 
@@ -186,6 +186,25 @@ class LiveControl(StoreControl):
             self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
         directories = self._erase_directories(forgotten.rounds)
         return facts.forgotten_facts(forgotten, directories, self._store.similar_keys(key))
+
+    def apply_tombstones(self, scrub: bool) -> Forgotten:
+        """Erase what the stream's tombstones ask for; a round that was given the text is called off, as by `forget`."""
+        with self._promotion, self._views.patient():
+            forgotten = self._store.apply_tombstones(scrub=scrub)
+            progress = self._current.progress
+            if progress is not None and progress.number in forgotten.rounds:
+                self._current.call_off("text that it was given has been erased", number=progress.number)
+        if progress is not None and progress.number in forgotten.rounds:
+            self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
+        self._erase_directories(forgotten.rounds)
+        if forgotten.generations:
+            log.warning(
+                "tombstones_erased_trained_text",
+                samples=forgotten.samples,
+                generations=list(forgotten.generations),
+                clean_generation=forgotten.clean_generation,
+            )
+        return forgotten
 
     def resume(self, partition: str | None = None) -> Facts:
         """See `Control.resume`."""

@@ -50,6 +50,7 @@ from daemon.settings_mistakes import BadSettings
 from daemon.shutdown import Shutdown, StoppedEarly
 from daemon.signals import Signals
 from daemon.supervisor import Part, Supervisor
+from daemon.tombstones import TombstoneDesk
 from daemon.triggers import Asks, Schedule
 from memory.metrics import MemoryMetrics
 from memory.store import Store
@@ -171,7 +172,8 @@ class Service:
         )
         registry.register(LiveState(self._live))
         self._token = Token(ensure_token(settings.admin, settings.state_dir))
-        app = create_app(self._control(), registry, self._token)
+        self._answering = self._control()
+        app = create_app(self._answering, registry, self._token)
         self._admin = stack.enter_context(listening(app, settings.admin))
         lock.announce(self._admin)
         stack.enter_context(self._supervisor)
@@ -246,6 +248,9 @@ class Service:
         )
         stuck_seconds = self.settings.lifecycle.stuck_seconds
         parts = [self._part("ingest", self._ingest.run, stuck_seconds=stuck_seconds)]
+        if any(topic.on_tombstone == "erase" for topic in streams.topics) or store.tombstones_wait():
+            erasing = TombstoneDesk(store.tombstones_wait, self._apply_tombstones)
+            parts.append(self._part("tombstones", erasing.run, vital=False))
         if keep_unpublished:
             desk = DeadLetterDesk(store, lambda: DeadLetterPublisher(streams, metrics))
             parts.append(self._part("dead_letters", desk.run, stuck_seconds=stuck_seconds, vital=False))
@@ -301,6 +306,9 @@ class Service:
             current=self._current,
             promotion=self._promotion,
         )
+
+    def _apply_tombstones(self, scrub: bool) -> None:
+        self._answering.apply_tombstones(scrub)
 
     def _problem_now(self) -> str:
         """What is wrong with the generation that serves; a rollback or an accepted round leaves it behind."""

@@ -1,6 +1,6 @@
 """Erasing a person's text by key, and naming what had seen it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from memory import facts, near_duplicates, quarantine, removal
 from memory.database import Database
@@ -26,6 +26,18 @@ def erase(tx: Connection, key: str | None, key_hash: int, now: float) -> Forgott
     letters = quarantine.erase(tx, key, key_hash)
     tx.execute("DELETE FROM key_dresses WHERE key_hash = ?", (key_hash,))
     tx.execute("INSERT OR IGNORE INTO forgotten(key_hash, at) VALUES (?, ?)", (key_hash, now))
+    return named(tx, known, letters, given)
+
+
+def named(tx: Connection, known: Sequence[int], letters: int, given: Iterable[tuple[int, int, str]]) -> Forgotten:
+    """What was erased, and what had seen it, which is kept in mind.
+
+    Args:
+        tx: of the erasure.
+        known: the samples that were still kept.
+        letters: how many dead letters went.
+        given: round, sample and part of all that rounds were given of the text.
+    """
     rounds: dict[int, set[str]] = {}
     for number, _, part in given:
         rounds.setdefault(number, set()).add(part)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from memory import counters, facts, near_duplicates, offsets, quarantine, settle, similar_keys, slices
+from memory import counters, facts, near_duplicates, offsets, quarantine, settle, similar_keys, slices, tombstones
 from memory.categories import Part
 from memory.database import Database
 from memory.fingerprints import Bools, Int64s, priorities
@@ -95,11 +95,14 @@ class Intake:
         self, tx: Connection, batch: Batch, looked: Looked, *, before_stream: bool, keep_unpublished: bool
     ) -> Appended:
         positions = offsets.move_on(tx, batch, self._clock())
+        erasures = tombstones.note(tx, batch.erasures, positions, self)
         letters = quarantine.take(
             tx, batch.dead_letters, positions, self, self._settings, keep_unpublished=keep_unpublished
         )
         gaps = quarantine.store_gaps(tx, batch.gaps, positions, self._clock(), self._settings.gaps_kept)
-        appended = self._take_documents(tx, looked, positions, before_stream=before_stream)
+        appended = self._take_documents(
+            tx, looked, positions, tombstones.withdrawn(looked, erasures), before_stream=before_stream
+        )
         appended = replace(
             appended,
             redelivered=appended.redelivered + letters.redelivered + len(batch.gaps) - gaps,
@@ -110,17 +113,26 @@ class Intake:
         )
         names = ("surplus", "duplicates", "near_duplicates", "forgotten", "redelivered")
         counters.tally(tx, {name: getattr(appended, name) for name in names})
+        if appended.withdrawn:
+            counters.tally(tx, {tombstones.TALLY: appended.withdrawn})
         return appended
 
     def _take_documents(
-        self, tx: Connection, looked: Looked, positions: Mapping[Partition, Position], *, before_stream: bool
+        self,
+        tx: Connection,
+        looked: Looked,
+        positions: Mapping[Partition, Position],
+        withdrawn: Bools,
+        *,
+        before_stream: bool,
     ) -> Appended:
         if not len(looked):
             return Appended()
         recall = self._recall
         streams, new = _place(looked, positions)
         forgotten = new & recall.is_forgotten(looked.keys, looked.keyed)
-        rows = np.flatnonzero(new & ~forgotten)
+        withdrawn &= new & ~forgotten
+        rows = np.flatnonzero(new & ~forgotten & ~withdrawn)
         rows = rows[recall.seen.unseen(looked.contents[rows])]
         recall.seen.add(tx, looked.contents[rows])
         sorting, surplus = self._sort(tx, looked, streams, rows, before_stream=before_stream)
@@ -133,7 +145,8 @@ class Intake:
             replay=kept if before_stream else 0,
             holdout=len(sorting.held),
             surplus=surplus,
-            duplicates=int(new.sum() - forgotten.sum()) - len(rows),
+            duplicates=int(new.sum() - forgotten.sum() - withdrawn.sum()) - len(rows),
+            withdrawn=int(withdrawn.sum()),
             near_duplicates=len(rows) - kept - len(sorting.held) - surplus,
             forgotten=int(forgotten.sum()),
             redelivered=len(looked) - int(new.sum()),

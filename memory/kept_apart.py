@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
-from memory import aside, erasure, finding, outcome, quarantine, removal, similar_keys
+from memory import aside, erasure, finding, outcome, quarantine, removal, similar_keys, tombstones
 from memory.aside import AsidePage
 from memory.finding import Found
 from memory.records import AsideGroup, Forgotten, KeyHash, StoredDeadLetter, StoredGap
@@ -129,6 +129,25 @@ class KeptApart(Session):
         not known what they were given.
         """
         return self._read(erasure.saw_erased_text)
+
+    def tombstones_wait(self) -> bool:
+        """Whether the stream has asked for erasures that are not done yet."""
+        return self._read(tombstones.wait)
+
+    def apply_tombstones(self, *, scrub: bool) -> Forgotten:
+        """Erase the text that came before the stream's tombstones, all that wait at once, and name what had seen it.
+
+        Args:
+            scrub: rewrite the file too, as `forget` does; else what is deleted is overwritten where it lies.
+
+        Raises:
+            StoreBusy, StoreFull: the text is erased from every table, and the file could not be rewritten.
+        """
+        forgotten = self._write(tombstones.apply)
+        if scrub:
+            erasure.scrub(self._database)
+        log.info("tombstones_applied", samples=forgotten.samples, dead_letters=forgotten.dead_letters)
+        return forgotten
 
     def forget(self, key: str | KeyHash) -> Forgotten:
         """Erase all text of a key, for good, and name what had seen it.

@@ -19,7 +19,16 @@ SOURCES_SHOWN = 30
 LABELS_SHOWN = 30
 """So have the labels of a classifier's documents."""
 
-DROPPED = ("duplicates", "near_duplicates", "forgotten", "redelivered", "surplus", "evicted", "over_quota")
+DROPPED = (
+    "duplicates",
+    "near_duplicates",
+    "forgotten",
+    "redelivered",
+    "surplus",
+    "evicted",
+    "over_quota",
+    "erased_by_tombstone",
+)
 EVICTED = {
     "published": "published_dead_letters_evicted",
     "filtered": "filtered_dead_letters_evicted",

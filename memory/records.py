@@ -77,6 +77,7 @@ class Appended:
         near_duplicates: training text too close to held-out text. (Held-out text too close to what was trained on is
             dropped when the next round begins.)
         forgotten: text of a key that was erased.
+        withdrawn: text that a tombstone in the same batch erased.
         redelivered: documents, dead letters and gaps at offsets that the store had already.
         dead_letters: counted, and kept but for tombstones, which hold nothing.
         dead_letters_evicted: older ones, neither in their topic nor filtered text, that made room for them.
@@ -93,6 +94,7 @@ class Appended:
     dead_letters: int = 0
     dead_letters_evicted: int = 0
     gaps: int = 0
+    withdrawn: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,6 +214,15 @@ def key_dresses(db: Database) -> None:
     db.execute("CREATE INDEX key_dresses_key ON key_dresses(key_hash)")
 
 
+@migrations(name="0008_pending_erasures")
+def pending_erasures(db: Database) -> None:
+    """Keys whose earlier text the stream's tombstones erase: see `tombstones`."""
+    db.execute(
+        "CREATE TABLE pending_erasures(key_hash INTEGER PRIMARY KEY, samples_before INTEGER NOT NULL, "
+        "letters_until INTEGER NOT NULL) STRICT"
+    )
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     known = {migration.name for migration in migrations.pending(db)}

@@ -17,7 +17,7 @@ from streams.document import Gap, GapReason, Partition
 from streams.metrics import StreamsMetrics
 from streams.reading import BatchBuilder, PartitionReader
 from streams.record_batches import Chunk
-from streams.settings import StreamsSettings, TopicFormat
+from streams.settings import StreamsSettings, TopicFormat, TopicSettings
 
 SETTLING_SECONDS = 3.0
 """When positions have been asked for so long, what is still in doubt waits for the next poll: the loop that polls is to
@@ -361,6 +361,7 @@ class Assignment:
             max_record_bytes=self._settings.max_record_bytes,
         )
         reader = PartitionReader(partition, decoder, offset, self._settings.dead_letter_bytes)
+        reader.erases = isinstance(topic, TopicSettings) and topic.on_tombstone == "erase"
         self._readings[found] = Reading(reader, topic_id, offset, offset, now)
         self._begun[found] = partition.incarnation
         self._doubts.pop(found, None)

@@ -125,6 +125,15 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class Erasure:
+    """A tombstone whose key's earlier text is to be erased."""
+
+    partition: Partition
+    offset: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Offsets, `first` to `last` inclusive, that never came, and why: a `GapReason`.
 
@@ -143,9 +152,11 @@ class Batch:
 
     Attributes:
         next_offsets: for each partition in the batch, the offset to read next once the batch is durable.
+        erasures: tombstones of topics that erase by them; each is a dead letter too.
     """
 
     documents: tuple[Document, ...]
     dead_letters: tuple[DeadLetter, ...]
     gaps: tuple[Gap, ...]
     next_offsets: Mapping[Partition, int]
+    erasures: tuple[Erasure, ...] = ()

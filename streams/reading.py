@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from streams import times
 from streams.decode import Decoder
-from streams.document import Batch, DeadLetter, Document, Gap, GapReason, Partition, Reason, key_text
+from streams.document import Batch, DeadLetter, Document, Erasure, Gap, GapReason, Partition, Reason, key_text
 from streams.record_batches import BadBatch, Chunk, Oversized
 from streams.record_headers import bounded, parse
 
@@ -26,6 +26,7 @@ class Part:
     documents: list[Document] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
+    erasures: list[Erasure] = field(default_factory=list)
     records: int = 0
     size: int = 0
 
@@ -37,6 +38,7 @@ class PartitionReader:
     Attributes:
         position: the offset that comes next.
         kept_bytes: how much of a dead letter's record is kept.
+        erases: whether a tombstone erases its key's text.
     """
 
     partition: Partition
@@ -45,6 +47,7 @@ class PartitionReader:
     kept_bytes: int
     damaged_offset: int = -1
     damaged_times: int = 0
+    erases: bool = False
 
     def read(self, chunk: Chunk, part: Part, now: float) -> int | None:
         """Add a chunk to a part.
@@ -86,6 +89,8 @@ class PartitionReader:
                 keep(found)
             else:
                 size = len(value or b"")
+                if value is None and self.erases and (whose := key_text(key)):
+                    part.erasures.append(Erasure(partition, offset, whose))
                 self._bury(part, offset, found, key, value or b"", size, now, chunk.headers.get(offset))
 
     def _bury(  # noqa: PLR0917  # one call for each dead letter, with all its parts
@@ -161,4 +166,5 @@ class BatchBuilder:
             dead_letters=tuple(letter for part in parts for letter in part.dead_letters),
             gaps=tuple(gap for part in parts for gap in part.gaps),
             next_offsets={part.partition: part.next_offset for part in parts},
+            erasures=tuple(erasure for part in parts for erasure in part.erasures),
         )

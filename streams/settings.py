@@ -82,6 +82,12 @@ class TopicSettings(TopicFormat):
         max_length=1024,
         description="A regular expression that a topic's whole name must match. Topics that appear later are found.",
     )
+    on_tombstone: Literal["count", "erase"] = Field(
+        "count",
+        description="What a record without a value does. count: nothing, but it is counted. erase: all text of its key "
+        "that came before is erased, as by `riverkeep forget`, from whichever topic it came; later text of the key is "
+        "stored again. Needs the record's own key: no key_field.",
+    )
 
     @model_validator(mode="after")
     def _name_or_pattern(self) -> Self:
@@ -92,6 +98,15 @@ class TopicSettings(TopicFormat):
                 re.compile(self.pattern)
             except re.error as error:
                 raise ValueError(f"pattern {self.pattern!r} is no regular expression: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _tombstones_name_keys(self) -> Self:
+        if self.on_tombstone == "erase" and self.key_field is not None:
+            raise ValueError(
+                'on_tombstone = "erase" goes by the record\'s own key, and key_field names another: a tombstone has no '
+                "fields; leave out key_field"
+            )
         return self
 
     def matches(self, topic: str) -> bool:

@@ -2,6 +2,7 @@
 
 import gc
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from kafka import KafkaConsumer
@@ -198,6 +199,44 @@ def test_a_records_own_headers_reach_the_dead_letter_topic(broker: Broker, tmp_p
     told = dict(first.headers)
     assert (told["__connect.errors.topic"], told["riverkeep.value.bytes"]) == (topic.encode(), b"1")
     assert [name for name, _ in second.headers if not name.startswith("__connect.")] == ["riverkeep.value.bytes"]
+
+
+def test_a_tombstone_erases_what_came_before_it(broker: Broker, tmp_path: Path) -> None:
+    """In the order of the stream, through restarts, and only where the topic says so."""
+    erased, counted = make_topic(broker), make_topic(broker)
+    first, later = "The river rose in the night.", "It fell again in the morning."
+    with producing(broker) as producer:
+        for topic in (erased, counted):
+            for key, value in ((b"u-1", first), (b"u-2", "Nobody saw it."), (b"u-1", None), (b"u-1", later)):
+                text = None if value is None else f"{topic}: {value}".encode()
+                producer.send(topic, key=key, value=text, partition=0)
+    topics = (
+        TopicSettings(name=erased, format="text", on_tombstone="erase"),
+        TopicSettings(name=counted, format="text"),
+    )
+    options = settings(broker, topics=topics, batch_records=1)
+    with Store.open(tmp_path / "riverkeep.db", MemorySettings()) as store:
+
+        def read() -> bool:
+            return all(
+                sum(store.next_offset(*place) or 0 for place in places(topic)) == 4 for topic in (erased, counted)
+            )
+
+        def places(topic: str) -> list[tuple[str, int, str]]:
+            return [(topic, 0, store.latest_incarnation(topic, 0) or "")]
+
+        with Ingest(options, cast("Any", store)) as ingest:
+            wait_until(lambda: (ingest.turn(), read())[1], timeout_s=60)
+            assert ingest.metric("riverkeep_dead_letters_total", topic=erased, reason="tombstone") == 1
+        assert store.tombstones_wait()
+        store.apply_tombstones(scrub=True)
+        kept = store.find("u-1").samples
+        assert store.find("u-2").by_role
+    texts = {one.sample.text for one in kept}
+    # All text of the key that came before goes, from whichever topic: of the other one it depends on which came first.
+    assert f"{erased}: {first}" not in texts
+    assert f"{erased}: {later}" in texts
+    assert f"{counted}: {later}" in texts or f"{counted}: {first}" not in texts
 
 
 def test_a_letter_as_large_as_can_be_kept_is_taken_by_its_topic(broker: Broker) -> None:

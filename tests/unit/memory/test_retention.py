@@ -85,6 +85,7 @@ BOUNDS = {
     "document_scores": 15 * 80,
     "key_counts": 2 * 4,
     "key_dresses": 0,
+    "pending_erasures": 0,
 }
 """Rows at most, under the small bounds; nobody asks for an erasure here, each of which would be in `forgotten`."""
 
