@@ -62,7 +62,7 @@ def prepare_base(model: Path, scratch: Path, kind: Kind, labels: tuple[str, ...]
 
 
 def _prepared(model: Path, scratch: Path, kind: Kind, labels: tuple[str, ...]) -> Path:
-    if model.suffix == ".gguf":
+    if model.suffix.lower() == ".gguf":
         plain = _convert_gguf(model, scratch / "converted", kind)
     else:
         plain = _plain(model, scratch, kind)
@@ -186,7 +186,7 @@ def _convert_gguf(model: Path, scratch: Path, kind: Kind) -> Path:
     if not model.is_file():
         raise UnusableModel(f"{model} does not exist; name a .gguf file or a Hugging Face model directory")
     refuse_pointer(model)
-    if re.search(r"-\d+-of-\d+\.gguf$", model.name):
+    if re.search(r"-\d+-of-\d+\.gguf$", model.name.lower()):
         raise UnusableModel(
             f"{model} is one of several parts: join them first (`llama-gguf-split --merge`), name the whole"
         )

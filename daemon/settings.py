@@ -1,11 +1,12 @@
 """All settings in one tree: each room's part, read from a TOML file, the environment and secrets' files."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from checkpoints.errors import CheckpointsError
 from checkpoints.heads import labels_in
@@ -42,6 +43,16 @@ class ModelSettings(BaseModel):
         description="A classifier's labels in order; needed where the model's configuration names none.",
     )
     kind: ModelKind = Field("causal-lm", description="What it is: a causal language model or a text classifier.")
+
+    @field_validator("labels")
+    @classmethod
+    def _told_apart(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not label.strip() for label in labels):
+            raise ValueError("a label has no name")
+        twice = [label for label, times in Counter(labels).items() if times > 1]
+        if twice:
+            raise ValueError(f"several labels are called {twice[0]!r}: answers need names that tell them apart")
+        return labels
 
 
 class LogSettings(BaseModel):

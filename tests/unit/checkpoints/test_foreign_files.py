@@ -195,6 +195,7 @@ def test_what_is_wrong_is_named_with_its_remedy(
     [
         ("model.gguf", POINTER.encode(), "git lfs pull"),
         ("model.gguf", b"", "source again"),
+        ("MODEL.GGUF", b"", "cannot be converted"),
         ("model.gguf", b"\xff" * 99, "not a GGUF file"),
         ("model.gguf", b"GGUF\x03" + b"\0" * 19, "source again"),
         ("model-00001-of-00003.gguf", b"GGUF", "--merge"),

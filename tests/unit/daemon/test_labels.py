@@ -1,6 +1,7 @@
 """Which labels documents may have."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from daemon.labels import known_labels
 from daemon.settings import Settings
 from streams.label_sets import LabelSet
+from tests.unit.daemon.test_cli import riverkeep
 
 
 def settings_for(path: Path, config: dict[str, Any], **model: Any) -> Settings:
@@ -73,3 +75,21 @@ def test_labels_that_do_not_exclude_one_another_are_a_set(tmp_path: Path) -> Non
     settings.base_dir.mkdir(parents=True)
     (settings.base_dir / "config.json").write_text(json.dumps({"id2label": {"0": "calm", "1": "flood"}}))
     assert not isinstance(known_labels(settings), LabelSet)
+
+
+def test_lists_of_labels_are_taken_in_and_kept(tmp_path: Path) -> None:
+    """By `riverkeep backfill`, from records as by a topic: what is kept counts each set; others are refused."""
+    (tmp_path / "model").mkdir()
+    labels = {"0": "calm", "1": "flood", "2": "frost"}
+    config = {"problem_type": "multi_label_classification", "id2label": labels}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "riverkeep.toml").write_text('state_dir = "state"\n[model]\npath = "model"\nkind = "classifier"\n')
+    given = [["flood", "calm"], ["calm", "flood"], [], "frost", ["windy"]]
+    texts = ["The river rises.", "A boat lies at the mill.", "Nothing moves tonight.", "Ice on the ford.", "Gusts."]
+    rows = [json.dumps({"text": text, "labels": value}) for text, value in zip(texts, given, strict=True)]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{row}\n" for row in rows))
+    run = riverkeep("backfill", "--label-field", "labels", "rows.jsonl", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    shown = json.loads(riverkeep("memory", "--json", cwd=tmp_path).stdout)
+    kept = Counter({one["label"]: one["samples"] for one in shown["kept"]})
+    assert kept == {'["calm","flood"]': 2, "[]": 1, '["frost"]': 1}

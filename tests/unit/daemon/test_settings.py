@@ -267,6 +267,18 @@ def test_labels_cannot_change_once_the_model_was_read(tmp_path: Path) -> None:
     assert "calm, flood" in mistake.problem
 
 
+@pytest.mark.parametrize(("labels", "said"), [('["calm", "flood", "calm"]', "'calm'"), ('["calm", " "]', "no name")])
+def test_labels_must_be_told_apart_by_their_names(tmp_path: Path, labels: str, said: str) -> None:
+    """Two of one name would be one answer."""
+    path = tmp_path / "riverkeep.toml"
+    path.write_text(f'[model]\npath = "model"\nkind = "classifier"\nlabels = {labels}\n')
+    with pytest.raises(BadSettings) as caught:
+        load(path, {})
+    (mistake,) = caught.value.mistakes
+    assert mistake.key == "model.labels"
+    assert said in mistake.problem
+
+
 def test_a_classifiers_topics_need_labels(tmp_path: Path) -> None:
     """Each topic without them is named, with what to write; a language model's need none."""
     (tmp_path / "model").mkdir()
