@@ -12,21 +12,16 @@ BEGUN: Final = {
 }
 CHECKS: Final = {
     "plausible_mean_nll": "new text: mean loss",
-    "plausible_upper_nll": "new text: loss of the worst tenth",
-    "plausible_repetitive_share": "new text: share that repeats itself",
-    "learned": "learned: loss, to the parent",
-    "parent": "loss, to the parent",
-    "best": "loss, to the best so far",
-    "anchor": "loss, to the base",
-    "average": "loss on average, to the best so far",
+    "plausible_upper_nll": "new text: worst tenth",
+    "plausible_repetitive_share": "new text: repetitive",
+    "learned": "learned, vs parent",
+    "parent": "loss vs parent",
+    "best": "loss vs best",
+    "anchor": "loss vs base",
+    "average": "mean loss vs best",
 }
 DROPS: Final = {"accuracy": "accuracy lost", "f1": "macro-F1 lost"}
-TO: Final = {
-    "parent": "to the parent",
-    "best": "to the best so far",
-    "anchor": "to the base",
-    "average": "on average, to the best so far",
-}
+VERSUS: Final = {"parent": "vs parent", "best": "vs best", "anchor": "vs base", "average": "on average vs best"}
 TALLIES: Final = {
     "duplicates": ("that was kept already", "that were kept already"),
     "near_duplicates": ("that is nearly held-out text", "that are nearly held-out text"),
@@ -54,7 +49,7 @@ def check_words(name: str) -> str:
     if name in CHECKS:
         return CHECKS[name]
     measure, _, to = name.partition("_")
-    return f"{DROPS[measure]}, {TO[to]}" if measure in DROPS and to in TO else name.replace("_", " ")
+    return f"{DROPS[measure]} {VERSUS[to]}" if measure in DROPS and to in VERSUS else name.replace("_", " ")
 
 
 def not_kept(tallies: Mapping[str, int]) -> str:
