@@ -298,7 +298,8 @@ def _how_to_read(units: str, *, drops: bool) -> str:
     """What the figures of checks are."""
     lost = "; accuracy and macro-F1 as what was lost: below 0 they rose" if drops else ""
     return (
-        f"Above its bound a check fails. Losses are in {units}; vs another model as the change: below 0 is a gain{lost}. "
+        "Above its bound a check fails. "
+        f"Losses are in {units}; vs another model as the change: below 0 is a gain{lost}. "
         "Best: the best generation so far on that slice. Worst tenth: the loss that a tenth of the text exceeds."
     )
 
