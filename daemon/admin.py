@@ -6,6 +6,7 @@ from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import structlog
+from anyio import CapacityLimiter, to_thread
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -36,7 +37,10 @@ LONGEST_KEY_BODY_BYTES = 768 * 1024
 BODY_WITHIN_S = 20.0
 MOST_ROWS = 500
 
+PROBES_AT_ONCE = 4
+
 Body = TypeVar("Body", bound=BaseModel)
+T = TypeVar("T")
 
 
 class _Body(BaseModel):
@@ -161,6 +165,7 @@ class _Surface:
     def __init__(self, control: Control, registry: CollectorRegistry) -> None:
         self._control = control
         self._registry = registry
+        self._probing = CapacityLimiter(PROBES_AT_ONCE)
         self._bodies = Bodies(limit=LONGEST_BODY_BYTES, timeout_s=BODY_WITHIN_S)
         self._keys = Bodies(limit=LONGEST_KEY_BODY_BYTES, timeout_s=BODY_WITHIN_S)
 
@@ -200,18 +205,22 @@ class _Surface:
             Route(path, endpoint, methods=["POST"]) for path, endpoint in post.items()
         ]
 
+    async def _apart(self, ask: Callable[[], T]) -> T:
+        """For probes and scrapes: on threads that no slow question of a person takes from them."""
+        return await to_thread.run_sync(ask, limiter=self._probing)
+
     async def _asked(self, request: Request, model: type[Body]) -> Body:
         bodies = self._keys if issubclass(model, ForgetBody) else self._bodies
         asked, _ = await bodies.read(request, partial(_understood, model=model))
         return asked
 
     async def healthz(self, _request: Request) -> Response:
-        health = await run_in_threadpool(self._control.health)
+        health = await self._apart(self._control.health)
         return JSONResponse(health, status_code=200 if health["healthy"] else 503)
 
     async def readyz(self, request: Request) -> Response:
         """Details, which may name hosts and files, only with the token."""
-        readiness = await run_in_threadpool(self._control.readiness)
+        readiness = await self._apart(self._control.readiness)
         parts = readiness["parts"]
         if not request.scope["authorized"]:
             parts = {name: {"ok": part["ok"]} for name, part in parts.items()}
@@ -219,7 +228,7 @@ class _Surface:
         return JSONResponse(body, status_code=200 if readiness["ready"] else 503)
 
     async def metrics(self, request: Request) -> Response:
-        content, kind = await run_in_threadpool(expose, self._registry, request.headers.get("accept", ""))
+        content, kind = await self._apart(partial(expose, self._registry, request.headers.get("accept", "")))
         return Response(content, headers={"content-type": kind})
 
     async def status(self, _request: Request) -> Response:
@@ -317,7 +326,8 @@ class _Surface:
 
 
 async def _answer(ask: Callable[[], Any], *, status: int = 200) -> JSONResponse:
-    return JSONResponse(await run_in_threadpool(ask), status_code=status)
+    # Written as JSON there too: a long list would hold up who else asks.
+    return await run_in_threadpool(lambda: JSONResponse(ask(), status_code=status))
 
 
 def _understood(content: bytes, model: type[Body]) -> Body:

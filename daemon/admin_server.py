@@ -1,50 +1,98 @@
-"""The admin surface's listener: a uvicorn server in a thread of its own, from enter to exit."""
+"""The admin surface's listener: a supervised part behind the same door as serving, from enter to exit."""
 
 import socket
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
 
-import uvicorn
+from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from daemon.admin_settings import AdminSettings, is_loopback
+from daemon.backoff import Backoff
 from daemon.errors import DaemonError, said_by_the_system
+from daemon.shutdown import Shutdown
+from daemon.supervisor import Part, State, Supervisor
+from serving.door.bounds import Bounds
+from serving.door.descriptors import affordable
+from serving.door.endings import Endings
+from serving.door.server import BACKLOG, Door, Entrance
 
-BACKLOG = 128
-LAST_REQUESTS_S = 2
-JOIN_S = 10.0
+LAST_REQUESTS_S: Final = 2.0
+JOIN_S: Final = 10.0
+MOST_CONNECTIONS: Final = 256
+
+MakePart = Callable[[Callable[[Part], None]], Part]
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The admin surface while it listens.
+
+    Attributes:
+        address: `http://host:port`.
+        parts: watches the one part that answers.
+    """
+
+    address: str
+    parts: Supervisor
+
+
+def _plain_part(target: Callable[[Part], None]) -> Part:
+    return Part("admin", target, backoff=Backoff(0.1, 1.0))
 
 
 @contextmanager
-def listening(app: ASGIApp, settings: AdminSettings) -> Iterator[str]:
-    """Serve `app` until the block ends; yields the address as `http://host:port`.
+def listening(
+    app: ASGIApp,
+    settings: AdminSettings,
+    *,
+    registry: CollectorRegistry | None = None,
+    make_part: MakePart = _plain_part,
+) -> Iterator[Listening]:
+    """Serve `app` until the block ends.
+
+    Args:
+        registry: where it counts connections; None: nowhere.
+        make_part: makes the part of what it runs.
 
     Raises:
         DaemonError: the address cannot be bound, or is reachable from elsewhere and no token is configured.
     """
     if settings.token_file is None and not is_loopback(settings.host):
         raise DaemonError(f"The admin surface does not listen on {settings.host} without `admin.token_file`.")
-    listener = _bind(settings.host, settings.port)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_graceful_shutdown=LAST_REQUESTS_S,
-        )
+    with _bind(settings.host, settings.port) as listener:
+        endings = Endings("admin", registry or CollectorRegistry())
+        part = make_part(lambda part: _serve(part, app, listener, endings))
+        shutdown = Shutdown(grace_seconds=JOIN_S, round_grace_seconds=0)
+        with Supervisor([part], seconds_left=shutdown.seconds_left) as parts:
+            try:
+                yield Listening(_address(listener), parts)
+            finally:
+                shutdown.begin()
+
+
+def _serve(part: Part, app: ASGIApp, listener: socket.socket, endings: Endings) -> None:
+    """Answer until the part is to stop; the socket stays open, so that who comes meanwhile is answered by the next."""
+    bounds = Bounds(
+        head_s=10,
+        # The routes say 408 before.
+        body_s=21,
+        idle_s=75,
+        unread_s=30,
+        most=affordable(MOST_CONNECTIONS),
+        most_of_a_client=MOST_CONNECTIONS // 2,
     )
-    thread = threading.Thread(target=server.run, args=([listener],), name="admin", daemon=True)
-    thread.start()
-    try:
-        yield _address(listener)
-    finally:
-        server.should_exit = True
-        thread.join(JOIN_S)
-        listener.close()
+
+    def look() -> None:
+        part.beat()
+        part.says(State.RUNNING)
+        door.should_exit = door.should_exit or part.stop.is_set()
+
+    entrance = Entrance("admin", listener, bounds)
+    door = Door(app, [entrance], endings, drain_s=LAST_REQUESTS_S, lifespan=False, on_look=look)
+    door.run()
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -32,7 +32,7 @@ class Control(Protocol):
         Keys (what only a running daemon knows is None without one):
             running, version, state_dir, pid, started_at (unix seconds);
             serving: {"generation", "erased_text" (as in `generations`), "answering" (what the serving process answers
-            from), "address", "ok"};
+            from), "address", "ok", "trouble" (why it is not ok; else empty)};
             round: the one in progress, {"number", "phase", "step", "steps", "work" (how much of the
             phase is done: {"done", "of", "unit", "seconds_left"}, or None), "begun_at", "reason" (why it began),
             "fresh_samples" (trained on), "early_stop_samples" (fresh too, kept apart to tell when to stop)}, or None;

@@ -304,6 +304,7 @@ def store_status(store: Store) -> Facts:
             "answering": None,
             "address": None,
             "ok": None,
+            "trouble": "",
         },
         "last_round": None if last is None else _last_round(last),
         "waiting": store.waiting_rounds(),

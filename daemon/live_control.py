@@ -223,12 +223,14 @@ class LiveControl(StoreControl):
 
     def _serving(self) -> Facts:
         if self._views.serving is None:
-            return {"answering": None, "address": None, "ok": None}
+            return {"answering": None, "address": None, "ok": None, "trouble": ""}
         status = self._views.serving()
+        troubles = [_detail(health) for health in self._views.parts() if health.name == "serving" and not health.ok]
         return {
             "answering": status.generation,
             "address": self._views.serving_address,
-            "ok": status.generation is not None,
+            "ok": status.generation is not None and status.healthy and not troubles,
+            "trouble": "".join(troubles),
         }
 
     def _round_in_progress(self) -> Facts | None:

@@ -55,7 +55,7 @@ def configure(*, level: str = "info", format: str = "auto", stream: TextIO | Non
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(target)
-    handler.addFilter(RepeatFilter("kafka"))
+    handler.addFilter(RepeatFilter("kafka", "uvicorn", "asyncio"))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -115,24 +115,40 @@ def withhold(_logger: Any, _method: str, event: Event) -> Event:
 
 
 class RepeatFilter(logging.Filter):
-    """Lets each message of one library through once a minute: with the broker away, it repeats itself."""
+    """Lets each message of some libraries through once a minute, with how often it came meanwhile.
 
-    def __init__(self, library: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    With the broker away, or a crowd at the door, they repeat themselves.
+    """
+
+    def __init__(self, *libraries: str, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._library = library
+        self._libraries = libraries
         self._clock = clock
-        self._last: dict[tuple[str, int, str], float] = {}
+        self._last: dict[tuple[object, ...], float] = {}
+        self._withheld: dict[tuple[object, ...], int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is logged."""
-        if record.name != self._library and not record.name.startswith(f"{self._library}."):
+        if record.name.partition(".")[0] not in self._libraries:
             return True
-        now = self._clock()
-        # The place in the source tells messages apart; their text holds ports and counters that change.
-        kind = (record.pathname, record.lineno, record.levelname)
+        now, kind = self._clock(), _kind(record)
         if now - self._last.get(kind, float("-inf")) < REPEAT_EVERY_S:
+            self._withheld[kind] = self._withheld.get(kind, 0) + 1
             return False
         if len(self._last) >= REPEATS_REMEMBERED:
             self._last.clear()
+            self._withheld.clear()
         self._last[kind] = now
+        if withheld := self._withheld.pop(kind, 0):
+            record.msg, record.args = f"{record.getMessage()} (and {withheld} times since it was last logged)", ()
         return True
+
+
+def _kind(record: logging.LogRecord) -> tuple[object, ...]:
+    """What tells messages apart: the place in the source, and that of the error; texts hold ports and counters."""
+    error = record.exc_info[1] if record.exc_info else None
+    trace = error.__traceback__ if error is not None else None
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = None if trace is None else (trace.tb_frame.f_code.co_filename, trace.tb_lineno)
+    return record.pathname, record.lineno, record.levelname, type(error), place

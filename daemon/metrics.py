@@ -38,6 +38,14 @@ class DaemonMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._rounds(registry)
         self._training(registry)
+        self.serving_replaced = Counter(
+            "riverkeep_serving_replaced",
+            "Serving processes that ended or had to be ended while the service ran, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in ("ended", "broken", "silent"):
+            self.serving_replaced.labels(reason)
         self._begin()
 
     def _begin(self) -> None:
@@ -126,6 +134,7 @@ class Live:
         round_work: how much of the phase is done; None where that cannot be counted.
         serving_generation: what the store says should serve; None before the first.
         answering_generation: what the serving process answers from; None when it does not.
+        serving_healthy: whether the serving process answers and says that it can go on; None where none is started.
         swap_seconds: how long the latest swap took, from pointer to first answer; None before one.
         fresh_until_round: share of the volume that begins a round, 1 and more where it is reached; None where none is
             set.
@@ -143,6 +152,7 @@ class Live:
     swap_seconds: float | None
     fresh_until_round: float | None
     rounds_paused: bool = False
+    serving_healthy: bool | None = None
     learner_bytes: int | None = 0
     round_work: Work | None = None
 
@@ -188,6 +198,10 @@ class LiveState(Collector):
             "riverkeep_answering_generation": (
                 "The generation that the daemon's own serving process answers from, as it last said.",
                 live.answering_generation,
+            ),
+            "riverkeep_answering_healthy": (
+                "1 while the daemon's own serving process answers and says that it can go on.",
+                live.serving_healthy,
             ),
             "riverkeep_last_swap_seconds": ("How long the latest swap took.", live.swap_seconds),
             "riverkeep_learner_resident_bytes": (

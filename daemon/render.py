@@ -161,7 +161,7 @@ def _serving(serving: Facts) -> str | Text:
     if serving.get("answering") not in (None, serving["generation"]):
         return Text(f"{line}; still answering from {serving['answering']}", "yellow")
     if serving.get("ok") is False:
-        return Text(f"{line}; the serving process does not answer", "red")
+        return Text(f"{line}; {serving.get('trouble') or 'the serving process does not answer'}", "red")
     return line
 
 

@@ -49,11 +49,12 @@ from daemon.settings import Settings, load
 from daemon.settings_mistakes import BadSettings
 from daemon.shutdown import Shutdown, StoppedEarly
 from daemon.signals import Signals
-from daemon.supervisor import Part, Supervisor
+from daemon.supervisor import Health, Part, Supervisor
 from daemon.tombstones import TombstoneDesk
 from daemon.triggers import Asks, Schedule
 from memory.metrics import MemoryMetrics
 from memory.store import Store
+from serving.door.descriptors import raise_limit
 from streams.dead_letters import DeadLetterPublisher
 from streams.kafka import KafkaSource
 from streams.metrics import StreamsMetrics
@@ -143,7 +144,7 @@ class Service:
             if self._signals.take(signal.SIGUSR1):
                 self._asks.add(Ask(Trigger.BY_HAND, by="SIGUSR1"))
             # A stuck loop is not patted away: systemd then starts the service anew.
-            if self._supervisor.watch():
+            if all(watcher.watch() for watcher in self._watchers):
                 self._notifier.alive()
             self._notifier.status(self._sentence())
         self._notifier.stopping("finishing")
@@ -170,11 +171,15 @@ class Service:
             last_seconds=drain_seconds(settings),
             why_left=lambda: HURRIED if self._shutdown.hurried else "it did not end within the grace time",
         )
+        self._watchers: tuple[Supervisor, ...] = (self._supervisor,)
         registry.register(LiveState(self._live))
         self._token = Token(ensure_token(settings.admin, settings.state_dir))
         self._answering = self._control()
         app = create_app(self._answering, registry, self._token)
-        self._admin = stack.enter_context(listening(app, settings.admin))
+        raise_limit()
+        admin = stack.enter_context(listening(app, settings.admin, registry=registry, make_part=self._admin_part))
+        self._watchers = (self._supervisor, admin.parts)
+        self._admin = admin.address
         lock.announce(self._admin)
         stack.enter_context(self._supervisor)
         stack.callback(self._begin_to_end)
@@ -221,7 +226,12 @@ class Service:
         )
         parts = []
         if self.settings.serving.enabled:
-            self._serving = serving_process(self.settings, self._config_file, self._child_environment())
+            self._serving = serving_process(
+                self.settings,
+                self._config_file,
+                self._child_environment(),
+                replaced=lambda reason: self._metrics.serving_replaced.labels(reason).inc(),
+            )
             parts.append(self._part("serving", self._serving.run))
         if self.settings.streams.enabled:
             parts += self._streams(StreamsMetrics(registry))
@@ -263,6 +273,13 @@ class Service:
         backoff = Backoff(lifecycle.backoff_first_seconds, lifecycle.backoff_longest_seconds)
         return Part(name, target, backoff=backoff, stuck_seconds=stuck_seconds, vital=vital)
 
+    def _admin_part(self, target: Callable[[Part], None]) -> Part:
+        # A surface that hangs is no reason to stop answers: its stacks are logged, and `riverkeep_part_state` tells.
+        return self._part("admin", target, stuck_seconds=self.settings.lifecycle.stuck_seconds, vital=False)
+
+    def _healths(self) -> tuple[Health, ...]:
+        return tuple(health for watcher in self._watchers for health in watcher.healths())
+
     def _runner(self) -> RoundRunner:
         self._learning = LearnerProcess(
             command=self._learner,
@@ -286,7 +303,7 @@ class Service:
     def _control(self) -> LiveControl:
         serving = self._serving
         views = Views(
-            parts=self._supervisor.healths,
+            parts=self._healths,
             patient=self._supervisor.patient,
             ingest=self._ingest,
             serving=None if serving is None else lambda: serving.status,
@@ -371,7 +388,7 @@ class Service:
         swap = status.facts.get("swap_seconds") if status else None
         counts = self._rooms.store.counts()
         return Live(
-            parts=self._supervisor.healths(),
+            parts=self._healths(),
             round_number=None if progress is None else progress.number,
             round_phase="" if progress is None else progress.phase,
             round_step=0 if progress is None else progress.step,
@@ -379,6 +396,7 @@ class Service:
             round_work=None if progress is None else progress.work,
             serving_generation=self._rooms.store.serving(),
             answering_generation=None if status is None else status.generation,
+            serving_healthy=None if status is None else status.healthy,
             swap_seconds=swap if isinstance(swap, int | float) else None,
             fresh_until_round=self.settings.triggers.share_of_volume(counts.fresh_samples, counts.fresh_tokens),
             rounds_paused=self._rooms.store.rounds_pause() is not None,

@@ -1,7 +1,6 @@
 """The serving process: started, asked how it is, ended when it hangs, drained at the end."""
 
 import http.client
-import secrets
 import signal
 import socket
 import subprocess
@@ -23,7 +22,7 @@ from daemon.settings import Settings
 from daemon.supervisor import Part, State
 from serving.errors import CannotServe
 from serving.key_file import read_keys
-from serving.settings import INSTANCE_VARIABLE
+from serving.settings import PROBES_VARIABLE
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +48,11 @@ class ServingStatus:
     generation: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def healthy(self) -> bool:
+        """Whether it answers, and says that it can go on."""
+        return bool(self.facts) and not self.facts.get("trouble")
+
 
 class ServingProcess:
     """Runs one serving process; `run` is the target of a part, and raises when it must be begun again.
@@ -56,11 +60,12 @@ class ServingProcess:
     A swap needs nothing from here: the process follows the serving pointer by itself.
 
     Args:
-        command: what is started.
-        address: host and port to ask it at.
+        command: what is started; it is asked by a socket of its own (`PROBES_VARIABLE`), which no crowd can touch.
+        address: host and port that it answers requests at.
         api_key_file: its first key is for asking; None where none is needed.
         stuck_seconds: a process that answered before and is silent for so long is killed.
         drain_seconds: how long it gets to finish its requests when the service ends.
+        replaced: told why each time that a process has ended, or is ended because it cannot go on.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class ServingProcess:
         api_key_file: Path | None,
         stuck_seconds: float,
         drain_seconds: float,
+        replaced: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._command = tuple(command)
@@ -81,8 +87,8 @@ class ServingProcess:
         self._api_key = _first_key(api_key_file)
         self._reload = threading.Event()
         self._end_is_near = threading.Event()
-        self._instance = ""
-        self._stranger = False
+        self._probes = ("127.0.0.1", 0)
+        self._replaced = replaced
         self._stuck_seconds = stuck_seconds
         self._drain_seconds = drain_seconds
         self._clock = clock
@@ -116,9 +122,7 @@ class ServingProcess:
         """
         # It reads its keys later than this.
         self._reload.clear()
-        self._instance = secrets.token_hex(8)
-        environment = {**self._environment, INSTANCE_VARIABLE: self._instance}
-        process = subprocess.Popen(self._command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+        process = self._start()
         log.info("serving_started", pid=process.pid)
         self._status = ServingStatus(pid=process.pid)
         try:
@@ -127,11 +131,25 @@ class ServingProcess:
             self._status = ServingStatus()
             end_group(process, patience_seconds=self._drain_seconds if part.stop.is_set() else 1.0)
 
+    def _start(self) -> "subprocess.Popen[bytes]":
+        # Bound here, so that nobody else can answer at it; listened on only by the process.
+        with socket.socket() as probes:
+            probes.bind(("127.0.0.1", 0))
+            self._probes = probes.getsockname()[:2]
+            return subprocess.Popen(
+                self._command,
+                env={**self._environment, PROBES_VARIABLE: str(probes.fileno())},
+                pass_fds=(probes.fileno(),),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
     def _watch(self, process: "subprocess.Popen[bytes]", part: Part) -> None:
         heard: float | None = None
         while not part.stop.is_set():
             part.beat()
             if has_ended(process):
+                self._replaced("ended")
                 raise ServingBroke(f"the serving process ended with status {process.wait()}{self._hint(heard)}")
             if (facts := self._ask()) is not None:
                 heard = self._clock()
@@ -145,11 +163,9 @@ class ServingProcess:
         if heard is not None:
             return ""
         with suppress(OSError), socket.create_connection(self._address, timeout=1.0):
-            return f": {self._taken()}"
+            port = self._address[1]
+            return f": port {port} is taken by another process; stop that one, or set another `serving.port`"
         return "; the log has its last words"
-
-    def _taken(self) -> str:
-        return f"port {self._address[1]} is taken by another process; stop that one, or set another `serving.port`"
 
     def _pass_on(self, process: "subprocess.Popen[bytes]") -> None:
         """Tell the process what it is to know. It heeds the signals: it has answered."""
@@ -162,15 +178,17 @@ class ServingProcess:
         log.info("serving_told_to_reload", pid=process.pid)
 
     def _judge(self, part: Part, heard: float | None) -> None:
-        if self._stranger:
-            return part.says(State.BROKEN, self._taken())
         if heard is None:
             return part.says(State.STARTING, "the serving process loads and does not answer yet")
         silent = self._clock() - heard
         if silent > self._stuck_seconds:
+            self._replaced("silent")
             raise ServingBroke(f"the serving process has not answered for {silent:.0f} s and is killed")
         if silent > ANSWER_WITHIN_SECONDS:
             return part.says(State.BROKEN, f"the serving process has not answered for {silent:.0f} s")
+        if trouble := self._status.facts.get("trouble"):
+            self._replaced("broken")
+            raise ServingBroke(f"the serving process calls itself broken and is replaced: {trouble}")
         if error := self._status.facts.get("error"):
             message = error.get("message") if isinstance(error, dict) else error
             return part.says(State.BROKEN, f"the serving process refuses the daemon: {message}")
@@ -181,22 +199,19 @@ class ServingProcess:
         return part.says(State.RUNNING)
 
     def _ask(self) -> dict[str, Any] | None:
-        """Its own account, or the error that it answers with; None where it does not answer, or another does."""
+        """Its own account, or the error that it answers with; None where it does not answer."""
         facts = self._get("/v1/riverkeep/generation")
         if facts is not None and "error" in facts:
             # Its keys are others than ours: both are those of the file, read at different times.
             self._api_key = _first_key(self._api_key_file) or self._api_key
             facts = self._get("/v1/riverkeep/generation")
-        self._stranger = facts is not None and not self._is_ours(facts)
-        return None if self._stranger else facts
-
-    def _is_ours(self, facts: Mapping[str, Any]) -> bool:
-        """Whether the process that was started answered, and not one that had the port before; an error names none."""
-        named = facts if "error" not in facts else self._get("/healthz") or {}
-        return named.get("instance") == self._instance
+        if facts is not None and "error" in facts:
+            # How it is it says to everybody.
+            facts = {**facts, "trouble": (self._get("/healthz") or {}).get("detail", "")}
+        return facts
 
     def _get(self, path: str) -> dict[str, Any] | None:
-        connection = http.client.HTTPConnection(*self._address, timeout=min(ANSWER_WITHIN_SECONDS, self._stuck_seconds))
+        connection = http.client.HTTPConnection(*self._probes, timeout=min(ANSWER_WITHIN_SECONDS, self._stuck_seconds))
         headers = {"authorization": f"Bearer {self._api_key}"} if self._api_key else {}
         try:
             connection.request("GET", path, headers=headers)
@@ -209,8 +224,14 @@ class ServingProcess:
         return answer if isinstance(answer, dict) else None
 
 
-def serving_process(settings: Settings, config_file: Path | None, environment: Mapping[str, str]) -> ServingProcess:
-    """The process that answers as the settings say."""
+def serving_process(
+    settings: Settings,
+    config_file: Path | None,
+    environment: Mapping[str, str],
+    *,
+    replaced: Callable[[str], None] = lambda _: None,
+) -> ServingProcess:
+    """The process that answers as the settings say. `replaced`: see `ServingProcess`."""
     serving = settings.serving
     # The child reads the settings itself; port 0 is chosen here, so that it can be asked at the same place.
     port = serving.port or _free_port(serving.host)
@@ -223,6 +244,7 @@ def serving_process(settings: Settings, config_file: Path | None, environment: M
         api_key_file=serving.api_key_file,
         stuck_seconds=settings.lifecycle.stuck_seconds,
         drain_seconds=drain_seconds(settings),
+        replaced=replaced,
     )
 
 

@@ -107,8 +107,8 @@ class Part:
         """Report how the part is. Called by the loop."""
         if state is State.RUNNING:
             self._broke = ""
-        elif state is State.WAITING and self._broke:
-            # What it waits for hides why it had to be begun again, until it runs.
+        elif state in (State.WAITING, State.STARTING) and self._broke:
+            # What it waits for, or that it begins, hides why it had to be begun again, until it runs.
             detail = f"{self._broke} (begun again, {detail})"
         failures = 0 if state is State.RUNNING else self._health.failures
         self._health = replace(self._health, state=state, detail=detail, failures=failures)
@@ -152,7 +152,7 @@ class Part:
             self._target(self)
         except DaemonError as error:  # what a part says of itself needs no traceback
             return str(error)
-        except Exception as error:  # the top of a long-lived loop: whatever broke, it is begun anew
+        except (Exception, SystemExit) as error:  # the top of a long-lived loop: whatever broke, it is begun anew
             log.exception("part_raised", part=self.name)
             return f"{type(error).__name__}: {error}"
         finally:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import anyio
 import orjson
 from pydantic import BaseModel
 from starlette.applications import Starlette
@@ -76,9 +77,8 @@ class Parts:
         worker: what answers.
         recent: prompts to warm the next generation with.
         metrics: where to count.
-        healthy: whether the process can go on; False asks for a new one.
+        trouble: why the process cannot go on, which asks for a new one; empty while it can.
         ending: whether it is about to end.
-        instance: what `INSTANCE_VARIABLE` said; empty where nobody asks for it.
         checkpoints: the store's directory, which is named before nobody without a key.
     """
 
@@ -88,9 +88,8 @@ class Parts:
     worker: Engine | Classifier
     recent: RecentPrompts
     metrics: ServingMetrics
-    healthy: Callable[[], bool]
+    trouble: Callable[[], str]
     ending: Callable[[], bool]
-    instance: str = ""
     checkpoints: Path = Path("/")
 
 
@@ -139,22 +138,24 @@ class Endpoints:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._settings = parts.settings
+        self._exposing = anyio.Lock()
         self._bodies = Bodies(limit=parts.settings.max_body_bytes, timeout_s=parts.settings.body_timeout_s)
 
     async def healthz(self, _: Request) -> Response:
-        """Whether this process is worth keeping; and which it is, for the one that started it."""
-        healthy = self._parts.healthy()
-        return _json({"healthy": healthy, "instance": self._parts.instance}, status=200 if healthy else 503)
+        """Whether this process is worth keeping, and why not."""
+        trouble = self._parts.trouble()
+        return _json({"healthy": not trouble, "detail": trouble}, status=503 if trouble else 200)
 
     async def readyz(self, request: Request) -> Response:
         """Whether it answers; what stands in the way of a generation, which may name files, only with a key."""
         parts = self._parts
         current = parts.switch.current
-        ready = current is not None and parts.healthy() and not parts.ending()
+        healthy = not parts.trouble()
+        ready = current is not None and healthy and not parts.ending()
         detail = {
             "ready": ready,
             "generation": current and current.number,
-            "healthy": parts.healthy(),
+            "healthy": healthy,
             "ending": parts.ending(),
             "pointed": parts.switch.status.pointed,
         }
@@ -164,14 +165,17 @@ class Endpoints:
 
     async def metrics(self, request: Request) -> Response:
         """What Prometheus scrapes, in the format that it asks for."""
-        content, kind = expose(self._parts.metrics.registry, request.headers.get("accept", ""))
+        accept = request.headers.get("accept", "")
+        # Off the event loop and one after the other: who asks without end keeps only others who ask for this waiting.
+        async with self._exposing:
+            content, kind = await run_in_threadpool(expose, self._parts.metrics.registry, accept)
         return Response(content, headers={"content-type": kind})
 
     async def generation(self, request: Request) -> Response:
         """Which generation serves and how the last swap went."""
         current = self._parts.switch.current
         facts = {
-            "instance": self._parts.instance,
+            "trouble": self._parts.trouble(),
             "generation": current and current.number,
             "digest": current and current.digest,
             "loaded_at": current and current.loaded_at,

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Annotated, Any, Final, TypeVar
 
+import anyio
 import orjson
 from pydantic import BaseModel, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -49,7 +50,8 @@ class Bodies:
         self._limit = limit
         self._timeout_s = timeout_s
         self._held = 0
-        self._reading = asyncio.Lock()
+        # Not asyncio's, which is one event loop's for good: a listener may be begun anew on another.
+        self._reading = anyio.Lock()
 
     async def read(self, request: Request, understand: Callable[[bytes], T]) -> tuple[T, int]:
         """What a request asks, and of how many bytes its body is.

@@ -10,7 +10,7 @@ from checkpoints.probe.classifier import padded
 from serving.errors import BrokenGeneration
 from serving.loaded import LoadedGeneration
 from serving.metrics import ServingMetrics
-from serving.worker import Part, Worker, answers
+from serving.worker import PASS_TIMEOUT_S, Part, Worker, answers
 
 Probabilities = list[list[float]]
 
@@ -139,10 +139,19 @@ class Classifier(Worker[Classification]):
         queue: requests that may wait beyond those.
         batch: texts in one pass.
         metrics: where to count.
+        pass_timeout_s: see `Worker`.
     """
 
-    def __init__(self, *, at_once: int, queue: int, batch: int, metrics: ServingMetrics) -> None:
-        super().__init__("classifier", at_once=at_once, queue=queue, metrics=metrics)
+    def __init__(
+        self,
+        *,
+        at_once: int,
+        queue: int,
+        batch: int,
+        metrics: ServingMetrics,
+        pass_timeout_s: float = PASS_TIMEOUT_S,
+    ) -> None:
+        super().__init__("classifier", at_once=at_once, queue=queue, metrics=metrics, pass_timeout_s=pass_timeout_s)
         self._batch = batch
         self._groups: dict[LoadedGeneration, _Texts] = {}
 

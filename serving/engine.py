@@ -20,7 +20,7 @@ from serving.loaded import LoadedGeneration
 from serving.metrics import ServingMetrics
 from serving.sampling import Drawing, Sampling
 from serving.text import TextStream
-from serving.worker import Part, Worker, answers
+from serving.worker import PASS_TIMEOUT_S, Part, Worker, answers
 
 # Prompt tokens read in one turn, so that a long prompt does not hold up the answers under way.
 PROMPT_TOKENS_A_TURN: Final = 512
@@ -141,11 +141,12 @@ class _Answer:
 class _Group:
     """The answers that one generation is giving."""
 
-    def __init__(self, generation: LoadedGeneration, metrics: ServingMetrics) -> None:
+    def __init__(self, generation: LoadedGeneration, metrics: ServingMetrics, beat: Callable[[], None]) -> None:
         self._generation = generation
         self._cached = Decoder(generation.model, generation.conduct.way)
         self._anew = Decoder(generation.model, ANEW)
         self._metrics = metrics
+        self._beat = beat
         self._reading: deque[_Reading] = deque()
         self._writing: list[_Writing] = []
         self._running: list[_Answer] = []
@@ -194,6 +195,7 @@ class _Group:
         """Feed each answer the next `count` tokens that it has seen."""
         self._running = answers
         self._metrics.passes.inc()
+        self._beat()
         logits = decoder.advance(batch, torch.tensor([each.seen[each.read : each.read + count] for each in answers]))
         for answer in answers:
             answer.read += count
@@ -273,16 +275,19 @@ class Engine(Worker[Completion]):
         at_once: answers that are written together.
         queue: requests that may wait beyond those.
         metrics: where to count.
+        pass_timeout_s: see `Worker`.
     """
 
-    def __init__(self, *, at_once: int, queue: int, metrics: ServingMetrics) -> None:
-        super().__init__("engine", at_once=at_once, queue=queue, metrics=metrics)
+    def __init__(
+        self, *, at_once: int, queue: int, metrics: ServingMetrics, pass_timeout_s: float = PASS_TIMEOUT_S
+    ) -> None:
+        super().__init__("engine", at_once=at_once, queue=queue, metrics=metrics, pass_timeout_s=pass_timeout_s)
         self._groups: dict[LoadedGeneration, _Group] = {}
 
     def _admit(self, jobs: list[Completion]) -> None:
         for job in jobs:
             if job.generation not in self._groups:
-                self._groups[job.generation] = _Group(job.generation, self._metrics)
+                self._groups[job.generation] = _Group(job.generation, self._metrics, self.beat)
             self._groups[job.generation].add(_Answer(job))
 
     def _parts(self) -> list[Part[Completion]]:

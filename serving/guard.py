@@ -13,7 +13,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.errors import CannotServe, RequestError, error_body
+from serving.errors import CannotServe, NotReady, RequestError, error_body
 from serving.key_file import read_keys
 from serving.metrics import ServingMetrics
 from serving.swap import Switch
@@ -24,8 +24,9 @@ GENERATION_HEADER: Final = "x-riverkeep-generation"
 FRAMES_LOGGED: Final = 8
 # Probes and the scraper have no key, and learn nothing that a client wrote.
 OPEN_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-# A client that reads nothing for so long holds a generation in memory for nothing.
-SEND_PATIENCE_S: Final = 60.0
+PROBES: Final = "probes"
+"""The name of entrances by which only these routes are reached; who asks there is not counted among the clients."""
+PROBED_ROUTES: Final = OPEN_ROUTES | {"/v1/riverkeep/generation"}
 MODEL_ROUTE: Final = "/v1/models/{model:path}"
 ROUTES: Final = OPEN_ROUTES | {
     MODEL_ROUTE,
@@ -121,16 +122,24 @@ class Guard:
         try:
             await self._answer(scope, receive, exchange)
         finally:
+            self._count(scope, exchange, time.perf_counter() - started)
+
+    def _count(self, scope: Scope, exchange: "_Exchange", seconds: float) -> None:
+        if not _by_probes(scope):
             route = _route(scope["path"])
             self._metrics.requests.labels(route, str(exchange.status)).inc()
-            self._metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
+            self._metrics.request_seconds.labels(route).observe(seconds)
 
     async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
         try:
             self._require_key(scope)
+            _require_entrance(scope)
             await self._app(scope, receive, exchange.send)
         except RequestError as error:
             await exchange.fail(error, scope, receive)
+        except asyncio.CancelledError:
+            await exchange.fail(NotReady("the server is shutting down; ask another replica"), scope, receive)
+            raise
         except Exception as error:  # noqa: BLE001 - the last place before the client; the loop must go on
             _log.error(
                 "request_failed",
@@ -154,6 +163,16 @@ class Guard:
                 kind="authentication_error",
                 code="invalid_api_key",
             )
+
+
+def _by_probes(scope: Scope) -> bool:
+    """Whether a request came by an entrance that is for probes alone."""
+    return bool(scope.get("state", {}).get("entrance") == PROBES)
+
+
+def _require_entrance(scope: Scope) -> None:
+    if _by_probes(scope) and scope["path"] not in PROBED_ROUTES:
+        raise RequestError("this port is for probes; answers are given at serving.port", status=404)
 
 
 def _route(path: str) -> str:
@@ -184,11 +203,7 @@ class _Exchange:
             self._started = True
             self.status = message["status"]
             self._name_generation(message)
-        try:
-            async with asyncio.timeout(SEND_PATIENCE_S):
-                await self._send(message)
-        except TimeoutError:
-            raise RequestError("the client stopped reading", status=499) from None
+        await self._send(message)
 
     def _name_generation(self, message: Message) -> None:
         headers = list(message.get("headers", ()))

@@ -73,6 +73,11 @@ class ServingMetrics:
         self.active = Gauge("riverkeep_serving_active", "Requests being answered.", registry=registry)
         self.passes = Counter("riverkeep_serving_forward_passes", "Forward passes.", registry=registry)
         self.classified = Counter("riverkeep_serving_classified_texts", "Texts classified.", registry=registry)
+        self.healthy = Gauge(
+            "riverkeep_serving_healthy",
+            "1 while the process can go on; 0: passes fail or hang, and it is to be replaced.",
+            registry=registry,
+        )
         self.failures = Counter("riverkeep_serving_failures", "Forward passes that failed.", registry=registry)
 
     def _generations(self, registry: CollectorRegistry) -> None:

@@ -11,7 +11,6 @@ from typing import Final
 
 import structlog
 import torch
-import uvicorn
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from checkpoints.card import Kind
@@ -19,12 +18,16 @@ from checkpoints.generation import GenerationStore
 from learner.cores import usable_cores
 from serving.app import Parts, build_app
 from serving.classify import Classifier
+from serving.door.bounds import Bounds
+from serving.door.descriptors import affordable, raise_limit
+from serving.door.endings import Endings
+from serving.door.server import Door, Entrance
 from serving.engine import Engine
 from serving.errors import CannotServe
-from serving.guard import Keys
+from serving.guard import PROBES, Keys
 from serving.metrics import ServingMetrics
 from serving.prompts import RecentPrompts
-from serving.settings import INSTANCE_VARIABLE, ServingSettings
+from serving.settings import PROBES_VARIABLE, ServingSettings
 from serving.swap import Follower, Loader, Switch
 from serving.warm import warming
 
@@ -32,6 +35,8 @@ _log = structlog.get_logger(__name__)
 
 # A thread that computes in Python gives way to those that answer after this long.
 SWITCH_INTERVAL_S: Final = 0.001
+# A client that takes nothing of its answer for so long holds a generation in memory for nothing.
+UNREAD_S: Final = 60.0
 
 
 def serve(
@@ -62,31 +67,54 @@ def serve(
     loader = Loader(GenerationStore(checkpoints_root), model_kind, device, metrics, recipe_length)
     follower = Follower(loader, switch, warming(worker, recent), metrics, poll_s=settings.poll_s)
 
-    def healthy() -> bool:
-        return follower.alive and not worker.broken
+    def trouble() -> str:
+        return worker.trouble or ("" if follower.alive else "the thread that follows the serving pointer is gone")
 
+    metrics.healthy.set_function(lambda: float(not trouble()))
     end_is_near = threading.Event()
 
     def ending() -> bool:
         return server.should_exit or end_is_near.is_set()
 
-    instance = os.environ.get(INSTANCE_VARIABLE, "")
-    parts = Parts(settings, model_kind, switch, worker, recent, metrics, healthy, ending, instance, checkpoints_root)
-    server = uvicorn.Server(_config(settings, parts, keys))
+    parts = Parts(settings, model_kind, switch, worker, recent, metrics, trouble, ending, checkpoints_root)
     with ExitStack() as stack:
-        listener = stack.enter_context(_listen(settings))
+        raise_limit()
+        entrances = _entrances(settings, stack)
+        endings = Endings("serving", metrics.registry)
+        server = Door(build_app(parts, keys), entrances, endings, drain_s=settings.drain_timeout_s)
         worker.start()
         stack.callback(worker.close)
         follower.start()
         stack.callback(follower.close)
-        host, port = listener.getsockname()[:2]
+        host, port = entrances[0].listener.getsockname()[:2]
         _log.info("serving_listens", host=host, port=port, device=device, kind=model_kind)
         _heed_signals(server, end_is_near)
-        server.run(sockets=[listener])
+        server.run(sockets=[entrance.listener for entrance in entrances])
     _log.info("serving_ended")
 
 
-def _heed_signals(server: uvicorn.Server, end_is_near: threading.Event) -> None:
+def _entrances(settings: ServingSettings, stack: ExitStack) -> list[Entrance]:
+    """For those who want answers, and for probes and the daemon, whom no crowd before the first keeps out."""
+    street = Bounds(
+        head_s=settings.header_timeout_s,
+        # The route itself says 408 before; this one is for bodies that no route reads.
+        body_s=settings.body_timeout_s + 1,
+        idle_s=settings.keep_alive_s,
+        unread_s=UNREAD_S,
+        most=affordable(settings.max_connections),
+        most_of_a_client=settings.max_connections_per_client,
+    )
+    entrances = [Entrance("street", stack.enter_context(_listen(settings.host, settings.port, "port")), street)]
+    probes = Bounds(head_s=5, body_s=5, idle_s=75, unread_s=10, most=64, most_of_a_client=32)
+    if settings.probe_port is not None:
+        listener = _listen(settings.host, settings.probe_port, "probe_port")
+        entrances.append(Entrance(PROBES, stack.enter_context(listener), probes))
+    if descriptor := os.environ.get(PROBES_VARIABLE):
+        entrances.append(Entrance(PROBES, stack.enter_context(socket.socket(fileno=int(descriptor))), probes))
+    return entrances
+
+
+def _heed_signals(server: Door, end_is_near: threading.Event) -> None:
     """Let SIGTERM end the server, not the process: uvicorn raises it again at its end, before the parts are closed."""
 
     def end(*_: object) -> None:
@@ -98,27 +126,20 @@ def _heed_signals(server: uvicorn.Server, end_is_near: threading.Event) -> None:
         signal.signal(signal.SIGUSR1, lambda *_: end_is_near.set())
 
 
-def _config(settings: ServingSettings, parts: Parts, keys: Keys) -> uvicorn.Config:
-    return uvicorn.Config(
-        build_app(parts, keys),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="on",
-        # Far above what is answered: only the flood beyond it is cut off without OpenAI's error.
-        limit_concurrency=4 * (settings.max_batch + settings.max_queue) + 64,
-        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
-    )
-
-
 def _worker(settings: ServingSettings, kind: Kind, metrics: ServingMetrics) -> Engine | Classifier:
     if kind == "causal-lm":
-        return Engine(at_once=settings.max_batch, queue=settings.max_queue, metrics=metrics)
+        return Engine(
+            at_once=settings.max_batch,
+            queue=settings.max_queue,
+            metrics=metrics,
+            pass_timeout_s=settings.pass_timeout_s,
+        )
     return Classifier(
         at_once=max(settings.max_batch, settings.classify_batch),
         queue=settings.max_queue,
         batch=settings.classify_batch,
         metrics=metrics,
+        pass_timeout_s=settings.pass_timeout_s,
     )
 
 
@@ -142,15 +163,13 @@ def _device(name: str) -> str:
     return name
 
 
-def _listen(settings: ServingSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _listen(host: str, port: int, setting: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         # Without the address, which create_server repeats.
         reason = (error.strerror or str(error)).partition(" (while ")[0]
         raise CannotServe(
-            f"cannot listen on {settings.host}:{settings.port}: {reason}; is another process there? Set serving.port"
+            f"cannot listen on {host}:{port}: {reason}; is another process there? Set serving.{setting}"
         ) from error
-    listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
-    return listener

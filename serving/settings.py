@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 # Not RIVERKEEP_…: those are settings, and a process that reads them would refuse one it does not know.
-INSTANCE_VARIABLE = "INSTANCE_OF_RIVERKEEP"
-"""Names this process among all that may answer at its address; who started it chose it, and asks for it."""
+PROBES_VARIABLE = "PROBES_SOCKET_OF_RIVERKEEP"
+"""The descriptor of a bound socket, from who started this process: by it alone that one asks how the process is."""
 
 
 class ServingSettings(BaseModel):
@@ -73,8 +73,45 @@ class ServingSettings(BaseModel):
     classify_batch: int = Field(
         32, ge=1, le=4096, description="Texts that one forward pass classifies, from however many requests."
     )
+    keep_alive_s: float = Field(
+        75, gt=0, le=86_400, description="How long a connection may stay open without a request, between two of them."
+    )
+    header_timeout_s: float = Field(
+        10,
+        gt=0,
+        le=3_600,
+        description="Longest that a request's head may take, from the connection's beginning; then 408.",
+    )
+    max_connections: int = Field(
+        1024,
+        ge=16,
+        le=60_000,
+        description="Connections at once. Beyond them who has asked for nothing yet, or is idle longest, gives way; "
+        "who is being answered never does, and where all are the latest gets 503.",
+    )
+    max_connections_per_client: int = Field(
+        512,
+        ge=1,
+        le=60_000,
+        description="Of these, connections of one client's address at once; behind a proxy, which is one client to "
+        "serving, as many as `max_connections`.",
+    )
+    probe_port: int | None = Field(
+        None,
+        ge=1,
+        le=65_535,
+        description="A port beside `port` that answers `/healthz`, `/readyz` and `/metrics` alone, for probes that no "
+        "crowd at `port` can touch: Kubernetes' above all. The daemon asks by a socket of its own.",
+    )
     request_timeout_s: float = Field(
         120, gt=0, le=86_400, description="Longest that an answer may take, waiting included; then 504."
+    )
+    pass_timeout_s: float = Field(
+        60,
+        gt=0,
+        le=3_600,
+        description="Longest that one forward pass may take (512 tokens of prompts, or one token of each answer); "
+        "beyond it the process says at `/healthz` that it hangs, and the daemon, or Kubernetes, starts another.",
     )
     body_timeout_s: float = Field(20, gt=0, le=3_600, description="Longest that a request's body may take; then 408.")
     drain_timeout_s: float = Field(30, ge=0, le=3_600, description="On SIGTERM, how long requests under way may go on.")

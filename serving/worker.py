@@ -19,6 +19,7 @@ _log = structlog.get_logger(__name__)
 FAILURES_UNTIL_BROKEN: Final = 3
 # Time that trials may take from answers under way: a generation is warmed while another answers.
 TRIAL_SHARE: Final = 0.1
+PASS_TIMEOUT_S: Final = 60.0
 ENDING: Final = "the server is shutting down; ask another replica"
 
 
@@ -68,7 +69,8 @@ class Worker(ABC, Generic[J]):
         at_once: jobs worked at together.
         queue: jobs that may wait beyond those.
         metrics: where to count.
-        clock: seconds, for the share of trials.
+        pass_timeout_s: a forward pass that takes longer hangs: the worker is in trouble.
+        clock: monotonic seconds, for the share of trials and the length of passes. From any thread.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Worker(ABC, Generic[J]):
         at_once: int,
         queue: int,
         metrics: ServingMetrics,
+        pass_timeout_s: float = PASS_TIMEOUT_S,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._at_once = at_once
@@ -88,28 +91,39 @@ class Worker(ABC, Generic[J]):
         self._changed = threading.Condition()
         self._ending = False
         self._failures = 0
+        self._pass_timeout_s = pass_timeout_s
         self._clock = clock
+        self._pass_began: float | None = None
         self._trial_seconds_owed = 0.0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
-    def broken(self) -> bool:
-        """Whether passes fail one after another, or the thread is gone: time for a new process."""
-        started = self._thread.ident is not None
-        gone = started and not self._ending and not self._thread.is_alive()
-        return gone or self._failures >= FAILURES_UNTIL_BROKEN
+    def trouble(self) -> str:
+        """Why it is time for a new process: the thread is gone, passes fail in a row, or one hangs; else empty."""
+        if self._thread.ident is not None and not self._ending and not self._thread.is_alive():
+            return "the thread that runs forward passes is gone"
+        if self._failures >= FAILURES_UNTIL_BROKEN:
+            return f"{self._failures} forward passes failed one after another; the log has their errors"
+        began = self._pass_began
+        if began is not None and (took := self._clock() - began) > self._pass_timeout_s:
+            return f"a forward pass has taken {took:.0f} s, more than serving.pass_timeout_s ({self._pass_timeout_s:g})"
+        return ""
+
+    def beat(self) -> None:
+        """Say that a forward pass begins. Called by the worker's thread."""
+        self._pass_began = self._clock()
 
     def start(self) -> None:
         """Begin to work."""
         self._thread.start()
 
     def close(self) -> None:
-        """Fail what is left and end the thread; returns when it is gone."""
+        """Fail what is left and end the thread; returns when it is gone, or hangs."""
         with self._changed:
             self._ending = True
             self._changed.notify()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(self._pass_timeout_s)
 
     def submit(self, *jobs: J, unlimited: bool = False) -> None:
         """Take in jobs, all or none. From any thread; never blocks for long.
@@ -167,7 +181,9 @@ class Worker(ABC, Generic[J]):
         """Advance parts; returns the seconds that it took."""
         started = self._clock()
         for part in parts:
+            self.beat()
             self._advance(part)
+        self._pass_began = None
         return self._clock() - started
 
     def _advance(self, part: Part[J]) -> None:

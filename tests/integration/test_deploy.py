@@ -21,6 +21,7 @@ from daemon import cli
 from daemon.admin import OPEN_PATHS
 from daemon.lifecycle_settings import LifecycleSettings
 from daemon.settings import Settings
+from serving.door.endings import Endings
 from serving.guard import OPEN_ROUTES
 from serving.settings import ServingSettings
 from tests.unproven import KUBECTL, PROMTOOL, SYSTEMD, program
@@ -204,7 +205,7 @@ def test_probes_ask_paths_that_answer_without_a_token() -> None:
     """Liveness asks the process alone, so that a broker that is away restarts nothing."""
     live, start, ready = (container()[f"{name}Probe"]["httpGet"] for name in ("liveness", "startup", "readiness"))
     assert (live["path"], live["port"]) == ("/healthz", "admin") == (start["path"], start["port"])
-    assert (ready["path"], ready["port"]) == ("/readyz", "serving")
+    assert (ready["path"], ready["port"]) == ("/readyz", "probes")
     assert live["path"] in OPEN_PATHS
     assert ready["path"] in OPEN_ROUTES
     assert "/metrics" in OPEN_PATHS & OPEN_ROUTES
@@ -229,7 +230,8 @@ def test_the_pods_settings_are_valid_and_fit_the_pod() -> None:
     settings = Settings.model_validate(tomllib.loads((KUBERNETES / "riverkeep.toml").read_text()))
     ports = {each["name"]: each["containerPort"] for each in container()["ports"]}
     mounts = {each["name"]: Path(each["mountPath"]) for each in container()["volumeMounts"]}
-    assert (ports["serving"], ports["admin"]) == (settings.serving.port, settings.admin.port)
+    listened = (settings.serving.port, settings.serving.probe_port, settings.admin.port)
+    assert (ports["serving"], ports["probes"], ports["admin"]) == listened
     assert settings.state_dir == mounts["state"]
     assert settings.model.path == mounts["model"]
     assert settings.admin.token_file is not None
@@ -280,7 +282,11 @@ def test_replicas_follow_checkpoints_that_they_cannot_write() -> None:
     assert mount == {"name": "checkpoints", "mountPath": str(settings.checkpoints_dir), "readOnly": True}
     assert one["args"] == ["serve"]
     assert one["args"][0] in cli.COMMANDS
-    assert one["readinessProbe"]["httpGet"]["path"] in OPEN_ROUTES
+    ports = {each["name"]: each["containerPort"] for each in one["ports"]}
+    assert (ports["serving"], ports["probes"]) == (settings.serving.port, settings.serving.probe_port)
+    for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert one[name]["httpGet"]["path"] in OPEN_ROUTES
+        assert one[name]["httpGet"]["port"] == "probes"
     assert replica_pod()["terminationGracePeriodSeconds"] > 5 + settings.serving.drain_timeout_s
 
 
@@ -330,7 +336,7 @@ def test_the_image_has_every_room_and_runs_as_nobody_in_particular() -> None:
     assert copied == {each.rstrip("*") for each in packages}
     (user,) = re.findall(r"^USER (\d+):(\d+)$", text, re.MULTILINE)
     assert user == (str(pod()["securityContext"]["runAsUser"]), str(pod()["securityContext"]["runAsGroup"]))
-    assert f"EXPOSE {ServingSettings().port} 8710" in text
+    assert f"EXPOSE {ServingSettings().port} 8401 8710" in text
 
 
 def test_the_image_takes_only_torch_from_another_index() -> None:
@@ -358,6 +364,7 @@ def of_serving() -> set[str]:
 
     registry = CollectorRegistry()
     ServingMetrics(registry)
+    Endings("serving", registry)
     return _series(registry)
 
 
@@ -389,7 +396,8 @@ def _register(registry: CollectorRegistry, database: Path) -> None:
     StreamsMetrics(registry).watch(dict, dict, tuple, tuple)
     CheckpointsMetrics(registry)
     DaemonMetrics(registry)
-    live = Live((), None, "", 0, 0, 1, 1, 1.0, 0.5)
+    Endings("admin", registry)
+    live = Live((), None, "", 0, 0, 1, 1, 1.0, 0.5, serving_healthy=True)
     registry.register(LiveState(lambda: live))
 
 

@@ -324,12 +324,14 @@ def test_swaps_fail_no_request_and_mix_no_answer(shared: tuple[Server, Generatio
     askers = [threading.Thread(target=ask_until, args=(swapped.is_set, server.url, answers)) for _ in range(3)]
     for asker in askers:
         asker.start()
-    for number in (1, 2, 1, 2, 1, 0):
-        store.point_to(number)
-        server.until_serves(number)
-    swapped.set()
-    for asker in askers:
-        asker.join()
+    try:
+        for number in (1, 2, 1, 2, 1, 0):
+            store.point_to(number)
+            server.until_serves(number)
+    finally:
+        swapped.set()
+        for asker in askers:
+            asker.join()
     assert {answer.status_code for answer in answers} == {200}
     said: dict[str, set[str]] = {}
     for answer in answers:

@@ -1,24 +1,32 @@
 """The admin surface, asked over TCP by a real client."""
 
+import asyncio
+import gc
 import hmac
 import socket
+import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from daemon.admin import OPEN_PATHS, create_app
 from daemon.admin_server import listening
 from daemon.admin_settings import AdminSettings
 from daemon.admin_token import Token, ensure_token, read_token, token_path
 from daemon.client import RemoteControl
-from daemon.control import Control
+from daemon.control import Control, Facts
 from daemon.errors import BadRequest, DaemonError, DaemonUnreachable, Refused, UnknownThing
+from daemon.supervisor import State
 from memory.errors import StoreBusy
 from memory.records import KeyHash
+from tests.harness import wait_until
 from tests.hostile import filled, names
 from tests.unit.daemon.fakes import FakeControl
 
@@ -67,8 +75,8 @@ def registry() -> CollectorRegistry:
 def surface(registry: CollectorRegistry) -> Iterator[tuple[str, FakeControl]]:
     """The surface, listening on a free port, and who answers."""
     control = FakeControl()
-    with listening(create_app(control, registry, Token(TOKEN)), AdminSettings(port=0)) as address:
-        yield address, control
+    with listening(create_app(control, registry, Token(TOKEN)), AdminSettings(port=0)) as admin:
+        yield admin.address, control
 
 
 @pytest.fixture
@@ -258,10 +266,10 @@ def test_ids_that_are_none_are_refused_by_the_first(client: httpx.Client, contro
 def test_another_token_counts_from_the_next_request(registry: CollectorRegistry) -> None:
     """A token that leaked is changed without a restart."""
     token = Token(TOKEN)
-    with listening(create_app(FakeControl(), registry, token), AdminSettings(port=0)) as address:
+    with listening(create_app(FakeControl(), registry, token), AdminSettings(port=0)) as admin:
 
         def status_of(given: str) -> int:
-            return httpx.get(f"{address}/status", headers={"authorization": f"Bearer {given}"}).status_code
+            return httpx.get(f"{admin.address}/status", headers={"authorization": f"Bearer {given}"}).status_code
 
         assert (status_of(TOKEN), status_of("another")) == (200, 401)
         token.text = "another"
@@ -421,8 +429,8 @@ def test_it_listens_beyond_loopback_with_one(registry: CollectorRegistry, tmp_pa
     """A configured token opens the wildcard address; the address given is one that works here."""
     (tmp_path / "token").write_text(TOKEN)
     settings = AdminSettings(host="0.0.0.0", port=0, token_file=tmp_path / "token")
-    with listening(create_app(FakeControl(), registry, Token(TOKEN)), settings) as address:
-        assert httpx.get(f"{address}/healthz", trust_env=False).status_code == 200
+    with listening(create_app(FakeControl(), registry, Token(TOKEN)), settings) as admin:
+        assert httpx.get(f"{admin.address}/healthz", trust_env=False).status_code == 200
 
 
 def test_a_port_in_use_is_said_so(registry: CollectorRegistry, address: str) -> None:
@@ -447,3 +455,54 @@ def test_a_token_file_that_holds_none_is_refused(tmp_path: Path, content: bytes)
     (tmp_path / "token").write_bytes(content)
     with pytest.raises(DaemonError, match="token"):
         read_token(AdminSettings(token_file=tmp_path / "token"), tmp_path)
+
+
+# What the dead event loop held is closed by nobody.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_listener_whose_thread_dies_comes_back(registry: CollectorRegistry, control: FakeControl) -> None:
+    """On the same port, without the service; who connects meanwhile is answered by the next."""
+    dying = threading.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/die":
+            dying.set()
+            asyncio.get_running_loop().call_soon(sys.exit, 7)
+        await inner(scope, receive, send)
+
+    inner = create_app(control, registry, Token(TOKEN))
+    with listening(app, AdminSettings(port=0)) as admin:
+        with suppress(httpx.TransportError):
+            httpx.get(f"{admin.address}/die", trust_env=False)
+        assert dying.is_set()
+        assert httpx.get(f"{admin.address}/healthz", trust_env=False, timeout=60).status_code == 200
+        wait_until(lambda: admin.parts.healths()[0].state is State.RUNNING)
+    gc.collect()
+
+
+def test_probes_are_answered_while_slow_questions_take_every_thread(
+    address: str, control: FakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that takes long for each of sixty people is no reason to restart the daemon."""
+    released, waiting = threading.Event(), threading.Semaphore(0)
+
+    def wait() -> Facts:
+        waiting.release()
+        released.wait(60)
+        return {}
+
+    monkeypatch.setattr(control, "status", wait)
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    askers = [
+        threading.Thread(target=lambda: httpx.get(f"{address}/status", headers=headers, timeout=60)) for _ in range(60)
+    ]
+    for asker in askers:
+        asker.start()
+    try:
+        for _ in range(40):
+            assert waiting.acquire(timeout=60)
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert httpx.get(f"{address}{path}", trust_env=False, timeout=20).status_code in (200, 503)
+    finally:
+        released.set()
+        for asker in askers:
+            asker.join()

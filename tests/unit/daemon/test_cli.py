@@ -61,8 +61,8 @@ def control(home: Path) -> Iterator[FakeControl]:
     state, settings = home / "state", AdminSettings(port=0)
     with StateLock(state, now=0.0) as lock:
         token = ensure_token(settings, state)
-        with listening(create_app(control, CollectorRegistry(), Token(token)), settings) as address:
-            lock.announce(address)
+        with listening(create_app(control, CollectorRegistry(), Token(token)), settings) as admin:
+            lock.announce(admin.address)
             yield control
 
 

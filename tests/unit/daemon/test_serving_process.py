@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,13 +19,13 @@ from daemon.supervisor import Part, State, Supervisor
 from tests.harness import wait_until
 
 SERVER = """
-import http.server, json, os, sys, signal, time
+import http.server, json, os, socket, sys, signal, time
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = json.dumps({"generation": GENERATION, "swap_seconds": 0.5, "instance": INSTANCE}).encode()
+        body = json.dumps({"generation": GENERATION, "swap_seconds": 0.5, "trouble": TROUBLE}).encode()
         refused = self.headers.get("authorization") != "Bearer " + KEYS[-1]
         if self.path == "/healthz":
-            refused, body = False, json.dumps({"healthy": True, "instance": INSTANCE}).encode()
+            refused, body = False, json.dumps({"healthy": not TROUBLE, "detail": TROUBLE}).encode()
         if refused:
             body = json.dumps({"error": {"message": "a valid API key is needed"}}).encode()
         self.send_response(401 if refused else 200)
@@ -34,10 +34,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
     def log_message(self, *args): pass
 KEYS = ["secret"]
-INSTANCE = os.environ["INSTANCE_OF_RIVERKEEP"]
+TROUBLE = ""
 signal.signal(signal.SIGUSR1, lambda *_: print("the end is near", file=sys.stderr, flush=True))
 signal.signal(signal.SIGHUP, lambda *_: KEYS.append("another"))
-http.server.HTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
+server = http.server.HTTPServer(("", 0), Handler, bind_and_activate=False)
+server.socket = socket.socket(fileno=int(os.environ["PROBES_SOCKET_OF_RIVERKEEP"]))
+server.server_activate()
+server.serve_forever()
 """
 
 
@@ -49,6 +52,7 @@ def served(
     drain_seconds: float = 5,
     key_file: Path | None = None,
     address: tuple[str, int] | None = None,
+    replaced: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[ServingProcess, Part]]:
     """A stand-in serving process under a supervisor."""
     host, port = address or ("127.0.0.1", _free_port("127.0.0.1"))
@@ -56,12 +60,13 @@ def served(
         file.write(b"secret\n")
         file.flush()
         process = ServingProcess(
-            command=(sys.executable, "-c", script.replace("PORT", str(port))),
+            command=(sys.executable, "-c", script),
             environment=os.environ,
             address=(host, port),
             api_key_file=key_file or Path(file.name),
             stuck_seconds=stuck_seconds,
             drain_seconds=drain_seconds,
+            replaced=replaced,
         )
         part = Part("serving", process.run, backoff=Backoff(0.05, 0.1))
         shutdown = Shutdown(grace_seconds=20, round_grace_seconds=0)
@@ -110,18 +115,32 @@ def test_a_port_that_is_taken_is_named() -> None:
             wait_until(lambda: f": port {address[1]} is taken by another process" in part.health().detail)
 
 
-@pytest.mark.parametrize("knows_the_key", [True, False])
-def test_a_stranger_that_answers_like_serving_is_not_taken_for_it(knows_the_key: bool, tmp_path: Path) -> None:
-    """Another Riverkeep has the port: what it says is not the child's word, whether it takes the key or refuses it."""
+@pytest.mark.parametrize("key", ["secret", "a-wrong-one"])
+def test_a_process_that_calls_itself_broken_is_replaced(key: str, tmp_path: Path) -> None:
+    """Within seconds, again and again at growing intervals, whether it takes the daemon's key or not; and counted."""
     keys = tmp_path / "keys"
-    keys.write_text("secret\n" if knows_the_key else "another\n")
-    with served(SERVER.replace("GENERATION", "2")) as (other, _):
-        wait_until(lambda: other.status.generation == 2)
-        with served("import time; time.sleep(60)", address=other._address, key_file=keys) as (process, part):
-            wait_until(lambda: part.health().state is State.BROKEN)
-            assert part.health().detail.startswith(f"port {other._address[1]} is taken by another process")
-            assert process.status.generation is None
-            assert not part.health().ok
+    keys.write_text(f"{key}\n")
+    replaced: list[str] = []
+    sick = SERVER.replace("GENERATION", "7").replace('TROUBLE = ""', 'TROUBLE = "passes fail"')
+    with served(sick, key_file=keys, replaced=replaced.append) as (process, part):
+        first = wait_until(lambda: process.status.pid)
+        wait_until(lambda: process.status.pid not in (None, first))
+        wait_until(lambda: "calls itself broken and is replaced: passes fail" in part.health().detail)
+        wait_until(lambda: part.health().failures > 1)
+        assert not process.status.healthy
+        assert not part.health().ok
+    assert set(replaced) == {"broken"}
+
+
+def test_why_it_was_replaced_is_said_until_the_next_one_runs() -> None:
+    """A process that loads for minutes hides nothing of why the one before it had to go."""
+    part = Part("serving", lambda _: None, backoff=Backoff(0.05, 0.1))
+    part._broke = "the serving process calls itself broken and is replaced: passes fail"
+    part.says(State.STARTING, "it loads")
+    assert "passes fail" in part.health().detail
+    part.says(State.RUNNING)
+    part.says(State.STARTING, "it loads")
+    assert part.health().detail == "it loads"
 
 
 @pytest.mark.slow

@@ -180,7 +180,7 @@ class Served:
             self.worker,
             self.recent,
             metrics,
-            lambda: self.healthy,
+            lambda: "" if self.healthy else "it was said to be broken",
             lambda: self.ending,
             checkpoints=Path("/var/lib/riverkeep"),
         )

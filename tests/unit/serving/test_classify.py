@@ -143,7 +143,7 @@ def test_a_text_that_the_model_fails_on_fails_alone(paths: dict[str, Path], metr
     for each in (*asked[1::2], *bad):
         with pytest.raises(Unanswerable, match="fails on this request, while it answers others"):
             each.result()
-    assert not worker.broken
+    assert not worker.trouble
     worker.close()
 
 

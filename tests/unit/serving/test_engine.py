@@ -190,7 +190,7 @@ def test_a_pass_that_raises_fails_its_generation_alone(
         bad.end()
     good.end()
     assert good.text == reference(first, "the state", 30)
-    assert not engine.broken
+    assert not engine.trouble
 
 
 def test_an_engine_that_fails_again_and_again_is_broken(engine: Engine, paths: dict[str, Path]) -> None:
@@ -198,12 +198,12 @@ def test_an_engine_that_fails_again_and_again_is_broken(engine: Engine, paths: d
     faulty = load(paths["second"], 9)
     faulty.model.forward = lambda **_: 1 / 0
     for trial in (True, True, True, False, False, False):
-        assert not engine.broken
+        assert not engine.trouble
         answer = Answer(faulty, trial=trial)
         engine.submit(answer.job)
         with pytest.raises(Failed):
             answer.end()
-    wait_until(lambda: engine.broken)
+    wait_until(lambda: engine.trouble)
 
 
 def failing_beyond(path: Path, tokens: int) -> LoadedGeneration:
@@ -232,7 +232,7 @@ def test_requests_that_the_model_fails_on_never_break_the_engine(engine: Engine,
         with pytest.raises(Unanswerable, match="may be longer than the model can read") as caught:
             answer.end()
         assert caught.value.status == 400
-    assert not engine.broken
+    assert not engine.trouble
     good = Answer(generation, tokens=6)
     engine.submit(good.job)
     good.end()
@@ -249,7 +249,7 @@ def test_who_shares_a_pass_with_a_request_that_fails_is_answered(engine: Engine,
     for prompt, other in zip(PROMPTS[1:], others, strict=True):
         other.end()
         assert other.text == reference(generation, prompt, 20)
-    assert not engine.broken
+    assert not engine.trouble
 
 
 def test_a_sampled_answer_goes_on_as_it_would_have(engine: Engine, paths: dict[str, Path]) -> None:

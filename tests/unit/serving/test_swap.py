@@ -246,7 +246,7 @@ def test_weights_that_are_not_numbers_fail_the_warm_up(
     store.point_to(4)
     assert following.look() == 0
     assert "finite" in following.switch.status.failed[4]
-    assert not engine.broken
+    assert not engine.trouble
 
 
 def test_it_is_warmed_with_recent_prompts_before_it_serves(

@@ -7,7 +7,7 @@ import pytest
 
 from serving.errors import QueueFull
 from serving.metrics import ServingMetrics
-from serving.worker import Part, Worker
+from serving.worker import PASS_TIMEOUT_S, Part, Worker
 
 
 @dataclass(eq=False)
@@ -127,3 +127,17 @@ def test_who_went_away_keeps_no_place_in_the_queue(metrics: ServingMetrics) -> N
     machine.submit(Task(1), Task(1))
     with pytest.raises(QueueFull):
         machine.submit(Task(1))
+
+
+def test_a_pass_that_takes_too_long_is_told_from_another_thread(metrics: ServingMetrics) -> None:
+    """While it hangs, and not any more when it has ended after all; a worker without work hangs never."""
+    machine = Machine(metrics)
+    machine.now += 1_000
+    assert machine.trouble == ""
+    machine.beat()
+    machine.now += PASS_TIMEOUT_S
+    assert machine.trouble == ""
+    machine.now += 1
+    assert "serving.pass_timeout_s" in machine.trouble
+    run(machine, Task(1))
+    assert machine.trouble == ""
