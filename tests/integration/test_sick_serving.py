@@ -32,14 +32,14 @@ class Sick:
         self.url = f"http://127.0.0.1:{(port := free_port())}"
         self.address = ("127.0.0.1", port)
         settings = root / "settings.json"
-        settings.write_text(json.dumps({"port": port, "threads": 1, "pass_timeout_s": 1, "warm_prompts": 1}))
+        settings.write_text(json.dumps({"port": port, "threads": 1, "pass_timeout_s": 8, "warm_prompts": 1}))
         self.command = [sys.executable, "-m", "tests.sick_serving", str(self.fault), how, str(store.root)]
         self.command += ["--settings", str(settings)]
 
     def ask(self) -> int:
         """The status of an answer; 0 where there is none."""
         with suppress(httpx.TransportError):
-            return httpx.post(f"{self.url}/v1/completions", json=SHORT, timeout=60).status_code
+            return httpx.post(f"{self.url}/v1/completions", json=SHORT, timeout=240).status_code
         return 0
 
     @contextmanager
@@ -76,17 +76,17 @@ def test_a_sick_process_is_replaced(tmp_path: Path, how: str) -> None:
     part = Part("serving", process.run, backoff=Backoff(0.1, 1))
     shutdown = Shutdown(grace_seconds=20, round_grace_seconds=0)
     with Supervisor([part], seconds_left=shutdown.seconds_left):
-        wait_until(lambda: part.health().state is State.RUNNING, timeout_s=120, what="the first process")
+        wait_until(lambda: part.health().state is State.RUNNING, timeout_s=240, what="the first process")
         first = process.status.pid
         assert sick.ask() == 200
         sick.fault.touch()
         with sick.asked():
-            wait_until(lambda: "calls itself broken" in part.health().detail, timeout_s=120, what="the daemon's word")
+            wait_until(lambda: "calls itself broken" in part.health().detail, timeout_s=240, what="the daemon's word")
             sick.fault.unlink()
-            wait_until(lambda: part.health().state is State.RUNNING, timeout_s=120, what="another process")
+            wait_until(lambda: part.health().state is State.RUNNING, timeout_s=240, what="another process")
         assert process.status.pid != first
         assert sick.ask() == 200
-    assert reasons == ["broken"]
+    assert set(reasons) == {"broken"}
 
 
 @pytest.mark.parametrize(("how", "words"), [("fail", "passes failed"), ("hang", "a forward pass has taken")])
@@ -96,13 +96,17 @@ def test_a_sick_replica_says_no_to_the_probe_of_life(tmp_path: Path, how: str, w
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(sick.command, stdout=log, stderr=log)
     try:
-        wait_until(lambda: sick.ask() == 200, timeout_s=120, what="the replica")
+        wait_until(lambda: sick.ask() == 200, timeout_s=240, what="the replica")
         sick.fault.touch()
         with sick.asked():
-            wait_until(lambda: httpx.get(f"{sick.url}/healthz").status_code == 503, what="the probe's no")
-            assert words in httpx.get(f"{sick.url}/healthz").json()["detail"]
-            assert httpx.get(f"{sick.url}/readyz").status_code == 503
-            assert "riverkeep_serving_healthy 0.0" in httpx.get(f"{sick.url}/metrics").text
+            wait_until(
+                lambda: httpx.get(f"{sick.url}/healthz", timeout=60).status_code == 503,
+                timeout_s=240,
+                what="the probe's no",
+            )
+            assert words in httpx.get(f"{sick.url}/healthz", timeout=60).json()["detail"]
+            assert httpx.get(f"{sick.url}/readyz", timeout=60).status_code == 503
+            assert "riverkeep_serving_healthy 0.0" in httpx.get(f"{sick.url}/metrics", timeout=60).text
             process.kill()
     finally:
         process.kill()
