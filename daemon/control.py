@@ -36,7 +36,8 @@ class Control(Protocol):
             round: the one in progress, {"number", "phase", "step", "steps", "work" (how much of the
             phase is done: {"done", "of", "unit", "seconds_left"}, or None), "begun_at", "reason" (why it began),
             "fresh_samples" (trained on), "early_stop_samples" (fresh too, kept apart to tell when to stop)}, or None;
-            last_round: {"number", "state", "outcome" (for a person), "trigger", "detail", "ended_at"} or None;
+            last_round: {"number", "state", "outcome" (for a person), "trigger", "detail", "ended_at", "tokens_trained"
+            of "tokens_drawn" (of new text; None where nothing was trained)} or None;
             memory: {"fresh_samples", "fresh_tokens", "replay_samples", "holdout_samples", "aside_samples",
             "dead_letters"};
             ingest: {"lag_records": int, or None while not known, "paused": {partition: why}, "reason", "trouble"} or
@@ -69,9 +70,9 @@ class Control(Protocol):
     def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> Facts:
         """Which samples a round was given, in pages by id, also where their text is gone. Raises UnknownThing.
 
-        Returns {"round", "samples": [{"id", "part" (fresh, replay, early_stop, slice or over_quota), "topic",
-        "partition", "offset"}], "next" (what `after` brings the next page; None where there is none), "note" (a
-        sentence where more is not known any more, else empty)}.
+        Returns {"round", "samples": [{"id", "part" (fresh, replay, early_stop, slice, over_quota, or untouched: drawn
+        to train on, and not), "topic", "partition", "offset"}], "next" (what `after` brings the next page; None where
+        there is none), "note" (a sentence where more is not known any more, else empty)}.
         """
 
     def generations(self) -> Facts:

@@ -51,7 +51,14 @@ def round_facts(one: Round) -> Facts:
         "replay_samples": one.replay_samples,
         "replay_tokens": one.replay_tokens,
         "early_stop_samples": one.early_stop_samples,
+        **_trained(one),
     }
+
+
+def _trained(one: Round) -> Facts:
+    """Tokens of the new text that was trained on, of all that could be; None where nothing was, or it is not known."""
+    training = one.report.get("training") or {}
+    return {"tokens_trained": training.get("tokens_touched"), "tokens_drawn": training.get("tokens_drawn")}
 
 
 def outcome_of(one: Round) -> str:
@@ -313,5 +320,5 @@ def store_status(store: Store) -> Facts:
 
 
 def _last_round(one: Round) -> Facts:
-    kept = ("number", "state", "outcome", "trigger", "detail", "ended_at")
+    kept = ("number", "state", "outcome", "trigger", "detail", "ended_at", "tokens_trained", "tokens_drawn")
     return {name: value for name, value in round_facts(one).items() if name in kept}

@@ -184,7 +184,16 @@ def _last_round(last: Facts, now: float) -> Text:
     when = f" {ago(now - last['ended_at'])} ago" if last.get("ended_at") else ""
     text = Text(f"{last['number']} ")
     text.append_text(_outcome(last))
-    return text.append(f"{when}. {last['detail']}")
+    return text.append(f"{when}. {last['detail']}{_trained_part(last)}")
+
+
+def _trained_part(one: Facts) -> str:
+    """How much of the new text was trained on; of an accepted round the rest stays fresh."""
+    trained, drawn = one.get("tokens_trained"), one.get("tokens_drawn")
+    if trained is None or not drawn:
+        return ""
+    left = "; the rest stays fresh" if trained < drawn and one["state"] == "accepted" else ""
+    return f" Trained on {trained:,} of {drawn:,} new tokens ({trained / drawn:.1%}){left}."
 
 
 def _memory_line(memory: Facts) -> str:
@@ -253,7 +262,7 @@ def print_rounds(rounds: Sequence[Facts], *, now: float | None = None) -> None:
         console.print("Fresh: trained on + kept apart to tell when to stop.")
     for one in rounds:
         if one["detail"]:
-            console.print(Text(f"{one['number']}: {one['detail']}"))
+            console.print(Text(f"{one['number']}: {one['detail']}{_trained_part(one)}"))
 
 
 def print_round(facts: Facts) -> None:
@@ -265,6 +274,7 @@ def print_round(facts: Facts) -> None:
         f"Parent {facts['parent']}, {facts['fresh_samples']:,} fresh samples ({facts['fresh_tokens']:,} tokens)"
         f"{_kept_apart(facts)}, "
         f"{facts['replay_samples']:,} replayed ({facts['replay_tokens']:,} tokens); begun {begun(facts['trigger'])}."
+        f"{_trained_part(facts)}"
     )
     checks = facts["verdict"].get("checks", [])
     if checks:

@@ -3,12 +3,12 @@
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
-from checkpoints.card import Card
+from checkpoints.card import Card, DataRange
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation import GenerationStore
 from checkpoints.retention import removable
@@ -17,11 +17,11 @@ from daemon.gate import Verdict, judge
 from daemon.gate_evidence import KnownScores
 from daemon.rooms import Rooms
 from daemon.round_inputs import comparable, history
-from daemon.round_record import RoundRecord, write_verdict
+from daemon.round_record import RoundRecord, trained_range, write_verdict
 from daemon.settings import Settings
 from learner.report import Outcome, Report
 from learner.round_directory import CANDIDATES
-from memory.records import GenerationState
+from memory.records import GenerationState, Trained
 from memory.rounds import RoundState
 from memory.store import Store
 
@@ -181,6 +181,7 @@ class Concluder:
     def _publish_and_accept(self, record: RoundRecord, report: Report, verdict: Verdict, directory: Path) -> int:
         assert verdict.candidate is not None
         generation = self._reserved(record.number)
+        record = replace(record, data=self._trained_on(record, report))
         scores = knowledge.of_model(report, verdict.candidate)
         published = self._rooms.checkpoints.publish(
             directory / CANDIDATES / verdict.candidate, generation, self._card(record, report, verdict)
@@ -194,8 +195,15 @@ class Concluder:
             document_scores=knowledge.document_scores(scores),
             verdict=verdict.to_json(),
             report=knowledge.summary(report, record.data),
+            trained=None if report.touched is None else Trained(report.touched, report.untrainable),
         )
         return generation
+
+    def _trained_on(self, record: RoundRecord, report: Report) -> DataRange:
+        """What was trained on, of what was drawn; all of it where the learner does not say."""
+        if report.touched is None:
+            return record.data
+        return trained_range(self._store.round_text(record.number), report.touched)
 
     def _reserved(self, number: int) -> int:
         """The number reserved before this round was cut off, else a new one."""

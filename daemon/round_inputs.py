@@ -28,11 +28,15 @@ HISTORY_SCANNED = 1_000
 
 
 def draw_spec(settings: Settings) -> DrawSpec:
-    """How much a round may draw: no more fresh text than its token budget can train on."""
+    """How much a round may draw: no more fresh text than its token budget can train on.
+
+    Nothing is kept apart for early stopping where the recipe never looks.
+    """
     recipe = settings.learner.recipe
     ratio = recipe.replay_share(settings.model.kind)
     budget = FRESH_TOKENS_MAX if recipe.max_tokens is None else int(recipe.max_tokens * (1 - ratio))
-    return DrawSpec(fresh_tokens=max(1, min(FRESH_TOKENS_MAX, budget)), replay_ratio=ratio)
+    spec = DrawSpec(fresh_tokens=max(1, min(FRESH_TOKENS_MAX, budget)), replay_ratio=ratio)
+    return spec if recipe.early_stop_checks else replace(spec, early_stop_share=0.0)
 
 
 def write_inputs(

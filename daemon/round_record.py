@@ -1,6 +1,7 @@
 """What the daemon itself notes of a round in its directory: what was drawn, for whom, and what was decided."""
 
 from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from checkpoints.publish import replace_file
 from daemon.facts import partition_name
 from daemon.gate_evidence import HeldOut
 from daemon.gate_verdict import Verdict
+from memory.finding import FoundSample
 from memory.records import RoundDraw, Sample
 
 DRAW = "draw.json"
@@ -91,22 +93,39 @@ def write_verdict(directory: Path, verdict: Verdict) -> None:
 
 
 def _data_range(draw: RoundDraw) -> DataRange:
-    times = [sample.arrived_at for sample in draw.fresh]
+    offsets = {partition_name(part): span for part, span in draw.offsets.items()}
+    return _range(draw.fresh, draw.replay, offsets)
+
+
+def trained_range(text: Mapping[str, Sequence[FoundSample]], touched: Collection[int]) -> DataRange:
+    """What a round was trained on, of what it was given to train on.
+
+    Args:
+        text: what was drawn, by part, as `Store.round_text` gives it.
+        touched: ids of what was trained on.
+    """
+    fresh = [one for one in text.get("fresh", ()) if one.sample.id in touched]
+    replay = [one.sample for one in text.get("replay", ()) if one.sample.id in touched]
+    offsets: dict[str, tuple[int, int]] = {}
+    for one in fresh:
+        first, last = offsets.get(partition_name(one.partition), (one.offset, one.offset))
+        offsets[partition_name(one.partition)] = min(first, one.offset), max(last, one.offset)
+    return _range([one.sample for one in fresh], replay, offsets)
+
+
+def _range(fresh: Sequence[Sample], replay: Sequence[Sample], offsets: Mapping[str, tuple[int, int]]) -> DataRange:
+    times = [sample.arrived_at for sample in fresh]
     return DataRange(
-        offsets={partition_name(part): span for part, span in draw.offsets.items()},
+        offsets=offsets,
         first_time=min(times, default=None),
         last_time=max(times, default=None),
-        samples=len(draw.fresh),
-        tokens=_tokens(draw.fresh),
-        replayed_samples=len(draw.replay),
-        labels=_labels(draw.fresh),
-        replayed_labels=_labels(draw.replay),
+        samples=len(fresh),
+        tokens=sum(sample.tokens for sample in fresh),
+        replayed_samples=len(replay),
+        labels=_labels(fresh),
+        replayed_labels=_labels(replay),
     )
 
 
-def _labels(samples: tuple[Sample, ...]) -> dict[str, int]:
+def _labels(samples: Sequence[Sample]) -> dict[str, int]:
     return dict(sorted(Counter(sample.label for sample in samples if sample.label is not None).items()))
-
-
-def _tokens(samples: tuple[Sample, ...]) -> int:
-    return sum(sample.tokens for sample in samples)

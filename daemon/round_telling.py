@@ -61,6 +61,8 @@ def _facts(round_: Round, conclusion: Conclusion, now: float) -> dict[str, Any]:
             "device": conclusion.report.device,
             "steps": training.steps,
             "tokens_new": training.tokens_new,
+            "tokens_touched": training.tokens_touched,
+            "tokens_drawn": training.tokens_drawn,
             "tokens_replayed": training.tokens_replayed,
             "tokens_per_second": round(training.tokens_per_second, 1),
             "losses": dict(training.losses),

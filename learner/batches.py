@@ -18,6 +18,7 @@ import numpy as np
 
 from learner.encoding import Encoded, Ints, Tokens
 
+AGE_GROUPS = 8
 IGNORED = -100  # what torch's cross-entropy leaves out
 
 
@@ -141,6 +142,7 @@ def plan_steps(
     new_per_step: int,
     epochs: int,
     random: np.random.Generator,
+    ages: Ints | None = None,
 ) -> Iterator[Step]:
     """Plan a round: every new row once an epoch, and beside it replayed rows at the replay ratio.
 
@@ -155,16 +157,28 @@ def plan_steps(
         new_per_step: new rows in a step; the last of an epoch has what is left.
         epochs: passes over the new rows.
         random: the order of the new rows.
+        ages: of the new rows; where given, older ones come before younger ones, in random order within an eighth of
+            them, so that a plan that is cut off anywhere has seen the oldest. Shape (rows,).
     """
     owed = 0.0
     for _ in range(epochs):
         order = random.permutation(len(new))
+        if ages is not None:
+            order = order[np.argsort(_age_groups(ages)[order], kind="stable")]
         for first in range(0, len(order), new_per_step):
             rows = order[first : first + new_per_step]
             owed += float(new[rows].sum()) * ratio / (1 - ratio)
             drawn, paid = _draw(replayed, draws, owed)
             owed -= paid
             yield Step(rows, drawn)
+
+
+def _age_groups(ages: Ints) -> Ints:
+    """Rows in eight groups of about equal number, the oldest in the first; shape (rows,)."""
+    ranks = np.empty(len(ages), dtype=np.int64)
+    ranks[np.argsort(ages, kind="stable")] = np.arange(len(ages))
+    groups: Ints = ranks * AGE_GROUPS // max(len(ages), 1)
+    return groups
 
 
 def _draw(sizes: Ints, draws: Iterator[int], owed: float) -> tuple[Ints, float]:

@@ -12,7 +12,7 @@ import torch
 
 from checkpoints.publish import replace_file
 from learner import importance
-from learner.batches import document_pieces
+from learner.batches import Step, document_pieces
 from learner.candidates import copy_into, interpolate_into, weights_of, write_candidate
 from learner.early_stopping import EarlyStopping
 from learner.encoding import Encoded
@@ -42,6 +42,7 @@ from learner.scoring import (
     prequential_tokens,
     tokens_to_score,
 )
+from learner.touched import touched
 from learner.train import Diverged, Trainer, Training, train
 from learner.workbench import DOCUMENTS, SEQUENCES, TOKENS, Workbench, set_up
 
@@ -115,8 +116,17 @@ def _run(given: RoundInput, progress: Progress) -> Report:
         name: SliceScores(base[name], parent[name], {share: scored[name] for share, scored in candidates.items()})
         for name in texts.slices
     }
+    seen = touched(_counting(material, training), material.new, material.replay, given.fresh)
+    summary = replace(
+        _summary(bench, training, texts.fresh), tokens_touched=seen.tokens, tokens_drawn=seen.tokens_drawn
+    )
     report = _report(bench, Outcome.TRAINED, "", documents)
-    return replace(report, slices=scores, training=_summary(bench, training, texts.fresh))
+    return replace(report, slices=scores, training=summary, touched=seen.ids, untrainable=seen.untrainable)
+
+
+def _counting(material: Material, training: Training) -> list[Step]:
+    """The steps that led to the weights which were kept."""
+    return material.steps[: training.early_stopped_at or training.steps]
 
 
 def _documents(given: RoundInput) -> int:

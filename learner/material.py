@@ -1,17 +1,18 @@
 """From a round's samples to its steps: what is fed, in which order, and what is minimised."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from checkpoints.probe.conduct import Side
-from learner.batches import Step, balanced_passes, plan_steps, rows_of, shuffled_passes, within_budget
+from learner.batches import Rows, Step, balanced_passes, plan_steps, rows_of, shuffled_passes, within_budget
 from learner.encoding import Encoded, Ints
 from learner.feeds import WIDTH_MULTIPLE, CausalFeed, ClassifierFeed, Feed
 from learner.objectives import CausalObjective, ClassifierObjective, Objective
 from learner.settings import RecipeSettings
+from learner.touched import RowContents, document_contents, rows_contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,36 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """A round ready to train; with no steps where nothing new can be trained on."""
+    """A round ready to train; with no steps where nothing new can be trained on.
+
+    Attributes:
+        feed: of the rows.
+        objective: what is minimised.
+        steps: over rows of new and of replayed text.
+        new: what the rows of new text hold.
+        replay: what those of replayed text hold.
+    """
 
     feed: Feed
     objective: Objective
     steps: list[Step]
+    new: RowContents
+    replay: RowContents
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Rows of text by what counts for a plan; each of shape (rows,).
+
+    Attributes:
+        weights: what the replay ratio is kept in: tokens to predict, or 1 for a classifier's documents.
+        tokens: what a budget is kept in.
+        ages: rows of older text have lower ones.
+    """
+
+    weights: Ints
+    tokens: Ints
+    ages: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +96,43 @@ class Plan:
         """Return a generator for one purpose, independent of those for others."""
         return np.random.Generator(np.random.PCG64([self.seed, purpose]))
 
-    def steps(self, new: Ints, old: Ints, draws: Iterator[int], ratio: float) -> Iterator[Step]:
-        """Plan steps for new and replayed rows of these sizes.
+    def steps(self, new: Sizes, old: Sizes, draws: Callable[[], Iterator[int]], ratio: float) -> list[Step]:
+        """Plan the steps on new and replayed rows, within the recipe's budgets.
 
         A step has as many new rows whether or not there is anything to replay: replay is added, it replaces nothing.
-        """
-        new_per_step = max(1, round(self.recipe.batch_sequences * (1 - ratio)))
-        epochs, random = self.recipe.epochs, self.random(0)
-        return plan_steps(new, old, draws, ratio=ratio, new_per_step=new_per_step, epochs=epochs, random=random)
+        Where the budgets end a round before all new rows were seen, it sees the oldest: what it leaves is drawn again,
+        and would else be left again by chance.
 
-    def kept(self, steps: Iterator[Step], new: Ints, old: Ints) -> list[Step]:
-        """Keep the steps within the recipe's budgets; `new` and `old` are the rows' tokens."""
-        return within_budget(steps, new, old, max_steps=self.recipe.max_steps, max_tokens=self.recipe.max_tokens)
+        Args:
+            new: rows of new text, the oldest text first.
+            old: rows that can be replayed.
+            draws: begins an endless draw of rows to replay.
+            ratio: replayed share of each step.
+        """
+        everything = np.arange(len(new.weights))
+        steps = self._over(everything, new, old, draws(), ratio)
+        seen = np.unique(np.concatenate([step.new for step in steps])) if steps else everything
+        if len(seen) == len(everything):
+            return steps
+        return self._over(np.sort(np.argsort(new.ages, kind="stable")[: len(seen)]), new, old, draws(), ratio)
+
+    def _over(self, rows: Ints, new: Sizes, old: Sizes, draws: Iterator[int], ratio: float) -> list[Step]:
+        """Plan steps over some of the new rows."""
+        steps = plan_steps(
+            new.weights[rows],
+            old.weights,
+            draws,
+            ratio=ratio,
+            new_per_step=max(1, round(self.recipe.batch_sequences * (1 - ratio))),
+            epochs=self.recipe.epochs,
+            random=self.random(0),
+            # How far a limit in seconds reaches nobody knows before.
+            ages=None if self.recipe.max_seconds is None else new.ages[rows],
+        )
+        kept = within_budget(
+            steps, new.tokens[rows], old.tokens, max_steps=self.recipe.max_steps, max_tokens=self.recipe.max_tokens
+        )
+        return [Step(rows[step.new], step.replayed) for step in kept]
 
 
 def prepare(fresh: Encoded, replay: Encoded, plan: Plan) -> Material:
@@ -95,8 +146,13 @@ def _causal(fresh: Encoded, replay: Encoded, plan: Plan) -> Material:
     recipe, shape = plan.recipe, plan.shape
     new = rows_of(fresh, shape.longest, packed=shape.packed)
     old = rows_of(replay, shape.longest, packed=shape.packed)
-    draws = shuffled_passes(len(old), plan.random(1))
-    steps = plan.steps(new.targets, old.targets, draws, recipe.replay_share("causal-lm"))
+    contents = rows_contents(new, fresh)
+    steps = plan.steps(
+        Sizes(new.targets, new.widths, _ages(new)),
+        Sizes(old.targets, old.widths, _ages(old)),
+        lambda: shuffled_passes(len(old), plan.random(1)),
+        recipe.replay_share("causal-lm"),
+    )
     return Material(
         feed=CausalFeed(
             new=new,
@@ -109,16 +165,26 @@ def _causal(fresh: Encoded, replay: Encoded, plan: Plan) -> Material:
             multiple=WIDTH_MULTIPLE if shape.rows_together else 1,
         ),
         objective=CausalObjective(recipe.kl, recipe.kl_temperature),
-        steps=plan.kept(steps, new.widths, old.widths),
+        steps=steps,
+        new=contents,
+        replay=rows_contents(old, replay),
     )
+
+
+def _ages(rows: Rows) -> Ints:
+    """Where the oldest text of each row stands among all: rows with the lowest come first."""
+    return np.asarray([min(start for start, _ in pieces) for pieces in rows.rows], dtype=np.int64)
 
 
 def _classifier(fresh: Encoded, replay: Encoded, plan: Plan, classes: int) -> Material:
     recipe = plan.recipe
     several = plan.shape.several
-    draws = balanced_passes(_strata(replay.labels), plan.random(1))
-    sizes = np.ones(len(fresh), dtype=np.int64), np.ones(len(replay), dtype=np.int64)
-    steps = plan.steps(*sizes, draws, recipe.replay_share("classifier"))
+    steps = plan.steps(
+        Sizes(np.ones_like(fresh.lengths), fresh.lengths, np.arange(len(fresh))),
+        Sizes(np.ones_like(replay.lengths), replay.lengths, np.arange(len(replay))),
+        lambda: balanced_passes(_strata(replay.labels), plan.random(1)),
+        recipe.replay_share("classifier"),
+    )
     return Material(
         feed=ClassifierFeed(
             new=fresh,
@@ -131,7 +197,9 @@ def _classifier(fresh: Encoded, replay: Encoded, plan: Plan, classes: int) -> Ma
             side=plan.shape.side,
         ),
         objective=ClassifierObjective(recipe.der_alpha, recipe.der_beta, several),
-        steps=plan.kept(steps, fresh.lengths, replay.lengths),
+        steps=steps,
+        new=document_contents(fresh),
+        replay=document_contents(replay),
     )
 
 

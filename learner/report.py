@@ -14,14 +14,21 @@ from typing import Any, Final
 
 import orjson
 
-from learner.errors import LearnerError
+from learner.report_fields import BadReport, Fields, enumerated, whole_number
+
+__all__ = [
+    "BadReport",
+    "DocumentScore",
+    "Outcome",
+    "PrequentialDocument",
+    "Report",
+    "SliceScores",
+    "TrainingSummary",
+    "read_report",
+]
 
 FORMAT: Final = 1
 FILE_NAME: Final = "report.json"
-
-
-class BadReport(LearnerError):
-    """A report cannot be understood; the message names the field."""
 
 
 class Outcome(StrEnum):
@@ -127,6 +134,8 @@ class TrainingSummary:
         bytes_per_token: UTF-8 bytes of the fresh text divided by its tokens.
         early_stopped_at: the step whose weights were kept, when training stopped early.
         phase_seconds: wall clock of each phase of the learner by its name.
+        tokens_touched: tokens of fresh text that the kept weights were trained on, each counted once.
+        tokens_drawn: tokens of all fresh text; None for both where the learner does not say.
     """
 
     steps: int
@@ -140,6 +149,8 @@ class TrainingSummary:
     bytes_per_token: float
     early_stopped_at: int | None = None
     phase_seconds: Mapping[str, float] = field(default_factory=dict)
+    tokens_touched: int | None = None
+    tokens_drawn: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The summary as JSON values."""
@@ -155,6 +166,8 @@ class TrainingSummary:
             "bytes_per_token": _number(self.bytes_per_token),
             "early_stopped_at": self.early_stopped_at,
             "phase_seconds": {name: _number(seconds) for name, seconds in self.phase_seconds.items()},
+            "tokens_touched": self.tokens_touched,
+            "tokens_drawn": self.tokens_drawn,
         }
 
 
@@ -171,6 +184,9 @@ class Report:
         prequential: fresh documents (a sample of them) under the parent.
         slices: scores by the slice's name.
         training: what the training took; None where nothing was trained.
+        touched: ids of the samples, fresh and replayed, that the kept weights were trained on; None where the
+            learner does not say, so that all that was drawn counts as trained on.
+        untrainable: ids of fresh samples that no step could ever see.
     """
 
     round: int
@@ -181,6 +197,8 @@ class Report:
     prequential: tuple[PrequentialDocument, ...]
     slices: Mapping[str, SliceScores]
     training: TrainingSummary | None
+    touched: frozenset[int] | None = None
+    untrainable: frozenset[int] = frozenset()
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -199,6 +217,8 @@ class Report:
             "prequential": [document.to_row() for document in self.prequential],
             "slices": {name: scores.to_json() for name, scores in self.slices.items()},
             "training": None if self.training is None else self.training.to_json(),
+            "touched": None if self.touched is None else sorted(self.touched),
+            "untrainable": sorted(self.untrainable),
         }
 
     def encode(self) -> bytes:
@@ -212,7 +232,7 @@ class Report:
         Raises:
             BadReport: a field is missing, unknown or of the wrong type; the message names it.
         """
-        fields = _Fields(value, "report")
+        fields = Fields(value, "report")
         if (written := fields.integer("format", at_least=0)) != FORMAT:
             raise BadReport(f"report.format is {written}, this version of Riverkeep reads {FORMAT}")
         training = fields.take("training")
@@ -225,6 +245,8 @@ class Report:
             prequential=tuple(_prequential(row, at) for at, row in fields.rows("prequential")),
             slices={name: _slice(scores, at) for name, at, scores in fields.entries("slices")},
             training=None if training is None else _training(training, "report.training"),
+            touched=_ids(fields.take("touched"), "report.touched"),
+            untrainable=_ids(fields.take("untrainable"), "report.untrainable") or frozenset(),
         )
         fields.finish()
         return report
@@ -265,13 +287,26 @@ def _rows(scores: Iterable[DocumentScore]) -> list[list[Any]]:
     return [score.to_row() for score in scores]
 
 
+def _count(value: object, at: str) -> int | None:
+    return None if value is None else whole_number(value, at, 0)
+
+
+def _ids(value: object, at: str) -> frozenset[int] | None:
+    """Ids in an array; None where there is none."""
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise BadReport(f"{at} is not an array")
+    return frozenset(whole_number(each, f"{at}[{index}]", None) for index, each in enumerate(value))
+
+
 def _slice(value: object, at: str) -> SliceScores:
-    fields = _Fields(value, at)
+    fields = Fields(value, at)
     scores = SliceScores(
         base=tuple(_score(row, where) for where, row in fields.rows("base")),
         parent=tuple(_score(row, where) for where, row in fields.rows("parent")),
         candidates={
-            name: tuple(_score(row, place) for place, row in _enumerated(rows, where))
+            name: tuple(_score(row, place) for place, row in enumerated(rows, where))
             for name, where, rows in fields.entries("candidates")
         },
     )
@@ -282,7 +317,7 @@ def _slice(value: object, at: str) -> SliceScores:
 def _score(row: list[Any], at: str) -> DocumentScore:
     if len(row) not in (3, 5):
         raise BadReport(f"{at} has {len(row)} columns, not 3 (or 5, with predicted and true label)")
-    fields = _Fields(dict(zip(("id", "nll", "tokens", "predicted", "label"), row, strict=False)), at)
+    fields = Fields(dict(zip(("id", "nll", "tokens", "predicted", "label"), row, strict=False)), at)
     labels = {} if len(row) == 3 else {name: fields.text(name) for name in ("predicted", "label")}
     return DocumentScore(
         id=fields.integer("id"),
@@ -295,7 +330,7 @@ def _score(row: list[Any], at: str) -> DocumentScore:
 def _prequential(row: list[Any], at: str) -> PrequentialDocument:
     if len(row) != 5:
         raise BadReport(f"{at} has {len(row)} columns, not 5")
-    fields = _Fields(dict(zip(("id", "source", "nll", "tokens", "repetition"), row, strict=True)), at)
+    fields = Fields(dict(zip(("id", "source", "nll", "tokens", "repetition"), row, strict=True)), at)
     return PrequentialDocument(
         id=fields.integer("id"),
         source=fields.text("source"),
@@ -306,7 +341,7 @@ def _prequential(row: list[Any], at: str) -> PrequentialDocument:
 
 
 def _training(value: object, at: str) -> TrainingSummary:
-    fields = _Fields(value, at)
+    fields = Fields(value, at)
     stopped = fields.take("early_stopped_at")
     summary = TrainingSummary(
         steps=fields.integer("steps", at_least=0),
@@ -318,86 +353,10 @@ def _training(value: object, at: str) -> TrainingSummary:
         micro_batch=fields.integer("micro_batch", at_least=0),
         peak_memory_bytes=fields.integer("peak_memory_bytes", at_least=0),
         bytes_per_token=fields.number("bytes_per_token"),
-        early_stopped_at=None if stopped is None else _integer(stopped, f"{at}.early_stopped_at", 0),
+        early_stopped_at=None if stopped is None else whole_number(stopped, f"{at}.early_stopped_at", 0),
         phase_seconds=fields.numbers("phase_seconds"),
+        tokens_touched=_count(fields.take("tokens_touched"), f"{at}.tokens_touched"),
+        tokens_drawn=_count(fields.take("tokens_drawn"), f"{at}.tokens_drawn"),
     )
     fields.finish()
     return summary
-
-
-class _Fields:
-    """A JSON object whose fields are taken one by one, each error naming where it is."""
-
-    def __init__(self, value: object, at: str) -> None:
-        if not isinstance(value, dict):
-            raise BadReport(f"{at} is {_kind(value)}, not an object")
-        self._left: dict[str, Any] = dict(value)
-        self._at = at
-
-    def take(self, name: str) -> object:
-        if name not in self._left:
-            raise BadReport(f"{self._at}.{name} is missing")
-        return self._left.pop(name)
-
-    def integer(self, name: str, *, at_least: int | None = None) -> int:
-        return _integer(self.take(name), f"{self._at}.{name}", at_least)
-
-    def number(self, name: str) -> float:
-        return _finite_or_nan(self.take(name), f"{self._at}.{name}")
-
-    def numbers(self, name: str) -> dict[str, float]:
-        return {key: _finite_or_nan(value, at) for key, at, value in self.entries(name)}
-
-    def text(self, name: str) -> str:
-        value = self.take(name)
-        if not isinstance(value, str):
-            raise BadReport(f"{self._at}.{name} is {_kind(value)}, not text")
-        return value
-
-    def choice(self, name: str, choices: tuple[str, ...]) -> str:
-        if (value := self.text(name)) not in choices:
-            raise BadReport(f"{self._at}.{name} is {value!r}, not one of {', '.join(choices)}")
-        return value
-
-    def rows(self, name: str) -> list[tuple[str, list[Any]]]:
-        return _enumerated(self.take(name), f"{self._at}.{name}")
-
-    def entries(self, name: str) -> list[tuple[str, str, object]]:
-        value, at = self.take(name), f"{self._at}.{name}"
-        if not isinstance(value, dict):
-            raise BadReport(f"{at} is {_kind(value)}, not an object")
-        return [(key, f"{at}.{key}", entry) for key, entry in value.items()]
-
-    def finish(self) -> None:
-        if self._left:
-            raise BadReport(f"{self._at}.{min(self._left)} is not a field that this version of Riverkeep knows")
-
-
-def _enumerated(value: object, at: str) -> list[tuple[str, list[Any]]]:
-    if not isinstance(value, list):
-        raise BadReport(f"{at} is {_kind(value)}, not an array")
-    for index, row in enumerate(value):
-        if not isinstance(row, list):
-            raise BadReport(f"{at}[{index}] is {_kind(row)}, not an array")
-    return [(f"{at}[{index}]", row) for index, row in enumerate(value)]
-
-
-def _integer(value: object, at: str, at_least: int | None) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise BadReport(f"{at} is {_kind(value)}, not a whole number")
-    if at_least is not None and value < at_least:
-        raise BadReport(f"{at} is {value}, less than {at_least}")
-    return value
-
-
-def _finite_or_nan(value: object, at: str) -> float:
-    if value is None:
-        return math.nan
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise BadReport(f"{at} is {_kind(value)}, not a number")
-    return float(value)
-
-
-def _kind(value: object) -> str:
-    names = {dict: "an object", list: "an array", str: "text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")

@@ -1,7 +1,8 @@
 """The ledger of rounds: what each was given, and how it ended."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +12,7 @@ from memory import draw, facts, foreseen, offsets, removal, samples, slices
 from memory.categories import all_categories
 from memory.draw import FreshDraw
 from memory.errors import AsideFull, UnknownRound, WrongState
+from memory.finding import FoundSample, placed
 from memory.records import (
     ApprovedRound,
     DrawSpec,
@@ -130,6 +132,15 @@ def drawn_fresh(tx: Connection, number: int) -> list[int]:
         "SELECT sample FROM round_samples WHERE round = ? AND part IN (?, ?, ?)", (number, *PARTS_DRAWN_FRESH)
     )
     return [row[0] for row in rows]
+
+
+def note_untouched(tx: Connection, number: int, touched: Collection[int]) -> None:
+    """Note of what a round drew to train on which it was not trained on."""
+    tx.execute(
+        "UPDATE round_samples SET part = 'untouched' WHERE round = ? AND part IN ('fresh', 'replay') "
+        "AND sample NOT IN (SELECT value FROM json_each(?))",
+        (number, removal.as_json(touched)),
+    )
 
 
 def _draw_replay(tx: Connection, fresh: FreshDraw, spec: DrawSpec, seed: int) -> list[Placed]:
@@ -324,6 +335,16 @@ def round_samples(tx: Connection, number: int, limit: int = -1, after: int = 0) 
     ).fetchall()
     names = offsets.partitions(tx, (row[2] for row in rows))
     return [TrainedSample(sample, part, names[stream], offset, key) for sample, part, stream, offset, key in rows]
+
+
+def round_text(tx: Connection, number: int) -> dict[str, tuple[FoundSample, ...]]:
+    """See `Store.round_text`."""
+    parts: dict[str, list[int]] = defaultdict(list)
+    for sample, part in tx.execute(
+        "SELECT sample, part FROM round_samples WHERE round = ? AND part != 'slice' ORDER BY sample", (number,)
+    ):
+        parts[part].append(sample)
+    return {part: placed(tx, ids) for part, ids in parts.items()}
 
 
 def prequential_history(tx: Connection, limit: int) -> list[Prequential]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from memory import aside, counters, generations, ledger, removal, samples, settle, slices
 from memory.near_duplicates import record_trained, sketch_texts
-from memory.records import DocumentScore, Role, SliceScore
+from memory.records import DocumentScore, Role, SliceScore, Trained
 from memory.rounds import RoundState
 from memory.settings import MemorySettings
 from memory.sqlite import Connection
@@ -21,6 +21,7 @@ def accept(
     document_scores: Iterable[DocumentScore],
     verdict: Mapping[str, Any],
     report: Mapping[str, Any],
+    trained: Trained | None,
     now: float,
     settings: MemorySettings,
     salt: int,
@@ -32,11 +33,15 @@ def accept(
     generations.save_document_scores(tx, generation, document_scores)
     drawn = _by_part(tx, number)
     counters.tally(tx, {"over_quota": removal.remove(tx, drawn["over_quota"])})
-    used = drawn["fresh"] + drawn["early_stop"]
+    used, spent = drawn["fresh"] + drawn["early_stop"], list[int]()
+    if trained is not None:
+        spent = [sample for sample in used if sample in trained.untrainable]
+        used = [sample for sample in used if sample in trained.touched]
+        ledger.note_untouched(tx, number, trained.touched)
     _remember_trained(tx, used, settings)
     aside.acquit(tx, used + aside.held_out_lately(tx))
-    settle.settle_fresh(tx, used, number, settings, salt)
-    slices.settle(tx, number, settings)
+    settle.settle_fresh(tx, used + spent, number, settings, salt)
+    slices.settle(tx, number, settings, trained_up_to=None if trained is None else max(used, default=0))
 
 
 def _by_part(tx: Connection, number: int) -> dict[str, list[int]]:

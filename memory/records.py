@@ -362,11 +362,25 @@ def lineage(parents: Mapping[int, int | None], number: int) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
+class Trained:
+    """What an accepted round was trained on, of what it was given.
+
+    Attributes:
+        touched: samples that a step saw which led to the accepted weights.
+        untrainable: fresh samples that no step can ever see: they hold nothing to train on.
+    """
+
+    touched: frozenset[int]
+    untrainable: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class TrainedSample:
     """What stays known of a sample that a round was given, also when its text is gone.
 
     Attributes:
-        part: `fresh`, `replay`, `early_stop`, `slice` or `over_quota` (drawn past its key's quota, not trained on).
+        part: `fresh`, `replay`, `early_stop`, `slice` or `over_quota` (drawn past its key's quota, not trained on);
+            `untouched` is what an accepted round drew to train on, and no step saw that led to what was accepted.
     """
 
     sample_id: int

@@ -190,8 +190,15 @@ def _merge(tx: Connection, into: SliceRow, other: SliceRow, bound: int) -> list[
     return [sample for (sample,) in above] + cut(tx, into.id, bound)
 
 
-def settle(tx: Connection, round_number: int, settings: MemorySettings) -> None:
-    """Close the pending slices at the acceptance of a round, and merge older ones into power-of-two age buckets."""
+def settle(tx: Connection, round_number: int, settings: MemorySettings, *, trained_up_to: int | None = None) -> None:
+    """Close the pending slices at the acceptance of a round, and merge older ones into power-of-two age buckets.
+
+    Args:
+        trained_up_to: the youngest sample that was trained on. Held-out text that arrived later stays newest where its
+            fellows are still fresh: it measures them once they are trained on. None: everything was.
+    """
+    if trained_up_to is not None:
+        _keep_newest(tx, trained_up_to, settings.slice_documents)
     _drop_empty(tx)
     tx.execute("UPDATE slices SET state = 'closed' WHERE state = 'pending'")
     facts.put(tx, "last_accepted", round_number)
@@ -203,6 +210,26 @@ def settle(tx: Connection, round_number: int, settings: MemorySettings) -> None:
         for older, newer in merges(rows, settings.recent_slices):
             _merge_scores(tx, name(tx, older), name(tx, newer), name(tx, older._replace(last_round=newer.last_round)))
             removal.evict(tx, _merge(tx, _read(tx, older.id), _read(tx, newer.id), settings.slice_documents))
+
+
+def _keep_newest(tx: Connection, after: int, bound: int) -> None:
+    """Move pending held-out text that arrived after a sample into the open slices, where fresh text lies among it."""
+    last = tx.execute(
+        "SELECT max(h.sample) FROM holdout h JOIN slices s ON s.id = h.slice WHERE s.state = 'pending'"
+    ).fetchone()[0]
+    left = tx.execute(
+        "SELECT 1 FROM samples WHERE role = ? AND id > ? AND id < ? LIMIT 1", (Role.FRESH, after, last or 0)
+    ).fetchone()
+    if left is None:
+        return
+    for row in listed(tx, "pending"):
+        later = create(tx, "later", row.source, facts.get_int(tx, "rounds_begun") + 1)
+        tx.execute("UPDATE slices SET threshold = ? WHERE id = ?", (row.threshold, later.id))
+        tx.execute("UPDATE holdout SET slice = ? WHERE slice = ? AND sample > ?", (later.id, row.id, after))
+        if (opened := find(tx, "open", row.source)) is not None:
+            removal.evict(tx, _merge(tx, opened, _read(tx, later.id), bound))
+        else:
+            tx.execute("UPDATE slices SET state = 'open' WHERE id = ?", (later.id,))
 
 
 def _drop_empty(tx: Connection) -> None:

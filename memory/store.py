@@ -24,6 +24,7 @@ from memory import (
     samples,
     standing,
 )
+from memory.finding import FoundSample
 from memory.kept_apart import KeptApart
 from memory.ledger import Judgeable
 from memory.pause import RoundsPause
@@ -42,6 +43,7 @@ from memory.records import (
     SliceOutline,
     SliceScore,
     Standing,
+    Trained,
     TrainedSample,
 )
 from memory.rounds import RoundState
@@ -217,10 +219,12 @@ class Store(KeptApart):
         document_scores: Iterable[DocumentScore] = (),
         verdict: Mapping[str, Any],
         report: Mapping[str, Any],
+        trained: Trained | None = None,
     ) -> None:
         """Accept a round's candidate, in one transaction: the truth about what serves.
 
-        Round and generation are accepted, the serving pointer moves, fresh samples settle into replay, slices close.
+        Round and generation are accepted, the serving pointer moves, fresh samples that were trained on settle into
+        replay, slices close. What was not trained on stays fresh, and what is held out of later text stays newest.
 
         Args:
             number: a round that is `judged`.
@@ -231,6 +235,8 @@ class Store(KeptApart):
             verdict: the gate's word; JSON values only.
             report: summary of the learner's report; JSON values only. `report["prequential"]`, where given, is
                 `{"mean_nll": nats, "tokens": n, "by_source": {source: {"mean_nll": nats, "tokens": n}}}`.
+            trained: which samples it was trained on; None: on all that it was given to train on, and what it kept apart
+                for early stopping settles with it.
 
         Raises:
             UnknownRound, UnknownGeneration, WrongState.
@@ -244,6 +250,7 @@ class Store(KeptApart):
             document_scores=document_scores,
             verdict=verdict,
             report=report,
+            trained=trained,
             now=self._clock(),
             settings=self._settings,
             salt=self._intake.salt,
@@ -338,6 +345,10 @@ class Store(KeptApart):
             after: return those with greater ids.
         """
         return self._read(ledger.round_samples, number, limit, after)
+
+    def round_text(self, number: int) -> dict[str, tuple[FoundSample, ...]]:
+        """What is still kept of the text that a round was given to train on, by its part (`TrainedSample.part`)."""
+        return self._read(ledger.round_text, number)
 
     def lineage_from(self) -> int:
         """The first round of which it is known which samples it was given."""

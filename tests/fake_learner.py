@@ -14,6 +14,7 @@ killed_again  kills itself as the kernel would for memory
 crash         ends with an error
 full_disk     finds no room for the candidate
 diverged      the loss was not finite
+partly        good, having seen the older half of the new text and none of the replayed
 slow          good, after two seconds of steps
 """
 
@@ -41,7 +42,7 @@ from learner.round_directory import CANDIDATES, PARENT, RoundInput, TextSample, 
 
 TOKENS = 10
 FULL_MICRO_BATCH = 16
-CANDIDATE_LOSS = {"good": 2.5, "slow": 2.5, "oom": 2.5, "killed": 2.5, "worse": 3.5, "doubtful": 2.99}
+CANDIDATE_LOSS = {"good": 2.5, "slow": 2.5, "oom": 2.5, "killed": 2.5, "partly": 2.5, "worse": 3.5, "doubtful": 2.99}
 
 
 def main(mode: str, directory: Path) -> int:
@@ -133,8 +134,16 @@ def trained(given: RoundInput, mode: str) -> Report:
             micro_batch=given.spec.recipe.micro_batch,
             peak_memory_bytes=1 << 20,
             bytes_per_token=4.0,
+            tokens_touched=10 * len(seen(given)) if mode == "partly" else None,
+            tokens_drawn=10 * len(given.fresh) if mode == "partly" else None,
         ),
+        touched=seen(given) if mode == "partly" else None,
     )
+
+
+def seen(given: RoundInput) -> frozenset[int]:
+    """The older half of the new text."""
+    return frozenset(one.id for one in given.fresh[: len(given.fresh) // 2])
 
 
 def untrained(given: RoundInput, mode: str) -> Report:

@@ -71,6 +71,17 @@ def test_status_shows_a_round_in_progress_and_the_last(screen: io.StringIO) -> N
         assert words in shown
 
 
+def test_a_round_that_its_budget_ended_shows_tokens_trained_of_drawn(screen: io.StringIO) -> None:
+    """In the status, in the list and by itself."""
+    one = round_line(3, "accepted") | {"tokens_trained": 12_288, "tokens_drawn": 512_000}
+    in_full = {"verdict": {}, "parent": 2, "fresh_tokens": 9, "replay_tokens": 9}
+    render.print_status(FakeControl().status() | {"last_round": one}, now=NOW)
+    render.print_round(one | in_full)
+    render.print_rounds([one], now=NOW)
+    shown = " ".join(screen.getvalue().split())
+    assert shown.count("Trained on 12,288 of 512,000 new tokens (2.4%); the rest stays fresh.") == 3
+
+
 def test_status_shows_what_there_is_to_judge_by_of_how_much(screen: io.StringIO) -> None:
     """So that nobody has to guess for what a round waits."""
     needs = [{"what": "anchor", "found": 12, "needed": 20}, {"what": "newest", "found": 1_024, "needed": 40}]

@@ -63,6 +63,24 @@ def test_a_better_candidate_serves(here: World) -> None:
     assert here.metric("riverkeep_trained_tokens_total", kind="new") == 1000
 
 
+def test_only_what_was_trained_on_settles_and_is_told_of(here: World) -> None:
+    """Card, ledger and status tell of what the learner says that its steps have seen; the rest is fresh again."""
+    before = here.store.counts().fresh_samples
+    conclusion = here.run("partly")
+    assert conclusion.state is RoundState.ACCEPTED, conclusion.detail
+    drawn = here.store.round(1).fresh_samples
+    card = here.rooms.checkpoints.card(1)
+    assert (card.data.samples, card.data.replayed_samples) == (drawn // 2, 0)
+    assert here.store.counts().fresh_samples == before - drawn // 2
+    last = facts.store_status(here.store)["last_round"]
+    assert (last["tokens_trained"], last["tokens_drawn"]) == (10 * (drawn // 2), 10 * drawn)
+    assert facts.round_facts(here.store.round(1))["tokens_trained"] == last["tokens_trained"]
+    parts = [one.part for one in here.store.round_samples(1)]
+    assert (parts.count("fresh"), parts.count("replay")) == (drawn // 2, 0)
+    first, last_offset = card.data.offsets["wiki-2/0"]
+    assert 0 <= first < last_offset < 119
+
+
 def test_the_ledger_can_tell_what_made_a_generation(here: World) -> None:
     """Verdict, report, recipe, offsets and the scores of candidate, parent and base are kept."""
     here.run("good")

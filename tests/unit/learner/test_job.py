@@ -306,6 +306,7 @@ def test_documents_without_a_known_label_are_left_out_and_told(classifier: Publi
     )
     report = run_round(path)
     assert report.outcome is Outcome.TRAINED
+    assert report.untrainable == {500, 501, 502}
     assert len(report.prequential) == 10
     assert '"event":"left_out","documents":3' in (path / "progress.jsonl").read_text()
 
@@ -315,10 +316,41 @@ def test_round_stops_early_on_samples_of_its_own(base: Published, tmp_path: Path
     recipe = tiny.SMALL.model_copy(update={"epochs": 60, "early_stop_checks": 30, "kl": 0.0, "replay_ratio": 0.0})
     fresh = tiny.samples(4, seed=1, nouns=tiny.NEW_NOUNS)
     path = small_round(tmp_path, base, fresh=fresh, early_stop=tiny.samples(8, seed=2), recipe=recipe)
-    training = run_round(path).training
-    assert training is not None
-    assert training.early_stopped_at is not None
-    assert training.early_stopped_at < training.steps < 60
+    report = run_round(path)
+    assert report.training is not None
+    assert report.training.early_stopped_at is not None
+    assert report.training.early_stopped_at < report.training.steps < 60
+    assert report.touched == frozenset(sample.id for sample in fresh)
+
+
+def test_what_only_later_steps_touched_than_those_kept_was_not_trained_on(base: Published, tmp_path: Path) -> None:
+    """One document a step: the best weights have seen as many documents as steps led to them, and no more."""
+    recipe = tiny.SMALL.model_copy(
+        update={"early_stop_checks": 40, "kl": 0.0, "replay_ratio": 0.0, "batch_sequences": 1, "learning_rate": 0.05}
+        | {"early_stop_patience": 40, "sequence_length": 16}
+    )
+    fresh = tiny.samples(40, seed=1, nouns=tiny.NEW_NOUNS)
+    path = small_round(tmp_path, base, fresh=fresh, early_stop=tiny.samples(8, seed=2), recipe=recipe)
+    report = run_round(path)
+    assert report.training is not None
+    assert report.training.early_stopped_at is not None
+    assert report.touched is not None
+    assert len(report.touched) < len(fresh)
+    assert report.training.tokens_touched is not None
+    assert report.training.tokens_drawn is not None
+    assert report.training.tokens_touched < report.training.tokens_drawn
+
+
+def test_a_round_that_its_budget_ends_tells_what_it_was_trained_on(base: Published, tmp_path: Path) -> None:
+    """The oldest of its documents; what it was not trained on is named nowhere."""
+    recipe = tiny.SMALL.model_copy(update={"max_steps": 1, "batch_sequences": 2, "sequence_length": 16})
+    fresh = tiny.samples(40, seed=1, nouns=tiny.NEW_NOUNS)
+    report = run_round(small_round(tmp_path, base, fresh=fresh, recipe=recipe))
+    assert report.touched is not None
+    seen = [sample.id in report.touched for sample in fresh]
+    assert 0 < sum(seen) < 40
+    assert seen[0]
+    assert read_report(tmp_path / "round").touched == report.touched
 
 
 def test_no_document_text_is_in_progress_or_report(finished: Path) -> None:

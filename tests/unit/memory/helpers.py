@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from memory.records import DocumentScore, DrawSpec, RoundDraw, SliceScore
+from memory.records import DocumentScore, DrawSpec, RoundDraw, SliceScore, Trained
 from memory.rounds import RoundState
 from memory.settings import MemorySettings
 from memory.store import Store
@@ -97,7 +97,13 @@ def judge(store: Store, number: int) -> None:
     store.advance_round(number, RoundState.JUDGED)
 
 
-def accept(store: Store, draw: RoundDraw, nll: float = 2.0, report: Mapping[str, Any] | None = None) -> int:
+def accept(
+    store: Store,
+    draw: RoundDraw,
+    nll: float = 2.0,
+    report: Mapping[str, Any] | None = None,
+    trained: Trained | None = None,
+) -> int:
     """Accept a drawn round; returns its generation."""
     judge(store, draw.number)
     generation = store.reserve_generation(draw.number)
@@ -109,6 +115,7 @@ def accept(store: Store, draw: RoundDraw, nll: float = 2.0, report: Mapping[str,
         document_scores=[DocumentScore(one.id, nll * 10, 10) for part in draw.slices for one in part.samples],
         verdict={"accepted": True},
         report=report or {},
+        trained=trained,
     )
     return generation
 
