@@ -41,7 +41,9 @@ def accept(
     _remember_trained(tx, used, settings)
     aside.acquit(tx, used + aside.held_out_lately(tx))
     settle.settle_fresh(tx, used + spent, number, settings, salt)
-    slices.settle(tx, number, settings, trained_up_to=None if trained is None else max(used, default=0))
+    if trained is not None:
+        slices.keep_newest(tx, max(used, default=0), settings.slice_documents)
+    slices.settle(tx, number, settings)
 
 
 def _by_part(tx: Connection, number: int) -> dict[str, list[int]]:

@@ -190,15 +190,8 @@ def _merge(tx: Connection, into: SliceRow, other: SliceRow, bound: int) -> list[
     return [sample for (sample,) in above] + cut(tx, into.id, bound)
 
 
-def settle(tx: Connection, round_number: int, settings: MemorySettings, *, trained_up_to: int | None = None) -> None:
-    """Close the pending slices at the acceptance of a round, and merge older ones into power-of-two age buckets.
-
-    Args:
-        trained_up_to: the youngest sample that was trained on. Held-out text that arrived later stays newest where its
-            fellows are still fresh: it measures them once they are trained on. None: everything was.
-    """
-    if trained_up_to is not None:
-        _keep_newest(tx, trained_up_to, settings.slice_documents)
+def settle(tx: Connection, round_number: int, settings: MemorySettings) -> None:
+    """Close the pending slices at the acceptance of a round, and merge older ones into power-of-two age buckets."""
     _drop_empty(tx)
     tx.execute("UPDATE slices SET state = 'closed' WHERE state = 'pending'")
     facts.put(tx, "last_accepted", round_number)
@@ -212,8 +205,11 @@ def settle(tx: Connection, round_number: int, settings: MemorySettings, *, train
             removal.evict(tx, _merge(tx, _read(tx, older.id), _read(tx, newer.id), settings.slice_documents))
 
 
-def _keep_newest(tx: Connection, after: int, bound: int) -> None:
-    """Move pending held-out text that arrived after a sample into the open slices, where fresh text lies among it."""
+def keep_newest(tx: Connection, after: int, bound: int) -> None:
+    """Let held-out text stay newest that arrived after the youngest sample which was trained on.
+
+    Where none of its fellows is fresh it closes with the rest: else it measures them once they are trained on.
+    """
     last = tx.execute(
         "SELECT max(h.sample) FROM holdout h JOIN slices s ON s.id = h.slice WHERE s.state = 'pending'"
     ).fetchone()[0]
