@@ -3,12 +3,12 @@
 import hmac
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import structlog
 from anyio import CapacityLimiter, to_thread
 from prometheus_client import CollectorRegistry
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -20,6 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from daemon.admin_token import Token
+from daemon.asker import HEADER, asker, said
 from daemon.control import LARGEST_ID, LONGEST_REASON, Control
 from daemon.errors import BadRequest, DaemonError, UnknownThing
 from memory.errors import StoreError
@@ -36,6 +37,7 @@ LONGEST_KEY_BODY_BYTES = 768 * 1024
 """Of a request about a person. A longer key is named by its hash."""
 BODY_WITHIN_S = 20.0
 MOST_ROWS = 500
+LONGEST_KEY = 4096
 
 PROBES_AT_ONCE = 4
 
@@ -98,10 +100,28 @@ class AsideBody(_Body):
     round: int = Field(ge=1)
 
 
-class DropAsideBody(AsideBody):
-    """POST /aside/drop: what that round set aside; with ids only those samples of it."""
+class CountAsideBody(AsideBody):
+    """POST /aside/count: how much of what that round set aside is of that source, that key, or both."""
 
-    ids: Many[Annotated[int, Field(ge=1, le=LARGEST_ID)]] = Field(default=[], max_length=5_000)
+    source: str | None = Field(None, min_length=1, max_length=LONGEST_KEY)
+    key: str | None = Field(None, min_length=1, max_length=LONGEST_KEY)
+
+
+class DropAsideBody(CountAsideBody):
+    """POST /aside/drop: what that round set aside; with ids, a source or a key only that part of it."""
+
+    ids: list[Annotated[int, Field(ge=1, le=LARGEST_ID)]] = Field(default=[], max_length=5_000)
+
+    @model_validator(mode="after")
+    def _one_way_to_choose(self) -> Self:
+        if self.ids and self.is_of:
+            raise ValueError("name ids, or a source and a key, not both")
+        return self
+
+    @property
+    def is_of(self) -> bool:
+        """Whether a source or a key chooses the part."""
+        return self.source is not None or self.key is not None
 
 
 class DeadLettersBody(_Body):
@@ -150,6 +170,9 @@ class BearerToken:
                     scope, receive, send
                 )
                 return
+            peer = (scope.get("client") or ("", 0))[0]
+            header = dict(scope["headers"]).get(HEADER.encode(), b"").decode(errors="replace")
+            asker.set(said(header, peer))
         await self._app(scope, receive, send)
 
     def _authorized(self, scope: Scope) -> bool:
@@ -198,6 +221,7 @@ class _Surface:
             "/memory/find": self.find,
             "/aside/release": self.release_aside,
             "/aside/drop": self.drop_aside,
+            "/aside/count": self.count_aside,
             "/dead-letters/replay": self.replay_dead_letters,
             "/dead-letters/drop": self.drop_dead_letters,
         }
@@ -312,8 +336,14 @@ class _Surface:
         body = await self._asked(request, AsideBody)
         return await _answer(lambda: self._control.release_aside(body.round))
 
+    async def count_aside(self, request: Request) -> Response:
+        body = await self._asked(request, CountAsideBody)
+        return await _answer(lambda: self._control.count_aside(body.round, source=body.source, key=body.key))
+
     async def drop_aside(self, request: Request) -> Response:
         body = await self._asked(request, DropAsideBody)
+        if body.is_of:
+            return await _answer(lambda: self._control.drop_aside_of(body.round, source=body.source, key=body.key))
         return await _answer(lambda: self._control.drop_aside(body.round, ids=body.ids))
 
     async def replay_dead_letters(self, request: Request) -> Response:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import httpx
 
 from daemon import errors
+from daemon.asker import HEADER, local_user
 from daemon.control import Facts
 from daemon.errors import DaemonError, DaemonUnreachable
 from memory.records import KeyHash
@@ -40,7 +41,7 @@ class RemoteControl:
         self._hashed = hashed
         self._client = httpx.Client(
             base_url=address,
-            headers={"authorization": f"Bearer {token}"},
+            headers={b"authorization": f"Bearer {token}".encode(), HEADER.encode(): local_user().encode()},
             timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
             # The daemon is on this machine or named by its operator; a proxy of the environment is not meant.
             trust_env=False,
@@ -138,6 +139,14 @@ class RemoteControl:
     def release_aside(self, number: int) -> Facts:
         """See `Control.release_aside`."""
         return self._post("/aside/release", {"round": number})
+
+    def count_aside(self, number: int, *, source: str | None = None, key: str | None = None) -> Facts:
+        """See `Control.count_aside`."""
+        return self._post("/aside/count", {"round": number, "source": source, "key": key}, timeout=LONG_ANSWER_S)
+
+    def drop_aside_of(self, number: int, *, source: str | None = None, key: str | None = None) -> Facts:
+        """See `Control.drop_aside_of`."""
+        return self._post("/aside/drop", {"round": number, "source": source, "key": key}, timeout=LONG_ANSWER_S)
 
     def drop_aside(self, number: int, *, ids: Sequence[int] = ()) -> Facts:
         """See `Control.drop_aside`."""

@@ -38,6 +38,7 @@ class Control(Protocol):
             "fresh_samples" (trained on), "early_stop_samples" (fresh too, kept apart to tell when to stop)}, or None;
             last_round: {"number", "state", "outcome" (for a person), "trigger", "detail", "ended_at", "tokens_trained"
             of "tokens_drawn" (of new text; None where nothing was trained)} or None;
+            rollback: the latest, {"from", "to", "at" (unix seconds), "by" (whose word it was)}, or None;
             memory: {"fresh_samples", "fresh_tokens", "replay_samples", "holdout_samples", "aside_samples",
             "dead_letters"};
             ingest: {"lag_records": int, or None while not known, "paused": {partition: why}, "reason", "trouble"} or
@@ -127,7 +128,8 @@ class Control(Protocol):
 
         Returns {"samples", "dead_letters", "rounds", "generations", "descendants", "clean_generation",
         "lineage_from" (the first round of which it is known what it was given), "directories" (round directories
-        erased), "similar" (as in `find`; of these nothing was erased)}.
+        erased), "similar" (as in `find`; of these nothing was erased), "called_off" (the round that was in progress and
+        given the text; None where none was)}.
         """
 
     def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
@@ -139,8 +141,10 @@ class Control(Protocol):
         the first of them, "rounds": [{"round", "parts": {part: samples}}], "erased_at" (unix seconds, None where it
         never was), "key_hash" (16 digits), "similar": other keys of which something is kept, and that may name the same
         person in another dress, [{"key" (None where only its hash is known), "key_hash", "how", "samples",
-        "dead_letters", "rounds" (how many were given its text), "erase" (the command that erases it)}], and
-        "generations", "descendants", "clean_generation", "lineage_from" as in `forget`}.
+        "dead_letters", "rounds" (how many were given its text), "erase" (the command that erases it)}],
+        "calls_off": the round in progress that an erasure now would call off, as it was given the text, {"round",
+        "seconds" (of its work)} or None, and "generations", "descendants", "clean_generation", "lineage_from" as in
+        `forget`}.
         """
 
     def gaps(self, *, limit: int = 50, before: int | None = None) -> list[Facts]:
@@ -173,6 +177,16 @@ class Control(Protocol):
 
         Raises Refused, and erases nothing, where it has not set one of them aside.
         """
+
+    def count_aside(self, number: int, *, source: str | None = None, key: str | None = None) -> Facts:
+        """How much of what round `number` set aside is of that source, that key, or both; erases nothing.
+
+        Returns {"round", "samples" (meant for training), "held_out", "of" (all that it set aside), "sources": {source:
+        documents, of all that it set aside}}. Raises UnknownThing where it has set nothing aside.
+        """
+
+    def drop_aside_of(self, number: int, *, source: str | None = None, key: str | None = None) -> Facts:
+        """Erase what round `number` set aside of that source, that key, or both: as `drop_aside`; may be nothing."""
 
     def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[Facts]:
         """Quarantined records, newest first; those with smaller ids than `before`.

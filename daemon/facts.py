@@ -15,6 +15,7 @@ from memory.records import (
     Generation,
     KeyHash,
     Role,
+    Rollback,
     Round,
     StoredDeadLetter,
     StoredGap,
@@ -219,6 +220,7 @@ def forgotten_facts(forgotten: Forgotten, directories: Mapping[int, str], simila
         "lineage_from": forgotten.lineage_from,
         "directories": sorted(directories.values()),
         "similar": similar_facts(similar),
+        "called_off": None,
     }
 
 
@@ -262,6 +264,7 @@ def found_facts(found: Found, *, text: bool, limit: int) -> Facts:
         "descendants": list(found.descendants),
         "clean_generation": found.clean_generation,
         "lineage_from": found.lineage_from,
+        "calls_off": None,
     }
 
 
@@ -296,6 +299,7 @@ def store_status(store: Store) -> Facts:
     rounds = store.rounds(limit=LAST_ROUNDS)
     ended = [one for one in rounds if one.ended_at is not None]
     last = ended[0] if ended else None
+    rollback = store.last_rollback()
     return {
         "memory": {
             "fresh_samples": counts.fresh_samples,
@@ -314,9 +318,14 @@ def store_status(store: Store) -> Facts:
             "trouble": "",
         },
         "last_round": None if last is None else _last_round(last),
+        "rollback": None if rollback is None else _rollback(rollback),
         "waiting": store.waiting_rounds(),
         "rounds_paused": None if pause is None else asdict(pause),
     }
+
+
+def _rollback(one: Rollback) -> Facts:
+    return {"from": one.left, "to": one.to, "at": one.at, "by": one.by}
 
 
 def _last_round(one: Round) -> Facts:

@@ -50,7 +50,7 @@ from learner.bootstrap import (
     mean_of,
     nll_replicates,
 )
-from learner.plausibility import Departure, PrequentialSummary, compare
+from learner.plausibility import Departure, PlausibilityBounds, PrequentialSummary, compare, too_few
 from learner.report import Outcome, Report
 
 __all__ = ["Check", "GateSettings", "HeldOut", "Verdict", "best_candidate", "judge", "plausibility_bounds"]
@@ -86,14 +86,16 @@ def judge(
     Returns:
         The verdict. It depends on nothing but the arguments, and not on the order of anything in them.
     """
-    departures = () if approved else _departures(report, slices, history, settings)
+    bounds = _text_bounds(report, slices, history, settings)
+    departures = () if approved else compare(report.prequential, bounds)
+    few = {} if approved else too_few(report.prequential, bounds)
     beyond = [departure for departure in departures if not departure.within]
     of_text = tuple(_text_check(departure, report.kind) for departure in departures)
     if report.outcome is Outcome.IMPLAUSIBLE or beyond:
-        return _waiting(report, beyond, of_text)
+        return replace(_waiting(report, beyond, of_text), too_few=few)
     verdict = _on_candidates(report, slices, known, settings, judged_text=bool(departures) or approved)
     # Beside those of the candidate, which decide: how near to a wait the text came.
-    return replace(verdict, checks=(*of_text, *verdict.checks))
+    return replace(verdict, checks=(*of_text, *verdict.checks), too_few=few)
 
 
 def _on_candidates(
@@ -250,16 +252,16 @@ def _negated(replicates: Replicates) -> Replicates:
     return Replicates(-replicates.estimate, -replicates.values, replicates.documents, replicates.freedom)
 
 
-def _departures(
+def _text_bounds(
     report: Report,
     slices: Sequence[HeldOut],
     history: Sequence[PrequentialSummary],
     settings: GateSettings,
-) -> tuple[Departure, ...]:
-    """The fresh text compared with earlier text and with the anchor as the parent read them."""
+) -> PlausibilityBounds:
+    """What the fresh text is compared with: earlier text and the anchor as the parent read them."""
     anchors = [report.slices[s.name] for s in slices if s.kind == "anchor" and s.name in report.slices]
     anchor = [(score.nll, score.tokens) for scores in anchors for score in scores.parent]
-    return compare(report.prequential, plausibility_bounds(history, anchor, settings))
+    return plausibility_bounds(history, anchor, settings)
 
 
 def _text_check(departure: Departure, kind: str) -> Check:

@@ -1,8 +1,8 @@
 """What the gate says: checks with figure, bound and confidence limits, and one sentence for a person."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 Decision = Literal["accept", "refuse", "wait"]
@@ -123,6 +123,8 @@ class Verdict:
         unproven: refused for want of evidence alone: more text, or another recipe, may change the verdict.
         evidence: documents of the newest held-out text from which on another round may tell more; 0 where that is
             not what was wanting.
+        too_few: sources of fresh text with too few documents to judge whether each is plausible by itself, and how many
+            of each were looked at.
     """
 
     decision: Decision
@@ -131,6 +133,7 @@ class Verdict:
     sentence: str
     unproven: bool = False
     evidence: int = 0
+    too_few: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as JSON values, for the ledger; figures that are not finite become None."""
@@ -143,6 +146,7 @@ class Verdict:
             "candidate": self.candidate,
             "unproven": self.unproven,
             "evidence": self.evidence,
+            "too_few": dict(self.too_few),
             "sentence": self.sentence,
             "checks": checks,
         }

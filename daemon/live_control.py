@@ -184,8 +184,20 @@ class LiveControl(StoreControl):
                 self._current.call_off("text that it was given has been erased", number=progress.number)
         if progress is not None and progress.number in forgotten.rounds:
             self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
+            called_off = progress.number
+        else:
+            called_off = None
         directories = self._erase_directories(forgotten.rounds)
-        return facts.forgotten_facts(forgotten, directories, self._store.similar_keys(key))
+        told = facts.forgotten_facts(forgotten, directories, self._store.similar_keys(key))
+        return told | {"called_off": called_off}
+
+    def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
+        """See `Control.find`."""
+        found, progress = super().find(key, text=text, limit=limit, after=after), self._current.progress
+        if progress is None or all(one["round"] != progress.number for one in found["rounds"]):
+            return found
+        seconds = max(0.0, self._clock() - progress.started_at)
+        return found | {"calls_off": {"round": progress.number, "seconds": round(seconds, 1)}}
 
     def apply_tombstones(self, scrub: bool) -> Forgotten:
         """Erase what the stream's tombstones ask for; a round that was given the text is called off, as by `forget`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation import GenerationStore
 from daemon import dead_letters, facts
+from daemon.asker import whose_word
 from daemon.control import Facts
 from daemon.cycle import paused_sentence
 from daemon.decided import why_not_decided
@@ -146,7 +147,7 @@ class StoreControl:
         """See `Control.rollback`."""
         with store_errors():
             target = self._verified_target(generation)
-            left, now_serving = self._store.rollback(target)
+            left, now_serving = self._store.rollback(target, by=whose_word())
         self._checkpoints.point_to(now_serving)
         return {"from": left, "to": now_serving}
 
@@ -203,6 +204,27 @@ class StoreControl:
                 dropped = self._store.drop_round(number)
             else:
                 dropped = self._store.drop_aside(round_number=number)
+        self._erase_directories([number])
+        return {"round": number, "dropped": dropped, "left": left}
+
+    def count_aside(self, number: int, *, source: str | None = None, key: str | None = None) -> Facts:
+        """See `Control.count_aside`."""
+        with store_errors():
+            self._must_hold_aside(number)
+            counted = self._store.count_aside(number, source=source, key=key)
+        return {
+            "round": number,
+            "samples": counted.samples,
+            "held_out": counted.held_out,
+            "of": sum(counted.sources.values()),
+            "sources": dict(counted.sources),
+        }
+
+    def drop_aside_of(self, number: int, *, source: str | None = None, key: str | None = None) -> Facts:
+        """See `Control.drop_aside_of`."""
+        with store_errors():
+            self._must_hold_aside(number)
+            dropped, left = self._store.drop_aside_of(number, source=source, key=key)
         self._erase_directories([number])
         return {"round": number, "dropped": dropped, "left": left}
 

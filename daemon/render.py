@@ -72,6 +72,8 @@ def _status_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
             yield "", _why_it_began(facts["round"])
     if facts.get("last_round"):
         yield "last round", _last_round(facts["last_round"], now)
+    if facts.get("rollback"):
+        yield "rollback", _rollback(facts["rollback"], facts["serving"], now)
     yield from _next_rows(facts, now)
     yield from _settings_rows(facts, now)
     yield "memory", _memory_line(facts["memory"])
@@ -185,6 +187,13 @@ def _last_round(last: Facts, now: float) -> Text:
     text = Text(f"{last['number']} ")
     text.append_text(_outcome(last))
     return text.append(f"{when}. {last['detail']}{_trained_part(last)}")
+
+
+def _rollback(rollback: Facts, serving: Facts, now: float) -> Text:
+    """The latest one; plain once another generation was accepted since."""
+    by = f", by {rollback['by']}" if rollback["by"] else ""
+    told = f"from generation {rollback['from']} to {rollback['to']}, {ago(now - rollback['at'])} ago{by}"
+    return Text(told, "yellow" if serving["generation"] == rollback["to"] else "")
 
 
 def _trained_part(one: Facts) -> str:
@@ -302,6 +311,16 @@ def print_round(facts: Facts) -> None:
             console.print(Text(_how_to_read(" and ".join(units), drops=drops)))
         for line in names_explained(check["slice"] for check in checks):
             console.print(Text(line))
+    if few := facts["verdict"].get("too_few"):
+        console.print(Text(_too_few(few)))
+
+
+def _too_few(sources: Mapping[str, int]) -> str:
+    """Sources of which nobody could tell whether their text is plausible."""
+    named = ", ".join(f"{inline(name)} ({documents:,})" for name, documents in sorted(sources.items()))
+    return (
+        f"Too few documents to judge by themselves whether these sources are plausible: {named}. All text together was."
+    )
 
 
 def _how_to_read(units: str, *, drops: bool) -> str:
@@ -359,6 +378,10 @@ def print_forgotten(facts: Facts) -> None:
     console.print(f"Erased: {facts['samples']:,} samples and {facts['dead_letters']:,} dead letters.")
     if facts["directories"]:
         console.print(f"Round directories erased: {', '.join(facts['directories'])}")
+    if facts.get("called_off") is not None:
+        console.print(
+            f"Round {facts['called_off']} was given the text and is called off; the rest of it is fresh again."
+        )
     print_seen_by(facts)
     print_similar(facts)
 

@@ -210,6 +210,14 @@ def compare(documents: Sequence[PrequentialDocument], bounds: PlausibilityBounds
     return tuple(compared)
 
 
+def too_few(documents: Sequence[PrequentialDocument], bounds: PlausibilityBounds) -> dict[str, int]:
+    """The sources that `compare` does not judge by themselves, with their scored documents; none of a single source."""
+    sources = summarise(documents).sources
+    if len(sources) < 2:
+        return {}
+    return {name: found.documents for name, found in sources.items() if found.documents < bounds.minimum_documents}
+
+
 def _against(source: str | None, figures: TextFigures, bounds: TextBounds) -> list[Departure]:
     if not figures.documents:
         return []

@@ -49,6 +49,21 @@ class AsidePage:
     next: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class AsideCount:
+    """How much of what a round set aside is of a source, a key, or both.
+
+    Attributes:
+        samples: meant for training.
+        held_out: the held-out part.
+        sources: documents of each source, of all that the round set aside.
+    """
+
+    samples: int
+    held_out: int
+    sources: Mapping[str, int]
+
+
 def set_aside(tx: Connection, ids: Sequence[int], *, round_number: int, reason: str, now: float) -> int:
     """Set fresh and held-out samples aside; other ids are ignored. Returns how many were."""
     wanted = removal.as_json(ids)
@@ -146,6 +161,30 @@ def _rows(
 
     rows = sorted(tx.execute(query, (round_number,)).fetchall(), key=lambda row: place(row[0]))
     return [row for row in rows if after == 0 or place(row[0]) > place(after)][:most]
+
+
+def matching(tx: Connection, round_number: int, *, source: str | None, key_hash: int | None) -> dict[int, int]:
+    """What a round has set aside of a source, a key, or both; each sample with the role that it had."""
+    conditions, values = ["a.round = ?"], [round_number]
+    if key_hash is not None:
+        conditions, values = [*conditions, "s.key_hash = ?"], [*values, key_hash]
+    rows = tx.execute(
+        "SELECT a.sample, a.role, sources.name FROM aside a JOIN samples s ON s.id = a.sample "
+        f"JOIN sources ON sources.id = s.source WHERE {' AND '.join(conditions)}",
+        values,
+    )
+    return {sample: role for sample, role, name in rows if source in (None, name)}
+
+
+def count(tx: Connection, round_number: int, *, source: str | None, key_hash: int | None) -> AsideCount:
+    """See `Store.count_aside`."""
+    roles = list(matching(tx, round_number, source=source, key_hash=key_hash).values())
+    sources = tx.execute(
+        "SELECT sources.name, count(*) FROM aside a JOIN samples s ON s.id = a.sample "
+        "JOIN sources ON sources.id = s.source WHERE a.round = ? GROUP BY 1 ORDER BY 1",
+        (round_number,),
+    )
+    return AsideCount(roles.count(Role.FRESH), roles.count(Role.HOLDOUT), dict(sources.fetchall()))
 
 
 def part_of(tx: Connection, round_number: int, ids: Sequence[int]) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from memory import facts, ledger, removal, slices
 from memory.errors import UnknownGeneration, WrongState
-from memory.records import DocumentScore, Generation, GenerationState, ScoreRow, SliceScore, lineage
+from memory.records import DocumentScore, Generation, GenerationState, Rollback, ScoreRow, SliceScore, lineage
 from memory.sqlite import Connection
 
 _STATES_TO_SERVE = (GenerationState.ACCEPTED, GenerationState.ROLLED_BACK)
@@ -64,7 +64,7 @@ def accept(tx: Connection, number: int, *, round_number: int, digest: str) -> No
     facts.put(tx, "serving", number)
 
 
-def rollback(tx: Connection, to: int | None) -> tuple[int, int]:
+def rollback(tx: Connection, to: int | None, *, by: str, now: float) -> tuple[int, int]:
     """See `Store.rollback`."""
     serving = facts.find_int(tx, "serving")
     if serving is None:
@@ -80,7 +80,14 @@ def rollback(tx: Connection, to: int | None) -> tuple[int, int]:
     _flag_line(tx, serving, GenerationState.ROLLED_BACK)
     _flag_line(tx, wanted, GenerationState.ACCEPTED)
     facts.put(tx, "serving", wanted)
+    facts.put(tx, "rollback", json.dumps([serving, wanted, now, by]))
     return serving, wanted
+
+
+def last_rollback(tx: Connection) -> Rollback | None:
+    """See `Store.last_rollback`."""
+    row = tx.execute("SELECT value FROM facts WHERE name = 'rollback'").fetchone()
+    return None if row is None else Rollback(*json.loads(row[0]))
 
 
 def serving_line(tx: Connection) -> list[int]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import structlog
 
 from memory import aside, erasure, finding, outcome, quarantine, removal, similar_keys, tombstones
-from memory.aside import AsidePage
+from memory.aside import AsideCount, AsidePage
 from memory.finding import Found
 from memory.records import AsideGroup, Forgotten, KeyHash, StoredDeadLetter, StoredGap
 from memory.session import Session
@@ -67,6 +67,24 @@ class KeptApart(Session):
             WrongState: the round has not set one of these aside; nothing is erased.
         """
         return self._write(outcome.drop_part, round_number, ids, now=self._clock())
+
+    def count_aside(self, round_number: int, *, source: str | None = None, key: str | None = None) -> AsideCount:
+        """How much of what a round set aside is of that source, that key, or both; changes nothing."""
+        return self._read(aside.count, round_number, source=source, key_hash=self._hash_of(key))
+
+    def drop_aside_of(self, round_number: int, *, source: str | None = None, key: str | None = None) -> tuple[int, int]:
+        """Erase what a round set aside of that source, that key, or both; what is left, and returned, as `drop_part`.
+
+        Raises:
+            ValueError: neither is given.
+        """
+        if source is None and key is None:
+            raise ValueError("give a source or a key")
+        key_hash, now = self._hash_of(key), self._clock()
+        return self._write(outcome.drop_matching, round_number, source=source, key_hash=key_hash, now=now)
+
+    def _hash_of(self, key: str | None) -> int | None:
+        return None if key is None else self._intake.key_hash(key)
 
     def quarantine_is_full(self) -> bool:
         """Whether letters that wait for their topic fill the quarantine: consumption should pause, to lose none."""

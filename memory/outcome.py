@@ -122,3 +122,10 @@ def drop_part(tx: Connection, number: int, ids: Sequence[int], *, now: float) ->
     if left == 0 and ledger.read(tx, number).state is RoundState.WAITING:
         ledger.step(tx, number, RoundState.DROPPED, now=now)
     return dropped, left
+
+
+def drop_matching(
+    tx: Connection, number: int, *, source: str | None, key_hash: int | None, now: float
+) -> tuple[int, int]:
+    """See `Store.drop_aside_of`."""
+    return drop_part(tx, number, list(aside.matching(tx, number, source=source, key_hash=key_hash)), now=now)

@@ -301,6 +301,23 @@ class Standing:
     accepted_at: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """That a person went back (or forward again) to another generation.
+
+    Attributes:
+        left: the generation that served before.
+        to: the one that served from then on.
+        at: unix seconds.
+        by: whose word it was; empty where that is not known.
+    """
+
+    left: int
+    to: int
+    at: float
+    by: str
+
+
 class GenerationState(StrEnum):
     """What may be done with a generation. Values are stored."""
 

@@ -36,6 +36,7 @@ from memory.records import (
     DrawSpec,
     Generation,
     Prequential,
+    Rollback,
     Round,
     RoundDraw,
     Sample,
@@ -402,10 +403,14 @@ class Store(KeptApart):
         """
         return self._read(generations.read, number)
 
-    def rollback(self, to: int | None = None) -> tuple[int, int]:
+    def rollback(self, to: int | None = None, *, by: str = "") -> tuple[int, int]:
         """Move the serving pointer back to `to`, or to the serving generation's parent.
 
         The one rolled back from is flagged, and is not promoted again by itself.
+
+        Args:
+            to: the generation that is to serve.
+            by: whose word it is, kept for `last_rollback`.
 
         Returns:
             The generations (from, to).
@@ -413,7 +418,11 @@ class Store(KeptApart):
         Raises:
             UnknownGeneration, WrongState: `to` is not there, was never accepted, is retired or serves already.
         """
-        return self._write(generations.rollback, to)
+        return self._write(generations.rollback, to, by=by, now=self._clock())
+
+    def last_rollback(self) -> Rollback | None:
+        """The latest rollback; None where there was none."""
+        return self._read(generations.last_rollback)
 
     def retire_generations(self, numbers: Sequence[int]) -> None:
         """Note that these generations' files were removed: their ledger line stays, their per-document scores go.

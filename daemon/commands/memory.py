@@ -17,7 +17,7 @@ from daemon.commands.common import (
     say,
     yes_option,
 )
-from daemon.commands.keys import STDIN, chosen, named_key, shown
+from daemon.commands.keys import STDIN, chosen, key_from, named_key, shown
 from daemon.control import LARGEST_ID
 
 if TYPE_CHECKING:
@@ -110,24 +110,67 @@ def release(invocation: Invocation, round_number: int, *, as_json: bool) -> None
 @memory.command(short_help="Erase what a round set aside.")
 @click.argument("round_number", metavar="ROUND", type=click.IntRange(1))
 @click.option("--ids", callback=lambda _context, _option, value: ids_from(value), metavar="ID,…", help="Only these.")
+@click.option("--source", metavar="NAME", help="Only what is of this source.")
+@click.option("--key", metavar="KEY", help="Only what is of this key; `-` reads it from stdin.")
 @yes_option
 @json_option
 @pass_invocation
-@example("riverkeep memory drop 7 --yes", "riverkeep memory drop 7 --ids 12,15")
-def drop(invocation: Invocation, round_number: int, *, ids: tuple[int, ...], yes: bool, as_json: bool) -> None:
+@example(
+    "riverkeep memory drop 7 --yes", "riverkeep memory drop 7 --ids 12,15", "riverkeep memory drop 7 --source wiki"
+)
+def drop(
+    invocation: Invocation,
+    round_number: int,
+    *,
+    ids: tuple[int, ...],
+    source: str | None,
+    key: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Erase what ROUND set aside, or a part of it. The same content is not taken in again.
 
-    With --ids what is left stays aside, also of a round that waits, to be approved or released. Its held-out part has
-    ids too, and stays held out; a person's documents are all held out or all trained on, so no erasure parts them.
+    With a source, a key or both it is counted before; exit status 4 where there is nothing of them. What is left stays
+    aside, also of a round that waits, to be approved or released. The held-out part has ids too, and stays held out; a
+    person's documents are all held out or all trained on, so no erasure parts them.
     """
+    by_name = source is not None or key is not None
+    if ids and by_name:
+        raise click.UsageError("--ids does not go with --source or --key.")
     with invocation.control(write=True) as control:
-        confirm(f"Erase {f'{len(ids)} of' if ids else ''} what round {round_number} set aside?", yes=yes)
-        facts = control.drop_aside(round_number, ids=ids)
+        if by_name:
+            # Where standard input is used up, there is nobody to ask.
+            yes, key = yes or key == STDIN, None if key is None else key_from(key)
+            facts = _drop_of(control, round_number, source, key, yes=yes)
+        else:
+            confirm(f"Erase {f'{len(ids)} of' if ids else ''} what round {round_number} set aside?", yes=yes)
+            facts = control.drop_aside(round_number, ids=ids)
     if as_json:
         print_json(facts)
     else:
-        left = f" {facts['left']} are left aside." if ids else ""
+        left = f" {facts['left']} are left aside." if ids or by_name else ""
         click.echo(f"Round {round_number}: {facts['dropped']} samples erased.{left}")
+
+
+def _drop_of(control: "Control", number: int, source: str | None, key: str | None, *, yes: bool) -> dict[str, Any]:
+    """Count what a round set aside of a source, a key, or both, ask, and erase it. Raises UnknownThing for nothing."""
+    from daemon.errors import UnknownThing
+    from daemon.printable import inline
+
+    counted = control.count_aside(number, source=source, key=key)
+    named = " and ".join(
+        [*([] if source is None else [f"source {inline(source)}"]), *([] if key is None else ["that key"])]
+    )
+    chosen = counted["samples"] + counted["held_out"]
+    if not chosen:
+        there = ", ".join(f"{inline(name)} ({documents:,})" for name, documents in counted["sources"].items())
+        raise UnknownThing(f"Round {number} has set nothing of {named} aside; of all that it has, by source: {there}.")
+    say(
+        f"Of the {counted['of']:,} documents that round {number} set aside {chosen:,} are of {named}: "
+        f"{counted['samples']:,} to train on, {counted['held_out']:,} held out."
+    )
+    confirm(f"Erase these {chosen:,} documents for good?", yes=yes)
+    return control.drop_aside_of(number, source=source, key=key)
 
 
 def ids_from(value: str | None) -> tuple[int, ...]:
@@ -306,7 +349,7 @@ def resume(invocation: Invocation, partition: str | None, *, as_json: bool) -> N
 
 
 def _kept_of(control: "Control", key: "str | KeyHash") -> str:
-    """How much an erasure would erase; where nothing, what it is good for all the same; and which keys are similar."""
+    """How much an erasure would erase, and what it costs; where nothing, what it is good for; and similar keys."""
     from daemon.errors import UnknownThing
     from daemon.render import similar_lines
 
@@ -317,7 +360,16 @@ def _kept_of(control: "Control", key: "str | KeyHash") -> str:
         return nothing
     anything = found["samples"] or found["dead_letters"] or found["rounds"] or found["erased_at"] is not None
     kept = f"Kept of that key: {found['samples']:,} samples and {found['dead_letters']:,} dead letters."
-    return "\n".join([kept if anything else nothing, *similar_lines(found.get("similar", []))])
+    similar = similar_lines(found.get("similar", []))
+    return "\n".join([kept if anything else nothing, *_cost_of(found.get("calls_off")), *similar])
+
+
+def _cost_of(off: dict[str, Any] | None) -> list[str]:
+    """What an erasure costs the round in progress; nothing where its text is not in that."""
+    if off is None:
+        return []
+    cost = f"{off['seconds'] / 60:.0f} min of work are lost, and the rest of its text waits for the next round."
+    return [f"Round {off['round']}, which is in progress, was given its text and is called off: {cost}"]
 
 
 @click.command(short_help="Erase a person's text.")

@@ -191,6 +191,16 @@ class FakeControl:
         self.calls.append(("drop_aside", number, tuple(ids)) if ids else ("drop_aside", number))
         return {"round": number, "dropped": len(ids) or 5, "left": 3 if ids else 0}
 
+    def count_aside(self, number: int, *, source: str | None = None, key: str | None = None) -> Facts:
+        """Nine of twelve of source news, none of another."""
+        samples = 9 if source in (None, "news") else 0
+        return {"round": number, "samples": samples, "held_out": 0, "of": 12, "sources": {"news": 9, "wiki": 3}}
+
+    def drop_aside_of(self, number: int, *, source: str | None = None, key: str | None = None) -> Facts:
+        """Notes it."""
+        self.calls.append(("drop_aside_of", number, source, key))
+        return {"round": number, "dropped": 9, "left": 3}
+
     def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[Facts]:
         """Ids 3 to 1."""
         wanted = [number for number in (3, 2, 1) if before is None or number < before]

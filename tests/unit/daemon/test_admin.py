@@ -58,6 +58,7 @@ EVERY_ROUTE = {
     ("POST", "/memory/find"),
     ("POST", "/aside/release"),
     ("POST", "/aside/drop"),
+    ("POST", "/aside/count"),
     ("POST", "/dead-letters/replay"),
     ("POST", "/dead-letters/drop"),
 }
@@ -321,6 +322,8 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
     typed.release_aside(3)
     typed.drop_aside(3)
     typed.drop_aside(3, ids=[12, 15])
+    assert typed.count_aside(3, source="news")["samples"] == 9
+    typed.drop_aside_of(3, source="Zoë's", key="k")
     typed.replay_dead_letters(ids=[1, 2])
     typed.drop_dead_letters()
     assert control.calls == [
@@ -336,6 +339,7 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
         ("release_aside", 3),
         ("drop_aside", 3),
         ("drop_aside", 3, (12, 15)),
+        ("drop_aside_of", 3, "Zoë's", "k"),
         ("replay_dead_letters", (1, 2)),
         ("drop_dead_letters", ()),
     ]

@@ -317,6 +317,8 @@ def test_the_config_can_be_named(home: Path, control: FakeControl, tmp_path: Pat
         (["memory", "release", "3"], ("release_aside", 3)),
         (["memory", "drop", "3", "--yes"], ("drop_aside", 3)),
         (["memory", "drop", "3", "--ids", "12,15", "--yes"], ("drop_aside", 3, (12, 15))),
+        (["memory", "drop", "3", "--source", "news", "--yes"], ("drop_aside_of", 3, "news", None)),
+        (["memory", "drop", "3", "--key", "zoe", "--yes"], ("drop_aside_of", 3, None, "zoe")),
         (["memory", "dead-letters", "replay", "4", "5"], ("replay_dead_letters", (4, 5))),
         (["memory", "dead-letters", "drop", "--yes"], ("drop_dead_letters", ())),
     ],
@@ -649,3 +651,18 @@ def test_what_chooses_the_list_does_not_seem_to_choose_what_is_dropped(
     assert run.returncode == ExitCode.BAD_USAGE
     assert option in run.stderr
     assert control.calls == []
+
+
+def test_a_part_by_source_is_counted_before_it_is_erased(home: Path, control: FakeControl) -> None:
+    """The question says how many; a source of which nothing is there leaves with 4 and names those that are."""
+    run = riverkeep("memory", "drop", "3", "--source", "news", cwd=home, stdin="n\n")
+    assert "Of the 12 documents that round 3 set aside 9 are of source news: 9 to train on, 0 held out." in run.stderr
+    assert "Erase these 9 documents for good?" in run.stdout + run.stderr
+    assert control.calls == []
+    run = riverkeep("memory", "drop", "3", "--source", "blogs", "--yes", cwd=home)
+    assert run.returncode == ExitCode.NOT_FOUND
+    assert "news (9), wiki (3)" in run.stderr
+    assert (
+        riverkeep("memory", "drop", "3", "--source", "a", "--ids", "1", "--yes", cwd=home).returncode
+        == ExitCode.BAD_USAGE
+    )

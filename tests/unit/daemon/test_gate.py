@@ -399,6 +399,17 @@ def test_poison_in_one_source_is_named() -> None:
     assert "source forum" in verdict.sentence
 
 
+def test_a_source_with_too_few_documents_to_judge_by_itself_is_told_of() -> None:
+    """Whatever the verdict: nobody looked at it alone. One source alone is all text."""
+    mixed = fresh(LEVEL) + fresh(LEVEL + 0.1, source="forum", first=5000, count=7)
+    verdict = verdict_on(report({"0.00": GOOD}, prequential=mixed))
+    assert verdict.decision == "accept"
+    assert verdict.to_json()["too_few"] == {"forum": 7}
+    odd = fresh(LEVEL + 3.0) + fresh(LEVEL, source="forum", first=5000, count=7)
+    assert verdict_on(report({"0.00": GOOD}, prequential=odd)).too_few == {"forum": 7}
+    assert verdict_on(report({"0.00": GOOD}, prequential=fresh(count=5))).too_few == {}
+
+
 @pytest.mark.parametrize("candidate", [GOOD, {**GOOD, "anchor": 0.4}])
 def test_the_verdict_shows_how_near_to_a_wait_the_text_came(candidate: dict[str, float]) -> None:
     """Also where it was plausible; what the verdict says of the candidate is chosen without it."""

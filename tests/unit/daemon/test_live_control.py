@@ -1,5 +1,7 @@
 """What only the running daemon knows of itself."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -11,7 +13,9 @@ from daemon.errors import UnknownThing
 from daemon.live_control import LiveControl, Views
 from daemon.supervisor import Health, State
 from daemon.triggers import Asks
-from streams.document import Partition
+from streams.document import Batch, Document, Partition
+from tests.daemon_harness import sentences
+from tests.harness import wait_until
 from tests.unit.daemon.rooms import World, world
 
 RUNNING = Health("ingest", State.RUNNING)
@@ -118,6 +122,36 @@ def test_no_loop_counts_as_stuck_while_an_erasure_rewrites_the_file(tmp_path: Pa
 
         live_control(here, patient=patient).forget("someone")
     assert [(when, at is not None) for when, at in erased] == [("before", False), ("after", True)]
+
+
+def test_what_an_erasure_costs_a_round_in_progress_is_said_before(tmp_path: Path) -> None:
+    """Only where that person's text is in it; any other round goes on."""
+    with world(tmp_path) as here:
+        text = sentences(2, seed=77)
+        for person, sentence in zip(("given", "later"), text, strict=True):
+            partition = Partition(person, 0)
+            document = Document(sentence, "news", person, None, None, 1_000.0, partition, 0)
+            here.store.append(Batch((document,), (), (), {partition: 1}))
+            if person == "given":
+                draw = here.store.begin_round(trigger="by_hand", recipe={}, seed=1)
+        assert draw is not None
+        here.current.begin(draw.number, now=time.time() - 600)
+        control = live_control(here)
+        assert control.find("later")["calls_off"] is None
+        assert control.forget("later")["called_off"] is None
+        assert not here.current.called_off
+        off = control.find("given")["calls_off"]
+        assert off["round"] == draw.number
+        assert off["seconds"] >= 600
+
+        def end_when_called_off() -> None:
+            wait_until(lambda: here.current.called_off)
+            here.current.end()
+
+        ended = threading.Thread(target=end_when_called_off)
+        ended.start()
+        assert control.forget("given")["called_off"] == draw.number
+        ended.join()
 
 
 def test_settings_that_wait_for_a_restart_are_shown(tmp_path: Path) -> None:

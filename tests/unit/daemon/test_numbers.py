@@ -27,6 +27,7 @@ BODIES = {
     "/rollback": "generation",
     "/aside/release": "round",
     "/aside/drop": "round",
+    "/aside/count": "round",
     "/dead-letters/replay": "ids",
     "/dead-letters/drop": "ids",
 }

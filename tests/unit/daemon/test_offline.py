@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.asker import local_user
 from daemon.control import Control
 from daemon.errors import AlreadyRunning, DaemonUnreachable, Refused, UnknownThing
 from daemon.lock import StateLock, holder_of
@@ -427,3 +428,36 @@ def test_a_part_of_what_is_aside_is_erased(kept: Kept) -> None:
         kept.control.drop_aside(number, ids=[first["id"]])
     kept.control.approve_round(number)
     assert kept.control.status()["memory"]["aside_samples"] == 0
+
+
+def test_a_part_of_what_is_aside_is_counted_and_erased_by_source_or_key(kept: Kept) -> None:
+    """Of a round that waits too; what is left waits on, and nothing of another source or person goes."""
+    key = kept.person(3)
+    number = kept.hold()
+    (group,) = kept.control.aside()
+    total = group["samples"] + group["held_out"]
+    counted = kept.control.count_aside(number, key=key)
+    assert counted == {"round": number, "samples": 3, "held_out": 0, "of": total, "sources": {"news": total}}
+    assert kept.control.count_aside(number, source="wiki", key=key)["samples"] == 0
+    assert kept.control.drop_aside_of(number, source="wiki") == {"round": number, "dropped": 0, "left": total}
+    assert kept.control.drop_aside_of(number, key=key) == {"round": number, "dropped": 3, "left": total - 3}
+    assert kept.control.count_aside(number, key=key)["samples"] == 0
+    assert kept.states()[0] == "waiting"
+    assert kept.control.drop_aside_of(number, source="news") == {"round": number, "dropped": total - 3, "left": 0}
+    assert kept.states()[0] == "dropped"
+    with pytest.raises(UnknownThing, match="has set nothing aside"):
+        kept.control.count_aside(number, source="news")
+
+
+def test_status_tells_of_a_rollback(kept: Kept) -> None:
+    """From which to which, when and by whom, across restarts; the latest alone."""
+    assert kept.control.status()["rollback"] is None
+    kept.accept()
+    kept.control.rollback()
+    told = kept.control.status()["rollback"]
+    assert (told["from"], told["to"], told["at"]) == (1, 0, 1_000.0)
+    assert told["by"] == local_user()
+    with Store.open(kept.settings.database, kept.settings.memory) as again:
+        assert again.last_rollback() == kept.store.last_rollback()
+    kept.control.rollback(1)
+    assert (kept.control.status()["rollback"]["from"], kept.control.status()["rollback"]["to"]) == (0, 1)

@@ -90,6 +90,20 @@ def test_status_shows_what_there_is_to_judge_by_of_how_much(screen: io.StringIO)
     assert "to judge by 12 held-out documents of the anchor (20 are needed), 1,024 held-out documents of new" in shown
 
 
+def test_status_tells_of_a_rollback(screen: io.StringIO) -> None:
+    """From which to which, how long ago, by whom."""
+    told = {"from": 5, "to": 2, "at": NOW - 7_200, "by": "ops@host"}
+    render.print_status(FakeControl().status() | {"rollback": told}, now=NOW)
+    assert "from generation 5 to 2, 2 h ago, by ops@host" in " ".join(screen.getvalue().split())
+
+
+def test_a_round_says_which_sources_had_too_few_documents_to_judge(screen: io.StringIO) -> None:
+    """With how many were looked at."""
+    round_ = round_line(3, "accepted") | {"parent": 2, "fresh_tokens": 9, "replay_tokens": 9}
+    render.print_round(round_ | {"verdict": {"checks": [], "too_few": {"forum": 7}}})
+    assert "plausible: forum (7)." in " ".join(screen.getvalue().split())
+
+
 def test_status_shows_what_is_wrong(screen: io.StringIO) -> None:
     """A swap that is late, serving that is gone, paused partitions, broken parts."""
     facts = FakeControl().status()
