@@ -18,21 +18,26 @@ from typing import Final
 from zlib import crc32
 
 from daemon.gate_evidence import (
+    LABELS_TO_TELL,
     Evidence,
     Group,
     Groups,
     HeldOut,
     InsufficientEvidence,
     KnownScores,
+    Need,
     Scores,
+    always_the_most_frequent,
     gather,
     group_slices,
+    members_of,
 )
 from daemon.gate_plausibility import plausibility_bounds
 from daemon.gate_settings import GateSettings
 from daemon.gate_verdict import (
     ALL_TEXT,
     LOSS_UNITS,
+    MAJORITY,
     OF_TEXT,
     Check,
     Verdict,
@@ -46,6 +51,7 @@ from learner.bootstrap import (
     Replicates,
     Resampling,
     accuracy_replicates,
+    balanced_replicates,
     f1_replicates,
     mean_of,
     nll_replicates,
@@ -166,6 +172,8 @@ def _checks(
     checks.append(judged.average("best", groups.older, settings.max_average_forgetting))
     if report.kind == "classifier":
         checks += judged.answers(groups)
+        if (above := judged.above_majority(groups)) is not None:
+            checks.append(above)
     return tuple(checks)
 
 
@@ -211,6 +219,28 @@ class _Judged:
             together = " + ".join(group.name for group in every)
             checks.append(self._check(f"{name}_parent", together, mean_of(drops), bound))
         return checks
+
+    def above_majority(self, groups: Groups) -> Check | None:
+        """Whether it is better than always answering alike; None where the base was, or something trained serves.
+
+        A new head answers at random, and one that has learned a little answers nearly one label: both are no worse than
+        such a parent on every slice.
+
+        Raises:
+            InsufficientEvidence: the held-out text has one label, so that nobody can tell.
+        """
+        if not self._evidence.parent_is_base:
+            return None
+        everything = Group("held-out text", "newest", (*groups.newest.members, *members_of(groups.older)))
+        parent = self._evidence.of(everything, "parent")
+        if (labels := len({score.label for score in parent})) < LABELS_TO_TELL:
+            raise InsufficientEvidence(Need("labels", labels, LABELS_TO_TELL).sentence())
+        majority = always_the_most_frequent(parent)
+        resampling, margin = self._resampling(everything), self._settings.minimum_over_majority
+        if balanced_replicates(parent, majority, resampling).estimate > margin:
+            return None
+        gain = balanced_replicates(self._evidence.of(everything, self._candidate), majority, resampling)
+        return self._check(MAJORITY, everything.name, _negated(gain), -margin, strict=True)
 
     def _nll(self, reference: str, group: Group) -> Replicates:
         return nll_replicates(*self._pair(reference, group), self._resampling(group))

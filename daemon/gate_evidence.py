@@ -6,7 +6,7 @@ not finite or of another length makes the evidence insufficient, never the verdi
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
 from learner.measures import mean_nll
@@ -259,6 +259,11 @@ class Evidence:
     candidates: tuple[str, ...]
     rejected: Mapping[str, str]
 
+    @property
+    def parent_is_base(self) -> bool:
+        """Whether the round started from the base model, as nothing that was trained serves yet."""
+        return all(scores.base == scores.parent for scores in self.slices.values())
+
     def of(self, group: Group, model: str) -> Scores:
         """Scores of "base", "parent", "best" or a candidate on a group; documents without tokens left out."""
         scores = {
@@ -278,6 +283,18 @@ class Evidence:
         scores = self.slices[name]
         named = {"base": scores.base, "parent": scores.parent}
         return named[model] if model in named else scores.candidates[model]
+
+
+def members_of(groups: Iterable[Group]) -> list[HeldOut]:
+    """The slices of several groups."""
+    return [member for group in groups for member in group.members]
+
+
+def always_the_most_frequent(scores: Scores) -> Scores:
+    """What one would score who gave every document the label that most of them have, the first by name of equals."""
+    labels = [score.label or "" for score in scores]
+    most = max(sorted(set(labels)), key=labels.count)
+    return tuple(replace(score, predicted=most) for score in scores)
 
 
 def gather(report: Report, slices: Sequence[HeldOut], known: KnownScores) -> Evidence:

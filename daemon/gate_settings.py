@@ -65,6 +65,14 @@ class GateSettings(BaseModel):
     max_f1_drop: float = Field(
         0.08, ge=0, le=1, description="Largest drop in a classifier's macro-F1, on a slice and on average."
     )
+    minimum_over_majority: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Before a trained classifier first serves, its balanced accuracy (the mean over labels of the "
+        "share that is answered rightly) on all held-out text must be above that of always answering the most frequent "
+        "label by more than this. Not asked where the base is above it already.",
+    )
     plausible_rise: float = Field(
         1.0,
         gt=0,

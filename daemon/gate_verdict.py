@@ -13,7 +13,9 @@ AGAINST: Final = {
     "best": "the best generation so far",
     "anchor": "the base model",
     "average": "the best so far on average over the older slices",
+    "majority": "always answering the most frequent label",
 }
+MAJORITY: Final = "balanced_majority"
 ALL_TEXT: Final = "fresh text"
 OF_TEXT: Final = "plausible_"
 """How the names of checks of the fresh text itself begin."""
@@ -29,7 +31,8 @@ LOSS_UNITS: Final = {"causal-lm": "nats per token", "classifier": "nats per docu
 def unit_of(check: str, kind: str) -> str:
     """What a check's figure is in, for a person, by its name and the model's kind."""
     measure = check.rpartition("_")[0]
-    return {"accuracy": "of accuracy", "f1": "of macro-F1"}.get(measure, LOSS_UNITS[kind])
+    units = {"accuracy": "of accuracy", "f1": "of macro-F1", "balanced": "of balanced accuracy"}
+    return units.get(measure, LOSS_UNITS[kind])
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class Check:
 
     Attributes:
         name: "learned", "parent", "best", "anchor" or "average" for losses; the same after
-            "accuracy_" or "f1_" for drops of those; after "plausible_" for the fresh text itself.
+            "accuracy_" or "f1_" for drops of those; "balanced_majority" for what a classifier must be above before it
+            first serves; after "plausible_" for the fresh text itself.
         slice: the slice's name; several joined by " + " where small ones were judged together.
         figure: what was measured, so that more is worse.
         bound: the largest that is allowed.
@@ -74,7 +78,12 @@ class Check:
         if not all(map(math.isfinite, (self.figure, self.lower, self.upper))):
             return f"on slice {self.slice} the comparison {self.name} gives no finite figure"
         if self.name == "learned":
-            return self._gain()
+            return self._gain(
+                f"on the newest text ({self.slice}) it is {_as_loss(self.figure, self.unit, 'the parent')}"
+            )
+        if self.name == MAJORITY:
+            than = f"{'better' if self.figure <= 0 else 'worse'} than {AGAINST['majority']}"
+            return self._gain(f"on all held-out text it is {abs(self.figure):.3f} {self.unit} {than}")
         found = f"on slice {self.slice} {self._compared()}"
         if self.passed:
             return f"{found}, within the bound of {self.bound:.3f}"
@@ -83,9 +92,8 @@ class Check:
             return f"{found}, within the bound of {self.bound:.3f}, but {doubt}"
         return f"{found}, more than the bound of {self.bound:.3f} ({self.documents} documents)"
 
-    def _gain(self) -> str:
+    def _gain(self, found: str) -> str:
         asked = -self.bound
-        found = f"on the newest text ({self.slice}) it is {_as_loss(self.figure, self.unit, 'the parent')}"
         if self.passed:
             return f"{found}, at least {-self.upper:.3f}"
         if self.unproven:

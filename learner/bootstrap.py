@@ -132,6 +132,27 @@ def f1_replicates(
     return _replicates(difference, len(ours), how)
 
 
+def balanced_replicates(
+    candidate: Sequence[DocumentScore], reference: Sequence[DocumentScore], how: Resampling
+) -> Replicates:
+    """Replicates of the candidate's balanced accuracy minus the reference's; negative: the candidate is worse.
+
+    Balanced accuracy is the mean over labels of the share of each label's documents that are answered rightly
+    (Brodersen et al. 2010, "The Balanced Accuracy and Its Posterior Distribution"). Whoever always answers alike, and
+    whoever answers at random, comes to one in so many labels as there are, however rare some of them be.
+    """
+    ours, theirs = paired(candidate, reference)
+    classes = sorted({score.label or "" for score in ours})
+    true = _one_hot([score.label for score in ours], classes)
+    mine = true * _one_hot([score.predicted for score in ours], classes)
+    other = true * _one_hot([score.predicted for score in theirs], classes)
+
+    def difference(weights: Floats) -> Floats:
+        return _balanced(weights, true, mine) - _balanced(weights, true, other)
+
+    return _replicates(difference, len(ours), how)
+
+
 def ratio_replicates(numerators: Floats, denominators: Floats, how: Resampling) -> Replicates:
     """Replicates of sum(numerators) / sum(denominators), both of shape (documents,), resampled together."""
 
@@ -211,6 +232,14 @@ def _weights(generator: np.random.Generator, resamples: int, documents: int) -> 
 def _one_hot(labels: Sequence[str | None], classes: Sequence[str]) -> Floats:
     sets = [members(label) for label in labels]
     return np.array([[name in fitting for name in classes] for fitting in sets], dtype=np.float64)
+
+
+def _balanced(weights: Floats, true: Floats, right: Floats) -> Floats:
+    """Balanced accuracy of each resample, over the classes that the resample has true labels of: (resamples,)."""
+    occurs = weights @ true
+    recall = np.divide(weights @ right, occurs, out=np.zeros_like(occurs), where=occurs > 0)
+    means: Floats = recall.sum(axis=1) / np.maximum((occurs > 0).sum(axis=1), 1)
+    return means
 
 
 def _macro_f1(weights: Floats, true: Floats, answered: Floats) -> Floats:

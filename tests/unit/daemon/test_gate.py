@@ -553,6 +553,69 @@ def test_a_classifiers_report_without_answers_refuses() -> None:
     assert "lack a classifier's answers" in verdict_on(bare).sentence
 
 
+def first_round(right: float, *, parent: float = 0.2, labels: int = 5) -> Report:
+    """A classifier's first round: parent and candidate have each answer right with that chance, else answer `0`."""
+
+    def answered(ids: Iterable[int], chance: float, nll: float) -> tuple[DocumentScore, ...]:
+        rows = []
+        for at, id_ in enumerate(sorted(ids)):
+            label = str(at % labels)
+            known = random.Random(f"{id_}/{chance}").random() < chance
+            rows.append(DocumentScore(id_, nll + random.Random(id_).random() / 10, 1, label if known else "0", label))
+        return tuple(rows)
+
+    what = classified({})
+    slices = {
+        each.name: SliceScores(
+            base=answered(each.documents, parent, 1.6),
+            parent=answered(each.documents, parent, 1.6),
+            candidates={"0.00": answered(each.documents, right, 1.4)},
+        )
+        for each in SLICES
+    }
+    return replace(what, slices=slices)
+
+
+def test_a_classifier_that_answers_nearly_one_label_never_serves_first() -> None:
+    """Its loss is better than a random head's everywhere: that proves nothing. The majority is in the evidence."""
+    verdict = verdict_on(first_round(0.02, parent=0.0))
+    assert verdict.decision == "refuse"
+    (check,) = [check for check in verdict.checks if check.name == "balanced_majority"]
+    assert not check.passed
+    assert check.lower <= check.figure <= check.upper
+    assert check.unit == "of balanced accuracy"
+    assert "than always answering the most frequent label" in verdict.sentence
+    assert "where more than 0.100 is asked" in verdict.sentence
+
+
+def test_a_classifier_that_has_learned_serves_first() -> None:
+    """Above the majority by more than the margin, with confidence."""
+    verdict = verdict_on(first_round(0.6, parent=0.0))
+    assert verdict.decision == "accept", verdict.sentence
+    assert any(check.name == "balanced_majority" and check.passed for check in verdict.checks)
+
+
+def test_a_base_that_classifies_already_and_a_parent_that_was_trained_are_not_asked() -> None:
+    """Of the first the bounds take care; a river whose labels are few for a while does not stop."""
+    able = verdict_on(first_round(0.95, parent=0.9))
+    assert able.decision == "accept", able.sentence
+    assert all(check.name != "balanced_majority" for check in able.checks)
+    trained = first_round(0.3, parent=0.25)
+    later = {
+        name: replace(each, base=tuple(replace(row, nll=row.nll + 1) for row in each.base))
+        for name, each in trained.slices.items()
+    }
+    assert all(check.name != "balanced_majority" for check in verdict_on(replace(trained, slices=later)).checks)
+
+
+def test_one_label_alone_proves_nothing_of_a_first_round() -> None:
+    """The same need is counted before a round begins."""
+    verdict = verdict_on(first_round(1.0, labels=1))
+    assert verdict.decision == "refuse"
+    assert "documents of 1 labels, at least 2 are needed" in verdict.sentence
+    assert verdict.evidence > 0
+
+
 # --- laws ---
 
 
