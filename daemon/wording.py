@@ -19,6 +19,7 @@ CHECKS: Final = {
     "best": "loss vs best",
     "anchor": "loss vs base",
     "average": "mean loss vs best",
+    "balanced_majority": "balanced accuracy, to always answering alike",
 }
 DROPS: Final = {"accuracy": "accuracy lost", "f1": "macro-F1 lost"}
 VERSUS: Final = {"parent": "vs parent", "best": "vs best", "anchor": "vs base", "average": "on average vs best"}
