@@ -11,6 +11,11 @@ from serving.door.bounds import Ending
 _log = structlog.get_logger(__name__)
 
 TELL_EVERY_S: Final = 60.0
+# Each listener's own, in full: a name that is searched for is found.
+METRICS: Final = {
+    "serving": ("riverkeep_serving_connections", "riverkeep_serving_connections_ended"),
+    "admin": ("riverkeep_admin_connections", "riverkeep_admin_connections_ended"),
+}
 REMEDIES: Final = {
     Ending.NO_ROOM: "all connections are being answered: add replicas, or raise the most connections",
     Ending.NO_DESCRIPTOR: "raise the limit of open files (LimitNOFILE under systemd)",
@@ -21,17 +26,16 @@ class Endings:
     """Counts connections that were ended by this side.
 
     Args:
-        name: of the listener, in the metrics' names.
+        name: of the listener, "serving" or "admin".
         registry: where they are registered.
     """
 
     def __init__(self, name: str, registry: CollectorRegistry) -> None:
         self._name = name
-        self.connections = Gauge(
-            f"riverkeep_{name}_connections", "Connections that are open, probes' own aside.", registry=registry
-        )
+        open_now, ended = METRICS[name]
+        self.connections = Gauge(open_now, "Connections that are open, probes' own aside.", registry=registry)
         self._ended = Counter(
-            f"riverkeep_{name}_connections_ended",
+            ended,
             "Connections that were ended from here, by reason.",
             ["reason"],
             registry=registry,

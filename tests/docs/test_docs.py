@@ -1,7 +1,6 @@
 """What the documents say is what the code does."""
 
 import importlib
-import pkgutil
 import re
 import tomllib
 from collections.abc import Iterator
@@ -153,10 +152,8 @@ def metrics() -> set[str]:
     names: set[str] = set()
     for room in ROOMS:
         package = importlib.import_module(room)
-        for module in pkgutil.iter_modules(package.__path__):
-            source = Path(package.__path__[0]) / f"{module.name}.py"
-            if source.exists():
-                names |= set(re.findall(r'"(riverkeep_[a-z0-9_]+)"', source.read_text()))
+        for source in Path(package.__path__[0]).rglob("*.py"):
+            names |= set(re.findall(r'"(riverkeep_[a-z0-9_]+)"', source.read_text()))
     return names
 
 

@@ -151,7 +151,7 @@ def test_who_reads_nothing_is_ended_and_frees_what_waits_for_it() -> None:
     bounds = Bounds(head_s=10, body_s=20, idle_s=75, unread_s=0.6, most=4, most_of_a_client=2)
     registry = CollectorRegistry()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        door = Door(app, [Entrance("test", listener, bounds)], Endings("test", registry), drain_s=1, lifespan=False)
+        door = Door(app, [Entrance("test", listener, bounds)], Endings("serving", registry), drain_s=1, lifespan=False)
         thread = threading.Thread(target=door.run)
         thread.start()
         with socket.create_connection(listener.getsockname()) as client:
@@ -160,4 +160,4 @@ def test_who_reads_nothing_is_ended_and_frees_what_waits_for_it() -> None:
         door.should_exit = True
         thread.join()
     labels = {"reason": "unread"}
-    assert registry.get_sample_value("riverkeep_test_connections_ended_total", labels) == 1
+    assert registry.get_sample_value("riverkeep_serving_connections_ended_total", labels) == 1
