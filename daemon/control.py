@@ -53,7 +53,10 @@ class Control(Protocol):
                 where the latest reload found mistakes, so that the settings before it are in force; else None;
             parts: as in `readiness`;
             waiting: numbers of rounds that wait for a person;
-            rounds_paused: {"since" (unix seconds), "reason"} while no round begins by itself, else None.
+            rounds_paused: {"since" (unix seconds), "reason"} while no round begins by itself, else None;
+            memory_trouble: why the database cannot be used, and what to do; empty while it can. What only it knows is
+                None meanwhile, `memory` too;
+            unknown_generations: numbers of generations on disk that the database does not know.
         """
 
     def health(self) -> Facts:

@@ -13,6 +13,7 @@ from daemon.facts import partition_name
 from daemon.floods import FLOOD, flood_sentence
 from daemon.refusals import Refusals
 from daemon.supervisor import Part, State
+from memory.records import Appended
 from memory.store import Store
 from streams.document import Batch, Partition
 from streams.kafka import Pause
@@ -70,6 +71,36 @@ class Source(Protocol):
         """Partitions that paused by themselves, and why."""
 
 
+class Keeper(Protocol):
+    """What takes batches in; see `Store.append`."""
+
+    def append(self, batch: Batch, *, keep_unpublished: bool) -> Appended:
+        """Take a batch in, durably when it returns."""
+
+
+class SameStore:
+    """A store for who reads on from where it said: once its file was opened anew it takes in nothing more.
+
+    What was put in its place may be an older copy, whose offsets the batches that come would leave a gap behind.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._opened = store.opened
+
+    def begin(self) -> None:
+        """From now on the store is asked where to read on."""
+        self._opened = self._store.opened
+
+    def append(self, batch: Batch, *, keep_unpublished: bool) -> Appended:
+        """See `Store.append`.
+
+        Raises:
+            StoreReopened: the file was opened anew since `begin`.
+        """
+        return self._store.append(batch, keep_unpublished=keep_unpublished, opened=self._opened)
+
+
 class Ingest:
     """Moves batches from a source into the store; the offset is durable before it is acknowledged.
 
@@ -87,7 +118,7 @@ class Ingest:
         self,
         *,
         open_source: Callable[[], AbstractContextManager[Source]],
-        store: Store,
+        store: Keeper,
         why_full: Callable[[], Full | None],
         keep_unpublished: bool = False,
         monotonic: Callable[[], float] = time.monotonic,

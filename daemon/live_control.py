@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from checkpoints.errors import CheckpointsError
 from checkpoints.generation import GenerationStore
 from daemon import facts, logs
 from daemon.control import Facts
@@ -20,6 +21,7 @@ from daemon.serving_process import ServingStatus
 from daemon.settings import Settings
 from daemon.supervisor import Health, State
 from daemon.triggers import Asks
+from memory.errors import StoreError
 from memory.records import Forgotten, KeyHash
 from memory.store import Store
 from streams.document import Partition
@@ -69,6 +71,7 @@ class Views:
         need_restart: sections of the settings that a reload found changed, and that a restart will take over.
         settings_refused: as in `Control.status`.
         started_at: unix seconds.
+        memory_trouble: why the memory cannot be used, and what to do; empty while it can.
     """
 
     parts: Callable[[], tuple[Health, ...]]
@@ -81,6 +84,7 @@ class Views:
     need_restart: Callable[[], tuple[str, ...]]
     settings_refused: Callable[[], Facts | None]
     started_at: float
+    memory_trouble: Callable[[], str] = str
 
 
 class LiveControl(StoreControl):
@@ -109,7 +113,10 @@ class LiveControl(StoreControl):
 
     def status(self) -> Facts:
         """See `Control.status`."""
-        known = super().status()
+        try:
+            known, trouble = super().status(), self._views.memory_trouble()
+        except StoreError as error:
+            known, trouble = self._status_without_store(), self._views.memory_trouble() or str(error)
         return known | {
             "running": True,
             "pid": os.getpid(),
@@ -117,11 +124,22 @@ class LiveControl(StoreControl):
             "serving": known["serving"] | self._serving(),
             "round": self._round_in_progress(),
             "ingest": self._ingest(),
-            "next_round": self._next_round(),
+            "next_round": "not before the memory can be used again" if trouble else self._next_round(),
+            "memory_trouble": trouble,
             "need_restart": list(self._views.need_restart()),
             "settings_refused": self._views.settings_refused(),
             "parts": self.readiness()["parts"],
         }
+
+    def _status_without_store(self) -> Facts:
+        """What serves is then what the checkpoint store's pointer says."""
+        known = self.status_without_store()
+        try:
+            pointer = self._checkpoints.serving()
+        except CheckpointsError:
+            pointer = None
+        generation = None if pointer is None else pointer.generation
+        return known | {"serving": known["serving"] | {"generation": generation}}
 
     def health(self) -> Facts:
         """See `Control.health`."""

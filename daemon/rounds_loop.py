@@ -8,6 +8,7 @@ import structlog
 from daemon.current_round import CurrentRound
 from daemon.cycle import Ask, Begin, Decision, Snapshot, Wait, answered_by, approval, cooling_seconds, decide
 from daemon.evidence import Evidence, foresee
+from daemon.past import Past
 from daemon.rooms import Rooms, latest_rounds
 from daemon.round_conclusion import prune_directories
 from daemon.round_inputs import draw_spec
@@ -41,6 +42,7 @@ class RoundsLoop:
         settings: Callable[[], Settings],
         shutdown: Shutdown,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rooms = rooms
         self._runner = runner
@@ -49,9 +51,11 @@ class RoundsLoop:
         self._settings = settings
         self._shutdown = shutdown
         self._clock = clock
+        self._monotonic = monotonic
+        self._past = Past()
         self._reason = "starting"
         self._exhausted: set[int] = set()
-        self._pointer_at = 0.0
+        self._pointer_at = float("-inf")
 
     @property
     def reason(self) -> str:
@@ -69,8 +73,8 @@ class RoundsLoop:
             self._turn(part)
 
     def _move_pointer(self) -> None:
-        if abs(self._clock() - self._pointer_at) >= POINTER_EVERY_SECONDS:
-            self._pointer_at = self._clock()
+        if self._monotonic() - self._pointer_at >= POINTER_EVERY_SECONDS:
+            self._pointer_at = self._monotonic()
             self._runner.move_pointer()
 
     def _turn(self, part: Part) -> None:
@@ -109,6 +113,7 @@ class RoundsLoop:
         reached = settings.triggers.share_of_volume(counts.fresh_samples, counts.fresh_tokens) or 0.0
         # Asked for where it decides alone: it reads over the held-out text.
         evidence = self._evidence(settings) if asks or reached >= 1 else None
+        cool_since = cooling_since(latest_rounds(self._rooms.store))
         snapshot = Snapshot(
             now=self._clock(),
             fresh_samples=counts.fresh_samples,
@@ -118,7 +123,7 @@ class RoundsLoop:
             running=None if progress is None else progress.number,
             stopping=self._shutdown.begun,
             paused=None if pause is None else pause.reason,
-            cool_since=cooling_since(latest_rounds(self._rooms.store)),
+            cool_since=None if cool_since is None else self._told_by_now(cool_since),
             asks=asks,
         )
         return decide(snapshot, settings.triggers)
@@ -135,8 +140,17 @@ class RoundsLoop:
         return tuple(
             approval(round_.number)
             for round_ in self._rooms.store.approved_rounds()
-            if round_.number not in self._exhausted and cooling_seconds(round_.failed_at, self._clock(), settings) <= 0
+            if round_.number not in self._exhausted and not self._still_cools(round_.failed_at, settings)
         )
+
+    def _still_cools(self, failed_at: float | None, settings: TriggerSettings) -> bool:
+        since = None if failed_at is None else self._told_by_now(failed_at)
+        return cooling_seconds(since, self._clock(), settings) > 0
+
+    def _told_by_now(self, at: float) -> float:
+        """When something was that the ledger knows of, as the clock would tell it that shows the present time."""
+        now = self._clock()
+        return now - self._past.seconds_since(at, wall=now, monotonic=self._monotonic())
 
     def _prune(self) -> None:
         # They hold text, as the store does, which only its owner may read.

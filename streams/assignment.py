@@ -198,8 +198,12 @@ class Assignment:
                 break
         return not self._doubts
 
-    def read(self, consumer: Consumer, chunk: Chunk, builder: BatchBuilder, now: float) -> None:
-        """Put what a chunk holds into the builder, unless it is not what is to come next."""
+    def read(self, consumer: Consumer, chunk: Chunk, builder: BatchBuilder, arrived_at: float) -> None:
+        """Put what a chunk holds into the builder, unless it is not what is to come next.
+
+        Args:
+            arrived_at: unix seconds; every other time here is one of `monotonic`.
+        """
         found = chunk.partition
         reading = self._readings.get(found)
         if reading is None or found in self._doubts:
@@ -212,10 +216,10 @@ class Assignment:
             consumer.seek(found, reader.position)
             return
         part = builder.part(reader.partition, reader.position)
-        again = reader.read(chunk, part, now)
+        again = reader.read(chunk, part, arrived_at)
         if again is not None:
             consumer.seek(found, again)
-        reading.progress_at = now
+        reading.progress_at = self._monotonic()
         reading.end = max(reader.position, consumer.highwater(found) or 0)
 
     def watch(self, consumer: Consumer, held: set[TopicPartition], now: float) -> None:

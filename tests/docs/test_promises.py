@@ -50,6 +50,16 @@ PROOFS: Final = {
             "test_weights_that_are_not_numbers_fail_the_warm_up",
         ],
     },
+    "A damaged database ends neither answers nor the daemon": {
+        "tests/faults/test_damaged_memory.py": [
+            "test_damage_while_it_runs_ends_neither_daemon_nor_serving",
+            "test_damage_found_at_the_start_is_borne_where_something_serves",
+            "test_nothing_is_lost_or_committed_while_the_memory_is_damaged",
+        ],
+        "tests/faults/test_restored_copy.py": [
+            "test_after_an_older_copy_what_serves_serves_on_and_the_next_round_is_not_lost",
+        ],
+    },
     "A candidate that is broken, worse or unproven": {
         "tests/unit/daemon/test_gate.py": [
             "test_a_worse_candidate_is_never_accepted",
