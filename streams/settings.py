@@ -1,12 +1,14 @@
 """How text arrives: the broker, the topics and their formats, and limits."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from streams import fields
+from streams.addresses import why_no_address
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -21,6 +23,7 @@ def _names_a_field(name: str) -> str:
 
 FieldPath = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_names_a_field)]
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 class TopicFormat(BaseModel):
@@ -98,6 +101,8 @@ class TopicSettings(TopicFormat):
                 re.compile(self.pattern)
             except re.error as error:
                 raise ValueError(f"pattern {self.pattern!r} is no regular expression: {error}") from None
+            if _is_plain(self.pattern) and TOPIC.fullmatch(self.pattern.replace("\\", "")) is None:
+                raise ValueError(f"pattern {self.pattern!r} matches no topic: their names have A-Z a-z 0-9 . _ - alone")
         return self
 
     @model_validator(mode="after")
@@ -114,6 +119,11 @@ class TopicSettings(TopicFormat):
         if self.name is not None:
             return topic == self.name
         return re.fullmatch(self.pattern or "", topic) is not None
+
+
+def _is_plain(pattern: str) -> bool:
+    """Whether a regular expression has nothing in it but letters that stand for themselves."""
+    return re.search(r"[][()*+?{}|^$]|\\[A-Za-z0-9]", pattern) is None
 
 
 class FilterSettings(BaseModel):
@@ -268,6 +278,31 @@ class StreamsSettings(BaseModel):
         le=86_400,
         description="A partition that has records but brings none for this long is read anew from its position.",
     )
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _can_be_reached(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        problems = [f"{server!r}: {why}" for server in value if (why := why_no_address(server))]
+        problems += [f"{server!r} stands there twice" for server, times in Counter(value).items() if times > 1]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return value
+
+    @field_validator("topics")
+    @classmethod
+    def _each_is_read_once(cls, value: tuple[TopicSettings, ...]) -> tuple[TopicSettings, ...]:
+        problems = []
+        for at, topic in enumerate(value):
+            words, earlier = topic.name or topic.pattern or "", value[:at]
+            if any(topic.name == one.name and topic.pattern == one.pattern for one in earlier):
+                problems.append(f"{words!r} stands there twice: each topic has one table")
+            elif topic.name and (one := next((one for one in earlier if one.matches(topic.name)), None)):
+                problems.append(
+                    f"{words!r} is read as {one.pattern!r} says, which comes first: put {words!r} before it"
+                )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return value
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
