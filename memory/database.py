@@ -57,7 +57,7 @@ class Database(Closing):
         self._make = make
         self._settings = settings
         self._turn = threading.Lock()
-        self._writer: Connection | None = None
+        self._connection: Connection | None = None
         self._readers: list[Connection] = []
         self._readers_lock = threading.Lock()
         self.opened = 0
@@ -147,8 +147,8 @@ class Database(Closing):
         refuse_old_sqlite(sqlite.sqlite_version_info)
         self._refuse_missing()
         with self._translated():
-            self._writer = self._connect(self._settings.busy_timeout_s)
-            self._prepare(self._writer)
+            self._connection = self._connect(self._settings.busy_timeout_s)
+            self._prepare(self._connection)
         self._identity = _identity_of(self.path)
 
     def _refuse_missing(self) -> None:
@@ -275,19 +275,23 @@ class Database(Closing):
     def _files(self) -> dict[str, Path]:
         return {"database": self.path, "wal": self.path.with_name(self.path.name + "-wal")}
 
+    @property
+    def _writer(self) -> Connection:
+        return self._usable()
+
     def _usable(self) -> Connection:
         if self._closed:
             raise StoreClosed(f"{self.path} was closed.")
         if self.fault is not None:
             raise type(self.fault)(*self.fault.args)
-        if self._writer is None:
+        if self._connection is None:
             raise StoreClosed(f"{self.path} is not open yet.")
-        return self._writer
+        return self._connection
 
     def _close_connections(self) -> None:
         """Called in a turn at writing; readers that are in use close themselves when they are given back."""
         with self._readers_lock:
-            writer, self._writer = self._writer, None
+            writer, self._connection = self._connection, None
             for connection in (*self._readers, *([writer] if writer else [])):
                 with suppress(sqlite.DatabaseError):
                     connection.close()
