@@ -50,12 +50,7 @@ from daemon.settings import Settings, load
 from daemon.settings_mistakes import BadSettings
 from daemon.shutdown import Shutdown, StoppedEarly
 from daemon.signals import Signals
-<<<<<<< HEAD
 from daemon.supervisor import Health, Part, Supervisor
-from daemon.tombstones import TombstoneDesk
-=======
-from daemon.supervisor import Part, Supervisor
->>>>>>> 33d892e (Sort imports)
 from daemon.tolerant_registry import TolerantRegistry
 from daemon.tombstones import TombstoneDesk
 from daemon.triggers import Asks, Schedule
