@@ -51,17 +51,14 @@ def _file_among(path: Path) -> Path | None:
 
 
 def _volumes(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
-    """A round needs no more fresh text than the memory takes before it reads no further."""
-    triggers, memory = settings.triggers, settings.memory
-    wanted = (
-        ("fresh_samples", triggers.fresh_samples, memory.fresh_samples),
-        ("fresh_tokens", triggers.fresh_tokens, memory.fresh_tokens),
-        ("minimum_fresh_samples", triggers.minimum_fresh_samples, memory.fresh_samples),
-    )
-    for name, needed, room in wanted:
-        by_itself = triggers.interval_seconds is not None or triggers.cron is not None or name.startswith("minimum")
-        key = ("triggers", name)
-        if needed is not None and needed > room and raw.place(key) and (name.startswith("minimum") or not by_itself):
-            bound = f"memory.{name.removeprefix('minimum_')}"
-            problem = f"Reading pauses at {bound} = {room:,}, so that so much is never fresh."
-            yield Mistake(f"triggers.{name}", str(needed), raw.place(key), problem, f"Lower it, or raise {bound}.")
+    needed, room = settings.triggers.minimum_fresh_samples, settings.memory.fresh_samples
+    if needed > room:
+        key = ("triggers", "minimum_fresh_samples")
+        problem = f"{pauses_at('memory.fresh_samples', room)} no round would ever begin by itself."
+        remedy = "Lower it, or raise memory.fresh_samples."
+        yield Mistake("triggers.minimum_fresh_samples", str(needed), raw.place(key), problem, remedy)
+
+
+def pauses_at(bound: str, room: int) -> str:
+    """Why so much text is never fresh, as the begin of a sentence."""
+    return f"Reading pauses at {bound} = {room:,}, so that"

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from daemon.settings import load
 from daemon.settings_mistakes import BadSettings
+from daemon.settings_notes import notes
 from daemon.trigger_settings import TriggerSettings
 from streams.settings import StreamsSettings
 
@@ -108,5 +109,11 @@ def test_a_file_where_a_directory_is_needed_is_refused(tmp_path: Path) -> None:
 
 def test_a_volume_that_the_memory_never_holds_is_refused(tmp_path: Path) -> None:
     """Reading pauses before it is reached, and no round would begin."""
-    lines = 'state_dir = "s"\nmodel.path = "MODEL"\n[memory]\nfresh_samples = 100\n[triggers]\nfresh_samples = 5000\n'
-    assert "Reading pauses at memory.fresh_samples = 100" in mistakes_of(tmp_path, lines)
+    lines = 'state_dir = "s"\nmodel.path = "MODEL"\n[memory]\nfresh_samples = 100\n[triggers]\n'
+    least = f"{lines}fresh_samples = 5000\nminimum_fresh_samples = 5000\n"
+    assert "Reading pauses at memory.fresh_samples = 100" in mistakes_of(tmp_path, least)
+    config = tmp_path / "riverkeep.toml"
+    config.write_text(f"{lines}fresh_samples = 5000\n".replace("MODEL", str(tmp_path / "model")))
+    assert any(
+        "triggers.fresh_samples = 5,000 is never reached" in note for note in notes(load(config, {}, files=True))
+    )
