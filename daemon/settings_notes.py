@@ -32,7 +32,8 @@ def _of_volumes(settings: Settings) -> Iterator[str]:
         ("fresh_tokens", triggers.fresh_tokens, memory.fresh_tokens),
     ):
         if wanted is not None and wanted > room:
-            yield f"triggers.{name} = {wanted:,} is never reached. {pauses_at(f'memory.{name}', room)} it begins no round."
+            why = pauses_at(f"memory.{name}", room)
+            yield f"triggers.{name} = {wanted:,} is never reached. {why} it begins no round."
 
 
 def _of_lengths(settings: Settings) -> Iterator[str]:
