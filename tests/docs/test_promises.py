@@ -39,6 +39,10 @@ PROOFS: Final = {
         "tests/unit/memory/test_quarantine.py": ["test_dead_letters_are_kept_with_their_reason_and_bytes"],
     },
     "Serving never breaks": {
+        "tests/integration/test_sick_serving.py": [
+            "test_a_sick_process_is_replaced",
+            "test_a_sick_replica_says_no_to_the_probe_of_life",
+        ],
         "tests/integration/test_serving.py": [
             "test_swaps_fail_no_request_and_mix_no_answer",
             "test_an_answer_ends_on_the_generation_it_began_on",
@@ -119,6 +123,14 @@ PROOFS: Final = {
         ],
     },
     "Everything is bounded that waits": {
+        "tests/integration/test_door.py": [
+            "test_a_crowd_keeps_nobody_out",
+            "test_what_no_application_answers_is_answered_in_its_shape",
+        ],
+        "tests/unit/serving/test_body.py": [
+            "test_a_completion_is_refused_by_its_first_mistake",
+            "test_a_chat_is_refused_by_its_first_mistake",
+        ],
         "tests/unit/daemon/test_ingest.py": ["test_a_full_store_pauses_and_keeps_polling"],
         "tests/unit/serving/test_engine.py": ["test_a_full_queue_refuses"],
         "tests/unit/serving/test_classify.py": ["test_a_full_queue_refuses"],
