@@ -30,6 +30,7 @@ TALLIES: Final = {
     "redelivered": ("that Kafka sent again", "that Kafka sent again"),
     "surplus": ("beyond what slices and replay may hold", "beyond what slices and replay may hold"),
     "evicted": ("that made room for a later one", "that made room for later ones"),
+    "erased_by_tombstone": ("that a tombstone erased", "that tombstones erased"),
     "over_quota": ("beyond a key's quota", "beyond a key's quota"),
 }
 """What became of documents that are not kept, or no longer: of one, of several."""
