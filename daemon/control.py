@@ -98,6 +98,16 @@ class Control(Protocol):
         nothing is fresh.
         """
 
+    def withdraw_round(self, *, dry_run: bool = False) -> Facts:
+        """Take back a `request_round` that no round has begun to answer: `{"withdrawn": whether it still waited}`."""
+
+    def cancel_rounds(self) -> Facts:
+        """Call off the round in progress without effect, and take back what was asked for and has not begun.
+
+        `{"round": number, or None where none runs, "withdrawn": asks that waited, "detail": sentence}`. By itself none
+        begins before the cool-down is over. Raises UnknownThing where there is nothing to call off.
+        """
+
     def approve_round(self, number: int) -> Facts:
         """Let a waiting round's text be trained on: plausibility is waived, the gate is not.
 

@@ -19,6 +19,7 @@ from daemon.errors import Refused, UnknownThing
 from daemon.offline import StoreControl
 from daemon.serving_process import ServingStatus
 from daemon.settings import Settings
+from daemon.span import span
 from daemon.supervisor import Health, State
 from daemon.triggers import Asks
 from memory.errors import StoreError
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 ROUND_ENDS_WITHIN_SECONDS = 120.0
 NAMES_LISTED = 16
+CANCELLED = "a person called it off (`riverkeep round --cancel`)"
 DECODING = frozenset({"streams", "model"})
 """Sections of the settings by which a record becomes a document: formats and filters; labels."""
 NO_SOURCE = "No topics are set (`streams.topics`), so nothing is consumed."
@@ -157,10 +159,32 @@ class LiveControl(StoreControl):
         """See `Control.request_round`."""
         if self._store.counts().fresh_samples == 0:
             raise Refused("Nothing is fresh: a round would have nothing to learn.")
-        self._asks.add(Ask(Trigger.BY_HAND, by="a person", dry_run=dry_run))
+        self._asks.add(_asked(dry_run=dry_run))
         progress = self._current.progress
         detail = "A round begins." if progress is None else f"A round begins when round {progress.number} has ended."
         return {"after": self._last_round(), "detail": detail}
+
+    def withdraw_round(self, *, dry_run: bool = False) -> Facts:
+        """See `Control.withdraw_round`."""
+        return {"withdrawn": self._asks.withdraw(_asked(dry_run=dry_run))}
+
+    def cancel_rounds(self) -> Facts:
+        """See `Control.cancel_rounds`."""
+        withdrawn = self._asks.withdraw_all()
+        # Not while a candidate is being promoted: then the round has been decided.
+        with self._promotion:
+            number = self._current.cancel(CANCELLED)
+        if number is None and not withdrawn:
+            raise UnknownThing("No round is in progress and none was asked for: there is nothing to call off.")
+        ended = number is None or self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
+        log.info("rounds_cancelled", round=number, withdrawn=[ask.by for ask in withdrawn])
+        return {"round": number, "withdrawn": len(withdrawn), "detail": self._cancelled(number, withdrawn, ended=ended)}
+
+    def _cancelled(self, number: int | None, withdrawn: Sequence[Ask], *, ended: bool) -> str:
+        off = "" if number is None else f"Round {number} is called off{'' if ended else ' and ends soon'}. "
+        asked = f"What {', '.join(dict.fromkeys(ask.by for ask in withdrawn))} asked for is taken back. "
+        seconds = self._settings.triggers.cooldown_seconds
+        return f"{off}{asked if withdrawn else ''}By itself none begins for {span(seconds)}; its text stays fresh."
 
     def approve_round(self, number: int) -> Facts:
         """See `Control.approve_round`."""
@@ -302,6 +326,10 @@ class LiveControl(StoreControl):
             "reason": ingest.paused,
             "trouble": ingest.trouble,
         }
+
+
+def _asked(*, dry_run: bool) -> Ask:
+    return Ask(Trigger.BY_HAND, by="a person", dry_run=dry_run)
 
 
 def _listed(names: Sequence[str]) -> str:

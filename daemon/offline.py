@@ -126,6 +126,14 @@ class StoreControl:
         """Refuses: only a daemon runs rounds."""
         raise Refused(f"{self._no_daemon()}, then ask again.")
 
+    def withdraw_round(self, *, dry_run: bool = False) -> Facts:  # noqa: ARG002 - as the daemon's
+        """See `Control.withdraw_round`; without a daemon none waits."""
+        return {"withdrawn": False}
+
+    def cancel_rounds(self) -> Facts:
+        """Raises UnknownThing: without a daemon no round runs."""
+        raise UnknownThing("No round runs, as no daemon does: there is nothing to call off.")
+
     def approve_round(self, number: int) -> Facts:
         """See `Control.approve_round`; the round begins when a daemon runs."""
         with store_errors():

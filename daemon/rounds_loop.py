@@ -113,7 +113,6 @@ class RoundsLoop:
         reached = settings.triggers.share_of_volume(counts.fresh_samples, counts.fresh_tokens) or 0.0
         # Asked for where it decides alone: it reads over the held-out text.
         evidence = self._evidence(settings) if asks or reached >= 1 else None
-        cool_since = cooling_since(latest_rounds(self._rooms.store))
         snapshot = Snapshot(
             now=self._clock(),
             fresh_samples=counts.fresh_samples,
@@ -123,7 +122,7 @@ class RoundsLoop:
             running=None if progress is None else progress.number,
             stopping=self._shutdown.begun,
             paused=None if pause is None else pause.reason,
-            cool_since=None if cool_since is None else self._told_by_now(cool_since),
+            cool_since=self._cool_since(),
             asks=asks,
         )
         return decide(snapshot, settings.triggers)
@@ -132,11 +131,24 @@ class RoundsLoop:
         store = self._rooms.store
         return foresee(store, settings, draw_spec(settings), latest_rounds(store))
 
+    def _cool_since(self) -> float | None:
+        """When the latest round ended that is cooled down after, or a person called rounds off."""
+        ended, ago = cooling_since(latest_rounds(self._rooms.store)), self._current.since_cancel
+        moments = (
+            None if ended is None else self._told_by_now(ended),
+            None if ago is None else self._clock() - ago,
+        )
+        return max((at for at in moments if at is not None), default=None)
+
     def _approvals(self, settings: TriggerSettings) -> tuple[Ask, ...]:
         """Asks for the rounds that a person released; they are read from the ledger, to outlive a restart.
 
-        A person goes before the cool-down, but what failed once may fail again, and is not tried without a pause.
+        A person goes before the cool-down, but what failed once may fail again, and is not tried without a pause; nor
+        is what a person called off.
         """
+        ago = self._current.since_cancel
+        if ago is not None and ago < settings.cooldown_seconds:
+            return ()
         return tuple(
             approval(round_.number)
             for round_ in self._rooms.store.approved_rounds()

@@ -33,20 +33,37 @@ class Asks:
     """Asks that wait for an answer, at most one of each kind, and an event that wakes whoever answers them.
 
     Safe between threads. An ask equal to one that waits already adds nothing, so a schedule that comes ten
-    times during a long round begins one more round, not ten.
+    times during a long round begins one more round, not ten. Who asks may withdraw it: it goes when all did that asked.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pending: list[Ask] = []
+        self._pending: dict[Ask, int] = {}
         self._came = threading.Event()
 
     def add(self, ask: Ask) -> None:
         """Put an ask in; never blocks."""
         with self._lock:
-            if ask not in self._pending and len(self._pending) < PENDING_MAX:
-                self._pending.append(ask)
+            if ask in self._pending or len(self._pending) < PENDING_MAX:
+                self._pending[ask] = self._pending.get(ask, 0) + 1
         self._came.set()
+
+    def withdraw(self, ask: Ask) -> bool:
+        """Take back what one asked; False where it has been answered already."""
+        with self._lock:
+            times = self._pending.pop(ask, 0)
+            if times > 1:
+                self._pending[ask] = times - 1
+        self._came.set()
+        return times > 0
+
+    def withdraw_all(self) -> tuple[Ask, ...]:
+        """Take back everything that waits, and return it."""
+        with self._lock:
+            withdrawn = tuple(self._pending)
+            self._pending.clear()
+        self._came.set()
+        return withdrawn
 
     def pending(self) -> tuple[Ask, ...]:
         """What waits, oldest first."""
@@ -57,7 +74,7 @@ class Asks:
         """Take asks out."""
         done = set(asks)
         with self._lock:
-            self._pending = [ask for ask in self._pending if ask not in done]
+            self._pending = {ask: times for ask, times in self._pending.items() if ask not in done}
 
     def wait(self, timeout: float) -> None:
         """Wait until an ask comes, at most `timeout` seconds."""

@@ -209,3 +209,18 @@ def test_a_moment_of_the_past_goes_on_by_the_clock_that_nobody_sets() -> None:
     assert past.seconds_since(100.0, wall=+9_000.0, monotonic=16.0) == 41.0
     assert past.seconds_since(500.0, wall=130.0, monotonic=16.0) == 0.0
     assert past.seconds_since(500.0, wall=130.0, monotonic=26.0) == 10.0
+
+
+def test_an_ask_is_withdrawn_when_all_did_that_asked() -> None:
+    """Of two who want the same round one may go; what was answered cannot be taken back."""
+    asks, by_hand, dry = Asks(), Ask(Trigger.BY_HAND, by="a person"), Ask(Trigger.BY_HAND, by="a person", dry_run=True)
+    asks.add(by_hand)
+    asks.add(by_hand)
+    asks.add(dry)
+    assert asks.withdraw(by_hand)
+    assert asks.pending() == (dry, by_hand)
+    assert asks.withdraw(by_hand)
+    assert asks.pending() == (dry,)
+    assert not asks.withdraw(by_hand)
+    assert asks.withdraw_all() == (dry,)
+    assert asks.pending() == ()
