@@ -37,7 +37,7 @@ name = "{topic}"
 key_field = "id"
 
 [memory]
-holdout_share = 0.1         # eras are small here; the default of 0.05 is for longer streams
+holdout_share = 0.16        # eras are small here; the default of 0.05 is for longer streams
 
 [learner.recipe]            # a model of a million parameters: short sequences, its own peak learning rate
 sequence_length = 128
