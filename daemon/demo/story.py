@@ -36,7 +36,7 @@ PROMPT = "The United States of America"
 ANSWER_TOKENS = 40
 ANSWER_SEED = 3
 WAIT_TIMEOUT_S = 600.0
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.25
 BEFORE = "before 1900"
 
 
