@@ -37,12 +37,13 @@ name = "{topic}"
 key_field = "id"
 
 [memory]
-holdout_share = 0.16        # eras are small here; the default of 0.05 is for longer streams
+holdout_share = 0.14        # eras are small here; the default of 0.05 is for longer streams
+anchor_documents = 100      # each is scored by every candidate: enough to tell what is forgotten
 
 [learner.recipe]            # a model of a million parameters: short sequences, its own peak learning rate
 sequence_length = 128
-batch_sequences = 60
-micro_batch = 60
+batch_sequences = 40
+micro_batch = 40
 learning_rate = 3e-3
 
 [triggers]

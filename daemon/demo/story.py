@@ -27,7 +27,7 @@ from daemon.errors import DaemonError
 from daemon.exit_codes import ExitCode
 from learner.report import Report, read_report
 
-ERA_CHARACTERS = 200_000
+ERA_CHARACTERS = 220_000
 ARRIVAL_SECONDS = 2.0
 POISONED_PARAGRAPHS = 150
 POISON_AFTER_ERA = 2
