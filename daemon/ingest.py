@@ -58,6 +58,10 @@ class Source(Protocol):
     def trouble(self) -> str:
         """Why nothing can come; empty while all is well."""
 
+    @property
+    def schemas_missing(self) -> str:
+        """Why partitions wait for their schemas; empty where none does."""
+
     def missing_topics(self) -> tuple[str, ...]:
         """Topics that should be read and do not exist; text of the others comes."""
 
@@ -190,7 +194,9 @@ class Ingest:
             self._move_one_batch(source)
 
     def _say_how_it_is(self, part: Part, source: Source) -> None:
-        read, flooded = source.lag().keys(), flooded_names(source.paused_partitions())
+        paused = source.paused_partitions()
+        read, flooded = source.lag().keys(), flooded_names(paused)
+        unread = {where for where, why in paused.items() if why in (FLOOD, Pause.SCHEMA_REGISTRY_AWAY)}
         now = self._monotonic()
         if read:
             self._assigned_at = now
@@ -204,7 +210,8 @@ class Ingest:
             told = [f"{', '.join(missing)} cannot be read: there is no such topic"] if missing else []
             told += _unanswered_sentences(source.unanswered())
             told += [flood_sentence(flooded)] if flooded else []
-            part.says(State.WAITING if len(flooded) == len(read) else State.RUNNING, "; ".join(told))
+            told += [source.schemas_missing] if source.schemas_missing else []
+            part.says(State.WAITING if len(unread) == len(read) else State.RUNNING, "; ".join(told))
 
     def _pause_while_full(self, source: Source) -> None:
         full = self._why_full()

@@ -54,12 +54,15 @@ def _short(key: str, path: Path, secrets: Iterable[str]) -> Iterator[str]:
 
 def _of_rights(settings: Settings) -> Iterator[str]:
     security = settings.streams.security
+    registry = settings.streams.schema_registry
     files = {
         "admin.token_file": settings.admin.token_file,
         "serving.api_key_file": settings.serving.api_key_file,
         "streams.security.password_file": security.password_file,
         "streams.security.private_key_file": security.private_key_file,
         "streams.security.private_key_password_file": security.private_key_password_file,
+        "streams.schema_registry.password_file": registry.password_file,
+        "streams.schema_registry.token_file": registry.token_file,
     }
     for key, path in files.items():
         if path is not None and path.stat().st_mode & stat.S_IROTH:

@@ -1,7 +1,6 @@
 """The options of kafka-python's clients, from our settings."""
 
 import socket
-import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +15,7 @@ from kafka.errors import (
 from kafka.net.compat import KafkaNetClient
 from kafka.net.inet import KafkaNetSocket
 
-from streams.errors import BadSecret
+from streams.secrets import secret
 from streams.settings import MIB, SecuritySettings, StreamsSettings
 from streams.sharing import EvenAssignor
 
@@ -26,28 +25,8 @@ RECONNECT_MS = 5000
 """The longest pause between attempts to reach a broker that is gone: its return is noticed within this."""
 PARTITION_BYTES = MIB
 """Fetched from one partition at once: more makes nothing faster, and memory grows by several times of it."""
-INVISIBLE = string.whitespace + "\x85\xa0\u1680\u2028\u2029\u200b\u200c\u200d\u2060\ufeff\x00\x1a"
-"""What editors, forms and other systems leave around a secret, and nobody sees."""
 REFUSALS = (SaslAuthenticationFailedError, UnsupportedSaslMechanismError, AuthorizationError)
 """A broker answers, and does not want us."""
-
-
-def secret(path: Path) -> str:
-    """A file's content without the line's end.
-
-    Raises:
-        BadSecret: it cannot be read or is empty.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig").strip(INVISIBLE)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSecret(f"the secret in {path} cannot be read: {error}; correct the path or its rights") from error
-    if not text:
-        raise BadSecret(f"the secret in {path} is empty; write the password into it")
-    if not text.isprintable():
-        at = next(at for at, character in enumerate(text, start=1) if not character.isprintable())
-        raise BadSecret(f"the secret in {path} has an invisible character at place {at}: write it anew")
-    return text
 
 
 class Direct(KafkaNetSocket):  # type: ignore[misc]  # kafka-python has no types

@@ -27,6 +27,7 @@ from streams.errors import MembershipTaken, NotAuthorized
 from streams.metrics import StreamsMetrics
 from streams.reading import BatchBuilder, Part
 from streams.record_batches import Chunk
+from streams.schema_registry import of_settings
 from streams.settings import StreamsSettings
 
 WATCH_SECONDS = 1.0
@@ -47,6 +48,7 @@ class Pause(StrEnum):
     MEMORY_FULL = "memory_full"
     DEAD_LETTERS_WAIT = "dead_letters_wait"
     DEAD_LETTER_FLOOD = "dead_letter_flood"
+    SCHEMA_REGISTRY_AWAY = "schema_registry_away"
 
 
 class KafkaSource(Closing):
@@ -81,7 +83,10 @@ class KafkaSource(Closing):
         self._clock = clock
         self._monotonic = monotonic
         owner = owner or settings.group_instance_id or "-"
-        self._assignment = Assignment(settings, store, metrics, labels=labels, owner=owner, monotonic=monotonic)
+        self._registry = of_settings(settings.schema_registry, monotonic)
+        self._assignment = Assignment(
+            settings, store, metrics, labels=labels, owner=owner, registry=self._registry, monotonic=monotonic
+        )
         self._consumer: Consumer | None = None
         self._budget = DeadLetterBudget(settings.budget)
         self._flooded: dict[TopicPartition, float] = {}
@@ -192,11 +197,18 @@ class KafkaSource(Closing):
             return away
         return f"no topic is there to read ({', '.join(self._missing)}): create it or correct its name"
 
+    @property
+    def schemas_missing(self) -> str:
+        """Why partitions wait for their schemas; empty where none does."""
+        return next(iter(self._assignment.waiting().values()), "")
+
     def close(self, timeout_s: float = 5.0) -> None:
         """Leave the group. What was not acknowledged comes again next time."""
         self._unwatch()
         self._unwatch = lambda: None
         self._metrics.connected.set(0)
+        if self._registry is not None:
+            self._registry.close()
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
             try:
@@ -297,6 +309,8 @@ class KafkaSource(Closing):
                 del self._flooded[found]
                 log.info("partition_resumed", topic=found.topic, partition=found.partition)
         held = set(partitions) if self._all_paused else set(self._flooded)
+        if self._registry is not None and self._registry.rests:
+            held |= self._assignment.waiting().keys()
         return held | self._assignment.unsettled()
 
     def _drained_resumes(self) -> Iterator[Partition]:
@@ -334,7 +348,8 @@ class KafkaSource(Closing):
         partitions = self._assignment.partitions()
         flooded = {partitions[found]: Pause.DEAD_LETTER_FLOOD for found in self._flooded if found in partitions}
         full = dict.fromkeys(partitions.values(), self._all_paused) if self._all_paused else {}
-        self._paused = {**full, **flooded}
+        waiting = {partitions[found]: Pause.SCHEMA_REGISTRY_AWAY for found in self._assignment.waiting()}
+        self._paused = {**waiting, **full, **flooded}
         self._read = frozenset(partitions.values())
         self._lag = {} if self._absence.trouble else self._assignment.lag()
         unanswered = self._assignment.unanswered()

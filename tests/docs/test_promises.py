@@ -38,6 +38,9 @@ PROOFS: Final = {
         "tests/integration/test_kafka_dead_letters.py": ["test_bad_records_are_dead_letters_and_stop_nothing"],
         "tests/unit/memory/test_quarantine.py": ["test_dead_letters_are_kept_with_their_reason_and_bytes"],
     },
+    "While a schema registry is away": {
+        "tests/integration/test_schema_registry.py": ["test_nothing_is_lost_while_the_registry_is_away"],
+    },
     "Serving never breaks": {
         "tests/integration/test_sick_serving.py": [
             "test_a_sick_process_is_replaced",

@@ -12,8 +12,8 @@ from daemon.admin_token import read_token
 from daemon.settings import load
 from daemon.settings_mistakes import BadSettings
 from serving.key_file import read_keys
-from streams.client import secret
 from streams.errors import BadSecret
+from streams.secrets import secret
 
 MODEL = 'state_dir = "state"\n[model]\npath = "."\n'
 ROOT = Path(__file__).parents[3]
