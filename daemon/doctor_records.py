@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 
 import orjson
 from kafka import KafkaConsumer, TopicPartition
@@ -14,9 +13,7 @@ from streams import framing
 from streams.consumer import read_in_chunks
 from streams.decode import Decoder
 from streams.document import Document, Partition, Reason, Rejection
-from streams.errors import RegistryAway
 from streams.record_batches import Oversized, Row
-from streams.schema_registry import SchemaRegistry, of_settings
 from streams.settings import StreamsSettings, TopicSettings
 
 NEWEST = 5
@@ -27,7 +24,6 @@ READING_SECONDS = 5.0
 POLL_MS = 500
 FIELDS_NAMED = 20
 NAME_CHARACTERS = 40
-REGISTRY = "Mend what is named; until then the partition waits, and nothing of it is lost."
 
 
 def examine(
@@ -55,39 +51,14 @@ def examine(
         empty = all(first >= end for first, end in ranges.values())
         told = "none yet: the topic is empty" if empty else "none came in time: not tried"
         return Finding(f"records of {name}", ok=True, detail=told)
-    registry = of_settings(settings.schema_registry)
-    with registry if registry is not None else nullcontext():
-        return _judged(rows, settings, topic, name, labels, registry)
-
-
-def _judged(  # noqa: PLR0917  # what is looked at, and by which settings
-    rows: Sequence[Row],
-    settings: StreamsSettings,
-    topic: TopicSettings,
-    name: str,
-    labels: frozenset[str] | None,
-    registry: SchemaRegistry | None,
-) -> Finding:
-    decoder = Decoder(
-        topic,
-        name,
-        labels=labels,
-        filters=settings.filters,
-        max_record_bytes=settings.max_record_bytes,
-        registry=registry,
-    )
-    try:
-        refused = list(_refusals(rows, decoder, name))
-    except RegistryAway as away:
-        told = f"they wait for their schemas: {away}"
-        return Finding(f"records of {name}", ok=False, detail=told, remedy=REGISTRY)
+    refused = list(_refusals(rows, settings, topic, name, labels))
     if not refused:
         return Finding(f"records of {name}", ok=True, detail=f"the newest {len(rows)} are understood")
     why = ", ".join(f"{number} {reason}" for reason, number in Counter(map(_said, refused)).most_common())
     return Finding(
         f"records of {name}",
         ok=len(refused) < len(rows),
-        detail=f"of the newest {len(rows)} {len(refused)} would be dead letters: {why}; {_fields(rows, registry)}",
+        detail=f"of the newest {len(rows)} {len(refused)} would be dead letters: {why}; {_fields(rows)}",
         remedy="Correct the fields in `streams.topics`, or what the producers write.",
     )
 
@@ -115,7 +86,10 @@ def _newest(
     return rows
 
 
-def _refusals(rows: Sequence[Row], decoder: Decoder, name: str) -> Iterator[Rejection]:
+def _refusals(
+    rows: Sequence[Row], settings: StreamsSettings, topic: TopicSettings, name: str, labels: frozenset[str] | None
+) -> Iterator[Rejection]:
+    decoder = Decoder(topic, name, labels=labels, filters=settings.filters, max_record_bytes=settings.max_record_bytes)
     for offset, _, key, value in rows:
         if isinstance(value, Oversized):
             yield Reason.TOO_LARGE, f"{value.value_bytes} bytes"
@@ -131,22 +105,16 @@ def _said(refused: Rejection) -> str:
     return reason.value if reason is Reason.UNKNOWN_LABEL else f"{reason.value} ({detail})"
 
 
-def _fields(rows: Sequence[Row], registry: SchemaRegistry | None) -> str:
+def _fields(rows: Sequence[Row]) -> str:
     names: dict[str, None] = {}
     for *_, value in rows:
         try:
-            record = _record(value, registry) if isinstance(value, bytes) else None
-        except (orjson.JSONDecodeError, RegistryAway):
+            record = orjson.loads(value) if isinstance(value, bytes) else None
+        except orjson.JSONDecodeError:
             continue
         if isinstance(record, dict):
             names |= dict.fromkeys(record)
-    if not names and rows and all(isinstance(row[3], bytes) and framing.schema_id(row[3]) is not None for row in rows):
+    if rows and all(isinstance(row[3], bytes) and framing.schema_id(row[3]) is not None for row in rows):
         return "all are framed by a schema registry's client, so that no field can be seen"
     shown = ", ".join(inline(name[:NAME_CHARACTERS]) for name in list(names)[:FIELDS_NAMED])
     return f"their fields: {shown}" if shown else "they have no fields"
-
-
-def _record(value: bytes, registry: SchemaRegistry | None) -> object:
-    if registry is not None and framing.schema_id(value) is not None:
-        return registry.read(value)
-    return orjson.loads(value)

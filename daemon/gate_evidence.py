@@ -291,7 +291,10 @@ def members_of(groups: Iterable[Group]) -> list[HeldOut]:
 
 
 def always_the_most_frequent(scores: Scores) -> Scores:
-    """What one would score who gave every document the label that most of them have, the first by name of equals."""
+    """What one would score who gave every document the label that most of them have, the first by name of equals.
+
+    Where several labels fit a document it is the set of them that most documents have.
+    """
     labels = [score.label or "" for score in scores]
     most = max(sorted(set(labels)), key=labels.count)
     return tuple(replace(score, predicted=most) for score in scores)

@@ -70,8 +70,10 @@ class GateSettings(BaseModel):
         ge=0,
         le=1,
         description="Before a trained classifier first serves, its balanced accuracy (the mean over labels of the "
-        "share that is answered rightly) on all held-out text must be above that of always answering the most frequent "
-        "label by more than this. Not asked where the base is above it already.",
+        "share that is answered rightly) on all held-out text must be above that of always giving the most frequent "
+        "answer by more than this. Where several labels fit a document each counts by itself, by the mean of the "
+        "shares that are answered rightly of the documents with it and of those without it, so that always answering "
+        "alike comes to 0.5. Not asked where the base is above it already.",
     )
     plausible_rise: float = Field(
         1.0,

@@ -13,7 +13,7 @@ AGAINST: Final = {
     "best": "the best generation so far",
     "anchor": "the base model",
     "average": "the best so far on average over the older slices",
-    "majority": "always answering the most frequent label",
+    "majority": "always giving the most frequent answer",
 }
 MAJORITY: Final = "balanced_majority"
 ALL_TEXT: Final = "fresh text"

@@ -251,10 +251,8 @@ def retire(rooms: Rooms, settings: Settings) -> list[int]:
 
     Called at a promotion alone: until then a person may go forward again to what they went back from.
     """
-    on_disk = rooms.checkpoints.numbers()
     going = removable(
-        # What the database does not know is not its to remove: it is an older copy, or a new one.
-        rooms.store.accepted_among(on_disk),
+        rooms.checkpoints.numbers(),
         line=rooms.store.serving_line(),
         serving=rooms.store.serving(),
         previous=_previous(rooms.store),

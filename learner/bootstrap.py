@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learner.report import DocumentScore
-from streams.label_sets import members
+from streams.label_sets import is_set, members
 
 Floats = NDArray[np.float64]
 
@@ -140,15 +140,20 @@ def balanced_replicates(
     Balanced accuracy is the mean over labels of the share of each label's documents that are answered rightly
     (Brodersen et al. 2010, "The Balanced Accuracy and Its Posterior Distribution"). Whoever always answers alike, and
     whoever answers at random, comes to one in so many labels as there are, however rare some of them be.
+
+    Where any number of labels fits a document each is a question of its own, whether it fits, and counts by the mean of
+    the share of documents with it that are answered rightly and of that of those without it: always answering alike
+    comes to a half. A label that all documents have, or none, asks nothing and is left out.
     """
     ours, theirs = paired(candidate, reference)
-    classes = sorted({score.label or "" for score in ours})
+    classes = sorted(frozenset[str]().union(*(members(score.label) for score in ours)))
     true = _one_hot([score.label for score in ours], classes)
-    mine = true * _one_hot([score.predicted for score in ours], classes)
-    other = true * _one_hot([score.predicted for score in theirs], classes)
+    mine = _one_hot([score.predicted for score in ours], classes)
+    other = _one_hot([score.predicted for score in theirs], classes)
+    balanced = _balanced_each if any(is_set(score.label) for score in ours) else _balanced
 
     def difference(weights: Floats) -> Floats:
-        return _balanced(weights, true, mine) - _balanced(weights, true, other)
+        return balanced(weights, true, mine) - balanced(weights, true, other)
 
     return _replicates(difference, len(ours), how)
 
@@ -234,12 +239,25 @@ def _one_hot(labels: Sequence[str | None], classes: Sequence[str]) -> Floats:
     return np.array([[name in fitting for name in classes] for fitting in sets], dtype=np.float64)
 
 
-def _balanced(weights: Floats, true: Floats, right: Floats) -> Floats:
+def _balanced(weights: Floats, true: Floats, answered: Floats) -> Floats:
     """Balanced accuracy of each resample, over the classes that the resample has true labels of: (resamples,)."""
     occurs = weights @ true
-    recall = np.divide(weights @ right, occurs, out=np.zeros_like(occurs), where=occurs > 0)
-    means: Floats = recall.sum(axis=1) / np.maximum((occurs > 0).sum(axis=1), 1)
+    means: Floats = _recall(weights, true, answered).sum(axis=1) / np.maximum((occurs > 0).sum(axis=1), 1)
     return means
+
+
+def _balanced_each(weights: Floats, true: Floats, answered: Floats) -> Floats:
+    """Balanced accuracy of each resample, over labels that some documents have and some do not: (resamples,)."""
+    differ = (weights @ true > 0) & (weights @ (1 - true) > 0)
+    each = (_recall(weights, true, answered) + _recall(weights, 1 - true, 1 - answered)) / 2
+    means: Floats = (each * differ).sum(axis=1) / np.maximum(differ.sum(axis=1), 1)
+    return means
+
+
+def _recall(weights: Floats, true: Floats, answered: Floats) -> Floats:
+    """The share of each class's documents that are answered rightly, 0 where there are none: (resamples, classes)."""
+    occurs = weights @ true
+    return np.divide(weights @ (true * answered), occurs, out=np.zeros_like(occurs), where=occurs > 0)
 
 
 def _macro_f1(weights: Floats, true: Floats, answered: Floats) -> Floats:

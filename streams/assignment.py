@@ -12,7 +12,7 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams import positions
 from streams.consumer import Consumer, Moved
-from streams.decode import Decoder, Framed
+from streams.decode import Decoder
 from streams.document import Gap, GapReason, Partition
 from streams.metrics import StreamsMetrics
 from streams.reading import BatchBuilder, PartitionReader
@@ -81,7 +81,6 @@ class Assignment:
         metrics: counted into.
         labels: the labels there are; None where documents need none.
         owner: this replica's name in its commits.
-        registry: reads framed values.
         monotonic: seconds, of a clock that never goes back.
     """
 
@@ -93,7 +92,6 @@ class Assignment:
         *,
         labels: frozenset[str] | None,
         owner: str,
-        registry: Framed | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -101,7 +99,6 @@ class Assignment:
         self._metrics = metrics
         self._labels = labels
         self._owner = owner
-        self._registry = registry
         self._monotonic = monotonic
         self._readings: dict[TopicPartition, Reading] = {}
         self._doubts: dict[TopicPartition, tuple[Doubt, int | None]] = {}
@@ -144,10 +141,6 @@ class Assignment:
     def unanswered(self) -> dict[TopicPartition, str]:
         """Those among them whose position the brokers did not tell when they were asked last, and what came instead."""
         return dict(self._unanswered)
-
-    def waiting(self) -> dict[TopicPartition, str]:
-        """Those whose next record cannot be read now, and why."""
-        return {found: reading.reader.waits for found, reading in self._readings.items() if reading.reader.waits}
 
     def lag(self) -> Mapping[Partition, int]:
         """Records not yet read, by partition."""
@@ -205,12 +198,8 @@ class Assignment:
                 break
         return not self._doubts
 
-    def read(self, consumer: Consumer, chunk: Chunk, builder: BatchBuilder, arrived_at: float) -> None:
-        """Put what a chunk holds into the builder, unless it is not what is to come next.
-
-        Args:
-            arrived_at: unix seconds; every other time here is one of `monotonic`.
-        """
+    def read(self, consumer: Consumer, chunk: Chunk, builder: BatchBuilder, now: float) -> None:
+        """Put what a chunk holds into the builder, unless it is not what is to come next."""
         found = chunk.partition
         reading = self._readings.get(found)
         if reading is None or found in self._doubts:
@@ -223,10 +212,10 @@ class Assignment:
             consumer.seek(found, reader.position)
             return
         part = builder.part(reader.partition, reader.position)
-        again = reader.read(chunk, part, arrived_at)
+        again = reader.read(chunk, part, now)
         if again is not None:
             consumer.seek(found, again)
-        reading.progress_at = self._monotonic()
+        reading.progress_at = now
         reading.end = max(reader.position, consumer.highwater(found) or 0)
 
     def watch(self, consumer: Consumer, held: set[TopicPartition], now: float) -> None:
@@ -370,7 +359,6 @@ class Assignment:
             labels=self._labels,
             filters=self._settings.filters,
             max_record_bytes=self._settings.max_record_bytes,
-            registry=self._registry,
         )
         reader = PartitionReader(partition, decoder, offset, self._settings.dead_letter_bytes)
         reader.erases = isinstance(topic, TopicSettings) and topic.on_tombstone == "erase"

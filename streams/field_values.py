@@ -19,7 +19,6 @@ _JSON_TYPES = {
     int: "a number",
     float: "a number",
     type(None): "null",
-    bytes: "bytes",
 }
 
 

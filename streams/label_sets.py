@@ -19,6 +19,11 @@ def written(names: Iterable[str]) -> str:
     return orjson.dumps(sorted(set(names))).decode()
 
 
+def is_set(label: str | None) -> bool:
+    """Whether it stands for any number of labels rather than for itself."""
+    return label is not None and members(label) != {label}
+
+
 def members(label: str | None) -> frozenset[str]:
     """The labels that one stands for: of a set its members, else itself; none for None."""
     if label is None:

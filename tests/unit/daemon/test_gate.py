@@ -584,7 +584,7 @@ def test_a_classifier_that_answers_nearly_one_label_never_serves_first() -> None
     assert not check.passed
     assert check.lower <= check.figure <= check.upper
     assert check.unit == "of balanced accuracy"
-    assert "than always answering the most frequent label" in verdict.sentence
+    assert "than always giving the most frequent answer" in verdict.sentence
     assert "where more than 0.100 is asked" in verdict.sentence
 
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from checkpoints.generation import Published
-from learner.bootstrap import Resampling, accuracy_replicates, f1_replicates
+from learner.bootstrap import Resampling, accuracy_replicates, balanced_replicates, f1_replicates
 from learner.encoding import Encoder
 from learner.importance import fisher
 from learner.job import run_round
@@ -89,6 +89,27 @@ def test_an_answer_is_right_when_all_labels_are() -> None:
     better = [replace(each, predicted=each.label) for each in scores]
     assert accuracy_replicates(better, scores, how).estimate == 0.5
     assert f1_replicates(better, scores, how).estimate == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (["a", "a", "b", ""], 0.5),
+        (["a"] * 4, 0.0),
+        ([""] * 4, 0.0),
+        (["a", "", "", ""], 0.125),
+        (["a", "a", "", ""], 0.25),
+    ],
+)
+def test_each_label_is_balanced_by_itself(answers: Sequence[str], expected: float) -> None:
+    """By hand, against answering nothing, which comes to a half. The label that all have asks nothing."""
+    truth = ["ac", "ac", "bc", "c"]
+    given = [score(at, both + "c", fitting) for at, (both, fitting) in enumerate(zip(answers, truth, strict=True))]
+    nothing = [score(at, "", fitting) for at, fitting in enumerate(truth)]
+    how = Resampling(resamples=100, minimum_documents=2)
+    found = balanced_replicates(given, nothing, how)
+    assert found.estimate == pytest.approx(expected)
+    assert (abs(found.values) <= 0.5).all()
 
 
 def test_importance_draws_each_label_by_itself(several: Published) -> None:

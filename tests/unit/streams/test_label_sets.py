@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streams.decode import Decoder
 from streams.document import Document, Partition, Reason
-from streams.label_sets import LabelSet, members, written
+from streams.label_sets import LabelSet, is_set, members, written
 from streams.settings import TopicFormat
 
 LABELS = LabelSet({"calm", "flood", "1", "true"})
@@ -69,3 +69,12 @@ def test_a_label_alone_stands_for_itself(name: str) -> None:
     assert members(name) == {name}
     assert members("[calm") == {"[calm"}
     assert members(None) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [(written(["b", "a"]), True), ("[]", True), ("calm", False), ("[calm]", False), ("", False), (None, False)],
+)
+def test_a_set_is_told_from_a_label(label: str | None, *, expected: bool) -> None:
+    """A label whose name begins like a list is one all the same."""
+    assert is_set(label) is expected
