@@ -13,6 +13,8 @@ LABELS_UNNAMED: Final = 2
 ONE_OF_THEM: Final = "single_label_classification"
 SEVERAL: Final = "multi_label_classification"
 REGRESSION: Final = "regression"
+NEW_WEIGHTS: Final = "riverkeep_new_weights"
+"""In a base's configuration: the names of the weights that its import drew at random, for its first round to learn."""
 EXAMPLE: Final = '{"0": "calm", "1": "flood"}'
 
 

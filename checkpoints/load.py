@@ -24,6 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from checkpoints.card import Kind
 from checkpoints.errors import MismatchedTokenizer, UnusableModel
+from checkpoints.heads import NEW_WEIGHTS
 from checkpoints.matching import mismatch, of_text, right_pad, set_pad
 from checkpoints.model_files import GENERATION_CONFIG, model_files
 from checkpoints.reasons import NO_TOKENIZER, of_configuration, of_tokenizer, said_clearly
@@ -32,7 +33,7 @@ from checkpoints.weight_files import require_whole
 LOCAL: Final[dict[str, Any]] = {"local_files_only": True, "trust_remote_code": False}
 # What differs between two configurations of one architecture.
 INCIDENTAL_KEYS: Final = frozenset(
-    {"_name_or_path", "name_or_path", "transformers_version", "dtype", "torch_dtype", "pad_token_id"}
+    {"_name_or_path", "name_or_path", "transformers_version", "dtype", "torch_dtype", "pad_token_id", NEW_WEIGHTS}
 )
 
 _AUTO: Final[dict[str, Any]] = {

@@ -25,7 +25,7 @@ from checkpoints.card import Kind
 from checkpoints.disk import disk_errors
 from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnsafeModel, UnusableModel
 from checkpoints.generation import BASE
-from checkpoints.heads import labels_in, require_labels, unnamed_labels
+from checkpoints.heads import NEW_WEIGHTS, labels_in, require_labels, unnamed_labels
 from checkpoints.load import LOCAL, load_model, load_tokenizer, require_match
 from checkpoints.matching import right_pad
 from checkpoints.mending import PAD, linked, mend
@@ -226,13 +226,16 @@ def _with_head(model: Path, plain: Path, scratch: Path, labels: tuple[str, ...])
     torch.manual_seed(HEAD_SEED)
     names = dict(enumerate(labels))
     with said_clearly(model):
-        made = AutoModelForSequenceClassification.from_pretrained(
+        made, loading = AutoModelForSequenceClassification.from_pretrained(
             plain,
             id2label=names,
             label2id={label: n for n, label in names.items()},
             use_safetensors=True,
+            output_loading_info=True,
             **LOCAL,
         )
+        if drawn := sorted(loading["missing_keys"]):
+            setattr(made.config, NEW_WEIGHTS, drawn)
         _save(scratch, made, load_tokenizer(plain))
     return scratch
 

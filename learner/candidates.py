@@ -14,6 +14,7 @@ from torch import Tensor
 
 from checkpoints.disk import disk_errors
 from checkpoints.generation import CARD, MANIFEST
+from checkpoints.heads import NEW_WEIGHTS
 from checkpoints.model_files import GENERATION_CONFIG
 
 Weights = dict[str, Tensor]
@@ -55,6 +56,8 @@ def write_candidate(path: Path, model: Any, parent_dir: Path) -> None:
     Raises:
         OSError: the disk refused.
     """
+    if hasattr(model.config, NEW_WEIGHTS):
+        delattr(model.config, NEW_WEIGHTS)
     with disk_errors(path):
         model.save_pretrained(path)
     # How the model answers where nothing is asked is its owner's to say, in words that transformers may not know.

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
+from checkpoints.heads import NEW_WEIGHTS
 from checkpoints.publish import replace_file
 from learner import importance
 from learner.batches import Step, document_pieces
@@ -180,12 +181,20 @@ def _train(bench: Workbench, material: Material, texts: Texts, matters: importan
         objective=material.objective,
         pull=_pull(bench, matters),
         recipe=spec.recipe,
-        peak_rate=spec.recipe.peak_rate(spec.kind),
+        peak_rate=spec.recipe.peak_rate(
+            spec.kind, steps_of_new_head=len(material.steps) if has_new_head(bench) else None
+        ),
         device=bench.device,
         passed=partial(bench.progress.advance, SEQUENCES),
     )
     stopping = _stopping(bench, texts.early_stop, len(material.steps))
     return train(trainer, material.steps, spec.recipe, progress=bench.progress, stopping=stopping)
+
+
+def has_new_head(bench: Workbench) -> bool:
+    """Whether this is the first round of a classifier whose head was drawn at random."""
+    spec = bench.given.spec
+    return spec.parent.digest == spec.base.digest and hasattr(bench.model.config, NEW_WEIGHTS)
 
 
 def _stopping(bench: Workbench, text: Encoded, steps: int) -> EarlyStopping | None:

@@ -12,6 +12,10 @@ Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 # What a kind of model gets where the recipe names no value: DESIGN's defaults from literature and trials.
 REPLAY_RATIO: dict[ModelKind, float] = {"causal-lm": 0.6, "classifier": 0.5}
 LEARNING_RATE: dict[ModelKind, float] = {"causal-lm": 1e-4, "classifier": 2e-5}
+# A new head has to be learned within its first round, and a few steps at the rate that suits a trained one move
+# nothing: rate times steps is this, within bounds (`benchmarks/classifier_rates.py`).
+NEW_HEAD_RATE_TIMES_STEPS = 0.01
+MOST_FOR_NEW_HEAD = 1e-3
 
 # Candidates are named by the parent's share in them, to this many decimals: no two shares may have one name.
 SHARE_DECIMALS = 6
@@ -90,7 +94,8 @@ class RecipeSettings(BaseModel):
         gt=0,
         le=1,
         description="Peak learning rate; a tenth of pre-training's peak is a safe start, replay with KL "
-        "bears more. Left out: 1e-4 for a causal-lm, 2e-5 for a classifier.",
+        "bears more. Left out: 1e-4 for a causal-lm, 2e-5 for a classifier; for the first round of one whose head is "
+        "new 0.01 divided by the round's steps, at least 2e-5 and at most 1e-3.",
     )
     warmup: float = Field(
         default=0.03, ge=0, lt=1, description="Share of the steps in which the rate rises to its peak."
@@ -176,9 +181,20 @@ class RecipeSettings(BaseModel):
         """Return the replay ratio for this kind of model, in [0, 0.95]."""
         return REPLAY_RATIO[kind] if self.replay_ratio is None else self.replay_ratio
 
-    def peak_rate(self, kind: ModelKind) -> float:
-        """Return the peak learning rate for this kind of model."""
-        return LEARNING_RATE[kind] if self.learning_rate is None else self.learning_rate
+    def peak_rate(self, kind: ModelKind, *, steps_of_new_head: int | None = None) -> float:
+        """Return the peak learning rate for this kind of model.
+
+        Args:
+            kind: of the model.
+            steps_of_new_head: how many optimizer steps there are to learn a head that no round has trained yet; None
+                where there is no such head.
+        """
+        if self.learning_rate is not None:
+            return self.learning_rate
+        usual = LEARNING_RATE[kind]
+        if not steps_of_new_head:
+            return usual
+        return min(max(usual, NEW_HEAD_RATE_TIMES_STEPS / steps_of_new_head), MOST_FOR_NEW_HEAD)
 
 
 class LearnerSettings(BaseModel):

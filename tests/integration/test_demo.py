@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it, with two of its four eras; all of them take three minutes."""
+"""The demo as a newcomer runs it, with two of its four eras; all of them take five minutes."""
 
 import re
 import subprocess

@@ -19,6 +19,7 @@ from transformers import (
 
 from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnsafeModel, UnusableModel
 from checkpoints.generation import GenerationStore
+from checkpoints.heads import NEW_WEIGHTS
 from checkpoints.load import load_beside, load_model, load_tokenizer
 from checkpoints.probe.classifier import ClassifierProbe
 from tests.disks import files_limited
@@ -143,6 +144,7 @@ def test_an_encoder_gets_a_head_for_its_labels(store: GenerationStore, tmp_path:
     model = load_model(published.path, "classifier")
     assert model.config.id2label == dict(enumerate(labels))
     assert same_weights(model, load_model(again.path, "classifier"))
+    assert getattr(model.config, NEW_WEIGHTS) == ["classifier.bias", "classifier.weight"]
 
 
 def test_an_encoder_without_labels_is_refused(store: GenerationStore, tmp_path: Path) -> None:
@@ -166,6 +168,7 @@ def test_a_head_without_names_gets_them(store: GenerationStore, tmp_path: Path) 
     named = load_model(store.import_base(model, kind="classifier", labels=("calm", "flood")).path, "classifier")
     assert named.config.id2label == {0: "calm", 1: "flood"}
     assert same_weights(named, load_model(model, "classifier"))
+    assert not hasattr(named.config, NEW_WEIGHTS)
 
 
 def test_loading_beside_gives_the_new_weights(causal: Path, tmp_path: Path) -> None:

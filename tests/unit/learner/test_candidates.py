@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from checkpoints.load import load_model, load_tokenizer
+from checkpoints.heads import NEW_WEIGHTS
+from checkpoints.load import load_beside, load_model, load_tokenizer
 from learner.candidates import copy_into, interpolate_into, weights_of, write_candidate
 from tests.disks import files_limited
 from tests.unit.learner import tiny
@@ -45,6 +46,18 @@ def test_candidate_is_a_whole_model_like_its_parent(tmp_path: Path, tied: bool) 
     for name, value in weights_of(loaded).items():
         assert torch.equal(value, weights_of(model)[name])
     assert load_tokenizer(tmp_path / "candidate").get_vocab() == load_tokenizer(base.path).get_vocab()
+
+
+def test_a_candidate_no_longer_says_that_its_head_is_new(tmp_path: Path) -> None:
+    """Else it would learn as fast as one that knows nothing, were it the base of another service."""
+    made = tiny.bert()
+    setattr(made.config, NEW_WEIGHTS, ["classifier.weight"])
+    base = tiny.generation(tmp_path, made, tiny.tokenizer(bert=True), "classifier")
+    model = load_model(base.path, "classifier")
+    assert hasattr(model.config, NEW_WEIGHTS)
+    write_candidate(tmp_path / "candidate", load_model(base.path, "classifier"), base.path)
+    assert not hasattr(load_model(tmp_path / "candidate", "classifier").config, NEW_WEIGHTS)
+    assert load_beside(model, tmp_path / "candidate") is not None
 
 
 @pytest.mark.parametrize(

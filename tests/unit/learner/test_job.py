@@ -4,6 +4,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import orjson
 import pytest
@@ -11,14 +13,16 @@ import torch
 from safetensors.torch import load_file
 
 from checkpoints.generation import Published
+from checkpoints.heads import NEW_WEIGHTS
 from checkpoints.load import load_model, load_tokenizer
 from learner import progress, scoring
-from learner.job import run_round
+from learner.job import has_new_head, run_round
 from learner.measures import accuracy, mean_nll
 from learner.plausibility import PlausibilityBounds, TextBounds
 from learner.report import DocumentScore, Outcome, read_report
-from learner.round_directory import GenerationRef, KnownScore, RoundSample, RoundSlice, write_round
+from learner.round_directory import GenerationRef, KnownScore, RoundSample, RoundSlice, read_round, write_round
 from learner.settings import RecipeSettings
+from learner.workbench import Workbench
 from tests.unit.learner import tiny
 
 pytestmark = pytest.mark.usefixtures("torch_settings_kept")
@@ -309,6 +313,18 @@ def test_documents_without_a_known_label_are_left_out_and_told(classifier: Publi
     assert report.untrainable == {500, 501, 502}
     assert len(report.prequential) == 10
     assert '"event":"left_out","documents":3' in (path / "progress.jsonl").read_text()
+
+
+@pytest.mark.parametrize(("new", "parent", "expected"), [(True, 0, True), (True, 1, False), (False, 0, False)])
+def test_a_new_head_has_a_rate_of_its_own_in_its_first_round_alone(
+    base: Published, tmp_path: Path, *, new: bool, parent: int, expected: bool
+) -> None:
+    """Once something trained serves, and where the head came with the model, the rate is that of any classifier."""
+    given = read_round(small_round(tmp_path, base))
+    spec = replace(given.spec, parent=GenerationRef(parent, f"digest {parent}"), base=GenerationRef(0, "digest 0"))
+    config = SimpleNamespace(**({NEW_WEIGHTS: ["classifier.weight"]} if new else {}))
+    bench = SimpleNamespace(given=replace(given, spec=spec), model=SimpleNamespace(config=config))
+    assert has_new_head(cast("Workbench", bench)) is expected
 
 
 def test_round_stops_early_on_samples_of_its_own(base: Published, tmp_path: Path) -> None:

@@ -16,6 +16,13 @@ def test_defaults_depend_on_the_kind_of_model() -> None:
     assert [recipe.peak_rate(kind) for kind in ("causal-lm", "classifier")] == [1e-4, 2e-5]
 
 
+@pytest.mark.parametrize(("steps", "rate"), [(1, 1e-3), (10, 1e-3), (40, 2.5e-4), (500, 2e-5), (10_000, 2e-5)])
+def test_a_new_head_has_a_higher_rate_the_fewer_steps_there_are_to_learn_it(steps: int, rate: float) -> None:
+    """Never a lower one than any classifier, never one that no encoder bears; what the recipe says wins."""
+    assert RecipeSettings().peak_rate("classifier", steps_of_new_head=steps) == pytest.approx(rate)
+    assert RecipeSettings(learning_rate=0.5).peak_rate("classifier", steps_of_new_head=steps) == 0.5
+
+
 def test_what_is_set_holds_for_either_kind() -> None:
     """Zero is a value, not a missing one."""
     recipe = RecipeSettings(replay_ratio=0.0, learning_rate=0.5)
