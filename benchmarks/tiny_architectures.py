@@ -98,6 +98,43 @@ OWN: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "t5": {"decoder_start_token_id": 2},
     "xmod": {"default_language": "en_XX"},
+    "kimi_linear": {
+        "num_expert_group": 1,
+        "n_group": 1,
+        "topk_group": 1,
+        "num_experts_per_token": 2,
+        "num_experts_per_tok": 2,
+        "num_key_value_heads": 4,
+    },
+    "bailing_hybrid": {"n_group": 1, "topk_group": 1, "num_experts_per_tok": 2, "num_key_value_heads": 4},
+    "gemma3n_text": {
+        "num_kv_shared_layers": 2,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "activation_sparsity_pattern": [0.0] * 4,
+        "laurel_rank": 8,
+        "intermediate_size": 64,
+    },
+    "zamba2": {
+        "layer_types": ["linear_attention", "hybrid", "linear_attention", "hybrid"],
+        "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"],
+        "hybrid_layer_ids": [1, 3],
+        "mamba_headdim": 16,
+        "mamba_ngroups": 1,
+        "num_query_groups": 2,
+    },
+    "esm": {"pad_token_id": 2, "vocab_size": 320},
+    "dbrx": {
+        "attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 10000.0},
+        "ffn_config": {"ffn_hidden_size": 64, "moe_num_experts": 4, "moe_top_k": 2},
+    },
+    "cohere_compass_text": {
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "rope_parameters": {
+            layer: {"rope_type": "default", "rope_theta": 10000.0} for layer in ("sliding_attention", "full_attention")
+        },
+    },
+    "lilt": {"hidden_size": 48, "num_attention_heads": 4},
+    "layoutlmv3": {"coordinate_size": 5, "shape_size": 6},
 }
 
 
@@ -133,16 +170,14 @@ def _rebuilt(default: PretrainedConfig, own: Mapping[str, Any]) -> PretrainedCon
             changed[key] = _every_type(value)
     for key in TOKENS:
         changed[key] = TOKENS[key]
-    plain = {key: value for key, value in own.items() if _part(default, key) is None}
+    plain = {key: value for key, value in own.items() if _part(default, key) is None or not isinstance(value, Mapping)}
     return type(default)(**(changed | plain))
 
 
 def _part(config: PretrainedConfig, key: str) -> PretrainedConfig | None:
     """The configuration that lies in another under a name."""
-    try:
-        part = getattr(config, key, None)
-    except AttributeError:  # told layer by layer
-        return None
+    # Other names may be told layer by layer, and raise where they are asked of the whole.
+    part = getattr(config, key, None) if "config" in key else None
     return part if isinstance(part, PretrainedConfig) else None
 
 

@@ -108,6 +108,12 @@ class GenerationStore:
             return []
         return sorted(int(path.name) for path in self._generations.iterdir() if path.name.isdecimal())
 
+    def highest_number(self) -> int:
+        """The highest number that a generation has or had here, as far as that can be told; -1 for none."""
+        pointer = self._serving_or_none()
+        pointed_to = -1 if pointer is None else pointer.generation
+        return max([self._highest_removed(), pointed_to, *self.numbers()])
+
     def card(self, number: int) -> Card:
         """The lineage card of a generation.
 

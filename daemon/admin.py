@@ -213,6 +213,8 @@ class _Surface:
             "/rounds": self.request_round,
             "/rounds/{number}/approve": self.approve_round,
             "/rounds/{number}/reject": self.reject_round,
+            "/rounds/cancel": self.cancel_rounds,
+            "/rounds/withdraw": self.withdraw_round,
             "/rounds/pause": self.pause_rounds,
             "/rounds/resume": self.resume_rounds,
             "/rollback": self.rollback,
@@ -311,6 +313,13 @@ class _Surface:
 
     async def reject_round(self, request: Request) -> Response:
         return await _answer(lambda: self._control.reject_round(_round(request)))
+
+    async def cancel_rounds(self, _request: Request) -> Response:
+        return await _answer(self._control.cancel_rounds)
+
+    async def withdraw_round(self, request: Request) -> Response:
+        body = await self._asked(request, RoundBody)
+        return await _answer(lambda: self._control.withdraw_round(dry_run=body.dry_run))
 
     async def pause_rounds(self, request: Request) -> Response:
         body = await self._asked(request, PauseBody)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from daemon.admin_settings import AdminSettings
 from daemon.errors import DaemonError, said_by_the_system
+from serving.key_file import INVISIBLE
 
 FILE_NAME = "admin.token"
 
@@ -45,8 +46,9 @@ def read_token(settings: AdminSettings, state_dir: Path) -> str:
     """
     path = token_path(settings, state_dir)
     try:
-        token = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        token = path.read_text(encoding="utf-8-sig").strip(INVISIBLE)
+        token.encode("ascii")
+    except (OSError, UnicodeError) as error:
         reason = said_by_the_system(error) if isinstance(error, OSError) else "it is not ASCII"
         raise DaemonError(
             f"The admin token cannot be read from {path}: {reason}. Run the command as the service's user, "

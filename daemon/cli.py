@@ -11,6 +11,7 @@ import click
 from daemon.commands.common import Invocation
 from daemon.errors import DaemonError, said_by_the_system
 from daemon.exit_codes import ExitCode
+from daemon.standard_streams import open_standard_streams, write_no_more
 
 COMMANDS = {
     "demo": "service:demo",
@@ -104,8 +105,10 @@ def cli(context: click.Context, config: Path | None) -> None:
 
 def main() -> None:
     """Run the command line and leave with its exit status."""
+    open_standard_streams()
     try:
         code = cli.main(prog_name="riverkeep", standalone_mode=False)
+        sys.stdout.flush()
     except DaemonError as error:
         code = _fail(str(error), error.exit_code)
     except click.ClickException as error:
@@ -115,9 +118,10 @@ def main() -> None:
         code = _fail("stopped", ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # `riverkeep round --list | head`: who reads has had enough.
-        sys.stderr.close()
+        write_no_more()
         code = ExitCode.OK
     except _expected() as error:
+        write_no_more()
         code = _fail(_said(error), ExitCode.FAILED)
     sys.exit(int(code or 0))
 

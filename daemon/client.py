@@ -18,6 +18,8 @@ ANSWER_S = 30.0
 # An erasure compacts the store and takes seconds a gigabyte, and so does a search that reads over it; a replay
 # decodes the whole quarantine.
 LONG_ANSWER_S = 3_600.0
+CANCEL_ANSWER_S = 120.0
+"""A learner that is told to end gets a while to do so."""
 LONGEST_KEY_BYTES = 512 * 1024
 """As JSON, in a request; the daemon takes a little more."""
 
@@ -90,6 +92,14 @@ class RemoteControl:
     def request_round(self, *, dry_run: bool = False) -> Facts:
         """See `Control.request_round`."""
         return self._post("/rounds", {"dry_run": dry_run})
+
+    def withdraw_round(self, *, dry_run: bool = False) -> Facts:
+        """See `Control.withdraw_round`."""
+        return self._post("/rounds/withdraw", {"dry_run": dry_run})
+
+    def cancel_rounds(self) -> Facts:
+        """See `Control.cancel_rounds`."""
+        return self._post("/rounds/cancel", {}, timeout=CANCEL_ANSWER_S)
 
     def approve_round(self, number: int) -> Facts:
         """See `Control.approve_round`."""

@@ -53,7 +53,10 @@ class Control(Protocol):
                 where the latest reload found mistakes, so that the settings before it are in force; else None;
             parts: as in `readiness`;
             waiting: numbers of rounds that wait for a person;
-            rounds_paused: {"since" (unix seconds), "reason"} while no round begins by itself, else None.
+            rounds_paused: {"since" (unix seconds), "reason"} while no round begins by itself, else None;
+            memory_trouble: why the database cannot be used, and what to do; empty while it can. What only it knows is
+                None meanwhile, `memory` too;
+            unknown_generations: numbers of generations on disk that the database does not know.
         """
 
     def health(self) -> Facts:
@@ -93,6 +96,16 @@ class Control(Protocol):
         Returns at once: `{"after": number of the last round so far, "detail": sentence}`; the round that
         answers has a greater number, and begins when the one in progress has ended. Raises Refused when
         nothing is fresh.
+        """
+
+    def withdraw_round(self, *, dry_run: bool = False) -> Facts:
+        """Take back a `request_round` that no round has begun to answer: `{"withdrawn": whether it still waited}`."""
+
+    def cancel_rounds(self) -> Facts:
+        """Call off the round in progress without effect, and take back what was asked for and has not begun.
+
+        `{"round": number, or None where none runs, "withdrawn": asks that waited, "detail": sentence}`. By itself none
+        begins before the cool-down is over. Raises UnknownThing where there is nothing to call off.
         """
 
     def approve_round(self, number: int) -> Facts:

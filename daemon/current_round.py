@@ -1,6 +1,8 @@
 """What the round in progress is doing, as its learner tells; read by status and metrics."""
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -72,13 +74,24 @@ class RoundProgress:
 
 
 class CurrentRound:
-    """Holds the progress of at most one round, and whether it was called off. Safe between threads."""
+    """Holds the progress of at most one round, and whether it was called off. Safe between threads.
 
-    def __init__(self) -> None:
+    Args:
+        clock: seconds, of any clock that never goes back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._progress: RoundProgress | None = None
         self._ended = threading.Condition(self._lock)
         self._called_off: str = ""
+        self._cancelled_at: float | None = None
+
+    @property
+    def since_cancel(self) -> float | None:
+        """Seconds since a person last called rounds off; None where nobody did."""
+        return None if self._cancelled_at is None else self._clock() - self._cancelled_at
 
     @property
     def progress(self) -> RoundProgress | None:
@@ -139,6 +152,15 @@ class CurrentRound:
                 return False
             self._called_off = self._called_off or why
             return True
+
+    def cancel(self, why: str) -> int | None:
+        """Call the round in progress off by a person's word; its number, None where there is none."""
+        with self._lock:
+            self._cancelled_at = self._clock()
+            if self._progress is None:
+                return None
+            self._called_off = self._called_off or why
+            return self._progress.number
 
     def wait_for_end(self, timeout: float) -> bool:
         """Wait until no round is in progress; False when one still is after `timeout` seconds."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 from daemon.control import Facts
 from daemon.labels import known_labels
@@ -10,6 +11,8 @@ from memory.records import StoredDeadLetter
 from memory.store import Store
 from streams.decode import Decoder
 from streams.document import Batch, Document, Partition, Reason, Rejection
+from streams.errors import RegistryAway
+from streams.schema_registry import SchemaRegistry, of_settings
 
 AT_ONCE = 500
 REPLAYED = "dead-letters"
@@ -27,11 +30,19 @@ def replay(store: Store, settings: Settings, *, ids: frozenset[int], now: float)
         ids: which; none: all.
         now: unix seconds; also tells this replay's offsets from those of any other.
     """
+    registry = of_settings(settings.streams.schema_registry)
+    with registry if registry is not None else nullcontext():
+        return _replay(store, settings, registry, ids, now)
+
+
+def _replay(
+    store: Store, settings: Settings, registry: SchemaRegistry | None, ids: frozenset[int], now: float
+) -> Facts:
     stream = Partition(REPLAYED, 0, f"{now:.6f}")
     kept = known = 0
     still_dead: Counter[str] = Counter()
     for letters in _in_batches(store, ids):
-        decoded = {letter.id: _decode(settings, letter, stream, now) for letter in letters}
+        decoded = {letter.id: _decode(settings, registry, letter, stream, now) for letter in letters}
         revived = {number: found for number, found in decoded.items() if isinstance(found, Document)}
         dead = {number: found for number, found in decoded.items() if not isinstance(found, Document)}
         store.note_reasons(dead)
@@ -55,7 +66,9 @@ def _in_batches(store: Store, ids: frozenset[int]) -> Iterator[list[StoredDeadLe
             yield chosen
 
 
-def _decode(settings: Settings, letter: StoredDeadLetter, stream: Partition, now: float) -> Document | Rejection:
+def _decode(
+    settings: Settings, registry: SchemaRegistry | None, letter: StoredDeadLetter, stream: Partition, now: float
+) -> Document | Rejection:
     """The dead letter as a document, or why it is none today; as it was, where it can never be one.
 
     Never: a record that was cut, a whole batch, and one whose format is not known (of a file, of a topic that is read
@@ -70,5 +83,9 @@ def _decode(settings: Settings, letter: StoredDeadLetter, stream: Partition, now
         labels=known_labels(settings),
         filters=settings.streams.filters,
         max_record_bytes=settings.streams.max_record_bytes,
+        registry=registry,
     )
-    return decoder.decode(letter.value, letter.key, None, stream, letter.id, now)
+    try:
+        return decoder.decode(letter.value, letter.key, None, stream, letter.id, now)
+    except RegistryAway as away:
+        return letter.reason, str(away)

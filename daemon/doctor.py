@@ -18,18 +18,20 @@ from daemon.errors import STATE_DIR_REMEDY, said_by_the_system
 from daemon.labels import known_labels
 from daemon.lock import holder_of
 from daemon.settings import Settings
+from daemon.unknown_sentence import unknown_sentence
 
 GIB = 2**30
 SYNCS = 5
 SLOW_SYNC_S = 0.25
 LEAST_FREE_BYTES = GIB
 VOLATILE = frozenset({"tmpfs", "ramfs", "overlay"})
+UNKNOWN_REMEDY = "Put the latest copy of the database back, or start: `riverkeep status` says which are left unknown."
 REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p"})
 
 
 def examine(settings: Settings, *, load_model: bool = True) -> list[Finding]:
     """Try everything, in the order in which a start would need it. Takes seconds, with the model longer."""
-    findings = [*_state_dir(settings), sqlite(), *_ports(settings)]
+    findings = [*_state_dir(settings), sqlite(), *_database(settings), *_ports(settings)]
     if settings.streams.enabled:
         from daemon.doctor_kafka import examine as examine_kafka  # noqa: PLC0415 - a client only where it is used
 
@@ -135,6 +137,32 @@ def sqlite() -> Finding:
         remedy=f"Before {_dotted(OLDEST)} a reset of the write-ahead log can corrupt it: "
         f"`{pip_install('--upgrade', 'pysqlite3')}`.",
     )
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    """Whether the database is whole, and knows what is on disk beside it."""
+    from checkpoints.generation import GenerationStore  # noqa: PLC0415 - SQLite only where it is used
+    from daemon.unknown_generations import unknown_generations  # noqa: PLC0415 - the same
+    from memory.errors import StoreError, StoreTooOld  # noqa: PLC0415 - the same
+    from memory.store import Store  # noqa: PLC0415 - the same
+
+    checkpoints = GenerationStore(settings.checkpoints_dir)
+    if not settings.database.exists() and not checkpoints.pointer_path.exists():
+        return
+    try:
+        with Store.open(settings.database, settings.memory, read_only=True) as store:
+            found = store.look(deep=True)
+            unknown = [] if found is not None else unknown_generations(store, checkpoints)
+    except StoreTooOld:
+        return
+    except StoreError as error:
+        found, unknown = error, []
+    if found is not None:
+        yield Finding("database", ok=False, detail=type(found).__name__, remedy=str(found))
+        return
+    yield Finding("database", ok=True, detail=f"{settings.database} is whole")
+    if unknown:
+        yield Finding("generations", ok=False, detail=unknown_sentence(unknown), remedy=UNKNOWN_REMEDY)
 
 
 def _dotted(version: tuple[int, ...]) -> str:

@@ -63,11 +63,15 @@ def _knowledge(settings: Settings, vocabulary: int) -> Iterator[Finding]:
     """What rounds have found out of the base model: one that knows nothing cannot tell text from noise."""
     if not settings.database.exists():
         return
-    from memory.store import Store  # noqa: PLC0415 - SQLite only where there is a store
+    from memory.errors import StoreError  # noqa: PLC0415 - SQLite only where there is a store
+    from memory.store import Store  # noqa: PLC0415 - the same
 
     memory = settings.memory.model_copy(update={"integrity_check": False})
-    with Store.open(settings.database, memory, read_only=True) as store:
-        scores = [row.score for row in store.score_matrix() if row.generation == BASE]
+    try:
+        with Store.open(settings.database, memory, read_only=True) as store:
+            scores = [row.score for row in store.score_matrix() if row.generation == BASE]
+    except StoreError:
+        return  # told of by itself
     tokens = sum(score.tokens for score in scores)
     if not tokens:
         return

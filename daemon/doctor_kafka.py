@@ -11,7 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.cluster import get_ip_port_afi
 from kafka.errors import KafkaConnectionError, KafkaError
 
-from daemon import doctor_records
+from daemon import doctor_records, doctor_registry
 from daemon.doctor_findings import Finding
 from daemon.errors import said_by_the_system
 from streams.client import consumer_options, made
@@ -27,12 +27,14 @@ TRIED_TOPICS = 3
 def examine(settings: StreamsSettings, labels: frozenset[str] | None = None) -> list[Finding]:
     """Reach the brokers, look for each topic, and try to read it, its newest records and the group's offsets.
 
+    Then reach the schema registry, where there is one.
+
     Args:
         settings: of the streams.
         labels: the labels there are; None where documents need none.
     """
     with _in_silence():
-        return _examine(settings, labels)
+        return [*_examine(settings, labels), *doctor_registry.examine(settings.schema_registry)]
 
 
 @contextmanager

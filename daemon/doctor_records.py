@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 
 import orjson
 from kafka import KafkaConsumer, TopicPartition
@@ -13,7 +14,9 @@ from streams import framing
 from streams.consumer import read_in_chunks
 from streams.decode import Decoder
 from streams.document import Document, Partition, Reason, Rejection
+from streams.errors import RegistryAway
 from streams.record_batches import Oversized, Row
+from streams.schema_registry import SchemaRegistry, of_settings
 from streams.settings import StreamsSettings, TopicSettings
 
 NEWEST = 5
@@ -24,6 +27,7 @@ READING_SECONDS = 5.0
 POLL_MS = 500
 FIELDS_NAMED = 20
 NAME_CHARACTERS = 40
+REGISTRY = "Mend what is named; until then the partition waits, and nothing of it is lost."
 
 
 def examine(
@@ -51,14 +55,39 @@ def examine(
         empty = all(first >= end for first, end in ranges.values())
         told = "none yet: the topic is empty" if empty else "none came in time: not tried"
         return Finding(f"records of {name}", ok=True, detail=told)
-    refused = list(_refusals(rows, settings, topic, name, labels))
+    registry = of_settings(settings.schema_registry)
+    with registry if registry is not None else nullcontext():
+        return _judged(rows, settings, topic, name, labels, registry)
+
+
+def _judged(  # noqa: PLR0917  # what is looked at, and by which settings
+    rows: Sequence[Row],
+    settings: StreamsSettings,
+    topic: TopicSettings,
+    name: str,
+    labels: frozenset[str] | None,
+    registry: SchemaRegistry | None,
+) -> Finding:
+    decoder = Decoder(
+        topic,
+        name,
+        labels=labels,
+        filters=settings.filters,
+        max_record_bytes=settings.max_record_bytes,
+        registry=registry,
+    )
+    try:
+        refused = list(_refusals(rows, decoder, name))
+    except RegistryAway as away:
+        told = f"they wait for their schemas: {away}"
+        return Finding(f"records of {name}", ok=False, detail=told, remedy=REGISTRY)
     if not refused:
         return Finding(f"records of {name}", ok=True, detail=f"the newest {len(rows)} are understood")
     why = ", ".join(f"{number} {reason}" for reason, number in Counter(map(_said, refused)).most_common())
     return Finding(
         f"records of {name}",
         ok=len(refused) < len(rows),
-        detail=f"of the newest {len(rows)} {len(refused)} would be dead letters: {why}; {_fields(rows)}",
+        detail=f"of the newest {len(rows)} {len(refused)} would be dead letters: {why}; {_fields(rows, registry)}",
         remedy="Correct the fields in `streams.topics`, or what the producers write.",
     )
 
@@ -86,10 +115,7 @@ def _newest(
     return rows
 
 
-def _refusals(
-    rows: Sequence[Row], settings: StreamsSettings, topic: TopicSettings, name: str, labels: frozenset[str] | None
-) -> Iterator[Rejection]:
-    decoder = Decoder(topic, name, labels=labels, filters=settings.filters, max_record_bytes=settings.max_record_bytes)
+def _refusals(rows: Sequence[Row], decoder: Decoder, name: str) -> Iterator[Rejection]:
     for offset, _, key, value in rows:
         if isinstance(value, Oversized):
             yield Reason.TOO_LARGE, f"{value.value_bytes} bytes"
@@ -105,16 +131,22 @@ def _said(refused: Rejection) -> str:
     return reason.value if reason is Reason.UNKNOWN_LABEL else f"{reason.value} ({detail})"
 
 
-def _fields(rows: Sequence[Row]) -> str:
+def _fields(rows: Sequence[Row], registry: SchemaRegistry | None) -> str:
     names: dict[str, None] = {}
     for *_, value in rows:
         try:
-            record = orjson.loads(value) if isinstance(value, bytes) else None
-        except orjson.JSONDecodeError:
+            record = _record(value, registry) if isinstance(value, bytes) else None
+        except (orjson.JSONDecodeError, RegistryAway):
             continue
         if isinstance(record, dict):
             names |= dict.fromkeys(record)
-    if rows and all(isinstance(row[3], bytes) and framing.schema_id(row[3]) is not None for row in rows):
+    if not names and rows and all(isinstance(row[3], bytes) and framing.schema_id(row[3]) is not None for row in rows):
         return "all are framed by a schema registry's client, so that no field can be seen"
     shown = ", ".join(inline(name[:NAME_CHARACTERS]) for name in list(names)[:FIELDS_NAMED])
     return f"their fields: {shown}" if shown else "they have no fields"
+
+
+def _record(value: bytes, registry: SchemaRegistry | None) -> object:
+    if registry is not None and framing.schema_id(value) is not None:
+        return registry.read(value)
+    return orjson.loads(value)

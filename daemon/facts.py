@@ -293,6 +293,17 @@ def gap_facts(one: StoredGap) -> Facts:
     }
 
 
+NO_STORE_STATUS: Facts = {
+    "memory": None,
+    "serving": dict.fromkeys(("generation", "erased_text", "answering", "address", "ok")),
+    "last_round": None,
+    "waiting": [],
+    "evidence": [],
+    "rounds_paused": None,
+}
+"""The same where no store can be read."""
+
+
 def store_status(store: Store) -> Facts:
     """The part of `Control.status` that the store knows."""
     counts, serving, pause = store.counts(), store.serving(), store.rounds_pause()

@@ -13,6 +13,7 @@ from daemon.facts import partition_name
 from daemon.floods import FLOOD, flood_sentence
 from daemon.refusals import Refusals
 from daemon.supervisor import Part, State
+from memory.records import Appended
 from memory.store import Store
 from streams.document import Batch, Partition
 from streams.kafka import Pause
@@ -57,6 +58,10 @@ class Source(Protocol):
     def trouble(self) -> str:
         """Why nothing can come; empty while all is well."""
 
+    @property
+    def schemas_missing(self) -> str:
+        """Why partitions wait for their schemas; empty where none does."""
+
     def missing_topics(self) -> tuple[str, ...]:
         """Topics that should be read and do not exist; text of the others comes."""
 
@@ -68,6 +73,36 @@ class Source(Protocol):
 
     def paused_partitions(self) -> Mapping[Partition, str]:
         """Partitions that paused by themselves, and why."""
+
+
+class Keeper(Protocol):
+    """What takes batches in; see `Store.append`."""
+
+    def append(self, batch: Batch, *, keep_unpublished: bool) -> Appended:
+        """Take a batch in, durably when it returns."""
+
+
+class SameStore:
+    """A store for who reads on from where it said: once its file was opened anew it takes in nothing more.
+
+    What was put in its place may be an older copy, whose offsets the batches that come would leave a gap behind.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._opened = store.opened
+
+    def begin(self) -> None:
+        """From now on the store is asked where to read on."""
+        self._opened = self._store.opened
+
+    def append(self, batch: Batch, *, keep_unpublished: bool) -> Appended:
+        """See `Store.append`.
+
+        Raises:
+            StoreReopened: the file was opened anew since `begin`.
+        """
+        return self._store.append(batch, keep_unpublished=keep_unpublished, opened=self._opened)
 
 
 class Ingest:
@@ -87,7 +122,7 @@ class Ingest:
         self,
         *,
         open_source: Callable[[], AbstractContextManager[Source]],
-        store: Store,
+        store: Keeper,
         why_full: Callable[[], Full | None],
         keep_unpublished: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
@@ -159,7 +194,9 @@ class Ingest:
             self._move_one_batch(source)
 
     def _say_how_it_is(self, part: Part, source: Source) -> None:
-        read, flooded = source.lag().keys(), flooded_names(source.paused_partitions())
+        paused = source.paused_partitions()
+        read, flooded = source.lag().keys(), flooded_names(paused)
+        unread = {where for where, why in paused.items() if why in (FLOOD, Pause.SCHEMA_REGISTRY_AWAY)}
         now = self._monotonic()
         if read:
             self._assigned_at = now
@@ -173,7 +210,8 @@ class Ingest:
             told = [f"{', '.join(missing)} cannot be read: there is no such topic"] if missing else []
             told += _unanswered_sentences(source.unanswered())
             told += [flood_sentence(flooded)] if flooded else []
-            part.says(State.WAITING if len(flooded) == len(read) else State.RUNNING, "; ".join(told))
+            told += [source.schemas_missing] if source.schemas_missing else []
+            part.says(State.WAITING if len(unread) == len(read) else State.RUNNING, "; ".join(told))
 
     def _pause_while_full(self, source: Source) -> None:
         full = self._why_full()

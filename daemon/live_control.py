@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from checkpoints.errors import CheckpointsError
 from checkpoints.generation import GenerationStore
 from daemon import facts, logs
 from daemon.control import Facts
@@ -18,8 +19,10 @@ from daemon.errors import Refused, UnknownThing
 from daemon.offline import StoreControl
 from daemon.serving_process import ServingStatus
 from daemon.settings import Settings
+from daemon.span import span
 from daemon.supervisor import Health, State
 from daemon.triggers import Asks
+from memory.errors import StoreError
 from memory.records import Forgotten, KeyHash
 from memory.store import Store
 from streams.document import Partition
@@ -28,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 ROUND_ENDS_WITHIN_SECONDS = 120.0
 NAMES_LISTED = 16
+CANCELLED = "a person called it off (`riverkeep round --cancel`)"
 DECODING = frozenset({"streams", "model"})
 """Sections of the settings by which a record becomes a document: formats and filters; labels."""
 NO_SOURCE = "No topics are set (`streams.topics`), so nothing is consumed."
@@ -69,6 +73,7 @@ class Views:
         need_restart: sections of the settings that a reload found changed, and that a restart will take over.
         settings_refused: as in `Control.status`.
         started_at: unix seconds.
+        memory_trouble: why the memory cannot be used, and what to do; empty while it can.
     """
 
     parts: Callable[[], tuple[Health, ...]]
@@ -81,6 +86,7 @@ class Views:
     need_restart: Callable[[], tuple[str, ...]]
     settings_refused: Callable[[], Facts | None]
     started_at: float
+    memory_trouble: Callable[[], str] = str
 
 
 class LiveControl(StoreControl):
@@ -109,7 +115,10 @@ class LiveControl(StoreControl):
 
     def status(self) -> Facts:
         """See `Control.status`."""
-        known = super().status()
+        try:
+            known, trouble = super().status(), self._views.memory_trouble()
+        except StoreError as error:
+            known, trouble = self._status_without_store(), self._views.memory_trouble() or str(error)
         return known | {
             "running": True,
             "pid": os.getpid(),
@@ -117,11 +126,22 @@ class LiveControl(StoreControl):
             "serving": known["serving"] | self._serving(),
             "round": self._round_in_progress(),
             "ingest": self._ingest(),
-            "next_round": self._next_round(),
+            "next_round": "not before the memory can be used again" if trouble else self._next_round(),
+            "memory_trouble": trouble,
             "need_restart": list(self._views.need_restart()),
             "settings_refused": self._views.settings_refused(),
             "parts": self.readiness()["parts"],
         }
+
+    def _status_without_store(self) -> Facts:
+        """What serves is then what the checkpoint store's pointer says."""
+        known = self.status_without_store()
+        try:
+            pointer = self._checkpoints.serving()
+        except CheckpointsError:
+            pointer = None
+        generation = None if pointer is None else pointer.generation
+        return known | {"serving": known["serving"] | {"generation": generation}}
 
     def health(self) -> Facts:
         """See `Control.health`."""
@@ -139,10 +159,32 @@ class LiveControl(StoreControl):
         """See `Control.request_round`."""
         if self._store.counts().fresh_samples == 0:
             raise Refused("Nothing is fresh: a round would have nothing to learn.")
-        self._asks.add(Ask(Trigger.BY_HAND, by="a person", dry_run=dry_run))
+        self._asks.add(_asked(dry_run=dry_run))
         progress = self._current.progress
         detail = "A round begins." if progress is None else f"A round begins when round {progress.number} has ended."
         return {"after": self._last_round(), "detail": detail}
+
+    def withdraw_round(self, *, dry_run: bool = False) -> Facts:
+        """See `Control.withdraw_round`."""
+        return {"withdrawn": self._asks.withdraw(_asked(dry_run=dry_run))}
+
+    def cancel_rounds(self) -> Facts:
+        """See `Control.cancel_rounds`."""
+        withdrawn = self._asks.withdraw_all()
+        # Not while a candidate is being promoted: then the round has been decided.
+        with self._promotion:
+            number = self._current.cancel(CANCELLED)
+        if number is None and not withdrawn:
+            raise UnknownThing("No round is in progress and none was asked for: there is nothing to call off.")
+        ended = number is None or self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
+        log.info("rounds_cancelled", round=number, withdrawn=[ask.by for ask in withdrawn])
+        return {"round": number, "withdrawn": len(withdrawn), "detail": self._cancelled(number, withdrawn, ended=ended)}
+
+    def _cancelled(self, number: int | None, withdrawn: Sequence[Ask], *, ended: bool) -> str:
+        off = "" if number is None else f"Round {number} is called off{'' if ended else ' and ends soon'}. "
+        asked = f"What {', '.join(dict.fromkeys(ask.by for ask in withdrawn))} asked for is taken back. "
+        seconds = self._settings.triggers.cooldown_seconds
+        return f"{off}{asked if withdrawn else ''}By itself none begins for {span(seconds)}; its text stays fresh."
 
     def approve_round(self, number: int) -> Facts:
         """See `Control.approve_round`."""
@@ -284,6 +326,10 @@ class LiveControl(StoreControl):
             "reason": ingest.paused,
             "trouble": ingest.trouble,
         }
+
+
+def _asked(*, dry_run: bool) -> Ask:
+    return Ask(Trigger.BY_HAND, by="a person", dry_run=dry_run)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -137,9 +137,10 @@ class Live:
         serving_healthy: whether the serving process answers and says that it can go on; None where none is started.
         swap_seconds: how long the latest swap took, from pointer to first answer; None before one.
         fresh_until_round: share of the volume that begins a round, 1 and more where it is reached; None where none is
-            set.
-        rounds_paused: whether a person lets no round begin by itself.
+            set, or while the memory cannot be read.
+        rounds_paused: whether a person lets no round begin by itself; None while the memory cannot be read.
         learner_bytes: main memory that the learner holds; 0 between rounds, None where it cannot be seen.
+        memory_usable: whether the database can be read and written.
     """
 
     parts: tuple[Health, ...]
@@ -151,10 +152,11 @@ class Live:
     answering_generation: int | None
     swap_seconds: float | None
     fresh_until_round: float | None
-    rounds_paused: bool = False
+    rounds_paused: bool | None = False
     serving_healthy: bool | None = None
     learner_bytes: int | None = 0
     round_work: Work | None = None
+    memory_usable: bool = True
 
 
 class LiveState(Collector):
@@ -173,7 +175,9 @@ class LiveState(Collector):
         yield from _parts(live.parts)
         yield _gauge("riverkeep_round_in_progress", "1 while a round runs.", live.round_number is not None)
         yield _gauge(
-            "riverkeep_rounds_paused", "1 while no round begins by itself, by a person's word.", live.rounds_paused
+            "riverkeep_memory_usable",
+            "0 while the database cannot be read or written: reading and rounds wait, serving goes on.",
+            live.memory_usable,
         )
         yield _gauge("riverkeep_round_step", "Optimizer steps of the round in progress.", live.round_step)
         yield _gauge("riverkeep_round_steps", "Optimizer steps that it will take.", live.round_steps)
@@ -211,6 +215,10 @@ class LiveState(Collector):
             "riverkeep_trigger_volume_ratio": (
                 "Fresh text as a share of the volume that begins a round.",
                 live.fresh_until_round,
+            ),
+            "riverkeep_rounds_paused": (
+                "1 while no round begins by itself, by a person's word.",
+                live.rounds_paused,
             ),
         }
         for name, (what, value) in optional.items():

@@ -20,6 +20,7 @@ from daemon.evidence import Evidence, foresee
 from daemon.rooms import latest_rounds
 from daemon.round_inputs import draw_spec
 from daemon.settings import Settings
+from daemon.unknown_generations import unknown_generations
 from memory.errors import UnknownGeneration, UnknownRound, WrongState
 from memory.records import KeyHash
 from memory.rounds import RoundState
@@ -63,16 +64,23 @@ class StoreControl:
 
     def status(self) -> Facts:
         """See `Control.status`."""
-        absent = ("pid", "started_at", "round", "ingest", "need_restart", "settings_refused", "parts")
         known = facts.store_status(self._store) | {"evidence": self._evidence().facts()}
         paused = known["rounds_paused"]
+        next_round = None if paused is None else paused_sentence(paused["reason"])
+        unknown = unknown_generations(self._store, self._checkpoints)
+        return self.status_without_store() | known | {"next_round": next_round, "unknown_generations": unknown}
+
+    def status_without_store(self) -> Facts:
+        """`status`, without what only the store knows."""
+        absent = ("pid", "started_at", "round", "ingest", "need_restart", "settings_refused", "parts", "next_round")
         return {
             "running": False,
             "version": version("riverkeep"),
             "state_dir": str(self._settings.state_dir),
             **dict.fromkeys(absent),
-            "next_round": None if paused is None else paused_sentence(paused["reason"]),
-            **known,
+            **facts.NO_STORE_STATUS,
+            "memory_trouble": "",
+            "unknown_generations": [],
         }
 
     def _evidence(self) -> Evidence:
@@ -117,6 +125,14 @@ class StoreControl:
     def request_round(self, *, dry_run: bool = False) -> Facts:  # noqa: ARG002 - as the daemon's
         """Refuses: only a daemon runs rounds."""
         raise Refused(f"{self._no_daemon()}, then ask again.")
+
+    def withdraw_round(self, *, dry_run: bool = False) -> Facts:  # noqa: ARG002 - as the daemon's
+        """See `Control.withdraw_round`; without a daemon none waits."""
+        return {"withdrawn": False}
+
+    def cancel_rounds(self) -> Facts:
+        """Raises UnknownThing: without a daemon no round runs."""
+        raise UnknownThing("No round runs, as no daemon does: there is nothing to call off.")
 
     def approve_round(self, number: int) -> Facts:
         """See `Control.approve_round`; the round begins when a daemon runs."""

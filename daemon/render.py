@@ -18,6 +18,7 @@ from daemon.screen import open_screen, table
 from daemon.slice_names import names_explained
 from daemon.span import span as ago
 from daemon.supervisor import State
+from daemon.unknown_sentence import unknown_sentence
 from daemon.wording import DROPS, begun, check_words, trigger_word
 
 STATE_STYLES = {
@@ -62,10 +63,25 @@ def print_status(facts: Facts, *, now: float | None = None) -> None:
 
 def _status_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
     yield "Riverkeep", _running(facts, now)
-    if facts.get("memory") is None:
+    if facts.get("memory_trouble"):
+        yield "degraded", Text(f"the memory cannot be used: {facts['memory_trouble']}", "red")
+    elif facts.get("memory") is None:
         yield "", "nothing is kept yet; `riverkeep run` begins"
         return
     yield "serving", _serving(facts["serving"])
+    if facts.get("unknown_generations"):
+        yield "unknown", Text(unknown_sentence(facts["unknown_generations"]), "yellow")
+    yield from _round_rows(facts, now)
+    yield from _settings_rows(facts, now)
+    if facts.get("memory") is not None:
+        yield "memory", _memory_line(facts["memory"])
+    if facts.get("ingest"):
+        yield "reading", _ingest(facts["ingest"])
+    if facts.get("parts"):
+        yield "parts", _parts(facts["parts"])
+
+
+def _round_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
     if facts.get("round"):
         yield "round", _round_progress(facts["round"], now)
         if facts["round"].get("reason"):
@@ -75,12 +91,6 @@ def _status_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
     if facts.get("rollback"):
         yield "rollback", _rollback(facts["rollback"], facts["serving"], now)
     yield from _next_rows(facts, now)
-    yield from _settings_rows(facts, now)
-    yield "memory", _memory_line(facts["memory"])
-    if facts.get("ingest"):
-        yield "reading", _ingest(facts["ingest"])
-    if facts.get("parts"):
-        yield "parts", _parts(facts["parts"])
 
 
 def _next_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:

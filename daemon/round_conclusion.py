@@ -251,8 +251,10 @@ def retire(rooms: Rooms, settings: Settings) -> list[int]:
 
     Called at a promotion alone: until then a person may go forward again to what they went back from.
     """
+    on_disk = rooms.checkpoints.numbers()
     going = removable(
-        rooms.checkpoints.numbers(),
+        # What the database does not know is not its to remove: it is an older copy, or a new one.
+        rooms.store.accepted_among(on_disk),
         line=rooms.store.serving_line(),
         serving=rooms.store.serving(),
         previous=_previous(rooms.store),

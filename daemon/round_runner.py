@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -83,7 +84,7 @@ class RoundRunner:
             RiverMemoryError: the store failed; the round is unfinished, and `recover` takes it up.
         """
         settings = self._settings()
-        began = self._told_at = self._clock()
+        began, self._told_at = self._clock(), time.monotonic()
         draw = self._rooms.store.begin_round(
             trigger=ask.recorded_as,
             recipe=settings.learner.recipe.model_dump(mode="json"),
@@ -159,8 +160,8 @@ class RoundRunner:
     def _hear(self, event: Progress) -> None:
         self._current.hear(event)
         self._metrics.hear(event)
-        progress, now = self._current.progress, self._clock()
-        if progress is not None and abs(now - self._told_at) >= TOLD_SECONDS:
+        progress, now = self._current.progress, time.monotonic()
+        if progress is not None and now - self._told_at >= TOLD_SECONDS:
             self._told_at = now
             log.info(
                 "round_progress",

@@ -8,6 +8,7 @@ import structlog
 from daemon.current_round import CurrentRound
 from daemon.cycle import Ask, Begin, Decision, Snapshot, Wait, answered_by, approval, cooling_seconds, decide
 from daemon.evidence import Evidence, foresee
+from daemon.past import Past
 from daemon.rooms import Rooms, latest_rounds
 from daemon.round_conclusion import prune_directories
 from daemon.round_inputs import draw_spec
@@ -41,6 +42,7 @@ class RoundsLoop:
         settings: Callable[[], Settings],
         shutdown: Shutdown,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rooms = rooms
         self._runner = runner
@@ -49,9 +51,11 @@ class RoundsLoop:
         self._settings = settings
         self._shutdown = shutdown
         self._clock = clock
+        self._monotonic = monotonic
+        self._past = Past()
         self._reason = "starting"
         self._exhausted: set[int] = set()
-        self._pointer_at = 0.0
+        self._pointer_at = float("-inf")
 
     @property
     def reason(self) -> str:
@@ -69,8 +73,8 @@ class RoundsLoop:
             self._turn(part)
 
     def _move_pointer(self) -> None:
-        if abs(self._clock() - self._pointer_at) >= POINTER_EVERY_SECONDS:
-            self._pointer_at = self._clock()
+        if self._monotonic() - self._pointer_at >= POINTER_EVERY_SECONDS:
+            self._pointer_at = self._monotonic()
             self._runner.move_pointer()
 
     def _turn(self, part: Part) -> None:
@@ -118,7 +122,7 @@ class RoundsLoop:
             running=None if progress is None else progress.number,
             stopping=self._shutdown.begun,
             paused=None if pause is None else pause.reason,
-            cool_since=cooling_since(latest_rounds(self._rooms.store)),
+            cool_since=self._cool_since(),
             asks=asks,
         )
         return decide(snapshot, settings.triggers)
@@ -127,16 +131,38 @@ class RoundsLoop:
         store = self._rooms.store
         return foresee(store, settings, draw_spec(settings), latest_rounds(store))
 
+    def _cool_since(self) -> float | None:
+        """When the latest round ended that is cooled down after, or a person called rounds off."""
+        ended, ago = cooling_since(latest_rounds(self._rooms.store)), self._current.since_cancel
+        moments = (
+            None if ended is None else self._told_by_now(ended),
+            None if ago is None else self._clock() - ago,
+        )
+        return max((at for at in moments if at is not None), default=None)
+
     def _approvals(self, settings: TriggerSettings) -> tuple[Ask, ...]:
         """Asks for the rounds that a person released; they are read from the ledger, to outlive a restart.
 
-        A person goes before the cool-down, but what failed once may fail again, and is not tried without a pause.
+        A person goes before the cool-down, but what failed once may fail again, and is not tried without a pause; nor
+        is what a person called off.
         """
+        ago = self._current.since_cancel
+        if ago is not None and ago < settings.cooldown_seconds:
+            return ()
         return tuple(
             approval(round_.number)
             for round_ in self._rooms.store.approved_rounds()
-            if round_.number not in self._exhausted and cooling_seconds(round_.failed_at, self._clock(), settings) <= 0
+            if round_.number not in self._exhausted and not self._still_cools(round_.failed_at, settings)
         )
+
+    def _still_cools(self, failed_at: float | None, settings: TriggerSettings) -> bool:
+        since = None if failed_at is None else self._told_by_now(failed_at)
+        return cooling_seconds(since, self._clock(), settings) > 0
+
+    def _told_by_now(self, at: float) -> float:
+        """When something was that the ledger knows of, as the clock would tell it that shows the present time."""
+        now = self._clock()
+        return now - self._past.seconds_since(at, wall=now, monotonic=self._monotonic())
 
     def _prune(self) -> None:
         # They hold text, as the store does, which only its owner may read.

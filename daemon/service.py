@@ -16,7 +16,6 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 
 from checkpoints.generation import GenerationStore
 from checkpoints.metrics import CheckpointsMetrics
-from checkpoints.publish import replace_file
 from daemon import logs
 from daemon.admin import create_app
 from daemon.admin_server import listening
@@ -30,16 +29,18 @@ from daemon.dead_letter_desk import DeadLetterDesk
 from daemon.errors import DaemonError
 from daemon.exit_codes import ExitCode
 from daemon.import_base import ensure_base
-from daemon.ingest import Ingest, why_full
+from daemon.ingest import Ingest, SameStore, why_full
 from daemon.knowledge_metrics import KnowledgeMetrics
 from daemon.labels import known_labels
 from daemon.learner_process import LEARNER, LearnerProcess
 from daemon.live_control import LiveControl, Views
 from daemon.lock import StateLock
+from daemon.memory_watch import MemoryWatch
 from daemon.metrics import DaemonMetrics, Live, LiveState
 from daemon.notify import Notifier
 from daemon.orphans import child_environment, end_orphans
 from daemon.reload import reloaded
+from daemon.replica import replica_id
 from daemon.rooms import Rooms, latest_rounds
 from daemon.round_conclusion import reconcile_pointer
 from daemon.round_runner import RoundRunner
@@ -50,8 +51,11 @@ from daemon.settings_mistakes import BadSettings
 from daemon.shutdown import Shutdown, StoppedEarly
 from daemon.signals import Signals
 from daemon.supervisor import Health, Part, Supervisor
+from daemon.tolerant_registry import TolerantRegistry
 from daemon.tombstones import TombstoneDesk
 from daemon.triggers import Asks, Schedule
+from daemon.unknown_generations import take_up_unknown
+from memory.errors import StoreError
 from memory.metrics import MemoryMetrics
 from memory.store import Store
 from serving.door.descriptors import raise_limit
@@ -185,7 +189,7 @@ class Service:
         stack.callback(self._begin_to_end)
 
     def _registry(self) -> CollectorRegistry:
-        registry = CollectorRegistry()
+        registry = TolerantRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         self._metrics = DaemonMetrics(registry)
@@ -193,23 +197,35 @@ class Service:
 
     def _open_rooms(self, stack: ExitStack, registry: CollectorRegistry, lock: StateLock) -> Rooms:
         settings = self.settings
-        store = stack.enter_context(Store.open(settings.database, settings.memory, clock=self._clock))
-        MemoryMetrics(registry, store)
-        registry.register(KnowledgeMetrics(store))
         checkpoints = GenerationStore(settings.checkpoints_dir, metrics=CheckpointsMetrics(registry), clock=self._clock)
         checkpoints.sweep()
-        if store.serving() is None:
-            lock.tell(f"it imports {settings.model.path} as generation 0, once, which takes a large model minutes")
+        # What serves was led to by a memory: where that is missing, a new one would forget it without a word.
+        has_served = checkpoints.pointer_path.exists()
+        store = stack.enter_context(
+            Store.unopened(settings.database, settings.memory, clock=self._clock, make=not has_served)
+        )
+        MemoryMetrics(registry, store)
+        registry.register(KnowledgeMetrics(store))
+        rooms = Rooms(store, checkpoints, settings.rounds_dir)
+        self._memory = MemoryWatch(store, lambda: self._take_up(rooms, lock))
+        self._memory.begin(may_wait=has_served)
+        logs.carry(generation=self._memory.serving)
+        return rooms
+
+    def _take_up(self, rooms: Rooms, lock: StateLock) -> None:
+        """See that what serves is what the store says, before anybody else uses it."""
+        model = self.settings.model
+        if rooms.store.serving() is None:
+            lock.tell(f"it imports {model.path} as generation 0, once, which takes a large model minutes")
         ensure_base(
-            store,
-            checkpoints,
-            settings.model,
+            rooms.store,
+            rooms.checkpoints,
+            model,
             self._child_environment(),
             must_stop=lambda: self._shutdown.begun,
         )
-        logs.carry(generation=store.serving())
-        self._problem, self._problem_of = reconcile_pointer(store, checkpoints), store.serving()
-        return Rooms(store, checkpoints, settings.rounds_dir)
+        take_up_unknown(rooms)
+        self._problem, self._problem_of = reconcile_pointer(rooms.store, rooms.checkpoints), rooms.store.serving()
 
     def _parts(self, registry: CollectorRegistry) -> list[Part]:
         """The loops; those that are not set up are left out."""
@@ -224,7 +240,7 @@ class Service:
             shutdown=self._shutdown,
             clock=self._clock,
         )
-        parts = []
+        parts = [self._part("memory", self._memory.run, vital=False)]
         if self.settings.serving.enabled:
             self._serving = serving_process(
                 self.settings,
@@ -238,32 +254,35 @@ class Service:
         # The loop is silent while it draws, judges and publishes: minutes with a large model on a slow disk, but less
         # than the learner may take, which reads and writes the same files and computes besides.
         longest = max(self.settings.lifecycle.round_seconds, self.settings.lifecycle.stuck_seconds)
-        return [*parts, self._part("rounds", self._rounds.run, stuck_seconds=longest, vital=False)]
+        return [*parts, self._part("rounds", self._memory.waits(self._rounds.run), stuck_seconds=longest, vital=False)]
 
     def _streams(self, metrics: StreamsMetrics) -> list[Part]:
         streams, store = self.settings.streams, self._rooms.store
         keep_unpublished = streams.dead_letter_topic is not None
+        same, labels = SameStore(store), known_labels(self.settings)
+
+        def open_source() -> KafkaSource:
+            same.begin()
+            return KafkaSource(streams, store, metrics, self._clock, labels=labels, owner=self._owner)
+
         self._ingest = Ingest(
-            open_source=lambda: KafkaSource(
-                streams,
-                store,
-                metrics,
-                self._clock,
-                labels=known_labels(self.settings),
-                owner=self._owner,
-            ),
-            store=store,
+            open_source=open_source,
+            store=same,
             why_full=lambda: why_full(store, keep_unpublished=keep_unpublished),
             keep_unpublished=keep_unpublished,
         )
         stuck_seconds = self.settings.lifecycle.stuck_seconds
-        parts = [self._part("ingest", self._ingest.run, stuck_seconds=stuck_seconds)]
-        if any(topic.on_tombstone == "erase" for topic in streams.topics) or store.tombstones_wait():
+        parts = [self._part("ingest", self._memory.waits(self._ingest.run), stuck_seconds=stuck_seconds)]
+        # What waits in a memory that cannot be read yet is not known.
+        erases = any(topic.on_tombstone == "erase" for topic in streams.topics)
+        if erases or self._memory.trouble or store.tombstones_wait():
             erasing = TombstoneDesk(store.tombstones_wait, self._apply_tombstones)
-            parts.append(self._part("tombstones", erasing.run, vital=False))
+            parts.append(self._part("tombstones", self._memory.waits(erasing.run), vital=False))
         if keep_unpublished:
             desk = DeadLetterDesk(store, lambda: DeadLetterPublisher(streams, metrics))
-            parts.append(self._part("dead_letters", desk.run, stuck_seconds=stuck_seconds, vital=False))
+            parts.append(
+                self._part("dead_letters", self._memory.waits(desk.run), stuck_seconds=stuck_seconds, vital=False)
+            )
         return parts
 
     def _part(
@@ -310,6 +329,7 @@ class Service:
             serving_address=None if serving is None else serving.url,
             next_round=lambda: self._rounds.reason,
             problem=self._problem_now,
+            memory_trouble=lambda: self._memory.trouble,
             need_restart=lambda: self._need_restart,
             settings_refused=lambda: self._settings_refused,
             started_at=self._started_at,
@@ -329,7 +349,7 @@ class Service:
 
     def _problem_now(self) -> str:
         """What is wrong with the generation that serves; a rollback or an accepted round leaves it behind."""
-        return self._problem if self._rooms.store.serving() == self._problem_of else ""
+        return self._problem if self._memory.serving == self._problem_of else ""
 
     def _seconds_left(self) -> float:
         """Asked again and again at the end; logs what the signal's handler must not."""
@@ -349,7 +369,10 @@ class Service:
     def _last_began(self) -> float | None:
         """When a round last began that was no dry run: that changes nothing, the schedule neither."""
         latest = latest_rounds(self._rooms.store)
-        return next((round_.begun_at for round_ in latest if round_.trigger != DRY_RUN), None)
+        try:
+            return next((round_.begun_at for round_ in latest if round_.trigger != DRY_RUN), None)
+        except StoreError:
+            return None  # rounds wait for the memory anyway
 
     def _reload(self) -> None:
         self._notifier.reloading(time.monotonic_ns() // 1000)
@@ -381,12 +404,14 @@ class Service:
     def _sentence(self) -> str:
         progress = self._current.progress
         doing = self._rounds.reason if progress is None else f"round {progress.number}: {_doing(progress)}"
-        return f"generation {self._rooms.store.serving()} serves; {doing}"
+        if self._memory.trouble:
+            doing = "degraded: the memory cannot be used, see `riverkeep status`"
+        return f"generation {self._memory.serving} serves; {doing}"
 
     def _live(self) -> Live:
         progress, status = self._current.progress, self._serving.status if self._serving else None
         swap = status.facts.get("swap_seconds") if status else None
-        counts = self._rooms.store.counts()
+        fresh_until_round, rounds_paused = self._what_rounds_wait_for()
         return Live(
             parts=self._healths(),
             round_number=None if progress is None else progress.number,
@@ -394,23 +419,25 @@ class Service:
             round_step=0 if progress is None else progress.step,
             round_steps=0 if progress is None else progress.steps,
             round_work=None if progress is None else progress.work,
-            serving_generation=self._rooms.store.serving(),
+            serving_generation=self._memory.serving,
             answering_generation=None if status is None else status.generation,
             serving_healthy=None if status is None else status.healthy,
             swap_seconds=swap if isinstance(swap, int | float) else None,
-            fresh_until_round=self.settings.triggers.share_of_volume(counts.fresh_samples, counts.fresh_tokens),
-            rounds_paused=self._rooms.store.rounds_pause() is not None,
+            fresh_until_round=fresh_until_round,
+            rounds_paused=rounds_paused,
             learner_bytes=self._learning.resident,
+            memory_usable=not self._memory.trouble,
         )
+
+    def _what_rounds_wait_for(self) -> tuple[float | None, bool | None]:
+        """How much of a round's volume is fresh, and whether rounds are paused; not known without the memory."""
+        store, triggers = self._rooms.store, self.settings.triggers
+        try:
+            counts, pause = store.counts(), store.rounds_pause()
+        except StoreError:
+            return None, None
+        return triggers.share_of_volume(counts.fresh_samples, counts.fresh_tokens), pause is not None
 
 
 def _doing(progress: RoundProgress) -> str:
     return progress.phase if progress.work is None else f"{progress.phase}, {progress.work.sentence()}"
-
-
-def replica_id(state_dir: Path) -> str:
-    """A name of this state directory that no other has and that moves with it, made at the first start."""
-    path = state_dir / "replica.id"
-    if not path.exists():
-        replace_file(path, secrets.token_hex(8).encode() + b"\n")
-    return path.read_text(encoding="ascii").strip()

@@ -15,6 +15,7 @@ from daemon import settings_mistakes, settings_reading, settings_sources
 from daemon.admin_settings import AdminSettings
 from daemon.gate_settings import GateSettings
 from daemon.lifecycle_settings import LifecycleSettings
+from daemon.settings_contradictions import contradictions
 from daemon.settings_fields import nearest
 from daemon.settings_mistakes import BadSettings, Mistake
 from daemon.trigger_settings import TriggerSettings
@@ -139,6 +140,7 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, file
         mistakes += typed.new(settings_mistakes.of_files(Settings, raw))
     if files and typed.settings is not None:
         mistakes += typed.new(_of_model(typed.settings, raw) + _of_topics(typed.settings, raw))
+        mistakes += typed.new(contradictions(typed.settings, raw))
     if mistakes or typed.settings is None:
         raise BadSettings(mistakes)
     return typed.settings

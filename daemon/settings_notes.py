@@ -6,6 +6,7 @@ from pathlib import Path
 
 from daemon.admin_token import read_token
 from daemon.settings import Settings
+from daemon.settings_contradictions import pauses_at
 from serving.key_file import read_keys
 
 LEAST_SECRET_CHARACTERS = 16
@@ -13,7 +14,7 @@ LEAST_SECRET_CHARACTERS = 16
 
 def notes(settings: Settings) -> list[str]:
     """A sentence for each, from settings without mistakes; their secrets' files are read."""
-    return [*_of_topics(settings), *_of_lengths(settings), *_of_rights(settings)]
+    return [*_of_topics(settings), *_of_volumes(settings), *_of_lengths(settings), *_of_rights(settings)]
 
 
 def _of_topics(settings: Settings) -> Iterator[str]:
@@ -22,6 +23,17 @@ def _of_topics(settings: Settings) -> Iterator[str]:
             "streams.topics is empty: nothing will be read from Kafka, and text comes by `riverkeep backfill` alone. "
             "Add [[streams.topics]] with a name."
         )
+
+
+def _of_volumes(settings: Settings) -> Iterator[str]:
+    triggers, memory = settings.triggers, settings.memory
+    for name, wanted, room in (
+        ("fresh_samples", triggers.fresh_samples, memory.fresh_samples),
+        ("fresh_tokens", triggers.fresh_tokens, memory.fresh_tokens),
+    ):
+        if wanted is not None and wanted > room:
+            why = pauses_at(f"memory.{name}", room)
+            yield f"triggers.{name} = {wanted:,} is never reached. {why} it begins no round."
 
 
 def _of_lengths(settings: Settings) -> Iterator[str]:
@@ -42,12 +54,15 @@ def _short(key: str, path: Path, secrets: Iterable[str]) -> Iterator[str]:
 
 def _of_rights(settings: Settings) -> Iterator[str]:
     security = settings.streams.security
+    registry = settings.streams.schema_registry
     files = {
         "admin.token_file": settings.admin.token_file,
         "serving.api_key_file": settings.serving.api_key_file,
         "streams.security.password_file": security.password_file,
         "streams.security.private_key_file": security.private_key_file,
         "streams.security.private_key_password_file": security.private_key_password_file,
+        "streams.schema_registry.password_file": registry.password_file,
+        "streams.schema_registry.token_file": registry.token_file,
     }
     for key, path in files.items():
         if path is not None and path.stat().st_mode & stat.S_IROTH:

@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 UNSET = "none"
 """TOML has no null: this word unsets a setting that can be unset."""
 
+DEEPEST = 16
+INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]")
 ASSIGNMENT = re.compile(r"\s*([A-Za-z0-9_.\-\"' ]+?)\s*=")
 
@@ -68,17 +71,55 @@ def read(model: type[BaseModel], path: Path | None, environment: Mapping[str, st
 
 def _read_file(raw: Raw, path: Path) -> None:
     try:
-        text = path.read_text(encoding="utf-8")
-        raw.tree = tomllib.loads(text)
+        # Editors of some systems put a byte-order mark before the first word.
+        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        raw.tree = _parse(text)
     except tomllib.TOMLDecodeError as error:
-        raw.file_error = f"this is not TOML: {error}"
+        raw.file_error = f"this is not TOML: {error}{what_is_invisible(text)}"
+    except RecursionError:
+        raw.tree = {}
+        raw.file_error = f"something in it is nested more than {DEEPEST} deep, and no setting is"
     except UnicodeDecodeError as error:
-        raw.file_error = f"this is not UTF-8 (byte {error.start})"
+        raw.file_error = f"this is not UTF-8 ({_encoding_of(error.object, error.start)}): save it as UTF-8"
     except OSError as error:
         raw.file_error = f"it cannot be read: {error.strerror}"
     else:
         lines = line_numbers(text)
         raw.places = {key: f"{path.name} line {line}" for key, line in lines.items()}
+
+
+def _parse(text: str) -> dict[str, Any]:
+    tree = tomllib.loads(text)
+    if is_too_deep(tree):
+        raise RecursionError
+    return tree
+
+
+def is_too_deep(value: Any) -> bool:
+    """Whether tables and lists lie in each other deeper than any setting; asked level by level, however deep."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for one in level for inner in _inside(one)]
+    return bool(level)
+
+
+def _inside(value: Any) -> list[Any]:
+    found = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [one for one in found if isinstance(one, dict | list)]
+
+
+def what_is_invisible(text: str) -> str:
+    """Where a character first stands that nobody sees, as it may be what is wrong; empty where none does."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        for column, character in enumerate(line, start=1):
+            if character not in " \t" and unicodedata.category(character) in INVISIBLE:
+                name = unicodedata.name(character, "a control character")
+                return f"; line {number} has an invisible U+{ord(character):04X} ({name}) at column {column}: delete it"
+    return ""
+
+
+def _encoding_of(content: bytes, byte: int) -> str:
+    return "it begins as UTF-16 does" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else f"byte {byte}"
 
 
 def line_numbers(text: str) -> dict[Key, int]:
@@ -153,7 +194,10 @@ def _is_setting(variable: str, text: str) -> bool:
 def _parsed(text: str) -> Any:
     """A list or table in a variable: JSON, or for a list of words `a,b,c`."""
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        return text if is_too_deep(value) else value
+    except RecursionError:
+        return text
     except ValueError:
         return [part.strip() for part in text.split(",")]
 

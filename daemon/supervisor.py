@@ -15,6 +15,7 @@ import structlog
 
 from daemon.backoff import Backoff
 from daemon.errors import DaemonError
+from memory.errors import StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -150,7 +151,7 @@ class Part:
         self._turning = True
         try:
             self._target(self)
-        except DaemonError as error:  # what a part says of itself needs no traceback
+        except (DaemonError, StoreError) as error:  # what is said on purpose needs no traceback
             return str(error)
         except (Exception, SystemExit) as error:  # the top of a long-lived loop: whatever broke, it is begun anew
             log.exception("part_raised", part=self.name)

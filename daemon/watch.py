@@ -16,6 +16,8 @@ from daemon.phases_told import told_phase
 EVERY_S = 0.5
 LINE_EVERY_S = 30.0
 PATIENCE_S = 60.0
+SERVES_WITHIN_S = 600.0
+"""A large model is verified, loaded and warmed for minutes."""
 
 ENDED = {
     "accepted": ExitCode.OK,
@@ -43,7 +45,7 @@ def watch(
     """Wait for the first round with a number above `after` to end, and return it in full.
 
     Shows a progress bar on a terminal's standard error, elsewhere a line there when it does something else, and every
-    half minute. Ctrl-C stops the waiting, not the round.
+    half minute. Ctrl-C stops the waiting, not a round that has begun.
 
     Raises:
         Refused: no round has been in progress for a while, so that none will answer (nothing could be drawn).
@@ -68,6 +70,28 @@ def watch(
             if not console.is_terminal:
                 lines.tell(shown)
             pause(EVERY_S)
+
+
+def until_it_serves(
+    control: Control,
+    generation: int,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> str:
+    """Wait until an accepted generation answers requests; empty then, otherwise why it does not yet."""
+    began = clock()
+    while True:
+        serving = control.status()["serving"]
+        if serving.get("answering") == generation:
+            return ""
+        if serving["generation"] != generation:
+            return f"generation {serving['generation']} is to serve by now"
+        if serving.get("ok") is None:
+            return "no serving process runs beside this daemon; replicas follow the checkpoint store by themselves"
+        if clock() - began > SERVES_WITHIN_S:
+            return f"serving answers from {serving['answering']}; `riverkeep status` and its log say more"
+        pause(EVERY_S)
 
 
 def _why_none(status: Facts) -> str:

@@ -19,10 +19,17 @@ CHECKS: Final = {
     "best": "loss vs best",
     "anchor": "loss vs base",
     "average": "mean loss vs best",
+    "majority": "vs the most frequent label",
     "balanced_majority": "balanced accuracy, to always answering alike",
 }
 DROPS: Final = {"accuracy": "accuracy lost", "f1": "macro-F1 lost"}
-VERSUS: Final = {"parent": "vs parent", "best": "vs best", "anchor": "vs base", "average": "on average vs best"}
+VERSUS: Final = {
+    "parent": "vs parent",
+    "best": "vs best",
+    "anchor": "vs base",
+    "average": "on average vs best",
+    "majority": "vs the most frequent label",
+}
 TALLIES: Final = {
     "duplicates": ("that was kept already", "that were kept already"),
     "near_duplicates": ("that is nearly held-out text", "that are nearly held-out text"),
@@ -30,6 +37,7 @@ TALLIES: Final = {
     "redelivered": ("that Kafka sent again", "that Kafka sent again"),
     "surplus": ("beyond what slices and replay may hold", "beyond what slices and replay may hold"),
     "evicted": ("that made room for a later one", "that made room for later ones"),
+    "erased_by_tombstone": ("that a tombstone erased", "that tombstones erased"),
     "over_quota": ("beyond a key's quota", "beyond a key's quota"),
 }
 """What became of documents that are not kept, or no longer: of one, of several."""

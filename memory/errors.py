@@ -41,6 +41,10 @@ class StoreClosed(StoreError):
     """The store was used after it was closed."""
 
 
+class StoreReopened(StoreError):
+    """The file was opened anew since the batch was read: it may be an older copy, whose offsets are others."""
+
+
 class BadBatch(StoreError):
     """A batch contradicts itself: a document beyond the offset that the batch says to read next."""
 

@@ -12,6 +12,7 @@ import numpy as np
 from memory import counters, facts, near_duplicates, offsets, quarantine, settle, similar_keys, slices, tombstones
 from memory.categories import Part
 from memory.database import Database
+from memory.errors import StoreReopened
 from memory.fingerprints import Bools, Int64s, priorities
 from memory.looks import Looked, Looker
 from memory.names import NO_LABEL
@@ -79,17 +80,24 @@ class Intake:
             self._recall.stale()
             yield
 
-    def append(self, batch: Batch, *, before_stream: bool, keep_unpublished: bool) -> Appended:
+    def append(
+        self, batch: Batch, *, before_stream: bool, keep_unpublished: bool, opened: int | None = None
+    ) -> Appended:
         """See `Store.append`."""
         looked = self._looker.look(batch.documents)
         with self._lock:
             try:
                 with self._database.write() as tx:
+                    self._refuse_reopened(opened)
                     self._recall.catch_up(tx)
                     return self._take(tx, batch, looked, before_stream=before_stream, keep_unpublished=keep_unpublished)
             except BaseException:
                 self._recall.stale()
                 raise
+
+    def _refuse_reopened(self, opened: int | None) -> None:
+        if opened not in (None, self._database.opened):
+            raise StoreReopened("The database was opened anew: reading begins again from its offsets.")
 
     def _take(
         self, tx: Connection, batch: Batch, looked: Looked, *, before_stream: bool, keep_unpublished: bool

@@ -58,6 +58,14 @@ class Position:
     end: int
 
 
+def _moved_last(tx: Connection, partition: Partition) -> float:
+    """When the partition moved last, of whatever incarnation: what comes is later, also by a clock set back."""
+    row = tx.execute(
+        "SELECT max(moved_at) FROM streams WHERE topic = ? AND number = ?", (partition.topic, partition.number)
+    ).fetchone()
+    return float(row[0] or 0.0)
+
+
 def move_on(tx: Connection, batch: Batch, now: float) -> dict[Partition, Position]:
     """Note how far the batch takes each partition (never back), and return where each stood before.
 
@@ -70,16 +78,18 @@ def move_on(tx: Connection, batch: Batch, now: float) -> dict[Partition, Positio
     positions = {}
     for partition, end in batch.next_offsets.items():
         row = _row(tx, partition)
+        moved_at = max(now, _moved_last(tx, partition))
         if row is None:
             stream = tx.execute(
                 "INSERT INTO streams(topic, number, incarnation, next_offset, moved_at) VALUES (?, ?, ?, ?, ?)",
-                (partition.topic, partition.number, partition.incarnation, end, now),
+                (partition.topic, partition.number, partition.incarnation, end, moved_at),
             ).lastrowid
             positions[partition] = Position(int(stream or 0), 0, end)
         else:
             positions[partition] = Position(row[0], row[1], end)
             tx.execute(
-                "UPDATE streams SET next_offset = max(next_offset, ?), moved_at = ? WHERE id = ?", (end, now, row[0])
+                "UPDATE streams SET next_offset = max(next_offset, ?), moved_at = ? WHERE id = ?",
+                (end, moved_at, row[0]),
             )
     if any(position.first_new == 0 for position in positions.values()):
         _forget_oldest(tx, [position.stream for position in positions.values()])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from memory.database import Database
+from memory.errors import StoreClosed, StoreError
 from memory.intake import Intake
 from memory.settings import MemorySettings
 from memory.sqlite import Connection
@@ -23,7 +24,7 @@ class Session(Closing):
         self._database = database
         self._settings = settings
         self._clock = clock
-        self._intake = Intake(database, settings, clock)
+        self._taking = Intake(database, settings, clock) if database.fault is None else None
 
     @classmethod
     def open(
@@ -50,6 +51,64 @@ class Session(Closing):
             store = cls(database, settings, clock)
             undo.pop_all()
         return store
+
+    @classmethod
+    def unopened(
+        cls, path: Path, settings: MemorySettings, *, clock: Callable[[], float] = time.time, make: bool = True
+    ) -> Self:
+        """A store that is not open yet: `reopen` opens it, and until then every method says that it is not.
+
+        Args:
+            path, settings, clock: as `open` has them.
+            make: whether a file that is missing, or empty, may be made a new store.
+        """
+        return cls(Database(path, settings, read_only=False, make=make), settings, clock)
+
+    @property
+    def fault(self) -> StoreError | None:
+        """Why nothing can be read or written now; None where it can."""
+        return self._database.fault
+
+    @property
+    def opened(self) -> int:
+        """Changes whenever the file is opened anew: what was asked before is then to be asked again."""
+        return self._database.opened
+
+    def reopen(self) -> None:
+        """Open the file as it lies there now, whatever was open before.
+
+        Raises:
+            StoreError: it cannot be used, and why.
+        """
+        self._database.reopen()
+        try:
+            self._taking = Intake(self._database, self._settings, self._clock)
+        except StoreError as error:
+            self._database.suspend(error)
+            raise
+
+    def look(self, *, deep: bool = False) -> StoreError | None:
+        """What is wrong with the file, noticed in use or by a look at it; None where nothing is.
+
+        Args:
+            deep: look through all of it, about a second a gigabyte.
+        """
+        return self._database.look(deep=deep)
+
+    def suspend(self, fault: StoreError) -> None:
+        """Let every method raise `fault` from now on, until `reopen`; the file is closed."""
+        self._database.suspend(fault)
+
+    def signature(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """Inode, size and time of change of the files: what changes when a person puts others there."""
+        return self._database.signature()
+
+    @property
+    def _intake(self) -> Intake:
+        if self._taking is None:
+            fault = self._database.fault
+            raise StoreClosed("The store is not open yet.") if fault is None else type(fault)(*fault.args)
+        return self._taking
 
     def _read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         with self._database.read() as tx:

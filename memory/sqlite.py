@@ -14,7 +14,7 @@ __all__ = ["OLDEST", "Connection", "DatabaseError", "connect", "primary_code", "
 
 OLDEST = (3, 51, 3)
 
-BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB = 5, 6, 8, 10, 11, 13, 14, 26
+PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB = 3, 5, 6, 8, 10, 11, 13, 14, 26
 
 
 def primary_code(error: DatabaseError) -> int:

@@ -25,7 +25,6 @@ from memory import (
     standing,
 )
 from memory.finding import FoundSample
-from memory.kept_apart import KeptApart
 from memory.ledger import Judgeable
 from memory.pause import RoundsPause
 from memory.records import (
@@ -47,11 +46,12 @@ from memory.records import (
     Trained,
     TrainedSample,
 )
+from memory.restored import Restored
 from memory.rounds import RoundState
 from streams.document import Batch, Partition
 
 
-class Store(KeptApart):
+class Store(Restored):
     """The memory. Every method may be called from any thread.
 
     Any method raises `StoreBusy` (another process wrote for longer than the busy timeout), `StoreFull` (no room on
@@ -72,7 +72,14 @@ class Store(KeptApart):
         """The incarnation under which a topic's partition was read last; None for one that was never seen."""
         return self._read(offsets.latest_incarnation, topic, number)
 
-    def append(self, batch: Batch, *, before_stream: bool = False, keep_unpublished: bool = False) -> Appended:
+    def append(
+        self,
+        batch: Batch,
+        *,
+        before_stream: bool = False,
+        keep_unpublished: bool = False,
+        opened: int | None = None,
+    ) -> Appended:
         """Take a batch in: samples, dead letters, gaps and offsets in one transaction.
 
         When this returns, the batch is durable and may be acknowledged. When it raises, nothing took effect.
@@ -82,11 +89,13 @@ class Store(KeptApart):
             before_stream: the text is of the kind that the model was built on: it goes straight to replay, its
                 held-out part to the anchor slice (until that is frozen).
             keep_unpublished: dead letters wait for a topic: none makes room for another before it is there.
+            opened: what `opened` was when the batch's partitions were asked for; None: whatever it was.
 
         Raises:
+            StoreReopened: the file was opened anew since; the batch does not follow on what it holds.
             BadBatch: a document lies at or beyond its partition's `next_offsets`.
         """
-        return self._intake.append(batch, before_stream=before_stream, keep_unpublished=keep_unpublished)
+        return self._intake.append(batch, before_stream=before_stream, keep_unpublished=keep_unpublished, opened=opened)
 
     def is_full(self) -> bool:
         """Whether the fresh buffer has reached a budget, so that consumption should pause."""

@@ -12,7 +12,7 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams import positions
 from streams.consumer import Consumer, Moved
-from streams.decode import Decoder
+from streams.decode import Decoder, Framed
 from streams.document import Gap, GapReason, Partition
 from streams.metrics import StreamsMetrics
 from streams.reading import BatchBuilder, PartitionReader
@@ -81,6 +81,7 @@ class Assignment:
         metrics: counted into.
         labels: the labels there are; None where documents need none.
         owner: this replica's name in its commits.
+        registry: reads framed values.
         monotonic: seconds, of a clock that never goes back.
     """
 
@@ -92,6 +93,7 @@ class Assignment:
         *,
         labels: frozenset[str] | None,
         owner: str,
+        registry: Framed | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -99,6 +101,7 @@ class Assignment:
         self._metrics = metrics
         self._labels = labels
         self._owner = owner
+        self._registry = registry
         self._monotonic = monotonic
         self._readings: dict[TopicPartition, Reading] = {}
         self._doubts: dict[TopicPartition, tuple[Doubt, int | None]] = {}
@@ -141,6 +144,10 @@ class Assignment:
     def unanswered(self) -> dict[TopicPartition, str]:
         """Those among them whose position the brokers did not tell when they were asked last, and what came instead."""
         return dict(self._unanswered)
+
+    def waiting(self) -> dict[TopicPartition, str]:
+        """Those whose next record cannot be read now, and why."""
+        return {found: reading.reader.waits for found, reading in self._readings.items() if reading.reader.waits}
 
     def lag(self) -> Mapping[Partition, int]:
         """Records not yet read, by partition."""
@@ -198,8 +205,12 @@ class Assignment:
                 break
         return not self._doubts
 
-    def read(self, consumer: Consumer, chunk: Chunk, builder: BatchBuilder, now: float) -> None:
-        """Put what a chunk holds into the builder, unless it is not what is to come next."""
+    def read(self, consumer: Consumer, chunk: Chunk, builder: BatchBuilder, arrived_at: float) -> None:
+        """Put what a chunk holds into the builder, unless it is not what is to come next.
+
+        Args:
+            arrived_at: unix seconds; every other time here is one of `monotonic`.
+        """
         found = chunk.partition
         reading = self._readings.get(found)
         if reading is None or found in self._doubts:
@@ -212,10 +223,10 @@ class Assignment:
             consumer.seek(found, reader.position)
             return
         part = builder.part(reader.partition, reader.position)
-        again = reader.read(chunk, part, now)
+        again = reader.read(chunk, part, arrived_at)
         if again is not None:
             consumer.seek(found, again)
-        reading.progress_at = now
+        reading.progress_at = self._monotonic()
         reading.end = max(reader.position, consumer.highwater(found) or 0)
 
     def watch(self, consumer: Consumer, held: set[TopicPartition], now: float) -> None:
@@ -359,6 +370,7 @@ class Assignment:
             labels=self._labels,
             filters=self._settings.filters,
             max_record_bytes=self._settings.max_record_bytes,
+            registry=self._registry,
         )
         reader = PartitionReader(partition, decoder, offset, self._settings.dead_letter_bytes)
         reader.erases = isinstance(topic, TopicSettings) and topic.on_tombstone == "erase"

@@ -15,7 +15,7 @@ from kafka.errors import (
 from kafka.net.compat import KafkaNetClient
 from kafka.net.inet import KafkaNetSocket
 
-from streams.errors import BadSecret
+from streams.secrets import secret
 from streams.settings import MIB, SecuritySettings, StreamsSettings
 from streams.sharing import EvenAssignor
 
@@ -27,21 +27,6 @@ PARTITION_BYTES = MIB
 """Fetched from one partition at once: more makes nothing faster, and memory grows by several times of it."""
 REFUSALS = (SaslAuthenticationFailedError, UnsupportedSaslMechanismError, AuthorizationError)
 """A broker answers, and does not want us."""
-
-
-def secret(path: Path) -> str:
-    """A file's content without the line's end.
-
-    Raises:
-        BadSecret: it cannot be read or is empty.
-    """
-    try:
-        text = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSecret(f"the secret in {path} cannot be read: {error}; correct the path or its rights") from error
-    if not text:
-        raise BadSecret(f"the secret in {path} is empty; write the password into it")
-    return text
 
 
 class Direct(KafkaNetSocket):  # type: ignore[misc]  # kafka-python has no types

@@ -1,14 +1,15 @@
-"""Bytes to a document, or the reason why not. Nothing here raises, whatever the bytes are."""
+"""Bytes to a document, or the reason why not. No bytes make this raise: only a schema registry that is away does."""
 
-import re
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
-from streams import field_values, framing, label_sets, numbers, times
+from streams import field_values, framing, json_records, label_sets, times
 from streams.document import Document, Partition, Reason, Rejection, key_text
+from streams.errors import RegistryAway
 from streams.fields import MISSING, Field, behind
 from streams.filters import rejected
 from streams.label_sets import LabelSet
@@ -23,12 +24,12 @@ LONGEST_NAME = 128
 MOST_KEYS = 100
 """Of bytes that are no JSON so many keys are taken at most; nearly all have one."""
 
-_NOT_A_NUMBER = re.compile(r"-?\s*(nan|inf)", re.IGNORECASE)
-_ORJSON_SAYS = {
-    "depth": Reason.TOO_DEEP,
-    "surrogate": Reason.LONE_SURROGATE,
-    "infinity": Reason.BAD_NUMBER,
-}
+
+class Framed(Protocol):
+    """What reads values behind a schema registry's bytes."""
+
+    def read(self, value: bytes) -> Any:
+        """What a framed value holds; a tuple is the `Rejection`. Raises RegistryAway where its schema cannot come."""
 
 
 class Decoder:
@@ -39,6 +40,7 @@ class Decoder:
         default_source: the source of documents that name none.
         labels: the labels there are, one of which each document must have, or of a `LabelSet` any number; None where
             documents need none and any is taken.
+        registry: reads framed values; None: they are dead letters.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class Decoder:
         labels: frozenset[str] | None = None,
         filters: FilterSettings | None = None,
         max_record_bytes: int,
+        registry: Framed | None = None,
     ) -> None:
+        self._registry = registry
         self._json = format_.format == "json"
         self._text = Field(format_.text_field)
         self._key = _field(format_.key_field)
@@ -83,6 +87,9 @@ class Decoder:
             partition: where it came from.
             offset: its place there.
             arrived_at: now, in unix seconds.
+
+        Raises:
+            RegistryAway: the value is framed, and its schema cannot be asked for now.
         """
         if value is None:
             return Reason.TOMBSTONE, "no value"
@@ -95,12 +102,17 @@ class Decoder:
             except orjson.JSONDecodeError as error:
                 if value.startswith(BOM):
                     return self.decode(value[3:], key, event_time, partition, offset, arrived_at)
-                record = _long_numbers(value, error)
+                if (number := framing.schema_id(value)) is None:
+                    record = json_records.after_all(value, error)
+                else:
+                    record, value = self._behind_the_frame(value, number), value[framing.HEAD_BYTES :]
                 if isinstance(record, tuple):
                     return record
             text = _text_of(record, self._text)
-        else:
+        elif (number := framing.schema_id(value)) is None:
             text = _plain(value)
+        else:
+            text = _only_text(self._behind_the_frame(value, number))
         if isinstance(text, tuple):
             return text
         if "\0" in text:
@@ -125,11 +137,24 @@ class Decoder:
         if self._key is None or self._key_sought is None:
             return ()
         try:
-            found = self._key.find(orjson.loads(value))
+            found = self._key.find(self._known(value))
         except orjson.JSONDecodeError:
             return tuple(islice(dict.fromkeys(field_values.keys_behind(self._key_sought, value)), MOST_KEYS))
         key = field_values.key(found, self._key, value)
         return (key,) if isinstance(key, str) else ()
+
+    def _behind_the_frame(self, value: bytes, number: int) -> Any:
+        if self._registry is None:
+            return Reason.SCHEMA_FRAMED, framing.told(number)
+        return self._registry.read(value)
+
+    def _known(self, value: bytes) -> object:
+        if self._registry is not None and framing.schema_id(value) is not None:
+            with suppress(RegistryAway):
+                record = self._registry.read(value)
+                if not isinstance(record, tuple):
+                    return record
+        return orjson.loads(value)
 
     def _with_fields(self, document: Document, record: object, value: bytes) -> Document | Rejection:
         source, key, label, time = document.source, document.key, document.label, document.event_time
@@ -215,57 +240,17 @@ def _text_of(record: object, field: Field) -> str | Rejection:
     return field_values.wrong(field, text, "a string")
 
 
+def _only_text(record: object) -> str | Rejection:
+    if isinstance(record, str | tuple):
+        return record
+    told = f'the value is {field_values.type_name(record)}, not a text alone: set format = "json" and text_field'
+    return Reason.WRONG_TYPE, told
+
+
 def _plain(value: bytes) -> str | Rejection:
-    if (number := framing.schema_id(value)) is not None:
-        return Reason.SCHEMA_FRAMED, framing.told(number)
     try:
         text = value.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return _not_utf8(value, error)
+        return json_records.not_utf8(value, error)
     # Line ends are how a system writes, not what was written: the same text from two systems is one.
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-
-
-def _not_utf8(value: bytes, error: UnicodeDecodeError) -> Rejection:
-    try:
-        value.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return Reason.NOT_UTF8, f"invalid UTF-8 at byte {error.start}"
-    return Reason.LONE_SURROGATE, f"half a surrogate pair at byte {error.start}"
-
-
-def _long_numbers(value: bytes, error: orjson.JSONDecodeError) -> Any:  # noqa: PLR0911  # each fault has its reason
-    """The record after all, where nothing is wrong with it but a whole number too long for the fast way."""
-    if "infinity" not in error.msg:
-        return _why_not_json(value, error)
-    try:
-        return numbers.exactly(value)
-    except numbers.BadNumber as bad:
-        return Reason.BAD_NUMBER, f"{bad} at character {error.pos}"
-    except UnicodeDecodeError as bad:
-        return _not_utf8(value, bad)
-    except UnicodeEncodeError:
-        return Reason.LONE_SURROGATE, "a text of it holds half a surrogate pair"
-    except RecursionError:
-        return Reason.TOO_DEEP, "objects or arrays in one another without end"
-    except ValueError as bad:
-        return Reason.NOT_JSON, str(bad)
-
-
-def _why_not_json(value: bytes, error: orjson.JSONDecodeError) -> Rejection:
-    if (number := framing.schema_id(value)) is not None:
-        return Reason.SCHEMA_FRAMED, framing.told(number)
-    try:
-        text = value.decode()
-    except UnicodeDecodeError as not_utf8:
-        return _not_utf8(value, not_utf8)
-    where = f"{error.msg} at character {error.pos}"
-    if "\0" in text:
-        return Reason.NUL_BYTE, "the record holds a NUL byte"
-    for word, reason in _ORJSON_SAYS.items():
-        if word in error.msg:
-            return reason, where
-    # NaN, Infinity and -Infinity; at the minus orjson has already gone on by one.
-    if any(_NOT_A_NUMBER.match(text, place) for place in (error.pos, max(0, error.pos - 1))):
-        return Reason.BAD_NUMBER, where
-    return Reason.NOT_JSON, where

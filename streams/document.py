@@ -62,6 +62,8 @@ class Reason(StrEnum):
     LONE_SURROGATE = "lone_surrogate"
     NUL_BYTE = "nul_byte"
     SCHEMA_FRAMED = "schema_framed"
+    UNKNOWN_SCHEMA = "unknown_schema"
+    NOT_OF_SCHEMA = "not_of_schema"
     NOT_JSON = "not_json"
     TOO_DEEP = "too_deep"
     BAD_NUMBER = "bad_number"

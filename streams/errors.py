@@ -17,6 +17,10 @@ class MembershipTaken(StreamsError):
     """Another consumer joined the group under this one's `group_instance_id`."""
 
 
+class RegistryAway(StreamsError):
+    """A record can be read only with a schema that the registry does not give now: it is to come again."""
+
+
 class DamagedFile(StreamsError):
     """A file cannot be read to its end; what came before the damage was handed over."""
 

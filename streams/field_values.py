@@ -19,6 +19,7 @@ _JSON_TYPES = {
     int: "a number",
     float: "a number",
     type(None): "null",
+    bytes: "bytes",
 }
 
 

@@ -16,7 +16,7 @@ def told(number: int) -> str:
     """That a value is framed, for a person."""
     return (
         f"the value is framed by a schema registry's client (a zero byte, then schema {number}: Avro, Protobuf or JSON "
-        "Schema), which is not read here; let the producer, or a connector between, write plain JSON"
+        "Schema): set streams.schema_registry.url, or let the producer, or a connector between, write plain JSON"
     )
 
 

@@ -27,6 +27,7 @@ from streams.errors import MembershipTaken, NotAuthorized
 from streams.metrics import StreamsMetrics
 from streams.reading import BatchBuilder, Part
 from streams.record_batches import Chunk
+from streams.schema_registry import of_settings
 from streams.settings import StreamsSettings
 
 WATCH_SECONDS = 1.0
@@ -47,6 +48,7 @@ class Pause(StrEnum):
     MEMORY_FULL = "memory_full"
     DEAD_LETTERS_WAIT = "dead_letters_wait"
     DEAD_LETTER_FLOOD = "dead_letter_flood"
+    SCHEMA_REGISTRY_AWAY = "schema_registry_away"
 
 
 class KafkaSource(Closing):
@@ -59,7 +61,8 @@ class KafkaSource(Closing):
         settings: with at least one topic.
         store: asked for each partition when it is assigned.
         metrics: counted into, and watched until `close`.
-        clock: unix seconds.
+        clock: unix seconds, for what is said of documents and dead letters.
+        monotonic: seconds, of a clock that never goes back, for every period.
         labels: the labels there are; None where documents need none.
         owner: names this replica's store, so that what another replica stored is told from what is to be read.
     """
@@ -73,12 +76,17 @@ class KafkaSource(Closing):
         *,
         labels: frozenset[str] | None = None,
         owner: str = "",
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
+        self._monotonic = monotonic
         owner = owner or settings.group_instance_id or "-"
-        self._assignment = Assignment(settings, store, metrics, labels=labels, owner=owner)
+        self._registry = of_settings(settings.schema_registry, monotonic)
+        self._assignment = Assignment(
+            settings, store, metrics, labels=labels, owner=owner, registry=self._registry, monotonic=monotonic
+        )
         self._consumer: Consumer | None = None
         self._budget = DeadLetterBudget(settings.budget)
         self._flooded: dict[TopicPartition, float] = {}
@@ -86,7 +94,7 @@ class KafkaSource(Closing):
         self._all_paused: Pause | None = None
         self._failures = 0
         self._retry_at = self._watched_at = self._committed_at = self._topics_at = self._told_at = float("-inf")
-        self._absence = Absence(settings, AWAY_SECONDS)
+        self._absence = Absence(settings, AWAY_SECONDS, monotonic)
         self._commits_fail = False
         self._unreached = ""
         self._missing: tuple[str, ...] = ()
@@ -133,7 +141,7 @@ class KafkaSource(Closing):
             chunk = self._fetch(consumer, timeout_s)
             self._assignment.follow(consumer, builder)
             # What could not be found is not asked for again with each chunk: a question may take seconds.
-            settled = settled and self._assignment.settle(consumer, builder, self._clock())
+            settled = settled and self._assignment.settle(consumer, builder, self._monotonic())
             if chunk is None:
                 return
             self._assignment.read(consumer, chunk, builder, self._clock())
@@ -189,11 +197,18 @@ class KafkaSource(Closing):
             return away
         return f"no topic is there to read ({', '.join(self._missing)}): create it or correct its name"
 
+    @property
+    def schemas_missing(self) -> str:
+        """Why partitions wait for their schemas; empty where none does."""
+        return next(iter(self._assignment.waiting().values()), "")
+
     def close(self, timeout_s: float = 5.0) -> None:
         """Leave the group. What was not acknowledged comes again next time."""
         self._unwatch()
         self._unwatch = lambda: None
         self._metrics.connected.set(0)
+        if self._registry is not None:
+            self._registry.close()
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
             try:
@@ -206,7 +221,7 @@ class KafkaSource(Closing):
     def _connect(self, timeout_s: float) -> None:
         if self._consumer is not None:
             return
-        if (wait := self._retry_at - time.monotonic()) > 0:
+        if (wait := self._retry_at - self._monotonic()) > 0:
             time.sleep(min(wait, timeout_s))
             return
         try:
@@ -217,13 +232,13 @@ class KafkaSource(Closing):
             retry_s = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
             self._failures += 1
             self._unreached = str(error)
-            self._retry_at = time.monotonic() + retry_s
+            self._retry_at = self._monotonic() + retry_s
             # A warning with the remedy follows when it counts as away.
             log.info("broker_not_reached_yet", retry_seconds=retry_s, error=str(error))
             return
         self._failures = 0
         # The first answer about the topics may still be on its way.
-        self._topics_at = self._clock() + FIRST_TOPICS_SECONDS
+        self._topics_at = self._monotonic() + FIRST_TOPICS_SECONDS
 
     def _look_for_brokers(self, consumer: Consumer) -> None:
         """Note whether a broker is there.
@@ -284,7 +299,7 @@ class KafkaSource(Closing):
 
     def _held(self) -> set[TopicPartition]:
         """The partitions that must not come now."""
-        now = self._clock()
+        now = self._monotonic()
         again = {TopicPartition(p.topic, p.number) for p in self._drained_resumes()}
         if (after := self._settings.budget.pause_seconds) is not None:
             again |= {found for found, since in self._flooded.items() if now - since >= after}
@@ -294,6 +309,8 @@ class KafkaSource(Closing):
                 del self._flooded[found]
                 log.info("partition_resumed", topic=found.topic, partition=found.partition)
         held = set(partitions) if self._all_paused else set(self._flooded)
+        if self._registry is not None and self._registry.rests:
+            held |= self._assignment.waiting().keys()
         return held | self._assignment.unsettled()
 
     def _drained_resumes(self) -> Iterator[Partition]:
@@ -302,11 +319,11 @@ class KafkaSource(Closing):
 
     def _judge(self, part: Part) -> None:
         partition = part.partition
-        reason = self._budget.judge(partition, part.records, part.dead_letters, self._clock())
+        reason = self._budget.judge(partition, part.records, part.dead_letters, self._monotonic())
         if reason is None:
             return
         self._budget.forgive(partition)
-        self._flooded[TopicPartition(partition.topic, partition.number)] = self._clock()
+        self._flooded[TopicPartition(partition.topic, partition.number)] = self._monotonic()
         self._metrics.floods.labels(partition.topic).inc()
         log.error(
             "dead_letter_flood",
@@ -318,7 +335,7 @@ class KafkaSource(Closing):
 
     def _watch(self, consumer: Consumer) -> None:
         held = self._held()
-        now = self._clock()
+        now = self._monotonic()
         if now - self._watched_at >= WATCH_SECONDS:
             self._watched_at = now
             self._look_for_brokers(consumer)
@@ -331,7 +348,8 @@ class KafkaSource(Closing):
         partitions = self._assignment.partitions()
         flooded = {partitions[found]: Pause.DEAD_LETTER_FLOOD for found in self._flooded if found in partitions}
         full = dict.fromkeys(partitions.values(), self._all_paused) if self._all_paused else {}
-        self._paused = {**full, **flooded}
+        waiting = {partitions[found]: Pause.SCHEMA_REGISTRY_AWAY for found in self._assignment.waiting()}
+        self._paused = {**waiting, **full, **flooded}
         self._read = frozenset(partitions.values())
         self._lag = {} if self._absence.trouble else self._assignment.lag()
         unanswered = self._assignment.unanswered()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from streams import times
 from streams.decode import Decoder
 from streams.document import Batch, DeadLetter, Document, Erasure, Gap, GapReason, Partition, Reason, key_text
+from streams.errors import RegistryAway
 from streams.record_batches import BadBatch, Chunk, Oversized
 from streams.record_headers import bounded, parse
 
@@ -39,6 +40,7 @@ class PartitionReader:
         position: the offset that comes next.
         kept_bytes: how much of a dead letter's record is kept.
         erases: whether a tombstone erases its key's text.
+        waits: why the record at `position` cannot be read now; empty where it can.
     """
 
     partition: Partition
@@ -48,6 +50,7 @@ class PartitionReader:
     damaged_offset: int = -1
     damaged_times: int = 0
     erases: bool = False
+    waits: str = ""
 
     def read(self, chunk: Chunk, part: Part, now: float) -> int | None:
         """Add a chunk to a part.
@@ -58,11 +61,17 @@ class PartitionReader:
             now: unix seconds.
 
         Returns:
-            The offset to read from instead of going on, where there is a damaged batch; None: go on.
+            The offset to read from instead of going on, where there is a damaged batch, or a record that waits; None:
+            go on.
         """
-        self._decode(chunk, part, now)
+        self.waits = ""
+        stopped = self._decode(chunk, part, now)
         for bad in chunk.bad:
-            self._give_up(bad, part, now)
+            if stopped is None or bad.first < stopped:
+                self._give_up(bad, part, now)
+        if stopped is not None:
+            part.next_offset = self.position = stopped
+            return stopped
         part.records += len(chunk.rows)
         part.size += chunk.size
         self.position = chunk.next_offset
@@ -73,7 +82,8 @@ class PartitionReader:
         part.next_offset = self.position
         return again
 
-    def _decode(self, chunk: Chunk, part: Part, now: float) -> None:
+    def _decode(self, chunk: Chunk, part: Part, now: float) -> int | None:
+        """Add the records; the offset of the one that waits ends it."""
         decode, partition, keep = self.decoder.decode, self.partition, part.documents.append
         usual = times.SECONDS_BELOW
         for offset, time, key, value in chunk.rows:
@@ -84,7 +94,11 @@ class PartitionReader:
                 self._bury(part, offset, why, key, value.beginning, size, now, chunk.headers.get(offset))
                 continue
             seconds = time / 1000 if usual <= time < LATEST_MS else times.of_record(time)
-            found = decode(value, key, seconds, partition, offset, now)
+            try:
+                found = decode(value, key, seconds, partition, offset, now)
+            except RegistryAway as away:
+                self.waits = str(away)
+                return offset
             if isinstance(found, Document):
                 keep(found)
             else:
@@ -92,6 +106,7 @@ class PartitionReader:
                 if value is None and self.erases and (whose := key_text(key)):
                     part.erasures.append(Erasure(partition, offset, whose))
                 self._bury(part, offset, found, key, value or b"", size, now, chunk.headers.get(offset))
+        return None
 
     def _bury(  # noqa: PLR0917  # one call for each dead letter, with all its parts
         self,

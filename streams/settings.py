@@ -1,12 +1,15 @@
 """How text arrives: the broker, the topics and their formats, and limits."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from streams import fields
+from streams.addresses import why_no_address
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -21,6 +24,7 @@ def _names_a_field(name: str) -> str:
 
 FieldPath = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_names_a_field)]
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 class TopicFormat(BaseModel):
@@ -98,6 +102,8 @@ class TopicSettings(TopicFormat):
                 re.compile(self.pattern)
             except re.error as error:
                 raise ValueError(f"pattern {self.pattern!r} is no regular expression: {error}") from None
+            if _is_plain(self.pattern) and TOPIC.fullmatch(self.pattern.replace("\\", "")) is None:
+                raise ValueError(f"pattern {self.pattern!r} matches no topic: their names have A-Z a-z 0-9 . _ - alone")
         return self
 
     @model_validator(mode="after")
@@ -114,6 +120,11 @@ class TopicSettings(TopicFormat):
         if self.name is not None:
             return topic == self.name
         return re.fullmatch(self.pattern or "", topic) is not None
+
+
+def _is_plain(pattern: str) -> bool:
+    """Whether a regular expression has nothing in it but letters that stand for themselves."""
+    return re.search(r"[][()*+?{}|^$]|\\[A-Za-z0-9]", pattern) is None
 
 
 class FilterSettings(BaseModel):
@@ -191,6 +202,61 @@ class SecuritySettings(BaseModel):
         return self
 
 
+class SchemaRegistrySettings(BaseModel):
+    """Where the schemas are of values that a schema registry's clients wrote: Avro and JSON Schema.
+
+    While the registry does not answer, the partitions that need it wait.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str | None = Field(
+        None,
+        max_length=2048,
+        description="The registry's address, for Confluent's REST API. Avro needs `pip install '.[registry]'`. Left "
+        "out: framed values are dead letters (schema_framed). A record's own key is not read by it: a framed one stays "
+        "0x and its hex digits, so name a key_field.",
+    )
+    username: str | None = Field(None, min_length=1, description="The login's name (HTTP basic).")
+    password_file: Path | None = Field(None, description="The file that holds the login's password.")
+    token_file: Path | None = Field(None, description="The file that holds a bearer token, instead of a login.")
+    ca_file: Path | None = Field(None, description="Certificates (PEM) to trust. Left out: those of the system.")
+    timeout_seconds: float = Field(
+        5, ge=0.1, le=60, description="How long a schema may take to come, with those it refers to."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+            parts.port  # noqa: B018  # raises where it is none
+        except ValueError as error:
+            raise ValueError(f"no address: {error}") from None
+        if parts.scheme not in ("http", "https") or not parts.hostname or url != url.strip():
+            raise ValueError("must be an address such as https://registry.example.com:8081")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("must hold no login: set username and password_file")
+        if parts.query or parts.fragment:
+            raise ValueError("must end with its path, without ? and #")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _login_is_whole(self) -> Self:
+        problems = []
+        if (self.username is None) != (self.password_file is None):
+            problems.append("username and password_file belong together: set both or neither")
+        if self.token_file is not None and self.username is not None:
+            problems.append("token_file stands for a login: leave out username and password_file")
+        if self.url is None and (self.username or self.password_file or self.token_file or self.ca_file):
+            problems.append("a login or certificates without a registry: set url")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
 class StreamsSettings(BaseModel):
     """Text arriving."""
 
@@ -213,6 +279,7 @@ class StreamsSettings(BaseModel):
     )
     topics: tuple[TopicSettings, ...] = Field((), description="What to read. None: nothing is consumed.")
     security: SecuritySettings = SecuritySettings()
+    schema_registry: SchemaRegistrySettings = SchemaRegistrySettings()
     filters: FilterSettings = FilterSettings()
     budget: BudgetSettings = BudgetSettings()
     dead_letter_topic: TopicName | None = Field(
@@ -268,6 +335,31 @@ class StreamsSettings(BaseModel):
         le=86_400,
         description="A partition that has records but brings none for this long is read anew from its position.",
     )
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _can_be_reached(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        problems = [f"{server!r}: {why}" for server in value if (why := why_no_address(server))]
+        problems += [f"{server!r} stands there twice" for server, times in Counter(value).items() if times > 1]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return value
+
+    @field_validator("topics")
+    @classmethod
+    def _each_is_read_once(cls, value: tuple[TopicSettings, ...]) -> tuple[TopicSettings, ...]:
+        problems = []
+        for at, topic in enumerate(value):
+            words, earlier = topic.name or topic.pattern or "", value[:at]
+            if any(topic.name == one.name and topic.pattern == one.pattern for one in earlier):
+                problems.append(f"{words!r} stands there twice: each topic has one table")
+            elif topic.name and (one := next((one for one in earlier if one.matches(topic.name)), None)):
+                problems.append(
+                    f"{words!r} is read as {one.pattern!r} says, which comes first: put {words!r} before it"
+                )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return value
 
     @model_validator(mode="after")
     def _sane(self) -> Self:

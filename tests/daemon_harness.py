@@ -139,6 +139,17 @@ class Home:
             text = "\n".join(lines) + "\n"
         self.config.write_text(text)
 
+    def riverkeep(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run one command with these settings to its end."""
+        return subprocess.run(self._command(*words), capture_output=True, text=True, timeout=120, check=False)
+
+    def riverkeep_in_background(self, *words: str) -> "subprocess.Popen[str]":
+        """Begin one command with these settings."""
+        return subprocess.Popen(self._command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def _command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "daemon", "-c", str(self.config), *words]
+
     @contextmanager
     def store(self) -> Iterator[Store]:
         """The store, while no daemon runs or beside one."""

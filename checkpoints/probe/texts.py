@@ -45,8 +45,8 @@ def _special(config: Any) -> frozenset[int]:
     """Every token id that a configuration, or a part of it, names."""
     found: set[int] = set()
     for key, value in config.to_dict().items():
-        part = getattr(config, key, None)
-        if hasattr(part, "to_dict"):
+        # Other names may be told layer by layer, and raise where they are asked of the whole.
+        if "config" in key and hasattr(part := getattr(config, key, None), "to_dict"):
             found |= _special(part)
         elif key.endswith(("_token_id", "_token_index")):
             found.update(each for each in (value if isinstance(value, list) else [value]) if isinstance(each, int))

@@ -411,3 +411,19 @@ def forget(
     from daemon.render import print_forgotten
 
     print_forgotten(facts)
+
+
+@memory.command("begin-anew", short_help="Begin with an empty memory where the database is lost.")
+@pass_invocation
+@example("riverkeep memory begin-anew")
+def begin_anew(invocation: Invocation) -> None:
+    """Put a new, empty database where the old one is lost and there is no copy of it. Generations stay and serve on.
+
+    What the old one held is gone: replay, held-out text, what was set aside, the ledger of rounds, which keys were
+    erased, and how far each topic was read (see `start` under [streams]). A daemon that runs takes it up by itself.
+    """
+    from daemon.new_memory import begin_anew as put_a_new_one
+
+    settings = invocation.settings()
+    put_a_new_one(settings)
+    click.echo(f"An empty database is at {settings.database}. Give `riverkeep backfill --before-stream` the old text.")

@@ -1,5 +1,8 @@
 """Rounds and what comes of them: `round`, `rollback`."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 import click
@@ -27,6 +30,7 @@ SAMPLES_SHOWN = 500
 @click.option("--wait", is_flag=True, help="Wait for its end; exit status 3 when it is refused or waits.")
 @click.option("--approve", type=click.IntRange(1), metavar="N", help="Let the text of waiting round N be trained on.")
 @click.option("--reject", type=click.IntRange(1), metavar="N", help="Erase the text of waiting round N.")
+@click.option("--cancel", is_flag=True, help="Call off the round in progress, and take back what was asked for.")
 @click.option("--pause", is_flag=True, help="Let no round begin by itself until --resume; text is read on.")
 @click.option("--reason", metavar="TEXT", help="With --pause: why, for those who look at the status.")
 @click.option("--resume", is_flag=True, help="Let rounds begin by themselves again.")
@@ -49,6 +53,7 @@ def round_(
     wait: bool,
     approve: int | None,
     reject: int | None,
+    cancel: bool,
     pause: bool,
     reason: str | None,
     resume: bool,
@@ -58,7 +63,7 @@ def round_(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Begin a round now, decide on one that waits, pause them, or look at those that were.
+    """Begin a round now, decide on one that waits, call one off, pause them, or look at those that were.
 
     A round waits when its text is implausible under the serving generation: read it with
     `riverkeep memory aside N --text`, then approve or reject it. While rounds are paused, also across restarts,
@@ -72,6 +77,7 @@ def round_(
             "--show": show is not None,
             "--list": listed,
             "--dry-run": dry_run,
+            "--cancel": cancel,
             "--pause": pause,
             "--resume": resume,
         },
@@ -80,9 +86,9 @@ def round_(
     _check_reason(reason, pause=pause)
     if after and not (show is not None and as_json):
         raise click.UsageError("--after goes with --show N --json.")
-    with invocation.control(write=approve is not None or reject is not None or pause or resume) as control:
-        if pause or resume:
-            return _pause(control, reason or "", as_json=as_json) if pause else _resume(control, as_json=as_json)
+    with invocation.control(write=approve is not None or reject is not None or cancel or pause or resume) as control:
+        if cancel or pause or resume:
+            return _steer(control, cancel=cancel, pause=pause, reason=reason or "", as_json=as_json)
         if listed:
             return _list(control, as_json=as_json)
         if show is not None:
@@ -90,10 +96,9 @@ def round_(
         if reject is not None:
             confirm(f"Erase the text of round {reject}?", yes=yes)
             return _told(control.reject_round(reject), "Round {round}: {dropped} samples erased.", as_json=as_json)
-        asked = control.request_round(dry_run=dry_run) if approve is None else control.approve_round(approve)
         if wait:
-            return _await(control, asked["after"], as_json=as_json)
-        return _told(asked, "{detail}", as_json=as_json)
+            return _ask_and_wait(control, approve, dry_run=dry_run, as_json=as_json)
+        return _told(_ask(control, approve, dry_run=dry_run), "{detail}", as_json=as_json)
 
 
 def _refuse_contradictions(chosen: dict[str, bool], *, wait: bool) -> None:
@@ -111,6 +116,13 @@ def _check_reason(reason: str | None, *, pause: bool) -> None:
         raise click.UsageError("--reason goes with --pause.")
     if len(reason or "") > LONGEST_REASON:
         raise click.UsageError(f"--reason has at most {LONGEST_REASON} characters.")
+
+
+def _steer(control: Control, *, cancel: bool, pause: bool, reason: str, as_json: bool) -> int:
+    """Call rounds off, pause them, or let them begin again."""
+    if cancel:
+        return _told(control.cancel_rounds(), "{detail}", as_json=as_json)
+    return _pause(control, reason, as_json=as_json) if pause else _resume(control, as_json=as_json)
 
 
 def _pause(control: Control, reason: str, *, as_json: bool) -> int:
@@ -171,17 +183,53 @@ def _told(facts: Facts, sentence: str, *, as_json: bool) -> int:
     return ExitCode.OK
 
 
-def _await(control: Control, after: int, *, as_json: bool) -> int:
-    """Follow the round that answers the request, and leave with what came of it."""
-    from daemon.watch import outcome, watch
+def _ask(control: Control, approve: int | None, *, dry_run: bool) -> Facts:
+    return control.request_round(dry_run=dry_run) if approve is None else control.approve_round(approve)
 
-    ended = watch(control, after)
+
+def _ask_and_wait(control: Control, approve: int | None, *, dry_run: bool, as_json: bool) -> int:
+    """Follow the round that answers the request until what came of it serves, and leave with that."""
+    from daemon.watch import outcome, until_it_serves, watch
+
+    try:
+        with _ended_by_sigterm():
+            ended = watch(control, _ask(control, approve, dry_run=dry_run)["after"])
+    except KeyboardInterrupt:
+        # An approval stands: it is a verdict on text, not a wish for a round.
+        _take_back(control, None if approve is not None else dry_run)
+        raise
+    if ended["state"] == "accepted":
+        ended |= {"not_serving": until_it_serves(control, ended["generation"])}
     _show(ended, as_json=as_json)
+    if not as_json and (why := ended.get("not_serving")):
+        say(f"Generation {ended['generation']} is accepted and does not answer yet: {why}.")
     if ended["state"] == "waiting" and not as_json:
         from daemon.render import how_to_decide
 
         click.echo(f"To decide, {how_to_decide(ended['number'])}.")
     return outcome(ended)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let `timeout` and a supervisor end the waiting as Ctrl-C does."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _take_back(control: Control, dry_run: bool | None) -> None:
+    """Whoever does not wait any longer wants no round either, unless it has begun: it may be somebody else's too."""
+    if dry_run is not None and control.withdraw_round(dry_run=dry_run)["withdrawn"]:
+        say("The request is taken back.")
+    elif (current := control.status().get("round")) is not None:
+        say(f"Round {current['number']} goes on; `riverkeep round --cancel` calls it off.")
 
 
 def _confirmed(known: Facts, generation: int | None) -> int | None:

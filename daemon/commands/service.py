@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from daemon.settings import Settings
 
 
-@click.command(short_help="Show it all in five minutes.")
+@click.command(short_help="Show it all in three minutes.")
 @click.option("--keep", is_flag=True, help="Leave everything running at the end, until Ctrl-C.")
 @click.option(
     "--home",
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 )
 @example("riverkeep demo", "riverkeep demo --keep")
 def demo(home: Path | None, *, keep: bool) -> int:
-    """Show it all in five minutes: a broker, text arriving, rounds, swaps, and a poisoned batch refused.
+    """Show it all in three minutes: a broker, text arriving, rounds, swaps, and a poisoned batch refused.
 
     Needs nothing but this package with its extra `demo`.
     """

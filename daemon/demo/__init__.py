@@ -1,1 +1,1 @@
-"""`riverkeep demo`: the whole service on real parts and real text, on one screen, in under five minutes."""
+"""`riverkeep demo`: the whole service on real parts and real text, on one screen, in three minutes."""

@@ -9,8 +9,9 @@ from checkpoints.generation import BASE, GenerationStore
 from daemon.errors import DaemonError
 from daemon.learner_process import Ending, LearnerLimits, LearnerProcess, Progress
 from learner.plausibility import PlausibilityBounds
+from learner.report import FILE_NAME as REPORT
 from learner.report import Outcome, Report, read_report
-from learner.round_directory import CANDIDATES, GenerationRef, RoundSpec, read_round, write_round
+from learner.round_directory import CANDIDATES, GenerationRef, KnownScore, RoundSpec, read_round, write_round
 from learner.settings import RecipeSettings
 
 LIMITS = LearnerLimits(silence=600.0, time=6 * 3600.0)
@@ -60,10 +61,17 @@ class Lineage:
         self._current = self._base = self._store.publish(base_model, BASE, Card(BASE, "causal-lm"))
         self._learner = LearnerProcess()
 
-    def follow(self, round_directory: Path, on_progress: Callable[[Progress], None] | None = None) -> Report:
+    def follow(
+        self,
+        round_directory: Path,
+        on_progress: Callable[[Progress], None] | None = None,
+        *,
+        must_stop: Callable[[], bool] = lambda: False,
+    ) -> Report:
         """Train on the new text of a round of the kept model, from this lineage's latest generation.
 
-        The round's replayed samples are used as far as the recipe replays at all.
+        The round's replayed samples are used as far as the recipe replays at all. Where it has a report, its scores of
+        the base, which both have, are not made again.
 
         Raises:
             DaemonError: the learner did not finish, or trained nothing.
@@ -71,7 +79,7 @@ class Lineage:
         number = self._current.generation + 1
         directory = self._home / "rounds" / f"{number:06d}"
         self._write(round_directory, directory)
-        ended = self._learner.run(directory, limits=LIMITS, on_progress=on_progress or _ignore, must_stop=lambda: False)
+        ended = self._learner.run(directory, limits=LIMITS, on_progress=on_progress or _ignore, must_stop=must_stop)
         if ended.ending is not Ending.FINISHED:
             raise DaemonError(f"The learner on {directory} failed: {ended.detail}.")
         report = read_report(directory)
@@ -92,6 +100,7 @@ class Lineage:
             replay=given.replay if self._recipe.replay_share("causal-lm") > 0 else (),
             early_stop=given.early_stop,
             slices=given.slices,
+            known_base=_of_base(source),
         )
 
     def _spec(self, kept: RoundSpec) -> RoundSpec:
@@ -102,8 +111,17 @@ class Lineage:
             recipe=self._recipe,
             threads=self._threads,
             plausibility=PlausibilityBounds(),
+            plausibility_documents=1,
             approved=True,
         )
+
+
+def _of_base(source: Path) -> dict[int, KnownScore]:
+    """What the base scored on each held-out document, where the round was judged."""
+    if not (source / REPORT).exists():
+        return {}
+    slices = read_report(source).slices.values()
+    return {one.id: KnownScore(one.nll, one.tokens, one.predicted) for scores in slices for one in scores.base}
 
 
 def _ignore(_: Progress) -> None:

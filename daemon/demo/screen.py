@@ -1,6 +1,7 @@
 """What the demo shows: a live screen on a terminal, one line an event elsewhere."""
 
 import math
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from daemon.demo.visitors import Visits
 from learner.forgetting import ScoreMatrix
 
 LINES_SHOWN = 9
+SILENCE_SECONDS = 5.0
+"""Off a terminal a line is printed at least so often."""
 BAR_CELLS = 24
 WORST_SHOWN_NATS = 0.8
 
@@ -32,6 +35,9 @@ class Scene:
     doing: str = "starting"
     step: int = 0
     steps: int = 0
+    twin: str = ""
+    twin_step: int = 0
+    twin_steps: int = 0
     serving: int | None = None
     swaps: int = 0
     refused: int = 0
@@ -41,7 +47,7 @@ class Scene:
 
 
 class Screen:
-    """Draws the scene; a context manager. Off a terminal it prints each event as a line and draws nothing."""
+    """Draws the scene; a context manager. Off a terminal it prints each event as a line, and what goes on between."""
 
     def __init__(self, console: Console, columns: Sequence[str]) -> None:
         self.console = console
@@ -49,17 +55,25 @@ class Screen:
         self.columns = columns
         self._began = time.monotonic()
         self.lines: list[Text] = []
+        self._printed_at = self._began
+        self._ended = threading.Event()
+        self._teller = threading.Thread(target=self._tell_on, name="teller", daemon=True)
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=5, transient=True)
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
             self._live.start()
+        else:
+            self._teller.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
+        self._ended.set()
+        if self._teller.ident is not None:
+            self._teller.join()
 
     @property
     def seconds(self) -> float:
@@ -68,16 +82,33 @@ class Screen:
 
     def say(self, sentence: str, style: str = "") -> None:
         """Tell one event."""
-        line = Text.assemble((f"{self.seconds:5.0f} s  ", "dim"), (sentence, style))
+        line = self._line(sentence, style)
         self.lines.append(line)
         if not self._live.is_started:
-            self.console.print(line)
+            self._print(line)
+
+    def _line(self, sentence: str, style: str) -> Text:
+        return Text.assemble((f"{self.seconds:5.0f} s  ", "dim"), (sentence, style))
+
+    def _print(self, line: Text) -> None:
+        self._printed_at = time.monotonic()
+        self.console.print(line)
+
+    def _tell_on(self) -> None:
+        while not self._ended.wait(self._printed_at + SILENCE_SECONDS - time.monotonic()):
+            if time.monotonic() - self._printed_at >= SILENCE_SECONDS:
+                self._print(self._line("  " + self._now(), "dim"))
+
+    def _now(self) -> str:
+        twin = f"; the naive twin {self._twin()}" if self.scene.twin else ""
+        return f"{self._round()}{twin}"
 
     def _draw(self) -> RenderableType:
         scene = self.scene
         table = Table.grid(padding=(0, 2))
         table.add_row("text arriving", ProgressBar(scene.expected, scene.arrived, BAR_CELLS), self._arriving())
         table.add_row("round", ProgressBar(scene.steps or 1, scene.step, BAR_CELLS), self._round())
+        table.add_row("naive twin", ProgressBar(scene.twin_steps or 1, scene.twin_step, BAR_CELLS), self._twin())
         table.add_row("serving", self._serving(), self._visits())
         parts: list[RenderableType] = [table]
         if scene.kept is not None:
@@ -91,6 +122,10 @@ class Screen:
     def _round(self) -> str:
         steps = f", step {self.scene.step} of {self.scene.steps}" if self.scene.steps else ""
         return self.scene.doing + steps
+
+    def _twin(self) -> str:
+        steps = f", step {self.scene.twin_step} of {self.scene.twin_steps}" if self.scene.twin_steps else ""
+        return self.scene.twin + steps
 
     def _serving(self) -> str:
         return "" if self.scene.serving is None else f"generation {self.scene.serving}"

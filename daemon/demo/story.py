@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ from daemon.demo.lineage import Lineage, naive
 from daemon.demo.screen import Screen
 from daemon.demo.service import TOPIC, Service, backfill, running, write_settings
 from daemon.demo.text import BASE_MODEL, Era, eras, poisoned
+from daemon.demo.twin import Twin
 from daemon.demo.visitors import Visitors, complete
 from daemon.errors import DaemonError
 from daemon.exit_codes import ExitCode
-from learner.report import read_report
+from learner.report import Report, read_report
 
-ERA_CHARACTERS = 360_000
-ARRIVAL_SECONDS = 3.0
+ERA_CHARACTERS = 220_000
+ARRIVAL_SECONDS = 2.0
 POISONED_PARAGRAPHS = 150
 POISON_AFTER_ERA = 2
 NAIVE_RATE = 2e-3
@@ -34,7 +36,7 @@ PROMPT = "The United States of America"
 ANSWER_TOKENS = 40
 ANSWER_SEED = 3
 WAIT_TIMEOUT_S = 600.0
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.25
 BEFORE = "before 1900"
 
 
@@ -73,21 +75,25 @@ def run(
     # A demo that is ended by `kill` also ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = _home(home)
-    with embedded_broker(folder / "broker.log") as broker:
+    stream = eras(ERA_CHARACTERS) if stream is None else stream
+    screen = Screen(console, [BEFORE, *(era.name for era in stream)])
+    with ExitStack() as stack:
         logs.configure(level="warning")
-        config = write_settings(folder, broker)
-        stream = eras(ERA_CHARACTERS) if stream is None else stream
-        screen = Screen(console, [BEFORE, *(era.name for era in stream)])
-        screen.say("a Kafka-compatible broker listens on " + broker)
-        backfill(config)
-        screen.say("text from before the stream is in memory, as replay and as the anchor slice")
-        with running(config) as service:
+        with screen:
+            broker = stack.enter_context(embedded_broker(folder / "broker.log"))
+            screen.say("a Kafka-compatible broker listens on " + broker)
+            config = write_settings(folder, broker)
+            screen.scene.doing = "text from before the stream goes into the memory"
+            backfill(config)
+            screen.say("text from before the stream is in memory, as replay and as the anchor slice")
+            screen.scene.doing = "Riverkeep starts: it imports the model, and loads it to answer"
+            service = stack.enter_context(running(config))
+            screen.say(f"Riverkeep runs, and answers on {service.serving_url}")
             story = _Story(service, broker, stream, screen)
-            with screen:
-                story.tell()
-            code = closing.show(screen, service, story.told)
-            if keep:
-                closing.stay(console)
+            story.tell()
+        code = closing.show(screen, service, story.told)
+        if keep:
+            closing.stay(console)
     if not keep:
         closing.leave(console)
     return code
@@ -109,20 +115,23 @@ class _Story:
         self._screen = screen
         self._producer = KafkaProducer(bootstrap_servers=broker, linger_ms=20)
         recipe = service.settings.learner.recipe
-        self._lineage = Lineage(service.home / "naive", BASE_MODEL, naive(recipe, NAIVE_RATE))
+        lineage = Lineage(service.home / "naive", BASE_MODEL, naive(recipe, NAIVE_RATE))
+        self._twin = Twin(lineage, self._hear_twin, self._take_twin)
         self.told = Told(EraScores(len(stream)), EraScores(len(stream)))
 
     def tell(self) -> None:
         """All eras, the poison among them, under a trickle of requests."""
         self._screen.scene.serving = 0
         self._ask_the_question(0)
-        with Visitors(self._service.serving_url, PROMPT) as visitors:
+        with self._twin, Visitors(self._service.serving_url, PROMPT) as visitors:
             self._screen.scene.visits = visitors.visits
             for number, era in enumerate(self._stream, 1):
                 self._arrive(era)
                 self._learn(era)
                 if number == POISON_AFTER_ERA:
                     self._poison()
+            self._screen.scene.doing = "the naive twin catches up"
+            self._twin.catch_up()
         self._ask_the_question(self._screen.scene.serving)
         self._producer.close()
 
@@ -169,14 +178,22 @@ class _Story:
         self._follow(done)
 
     def _follow(self, done: dict[str, Any]) -> None:
-        scene = self._screen.scene
         directory = self._service.round_directory(done["number"])
         self.told.kept.add(read_report(directory), done["verdict"]["candidate"])
-        scene.kept = self.told.kept.matrix
-        scene.doing = "the naive twin learns the same text"
-        report = self._lineage.follow(directory, self._progress)
+        self._screen.scene.kept = self.told.kept.matrix
+        self._twin.follow(directory)
+
+    def _hear_twin(self, event: dict[str, Any]) -> None:
+        scene = self._screen.scene
+        scene.twin = "learns the same text, and nothing else"
+        scene.twin_step, scene.twin_steps = event.get("step", 0), event.get("steps", 0)
+
+    def _take_twin(self, report: Report) -> None:
+        scene = self._screen.scene
         self.told.twin.add(report, report.candidates[0])
         scene.naive = self.told.twin.matrix
+        scene.twin, scene.twin_step, scene.twin_steps = "", 0, 0
+        self._screen.say(f"the naive twin has learned {len(scene.naive.scores) - 1} of {len(self._stream)} eras")
 
     def _poison(self) -> None:
         poison = poisoned(self._stream[POISON_AFTER_ERA % len(self._stream)], POISONED_PARAGRAPHS)

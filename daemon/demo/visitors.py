@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -81,10 +82,10 @@ def complete(serving_url: str, prompt: str, *, max_tokens: int, seed: int) -> st
     return str(answer.json()["choices"][0]["text"])
 
 
-def await_answering(serving_url: str, timeout_s: float) -> bool:
-    """Whether the serving process was ready within `timeout_s` seconds."""
+def await_answering(serving_url: str, timeout_s: float, lives: Callable[[], bool]) -> bool:
+    """Whether the serving process was ready within `timeout_s` seconds, and while what starts it lives."""
     deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and lives():
         try:
             if httpx.get(f"{serving_url}/readyz", timeout=1.0).status_code == httpx.codes.OK:
                 return True

@@ -38,7 +38,14 @@ PROOFS: Final = {
         "tests/integration/test_kafka_dead_letters.py": ["test_bad_records_are_dead_letters_and_stop_nothing"],
         "tests/unit/memory/test_quarantine.py": ["test_dead_letters_are_kept_with_their_reason_and_bytes"],
     },
+    "While a schema registry is away": {
+        "tests/integration/test_schema_registry.py": ["test_nothing_is_lost_while_the_registry_is_away"],
+    },
     "Serving never breaks": {
+        "tests/integration/test_sick_serving.py": [
+            "test_a_sick_process_is_replaced",
+            "test_a_sick_replica_says_no_to_the_probe_of_life",
+        ],
         "tests/integration/test_serving.py": [
             "test_swaps_fail_no_request_and_mix_no_answer",
             "test_an_answer_ends_on_the_generation_it_began_on",
@@ -48,6 +55,16 @@ PROOFS: Final = {
             "test_a_damaged_candidate_never_serves",
             "test_a_candidate_that_fails_its_warm_up_never_serves",
             "test_weights_that_are_not_numbers_fail_the_warm_up",
+        ],
+    },
+    "A damaged database ends neither answers nor the daemon": {
+        "tests/faults/test_damaged_memory.py": [
+            "test_damage_while_it_runs_ends_neither_daemon_nor_serving",
+            "test_damage_found_at_the_start_is_borne_where_something_serves",
+            "test_nothing_is_lost_or_committed_while_the_memory_is_damaged",
+        ],
+        "tests/faults/test_restored_copy.py": [
+            "test_after_an_older_copy_what_serves_serves_on_and_the_next_round_is_not_lost",
         ],
     },
     "A candidate that is broken, worse or unproven": {
@@ -109,6 +126,14 @@ PROOFS: Final = {
         ],
     },
     "Everything is bounded that waits": {
+        "tests/integration/test_door.py": [
+            "test_a_crowd_keeps_nobody_out",
+            "test_what_no_application_answers_is_answered_in_its_shape",
+        ],
+        "tests/unit/serving/test_body.py": [
+            "test_a_completion_is_refused_by_its_first_mistake",
+            "test_a_chat_is_refused_by_its_first_mistake",
+        ],
         "tests/unit/daemon/test_ingest.py": ["test_a_full_store_pauses_and_keeps_polling"],
         "tests/unit/serving/test_engine.py": ["test_a_full_queue_refuses"],
         "tests/unit/serving/test_classify.py": ["test_a_full_queue_refuses"],

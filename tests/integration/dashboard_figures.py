@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from memory.metrics import DROPPED
 from tests.integration.dashboard_life import (
     ANSWERED,
     BAD,
@@ -169,7 +170,6 @@ def _memory(life: Life) -> dict[str, list[Shown]]:
     none = dict.fromkeys(("fresh", "replay", "holdout", "aside"), 0)
     with life.model.home.store() as store:
         fill = store.fill(store.counts())
-    causes = ("duplicates", "near_duplicates", "forgotten", "redelivered", "surplus", "evicted", "over_quota")
     tallies = told.memory["tallies"]
     return {
         "Samples by role": [none | kept("role", "samples", everything)],
@@ -178,7 +178,7 @@ def _memory(life: Life) -> dict[str, list[Shown]]:
         ],
         "Replay by source": [kept("source", "samples", (one for one in everything if one["role"] == "replay"))],
         "Fresh buffer": [{daemon: about(fill)}],
-        "Not kept, by cause": [{cause: about(tallies.get(cause, 0) / WINDOW_S) for cause in causes}],
+        "Not kept, by cause": [{cause: about(tallies.get(cause, 0) / WINDOW_S) for cause in DROPPED}],
         "Size on disk": [
             {f"{name} {daemon}": Between(1) for name in ("database", "wal")},
             {f"quarantine {daemon}": told.memory["quarantine"]["bytes"]},
@@ -206,7 +206,7 @@ def _serving(life: Life) -> dict[str, list[Shown]]:
         "Latency": [{quantile: within} for quantile, within in answered.items()],
         "First token": [{quantile: Between(0, 2.5 * slowest + 0.01)} for quantile in answered],
         "Swaps in an hour": [{"served": 2, "failed": 0}],
-        "Duration of swaps": [{phase: Between(0.0001, 60) for phase in ("verify", "load", "warm")}],
+        "Duration of swaps": [{phase: Between(0.0001, 60) for phase in ("verify", "load", "probe", "warm")}],
         "Queue": [{f"waiting at {serving}": 0}, {f"being answered at {serving}": 0}],
         "Memory of the processes": [
             {

@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it, with two of its four eras; all of them take five minutes."""
+"""The demo as a newcomer runs it, with two of its four eras; all of them take three minutes."""
 
 import re
 import subprocess

@@ -102,7 +102,8 @@ def test_what_waits_behind_a_flood_is_told_at_once(broker: Broker) -> None:
     topic = make_topic(broker)
     budget = {"min_dead_letters": 5}
     now = [1000.0]
-    with Ingest(settings(broker, topics=(TopicSettings(name=topic),), budget=budget), clock=lambda: now[0]) as ingest:
+    options = settings(broker, topics=(TopicSettings(name=topic),), budget=budget)
+    with Ingest(options, monotonic=lambda: now[0]) as ingest:
         ingest.until(ingest.source.assignment)
         now[0] += 2
         ingest.turn()
@@ -130,7 +131,7 @@ def test_a_flooded_partition_is_tried_again_in_time(broker: Broker) -> None:
     budget = {"min_dead_letters": 5, "pause_seconds": 60}
     now = [1000.0]
     options = settings(broker, topics=topics, budget=budget)
-    with Ingest(options, clock=lambda: now[0]) as ingest:
+    with Ingest(options, monotonic=lambda: now[0]) as ingest:
         send(broker, topic, *[b"{"] * 10)
         ingest.until(ingest.source.paused_partitions)
         send(broker, topic, b'{"text": "later"}')

@@ -16,6 +16,7 @@ import pytest
 from daemon.admin_token import token_path
 from daemon.client import RemoteControl
 from daemon.exit_codes import ExitCode
+from daemon.live_control import CANCELLED
 from daemon.shutdown import REPEAT_SECONDS
 from memory.rounds import RoundState
 from streams.document import Batch, Document, Partition
@@ -192,6 +193,35 @@ def test_a_stop_abandons_a_round_that_cannot_finish(home: Home) -> None:
     with home.store() as store:
         assert store.round(1).state is RoundState.ABANDONED
         assert store.counts().fresh_samples > 0
+
+
+def test_a_round_is_called_off_by_a_person(home: Home) -> None:
+    """A hanging learner is ended, the round is abandoned, its text stays fresh, and none begins again by itself."""
+    with daemon(home, learner=fake_learner("hang")) as started:
+        started.until(lambda control: control.request_round())
+        started.until(lambda control: (control.status()["round"] or {}).get("phase") == "train")
+        run = home.riverkeep("round", "--cancel")
+        assert (run.returncode, run.stdout[:24]) == (0, "Round 1 is called off. B")
+        started.until(lambda control: control.status()["round"] is None)
+        assert started.stop() == 0
+    with home.store() as store:
+        assert (store.round(1).state, store.round(1).detail) == (RoundState.ABANDONED, CANCELLED)
+        assert store.counts().fresh_samples > 0
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_who_stops_waiting_takes_the_request_back(home: Home, ending: signal.Signals) -> None:
+    """A round that has not begun is not wanted any more; the one in progress goes on."""
+    with daemon(home, learner=fake_learner("hang")) as started:
+        started.until(lambda control: control.request_round())
+        started.until(lambda control: (control.status()["round"] or {}).get("phase") == "train")
+        with home.riverkeep_in_background("round", "--wait") as waiting:
+            started.until(lambda control: "a person" in control.status()["next_round"])
+            waiting.send_signal(ending)
+            _, told = waiting.communicate(timeout=60)
+        assert (waiting.returncode, "The request is taken back." in told) == (130, True), told
+        started.until(lambda control: "a person" not in control.status()["next_round"])
+        started.until(lambda control: control.status()["round"] is not None)
 
 
 def test_a_stop_lets_a_round_finish_that_can(home: Home) -> None:

@@ -123,6 +123,16 @@ class FakeControl:
             raise Refused("Nothing is fresh.")
         return {"after": 9, "detail": "asked"}
 
+    def withdraw_round(self, *, dry_run: bool = False) -> Facts:
+        """Notes it."""
+        self.calls.append(("withdraw_round", dry_run))
+        return {"withdrawn": True}
+
+    def cancel_rounds(self) -> Facts:
+        """Notes it."""
+        self.calls.append(("cancel_rounds", None))
+        return {"round": 9, "withdrawn": 1, "detail": "Round 9 is called off."}
+
     def approve_round(self, number: int) -> Facts:
         """Notes it."""
         self.calls.append(("approve_round", number))

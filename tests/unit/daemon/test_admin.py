@@ -315,6 +315,8 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
     typed.reject_round(8)
     typed.pause_rounds("the GPU is lent out")
     typed.resume_rounds()
+    typed.cancel_rounds()
+    typed.withdraw_round(dry_run=True)
     typed.rollback()
     typed.rollback(0)
     typed.resume("news/1")
@@ -332,6 +334,8 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
         ("reject_round", 8),
         ("pause_rounds", "the GPU is lent out"),
         ("resume_rounds", None),
+        ("cancel_rounds", None),
+        ("withdraw_round", True),
         ("rollback", None),
         ("rollback", 0),
         ("resume", "news/1"),

@@ -310,6 +310,7 @@ def test_the_config_can_be_named(home: Path, control: FakeControl, tmp_path: Pat
         (["round", "--pause", "--reason", "the GPU is lent out"], ("pause_rounds", "the GPU is lent out")),
         (["round", "--pause"], ("pause_rounds", "")),
         (["round", "--resume"], ("resume_rounds", None)),
+        (["round", "--cancel"], ("cancel_rounds", None)),
         (["rollback", "--yes"], ("rollback", None)),
         (["rollback", "0", "--yes"], ("rollback", 0)),
         (["resume", "news/2"], ("resume", "news/2")),

@@ -1,17 +1,27 @@
 """The demo's parts that need no running service."""
 
 import gzip
+import io
 import json
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
 
+import pytest
+from rich.console import Console
 from safetensors import safe_open
 
+from daemon.demo import screen
 from daemon.demo.era_scores import EraScores
-from daemon.demo.lineage import naive
+from daemon.demo.lineage import Lineage, naive
 from daemon.demo.text import BASE_MODEL, BEFORE_STREAM, DATA, STREAM, YEARS, eras, poisoned
+from daemon.demo.twin import Twin
+from daemon.errors import DaemonError
 from learner.forgetting import average_forgetting, plasticity
 from learner.report import DocumentScore, Outcome, Report, SliceScores
 from learner.settings import RecipeSettings
+from tests.harness import wait_until
 
 MB = 1_000_000
 
@@ -118,3 +128,66 @@ def test_forgetting_and_plasticity_come_from_the_matrix() -> None:
     scores.add(_report(1, {"anchor": (3.0, 3.0, 3.1), "era": (4.0, 4.0, 3.5)}, 0), "0.00")
     assert math.isclose(average_forgetting(scores.matrix, 1) or 0, 0.1, abs_tol=1e-9)
     assert plasticity(scores.matrix, 1) == 3.5
+
+
+def test_off_a_terminal_what_goes_on_is_told_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round takes a while: the step that it is at, and what the twin does, without waiting for an event."""
+    monkeypatch.setattr(screen, "SILENCE_SECONDS", 0.01)
+    written = io.StringIO()
+    with screen.Screen(Console(file=written, width=100), ["before"]) as shown:
+        shown.scene.doing, shown.scene.step, shown.scene.steps = "round 1: train", 7, 20
+        shown.scene.twin = "learns the same text"
+        wait_until(lambda: "round 1: train, step 7 of 20; the naive twin learns the same text" in written.getvalue())
+        shown.say("round 1 accepted")
+    assert "round 1 accepted" in written.getvalue()
+    assert [line.plain.split("s  ")[1] for line in shown.lines] == ["round 1 accepted"]
+
+
+class SlowLineage:
+    """A stand-in for the naive twin's generations: it learns until it is told to stop, or at once."""
+
+    def __init__(self, *, slow: bool) -> None:
+        self._slow = slow
+        self.followed: list[Path] = []
+
+    def follow(
+        self, directory: Path, on_progress: Callable[[dict[str, Any]], None], *, must_stop: Callable[[], bool]
+    ) -> Report:
+        """As `Lineage.follow`."""
+        self.followed.append(directory)
+        on_progress({"event": "step", "step": 1, "steps": 2})
+        if self._slow:
+            wait_until(must_stop)
+        if directory.name == "bad":
+            raise DaemonError("its learner failed")
+        return _report(1, {}, 0)
+
+
+def a_twin(lineage: SlowLineage, reports: list[Report]) -> Twin:
+    """One that keeps its reports."""
+    return Twin(cast("Lineage", lineage), lambda _: None, reports.append)
+
+
+def test_the_twin_learns_one_round_after_the_other_beside_the_story(tmp_path: Path) -> None:
+    """Whoever awaits it has every report, or is told what went wrong."""
+    lineage = SlowLineage(slow=False)
+    reports: list[Report] = []
+    with a_twin(lineage, reports) as twin:
+        for name in ("1", "2"):
+            twin.follow(tmp_path / name)
+        twin.catch_up()
+        assert len(reports) == 2
+        twin.follow(tmp_path / "bad")
+        with pytest.raises(DaemonError, match="its learner failed"):
+            twin.catch_up()
+    assert [path.name for path in lineage.followed] == ["1", "2", "bad"]
+
+
+def test_a_story_that_breaks_off_ends_the_twins_learner(tmp_path: Path) -> None:
+    """And begins none that was still to come."""
+    lineage = SlowLineage(slow=True)
+    with a_twin(lineage, []) as twin:
+        twin.follow(tmp_path / "1")
+        twin.follow(tmp_path / "2")
+        wait_until(lambda: lineage.followed)
+    assert [path.name for path in lineage.followed] == ["1"]

@@ -40,7 +40,7 @@ class Recorder:
         self.opened = 0
         self.full: Full | None = None
         self.evicts = 0
-        self.trouble = ""
+        self.trouble = self.schemas = ""
         self.missing: tuple[str, ...] = ()
         self.silent: dict[tuple[str, int], str] = {}
         self.read: dict[Partition, int] = {WIKI: 7}
@@ -84,6 +84,11 @@ class Recorder:
     def resume(self, partition: Partition) -> None:
         """Note."""
         self.calls.append(f"resume {partition.topic}")
+
+    @property
+    def schemas_missing(self) -> str:
+        """As told."""
+        return self.schemas
 
     def missing_topics(self) -> tuple[str, ...]:
         """As told."""
@@ -145,6 +150,18 @@ def test_a_full_store_pauses_and_keeps_polling() -> None:
         recorder.full = None
         wait_until(lambda: not ingest.paused)
     assert recorder.calls[:2] == ["pause memory_full", "resume"]
+
+
+def test_partitions_that_wait_for_their_schemas_are_told() -> None:
+    """With what the registry answered, and as waiting where nothing else is read."""
+    recorder = Recorder([])
+    recorder.schemas, recorder.paused = "the registry answers HTTP 401", {WIKI: Pause.SCHEMA_REGISTRY_AWAY}
+    with running(recorder) as (_, part):
+        wait_until(lambda: part.health().detail == recorder.schemas)
+        assert part.health().state is State.WAITING
+        recorder.read[Partition("news", 0)] = 0
+        wait_until(lambda: part.health().state is State.RUNNING)
+        assert part.health().detail == recorder.schemas
 
 
 def test_another_reason_to_pause_is_told() -> None:

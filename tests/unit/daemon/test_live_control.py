@@ -181,3 +181,39 @@ def test_while_a_round_runs_the_status_tells_why_and_what_the_next_waits_for(tmp
         here.feed(seed=9)
         control.request_round()
         assert control.status()["next_round"].endswith("ended; asked for by a person")
+
+
+def test_a_round_and_what_was_asked_for_are_called_off(tmp_path: Path) -> None:
+    """The one in progress ends without effect, nothing waits any more; with neither there is nothing to call off."""
+    with world(tmp_path) as here:
+        control = live_control(here)
+        with pytest.raises(UnknownThing, match="nothing to call off"):
+            control.cancel_rounds()
+        here.feed(seed=9)
+        control.request_round()
+        assert control.cancel_rounds()["withdrawn"] == 1
+        assert control.status()["next_round"] == ""
+        here.current.begin(4, now=0.0)
+        control.request_round(dry_run=True)
+
+        def end_when_called_off() -> None:
+            wait_until(lambda: here.current.called_off)
+            here.current.end()
+
+        ends = threading.Thread(target=end_when_called_off)
+        ends.start()
+        answer = control.cancel_rounds()
+        ends.join()
+        assert (answer["round"], answer["withdrawn"]) == (4, 1)
+        assert answer["detail"].startswith("Round 4 is called off. What a person asked for is taken back.")
+
+
+def test_only_a_request_that_waits_is_withdrawn(tmp_path: Path) -> None:
+    """Once answered it is too late."""
+    with world(tmp_path) as here:
+        control = live_control(here)
+        here.feed(seed=9)
+        control.request_round()
+        assert control.withdraw_round(dry_run=True) == {"withdrawn": False}
+        assert control.withdraw_round() == {"withdrawn": True}
+        assert control.withdraw_round() == {"withdrawn": False}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from daemon.backoff import Backoff
+from daemon.current_round import CurrentRound
 from daemon.cycle import Ask, Begin, Decision, Wait, approval
 from daemon.rounds_loop import RoundsLoop
 from daemon.shutdown import Shutdown
@@ -75,6 +76,19 @@ def test_neither_a_dry_run_nor_one_cut_off_ends_a_cool_down(tmp_path: Path) -> N
         assert isinstance(decision, Wait)
         assert "cooling down" in decision.reason
         assert isinstance(decided(here, later=1e9), Begin)
+
+
+def test_what_a_person_called_off_does_not_begin_again_at_once(tmp_path: Path) -> None:
+    """Its volume is still there: the cool-down counts from the word; a person may ask before."""
+    now = [0.0]
+    with world(tmp_path, triggers={"fresh_samples": 10, "minimum_fresh_samples": 1, "cooldown_seconds": 60}) as here:
+        here.current = CurrentRound(lambda: now[0])
+        assert isinstance(decided(here), Begin)
+        here.current.cancel("a person called it off")
+        assert "cooling down" in decided(here).reason
+        assert isinstance(decided(here, asked=BY_HAND), Begin)
+        now[0] = 61.0
+        assert isinstance(decided(here), Begin)
 
 
 def test_a_pause_outlives_a_restart_and_lets_a_person_begin_a_round(tmp_path: Path) -> None:

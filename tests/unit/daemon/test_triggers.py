@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from daemon.cycle import Ask, Trigger
+from daemon.past import Past
 from daemon.trigger_settings import TriggerSettings
 from daemon.triggers import PENDING_MAX, Asks, Schedule, first_time
 from tests.harness import wait_until
@@ -169,3 +170,57 @@ def test_the_share_of_the_volume_is_that_of_the_nearer_trigger(
 ) -> None:
     """Beyond one it is due; without a volume there is none to be due."""
     assert TriggerSettings.model_validate(volumes).share_of_volume(200, 3_000) == share
+
+
+@pytest.mark.parametrize("step", [-3_600.0, +3_600.0], ids=["set back an hour", "set forward an hour"])
+def test_an_interval_is_as_long_as_before_when_the_clock_is_set(step: float) -> None:
+    """It goes with the clock, by however much, and what comes by the clock's own time stays with that."""
+    wall, steady = [time.time()], [100.0]
+    settings = TriggerSettings(interval_seconds=3_600, cron="30 4 * * *")
+    with Schedule(
+        settings, Asks(), last_began=lambda: None, clock=lambda: wall[0], steady=lambda: steady[0]
+    ) as schedule:
+        before = schedule.next_times()
+        wall[0] += step + 60.0
+        steady[0] += 60.0
+        schedule.heed_clock()
+        after = schedule.next_times()
+    assert after["interval"] - before["interval"] == pytest.approx(step)
+    assert after["cron"] == before["cron"]
+
+
+def test_a_cron_comes_by_the_right_time_once_a_clock_that_was_years_ahead_is_set() -> None:
+    """A machine that started without the time would wait for years otherwise."""
+    wall, now = [time.time()], time.time()
+    settings = TriggerSettings(cron="30 4 * * *")
+    with Schedule(settings, Asks(), last_began=lambda: None, clock=lambda: wall[0], steady=lambda: 0.0) as schedule:
+        ahead = datetime.fromtimestamp(now + 10 * 365 * 86_400, UTC)
+        schedule._scheduler.modify_job("cron", next_run_time=ahead)
+        wall[0] -= 6 * 3_600
+        schedule.heed_clock()
+        assert wall[0] <= schedule.next_times()["cron"] <= wall[0] + 86_400
+
+
+def test_a_moment_of_the_past_goes_on_by_the_clock_that_nobody_sets() -> None:
+    """However the wall clock is set after it was heard of; one of the future counts from now."""
+    past = Past()
+    assert past.seconds_since(100.0, wall=130.0, monotonic=5.0) == 30.0
+    assert past.seconds_since(100.0, wall=-3_000.0, monotonic=15.0) == 40.0
+    assert past.seconds_since(100.0, wall=+9_000.0, monotonic=16.0) == 41.0
+    assert past.seconds_since(500.0, wall=130.0, monotonic=16.0) == 0.0
+    assert past.seconds_since(500.0, wall=130.0, monotonic=26.0) == 10.0
+
+
+def test_an_ask_is_withdrawn_when_all_did_that_asked() -> None:
+    """Of two who want the same round one may go; what was answered cannot be taken back."""
+    asks, by_hand, dry = Asks(), Ask(Trigger.BY_HAND, by="a person"), Ask(Trigger.BY_HAND, by="a person", dry_run=True)
+    asks.add(by_hand)
+    asks.add(by_hand)
+    asks.add(dry)
+    assert asks.withdraw(by_hand)
+    assert asks.pending() == (dry, by_hand)
+    assert asks.withdraw(by_hand)
+    assert asks.pending() == (dry,)
+    assert not asks.withdraw(by_hand)
+    assert asks.withdraw_all() == (dry,)
+    assert asks.pending() == ()

@@ -4,7 +4,7 @@ import pytest
 
 from daemon.control import Facts
 from daemon.errors import Refused
-from daemon.watch import PATIENCE_S, watch
+from daemon.watch import PATIENCE_S, SERVES_WITHIN_S, until_it_serves, watch
 from tests.unit.daemon.fakes import FakeControl
 
 
@@ -75,3 +75,23 @@ def test_without_a_terminal_it_is_told_in_lines(
         "round 10: train, step 1 of 90, 60 of 5,400 sequences, about 1 min left",
         "round 10: train, step 60 of 90, 3,600 of 5,400 sequences, about 30 s left",
     ]
+
+
+def test_an_accepted_generation_is_waited_for_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or it is said why it does not: none is started here, it takes too long, another is to serve by now."""
+    control, now = FakeControl(), [0.0]
+
+    def pause(seconds: float) -> None:
+        now[0] += 100 * seconds
+
+    def said(**serving: object) -> str:
+        known = {"generation": 7, "ok": True, "answering": 6} | serving
+        monkeypatch.setattr(control, "status", lambda: {"serving": known | {"answering": known["answering"]}})
+        return until_it_serves(control, 7, clock=lambda: now[0], pause=pause)
+
+    assert said(answering=7) == ""
+    assert now == [0.0]
+    assert "no serving process runs beside this daemon" in said(ok=None, answering=None)
+    assert said(generation=6) == "generation 6 is to serve by now"
+    assert "serving answers from 6" in said()
+    assert now[0] > SERVES_WITHIN_S

@@ -1,5 +1,7 @@
 """A model that bears no company, or no padding, is trained and scored without."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,10 +42,11 @@ def varied(count: int, *, seed: int) -> list[RoundSample]:
     return [replace(each, text=" ".join(each.text.split()[: 2 + at % 6])) for at, each in enumerate(made)]
 
 
-def bench_of(path: Path) -> Workbench:
-    """The loaded round."""
+@contextmanager
+def bench_of(path: Path) -> Iterator[Workbench]:
+    """The loaded round, while its progress is told."""
     with Progress(path / "progress.jsonl", None) as progress:
-        return set_up(read_round(path), progress)
+        yield set_up(read_round(path), progress)
 
 
 def logits_of(model: PreTrainedModel, document: Any) -> torch.Tensor:
@@ -55,11 +58,12 @@ def logits_of(model: PreTrainedModel, document: Any) -> torch.Tensor:
 @pytest.mark.parametrize(("name", "together"), [("xlnet", True), ("fnet", False)])
 def test_a_classifiers_scores_do_not_depend_on_what_shares_the_pass(name: str, together: bool, tmp_path: Path) -> None:
     """Padded on its side, or read one by one."""
-    bench = bench_of(classifier(tmp_path, name))
-    assert bench.shape.rows_together is together
-    text = bench.encode(varied(12, seed=5))
+    with bench_of(classifier(tmp_path, name)) as bench:
+        assert bench.shape.rows_together is together
+        text = bench.encode(varied(12, seed=5))
+        scores = bench.evaluate(bench.model, text)
     assert len(set(text.lengths.tolist())) > 1
-    for at, score in enumerate(bench.evaluate(bench.model, text)):
+    for at, score in enumerate(scores):
         alone = torch.log_softmax(logits_of(bench.model, text.document(at)), -1)[text.labels[at]]
         assert score.nll == pytest.approx(-float(alone), abs=1e-5)
 
@@ -67,8 +71,8 @@ def test_a_classifiers_scores_do_not_depend_on_what_shares_the_pass(name: str, t
 @pytest.mark.parametrize("name", ["xlnet", "fnet"])
 def test_a_classifier_is_trained_on_what_it_reads_alone(name: str, tmp_path: Path) -> None:
     """Each document's logits in a micro-batch are its own."""
-    bench = bench_of(classifier(tmp_path, name))
-    fresh, replay = bench.encode(varied(12, seed=5)), bench.encode(varied(12, seed=6))
+    with bench_of(classifier(tmp_path, name)) as bench:
+        fresh, replay = bench.encode(varied(12, seed=5)), bench.encode(varied(12, seed=6))
     material = prepare(fresh, replay, Plan(bench.given.spec.recipe, bench.shape, 7, CPU))
     for batch in material.feed.micro_batches(material.steps[0]):
         with torch.no_grad():

@@ -239,3 +239,36 @@ def test_a_partition_from_which_nothing_is_to_come_does_not_stand_still(why: str
     assert world.stalls() == 0
     world.assignment.watch(world.consumer, set(), late + SETTINGS.stall_seconds * 1.01)
     assert world.stalls() == 1
+
+
+@pytest.mark.parametrize("step", [-3_600.0, +3_600.0], ids=["set back an hour", "set forward an hour"])
+def test_a_clock_that_is_set_stops_no_look_and_begins_none_early(monkeypatch: pytest.MonkeyPatch, step: float) -> None:
+    """Brokers, lag and topics are looked at as before; nothing stands still, and no flood is over, for that."""
+    fake = FakeConsumer([ONE])
+    monkeypatch.setattr("streams.kafka.Consumer", lambda settings: fake)
+    registry = CollectorRegistry()
+    wall, steady = [1_700_000_000.0], [50.0]
+    budget = {"min_dead_letters": 2, "pause_seconds": 60}
+    settings = SETTINGS.model_validate({**SETTINGS.model_dump(), "budget": budget})
+    with KafkaSource(
+        settings, KeptStore(), StreamsMetrics(registry), lambda: wall[0], monotonic=lambda: steady[0]
+    ) as source:
+        source.poll(0.0)
+        fake.chunks = [Chunk(ONE, 0, 4, rows=[(n, 0, None, b"\xff") for n in range(4)])]
+        source.poll(0.0)
+        assert source.paused_partitions()
+        wall[0] += step
+        monkeypatch.setattr(fake, "has", lambda topic: False)
+        monkeypatch.setattr(fake, "is_connected", False)
+        fake.end = 9
+        steady[0] += 6.0
+        source.poll(0.0)
+        assert source.missing_topics() == ("news",)
+        assert registry.get_sample_value("riverkeep_broker_connected") == 0.0
+        assert source.paused_partitions()
+        monkeypatch.setattr(fake, "is_connected", True)
+        steady[0] += 56.0
+        source.poll(0.0)
+        assert source.lag() == {Partition("news", 0, "id-1"): 5}
+        assert not source.paused_partitions()
+        assert registry.get_sample_value("riverkeep_stalled_partitions_total", {"topic": "news"}) in (None, 0.0)
