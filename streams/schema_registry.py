@@ -27,6 +27,7 @@ NOT_THERE_SECONDS: Final = 10.0
 MOST_SCHEMAS: Final = 1000
 MOST_REFERENCES: Final = 200
 ANSWER_BYTES: Final = 8 * MIB
+NO_REGISTRY: Final = "it does not answer as a schema registry does: check the url and its path"
 NEEDS_FASTAVRO: Final = (
     "its values are Avro, and fastavro is not installed: in Riverkeep's checkout run `pip install '.[registry]'`"
 )
@@ -42,13 +43,21 @@ class SchemaRegistry(Closing):
     Args:
         settings: with a url.
         monotonic: seconds, of a clock that never goes back.
+        logs: whether the log tells that it is away, and that it is back.
 
     Attributes:
         trouble: why no schema comes, and what to do; empty while all is well.
     """
 
-    def __init__(self, settings: SchemaRegistrySettings, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: SchemaRegistrySettings,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        logs: bool = True,
+    ) -> None:
         self._settings = settings
+        self._logs = logs
         self._url = settings.url or ""
         self._monotonic = monotonic
         self._client: httpx.Client | None = None
@@ -88,7 +97,7 @@ class SchemaRegistry(Closing):
         self._until = self._monotonic() + self._settings.timeout_seconds
         found = self._get("/schemas/types")
         if not isinstance(found, list):
-            raise self._away("it does not answer as a schema registry does: check the path in the url")
+            raise self._away(NO_REGISTRY)
 
     def close(self) -> None:
         """Close its connection."""
@@ -128,7 +137,12 @@ class SchemaRegistry(Closing):
 
     def _referred_to(self, answer: Any, seen: set[str]) -> Iterator[str]:
         """The schemas that one refers to, each after those that it refers to itself."""
-        for each in answer.get("references") or ():
+        references = answer.get("references") or []
+        if not isinstance(references, list):
+            raise self._away(NO_REGISTRY)
+        for each in references:
+            if not isinstance(each, dict):
+                raise self._away(NO_REGISTRY)
             subject, version = str(each.get("subject")), str(each.get("version"))
             path = f"/subjects/{quote(subject, safe='')}/versions/{quote(version, safe='')}"
             if path in seen:
@@ -149,7 +163,7 @@ class SchemaRegistry(Closing):
     def _schema(self, answer: Any) -> str:
         text = answer.get("schema") if isinstance(answer, dict) else None
         if not isinstance(text, str):
-            raise self._away("it does not answer as a schema registry does: check the path in the url")
+            raise self._away(NO_REGISTRY)
         return text
 
     # the wire
@@ -158,7 +172,7 @@ class SchemaRegistry(Closing):
         """The answer, None where the registry says that there is no such thing."""
         try:
             status, body = self._fetched(path)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, BadSecret) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, BadSecret) as error:
             said = str(error) or type(error).__name__
             raise self._away(f"{said}: check the url, and that the registry runs") from error
         try:
@@ -186,7 +200,7 @@ class SchemaRegistry(Closing):
             return response.status_code, bytes(body)
 
     def _came(self) -> None:
-        if self.trouble:
+        if self.trouble and self._logs:
             log.info("schema_registry_reached", url=self._url)
         self.trouble, self._failures, self._retry_at = "", 0, float("-inf")
 
@@ -194,7 +208,7 @@ class SchemaRegistry(Closing):
         """Note that it failed. With the next attempt everything is read anew, as a password's file."""
         self.close()
         told = f"the schema registry at {self._url} gives no schemas: {why}"
-        if not self.trouble:
+        if not self.trouble and self._logs:
             log.warning("schema_registry_away", url=self._url, error=why, remedy="its records wait; `riverkeep doctor`")
         self.trouble = told
         self._retry_at = self._monotonic() + RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
@@ -203,10 +217,10 @@ class SchemaRegistry(Closing):
 
 
 def of_settings(
-    settings: SchemaRegistrySettings, monotonic: Callable[[], float] = time.monotonic
+    settings: SchemaRegistrySettings, monotonic: Callable[[], float] = time.monotonic, *, logs: bool = True
 ) -> SchemaRegistry | None:
     """The registry that the settings name; None where they name none."""
-    return SchemaRegistry(settings, monotonic) if settings.url else None
+    return SchemaRegistry(settings, monotonic, logs=logs) if settings.url else None
 
 
 def _client(settings: SchemaRegistrySettings) -> httpx.Client:
@@ -231,7 +245,7 @@ def _why_refused(status: int) -> str:
     if 300 <= status < 400:
         return f"it sends us elsewhere (HTTP {status}): name the address itself in the url"
     if status == 200:
-        return "it does not answer as a schema registry does: check the url"
+        return NO_REGISTRY
     return f"it answers HTTP {status}: {remedies.get(status, 'see its own log')}"
 
 

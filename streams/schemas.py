@@ -12,6 +12,7 @@ import orjson
 from streams import json_records
 from streams.document import Reason, Rejection
 
+SHOWN_CHARACTERS: Final = 200
 _PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes})
 _ANSWERED_IN_WORDS: Final = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)
 
@@ -70,7 +71,7 @@ def _avro(number: int, text: str, referred_to: Sequence[str]) -> Body:
         parsed = fastavro.parse_schema(frame, named_schemas=named)
         recursive = _Shape(named).is_recursive(parsed)
     except Exception as error:  # it raises whatever it meets
-        raise Unusable(f"{type(error).__name__}: {error}") from error
+        raise Unusable(f"{type(error).__name__}: {str(error)[:SHOWN_CHARACTERS]}") from error
     # The compiled reader ends the process where a record's depth is beyond the stack.
     read = by_python.schemaless_reader if recursive else fastavro.schemaless_reader
     return lambda body: _read_avro(read, parsed, body, number)

@@ -8,6 +8,7 @@ from typing import Any
 
 import fastavro
 import pytest
+from structlog.testing import capture_logs
 
 from streams.decode import Decoder
 from streams.document import Document, Partition, Reason, Rejection
@@ -225,6 +226,50 @@ def test_a_registry_that_refuses_is_waited_for(registry: FakeRegistry, status: i
         clock.now += RETRY_SECONDS[0] + 0.1
         assert isinstance(decoded(reads, framed(2, b'{"text": "b"}')), Document)
         assert reads.trouble == ""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"schema": 1},
+        {"schema": '"string"', "references": {"x": 1}},
+        {"schema": '"string"', "references": ["x"]},
+        ["schema"],
+        "schema",
+        1,
+    ],
+    ids=str,
+)
+def test_what_answers_otherwise_is_no_registry(registry: FakeRegistry, answer: Any) -> None:
+    """Another service under that address: its records wait until the url is mended."""
+    registry.schemas[1] = answer or {"none": 1}
+    with client(registry) as reads, pytest.raises(RegistryAway, match="check the url"):
+        decoded(reads, framed(1, b"x"))
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "no file"])
+def test_a_token_that_cannot_be_sent_is_told(registry: FakeRegistry, tmp_path: Path, token: str) -> None:
+    """It is no fault of a record."""
+    file = tmp_path / "token"
+    if token != "no file":
+        file.write_text(token)
+    with client(registry, token_file=file) as reads, pytest.raises(RegistryAway, match="the secret in"):
+        decoded(reads, framed(1, b"x"))
+
+
+def test_the_log_tells_once_that_it_is_away_and_once_that_it_is_back(registry: FakeRegistry) -> None:
+    """However often it is tried in between."""
+    registry.add(1, {}, "JSON")
+    registry.status, clock = 500, Clock()
+    with capture_logs() as logs, client(registry, clock) as reads:
+        for _ in range(4):
+            with pytest.raises(RegistryAway):
+                decoded(reads, framed(1, b"x"))
+            clock.now += RETRY_SECONDS[-1] + 1
+        registry.status = None
+        decoded(reads, framed(1, b"x"))
+    assert [line["event"] for line in logs] == ["schema_registry_away", "schema_registry_reached"]
 
 
 def test_a_registry_that_is_gone_is_waited_for(registry: FakeRegistry) -> None:
