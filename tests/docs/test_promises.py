@@ -156,6 +156,17 @@ PROOFS: Final = {
         ],
         "tests/unit/memory/test_finding.py": ["test_a_person_is_found_with_what_saw_the_text"],
     },
+    "No model is served or trained wrongly": {
+        "tests/unit/checkpoints/test_probe.py": [
+            "test_a_model_that_sees_later_tokens_is_refused",
+            "test_answers_that_depend_on_what_shares_the_batch_are_given_one_by_one",
+        ],
+        "tests/integration/test_architectures.py": [
+            "test_a_causal_model_answers_and_learns_as_by_whole_passes",
+            "test_a_classifier_answers_and_learns_as_by_single_texts",
+        ],
+        "tests/unit/learner/test_conduct.py": ["test_a_round_on_a_model_that_sees_later_tokens_is_refused"],
+    },
     "Nothing unsafe is loaded or exposed": {
         "tests/unit/checkpoints/test_generation.py": ["test_pickled_weights_are_refused"],
         "tests/unit/checkpoints/test_load.py": ["test_code_in_a_model_is_never_run"],
