@@ -45,6 +45,11 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "answers that are not wholly their generation's",
     ),
     "`riverkeep --help`": ("riverkeep --help",),
+    "accuracy after the first round": (
+        "accuracy at rate default, 256 new documents, seed 1",
+        "accuracy at rate default, 256 new documents, seed 2",
+        "accuracy at rate default, 900 new documents, seed 1",
+    ),
     "insert rate at": ("insert rate at the large size", "drawing 1,000 of"),
 }
 """What a row's words and those of its bars begin with, in the order in which the row prints their figures."""
