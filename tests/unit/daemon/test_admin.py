@@ -50,6 +50,8 @@ EVERY_ROUTE = {
     ("POST", "/rounds"),
     ("POST", "/rounds/1/approve"),
     ("POST", "/rounds/1/reject"),
+    ("POST", "/rounds/cancel"),
+    ("POST", "/rounds/withdraw"),
     ("POST", "/rounds/pause"),
     ("POST", "/rounds/resume"),
     ("POST", "/rollback"),

@@ -530,7 +530,8 @@ def test_waiting_for_a_round_ends_with_what_came_of_it(
     home: Path, control: FakeControl, state: str, decision: str | None, status: ExitCode
 ) -> None:
     """`round --wait` leaves with the round's outcome, once it has ended."""
-    ended = {"number": 10, "state": "training", "verdict": {} if decision is None else {"decision": decision}}
+    verdict = {} if decision is None else {"decision": decision}
+    ended = {"number": 10, "state": "training", "generation": 2, "verdict": verdict}
     control.ended = [ended]
 
     def end() -> None:
@@ -541,7 +542,10 @@ def test_waiting_for_a_round_ends_with_what_came_of_it(
     ending.start()
     run = riverkeep("round", "--wait", "--json", cwd=home)
     ending.join()
-    assert (run.returncode, json.loads(run.stdout)["state"]) == (status, state)
+    told = json.loads(run.stdout)
+    assert (run.returncode, told["state"]) == (status, state)
+    # What was accepted answers already.
+    assert told.get("not_serving") == ("" if state == "accepted" else None)
 
 
 def test_a_reader_that_has_enough_is_no_error(home: Path, control: FakeControl) -> None:
