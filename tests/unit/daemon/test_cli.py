@@ -572,14 +572,20 @@ def test_without_settings_the_places_are_named(tmp_path: Path) -> None:
         assert words in run.stderr
 
 
-@pytest.mark.parametrize("command", [["run"], ["backfill", "riverkeep.toml"]], ids=" ".join)
-def test_a_state_directory_that_is_a_file_is_said(home: Path, command: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("command", "remedy"),
+    [
+        ("run", "Name a directory, or one to be made."),
+        ("backfill riverkeep.toml", "Make it, owned by the service's user, or set another `state_dir`."),
+    ],
+)
+def test_a_state_directory_that_is_a_file_is_said(home: Path, command: str, remedy: str) -> None:
     """With its path, without the system's number for it, and with what to do."""
     (home / "model").mkdir()
     (home / "state").touch()
-    run = riverkeep(*command, cwd=home)
+    run = riverkeep(*command.split(), cwd=home)
     assert run.returncode != 0
-    assert "Make it, owned by the service's user, or set another `state_dir`." in run.stderr
+    assert remedy in run.stderr
     assert str(home / "state") in run.stderr
     assert "Errno" not in run.stderr
     assert "Traceback" not in run.stderr
