@@ -4,6 +4,7 @@ python -m benchmarks.architectures_document benchmarks/results/architectures.jso
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -79,7 +80,7 @@ def _outcome(row: Mapping[str, Any]) -> str:
     if row["wrong"]:
         return f"**wrong**: {row['wrong']}"
     if row["refused"]:
-        return f"refused: {row['refused'].partition(':')[0]}"
+        return f"refused: {re.split('[:;(]', row['refused'])[0].strip()}"
     return f"{row['served']}; trained {row['rows']}"
 
 

@@ -166,6 +166,8 @@ def _rebuilt(default: PretrainedConfig, own: Mapping[str, Any]) -> PretrainedCon
             changed[key] = _rebuilt(part, nested)
         elif key in SIZES and isinstance(value, int) and not isinstance(value, bool):
             changed[key] = min(value, SIZES[key])
+        elif key.endswith(("_token_id", "_token_index")) and isinstance(value, int) and value >= VOCABULARY:
+            changed[key] = TOKENS["pad_token_id"]
         elif key.endswith("layer_types") and isinstance(value, list):
             changed[key] = _every_type(value)
     for key in TOKENS:

@@ -47,9 +47,10 @@ def reading_of(model: PreTrainedModel, kind: Kind, tokenizer: PreTrainedTokenize
 
 def _frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     """The special tokens that stand before and behind a text."""
-    special = set(tokenizer.all_special_ids)
-    ids = list(tokenizer("a")["input_ids"])
-    inner = [at for at, token in enumerate(ids) if token not in special]
+    # By the mask, not by the ids: to some tokenizers this very letter is an unknown token, which is a special one.
+    read = tokenizer("a", return_special_tokens_mask=True)
+    ids = list(read["input_ids"])
+    inner = [at for at, added in enumerate(read["special_tokens_mask"]) if not added]
     if not inner:
         return [], []
     return ids[: inner[0]], ids[inner[-1] + 1 :]

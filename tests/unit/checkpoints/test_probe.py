@@ -28,6 +28,7 @@ from checkpoints.probe.classifier import ClassifierProbe
 from checkpoints.probe.compare import Yardstick
 from checkpoints.probe.conduct import ANEW, Conduct, UnfitModel, Way
 from tests.models import embedding_of, make_causal, make_classifier, make_tokenizer
+from tests.unit.learner import tiny
 
 
 @pytest.fixture(autouse=True)
@@ -273,3 +274,10 @@ def test_a_model_that_counts_from_elsewhere_is_not_packed() -> None:
 def test_what_is_the_same_answer(found: list[float], expected: list[float], dtype: torch.dtype, alike: bool) -> None:
     """But for rounding, by the weights' precision, against the spread of the outputs."""
     assert Yardstick.of(dtype, 1.0).same(torch.tensor([found]), torch.tensor([expected])) is alike
+
+
+def test_a_frame_is_found_where_every_letter_is_unknown() -> None:
+    """A tokenizer of words knows no letter, and its unknown token is a special one."""
+    words = tiny.tokenizer(bert=True)
+    model = tiny_model("bart", "classifier", own={"eos_token_id": words.sep_token_id})
+    assert reading_of(model, "classifier", words).padding == "right"
