@@ -50,6 +50,7 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "accuracy at rate default, 256 new documents, seed 2",
         "accuracy at rate default, 900 new documents, seed 1",
     ),
+    "architectures of transformers": ("architectures that answer or learn otherwise",),
     "insert rate at": ("insert rate at the large size", "drawing 1,000 of"),
 }
 """What a row's words and those of its bars begin with, in the order in which the row prints their figures."""
