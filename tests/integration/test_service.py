@@ -77,7 +77,7 @@ def test_text_becomes_a_generation_that_answers(tmp_path: Path, model: Path, bro
         wait_until(lambda: _answers(home) == 1, timeout_s=60, what="generation 1 answering")
         answer = _complete(home)
         assert answer.headers["x-riverkeep-generation"] == "1"
-        assert "riverkeep_ledger_generation 1.0" in started.metrics()
+        wait_until(lambda: "riverkeep_ledger_generation 1.0" in started.metrics(), what="the ledger in the metrics")
         assert _daemon_memory(started) < 150 * MIB
         assert not _has_torch(started)
         children = psutil.Process(started.process.pid).children(recursive=True)
