@@ -74,9 +74,11 @@ class CausalProbe:
             UnfitModel: see `require_causal`.
         """
         self.require_causal()
+        with small_windows(self._model, WINDOW):
+            rows_together = self._reads_rows_together()
         return Conduct(
             longest=self.longest,
-            rows_together=self._reads_rows_together(),
+            rows_together=rows_together,
             packed=self._packs(),
             answered=tuple(self._texts[0]),
         )

@@ -74,22 +74,32 @@ def _storage(table: Tensor) -> int:
     return table.untyped_storage().data_ptr()
 
 
+CONFIGURED_WINDOWS = ("sliding_window", "attention_chunk_size")
+MODULE_WINDOWS = ("keep_window_size",)
+"""What layers copy from the configuration when they are made: Doge attends to a choice of tokens beyond it."""
+
+
 @contextmanager
 def small_windows(model: PreTrainedModel, window: int) -> Iterator[None]:
     """While a model is asked with short texts, its attention windows are shorter still.
 
-    A cache that holds a window is only put to the test by what lies beyond it.
+    A cache that holds a window, or a choice of what is attended to that begins beyond one, is only put to the test by
+    what lies beyond it.
     """
     config = model.config.get_text_config()
-    kept = {name: getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")}
-    changed = {name: value for name, value in kept.items() if isinstance(value, int) and value > window}
-    for name in changed:
-        setattr(config, name, window)
+    changed = [
+        (holder, name, value)
+        for holder, names in ((config, CONFIGURED_WINDOWS), *((module, MODULE_WINDOWS) for module in model.modules()))
+        for name in names
+        if isinstance(value := getattr(holder, name, None), int) and value > window
+    ]
+    for holder, name, _ in changed:
+        setattr(holder, name, window)
     try:
         yield
     finally:
-        for name, value in changed.items():
-            setattr(config, name, value)
+        for holder, name, value in changed:
+            setattr(holder, name, value)
 
 
 def cached_up_to(config: Any) -> int | None:

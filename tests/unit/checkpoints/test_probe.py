@@ -113,6 +113,14 @@ def test_a_cache_that_cannot_be_padded_is_not_shared(name: str) -> None:
     assert "take turns" in conduct.cost("causal-lm")
 
 
+def test_a_choice_of_what_is_attended_to_is_made_beyond_a_small_window() -> None:
+    """Doge chooses among all tokens of a row, padding too, but not before they are more than its window holds."""
+    model = causal("doge")
+    assert not asked(model).rows_together
+    windows = {module.keep_window_size for module in model.modules() if hasattr(module, "keep_window_size")}
+    assert windows == {model.config.keep_window_size}
+
+
 def test_windows_are_as_they_were_after_the_probe() -> None:
     """They are made small only while it asks."""
     model = causal("gemma3_text", sliding_window=64)
