@@ -14,7 +14,8 @@ from daemon.errors import DaemonError, DaemonUnreachable
 from memory.records import KeyHash
 
 CONNECT_S = 3.0
-ANSWER_S = 30.0
+# Longer than a writer waits for a database that another program holds, so that this is what is told.
+ANSWER_S = 60.0
 # An erasure compacts the store and takes seconds a gigabyte, and so does a search that reads over it; a replay
 # decodes the whole quarantine.
 LONG_ANSWER_S = 3_600.0

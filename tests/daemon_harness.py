@@ -144,8 +144,12 @@ class Home:
         return subprocess.run(self._command(*words), capture_output=True, text=True, timeout=120, check=False)
 
     def riverkeep_in_background(self, *words: str) -> "subprocess.Popen[str]":
-        """Begin one command with these settings."""
-        return subprocess.Popen(self._command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        """Begin one command with these settings; it heeds SIGINT, also where the tests themselves were told not to."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return subprocess.Popen(self._command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "daemon", "-c", str(self.config), *words]
