@@ -48,6 +48,7 @@ class StateLock:
         self._path = state_dir / FILE_NAME
         self._holder = Holder(pid=os.getpid(), host=socket.gethostname(), started_at=now)
         self._descriptor: int | None = None
+        self._announced = False
 
     def __enter__(self) -> Self:
         """Take the lock.
@@ -79,11 +80,13 @@ class StateLock:
 
     def announce(self, admin: str) -> None:
         """Write where the admin surface listens (`http://host:port`), for the commands to find it."""
+        self._announced = True
         self._write(replace(self._holder, admin=admin))
 
     def tell(self, doing: str) -> None:
-        """Write what is done before anything listens (`it checks the store`), for those who wonder."""
-        self._write(replace(self._holder, doing=doing))
+        """Write what is done before anything listens (`it checks the store`); nothing once the address is told."""
+        if not self._announced:
+            self._write(replace(self._holder, doing=doing))
 
     def _write(self, holder: Holder) -> None:
         assert self._descriptor is not None

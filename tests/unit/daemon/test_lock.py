@@ -94,3 +94,14 @@ def test_a_damaged_file_still_refuses(tmp_path: Path) -> None:
         (tmp_path / FILE_NAME).write_text("{")
         with pytest.raises(AlreadyRunning, match="another process"), StateLock(tmp_path, now=0.0):
             pass
+
+
+def test_what_is_done_later_hides_no_address(tmp_path: Path) -> None:
+    """A database that is taken up while the service runs is told of like one at the start: commands still find it."""
+    with StateLock(tmp_path, now=1.0) as lock:
+        lock.tell("it checks the store")
+        lock.announce("http://127.0.0.1:8710")
+        lock.tell("it imports the base")
+        holder = holder_of(tmp_path)
+        assert holder is not None
+        assert holder.admin == "http://127.0.0.1:8710"
