@@ -420,7 +420,8 @@ def begin_anew(invocation: Invocation) -> None:
     """Put a new, empty database where the old one is lost and there is no copy of it. Generations stay and serve on.
 
     What the old one held is gone: replay, held-out text, what was set aside, the ledger of rounds, which keys were
-    erased, and how far each topic was read (see `start` under [streams]). A daemon that runs takes it up by itself.
+    erased, and how far each topic was read, which goes on at the group's committed offset. A daemon that runs takes
+    it up by itself.
     """
     from daemon.new_memory import begin_anew as put_a_new_one
 
