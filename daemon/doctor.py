@@ -6,7 +6,8 @@ import socket
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -35,7 +36,8 @@ def examine(settings: Settings, *, load_model: bool = True) -> list[Finding]:
     if settings.streams.enabled:
         from daemon.doctor_kafka import examine as examine_kafka  # noqa: PLC0415 - a client only where it is used
 
-        findings += examine_kafka(settings.streams, known_labels(settings))
+        with _known_partitions(settings) as known:
+            findings += examine_kafka(settings.streams, known_labels(settings), known)
     if load_model:
         findings += doctor_base.examine(settings)
     return findings
@@ -163,6 +165,21 @@ def _database(settings: Settings) -> Iterator[Finding]:
     yield Finding("database", ok=True, detail=f"{settings.database} is whole")
     if unknown:
         yield Finding("generations", ok=False, detail=unknown_sentence(unknown), remedy=UNKNOWN_REMEDY)
+
+
+@contextmanager
+def _known_partitions(settings: Settings) -> Iterator[Callable[[str, int], bool]]:
+    """Whether the memory knows a topic's partition; it knows none where it cannot be asked."""
+    from memory.errors import StoreError  # noqa: PLC0415 - SQLite only where it is used
+    from memory.store import Store  # noqa: PLC0415 - the same
+
+    with ExitStack() as opened:
+        try:
+            store = opened.enter_context(Store.open(settings.database, settings.memory, read_only=True))
+        except StoreError:
+            yield lambda _topic, _number: False
+        else:
+            yield lambda topic, number: store.latest_incarnation(topic, number) is not None
 
 
 def _dotted(version: tuple[int, ...]) -> str:

@@ -3,7 +3,7 @@
 import logging
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from daemon.doctor_findings import Finding
 from daemon.errors import said_by_the_system
 from streams.client import consumer_options, made
 from streams.errors import StreamsError
+from streams.positions import Start, first_start
 from streams.settings import StreamsSettings, TopicSettings
 
 POLL_MS = 3_000
@@ -24,7 +25,13 @@ AWAY = "Check `streams.bootstrap_servers`, `streams.security`, and that the brok
 TRIED_TOPICS = 3
 
 
-def examine(settings: StreamsSettings, labels: frozenset[str] | None = None) -> list[Finding]:
+Known = Callable[[str, int], bool]
+"""Whether the memory knows a topic's partition."""
+
+
+def examine(
+    settings: StreamsSettings, labels: frozenset[str] | None = None, known: Known = lambda _topic, _number: False
+) -> list[Finding]:
     """Reach the brokers, look for each topic, and try to read it, its newest records and the group's offsets.
 
     Then reach the schema registry, where there is one.
@@ -32,9 +39,10 @@ def examine(settings: StreamsSettings, labels: frozenset[str] | None = None) -> 
     Args:
         settings: of the streams.
         labels: the labels there are; None where documents need none.
+        known: which partitions are no new ones.
     """
     with _in_silence():
-        return [*_examine(settings, labels), *doctor_registry.examine(settings.schema_registry)]
+        return [*_examine(settings, labels, known), *doctor_registry.examine(settings.schema_registry)]
 
 
 @contextmanager
@@ -49,7 +57,7 @@ def _in_silence() -> Iterator[None]:
         client.setLevel(before)
 
 
-def _examine(settings: StreamsSettings, labels: frozenset[str] | None) -> list[Finding]:
+def _examine(settings: StreamsSettings, labels: frozenset[str] | None, known: Known) -> list[Finding]:
     brokers = ", ".join(settings.bootstrap_servers)
     try:
         options = consumer_options(settings)
@@ -66,7 +74,7 @@ def _examine(settings: StreamsSettings, labels: frozenset[str] | None) -> list[F
             )
         ]
     try:
-        return [Finding("broker", ok=True, detail=f"{brokers} answers"), *_topics(consumer, settings, labels)]
+        return [Finding("broker", ok=True, detail=f"{brokers} answers"), *_topics(consumer, settings, labels, known)]
     finally:
         consumer.close()
 
@@ -96,7 +104,9 @@ def _unreachable(settings: StreamsSettings) -> str:
     return "; ".join(said)
 
 
-def _topics(consumer: KafkaConsumer, settings: StreamsSettings, labels: frozenset[str] | None) -> Iterator[Finding]:
+def _topics(
+    consumer: KafkaConsumer, settings: StreamsSettings, labels: frozenset[str] | None, known: Known
+) -> Iterator[Finding]:
     try:
         there = set(consumer.topics())
     except KafkaError as error:
@@ -104,8 +114,9 @@ def _topics(consumer: KafkaConsumer, settings: StreamsSettings, labels: frozense
         return
     for topic in settings.topics:
         yield from _topic(consumer, settings, topic, there, labels)
-    if consumer.assignment():
-        yield _group(consumer, settings)
+    partitions = sorted(set(_partitions(consumer, settings, there)))
+    if partitions:
+        yield from _group(consumer, settings, partitions, known)
     if settings.dead_letter_topic is not None:
         yield Finding(
             f"dead-letter topic {settings.dead_letter_topic}",
@@ -138,6 +149,13 @@ def _topic(
         yield from _readable(consumer, settings, topic, name, labels)
 
 
+def _partitions(consumer: KafkaConsumer, settings: StreamsSettings, there: set[str]) -> Iterator[TopicPartition]:
+    """Of every topic that would be read."""
+    for name in there:
+        if settings.topic(name) is not None and not _internal(name):
+            yield from (TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ())
+
+
 def _internal(name: str) -> bool:
     return re.match(r"__", name) is not None
 
@@ -167,16 +185,46 @@ def _readable(
     yield from looked
 
 
-def _group(consumer: KafkaConsumer, settings: StreamsSettings) -> Finding:
+def _group(
+    consumer: KafkaConsumer, settings: StreamsSettings, partitions: list[TopicPartition], known: Known
+) -> Iterator[Finding]:
+    """The group's offsets, and what a memory that begins with them leaves out."""
     name = f"group {settings.group_id}"
-    assigned = sorted(consumer.assignment())
     try:
-        committed = [consumer.committed(partition) for partition in assigned]
+        consumer.assign(partitions)
+        committed = {partition: consumer.committed(partition) for partition in partitions}
+        begins = consumer.beginning_offsets(partitions)
+        ends = consumer.end_offsets(partitions)
     except KafkaError as error:
         remedy = "Grant READ on the consumer group to this user."
-        return Finding(name, ok=False, detail=_said(error), remedy=remedy)
-    known = sum(offset is not None for offset in committed)
-    return Finding(name, ok=True, detail=f"offsets committed for {known} of {len(assigned)} partitions tried")
+        yield Finding(name, ok=False, detail=_said(error), remedy=remedy)
+        return
+    kept = sum(offset is not None for offset in committed.values())
+    yield Finding(name, ok=True, detail=f"offsets committed for {kept} of {len(partitions)} partitions")
+    new = [partition for partition in partitions if not known(*partition)]
+    topics = {partition.topic for partition in partitions if partition not in new}
+    left_out = 0
+    for partition in new:
+        found = Start("", committed[partition])
+        first, end = begins[partition], ends[partition]
+        start = first_start(found, settings.start, first, end, new_topic=partition.topic not in topics)
+        left_out += 0 if start.missing is None else start.missing[1] - start.missing[0] + 1
+    if new:
+        yield _first_start(settings, left_out, len(new))
+
+
+def _first_start(settings: StreamsSettings, left_out: int, partitions: int) -> Finding:
+    """How many records a memory leaves out that knows nothing of these partitions yet."""
+    where = f'{partitions} partitions are new to this memory: streams.start = "{settings.start}"'
+    if not left_out:
+        return Finding("first start", ok=True, detail=f"{where} leaves no record out")
+    return Finding(
+        "first start",
+        ok=settings.start == "latest",
+        detail=f"{where} leaves out the {left_out:,} records before it",
+        remedy=f"Somebody has read them with the group {settings.group_id}. If that is no replica of this service, set "
+        'a `streams.group_id` of its own, or `streams.start = "earliest"` to read them; a replica may go on.',
+    )
 
 
 def _said(error: Exception) -> str:

@@ -37,6 +37,11 @@ def latest_incarnation(tx: Connection, topic: str, number: int) -> str | None:
     return None if row is None else str(row[0])
 
 
+def knows(tx: Connection, topic: str) -> bool:
+    """Whether any partition of a topic was ever seen."""
+    return tx.execute("SELECT 1 FROM streams WHERE topic = ? LIMIT 1", (topic,)).fetchone() is not None
+
+
 def offsets_of(tx: Connection, topic: str, number: int) -> dict[str, int]:
     """The offset to read next of each incarnation of a topic's partition that was seen."""
     rows = tx.execute("SELECT incarnation, next_offset FROM streams WHERE topic = ? AND number = ?", (topic, number))

@@ -68,6 +68,10 @@ class Store(Restored):
         """The offset to read next of each incarnation of a topic's partition that the store has seen."""
         return self._read(offsets.offsets_of, topic, number)
 
+    def knows(self, topic: str) -> bool:
+        """Whether any partition of a topic was ever seen."""
+        return self._read(offsets.knows, topic)
+
     def latest_incarnation(self, topic: str, number: int) -> str | None:
         """The incarnation under which a topic's partition was read last; None for one that was never seen."""
         return self._read(offsets.latest_incarnation, topic, number)

@@ -27,6 +27,10 @@ REST = 3.0
 comes of the other partitions: one may have no leader for days."""
 BEYOND_SECONDS = 3.0
 """A new leader's end may lag for a moment; what lasts longer means that the log was cut."""
+UNREAD_REMEDY = (
+    "another replica of the group keeps them, or nobody does: to read them, stop, move state_dir away, and begin anew "
+    'with streams.start = "earliest" or with a streams.group_id that nobody had'
+)
 ENDS_SECONDS = 15.0
 """How often the ends of paused partitions are asked for; the others' come with what is fetched."""
 
@@ -36,6 +40,9 @@ class Offsets(Protocol):
 
     def next_offset(self, topic: str, number: int, incarnation: str) -> int | None:
         """The offset to read next; None: it knows nothing of it."""
+
+    def knows(self, topic: str) -> bool:
+        """Whether it knows any partition of the topic."""
 
     def latest_incarnation(self, topic: str, number: int) -> str | None:
         """The incarnation that was read last; None: it knows nothing of the partition."""
@@ -108,6 +115,7 @@ class Assignment:
         self._rests_until: dict[TopicPartition, float] = {}
         self._unanswered: dict[TopicPartition, str] = {}
         self._begun: dict[TopicPartition, str] = {}
+        self._of_new_topics: set[TopicPartition] = set()
         self._ends_at = float("-inf")
         self._held: set[TopicPartition] = set()
         metrics.begin(topic.name for topic in settings.topics if topic.name is not None)
@@ -161,6 +169,7 @@ class Assignment:
 
     def follow(self, consumer: Consumer, builder: BatchBuilder) -> None:
         """Do what rebalances ask for; `settle` finds where the partitions that came stand."""
+        begun = {partition.topic for partition in self._begun}
         for moved, partition in consumer.moves():
             self._metrics.begin([partition.topic])
             self._metrics.rebalances.labels(moved.value).inc()
@@ -173,6 +182,8 @@ class Assignment:
                 builder.drop(reading.reader.partition)
             if moved is Moved.ASSIGNED:
                 self._doubts[partition] = (Doubt.ASSIGNED, None)
+                if partition.topic not in begun and not self._store.knows(partition.topic):
+                    self._of_new_topics.add(partition)
 
     def settle(self, consumer: Consumer, builder: BatchBuilder, now: float) -> bool:
         """Find the positions that are in doubt, as many as the time for it allows.
@@ -304,8 +315,10 @@ class Assignment:
             told,
             self._owner,
         )
-        before = self._begun.get(found) or (told and told.incarnation)
-        before = before or self._store.latest_incarnation(found.topic, found.partition)
+        stored = self._store.latest_incarnation(found.topic, found.partition)
+        if stored is None:
+            start = self._first_start(consumer, found, start)
+        before = self._begun.get(found) or (told and told.incarnation) or stored
         if before and positions.topic_id_of(before) != topic_id:
             self._metrics.made_anew.labels(found.topic).inc()
             log.warning("topic_made_anew", topic=found.topic, partition=found.partition, before=before, now=topic_id)
@@ -315,6 +328,27 @@ class Assignment:
         if start.missing is not None:
             first, last, reason = start.missing
             self._miss(builder, Gap(partition, first, last, reason), offset)
+        elif stored is None and self._settings.start == "latest":
+            # Kept at once: begun again before a record came, it would begin later.
+            builder.part(partition, offset)
+        self._of_new_topics.discard(found)
+
+    def _first_start(self, consumer: Consumer, found: TopicPartition, start: positions.Start) -> positions.Start:
+        """Where to begin with a partition of which the memory knows nothing, and a word on what lies before."""
+        begins, ends = consumer.beginning(found), consumer.ends([found])[found]
+        new_topic = found in self._of_new_topics
+        first = positions.first_start(start, self._settings.start, begins, ends, new_topic=new_topic)
+        if first.missing is not None:
+            log.warning(
+                "records_before_the_start_are_not_read",
+                topic=found.topic,
+                partition=found.partition,
+                records=first.missing[1] - first.missing[0] + 1,
+                start=self._settings.start,
+                group=self._settings.group_id,
+                remedy=UNREAD_REMEDY,
+            )
+        return first
 
     def _recover(  # noqa: PLR0917  # the doubt's parts
         self,

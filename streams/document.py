@@ -98,6 +98,8 @@ class GapReason(StrEnum):
     """A batch that cannot be read; there is a dead letter for it."""
     STORED_ELSEWHERE = "stored_elsewhere"
     """Another replica of this group had the partition meanwhile and stored them."""
+    BEFORE_START = "before_start"
+    """Before the place where a memory that knew nothing of the partition began, as `streams.start` says."""
 
 
 @dataclass(frozen=True, slots=True)

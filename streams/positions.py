@@ -1,12 +1,15 @@
 """Where reading a partition begins: pure. The store is the truth; the group's offset helps where it knows nothing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from streams.document import GapReason
 
 TAG = "riverkeep"
 
+Beginning = Literal["committed", "earliest", "latest"]
+"""Where a memory begins with a partition of which it knows nothing."""
 Stored = Callable[[str], int | None]
 """The store's next offset for an incarnation of the partition; None: it knows nothing of it."""
 
@@ -70,6 +73,29 @@ def start(topic_id: str, stored: Stored, group: Committed | None, owner: str) ->
     if group.incarnation is not None and group.owner != owner and group.offset > offset:
         return Start(incarnation, group.offset, (offset, group.offset - 1, GapReason.STORED_ELSEWHERE))
     return Start(incarnation, offset)
+
+
+def first_start(found: Start, how: Beginning, begins: int, ends: int, *, new_topic: bool) -> Start:
+    """Where to begin with a partition of which the memory knows nothing yet, and what it leaves out so.
+
+    Args:
+        found: what `start` says.
+        how: `earliest` looks at no offset of the group's, which somebody else may have committed.
+        begins: the first offset there is.
+        ends: the offset that comes next.
+        new_topic: the memory knows no other partition of the topic either. `latest` says where to begin with a topic; a
+            partition that is added to one later is new itself, and all that it holds is to be read.
+    """
+    if how == "earliest":
+        offset = begins
+    elif how == "latest" and new_topic:
+        offset = ends
+    else:
+        offset = begins if found.offset is None else found.offset
+    # Brokers that keep offsets without metadata may tell one beyond the end.
+    last = min(offset, ends) - 1
+    missing = (begins, last, GapReason.BEFORE_START) if last >= begins else None
+    return replace(found, offset=offset, missing=missing)
 
 
 def latest(topic_id: str, stored: Stored) -> str:

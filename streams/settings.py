@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from streams import fields
 from streams.addresses import why_no_address
+from streams.positions import Beginning
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -269,7 +270,16 @@ class StreamsSettings(BaseModel):
         "riverkeep",
         min_length=1,
         max_length=249,
-        description="The consumer group. Replicas with the same one share the partitions.",
+        description="The consumer group. Replicas with the same one share the partitions; every other project needs "
+        "one of its own.",
+    )
+    start: Beginning = Field(
+        "committed",
+        description="Where reading begins in a partition of which this memory knows nothing yet. committed: at the "
+        "group's offset, where it has one; what lies before it another replica keeps, or nobody does. earliest: at "
+        "the first record, whatever the group says; a replica that joins others reads again what they have. latest: "
+        "at what comes from now on; partitions that a topic gets later are read from their first record. Records "
+        "left out so are told by `riverkeep doctor`, the log and `riverkeep memory gaps`.",
     )
     group_instance_id: str | None = Field(
         None,

@@ -33,6 +33,10 @@ class KeptStore:
         """As a store answers a source."""
         return self.offsets.get((topic, number, incarnation))
 
+    def knows(self, topic: str) -> bool:
+        """As a store answers a source."""
+        return any(key[0] == topic for key in self.offsets)
+
     def latest_incarnation(self, topic: str, number: int) -> str | None:
         """As a store answers a source."""
         return next((key[2] for key in reversed(self.offsets) if key[:2] == (topic, number)), None)

@@ -227,7 +227,11 @@ def find(
 @pass_invocation
 @example("riverkeep memory gaps", "riverkeep memory gaps --json | jq '.[].reason'")
 def gaps(invocation: Invocation, *, limit: int, before: int | None, as_json: bool) -> None:
-    """List offsets that never came, newest first, and why: retention overtook them, or a batch was unreadable."""
+    """List offsets that never came, newest first, and why.
+
+    Retention overtook them, a batch was unreadable, another replica stored them (stored_elsewhere), or they lie before
+    the place where this memory began (before_start: see `streams.start`).
+    """
     from daemon.render_found import print_gaps
 
     with invocation.control() as control:

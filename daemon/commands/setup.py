@@ -1,5 +1,7 @@
 """Before the service runs: `init`, `check`, `doctor`."""
 
+import re
+import sys
 from pathlib import Path
 
 import click
@@ -18,12 +20,14 @@ state_dir = "riverkeep-state"                # everything it keeps; relative pat
 
 [streams]
 bootstrap_servers = [{servers}]
+{group}# this project's own: another with the same shares its partitions
 
 [[streams.topics]]
 name = {topic}
 text_field = "text"                          # the JSON field; or format = "text" for plain text
 """
 COMMENTS_AT = 45
+LONGEST_GROUP = 249
 LABEL = """\
 label_field = "label"                        # the JSON field with one of the classifier's labels
 """
@@ -35,28 +39,46 @@ label_field = "label"                        # the JSON field with one of the cl
 @click.option("--kind", type=click.Choice(["causal-lm", "classifier"]), default="causal-lm", help="What it is.")
 @click.option("--bootstrap-servers", default="localhost:9092", help="Kafka's brokers, separated by commas.")
 @click.option("--topic", default="news", help="The topic to read.")
+@click.option("--group", help="Kafka's consumer group, of this project alone. Asked for on a terminal.")
 @click.option("--reference", "full", is_flag=True, help="Write every setting with its default instead.")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @example("riverkeep init --model ./SmolLM2-135M --bootstrap-servers kafka:9092 --topic news")
-def init(path: Path, model: str, kind: str, bootstrap_servers: str, topic: str, *, full: bool, force: bool) -> None:
+def init(
+    path: Path, model: str, kind: str, bootstrap_servers: str, topic: str, *, group: str | None, full: bool, force: bool
+) -> None:
     """Write a short settings file for your own Kafka and model into PATH (otherwise ./riverkeep.toml)."""
     if full:
         from daemon.reference import reference
 
         text = reference()
     else:
-        text = _short(model, kind, bootstrap_servers, topic)
+        if path.exists() and not force:
+            raise click.UsageError(_already(path))
+        text = _short(model, kind, bootstrap_servers, topic, group or _ask_for_group(path))
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileNotFoundError:
         raise click.UsageError(f"There is no folder {path.parent} to write {path.name} into: make it first.") from None
     except FileExistsError:
-        raise click.UsageError(f"{path} is there already; --force writes over it.") from None
+        raise click.UsageError(_already(path)) from None
     say(f"Wrote {path}. Next: `riverkeep -c {path} check`, then `riverkeep -c {path} doctor`.")
 
 
-def _short(model: str, kind: str, bootstrap_servers: str, topic: str) -> str:
+def _already(path: Path) -> str:
+    return f"{path} is there already; --force writes over it."
+
+
+def _ask_for_group(path: Path) -> str:
+    """A group that no other project has: one that was used before hides what came before its offsets."""
+    folder = re.sub(r"[^A-Za-z0-9._-]+", "-", path.absolute().parent.name)
+    proposed = f"riverkeep-{folder}"[:LONGEST_GROUP].strip("-")
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return proposed
+    return str(click.prompt("Kafka's consumer group, of this project alone", default=proposed, err=True))
+
+
+def _short(model: str, kind: str, bootstrap_servers: str, topic: str, group: str) -> str:
     import json
 
     servers = ", ".join(json.dumps(server.strip()) for server in bootstrap_servers.split(","))
@@ -66,6 +88,7 @@ def _short(model: str, kind: str, bootstrap_servers: str, topic: str) -> str:
         other="classifier" if kind == "causal-lm" else "causal-lm",
         servers=servers,
         topic=json.dumps(topic),
+        group=f"group_id = {json.dumps(group)} ".ljust(COMMENTS_AT),
     )
     return short + LABEL if kind == "classifier" else short
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,10 +137,48 @@ def test_init_writes_settings_that_check_understands(tmp_path: Path) -> None:
     model.mkdir()
     made = riverkeep("init", "--model", str(model), "--bootstrap-servers", "a:9092, b:9092", cwd=tmp_path)
     assert made.returncode == 0
-    assert len((tmp_path / "riverkeep.toml").read_text().splitlines()) <= 14
+    assert len((tmp_path / "riverkeep.toml").read_text().splitlines()) <= 15
     run = riverkeep("check", cwd=tmp_path)
     assert (run.returncode, run.stderr) == (0, "")
     assert "riverkeep-state" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("folder", "options", "group"),
+    [
+        ("news desk", (), "riverkeep-news-desk"),
+        ("Zoë", (), "riverkeep-Zo"),
+        ("n" * 255, (), f"riverkeep-{'n' * 239}"),
+        ("news", ("--group", "desk"), "desk"),
+    ],
+)
+def test_init_gives_each_project_a_group_of_its_own(
+    tmp_path: Path, folder: str, options: tuple[str, ...], group: str
+) -> None:
+    """Two that share one would share the partitions, and the second find the first one's offsets."""
+    place = tmp_path / folder
+    (place / "model").mkdir(parents=True)
+    riverkeep("init", "--model", "model", *options, cwd=place)
+    assert tomllib.loads((place / "riverkeep.toml").read_text())["streams"]["group_id"] == group
+    assert riverkeep("check", cwd=place).returncode == 0
+
+
+def test_init_asks_a_person_for_the_group(tmp_path: Path) -> None:
+    """On a terminal; and not before it is known that the file can be written."""
+    place = tmp_path / "news"
+    place.mkdir()
+    shown, typed = os.openpty()
+    command = [sys.executable, "-m", "daemon", "init"]
+    try:
+        os.write(shown, b"desk\n")
+        ran = subprocess.run(command, cwd=place, stdin=typed, stdout=typed, stderr=typed, timeout=60, check=False)
+        assert (ran.returncode, b"of this project alone [riverkeep-news]" in os.read(shown, 4096)) == (0, True)
+        assert tomllib.loads((place / "riverkeep.toml").read_text())["streams"]["group_id"] == "desk"
+        again = subprocess.run(command, cwd=place, stdin=typed, stdout=typed, stderr=typed, timeout=60, check=False)
+        assert again.returncode == ExitCode.BAD_USAGE
+    finally:
+        os.close(shown)
+        os.close(typed)
 
 
 def test_init_names_the_label_of_a_classifier(tmp_path: Path) -> None:

@@ -91,5 +91,8 @@ def test_lists_of_labels_are_taken_in_and_kept(tmp_path: Path) -> None:
     run = riverkeep("backfill", "--label-field", "labels", "rows.jsonl", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     shown = json.loads(riverkeep("memory", "--json", cwd=tmp_path).stdout)
-    kept = Counter({one["label"]: one["samples"] for one in shown["kept"]})
+    # By role and label: which of them are held out, a secret of the store decides.
+    kept: Counter[str] = Counter()
+    for one in shown["kept"]:
+        kept[one["label"]] += one["samples"]
     assert kept == {'["calm","flood"]': 2, "[]": 1, '["frost"]': 1}

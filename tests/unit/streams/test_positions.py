@@ -1,7 +1,11 @@
 """Where reading begins: the store is the truth, the group's offset helps where the store knows nothing."""
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from streams.document import GapReason
-from streams.positions import Committed, Start, committed, following, latest, metadata, start
+from streams.positions import Beginning, Committed, Start, committed, first_start, following, latest, metadata, start
 
 
 def begun(stored: dict[str, int], group: Committed | None = None, owner: str = "me") -> Start:
@@ -56,3 +60,47 @@ def test_what_a_commit_says_is_read_back() -> None:
     assert committed(9, "") == Committed(9)
     assert committed(9, None) is None
     assert committed(-1, "") is None
+
+
+OLD = Start("id", 12)
+
+
+@pytest.mark.parametrize(
+    ("how", "found", "new_topic", "offset", "left_out"),
+    [
+        ("committed", OLD, True, 12, (3, 11)),
+        ("committed", Start("id", None), True, 3, None),
+        ("committed", Start("id", 99), True, 99, (3, 19)),
+        ("earliest", OLD, True, 3, None),
+        ("earliest", OLD, False, 3, None),
+        ("latest", OLD, True, 20, (3, 19)),
+        ("latest", OLD, False, 12, (3, 11)),
+        ("latest", Start("id", None), False, 3, None),
+    ],
+)
+def test_where_a_new_memory_begins_is_a_setting(
+    how: Beginning, found: Start, new_topic: bool, offset: int, left_out: tuple[int, int] | None
+) -> None:
+    """In a log from 3 to 20; what lies before is accounted for."""
+    first = first_start(found, how, 3, 20, new_topic=new_topic)
+    assert first == Start("id", offset, None if left_out is None else (*left_out, GapReason.BEFORE_START))
+
+
+@given(
+    how=st.sampled_from(("committed", "earliest", "latest")),
+    group=st.none() | st.integers(0, 60),
+    begins=st.integers(0, 30),
+    length=st.integers(0, 30),
+    new_topic=st.booleans(),
+)
+def test_each_offset_is_read_or_accounted_for(
+    how: Beginning, group: int | None, begins: int, length: int, *, new_topic: bool
+) -> None:
+    """Of those that the log holds: none is left out without a word, none is both."""
+    ends = begins + length
+    first = first_start(Start("id", group), how, begins, ends, new_topic=new_topic)
+    assert first.offset is not None
+    read = set(range(max(begins, first.offset), ends))
+    told = set() if first.missing is None else set(range(first.missing[0], first.missing[1] + 1))
+    assert read | told == set(range(begins, ends))
+    assert not read & told
