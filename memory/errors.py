@@ -34,7 +34,10 @@ class StoreBusy(StoreError):
 
 
 class StoreFull(StoreError):
-    """The disk, or a limit on the file's size, left no room for a write; nothing of that write took effect."""
+    """The disk, or a limit on the file's size, left no room for a write; nothing of that write took effect.
+
+    What is there can be read.
+    """
 
 
 class StoreClosed(StoreError):

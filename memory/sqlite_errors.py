@@ -1,11 +1,14 @@
 """SQLite's errors in words that say what to do."""
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
 from memory import sqlite
 from memory.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, StoreUnreadable
 
+NEAR_BYTES = 2**16
+"""So close to a limit on files' sizes, it is the limit that stopped a write: SQLite writes page by page."""
 RESTORE = "Put a copy of it there: a daemon that runs takes it up by itself."
 
 
@@ -33,6 +36,27 @@ def _explain_full(path: Path, message: str) -> StoreFull:
     )
 
 
+def _explain_input_output(path: Path, message: str) -> StoreError:
+    limit = _limit_reached(path)
+    if limit is None:
+        return explain_unreadable(path, message)
+    return StoreFull(
+        f"No room to write {path} ({message}): its files have reached the limit of {limit:,} bytes that this process has "
+        "for the size of a file. The write was undone as a whole. Raise the limit (`prlimit --fsize` while it runs, "
+        "`ulimit -f` or systemd's LimitFSIZE= before the next start): the daemon then goes on by itself; a command is "
+        "to be run again."
+    )
+
+
+def _limit_reached(path: Path) -> int | None:
+    """The limit on the size of files (bytes) that stopped a write, of which SQLite says only that it failed."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    files = [file for file in (path, path.with_name(f"{path.name}-wal")) if file.exists()]
+    return limit if any(file.stat().st_size >= limit - NEAR_BYTES for file in files) else None
+
+
 def _explain_busy(path: Path, message: str) -> StoreBusy:
     return StoreBusy(
         f"Another process has been writing {path} for longer than `memory.busy_timeout_s` ({message}). Try again when "
@@ -54,7 +78,7 @@ _EXPLANATIONS: dict[int, Callable[[Path, str], StoreError]] = {
     sqlite.FULL: _explain_full,
     sqlite.CORRUPT: _explain_damage,
     sqlite.NOTADB: _explain_damage,
-    sqlite.IOERR: explain_unreadable,
+    sqlite.IOERR: _explain_input_output,
     sqlite.CANTOPEN: explain_unreadable,
     sqlite.PERM: explain_unreadable,
     sqlite.READONLY: explain_unreadable,
