@@ -42,9 +42,9 @@ def _explain_input_output(path: Path, message: str) -> StoreError:
         return explain_unreadable(path, message)
     return StoreFull(
         f"No room to write {path} ({message}): its files have reached the limit of {limit:,} bytes that this process "
-        "has for the size of a file. The write was undone as a whole. Raise the limit (`prlimit --fsize` while it runs, "
-        "`ulimit -f` or systemd's LimitFSIZE= before the next start): the daemon then goes on by itself; a command is "
-        "to be run again."
+        "has for the size of a file. The write was undone as a whole. Raise the limit (`prlimit --fsize` while it "
+        "runs, `ulimit -f` or systemd's LimitFSIZE= before the next start): the daemon then goes on by itself; a "
+        "command is to be run again."
     )
 
 
