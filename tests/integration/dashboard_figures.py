@@ -59,8 +59,7 @@ def _knowledge(life: Life) -> dict[str, list[Shown]]:
     (new,) = {name for _, name in scores} - {"anchor"}
     gained = scores[0, "anchor"] - scores[1, "anchor"]
     last = told.rounds[0]
-    judged = next(one for one in told.rounds if one["verdict"].get("candidate") is not None)
-    flips = judged["report"]["flips"][judged["verdict"]["candidate"]]
+    flips = last["report"]["flips"][last["verdict"]["candidate"]]
     fresh = told.status["memory"]["fresh_samples"]
     loss = last["report"]["prequential"]["mean_nll"]
     return {

@@ -150,15 +150,18 @@ def _jobs(started: Daemon, classifier: Daemon) -> list[dict[str, Any]]:
 
 def _live(started: Daemon, broker: Broker, topic: str) -> list[float]:
     """Text, requests, an accepted round, a refused one, a flood; how many seconds each answer took."""
-    _send(started, broker, topic, sentences(DOCUMENTS, seed=5), *BAD)
-    send(broker, topic, *[_record(sentences(DOCUMENTS, seed=5)[0], "person-0")] * DUPLICATES)
+    first, second = sentences(DOCUMENTS, seed=5), sentences(DOCUMENTS, seed=6)
+    arrived = DOCUMENTS + len(BAD) + DUPLICATES
+    send(broker, topic, *_records(first), *BAD, *[_record(first[0], "person-0")] * DUPLICATES)
+    started.until(lambda _: _stored(started.home, topic) == arrived, what="text from Kafka")
     seconds = _ask(started.home)
     _round_of(started)
     wait_until(lambda: _generation(started.home) == 1, what="generation 1 answering")
     started.home.write(minimum_gain=9)
     started.process.send_signal(signal.SIGHUP)
     wait_until(lambda: started.events("settings_reloaded"), what="the settings read again")
-    _send(started, broker, topic, sentences(DOCUMENTS, seed=6))
+    send(broker, topic, *_records(second))
+    started.until(lambda _: _stored(started.home, topic) == arrived + DOCUMENTS, what="more text from Kafka")
     _round_of(started)
     send(broker, topic, *[b"{"] * FLOOD)
     started.until(lambda control: control.status()["ingest"]["paused"], what="the flood's pause")
@@ -169,9 +172,14 @@ def _record(text: str, key: str) -> bytes:
     return json.dumps({"text": text, "key": key}).encode()
 
 
-def _send(started: Daemon, broker: Broker, topic: str, texts: Sequence[str], *more: bytes) -> None:
-    send(broker, topic, *[_record(text, f"person-{at % 50}") for at, text in enumerate(texts)], *more)
-    started.until(lambda control: control.status()["memory"]["fresh_samples"] > 80, what="text from Kafka")
+def _records(texts: Sequence[str]) -> list[bytes]:
+    return [_record(text, f"person-{at % 50}") for at, text in enumerate(texts)]
+
+
+def _stored(home: Home, topic: str) -> int:
+    """How many of the topic's records the memory has taken in."""
+    with home.store() as store:
+        return sum(store.offsets_of(topic, 0).values())
 
 
 def _ask(home: Home) -> list[float]:
