@@ -169,7 +169,7 @@ class Decoder:
             key = named
         if self._label:
             sought = self._several_of if isinstance(self._labels, LabelSet) else self._label_of
-            named = sought(self._label.find(record), self._label, value)
+            named = sought(_label_in(record, self._label), self._label, value)
             if isinstance(named, tuple):
                 return named
             label = named
@@ -230,14 +230,27 @@ def _listed(labels: Iterable[str]) -> str:
 
 
 def _text_of(record: object, field: Field) -> str | Rejection:
-    if type(record) is not dict:
+    if not isinstance(record, dict):
         return Reason.NOT_AN_OBJECT, f"{field_values.type_name(record)}, not an object"
     text: Any = record.get(field.plain) if field.plain is not None else field.find(record)
     if type(text) is str:
         return text
     if text is None or text is MISSING:
-        return Reason.MISSING_FIELD, f"field {field.name} is missing"
+        text = field.left_out(record)
+    if isinstance(text, str):
+        return text
+    if text is None or text is MISSING:
+        return Reason.MISSING_FIELD, field.why_missing(record)
     return field_values.wrong(field, text, "a string")
+
+
+def _label_in(record: object, field: Field) -> object:
+    found = field.find(record)
+    if found is not MISSING:
+        return found
+    # Zero is a class as any other, and a name without a letter is none.
+    left_out = field.left_out(record)
+    return MISSING if isinstance(left_out, str | bytes) and not left_out else left_out
 
 
 def _only_text(record: object) -> str | Rejection:

@@ -12,7 +12,6 @@ from streams.fields import Field
 
 _FLOAT_WRITTEN = re.compile(r"(-?[0-9]+)\.0+")
 _JSON_TYPES = {
-    dict: "an object",
     list: "an array",
     str: "a string",
     bool: "a boolean",
@@ -96,4 +95,4 @@ def wrong(field: Field, found: object, wanted: str) -> Rejection:
 
 def type_name(found: object) -> str:
     """What JSON calls a value."""
-    return _JSON_TYPES.get(type(found), "odd")
+    return "an object" if isinstance(found, dict) else _JSON_TYPES.get(type(found), "odd")

@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 import orjson
 
@@ -11,6 +12,26 @@ MISSING: Final = object()
 """What is found where a record has no such field."""
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\["\\])*)"|\'([^\']*)\'')
 _ESCAPED: Final = re.compile(r'\\(["\\])')
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class LeavesOut(dict[str, Any]):
+    """An object whose writer leaves out what a field would be anyhow (zero, the empty text), as Protobuf's do.
+
+    As a text or as a label it is that; nobody's key is 0 because none was written, and no text is of 1970.
+
+    Args:
+        unset: what the fields are that it leaves out.
+        found: the fields that it has.
+        why: what it is, where its fields cannot be read; empty where they can.
+    """
+
+    __slots__ = ("unset", "why")
+
+    def __init__(self, unset: Mapping[str, Any], found: Mapping[str, Any] = _NOTHING, *, why: str = "") -> None:
+        super().__init__(found)
+        self.unset = unset
+        self.why = why
 
 
 class Field:
@@ -44,13 +65,32 @@ class Field:
             return record[self.name]
         return self._dig(record, 0)
 
-    def _dig(self, found: object, part: int) -> object:
+    def left_out(self, record: object) -> object:
+        """What the record means there without saying so; `MISSING` where it does not: see `LeavesOut`."""
+        return self._dig(record, 0, left_out=True)
+
+    def why_missing(self, record: object) -> str:
+        """That the record has no such field, and why, where more is known of it."""
+        why = next((each.why for each in self._met(record, 0) if isinstance(each, LeavesOut) and each.why), "")
+        return f"field {self.name} is missing" + (f": {why} stands there" if why else "")
+
+    def _met(self, found: object, part: int) -> Iterator[object]:
+        """The objects on the way there."""
+        yield found
+        if isinstance(found, dict) and part < self._size:
+            for name, after in self._names[part]:
+                if name in found:
+                    yield from self._met(found[name], after)
+
+    def _dig(self, found: object, part: int, *, left_out: bool = False) -> object:
         if part == self._size:
             return found
         if isinstance(found, dict):
             for name, after in self._names[part]:
-                if name in found and (deeper := self._dig(found[name], after)) is not MISSING:
+                if name in found and (deeper := self._dig(found[name], after, left_out=left_out)) is not MISSING:
                     return deeper
+                if left_out and after == self._size and isinstance(found, LeavesOut) and name in found.unset:
+                    return found.unset[name]
         return MISSING
 
     def last_names(self) -> tuple[str, ...]:

@@ -24,13 +24,13 @@ NOT_THERE: Final = frozenset({40401, 40402, 40403})
 RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 NOT_THERE_SECONDS: Final = 10.0
 """For so long a schema that is not there is not asked for again: a bad producer names it in each record."""
+REFERRING: Final = frozenset({"AVRO", "PROTOBUF"})
+"""Kinds of schemas that are not read without those that they refer to."""
 MOST_SCHEMAS: Final = 1000
 MOST_REFERENCES: Final = 200
 ANSWER_BYTES: Final = 8 * MIB
 NO_REGISTRY: Final = "it does not answer as a schema registry does: check the url and its path"
-NEEDS_FASTAVRO: Final = (
-    "its values are Avro, and fastavro is not installed: in Riverkeep's checkout run `pip install '.[registry]'`"
-)
+INSTALLS: Final = "in Riverkeep's checkout run `pip install '.[registry]'`"
 
 log = structlog.get_logger(__name__)
 
@@ -127,16 +127,18 @@ class SchemaRegistry(Closing):
     def _reader(self, number: int, answer: Any) -> schemas.Body:
         text, kind = self._schema(answer), str(answer.get("schemaType") or "AVRO")
         try:
-            referred_to = list(self._referred_to(answer, set())) if kind == "AVRO" else []
+            referred_to = dict(self._referred_to(answer, kind, set())) if kind in REFERRING else {}
             return schemas.reader(number, kind, text, referred_to)
-        except schemas.NeedsFastavro as error:
-            raise self._away(NEEDS_FASTAVRO) from error
+        except schemas.NeedsPackage as error:
+            raise self._away(f"schema {number} is of kind {kind}, and {error} is not installed: {INSTALLS}") from error
+        except schemas.NotNow as error:
+            raise self._away(f"schema {number} cannot be read by now: {error}") from error
         except schemas.Unusable as error:
             why = Reason.SCHEMA_FRAMED, f"schema {number} cannot be used: {error}"
             return lambda _: why
 
-    def _referred_to(self, answer: Any, seen: set[str]) -> Iterator[str]:
-        """The schemas that one refers to, each after those that it refers to itself."""
+    def _referred_to(self, answer: Any, kind: str, seen: set[str]) -> Iterator[tuple[str, str]]:
+        """The schemas that one refers to, each after those that it refers to itself, and by which name."""
         references = answer.get("references") or []
         if not isinstance(references, list):
             raise self._away(NO_REGISTRY)
@@ -145,9 +147,11 @@ class SchemaRegistry(Closing):
                 raise self._away(NO_REGISTRY)
             subject, version = str(each.get("subject")), str(each.get("version"))
             path = f"/subjects/{quote(subject, safe='')}/versions/{quote(version, safe='')}"
-            if path in seen:
+            # To Protobuf a file under another name is another one, to Avro one schema may come but once.
+            name = str(each.get("name")) if kind == "PROTOBUF" else path
+            if name in seen:
                 continue
-            seen.add(path)
+            seen.add(name)
             if len(seen) > MOST_REFERENCES:
                 raise schemas.Unusable(f"it refers to more than {MOST_REFERENCES} others")
             if path not in self._references:
@@ -157,8 +161,8 @@ class SchemaRegistry(Closing):
                 del self._references[path]
                 raise schemas.Unusable(f"it refers to {subject} version {version}, which is not in the registry")
             text = self._schema(found)
-            yield from self._referred_to(found, seen)
-            yield text
+            yield from self._referred_to(found, kind, seen)
+            yield name, text
 
     def _schema(self, answer: Any) -> str:
         text = answer.get("schema") if isinstance(answer, dict) else None

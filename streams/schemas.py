@@ -1,4 +1,4 @@
-"""How the bytes behind a schema registry's five are read: by JSON, or by an Avro schema with those it refers to."""
+"""How the bytes behind a schema registry's five are read: by JSON, or by a schema of Avro or Protobuf."""
 
 import datetime as dt
 import decimal
@@ -24,36 +24,59 @@ class Unusable(Exception):
     """Nothing can be read by this schema; why not, for a person."""
 
 
-class NeedsFastavro(Exception):
-    """An Avro schema, and the library for it is not installed."""
+class NeedsPackage(Exception):
+    """The library for schemas of a kind is not installed; says which."""
 
 
-def reader(number: int, kind: str, text: str, referred_to: Sequence[str]) -> Body:
+class NotNow(Exception):
+    """A schema cannot be made use of at this moment, and it is no fault of its own; says why."""
+
+
+def reader(number: int, kind: str, text: str, referred_to: Mapping[str, str]) -> Body:
     """What reads the values of a schema.
 
     Args:
         number: of the schema.
         kind: `AVRO`, `JSON` or `PROTOBUF`, as the registry calls it.
         text: the schema itself.
-        referred_to: the schemas that it refers to, each after those that it refers to itself.
+        referred_to: the schemas that it refers to by the names under which it does, each after those that it refers to
+            itself.
 
     Raises:
-        NeedsFastavro: it is Avro, and fastavro is not installed.
+        NeedsPackage: what reads this kind is not installed.
+        NotNow: it may be read later.
     """
     if kind == "JSON":
         return json_records.load
-    if kind != "AVRO":
-        what = "is Protobuf, which is not read here" if kind == "PROTOBUF" else f"is of a kind not read here ({kind})"
-        remedy = "let the producer write Avro or JSON Schema, or a connector between plain JSON"
-        return _refusing((Reason.SCHEMA_FRAMED, f"schema {number} {what}: {remedy}"))
     try:
-        return _avro(number, text, referred_to)
+        if kind == "AVRO":
+            return _avro(number, text, list(referred_to.values()))
+        if kind == "PROTOBUF":
+            return _protobuf(number, text, referred_to)
     except Unusable as error:
         return _refusing((Reason.SCHEMA_FRAMED, f"schema {number} cannot be used: {error}"))
+    remedy = "let the producer write Avro, Protobuf or JSON Schema, or a connector between plain JSON"
+    return _refusing((Reason.SCHEMA_FRAMED, f"schema {number} is of a kind not read here ({kind}): {remedy}"))
 
 
 def _refusing(why: Rejection) -> Body:
     return lambda _: why
+
+
+def _protobuf(number: int, text: str, referred_to: Mapping[str, str]) -> Body:
+    try:
+        from streams import protobuf_messages, protobuf_schemas  # noqa: PLC0415  # of an extra, as above
+    except ImportError as error:
+        raise NeedsPackage(error.name or "grpcio-tools") from error
+    try:
+        return protobuf_messages.reader(number, text, referred_to)
+    except ImportError as error:
+        raise NeedsPackage(error.name or "grpcio-tools") from error
+    except protobuf_schemas.NotNow as error:
+        raise NotNow(str(error)) from error
+    except protobuf_schemas.NotCompiled as error:
+        told = f"{error}; let its producer register it again, with all that it imports, so that protoc compiles it"
+        raise Unusable(told) from error
 
 
 def _avro(number: int, text: str, referred_to: Sequence[str]) -> Body:
@@ -61,7 +84,7 @@ def _avro(number: int, text: str, referred_to: Sequence[str]) -> Body:
         import fastavro  # noqa: PLC0415  # of an extra, and only where it is needed
         from fastavro import _read_py as by_python  # noqa: PLC0415
     except ImportError as error:
-        raise NeedsFastavro from error
+        raise NeedsPackage("fastavro") from error
     named: dict[str, Any] = {}
     try:
         for each in referred_to:

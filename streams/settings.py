@@ -204,7 +204,7 @@ class SecuritySettings(BaseModel):
 
 
 class SchemaRegistrySettings(BaseModel):
-    """Where the schemas are of values that a schema registry's clients wrote: Avro and JSON Schema.
+    """Where the schemas are of values that a schema registry's clients wrote: Avro, Protobuf and JSON Schema.
 
     While the registry does not answer, the partitions that need it wait.
     """
@@ -214,9 +214,9 @@ class SchemaRegistrySettings(BaseModel):
     url: str | None = Field(
         None,
         max_length=2048,
-        description="The registry's address, for Confluent's REST API. Avro needs `pip install '.[registry]'`. Left "
-        "out: framed values are dead letters (schema_framed). A record's own key is not read by it: a framed one stays "
-        "0x and its hex digits, so name a key_field.",
+        description="The address, for Confluent's REST API. For Avro and Protobuf: `pip install '.[registry]'`. "
+        "Left out: framed values are dead letters (schema_framed). A record's own key is not read by it: a framed one "
+        "stays 0x and its hex digits, so name a key_field.",
     )
     username: str | None = Field(None, min_length=1, description="The login's name (HTTP basic).")
     password_file: Path | None = Field(None, description="The file that holds the login's password.")

@@ -2,7 +2,8 @@
 
 import base64
 import threading
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,6 +45,22 @@ class FakeRegistry:
             answer["references"] = references
         self.schemas[number] = answer
 
+    def add_source(self, number: int, source: str, references: Iterable[dict[str, Any]] = ()) -> None:
+        """Register a Protobuf schema, which is no JSON."""
+        self.schemas[number] = {"schema": source, "schemaType": "PROTOBUF", "references": list(references)}
+
+    def refer(self, subject: str, source: str, references: Iterable[dict[str, Any]] = ()) -> None:
+        """Have a Protobuf schema for others to refer to, as version 1 of a subject."""
+        self.subjects[subject, "1"] = {"schema": source, "schemaType": "PROTOBUF", "references": list(references)}
+
+    def register(self, subject: str, schema: dict[str, Any]) -> dict[str, Any]:
+        """Keep what a producer registers, as it is; the same schema keeps its number."""
+        same = (number for number, each in self.schemas.items() if each["schema"] == schema["schema"])
+        number = next(same, max(self.schemas, default=0) + 1)
+        self.schemas[number] = schema
+        self.subjects[subject, "1"] = schema
+        return {"id": number, "subject": subject, "version": 1, "guid": str(uuid.UUID(int=number)), **schema}
+
     def answer(self, path: str, authorization: str | None) -> tuple[int, object]:
         """Status and body."""
         self.asked.append(path)
@@ -53,7 +70,7 @@ class FakeRegistry:
             wanted = base64.b64encode(":".join(self.login).encode()).decode()
             if authorization != f"Basic {wanted}":
                 return 401, {"error_code": 40101, "message": "Unauthorized"}
-        parts = [unquote(part) for part in path.split("/")[1:]]
+        parts = [unquote(part) for part in path.partition("?")[0].split("/")[1:]]
         if parts == ["schemas", "types"]:
             return 200, ["JSON", "PROTOBUF", "AVRO"]
         if parts[:2] == ["schemas", "ids"]:
@@ -72,7 +89,9 @@ class FakeRegistry:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:  # the name that it looks for
-                status, answer = registry.answer(self.path, self.headers.get("authorization"))
+                self._answer(*registry.answer(self.path, self.headers.get("authorization")))
+
+            def _answer(self, status: int, answer: object) -> None:
                 body = orjson.dumps(answer)
                 self.send_response(status)
                 self.send_header("content-type", "application/vnd.schemaregistry.v1+json")
@@ -80,6 +99,10 @@ class FakeRegistry:
                 self.send_header("connection", "close")
                 self.end_headers()
                 self.wfile.write(body)
+
+            def do_POST(self) -> None:  # the name that it looks for
+                schema = orjson.loads(self.rfile.read(int(self.headers["content-length"])))
+                self._answer(200, registry.register(unquote(self.path.partition("?")[0].split("/")[2]), schema))
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""

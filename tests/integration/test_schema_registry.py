@@ -18,10 +18,11 @@ POST = {"type": "record", "name": "Post", "fields": [{"name": "text", "type": "s
 
 @pytest.fixture
 def registry() -> Iterator[FakeRegistry]:
-    """With an Avro schema and a JSON schema."""
+    """With a schema of each kind."""
     with fake_registry() as one:
         one.add(1, POST)
         one.add(2, {"type": "object"}, "JSON")
+        one.add_source(4, 'syntax = "proto3"; message Post { string text = 1; }')
         yield one
 
 
@@ -37,16 +38,22 @@ def reading(broker: Broker, registry: FakeRegistry, *topics: TopicSettings) -> S
     return settings(broker, topics=topics, schema_registry={"url": registry.url, "timeout_seconds": 1})
 
 
-def test_avro_framed_json_and_plain_json_come_through_one_topic(
+def test_avro_protobuf_framed_json_and_plain_json_come_through_one_topic(
     embedded_broker: Broker, registry: FakeRegistry
 ) -> None:
     """Each record by what it is; a schema that is not there is a dead letter that names it."""
     topic = make_topic(embedded_broker)
-    values = avro("Avro"), framed(2, b'{"text": "framed"}'), b'{"text": "plain"}', framed(3, b"x"), avro("last")
+    values = (
+        avro("Avro"),
+        framed(2, b'{"text": "framed"}'),
+        b'{"text": "plain"}',
+        framed(3, b"x"),
+        framed(4, b"\0\x0a\x02pb"),
+    )
     send(embedded_broker, topic, *values)
     with Ingest(reading(embedded_broker, registry, TopicSettings(name=topic))) as ingest:
         ingest.until(lambda: len(ingest.store.texts) == 4)
-    assert ingest.store.texts == ["Avro", "framed", "plain", "last"]
+    assert ingest.store.texts == ["Avro", "framed", "plain", "pb"]
     assert [(letter.offset, letter.reason) for letter in ingest.store.dead_letters] == [(3, "unknown_schema")]
     assert "schema 3" in ingest.store.dead_letters[0].detail
 

@@ -152,7 +152,7 @@ NOTHINGS = {"type": "record", "name": "N", "fields": [{"name": "a", "type": {"ty
         (LINK, None, b"\x02a\x02" * 100_000 + b"\x02a\x00", Reason.TOO_DEEP, "without end"),
         (NOTHINGS, None, b"\xfe\xff\xff\xff\x0f\x00", Reason.SCHEMA_FRAMED, "take no bytes"),
         ({"type": "recor"}, None, b"x", Reason.SCHEMA_FRAMED, "schema 9 cannot be used"),
-        ("x", "PROTOBUF", b"x", Reason.SCHEMA_FRAMED, "Protobuf, which is not read here"),
+        ("x", "PROTOBUF", b"x", Reason.SCHEMA_FRAMED, "schema 9 cannot be used: protoc says"),
         ("x", "THRIFT", b"x", Reason.SCHEMA_FRAMED, "THRIFT"),
         ({}, "JSON", b"{", Reason.NOT_JSON, "character"),
         ({}, "JSON", b'{"text": 1}', Reason.WRONG_TYPE, "field text"),
