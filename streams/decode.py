@@ -102,13 +102,17 @@ class Decoder:
             except orjson.JSONDecodeError as error:
                 if value.startswith(BOM):
                     return self.decode(value[3:], key, event_time, partition, offset, arrived_at)
-                if (number := framing.schema_id(value)) is None:
+                if (glue := framing.told_of_glue(value)) is not None:
+                    record = Reason.SCHEMA_FRAMED, glue
+                elif (number := framing.schema_id(value)) is None:
                     record = json_records.after_all(value, error)
                 else:
                     record, value = self._behind_the_frame(value, number), value[framing.HEAD_BYTES :]
                 if isinstance(record, tuple):
                     return record
             text = _text_of(record, self._text)
+        elif (glue := framing.told_of_glue(value)) is not None:
+            return Reason.SCHEMA_FRAMED, glue
         elif (number := framing.schema_id(value)) is None:
             text = _plain(value)
         else:

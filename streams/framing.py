@@ -1,9 +1,14 @@
 """What the schema registry's clients write in front of a key or a value: a zero, and the number of its schema."""
 
+import uuid
 from collections.abc import Iterator
 from typing import Final
 
 HEAD_BYTES: Final = 5
+LONG_HEAD_BYTES: Final = 9
+GLUE_BYTES: Final = 18
+GLUE_VERSION: Final = 3
+GLUE_COMPRESSIONS: Final = frozenset({0, 5})
 _STRING_FIELD_1 = 0x0A
 
 
@@ -17,6 +22,26 @@ def told(number: int) -> str:
     return (
         f"the value is framed by a schema registry's client (a zero byte, then schema {number}: Avro, Protobuf or JSON "
         "Schema): set streams.schema_registry.url, or let the producer, or a connector between, write plain JSON"
+    )
+
+
+def told_of_glue(data: bytes) -> str | None:
+    """That a value is framed as AWS Glue's clients do it, for a person; None where it is not."""
+    if len(data) <= GLUE_BYTES or data[0] != GLUE_VERSION or data[1] not in GLUE_COMPRESSIONS:
+        return None
+    version = uuid.UUID(bytes=data[2:GLUE_BYTES])
+    return (
+        f"the value is framed by a client of AWS Glue's schema registry (schema version {version}), "
+        "which is not read here: let the producer write with a registry of Confluent's API, or plain JSON"
+    )
+
+
+def told_of_long_id(data: bytes) -> str:
+    """What is known of a number of zero, which no registry gives."""
+    number = int.from_bytes(data[1:LONG_HEAD_BYTES], "big")
+    return (
+        f"perhaps a number of 8 bytes stands there ({number}), as Apicurio's clients write it: have its producer write "
+        "4 bytes, as Confluent's do"
     )
 
 

@@ -84,7 +84,8 @@ class SchemaRegistry(Closing):
             raise ValueError("the value is not framed")
         body = self._readers.get(number) or self._asked(number)
         if body is None:
-            told = f"schema {number} is not in the registry at {self._url}: see which registry its producer uses"
+            why = framing.told_of_long_id(value) if number == 0 else "see which registry its producer uses"
+            told = f"schema {number} is not in the registry at {self._url}: {why}"
             return Reason.UNKNOWN_SCHEMA, told
         return body(value[framing.HEAD_BYTES :])
 

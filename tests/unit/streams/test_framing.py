@@ -31,6 +31,19 @@ def test_a_nul_byte_elsewhere_is_no_frame(value: bytes) -> None:
     assert framing.schema_id(value) is None
 
 
+@pytest.mark.parametrize("format_", ["json", "text"])
+@pytest.mark.parametrize("compression", [0, 5])
+def test_a_value_of_glue_is_told_as_that(format_: str, compression: int) -> None:
+    """It is neither damage nor a NUL byte."""
+    decoder = Decoder(TopicFormat.model_validate({"format": format_}), "t", max_record_bytes=1000)
+    value = bytes([3, compression]) + bytes(range(16)) + b"\x0cuser-1"
+    found = decoder.decode(value, None, None, Partition("t", 0), 0, 0.0)
+    assert isinstance(found, tuple)
+    assert found[0] is Reason.SCHEMA_FRAMED
+    assert "AWS Glue" in found[1]
+    assert "00010203-0405-0607-0809-0a0b0c0d0e0f" in found[1]
+
+
 @pytest.mark.parametrize(
     ("data", "text"),
     [

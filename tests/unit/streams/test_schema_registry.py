@@ -198,6 +198,15 @@ def test_an_unknown_schema_is_a_dead_letter_and_asked_for_again_later(registry: 
     assert registry.asked == ["/schemas/ids/5"] * 2
 
 
+def test_a_number_of_eight_bytes_is_told(registry: FakeRegistry) -> None:
+    """As Apicurio's clients write it: its first four say schema 0, which there is nowhere."""
+    with client(registry) as reads:
+        found = decoded(reads, b"\0" + (77).to_bytes(8, "big") + b"x")
+    assert isinstance(found, tuple)
+    assert found[0] is Reason.UNKNOWN_SCHEMA
+    assert "8 bytes stands there (77), as Apicurio's" in found[1]
+
+
 @pytest.mark.parametrize(
     ("status", "says"),
     [
