@@ -4,12 +4,29 @@ from dataclasses import dataclass, field
 
 from streams import times
 from streams.decode import Decoder
-from streams.document import Batch, DeadLetter, Document, Erasure, Gap, GapReason, Partition, Reason, key_text
+from streams.document import (
+    Batch,
+    DeadLetter,
+    Document,
+    Erasure,
+    Gap,
+    GapReason,
+    Partition,
+    Reason,
+    Rejection,
+    key_text,
+)
 from streams.errors import RegistryAway
 from streams.record_batches import BadBatch, Chunk, Oversized
 from streams.record_headers import bounded, parse
 
 LATEST_MS = times.LATEST * 1000
+NO_JSON = frozenset({Reason.NOT_JSON, Reason.NOT_UTF8, Reason.NUL_BYTE, Reason.LONE_SURROGATE, Reason.BAD_NUMBER})
+SCHEMA_HEADER = "__value_schema_id"
+IN_A_HEADER = (
+    f"a schema registry's client names the value's schema in the header {SCHEMA_HEADER}, which is not read here: have "
+    "its producer write it in front of the value (its prefix serializer of schema ids), or plain JSON"
+)
 TIMES_READ = 3
 """How often a batch that does not match its checksum is read before it counts as damaged where it lies."""
 
@@ -105,7 +122,9 @@ class PartitionReader:
                 size = len(value or b"")
                 if value is None and self.erases and (whose := key_text(key)):
                     part.erasures.append(Erasure(partition, offset, whose))
-                self._bury(part, offset, found, key, value or b"", size, now, chunk.headers.get(offset))
+                headers = chunk.headers.get(offset)
+                why = _as_headers_tell(found, headers) if headers else found
+                self._bury(part, offset, why, key, value or b"", size, now, headers)
         return None
 
     def _bury(  # noqa: PLR0917  # one call for each dead letter, with all its parts
@@ -141,6 +160,13 @@ class PartitionReader:
             return bad.first
         self._give_up(bad, part, now)
         return bad.last + 1
+
+
+def _as_headers_tell(found: Rejection, headers: bytes) -> Rejection:
+    """Why a value is no JSON, where a schema registry's client says in a header what it is."""
+    if found[0] in NO_JSON and any(name == SCHEMA_HEADER for name, _ in parse(headers)):
+        return Reason.SCHEMA_FRAMED, IN_A_HEADER
+    return found
 
 
 class BatchBuilder:

@@ -9,7 +9,7 @@ import pytest
 from daemon import doctor_kafka
 from streams.kafka import Pause
 from streams.settings import StreamsSettings, TopicSettings
-from tests.brokers import Broker, make_topic, send
+from tests.brokers import Broker, make_topic, producing, send
 from tests.fake_registry import FakeRegistry, fake_registry, framed
 from tests.streams_harness import Ingest, numbered, settings, words
 
@@ -56,6 +56,22 @@ def test_avro_protobuf_framed_json_and_plain_json_come_through_one_topic(
     assert ingest.store.texts == ["Avro", "framed", "plain", "pb"]
     assert [(letter.offset, letter.reason) for letter in ingest.store.dead_letters] == [(3, "unknown_schema")]
     assert "schema 3" in ingest.store.dead_letters[0].detail
+
+
+def test_a_value_whose_schema_stands_in_a_header_is_told_as_that(
+    embedded_broker: Broker, registry: FakeRegistry
+) -> None:
+    """It is not damaged; JSON is read, whatever its headers say, and other values keep their reasons."""
+    topic = make_topic(embedded_broker)
+    header = [("__value_schema_id", b"\x01" + bytes(16))]
+    with producing(embedded_broker) as producer:
+        for value, headers in (b"\x0a\x01a", header), (b'{"text": "a"}', header), (b'{"text": 1}', header), (b"{", []):
+            producer.send(topic, value=value, headers=headers, partition=0).get(timeout=60)
+    with Ingest(reading(embedded_broker, registry, TopicSettings(name=topic))) as ingest:
+        ingest.until(lambda: len(ingest.store.dead_letters) == 3)
+    assert [letter.reason for letter in ingest.store.dead_letters] == ["schema_framed", "wrong_type", "not_json"]
+    assert "header __value_schema_id" in ingest.store.dead_letters[0].detail
+    assert ingest.store.texts == ["a"]
 
 
 def test_nothing_is_lost_while_the_registry_is_away(embedded_broker: Broker, registry: FakeRegistry) -> None:
