@@ -12,7 +12,9 @@ import psutil
 from checkpoints.generation import BASE
 from daemon.doctor_findings import Finding
 from daemon.doctor_memory import Shape, serving_bytes, training_bytes
+from daemon.doctor_proposal import as_lines, proposal
 from daemon.settings import Settings
+from learner.settings import RecipeSettings
 
 GIB = 2**30
 MILLIONS_FROM = 100_000
@@ -55,8 +57,20 @@ def _memory(settings: Settings, shape: Shape) -> Iterator[Finding]:
         ok=free >= training + serving,
         detail=f"{free / GIB:.1f} GiB free; a round needs about {training / GIB:.1f} GiB, "
         f"answering and a swap {serving / GIB:.1f} GiB",
-        remedy="Lower `learner.recipe.micro_batch`, set `gradient_checkpointing`, or take a smaller model.",
+        remedy=_what_fits(shape, settings.learner.recipe, free - serving),
     )
+
+
+def _what_fits(shape: Shape, recipe: RecipeSettings, free: int) -> str:
+    """The settings with which a round would fit, by the same estimate; empty where it does as it is."""
+    change = proposal(shape, recipe, free)
+    if change == {}:
+        return ""
+    if change is None:
+        return "No micro-batch is small enough: free some memory, or take a smaller model."
+    needed = training_bytes(shape, recipe.model_copy(update=change))
+    shorter = " Shorter sequences make earlier scores incomparable." if "sequence_length" in change else ""
+    return f"Set {as_lines(change)}: a round then needs about {needed / GIB:.1f} GiB, by this estimate.{shorter}"
 
 
 def _knowledge(settings: Settings, vocabulary: int) -> Iterator[Finding]:
