@@ -67,7 +67,9 @@ def _what_fits(shape: Shape, recipe: RecipeSettings, free: int) -> str:
     if change == {}:
         return ""
     if change is None:
-        return "No micro-batch is small enough: free some memory, or take a smaller model."
+        return (
+            "Neither a smaller micro-batch nor shorter sequences are enough: free some memory, or take a smaller model."
+        )
     needed = training_bytes(shape, recipe.model_copy(update=change))
     shorter = " Shorter sequences make earlier scores incomparable." if "sequence_length" in change else ""
     return f"Set {as_lines(change)}: a round then needs about {needed / GIB:.1f} GiB, by this estimate.{shorter}"

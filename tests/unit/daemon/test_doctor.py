@@ -117,7 +117,7 @@ def test_memory_that_does_not_suffice_is_found(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(doctor_base, "_load_in_a_process", lambda _: {"device": "cpu (x)", **huge})
     finding = found(list(doctor_base.examine(settings(tmp_path))), "memory")
     assert not finding.ok
-    assert "micro_batch" in finding.remedy
+    assert "smaller model" in finding.remedy
 
 
 TINY = Shape(
