@@ -30,8 +30,10 @@ UNKNOWN_REMEDY = "Put the latest copy of the database back, or start: `riverkeep
 REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p"})
 
 
-def examine(settings: Settings, *, load_model: bool = True) -> list[Finding]:
-    """Try everything, in the order in which a start would need it. Takes seconds, with the model longer."""
+def examine(
+    settings: Settings, *, load_model: bool = True, say: Callable[[str], None] = lambda _: None
+) -> list[Finding]:
+    """Try everything, in the order in which a start would need it. Takes seconds, with the model minutes."""
     findings = [*_state_dir(settings), sqlite(), *_database(settings), *_ports(settings)]
     if settings.streams.enabled:
         from daemon.doctor_kafka import examine as examine_kafka  # noqa: PLC0415 - a client only where it is used
@@ -39,7 +41,7 @@ def examine(settings: Settings, *, load_model: bool = True) -> list[Finding]:
         with _known_partitions(settings) as known:
             findings += examine_kafka(settings.streams, known_labels(settings), known)
     if load_model:
-        findings += doctor_base.examine(settings)
+        findings += doctor_base.examine(settings, say)
     return findings
 
 

@@ -4,17 +4,24 @@ import json
 import math
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
-import psutil
-
-from checkpoints.generation import BASE
+from checkpoints.generation import BASE, GenerationStore
+from daemon import doctor_round
 from daemon.doctor_findings import Finding
-from daemon.doctor_memory import Shape, serving_bytes, training_bytes
+from daemon.doctor_memory import Shape, least_bytes, serving_bytes, training_bytes
 from daemon.doctor_proposal import as_lines, proposal
+from daemon.doctor_round import Room, Say
+from daemon.errors import STATE_DIR_REMEDY, said_by_the_system
+from daemon.free_memory import free_bytes, free_gpu_bytes
+from daemon.lock import holder_of
+from daemon.rehearsal import Subject
 from daemon.settings import Settings
-from learner.settings import RecipeSettings
+from memory.records import Counts
 
 GIB = 2**30
 MILLIONS_FROM = 100_000
@@ -23,18 +30,54 @@ MODEL_LOAD_S = 600.0
 GUESSING = 0.9
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
-    """Load the model in a process of its own, and say what was found."""
-    answer = _load_in_a_process(settings)
+def examine(settings: Settings, say: Say = lambda _: None) -> Iterator[Finding]:
+    """Load the model in a process of its own, rehearse a round, and say what was found."""
+    with ExitStack() as kept:
+        try:
+            store, within = _places(settings, kept)
+        except OSError as error:
+            yield Finding("model", ok=False, detail=said_by_the_system(error), remedy=STATE_DIR_REMEDY)
+            return
+        say("Loading the model …")
+        yield from _examine(settings, store, within, say)
+
+
+def _places(settings: Settings, kept: ExitStack) -> tuple[Path, Path]:
+    """The checkpoint store to load from and the folder to write into: of its own where there is no base yet."""
+    parent = settings.state_dir if settings.state_dir.is_dir() else None
+    scratch = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix=".doctor-", dir=parent)))
+    return settings.checkpoints_dir if settings.base_dir.exists() else scratch / "checkpoints", scratch
+
+
+def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterator[Finding]:
+    answer = _load_in_a_process(settings, store)
     if "error" in answer:
         remedy = answer.get("remedy", "Mend it, or set another `model.path`.")
         yield Finding("model", ok=False, detail=answer["error"], remedy=remedy)
         return
     device, served, cost = (answer.pop(name, "") for name in ("device", "served", "cost"))
+    characters = answer.pop("characters_per_token", 0.0)
     shape = Shape(**answer)
     yield Finding("model", ok=True, detail=f"{_parameters(shape.parameters)}; trains on {device}")
     yield Finding("how it answers", ok=True, detail=f"{served}: {cost}" if cost else served)
-    yield from _memory(settings, shape)
+    room = _room(settings, shape)
+    if room is None:
+        pass
+    elif room.left < least_bytes(shape):
+        yield _too_large(shape, room)
+    elif holder_of(settings.state_dir) is not None:
+        yield _estimated(settings, shape, room)
+    else:
+        generations = GenerationStore(store)
+        subject = Subject(
+            generations.path(BASE),
+            generations.digest(BASE),
+            settings.model.kind,
+            shape.positions,
+            characters,
+            settings.learner,
+        )
+        yield from doctor_round.examine(settings, subject, shape, room, _counts(settings), within=within, say=say)
     if shape.by_token:
         yield from _knowledge(settings, shape.outputs)
 
@@ -45,34 +88,49 @@ def _parameters(number: int) -> str:
     return f"{number / 1e6:,.1f} million parameters"
 
 
-def _memory(settings: Settings, shape: Shape) -> Iterator[Finding]:
-    on_gpu = shape.device_type == "cuda"
-    free = _free_gpu_bytes() if on_gpu else psutil.virtual_memory().available
-    if free is None:
-        return
-    training = training_bytes(shape, settings.learner.recipe)
-    serving = serving_bytes(shape) if settings.serving.enabled else 0
-    yield Finding(
-        "GPU memory" if on_gpu else "memory",
-        ok=free >= training + serving,
-        detail=f"{free / GIB:.1f} GiB free; a round needs about {training / GIB:.1f} GiB, "
-        f"answering and a swap {serving / GIB:.1f} GiB",
-        remedy=_what_fits(shape, settings.learner.recipe, free - serving),
+def _room(settings: Settings, shape: Shape) -> Room | None:
+    """What memory there is; None where the GPU's cannot be told."""
+    free = free_gpu_bytes() if shape.device_type == "cuda" else free_bytes()
+    return None if free is None else Room(free, serving_bytes(shape) if settings.serving.enabled else 0)
+
+
+def _too_large(shape: Shape, room: Room) -> Finding:
+    """Of a model for which no rehearsal need be tried."""
+    return Finding(
+        "GPU memory" if shape.device_type == "cuda" else "memory",
+        ok=False,
+        detail=f"{room.free / GIB:.1f} GiB free; a round needs {least_bytes(shape) / GIB:.1f} GiB for weights and "
+        f"optimizer alone, answering and a swap {room.serving / GIB:.1f} GiB",
+        remedy="No `learner.recipe.micro_batch` is small enough: take a smaller model or a larger machine.",
     )
 
 
-def _what_fits(shape: Shape, recipe: RecipeSettings, free: int) -> str:
-    """The settings with which a round would fit, by the same estimate; empty where it does as it is."""
-    change = proposal(shape, recipe, free)
-    if change == {}:
-        return ""
-    if change is None:
-        return (
-            "Neither a smaller micro-batch nor shorter sequences are enough: free some memory, or take a smaller model."
-        )
-    needed = training_bytes(shape, recipe.model_copy(update=change))
-    shorter = " Shorter sequences make earlier scores incomparable." if "sequence_length" in change else ""
-    return f"Set {as_lines(change)}: a round then needs about {needed / GIB:.1f} GiB, by this estimate.{shorter}"
+def _estimated(settings: Settings, shape: Shape, room: Room) -> Finding:
+    """Beside a daemon that runs, which a rehearsal would take memory and time from."""
+    recipe = settings.learner.recipe
+    change = proposal(shape, recipe, room.left)
+    return Finding(
+        "GPU memory" if shape.device_type == "cuda" else "memory",
+        ok=change == {},
+        detail=f"{room.free / GIB:.1f} GiB free; a round needs about {training_bytes(shape, recipe) / GIB:.1f} GiB, "
+        f"answering and a swap {room.serving / GIB:.1f} GiB (an estimate: no round is rehearsed while the daemon runs)",
+        remedy=f"Set {as_lines(change)}." if change else "Take a smaller model or a larger machine.",
+    )
+
+
+def _counts(settings: Settings) -> Counts | None:
+    """How full the memory is; None where there is none that can be read, which is told of by itself."""
+    if not settings.database.exists():
+        return None
+    from memory.errors import StoreError  # noqa: PLC0415 - SQLite only where there is a store
+    from memory.store import Store  # noqa: PLC0415 - the same
+
+    memory = settings.memory.model_copy(update={"integrity_check": False})
+    try:
+        with Store.open(settings.database, memory, read_only=True) as store:
+            return store.counts()
+    except StoreError:
+        return None
 
 
 def _knowledge(settings: Settings, vocabulary: int) -> Iterator[Finding]:
@@ -102,22 +160,19 @@ def _knowledge(settings: Settings, vocabulary: int) -> Iterator[Finding]:
     )
 
 
-def _load_in_a_process(settings: Settings) -> dict[str, Any]:
+def _load_in_a_process(settings: Settings, store: Path) -> dict[str, Any]:
     """What `daemon.doctor_model` says; a crash or a silence of the process is an answer too."""
-    model = settings.model
-    # The path of a generation, where the model was read already and its origin may be gone.
-    path = model.path if model.path.exists() else settings.base_dir
-    learner = settings.learner
-    command = [sys.executable, "-m", "daemon.doctor_model", str(path), model.kind, learner.device]
+    model, learner = settings.model, settings.learner
+    arguments = [str(store), str(model.path), model.kind, list(model.labels), learner.device, learner.recipe.precision]
     try:
         done = subprocess.run(
-            [*command, learner.recipe.precision, *model.labels],
+            [sys.executable, "-m", "daemon.doctor_model", json.dumps(arguments)],
             capture_output=True,
             text=True,
             timeout=MODEL_LOAD_S,
             check=False,
         )
-        answer = json.loads(done.stdout)
+        answer = json.loads(done.stdout.rpartition("\n")[2])  # after what libraries say
     except subprocess.TimeoutExpired:
         return {"error": f"it did not load within {MODEL_LOAD_S:.0f} s"}
     except ValueError:
@@ -125,13 +180,3 @@ def _load_in_a_process(settings: Settings) -> dict[str, Any]:
         return {"error": f"loading it ended with: {last[0]}"}
     assert isinstance(answer, dict)
     return answer
-
-
-def _free_gpu_bytes() -> int | None:
-    """Free memory of the emptiest GPU; None where nvidia-smi cannot tell."""
-    query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-    try:
-        listed = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
-        return max(int(line) for line in listed.split()) * 2**20
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None

@@ -49,18 +49,26 @@ class Shape:
 def training_bytes(shape: Shape, recipe: RecipeSettings) -> int:
     """What a round takes at its highest: the process, weights with their optimizer, one micro-batch.
 
-    The counts of arrays are fitted to what rounds of a small Llama took on a CPU, and right within a tenth there. Of a
-    model whose layers are built otherwise they are a guide. CUDA's kernels keep no scores of attention.
+    A guide for where no round can be rehearsed. The counts of arrays are fitted to what rounds of a small Llama took on
+    a CPU, and right within a tenth there.
     """
     rows = min(recipe.micro_batch, recipe.batch_sequences)
+    return least_bytes(shape) + rows * row_bytes(shape, recipe)
+
+
+def least_bytes(shape: Shape) -> int:
+    """What a round takes whatever its micro-batch: the process, and weights with their optimizer."""
+    return _process(shape) + shape.parameters * WEIGHT_BYTES
+
+
+def row_bytes(shape: Shape, recipe: RecipeSettings) -> int:
+    """What each sequence of a micro-batch takes. CUDA's kernels keep no scores of attention."""
     width = min(recipe.sequence_length, shape.positions)
-    tokens = rows * width
-    logits = (tokens if shape.by_token else rows) * shape.outputs * 4 * LOGITS_ARRAYS
+    logits = (width if shape.by_token else 1) * shape.outputs * 4 * LOGITS_ARRAYS
     scores = 0 if shape.device_type == "cuda" else shape.heads * width
     kept = HIDDEN_ARRAYS * shape.hidden + INNER_ARRAYS * shape.inner + scores
     by_token = kept + shape.layers * shape.hidden if recipe.gradient_checkpointing else shape.layers * kept
-    activations = tokens * by_token * shape.compute_bytes
-    return _process(shape) + shape.parameters * WEIGHT_BYTES + logits + activations
+    return logits + width * by_token * shape.compute_bytes
 
 
 def serving_bytes(shape: Shape) -> int:

@@ -1,17 +1,19 @@
-"""Loads the model once, in a process of its own: `python -m daemon.doctor_model PATH KIND DEVICE PRECISION [LABEL…]`.
+"""Loads the model once, in a process of its own: `python -m daemon.doctor_model ARGUMENTS`, a JSON list of `examine`'s.
 
-Prints one JSON object: what it is, or why it cannot be loaded. Imports torch; nothing may import this module.
+Makes it generation 0 of the checkpoint store, where that has none yet. Prints one JSON object: what it is, or why it
+cannot be loaded. Imports torch; nothing may import this module.
 """
 
 import json
 import sys
-import tempfile
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from checkpoints.generation import GenerationStore
 from daemon.doctor_memory import Shape
+from daemon.rehearsal import filler
 from learner.settings import ModelKind, Precision
 
 if TYPE_CHECKING:
@@ -19,32 +21,35 @@ if TYPE_CHECKING:
     from learner.devices import Device
 
 UNLIMITED = 2**20
+SAMPLE_CHARACTERS = 4_000
 
 
-def examine(path: Path, kind: ModelKind, device: str, precision: Precision, labels: tuple[str, ...]) -> dict[str, Any]:
+def examine(
+    store: Path, path: Path, kind: ModelKind, labels: tuple[str, ...], *, device: str, precision: Precision
+) -> dict[str, Any]:
     """Load the model as a start would, and say what it needs.
 
     Returns:
-        {"device", "served", "cost"} and what `daemon.doctor_memory.Shape` has, or {"error"}.
+        {"device", "served", "cost", "characters_per_token"} and what `daemon.doctor_memory.Shape` has, or {"error"}.
     """
     from checkpoints.errors import CheckpointsError  # noqa: PLC0415 - torch, and only in this process
     from checkpoints.load import load_model, load_tokenizer  # noqa: PLC0415 - the same
-    from checkpoints.prepare import prepare_base  # noqa: PLC0415 - the same
     from checkpoints.probe.ask import conduct_of  # noqa: PLC0415 - the same
     from learner.devices import choose  # noqa: PLC0415 - the same
     from learner.errors import LearnerError  # noqa: PLC0415 - the same
 
     try:
         chosen = choose(device, precision)
-        with tempfile.TemporaryDirectory() as scratch:
-            prepared = prepare_base(path, Path(scratch), kind, labels)
-            model = load_model(prepared, kind)
-            conduct = conduct_of(model, kind, load_tokenizer(prepared))
+        base = GenerationStore(store).import_base(path, kind=kind, labels=labels).path
+        model, tokenizer = load_model(base, kind), load_tokenizer(base)
+        conduct = conduct_of(model, kind, tokenizer)
     except LearnerError as error:
         return {"error": str(error), "remedy": "Set `learner.device` to one that is here, or to auto."}
     except CheckpointsError as error:
         return {"error": str(error)}
-    said = {"device": chosen.name, "served": conduct.told(kind), "cost": conduct.cost(kind)}
+    text = filler(SAMPLE_CHARACTERS, 0)
+    said: dict[str, Any] = {"device": chosen.name, "served": conduct.told(kind), "cost": conduct.cost(kind)}
+    said["characters_per_token"] = len(text) / len(tokenizer(text)["input_ids"])
     return said | asdict(_shape(model, kind, chosen, conduct))
 
 
@@ -92,13 +97,6 @@ def _deepest_list(model: Any) -> int:
 
 
 if __name__ == "__main__":
-    model_path, model_kind, device_name, computed_in, *known_labels = sys.argv[1:]
-    found = examine(
-        Path(model_path),
-        # Both come from settings, which allow no other words.
-        cast("ModelKind", model_kind),
-        device_name,
-        cast("Precision", computed_in),
-        tuple(known_labels),
-    )
+    where, what, model_kind, known_labels, device_name, computed_in = json.loads(sys.argv[1])
+    found = examine(Path(where), Path(what), model_kind, tuple(known_labels), device=device_name, precision=computed_in)
     sys.stdout.write(json.dumps(found))

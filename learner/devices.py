@@ -2,8 +2,6 @@
 
 import errno
 import os
-import resource
-import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -11,6 +9,7 @@ import torch
 from torch.utils import deterministic
 
 from learner.errors import LearnerError
+from learner.peaks import process_peak_bytes
 from learner.settings import Precision
 
 # What allocators and mappings say besides torch.OutOfMemoryError: CPU and MPS raise a plain RuntimeError.
@@ -36,13 +35,12 @@ class Device:
         return torch.autocast(self.where.type, dtype=self.compute, enabled=self.compute != torch.float32)
 
     def memory_bytes(self) -> int:
-        """Return the peak memory so far: the device's, or the process's on CPU."""
+        """Return the peak memory of the phase so far: the device's, or the process's on CPU."""
         if self.where.type == "cuda":
             return torch.cuda.max_memory_allocated(self.where)
         if self.where.type == "mps":
             return torch.mps.driver_allocated_memory()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        return process_peak_bytes()
 
 
 def choose(wanted: str, precision: Precision) -> Device:

@@ -313,8 +313,9 @@ def _summary(bench: Workbench, training: Training, fresh: Encoded) -> TrainingSu
         tokens_per_second=training.tokens_per_second,
         losses=training.losses,
         micro_batch=bench.given.spec.recipe.micro_batch,
-        peak_memory_bytes=bench.device.memory_bytes(),
+        peak_memory_bytes=max(bench.progress.phase_peak_bytes.values()),
         bytes_per_token=text_bytes / max(len(fresh.tokens), 1),
         early_stopped_at=training.early_stopped_at,
         phase_seconds=dict(bench.progress.phase_seconds),
+        phase_peak_bytes=dict(bench.progress.phase_peak_bytes),
     )

@@ -10,6 +10,8 @@ from typing import Self, TextIO
 
 import orjson
 
+from learner.peaks import forget_peak, peak_bytes
+
 # Often enough for a progress bar, too seldom to slow a step or fill a disk.
 INTERVAL_S = 0.5
 # How much of how much a phase has done: as often as a person looks.
@@ -63,6 +65,7 @@ class Progress:
     def __init__(self, path: Path, echo: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.phase_seconds: dict[str, float] = {}
+        self.phase_peak_bytes: dict[str, int] = {}
         self._file = path.open("wb")
         self._echo = echo
         self._began = self._said = self._step_said = clock()
@@ -113,7 +116,7 @@ class Progress:
 
     @contextmanager
     def phase(self, name: str, unit: str = "", of: int = 0, *, most_seconds: float | None = None) -> Iterator[None]:
-        """Announce a phase and measure how long it takes; phases of the same name add up.
+        """Announce a phase and measure how long it takes and how much memory; phases of one name add up their times.
 
         Args:
             name: what is done.
@@ -125,9 +128,11 @@ class Progress:
         began = self.clock()
         self._work = Work(unit, of, began, most_seconds) if of else None
         self.say("phase", name=name, **self._figures())
+        forget_peak()
         try:
             yield
         finally:
             self._work = None
             took = self.clock() - began
             self.phase_seconds[name] = self.phase_seconds.get(name, 0.0) + took
+            self.phase_peak_bytes[name] = max(self.phase_peak_bytes.get(name, 0), peak_bytes())

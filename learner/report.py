@@ -134,6 +134,7 @@ class TrainingSummary:
         bytes_per_token: UTF-8 bytes of the fresh text divided by its tokens.
         early_stopped_at: the step whose weights were kept, when training stopped early.
         phase_seconds: wall clock of each phase of the learner by its name.
+        phase_peak_bytes: the most memory that was held in each phase; of what `peak_memory_bytes` is the largest.
         tokens_touched: tokens of fresh text that the kept weights were trained on, each counted once.
         tokens_drawn: tokens of all fresh text; None for both where the learner does not say.
     """
@@ -149,6 +150,7 @@ class TrainingSummary:
     bytes_per_token: float
     early_stopped_at: int | None = None
     phase_seconds: Mapping[str, float] = field(default_factory=dict)
+    phase_peak_bytes: Mapping[str, int] = field(default_factory=dict)
     tokens_touched: int | None = None
     tokens_drawn: int | None = None
 
@@ -166,6 +168,7 @@ class TrainingSummary:
             "bytes_per_token": _number(self.bytes_per_token),
             "early_stopped_at": self.early_stopped_at,
             "phase_seconds": {name: _number(seconds) for name, seconds in self.phase_seconds.items()},
+            "phase_peak_bytes": dict(self.phase_peak_bytes),
             "tokens_touched": self.tokens_touched,
             "tokens_drawn": self.tokens_drawn,
         }
@@ -355,6 +358,9 @@ def _training(value: object, at: str) -> TrainingSummary:
         bytes_per_token=fields.number("bytes_per_token"),
         early_stopped_at=None if stopped is None else whole_number(stopped, f"{at}.early_stopped_at", 0),
         phase_seconds=fields.numbers("phase_seconds"),
+        phase_peak_bytes={
+            name: whole_number(value, where, 0) for name, where, value in fields.entries("phase_peak_bytes")
+        },
         tokens_touched=_count(fields.take("tokens_touched"), f"{at}.tokens_touched"),
         tokens_drawn=_count(fields.take("tokens_drawn"), f"{at}.tokens_drawn"),
     )

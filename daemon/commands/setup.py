@@ -3,12 +3,16 @@
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from daemon.commands.common import Invocation, example, json_option, pass_invocation, print_json, say
 from daemon.errors import DaemonError
 from daemon.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from learner.settings import ModelKind
 
 TEMPLATE = """\
 # What Riverkeep needs to know of yours. `riverkeep init --reference` writes every setting with its default.
@@ -28,6 +32,9 @@ text_field = "text"                          # the JSON field; or format = "text
 """
 COMMENTS_AT = 45
 LONGEST_GROUP = 249
+FITTING = """
+[learner.recipe]                             # what fits here by an estimate: `riverkeep doctor` rehearses a round
+"""
 LABEL = """\
 label_field = "label"                        # the JSON field with one of the classifier's labels
 """
@@ -44,7 +51,15 @@ label_field = "label"                        # the JSON field with one of the cl
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @example("riverkeep init --model ./SmolLM2-135M --bootstrap-servers kafka:9092 --topic news")
 def init(
-    path: Path, model: str, kind: str, bootstrap_servers: str, topic: str, *, group: str | None, full: bool, force: bool
+    path: Path,
+    model: str,
+    kind: "ModelKind",
+    bootstrap_servers: str,
+    topic: str,
+    *,
+    group: str | None,
+    full: bool,
+    force: bool,
 ) -> None:
     """Write a short settings file for your own Kafka and model into PATH (otherwise ./riverkeep.toml)."""
     if full:
@@ -55,6 +70,7 @@ def init(
         if path.exists() and not force:
             raise click.UsageError(_already(path))
         text = _short(model, kind, bootstrap_servers, topic, group or _ask_for_group(path))
+        text += _what_fits(path.absolute().parent / model, kind)
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
@@ -63,6 +79,26 @@ def init(
     except FileExistsError:
         raise click.UsageError(_already(path)) from None
     say(f"Wrote {path}. Next: `riverkeep -c {path} check`, then `riverkeep -c {path} doctor`.")
+
+
+def _what_fits(model: Path, kind: "ModelKind") -> str:
+    """Settings with which a round fits into this machine's memory, where the usual ones would not; by an estimate."""
+    from daemon.doctor_memory import serving_bytes
+    from daemon.doctor_proposal import proposal
+    from daemon.free_memory import free_bytes, free_gpu_bytes
+    from daemon.model_shape import shape_of_files
+    from learner.settings import RecipeSettings
+
+    on_gpu = free_gpu_bytes()
+    shape = shape_of_files(model, kind, device_type="cpu" if on_gpu is None else "cuda")
+    if shape is None:
+        return ""
+    left = (free_bytes() if on_gpu is None else on_gpu) - serving_bytes(shape)
+    change = proposal(shape, RecipeSettings(), left)
+    if change is None:
+        say(f"By an estimate no round with {model} fits into this machine's memory: `riverkeep doctor` says more.")
+    lines = [f"{name} = {str(value).lower()}" for name, value in (change or {}).items()]
+    return FITTING + "".join(f"{line}\n" for line in lines) if lines else ""
 
 
 def _already(path: Path) -> str:
@@ -137,7 +173,7 @@ def doctor(invocation: Invocation, *, skip_model: bool, as_json: bool) -> int:
     from daemon.doctor import examine
     from daemon.render import print_findings
 
-    findings = examine(invocation.settings(files=True), load_model=not skip_model)
+    findings = examine(invocation.settings(files=True), load_model=not skip_model, say=say)
     if as_json:
         print_json([finding.as_facts() for finding in findings])
     else:

@@ -114,7 +114,7 @@ def test_a_model_that_cannot_be_loaded_is_found(tmp_path: Path, monkeypatch: pyt
 def test_memory_that_does_not_suffice_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model of a trillion parameters fits nowhere."""
     huge = asdict(replace(TINY, parameters=10**12, stored_bytes=10**12))
-    monkeypatch.setattr(doctor_base, "_load_in_a_process", lambda _: {"device": "cpu (x)", **huge})
+    monkeypatch.setattr(doctor_base, "_load_in_a_process", lambda *_: {"device": "cpu (x)", **huge})
     finding = found(list(doctor_base.examine(settings(tmp_path))), "memory")
     assert not finding.ok
     assert "smaller model" in finding.remedy
@@ -167,7 +167,8 @@ def test_a_model_that_only_guesses_is_found(
     """By what the rounds so far said of the base on held-out text: it cannot judge any."""
     chosen = settings(tmp_path)
     chosen.state_dir.mkdir()
-    monkeypatch.setattr(doctor_base, "_load_in_a_process", lambda _: {"device": "cpu (x)", **asdict(TINY)})
+    monkeypatch.setattr(doctor_base, "_load_in_a_process", lambda *_: {"device": "cpu (x)", **asdict(TINY)})
+    monkeypatch.setattr(doctor_base, "_room", lambda *_: None)
     with Store.open(chosen.database, chosen.memory) as store:
         store.register_base(digest="d", source_path="m")
         assert "what the model knows" not in {one.name for one in doctor_base.examine(chosen)}
@@ -190,11 +191,32 @@ def _examined(
 
 @pytest.mark.slow
 def test_the_model_is_loaded_in_a_process_of_its_own(tmp_path: Path) -> None:
-    """A real model: its size and device are told, and this process has no torch."""
+    """A real model: its size and device are told, a round is rehearsed with it, and nothing of that stays."""
     chosen = settings(tmp_path).model_copy(update={"model": ModelSettings(path=BASE_MODEL)})
-    findings = list(doctor_base.examine(chosen))
+    chosen.state_dir.mkdir()
+    told: list[str] = []
+    findings = list(doctor_base.examine(chosen, told.append))
     assert all(finding.ok for finding in findings), findings
     assert "million parameters" in found(findings, "model").detail
+    assert "(rehearsed with 1 and 16 rows a pass)" in found(findings, "memory").detail
+    assert "400,000 new tokens" in found(findings, "a round's time").detail
+    assert [line.strip().split(": ")[-1] for line in told[1:5]] == [
+        "Rehearsing a round of two steps, 1 row of 512 tokens a pass …",
+        "scoring held-out text",
+        "training",
+        "candidates",
+    ]
+    assert not list(chosen.state_dir.iterdir())
+
+
+@pytest.mark.slow
+def test_beside_a_daemon_no_round_is_rehearsed(tmp_path: Path) -> None:
+    """It would take memory and time from it: an estimate is all there is."""
+    chosen = settings(tmp_path).model_copy(update={"model": ModelSettings(path=BASE_MODEL)})
+    with StateLock(chosen.state_dir, now=0.0):
+        findings = list(doctor_base.examine(chosen))
+    assert "an estimate: no round is rehearsed while the daemon runs" in found(findings, "memory").detail
+    assert "a round's time" not in {finding.name for finding in findings}
 
 
 def test_a_broker_that_is_away_is_found(tmp_path: Path) -> None:

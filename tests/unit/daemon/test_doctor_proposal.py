@@ -1,12 +1,10 @@
 """Which settings are proposed where a round does not fit."""
 
 import tomllib
-from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.doctor_base import _what_fits
 from daemon.doctor_memory import Shape, training_bytes
 from daemon.doctor_proposal import as_lines, proposal
 from learner.settings import RecipeSettings
@@ -61,12 +59,3 @@ def test_lines_can_be_pasted(recipe: RecipeSettings, free: int) -> None:
     change = proposal(SHAPE, recipe, free) or {}
     pasted = tomllib.loads(as_lines(change).replace("`, `", "\n").strip("`"))
     assert pasted == ({"learner": {"recipe": change}} if change else {})
-
-
-def test_the_remedy_says_what_to_set_or_that_nothing_helps() -> None:
-    """Fewer rows where they are enough; a smaller model where the weights alone are too many."""
-    recipe = RecipeSettings()
-    said = _what_fits(SHAPE, recipe, training_bytes(SHAPE, recipe) - 1)
-    assert "`learner.recipe.micro_batch = 8`" in said
-    assert _what_fits(SHAPE, recipe, training_bytes(SHAPE, recipe)) == ""
-    assert "smaller model" in _what_fits(replace(SHAPE, parameters=10**12), recipe, 2**30)

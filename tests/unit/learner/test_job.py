@@ -120,6 +120,8 @@ def test_report_says_what_training_took(finished: Path) -> None:
     assert training.peak_memory_bytes > 0
     assert 2 < training.bytes_per_token < 10
     assert {"load", "score", "train", "candidates"} <= set(training.phase_seconds)
+    assert set(training.phase_peak_bytes) == set(training.phase_seconds)
+    assert training.peak_memory_bytes == max(training.phase_peak_bytes.values())
 
 
 def test_candidates_are_models_that_load(finished: Path) -> None:

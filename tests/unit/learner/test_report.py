@@ -68,6 +68,7 @@ REPORTS = st.builds(
         bytes_per_token=FIGURES,
         early_stopped_at=st.none() | st.integers(0, 1000),
         phase_seconds=st.dictionaries(NAMES, FIGURES, max_size=2),
+        phase_peak_bytes=st.dictionaries(NAMES, st.integers(0, 10**12), max_size=2),
         tokens_touched=st.none() | st.integers(0, 10**12),
         tokens_drawn=st.none() | st.integers(0, 10**12),
     ),

@@ -1,0 +1,285 @@
+"""How well `riverkeep doctor` foretells a round: its rehearsals against the real round that follows.
+
+    python -m benchmarks.rehearsal [--json FILE]
+
+Five random models of different kinds, three settings each. For each: rehearsals as the doctor makes them, then a whole
+round in a process of its own, on paragraphs of all lengths. Memory is foretold twice: by a rehearsal with the setting's
+own micro-batch, and by two with 1 and 4 rows, as where the doctor cannot afford more. Figures are foretold / measured.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+)
+
+from benchmarks.report import Bar, arguments, report
+from checkpoints.generation import BASE, GenerationStore
+from daemon.demo.text import BASE_MODEL, eras
+from daemon.learner_process import Ending, LearnerLimits, LearnerProcess
+from daemon.rehearsal import Failed, Rehearsed, Subject, filler, rehearse
+from daemon.round_cost import Work, memory, seconds
+from learner.report import TrainingSummary, read_report
+from learner.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
+from learner.settings import LearnerSettings, ModelKind, RecipeSettings
+
+LABELS = ("calm", "storm")
+FRESH, REPLAYED, HELD_OUT, EARLY = 100, 250, 60, 8
+"""Paragraphs, some 200 tokens each."""
+LIMIT_S = 600.0
+WITHIN = 1.2
+SETTINGS: Mapping[str, dict[str, Any]] = {
+    "16 x 256": {"micro_batch": 16, "sequence_length": 256},
+    "8 x 512": {"micro_batch": 8, "sequence_length": 512},
+    "16 x 256, checkpointing": {"micro_batch": 16, "sequence_length": 256, "gradient_checkpointing": True},
+}
+
+
+def llama() -> Any:
+    """Of 9 million parameters."""
+    sizes: dict[str, Any] = {
+        "hidden_size": 256,
+        "intermediate_size": 688,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 8,
+    }
+    return LlamaForCausalLM(LlamaConfig(vocab_size=2048, max_position_embeddings=1024, **sizes))
+
+
+def wide_vocabulary() -> Any:
+    """A small body below a hundred thousand logits."""
+    sizes: dict[str, Any] = {
+        "hidden_size": 64,
+        "intermediate_size": 176,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+    }
+    return LlamaForCausalLM(
+        LlamaConfig(vocab_size=100_000, max_position_embeddings=1024, tie_word_embeddings=True, **sizes)
+    )
+
+
+def gpt2() -> Any:
+    """With dropout and learned positions."""
+    return GPT2LMHeadModel(GPT2Config(vocab_size=2048, n_positions=1024, n_embd=192, n_layer=6, n_head=6))
+
+
+def experts() -> Any:
+    """Eight experts a layer."""
+    sizes: dict[str, Any] = {
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+    }
+    return MixtralForCausalLM(
+        MixtralConfig(vocab_size=2048, max_position_embeddings=1024, num_key_value_heads=2, **sizes)
+    )
+
+
+def bert() -> Any:
+    """A classifier."""
+    sizes: dict[str, Any] = {
+        "hidden_size": 192,
+        "intermediate_size": 768,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 6,
+    }
+    names = dict(enumerate(LABELS))
+    return BertForSequenceClassification(
+        BertConfig(
+            vocab_size=2048,
+            max_position_embeddings=1024,
+            id2label=names,
+            label2id={name: number for number, name in names.items()},
+            **sizes,
+        )
+    )
+
+
+MODELS: Mapping[str, tuple[ModelKind, Callable[[], Any]]] = {
+    "Llama": ("causal-lm", llama),
+    "Llama, vocabulary 100,000": ("causal-lm", wide_vocabulary),
+    "GPT-2": ("causal-lm", gpt2),
+    "Mixtral": ("causal-lm", experts),
+    "BERT": ("classifier", bert),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Foretold / measured."""
+
+    name: str
+    memory: float
+    memory_extrapolated: float
+    seconds: float
+    facts: Mapping[str, float]
+
+
+def compare(name: str, subject: Subject, folder: Path) -> Compared:
+    """Rehearse, run the round, compare."""
+    rows = subject.settings.recipe.micro_batch
+    one, four, own = (_rehearsed(subject, each, folder) for each in (1, 4, rows))
+    training, took = real_round(subject, folder)
+    told = seconds(own, subject.settings, subject.kind, work_of(subject))
+    direct, extrapolated = memory([own], 0.0).of(rows), memory([one, four], 0.0).of(rows)
+    peak = training.peak_memory_bytes
+    return Compared(
+        name,
+        direct / peak,
+        extrapolated / peak,
+        told.all / took,
+        {"peak_gib": peak / 2**30, "told_gib": direct / 2**30, "seconds": took, "told_seconds": told.all},
+    )
+
+
+def _rehearsed(subject: Subject, rows: int, folder: Path) -> Rehearsed:
+    found = rehearse(subject, rows, seconds=LIMIT_S, within=folder, told=lambda _: None)
+    if isinstance(found, Failed):
+        raise SystemExit(found.why)
+    return found
+
+
+def paragraphs(first: int, count: int, kind: ModelKind) -> list[RoundSample]:
+    """Paragraphs of the demo's stream, spread over its eras; with labels for a classifier."""
+    everything = [paragraph for era in eras() for paragraph in era.paragraphs]
+    step = len(everything) // (FRESH + REPLAYED + HELD_OUT + EARLY)
+    return [
+        RoundSample(
+            number, everything[number * step].text, "speeches", LABELS[number % 2] if kind == "classifier" else None
+        )
+        for number in range(first, first + count)
+    ]
+
+
+def work_of(subject: Subject) -> Work:
+    """The round's work in the model's own tokens."""
+    tokenizer = AutoTokenizer.from_pretrained(subject.directory)
+    cut = subject.width if subject.kind == "classifier" else None
+
+    def tokens(first: int, count: int) -> int:
+        lengths = (len(tokenizer(one.text)["input_ids"]) for one in paragraphs(first, count, subject.kind))
+        return sum(min(length, cut or length) for length in lengths)
+
+    new, held_out = tokens(0, FRESH), tokens(FRESH + REPLAYED, HELD_OUT)
+    return Work(new, new / FRESH, held_out, held_out)
+
+
+def real_round(subject: Subject, folder: Path) -> tuple[TrainingSummary, float]:
+    """Run it; its summary, and seconds without the start of the process."""
+    directory, kind = folder / "round", subject.kind
+    ref = GenerationRef(BASE, subject.digest)
+    write_round(
+        directory,
+        RoundSpec(round=1, kind=kind, seed=1, parent=ref, base=ref, recipe=subject.settings.recipe, device="cpu"),
+        parent_dir=subject.directory,
+        base_dir=subject.directory,
+        fresh=paragraphs(0, FRESH, kind),
+        replay=paragraphs(FRESH, REPLAYED, kind),
+        early_stop=paragraphs(FRESH + REPLAYED + HELD_OUT, EARLY, kind),
+        slices=[RoundSlice("anchor", "anchor", "speeches", tuple(paragraphs(FRESH + REPLAYED, HELD_OUT, kind)))],
+    )
+    limits = LearnerLimits(silence=LIMIT_S, time=LIMIT_S)
+    ended = LearnerProcess().run(directory, limits=limits, on_progress=lambda _: None, must_stop=lambda: False)
+    if ended.ending is not Ending.FINISHED:
+        raise SystemExit(ended.detail)
+    training = read_report(directory).training
+    assert training is not None
+    shutil.rmtree(directory)
+    return training, sum(training.phase_seconds.values())
+
+
+def subject_of(name: str, folder: Path, changes: Mapping[str, Any]) -> Subject:
+    """A model as generation 0 of a store in the folder, with the settings of a round."""
+    kind, make = MODELS[name]
+    store = GenerationStore(folder / "checkpoints")
+    tokenizer = AutoTokenizer.from_pretrained(BASE_MODEL)
+    if BASE not in store.numbers():
+        torch.manual_seed(0)
+        model = make()
+        model.save_pretrained(folder / "model")
+        tokenizer.model_max_length = 1024
+        tokenizer.save_pretrained(folder / "model")
+        _reach(folder / "model" / "tokenizer.json", rows=model.get_input_embeddings().weight.shape[0])
+        store.import_base(folder / "model", kind=kind)
+    text = filler(4_000, 0)
+    recipe = RecipeSettings(batch_sequences=40, **changes)
+    return Subject(
+        directory=store.path(BASE),
+        digest=store.digest(BASE),
+        kind=kind,
+        longest=1024,
+        characters_per_token=len(text) / len(tokenizer(text)["input_ids"]),
+        settings=LearnerSettings(device="cpu", recipe=recipe),
+    )
+
+
+def _reach(file: Path, *, rows: int) -> None:
+    """Let a tokenizer know a token for the last row, as one does that was made for so large a vocabulary."""
+    tokenizer = json.loads(file.read_text(encoding="utf-8"))
+    tokenizer["model"]["vocab"].setdefault("\ue000", rows - 1)
+    file.write_text(json.dumps(tokenizer), encoding="utf-8")
+
+
+def main() -> int:
+    """Run the benchmark."""
+    options = arguments(__doc__).parse_args()
+    console, found = Console(stderr=True), list[Compared]()
+    for name in MODELS:
+        with tempfile.TemporaryDirectory() as folder:
+            for setting, changes in SETTINGS.items():
+                compared = compare(f"{name}, {setting}", subject_of(name, Path(folder), changes), Path(folder))
+                found.append(compared)
+                console.print(
+                    f"{len(found)} of {len(MODELS) * len(SETTINGS)}: {compared.name}: memory {compared.memory:.2f}, "
+                    f"extrapolated {compared.memory_extrapolated:.2f}, seconds {compared.seconds:.2f}"
+                )
+    return report("told by the doctor / measured in the round", bars(found), options.json, details(found))
+
+
+def bars(found: Sequence[Compared]) -> list[Bar]:
+    """The farthest off of each, as a factor of at least 1, whichever way."""
+    figures = {
+        "memory, farthest off": [one.memory for one in found],
+        "memory from 1 and 4 rows, farthest off": [one.memory_extrapolated for one in found],
+        "seconds, farthest off": [one.seconds for one in found],
+    }
+    return [
+        Bar(name=name, value=max(max(ratio, 1 / ratio) for ratio in ratios), at_most=WITHIN)
+        for name, ratios in figures.items()
+    ]
+
+
+def details(found: Sequence[Compared]) -> dict[str, Any]:
+    """All figures."""
+    return {
+        one.name: {
+            "memory": one.memory,
+            "memory_extrapolated": one.memory_extrapolated,
+            "seconds_ratio": one.seconds,
+            **one.facts,
+        }
+        for one in found
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
