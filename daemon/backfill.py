@@ -14,11 +14,12 @@ from daemon.lock import make_state_dir
 from daemon.settings import Settings
 from memory.records import Appended
 from memory.store import Store
+from streams.contents import Look
 from streams.dead_letters import HARMLESS, DeadLetterBudget
-from streams.document import Batch, DeadLetter
+from streams.document import Batch, DeadLetter, Reason
 from streams.errors import StreamsError, UnreadableFile
 from streams.files import FileSource
-from streams.opened_file import STDIN, OpenedFile, shown_path
+from streams.opened_file import OpenedFile, is_kept, shown_path
 from streams.settings import StreamsSettings, TopicFormat
 
 OnProgress = Callable[[str, int], None]
@@ -95,25 +96,25 @@ def backfill(
         run = _Run(settings, plan, store, outcome, on_progress, clock)
         for path, record in formats.items():
             try:
-                run.store_file(looks[path] if path == STDIN else OpenedFile(path), path, record)
+                run.store_file(OpenedFile(path) if is_kept(path) else looks[path], path, record)
             except StreamsError as error:
                 outcome.errors.append(str(error))
     return outcome
 
 
 def _looked_at(plan: Plan, outcome: Outcome, stack: ExitStack) -> dict[str, OpenedFile]:
-    """Each file that can be opened, with its look. Only standard input stays open: it can be read once."""
+    """Each file that can be opened, with its look. Standard input and pipes stay open: they can be read once."""
     files = {}
-    for path in plan.paths:
+    for path in dict.fromkeys(plan.paths):
         try:
             files[path] = OpenedFile(path, name=plan.name)
         except UnreadableFile as error:
             outcome.errors.append(str(error))
             continue
-        if path == STDIN:
-            stack.enter_context(files[path])
-        else:
+        if is_kept(path):
             files[path].close()
+        else:
+            stack.enter_context(files[path])
     return files
 
 
@@ -164,7 +165,7 @@ class _Run:
         if letters and not documents:
             raise UnreadableFile(
                 f"Nothing of {file.shown} could be read; its first record: {letters[0].reason} ({letters[0].detail}). "
-                f"The file looks like {file.look}: mend it, or say with --format and the names of fields what it is"
+                f"{_remedy(letters[0], file.look)}"
             )
 
     def _store_batch(self, batch: Batch, path: str) -> None:
@@ -174,6 +175,12 @@ class _Run:
         keep = streams.dead_letter_topic is not None
         outcome.add(self.store.append(batch, before_stream=self.plan.before_stream, keep_unpublished=keep))
         outcome.without_key += sum(one.key is None for one in batch.documents)
+
+
+def _remedy(letter: DeadLetter, look: Look) -> str:
+    if letter.reason is Reason.NOT_UTF8:
+        return "It is in another encoding: `iconv -f WINDOWS-1252 -t UTF-8` makes UTF-8 of one of Western Europe's"
+    return f"The file looks like {look}: mend it, or say with --format and the names of fields what it is"
 
 
 def _refuse_flood(batch: Batch, settings: StreamsSettings, path: str) -> None:

@@ -9,12 +9,13 @@ from pydantic import ValidationError
 from daemon.backfill_fields import UNNAMED, Fields, fields_of
 from daemon.errors import BadRequest
 from streams.contents import Look
-from streams.opened_file import STDIN, shown_path
+from streams.opened_file import is_kept, shown_path
 from streams.settings import StreamsSettings, TopicFormat
 from streams.splitting import Split
 
 JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json", ".jsonlines"})
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".rst", ".log", ".tex"})
+TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 GROWS_SECONDS = 60.0
 """A text that was changed within this time may still be written."""
 
@@ -66,7 +67,7 @@ class Plan:
 
         Of JSON one sees whether an object is whole; of a text that was changed just now one does not.
         """
-        if self.ended or path == STDIN:
+        if self.ended or not is_kept(path):
             return True
         return record.format == "text" and now - Path(path).stat().st_mtime > GROWS_SECONDS
 
@@ -92,7 +93,9 @@ class Plan:
             )
         if self.format == "json" or named_json:
             return "json"
-        if look is Look.TEXT:
+        if not named_text:
+            _refuse_markup_and_tables(shown, look, suffixes)
+        if look in (Look.TEXT, Look.MARKUP):
             return "text"
         if look is Look.JSON_LINES and not named_text:
             return "json"
@@ -105,6 +108,20 @@ class Plan:
                 f"{shown_path(path)} is read as plain text, which has no fields: leave out {', '.join(named)}, "
                 "or say --format json."
             )
+
+
+def _refuse_markup_and_tables(shown: str, look: Look, suffixes: set[str]) -> None:
+    """What would be read as it stands, with everything in it that is no text.
+
+    Raises:
+        BadRequest: it is such a thing.
+    """
+    otherwise = "or say --format text, which reads it as it stands."
+    if look is Look.MARKUP:
+        raise BadRequest(f"{shown} seems to be {look}: take its text out first (`pandoc -t plain`), {otherwise}")
+    if look is Look.TEXT and suffixes & TABLE_SUFFIXES:
+        remedy = "make JSON lines of its rows first (`mlr --icsv --ojsonl cat`; of tabs --itsv)"
+        raise BadRequest(f"{shown} is named a table of values: {remedy}, {otherwise}")
 
 
 def _format(kind: str, fields: Mapping[str, str]) -> TopicFormat:

@@ -24,6 +24,11 @@ def shown_path(path: str | Path) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
+def is_kept(path: str | Path) -> bool:
+    """Whether what is there can be read more than once: a file on a disk, and no pipe."""
+    return str(path) != STDIN and Path(path).is_file()
+
+
 class OpenedFile(Closing):
     """A file or standard input, open at its beginning. Closed by who opened it.
 
@@ -47,7 +52,7 @@ class OpenedFile(Closing):
     def __init__(self, path: str | Path, *, name: str = "stdin", stdin: BinaryIO | None = None) -> None:
         self.path = None if str(path) == STDIN else Path(path)
         self.shown = f"standard input ({name})" if self.path is None else shown_path(path)
-        self.topic = f"stdin:{name}" if self.path is None else f"file:{shown_path(Path(path).resolve())}"
+        self.topic = f"stdin:{name}" if self.path is None else f"file:{shown_path(_place(self.path))}"
         self.source = name if self.path is None else shown_path(Path(path).name).partition(".")[0] or "file"
         self._raw = (stdin or sys.stdin.buffer) if self.path is None else _opened(self.path, self.shown)
         try:
@@ -91,7 +96,7 @@ class OpenedFile(Closing):
 
     def _take_head(self) -> None:
         beginning = self._raw.read(BEGINNING)
-        if self.path is None and beginning.startswith(PARQUET):
+        if beginning.startswith(PARQUET) and not (self.path and is_kept(self.path)):
             raise UnreadableFile(f"{self.shown} is Parquet, which can only be read from a file: name that")
         packed = codec_of(beginning)
         text = unpacked(beginning, self._raw, MIB)
@@ -113,6 +118,11 @@ class OpenedFile(Closing):
     def _refuse_foreign(self, beginning: bytes) -> None:
         if (what := foreign(beginning)) is not None:
             raise UnreadableFile(f"{self.shown} is {what}")
+
+
+def _place(path: Path) -> Path:
+    """Where a file is, whatever leads there. A pipe's number is another each time."""
+    return path.resolve() if is_kept(path) else path.absolute()
 
 
 def _opened(path: Path, shown: str) -> BinaryIO:

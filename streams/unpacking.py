@@ -58,6 +58,7 @@ _CODECS: Final = (
     _Codec("gzip", (b"\x1f\x8b",), _gzip),
     _Codec("bzip2", tuple(b"BZh%d1AY&SY" % level for level in range(1, 10)), bz2.BZ2Decompressor),
     _Codec("xz", (b"\xfd7zXZ\x00",), lzma.LZMADecompressor),
+    _Codec("LZMA", (b"\x5d\x00\x00",), lzma.LZMADecompressor),
     _Codec("Zstandard", (b"\x28\xb5\x2f\xfd", *(b"%c\x2a\x4d\x18" % low for low in range(0x50, 0x60))), _zstandard),
     _Codec("LZ4", (b"\x04\x22\x4d\x18",), lz4.frame.LZ4FrameDecompressor),
 )

@@ -145,7 +145,9 @@ def _size(path: str) -> int | None:
     """Bytes to read; None where they are compressed or unknown."""
     from streams.unpacking import is_packed
 
+    file = Path(path)
     try:
-        return None if path == "-" or is_packed(Path(path)) else Path(path).stat().st_size
+        # Of a pipe what was read here would be gone.
+        return None if path == "-" or not file.is_file() or is_packed(file) else file.stat().st_size
     except OSError:
         return None

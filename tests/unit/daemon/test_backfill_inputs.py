@@ -105,6 +105,13 @@ def test_a_parquet_file_is_read_by_its_columns(home: Path) -> None:
         ("a.json", json.dumps(RECORDS, indent=1).encode(), "jq -c '.[]'"),
         ("a.jsonl", json.dumps(RECORDS[0], indent=4).encode(), "over several lines"),
         ("export", json.dumps(RECORDS, indent=1).encode(), "--format text"),
+        ("a.jsonl", JSONL.replace(b"\n", b""), "several objects on a line"),
+        ("export", JSONL.replace(b"\n", b""), "jq -c ."),
+        ("a.jsonl", JSONL.replace(b"\n", b",\n"), "a comma behind each object"),
+        ("a.json", b"\x1e" + JSONL, "tr -d '\\036'"),
+        ("a.jsonl", "\n".join(map(repr, RECORDS)).encode(), "json.dumps"),
+        ("a.html", b"<!DOCTYPE html><p>A text</p>", "pandoc"),
+        ("a.csv", b"id,text\n1,A text\n", "--ojsonl"),
     ],
 )
 def test_json_of_another_kind_is_refused_by_name(home: Path, name: str, content: bytes, said: str) -> None:
@@ -122,6 +129,9 @@ def test_json_of_another_kind_is_refused_by_name(home: Path, name: str, content:
         ("a.jsonl.zip", zipped(), "zip archive"),
         ("a.pdf", b"%PDF-1.7\n", "pdftotext"),
         ("a.txt", TEXT.encode("utf-16-le"), "iconv"),
+        ("b.txt", TEXT.encode("utf-16-be"), "iconv -f UTF-16BE"),
+        ("holes.jsonl", bytes(9000) + JSONL, "tr -d '\\000'"),
+        ("some.bin", bytes(range(1, 256)) * 8, "binary"),
         ("twice.gz", gzip.compress(bz2.compress(JSONL)), "compressed twice"),
     ],
 )
@@ -150,6 +160,14 @@ def test_a_file_of_which_nothing_could_be_read_does_not_end_as_done(home: Path) 
     code, facts, error = backfill(home, "a.jsonl")
     assert (code, stored(facts), facts["dead_letters"]) == (1, 0, 3)
     assert "Nothing of a.jsonl could be read; its first record: not_an_object" in error
+
+
+def test_a_text_in_another_encoding_is_named_as_that(home: Path) -> None:
+    """One of a byte for each character, with what makes UTF-8 of it."""
+    (home / "latin.txt").write_bytes("Größe und Höhe\n\n".encode("latin-1"))
+    code, facts, error = backfill(home, "--ended", "latin.txt")
+    assert (code, stored(facts), facts["dead_letters"]) == (1, 0, 1)
+    assert "iconv -f WINDOWS-1252" in error
 
 
 def test_standard_input_is_known_by_its_beginning(home: Path) -> None:
@@ -203,6 +221,43 @@ def test_a_twin_with_other_line_ends_is_a_duplicate(home: Path) -> None:
     assert (stored(facts), facts["duplicates"]) == (1, 1)
     with closing(sqlite3.connect(home / "state" / "riverkeep.db")) as database:
         assert not any("\r" in text for (text,) in database.execute("SELECT text FROM samples"))
+
+
+@pytest.mark.parametrize("content", [JSONL, gzip.compress(JSONL)], ids=["plain", "packed"])
+@pytest.mark.parametrize("how", ["<({})", "/dev/stdin < <({})", "pipe"])
+def test_a_pipe_is_read_once_and_to_its_end(home: Path, how: str, content: bytes) -> None:
+    """As a shell gives it in a file's place, and a named one: nothing is taken from it only to look at it."""
+    (home / "content").write_bytes(content)
+    os.mkfifo(home / "pipe")
+    begin = "cat content > pipe & " if how == "pipe" else ""
+    command = f"{begin}{sys.executable} -m daemon backfill --json {how.format('cat content')}"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    run = subprocess.run(
+        ["bash", "-c", command], cwd=home, env=environment, capture_output=True, timeout=60, check=False
+    )
+    facts = json.loads(run.stdout)
+    assert (run.returncode, stored(facts), facts["dead_letters"], facts["waiting"]) == (0, 20, 0, {})
+
+
+def test_the_end_of_a_text_from_a_pipe_is_taken(home: Path) -> None:
+    """It cannot be asked for again."""
+    (home / "notes.txt").write_text(f"{sentence(1)}\n\n{sentence(2)}")
+    command = f"{sys.executable} -m daemon backfill --json <(cat notes.txt)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    run = subprocess.run(
+        ["bash", "-c", command], cwd=home, env=environment, capture_output=True, timeout=60, check=False
+    )
+    facts = json.loads(run.stdout)
+    assert (run.returncode, stored(facts), facts["waiting"]) == (0, 2, {})
+
+
+def test_a_long_first_line_of_json_is_known(home: Path) -> None:
+    """Also where the object does not end within the bytes that are looked at."""
+    (home / "dump").write_text(json.dumps({"text": "word " * 30_000, "id": "u"}) + "\n" + JSONL.decode())
+    code, facts, _ = backfill(home, "--ended", "dump")
+    assert code == 0
+    assert facts["fields"] == {"text_field": "text", "key_field": "id"}
+    assert stored(facts) in {20, 21}
 
 
 @pytest.mark.parametrize("damage", ["rubbish", "cut"])

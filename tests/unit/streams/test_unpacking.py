@@ -1,6 +1,7 @@
 """Archives of each kind are read by what they begin with, and damaged ones give what is whole."""
 
 import bz2
+import functools
 import gzip
 import io
 import lzma
@@ -19,6 +20,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "bzip2": bz2.compress,
     "xz": lzma.compress,
+    "LZMA": functools.partial(lzma.compress, format=lzma.FORMAT_ALONE),
     "Zstandard": zstandard.ZstdCompressor().compress,
     "LZ4": lz4.frame.compress,
 }
