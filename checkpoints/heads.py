@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from checkpoints.config_fields import EXAMPLE, shown
 from checkpoints.errors import UnusableModel
 from checkpoints.model_files import read_config
 
@@ -15,7 +16,6 @@ SEVERAL: Final = "multi_label_classification"
 REGRESSION: Final = "regression"
 NEW_WEIGHTS: Final = "riverkeep_new_weights"
 """In a base's configuration: the names of the weights that its import drew at random, for its first round to learn."""
-EXAMPLE: Final = '{"0": "calm", "1": "flood"}'
 
 
 def labels_in(directory: Path) -> tuple[str, ...]:
@@ -33,27 +33,42 @@ def labels_in(directory: Path) -> tuple[str, ...]:
 def labels_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The labels that a configuration names.
 
+    Args:
+        config: as `read_config` reads it.
+
     Raises:
-        ValueError: they are not numbered 0 to n-1, or not told apart by their names.
+        ValueError: they are not numbered 0 to n-1, not told apart by their names, or not as many as are counted.
     """
-    named = config.get("id2label")
+    named, counted = config.get("id2label"), config.get("num_labels")
     if not named:
-        return unnamed_labels(int(config.get("num_labels") or LABELS_UNNAMED))
-    if not isinstance(named, Mapping) or not all(str(number).isdecimal() for number in named):
-        raise ValueError(f"id2label must name labels by number, such as {EXAMPLE}, not {_shown(named)}")
+        return unnamed_labels(counted or LABELS_UNNAMED)
     numbers = sorted(int(number) for number in named)
     if numbers != list(range(len(numbers))):
         raise ValueError(
             f"id2label numbers its labels {', '.join(map(str, numbers[:8]))}, the head's answers count from 0 without "
             f"a gap: write such as {EXAMPLE}, with a name for each answer of the head"
         )
+    if counted not in (None, len(numbers)):
+        raise ValueError(f"num_labels is {counted}, id2label names {len(numbers)}: leave num_labels out, or name each")
+    _require_names(named)
     names = tuple(str(name) for _, name in sorted(named.items(), key=lambda item: int(item[0])))
-    if any(name is None or not str(name).strip() for name in named.values()):
-        raise ValueError("id2label has a label without a name: name each, or none")
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
-        raise ValueError(f"id2label calls several labels {_shown(twice[0])}: answers need names that tell them apart")
+        raise ValueError(f"id2label calls several labels {shown(twice[0])}: answers need names that tell them apart")
     return names
+
+
+def _require_names(named: Mapping[str, Any]) -> None:
+    for number, name in named.items():
+        if name is None or not str(name).strip():
+            raise ValueError("id2label has a label without a name: name each, or none")
+        if isinstance(name, bool) or not isinstance(name, str | int) or not _is_unicode(str(name)):
+            raise ValueError(f"id2label names label {number} {shown(name)}, a name must be a text, as in {EXAMPLE}")
+
+
+def _is_unicode(name: str) -> bool:
+    """Whether it can be written; half of a surrogate pair, which JSON can escape, cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def unnamed_labels(count: int) -> tuple[str, ...]:
@@ -76,15 +91,10 @@ def require_labels(directory: Path) -> None:
     problem = config.get("problem_type")
     if problem not in (None, ONE_OF_THEM, SEVERAL, REGRESSION):
         raise UnusableModel(
-            f"{directory / 'config.json'}: problem_type is {_shown(problem)}; it must be {ONE_OF_THEM} or {SEVERAL}"
+            f"{directory / 'config.json'}: problem_type is {shown(problem)}; it must be {ONE_OF_THEM} or {SEVERAL}"
         )
     if problem == REGRESSION or len(labels_in(directory)) == 1:
         raise UnusableModel(
             f"{directory} gives one number for a text (a head for regression), no labels: a classifier needs a head "
             "with at least two answers"
         )
-
-
-def _shown(value: object) -> str:
-    said = repr(value)
-    return said if len(said) <= 80 else f"{said[:80]}…"

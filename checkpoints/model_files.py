@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from checkpoints.config_fields import require_fields
 from checkpoints.errors import UnsafeModel, UnusableModel
 from checkpoints.weight_files import refuse_pointer
 
@@ -95,9 +96,12 @@ def read_config(directory: Path) -> dict[str, Any]:
     """The model's `config.json`.
 
     Raises:
-        UnusableModel: it is missing or is not a JSON object.
+        UnusableModel: it is missing, is not a JSON object, or has a field that cannot be what is meant.
     """
-    return read_object(directory / "config.json")
+    file = directory / "config.json"
+    values = read_object(file)
+    require_fields(file, values)
+    return values
 
 
 def _refuse_code(path: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from checkpoints.errors import UnusableModel
@@ -15,6 +15,8 @@ LFS_POINTER: Final = b"version https://git-lfs"
 LENGTH_BYTES: Final = 8
 MAX_HEADER_BYTES: Final = 100_000_000
 SHOWN: Final = 3
+# Of a file, in most file systems.
+LONGEST_NAME: Final = 255
 AGAIN: Final = "take it from the model's source again"
 
 
@@ -61,7 +63,7 @@ def tensors(path: Path) -> frozenset[str]:
             f"{path} ({size:,} bytes) is no safetensors file, or was cut off near its beginning; {AGAIN}"
         )
     entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-    ends = [int(entry["data_offsets"][1]) for entry in entries.values()]
+    ends = [entry["data_offsets"][1] for entry in entries.values()]
     whole = LENGTH_BYTES + length + max(ends, default=0)
     if size != whole:
         raise UnusableModel(f"{path} has {size:,} bytes, its header says {whole:,}: it was not copied whole; {AGAIN}")
@@ -75,14 +77,20 @@ def _header(path: Path, length: int) -> dict[str, Any] | None:
     try:
         header = json.loads(found) if len(found) == length else {}
         entries = [entry for name, entry in header.items() if name != "__metadata__"]
-        return header if entries and all(len(entry["data_offsets"]) == 2 for entry in entries) else None
+        return header if entries and all(_is_span(entry["data_offsets"]) for entry in entries) else None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+def _is_span(offsets: object) -> bool:
+    """Whether it is where a tensor begins and ends, in bytes."""
+    return isinstance(offsets, list) and [type(offset) for offset in offsets] == [int, int] and min(offsets) >= 0
 
 
 def _require_shards(directory: Path) -> None:
     placed = _weight_map(directory / INDEX)
     files = sorted(set(placed.values()))
+    _require_beside(directory / INDEX, files)
     missing = [name for name in files if not (directory / name).is_file()]
     if missing:
         raise UnusableModel(
@@ -101,9 +109,24 @@ def _require_shards(directory: Path) -> None:
 def _weight_map(index: Path) -> dict[str, str]:
     try:
         placed = json.loads(index.read_bytes())["weight_map"]
-        return {str(tensor): str(file) for tensor, file in placed.items()}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise UnusableModel(f"{index} is not an index of weights (JSON with a `weight_map`); {AGAIN}") from None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        placed = None
+    if not isinstance(placed, dict) or not all(isinstance(file, str) for file in placed.values()):
+        raise UnusableModel(f"{index} is not an index of weights (JSON with a `weight_map`); {AGAIN}")
+    if not placed:
+        raise UnusableModel(f"{index} names no weights (its `weight_map` is empty); {AGAIN}")
+    return placed
+
+
+def _require_beside(index: Path, files: Iterable[str]) -> None:
+    """Refuse an index that names what is no file of weights in its own directory, or below it."""
+    for name in files:
+        inside = PurePosixPath(name)
+        is_file = inside.suffix == ".safetensors" and name.isprintable() and len(inside.name) <= LONGEST_NAME
+        if not is_file or inside.is_absolute() or ".." in inside.parts:
+            raise UnusableModel(
+                f"{index} names {name!r:.80}, which is no *.safetensors file of this directory; {AGAIN}"
+            )
 
 
 def _say_what_is_there(directory: Path) -> None:

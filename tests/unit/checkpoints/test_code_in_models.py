@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from checkpoints.errors import UnsafeModel
+from checkpoints.errors import UnsafeModel, UnusableModel
 from checkpoints.generation import GenerationStore
 from checkpoints.load import load_model, load_tokenizer
 from tests.models import make_classifier
@@ -90,6 +90,22 @@ def test_a_model_that_needs_its_code_is_refused(
         store.import_base(armed)
     assert why in str(caught.value)
     assert not ran(armed)
+
+
+@pytest.mark.parametrize("wrong", [5, True, "LlamaForCausalLM", {"a": "b"}, [["LlamaForCausalLM"]], [None]])
+def test_classes_that_are_no_names_are_no_matter_of_code(store: GenerationStore, armed: Path, wrong: object) -> None:
+    """A text is not one class per letter, which transformers has not."""
+    edit(armed / "config.json", architectures=wrong)
+    with pytest.raises(UnusableModel, match=r"config.json: architectures is .* list of texts"):
+        store.import_base(armed)
+
+
+@pytest.mark.parametrize("wrong", [[], {}, 5, True, ["llama"]])
+def test_a_type_that_is_no_name_is_no_matter_of_code(store: GenerationStore, armed: Path, wrong: object) -> None:
+    """Nor can it be looked up."""
+    edit(armed / "config.json", model_type=wrong)
+    with pytest.raises(UnusableModel, match=r"config.json: model_type is .* a text"):
+        store.import_base(armed)
 
 
 def test_a_tokenizer_that_needs_its_code_is_refused(store: GenerationStore, armed: Path) -> None:

@@ -104,6 +104,22 @@ def without_index(model: Path) -> None:
     (model / "model.safetensors.index.json").unlink()
 
 
+def placed(files: object) -> Damage:
+    """Several files, with an index whose map is this."""
+
+    def damage(model: Path) -> None:
+        shards(model)
+        (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+
+    return damage
+
+
+def spans(offsets: object) -> Damage:
+    """Weights whose header says that of where a tensor lies."""
+    header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": offsets}}).encode()
+    return write("model.safetensors", len(header).to_bytes(8, "little") + header + b"\0" * 4)
+
+
 def adapter(model: Path) -> None:
     """What PEFT saves."""
     (model / "config.json").unlink()
@@ -139,6 +155,22 @@ def tokenizer_part(part: str, value: object) -> Damage:
             lambda model: (shards(model), write("model.safetensors.index.json", "{")(model)),
             ("index.json", "weight_map"),
         ),
+        (placed({}), ("index.json", "names no weights")),
+        (placed([]), ("index.json", "weight_map")),
+        (placed("model.safetensors"), ("index.json", "weight_map")),
+        (placed({"a": 5}), ("index.json", "weight_map")),
+        (placed({"a": ["model-00001-of-00002.safetensors"]}), ("index.json", "weight_map")),
+        *(
+            (placed({"a": file}), ("index.json", "no *.safetensors file of this directory"))
+            for file in ("", ".", "..", "../copied/config.json", "../m/x.safetensors", "/x.safetensors", "config.json")
+        ),
+        (placed({"a": "a\0.safetensors"}), ("index.json", "no *.safetensors file")),
+        (placed({"a": "\ud800.safetensors"}), ("index.json", "no *.safetensors file")),
+        (placed({"a": "x" * 300 + ".safetensors"}), ("index.json", "no *.safetensors file")),
+        *(
+            (spans(offsets), ("model.safetensors", "no safetensors file"))
+            for offsets in ([0, "x"], "ab", [0, None], [0, 4.5], [0, True], [0, [4]], {"0": 0, "1": 4}, [-4, 4], None)
+        ),
         (renamed("model.fp16.safetensors"), ("model.fp16.safetensors", "rename it")),
         (other_weights, ("lacks weights",)),
         (config(hidden_size=64), ("config.json", "320×32 in the weights", "320×64")),
@@ -152,6 +184,10 @@ def tokenizer_part(part: str, value: object) -> Damage:
         (config(model_type="llama9"), ("config.json", "llama9", "newer transformers")),
         (config(model_type=3), ("config.json", "model_type")),
         (config(model_type="t5"), ("t5", "no causal language model")),
+        (config(architectures="LlamaForCausalLM"), ("config.json", "architectures is 'LlamaForCausalLM'", "list")),
+        (config(num_labels=[2]), ("config.json", "num_labels is [2]", "whole number")),
+        (config(id2label=["calm"]), ("config.json", "id2label is ['calm']", "by number")),
+        (config(text_config="x"), ("config.json", "text_config is 'x'")),
         (config(hidden_act="zzz"), ("config.json", "hidden_act is 'zzz'")),
         (config(num_attention_heads="many"), ("config.json", "num_attention_heads")),
         (config(num_attention_heads=0), ("config.json",)),
@@ -170,9 +206,9 @@ def tokenizer_part(part: str, value: object) -> Damage:
         (edit("tokenizer_config.json", tokenizer_class="T5Tokenizer"), ("tokenizer_config.json", "T5Tokenizer")),
         (
             only("tokenizer.model", PIECES),
-            ("tokenizer.model", f"{sys.executable} -m pip install sentencepiece protobuf"),
+            ("tokenizer.model", f"{sys.executable} -m pip install sentencepiece"),
         ),
-        (only("spiece.model", PIECES), ("spiece.model", "pip install sentencepiece protobuf")),
+        (only("spiece.model", PIECES), ("spiece.model", "pip install sentencepiece")),
         (
             only("tokenizer.model", b"IQ== 0\nIg== 1\n"),
             ("tokenizer.model", f"{sys.executable} -m pip install tiktoken"),

@@ -35,6 +35,13 @@ def relabelled(path: Path, **values: object) -> Path:
         ({"0": "calm", "1": None}, "without a name"),
         ({"0": "calm", "1": "flood", "2": "frost"}, "do not fit"),
         ({"0": "calm"}, "one number"),
+        ({"1": ["x"], "0": "calm"}, "label 1 ['x']"),
+        ({"0": "calm", "1": {"name": "flood"}}, "must be a text"),
+        ({"0": False, "1": True}, "label 0 False"),
+        ({"0": "calm", "1": 1.5}, "label 1 1.5"),
+        ({"0": "calm", "1": "\ud800"}, "must be a text"),
+        ({"0": "calm", "9" * 5000: "flood"}, "by number"),
+        (0, "by number"),
     ],
 )
 def test_a_map_of_labels_that_is_none_is_refused(store: GenerationStore, tmp_path: Path, named: Any, why: str) -> None:
@@ -44,6 +51,27 @@ def test_a_map_of_labels_that_is_none_is_refused(store: GenerationStore, tmp_pat
         store.import_base(model, kind="classifier")
     assert why in str(caught.value)
     assert ".import-" not in str(caught.value)
+
+
+COUNTS: list[Any] = [[2], {"a": 1}, float("inf"), float("nan"), -1, 0, 2.5, 2.0, "three", "2", True, None, 10**12]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_a_number_of_labels_that_is_none_is_refused(store: GenerationStore, tmp_path: Path, count: Any) -> None:
+    """With the file, the field, what it says and what it must be; a list, a half and a word are no number of labels."""
+    model = relabelled(tmp_path / "model", id2label=None, num_labels=count)
+    with pytest.raises(UnusableModel) as caught:
+        store.import_base(model, kind="classifier", labels=("calm", "flood"))
+    assert f"{model / 'config.json'}: num_labels is {count!r}, it must be a whole number" in str(caught.value)
+    with pytest.raises(UnusableModel, match="num_labels"):
+        labels_in(model)
+
+
+def test_names_that_are_not_as_many_as_are_counted_are_refused(store: GenerationStore, tmp_path: Path) -> None:
+    """The number would win, and every name be lost."""
+    model = relabelled(tmp_path / "model", num_labels=3)
+    with pytest.raises(UnusableModel, match=r"num_labels is 3, id2label names 2"):
+        store.import_base(model, kind="classifier")
 
 
 def test_labels_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
