@@ -186,7 +186,7 @@ def _number(what: str, names: tuple[str, ...] = (), *, first: int = 0) -> Callab
         if text in names:
             return names.index(text) + first
         if text.isascii() and text.isdecimal():
-            return int(text)
+            return int(text.lstrip("0")[:9] or 0)
         raise ValueError(f"{text!r} is no {what}")
 
     return read

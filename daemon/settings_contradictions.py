@@ -1,21 +1,65 @@
 """Settings that are right each by itself and can never work together, or not on this machine's disk."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from daemon.settings_fields import Key, dotted
 from daemon.settings_mistakes import Mistake
 from daemon.settings_sources import Raw
+from streams.addresses import why_no_host
 
 if TYPE_CHECKING:
     from daemon.settings import Settings
 
+LONGEST_SECONDS = 100 * 366 * 86_400
 EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - never listened on here
 
 
 def contradictions(settings: "Settings", raw: Raw) -> list[Mistake]:
     """Every one of them."""
-    return [*_ports(settings, raw), *_places(settings, raw), *_volumes(settings, raw)]
+    found = (_ports, _hosts, _places, _volumes, _durations, _shared_files)
+    return [mistake for look in found for mistake in look(settings, raw)]
+
+
+def _hosts(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
+    remedy = "Write a name or an address alone: no protocol, no port, no brackets."
+    for table, host in (("serving", settings.serving.host), ("admin", settings.admin.host)):
+        if host and (why := why_no_host(host)):
+            yield Mistake(f"{table}.host", host, raw.place((table, "host")), f"{why[0].upper()}{why[1:]}.", remedy)
+
+
+def _durations(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
+    for key, value in _floats(settings.model_dump()):
+        if not value < LONGEST_SECONDS:
+            problem = "It is longer than a century." if math.isfinite(value) else "It is no finite number."
+            remedy = "Write a smaller one; what may be left out never comes then."
+            yield Mistake(dotted(key), str(value), raw.place(key), problem, remedy)
+
+
+def _floats(table: Mapping[str, Any], prefix: Key = ()) -> Iterator[tuple[Key, float]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _floats(value, (*prefix, name))
+        elif isinstance(value, float) and (not math.isfinite(value) or name.endswith(("_seconds", "_s"))):
+            yield (*prefix, name), value
+
+
+def _shared_files(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
+    security, registry = settings.streams.security, settings.streams.schema_registry
+    certificates = {security.ca_file, security.certificate_file, security.private_key_file, registry.ca_file} - {None}
+    for key, path in (
+        (("streams", "security", "password_file"), security.password_file),
+        (("streams", "security", "private_key_password_file"), security.private_key_password_file),
+        (("streams", "schema_registry", "password_file"), registry.password_file),
+        (("streams", "schema_registry", "token_file"), registry.token_file),
+        (("serving", "api_key_file"), settings.serving.api_key_file),
+        (("admin", "token_file"), settings.admin.token_file),
+    ):
+        if path in certificates:
+            problem = "The same file is named for certificates or a private key, and holds no password, key or token."
+            yield Mistake(dotted(key), None, raw.place(key), problem, "Name the file that holds this secret alone.")
 
 
 def _ports(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
@@ -34,7 +78,7 @@ def _places(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
             "state_dir", str(path), raw.place(("state_dir",)), problem, "Name a directory, or one to be made."
         )
     model = settings.model.path
-    if model.is_file() and model.suffix.lower() != ".gguf" and not settings.base_dir.exists():
+    if model.exists() and not model.is_dir() and model.suffix.lower() != ".gguf" and not settings.base_dir.exists():
         yield Mistake(
             "model.path",
             str(model),

@@ -95,7 +95,7 @@ def of_files(model: type[BaseModel], raw: Raw) -> list[Mistake]:
             str(path) if _is_surely_a_path(path, raw) else HIDDEN,
             raw.place(key),
             problem,
-            "Write the secret into a file that only the service's user can read, and name that file here.",
+            _file_remedy(key),
         )
         for key, path in _named_files(model, raw.tree)
         if (problem := _file_problem(key, path))
@@ -139,6 +139,16 @@ def _file_problem(key: Key, path: Path) -> str:
     return problem and _sentence(problem)
 
 
+def _file_remedy(key: Key) -> str:
+    if key[-1] in CERTIFICATES:
+        return "Name a file with certificates as PEM, from BEGIN CERTIFICATE to END CERTIFICATE."
+    return "Write the secret into a file that only the service's user can read, and name that file here."
+
+
+def _problem_with_certificates(path: Path) -> str:
+    return "" if b"CERTIFICATE-----" in path.read_bytes() else "It holds no certificate as PEM"
+
+
 def _problem_with_keys(path: Path) -> str:
     try:
         read_keys(path)
@@ -147,7 +157,13 @@ def _problem_with_keys(path: Path) -> str:
     return ""
 
 
-CONTENTS: Mapping[Key, Callable[[Path], str]] = {("serving", "api_key_file"): _problem_with_keys}
+CERTIFICATES = frozenset({"ca_file", "certificate_file"})
+CONTENTS: Mapping[Key, Callable[[Path], str]] = {
+    ("serving", "api_key_file"): _problem_with_keys,
+    ("streams", "security", "ca_file"): _problem_with_certificates,
+    ("streams", "security", "certificate_file"): _problem_with_certificates,
+    ("streams", "schema_registry", "ca_file"): _problem_with_certificates,
+}
 """What is wrong with a file's content, where that can be told; empty when nothing is."""
 
 
@@ -162,8 +178,8 @@ def explained(model: type[BaseModel], details: ErrorDetails, raw: Raw) -> Mistak
         key, info = _first_required(key, info)
         return Mistake(dotted(key), None, raw.place(key), "It must be set.", _remedy(key, info))
     problem = details["msg"].removeprefix("Value error, ")
-    shown = _shown(key, details["input"])
-    return Mistake(dotted(key) or "(the whole)", shown, raw.place(key), _sentence(problem), _remedy(key, info))
+    found = shown(key, details["input"])
+    return Mistake(dotted(key) or "(the whole)", found, raw.place(key), _sentence(problem), _remedy(key, info))
 
 
 def required_part(model: type[BaseModel], key: Key) -> Key:
@@ -211,7 +227,7 @@ def _remedy(key: Key, info: FieldInfo | None) -> str:
     return f"Write {accepts(info)}. {info.description or ''}".rstrip()
 
 
-def _shown(key: Key, value: Any) -> str | None:
+def shown(key: Key, value: Any) -> str | None:
     """The value as written, cut; nothing of what may be a secret."""
     if isinstance(value, (dict, list)):
         return None

@@ -14,7 +14,13 @@ LEAST_SECRET_CHARACTERS = 16
 
 def notes(settings: Settings) -> list[str]:
     """A sentence for each, from settings without mistakes; their secrets' files are read."""
-    return [*_of_topics(settings), *_of_volumes(settings), *_of_lengths(settings), *_of_rights(settings)]
+    return [
+        *_of_topics(settings),
+        *_of_volumes(settings),
+        *_of_lengths(settings),
+        *_shared(settings),
+        *_of_rights(settings),
+    ]
 
 
 def _of_topics(settings: Settings) -> Iterator[str]:
@@ -42,6 +48,15 @@ def _of_lengths(settings: Settings) -> Iterator[str]:
         yield from _short("admin.token_file", admin.token_file, [read_token(admin, settings.state_dir)])
     if keys is not None:
         yield from _short("serving.api_key_file", keys, read_keys(keys))
+
+
+def _shared(settings: Settings) -> Iterator[str]:
+    token, keys = settings.admin.token_file, settings.serving.api_key_file
+    if token is not None and token == keys:
+        yield (
+            f"admin.token_file is serving.api_key_file too ({token}): whoever may ask the model may also stop rounds "
+            "and erase text. Give the admin surface a token of its own."
+        )
 
 
 def _short(key: str, path: Path, secrets: Iterable[str]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from daemon.settings_fields import Key, dotted
 from daemon.settings_mistakes import Mistake, explained, known_part, required_part
+from daemon.settings_paths import impossible_paths
 from daemon.settings_sources import Raw
 
 M = TypeVar("M", bound=BaseModel)
@@ -44,6 +45,10 @@ def typed(model: type[M], raw: Raw) -> Typed[M]:
     tree = deepcopy(raw.tree)
     mistakes: list[Mistake] = []
     out: set[tuple[Key, bool]] = set()
+    for key, mistake in impossible_paths(model, raw):
+        mistakes.append(mistake)
+        out.add((key, False))
+        _mend(tree, key, missing=False)
     while True:
         gone = frozenset(key for key, _ in out)
         try:

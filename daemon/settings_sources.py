@@ -28,6 +28,7 @@ UNSET = "none"
 
 DEEPEST = 16
 INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+CURLED = frozenset("\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019\u201a\uff02")
 HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]")
 ASSIGNMENT = re.compile(r"\s*([A-Za-z0-9_.\-\"' ]+?)\s*=")
 
@@ -72,15 +73,21 @@ def read(model: type[BaseModel], path: Path | None, environment: Mapping[str, st
 def _read_file(raw: Raw, path: Path) -> None:
     try:
         # Editors of some systems put a byte-order mark before the first word.
-        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
         raw.tree = _parse(text)
     except tomllib.TOMLDecodeError as error:
-        raw.file_error = f"this is not TOML: {error}{what_is_invisible(text)}"
+        hint = what_is_invisible(text) or _curled(text)
+        # Each letter of plain text has a zero beside it there, which is valid UTF-8.
+        wide = b"\0" in content[:4]
+        raw.file_error = "this is UTF-16 or UTF-32: save it as UTF-8" if wide else f"this is not TOML: {error}{hint}"
     except RecursionError:
         raw.tree = {}
         raw.file_error = f"something in it is nested more than {DEEPEST} deep, and no setting is"
     except UnicodeDecodeError as error:
         raw.file_error = f"this is not UTF-8 ({_encoding_of(error.object, error.start)}): save it as UTF-8"
+    except ValueError:
+        raw.file_error = "a number in it has thousands of digits, and no setting is so large"
     except OSError as error:
         raw.file_error = f"it cannot be read: {error.strerror}"
     else:
@@ -115,6 +122,16 @@ def what_is_invisible(text: str) -> str:
             if character not in " \t" and unicodedata.category(character) in INVISIBLE:
                 name = unicodedata.name(character, "a control character")
                 return f"; line {number} has an invisible U+{ord(character):04X} ({name}) at column {column}: delete it"
+    return ""
+
+
+def _curled(text: str) -> str:
+    """Where a quote first stands that text editors curl for letters, before any comment; empty where none does."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        for column, character in enumerate(line.partition("#")[0], start=1):
+            if character in CURLED:
+                name = unicodedata.name(character)
+                return f'; line {number} has a U+{ord(character):04X} ({name}) at column {column}: write a plain "'
     return ""
 
 
@@ -166,12 +183,17 @@ def _settled(info: FieldInfo, value: Any, base: Path) -> Any:
     if value == UNSET and optional(info):
         return None
     if holds_path(info) and isinstance(value, str) and value:
-        return str(base / Path(value).expanduser())
+        try:
+            return str(base / Path(value).expanduser())
+        except RuntimeError:
+            return value  # Nobody has such a home: `settings_paths` says so.
     return value
 
 
 def _read_environment(model: type[BaseModel], raw: Raw, environment: Mapping[str, str]) -> None:
-    for variable, text in sorted(environment.items()):
+    for variable, written in sorted(environment.items()):
+        # Files of variables leave line ends in them.
+        text = written.strip()
         if not _is_setting(variable, text):
             continue
         key: Key = tuple(variable[len(PREFIX) :].lower().split("__"))

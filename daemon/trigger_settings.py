@@ -59,7 +59,7 @@ class TriggerSettings(BaseModel):
     def _timezone_exists(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError(f"no such time zone: {value!r}; write one like 'UTC' or 'Europe/Berlin'") from error
         return value
 

@@ -24,7 +24,22 @@ def _names_a_field(name: str) -> str:
 
 
 FieldPath = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_names_a_field)]
-TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+
+
+def _is_no_directory(name: str) -> str:
+    if name in (".", ".."):
+        raise ValueError(f"no topic is called {name!r}")
+    return name
+
+
+def _is_visible(word: str) -> str:
+    if not word.strip() or not word.isprintable():
+        raise ValueError("it has nothing that can be seen, or a character that cannot")
+    return word
+
+
+TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$"), AfterValidator(_is_no_directory)]
+Visible = Annotated[str, AfterValidator(_is_visible)]
 TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
@@ -103,7 +118,8 @@ class TopicSettings(TopicFormat):
                 re.compile(self.pattern)
             except re.error as error:
                 raise ValueError(f"pattern {self.pattern!r} is no regular expression: {error}") from None
-            if _is_plain(self.pattern) and TOPIC.fullmatch(self.pattern.replace("\\", "")) is None:
+            plain = _is_plain(self.pattern) and TOPIC.fullmatch(self.pattern.replace("\\", "")) is None
+            if plain or _has_what_no_topic_has(self.pattern):
                 raise ValueError(f"pattern {self.pattern!r} matches no topic: their names have A-Z a-z 0-9 . _ - alone")
         return self
 
@@ -126,6 +142,14 @@ class TopicSettings(TopicFormat):
 def _is_plain(pattern: str) -> bool:
     """Whether a regular expression has nothing in it but letters that stand for themselves."""
     return re.search(r"[][()*+?{}|^$]|\\[A-Za-z0-9]", pattern) is None
+
+
+def _has_what_no_topic_has(pattern: str) -> bool:
+    """Whether every match has a character that no topic's name may have, outside of brackets and never left out."""
+    if "|" in pattern or "(?" in pattern or "\\" in pattern:
+        return False
+    outside = re.sub(r"\[\^?\]?[^]]*\]", "", pattern)
+    return re.search(r"[^A-Za-z0-9._\-()*+?{}^$,](?![?*{])", outside) is not None and "(" not in outside
 
 
 class FilterSettings(BaseModel):
@@ -179,7 +203,7 @@ class SecuritySettings(BaseModel):
         "PLAINTEXT", description="As the broker's listener: with or without TLS (SSL) and a login (SASL)."
     )
     sasl_mechanism: SaslMechanism = Field("SCRAM-SHA-512", description="How to log in.")
-    username: str | None = Field(None, min_length=1, description="The login's name.")
+    username: Visible | None = Field(None, min_length=1, description="The login's name.")
     password_file: Path | None = Field(None, description="The file that holds the login's password.")
     ca_file: Path | None = Field(None, description="Certificates (PEM) to trust. Left out: those of the system.")
     certificate_file: Path | None = Field(None, description="The client's certificate (PEM), for mutual TLS.")
@@ -218,7 +242,7 @@ class SchemaRegistrySettings(BaseModel):
         "Left out: framed values are dead letters (schema_framed). A record's own key is not read by it: a framed one "
         "stays 0x and its hex digits, so name a key_field.",
     )
-    username: str | None = Field(None, min_length=1, description="The login's name (HTTP basic).")
+    username: Visible | None = Field(None, min_length=1, description="The login's name (HTTP basic).")
     password_file: Path | None = Field(None, description="The file that holds the login's password.")
     token_file: Path | None = Field(None, description="The file that holds a bearer token, instead of a login.")
     ca_file: Path | None = Field(None, description="Certificates (PEM) to trust. Left out: those of the system.")
@@ -233,10 +257,10 @@ class SchemaRegistrySettings(BaseModel):
             return None
         try:
             parts = urlsplit(url)
-            parts.port  # noqa: B018  # raises where it is none
+            port = parts.port
         except ValueError as error:
             raise ValueError(f"no address: {error}") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname or url != url.strip():
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or re.search(r"\s", url):
             raise ValueError("must be an address such as https://registry.example.com:8081")
         if parts.username is not None or parts.password is not None:
             raise ValueError("must hold no login: set username and password_file")
@@ -266,7 +290,7 @@ class StreamsSettings(BaseModel):
     bootstrap_servers: tuple[str, ...] = Field(
         ("localhost:9092",), min_length=1, description="Kafka's brokers, host:port; a few are enough."
     )
-    group_id: str = Field(
+    group_id: Visible = Field(
         "riverkeep",
         min_length=1,
         max_length=249,

@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
-    "written", ["\ufeff" + MODEL, MODEL.replace("\n", "\r\n"), "\ufeff" + MODEL.replace("\n", "\r\n")]
+    "written",
+    ["\ufeff" + MODEL, MODEL.replace("\n", "\r"), MODEL.replace("\n", "\r\n"), "\ufeff" + MODEL.replace("\n", "\r\n")],
 )
 def test_settings_are_read_without_a_byte_order_mark_and_with_any_line_ends(tmp_path: Path, written: str) -> None:
     """As editors of other systems save them."""
@@ -39,6 +40,14 @@ def test_settings_are_read_without_a_byte_order_mark_and_with_any_line_ends(tmp_
         (MODEL.replace("path =", "path\u200b =").encode(), "line 3 has an invisible U+200B (ZERO WIDTH SPACE)"),
         (("# mine\n\ufeff" + MODEL).encode(), "line 2 has an invisible U+FEFF"),
         (MODEL.encode("utf-16"), "begins as UTF-16 does"),
+        (MODEL.encode("utf-16-le"), "UTF-16 or UTF-32: save it as UTF-8"),
+        (MODEL.encode("utf-16-be"), "UTF-16 or UTF-32: save it as UTF-8"),
+        (MODEL.encode("utf-32-le"), "UTF-16 or UTF-32: save it as UTF-8"),
+        (
+            MODEL.replace('"', "\u201d").encode(),
+            'line 1 has a U+201D (RIGHT DOUBLE QUOTATION MARK) at column 13: write a plain "',
+        ),
+        (b"x = " + b"9" * 5000, "thousands of digits"),
         (f"x = {'[' * 2000}{']' * 2000}".encode(), "nested more than"),
         (f"x = {'[' * 300}{']' * 300}".encode(), "nested more than"),
         ((".".join(["a"] * 2000) + " = 1").encode(), "nested more than"),
