@@ -7,6 +7,7 @@ from typing import Any, Final
 from checkpoints.errors import UnusableModel
 
 LONGEST_SHOWN: Final = 80
+PART: Final = "text_config"
 # More than any classifier has: a slip of a number would fill the memory with names.
 MOST_LABELS: Final = 1_000_000
 EXAMPLE: Final = '{"0": "calm", "1": "flood"}'
@@ -40,17 +41,18 @@ _FIELDS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "architectures": (_are_texts, 'a list of texts, such as ["LlamaForCausalLM"]'),
     "num_labels": (_is_count, f"a whole number from 1 to {MOST_LABELS:,}"),
     "id2label": (_are_labels, f"a map that names labels by number, such as {EXAMPLE}"),
-    "text_config": (_is_map, "a map of fields"),
+    PART: (_is_map, "a map of fields"),
 }
 _NEVER_NULL: Final = frozenset({"num_labels"})
 
 
-def require_fields(file: Path, config: Mapping[str, Any]) -> None:
-    """Refuse a configuration in which a field is of another type than it has everywhere.
+def require_fields(file: Path, config: Mapping[str, Any], within: str = "") -> None:
+    """Refuse a configuration in which a field is of another type than it has everywhere; so in that of its text part.
 
     Args:
         file: that it was read from.
         config: what was read.
+        within: where in the file that stands, such as "text_config.".
 
     Raises:
         UnusableModel: names the file and the field, what it is, and what it must be.
@@ -60,9 +62,11 @@ def require_fields(file: Path, config: Mapping[str, Any]) -> None:
             continue
         if not is_right(config[name]):
             raise UnusableModel(
-                f"{file}: {name} is {shown(config[name])}, it must be {what}; correct it, or take the file from the "
-                "model's source again"
+                f"{file}: {within}{name} is {shown(config[name])}, it must be {what}; correct it, or take the file "
+                "from the model's source again"
             )
+    if not within and config.get(PART):
+        require_fields(file, config[PART], f"{PART}.")
 
 
 def shown(value: object) -> str:

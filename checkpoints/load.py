@@ -4,6 +4,7 @@ Imports torch and transformers; nothing that the daemon imports may import this 
 """
 
 import copy
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,11 +24,12 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from checkpoints.card import Kind
+from checkpoints.config_fields import shown
 from checkpoints.errors import MismatchedTokenizer, UnusableModel
 from checkpoints.heads import NEW_WEIGHTS
 from checkpoints.matching import mismatch, of_text, right_pad, set_pad
 from checkpoints.model_files import GENERATION_CONFIG, model_files
-from checkpoints.reasons import NO_TOKENIZER, of_configuration, of_tokenizer, said_clearly
+from checkpoints.reasons import NO_TOKENIZER, of_configuration, of_tokenizer, reason, said_clearly
 from checkpoints.weight_files import require_whole
 
 LOCAL: Final[dict[str, Any]] = {"local_files_only": True, "trust_remote_code": False}
@@ -62,6 +64,9 @@ def load_model(
     require_whole(path)
     with said_clearly(path, of_configuration):
         config = AutoConfig.from_pretrained(path, **LOCAL)
+    if (path / GENERATION_CONFIG).is_file():
+        with said_clearly(path / GENERATION_CONFIG, _no_defaults):
+            GenerationConfig.from_pretrained(path, local_files_only=True)
     with said_clearly(path):
         model, info = _AUTO[kind].from_pretrained(
             path,
@@ -76,6 +81,10 @@ def load_model(
     return _ready(model, device)
 
 
+def _no_defaults(file: Path, error: Exception) -> str:
+    return f"{file} is none that transformers reads: {reason(error)}; correct it, or leave that field out"
+
+
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer that lies with a model.
 
@@ -86,6 +95,12 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(path, **LOCAL)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise UnusableModel(f"{path} {NO_TOKENIZER}")
+    longest = tokenizer.model_max_length
+    if isinstance(longest, bool) or not isinstance(longest, int | float) or not math.isfinite(longest):
+        raise UnusableModel(
+            f"{path / 'tokenizer_config.json'}: model_max_length is {shown(longest)}, it must be a number of tokens; "
+            "correct it, or leave it out"
+        )
     return tokenizer
 
 
@@ -147,13 +162,7 @@ def _generation_config(path: Path, model: PreTrainedModel) -> GenerationConfig:
 
 def _require_fit(path: Path, kind: Kind, model: PreTrainedModel, info: Mapping[str, Any]) -> None:
     """Refuse weights that are not those that the configuration describes: what differs would be drawn at random."""
-    differing = sorted(info["mismatched_keys"])
-    if differing:
-        name, stored, wanted = differing[0]
-        raise UnusableModel(
-            f"{path}: config.json and the weights do not fit ({len(differing)} differ): {name} is {_shape(stored)} in "
-            f"the weights, {_shape(wanted)} by config.json; take both from one source"
-        )
+    require_shapes(path, info)
     missing = sorted(info["missing_keys"])
     if missing:
         raise UnusableModel(
@@ -166,6 +175,25 @@ def _require_fit(path: Path, kind: Kind, model: PreTrainedModel, info: Mapping[s
     if left:
         raise UnusableModel(
             f"{path}: the weights hold more layers than config.json says ({left[0]}, say); take both from one source"
+        )
+
+
+def require_shapes(path: Path, info: Mapping[str, Any]) -> None:
+    """Refuse weights of other sizes than the configuration describes.
+
+    Args:
+        path: of the model.
+        info: what `from_pretrained` says of its loading.
+
+    Raises:
+        UnusableModel: names one of them.
+    """
+    differing = sorted(info["mismatched_keys"])
+    if differing:
+        name, stored, wanted = differing[0]
+        raise UnusableModel(
+            f"{path}: config.json and the weights do not fit ({len(differing)} differ): {name} is {_shape(stored)} in "
+            f"the weights, {_shape(wanted)} by config.json; take both from one source"
         )
 
 

@@ -1,7 +1,8 @@
 """The base model as generation 0: converted where it must be, refused where it cannot be trained."""
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -22,11 +23,12 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from checkpoints.card import Kind
+from checkpoints.described_size import require_size
 from checkpoints.disk import disk_errors
 from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnsafeModel, UnusableModel
 from checkpoints.generation import BASE
 from checkpoints.heads import NEW_WEIGHTS, labels_in, require_labels, unnamed_labels
-from checkpoints.load import LOCAL, load_model, load_tokenizer, require_match
+from checkpoints.load import LOCAL, load_model, load_tokenizer, require_match, require_shapes
 from checkpoints.matching import right_pad
 from checkpoints.mending import PAD, linked, mend
 from checkpoints.model_files import NEVER_RUN, model_files, read_config
@@ -82,7 +84,8 @@ def _plain(model: Path, scratch: Path, kind: Kind) -> Path:
     require_whole(model)
     config = read_config(model)
     _refuse_needed_code(model, config)
-    quantized = config.get("quantization_config")
+    parts = (config, config.get("text_config") or {})
+    quantized = next((part["quantization_config"] for part in parts if part.get("quantization_config")), None)
     if quantized:
         how = quantized.get("quant_method", "quantized") if isinstance(quantized, Mapping) else "quantized"
         raise UnusableModel(
@@ -115,11 +118,17 @@ def _text_part(model: Path, plain: Path, scratch: Path, kind: Kind) -> Path:
             f"{model} reads one text to write another ({config.model_type}, an encoder with a decoder), it is no "
             "causal language model: take one that goes on with a text"
         )
+    with said_clearly(plain):
+        require_size(plain, own or _known(kind, type(config)), config if own is None else text)
     if text is config or "text_config" not in type(config).sub_configs or own is None:
         return plain
     with said_clearly(plain):
-        part = _loaded_part(model, plain, own, _with_labels(config, text))
-        _save(scratch, part, load_tokenizer(plain))
+        part, drawn = _loaded_part(model, plain, own, _with_labels(config, text))
+        _save(scratch, part, load_tokenizer(plain), without=drawn)
+    if drawn:
+        # A head that is not stored is for `_with_head` to make: with the labels that are set, and known as new.
+        headless = {**read_config(scratch), "architectures": None}
+        (scratch / "config.json").write_text(json.dumps(headless, indent=2), encoding="utf-8")
     return scratch
 
 
@@ -148,8 +157,12 @@ def _with_labels(config: Any, text: Any) -> Any:
     return text
 
 
-def _loaded_part(model: Path, plain: Path, own: Any, text: Any) -> PreTrainedModel:
-    """Load the text part's weights under the names that it has alone; a head that is not stored is the embedding."""
+def _loaded_part(model: Path, plain: Path, own: Any, text: Any) -> tuple[PreTrainedModel, frozenset[str]]:
+    """Load the text part's weights under the names that it has alone; a head that is not stored is the embedding.
+
+    Returns:
+        the part, and the weights of a classifier's head that are not stored.
+    """
     inside = r"^(?:model\.)?(?:language_model|text_model)\."
     renamed = {f"{inside}lm_head\\.": "lm_head.", f"{inside}(?:model\\.)?": "model."}
     least: set[str] = set()
@@ -162,15 +175,18 @@ def _loaded_part(model: Path, plain: Path, own: Any, text: Any) -> PreTrainedMod
                 key_mapping=names,
                 dtype="auto",
                 use_safetensors=True,
+                ignore_mismatched_sizes=True,  # They are refused below, by name.
                 output_loading_info=True,
                 **{name: value for name, value in LOCAL.items() if name != "trust_remote_code"},
             )
-            missing = {name for name in info["missing_keys"] if not name.startswith(("score.", "classifier."))}
+            require_shapes(plain, info)
+            drawn = frozenset(name for name in info["missing_keys"] if name.startswith(("score.", "classifier.")))
+            missing = set(info["missing_keys"]) - drawn
             if not missing:
                 assert isinstance(part, PreTrainedModel)
                 # Else they would be saved under the names that they had in the whole.
                 vars(part).pop("_weight_conversions", None)
-                return part
+                return part, drawn
             least = min(least or missing, missing, key=len)
         if least != {"lm_head.weight"}:
             break
@@ -244,9 +260,10 @@ def _classifies(config: Mapping[str, Any]) -> bool:
     return any(str(name).endswith("ForSequenceClassification") for name in config.get("architectures") or ())
 
 
-def _save(scratch: Path, model: Any, tokenizer: Any) -> None:
+def _save(scratch: Path, model: Any, tokenizer: Any, without: Collection[str] = ()) -> None:
+    kept = {name: weight for name, weight in model.state_dict().items() if name not in without}
     with _written(scratch):
-        model.save_pretrained(scratch)
+        model.save_pretrained(scratch, state_dict=kept if without else None)
         tokenizer.save_pretrained(scratch)
 
 

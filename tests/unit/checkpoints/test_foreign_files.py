@@ -181,6 +181,15 @@ def tokenizer_part(part: str, value: object) -> Damage:
         (write("config.json", "[]"), ("config.json", "not a JSON object")),
         (write("config.json", "{}"), ("config.json", "model_type")),
         (write("generation_config.json", "{"), ("generation_config.json", "cannot be read")),
+        *(
+            (edit("generation_config.json", **{field: value}), ("generation_config.json", "leave that field out"))
+            for field, value in (("max_new_tokens", "many"), ("cache_implementation", "nope"), ("compile_config", 5))
+        ),
+        *(
+            (edit("tokenizer_config.json", model_max_length=length), ("tokenizer_config.json", "model_max_length is"))
+            for length in ("x", [5], True, float("inf"), float("nan"), {"a": 1})
+        ),
+        (config(vocab_size=2**31, hidden_size=2**12), ("config.json", "million parameters", "one source")),
         (config(model_type="llama9"), ("config.json", "llama9", "newer transformers")),
         (config(model_type=3), ("config.json", "model_type")),
         (config(model_type="t5"), ("t5", "no causal language model")),

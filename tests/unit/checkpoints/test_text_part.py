@@ -1,5 +1,6 @@
 """Of a model that sees or hears as well, the part that reads and writes text is kept current."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from transformers import (
 
 from checkpoints.errors import UnusableModel
 from checkpoints.generation import GenerationStore
+from checkpoints.heads import NEW_WEIGHTS, labels_in
 from checkpoints.load import load_beside, load_model
+from checkpoints.model_files import read_config
 from tests.models import make_tokenizer
 
 TEXT: dict[str, Any] = {
@@ -122,3 +125,74 @@ def test_a_decoder_without_its_encoder_is_refused(store: GenerationStore, tmp_pa
     whole = BartForConditionalGeneration(BartConfig(vocab_size=320, **sizes, **widths, **heads))
     with pytest.raises(UnusableModel, match="reads one text to write another"):
         store.import_base(saved(whole, tmp_path / "whole"))
+
+
+CLASSIFIED: list[Any] = [gemma, mistral, llava]
+
+
+@pytest.mark.parametrize("make", CLASSIFIED)
+def test_a_head_for_the_text_part_is_made_for_the_labels_that_are_set(
+    store: GenerationStore, tmp_path: Path, make: Any
+) -> None:
+    """And known as new, so that the first round learns it."""
+    published = store.import_base(saved(make(), tmp_path / "whole"), kind="classifier", labels=("calm", "flood"))
+    assert labels_in(published.path) == ("calm", "flood")
+    assert read_config(published.path)[NEW_WEIGHTS] == ["score.weight"]
+    assert load_model(published.path, "classifier").config.pad_token_id == 2
+
+
+@pytest.mark.parametrize("make", CLASSIFIED)
+def test_a_text_part_without_a_head_needs_labels(store: GenerationStore, tmp_path: Path, make: Any) -> None:
+    """Else it would answer by chance, with labels that nobody named."""
+    with pytest.raises(UnusableModel, match="no classification head"):
+        store.import_base(saved(make(), tmp_path / "whole"), kind="classifier")
+
+
+def changed_part(path: Path, change: Any) -> Path:
+    """The same directory with another text part in its configuration."""
+    config = json.loads((path / "config.json").read_text())
+    config["text_config"] = change(config["text_config"])
+    (path / "config.json").write_text(json.dumps(config))
+    return path
+
+
+@pytest.mark.parametrize("make", [gemma, llama, mistral, llava])
+def test_a_configuration_that_lost_its_sizes_is_refused_before_they_are_made_up(
+    store: GenerationStore, tmp_path: Path, make: Any
+) -> None:
+    """The architecture's usual sizes are billions of parameters, which would fill the memory first."""
+    whole = changed_part(saved(make(), tmp_path / "whole"), lambda _: None)
+    with pytest.raises(UnusableModel, match=r"whole/config.json describes a model of [\d,]+ million parameters"):
+        store.import_base(whole)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"model_type": []}, "text_config.model_type is []"),
+        ({"architectures": 5}, "text_config.architectures is 5"),
+        ({"num_labels": [2]}, "text_config.num_labels is [2]"),
+        ({"vocab_size": 300}, "300×32 by config.json; take both from one source"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "quantized weights (gptq)"),
+    ],
+)
+def test_what_is_wrong_in_the_text_part_is_named(
+    store: GenerationStore, tmp_path: Path, values: dict[str, Any], said: str
+) -> None:
+    """As it is in a model of text alone."""
+    whole = changed_part(saved(gemma(), tmp_path / "whole"), lambda part: part | values)
+    with pytest.raises(UnusableModel) as caught:
+        store.import_base(whole)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [gemma, llama, mistral, llava])
+def test_ids_that_the_text_part_has_not_are_left_out(store: GenerationStore, tmp_path: Path, make: Any) -> None:
+    """Wherever they stand."""
+    ids = {"pad_token_id": -1, "eos_token_id": [1, 5000], "bos_token_id": 320}
+    whole = changed_part(saved(make(), tmp_path / "whole"), lambda part: part | ids)
+    (whole / "generation_config.json").write_text('{"eos_token_id": [1, 320], "pad_token_id": 9999}')
+    part = load_model(store.import_base(whole).path, "causal-lm")
+    assert 0 <= part.config.pad_token_id < 320
+    assert part.config.eos_token_id in (1, [1])
+    assert part.generation_config.eos_token_id in (1, [1])
