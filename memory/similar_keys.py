@@ -47,6 +47,7 @@ NAMES: Final = (
 )
 """Of objects that are tried for keys that came before it was noted what they stand for."""
 
+UNSEEN: Final = frozenset({"Cc", "Cf"})
 _FLOAT = re.compile(r"(-?[0-9]+)\.0+")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 
@@ -72,13 +73,21 @@ class SimilarKey:
 
 def plain(key: str) -> dict[str, str]:
     """What a key may stand for, and in which dress that came; empty for nearly every key."""
-    if key.isascii() and not key.endswith((".0", " ", "\n", "\t", "\r", '"', "'", "}", "]")) and key[:2] != "0x":
+    if key.isascii() and not _is_dressed(key):
         bare = key.strip()
         return {} if bare in ("", key) else {bare: SPELLED}
     found: dict[str, str] = {}
     _undress(key, "", 0, found)
     found.pop(key, None)
     return found
+
+
+def _is_dressed(key: str) -> bool:
+    """Whether a key of ASCII may stand for another one."""
+    if "@" in key and key != key.lower():
+        return True
+    around = key.endswith((".0", " ", "\n", "\t", "\r", '"', "'", "}", "]")) or key[:2] == "0x"
+    return around or not key.isprintable()
 
 
 def _undress(key: str, how: str, depth: int, found: dict[str, str]) -> None:
@@ -88,8 +97,19 @@ def _undress(key: str, how: str, depth: int, found: dict[str, str]) -> None:
     inner = list(_inside(bare)) if bare else []
     if bare and len(bare) <= LONGEST_PLAIN:
         found.setdefault(bare, how or SPELLED)
+        for other in _as_a_person_reads_it(bare):
+            found.setdefault(other, how or SPELLED)
     for value, its_dress in inner:
         _undress(value, how or its_dress, depth + 1, found)
+
+
+def _as_a_person_reads_it(key: str) -> Iterator[str]:
+    """The key without what nobody sees, and an address of mail in small letters."""
+    seen = "".join(character for character in key if unicodedata.category(character) not in UNSEEN).strip()
+    if seen:
+        yield seen
+        if "@" in seen:
+            yield seen.lower()
 
 
 def _inside(key: str) -> Iterator[tuple[str, str]]:

@@ -70,6 +70,18 @@ def test_a_key_in_another_dress_is_told_of(store: Store, stream: Stream, key: st
         ('"user-1"', "user-1"),
         ('"user-1"', '{"id":"user-1"}'),
         ("Straße", "STRASSE"),
+        ("john.doe@example.org", "John.Doe@Example.org"),
+        ("John.DOE@example.org", "john.doe@Example.ORG"),
+        ("john.doe@example.org", '{"id": "John.Doe@Example.org"}'),
+        ("user-1", "user\u200b-1"),
+        ("user-1", "\ufeffuser-1"),
+        ("user-1", "\u202euser-1\u202c"),
+        ("user-1", "us\u00ader-1"),
+        ("user-1", "user-1\0"),
+        ("user-1", "\x1fuser-1"),
+        ("\ufeffuser-1", "user-1"),
+        ("user\u200b-1", "user-1"),
+        ("user-1", '"\u200buser-1"'),
     ],
 )
 def test_it_is_told_of_whichever_of_the_two_was_typed(store: Store, stream: Stream, typed: str, kept: str) -> None:
