@@ -36,7 +36,7 @@ def rows(path: Path, start: int, fields: Sequence[str], *, most: int, kept: int)
             if number + batch.num_rows <= start:
                 number += batch.num_rows
                 continue
-            for row in batch.to_pylist():
+            for row in _values(batch):
                 if number >= start:
                     value = orjson.dumps(row, default=_as_text)
                     yield Record(number, number + 1, bounded(value, len(value), most, kept), ended=True)
@@ -45,6 +45,23 @@ def rows(path: Path, start: int, fields: Sequence[str], *, most: int, kept: int)
         raise DamagedFile(
             f"{path} is damaged after row {number}: {_first_line(error)}; all before was taken"
         ) from error
+
+
+def _values(batch: Any) -> list[dict[str, Any]]:
+    try:
+        return list(batch.to_pylist())
+    except (ValueError, OverflowError):
+        # Python's times have neither nanoseconds nor years beyond 9999.
+        return list(_with_times_as_text(batch).to_pylist())
+
+
+def _with_times_as_text(batch: Any) -> Any:
+    import pyarrow as pa  # noqa: PLC0415 - an extra, 130 MB
+
+    times = (place for place, kind in enumerate(batch.schema.types) if pa.types.is_timestamp(kind))
+    for place in times:
+        batch = batch.set_column(place, batch.schema.names[place], batch.column(place).cast(pa.string()))
+    return batch
 
 
 def _opened(path: Path) -> Any:

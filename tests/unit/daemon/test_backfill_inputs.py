@@ -98,6 +98,21 @@ def test_a_parquet_file_is_read_by_its_columns(home: Path) -> None:
     assert "cut.parquet begins as Parquet and cannot be read as such" in error
 
 
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
+def test_times_in_parquet_that_python_has_not_cost_no_file(home: Path, zone: str | None) -> None:
+    """Nanoseconds are cut off, and a year that no text is from is a dead letter of its own."""
+    nanoseconds = pa.array([1712113012345678901, 1712113012345678902], pa.timestamp("ns", zone))
+    seconds = pa.array([10**15, 1712113012], pa.timestamp("s", zone))
+    for name, times in (("fine.parquet", nanoseconds), ("far.parquet", seconds)):
+        texts = [f"{name}: {record['text']}" for record in RECORDS[:2]]
+        write_table(pa.table({"text": texts, "at": times}), home / name)
+    code, facts, error = backfill(home, "--time-field", "at", "fine.parquet", "far.parquet")
+    assert (code, stored(facts), facts["dead_letters"]) == (0, 3, 1), error
+    with closing(sqlite3.connect(home / "state" / "riverkeep.db")) as database:
+        times_kept = {int(time) for (time,) in database.execute("SELECT event_time FROM samples")}
+    assert times_kept == {1712113012}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
