@@ -41,7 +41,7 @@ from learner.round_directory import GenerationRef, RoundSample, RoundSlice, Roun
 from learner.settings import LearnerSettings, ModelKind, RecipeSettings
 
 LABELS = ("calm", "storm")
-FRESH, REPLAYED, HELD_OUT, EARLY = 100, 250, 60, 8
+FRESH, REPLAYED, HELD_OUT, EARLY = 60, 150, 40, 8
 """Paragraphs, some 200 tokens each."""
 LIMIT_S = 600.0
 WITHIN = 1.2
@@ -64,7 +64,7 @@ def llama() -> Any:
 
 
 def wide_vocabulary() -> Any:
-    """A small body below a hundred thousand logits."""
+    """A small body below fifty thousand logits."""
     sizes: dict[str, Any] = {
         "hidden_size": 64,
         "intermediate_size": 176,
@@ -72,7 +72,7 @@ def wide_vocabulary() -> Any:
         "num_attention_heads": 4,
     }
     return LlamaForCausalLM(
-        LlamaConfig(vocab_size=100_000, max_position_embeddings=1024, tie_word_embeddings=True, **sizes)
+        LlamaConfig(vocab_size=50_000, max_position_embeddings=1024, tie_word_embeddings=True, **sizes)
     )
 
 
@@ -116,7 +116,7 @@ def bert() -> Any:
 
 MODELS: Mapping[str, tuple[ModelKind, Callable[[], Any]]] = {
     "Llama": ("causal-lm", llama),
-    "Llama, vocabulary 100,000": ("causal-lm", wide_vocabulary),
+    "Llama, vocabulary 50,000": ("causal-lm", wide_vocabulary),
     "GPT-2": ("causal-lm", gpt2),
     "Mixtral": ("causal-lm", experts),
     "BERT": ("classifier", bert),

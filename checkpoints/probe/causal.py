@@ -18,6 +18,7 @@ CHANGED: Final = 8
 READ: Final = (5, 11, 8)
 STEPS: Final = 4
 WINDOW: Final = 6
+PARTS: Final = 4
 
 
 class CausalProbe:
@@ -42,8 +43,8 @@ class CausalProbe:
         self._first_place = tables.first
         half = self._count // 2
         other = self._whole([*reversed(self._texts[0][:half]), *self._texts[0][half:]])
-        effect = float(errors(other[half:], first[half:]).median())
-        self._same = Yardstick.of(model.dtype, effect).same
+        self._effect = float(errors(other[half:], first[half:]).median())
+        self._same = Yardstick.of(model.dtype, self._effect).same
         self.longest = min((limit for limit in (named, tables.limit) if limit), default=None)
 
     def require_causal(self) -> None:
@@ -67,6 +68,13 @@ class CausalProbe:
                 "config.json lacks `is_decoder: true`); take one that is"
             )
 
+    def _noise(self) -> float:
+        """How far rounding alone moves logits: of a causal model, those of a text's beginning, read alone."""
+        text, whole = self._texts[0], self._wholes[0]
+        counts = dict.fromkeys(max(1, self._count * part // PARTS) for part in range(1, PARTS))
+        ends = torch.stack([self._whole(text[:count])[-1] for count in counts])
+        return float(errors(ends, whole[[count - 1 for count in counts]]).median())
+
     def reading(self) -> Conduct:
         """How it is read: lengths, rows that share a pass, documents that share a row.
 
@@ -74,6 +82,8 @@ class CausalProbe:
             UnfitModel: see `require_causal`.
         """
         self.require_causal()
+        # Not before: of one that sees later tokens this would be no rounding.
+        self._same = Yardstick.of(self._model.dtype, self._effect, self._noise()).same
         with small_windows(self._model, WINDOW):
             rows_together = self._reads_rows_together()
         return Conduct(

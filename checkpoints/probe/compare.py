@@ -14,6 +14,9 @@ LEAST: Final = {torch.bfloat16: 0.01, torch.float16: 0.002}
 MOST_SINGLE, LEAST_SINGLE = 1e-3, 1e-5
 # A fault is no smaller than this share of what another text changes.
 SHARE_OF_EFFECT: Final = 1 / 6
+# What is measured of rounding varies from place to place; beyond half of what another text changes it would hide faults.
+TIMES_NOISE: Final = 2.0
+MOST_OF_EFFECT: Final = 0.5
 # In half precision single tokens go astray by rounding alone: near ties between experts, above all.
 ASTRAY_SHARE: Final = 0.25
 
@@ -31,18 +34,21 @@ class Yardstick:
     astray: float
 
     @classmethod
-    def of(cls, dtype: torch.dtype, effect: float) -> "Yardstick":
+    def of(cls, dtype: torch.dtype, effect: float, noise: float = 0.0) -> "Yardstick":
         """By precision, and by how much another text changes the logits.
 
-        Random weights hardly look at the text: what is lost of it shows in the fourth digit.
+        Random weights hardly look at the text: what is lost of it shows in the fourth digit. In half precision rounding
+        adds up over the layers of a real model to more than some faults of a small one: it is measured.
 
         Args:
             dtype: of the weights.
             effect: an error as `errors` gives it, between texts that differ.
+            noise: likewise, between passes that differ in nothing but how they round; counts in half precision alone.
         """
         most, least = MOST.get(dtype, MOST_SINGLE), LEAST.get(dtype, LEAST_SINGLE)
         known = 0.0 if math.isnan(effect) else effect
-        tolerance = min(most, max(least, SHARE_OF_EFFECT * known))
+        rounding = min(TIMES_NOISE * noise, MOST_OF_EFFECT * known) if dtype in MOST and noise < math.inf else 0.0
+        tolerance = min(most, max(least, SHARE_OF_EFFECT * known, rounding))
         return cls(tolerance, ASTRAY_SHARE if dtype in MOST else 0.0)
 
     def same(self, found: Tensor, expected: Tensor) -> bool:

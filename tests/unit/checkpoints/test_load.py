@@ -21,7 +21,9 @@ from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnsafeModel, 
 from checkpoints.generation import GenerationStore
 from checkpoints.heads import NEW_WEIGHTS
 from checkpoints.load import load_beside, load_model, load_tokenizer
+from checkpoints.probe.ask import conduct_of
 from checkpoints.probe.classifier import ClassifierProbe
+from checkpoints.probe.conduct import Way
 from tests.disks import files_limited
 from tests.models import embedding_of, make_causal, make_classifier, make_tokenizer, packaged
 
@@ -252,6 +254,9 @@ def test_a_gguf_file_becomes_a_base(store: GenerationStore) -> None:
     ids = tokenizer("The capital of France is", return_tensors="pt")["input_ids"]
     with torch.inference_mode():
         assert "Paris" in tokenizer.decode(model(ids).logits[0, -1].argmax())
+    assert model.dtype == torch.bfloat16
+    # Over thirty layers rounding moves logits further than another text moves those of some small models.
+    assert conduct_of(model, "causal-lm", tokenizer).way == Way("shared", 0)
 
 
 @pytest.mark.parametrize("room", [100, 20_000], ids=["configuration", "weights"])
