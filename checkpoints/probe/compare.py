@@ -14,7 +14,7 @@ LEAST: Final = {torch.bfloat16: 0.01, torch.float16: 0.002}
 MOST_SINGLE, LEAST_SINGLE = 1e-3, 1e-5
 # A fault is no smaller than this share of what another text changes.
 SHARE_OF_EFFECT: Final = 1 / 6
-# What is measured of rounding varies from place to place; beyond half of what another text changes it would hide faults.
+# Rounding varies from place to place; beyond half of what another text changes it would hide faults.
 TIMES_NOISE: Final = 2.0
 MOST_OF_EFFECT: Final = 0.5
 # In half precision single tokens go astray by rounding alone: near ties between experts, above all.
