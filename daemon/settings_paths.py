@@ -1,5 +1,7 @@
 """Paths in the settings that can be none, or are most surely not those that are meant."""
 
+import os
+import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,13 +44,32 @@ def _why_impossible(value: str) -> str:
         return f"Nobody here is called {Path(value).parts[0][1:]}, whose home it names."
     if "\0" in value:
         return "It has a NUL character in it."
+    return _why_no_name(value) or _why_unlikely(value)
+
+
+def _why_no_name(value: str) -> str:
+    if not _can_be_named(value):
+        encoding = sys.getfilesystemencoding()
+        return f"It has letters that {encoding} has not, the encoding of names here: set LC_ALL=C.UTF-8."
     longest = max(len(_bytes(part)) for part in Path(value).parts)
     if longest > LONGEST_NAME or len(_bytes(value)) > LONGEST_PATH:
         return f"It is too long: a name has at most {LONGEST_NAME} bytes, a path {LONGEST_PATH}."
+    return ""
+
+
+def _why_unlikely(value: str) -> str:
     odd = next((part for part in Path(value).parts if _hides_something(part)), None)
     if odd is not None and not Path(value).exists():
         return f"Nothing is there, and {odd!r} has a character in it that nobody sees."
     return ""
+
+
+def _can_be_named(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _bytes(text: str) -> bytes:

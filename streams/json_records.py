@@ -6,7 +6,9 @@ from typing import Any, Final
 import orjson
 
 from streams import numbers
+from streams.contents import encoding_of
 from streams.document import Reason, Rejection
+from streams.unpacking import codec_of
 
 _NOT_A_NUMBER: Final = re.compile(r"-?\s*(nan|inf)", re.IGNORECASE)
 _ORJSON_SAYS: Final = {
@@ -47,8 +49,16 @@ def not_utf8(value: bytes, error: UnicodeDecodeError) -> Rejection:
     try:
         value.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        return Reason.NOT_UTF8, f"invalid UTF-8 at byte {error.start}"
+        return Reason.NOT_UTF8, f"invalid UTF-8 at byte {error.start}{_what_it_is(value)}"
     return Reason.LONE_SURROGATE, f"half a surrogate pair at byte {error.start}"
+
+
+def _what_it_is(value: bytes) -> str:
+    if (codec := codec_of(value)) is not None:
+        return f": it begins as {codec} does; send it unpacked, Kafka's producers compress by themselves"
+    if (encoding := encoding_of(value)) is not None:
+        return f": it begins as {encoding.upper()} does; send UTF-8"
+    return ""
 
 
 def _why_not_json(value: bytes, error: orjson.JSONDecodeError) -> Rejection:

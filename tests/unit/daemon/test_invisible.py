@@ -108,6 +108,15 @@ def test_output_is_written_in_any_encoding(tmp_path: Path, encoding: str) -> Non
     assert "Zürich-東京".encode(encoding, "backslashreplace") in done.stdout
 
 
+def test_a_locale_without_the_letters_of_a_path_is_named(tmp_path: Path) -> None:
+    """With the one that has them."""
+    (tmp_path / "riverkeep.toml").write_text('state_dir = "Zürich"\n[model]\npath = "."\n', encoding="utf-8")
+    done = riverkeep("$R status", tmp_path, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert done.returncode == 2
+    assert b"set LC_ALL=C.UTF-8" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     "command", ["status", "status --json", "check", "--help", "memory --help", "doctor --skip-model"]
 )

@@ -1,9 +1,11 @@
 """Bytes become documents or reasons; never an exception, never another text."""
 
+import gzip
 import json
 
 import orjson
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,6 +109,23 @@ def test_each_kind_of_bad_json_has_its_reason(value: bytes | None, expected: Rea
 def test_each_kind_of_bad_text_has_its_reason(value: bytes | None, expected: Reason) -> None:
     """What is wrong with a plain text is told apart."""
     assert reason(value, format="text") is expected
+
+
+@pytest.mark.parametrize("kind", ["json", "text"])
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (gzip.compress(b'{"text": "a"}'), "begins as gzip does"),
+        (zstandard.ZstdCompressor().compress(b'{"text": "a"}'), "begins as Zstandard does"),
+        ('{"text": "a"}'.encode("utf-16"), "begins as UTF-16 does"),
+    ],
+)
+def test_what_a_producer_packed_or_encoded_is_told_as_that(value: bytes, told: str, kind: str) -> None:
+    """With what the producer has to change."""
+    found = decoded(value, format=kind)
+    assert not isinstance(found, Document)
+    assert found[0] is Reason.NOT_UTF8
+    assert told in found[1]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
