@@ -28,7 +28,7 @@ from checkpoints.config_fields import shown
 from checkpoints.errors import MismatchedTokenizer, UnusableModel
 from checkpoints.heads import NEW_WEIGHTS
 from checkpoints.matching import mismatch, of_text, right_pad, set_pad
-from checkpoints.model_files import GENERATION_CONFIG, model_files
+from checkpoints.model_files import GENERATION_CONFIG, model_files, read_object
 from checkpoints.reasons import NO_TOKENIZER, of_configuration, of_tokenizer, reason, said_clearly
 from checkpoints.weight_files import require_whole
 
@@ -101,7 +101,22 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
             f"{path / 'tokenizer_config.json'}: model_max_length is {shown(longest)}, it must be a number of tokens; "
             "correct it, or leave it out"
         )
+    _take_template(path, tokenizer)
     return tokenizer
+
+
+def _take_template(path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Models that see as well keep their chat template in a file of the processor's, which is not loaded."""
+    processors = path / "chat_template.json"
+    if not tokenizer.chat_template and processors.is_file():
+        tokenizer.chat_template = read_object(processors).get("chat_template")
+    found = tokenizer.chat_template
+    texts = found.values() if isinstance(found, Mapping) else [found]
+    if not all(text is None or isinstance(text, str) for text in texts):
+        raise UnusableModel(
+            f"{path}: chat_template (in tokenizer_config.json or {processors.name}) is {shown(found)}, it must be a "
+            "text of Jinja; correct it, or leave it out"
+        )
 
 
 def require_match(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:

@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from checkpoints.errors import UnusableModel
 from checkpoints.model_files import CODE_KEYS, CONFIGURATIONS, model_files, read_object
+from checkpoints.weight_files import AGAIN
 
+TEMPLATE: Final = ".jinja"
 PAD: Final = "pad_token_id"
 SINGLE_IDS: Final = frozenset({PAD, "bos_token_id", "sep_token_id", "cls_token_id", "decoder_start_token_id"})
 SEVERAL_IDS: Final = frozenset({"eos_token_id"})
@@ -26,7 +29,7 @@ def mend(model: Path, scratch: Path) -> Path:
     """
     files = model_files(model, code_is_left=True)
     vocabulary = _vocabulary(read_object(files["config.json"]), None)
-    changed = {}
+    changed: dict[str, Mapping[str, Any] | str] = {}
     for name, path in files.items():
         if name in CONFIGURATIONS:
             values = read_object(path)
@@ -34,16 +37,28 @@ def mend(model: Path, scratch: Path) -> Path:
             # As text: 2.0 and 2 are equal, and only one of them is an id.
             if json.dumps(plain) != json.dumps(values) or not _is_plain(path):
                 changed[name] = plain
+        elif path.suffix == TEMPLATE and (text := _text(path)).encode() != path.read_bytes():
+            changed[name] = text
     return linked(files, scratch, changed) if changed else model
 
 
-def linked(files: Mapping[str, Path], target: Path, changed: Mapping[str, Mapping[str, Any]]) -> Path:
-    """Make directory `target` of links to `files`, but for those JSON files that get new values."""
+def _text(path: Path) -> str:
+    """A chat template, whose byte order mark every prompt would begin with."""
+    found = path.read_bytes()
+    try:
+        return found.decode("utf-16" if found[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnusableModel(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}); {AGAIN}") from None
+
+
+def linked(files: Mapping[str, Path], target: Path, changed: Mapping[str, Mapping[str, Any] | str]) -> Path:
+    """Make directory `target` of links to `files`, but for those that get new values (JSON) or another text."""
     for name, path in files.items():
         place = target / name
         place.parent.mkdir(parents=True, exist_ok=True)
         if name in changed:
-            place.write_text(json.dumps(changed[name], indent=2), encoding="utf-8")
+            new = changed[name]
+            place.write_bytes((new if isinstance(new, str) else json.dumps(new, indent=2)).encode())
         else:
             place.symlink_to(path.resolve())
     return target

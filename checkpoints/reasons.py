@@ -111,6 +111,11 @@ def _of_tokenizer_json(path: Path, error: Exception) -> str:
             f"{file} is damaged, or of a newer format than tokenizers {tokenizers.__version__} reads "
             f"({reason(unknown)}): {AGAIN}, or see whether a newer version of tokenizers and transformers reads it"
         )
+    if not _has_templates(path):
+        return (
+            f"{path / 'tokenizer_config.json'}: chat_template is a list, each of it must have a `name` and `template` "
+            "that are texts; correct it, or leave it out"
+        )
     named = _tokenizer_class(path)
     if named:
         return (
@@ -118,6 +123,18 @@ def _of_tokenizer_json(path: Path, error: Exception) -> str:
             f"({reason(error)}); take both files from one source"
         )
     return f"{file} does not load: {reason(error)}; {AGAIN}"
+
+
+def _has_templates(path: Path) -> bool:
+    """Whether chat templates that stand in a list can be read."""
+    try:
+        listed = read_object(path / "tokenizer_config.json").get("chat_template")
+    except UnusableModel:
+        return True
+    return not isinstance(listed, list) or all(
+        isinstance(each, Mapping) and isinstance(each.get("name"), str) and isinstance(each.get("template"), str)
+        for each in listed
+    )
 
 
 def _tokenizer_class(path: Path) -> str | None:
