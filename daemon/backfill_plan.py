@@ -16,6 +16,7 @@ from streams.splitting import Split
 JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json", ".jsonlines"})
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".rst", ".log", ".tex"})
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
+LONGEST_NAME = 249
 GROWS_SECONDS = 60.0
 """A text that was changed within this time may still be written."""
 
@@ -55,6 +56,8 @@ class Plan:
             BadRequest: a file can be read as JSON and as text, or as neither; plain text has none of the fields that
                 are named, a name is empty or too long, or the topics leave open which fields JSON records have.
         """
+        if not self.name.isprintable() or len(self.name) > LONGEST_NAME:
+            raise BadRequest(f"--name takes up to {LONGEST_NAME} characters that can be seen, in one line.")
         kinds = {path: self._kind(path, look) for path, look in looks.items()}
         for path, kind in kinds.items():
             self._refuse_fields_of_text(path, kind)

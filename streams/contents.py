@@ -22,6 +22,10 @@ PARQUET: Final = b"PAR1"
 _FOREIGN: Final = (
     (b"PK\x03\x04", "a zip archive (or a .docx, .xlsx or .epub, which are such): unpack it, and name the files in it"),
     (b"PK\x05\x06", "an empty zip archive"),
+    (b"PK\x07\x08", "a part of a zip archive: put it together and unpack it, and name the files in it"),
+    (b"070701", "a cpio archive: unpack it, and name the files in it"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an older Office document (.doc, .xls, .ppt): save its text first"),
+    (b"%!PS-", "PostScript: `ps2ascii` takes its text out"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it, and name the files in it"),
     (b"Rar!\x1a\x07", "a RAR archive: unpack it, and name the files in it"),
     (b"\x1f\x9d", "compressed by compress (.Z): `zcat` unpacks it"),
@@ -31,6 +35,8 @@ _FOREIGN: Final = (
     (b"%PDF-", "a PDF: `pdftotext` takes its text out"),
     (b"Obj\x01", "an Avro container: turn it into JSON lines first (`avro-tools tojson`)"),
     (b"ORC", "an ORC file: turn it into JSON lines or Parquet first"),
+    (b"FEA1", "an older Feather file: turn it into Parquet first"),
+    (b"PARE", "encrypted Parquet: write it without encryption first"),
     (b"ARROW1", "an Arrow file: turn it into Parquet first"),
     (
         b"SQLite format 3\0",

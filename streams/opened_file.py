@@ -20,8 +20,11 @@ BEGINNING: Final = KIB
 
 
 def shown_path(path: str | Path) -> str:
-    """A path in characters that can be printed and stored, also where its bytes are no UTF-8."""
-    return os.fsencode(path).decode(errors="backslashreplace")
+    """A path in one line of characters that can be printed and stored, also where its bytes are no UTF-8."""
+    name = os.fsencode(path).decode(errors="backslashreplace")
+    if name.isprintable():
+        return name
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
 
 
 def is_kept(path: str | Path) -> bool:

@@ -308,6 +308,21 @@ def test_names_that_are_no_utf_8_work(home: Path, where: str) -> None:
     assert b"Traceback" not in run.stderr
 
 
+def test_a_name_with_line_ends_and_escapes_is_shown_in_one_line(home: Path) -> None:
+    """Nothing in it moves a cursor; of standard input such a name is refused."""
+    name = "a\n\x1b[31mb.jsonl"
+    (home / name).write_bytes(JSONL)
+    code, facts, _ = backfill(home, name)
+    assert (code, stored(facts)) == (0, 20)
+    (home / name).write_bytes(json.dumps(RECORDS).encode())
+    _, _, error = backfill(home, name)
+    assert "a\\n\\x1b[31mb.jsonl seems to be one JSON array" in error
+    for odd in ("a\nb", "\x1b]0;x\x07", "n" * 5000):
+        code, _, error = backfill(home, "--name", odd, "/dev/null", "-")
+        assert code == 2
+        assert "--name takes up to" in error
+
+
 @pytest.mark.parametrize(
     "words",
     [
