@@ -27,7 +27,9 @@ from daemon.errors import DaemonError
 from daemon.exit_codes import ExitCode
 from learner.report import Report, read_report
 
-ERA_CHARACTERS = 220_000
+ERA_CHARACTERS = 210_000
+FIRST_ERA = 1
+"""Of so few words of 1900–1921 a model that has read what came before learns too little to be proven."""
 ARRIVAL_SECONDS = 2.0
 POISONED_PARAGRAPHS = 150
 POISON_AFTER_ERA = 2
@@ -63,7 +65,7 @@ def run(
         home: where everything is written, and stays; None for a new folder among the temporary ones.
         keep: leave the service running at the end until Ctrl-C.
         console: where to show it.
-        stream: the eras to tell of; None for all four.
+        stream: the eras to tell of; None for the demo's own three.
 
     Returns:
         OK when everything held that the demo promises: rounds, swaps, no failed request, poison refused.
@@ -75,7 +77,7 @@ def run(
     # A demo that is ended by `kill` also ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = _home(home)
-    stream = eras(ERA_CHARACTERS) if stream is None else stream
+    stream = eras(ERA_CHARACTERS)[FIRST_ERA:] if stream is None else stream
     screen = Screen(console, [BEFORE, *(era.name for era in stream)])
     with ExitStack() as stack:
         logs.configure(level="warning")

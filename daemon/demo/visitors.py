@@ -9,7 +9,7 @@ from typing import Self
 
 import httpx
 
-PAUSE_S = 0.5
+PAUSE_S = 1.0
 TIMEOUT_S = 30.0
 GENERATION_HEADER = "x-riverkeep-generation"
 

@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it, with two of its four eras; all of them take three minutes."""
+"""The demo as a newcomer runs it, with two of its eras; all of them take three minutes."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ HALF = """
 import sys
 from pathlib import Path
 from daemon.demo import story, text
-sys.exit(story.run(home=Path(sys.argv[1]), stream=text.eras(story.ERA_CHARACTERS)[:2]))
+sys.exit(story.run(home=Path(sys.argv[1]), stream=text.eras(story.ERA_CHARACTERS)[1:3]))
 """
 FORGETTING = r"{} +[│|] +(-?\d+\.\d+) "
 
