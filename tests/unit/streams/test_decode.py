@@ -115,7 +115,7 @@ def test_each_kind_of_bad_text_has_its_reason(value: bytes | None, expected: Rea
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        (gzip.compress(b'{"text": "a"}'), "begins as gzip does"),
+        (gzip.compress(b'{"text": "a"}', mtime=0), "begins as gzip does"),
         (zstandard.ZstdCompressor().compress(b'{"text": "a"}'), "begins as Zstandard does"),
         ('{"text": "a"}'.encode("utf-16"), "begins as UTF-16 does"),
     ],
