@@ -1,6 +1,6 @@
 """How well `riverkeep doctor` foretells a round: its rehearsals against the real round that follows.
 
-    python -m benchmarks.rehearsal [--json FILE]
+    python -m benchmarks.rehearsal [--json FILE]        # some 25 minutes on 2 cores
 
 Five random models of different kinds, three settings each. For each: rehearsals as the doctor makes them, then a whole
 round in a process of its own, on paragraphs of all lengths. Memory is foretold twice: by a rehearsal with the setting's
