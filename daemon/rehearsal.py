@@ -37,7 +37,6 @@ WORDS = (
     "boats",
     "mill",
 )
-HELD_OUT = "rehearsal"
 SOURCE = "rehearsal"
 SEED = 7
 SEVERAL = "multi_label_classification"
@@ -234,7 +233,7 @@ def _write(directory: Path, subject: Subject, rows: int) -> None:
         fresh=samples(new),
         replay=samples(replayed),
         early_stop=samples(1 if spec.recipe.early_stop_checks else 0),
-        slices=[RoundSlice(HELD_OUT, "anchor", SOURCE, tuple(samples(rows)))],
+        slices=[RoundSlice(SOURCE, "anchor", SOURCE, tuple(samples(rows)))],
     )
 
 

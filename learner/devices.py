@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils import deterministic
 
+from learner import peaks
 from learner.errors import LearnerError
-from learner.peaks import process_peak_bytes
 from learner.settings import Precision
 
 # What allocators and mappings say besides torch.OutOfMemoryError: CPU and MPS raise a plain RuntimeError.
@@ -40,7 +40,13 @@ class Device:
             return torch.cuda.max_memory_allocated(self.where)
         if self.where.type == "mps":
             return torch.mps.driver_allocated_memory()
-        return process_peak_bytes()
+        return peaks.peak_bytes()
+
+    def forget_peak(self) -> None:
+        """Let `memory_bytes` begin anew, where that is possible."""
+        if self.where.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.where)
+        peaks.forget_peak()
 
 
 def choose(wanted: str, precision: Precision) -> Device:

@@ -10,7 +10,8 @@ from typing import Self, TextIO
 
 import orjson
 
-from learner.peaks import forget_peak, peak_bytes
+from learner import peaks
+from learner.devices import Device
 
 # Often enough for a progress bar, too seldom to slow a step or fill a disk.
 INTERVAL_S = 0.5
@@ -71,6 +72,7 @@ class Progress:
         self._began = self._said = self._step_said = clock()
         self._phase = ""
         self._work: Work | None = None
+        self._device: Device | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -111,6 +113,21 @@ class Progress:
         if self.clock() - self._said >= HEARTBEAT_S:
             self.say("alive", phase=self._phase)
 
+    def watch(self, device: Device) -> None:
+        """Tell peaks of this device's memory from now on; those of phases before it was known are main memory's."""
+        self._device = device
+        if device.where.type != "cpu":
+            self.phase_peak_bytes.clear()
+
+    def _forget_peak(self) -> None:
+        if self._device is None:
+            peaks.forget_peak()
+        else:
+            self._device.forget_peak()
+
+    def _peak_bytes(self) -> int:
+        return peaks.peak_bytes() if self._device is None else self._device.memory_bytes()
+
     def _figures(self) -> dict[str, object]:
         return {} if self._work is None else self._work.figures(self.clock())
 
@@ -128,11 +145,11 @@ class Progress:
         began = self.clock()
         self._work = Work(unit, of, began, most_seconds) if of else None
         self.say("phase", name=name, **self._figures())
-        forget_peak()
+        self._forget_peak()
         try:
             yield
         finally:
             self._work = None
             took = self.clock() - began
             self.phase_seconds[name] = self.phase_seconds.get(name, 0.0) + took
-            self.phase_peak_bytes[name] = max(self.phase_peak_bytes.get(name, 0), peak_bytes())
+            self.phase_peak_bytes[name] = max(self.phase_peak_bytes.get(name, 0), self._peak_bytes())

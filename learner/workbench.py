@@ -63,6 +63,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
     """
     spec, parent = given.spec, given.path / PARENT
     device = choose(spec.device, spec.recipe.precision)
+    progress.watch(device)
     threads = settle(device, seed=spec.seed, threads=spec.threads)
     tokenizer = load_tokenizer(parent)
     model = load_model(parent, spec.kind, device=device.where, dtype=torch.float32)

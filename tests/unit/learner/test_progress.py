@@ -4,6 +4,9 @@ import io
 import json
 from pathlib import Path
 
+import torch
+
+from learner.devices import Device
 from learner.progress import HEARTBEAT_S, INTERVAL_S, WORK_INTERVAL_S, Progress
 
 
@@ -92,3 +95,15 @@ def test_figure_that_is_not_finite_stays_json(tmp_path: Path) -> None:
     with Progress(tmp_path / "p.jsonl", clock=Clock()) as progress:
         progress.say("step", loss=float("nan"))
     assert events(tmp_path / "p.jsonl")[0]["loss"] is None
+
+
+def test_what_was_measured_before_the_device_was_known_is_not_its_memory(tmp_path: Path) -> None:
+    """Main memory's bytes are none of a GPU's; on a CPU they are the same."""
+    for kind, kept in (("cpu", {"verify", "load"}), ("meta", {"load"})):
+        with Progress(tmp_path / f"{kind}.jsonl") as progress:
+            with progress.phase("verify"):
+                pass
+            with progress.phase("load"):
+                progress.watch(Device(torch.device(kind), kind, torch.float32))
+            assert set(progress.phase_peak_bytes) == kept
+            assert all(progress.phase_peak_bytes.values())
