@@ -13,6 +13,17 @@ from urllib.parse import unquote
 import orjson
 
 
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Now."""
+        return self.now
+
+
 @dataclass
 class FakeRegistry:
     """Schemas by number, and the versions of subjects that they refer to.

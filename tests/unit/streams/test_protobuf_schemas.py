@@ -19,21 +19,10 @@ from streams.document import Document, Partition, Reason, Rejection
 from streams.errors import RegistryAway
 from streams.schema_registry import RETRY_SECONDS, SchemaRegistry
 from streams.settings import SchemaRegistrySettings, TopicFormat
-from tests.fake_registry import FakeRegistry, fake_registry, framed
+from tests.fake_registry import Clock, FakeRegistry, fake_registry, framed
 
 PLAIN = 'syntax = "proto3"; message Post { string text = 1; }'
 VALUE = framed(9, b"\0\x0a\x01a")
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        """Now."""
-        return self.now
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from streams.document import Document, Partition, Reason, Rejection
 from streams.errors import RegistryAway
 from streams.schema_registry import NOT_THERE_SECONDS, RETRY_SECONDS, SchemaRegistry
 from streams.settings import SchemaRegistrySettings, TopicFormat
-from tests.fake_registry import FakeRegistry, fake_registry, framed
+from tests.fake_registry import Clock, FakeRegistry, fake_registry, framed
 
 POST = {
     "type": "record",
@@ -28,17 +28,6 @@ POST = {
 }
 AT = dt.datetime(2024, 4, 3, 2, 28, 33, tzinfo=dt.UTC)
 FIELDS = {"key_field": "user", "time_field": "at"}
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        """Now."""
-        return self.now
 
 
 @pytest.fixture
