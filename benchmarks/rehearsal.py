@@ -3,8 +3,9 @@
     python -m benchmarks.rehearsal [--json FILE]        # some 25 minutes on 2 cores
 
 Five random models of different kinds, three settings each. For each: rehearsals as the doctor makes them, then a whole
-round in a process of its own, on paragraphs of all lengths. Memory is foretold twice: by a rehearsal with the setting's
-own micro-batch, and by two with 1 and 4 rows, as where the doctor cannot afford more. Figures are foretold / measured.
+round in a process of its own, on paragraphs of all lengths; a classifier's documents have two of them, as what is
+foretold is for documents that fill a row. Memory is foretold twice: by a rehearsal with the setting's own micro-batch,
+and by two with 1 and 4 rows, as where the doctor cannot afford more. Figures are foretold / measured.
 """
 
 import json
@@ -42,7 +43,9 @@ from learner.settings import LearnerSettings, ModelKind, RecipeSettings
 
 LABELS = ("calm", "storm")
 FRESH, REPLAYED, HELD_OUT, EARLY = 60, 150, 40, 8
-"""Paragraphs, some 200 tokens each."""
+"""Documents of each role."""
+PARAGRAPHS: Mapping[ModelKind, int] = {"causal-lm": 1, "classifier": 2}
+"""In a document, some 230 tokens each. A causal model's rows are filled with several."""
 LIMIT_S = 600.0
 WITHIN = 1.2
 SETTINGS: Mapping[str, dict[str, Any]] = {
@@ -158,13 +161,16 @@ def _rehearsed(subject: Subject, rows: int, folder: Path) -> Rehearsed:
     return found
 
 
-def paragraphs(first: int, count: int, kind: ModelKind) -> list[RoundSample]:
-    """Paragraphs of the demo's stream, spread over its eras; with labels for a classifier."""
-    everything = [paragraph for era in eras() for paragraph in era.paragraphs]
+def documents(first: int, count: int, kind: ModelKind) -> list[RoundSample]:
+    """Documents of the demo's stream, spread over its eras; with labels for a classifier."""
+    everything = [paragraph.text for era in eras() for paragraph in era.paragraphs]
     step = len(everything) // (FRESH + REPLAYED + HELD_OUT + EARLY)
     return [
         RoundSample(
-            number, everything[number * step].text, "speeches", LABELS[number % 2] if kind == "classifier" else None
+            number,
+            " ".join(everything[number * step :][: PARAGRAPHS[kind]]),
+            "speeches",
+            LABELS[number % 2] if kind == "classifier" else None,
         )
         for number in range(first, first + count)
     ]
@@ -176,7 +182,7 @@ def work_of(subject: Subject) -> Work:
     cut = subject.width if subject.kind == "classifier" else None
 
     def tokens(first: int, count: int) -> int:
-        lengths = (len(tokenizer(one.text)["input_ids"]) for one in paragraphs(first, count, subject.kind))
+        lengths = (len(tokenizer(one.text)["input_ids"]) for one in documents(first, count, subject.kind))
         return sum(min(length, cut or length) for length in lengths)
 
     new, held_out = tokens(0, FRESH), tokens(FRESH + REPLAYED, HELD_OUT)
@@ -192,10 +198,10 @@ def real_round(subject: Subject, folder: Path) -> tuple[TrainingSummary, float]:
         RoundSpec(round=1, kind=kind, seed=1, parent=ref, base=ref, recipe=subject.settings.recipe, device="cpu"),
         parent_dir=subject.directory,
         base_dir=subject.directory,
-        fresh=paragraphs(0, FRESH, kind),
-        replay=paragraphs(FRESH, REPLAYED, kind),
-        early_stop=paragraphs(FRESH + REPLAYED + HELD_OUT, EARLY, kind),
-        slices=[RoundSlice("anchor", "anchor", "speeches", tuple(paragraphs(FRESH + REPLAYED, HELD_OUT, kind)))],
+        fresh=documents(0, FRESH, kind),
+        replay=documents(FRESH, REPLAYED, kind),
+        early_stop=documents(FRESH + REPLAYED + HELD_OUT, EARLY, kind),
+        slices=[RoundSlice("anchor", "anchor", "speeches", tuple(documents(FRESH + REPLAYED, HELD_OUT, kind)))],
     )
     limits = LearnerLimits(silence=LIMIT_S, time=LIMIT_S)
     ended = LearnerProcess().run(directory, limits=limits, on_progress=lambda _: None, must_stop=lambda: False)

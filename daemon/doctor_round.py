@@ -127,7 +127,7 @@ def _memory(settings: Settings, needed: Memory, room: Room, measured: list[Rehea
     rows = " and ".join(str(one.rows) for one in measured)
     detail = (
         f"{room.free / GIB:.1f} GiB free; a round needs about {needed.of(wanted) / GIB:.1f} GiB (rehearsed with {rows} "
-        f"rows a pass), answering and a swap {room.serving / GIB:.1f} GiB; "
+        f"rows of {measured[0].width} tokens a pass), answering and a swap {room.serving / GIB:.1f} GiB; "
     )
     detail += f"`micro_batch` up to {fitting} fits" if fitting else "no `micro_batch` fits"
     return Finding(

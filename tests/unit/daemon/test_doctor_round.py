@@ -65,7 +65,7 @@ def test_what_does_not_fit_gets_the_largest_micro_batch_that_does(monkeypatch: p
     """16 rows need 9 GiB by the line through what was rehearsed with 1 and 4."""
     memory, time = examined(monkeypatch, ONE, MEASURED, room=5)
     assert not memory.ok
-    assert "a round needs about 9.0 GiB (rehearsed with 1 and 4 rows a pass)" in memory.detail
+    assert "a round needs about 9.0 GiB (rehearsed with 1 and 4 rows of 512 tokens a pass)" in memory.detail
     assert "`micro_batch` up to 8 fits" in memory.detail
     assert memory.remedy.startswith("Set `learner.recipe.micro_batch = 8`")
     assert time.ok
@@ -99,7 +99,7 @@ def test_memory_that_ran_out_at_once_is_told(monkeypatch: pytest.MonkeyPatch) ->
 def test_memory_that_ran_out_at_the_second_leaves_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model's shape tells what more rows take."""
     memory, time = examined(monkeypatch, ONE, Failed(4, "out of memory", for_memory=True))
-    assert "rehearsed with 1 rows a pass" in memory.detail
+    assert "rehearsed with 1 rows of 512 tokens a pass" in memory.detail
     assert time.ok
 
 
