@@ -1,11 +1,13 @@
 """How well `riverkeep doctor` foretells a round: its rehearsals against the real round that follows.
 
-    python -m benchmarks.rehearsal [--json FILE]        # some 25 minutes on 2 cores
+    python -m benchmarks.rehearsal [--json FILE] [--model GPT-2]        # some 20 minutes on 2 cores
 
 Five random models of different kinds, three settings each. For each: rehearsals as the doctor makes them, then a whole
 round in a process of its own, on paragraphs of all lengths; a classifier's documents have two of them, as what is
 foretold is for documents that fill a row. Memory is foretold twice: by a rehearsal with the setting's own micro-batch,
 and by two with 1 and 4 rows, as where the doctor cannot afford more. Figures are foretold / measured.
+
+With `--model` only that one's figures are measured; what FILE tells of the others stays there.
 """
 
 import json
@@ -245,19 +247,37 @@ def _reach(file: Path, *, rows: int) -> None:
     file.write_text(json.dumps(tokenizer), encoding="utf-8")
 
 
+def earlier(file: Path | None) -> dict[str, Compared]:
+    """What the file holds already, by name."""
+    if file is None or not file.exists():
+        return {}
+    details = json.loads(file.read_text(encoding="utf-8"))["details"]
+    return {name: _compared(name, dict(figures)) for name, figures in details.items()}
+
+
+def _compared(name: str, figures: dict[str, float]) -> Compared:
+    ratios = [figures.pop(each) for each in ("memory", "memory_extrapolated", "seconds_ratio")]
+    return Compared(name, *ratios, facts=figures)
+
+
 def main() -> int:
     """Run the benchmark."""
-    options = arguments(__doc__).parse_args()
-    console, found = Console(stderr=True), list[Compared]()
-    for name in MODELS:
+    parser = arguments(__doc__)
+    parser.add_argument("--model", choices=list(MODELS), help="only this one")
+    options = parser.parse_args()
+    names = list(MODELS) if options.model is None else [options.model]
+    known = {} if options.model is None else earlier(options.json)
+    console, done = Console(stderr=True), 0
+    for name in names:
         with tempfile.TemporaryDirectory() as folder:
             for setting, changes in SETTINGS.items():
                 compared = compare(f"{name}, {setting}", subject_of(name, Path(folder), changes), Path(folder))
-                found.append(compared)
+                known[compared.name], done = compared, done + 1
                 console.print(
-                    f"{len(found)} of {len(MODELS) * len(SETTINGS)}: {compared.name}: memory {compared.memory:.2f}, "
+                    f"{done} of {len(names) * len(SETTINGS)}: {compared.name}: memory {compared.memory:.2f}, "
                     f"extrapolated {compared.memory_extrapolated:.2f}, seconds {compared.seconds:.2f}"
                 )
+    found = list(known.values())
     return report("told by the doctor / measured in the round", bars(found), options.json, details(found))
 
 
