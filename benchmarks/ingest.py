@@ -33,7 +33,7 @@ from daemon.demo.broker import free_port
 from daemon.demo.text import BASE_MODEL
 from memory.settings import MemorySettings
 from memory.store import Store
-from streams.kafka import KafkaSource
+from streams.kafka.source import KafkaSource
 from streams.metrics import StreamsMetrics
 from streams.settings import StreamsSettings, TopicSettings
 from tests.brokers import Broker, apache_is_there, make_topic, producing, running

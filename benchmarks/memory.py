@@ -20,8 +20,8 @@ from pathlib import Path
 import structlog
 
 from benchmarks.report import Bar, arguments, report
-from memory.records import DrawSpec, SliceScore
-from memory.rounds import RoundState
+from memory.ledger.records import DrawSpec, SliceScore
+from memory.ledger.states import RoundState
 from memory.settings import MemorySettings
 from memory.store import Store
 from streams.document import Batch, Document, Partition
@@ -57,14 +57,14 @@ def batches(seed: int) -> Iterator[Batch]:
 def accept_a_round(store: Store, number: int) -> float:
     """Begin and accept a round on everything fresh; returns how long that took in seconds."""
     started = time.perf_counter()
-    draw = store.begin_round(trigger="benchmark", recipe={}, seed=number, spec=EVERYTHING)
+    draw = store.rounds.begin(trigger="benchmark", recipe={}, seed=number, spec=EVERYTHING)
     if draw is None:
         raise RuntimeError("nothing was fresh")
-    store.advance_round(draw.number, RoundState.TRAINING)
-    store.advance_round(draw.number, RoundState.JUDGED)
-    store.accept_round(
+    store.rounds.advance(draw.number, RoundState.TRAINING)
+    store.rounds.advance(draw.number, RoundState.JUDGED)
+    store.rounds.accept(
         draw.number,
-        generation=store.reserve_generation(draw.number),
+        generation=store.generations.reserve(draw.number),
         digest=str(number),
         scores={part.name: SliceScore(1.0, 1, 1) for part in draw.slices},
         verdict={},
@@ -85,7 +85,7 @@ def fill(store: Store, stream: Iterator[Batch], samples: int) -> list[float]:
     Returns:
         How long each round took, in seconds.
     """
-    store.register_base(digest="base", source_path="none")
+    store.generations.register_base(digest="base", source_path="none")
     rounds: list[float] = []
     while (held := store.counts().replay_samples) < samples or not rounds:
         print(f"{held:,} samples", file=sys.stderr)

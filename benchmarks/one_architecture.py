@@ -23,21 +23,22 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.tiny_architectures import POSITIONS, TOKENS, VOCABULARY, CannotShrink, tiny_model
-from checkpoints.card import Kind
+from checkpoints.base.prepare import import_base
+from checkpoints.card import ModelKind
 from checkpoints.errors import CheckpointsError, MismatchedTokenizer
 from checkpoints.generation import GenerationStore
+from learner.directory.report import Outcome
+from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, read_round, write_round
 from learner.job import run_round
 from learner.progress import Progress
-from learner.report import Outcome
-from learner.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, read_round, write_round
 from learner.settings import RecipeSettings
 from learner.workbench import set_up
-from serving.classify import Classification, Classifier
-from serving.engine import Completion, Delta, Engine, Event
-from serving.loaded import LoadedGeneration
+from serving.engine.classify import Classification, Classifier
+from serving.engine.completions import Completion, Delta, Engine, Event
+from serving.engine.loaded import LoadedGeneration
+from serving.engine.sampling import Sampling
+from serving.generations.swap import Loader
 from serving.metrics import ServingMetrics
-from serving.sampling import Sampling
-from serving.swap import Loader
 
 NEW_TOKENS: Final = 12
 PROMPTS: Final = ("the river", "what was known before the flood came over the", "one two three")
@@ -74,7 +75,7 @@ class Row:
     """
 
     name: str
-    kind: Kind
+    kind: ModelKind
     model: str = ""
     served: str = ""
     refused: str = ""
@@ -105,7 +106,7 @@ def make_tokenizer(*, framed: bool) -> PreTrainedTokenizerFast:
     )
 
 
-def tried(name: str, kind: Kind, folder: Path, *, own: dict[str, Any] | None = None) -> Row:
+def tried(name: str, kind: ModelKind, folder: Path, *, own: dict[str, Any] | None = None) -> Row:
     """Make a model, and take it the whole way.
 
     Args:
@@ -134,7 +135,7 @@ def taken(row: Row, model: PreTrainedModel, folder: Path) -> Row:
         return replace(row, not_made=f"it cannot be saved: {_said(error)}")
     store = GenerationStore(folder / "store")
     try:
-        base = store.import_base(folder / "made", kind=row.kind, labels=LABELS if classifies else ())
+        base = import_base(store, folder / "made", kind=row.kind, labels=LABELS if classifies else ())
         generation = Loader(store, row.kind, "cpu", ServingMetrics(CollectorRegistry())).load(0, None, None)
     except MismatchedTokenizer:
         return replace(row, not_made="it takes a tokenizer of its own")
@@ -235,7 +236,7 @@ def _classified(worker: Classifier, generation: LoadedGeneration, texts: list[li
     return outcome
 
 
-def _wrongly_learned(kind: Kind, ref: GenerationRef, path: Path, folder: Path) -> str:
+def _wrongly_learned(kind: ModelKind, ref: GenerationRef, path: Path, folder: Path) -> str:
     """What is wrong with a round: it does not train, or scores otherwise when documents share a pass."""
     spec = RoundSpec(round=1, kind=kind, seed=7, parent=ref, base=ref, recipe=RECIPE, device="cpu", threads=1)
     held = _samples(6, first=100)

@@ -35,14 +35,16 @@ from transformers import (
 )
 
 from benchmarks.report import Bar, arguments, report
+from checkpoints.base.prepare import import_base
+from checkpoints.card import ModelKind
 from checkpoints.generation import BASE, GenerationStore
 from daemon.demo.text import BASE_MODEL, eras
-from daemon.learner_process import Ending, LearnerLimits, LearnerProcess
-from daemon.rehearsal import Failed, Rehearsed, Subject, filler, rehearse
-from daemon.round_cost import Work, memory, seconds
-from learner.report import TrainingSummary, read_report
-from learner.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
-from learner.settings import LearnerSettings, ModelKind, RecipeSettings
+from daemon.doctor.rehearsal import FailedRehearsal, Rehearsed, Subject, filler, rehearse
+from daemon.doctor.round_cost import RoundWork, memory, seconds
+from daemon.processes.learner import LearnerEnding, LearnerLimits, LearnerProcess
+from learner.directory.report import TrainingSummary, read_report
+from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
+from learner.settings import LearnerSettings, RecipeSettings
 
 LABELS = ("calm", "storm")
 FRESH, REPLAYED, HELD_OUT, EARLY = 60, 150, 40, 8
@@ -159,7 +161,7 @@ def compare(name: str, subject: Subject, folder: Path) -> Compared:
 
 def _rehearsed(subject: Subject, rows: int, folder: Path) -> Rehearsed:
     found = rehearse(subject, rows, seconds=LIMIT_S, within=folder, told=lambda _: None)
-    if isinstance(found, Failed):
+    if isinstance(found, FailedRehearsal):
         raise SystemExit(found.why)
     return found
 
@@ -179,7 +181,7 @@ def documents(first: int, count: int, kind: ModelKind) -> list[RoundSample]:
     ]
 
 
-def work_of(subject: Subject) -> Work:
+def work_of(subject: Subject) -> RoundWork:
     """The round's work in the model's own tokens."""
     tokenizer = AutoTokenizer.from_pretrained(subject.directory)
     cut = subject.width if subject.kind == "classifier" else None
@@ -189,7 +191,7 @@ def work_of(subject: Subject) -> Work:
         return sum(min(length, cut or length) for length in lengths)
 
     new, held_out = tokens(0, FRESH), tokens(FRESH + REPLAYED, HELD_OUT)
-    return Work(new, new / FRESH, held_out, held_out)
+    return RoundWork(new, new / FRESH, held_out, held_out)
 
 
 def real_round(subject: Subject, folder: Path) -> tuple[TrainingSummary, float]:
@@ -208,7 +210,7 @@ def real_round(subject: Subject, folder: Path) -> tuple[TrainingSummary, float]:
     )
     limits = LearnerLimits(silence=LIMIT_S, time=LIMIT_S)
     ended = LearnerProcess().run(directory, limits=limits, on_progress=lambda _: None, must_stop=lambda: False)
-    if ended.ending is not Ending.FINISHED:
+    if ended.ending is not LearnerEnding.FINISHED:
         raise SystemExit(ended.detail)
     training = read_report(directory).training
     assert training is not None
@@ -228,7 +230,7 @@ def subject_of(name: str, folder: Path, changes: Mapping[str, Any]) -> Subject:
         tokenizer.model_max_length = 1024
         tokenizer.save_pretrained(folder / "model")
         _reach(folder / "model" / "tokenizer.json", rows=model.get_input_embeddings().weight.shape[0])
-        store.import_base(folder / "model", kind=kind)
+        import_base(store, folder / "model", kind=kind)
     text = filler(4_000, 0)
     recipe = RecipeSettings(batch_sequences=40, **changes)
     return Subject(

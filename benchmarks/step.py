@@ -37,16 +37,16 @@ from transformers import TrainerCallback, TrainingArguments
 
 from benchmarks.make_demo_data import SEQUENCE, VOCABULARY, make_model
 from benchmarks.report import Bar, arguments, report
-from learner.batches import Rows, Step, rows_of
-from learner.devices import choose, settle
-from learner.encoding import Encoded
-from learner.feeds import CausalFeed
-from learner.objectives import CausalObjective
-from learner.penalties import QuadraticPull
+from learner.devices.devices import choose, settle
+from learner.directory.round_directory import RoundSample
+from learner.material.batches import Rows, Step, rows_of
+from learner.material.encoding import Encoded
+from learner.material.feeds import CausalFeed
+from learner.objectives.objectives import CausalObjective
+from learner.objectives.penalties import QuadraticPull
 from learner.progress import Progress
-from learner.round_directory import RoundSample
 from learner.settings import RecipeSettings
-from learner.train import Trainer, train
+from learner.training.train import Trainer, train
 
 ROWS = 24
 REPLAYED = 0.6

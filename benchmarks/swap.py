@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import Bar, arguments, report
+from checkpoints.base.prepare import import_base
 from checkpoints.card import Card
 from checkpoints.generation import GenerationStore
 from checkpoints.load import load_model, load_tokenizer
@@ -95,7 +96,7 @@ def publish_generations(root: Path, scratch: Path, count: int, layers: int, widt
     for number in range(count):
         model = make_causal(scratch / str(number), seed=number, layers=layers, width=width)
         if number == 0:
-            store.import_base(model)
+            import_base(store, model)
         else:
             store.publish(model, number, Card(number, "causal-lm", parent=number - 1, round=number))
     store.point_to(0)

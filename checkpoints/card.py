@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["causal-lm", "classifier"]
+ModelKind = Literal["causal-lm", "classifier"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Card:
     """
 
     generation: int
-    kind: Kind
+    kind: ModelKind
     parent: int | None = None
     round: int | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)

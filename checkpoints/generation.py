@@ -10,7 +10,6 @@ Layout under the root::
 import hashlib
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -20,8 +19,7 @@ from typing import Any, Final
 
 import structlog
 
-from checkpoints import publish as atomic
-from checkpoints.card import Card, Kind
+from checkpoints.card import Card
 from checkpoints.errors import (
     CheckpointsError,
     DamagedGeneration,
@@ -29,8 +27,9 @@ from checkpoints.errors import (
     NumberTaken,
     PublishFailed,
 )
+from checkpoints.files import publish as atomic
+from checkpoints.files.model_files import model_files
 from checkpoints.metrics import CheckpointsMetrics
-from checkpoints.model_files import model_files
 
 BASE: Final = 0
 MANIFEST: Final = "manifest.json"
@@ -242,30 +241,6 @@ class GenerationStore:
             raise NumberTaken(number, "another model has it")
         return Published(number, manifest.digest, self.path(number))
 
-    def import_base(self, model: Path, *, kind: Kind = "causal-lm", labels: tuple[str, ...] = ()) -> Published:
-        """Make a Hugging Face model directory, or a .gguf file (converted once), generation 0.
-
-        An encoder that has no classification head yet gets one for `labels`. When generation 0 is there
-        already, it is kept and returned: the base is imported once.
-
-        Args:
-            model: the directory or file.
-            kind: what the model is for.
-            labels: the classes, in order; needed for a classifier whose configuration names none.
-
-        Raises:
-            UnsafeModel, UnusableModel, MismatchedTokenizer: it cannot be the base, and why.
-            PublishFailed: the disk refused.
-        """
-        if BASE in self.numbers():
-            return Published(BASE, self.digest(BASE), self.path(BASE))
-        card = Card(BASE, kind, source=str(model.resolve()))
-        from checkpoints.prepare import prepare_base  # noqa: PLC0415 - torch, and only here
-
-        self.root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.root, prefix=".import-") as scratch:
-            return self.publish(prepare_base(model, Path(scratch), kind, labels), BASE, card)
-
     def serving(self) -> Pointer | None:
         """The generation that followers serve; None before the first.
 
@@ -302,7 +277,7 @@ class GenerationStore:
             atomic.replace_file(self.pointer_path, _json(asdict(pointer)))
         except OSError as error:
             raise PublishFailed(number, error) from error
-        atomic.step(atomic.Step.POINTED)
+        atomic.step(atomic.DurableStep.POINTED)
         _log.info("serving_pointer_moved", generation=number, previous=current and current.generation)
         return pointer
 

@@ -23,14 +23,14 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from checkpoints.card import Kind
-from checkpoints.config_fields import shown
+from checkpoints.card import ModelKind
 from checkpoints.errors import MismatchedTokenizer, UnusableModel
-from checkpoints.heads import NEW_WEIGHTS
+from checkpoints.files.config_fields import shown
+from checkpoints.files.heads import NEW_WEIGHTS
+from checkpoints.files.model_files import GENERATION_CONFIG, model_files, read_object
+from checkpoints.files.weight_files import require_whole
 from checkpoints.matching import mismatch, of_text, right_pad, set_pad
-from checkpoints.model_files import GENERATION_CONFIG, model_files, read_object
 from checkpoints.reasons import NO_TOKENIZER, of_configuration, of_tokenizer, reason, said_clearly
-from checkpoints.weight_files import require_whole
 
 LOCAL: Final[dict[str, Any]] = {"local_files_only": True, "trust_remote_code": False}
 # What differs between two configurations of one architecture.
@@ -46,7 +46,7 @@ transformers_logging.disable_progress_bar()
 
 
 def load_model(
-    path: Path, kind: Kind, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    path: Path, kind: ModelKind, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
 ) -> PreTrainedModel:
     """Load a model in eval mode.
 
@@ -125,7 +125,7 @@ def require_match(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pa
     Raises:
         MismatchedTokenizer: it has tokens that the model has no embedding for, or far too few.
     """
-    kind: Kind = "classifier" if type(model).__name__.endswith("ForSequenceClassification") else "causal-lm"
+    kind: ModelKind = "classifier" if type(model).__name__.endswith("ForSequenceClassification") else "causal-lm"
     problem = mismatch(model, tokenizer, kind)
     if problem:
         raise MismatchedTokenizer(
@@ -175,7 +175,7 @@ def _generation_config(path: Path, model: PreTrainedModel) -> GenerationConfig:
     return GenerationConfig.from_model_config(model.config)
 
 
-def _require_fit(path: Path, kind: Kind, model: PreTrainedModel, info: Mapping[str, Any]) -> None:
+def _require_fit(path: Path, kind: ModelKind, model: PreTrainedModel, info: Mapping[str, Any]) -> None:
     """Refuse weights that are not those that the configuration describes: what differs would be drawn at random."""
     require_shapes(path, info)
     missing = sorted(info["missing_keys"])

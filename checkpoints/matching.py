@@ -5,7 +5,7 @@ from typing import Any, Final
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from checkpoints.card import Kind
+from checkpoints.card import ModelKind
 
 # A tokenizer that fills less of the embedding than this was made for another model: padding takes less.
 LEAST_VOCABULARY_SHARE: Final = 0.5
@@ -20,7 +20,7 @@ def rows_of(model: PreTrainedModel) -> int | None:
     return weight.shape[0] if isinstance(weight, torch.Tensor) and weight.ndim == 2 else None
 
 
-def mismatch(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: Kind) -> str | None:
+def mismatch(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: ModelKind) -> str | None:
     """What of a tokenizer does not fit a model; None where they belong together.
 
     Special tokens above the last row are no fault where no text brings them: Gemma 3's has one for images, which stands
@@ -50,7 +50,7 @@ def _special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     return {number for number, token in added if token.special} | set(tokenizer.all_special_ids)
 
 
-def _frame(tokenizer: PreTrainedTokenizerBase, kind: Kind) -> set[int]:
+def _frame(tokenizer: PreTrainedTokenizerBase, kind: ModelKind) -> set[int]:
     """The ids that stand around every text: the tokenizer's own, and for a causal LM those that parts documents."""
     framing = set(tokenizer("")["input_ids"])
     if kind == "causal-lm":

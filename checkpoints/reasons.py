@@ -14,9 +14,9 @@ import transformers
 from tokenizers import Tokenizer
 
 from checkpoints.errors import CheckpointsError, UnusableModel
+from checkpoints.files.model_files import read_config, read_object
+from checkpoints.files.weight_files import refuse_pointer
 from checkpoints.installing import pip_install
-from checkpoints.model_files import read_config, read_object
-from checkpoints.weight_files import refuse_pointer
 
 LONGEST_REASON: Final = 240
 NO_TOKENIZER: Final = "holds no tokenizer that transformers can load; save the model's own there (tokenizer.json)"

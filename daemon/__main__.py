@@ -1,6 +1,6 @@
 """`python -m daemon`: the same as `riverkeep`."""
 
-from daemon.cli import main
+from daemon.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -13,12 +13,12 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from daemon.current_round import ROUND_PHASES, Work
-from daemon.cycle import DRY_RUN, Trigger
-from daemon.gate_verdict import Decision
-from daemon.learner_process import Ending
-from daemon.supervisor import Health, State
-from memory.rounds import RoundState
+from daemon.lifecycle.supervisor import Health, State
+from daemon.processes.learner import LearnerEnding
+from daemon.rounds.current import ROUND_PHASES, PhaseWork
+from daemon.rounds.decision import DRY_RUN, Trigger
+from gate.verdict import Decision
+from memory.ledger.states import RoundState
 
 LOSS_TERMS = frozenset({"new", "replay", "kl", "logits"})
 PHASES = ("draw", "learner", "judge", "total")
@@ -56,7 +56,7 @@ class DaemonMetrics:
             self.round_seconds.labels(phase)
         for decision in get_args(Decision):
             self.gate_verdicts.labels(decision)
-        for ending in Ending:
+        for ending in LearnerEnding:
             self.learner_ends.labels(ending)
         for kind in ("new", "replayed"):
             self.tokens.labels(kind)
@@ -155,7 +155,7 @@ class Live:
     rounds_paused: bool | None = False
     serving_healthy: bool | None = None
     learner_bytes: int | None = 0
-    round_work: Work | None = None
+    round_work: PhaseWork | None = None
     memory_usable: bool = True
 
 

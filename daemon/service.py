@@ -17,50 +17,48 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 from checkpoints.generation import GenerationStore
 from checkpoints.metrics import CheckpointsMetrics
 from daemon import logs
-from daemon.admin import create_app
-from daemon.admin_server import listening
-from daemon.admin_token import Token, ensure_token, read_token
-from daemon.allocator import share_one_arena
-from daemon.backoff import Backoff
-from daemon.control import Facts
-from daemon.current_round import CurrentRound, RoundProgress
-from daemon.cycle import DRY_RUN, Ask, Trigger
-from daemon.dead_letter_desk import DeadLetterDesk
-from daemon.errors import DaemonError
-from daemon.exit_codes import ExitCode
-from daemon.import_base import ensure_base
-from daemon.ingest import Ingest, SameStore, why_full
-from daemon.knowledge_metrics import KnowledgeMetrics
-from daemon.labels import known_labels
-from daemon.learner_process import LEARNER, LearnerProcess
-from daemon.live_control import LiveControl, Views
-from daemon.lock import StateLock
-from daemon.memory_watch import MemoryWatch
+from daemon.admin.app import create_app
+from daemon.admin.listener import listening
+from daemon.admin.token import Token, ensure_token, read_token
+from daemon.control.live import LiveControl, Views
+from daemon.control.protocol import Facts
+from daemon.errors import DaemonError, ExitCode
+from daemon.ingestion.ingest import Ingest, SameStore, why_full
+from daemon.ingestion.publish_dead_letters import DeadLetterDesk
+from daemon.ingestion.tombstones import TombstoneDesk
+from daemon.lifecycle.lock import StateLock
+from daemon.lifecycle.memory_watch import MemoryWatch
+from daemon.lifecycle.notify import Notifier
+from daemon.lifecycle.replica import replica_id
+from daemon.lifecycle.shutdown import Shutdown, StoppedEarly
+from daemon.lifecycle.signals import Signals
+from daemon.lifecycle.supervisor import Backoff, Health, Part, Supervisor
 from daemon.metrics import DaemonMetrics, Live, LiveState
-from daemon.notify import Notifier
-from daemon.orphans import child_environment, end_orphans
-from daemon.reload import reloaded
-from daemon.replica import replica_id
-from daemon.rooms import Rooms, latest_rounds
-from daemon.round_conclusion import reconcile_pointer
-from daemon.round_runner import RoundRunner
-from daemon.rounds_loop import RoundsLoop
-from daemon.serving_process import ServingProcess, drain_seconds, serving_process
-from daemon.settings import Settings, load
-from daemon.settings_mistakes import BadSettings
-from daemon.shutdown import Shutdown, StoppedEarly
-from daemon.signals import Signals
-from daemon.supervisor import Health, Part, Supervisor
+from daemon.processes.base import ensure_base
+from daemon.processes.children import child_environment, end_orphans
+from daemon.processes.learner import LEARNER, LearnerProcess
+from daemon.processes.memory import share_one_arena
+from daemon.processes.serving import ServingProcess, drain_seconds, serving_process
+from daemon.rounds.current import CurrentRound, RoundProgress
+from daemon.rounds.decision import DRY_RUN, Ask, Trigger
+from daemon.rounds.directories import Rooms
+from daemon.rounds.loop import RoundsLoop
+from daemon.rounds.promotion import reconcile_pointer
+from daemon.rounds.runner import RoundRunner
+from daemon.rounds.triggers import Asks, Schedule
+from daemon.rounds.unknown_generations import take_up_unknown
+from daemon.settings.labels import known_labels
+from daemon.settings.load import load, reloaded
+from daemon.settings.mistakes import BadSettings
+from daemon.settings.tree import Settings
 from daemon.tolerant_registry import TolerantRegistry
-from daemon.tombstones import TombstoneDesk
-from daemon.triggers import Asks, Schedule
-from daemon.unknown_generations import take_up_unknown
+from gate.metrics import KnowledgeMetrics
 from memory.errors import StoreError
 from memory.metrics import MemoryMetrics
 from memory.store import Store
 from serving.door.descriptors import raise_limit
-from streams.dead_letters import DeadLetterPublisher
-from streams.kafka import KafkaSource
+from streams.kafka.publisher import DeadLetterPublisher
+from streams.kafka.source import KafkaSource
 from streams.metrics import StreamsMetrics
 
 log = structlog.get_logger(__name__)
@@ -215,7 +213,7 @@ class Service:
     def _take_up(self, rooms: Rooms, lock: StateLock) -> None:
         """See that what serves is what the store says, before anybody else uses it."""
         model = self.settings.model
-        if rooms.store.serving() is None:
+        if rooms.store.generations.serving() is None:
             lock.tell(f"it imports {model.path} as generation 0, once, which takes a large model minutes")
         ensure_base(
             rooms.store,
@@ -225,7 +223,10 @@ class Service:
             must_stop=lambda: self._shutdown.begun,
         )
         take_up_unknown(rooms)
-        self._problem, self._problem_of = reconcile_pointer(rooms.store, rooms.checkpoints), rooms.store.serving()
+        self._problem, self._problem_of = (
+            reconcile_pointer(rooms.store, rooms.checkpoints),
+            rooms.store.generations.serving(),
+        )
 
     def _parts(self, registry: CollectorRegistry) -> list[Part]:
         """The loops; those that are not set up are left out."""
@@ -275,8 +276,8 @@ class Service:
         parts = [self._part("ingest", self._memory.waits(self._ingest.run), stuck_seconds=stuck_seconds)]
         # What waits in a memory that cannot be read yet is not known.
         erases = any(topic.on_tombstone == "erase" for topic in streams.topics)
-        if erases or self._memory.trouble or store.tombstones_wait():
-            erasing = TombstoneDesk(store.tombstones_wait, self._apply_tombstones)
+        if erases or self._memory.trouble or store.people.tombstones_wait():
+            erasing = TombstoneDesk(store.people.tombstones_wait, self._apply_tombstones)
             parts.append(self._part("tombstones", self._memory.waits(erasing.run), vital=False))
         if keep_unpublished:
             desk = DeadLetterDesk(store, lambda: DeadLetterPublisher(streams, metrics))
@@ -368,7 +369,7 @@ class Service:
 
     def _last_began(self) -> float | None:
         """When a round last began that was no dry run: that changes nothing, the schedule neither."""
-        latest = latest_rounds(self._rooms.store)
+        latest = self._rooms.store.rounds.latest()
         try:
             return next((round_.begun_at for round_ in latest if round_.trigger != DRY_RUN), None)
         except StoreError:
@@ -433,7 +434,7 @@ class Service:
         """How much of a round's volume is fresh, and whether rounds are paused; not known without the memory."""
         store, triggers = self._rooms.store, self.settings.triggers
         try:
-            counts, pause = store.counts(), store.rounds_pause()
+            counts, pause = store.counts(), store.rounds.paused()
         except StoreError:
             return None, None
         return triggers.share_of_volume(counts.fresh_samples, counts.fresh_tokens), pause is not None

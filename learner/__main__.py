@@ -10,9 +10,9 @@ from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
 
-from checkpoints.disk import is_no_room
 from checkpoints.errors import CheckpointsError
-from learner.devices import is_out_of_memory
+from checkpoints.files.disk import is_no_room
+from learner.devices.devices import is_out_of_memory
 from learner.errors import BadRoundDirectory, LearnerError, NoRoom, OutOfMemory
 from learner.job import run_round
 

@@ -10,21 +10,11 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
-from checkpoints.heads import NEW_WEIGHTS
-from checkpoints.publish import replace_file
-from learner import importance
-from learner.batches import Step, document_pieces
-from learner.candidates import copy_into, interpolate_into, weights_of, write_candidate
-from learner.early_stopping import EarlyStopping
-from learner.encoding import Encoded
-from learner.evaluate import mean_nll
-from learner.feeds import moved
-from learner.integrity import require_intact
-from learner.material import Material, Plan, prepare
-from learner.penalties import QuadraticPull
-from learner.progress import Progress
-from learner.report import Outcome, PrequentialDocument, Report, SliceScores, TrainingSummary
-from learner.round_directory import (
+from checkpoints.files.heads import NEW_WEIGHTS
+from checkpoints.files.publish import replace_file
+from learner.directory.integrity import require_intact
+from learner.directory.report import Outcome, PrequentialDocument, Report, SliceScores, TrainingSummary
+from learner.directory.round_directory import (
     BASE,
     CANDIDATES,
     IMPORTANCE,
@@ -35,7 +25,9 @@ from learner.round_directory import (
     candidate_name,
     read_round,
 )
-from learner.scoring import (
+from learner.evaluation.candidates import copy_into, interpolate_into, weights_of, write_candidate
+from learner.evaluation.evaluate import mean_nll
+from learner.evaluation.scoring import (
     SliceScored,
     earlier_scores,
     implausible,
@@ -43,8 +35,16 @@ from learner.scoring import (
     prequential_tokens,
     tokens_to_score,
 )
-from learner.touched import touched
-from learner.train import Diverged, Trainer, Training, train
+from learner.material.batches import Step, document_pieces
+from learner.material.encoding import Encoded
+from learner.material.feeds import moved
+from learner.material.material import Material, StepPlan, prepare
+from learner.material.touched import touched
+from learner.objectives import importance
+from learner.objectives.penalties import QuadraticPull
+from learner.progress import Progress
+from learner.training.early_stopping import EarlyStopping
+from learner.training.train import Diverged, Trainer, Training, train
 from learner.workbench import DOCUMENTS, SEQUENCES, TOKENS, Workbench, set_up
 
 
@@ -162,7 +162,7 @@ def _encoded(bench: Workbench) -> Texts:
 
 def _material(bench: Workbench, texts: Texts) -> Material:
     spec = bench.given.spec
-    plan = Plan(spec.recipe, bench.shape, spec.seed, bench.device.where)
+    plan = StepPlan(spec.recipe, bench.shape, spec.seed, bench.device.where)
     return prepare(texts.fresh, texts.replay, plan)
 
 

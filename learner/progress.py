@@ -10,8 +10,8 @@ from typing import Self, TextIO
 
 import orjson
 
-from learner import peaks
-from learner.devices import Device
+from learner.devices import peaks
+from learner.devices.devices import Device
 
 # Often enough for a progress bar, too seldom to slow a step or fill a disk.
 INTERVAL_S = 0.5

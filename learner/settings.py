@@ -4,9 +4,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from checkpoints.card import Kind
+from checkpoints.card import ModelKind
 
-ModelKind: TypeAlias = Kind
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 
 # What a kind of model gets where the recipe names no value: DESIGN's defaults from literature and trials.

@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
-from checkpoints.heads import SEVERAL
+from checkpoints.files.heads import SEVERAL
 from checkpoints.load import load_model, load_tokenizer, require_match
 from checkpoints.probe.ask import reading_of
-from learner.devices import Device, choose, settle
-from learner.encoding import Encoder, longest_sequence
-from learner.evaluate import Evaluator
-from learner.material import Shape
+from learner.devices.devices import Device, choose, settle
+from learner.directory.round_directory import PARENT, RoundInput
+from learner.evaluation.evaluate import Evaluator
+from learner.material.encoding import Encoder, longest_sequence
+from learner.material.material import InputShape
 from learner.progress import Progress
-from learner.round_directory import PARENT, RoundInput
 
 DOCUMENTS, TOKENS, SEQUENCES = "documents", "tokens", "sequences"
 """What the phases of a round are counted in: encoding, scoring, and training."""
@@ -42,7 +42,7 @@ class Workbench:
     model: Any
     encode: Encoder
     evaluate: Evaluator
-    shape: Shape
+    shape: InputShape
 
     def load(self, which: str, *, device: torch.device, dtype: torch.dtype | None) -> Any:
         """Load another copy of `parent` or `base`; `dtype` None keeps the stored one."""
@@ -75,7 +75,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
     wanted = min(spec.recipe.sequence_length, conduct.longest or spec.recipe.sequence_length)
     longest = longest_sequence(model.config, tokenizer, wanted)
     pad = model.config.pad_token_id
-    shape = Shape(
+    shape = InputShape(
         longest=longest,
         pad=pad,
         packed=conduct.packed and conduct.rows_together,

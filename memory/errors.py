@@ -48,7 +48,7 @@ class StoreReopened(StoreError):
     """The file was opened anew since the batch was read: it may be an older copy, whose offsets are others."""
 
 
-class BadBatch(StoreError):
+class MisplacedText(StoreError):
     """A batch contradicts itself: a document beyond the offset that the batch says to read next."""
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from memory.names import OTHER
-from memory.records import Counts, Role, RoleCount
+from memory.intake.names import OTHER
+from memory.samples.records import Counts, Role, RoleCount
 from memory.store import Store
 from streams.document import Reason
 
@@ -80,7 +80,7 @@ class MemoryMetrics(Collector):
 
     def _rounds(self) -> Metric:
         rounds = GaugeMetricFamily("riverkeep_memory_rounds", "Rounds in the ledger, by state.", labels=["state"])
-        for state, number in self._store.rounds_by_state().items():
+        for state, number in self._store.rounds.by_state().items():
             rounds.add_metric([state], number)
         return rounds
 

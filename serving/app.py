@@ -23,27 +23,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from checkpoints.card import Kind
-from serving.body import LONG_BODY_BYTES, Bodies, parse, require_json
-from serving.classify import Classification, Classifier, Probabilities
-from serving.engine import Engine
-from serving.errors import NotReady, RequestError, TimedOut
-from serving.exposition import expose
-from serving.guard import GENERATION_HEADER, MODEL_ROUTE, OTHER_ROUTES, ROUTES, Guard, Keys, error_response
-from serving.listener import Listener
-from serving.loaded import LoadedGeneration
-from serving.metrics import ServingMetrics
-from serving.openai import (
+from checkpoints.card import ModelKind
+from serving.answers.body import LONG_BODY_BYTES, Bodies, parse, require_json
+from serving.answers.openai import (
+    AnswerShape,
     Asked,
     ChatRequest,
     ChatShape,
     ClassifyRequest,
     CompletionRequest,
     CompletionShape,
-    Shape,
     usage,
 )
-from serving.prompts import (
+from serving.answers.prompts import (
     CutText,
     RecentPrompts,
     chat_prompt,
@@ -53,9 +45,17 @@ from serving.prompts import (
     require_known,
     room,
 )
+from serving.answers.writing import Wish, Writing, as_request_error, unless_gone
+from serving.engine.classify import Classification, Classifier, Probabilities
+from serving.engine.completions import Engine
+from serving.engine.loaded import LoadedGeneration
+from serving.errors import NotReady, RequestError, TimedOut
+from serving.exposition import expose
+from serving.generations.swap import Switch
+from serving.guard import GENERATION_HEADER, MODEL_ROUTE, OTHER_ROUTES, ROUTES, ApiKeys, Guard, error_response
+from serving.listener import Listener
+from serving.metrics import ServingMetrics
 from serving.settings import ServingSettings
-from serving.swap import Switch
-from serving.writing import Wish, Writing, as_request_error, unless_gone
 
 # What is more probable than not.
 EVEN: Final = 0.5
@@ -83,7 +83,7 @@ class Parts:
     """
 
     settings: ServingSettings
-    kind: Kind
+    kind: ModelKind
     switch: Switch
     worker: Engine | Classifier
     recent: RecentPrompts
@@ -93,7 +93,7 @@ class Parts:
     checkpoints: Path = Path("/")
 
 
-def build_app(parts: Parts, keys: Keys) -> Starlette:
+def build_app(parts: Parts, keys: ApiKeys) -> Starlette:
     """The application: every route, behind the guard."""
     endpoints = Endpoints(parts)
     parts.metrics.begin_requests((*sorted(ROUTES), OTHER_ROUTES))
@@ -119,7 +119,7 @@ def build_app(parts: Parts, keys: Keys) -> Starlette:
     return app
 
 
-def _heeding_hangups(keys: Keys) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def _heeding_hangups(keys: ApiKeys) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     """While the application runs, SIGHUP lets it read its keys again."""
 
     @asynccontextmanager
@@ -328,7 +328,7 @@ class Endpoints:
         self._parts.recent.add(prompts[0])
         return writing
 
-    async def _write(self, request: Request, writing: Writing, shape: Shape, asked: Asked) -> Response:
+    async def _write(self, request: Request, writing: Writing, shape: AnswerShape, asked: Asked) -> Response:
         if asked.stream:
             return StreamingResponse(
                 writing.streamed(shape, wants_usage=asked.wants_usage),
@@ -354,7 +354,7 @@ class Endpoints:
         except ClientDisconnect:
             raise RequestError("the client went away", status=CLIENT_GONE) from None
 
-    def _current(self, kind: Kind | None = None) -> LoadedGeneration:
+    def _current(self, kind: ModelKind | None = None) -> LoadedGeneration:
         """The generation that a request begins on."""
         if kind not in (None, self._parts.kind):
             raise RequestError(

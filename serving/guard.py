@@ -13,10 +13,10 @@ import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.door.key_file import read_keys
 from serving.errors import CannotServe, NotReady, RequestError, error_body
-from serving.key_file import read_keys
+from serving.generations.swap import Switch
 from serving.metrics import ServingMetrics
-from serving.swap import Switch
 
 _log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ ROUTES: Final = OPEN_ROUTES | {
 OTHER_ROUTES: Final = "other"
 
 
-class Keys:
+class ApiKeys:
     """The API keys of a file, compared in constant time; no file means that nobody needs one.
 
     Args:
@@ -106,7 +106,7 @@ class Guard:
     every response, and turns what nobody foresaw into a 500 without its text in the log.
     """
 
-    def __init__(self, app: ASGIApp, *, keys: Keys, switch: Switch, metrics: ServingMetrics) -> None:
+    def __init__(self, app: ASGIApp, *, keys: ApiKeys, switch: Switch, metrics: ServingMetrics) -> None:
         self._app = app
         self._keys = keys
         self._switch = switch

@@ -13,23 +13,23 @@ import structlog
 import torch
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
-from checkpoints.card import Kind
+from checkpoints.card import ModelKind
 from checkpoints.generation import GenerationStore
-from learner.cores import usable_cores
+from learner.devices.cores import usable_cores
+from serving.answers.prompts import RecentPrompts
 from serving.app import Parts, build_app
-from serving.classify import Classifier
 from serving.door.bounds import Bounds
 from serving.door.descriptors import affordable, raise_limit
 from serving.door.endings import Endings
 from serving.door.server import Door, Entrance
-from serving.engine import Engine
+from serving.engine.classify import Classifier
+from serving.engine.completions import Engine
 from serving.errors import CannotServe
-from serving.guard import PROBES, Keys
+from serving.generations.swap import Follower, Loader, Switch
+from serving.generations.warm import warming
+from serving.guard import PROBES, ApiKeys
 from serving.metrics import ServingMetrics
-from serving.prompts import RecentPrompts
 from serving.settings import PROBES_VARIABLE, ServingSettings
-from serving.swap import Follower, Loader, Switch
-from serving.warm import warming
 
 _log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ UNREAD_S: Final = 60.0
 
 
 def serve(
-    settings: ServingSettings, checkpoints_root: Path, model_kind: Kind, *, recipe_length: int | None = None
+    settings: ServingSettings, checkpoints_root: Path, model_kind: ModelKind, *, recipe_length: int | None = None
 ) -> None:
     """Answer requests from the generation that the pointer under `checkpoints_root` names, until SIGTERM or SIGINT.
 
@@ -56,7 +56,7 @@ def serve(
     Raises:
         CannotServe: the address is taken, the key file is unusable, or the device is not there.
     """
-    keys = Keys(settings.api_key_file)
+    keys = ApiKeys(settings.api_key_file)
     device = _device(settings.device)
     torch.set_num_threads(settings.threads or max(1, usable_cores() - 1))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -126,7 +126,7 @@ def _heed_signals(server: Door, end_is_near: threading.Event) -> None:
         signal.signal(signal.SIGUSR1, lambda *_: end_is_near.set())
 
 
-def _worker(settings: ServingSettings, kind: Kind, metrics: ServingMetrics) -> Engine | Classifier:
+def _worker(settings: ServingSettings, kind: ModelKind, metrics: ServingMetrics) -> Engine | Classifier:
     if kind == "causal-lm":
         return Engine(
             at_once=settings.max_batch,

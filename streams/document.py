@@ -164,3 +164,17 @@ class Batch:
     gaps: tuple[Gap, ...]
     next_offsets: Mapping[Partition, int]
     erasures: tuple[Erasure, ...] = ()
+
+
+def partition_name(partition: Partition) -> str:
+    """`topic/number`."""
+    return f"{partition.topic}/{partition.number}"
+
+
+class Pause(StrEnum):
+    """Why a partition is paused. Values are metric labels."""
+
+    MEMORY_FULL = "memory_full"
+    DEAD_LETTERS_WAIT = "dead_letters_wait"
+    DEAD_LETTER_FLOOD = "dead_letter_flood"
+    SCHEMA_REGISTRY_AWAY = "schema_registry_away"

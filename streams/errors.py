@@ -27,3 +27,7 @@ class DamagedFile(StreamsError):
 
 class UnreadableFile(StreamsError):
     """A file cannot be opened."""
+
+
+class NotNow(StreamsError):
+    """A schema cannot be made use of at this moment, and it is no fault of its own; says why."""

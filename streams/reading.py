@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from streams import times
-from streams.decode import Decoder
+from streams.chunk import Chunk, Oversized, UnreadableBatch
+from streams.decoding import times
+from streams.decoding.decode import Decoder
 from streams.document import (
     Batch,
     DeadLetter,
@@ -17,7 +18,6 @@ from streams.document import (
     key_text,
 )
 from streams.errors import RegistryAway
-from streams.record_batches import BadBatch, Chunk, Oversized
 from streams.record_headers import bounded, parse
 
 LATEST_MS = times.LATEST * 1000
@@ -32,7 +32,7 @@ TIMES_READ = 3
 
 
 @dataclass(slots=True)
-class Part:
+class PartitionRead:
     """What came from one partition.
 
     Attributes:
@@ -69,7 +69,7 @@ class PartitionReader:
     erases: bool = False
     waits: str = ""
 
-    def read(self, chunk: Chunk, part: Part, now: float) -> int | None:
+    def read(self, chunk: Chunk, part: PartitionRead, now: float) -> int | None:
         """Add a chunk to a part.
 
         Args:
@@ -99,7 +99,7 @@ class PartitionReader:
         part.next_offset = self.position
         return again
 
-    def _decode(self, chunk: Chunk, part: Part, now: float) -> int | None:
+    def _decode(self, chunk: Chunk, part: PartitionRead, now: float) -> int | None:
         """Add the records; the offset of the one that waits ends it."""
         decode, partition, keep = self.decoder.decode, self.partition, part.documents.append
         usual = times.SECONDS_BELOW
@@ -129,7 +129,7 @@ class PartitionReader:
 
     def _bury(  # noqa: PLR0917  # one call for each dead letter, with all its parts
         self,
-        part: Part,
+        part: PartitionRead,
         offset: int,
         why: tuple[Reason, str],
         key: bytes | None,
@@ -146,13 +146,13 @@ class PartitionReader:
         letter = DeadLetter(self.partition, offset, *why, kept_key, kept, size, now, named, own, dropped)
         part.dead_letters.append(letter)
 
-    def _give_up(self, bad: BadBatch, part: Part, now: float) -> None:
+    def _give_up(self, bad: UnreadableBatch, part: PartitionRead, now: float) -> None:
         why = Reason.UNDECODABLE_BATCH, f"offsets {bad.first} to {bad.last}: {bad.detail}"
         self._bury(part, bad.first, why, None, bad.beginning, bad.batch_bytes, now)
         part.gaps.append(Gap(self.partition, bad.first, bad.last, GapReason.UNDECODABLE_BATCH))
         part.records += 1
 
-    def _damaged(self, bad: BadBatch, part: Part, now: float) -> int:
+    def _damaged(self, bad: UnreadableBatch, part: PartitionRead, now: float) -> int:
         """Where to read on: the same batch again, in case the wire was at fault, or after it."""
         self.damaged_times = self.damaged_times + 1 if self.damaged_offset == bad.first else 1
         self.damaged_offset = bad.first
@@ -173,21 +173,21 @@ class BatchBuilder:
     """Gathers parts until there are enough for a transaction."""
 
     def __init__(self, *, records: int, size: int) -> None:
-        self._parts: dict[Partition, Part] = {}
+        self._parts: dict[Partition, PartitionRead] = {}
         self._records = records
         self._size = size
 
-    def part(self, partition: Partition, next_offset: int) -> Part:
+    def part(self, partition: Partition, next_offset: int) -> PartitionRead:
         """The partition's part, a new one at first."""
         if partition not in self._parts:
-            self._parts[partition] = Part(partition, next_offset)
+            self._parts[partition] = PartitionRead(partition, next_offset)
         return self._parts[partition]
 
     def drop(self, partition: Partition) -> None:
         """Forget what came from a partition: it went to another replica before this was handed over."""
         self._parts.pop(partition, None)
 
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[PartitionRead, ...]:
         """What there is."""
         return tuple(self._parts.values())
 

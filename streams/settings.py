@@ -8,9 +8,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from streams import fields
 from streams.addresses import why_no_address
-from streams.positions import Beginning
+from streams.decoding import fields
+
+Beginning = Literal["committed", "earliest", "latest"]
+"""Where a memory begins with a partition of which it knows nothing."""
+
 
 KIB = 1024
 MIB = 1024 * KIB

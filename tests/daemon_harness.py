@@ -16,13 +16,14 @@ import httpx
 
 from checkpoints.card import Card
 from checkpoints.generation import GenerationStore
-from daemon.admin_token import read_token
-from daemon.client import RemoteControl
+from daemon.admin.client import RemoteControl
+from daemon.admin.token import read_token
 from daemon.errors import DaemonError
-from daemon.lock import holder_of
-from daemon.orphans import end_orphans
-from daemon.settings import Settings, load
-from memory.records import Role
+from daemon.lifecycle.lock import holder_of
+from daemon.processes.children import end_orphans
+from daemon.settings.load import load
+from daemon.settings.tree import Settings
+from memory.samples.records import Role
 from memory.store import Store
 from streams.document import Batch, Document, Partition
 from tests.brokers import Broker, free_port

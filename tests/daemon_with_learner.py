@@ -5,7 +5,7 @@ from pathlib import Path
 
 from daemon import logs
 from daemon.service import Service
-from daemon.settings import load
+from daemon.settings.load import load
 
 
 def main(config: Path, learner: tuple[str, ...]) -> None:

@@ -28,17 +28,10 @@ from pathlib import Path
 
 import orjson
 
+from learner.directory.report import FILE_NAME, Outcome, PrequentialDocument, Report, SliceScores, TrainingSummary
+from learner.directory.round_directory import CANDIDATES, PARENT, RoundInput, TextSample, read_round
 from learner.errors import NoRoom, OutOfMemory
-from learner.report import (
-    FILE_NAME,
-    DocumentScore,
-    Outcome,
-    PrequentialDocument,
-    Report,
-    SliceScores,
-    TrainingSummary,
-)
-from learner.round_directory import CANDIDATES, PARENT, RoundInput, TextSample, read_round
+from memory.ledger.records import DocumentScore
 
 TOKENS = 10
 FULL_MICRO_BATCH = 16

@@ -8,15 +8,15 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from checkpoints.probe.decoding import Decoder
+from checkpoints.probe.decoding import TokenDecoder
 from serving.__main__ import main
 
 FILE, HOW = Path(sys.argv[1]), sys.argv[2]
 
-advance = Decoder.advance
+advance = TokenDecoder.advance
 
 
-def sick_advance(self: Decoder, *arguments: Any) -> Any:
+def sick_advance(self: TokenDecoder, *arguments: Any) -> Any:
     """A pass of the model, or a fault."""
     if FILE.exists() and HOW == "hang":
         threading.Event().wait()
@@ -26,6 +26,6 @@ def sick_advance(self: Decoder, *arguments: Any) -> Any:
 
 
 if __name__ == "__main__":
-    Decoder.advance = sick_advance  # type: ignore[assignment]  # the fault
+    TokenDecoder.advance = sick_advance  # type: ignore[assignment]  # the fault
     del sys.argv[1:3]
     sys.exit(main())

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from streams.document import Batch, DeadLetter, Document, Gap
-from streams.kafka import KafkaSource
+from streams.kafka.source import KafkaSource
 from streams.metrics import StreamsMetrics
 from streams.settings import StreamsSettings, TopicSettings
 from tests.brokers import Broker

@@ -9,14 +9,14 @@ from dataclasses import replace
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from checkpoints.card import Kind
+from checkpoints.card import ModelKind
 from checkpoints.probe.causal import CausalProbe
 from checkpoints.probe.classifier import ClassifierProbe
 from checkpoints.probe.conduct import Conduct
 from checkpoints.probe.lengths import cached_up_to
 
 
-def conduct_of(model: PreTrainedModel, kind: Kind, tokenizer: PreTrainedTokenizerBase) -> Conduct:
+def conduct_of(model: PreTrainedModel, kind: ModelKind, tokenizer: PreTrainedTokenizerBase) -> Conduct:
     """Ask a model all: how it is trained and scored, and how it is served.
 
     Args:
@@ -33,7 +33,7 @@ def conduct_of(model: PreTrainedModel, kind: Kind, tokenizer: PreTrainedTokenize
     return replace(probe.reading(), way=probe.way(), cached_up_to=cached_up_to(model.config))
 
 
-def reading_of(model: PreTrainedModel, kind: Kind, tokenizer: PreTrainedTokenizerBase) -> Conduct:
+def reading_of(model: PreTrainedModel, kind: ModelKind, tokenizer: PreTrainedTokenizerBase) -> Conduct:
     """Ask a model how it is trained and scored, which takes no cache.
 
     Raises:

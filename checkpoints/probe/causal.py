@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from checkpoints.probe.compare import Yardstick, errors
 from checkpoints.probe.conduct import ANEW, Conduct, UnfitModel, Way
-from checkpoints.probe.decoding import Batch, Decoder
+from checkpoints.probe.decoding import CachedRows, TokenDecoder
 from checkpoints.probe.lengths import Tables, named_limit, small_windows
 from checkpoints.probe.texts import TEXT_TOKENS, plain_tokens
 
@@ -117,7 +117,7 @@ class CausalProbe:
 
     def _writes_alone(self, way: Way, whole: Tensor) -> bool:
         """One text in two stretches, or one, and then token by token to its end."""
-        decoder, text = Decoder(self._model, way), torch.tensor([self._texts[0]])
+        decoder, text = TokenDecoder(self._model, way), torch.tensor([self._texts[0]])
         batch = decoder.begin()
         begun = max(1, self._count // 2)
         cuts = [begun // 2, begun] if way.stretches and begun > 1 else [begun]
@@ -133,7 +133,7 @@ class CausalProbe:
 
     def _writes_together(self, way: Way, wholes: Sequence[Tensor]) -> bool:
         """Texts of several lengths join while others are under way, and one leaves."""
-        decoder = Decoder(self._model, way)
+        decoder = TokenDecoder(self._model, way)
         written = _Written(decoder, self._texts)
         for text, count in enumerate(READ):
             written.join(text, max(1, min(count, self._count - STEPS)))
@@ -196,10 +196,10 @@ class CausalProbe:
 class _Written:
     """Texts that a decoder is fed together, and the logits that it gave."""
 
-    def __init__(self, decoder: Decoder, texts: Sequence[Sequence[int]]) -> None:
+    def __init__(self, decoder: TokenDecoder, texts: Sequence[Sequence[int]]) -> None:
         self._decoder = decoder
         self._texts = texts
-        self._batch: Batch | None = None
+        self._batch: CachedRows | None = None
         self._rows: list[int] = []
         self._read: dict[int, int] = {}
         self.found: list[Tensor] = []
@@ -208,7 +208,7 @@ class _Written:
     def join(self, text: int, count: int) -> None:
         """Read the beginning of another text, and let it join."""
         batch = self._decoder.begin()
-        assert isinstance(batch, Batch)
+        assert isinstance(batch, CachedRows)
         self._take([text], self._decoder.advance(batch, torch.tensor([self._texts[text][:count]])), count)
         self._rows.append(text)
         if self._batch is None:

@@ -14,7 +14,7 @@ from checkpoints.probe.conduct import Way
 RETURNED: Final = ("past_key_values", "cache_params", "state", "mems")
 
 
-class Decoder:
+class TokenDecoder:
     """The forward pass of one causal model, with the arguments that its architecture takes.
 
     Args:
@@ -37,17 +37,17 @@ class Decoder:
         """Whether a prompt may be fed in several parts."""
         return self._way.stretches
 
-    def begin(self) -> "Batch | Alone":
+    def begin(self) -> "CachedRows | Alone":
         """A sequence that has seen nothing yet."""
         if self._way.cache == "shared":
             # Without a configuration every layer keeps every position; windows are the attention mask's matter.
-            return Batch(DynamicCache(), torch.zeros(1, dtype=torch.long))
+            return CachedRows(DynamicCache(), torch.zeros(1, dtype=torch.long))
         if self._way.cache == "given":
             name = next(name for name in RETURNED if name in self._accepts)
             return Alone({name: DynamicCache(config=self._model.config)})
         return Alone({})
 
-    def advance(self, batch: "Batch | Alone", tokens: Tensor) -> Tensor:
+    def advance(self, batch: "CachedRows | Alone", tokens: Tensor) -> Tensor:
         """Feed each sequence its next tokens; the cache grows by them.
 
         Args:
@@ -57,13 +57,13 @@ class Decoder:
         Returns:
             the logits after the last token, shape (sequences, vocabulary).
         """
-        if isinstance(batch, Batch):
+        if isinstance(batch, CachedRows):
             return self._advance_together(batch, tokens)
         if self._way.cache == "none":
             return self._read_anew(batch, tokens)
         return self._advance_alone(batch, tokens)
 
-    def _advance_together(self, batch: "Batch", tokens: Tensor) -> Tensor:
+    def _advance_together(self, batch: "CachedRows", tokens: Tensor) -> Tensor:
         count = tokens.shape[1]
         positions = self._positions(batch.lengths[:, None], count)
         mask = batch.attention_mask(count)
@@ -109,7 +109,7 @@ def _last(output: Any) -> Tensor:
     return logits
 
 
-class Batch:
+class CachedRows:
     """Sequences and their cache, padded on the left to the longest.
 
     Args:
@@ -143,7 +143,7 @@ class Batch:
             layer.values = layer.values[on_device, :, surplus:]
         self.cached -= surplus
 
-    def join(self, other: "Batch") -> None:
+    def join(self, other: "CachedRows") -> None:
         """Take in the sequences of another batch, after the own."""
         cached = max(self.cached, other.cached)
         for ours, theirs in zip(self.layers, other.layers, strict=True):

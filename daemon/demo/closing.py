@@ -4,25 +4,24 @@ import io
 import math
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from daemon.demo.screen import Screen
-from daemon.demo.service import Service
-from daemon.exit_codes import ExitCode
-from learner.forgetting import ScoreMatrix, average_forgetting, plasticity
-
-if TYPE_CHECKING:
-    from daemon.demo.story import Told
+from daemon.demo.era_scores import EraScores
+from daemon.demo.screen import DemoScreen
+from daemon.demo.service import DemoService
+from daemon.errors import ExitCode
+from gate.forgetting import ScoreMatrix, average_forgetting, plasticity
 
 QUESTION = "The greatest danger to our country is"
 PICTURE_COLUMNS = 116
 
 
-def show(screen: Screen, service: Service, told: "Told") -> ExitCode:
+def show(screen: DemoScreen, service: DemoService, told: "Told") -> ExitCode:
     """Print the tables and say whether everything held; a picture of it all goes beside the settings."""
     ending = Group(*_parts(screen, service, told))
     screen.console.print(ending)
@@ -34,7 +33,7 @@ def show(screen: Screen, service: Service, told: "Told") -> ExitCode:
     return ExitCode.OK if all(holds for _, holds in _promises(screen, told)) else ExitCode.FAILED
 
 
-def _parts(screen: Screen, service: Service, told: "Told") -> Iterator[RenderableType]:
+def _parts(screen: DemoScreen, service: DemoService, told: "Told") -> Iterator[RenderableType]:
     kept, naive = told.kept.matrix, told.twin.matrix
     yield _matrix("Kept by Riverkeep", screen.columns, kept)
     yield _matrix("Naive twin (same new text, no replay, no regularization)", screen.columns, naive)
@@ -49,7 +48,7 @@ def _parts(screen: Screen, service: Service, told: "Told") -> Iterator[Renderabl
     yield Text(f"in {screen.seconds:.0f} s")
 
 
-def _promises(screen: Screen, told: "Told") -> tuple[tuple[str, bool], ...]:
+def _promises(screen: DemoScreen, told: "Told") -> tuple[tuple[str, bool], ...]:
     scene, visits = screen.scene, screen.scene.visits
     eras = len(screen.columns) - 1  # the first is the text from before the stream
     return (
@@ -122,7 +121,7 @@ def _rounds(told: "Told") -> Table:
     return table
 
 
-def _where(service: Service) -> Table:
+def _where(service: DemoService) -> Table:
     table = Table(title="Where to look", title_justify="left", show_header=False)
     for what, where in (
         ("settings", service.config),
@@ -134,3 +133,13 @@ def _where(service: Service) -> Table:
     ):
         table.add_row(what, str(where))
     return table
+
+
+@dataclass(slots=True)
+class Told:
+    """What the story remembers for its end."""
+
+    kept: EraScores
+    twin: EraScores
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    answers: dict[int, str] = field(default_factory=dict)

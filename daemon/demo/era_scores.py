@@ -3,9 +3,10 @@
 import math
 from collections.abc import Iterable
 
-from learner.forgetting import ScoreMatrix
-from learner.measures import mean_nll
-from learner.report import DocumentScore, Report
+from gate.forgetting import ScoreMatrix
+from gate.measures import mean_nll
+from learner.directory.report import Report
+from memory.ledger.records import DocumentScore
 
 ANCHOR = "anchor"
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from checkpoints.card import Card
 from checkpoints.generation import BASE, GenerationStore
 from daemon.errors import DaemonError
-from daemon.learner_process import Ending, LearnerLimits, LearnerProcess, Progress
-from learner.plausibility import PlausibilityBounds
-from learner.report import FILE_NAME as REPORT
-from learner.report import Outcome, Report, read_report
-from learner.round_directory import CANDIDATES, GenerationRef, KnownScore, RoundSpec, read_round, write_round
+from daemon.processes.learner import LearnerEnding, LearnerLimits, LearnerProcess, Progress
+from learner.directory.plausibility_bounds import PlausibilityBounds
+from learner.directory.report import FILE_NAME as REPORT
+from learner.directory.report import Outcome, Report, read_report
+from learner.directory.round_directory import CANDIDATES, GenerationRef, RoundSpec, read_round, write_round
 from learner.settings import RecipeSettings
+from memory.ledger.records import DocumentScore
 
 LIMITS = LearnerLimits(silence=600.0, time=6 * 3600.0)
 
@@ -80,7 +81,7 @@ class Lineage:
         directory = self._home / "rounds" / f"{number:06d}"
         self._write(round_directory, directory)
         ended = self._learner.run(directory, limits=LIMITS, on_progress=on_progress or _ignore, must_stop=must_stop)
-        if ended.ending is not Ending.FINISHED:
+        if ended.ending is not LearnerEnding.FINISHED:
             raise DaemonError(f"The learner on {directory} failed: {ended.detail}.")
         report = read_report(directory)
         if report.outcome is not Outcome.TRAINED:
@@ -116,12 +117,12 @@ class Lineage:
         )
 
 
-def _of_base(source: Path) -> dict[int, KnownScore]:
+def _of_base(source: Path) -> dict[int, DocumentScore]:
     """What the base scored on each held-out document, where the round was judged."""
     if not (source / REPORT).exists():
         return {}
     slices = read_report(source).slices.values()
-    return {one.id: KnownScore(one.nll, one.tokens, one.predicted) for scores in slices for one in scores.base}
+    return {one.id: one for scores in slices for one in scores.base}
 
 
 def _ignore(_: Progress) -> None:

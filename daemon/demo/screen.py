@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.demo.visitors import Visits
-from learner.forgetting import ScoreMatrix
+from gate.forgetting import ScoreMatrix
 
 LINES_SHOWN = 9
 SILENCE_SECONDS = 5.0
@@ -46,7 +46,7 @@ class Scene:
     naive: ScoreMatrix | None = None
 
 
-class Screen:
+class DemoScreen:
     """Draws the scene; a context manager. Off a terminal it prints each event as a line, and what goes on between."""
 
     def __init__(self, console: Console, columns: Sequence[str]) -> None:

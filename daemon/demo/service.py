@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.admin_token import read_token
-from daemon.client import RemoteControl
+from daemon.admin.client import RemoteControl
+from daemon.admin.token import read_token
 from daemon.demo.broker import free_port
 from daemon.demo.text import BASE_MODEL, BEFORE_STREAM
 from daemon.demo.visitors import await_answering
 from daemon.errors import DaemonError, DaemonUnreachable
-from daemon.settings import Settings, load
+from daemon.settings.load import load
+from daemon.settings.tree import Settings
 
 TOPIC = "addresses"
 START_TIMEOUT_S = 300.0
@@ -61,7 +62,7 @@ port = {admin_port}
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class DemoService:
     """A running Riverkeep and how to reach it."""
 
     home: Path
@@ -120,7 +121,7 @@ def backfill(config: Path) -> None:
 
 
 @contextmanager
-def running(config: Path) -> Iterator[Service]:
+def running(config: Path) -> Iterator[DemoService]:
     """Run `riverkeep run` until the block ends, and end it with SIGTERM.
 
     Raises:
@@ -132,7 +133,7 @@ def running(config: Path) -> Iterator[Service]:
         process = subprocess.Popen(_command(config, "run"), stdout=log, stderr=subprocess.STDOUT)
     try:
         with _reached(settings, process, home) as control:
-            yield Service(home, config, settings, control, process)
+            yield DemoService(home, config, settings, control, process)
     finally:
         _stop(process)
 
@@ -161,7 +162,7 @@ def _await_ready(control: RemoteControl, home: Path) -> None:
 
 
 def _command(config: Path, *words: str) -> Sequence[str]:
-    return [sys.executable, "-m", "daemon.cli", "-c", str(config), *words]
+    return [sys.executable, "-m", "daemon", "-c", str(config), *words]
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

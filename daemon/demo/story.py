@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,16 @@ from rich.console import Console
 from daemon import logs
 from daemon.demo import closing
 from daemon.demo.broker import embedded_broker
+from daemon.demo.closing import Told
 from daemon.demo.era_scores import EraScores
 from daemon.demo.lineage import Lineage, naive
-from daemon.demo.screen import Screen
-from daemon.demo.service import TOPIC, Service, backfill, running, write_settings
+from daemon.demo.screen import DemoScreen
+from daemon.demo.service import TOPIC, DemoService, backfill, running, write_settings
 from daemon.demo.text import BASE_MODEL, Era, eras, poisoned
 from daemon.demo.twin import Twin
 from daemon.demo.visitors import Visitors, complete
-from daemon.errors import DaemonError
-from daemon.exit_codes import ExitCode
-from learner.report import Report, read_report
+from daemon.errors import DaemonError, ExitCode
+from learner.directory.report import Report, read_report
 
 ERA_CHARACTERS = 210_000
 FIRST_ERA = 1
@@ -40,16 +39,6 @@ ANSWER_SEED = 3
 WAIT_TIMEOUT_S = 600.0
 LOOK_EVERY_S = 0.25
 BEFORE = "before 1900"
-
-
-@dataclass(slots=True)
-class Told:
-    """What the story remembers for its end."""
-
-    kept: EraScores
-    twin: EraScores
-    rounds: list[dict[str, Any]] = field(default_factory=list)
-    answers: dict[int, str] = field(default_factory=dict)
 
 
 def run(
@@ -78,7 +67,7 @@ def run(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = _home(home)
     stream = eras(ERA_CHARACTERS)[FIRST_ERA:] if stream is None else stream
-    screen = Screen(console, [BEFORE, *(era.name for era in stream)])
+    screen = DemoScreen(console, [BEFORE, *(era.name for era in stream)])
     with ExitStack() as stack:
         logs.configure(level="warning")
         with screen:
@@ -111,7 +100,7 @@ def _home(home: Path | None) -> Path:
 class _Story:
     """One telling."""
 
-    def __init__(self, service: Service, broker: str, stream: Sequence[Era], screen: Screen) -> None:
+    def __init__(self, service: DemoService, broker: str, stream: Sequence[Era], screen: DemoScreen) -> None:
         self._service = service
         self._stream = stream
         self._screen = screen

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from daemon.demo.lineage import Lineage
-from daemon.learner_process import Progress
-from learner.report import Report
+from daemon.processes.learner import Progress
+from learner.directory.report import Report
 
 
 class Twin:

@@ -18,7 +18,7 @@ class Stage(StrEnum):
     LEAVING = "leaving"
 
 
-class Ending(StrEnum):
+class ConnectionEnding(StrEnum):
     """Why a connection was ended by this side: values are metric labels."""
 
     NOT_USED = "not_used"
@@ -53,7 +53,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ConnectionState:
     """How a connection stands.
 
     Attributes:
@@ -69,19 +69,19 @@ class Standing:
     unread_since: float | None = None
 
 
-def overdue(standing: Standing, bounds: Bounds, now: float) -> Ending | None:
+def overdue(standing: ConnectionState, bounds: Bounds, now: float) -> ConnectionEnding | None:
     """Why a connection is to be ended now; None while it is in time."""
     if standing.unread_since is not None and now - standing.unread_since > bounds.unread_s:
-        return Ending.UNREAD
+        return ConnectionEnding.UNREAD
     took = now - standing.since
     match standing.stage:
         case Stage.IDLE if took > (bounds.idle_s if standing.answered else bounds.head_s):
-            return Ending.NOT_USED
+            return ConnectionEnding.NOT_USED
         case Stage.HEAD if took > bounds.head_s:
-            return Ending.SLOW_HEAD
+            return ConnectionEnding.SLOW_HEAD
         case Stage.BODY if took > bounds.body_s:
-            return Ending.SLOW_BODY
+            return ConnectionEnding.SLOW_BODY
         case Stage.LEAVING if took > LEAVE_WITHIN_S:
-            return Ending.UNREAD
+            return ConnectionEnding.UNREAD
         case _:
             return None

@@ -12,7 +12,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from serving.door.bounds import Ending, Stage, Standing
+from serving.door.bounds import ConnectionEnding, ConnectionState, Stage
 from serving.errors import RequestError, error_body
 
 # A body that comes in so many pieces has to have so many bytes in each, on average: pieces cost time, bytes hardly any.
@@ -23,10 +23,30 @@ ERRORS: Final = logging.getLogger("uvicorn.error.door")
 ERRORS.setLevel(logging.ERROR)
 
 WORDS: Final = {
-    Ending.SLOW_HEAD: (408, "the head of the request did not arrive in time", "timeout_error", "header_timeout"),
-    Ending.SLOW_BODY: (408, "the body of the request did not arrive in time", "timeout_error", "body_timeout"),
-    Ending.MADE_ROOM: (503, "too many connections; others had to have this one's place", "server_error", "crowded"),
-    Ending.NO_ROOM: (503, "too many connections are being answered; try again in 1 s", "server_error", "crowded"),
+    ConnectionEnding.SLOW_HEAD: (
+        408,
+        "the head of the request did not arrive in time",
+        "timeout_error",
+        "header_timeout",
+    ),
+    ConnectionEnding.SLOW_BODY: (
+        408,
+        "the body of the request did not arrive in time",
+        "timeout_error",
+        "body_timeout",
+    ),
+    ConnectionEnding.MADE_ROOM: (
+        503,
+        "too many connections; others had to have this one's place",
+        "server_error",
+        "crowded",
+    ),
+    ConnectionEnding.NO_ROOM: (
+        503,
+        "too many connections are being answered; try again in 1 s",
+        "server_error",
+        "crowded",
+    ),
 }
 
 
@@ -42,7 +62,7 @@ class Hall(Protocol):
     def leave(self, connection: "Connection") -> None:
         """It is gone, or about to be."""
 
-    def ended(self, ending: Ending) -> None:
+    def ended(self, ending: ConnectionEnding) -> None:
         """Count one that was ended from here."""
 
 
@@ -110,7 +130,7 @@ class Connection(H11Protocol):
         """Whether a request was answered on it."""
         return self._answered > 0
 
-    def standing(self, now: float) -> Standing:
+    def standing(self, now: float) -> ConnectionState:
         """How it stands; asked again and again, it sees whether the client takes what waits for it."""
         waiting = self.transport.get_write_buffer_size()
         if not waiting:
@@ -119,7 +139,7 @@ class Connection(H11Protocol):
             self._unread = waiting, now
         else:
             self._unread = waiting, self._unread[1]
-        return Standing(self._stage, self._since, self._answered, self._unread and self._unread[1])
+        return ConnectionState(self._stage, self._since, self._answered, self._unread and self._unread[1])
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """It begins."""
@@ -154,7 +174,7 @@ class Connection(H11Protocol):
         status = problem.error_status_hint if problem is not None else 400
         message = f"this is no HTTP request that can be answered: {problem or msg}"
         code = "header_too_large" if status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE else "invalid_http"
-        self._hall.ended(Ending.NOT_HTTP)
+        self._hall.ended(ConnectionEnding.NOT_HTTP)
         self._turn_away(RequestError(message, status=status, code=code))
 
     def _unsupported_upgrade_warning(self) -> None:
@@ -167,7 +187,7 @@ class Connection(H11Protocol):
         else:
             super().shutdown()
 
-    def end(self, ending: Ending, *, at_once: bool = False) -> None:
+    def end(self, ending: ConnectionEnding, *, at_once: bool = False) -> None:
         """End it from here, with a word where the client can still hear one.
 
         Args:
@@ -175,9 +195,9 @@ class Connection(H11Protocol):
         """
         if self._stage is not Stage.LEAVING:
             self._hall.ended(ending)
-        if self._stage is Stage.LEAVING or ending is Ending.UNREAD:
+        if self._stage is Stage.LEAVING or ending is ConnectionEnding.UNREAD:
             self.transport.abort()
-        elif ending in WORDS and (self._stage is not Stage.IDLE or ending is Ending.NO_ROOM):
+        elif ending in WORDS and (self._stage is not Stage.IDLE or ending is ConnectionEnding.NO_ROOM):
             status, message, kind, code = WORDS[ending]
             retry = 1 if status == HTTPStatus.SERVICE_UNAVAILABLE else None
             self._turn_away(RequestError(message, status=status, kind=kind, code=code, retry_after_s=retry))

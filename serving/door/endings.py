@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from serving.door.bounds import Ending
+from serving.door.bounds import ConnectionEnding
 
 _log = structlog.get_logger(__name__)
 
@@ -17,8 +17,8 @@ METRICS: Final = {
     "admin": ("riverkeep_admin_connections", "riverkeep_admin_connections_ended"),
 }
 REMEDIES: Final = {
-    Ending.NO_ROOM: "all connections are being answered: add replicas, or raise the most connections",
-    Ending.NO_DESCRIPTOR: "raise the limit of open files (LimitNOFILE under systemd)",
+    ConnectionEnding.NO_ROOM: "all connections are being answered: add replicas, or raise the most connections",
+    ConnectionEnding.NO_DESCRIPTOR: "raise the limit of open files (LimitNOFILE under systemd)",
 }
 
 
@@ -40,12 +40,12 @@ class Endings:
             ["reason"],
             registry=registry,
         )
-        for ending in Ending:
+        for ending in ConnectionEnding:
             self._ended.labels(ending.value)
-        self._untold: Count[Ending] = Count()
-        self._told_at: dict[Ending, float] = {}
+        self._untold: Count[ConnectionEnding] = Count()
+        self._told_at: dict[ConnectionEnding, float] = {}
 
-    def count(self, ending: Ending) -> None:
+    def count(self, ending: ConnectionEnding) -> None:
         """Note one."""
         self._ended.labels(ending.value).inc()
         self._untold[ending] += 1
@@ -57,7 +57,7 @@ class Endings:
                 continue
             self._told_at[ending] = now
             del self._untold[ending]
-            if ending is not Ending.NOT_USED:
+            if ending is not ConnectionEnding.NOT_USED:
                 remedy = REMEDIES.get(ending)
                 told = {"listener": self._name, "reason": ending.value, "connections": count}
                 _log.warning("connections_ended", **told, **({"remedy": remedy} if remedy else {}))

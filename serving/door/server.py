@@ -12,7 +12,7 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from serving.door.bounds import Bounds, Ending, Stage, overdue
+from serving.door.bounds import Bounds, ConnectionEnding, Stage, overdue
 from serving.door.connection import Connection
 from serving.door.crowd import Crowd, client_of
 from serving.door.endings import Endings
@@ -169,9 +169,9 @@ class _Hall:
     def _rest(self, loop: asyncio.AbstractEventLoop) -> None:
         """Out of descriptors: give one back, and look again a little later."""
         if (first := self._crowd.first()) is not None:
-            first.end(Ending.NO_DESCRIPTOR, at_once=True)
+            first.end(ConnectionEnding.NO_DESCRIPTOR, at_once=True)
         else:
-            self.ended(Ending.NO_DESCRIPTOR)
+            self.ended(ConnectionEnding.NO_DESCRIPTOR)
         loop.remove_reader(self._listener)
         self._resting = loop.call_later(REST_S, self.open)
 
@@ -185,11 +185,11 @@ class _Hall:
         """See `connection.Hall`."""
         welcome, first = self._crowd.room_for(client_of(connection.host))
         if first is not None:
-            first.end(Ending.MADE_ROOM, at_once=True)
+            first.end(ConnectionEnding.MADE_ROOM, at_once=True)
         self._inside.add(connection)
         self.moved(connection)
         if not welcome:
-            connection.end(Ending.NO_ROOM)
+            connection.end(ConnectionEnding.NO_ROOM)
 
     def moved(self, connection: Connection) -> None:
         """See `connection.Hall`."""
@@ -203,6 +203,6 @@ class _Hall:
         self._crowd.drop(connection)
         self._inside.discard(connection)
 
-    def ended(self, ending: Ending) -> None:
+    def ended(self, ending: ConnectionEnding) -> None:
         """See `connection.Hall`."""
         self._endings.count(ending)

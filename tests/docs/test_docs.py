@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 import pytest
 
-from daemon.cli import cli
-from daemon.reference import reference
-from daemon.settings import Settings, load
-from daemon.settings_fields import EACH, find, walk
+from daemon.cli.main import cli
+from daemon.settings.fields import EACH, find, walk
+from daemon.settings.load import load
+from daemon.settings.reference import reference
+from daemon.settings.tree import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import structlog
 
-from memory.records import SliceScore
-from memory.rounds import RoundState
+from memory.ledger.records import SliceScore
+from memory.ledger.states import RoundState
 from memory.settings import MemorySettings
 from memory.store import Store
 from streams.document import Batch, DeadLetter, Document, Partition, Reason
@@ -50,18 +50,18 @@ def append(store: Store) -> None:
 
 def finish_rounds(store: Store) -> None:
     """Accept what was judged, abandon what was not: what recovery does."""
-    for line in store.unfinished_rounds():
+    for line in store.rounds.unfinished():
         if line.state is RoundState.JUDGED:
             accept(store, line.number)
         else:
-            store.advance_round(line.number, RoundState.ABANDONED)
+            store.rounds.advance(line.number, RoundState.ABANDONED)
 
 
 def accept(store: Store, number: int) -> None:
     """Accept a judged round."""
-    generation = store.reserve_generation(number)
+    generation = store.generations.reserve(number)
     scores = {"anchor": SliceScore(1.0, 1, 1)}
-    store.accept_round(number, generation=generation, digest="d", scores=scores, verdict={}, report={})
+    store.rounds.accept(number, generation=generation, digest="d", scores=scores, verdict={}, report={})
     print(number, flush=True)
 
 
@@ -69,10 +69,10 @@ def round_(store: Store) -> None:
     """Text in, and a round from begin to acceptance."""
     finish_rounds(store)
     store.append(batch(store.next_offset("faults", 0) or 0))
-    draw = store.begin_round(trigger="test", recipe={}, seed=1)
+    draw = store.rounds.begin(trigger="test", recipe={}, seed=1)
     if draw is not None:
-        store.advance_round(draw.number, RoundState.TRAINING)
-        store.advance_round(draw.number, RoundState.JUDGED)
+        store.rounds.advance(draw.number, RoundState.TRAINING)
+        store.rounds.advance(draw.number, RoundState.JUDGED)
         accept(store, draw.number)
 
 
@@ -86,7 +86,7 @@ def die_after(store: Store, steps: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return 0
 
-    with store._database.exclusive() as connection:
+    with store.file.database.exclusive() as connection:
         connection.set_progress_handler(count, 100)
 
 
@@ -95,7 +95,7 @@ def main() -> None:
     path, what, *steps = sys.argv[1:]
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with Store.open(Path(path), SETTINGS) as store:
-        store.register_base(digest="base", source_path="")
+        store.generations.register_base(digest="base", source_path="")
         if steps:
             die_after(store, int(steps[0]))
         while True:

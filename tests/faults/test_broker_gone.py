@@ -10,9 +10,9 @@ import pytest
 from kafka.errors import CoordinatorLoadInProgressError
 from structlog.testing import capture_logs
 
-from streams.assignment import Doubt
-from streams.consumer import Consumer
-from streams.record_batches import Chunk
+from streams.chunk import Chunk
+from streams.kafka.assignment import Doubt
+from streams.kafka.consumer import Consumer
 from tests.brokers import Embedded, free_port, make_topic, running, send
 from tests.streams_harness import Ingest, KeptStore, settings
 
@@ -98,8 +98,8 @@ def test_a_broker_that_is_lost_is_told_of_once_and_so_is_its_return(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A warning with the remedy, one line for commits that fail, the lag unknown meanwhile; then how long it was."""
-    monkeypatch.setattr("streams.kafka.AWAY_SECONDS", 1.0)
-    monkeypatch.setattr("streams.kafka.COMMIT_SECONDS", 0.5)
+    monkeypatch.setattr("streams.kafka.source.AWAY_SECONDS", 1.0)
+    monkeypatch.setattr("streams.kafka.source.COMMIT_SECONDS", 0.5)
     port, lag = free_port(), "riverkeep_consumer_lag_records"
     broker, again = Embedded(port, tmp_path), Embedded(port, tmp_path)
     broker.start()

@@ -10,8 +10,8 @@ import pytest
 
 from checkpoints.card import Card
 from checkpoints.errors import NumberTaken
+from checkpoints.files.publish import FAULT_VARIABLE, DurableStep
 from checkpoints.generation import GenerationStore
-from checkpoints.publish import FAULT_VARIABLE, Step
 
 # What the daemon does around a round: publish, promote, retire an old one. Serving is at 1 when it begins.
 WRITER = """
@@ -74,8 +74,8 @@ def assert_whole(store: GenerationStore) -> None:
     assert store.digest(pointer.generation) == pointer.digest
 
 
-@pytest.mark.parametrize("label", list(Step))
-def test_killed_at_any_step_it_is_whole_or_absent(store: GenerationStore, candidate: Path, label: Step) -> None:
+@pytest.mark.parametrize("label", list(DurableStep))
+def test_killed_at_any_step_it_is_whole_or_absent(store: GenerationStore, candidate: Path, label: DurableStep) -> None:
     """SIGKILL at each step leaves nothing half; running again finishes the work and leaves no litter."""
     killed = write(store, candidate, f"{label}:kill")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -91,8 +91,10 @@ def test_killed_at_any_step_it_is_whole_or_absent(store: GenerationStore, candid
     assert not list(store.root.rglob(".*"))
 
 
-@pytest.mark.parametrize("label", [Step.STAGE_COPY, Step.STAGE_SYNC_FILE, Step.FILE_WRITE, Step.FILE_RENAME])
-def test_a_full_disk_changes_nothing(store: GenerationStore, candidate: Path, label: Step) -> None:
+@pytest.mark.parametrize(
+    "label", [DurableStep.STAGE_COPY, DurableStep.STAGE_SYNC_FILE, DurableStep.FILE_WRITE, DurableStep.FILE_RENAME]
+)
+def test_a_full_disk_changes_nothing(store: GenerationStore, candidate: Path, label: DurableStep) -> None:
     """The writer says what happened, the old generation serves, and there is no litter; with space it goes on."""
     failed = write(store, candidate, f"{label}:enospc")
     assert failed.returncode == 1

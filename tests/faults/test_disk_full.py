@@ -95,5 +95,5 @@ def assert_everything_is_kept_once(started: Daemon, home: Home, topic: str) -> N
     started.until(lambda control: control.readiness()["ready"], what="readiness")
     assert started.stop() == 0
     with home.store() as store:
-        store._database.check()
-        assert not store.gaps()
+        store.file.database.check()
+        assert not store.quarantine.gaps()

@@ -20,8 +20,8 @@ import pytest
 from pysqlite3 import dbapi2 as sqlite
 
 from checkpoints.generation import GenerationStore
-from memory.records import GenerationState
-from memory.rounds import RoundState
+from memory.ledger.records import GenerationState
+from memory.ledger.states import RoundState
 from memory.store import Store
 from tests.brokers import Broker, make_topic, producing
 from tests.daemon_harness import Daemon, Home, daemon, fake_learner, fill, make_home, sentences
@@ -90,7 +90,7 @@ def test_nothing_is_lost_or_doubled_or_half(tmp_path: Path, broker: Broker) -> N
             started.log.rename(tmp_path / f"life-{life}.log")
             with home.store() as store:
                 check_rounds_are_whole(store, home)
-                cut += len(store.unfinished_rounds())
+                cut += len(store.rounds.unfinished())
                 reached.append(check_offsets(store, topic))
         with daemon(home, learner=fake_learner("good")) as started:
             everything = [(number % 2, number // 2) for number in range(finish())]
@@ -102,7 +102,7 @@ def test_nothing_is_lost_or_doubled_or_half(tmp_path: Path, broker: Broker) -> N
         check_offsets(store, topic)
         check_rounds_are_whole(store, home)
         check_nothing_is_left_over(store, home)
-        states = Counter(round_.state for round_ in store.rounds(limit=1_000))
+        states = Counter(round_.state for round_ in store.rounds.listed(limit=1_000))
     lives = sum(after > before for before, after in pairwise(reached))
     print(f"rounds: {dict(states)}; kills within a round: {cut}; lives that read: {lives}")
     assert states[RoundState.ACCEPTED] > 0
@@ -139,7 +139,7 @@ def check_offsets(store: Store, topic: str) -> int:
     A record that came again is known by its offset: were it known by its text alone, it would be a duplicate.
     """
     kept: dict[int, list[int]] = {}
-    with store._database.read() as tx:
+    with store.file.database.read() as tx:
         ends = dict(tx.execute("SELECT number, next_offset FROM streams WHERE topic = ?", (topic,)))
         for table in ("samples", "dead_letters"):
             rows = f"SELECT number, offset FROM {table} JOIN streams ON streams.id = stream WHERE topic = ?"
@@ -156,10 +156,10 @@ def check_rounds_are_whole(store: Store, home: Home) -> None:
     """The ledger is at one with itself, and the generations that it names are on disk, whole."""
     assert_rounds_are_whole(store)
     checkpoints = GenerationStore(home.settings.checkpoints_dir)
-    for generation in store.generations():
+    for generation in store.generations.listed():
         if generation.state is GenerationState.ACCEPTED:
             checkpoints.verify(generation.number, digest=generation.digest)
-    assert store.serving() in checkpoints.numbers()
+    assert store.generations.serving() in checkpoints.numbers()
     pointer = checkpoints.serving()
     if pointer is not None:
         checkpoints.verify(pointer.generation, digest=pointer.digest)
@@ -167,10 +167,10 @@ def check_rounds_are_whole(store: Store, home: Home) -> None:
 
 def check_nothing_is_left_over(store: Store, home: Home) -> None:
     """After a clean end: no round is open, followers serve what the ledger says, no candidate lies about."""
-    assert store.unfinished_rounds() == []
+    assert store.rounds.unfinished() == []
     checkpoints = GenerationStore(home.settings.checkpoints_dir)
     pointer = checkpoints.serving()
     assert pointer is not None
-    assert pointer.generation == store.serving()
-    accepted = {each.number for each in store.generations() if each.state is GenerationState.ACCEPTED}
+    assert pointer.generation == store.generations.serving()
+    accepted = {each.number for each in store.generations.listed() if each.state is GenerationState.ACCEPTED}
     assert set(checkpoints.numbers()) <= accepted

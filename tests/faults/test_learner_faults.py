@@ -10,7 +10,7 @@ import pytest
 
 from checkpoints.generation import Published
 from learner.__main__ import main
-from learner.report import Outcome, read_report
+from learner.directory.report import Outcome, read_report
 from tests.disks import files_limited
 from tests.harness import wait_until
 from tests.unit.learner import tiny

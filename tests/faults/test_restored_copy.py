@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from daemon.cli import cli
-from daemon.doctor import examine
-from memory.rounds import RoundState
+from daemon.cli.main import cli
+from daemon.doctor.machine import examine
+from memory.ledger.states import RoundState
 from tests.daemon_harness import Daemon, Home, daemon, fake_learner, fill, make_home
 from tests.models import make_causal
 

@@ -10,11 +10,11 @@ import httpx
 import psutil
 import pytest
 
+from checkpoints.files.publish import FAULT_VARIABLE, DurableStep
 from checkpoints.generation import GenerationStore
-from checkpoints.publish import FAULT_VARIABLE, Step
-from daemon.control import Facts
-from daemon.orphans import OWNER_VARIABLE
-from memory.rounds import RoundState
+from daemon.control.protocol import Facts
+from daemon.processes.children import OWNER_VARIABLE
+from memory.ledger.states import RoundState
 from tests.brokers import Broker, make_topic, running, send
 from tests.daemon_harness import Daemon, Home, daemon, fake_learner, fill, make_home, sentences
 from tests.harness import wait_until
@@ -157,8 +157,8 @@ def test_a_learner_left_behind_by_a_killed_daemon_is_ended(home: Home) -> None:
             assert next_one.stop() == 0
 
 
-@pytest.mark.parametrize("step", [Step.STAGE_COPY, Step.PUBLISH_RENAME, Step.STAGE_MANIFEST])
-def test_a_full_disk_during_a_publication_fails_the_round(home: Home, step: Step) -> None:
+@pytest.mark.parametrize("step", [DurableStep.STAGE_COPY, DurableStep.PUBLISH_RENAME, DurableStep.STAGE_MANIFEST])
+def test_a_full_disk_during_a_publication_fails_the_round(home: Home, step: DurableStep) -> None:
     """The reason says so, the base serves on, and with space again the next round is accepted."""
     with daemon(home, learner=fake_learner("good"), environment={FAULT_VARIABLE: f"{step}:enospc"}) as started:
         started.until(lambda control: control.request_round())
@@ -190,8 +190,8 @@ def test_a_kill_within_a_promotion_is_finished(home: Home, step: str, serves: in
     assert pointer is not None
     checkpoints.verify(pointer.generation, digest=pointer.digest)
     with home.store() as store:
-        assert store.unfinished_rounds() == []
-        assert store.serving() == pointer.generation
+        assert store.rounds.unfinished() == []
+        assert store.generations.serving() == pointer.generation
 
 
 def test_serving_that_is_killed_comes_back(tmp_path: Path, model: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from pysqlite3 import dbapi2 as sqlite
 
 from memory.errors import StoreDamaged, StoreError, StoreFull
-from memory.rounds import RoundState
+from memory.ledger.states import RoundState
 from memory.settings import MemorySettings
 from memory.store import Store
 from tests.disks import small_disk
@@ -39,8 +39,8 @@ def lines_until_death(worker: subprocess.Popen[str]) -> list[int]:
 
 def assert_whole(store: Store) -> None:
     """Every offset below the next one landed exactly once, and the counters agree."""
-    store._database.check()
-    with store._database.read() as tx:
+    store.file.database.check()
+    with store.file.database.read() as tx:
         letters = [row[0] for row in tx.execute("SELECT offset FROM dead_letters ORDER BY offset")]
         by_counter = set(tx.execute("SELECT * FROM counters WHERE samples != 0"))
         by_count = set(tx.execute("SELECT role, source, label, count(*), sum(bytes) FROM samples GROUP BY 1, 2, 3"))
@@ -91,14 +91,14 @@ def test_killed_at_any_point_of_a_round_it_took_effect_wholly_or_not_at_all(tmp_
         with Store.open(path, store_worker.SETTINGS) as store:
             assert_whole(store)
             assert_rounds_are_whole(store)
-            assert all(store.round(number).state is RoundState.ACCEPTED for number in confirmed)
+            assert all(store.rounds.read(number).state is RoundState.ACCEPTED for number in confirmed)
     assert store_rounds(path) > 0
 
 
 def store_rounds(path: Path) -> int:
     """How many rounds were accepted in all."""
     with Store.open(path, store_worker.SETTINGS, read_only=True) as store:
-        return store.rounds_by_state()["accepted"]
+        return store.rounds.by_state()["accepted"]
 
 
 @pytest.fixture
@@ -140,9 +140,9 @@ def test_an_erasure_without_room_says_what_is_left_to_do(disk: Path) -> None:
             append_until_full(store, [0])
         filler.write_bytes(b"x" * (2**21 - 2**18))
         with pytest.raises(StoreFull, match="erased from every table"):
-            store.forget("user-1")
+            store.people.forget("user-1")
         filler.unlink()
-        store.forget("user-1")
+        store.people.forget("user-1")
 
 
 @pytest.fixture

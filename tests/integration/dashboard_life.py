@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import psutil
 
-from daemon.control import Facts
-from daemon.lock import holder_of
+from daemon.control.protocol import Facts
+from daemon.lifecycle.lock import holder_of
 from streams.document import Partition
 from tests.brokers import Broker, make_topic, send
 from tests.daemon_harness import Daemon, Home, batch_of, daemon, fake_learner, fill, make_home, sentences

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.one_architecture import Row, taken, tried
 from benchmarks.tiny_architectures import tiny_model
-from checkpoints.card import Kind
+from checkpoints.card import ModelKind
 from checkpoints.probe.conduct import Conduct, Way
 
 TOGETHER = "requests together, with a cache"
@@ -71,12 +71,12 @@ def test_a_classifier_answers_and_learns_as_by_single_texts(name: str, served: s
 
 @pytest.mark.parametrize("kind", ["causal-lm", "classifier"])
 def test_the_whole_way_finds_a_model_that_is_asked_wrongly(
-    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: ModelKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Were all asked as most can be, the ones that cannot would be found."""
     name, own = ("roberta", {"is_decoder": True}) if kind == "causal-lm" else ("xlnet", {})
     everything_goes = pretended_conduct()
-    monkeypatch.setattr("serving.swap.conduct_of", lambda *_: everything_goes)
+    monkeypatch.setattr("serving.generations.swap.conduct_of", lambda *_: everything_goes)
     model = tiny_model(name, kind, labels=3, own=own)
     assert taken(Row(name, kind), model, tmp_path).wrong
 

@@ -7,11 +7,11 @@ import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
-from daemon.client import RemoteControl
+from daemon.admin.client import RemoteControl
 from memory.settings import MemorySettings
 from memory.store import Store
 from streams.document import Batch, GapReason, Reason
-from streams.kafka import KafkaSource
+from streams.kafka.source import KafkaSource
 from streams.metrics import StreamsMetrics
 from streams.settings import KIB, MIB, StreamsSettings, TopicSettings
 from tests.brokers import Broker, make_topic, send
@@ -103,17 +103,17 @@ def test_every_kind_of_bad_record_is_counted_and_no_good_one_is_lost(broker: Bro
 
 def check(store: Store, sent: list[bytes | None]) -> None:
     """What lies in the store is what was sent, each record once, under its reason."""
-    with store._database.read() as tx:
+    with store.file.database.read() as tx:
         samples = tx.execute("SELECT offset, text FROM samples ORDER BY offset").fetchall()
     assert samples == [(offset, text(offset // 2)) for offset in range(0, len(sent), 2)]
-    letters = [(letter.offset, letter.reason) for letter in store.dead_letters()]
+    letters = [(letter.offset, letter.reason) for letter in store.quarantine.dead_letters()]
     stored = [(n * 2 + 1, reason) for n, (_, reason) in enumerate(BAD) if reason is not Reason.TOMBSTONE]
     assert letters == stored
     tallies = store.counts().tallies
     told = {name.removeprefix("dead_letters:"): n for name, n in tallies.items() if name.startswith("dead_letters:")}
     assert told == Counter(str(reason) for _, reason in BAD)
     assert (tallies["dead_letters"], store.counts().quarantine_rows) == (len(BAD), len(stored))
-    assert store.gaps() == []
+    assert store.quarantine.gaps() == []
 
 
 BOMB = 256 * MIB
@@ -167,10 +167,10 @@ def most_resident(started: Daemon) -> int:
 def check_large(home: Home) -> None:
     """Good texts once, at their offsets; of the others the reason, the length and no more than the beginning."""
     with home.store() as store:
-        with store._database.read() as tx:
+        with store.file.database.read() as tx:
             kept = tx.execute("SELECT offset, text FROM samples ORDER BY offset").fetchall()
-        letters = [(one.offset, one.reason, one.value_bytes, len(one.value)) for one in store.dead_letters()]
-        gaps = [(each.gap.first, each.gap.last, each.gap.reason) for each in store.gaps()]
+        letters = [(one.offset, one.reason, one.value_bytes, len(one.value)) for one in store.quarantine.dead_letters()]
+        gaps = [(each.gap.first, each.gap.last, each.gap.reason) for each in store.quarantine.gaps()]
         tallies = store.counts().tallies
     assert kept == [(offset, text(offset)) for offset in (0, 2, 4, 5)]
     bomb, large = letters

@@ -10,8 +10,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from streams.document import Partition
-from streams.kafka import Pause
+from streams.document import Partition, Pause
 from streams.metrics import StreamsMetrics
 from tests.brokers import Broker
 from tests.integration.dashboard_figures import figures

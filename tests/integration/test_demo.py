@@ -41,8 +41,8 @@ def test_two_eras_are_learned_and_the_poison_is_not(tmp_path: Path) -> None:
     assert "The files stay; nothing answers any more." in done.stdout
     assert "<svg" in (tmp_path / "demo.svg").read_text()
     with Store.open(tmp_path / "state" / "riverkeep.db", MemorySettings(), read_only=True) as store:
-        assert [each.state.value for each in store.rounds()[::-1]] == ["accepted", "accepted", "waiting"]
-        assert store.serving() == 2
+        assert [each.state.value for each in store.rounds.listed()[::-1]] == ["accepted", "accepted", "waiting"]
+        assert store.generations.serving() == 2
 
 
 def check_the_ending(shown: str, home: Path) -> None:

@@ -17,10 +17,10 @@ import yaml
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 
-from daemon import cli
-from daemon.admin import OPEN_PATHS
-from daemon.lifecycle_settings import LifecycleSettings
-from daemon.settings import Settings
+from daemon.admin.app import OPEN_PATHS
+from daemon.cli import main
+from daemon.settings.lifecycle import LifecycleSettings
+from daemon.settings.tree import Settings
 from serving.door.endings import Endings
 from serving.guard import OPEN_ROUTES
 from serving.settings import ServingSettings
@@ -89,7 +89,7 @@ def test_systemd_waits_longer_than_the_service_takes_to_end() -> None:
 
 def test_systemd_reads_the_settings_where_the_service_looks() -> None:
     """The unit's environment is understood by the code."""
-    from daemon.settings import CONFIG_VARIABLE, USUAL_PLACES
+    from daemon.settings.load import CONFIG_VARIABLE, USUAL_PLACES
 
     variable, _, path = unit_value("Environment=RIVERKEEP_CONFIG").rpartition("=")
     assert variable == ""
@@ -104,7 +104,7 @@ def test_the_services_user_can_reach_its_settings() -> None:
 
 def test_wrong_settings_are_not_retried_for_ever() -> None:
     """The exit status that the unit gives up on is that of wrong settings."""
-    from daemon.exit_codes import ExitCode
+    from daemon.errors import ExitCode
 
     assert int(unit_value("RestartPreventExitStatus")) == ExitCode.BAD_USAGE
 
@@ -281,7 +281,7 @@ def test_replicas_follow_checkpoints_that_they_cannot_write() -> None:
     settings = Settings.model_validate(tomllib.loads((KUBERNETES / "riverkeep.toml").read_text()))
     assert mount == {"name": "checkpoints", "mountPath": str(settings.checkpoints_dir), "readOnly": True}
     assert one["args"] == ["serve"]
-    assert one["args"][0] in cli.COMMANDS
+    assert one["args"][0] in main.COMMANDS
     ports = {each["name"]: each["containerPort"] for each in one["ports"]}
     assert (ports["serving"], ports["probes"]) == (settings.serving.port, settings.serving.probe_port)
     for name in ("startupProbe", "livenessProbe", "readinessProbe"):
@@ -380,8 +380,8 @@ def _series(registry: CollectorRegistry) -> set[str]:
 
 def _register(registry: CollectorRegistry, database: Path) -> None:
     from checkpoints.metrics import CheckpointsMetrics
-    from daemon.knowledge_metrics import KnowledgeMetrics
     from daemon.metrics import DaemonMetrics, Live, LiveState
+    from gate.metrics import KnowledgeMetrics
     from memory.metrics import MemoryMetrics
     from memory.settings import MemorySettings
     from memory.store import Store
@@ -478,7 +478,7 @@ def commands() -> Iterator[tuple[str, ...]]:
 def test_every_command_in_a_runbook_exists(words: tuple[str, ...]) -> None:
     """Subcommands are reached, options are known."""
     path, options = [w for w in words if not w.startswith("-")], [w for w in words if w.startswith("-")]
-    shown = CliRunner().invoke(cli.cli, [*path, "--help"])
+    shown = CliRunner().invoke(main.cli, [*path, "--help"])
     assert shown.exit_code == 0, shown.output
     for option in options:
         assert option in shown.output

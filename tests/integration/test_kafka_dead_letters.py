@@ -11,9 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from memory.settings import MemorySettings
 from memory.store import Store
-from streams.dead_letters import DeadLetterPublisher
-from streams.document import Batch, DeadLetter, GapReason, Header, Partition, Reason
-from streams.kafka import Pause
+from streams.document import Batch, DeadLetter, GapReason, Header, Partition, Pause, Reason
+from streams.kafka.publisher import DeadLetterPublisher
 from streams.metrics import StreamsMetrics
 from streams.record_headers import for_producer
 from streams.settings import MIB, StreamsSettings, TopicSettings
@@ -187,7 +186,7 @@ def test_a_records_own_headers_reach_the_dead_letter_topic(broker: Broker, tmp_p
             ingest.until(lambda: len(ingest.store.dead_letters) == 2)
             letters = tuple(ingest.store.dead_letters)
         store.append(Batch((), letters, (), {letters[0].partition: 2}))
-        waiting = store.unpublished_dead_letters()
+        waiting = store.quarantine.unpublished()
         with DeadLetterPublisher(options, StreamsMetrics(CollectorRegistry())) as publisher:
             assert len(publisher.publish((letter.id, letter) for letter in waiting)) == 2
     consumer = KafkaConsumer(dead, bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest")
@@ -229,10 +228,10 @@ def test_a_tombstone_erases_what_came_before_it(broker: Broker, tmp_path: Path) 
         with Ingest(options, cast("Any", store)) as ingest:
             wait_until(lambda: (ingest.turn(), read())[1], timeout_s=60)
             assert ingest.metric("riverkeep_dead_letters_total", topic=erased, reason="tombstone") == 1
-        assert store.tombstones_wait()
-        store.apply_tombstones(scrub=True)
-        kept = store.find("u-1").samples
-        assert store.find("u-2").by_role
+        assert store.people.tombstones_wait()
+        store.people.apply_tombstones(scrub=True)
+        kept = store.people.find("u-1").samples
+        assert store.people.find("u-2").by_role
     texts = {one.sample.text for one in kept}
     # All text of the key that came before goes, from whichever topic: of the other one it depends on which came first.
     assert f"{erased}: {first}" not in texts

@@ -97,7 +97,7 @@ def test_a_change_that_is_taken_back_costs_no_membership(broker: Broker, monkeyp
             coordinator = inside(leader)
             known, coordinator._metadata_snapshot = coordinator._metadata_snapshot, {}
             with monkeypatch.context() as quick:
-                quick.setattr("streams.consumer.JOIN_MS", 50)
+                quick.setattr("streams.kafka.consumer.JOIN_MS", 50)
                 leader.turn(0.05)
             coordinator._metadata_snapshot = known
             leader.turns(2 * options.session_timeout_seconds)

@@ -18,9 +18,9 @@ from kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from daemon.client import RemoteControl
-from daemon.doctor_kafka import examine
-from daemon.ingest import NO_PARTITIONS
+from daemon.admin.client import RemoteControl
+from daemon.doctor.kafka import examine
+from daemon.ingestion.ingest import NO_PARTITIONS
 from streams.errors import NotAuthorized
 from streams.settings import StreamsSettings
 from tests.brokers import PASSWORD, USER, Apache, Broker, admin, make_topic, send
@@ -92,7 +92,7 @@ def test_a_connection_that_fails_says_why(
     apache: Apache, password_file: Path, monkeypatch: pytest.MonkeyPatch, security: dict[str, Any], told: str
 ) -> None:
     """Not only that no broker answers."""
-    monkeypatch.setattr("streams.kafka.AWAY_SECONDS", 1.0)
+    monkeypatch.setattr("streams.kafka.source.AWAY_SECONDS", 1.0)
     with Ingest(login(apache, "any", password_file, tls=True, **security)) as ingest:
         ingest.until(lambda: ingest.source.trouble)
         assert re.search(told, ingest.source.trouble)

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from streams.kafka import Pause
+from streams.document import Pause
 from streams.settings import TopicSettings
 from tests.brokers import Broker, admin, make_topic, producing, send
 from tests.harness import wait_until

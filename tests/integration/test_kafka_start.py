@@ -6,7 +6,7 @@ On Apache Kafka alone: the embedded broker keeps no metadata of commits, and tel
 import pytest
 from structlog.testing import capture_logs
 
-from daemon import doctor_kafka
+from daemon.doctor import kafka
 from streams.document import GapReason
 from tests.brokers import Broker, admin, make_topic, producing, send
 from tests.harness import wait_until
@@ -34,7 +34,7 @@ def test_a_new_memory_under_an_old_group_begins_where_the_settings_say(
     """What it leaves out is told by the doctor beforehand, by the log at start, and kept with its offsets."""
     topic, group = used
     options = settings(apache_broker, topic, group_id=group, start=start)
-    examined = {one.name: one for one in doctor_kafka.examine(options)}["first start"]
+    examined = {one.name: one for one in kafka.examine(options)}["first start"]
     with capture_logs() as told, Ingest(options) as ingest:
         ingest.until(ingest.source.assignment)
         ingest.until(lambda: ingest.store.offsets or start == "latest")
@@ -107,7 +107,7 @@ def test_a_memory_that_knows_its_partitions_hears_nothing_of_a_start(
     with Ingest(options, store) as ingest:
         ingest.until(lambda: len(store.texts) == ALL - READ_BEFORE)
     later = settings(apache_broker, topic, group_id=group, start="latest")
-    names = [one.name for one in doctor_kafka.examine(later, None, lambda name, _number: name == topic)]
+    names = [one.name for one in kafka.examine(later, None, lambda name, _number: name == topic)]
     assert f"group {group}" in names
     assert "first start" not in names
     send(apache_broker, topic, b"more")

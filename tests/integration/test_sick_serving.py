@@ -12,10 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from daemon.backoff import Backoff
-from daemon.serving_process import ServingProcess
-from daemon.shutdown import Shutdown
-from daemon.supervisor import Part, State, Supervisor
+from daemon.lifecycle.shutdown import Shutdown
+from daemon.lifecycle.supervisor import Backoff, Part, State, Supervisor
+from daemon.processes.serving import ServingProcess
 from tests.harness import wait_until
 from tests.integration.test_serving import SHORT, free_port, make_store
 

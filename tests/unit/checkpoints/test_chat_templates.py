@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from checkpoints.base.prepare import import_base
 from checkpoints.errors import UnusableModel
 from checkpoints.generation import GenerationStore
 from checkpoints.load import load_tokenizer
@@ -29,20 +30,20 @@ def keep(model: Path, template: object) -> None:
 def test_an_editors_mark_is_no_part_of_a_template(store: GenerationStore, copied: Path, encoding: str) -> None:
     """Every prompt would begin with it."""
     (copied / "chat_template.jinja").write_bytes(TEMPLATE.encode(encoding))
-    assert load_tokenizer(store.import_base(copied).path).chat_template == TEMPLATE
+    assert load_tokenizer(import_base(store, copied).path).chat_template == TEMPLATE
 
 
 def test_a_template_of_the_processors_is_taken(store: GenerationStore, copied: Path) -> None:
     """Models that see keep it there; without it chats were written in plain lines."""
     (copied / "chat_template.json").write_text(json.dumps({"chat_template": TEMPLATE}))
-    assert load_tokenizer(store.import_base(copied).path).chat_template == TEMPLATE
+    assert load_tokenizer(import_base(store, copied).path).chat_template == TEMPLATE
 
 
 def test_the_tokenizers_own_template_goes_before(store: GenerationStore, copied: Path) -> None:
     """Both are kept by some."""
     (copied / "chat_template.json").write_text(json.dumps({"chat_template": "other"}))
     keep(copied, TEMPLATE)
-    assert load_tokenizer(store.import_base(copied).path).chat_template == TEMPLATE
+    assert load_tokenizer(import_base(store, copied).path).chat_template == TEMPLATE
 
 
 @pytest.mark.parametrize("wrong", [5, True, {"default": 5}, ["a"], [{"name": "x"}], [{"name": "x", "template": 5}]])
@@ -50,7 +51,7 @@ def test_a_template_that_is_no_text_is_refused(store: GenerationStore, copied: P
     """At the import, not at the first chat."""
     keep(copied, wrong)
     with pytest.raises(UnusableModel, match=r"tokenizer_config.json.* text.*; correct it, or leave it out") as caught:
-        store.import_base(copied)
+        import_base(store, copied)
     assert "chat_template" in str(caught.value)
 
 
@@ -59,4 +60,4 @@ def test_a_file_that_is_no_text_is_named(store: GenerationStore, copied: Path, w
     """It was told as a tokenizer of another source."""
     (copied / "chat_template.jinja").write_bytes(wrong)
     with pytest.raises(UnusableModel, match=r"chat_template.jinja is no text in UTF-8"):
-        store.import_base(copied)
+        import_base(store, copied)

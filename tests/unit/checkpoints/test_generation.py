@@ -16,9 +16,9 @@ from checkpoints.errors import (
     PublishFailed,
     UnsafeModel,
 )
+from checkpoints.files.publish import FAULT_VARIABLE
 from checkpoints.generation import GenerationStore
 from checkpoints.metrics import CheckpointsMetrics
-from checkpoints.publish import FAULT_VARIABLE
 from tests.unit.checkpoints.conftest import card
 
 

@@ -15,6 +15,7 @@ from transformers import (
     MambaForCausalLM,
 )
 
+from checkpoints.base.prepare import import_base
 from checkpoints.errors import MismatchedTokenizer
 from checkpoints.generation import GenerationStore
 from checkpoints.load import load_model, load_tokenizer
@@ -37,7 +38,7 @@ def test_a_special_token_above_the_last_row_is_no_fault(store: GenerationStore, 
     tokenizer = make_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": ["<image_soft_token>"]})
     tokenizer.save_pretrained(copied)
-    published = store.import_base(copied)
+    published = import_base(store, copied)
     model, kept = load_model(published.path, "causal-lm"), load_tokenizer(published.path)
     assert len(kept) > embedding_of(model).shape[0]
     ids = kept("an <image_soft_token>", split_special_tokens=True, return_tensors="pt")["input_ids"]
@@ -51,7 +52,7 @@ def test_an_ordinary_token_above_the_last_row_is_refused(store: GenerationStore,
     tokenizer.add_tokens(["river"])
     tokenizer.save_pretrained(copied)
     with pytest.raises(MismatchedTokenizer, match=f"{VOCABULARY + 1}, the model only {VOCABULARY} embeddings"):
-        store.import_base(copied)
+        import_base(store, copied)
 
 
 def test_a_token_around_every_text_above_the_last_row_is_refused(store: GenerationStore, copied: Path) -> None:
@@ -60,14 +61,14 @@ def test_a_token_around_every_text_above_the_last_row_is_refused(store: Generati
     tokenizer.add_special_tokens({"eos_token": "<end>"})
     tokenizer.save_pretrained(copied)
     with pytest.raises(MismatchedTokenizer, match=r"'<end>' \(320\) around a text"):
-        store.import_base(copied)
+        import_base(store, copied)
 
 
 @pytest.mark.parametrize("pad", [-1, -100, VOCABULARY, 10**9, "2", [2], 2.0, True, "pad", {}])
 def test_a_padding_token_that_is_none_is_replaced(store: GenerationStore, copied: Path, pad: object) -> None:
     """By the tokenizer's, which the model has, in what is kept."""
     edit(copied / "config.json", pad_token_id=pad)
-    published = store.import_base(copied)
+    published = import_base(store, copied)
     assert json.loads((published.path / "config.json").read_text())["pad_token_id"] == 2
     assert load_model(published.path, "causal-lm").config.pad_token_id == 2
 
@@ -78,7 +79,7 @@ def test_without_a_padding_token_anywhere_the_end_of_text_pads(store: Generation
     tokenizer.pad_token = None
     tokenizer.save_pretrained(copied)
     edit(copied / "config.json", pad_token_id=None, eos_token_id=[1, 0])
-    assert load_model(store.import_base(copied).path, "causal-lm").config.pad_token_id == 1
+    assert load_model(import_base(store, copied).path, "causal-lm").config.pad_token_id == 1
 
 
 @pytest.mark.parametrize("eos", [-1, VOCABULARY, [], [VOCABULARY], [VOCABULARY, 1], "1", None])
@@ -86,7 +87,7 @@ def test_an_end_of_text_that_is_none_is_left_out(store: GenerationStore, copied:
     """In both configurations; the one that the model has stays."""
     for name in ("config.json", "generation_config.json"):
         edit(copied / name, eos_token_id=eos, bos_token_id=VOCABULARY)
-    published = store.import_base(copied)
+    published = import_base(store, copied)
     for name in ("config.json", "generation_config.json"):
         kept = json.loads((published.path / name).read_text())
         assert kept["eos_token_id"] in ([1], 1, None)
@@ -95,7 +96,7 @@ def test_an_end_of_text_that_is_none_is_left_out(store: GenerationStore, copied:
 
 def test_a_good_model_is_taken_as_it_is(store: GenerationStore, causal: Path) -> None:
     """No file of it is written anew."""
-    published = store.import_base(causal)
+    published = import_base(store, causal)
     for path in causal.iterdir():
         assert (published.path / path.name).read_bytes() == path.read_bytes()
 
@@ -114,7 +115,7 @@ def test_a_configuration_that_has_no_padding_token_gets_one(
     """Whatever else it lacks: CodeGen's knows of none, Mamba's of no heads."""
     make(config).save_pretrained(tmp_path / "model")
     make_tokenizer().save_pretrained(tmp_path / "model")
-    published = store.import_base(tmp_path / "model")
+    published = import_base(store, tmp_path / "model")
     assert load_model(published.path, "causal-lm").config.pad_token_id == 2
 
 
@@ -124,7 +125,7 @@ def test_a_decoder_that_classifies_pads_with_what_is_no_text(store: GenerationSt
     config = GPT2Config(vocab_size=320, n_embd=32, n_layer=1, n_head=4, bos_token_id=0, eos_token_id=1)
     GPT2ForSequenceClassification(config).save_pretrained(tmp_path / "model")
     make_tokenizer().save_pretrained(tmp_path / "model")
-    model = load_model(store.import_base(tmp_path / "model", kind="classifier").path, "classifier")
+    model = load_model(import_base(store, tmp_path / "model", kind="classifier").path, "classifier")
     pad = model.config.pad_token_id
     text, longer = [5, 6, 7], [5, 6, 7, 8, 9, 10]
     with torch.inference_mode():

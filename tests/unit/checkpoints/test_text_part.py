@@ -24,11 +24,12 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
 )
 
+from checkpoints.base.prepare import import_base
 from checkpoints.errors import UnusableModel
+from checkpoints.files.heads import NEW_WEIGHTS, labels_in
+from checkpoints.files.model_files import read_config
 from checkpoints.generation import GenerationStore
-from checkpoints.heads import NEW_WEIGHTS, labels_in
 from checkpoints.load import load_beside, load_model
-from checkpoints.model_files import read_config
 from tests.models import make_tokenizer
 
 TEXT: dict[str, Any] = {
@@ -98,7 +99,7 @@ def test_the_text_part_answers_as_the_whole(store: GenerationStore, tmp_path: Pa
     """A plain causal language model is kept, with the same logits, that a swap can copy."""
     torch.manual_seed(0)
     whole = make().eval()
-    published = store.import_base(saved(whole, tmp_path / "whole"))
+    published = import_base(store, saved(whole, tmp_path / "whole"))
     part = load_model(published.path, "causal-lm")
     assert type(part).__name__.endswith("ForCausalLM")
     assert part.config.get_text_config() is part.config
@@ -114,7 +115,7 @@ def test_a_part_that_transformers_does_not_know_alone_is_refused(store: Generati
     image = {"depth": 1, "embed_dim": 16, "hidden_size": 32, "num_heads": 2, "mlp_ratio": 2, "patch_size": 8}
     whole = Qwen2VLForConditionalGeneration(Qwen2VLConfig(text_config=TEXT | ROPE, vision_config=image))
     with pytest.raises(UnusableModel, match="its text part qwen2_vl_text"):
-        store.import_base(saved(whole, tmp_path / "whole"))
+        import_base(store, saved(whole, tmp_path / "whole"))
 
 
 def test_a_decoder_without_its_encoder_is_refused(store: GenerationStore, tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_a_decoder_without_its_encoder_is_refused(store: GenerationStore, tmp_pa
     heads: dict[str, Any] = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
     whole = BartForConditionalGeneration(BartConfig(vocab_size=320, **sizes, **widths, **heads))
     with pytest.raises(UnusableModel, match="reads one text to write another"):
-        store.import_base(saved(whole, tmp_path / "whole"))
+        import_base(store, saved(whole, tmp_path / "whole"))
 
 
 CLASSIFIED: list[Any] = [gemma, mistral, llava]
@@ -135,7 +136,7 @@ def test_a_head_for_the_text_part_is_made_for_the_labels_that_are_set(
     store: GenerationStore, tmp_path: Path, make: Any
 ) -> None:
     """And known as new, so that the first round learns it."""
-    published = store.import_base(saved(make(), tmp_path / "whole"), kind="classifier", labels=("calm", "flood"))
+    published = import_base(store, saved(make(), tmp_path / "whole"), kind="classifier", labels=("calm", "flood"))
     assert labels_in(published.path) == ("calm", "flood")
     assert read_config(published.path)[NEW_WEIGHTS] == ["score.weight"]
     assert load_model(published.path, "classifier").config.pad_token_id == 2
@@ -145,7 +146,7 @@ def test_a_head_for_the_text_part_is_made_for_the_labels_that_are_set(
 def test_a_text_part_without_a_head_needs_labels(store: GenerationStore, tmp_path: Path, make: Any) -> None:
     """Else it would answer by chance, with labels that nobody named."""
     with pytest.raises(UnusableModel, match="no classification head"):
-        store.import_base(saved(make(), tmp_path / "whole"), kind="classifier")
+        import_base(store, saved(make(), tmp_path / "whole"), kind="classifier")
 
 
 def changed_part(path: Path, change: Any) -> Path:
@@ -163,7 +164,7 @@ def test_a_configuration_that_lost_its_sizes_is_refused_before_they_are_made_up(
     """The architecture's usual sizes are billions of parameters, which would fill the memory first."""
     whole = changed_part(saved(make(), tmp_path / "whole"), lambda _: None)
     with pytest.raises(UnusableModel, match=r"whole/config.json describes a model of [\d,]+ million parameters"):
-        store.import_base(whole)
+        import_base(store, whole)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,7 @@ def test_what_is_wrong_in_the_text_part_is_named(
     """As it is in a model of text alone."""
     whole = changed_part(saved(gemma(), tmp_path / "whole"), lambda part: part | values)
     with pytest.raises(UnusableModel) as caught:
-        store.import_base(whole)
+        import_base(store, whole)
     assert said in str(caught.value)
 
 
@@ -192,7 +193,7 @@ def test_ids_that_the_text_part_has_not_are_left_out(store: GenerationStore, tmp
     ids = {"pad_token_id": -1, "eos_token_id": [1, 5000], "bos_token_id": 320}
     whole = changed_part(saved(make(), tmp_path / "whole"), lambda part: part | ids)
     (whole / "generation_config.json").write_text('{"eos_token_id": [1, 320], "pad_token_id": 9999}')
-    part = load_model(store.import_base(whole).path, "causal-lm")
+    part = load_model(import_base(store, whole).path, "causal-lm")
     assert 0 <= part.config.pad_token_id < 320
     assert part.config.eos_token_id in (1, [1])
     assert part.generation_config.eos_token_id in (1, [1])

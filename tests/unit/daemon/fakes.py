@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from daemon.control import Facts
+from daemon.control.protocol import Facts
 from daemon.errors import Refused, UnknownThing
-from memory.records import KeyHash
+from memory.samples.records import KeyHash
 
 
 class FakeControl:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from checkpoints.card import Card
 from checkpoints.generation import GenerationStore
-from daemon.offline import StoreControl
-from daemon.settings import ModelSettings, Settings
-from memory.records import RoundDraw, SliceScore
-from memory.rounds import RoundState
+from daemon.control.store import StoreControl
+from daemon.settings.tree import ModelSettings, Settings
+from memory.ledger.records import RoundDraw, SliceScore
+from memory.ledger.states import RoundState
 from memory.store import Store
 from streams.document import Batch, DeadLetter, Document, Partition, Reason
 from streams.settings import StreamsSettings, TopicSettings
@@ -74,29 +74,29 @@ class Kept:
     def base(self) -> None:
         """Register generation 0."""
         published = self.checkpoints.publish(self._model(0), 0, Card(0, "causal-lm"))
-        self.store.register_base(digest=published.digest, source_path="model")
+        self.store.generations.register_base(digest=published.digest, source_path="model")
         self.checkpoints.point_to(0)
 
     def begin(self) -> RoundDraw:
         """Begin a round and let its learner finish; its directory is there."""
-        draw = self.store.begin_round(trigger="by_hand", recipe={"kl": 1.0}, seed=1)
+        draw = self.store.rounds.begin(trigger="by_hand", recipe={"kl": 1.0}, seed=1)
         assert draw is not None
         directory = self.settings.rounds_dir / f"{draw.number:06d}"
         directory.mkdir(parents=True)
         (directory / "fresh.jsonl").write_text("\n".join(sample.text for sample in draw.fresh))
-        self.store.advance_round(draw.number, RoundState.TRAINING)
+        self.store.rounds.advance(draw.number, RoundState.TRAINING)
         return draw
 
     def accept(self) -> int:
         """Run a round that is accepted; its generation's number."""
         draw = self.begin()
-        self.store.advance_round(draw.number, RoundState.JUDGED)
-        number = self.store.reserve_generation(draw.number)
+        self.store.rounds.advance(draw.number, RoundState.JUDGED)
+        number = self.store.generations.reserve(draw.number)
         card = Card(number, "causal-lm", parent=draw.parent_generation, round=draw.number)
         published = self.checkpoints.publish(self._model(number), number, card)
         scores = {"anchor": SliceScore(3.0 + number / 10, 100, 5)}
         verdict = {"decision": "accept", "sentence": "better"}
-        self.store.accept_round(
+        self.store.rounds.accept(
             draw.number, generation=number, digest=published.digest, scores=scores, verdict=verdict, report={}
         )
         self.checkpoints.point_to(number)
@@ -105,14 +105,14 @@ class Kept:
     def refuse(self) -> int:
         """Run a round that is refused; its number."""
         draw = self.begin()
-        self.store.advance_round(draw.number, RoundState.JUDGED)
-        self.store.refuse_round(draw.number, verdict={"decision": "refuse"}, report={}, detail="forgot too much")
+        self.store.rounds.advance(draw.number, RoundState.JUDGED)
+        self.store.rounds.refuse(draw.number, verdict={"decision": "refuse"}, report={}, detail="forgot too much")
         return draw.number
 
     def hold(self) -> int:
         """Run a round that waits for a person; its number."""
         draw = self.begin()
-        self.store.hold_round(draw.number, verdict={"decision": "wait"}, report={}, detail="implausible")
+        self.store.rounds.hold(draw.number, verdict={"decision": "wait"}, report={}, detail="implausible")
         return draw.number
 
     def _model(self, number: int) -> Path:

@@ -14,15 +14,16 @@ from safetensors.numpy import save_file
 
 from checkpoints.card import Card
 from checkpoints.generation import GenerationStore
-from daemon.current_round import CurrentRound
-from daemon.cycle import Ask, Trigger
-from daemon.knowledge_metrics import KnowledgeMetrics
-from daemon.learner_process import Ending, LearnerExit, LearnerLimits, LearnerProcess, Progress
 from daemon.metrics import DaemonMetrics
-from daemon.rooms import Rooms
-from daemon.round_conclusion import Conclusion, reconcile_pointer
-from daemon.round_runner import RoundRunner
-from daemon.settings import Settings
+from daemon.processes.learner import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess, Progress
+from daemon.rounds.conclusion import Conclusion
+from daemon.rounds.current import CurrentRound
+from daemon.rounds.decision import Ask, Trigger
+from daemon.rounds.directories import Rooms
+from daemon.rounds.promotion import reconcile_pointer
+from daemon.rounds.runner import RoundRunner
+from daemon.settings.tree import Settings
+from gate.metrics import KnowledgeMetrics
 from memory.store import Store
 from streams.document import Partition
 from tests import fake_learner
@@ -31,7 +32,7 @@ from tests.harness import wait_until
 
 BY_HAND = Ask(Trigger.BY_HAND, by="a test")
 DRY = Ask(Trigger.BY_HAND, by="a test", dry_run=True)
-ENDINGS = {0: Ending.FINISHED, 3: Ending.OUT_OF_MEMORY, 5: Ending.NO_ROOM}
+ENDINGS = {0: LearnerEnding.FINISHED, 3: LearnerEnding.OUT_OF_MEMORY, 5: LearnerEnding.NO_ROOM}
 
 
 class InThisProcess:
@@ -51,12 +52,12 @@ class InThisProcess:
         """As `LearnerProcess.run`."""
         if self._mode == "hang":
             wait_until(must_stop)
-            return LearnerExit(Ending.STOPPED, "told to stop", 0.0)
+            return LearnerExit(LearnerEnding.STOPPED, "told to stop", 0.0)
         on_progress({"event": "step", "step": 1, "steps": 2, "losses": {"new": 3.0}})
         try:
             status = fake_learner.main(self._mode, directory)
         except RuntimeError as error:
-            return LearnerExit(Ending.CRASHED, str(error), 0.0)
+            return LearnerExit(LearnerEnding.CRASHED, str(error), 0.0)
         return LearnerExit(ENDINGS[status], "", 0.0)
 
 
@@ -132,7 +133,7 @@ def world(path: Path, *, before_stream: bool = True, **sections: Any) -> Iterato
     checkpoints = GenerationStore(settings.checkpoints_dir)
     base = checkpoints.publish(settings.model.path, 0, Card(0, "causal-lm"))
     with Store.open(settings.database, settings.memory) as store:
-        store.register_base(digest=base.digest, source_path="model")
+        store.generations.register_base(digest=base.digest, source_path="model")
         reconcile_pointer(store, checkpoints)
         if before_stream:
             store.append(batch_of(sentences(120, seed=1), Partition("file:before", 0)), before_stream=True)

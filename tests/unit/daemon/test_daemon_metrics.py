@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from daemon.current_round import ROUND_PHASES, Work
+from daemon.lifecycle.supervisor import Health, State
 from daemon.metrics import DaemonMetrics, Live, LiveState
-from daemon.supervisor import Health, State
+from daemon.rounds.current import ROUND_PHASES, PhaseWork
 
 BETWEEN_ROUNDS = Live(
     parts=(Health("ingest", State.BROKEN, "no broker", failures=3), Health("rounds", State.RUNNING)),
@@ -49,7 +49,7 @@ def test_a_round_in_progress_and_what_answers_are_shown() -> None:
         BETWEEN_ROUNDS,
         round_number=3,
         round_phase="train",
-        round_work=Work(30, 120, "sequences", 42.0),
+        round_work=PhaseWork(30, 120, "sequences", 42.0),
         round_step=20,
         round_steps=80,
         serving_generation=2,

@@ -134,7 +134,7 @@ def test_a_repeating_library_is_heard_once_a_minute() -> None:
     repeats = logs.RepeatFilter("kafka", clock=lambda: now[0])
     record = logging.LogRecord("kafka.conn", logging.ERROR, "conn.py", 10, "connect %s", ("b",), None)
     other = logging.LogRecord("kafka.conn", logging.ERROR, "conn.py", 11, "closed", (), None)
-    ours = logging.LogRecord("daemon.ingest", logging.ERROR, "conn.py", 10, "x", (), None)
+    ours = logging.LogRecord("daemon.ingestion.ingest", logging.ERROR, "conn.py", 10, "x", (), None)
     assert [repeats.filter(one) for one in (record, record, other, ours, ours)] == [True, False, True, True, True]
     now[0] = logs.REPEAT_EVERY_S
     assert repeats.filter(record)

@@ -2,7 +2,7 @@
 
 from structlog.testing import capture_logs
 
-from daemon.refusals import TOLD_SECONDS, Refusals
+from daemon.ingestion.ingest import TOLD_SECONDS, Refusals
 from streams.document import DeadLetter, Partition, Reason
 
 

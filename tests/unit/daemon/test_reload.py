@@ -5,8 +5,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.reload import RELOADABLE, reloaded
-from daemon.settings import Settings
+from daemon.settings.load import RELOADABLE, reloaded
+from daemon.settings.tree import Settings
 
 OTHER = {
     "state_dir": "/elsewhere",

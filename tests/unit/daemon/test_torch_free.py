@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from click import Group
 
-from daemon.exit_codes import ExitCode
+from daemon.errors import ExitCode
 from streams.document import Batch, Gap
+from tests.unit.daemon.cli.test_main import every_command
 from tests.unit.daemon.kept import NEWS, Kept
-from tests.unit.daemon.test_cli import every_command
 
 HEAVY = ("torch", "transformers", "tokenizers", "accelerate", "scipy", "pandas")
 NEED_TORCH = {"serve"}

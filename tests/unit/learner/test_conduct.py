@@ -12,12 +12,12 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedModel
 
 from benchmarks.tiny_architectures import tiny_model
 from checkpoints.probe.conduct import UnfitModel
-from learner.batches import Step, rows_of
-from learner.encoding import Encoder
+from learner.directory.round_directory import RoundSample, read_round
 from learner.job import run_round
-from learner.material import Plan, Shape, prepare
+from learner.material.batches import Step, rows_of
+from learner.material.encoding import Encoder
+from learner.material.material import InputShape, StepPlan, prepare
 from learner.progress import Progress
-from learner.round_directory import RoundSample, read_round
 from learner.workbench import Workbench, set_up
 from tests.unit.learner import tiny
 
@@ -73,7 +73,7 @@ def test_a_classifier_is_trained_on_what_it_reads_alone(name: str, tmp_path: Pat
     """Each document's logits in a micro-batch are its own."""
     with bench_of(classifier(tmp_path, name)) as bench:
         fresh, replay = bench.encode(varied(12, seed=5)), bench.encode(varied(12, seed=6))
-    material = prepare(fresh, replay, Plan(bench.given.spec.recipe, bench.shape, 7, CPU))
+    material = prepare(fresh, replay, StepPlan(bench.given.spec.recipe, bench.shape, 7, CPU))
     for batch in material.feed.micro_batches(material.steps[0]):
         with torch.no_grad():
             found = bench.model(**batch.inputs).logits
@@ -84,7 +84,7 @@ def test_a_classifier_is_trained_on_what_it_reads_alone(name: str, tmp_path: Pat
 def test_rows_that_bear_no_padding_are_fed_one_by_one_and_unpadded() -> None:
     """Where a causal model's answers depend on what shares the batch."""
     text = Encoder(tiny.tokenizer(), 48)(tiny.samples(9, seed=3))
-    feed = prepare(text, text, Plan(tiny.SMALL, Shape(longest=48, pad=0, rows_together=False), 7, CPU)).feed
+    feed = prepare(text, text, StepPlan(tiny.SMALL, InputShape(longest=48, pad=0, rows_together=False), 7, CPU)).feed
     rows = rows_of(text, 48, packed=False)
     everything = Step(new=torch.arange(len(rows)).numpy(), replayed=torch.arange(0).numpy())
     widths = [tuple(batch.inputs["input_ids"].shape) for batch in feed.micro_batches(everything)]

@@ -12,17 +12,25 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from checkpoints.files.heads import NEW_WEIGHTS
 from checkpoints.generation import Published
-from checkpoints.heads import NEW_WEIGHTS
 from checkpoints.load import load_model, load_tokenizer
-from learner import progress, scoring
+from gate.measures import accuracy, mean_nll
+from learner import progress
+from learner.directory.plausibility_bounds import PlausibilityBounds, TextBounds
+from learner.directory.report import Outcome, read_report
+from learner.directory.round_directory import (
+    GenerationRef,
+    RoundSample,
+    RoundSlice,
+    read_round,
+    write_round,
+)
+from learner.evaluation import scoring
 from learner.job import has_new_head, run_round
-from learner.measures import accuracy, mean_nll
-from learner.plausibility import PlausibilityBounds, TextBounds
-from learner.report import DocumentScore, Outcome, read_report
-from learner.round_directory import GenerationRef, KnownScore, RoundSample, RoundSlice, read_round, write_round
 from learner.settings import RecipeSettings
 from learner.workbench import Workbench
+from memory.ledger.records import DocumentScore
 from tests.unit.learner import tiny
 
 pytestmark = pytest.mark.usefixtures("torch_settings_kept")
@@ -64,8 +72,8 @@ def small_round(
     early_stop: Sequence[RoundSample] = (),
     held_out: Sequence[RoundSample] = (),
     recipe: RecipeSettings = tiny.SMALL,
-    known_parent: Mapping[int, KnownScore] | None = None,
-    known_base: Mapping[int, KnownScore] | None = None,
+    known_parent: Mapping[int, DocumentScore] | None = None,
+    known_base: Mapping[int, DocumentScore] | None = None,
 ) -> Path:
     """Write a round below `path` that replays nothing.
 
@@ -212,7 +220,7 @@ def test_first_round_has_nothing_to_replay(base: Published, tmp_path: Path) -> N
 
 def test_known_scores_are_not_computed_again(base: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What earlier rounds know of the parent and of the base comes back as it was; the base is not even loaded."""
-    known = {30: KnownScore(1.25, 3), 31: KnownScore(2.5, 4)}
+    known = {30: DocumentScore(30, 1.25, 3), 31: DocumentScore(31, 2.5, 4)}
     path = small_round(tmp_path, base, held_out=tiny.samples(3, seed=3, first=30), known_parent=known)
     scores = run_round(path).slices["anchor"].parent
     assert scores[:2] == (DocumentScore(30, 1.25, 3), DocumentScore(31, 2.5, 4))
@@ -381,7 +389,7 @@ def test_base_model_is_loaded_only_when_something_is_missing(
     base: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With all of its scores known, its weights are never read."""
-    known = {1: KnownScore(1.0, 2), 2: KnownScore(3.0, 4)}
+    known = {1: DocumentScore(1, 1.0, 2), 2: DocumentScore(2, 3.0, 4)}
     held_out = tiny.samples(2, seed=3)
     path = small_round(tmp_path, base, parent=another(tmp_path), held_out=held_out, known_base=known)
     monkeypatch.setattr(scoring, "BASE", "no such directory")

@@ -12,8 +12,8 @@ import torch
 from checkpoints.errors import UnusableModel
 from learner import __main__ as command
 from learner.__main__ import main
+from learner.directory.round_directory import read_round
 from learner.errors import LearnerError
-from learner.round_directory import read_round
 from tests.unit.learner import tiny
 
 

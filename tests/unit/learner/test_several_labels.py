@@ -10,15 +10,17 @@ import torch
 from torch.nn import functional
 
 from checkpoints.generation import Published
-from learner.bootstrap import Resampling, accuracy_replicates, balanced_replicates, f1_replicates
-from learner.encoding import Encoder
-from learner.importance import fisher
+from gate.bootstrap import Resampling, accuracy_replicates, balanced_replicates, f1_replicates
+from gate.measures import accuracy, macro_f1
+from learner.directory.report import Outcome
+from learner.directory.round_directory import RoundSample, RoundSlice, write_round
 from learner.job import run_round
-from learner.measures import accuracy, macro_f1
-from learner.objectives import ClassifierObjective, MicroBatch
-from learner.report import DocumentScore, Outcome
-from learner.round_directory import RoundSample, RoundSlice, write_round
-from streams.label_sets import written
+from learner.material.encoding import Encoder
+from learner.objectives.importance import fisher
+from learner.objectives.micro_batch import MicroBatch
+from learner.objectives.objectives import ClassifierObjective
+from memory.ledger.records import DocumentScore
+from streams.decoding.label_sets import written
 from tests.unit.learner import tiny
 
 NUMBERS = {label: at for at, label in enumerate(tiny.LABELS)}

@@ -15,10 +15,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from checkpoints.card import Card, Kind
+from checkpoints.card import Card, ModelKind
 from checkpoints.generation import GenerationStore, Published
-from learner.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
-from learner.settings import ModelKind, RecipeSettings
+from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
+from learner.settings import RecipeSettings
 from tests.models import embedding_of
 
 NOUNS = ["river", "boat", "stone", "bridge", "water", "mill", "trader", "letter", "night", "song", "field", "harbour"]
@@ -119,7 +119,7 @@ def bert(*, seed: int = 0) -> BertForSequenceClassification:
     return BertForSequenceClassification(config)
 
 
-def generation(root: Path, model: Any, tokenizer_: Any, kind: Kind) -> Published:
+def generation(root: Path, model: Any, tokenizer_: Any, kind: ModelKind) -> Published:
     """Publish a model as generation 0 below `root`."""
     model.save_pretrained(root / "made")
     tokenizer_.save_pretrained(root / "made")

@@ -12,7 +12,7 @@ from tests.unit.memory.helpers import Stream, open_store
 @pytest.fixture(autouse=True)
 def _one_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every store splits text the same way, so that tests do not depend on luck."""
-    monkeypatch.setattr("memory.schema.secrets.token_bytes", lambda size: bytes(range(size)))
+    monkeypatch.setattr("memory.database.schema.secrets.token_bytes", lambda size: bytes(range(size)))
 
 
 @pytest.fixture

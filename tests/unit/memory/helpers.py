@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from memory.records import DocumentScore, DrawSpec, RoundDraw, SliceScore, Trained
-from memory.rounds import RoundState
+from memory.ledger.records import DocumentScore, DrawSpec, RoundDraw, SliceScore, Trained
+from memory.ledger.states import RoundState
 from memory.settings import MemorySettings
 from memory.store import Store
 from streams.document import Batch, DeadLetter, Document, Gap, Partition, Reason
@@ -80,21 +80,21 @@ class Stream:
 def open_store(path: Path, **settings: Any) -> Store:
     """A store with a base model, small bounds for slices and a fixed clock."""
     store = Store.open(path, MemorySettings(**settings), clock=lambda: NOW)
-    store.register_base(digest="base", source_path="/models/base")
+    store.generations.register_base(digest="base", source_path="/models/base")
     return store
 
 
 def begin(store: Store, seed: int = 1, spec: DrawSpec = EVERYTHING, **how: Any) -> RoundDraw:
     """Begin a round that finds something to draw."""
-    draw = store.begin_round(trigger="test", recipe={"steps": 3}, seed=seed, spec=spec, **how)
+    draw = store.rounds.begin(trigger="test", recipe={"steps": 3}, seed=seed, spec=spec, **how)
     assert draw is not None
     return draw
 
 
 def judge(store: Store, number: int) -> None:
     """Bring a drawn round to where it can be accepted or refused."""
-    store.advance_round(number, RoundState.TRAINING)
-    store.advance_round(number, RoundState.JUDGED)
+    store.rounds.advance(number, RoundState.TRAINING)
+    store.rounds.advance(number, RoundState.JUDGED)
 
 
 def accept(
@@ -106,8 +106,8 @@ def accept(
 ) -> int:
     """Accept a drawn round; returns its generation."""
     judge(store, draw.number)
-    generation = store.reserve_generation(draw.number)
-    store.accept_round(
+    generation = store.generations.reserve(draw.number)
+    store.rounds.accept(
         draw.number,
         generation=generation,
         digest=f"digest {generation}",
@@ -123,7 +123,7 @@ def accept(
 def refuse(store: Store, draw: RoundDraw) -> int:
     """Refuse a drawn round; returns how many samples went aside."""
     judge(store, draw.number)
-    return store.refuse_round(draw.number, verdict={"accepted": False}, report={}, detail="worse")
+    return store.rounds.refuse(draw.number, verdict={"accepted": False}, report={}, detail="worse")
 
 
 def with_anchor(store: Store) -> None:
@@ -142,12 +142,12 @@ def round_of(store: Store, stream: Stream, texts: Sequence[str], seed: int = 1, 
 
 def value(store: Store, sql: str, *values: Any) -> Any:
     """The first value of a query."""
-    with store._database.read() as tx:
+    with store.file.database.read() as tx:
         row = tx.execute(sql, values).fetchone()
     return None if row is None else row[0]
 
 
 def column(store: Store, sql: str, *values: Any) -> list[Any]:
     """The first column of a query."""
-    with store._database.read() as tx:
+    with store.file.database.read() as tx:
         return [row[0] for row in tx.execute(sql, values)]

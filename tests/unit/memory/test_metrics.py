@@ -89,6 +89,6 @@ def test_letters_that_made_room_are_counted(tmp_path: Path, stream: Stream) -> N
         MemoryMetrics(registry, store)
         assert [registry.get_sample_value(name, {"kind": kind}) for kind in kinds] == [0, 0, 0]
         store.append(stream.batch(letters=[stream.letter(), stream.letter(reason=Reason.TOO_SHORT)]))
-        store.mark_published([1])
+        store.quarantine.mark_published([1])
         store.append(stream.batch(letters=[stream.letter() for _ in range(4)]))
         assert [registry.get_sample_value(name, {"kind": kind}) for kind in kinds] == [1, 1, 2]

@@ -9,18 +9,18 @@ import torch
 from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
-from checkpoints.card import Kind
+from checkpoints.card import ModelKind
 from checkpoints.load import load_model, load_tokenizer
+from serving.answers.prompts import RecentPrompts
 from serving.app import Parts, build_app
-from serving.classify import Classifier
-from serving.engine import Completion, Delta, Engine, Event, Finished
-from serving.guard import Keys
-from serving.loaded import LoadedGeneration
+from serving.engine.classify import Classifier
+from serving.engine.completions import Completion, Delta, Engine, Event, Finished
+from serving.engine.loaded import LoadedGeneration
+from serving.engine.sampling import Sampling
+from serving.generations.swap import Switch
+from serving.guard import ApiKeys
 from serving.metrics import ServingMetrics
-from serving.prompts import RecentPrompts
-from serving.sampling import Sampling
 from serving.settings import ServingSettings
-from serving.swap import Switch
 from tests.models import make_causal, make_classifier
 
 GREEDY = Sampling(temperature=0)
@@ -44,7 +44,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def load(path: Path, number: int, *, recipe_length: int | None = None) -> LoadedGeneration:
     """A generation in memory, without a store."""
-    kind: Kind = "classifier" if path.name == "classifier" else "causal-lm"
+    kind: ModelKind = "classifier" if path.name == "classifier" else "causal-lm"
     model, tokenizer = load_model(path, kind, dtype=torch.float32), load_tokenizer(path)
     digest = f"{number:064x}"
     return LoadedGeneration.of(number, digest, kind, model, tokenizer, loaded_at=0.0, recipe_length=recipe_length)
@@ -184,7 +184,7 @@ class Served:
             lambda: self.ending,
             checkpoints=Path("/var/lib/riverkeep"),
         )
-        self.app = build_app(parts, Keys(key_file))
+        self.app = build_app(parts, ApiKeys(key_file))
         self.client = TestClient(self.app, raise_server_exceptions=False)
 
     def count(self, name: str, **labels: str) -> float:

@@ -15,14 +15,14 @@ from urllib.parse import quote
 import pytest
 import torch
 
-from serving.defaults import Defaults
+from serving.answers.prompts import cut
+from serving.engine.defaults import Defaults
+from serving.engine.loaded import LoadedGeneration
+from serving.engine.worker import Worker
 from serving.errors import CannotServe
-from serving.guard import OPEN_ROUTES, ROUTES, Keys
-from serving.loaded import LoadedGeneration
-from serving.prompts import cut
+from serving.generations.swap import SwapStatus
+from serving.guard import OPEN_ROUTES, ROUTES, ApiKeys
 from serving.settings import ServingSettings
-from serving.swap import SwapStatus
-from serving.worker import Worker
 from tests.unit.serving.conftest import Served, load, reference, reference_ids
 
 Serve = Callable[..., Served]
@@ -344,7 +344,7 @@ def test_a_line_that_can_be_no_key_stops_the_start(tmp_path: Path, line: bytes) 
     """It is named by its number; what it says stays out of the log."""
     (tmp_path / "keys").write_bytes(b"first-key\n" + line + b"\n")
     with pytest.raises(CannotServe, match="line 2 is no API key") as caught:
-        Keys(tmp_path / "keys")
+        ApiKeys(tmp_path / "keys")
     assert line.decode() not in str(caught.value)
 
 
@@ -354,7 +354,7 @@ def test_a_key_file_without_a_key_stops_the_start(tmp_path: Path, content: bytes
     if content is not None:
         (tmp_path / "keys").write_bytes(content)
     with pytest.raises(CannotServe, match="api_key_file"):
-        Keys(tmp_path / "keys")
+        ApiKeys(tmp_path / "keys")
 
 
 def test_more_prompts_than_can_ever_wait_are_a_400(serve: Serve, first: LoadedGeneration) -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.loaded import LoadedGeneration
-from serving.openai import ChatRequest, CompletionRequest
-from serving.parameters import PASSED_OVER, REFUSED
+from serving.answers.openai import ChatRequest, CompletionRequest
+from serving.answers.parameters import PASSED_OVER, REFUSED
+from serving.engine.loaded import LoadedGeneration
 from tests.unit.serving.conftest import Served, load
 
 # Each asks a running model some hundred times.

@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.dead_letters import DeadLetterBudget, headers
+from streams.dead_letters import DeadLetterBudget
 from streams.document import DeadLetter, Partition, Reason
+from streams.kafka.publisher import headers
 from streams.settings import BudgetSettings
 
 A, B = Partition("t", 0), Partition("t", 1)

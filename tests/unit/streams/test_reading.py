@@ -2,10 +2,10 @@
 
 from kafka.structs import TopicPartition
 
-from streams.decode import Decoder
+from streams.chunk import Chunk, Oversized, Row, UnreadableBatch
+from streams.decoding.decode import Decoder
 from streams.document import GapReason, Partition, Reason
-from streams.reading import TIMES_READ, BatchBuilder, Part, PartitionReader
-from streams.record_batches import BadBatch, Chunk, Oversized, Row
+from streams.reading import TIMES_READ, BatchBuilder, PartitionRead, PartitionReader
 from streams.settings import TopicFormat
 
 TP = TopicPartition("t", 0)
@@ -25,7 +25,7 @@ def chunk(*rows: Row, first: int = 0, following: int = 10) -> Chunk:
 
 def test_records_become_documents_with_their_times() -> None:
     """The broker's milliseconds become seconds; no timestamp is none."""
-    part = Part(HERE, 0)
+    part = PartitionRead(HERE, 0)
     assert reader().read(chunk((3, 1500, b"k", b"one"), (5, -1, None, b"two")), part, 99.0) is None
     assert [(d.offset, d.text, d.key, d.event_time) for d in part.documents] == [
         (3, "one", "k", 1.5),
@@ -36,7 +36,7 @@ def test_records_become_documents_with_their_times() -> None:
 
 def test_what_is_no_document_becomes_a_dead_letter() -> None:
     """With its reason, its key, as much of it as is kept, and how long it was."""
-    part = Part(HERE, 0)
+    part = PartitionRead(HERE, 0)
     rows = ((1, 0, b"a key", b"\xff\xff\xff\xff\xff"), (2, 0, None, None), (3, 0, b"k", Oversized(b"start", 5000)))
     reader().read(chunk(*rows), part, 99.0)
     assert not part.documents
@@ -52,7 +52,7 @@ def test_a_dead_letter_bears_the_keys_of_the_whole_record() -> None:
     """Also those that are cut off with the rest of it: by them it is found again."""
     format_ = TopicFormat(key_field="user")
     mine = PartitionReader(HERE, Decoder(format_, "t", max_record_bytes=1000), 0, kept_bytes=4)
-    part = Part(HERE, 0)
+    part = PartitionRead(HERE, 0)
     rows = ((1, 0, b"k", b'{"text": 5, "user": "u-1"}'), (2, 0, b"a key", Oversized(b'{"user": "u-2", "te', 5000)))
     mine.read(chunk(*rows), part, 99.0)
     assert [(letter.value, letter.named_keys) for letter in part.dead_letters] == [
@@ -63,9 +63,9 @@ def test_a_dead_letter_bears_the_keys_of_the_whole_record() -> None:
 
 def test_a_bad_batch_is_a_dead_letter_and_a_gap() -> None:
     """Its offsets are accounted for and reading goes on behind it."""
-    part = Part(HERE, 0)
+    part = PartitionRead(HERE, 0)
     bad = chunk(following=8)
-    bad.bad.append(BadBatch(5, 7, "no gzip", b"abcdef", 400))
+    bad.bad.append(UnreadableBatch(5, 7, "no gzip", b"abcdef", 400))
     assert reader(5).read(bad, part, 99.0) is None
     (letter,) = part.dead_letters
     assert (letter.offset, letter.reason, letter.value_bytes) == (5, Reason.UNDECODABLE_BATCH, 400)
@@ -78,10 +78,10 @@ def test_a_damaged_batch_is_read_again_before_it_is_given_up() -> None:
     """The wire may have been at fault; after three times it counts as damaged where it lies."""
     mine = reader(5)
     for _ in range(TIMES_READ - 1):
-        part = Part(HERE, 5)
+        part = PartitionRead(HERE, 5)
         assert mine.read(with_damage(), part, 99.0) == 5
         assert (part.dead_letters, part.gaps, part.next_offset) == ([], [], 5)
-    part = Part(HERE, 5)
+    part = PartitionRead(HERE, 5)
     assert mine.read(with_damage(), part, 99.0) == 8
     assert len(part.dead_letters) == len(part.gaps) == 1
     assert mine.position == part.next_offset == 8
@@ -90,7 +90,7 @@ def test_a_damaged_batch_is_read_again_before_it_is_given_up() -> None:
 def with_damage() -> Chunk:
     """A chunk that ends at a batch that does not match its checksum."""
     found = chunk(first=5, following=5)
-    found.damaged = BadBatch(5, 7, "checksum", b"", 400)
+    found.damaged = UnreadableBatch(5, 7, "checksum", b"", 400)
     return found
 
 

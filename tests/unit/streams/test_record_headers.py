@@ -5,11 +5,12 @@ from hypothesis import strategies as st
 from kafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.structs import TopicPartition
 
-from streams.dead_letters import headers
-from streams.decode import Decoder
+from streams.chunk import Chunk
+from streams.decoding.decode import Decoder
 from streams.document import DeadLetter, Header, Partition, Reason
-from streams.reading import Part, PartitionReader
-from streams.record_batches import Chunk, Limits, read_records
+from streams.kafka.publisher import headers
+from streams.kafka.record_batches import Limits, read_records
+from streams.reading import PartitionRead, PartitionReader
 from streams.record_headers import bounded, parse
 from streams.settings import TopicFormat
 
@@ -66,7 +67,7 @@ def test_a_dead_letter_bears_its_records_headers() -> None:
     """Also one that was too long to be read; as much of them as is kept of the record."""
     data = as_read([("trace", b"1" * 30), ("trace", None)])[0]
     reader = PartitionReader(Partition("t", 0), Decoder(TopicFormat(), "t", max_record_bytes=1000), 0, 40)
-    part = Part(Partition("t", 0), 0)
+    part = PartitionRead(Partition("t", 0), 0)
     chunk = Chunk(TopicPartition("t", 0), 0, 2, [(0, 0, None, b"{"), (1, 0, None, b"{")], headers={0: data})
     reader.read(chunk, part, 99.0)
     with_headers, without = part.dead_letters

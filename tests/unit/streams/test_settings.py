@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from streams.client import consumer_options, producer_options
 from streams.errors import BadSecret
+from streams.kafka.client import consumer_options, producer_options
 from streams.secrets import secret
 from streams.settings import SecuritySettings, StreamsSettings, TopicFormat, TopicSettings
 

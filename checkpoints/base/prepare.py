@@ -1,0 +1,341 @@
+"""The base model as generation 0: converted where it must be, refused where it cannot be trained."""
+
+import json
+import re
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GgufConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+)
+
+from checkpoints.base.described_size import require_size
+from checkpoints.base.mending import PAD, linked, mend
+from checkpoints.card import Card, ModelKind
+from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnsafeModel, UnusableModel
+from checkpoints.files.disk import disk_errors
+from checkpoints.files.heads import NEW_WEIGHTS, labels_in, require_labels, unnamed_labels
+from checkpoints.files.model_files import NEVER_RUN, model_files, read_config
+from checkpoints.files.weight_files import refuse_pointer, require_whole
+from checkpoints.generation import BASE, GenerationStore, Published
+from checkpoints.load import LOCAL, load_model, load_tokenizer, require_match, require_shapes
+from checkpoints.matching import right_pad
+from checkpoints.probe.ask import conduct_of
+from checkpoints.reasons import needs_code, of_configuration, reason, said_clearly, tokenizer_needs_code
+
+HEAD_SEED: Final = 0
+# A model of up to so many weights is probed in single precision, where faults cannot hide behind rounding; of a larger
+# one that would take memory that may not be there.
+PROBED_IN_SINGLE: Final = 500_000_000
+TRIAL_TEXT: Final = "The river rises."
+_KNOWN: Final[dict[ModelKind, Any]] = {
+    "causal-lm": MODEL_FOR_CAUSAL_LM_MAPPING,
+    "classifier": MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+}
+_WHAT: Final[dict[ModelKind, str]] = {"causal-lm": "causal language model", "classifier": "text classifier"}
+
+
+def import_base(
+    store: GenerationStore, model: Path, *, kind: ModelKind = "causal-lm", labels: tuple[str, ...] = ()
+) -> Published:
+    """Make a Hugging Face model directory, or a .gguf file (converted once), generation 0 of a store.
+
+    An encoder that has no classification head yet gets one for `labels`. When generation 0 is there
+    already, it is kept and returned: the base is imported once.
+
+    Args:
+        store: of the generations.
+        model: the directory or file.
+        kind: what the model is for.
+        labels: the classes, in order; needed for a classifier whose configuration names none.
+
+    Raises:
+        UnsafeModel, UnusableModel, MismatchedTokenizer: it cannot be the base, and why.
+        PublishFailed: the disk refused.
+    """
+    if BASE in store.numbers():
+        return Published(BASE, store.digest(BASE), store.path(BASE))
+    card = Card(BASE, kind, source=str(model.resolve()))
+    store.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store.root, prefix=".import-") as scratch:
+        return store.publish(prepare_base(model, Path(scratch), kind, labels), BASE, card)
+
+
+def prepare_base(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str, ...]) -> Path:
+    """The directory to publish as generation 0: `model` itself, or one made in `scratch` from it.
+
+    Raises:
+        UnsafeModel, UnusableModel, MismatchedTokenizer, UnfitModel: it cannot be the base.
+        PublishFailed: the disk refused.
+    """
+    try:
+        return _prepared(model, scratch, kind, labels)
+    except (UnsafeModel, UnusableModel, MismatchedTokenizer) as error:
+        # Of what is made on the way nobody knows, and it is gone when the message is read.
+        said = re.sub(f"{re.escape(str(scratch))}/\\w+", lambda _: str(model), str(error))
+        raise type(error)(said) from error
+
+
+def _prepared(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str, ...]) -> Path:
+    if model.suffix.lower() == ".gguf":
+        plain = _convert_gguf(model, scratch / "converted", kind)
+    else:
+        plain = _plain(model, scratch, kind)
+    headed = _with_head(model, plain, scratch / "headed", labels) if kind == "classifier" else plain
+    loaded, tokenizer = load_model(headed, kind), load_tokenizer(headed)
+    require_match(loaded, tokenizer, model)
+    _require_training(loaded, tokenizer, model)
+    if sum(weight.numel() for weight in loaded.parameters()) <= PROBED_IN_SINGLE:
+        loaded = loaded.float()
+    conduct_of(loaded, kind, tokenizer)
+    return _padded(headed, scratch / "padded", loaded, tokenizer)
+
+
+def _plain(model: Path, scratch: Path, kind: ModelKind) -> Path:
+    """A model directory of this kind, of text alone, that asks for no code."""
+    model_files(model, code_is_left=True)
+    require_whole(model)
+    config = read_config(model)
+    _refuse_needed_code(model, config)
+    parts = (config, config.get("text_config") or {})
+    quantized = next((part["quantization_config"] for part in parts if part.get("quantization_config")), None)
+    if quantized:
+        how = quantized.get("quant_method", "quantized") if isinstance(quantized, Mapping) else "quantized"
+        raise UnusableModel(
+            f"{model} has quantized weights ({how}), which cannot be trained: take the model's own weights, as they "
+            "were before that, or a .gguf file"
+        )
+    if kind == "classifier" and _classifies(config):
+        require_labels(model)
+    with _written(scratch):
+        plain = mend(model, scratch / "plain")
+    return _text_part(model, plain, scratch / "text", kind)
+
+
+def _refuse_needed_code(model: Path, config: Mapping[str, Any]) -> None:
+    why = needs_code(config) or tokenizer_needs_code(model)
+    if why:
+        raise UnsafeModel(f"{model} needs code of its own: {why}; {NEVER_RUN}")
+
+
+def _text_part(model: Path, plain: Path, scratch: Path, kind: ModelKind) -> Path:
+    """The part that reads and writes text, of a model that has others as well (for images, sound); else the model."""
+    with said_clearly(plain, of_configuration):
+        config = AutoConfig.from_pretrained(plain, **LOCAL)
+        text = config.get_text_config()
+    own = _known(kind, type(text))
+    if own is None and _known(kind, type(config)) is None:
+        raise UnusableModel(_no_such_head(model, config, kind))
+    if kind == "causal-lm" and _answers_another(config):
+        raise UnusableModel(
+            f"{model} reads one text to write another ({config.model_type}, an encoder with a decoder), it is no "
+            "causal language model: take one that goes on with a text"
+        )
+    with said_clearly(plain):
+        require_size(plain, own or _known(kind, type(config)), config if own is None else text)
+    if text is config or "text_config" not in type(config).sub_configs or own is None:
+        return plain
+    with said_clearly(plain):
+        part, drawn = _loaded_part(model, plain, own, _with_labels(config, text))
+        _save(scratch, part, load_tokenizer(plain), without=drawn)
+    if drawn:
+        # A head that is not stored is for `_with_head` to make: with the labels that are set, and known as new.
+        headless = {**read_config(scratch), "architectures": None}
+        (scratch / "config.json").write_text(json.dumps(headless, indent=2), encoding="utf-8")
+    return scratch
+
+
+def _known(kind: ModelKind, config: type) -> Any:
+    return _KNOWN[kind].get(config, None)
+
+
+def _answers_another(config: Any) -> bool:
+    """Whether a checkpoint is of an encoder and its decoder: the latter alone would be served without what it reads."""
+    decoder = any(str(name).endswith("ForCausalLM") for name in config.architectures or ())
+    return bool(getattr(config, "is_encoder_decoder", False)) and not decoder
+
+
+def _no_such_head(model: Path, config: Any, kind: ModelKind) -> str:
+    part = config.get_text_config().model_type
+    named = config.model_type if part == config.model_type else f"{config.model_type}, its text part {part}"
+    return f"{model} ({named}) is no {_WHAT[kind]} that transformers has; set another `model.path` or `model.kind`"
+
+
+def _with_labels(config: Any, text: Any) -> Any:
+    """The configuration of the text part, with what the whole one says of answers."""
+    for name in ("id2label", "label2id", "problem_type", "eos_token_id", "bos_token_id", PAD):
+        whole = config.__dict__.get(name)
+        if whole is not None:
+            setattr(text, name, whole)
+    return text
+
+
+def _loaded_part(model: Path, plain: Path, own: Any, text: Any) -> tuple[PreTrainedModel, frozenset[str]]:
+    """Load the text part's weights under the names that it has alone; a head that is not stored is the embedding.
+
+    Returns:
+        the part, and the weights of a classifier's head that are not stored.
+    """
+    inside = r"^(?:model\.)?(?:language_model|text_model)\."
+    renamed = {f"{inside}lm_head\\.": "lm_head.", f"{inside}(?:model\\.)?": "model."}
+    least: set[str] = set()
+    for tied in (text.tie_word_embeddings, True):
+        text.tie_word_embeddings = tied
+        for names in (renamed, None):
+            part, info = own.from_pretrained(
+                plain,
+                config=text,
+                key_mapping=names,
+                dtype="auto",
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # They are refused below, by name.
+                output_loading_info=True,
+                **{name: value for name, value in LOCAL.items() if name != "trust_remote_code"},
+            )
+            require_shapes(plain, info)
+            drawn = frozenset(name for name in info["missing_keys"] if name.startswith(("score.", "classifier.")))
+            missing = set(info["missing_keys"]) - drawn
+            if not missing:
+                assert isinstance(part, PreTrainedModel)
+                # Else they would be saved under the names that they had in the whole.
+                vars(part).pop("_weight_conversions", None)
+                return part, drawn
+            least = min(least or missing, missing, key=len)
+        if least != {"lm_head.weight"}:
+            break
+    raise UnusableModel(
+        f"{model}: its text part ({text.model_type}) lacks weights ({len(least)}, such as {min(least)}); save the text "
+        f"part alone, as {own.__name__}"
+    )
+
+
+def _convert_gguf(model: Path, scratch: Path, kind: ModelKind) -> Path:
+    if kind != "causal-lm":
+        raise UnusableModel(f"{model}: a classifier's base is a Hugging Face model directory, not a GGUF file")
+    if not model.is_file():
+        raise UnusableModel(f"{model} does not exist; name a .gguf file or a Hugging Face model directory")
+    refuse_pointer(model)
+    if re.search(r"-\d+-of-\d+\.gguf$", model.name.lower()):
+        raise UnusableModel(
+            f"{model} is one of several parts: join them first (`llama-gguf-split --merge`), name the whole"
+        )
+    with said_clearly(model, _not_converted):
+        tokenizer = AutoTokenizer.from_pretrained(model.parent, gguf_file=model.name, **LOCAL)
+        # Quantised weights hold no more than bf16 keeps.
+        converted = AutoModelForCausalLM.from_pretrained(
+            model.parent,
+            gguf_file=model.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.bfloat16,
+            **LOCAL,
+        )
+        _save(scratch, converted, tokenizer)
+    return scratch
+
+
+def _not_converted(path: Path, error: Exception) -> str:
+    return f"{path} cannot be converted: {reason(error)}; take it from its source again, or another model"
+
+
+def _with_head(model: Path, plain: Path, scratch: Path, labels: tuple[str, ...]) -> Path:
+    """The model itself when it classifies already, else a copy with a head for `labels`.
+
+    A head whose labels have no names is given those of `labels`.
+    """
+    config = read_config(plain)
+    if _classifies(config):
+        named = labels_in(plain)
+        if named != unnamed_labels(len(labels)):
+            _require_labels(model, named, labels)
+            return plain
+    if len(labels) < 2:
+        raise UnusableModel(
+            f"{model} has no classification head, and {len(labels)} labels are set; name at least two labels"
+        )
+    torch.manual_seed(HEAD_SEED)
+    names = dict(enumerate(labels))
+    with said_clearly(model):
+        made, loading = AutoModelForSequenceClassification.from_pretrained(
+            plain,
+            id2label=names,
+            label2id={label: n for n, label in names.items()},
+            use_safetensors=True,
+            output_loading_info=True,
+            **LOCAL,
+        )
+        if drawn := sorted(loading["missing_keys"]):
+            setattr(made.config, NEW_WEIGHTS, drawn)
+        _save(scratch, made, load_tokenizer(plain))
+    return scratch
+
+
+def _classifies(config: Mapping[str, Any]) -> bool:
+    return any(str(name).endswith("ForSequenceClassification") for name in config.get("architectures") or ())
+
+
+def _save(scratch: Path, model: Any, tokenizer: Any, without: Collection[str] = ()) -> None:
+    kept = {name: weight for name, weight in model.state_dict().items() if name not in without}
+    with _written(scratch):
+        model.save_pretrained(scratch, state_dict=kept if without else None)
+        tokenizer.save_pretrained(scratch)
+
+
+@contextmanager
+def _written(scratch: Path) -> Iterator[None]:
+    """A disk that refuses is no fault of the model's."""
+    try:
+        with disk_errors(scratch):
+            yield
+    except OSError as error:
+        raise PublishFailed(BASE, error) from error
+
+
+def _require_labels(model: Path, named: tuple[str, ...], labels: tuple[str, ...]) -> None:
+    if labels and named != labels:
+        raise UnusableModel(
+            f"{model} classifies into {', '.join(named)}, the settings name {', '.join(labels)}; "
+            "name the same labels in the same order, or none"
+        )
+
+
+def _require_training(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+    """Refuse a model whose pass in training asks for more than text: the first round would find it out."""
+    read = tokenizer(TRIAL_TEXT, return_tensors="pt")
+    model.train()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(), said_clearly(path, _not_trained):
+            model(input_ids=read["input_ids"], attention_mask=read["attention_mask"])
+    finally:
+        model.eval()
+
+
+def _not_trained(path: Path, error: Exception) -> str:
+    return f"{path} cannot be trained on text alone: {reason(error)}; set another `model.path`"
+
+
+def _padded(prepared: Path, scratch: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Path:
+    """The same directory where its configuration names a padding that the model has; else one that names it.
+
+    It is the tokenizer's where the configuration has none.
+    """
+    config = read_config(prepared)
+    named = config.get(PAD)
+    pad = right_pad(model, tokenizer.pad_token_id if named is None else named)
+    if named == pad or isinstance(config.get("text_config"), Mapping):
+        return prepared
+    with _written(scratch):
+        return linked(model_files(prepared), scratch, {"config.json": {**config, PAD: pad}})

@@ -1,0 +1,174 @@
+"""Files and directories that appear whole or not at all, by steps that a test can stop at.
+
+A directory is written beside its place, each file is synced, then the directory, then it is renamed and its
+parent synced: after a crash at any point the old state or the new one is there.
+
+Test seam: with `RIVERKEEP_FAULT="LABEL:kill"` the process kills itself (SIGKILL) when it reaches that step,
+with `LABEL:enospc` the step fails as a full disk does. `LABEL@3:kill` waits for the third time. Labels are
+the values of `DurableStep`. The variable is for tests of crashes and has no other use.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+FAULT_VARIABLE: Final = "RIVERKEEP_FAULT"
+CHUNK_BYTES: Final = 4 * 1024 * 1024
+
+
+class DurableStep(StrEnum):
+    """The durable steps, in the order in which they are taken."""
+
+    STAGE_MAKE = "stage.make"
+    STAGE_COPY = "stage.copy"
+    STAGE_SYNC_FILE = "stage.sync_file"
+    STAGE_MANIFEST = "stage.manifest"
+    STAGE_SYNC_DIRECTORY = "stage.sync_directory"
+    PUBLISH_RENAME = "publish.rename"
+    PUBLISH_SYNC_PARENT = "publish.sync_parent"
+    PUBLISHED = "published"
+    FILE_WRITE = "file.write"
+    FILE_SYNC = "file.sync"
+    FILE_RENAME = "file.rename"
+    FILE_SYNC_PARENT = "file.sync_parent"
+    POINTED = "pointed"
+    REMOVE_RENAME = "remove.rename"
+    REMOVE_DELETE = "remove.delete"
+    REMOVED = "removed"
+
+
+_reached: Counter[str] = Counter()
+
+
+def step(label: DurableStep) -> None:
+    """Mark that the step `label` begins; the place where fault tests kill the process or fill the disk.
+
+    Raises:
+        OSError: ENOSPC, when a test asked for it.
+    """
+    asked = os.environ.get(FAULT_VARIABLE)
+    if not asked:
+        return
+    where, _, action = asked.partition(":")
+    name, _, count = where.partition("@")
+    if name != label:
+        return
+    _reached[name] += 1
+    if _reached[name] != int(count or 1):
+        return
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(label))
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Give a file new content, whole or not at all, durable on return. A reader sees the old or the new.
+
+    Raises:
+        OSError: the disk refused; the old content is untouched.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        step(DurableStep.FILE_WRITE)
+        with beside.open("wb") as file:
+            file.write(data)
+            step(DurableStep.FILE_SYNC)
+            file.flush()
+            os.fsync(file.fileno())
+        step(DurableStep.FILE_RENAME)
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+    step(DurableStep.FILE_SYNC_PARENT)
+    sync_directory(path.parent)
+
+
+def publish_directory(files: Mapping[str, Path | bytes], target: Path) -> None:
+    """Make directory `target` of `files` (name to content or to the file to copy), whole or not at all.
+
+    The caller sees to it that `target` does not exist. Files are copied, never linked: whoever writes into
+    the original later must not change a generation.
+
+    Raises:
+        OSError: the disk refused; nothing remains.
+    """
+    staging = target.with_name(f".staging-{target.name}")
+    try:
+        step(DurableStep.STAGE_MAKE)
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        for name, content in files.items():
+            _write_durably(staging / name, content)
+        step(DurableStep.STAGE_SYNC_DIRECTORY)
+        sync_directory(staging)
+        step(DurableStep.PUBLISH_RENAME)
+        staging.rename(target)
+    except OSError:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    step(DurableStep.PUBLISH_SYNC_PARENT)
+    sync_directory(target.parent)
+    step(DurableStep.PUBLISHED)
+
+
+def _write_durably(path: Path, content: Path | bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as target:
+        if isinstance(content, bytes):
+            step(DurableStep.STAGE_MANIFEST)
+            target.write(content)
+        else:
+            step(DurableStep.STAGE_COPY)
+            with content.open("rb") as source:
+                shutil.copyfileobj(source, target, CHUNK_BYTES)
+        step(DurableStep.STAGE_SYNC_FILE)
+        target.flush()
+        os.fsync(target.fileno())
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a directory so that no reader ever finds half of it under its name."""
+    gone = path.with_name(f".removed-{path.name}")
+    step(DurableStep.REMOVE_RENAME)
+    shutil.rmtree(gone, ignore_errors=True)
+    path.rename(gone)
+    sync_directory(path.parent)
+    step(DurableStep.REMOVE_DELETE)
+    shutil.rmtree(gone)
+    step(DurableStep.REMOVED)
+
+
+def sweep(parent: Path) -> list[str]:
+    """Remove what interrupted publications and removals left under `parent`; returns the names removed."""
+    left = [path for pattern in (".staging-*", ".removed-*", ".*.new") for path in parent.glob(pattern)]
+    for path in left:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return sorted(path.name for path in left)
+
+
+def sha256_of(content: Path | bytes) -> str:
+    """SHA-256 of a file or of bytes, in hexadecimal."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,192 @@
+"""R as a picture: each generation's loss on each slice, warm where it forgot."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from daemon.cli.render.printable import inline, printable
+from daemon.cli.render.screen import console, number_text, state_text, table
+from daemon.control.protocol import Facts
+from daemon.span import span as ago
+from memory.ledger.records import lineage
+from memory.samples.slice_names import ANCHOR, first_round, rounds_of, source_of
+
+CELL_WIDTH = 10
+GENERATION_WIDTH = 14
+WARMEST_NATS = 0.3
+"""The rise over the best earlier score from which a cell is as warm as it gets."""
+NEUTRAL_NATS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One entry of R.
+
+    Attributes:
+        rise: over the best loss on the slice among the generations that led to this one, in nats; None where there
+            is none to compare with.
+        apart: scored in other sequences than the serving generation.
+    """
+
+    mean_nll: float
+    rise: float | None
+    apart: bool = False
+
+
+def cells(facts: Facts) -> dict[tuple[int, str], Cell]:
+    """The entries of R by generation and slice, each with its rise over the best of those that led to it."""
+    parents = {one["number"]: one["parent"] for one in facts["generations"]}
+    apart = {number for numbers in scored_apart(facts).values() for number in numbers}
+    losses: defaultdict[int, dict[str, float]] = defaultdict(dict)
+    for row in facts["scores"]:
+        losses[row["generation"]][row["slice"]] = float(row["mean_nll"])
+    best: dict[int, dict[str, float]] = {}
+    found: dict[tuple[int, str], Cell] = {}
+    # A parent has a lower number than what came of it.
+    for number in sorted({*parents, *losses}):
+        before = next((best[one] for one in reversed(lineage(parents, number)[:-1]) if one in best), {})
+        best[number] = dict(before)
+        for name, loss in losses[number].items():
+            earlier = None if number in apart else before.get(name)
+            found[number, name] = Cell(loss, None if earlier is None else loss - earlier, number in apart)
+            if number not in apart:
+                best[number][name] = loss if earlier is None else min(earlier, loss)
+    return found
+
+
+def scored_apart(facts: Facts) -> dict[int | None, list[int]]:
+    """The generations with scores that were taken in other sequences than the serving one's, by length in tokens."""
+    lengths = {one["number"]: one.get("sequence_length") for one in facts["generations"]}
+    found: dict[int | None, list[int]] = {}
+    for number in sorted({row["generation"] for row in facts["scores"]}):
+        if lengths.get(number) != lengths.get(facts["serving"]):
+            found.setdefault(lengths.get(number), []).append(number)
+    return found
+
+
+def legend(facts: Facts) -> Iterator[str]:
+    """What is to be known to read the table: the arrows, the names of slices, and what cannot be compared."""
+    unit = "document" if any(row.get("accuracy") is not None for row in facts["scores"]) else "token"
+    yield f"Nats per {unit} on held-out text. ↑ worse than the best that led to it (forgotten), ↓ better."
+    yield from names_explained(facts["slices"])
+    for length, numbers in scored_apart(facts).items():
+        told = "at a sequence length not known any more" if length is None else f"in sequences of {length:,} tokens"
+        yield f"* not comparable with what serves: {', '.join(map(str, numbers))} scored {told}."
+
+
+def heat_table(facts: Facts, *, width: int) -> Table:
+    """R as a table that fits `width` columns: the first slice (the anchor) and the latest that fit.
+
+    Names take the room that there is, and go on in a second line where it is too small.
+    """
+    matrix = cells(facts)
+    names = _that_fit(facts["slices"], max(1, (width - GENERATION_WIDTH) // (CELL_WIDTH + 2)))
+    room = max(CELL_WIDTH, (width - GENERATION_WIDTH) // max(1, len(names)) - 2)
+    left_out = len(facts["slices"]) - len(names)
+    table = Table(
+        "generation", box=box.SIMPLE, caption=f"{left_out} earlier slices are not shown" if left_out else None
+    )
+    for name in names:
+        heading = printable(name) if len(name) <= room else f"{printable(source_of(name))}\n@{rounds_of(name)}"
+        table.add_column(Text(heading), justify="right", max_width=room, overflow="fold")
+    for generation in sorted({generation for generation, _ in matrix}):
+        mark = " ←" if generation == facts["serving"] else ""
+        table.add_row(f"{generation}{mark}", *(_painted(matrix.get((generation, name))) for name in names))
+    return table
+
+
+def _that_fit(names: Sequence[str], most: int) -> list[str]:
+    """The first, and of the others those whose text came last, in the order of `names`."""
+    latest = sorted(names[1:], key=first_round, reverse=True)[: most - 1]
+    kept = {*names[:1], *latest}
+    return [name for name in names if name in kept]
+
+
+def _painted(cell: Cell | None) -> Text:
+    if cell is None:
+        return Text("·", "dim")
+    text = f"{cell.mean_nll:.3f}"
+    if cell.apart:
+        return Text(f"{text}*", "dim")
+    if cell.rise is None or abs(cell.rise) < NEUTRAL_NATS:
+        return Text(text)
+    # On a terminal without colours the arrow says the same.
+    return Text(f"{'↑' if cell.rise > 0 else '↓'}{text}", _colour(cell.rise))
+
+
+def _colour(rise: float) -> str:
+    strength = min(1.0, abs(rise) / WARMEST_NATS)
+    faded = round(225 - 150 * strength)
+    return f"black on rgb(255,{faded},{faded})" if rise > 0 else f"black on rgb({faded},235,{faded})"
+
+
+ERASED = {
+    "trained": "trained on text that was erased since",
+    "inherited": "made from one that was trained on text that was erased since",
+}
+
+
+def how_to_read(units: str, *, drops: bool) -> str:
+    """What the figures of checks are."""
+    lost = "; accuracy and macro-F1 as what was lost: below 0 they rose" if drops else ""
+    return (
+        "Above its bound a check fails. "
+        f"Losses are in {units}; vs another model as the change: below 0 is a gain{lost}. "
+        "Best: the best generation so far on that slice. Worst tenth: the loss that a tenth of the text exceeds."
+    )
+
+
+def print_generations(facts: Facts, *, now: float | None = None) -> None:
+    """The generations and R."""
+    moment = time.time() if now is None else now
+    rows = table("generation", "state", "parent", "round", "made", "digest", fixed=("generation", "digest"))
+    for one in facts["generations"]:
+        serves = one["number"] == facts["serving"]
+        rows.add_row(
+            f"{one['number']} ← serves" if serves else str(one["number"]),
+            state_text(one["state"]),
+            "base" if one["parent"] is None else str(one["parent"]),
+            "" if one["round"] is None else str(one["round"]),
+            f"{ago(moment - one['created_at'])} ago",
+            one["digest"][:12],
+        )
+    console.print(rows if facts["generations"] else "No generations yet.")
+    for kind, said in ERASED.items():
+        if numbers := [str(one["number"]) for one in facts["generations"] if one.get("erased_text") == kind]:
+            console.print(f"{said.capitalize()}: {', '.join(numbers)}.", style="yellow")
+    answers = [row for row in facts["scores"] if row.get("accuracy") is not None]
+    if facts["scores"]:
+        console.print(heat_table(facts, width=console.width))
+        for line in legend(facts):
+            console.print(Text(line))
+    if served := [row for row in answers if row["generation"] == facts["serving"]]:
+        console.print(_answers(served))
+
+
+def _answers(scores: Sequence[Facts]) -> Table:
+    """How a classifier's serving generation answers on each slice."""
+    rows = table("slice", "documents", "accuracy", "macro-F1", fixed=("documents", "accuracy", "macro-F1"))
+    for row in scores:
+        rows.add_row(
+            escape(row["slice"]),
+            f"{row['documents']:,}",
+            number_text(row["accuracy"]),
+            number_text(row["macro_f1"]),
+        )
+    return rows
+
+
+def names_explained(names: Iterable[str]) -> list[str]:
+    """What the names of slices say, by one of them: a line; none where there are only sources' own words."""
+    for name in names:
+        first, dash, last = rounds_of(name).partition("-")
+        if name != ANCHOR and dash:
+            of = f"round {first}" if first == last else f"rounds {first} to {last}"
+            return [f"{inline(name)}: held-out text of {inline(source_of(name))} that arrived in time for {of}."]
+    return []

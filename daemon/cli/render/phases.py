@@ -1,0 +1,15 @@
+"""What a round does now, for a person."""
+
+from daemon.control.protocol import Facts
+from daemon.rounds.current import PhaseWork
+
+
+def told_phase(current: Facts) -> str:
+    """Its phase, how much of how much of that is done, and when it ends.
+
+    Args:
+        current: the round in progress, as in `Control.status`.
+    """
+    steps = f", step {current['step']:,} of {current['steps']:,}" if current.get("steps") else ""
+    work = current.get("work")
+    return f"{current['phase']}{steps}{'' if work is None else f', {PhaseWork(**work).sentence()}'}"

@@ -1,0 +1,119 @@
+"""Rounds as a person sees them: in a list, one in full, and how to decide on one that waits."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from rich.markup import escape
+from rich.text import Text
+
+from daemon.cli.render.generations import how_to_read, names_explained
+from daemon.cli.render.printable import inline
+from daemon.cli.render.screen import console, number_text, outcome_text, table
+from daemon.cli.render.wording import DROPS, begun, check_words, trigger_word
+from daemon.control.protocol import Facts
+from daemon.span import span as ago
+
+
+def how_to_decide(number: int) -> str:
+    """The commands by which a person decides on a round that waits, to be pasted."""
+    return (
+        f"read it with `riverkeep memory aside {number} --text`, then "
+        f"`riverkeep round --approve {number}` or `riverkeep round --reject {number}`"
+    )
+
+
+def print_rounds(rounds: Sequence[Facts], *, now: float | None = None) -> None:
+    """Rounds in a table, newest first, and below it why each ended as it did."""
+    moment = time.time() if now is None else now
+    rows = table(
+        "round",
+        "state",
+        "began",
+        "took",
+        "trigger",
+        "fresh",
+        "replayed",
+        "generation",
+        fixed=("round", "state", "took", "fresh"),
+    )
+    for one in rounds:
+        rows.add_row(
+            str(one["number"]),
+            outcome_text(one),
+            f"{ago(moment - one['begun_at'])} ago",
+            "" if one["ended_at"] is None else ago(one["ended_at"] - one["begun_at"]),
+            trigger_word(one["trigger"]),
+            f"{one['fresh_samples']:,}" + (f" + {kept:,}" if (kept := one.get("early_stop_samples", 0)) else ""),
+            f"{one['replay_samples']:,}",
+            "" if one["generation"] is None else str(one["generation"]),
+        )
+    console.print(rows if rounds else "No rounds yet.")
+    if any(one.get("early_stop_samples", 0) for one in rounds):
+        console.print("Fresh: trained on + kept apart to tell when to stop.")
+    for one in rounds:
+        if one["detail"]:
+            console.print(Text(f"{one['number']}: {one['detail']}{trained_part(one)}"))
+
+
+def print_round(facts: Facts) -> None:
+    """One round: what went in, what the gate said of it and of what."""
+    head = Text(f"Round {facts['number']}: ")
+    console.print(head.append_text(outcome_text(facts)))
+    console.print(escape(facts["detail"] or "It has not ended."))
+    console.print(
+        f"Parent {facts['parent']}, {facts['fresh_samples']:,} fresh samples ({facts['fresh_tokens']:,} tokens)"
+        f"{early_stop_part(facts)}, "
+        f"{facts['replay_samples']:,} replayed ({facts['replay_tokens']:,} tokens); begun {begun(facts['trigger'])}."
+        f"{trained_part(facts)}"
+    )
+    checks = facts["verdict"].get("checks", [])
+    if checks:
+        rows = table(
+            *("check", "slice", "figure", "bound", "confidence", "documents", ""),
+            fixed=("figure", "bound", "confidence", "documents", ""),
+        )
+        for check in checks:
+            is_of_text = check["name"].startswith("plausible_")
+            rows.add_row(
+                check_words(check["name"]),
+                escape(check["slice"]),
+                number_text(check["figure"]),
+                number_text(check["bound"]),
+                # The fresh text is measured as it is, not estimated from a sample.
+                "" if is_of_text else f"{number_text(check['lower'])} … {number_text(check['upper'])}",
+                str(check["documents"]),
+                Text("✓", "green") if check["passed"] else Text("✗", "red"),
+            )
+        console.print(rows)
+        # Verdicts of earlier versions do not name what they measured in.
+        units = dict.fromkeys(check["unit"] for check in checks if check.get("unit", "").startswith("nats"))
+        if units:
+            drops = any(check["name"].partition("_")[0] in DROPS for check in checks)
+            console.print(Text(how_to_read(" and ".join(units), drops=drops)))
+        for line in names_explained(check["slice"] for check in checks):
+            console.print(Text(line))
+    if few := facts["verdict"].get("too_few"):
+        console.print(Text(_too_few(few)))
+
+
+def _too_few(sources: Mapping[str, int]) -> str:
+    """Sources of which nobody could tell whether their text is plausible."""
+    named = ", ".join(f"{inline(name)} ({documents:,})" for name, documents in sorted(sources.items()))
+    return (
+        f"Too few documents to judge by themselves whether these sources are plausible: {named}. All text together was."
+    )
+
+
+def early_stop_part(facts: Facts) -> str:
+    """Fresh text of a round that is not trained on, so that the counts add up."""
+    kept = facts.get("early_stop_samples", 0)
+    return f" and {kept:,} more to tell when to stop" if kept else ""
+
+
+def trained_part(one: Facts) -> str:
+    """How much of the new text was trained on; of an accepted round the rest stays fresh."""
+    trained, drawn = one.get("tokens_trained"), one.get("tokens_drawn")
+    if trained is None or not drawn:
+        return ""
+    left = "; the rest stays fresh" if trained < drawn and one["state"] == "accepted" else ""
+    return f" Trained on {trained:,} of {drawn:,} new tokens ({trained / drawn:.1%}){left}."

@@ -1,0 +1,202 @@
+"""Facts as a person sees them: tables on a terminal, plain text in a pipe."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from daemon.cli.render.generations import ERASED
+from daemon.cli.render.phases import told_phase
+from daemon.cli.render.rounds import early_stop_part, how_to_decide, trained_part
+from daemon.cli.render.screen import console, outcome_text
+from daemon.control.protocol import Facts
+from daemon.ingestion.dead_letter_flood import FLOOD, flood_sentence
+from daemon.lifecycle.supervisor import State
+from daemon.rounds.unknown_sentence import unknown_sentence
+from daemon.span import span as ago
+
+
+def print_status(facts: Facts, *, now: float | None = None) -> None:
+    """What `riverkeep status` shows."""
+    moment = time.time() if now is None else now
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in _status_rows(facts, moment):
+        grid.add_row(name, value)
+    if console.is_terminal:
+        console.print(grid)
+        return
+    with console.capture() as captured:
+        console.print(grid)
+    # In a file or a ticket nothing is gained by filling each line up to the longest.
+    for line in captured.get().splitlines():
+        console.file.write(f"{line.rstrip()}\n")
+
+
+def _status_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
+    yield "Riverkeep", _running(facts, now)
+    if facts.get("memory_trouble"):
+        yield "degraded", Text(f"the memory cannot be used: {facts['memory_trouble']}", "red")
+    elif facts.get("memory") is None:
+        yield "", "nothing is kept yet; `riverkeep run` begins"
+        return
+    yield "serving", _serving(facts["serving"])
+    if facts.get("unknown_generations"):
+        yield "unknown", Text(unknown_sentence(facts["unknown_generations"]), "yellow")
+    yield from _round_rows(facts, now)
+    yield from _settings_rows(facts, now)
+    if facts.get("memory") is not None:
+        yield "memory", _memory_line(facts["memory"])
+    if facts.get("ingest"):
+        yield "reading", _ingest(facts["ingest"])
+    if facts.get("parts"):
+        yield "parts", _parts(facts["parts"])
+
+
+def _round_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
+    if facts.get("round"):
+        yield "round", _round_progress(facts["round"], now)
+        if facts["round"].get("reason"):
+            yield "", _why_it_began(facts["round"])
+    if facts.get("last_round"):
+        yield "last round", _last_round(facts["last_round"], now)
+    if facts.get("rollback"):
+        yield "rollback", _rollback(facts["rollback"], facts["serving"], now)
+    yield from _next_rows(facts, now)
+
+
+def _next_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
+    """What comes next, and what it waits for."""
+    if facts.get("waiting"):
+        yield "waiting", Text(_waiting(facts["waiting"]), "yellow")
+    if facts.get("rounds_paused"):
+        yield "paused", f"rounds, {ago(now - facts['rounds_paused']['since'])} ago"
+    if facts.get("next_round"):
+        yield "next round", facts["next_round"]
+    if facts.get("evidence"):
+        yield "to judge by", _evidence(facts["evidence"])
+
+
+EVIDENCE = {
+    "anchor": "held-out documents of the anchor",
+    "newest": "held-out documents of new text",
+    "labels": "labels of held-out text",
+}
+
+
+def _evidence(needs: Sequence[Facts]) -> Text:
+    """What there is to judge a round by, of how much that one which begins by itself needs."""
+    lacking = any(need["found"] < need["needed"] for need in needs)
+    told = [f"{need['found']:,} {EVIDENCE[need['what']]} ({need['needed']:,} are needed)" for need in needs]
+    return Text(", ".join(told), "yellow" if lacking else "")
+
+
+def not_in_force(sections: Sequence[str]) -> str:
+    """That sections of the settings wait for a restart."""
+    named = ", ".join(f"[{name}]" for name in sections)
+    return f"{named} changed on disk, not in force until a restart"
+
+
+def _waiting(numbers: Sequence[int]) -> str:
+    """The rounds that wait, and how to decide on the first of them."""
+    first = f"round {numbers[0]}: {how_to_decide(numbers[0])}"
+    return first if len(numbers) == 1 else f"{first}; then rounds {', '.join(map(str, numbers[1:]))}"
+
+
+def _settings_rows(facts: Facts, now: float) -> Iterable[tuple[str, Text]]:
+    if facts.get("need_restart"):
+        yield "settings", Text(not_in_force(facts["need_restart"]), "yellow")
+    if facts.get("settings_refused"):
+        yield "settings", Text(_refused(facts["settings_refused"], now), "red")
+
+
+def _refused(refused: Facts, now: float) -> str:
+    found = "; ".join(f"{one['key']} ({one['place']}): {one['problem']}" for one in refused["mistakes"])
+    return (
+        f"refused at the reload {ago(now - refused['at'])} ago, those before it are in force: {found} "
+        "Mend them (`riverkeep check`), then send SIGHUP again."
+    )
+
+
+def _running(facts: Facts, now: float) -> Text:
+    where = facts["state_dir"]
+    if not facts["running"]:
+        return Text(f"no daemon runs on {where}", "yellow")
+    since = ago(now - facts["started_at"]) if facts.get("started_at") else "?"
+    return Text(f"{facts['version']}, running for {since} (process {facts['pid']}) on {where}", "green")
+
+
+def _serving(serving: Facts) -> str | Text:
+    if serving["generation"] is None:
+        return "no generation yet"
+    line = f"generation {serving['generation']}"
+    if serving.get("erased_text"):
+        line += f" ({ERASED[serving['erased_text']]})"
+    if serving.get("address"):
+        line += f" at {serving['address']}"
+    if serving.get("answering") not in (None, serving["generation"]):
+        return Text(f"{line}; still answering from {serving['answering']}", "yellow")
+    if serving.get("ok") is False:
+        return Text(f"{line}; {serving.get('trouble') or 'the serving process does not answer'}", "red")
+    return line
+
+
+def _round_progress(current: Facts, now: float) -> str:
+    return f"{current['number']}: {told_phase(current)}; begun {ago(now - current['begun_at'])} ago"
+
+
+def _why_it_began(current: Facts) -> str:
+    drawn = f"drew {current['fresh_samples']:,} fresh samples to train on"
+    return f"{current['reason']}; {drawn}{early_stop_part(current)}"
+
+
+def _last_round(last: Facts, now: float) -> Text:
+    when = f" {ago(now - last['ended_at'])} ago" if last.get("ended_at") else ""
+    text = Text(f"{last['number']} ")
+    text.append_text(outcome_text(last))
+    return text.append(f"{when}. {last['detail']}{trained_part(last)}")
+
+
+def _rollback(rollback: Facts, serving: Facts, now: float) -> Text:
+    """The latest one; plain once another generation was accepted since."""
+    by = f", by {rollback['by']}" if rollback["by"] else ""
+    told = f"from generation {rollback['from']} to {rollback['to']}, {ago(now - rollback['at'])} ago{by}"
+    return Text(told, "yellow" if serving["generation"] == rollback["to"] else "")
+
+
+def _memory_line(memory: Facts) -> str:
+    names = ("fresh", "replay", "holdout", "aside")
+    parts = [f"{memory[f'{name}_samples']:,} {name}" for name in names]
+    return ", ".join(parts) + f"; {memory['dead_letters']:,} dead letters"
+
+
+def _ingest(ingest: Facts) -> str | Text:
+    lag = ingest.get("lag_records")
+    told = [_behind(lag, ingest.get("trouble", ""))]
+    paused = ingest.get("paused", {})
+    flooded = [partition for partition, why in paused.items() if why == FLOOD]
+    if flooded:
+        told.append(flood_sentence(flooded))
+    if ingest.get("reason"):
+        told.append(f"paused: {ingest['reason']}")
+    else:
+        told += [f"{name} paused: {why}" for name, why in paused.items() if name not in flooded]
+    return told[0] if len(told) == 1 and lag is not None else Text("; ".join(told), "yellow")
+
+
+def _behind(lag: int | None, trouble: str) -> str:
+    if lag is not None:
+        return f"{lag:,} records behind"
+    # What the trouble is, the line of parts says.
+    return "how far behind is unknown" if trouble else "nothing yet: it waits for partitions"
+
+
+def _parts(parts: Mapping[str, Facts]) -> Text:
+    text = Text()
+    for name, part in parts.items():
+        text.append("✓ " if part["ok"] else "✗ ", "green" if part["ok"] else "red")
+        detail = part.get("detail", "")
+        text.append(f"{name}  " if part["ok"] and detail == State.RUNNING else f"{name} ({detail})  ")
+    return text

@@ -1,0 +1,344 @@
+"""The control inside the running daemon: what the store knows, and what only the daemon knows."""
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import structlog
+
+from checkpoints.errors import CheckpointsError
+from checkpoints.generation import GenerationStore
+from daemon import logs
+from daemon.control import facts
+from daemon.control.protocol import Facts
+from daemon.control.store import StoreControl
+from daemon.errors import Refused, UnknownThing
+from daemon.lifecycle.supervisor import Health, State
+from daemon.processes.serving import ServingStatus
+from daemon.rounds.current import CurrentRound
+from daemon.rounds.decision import Ask, Trigger, approval, paused_sentence
+from daemon.rounds.triggers import Asks
+from daemon.settings.tree import Settings
+from daemon.span import span
+from memory.errors import StoreError
+from memory.people.erasure import Forgotten
+from memory.samples.records import KeyHash
+from memory.store import Store
+from streams import document
+from streams.document import Partition
+
+log = structlog.get_logger(__name__)
+
+ROUND_ENDS_WITHIN_SECONDS = 120.0
+NAMES_LISTED = 16
+CANCELLED = "a person called it off (`riverkeep round --cancel`)"
+DECODING = frozenset({"streams", "model"})
+"""Sections of the settings by which a record becomes a document: formats and filters; labels."""
+NO_SOURCE = "No topics are set (`streams.topics`), so nothing is consumed."
+
+
+class IngestView(Protocol):
+    """What is asked of the ingest loop, from other threads."""
+
+    @property
+    def paused(self) -> str:
+        """Why all consumption pauses; empty while it does not."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can come; empty while all is well."""
+
+    def lag(self) -> Mapping[Partition, int]:
+        """Records in each partition that are not yet read; empty while that is not known."""
+
+    def paused_partitions(self) -> Mapping[Partition, str]:
+        """Partitions that are paused by themselves, and why."""
+
+    def resume(self, partition: str | None) -> list[str]:
+        """Read on where a flood of dead letters paused (None: everywhere); which partitions that concerns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What the parts of the daemon show.
+
+    Attributes:
+        parts: how each part is.
+        patient: while it lasts no part counts as stuck.
+        ingest: None where nothing is consumed.
+        serving: how the serving process is; None where none is started.
+        serving_address: where it answers, `http://host:port`.
+        next_round: a sentence, what the triggers wait for.
+        problem: what is wrong with the serving generation's files; empty when nothing is.
+        need_restart: sections of the settings that a reload found changed, and that a restart will take over.
+        settings_refused: as in `Control.status`.
+        started_at: unix seconds.
+        memory_trouble: why the memory cannot be used, and what to do; empty while it can.
+    """
+
+    parts: Callable[[], tuple[Health, ...]]
+    patient: Callable[[], AbstractContextManager[None]]
+    ingest: IngestView | None
+    serving: Callable[[], ServingStatus] | None
+    serving_address: str | None
+    next_round: Callable[[], str]
+    problem: Callable[[], str]
+    need_restart: Callable[[], tuple[str, ...]]
+    settings_refused: Callable[[], Facts | None]
+    started_at: float
+    memory_trouble: Callable[[], str] = str
+
+
+class LiveControl(StoreControl):
+    """Answers for the running daemon.
+
+    Args:
+        promotion: held while the serving generation changes.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        checkpoints: GenerationStore,
+        *,
+        views: Views,
+        asks: Asks,
+        current: CurrentRound,
+        promotion: threading.RLock,
+    ) -> None:
+        super().__init__(settings, store, checkpoints)
+        self._views = views
+        self._asks = asks
+        self._current = current
+        self._promotion = promotion
+
+    def status(self) -> Facts:
+        """See `Control.status`."""
+        try:
+            known, trouble = super().status(), self._views.memory_trouble()
+        except StoreError as error:
+            known, trouble = self._status_without_store(), self._views.memory_trouble() or str(error)
+        return known | {
+            "running": True,
+            "pid": os.getpid(),
+            "started_at": self._views.started_at,
+            "serving": known["serving"] | self._serving(),
+            "round": self._round_in_progress(),
+            "ingest": self._ingest(),
+            "next_round": "not before the memory can be used again" if trouble else self._next_round(),
+            "memory_trouble": trouble,
+            "need_restart": list(self._views.need_restart()),
+            "settings_refused": self._views.settings_refused(),
+            "parts": self.readiness()["parts"],
+        }
+
+    def _status_without_store(self) -> Facts:
+        """What serves is then what the checkpoint store's pointer says."""
+        known = self.status_without_store()
+        try:
+            pointer = self._checkpoints.serving()
+        except CheckpointsError:
+            pointer = None
+        generation = None if pointer is None else pointer.generation
+        return known | {"serving": known["serving"] | {"generation": generation}}
+
+    def health(self) -> Facts:
+        """See `Control.health`."""
+        stuck = [health for health in self._views.parts() if health.state is State.STUCK and health.vital]
+        return {"healthy": not stuck, "detail": "; ".join(f"{health.name}: {health.detail}" for health in stuck)}
+
+    def readiness(self) -> Facts:
+        """See `Control.readiness`."""
+        parts = {health.name: {"ok": health.ok, "detail": _detail(health)} for health in self._views.parts()}
+        if problem := self._views.problem():
+            parts["serving_generation"] = {"ok": False, "detail": problem}
+        return {"ready": all(part["ok"] for part in parts.values()), "parts": parts}
+
+    def request_round(self, *, dry_run: bool = False) -> Facts:
+        """See `Control.request_round`."""
+        if self._store.counts().fresh_samples == 0:
+            raise Refused("Nothing is fresh: a round would have nothing to learn.")
+        self._asks.add(_asked(dry_run=dry_run))
+        progress = self._current.progress
+        detail = "A round begins." if progress is None else f"A round begins when round {progress.number} has ended."
+        return {"after": self._last_round(), "detail": detail}
+
+    def withdraw_round(self, *, dry_run: bool = False) -> Facts:
+        """See `Control.withdraw_round`."""
+        return {"withdrawn": self._asks.withdraw(_asked(dry_run=dry_run))}
+
+    def cancel_rounds(self) -> Facts:
+        """See `Control.cancel_rounds`."""
+        withdrawn = self._asks.withdraw_all()
+        # Not while a candidate is being promoted: then the round has been decided.
+        with self._promotion:
+            number = self._current.cancel(CANCELLED)
+        if number is None and not withdrawn:
+            raise UnknownThing("No round is in progress and none was asked for: there is nothing to call off.")
+        ended = number is None or self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
+        log.info("rounds_cancelled", round=number, withdrawn=[ask.by for ask in withdrawn])
+        return {"round": number, "withdrawn": len(withdrawn), "detail": self._cancelled(number, withdrawn, ended=ended)}
+
+    def _cancelled(self, number: int | None, withdrawn: Sequence[Ask], *, ended: bool) -> str:
+        off = "" if number is None else f"Round {number} is called off{'' if ended else ' and ends soon'}. "
+        asked = f"What {', '.join(dict.fromkeys(ask.by for ask in withdrawn))} asked for is taken back. "
+        seconds = self._settings.triggers.cooldown_seconds
+        return f"{off}{asked if withdrawn else ''}By itself none begins for {span(seconds)}; its text stays fresh."
+
+    def approve_round(self, number: int) -> Facts:
+        """See `Control.approve_round`."""
+        answer = super().approve_round(number)
+        self._asks.add(approval(number))
+        return answer | {"detail": f"A round with the text of round {number} begins."}
+
+    def pause_rounds(self, reason: str = "") -> Facts:
+        """See `Control.pause_rounds`."""
+        answer = super().pause_rounds(reason)
+        log.info("rounds_paused", reason=answer["reason"])
+        self._asks.wake()
+        return answer
+
+    def resume_rounds(self) -> Facts:
+        """See `Control.resume_rounds`."""
+        answer = super().resume_rounds()
+        if answer["resumed"]:
+            log.info("rounds_resumed")
+            self._asks.wake()
+        return answer
+
+    def rollback(self, generation: int | None = None) -> Facts:
+        """See `Control.rollback`; a round in progress started from what is left behind and is called off."""
+        with self._promotion:
+            answer = super().rollback(generation)
+            logs.carry(generation=answer["to"])
+            now = f"generation {answer['to']} serves now, by a person's word"
+            self._current.call_off(f"{now}, and no longer generation {answer['from']}, which it started from")
+        return answer
+
+    def forget(self, key: str | KeyHash) -> Facts:
+        """See `Control.forget`; a round in progress that was given the text is called off first."""
+        # Whoever writes waits until the file is rewritten, which may take longer than a stuck loop is borne.
+        with self._promotion, self._views.patient():
+            forgotten = self._store.people.forget(key)
+            progress = self._current.progress
+            if progress is not None and progress.number in forgotten.rounds:
+                self._current.call_off("text that it was given has been erased", number=progress.number)
+        if progress is not None and progress.number in forgotten.rounds:
+            self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
+            called_off = progress.number
+        else:
+            called_off = None
+        directories = self._erase_directories(forgotten.rounds)
+        told = facts.forgotten_facts(forgotten, directories, self._store.people.similar_keys(key))
+        return told | {"called_off": called_off}
+
+    def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
+        """See `Control.find`."""
+        found, progress = super().find(key, text=text, limit=limit, after=after), self._current.progress
+        if progress is None or all(one["round"] != progress.number for one in found["rounds"]):
+            return found
+        seconds = max(0.0, self._clock() - progress.started_at)
+        return found | {"calls_off": {"round": progress.number, "seconds": round(seconds, 1)}}
+
+    def apply_tombstones(self, scrub: bool) -> Forgotten:
+        """Erase what the stream's tombstones ask for; a round that was given the text is called off, as by `forget`."""
+        with self._promotion, self._views.patient():
+            forgotten = self._store.people.apply_tombstones(scrub=scrub)
+            progress = self._current.progress
+            if progress is not None and progress.number in forgotten.rounds:
+                self._current.call_off("text that it was given has been erased", number=progress.number)
+        if progress is not None and progress.number in forgotten.rounds:
+            self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
+        self._erase_directories(forgotten.rounds)
+        if forgotten.generations:
+            log.warning(
+                "tombstones_erased_trained_text",
+                samples=forgotten.samples,
+                generations=list(forgotten.generations),
+                clean_generation=forgotten.clean_generation,
+            )
+        return forgotten
+
+    def resume(self, partition: str | None = None) -> Facts:
+        """See `Control.resume`."""
+        if self._views.ingest is None:
+            raise Refused(NO_SOURCE)
+        ingest = self._views.ingest
+        read = sorted({document.partition_name(one) for one in (*ingest.lag(), *ingest.paused_partitions())})
+        if partition is not None and partition not in read:
+            raise UnknownThing(f"No partition {partition} is read here; those that are: {_listed(read) or 'none yet'}.")
+        return {"resumed": ingest.resume(partition)}
+
+    def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
+        """See `Control.replay_dead_letters`; the settings in force decode, whatever their file says by now."""
+        waiting = [name for name in self._views.need_restart() if name in DECODING]
+        return super().replay_dead_letters(ids=ids) | {"need_restart": waiting}
+
+    def _serving(self) -> Facts:
+        if self._views.serving is None:
+            return {"answering": None, "address": None, "ok": None, "trouble": ""}
+        status = self._views.serving()
+        troubles = [_detail(health) for health in self._views.parts() if health.name == "serving" and not health.ok]
+        return {
+            "answering": status.generation,
+            "address": self._views.serving_address,
+            "ok": status.generation is not None and status.healthy and not troubles,
+            "trouble": "".join(troubles),
+        }
+
+    def _round_in_progress(self) -> Facts | None:
+        progress = self._current.progress
+        if progress is None:
+            return None
+        return {
+            "number": progress.number,
+            "phase": progress.phase,
+            "step": progress.step,
+            "steps": progress.steps,
+            "work": None if progress.work is None else asdict(progress.work),
+            "begun_at": progress.started_at,
+            "reason": progress.reason,
+            "fresh_samples": progress.fresh_samples,
+            "early_stop_samples": progress.early_stop_samples,
+        }
+
+    def _next_round(self) -> str:
+        """What it waits for; what the loop says while a round runs is why that one began."""
+        progress = self._current.progress
+        if progress is None:
+            return self._views.next_round()
+        ends, pause = f"not before round {progress.number} has ended", self._store.rounds.paused()
+        # What a schedule asked for waits out the pause too.
+        asks = [ask for ask in self._asks.pending() if pause is None or ask.by_a_person]
+        if asks:
+            return f"{ends}; asked for by {', '.join(dict.fromkeys(ask.by for ask in asks))}"
+        return ends if pause is None else f"{ends}, and then {paused_sentence(pause.reason)}"
+
+    def _ingest(self) -> Facts | None:
+        ingest = self._views.ingest
+        if ingest is None:
+            return None
+        lag, paused = ingest.lag(), ingest.paused_partitions()
+        return {
+            "lag_records": sum(lag.values()) if lag else None,
+            "paused": {document.partition_name(partition): why for partition, why in paused.items()},
+            "reason": ingest.paused,
+            "trouble": ingest.trouble,
+        }
+
+
+def _asked(*, dry_run: bool) -> Ask:
+    return Ask(Trigger.BY_HAND, by="a person", dry_run=dry_run)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES_LISTED} more" if len(names) > NAMES_LISTED else ""
+    return ", ".join(names[:NAMES_LISTED]) + more
+
+
+def _detail(health: Health) -> str:
+    return health.detail or health.state.value

@@ -1,0 +1,29 @@
+"""A new memory in the place of one that is lost."""
+
+from contextlib import suppress
+
+from daemon.errors import Refused
+from daemon.settings.tree import Settings
+from memory.store import Store
+
+
+def begin_anew(settings: Settings) -> None:
+    """Put an empty database where none is, whole or not at all.
+
+    Raises:
+        Refused: one is there, or what belongs to one.
+        StoreError: it cannot be made.
+    """
+    path = settings.database
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        there = path.with_name(name)
+        if there.exists() and there.stat().st_size:
+            raise Refused(
+                f"{there} is there, and nothing was changed. Where it is damaged, move it, with {path.name}-wal and "
+                f"{path.name}-shm if there are such, elsewhere first."
+            )
+    made = path.with_name(f".{path.name}.new")
+    with suppress(FileNotFoundError):
+        made.unlink()
+    Store.open(made, settings.memory).close()
+    made.replace(path)

@@ -1,0 +1,1 @@
+"""What would fail on this machine, and what fits, found by trying. Nothing of the service is changed."""

@@ -1,0 +1,80 @@
+"""How much memory a round and a swap will need: an estimate from the model's shape and the recipe. Pure."""
+
+from dataclasses import dataclass
+
+from learner.settings import RecipeSettings
+
+MIB = 2**20
+
+PROCESS_BYTES = {"cpu": 800 * MIB, "cuda": 600 * MIB}
+"""Of a process that has loaded torch and transformers: resident memory, or on a GPU its context and workspaces."""
+WEIGHT_BYTES = 4 + 4 + 8 + 4
+"""A weight while training: float32 weight and gradient, AdamW's two moments, the parent that is distilled from."""
+LOGITS_ARRAYS = 6
+"""Arrays of a micro-batch's logits at once: the model's, its softmax and gradient, and as many for distillation."""
+HIDDEN_ARRAYS = 16
+INNER_ARRAYS = 6
+"""What a layer keeps of each token for the backward pass, in widths of the model and of its feed-forward part."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """What of a model tells how much memory it takes.
+
+    Attributes:
+        parameters: how many weights.
+        stored_bytes: of the weights as they are stored, and answer.
+        outputs: logits at each place of a sequence (the vocabulary), or of each document (a classifier's labels).
+        by_token: whether each token has its logits.
+        hidden, inner, heads, layers: the width of the model, that of its feed-forward part, attention's heads, and how
+            many layers it has.
+        positions: the longest sequence that the model allows.
+        compute_bytes: of a number in the forward pass.
+        device_type: `cpu`, `cuda` or `mps`.
+    """
+
+    parameters: int
+    stored_bytes: int
+    outputs: int
+    by_token: bool
+    hidden: int
+    inner: int
+    heads: int
+    layers: int
+    positions: int
+    compute_bytes: int
+    device_type: str
+
+
+def training_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
+    """What a round takes at its highest: the process, weights with their optimizer, one micro-batch.
+
+    A guide for where no round can be rehearsed. The counts of arrays are fitted to what rounds of a small Llama took on
+    a CPU, and right within a tenth there.
+    """
+    rows = min(recipe.micro_batch, recipe.batch_sequences)
+    return least_bytes(shape) + rows * row_bytes(shape, recipe)
+
+
+def least_bytes(shape: ModelShape) -> int:
+    """What a round takes whatever its micro-batch: the process, and weights with their optimizer."""
+    return _process(shape) + shape.parameters * WEIGHT_BYTES
+
+
+def row_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
+    """What each sequence of a micro-batch takes. CUDA's kernels keep no scores of attention."""
+    width = min(recipe.sequence_length, shape.positions)
+    logits = (width if shape.by_token else 1) * shape.outputs * 4 * LOGITS_ARRAYS
+    scores = 0 if shape.device_type == "cuda" else shape.heads * width
+    kept = HIDDEN_ARRAYS * shape.hidden + INNER_ARRAYS * shape.inner + scores
+    by_token = kept + shape.layers * shape.hidden if recipe.gradient_checkpointing else shape.layers * kept
+    return logits + width * by_token * shape.compute_bytes
+
+
+def serving_bytes(shape: ModelShape) -> int:
+    """What answering takes at the moment of a swap: the process, and two generations."""
+    return _process(shape) + 2 * shape.stored_bytes
+
+
+def _process(shape: ModelShape) -> int:
+    return PROCESS_BYTES["cuda" if shape.device_type == "cuda" else "cpu"]

@@ -1,0 +1,53 @@
+"""How much memory is free: the machine's, within the limits of this process's control groups, and a GPU's."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from daemon.processes.memory import CGROUPS, PROCESSES
+
+# By the controllers that a line of /proc/self/cgroup names (none in version 2): where their groups are mounted, the
+# files of limit and use (bytes), and the line of memory.stat that says how much the kernel gives back when asked.
+FILES = {
+    "": (".", "memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+
+
+def free_bytes(cgroups: Path = CGROUPS, processes: Path = PROCESSES) -> int:
+    """Bytes that can be taken before the machine, or a control group, has no more."""
+    return max(0, min((psutil.virtual_memory().available, *_left_in_groups(cgroups, processes))))
+
+
+def _left_in_groups(cgroups: Path, processes: Path) -> Iterator[int]:
+    with suppress(OSError):
+        for line in (processes / "self" / "cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers in FILES:
+                mounted, *names = FILES[controllers]
+                top = cgroups / mounted
+                # In a container that is told the host's path the group is at the top.
+                for group in {top, *(top / part for part in (Path(path.lstrip("/")), *Path(path.lstrip("/")).parents))}:
+                    yield from _left(group, *names)
+
+
+def _left(group: Path, limit: str, use: str, given_back: str) -> Iterator[int]:
+    """Of one group; nothing where it has no limit."""
+    with suppress(OSError, ValueError):
+        most = int((group / limit).read_text())
+        used = int((group / use).read_text())
+        lines = (line.split() for line in (group / "memory.stat").read_text().splitlines())
+        yield most - used + sum(int(value) for name, value in lines if name == given_back)
+
+
+def free_gpu_bytes() -> int | None:
+    """Free memory of the emptiest GPU; None where nvidia-smi cannot tell."""
+    query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        listed = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
+        return max(int(line) for line in listed.split()) * 2**20
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None

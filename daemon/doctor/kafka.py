@@ -1,0 +1,232 @@
+"""Whether the broker can be reached and the topics read, tried without joining the consumer group."""
+
+import logging
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.cluster import get_ip_port_afi
+from kafka.errors import KafkaConnectionError, KafkaError
+
+from daemon.doctor import records as doctor_records
+from daemon.doctor import registry
+from daemon.doctor.findings import Finding
+from daemon.errors import said_by_the_system
+from streams.errors import StreamsError
+from streams.kafka.client import consumer_options, made
+from streams.kafka.positions import Start, first_start
+from streams.settings import StreamsSettings, TopicSettings
+
+POLL_MS = 3_000
+AWAY = "Check `streams.bootstrap_servers`, `streams.security`, and that the broker listens."
+# Of a pattern's topics, rights are tried on some: there may be thousands.
+TRIED_TOPICS = 3
+Known = Callable[[str, int], bool]
+"""Whether the memory knows a topic's partition."""
+
+
+def examine(
+    settings: StreamsSettings, labels: frozenset[str] | None = None, known: Known = lambda _topic, _number: False
+) -> list[Finding]:
+    """Reach the brokers, look for each topic, and try to read it, its newest records and the group's offsets.
+
+    Then reach the schema registry, where there is one.
+
+    Args:
+        settings: of the streams.
+        labels: the labels there are; None where documents need none.
+        known: which partitions are no new ones.
+    """
+    with _in_silence():
+        return [*_examine(settings, labels, known), *registry.examine(settings.schema_registry)]
+
+
+@contextmanager
+def _in_silence() -> Iterator[None]:
+    """The client's own log would tell the same before the findings do, in words of its own."""
+    client = logging.getLogger("kafka")
+    before = client.level
+    client.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        client.setLevel(before)
+
+
+def _examine(settings: StreamsSettings, labels: frozenset[str] | None, known: Known) -> list[Finding]:
+    brokers = ", ".join(settings.bootstrap_servers)
+    try:
+        options = consumer_options(settings)
+        if unreachable := _unreachable(settings):
+            return [Finding("broker", ok=False, detail=unreachable, remedy=AWAY)]
+        consumer = _consumer(options)
+    except (KafkaError, StreamsError, OSError, ValueError) as error:
+        return [
+            Finding(
+                "broker",
+                ok=False,
+                detail=f"{brokers}: {_said(error)}",
+                remedy=AWAY,
+            )
+        ]
+    try:
+        return [Finding("broker", ok=True, detail=f"{brokers} answers"), *_topics(consumer, settings, labels, known)]
+    finally:
+        consumer.close()
+
+
+def _consumer(options: dict[str, Any]) -> KafkaConsumer:
+    """Made at the second attempt where a connection broke off: a login's refusal may be lost with it."""
+    try:
+        return made(KafkaConsumer, options)
+    except KafkaConnectionError:
+        return made(KafkaConsumer, options)
+
+
+def _unreachable(settings: StreamsSettings) -> str:
+    """Why no broker can even be connected to, of each; empty where one can. At once, and in the system's words.
+
+    The client would try again until `connect_seconds` are over, and then say only that they are.
+    """
+    said = []
+    for server in settings.bootstrap_servers:
+        host, port, _ = get_ip_port_afi(server)
+        try:
+            socket.create_connection((host, port), timeout=settings.connect_seconds).close()
+        except OSError as error:
+            said.append(f"{server}: {said_by_the_system(error)}")
+        else:
+            return ""
+    return "; ".join(said)
+
+
+def _topics(
+    consumer: KafkaConsumer, settings: StreamsSettings, labels: frozenset[str] | None, known: Known
+) -> Iterator[Finding]:
+    try:
+        there = set(consumer.topics())
+    except KafkaError as error:
+        yield Finding("topics", ok=False, detail=_said(error), remedy="Grant DESCRIBE on the topics.")
+        return
+    for topic in settings.topics:
+        yield from _topic(consumer, settings, topic, there, labels)
+    partitions = sorted(set(_partitions(consumer, settings, there)))
+    if partitions:
+        yield from _group(consumer, settings, partitions, known)
+    if settings.dead_letter_topic is not None:
+        yield Finding(
+            f"dead-letter topic {settings.dead_letter_topic}",
+            ok=settings.dead_letter_topic in there,
+            detail="is there" if settings.dead_letter_topic in there else "is not there, or may not be seen",
+            remedy="Create it and grant WRITE: Riverkeep creates no topics.",
+        )
+
+
+def _topic(
+    consumer: KafkaConsumer,
+    settings: StreamsSettings,
+    topic: TopicSettings,
+    there: set[str],
+    labels: frozenset[str] | None,
+) -> Iterator[Finding]:
+    if topic.name is not None and topic.name not in there:
+        yield Finding(
+            f"topic {topic.name}",
+            ok=False,
+            detail="is not there, or may not be seen",
+            remedy="Create it, grant DESCRIBE and READ, or correct the name in `streams.topics`.",
+        )
+        return
+    names = sorted(name for name in there if topic.matches(name) and not _internal(name))
+    if not names:
+        # Topics that appear later are found: no failure.
+        yield Finding(f"topics {topic.pattern}", ok=True, detail="no topic matches yet")
+    for name in names[:TRIED_TOPICS]:
+        yield from _readable(consumer, settings, topic, name, labels)
+
+
+def _partitions(consumer: KafkaConsumer, settings: StreamsSettings, there: set[str]) -> Iterator[TopicPartition]:
+    """Of every topic that would be read."""
+    for name in there:
+        if settings.topic(name) is not None and not _internal(name):
+            yield from (TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ())
+
+
+def _internal(name: str) -> bool:
+    return re.match(r"__", name) is not None
+
+
+def _readable(
+    consumer: KafkaConsumer, settings: StreamsSettings, topic: TopicSettings, name: str, labels: frozenset[str] | None
+) -> Iterator[Finding]:
+    """Fetch at the topic's end, where the broker checks the right to read; then look at the newest records."""
+    remedy = "Grant READ and DESCRIBE on the topic to this user."
+    try:
+        partitions = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
+        ends = consumer.end_offsets(partitions)
+        starts = consumer.beginning_offsets(partitions)
+        consumer.assign(partitions)
+        for partition, end in ends.items():
+            consumer.seek(partition, end)
+        consumer.poll(timeout_ms=POLL_MS, max_records=1)
+        ranges = {partition: (starts[partition], ends[partition]) for partition in partitions}
+        looked = [doctor_records.examine(consumer, settings, topic, ranges, labels)] if ranges else []
+        consumer.assign(partitions)
+    except KafkaError as error:
+        yield Finding(f"topic {name}", ok=False, detail=_said(error), remedy=remedy)
+        return
+    records = sum(end - start for start, end in ranges.values())
+    detail = f"{len(partitions)} partitions, about {records:,} records"
+    yield Finding(f"topic {name}", ok=bool(partitions), detail=detail, remedy=remedy)
+    yield from looked
+
+
+def _group(
+    consumer: KafkaConsumer, settings: StreamsSettings, partitions: list[TopicPartition], known: Known
+) -> Iterator[Finding]:
+    """The group's offsets, and what a memory that begins with them leaves out."""
+    name = f"group {settings.group_id}"
+    try:
+        consumer.assign(partitions)
+        committed = {partition: consumer.committed(partition) for partition in partitions}
+        begins = consumer.beginning_offsets(partitions)
+        ends = consumer.end_offsets(partitions)
+    except KafkaError as error:
+        remedy = "Grant READ on the consumer group to this user."
+        yield Finding(name, ok=False, detail=_said(error), remedy=remedy)
+        return
+    kept = sum(offset is not None for offset in committed.values())
+    yield Finding(name, ok=True, detail=f"offsets committed for {kept} of {len(partitions)} partitions")
+    new = [partition for partition in partitions if not known(*partition)]
+    topics = {partition.topic for partition in partitions if partition not in new}
+    left_out = 0
+    for partition in new:
+        found = Start("", committed[partition])
+        first, end = begins[partition], ends[partition]
+        start = first_start(found, settings.start, first, end, new_topic=partition.topic not in topics)
+        left_out += 0 if start.missing is None else start.missing[1] - start.missing[0] + 1
+    if new:
+        yield _first_start(settings, left_out, len(new))
+
+
+def _first_start(settings: StreamsSettings, left_out: int, partitions: int) -> Finding:
+    """How many records a memory leaves out that knows nothing of these partitions yet."""
+    where = f'{partitions} partitions are new to this memory: streams.start = "{settings.start}"'
+    if not left_out:
+        return Finding("first start", ok=True, detail=f"{where} leaves no record out")
+    return Finding(
+        "first start",
+        ok=settings.start == "latest",
+        detail=f"{where} leaves out the {left_out:,} records before it",
+        remedy=f"Somebody has read them with the group {settings.group_id}. If that is no replica of this service, set "
+        'a `streams.group_id` of its own, or `streams.start = "earliest"` to read them; a replica may go on.',
+    )
+
+
+def _said(error: Exception) -> str:
+    # Kafka's own errors begin with their name.
+    name, words = type(error).__name__, str(error)
+    return words if words.startswith(name) else f"{name}: {words}".removesuffix(": ")

@@ -1,0 +1,104 @@
+"""Loads the model once, in a process of its own: `python -m daemon.doctor_model ARGUMENTS`, a JSON list of `examine`'s.
+
+Makes it generation 0 of the checkpoint store, where that has none yet. Prints one JSON object: what it is, or why it
+cannot be loaded. Imports torch; nothing may import this module.
+"""
+
+import json
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from checkpoints.base.prepare import import_base
+from checkpoints.card import ModelKind
+from checkpoints.generation import GenerationStore
+from daemon.doctor.estimate import ModelShape
+from daemon.doctor.rehearsal import filler
+from learner.settings import Precision
+
+if TYPE_CHECKING:
+    from checkpoints.probe.conduct import Conduct
+    from learner.devices.devices import Device
+
+UNLIMITED = 2**20
+SAMPLE_CHARACTERS = 4_000
+
+
+def examine(
+    store: Path, path: Path, kind: ModelKind, labels: tuple[str, ...], *, device: str, precision: Precision
+) -> dict[str, Any]:
+    """Load the model as a start would, and say what it needs.
+
+    Returns:
+        {"device", "served", "cost", "characters_per_token"} and what `daemon.doctor_memory.Shape` has, or {"error"}.
+    """
+    from checkpoints.errors import CheckpointsError  # noqa: PLC0415 - torch, and only in this process
+    from checkpoints.load import load_model, load_tokenizer  # noqa: PLC0415 - the same
+    from checkpoints.probe.ask import conduct_of  # noqa: PLC0415 - the same
+    from learner.devices.devices import choose  # noqa: PLC0415 - the same
+    from learner.errors import LearnerError  # noqa: PLC0415 - the same
+
+    try:
+        chosen = choose(device, precision)
+        base = import_base(GenerationStore(store), path, kind=kind, labels=labels).path
+        model, tokenizer = load_model(base, kind), load_tokenizer(base)
+        conduct = conduct_of(model, kind, tokenizer)
+    except LearnerError as error:
+        return {"error": str(error), "remedy": "Set `learner.device` to one that is here, or to auto."}
+    except CheckpointsError as error:
+        return {"error": str(error)}
+    text = filler(SAMPLE_CHARACTERS, 0)
+    said: dict[str, Any] = {"device": chosen.name, "served": conduct.told(kind), "cost": conduct.cost(kind)}
+    said["characters_per_token"] = len(text) / len(tokenizer(text)["input_ids"])
+    return said | asdict(_shape(model, kind, chosen, conduct))
+
+
+def _shape(model: Any, kind: str, device: "Device", conduct: "Conduct") -> ModelShape:
+    from checkpoints.matching import rows_of  # noqa: PLC0415 - torch, and only in this process
+
+    weights = list(model.parameters())
+    config = model.config.get_text_config()
+    hidden = _number(config, "hidden_size", "d_model") or model.get_input_embeddings().weight.shape[-1]
+    longest = conduct.longest or 0
+    by_token = kind == "causal-lm"
+    return ModelShape(
+        parameters=sum(weight.numel() for weight in weights),
+        stored_bytes=sum(weight.numel() * weight.element_size() for weight in weights),
+        outputs=rows_of(model) or 1 if by_token else model.config.num_labels,
+        by_token=by_token,
+        hidden=hidden,
+        inner=_number(config, "intermediate_size") or 4 * hidden,
+        # Without attention there are no scores of it.
+        heads=_number(config, "num_attention_heads") or 0,
+        layers=_number(config, "num_hidden_layers") or _deepest_list(model),
+        positions=longest if longest > 0 else UNLIMITED,
+        compute_bytes=device.compute.itemsize,
+        device_type=device.where.type,
+    )
+
+
+def _number(config: Any, *names: str) -> int | None:
+    """A size that a configuration tells under one of these names; the largest where layers differ in it."""
+    for name in names:
+        value = None
+        with suppress(Exception):  # Some refuse what differs from layer to layer, each with an error of its own.
+            value = getattr(config, name, None)
+        sizes = value if isinstance(value, list) else [value]
+        known = [size for size in sizes if isinstance(size, int)]
+        if known:
+            return max(known)
+    return None
+
+
+def _deepest_list(model: Any) -> int:
+    """How many layers there are, where the configuration does not say so: the longest list of equal parts."""
+    lists = [len(part) for part in model.modules() if type(part).__name__ == "ModuleList"]
+    return max(lists, default=1)
+
+
+if __name__ == "__main__":
+    where, what, model_kind, known_labels, device_name, computed_in = json.loads(sys.argv[1])
+    found = examine(Path(where), Path(what), model_kind, tuple(known_labels), device=device_name, precision=computed_in)
+    sys.stdout.write(json.dumps(found))

@@ -1,0 +1,182 @@
+"""The model: whether it loads, whether there is memory for it, and whether it knows anything."""
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from checkpoints.generation import BASE, GenerationStore
+from daemon.doctor import rounds
+from daemon.doctor.estimate import ModelShape, least_bytes, serving_bytes, training_bytes
+from daemon.doctor.findings import Finding
+from daemon.doctor.free_memory import free_bytes, free_gpu_bytes
+from daemon.doctor.proposal import as_lines, proposal
+from daemon.doctor.rehearsal import Subject
+from daemon.doctor.rounds import Room, Say
+from daemon.errors import STATE_DIR_REMEDY, said_by_the_system
+from daemon.lifecycle.lock import holder_of
+from daemon.settings.tree import Settings
+from memory.samples.records import Counts
+
+GIB = 2**30
+MILLIONS_FROM = 100_000
+MODEL_LOAD_S = 600.0
+# A loss above this share of the logarithm of the vocabulary is nearly that of guessing.
+GUESSING = 0.9
+
+
+def examine(settings: Settings, say: Say = lambda _: None) -> Iterator[Finding]:
+    """Load the model in a process of its own, rehearse a round, and say what was found."""
+    with ExitStack() as kept:
+        try:
+            store, within = _places(settings, kept)
+        except OSError as error:
+            yield Finding("model", ok=False, detail=said_by_the_system(error), remedy=STATE_DIR_REMEDY)
+            return
+        say("Loading the model …")
+        yield from _examine(settings, store, within, say)
+
+
+def _places(settings: Settings, kept: ExitStack) -> tuple[Path, Path]:
+    """The checkpoint store to load from and the folder to write into: of its own where there is no base yet."""
+    parent = settings.state_dir if settings.state_dir.is_dir() else None
+    scratch = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix=".doctor-", dir=parent)))
+    return settings.checkpoints_dir if settings.base_dir.exists() else scratch / "checkpoints", scratch
+
+
+def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterator[Finding]:
+    answer = _load_in_a_process(settings, store)
+    if "error" in answer:
+        remedy = answer.get("remedy", "Mend it, or set another `model.path`.")
+        yield Finding("model", ok=False, detail=answer["error"], remedy=remedy)
+        return
+    device, served, cost = (answer.pop(name, "") for name in ("device", "served", "cost"))
+    characters = answer.pop("characters_per_token", 0.0)
+    shape = ModelShape(**answer)
+    yield Finding("model", ok=True, detail=f"{_parameters(shape.parameters)}; trains on {device}")
+    yield Finding("how it answers", ok=True, detail=f"{served}: {cost}" if cost else served)
+    room = _room(settings, shape)
+    if room is None:
+        pass
+    elif room.left < least_bytes(shape):
+        yield _too_large(shape, room)
+    elif holder_of(settings.state_dir) is not None:
+        yield _estimated(settings, shape, room)
+    else:
+        generations = GenerationStore(store)
+        subject = Subject(
+            generations.path(BASE),
+            generations.digest(BASE),
+            settings.model.kind,
+            shape.positions,
+            characters,
+            settings.learner,
+        )
+        yield from rounds.examine(settings, subject, shape, room, _counts(settings), within=within, say=say)
+    if shape.by_token:
+        yield from _knowledge(settings, shape.outputs)
+
+
+def _parameters(number: int) -> str:
+    if number < MILLIONS_FROM:
+        return f"{number / 1e3:,.1f} thousand parameters"
+    return f"{number / 1e6:,.1f} million parameters"
+
+
+def _room(settings: Settings, shape: ModelShape) -> Room | None:
+    """What memory there is; None where the GPU's cannot be told."""
+    free = free_gpu_bytes() if shape.device_type == "cuda" else free_bytes()
+    return None if free is None else Room(free, serving_bytes(shape) if settings.serving.enabled else 0)
+
+
+def _too_large(shape: ModelShape, room: Room) -> Finding:
+    """Of a model for which no rehearsal need be tried."""
+    return Finding(
+        "GPU memory" if shape.device_type == "cuda" else "memory",
+        ok=False,
+        detail=f"{room.free / GIB:.1f} GiB free; a round needs {least_bytes(shape) / GIB:.1f} GiB for weights and "
+        f"optimizer alone, answering and a swap {room.serving / GIB:.1f} GiB",
+        remedy="No `learner.recipe.micro_batch` is small enough: take a smaller model or a larger machine.",
+    )
+
+
+def _estimated(settings: Settings, shape: ModelShape, room: Room) -> Finding:
+    """Beside a daemon that runs, which a rehearsal would take memory and time from."""
+    recipe = settings.learner.recipe
+    change = proposal(shape, recipe, room.left)
+    return Finding(
+        "GPU memory" if shape.device_type == "cuda" else "memory",
+        ok=change == {},
+        detail=f"{room.free / GIB:.1f} GiB free; a round needs about {training_bytes(shape, recipe) / GIB:.1f} GiB, "
+        f"answering and a swap {room.serving / GIB:.1f} GiB (an estimate: no round is rehearsed while the daemon runs)",
+        remedy=f"Set {as_lines(change)}." if change else "Take a smaller model or a larger machine.",
+    )
+
+
+def _counts(settings: Settings) -> Counts | None:
+    """How full the memory is; None where there is none that can be read, which is told of by itself."""
+    if not settings.database.exists():
+        return None
+    from memory.errors import StoreError  # noqa: PLC0415 - SQLite only where there is a store
+    from memory.store import Store  # noqa: PLC0415 - the same
+
+    memory = settings.memory.model_copy(update={"integrity_check": False})
+    try:
+        with Store.open(settings.database, memory, read_only=True) as store:
+            return store.counts()
+    except StoreError:
+        return None
+
+
+def _knowledge(settings: Settings, vocabulary: int) -> Iterator[Finding]:
+    """What rounds have found out of the base model: one that knows nothing cannot tell text from noise."""
+    if not settings.database.exists():
+        return
+    from memory.errors import StoreError  # noqa: PLC0415 - SQLite only where there is a store
+    from memory.store import Store  # noqa: PLC0415 - the same
+
+    memory = settings.memory.model_copy(update={"integrity_check": False})
+    try:
+        with Store.open(settings.database, memory, read_only=True) as store:
+            scores = [row.score for row in store.generations.score_matrix() if row.generation == BASE]
+    except StoreError:
+        return  # told of by itself
+    tokens = sum(score.tokens for score in scores)
+    if not tokens:
+        return
+    loss = sum(score.mean_nll * score.tokens for score in scores) / tokens
+    guessing = math.log(vocabulary)
+    yield Finding(
+        "what the model knows",
+        ok=loss < GUESSING * guessing,
+        detail=f"{loss:.2f} nats per token on held-out text; guessing among {vocabulary:,} tokens has {guessing:.2f}",
+        remedy="A model that guesses cannot tell implausible text from good, nor forget: set a trained one as "
+        "`model.path`, with a new `state_dir`.",
+    )
+
+
+def _load_in_a_process(settings: Settings, store: Path) -> dict[str, Any]:
+    """What `daemon.doctor_model` says; a crash or a silence of the process is an answer too."""
+    model, learner = settings.model, settings.learner
+    arguments = [str(store), str(model.path), model.kind, list(model.labels), learner.device, learner.recipe.precision]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "daemon.doctor.load_model", json.dumps(arguments)],
+            capture_output=True,
+            text=True,
+            timeout=MODEL_LOAD_S,
+            check=False,
+        )
+        answer = json.loads(done.stdout.rpartition("\n")[2])  # after what libraries say
+    except subprocess.TimeoutExpired:
+        return {"error": f"it did not load within {MODEL_LOAD_S:.0f} s"}
+    except ValueError:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+        return {"error": f"loading it ended with: {last[0]}"}
+    assert isinstance(answer, dict)
+    return answer

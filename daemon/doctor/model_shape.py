@@ -1,0 +1,116 @@
+"""A model's shape by its files alone: nothing is loaded, and nothing that is not there is guessed."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from struct import error as StructError  # noqa: N812 - it is an error's class
+from struct import unpack
+from typing import Any
+
+from checkpoints.card import ModelKind
+from daemon.doctor.estimate import ModelShape
+
+HEADER_LENGTH_BYTES = 8
+LONGEST_HEADER_BYTES = 100_000_000
+STORED_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+
+
+def shape_of_files(path: Path, kind: ModelKind, *, device_type: str) -> ModelShape | None:
+    """What an estimate needs to know of a model directory or a .gguf file; None where its files do not tell.
+
+    Args:
+        path: of the model.
+        kind: what it is for.
+        device_type: where it would be trained, `cpu` or `cuda`; on CUDA in half precision.
+    """
+    try:
+        found = _of_gguf(path) if path.suffix.lower() == ".gguf" else _of_directory(path)
+        sizes = {name: _whole(found[name]) for name in ("hidden", "layers", "parameters", "stored_bytes", "outputs")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, StructError):
+        return None
+    by_token = kind == "causal-lm"
+    return ModelShape(
+        **sizes | ({} if by_token else {"outputs": _whole(found.get("labels") or 2)}),
+        by_token=by_token,
+        inner=_whole(found.get("inner") or 4 * sizes["hidden"]),
+        heads=_whole(found.get("heads") or 0),
+        positions=_whole(found.get("positions") or 2**20),
+        compute_bytes=2 if device_type == "cuda" else 4,
+        device_type=device_type,
+    )
+
+
+def _whole(value: Any) -> int:
+    """A size; the largest where layers differ in it."""
+    size = max(value) if isinstance(value, list) else value
+    if not isinstance(size, int):
+        raise TypeError(f"{size!r} is no whole number")
+    return size
+
+
+def _of_directory(path: Path) -> dict[str, Any]:
+    whole = json.loads((path / "config.json").read_text(encoding="utf-8-sig"))
+    config = whole.get("text_config") or whole
+    parameters, stored = _weights(path)
+    return {
+        "hidden": _first(config, "hidden_size", "d_model", "n_embd"),
+        "inner": _first(config, "intermediate_size", "n_inner", "ffn_dim"),
+        "heads": _first(config, "num_attention_heads", "n_head"),
+        "layers": _first(config, "num_hidden_layers", "n_layer", "n_layers"),
+        "outputs": _first(config, "vocab_size"),
+        "positions": _first(config, "max_position_embeddings", "n_positions", "max_seq_len"),
+        "labels": len(whole.get("id2label") or ()),
+        "parameters": parameters,
+        "stored_bytes": stored,
+    }
+
+
+def _first(config: Mapping[str, Any], *names: str) -> Any:
+    return next((config[name] for name in names if config.get(name)), None)
+
+
+def _weights(path: Path) -> tuple[int, int]:
+    """How many weights the directory's safetensors files hold, and bytes of them."""
+    parameters = stored = 0
+    for file in path.glob("*.safetensors"):
+        for tensor in _header(file).values():
+            count = math.prod(tensor["shape"])
+            parameters += count
+            stored += count * STORED_BYTES.get(tensor["dtype"], 1)
+    if not parameters:
+        raise ValueError("there are no weights")
+    return parameters, stored
+
+
+def _header(file: Path) -> dict[str, Any]:
+    with file.open("rb") as opened:
+        (length,) = unpack("<Q", opened.read(HEADER_LENGTH_BYTES))
+        if length > LONGEST_HEADER_BYTES:
+            raise ValueError("no header is so long")
+        header: dict[str, Any] = json.loads(opened.read(length))
+    header.pop("__metadata__", None)
+    return header
+
+
+def _of_gguf(path: Path) -> dict[str, Any]:
+    from gguf import GGUFReader  # noqa: PLC0415 - numpy, and only for such a file
+
+    reader = GGUFReader(path)
+    fields = {
+        name: field.contents() for name, field in reader.fields.items() if not name.startswith("tokenizer.ggml.t")
+    }
+    family = fields["general.architecture"]
+    parameters = sum(int(tensor.n_elements) for tensor in reader.tensors)
+    vocabulary = reader.fields.get("tokenizer.ggml.tokens")
+    return {
+        "hidden": fields[f"{family}.embedding_length"],
+        "inner": fields.get(f"{family}.feed_forward_length"),
+        "heads": fields.get(f"{family}.attention.head_count"),
+        "layers": fields[f"{family}.block_count"],
+        "outputs": len(vocabulary.data) if vocabulary is not None else fields[f"{family}.vocab_size"],
+        "positions": fields.get(f"{family}.context_length"),
+        "parameters": parameters,
+        # Converted once, to half precision.
+        "stored_bytes": 2 * parameters,
+    }

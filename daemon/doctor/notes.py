@@ -1,0 +1,84 @@
+"""What is no mistake in the settings, and yet most probably not meant."""
+
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from daemon.admin.token import read_token
+from daemon.settings.contradictions import pauses_at
+from daemon.settings.tree import Settings
+from serving.door.key_file import read_keys
+
+LEAST_SECRET_CHARACTERS = 16
+
+
+def notes(settings: Settings) -> list[str]:
+    """A sentence for each, from settings without mistakes; their secrets' files are read."""
+    return [
+        *_of_topics(settings),
+        *_of_volumes(settings),
+        *_of_lengths(settings),
+        *_shared(settings),
+        *_of_rights(settings),
+    ]
+
+
+def _of_topics(settings: Settings) -> Iterator[str]:
+    if not settings.streams.enabled:
+        yield (
+            "streams.topics is empty: nothing will be read from Kafka, and text comes by `riverkeep backfill` alone. "
+            "Add [[streams.topics]] with a name."
+        )
+
+
+def _of_volumes(settings: Settings) -> Iterator[str]:
+    triggers, memory = settings.triggers, settings.memory
+    for name, wanted, room in (
+        ("fresh_samples", triggers.fresh_samples, memory.fresh_samples),
+        ("fresh_tokens", triggers.fresh_tokens, memory.fresh_tokens),
+    ):
+        if wanted is not None and wanted > room:
+            why = pauses_at(f"memory.{name}", room)
+            yield f"triggers.{name} = {wanted:,} is never reached. {why} it begins no round."
+
+
+def _of_lengths(settings: Settings) -> Iterator[str]:
+    admin, keys = settings.admin, settings.serving.api_key_file
+    if admin.token_file is not None:
+        yield from _short("admin.token_file", admin.token_file, [read_token(admin, settings.state_dir)])
+    if keys is not None:
+        yield from _short("serving.api_key_file", keys, read_keys(keys))
+
+
+def _shared(settings: Settings) -> Iterator[str]:
+    token, keys = settings.admin.token_file, settings.serving.api_key_file
+    if token is not None and token == keys:
+        yield (
+            f"admin.token_file is serving.api_key_file too ({token}): whoever may ask the model may also stop rounds "
+            "and erase text. Give the admin surface a token of its own."
+        )
+
+
+def _short(key: str, path: Path, secrets: Iterable[str]) -> Iterator[str]:
+    if any(len(secret) < LEAST_SECRET_CHARACTERS for secret in secrets):
+        yield (
+            f"{key}: {path} holds a secret of fewer than {LEAST_SECRET_CHARACTERS} characters, which can be guessed. "
+            "Make one with `openssl rand -hex 32`."
+        )
+
+
+def _of_rights(settings: Settings) -> Iterator[str]:
+    security = settings.streams.security
+    registry = settings.streams.schema_registry
+    files = {
+        "admin.token_file": settings.admin.token_file,
+        "serving.api_key_file": settings.serving.api_key_file,
+        "streams.security.password_file": security.password_file,
+        "streams.security.private_key_file": security.private_key_file,
+        "streams.security.private_key_password_file": security.private_key_password_file,
+        "streams.schema_registry.password_file": registry.password_file,
+        "streams.schema_registry.token_file": registry.token_file,
+    }
+    for key, path in files.items():
+        if path is not None and path.stat().st_mode & stat.S_IROTH:
+            yield f"{key}: every user of this machine can read {path}. Take that right away: chmod o-r {path}"

@@ -1,0 +1,45 @@
+"""Which settings of a round fit into the memory that is free, by the estimate. Pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from daemon.doctor.estimate import ModelShape, training_bytes
+from learner.settings import RecipeSettings
+
+SHORTEST = 64
+"""Tokens of a sequence below which nothing is proposed: too little is learned from such text."""
+
+
+def proposal(shape: ModelShape, recipe: RecipeSettings, free: int) -> dict[str, Any] | None:
+    """The smallest change of the recipe with which a round takes no more than `free` bytes.
+
+    What costs no quality is tried first: rows at once, then checkpointing, then the length of sequences.
+
+    Returns:
+        settings of `[learner.recipe]` to change, none larger than it is; None where no change is enough.
+    """
+    for change in _changes(recipe):
+        if training_bytes(shape, recipe.model_copy(update=change)) <= free:
+            return {name: value for name, value in change.items() if value != getattr(recipe, name)}
+    return None
+
+
+def _changes(recipe: RecipeSettings) -> Iterator[dict[str, Any]]:
+    rows = min(recipe.micro_batch, recipe.batch_sequences)
+    yield {}
+    for saving in dict.fromkeys([recipe.gradient_checkpointing, True]):
+        for fewer in (rows, *_halved(rows, 1)):
+            yield {"micro_batch": fewer, "gradient_checkpointing": saving}
+    for shorter in _halved(recipe.sequence_length, SHORTEST):
+        yield {"micro_batch": 1, "gradient_checkpointing": True, "sequence_length": shorter}
+
+
+def _halved(number: int, least: int) -> Iterator[int]:
+    while number // 2 >= least:
+        number //= 2
+        yield number
+
+
+def as_lines(change: dict[str, Any]) -> str:
+    """Settings as they are written in TOML, one after another: `learner.recipe.micro_batch = 4`."""
+    return ", ".join(f"`learner.recipe.{name} = {str(value).lower()}`" for name, value in change.items())

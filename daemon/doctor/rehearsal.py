@@ -1,0 +1,247 @@
+"""A rehearsal: the learner runs a made-up round of two steps with the user's model, and what it took is noted.
+
+The text is made up, so that rows are as wide as the recipe allows; the model, the recipe, the process and its phases
+are those of a real round. Nothing of it is kept.
+"""
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import orjson
+
+from checkpoints.card import ModelKind
+from daemon.processes.learner import LearnerEnding, LearnerLimits, LearnerProcess
+from learner.devices.cores import usable_cores
+from learner.directory.report import TrainingSummary, read_report
+from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
+from learner.settings import LearnerSettings, RecipeSettings
+from streams.decoding.label_sets import written
+
+STEPS = 2
+"""AdamW makes its moments in the first step: only the second has everything in memory."""
+WORDS = (
+    "the",
+    "river",
+    "rises",
+    "night",
+    "keeper",
+    "lock",
+    "walks",
+    "water",
+    "morning",
+    "rain",
+    "hills",
+    "boats",
+    "mill",
+)
+SOURCE = "rehearsal"
+SEED = 7
+SEVERAL = "multi_label_classification"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a rehearsal is of.
+
+    Attributes:
+        directory: of the generation that is trained.
+        digest: of its manifest.
+        kind: of the model.
+        longest: tokens that the model takes at most.
+        characters_per_token: of `filler`, under the model's tokenizer.
+        settings: of the learner.
+    """
+
+    directory: Path
+    digest: str
+    kind: ModelKind
+    longest: int
+    characters_per_token: float
+    settings: LearnerSettings
+
+    @property
+    def width(self) -> int:
+        """Tokens in a sequence."""
+        return min(self.settings.recipe.sequence_length, self.longest)
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What a rehearsal took.
+
+    Attributes:
+        rows: sequences in a micro-batch.
+        width: tokens in each.
+        peaks: bytes of memory at the highest, by phase.
+        load_seconds: until the model was there and the text read.
+        trained_per_second: tokens, new and replayed.
+        scored_per_second: tokens.
+        written_seconds: for one candidate, beside scoring it.
+        important_per_second: sequences on which importance was estimated; None where the recipe has none.
+    """
+
+    rows: int
+    width: int
+    peaks: Mapping[str, int]
+    load_seconds: float
+    trained_per_second: float
+    scored_per_second: float
+    written_seconds: float
+    important_per_second: float | None = None
+
+    @property
+    def peak(self) -> int:
+        """Bytes of memory at the highest."""
+        return max(self.peaks.values())
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRehearsal:
+    """Why a rehearsal came to no end.
+
+    Attributes:
+        rows: sequences in a micro-batch.
+        why: a sentence.
+        for_memory: whether memory ran out.
+    """
+
+    rows: int
+    why: str
+    for_memory: bool
+
+
+def filler(characters: int, seed: int) -> str:
+    """Made-up text of at least so many characters."""
+    chosen, words, length = random.Random(seed), list[str](), 0  # noqa: S311 - no secret
+    while length < characters:
+        words.append(chosen.choice(WORDS))
+        length += len(words[-1]) + 1
+    return " ".join(words)
+
+
+def rehearse(
+    subject: Subject, rows: int, *, seconds: float, within: Path | None, told: Callable[[Mapping[str, object]], None]
+) -> Rehearsed | FailedRehearsal:
+    """Run a made-up round with micro-batches of so many rows, in a process of its own.
+
+    Args:
+        subject: what to train.
+        rows: sequences in a micro-batch.
+        seconds: after which it is ended.
+        within: the folder in which the round's directory is made and removed again.
+        told: gets each word of the learner's progress.
+
+    Raises:
+        OSError: the disk refused, or no process can be started.
+    """
+    with TemporaryDirectory(prefix=".rehearsal-", dir=within) as folder:
+        directory = Path(folder) / "round"
+        _write(directory, subject, rows)
+        ended = LearnerProcess().run(
+            directory,
+            limits=LearnerLimits(silence=seconds, time=seconds),
+            on_progress=told,
+            must_stop=lambda: False,
+        )
+        if ended.ending is not LearnerEnding.FINISHED:
+            return FailedRehearsal(rows, ended.detail, for_memory=ended.ending is LearnerEnding.OUT_OF_MEMORY)
+        report = read_report(directory)
+    if report.training is None:
+        return FailedRehearsal(
+            rows, f"the made-up round ended as {report.outcome.value}: {report.detail}", for_memory=False
+        )
+    held_out = sum(score.tokens for slice_ in report.slices.values() for score in slice_.parent)
+    tokens = held_out if subject.kind == "causal-lm" else rows * subject.width
+    return _rehearsed(report.training, rows, subject, tokens)
+
+
+def _rehearsed(training: TrainingSummary, rows: int, subject: Subject, held_out: int) -> Rehearsed:
+    seconds, recipe = training.phase_seconds, subject.settings.recipe
+    scored = held_out / max(seconds["score"], 1e-9)
+    candidates = len(set(recipe.interpolation))
+    # A look after each step, at one document: it counts by itself.
+    looking = STEPS * subject.width / scored if recipe.early_stop_checks else 0.0
+    trained = training.tokens_new + training.tokens_replayed
+    important = None
+    if recipe.ewc:
+        # Before and after training: replayed and new documents.
+        important = sum(_documents(subject, rows)) / max(seconds["importance"], 1e-9)
+    return Rehearsed(
+        rows=rows,
+        width=subject.width,
+        peaks=training.phase_peak_bytes,
+        load_seconds=seconds["verify"] + seconds["load"] + seconds["encode"],
+        trained_per_second=trained / max(training.seconds - looking, training.seconds / 2),
+        scored_per_second=scored,
+        written_seconds=max(0.0, seconds["candidates"] / candidates - held_out / scored),
+        important_per_second=important,
+    )
+
+
+def recipe_of(subject: Subject, rows: int) -> RecipeSettings:
+    """The user's recipe, in two steps that each have a pass of new rows alone and one of replayed rows alone."""
+    recipe = subject.settings.recipe
+    new = 1 - recipe.replay_share(subject.kind)
+    batch = math.ceil(rows / min(new, 1 - new)) if new < 1 else rows
+    changed = {
+        "micro_batch": rows,
+        "batch_sequences": min(recipe.batch_sequences, batch),
+        "epochs": 1,
+        "max_steps": STEPS,
+    }
+    return recipe.model_copy(update={**changed, "max_tokens": None, "max_seconds": None})
+
+
+def _documents(subject: Subject, rows: int) -> tuple[int, int]:
+    """How many new and replayed documents, of a row each, the steps need."""
+    recipe = recipe_of(subject, rows)
+    share = recipe.replay_share(subject.kind)
+    new = STEPS * max(1, round(recipe.batch_sequences * (1 - share)))
+    return new, 0 if not share else max(1, round(new * share / (1 - share)))
+
+
+def _write(directory: Path, subject: Subject, rows: int) -> None:
+    ref = GenerationRef(0, subject.digest)
+    spec = RoundSpec(
+        round=1,
+        kind=subject.kind,
+        seed=SEED,
+        parent=ref,
+        base=ref,
+        recipe=recipe_of(subject, rows),
+        device=subject.settings.device,
+        threads=subject.settings.threads or usable_cores(),
+        plausibility_documents=1,
+    )
+    labels = _labels(subject.directory) if subject.kind == "classifier" else [None]
+    numbers = iter(range(1, 1_000_000))
+
+    def samples(count: int) -> list[RoundSample]:
+        characters = int(subject.width * subject.characters_per_token)
+        return [
+            RoundSample(number, filler(characters, number), SOURCE, labels[number % len(labels)])
+            for number, _ in zip(numbers, range(count), strict=False)
+        ]
+
+    new, replayed = _documents(subject, rows)
+    write_round(
+        directory,
+        spec,
+        parent_dir=subject.directory,
+        base_dir=subject.directory,
+        fresh=samples(new),
+        replay=samples(replayed),
+        early_stop=samples(1 if spec.recipe.early_stop_checks else 0),
+        slices=[RoundSlice(SOURCE, "anchor", SOURCE, tuple(samples(rows)))],
+    )
+
+
+def _labels(directory: Path) -> list[str | None]:
+    """The labels of the generation's classes, each as a document has it."""
+    config = orjson.loads((directory / "config.json").read_bytes())
+    names = list(config["id2label"].values())
+    return [written({name}) if config.get("problem_type") == SEVERAL else name for name in names]

@@ -1,0 +1,209 @@
+"""What a round will take with these settings, by a rehearsal of it, and settings with which it fits."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from daemon.doctor.estimate import ModelShape, row_bytes
+from daemon.doctor.findings import Finding
+from daemon.doctor.rehearsal import FailedRehearsal, Rehearsed, Subject, recipe_of, rehearse
+from daemon.doctor.round_cost import Memory, RoundWork, Seconds, memory, seconds, steps_within
+from daemon.rounds.inputs import draw_spec
+from daemon.settings.tree import Settings
+from daemon.span import span
+from memory.samples.records import Counts
+
+GIB = 2**30
+LIMIT_S = 900.0
+"""A rehearsal that takes longer is ended."""
+AFFORDED_S = 90.0
+"""The second rehearsal has the settings' own micro-batch, or as large a one as this leaves time for."""
+USED = 0.9
+"""Of the memory that is free, a rehearsal is to take so much at most."""
+EXAMPLE_TOKENS = 100_000
+TOKENS_PER_DOCUMENT = 200.0
+LONG_PHASES = {
+    "score": "scoring held-out text",
+    "train": "training",
+    "importance": "importance",
+    "candidates": "candidates",
+}
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes of memory that are free, and what of them answering needs."""
+
+    free: int
+    serving: int
+
+    @property
+    def left(self) -> int:
+        """For a round."""
+        return self.free - self.serving
+
+
+def examine(
+    settings: Settings,
+    subject: Subject,
+    shape: ModelShape,
+    room: Room,
+    counts: Counts | None,
+    *,
+    within: Path,
+    say: Say,
+) -> Iterator[Finding]:
+    """Rehearse a round, and say what memory and time a real one takes.
+
+    Args:
+        settings: of the service.
+        subject: what is rehearsed.
+        shape: of the model.
+        room: what memory there is.
+        counts: of the memory; None where there is none yet.
+        within: the folder for what a rehearsal writes.
+        say: told what is being done.
+    """
+    done = list(rehearsals(subject, shape, room, within, say))
+    measured = [one for one in done if isinstance(one, Rehearsed)]
+    failed = [one for one in done if isinstance(one, FailedRehearsal)]
+    if not measured:
+        yield _no_rehearsal(failed[0], settings)
+        return
+    needed = memory(measured, row_bytes(shape, settings.learner.recipe))
+    yield _memory(settings, needed, room, measured, on_gpu=shape.device_type == "cuda")
+    last = max(measured, key=lambda one: one.rows)
+    work = work_of(settings, counts, subject.width)
+    yield _time(settings, seconds(last, settings.learner, settings.model.kind, work), work, last)
+
+
+def rehearsals(
+    subject: Subject, shape: ModelShape, room: Room, within: Path, say: Say
+) -> Iterator[Rehearsed | FailedRehearsal]:
+    """Rehearse with a single row, which shows what can be afforded, then with the settings' rows or as many as that."""
+    recipe = subject.settings.recipe
+    wanted = min(recipe.micro_batch, recipe.batch_sequences)
+    first = _rehearse(subject, 1, within, say)
+    yield first
+    if isinstance(first, FailedRehearsal) or wanted == 1:
+        return
+    by_time = int(AFFORDED_S / max(_changing_seconds(first, subject), 1e-9))
+    by_memory = 1 + int(max(0.0, USED * room.left - first.peak) / row_bytes(shape, recipe))
+    rows = min(wanted, max(2, by_time), by_memory)
+    if rows > 1:
+        yield _rehearse(subject, rows, within, say)
+
+
+def _changing_seconds(first: Rehearsed, subject: Subject) -> float:
+    """Seconds of a rehearsal with one row that grow with the rows."""
+    recipe = recipe_of(subject, 1)
+    trained = 2 * recipe.batch_sequences * first.width / first.trained_per_second
+    return trained + (2 + len(set(recipe.interpolation))) * first.width / first.scored_per_second
+
+
+def _rehearse(subject: Subject, rows: int, within: Path, say: Say) -> Rehearsed | FailedRehearsal:
+    say(f"Rehearsing a round of two steps, {rows} {'row' if rows == 1 else 'rows'} of {subject.width} tokens a pass …")
+    return rehearse(subject, rows, seconds=LIMIT_S, within=within, told=partial(_tell, say))
+
+
+def _tell(say: Say, event: Mapping[str, object]) -> None:
+    if event.get("event") == "phase" and (phase := LONG_PHASES.get(str(event["name"]))):
+        say(f"  {event['seconds']:.0f} s: {phase}")
+
+
+def _no_rehearsal(failed: FailedRehearsal, settings: Settings) -> Finding:
+    recipe = settings.learner.recipe
+    if not failed.for_memory:
+        return Finding("a round", ok=False, detail=failed.why, remedy="Mend what it names; then run this again.")
+    shorter = f"`learner.recipe.sequence_length = {max(8, recipe.sequence_length // 2)}`"
+    saving = "" if recipe.gradient_checkpointing else "`learner.recipe.gradient_checkpointing = true`, then "
+    return Finding(
+        "memory",
+        ok=False,
+        detail=f"a round ran out of memory with one row a pass: {failed.why}",
+        remedy=f"Set `learner.recipe.micro_batch = 1` with {saving}{shorter}, or take a smaller model; then run "
+        "this again.",
+    )
+
+
+def _memory(settings: Settings, needed: Memory, room: Room, measured: list[Rehearsed], *, on_gpu: bool) -> Finding:
+    recipe = settings.learner.recipe
+    wanted = min(recipe.micro_batch, recipe.batch_sequences)
+    fitting = needed.most_rows(room.left)
+    rows = " and ".join(str(one.rows) for one in measured)
+    detail = (
+        f"{room.free / GIB:.1f} GiB free; a round needs about {needed.of(wanted) / GIB:.1f} GiB (rehearsed with {rows} "
+        f"rows of {measured[0].width} tokens a pass), answering and a swap {room.serving / GIB:.1f} GiB; "
+    )
+    detail += f"`micro_batch` up to {fitting} fits" if fitting else "no `micro_batch` fits"
+    return Finding(
+        "GPU memory" if on_gpu else "memory",
+        ok=fitting >= wanted,
+        detail=detail,
+        remedy=_fitting_settings(settings, needed, room.left, fitting),
+    )
+
+
+def _fitting_settings(settings: Settings, needed: Memory, left: int, fitting: int) -> str:
+    """The lines to set where a round does not fit."""
+    recipe = settings.learner.recipe
+    if fitting:
+        return f"Set `learner.recipe.micro_batch = {fitting}`: the same round in more passes."
+    if not recipe.gradient_checkpointing:
+        return (
+            "Set `learner.recipe.micro_batch = 1` and `learner.recipe.gradient_checkpointing = true`, and run this "
+            "again: what that saves only a rehearsal tells."
+        )
+    if longest := needed.longest(left):
+        return f"Set `learner.recipe.micro_batch = 1` and `learner.recipe.sequence_length = {longest}`."
+    return "Take a smaller model or a larger machine: its weights and their optimizer alone do not fit."
+
+
+def work_of(settings: Settings, counts: Counts | None, width: int) -> RoundWork:
+    """What a round will have to do, by the triggers and by what the memory holds."""
+    documents, each = _text(settings, counts)
+    shown = min(each, width) if settings.model.kind == "classifier" else each
+    most = draw_spec(settings).fresh_tokens / each
+    documents = min(documents, most)
+    share = settings.memory.holdout_share
+    draw = draw_spec(settings)
+    new = min(draw.slice_documents, documents * share / (1 - share))
+    earlier = draw.slice_documents if counts is None else counts.holdout_samples - counts.open_holdout
+    return RoundWork(
+        new_tokens=int(documents * shown),
+        tokens_per_document=shown,
+        held_out_new=int(new * shown),
+        held_out=int(min(draw.evaluation_documents, new + earlier) * shown),
+    )
+
+
+def _text(settings: Settings, counts: Counts | None) -> tuple[float, float]:
+    """New documents of a round, and tokens of each in the mean."""
+    each = TOKENS_PER_DOCUMENT
+    if counts is not None and (samples := counts.fresh_samples + counts.replay_samples):
+        each = max(1.0, (counts.fresh_tokens + counts.replay_tokens) / samples)
+    triggers = settings.triggers
+    waiting = 0 if counts is None else counts.fresh_samples
+    if triggers.fresh_tokens is not None:
+        return triggers.fresh_tokens / each, each
+    return triggers.fresh_samples or waiting or EXAMPLE_TOKENS / each, each
+
+
+def _time(settings: Settings, taken: Seconds, work: RoundWork, measured: Rehearsed) -> Finding:
+    interval = settings.triggers.interval_seconds
+    fits = interval is None or taken.all <= interval
+    steps = steps_within(taken, interval or 0.0)
+    return Finding(
+        "a round's time",
+        ok=fits,
+        detail=f"about {span(taken.all)} for {work.new_tokens:,} new tokens: training "
+        f"{span(taken.training + taken.looking)} ({taken.steps:,} steps, {measured.trained_per_second:,.0f} tokens/s), "
+        f"scoring {span(taken.scoring)}, candidates {span(taken.candidates)} (rehearsed beside what runs now)",
+        remedy=f"Rounds begin each {span(interval or 0.0)}: set `learner.recipe.max_steps = {steps}`, or a longer "
+        "`triggers.interval_seconds`."
+        if steps
+        else "Rounds begin too often even for one step: set a longer `triggers.interval_seconds`.",
+    )

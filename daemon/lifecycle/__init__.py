@@ -1,0 +1,1 @@
+"""How the service's parts start, fail, wait and end. What a part does is not known here."""

@@ -1,0 +1,261 @@
+"""The parts of the service: each in its thread, begun again when it breaks, never silently dead."""
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from daemon.errors import DaemonError
+from memory.errors import StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Waits that double from `first` to `longest` seconds, and begin anew after `healthy` seconds of life."""
+
+    first: float
+    longest: float
+    healthy: float = 60.0
+
+    def wait(self, failures: int) -> float:
+        """Seconds to wait after the `failures`-th failure in a row (from 1)."""
+        return float(min(self.longest, self.first * 2 ** min(failures - 1, 30)))
+
+    def failures_after(self, failures: int, ran_for: float) -> int:
+        """How many failures in a row there are now that one more came after `ran_for` seconds of life."""
+        return 1 if ran_for >= self.healthy else failures + 1
+
+
+log = structlog.get_logger(__name__)
+
+Stop = threading.Event
+JOIN_SLICE_SECONDS = 0.2
+
+
+class State(StrEnum):
+    """How a part is: values are metric labels. One that waits is whole, but not ready before something else comes."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    WAITING = "waiting"
+    BROKEN = "broken"
+    STUCK = "stuck"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How one part is.
+
+    Attributes:
+        detail: one sentence for a person; empty when all is well.
+        failures: how often in a row it broke.
+        vital: whether the service is to be started anew where this part is stuck, though answers stop for that.
+    """
+
+    name: str
+    state: State
+    detail: str = ""
+    failures: int = 0
+    vital: bool = True
+
+    @property
+    def ok(self) -> bool:
+        """Whether readiness may say yes on this part's account."""
+        return self.state is State.RUNNING
+
+
+class Part:
+    """One long-lived loop in a thread of its own.
+
+    `target(part)` runs until `part.stop` is set and calls `part.beat()` at least every `stuck_seconds`.
+    When it returns or raises before that, it is called again after a wait; what it raised is logged and
+    shown until then. `part.says(state, detail)` lets the loop report itself broken while it goes on trying.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: Callable[["Part"], None],
+        *,
+        backoff: Backoff,
+        stuck_seconds: float | None = None,
+        vital: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.stop = Stop()
+        self._target = target
+        self._backoff = backoff
+        self._stuck_seconds = stuck_seconds
+        self._clock = clock
+        self._beat = clock()
+        self._excused = False
+        self._turning = False
+        self._broke = ""
+        self._health = Health(name, State.STARTING, "not started yet", vital=vital)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin; called once."""
+        self._thread.start()
+
+    def beat(self) -> None:
+        """Say that the loop turns. Called by the loop."""
+        self._beat = self._clock()
+
+    def excuse(self) -> None:
+        """Let it be silent, as something that takes long keeps it waiting, until `expect`."""
+        self._excused = True
+
+    def expect(self) -> None:
+        """Its time to be silent begins now."""
+        self._beat = self._clock()
+        self._excused = False
+
+    def says(self, state: State, detail: str = "") -> None:
+        """Report how the part is. Called by the loop."""
+        if state is State.RUNNING:
+            self._broke = ""
+        elif state in (State.WAITING, State.STARTING) and self._broke:
+            # What it waits for, or that it begins, hides why it had to be begun again, until it runs.
+            detail = f"{self._broke} (begun again, {detail})"
+        failures = 0 if state is State.RUNNING else self._health.failures
+        self._health = replace(self._health, state=state, detail=detail, failures=failures)
+
+    def health(self) -> Health:
+        """How the part is now; a loop that has not turned for too long is stuck, whatever it said last."""
+        silent = 0.0 if self._excused else self._clock() - self._beat
+        health = self._health
+        if self._turning and self._stuck_seconds is not None and silent > self._stuck_seconds:
+            return replace(health, state=State.STUCK, detail=f"its loop has not turned for {silent:.0f} s")
+        if self.stop.is_set() and health.state is State.RUNNING:
+            return replace(health, state=State.STOPPED, detail="it is ending")
+        return health
+
+    def join(self, seconds_left: Callable[[], float]) -> bool:
+        """Wait for the thread's end until no time is left; False when it still runs then."""
+        while self._thread.is_alive() and (left := seconds_left()) > 0:
+            # In slices: a second signal may shorten the time while this waits.
+            self._thread.join(min(left, JOIN_SLICE_SECONDS))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        failures = 0
+        while not self.stop.is_set():
+            began = self._clock()
+            self.beat()
+            detail = self._call()
+            if self.stop.is_set():
+                break
+            failures = self._backoff.failures_after(failures, self._clock() - began)
+            wait = self._backoff.wait(failures)
+            self._broke = detail
+            self._health = replace(self._health, state=State.BROKEN, detail=detail, failures=failures)
+            log.error("part_broken", part=self.name, detail=detail, failures=failures, again_in_seconds=wait)
+            self.stop.wait(wait)
+        self.says(State.STOPPED)
+
+    def _call(self) -> str:
+        self._turning = True
+        try:
+            self._target(self)
+        except (DaemonError, StoreError) as error:  # what is said on purpose needs no traceback
+            return str(error)
+        except (Exception, SystemExit) as error:  # the top of a long-lived loop: whatever broke, it is begun anew
+            log.exception("part_raised", part=self.name)
+            return f"{type(error).__name__}: {error}"
+        finally:
+            self._turning = False
+        return "it ended by itself"
+
+
+class Supervisor:
+    """The parts together; a context manager that starts them in order and ends them in reverse.
+
+    On exit every part is told to stop, and waited for while `seconds_left()` is above zero: one deadline that
+    all share.
+
+    Args:
+        last: parts of these names are told only when the others have ended, or when no more than `last_seconds` of
+            the time are left.
+        why_left: why a part that still runs is waited for no longer, for the log.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        *,
+        seconds_left: Callable[[], float],
+        last: Collection[str] = (),
+        last_seconds: float = 0.0,
+        why_left: Callable[[], str] = lambda: "it did not end within the grace time",
+    ) -> None:
+        self._parts = tuple(parts)
+        self._seconds_left = seconds_left
+        self._last = frozenset(last)
+        self._last_seconds = last_seconds
+        self._why_left = why_left
+        self._reported: frozenset[str] = frozenset()
+
+    def __enter__(self) -> Self:
+        for part in self._parts:
+            part.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        first = [part for part in reversed(self._parts) if part.name not in self._last]
+        for part in first:
+            part.stop.set()
+        for part in first:
+            part.join(lambda: self._seconds_left() - self._last_seconds)
+        for part in self._parts:
+            part.stop.set()
+        for part in reversed(self._parts):
+            if not part.join(self._seconds_left):
+                log.error("part_left_running", part=part.name, detail=self._why_left())
+
+    def healths(self) -> tuple[Health, ...]:
+        """How each part is now."""
+        return tuple(part.health() for part in self._parts)
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """No part counts as stuck while this lasts: for work of unknown length that others wait for. One at a time.
+
+        Without a bound: how long the work takes grows with the store, and a restart would only begin it anew.
+        """
+        for part in self._parts:
+            part.excuse()
+        try:
+            yield
+        finally:
+            for part in self._parts:
+                part.expect()
+
+    def watch(self) -> bool:
+        """Log all stacks once for each part that has become stuck; True when no vital one is."""
+        stuck = {health.name: health for health in self.healths() if health.state is State.STUCK}
+        if stuck.keys() - self._reported:
+            log.critical("part_stuck", parts=sorted(stuck), stacks=all_stacks())
+        self._reported = frozenset(stuck)
+        return not any(health.vital for health in stuck.values())
+
+
+def all_stacks() -> dict[str, str]:
+    """The stack of every thread by its name, for the log of a stuck loop."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    frames = sys._current_frames()  # noqa: SLF001 - the only way to see other threads' stacks
+    return {
+        names.get(ident, str(ident)): "".join(traceback.format_stack(frame)[-12:]) for ident, frame in frames.items()
+    }

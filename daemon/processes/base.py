@@ -1,0 +1,92 @@
+"""The base model becomes generation 0, in another process: converting needs torch, which the daemon never loads."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import structlog
+
+from checkpoints.base.prepare import import_base
+from checkpoints.errors import CheckpointsError
+from checkpoints.generation import BASE, GenerationStore
+from daemon.errors import DaemonError
+from daemon.lifecycle.shutdown import StoppedEarly
+from daemon.processes.children import end_group
+from daemon.settings.tree import ModelSettings
+from memory.store import Store
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_SECONDS = 0.2
+
+
+class BadBase(DaemonError):
+    """The configured model cannot be the base."""
+
+
+def ensure_base(
+    store: Store,
+    checkpoints: GenerationStore,
+    model: ModelSettings,
+    environment: Mapping[str, str],
+    *,
+    must_stop: Callable[[], bool],
+) -> None:
+    """See that generation 0 is on disk and in the ledger; done once in a state directory's life.
+
+    Raises:
+        BadBase: the model cannot be imported; the message says why.
+        StoppedEarly: `must_stop` said so.
+    """
+    if store.generations.serving() is not None:
+        return
+    if BASE not in checkpoints.numbers():
+        log.info("importing_base_model", model=str(model.path), kind=model.kind)
+        _import_in_a_process(checkpoints.root, model, environment, must_stop)
+    store.generations.register_base(digest=checkpoints.digest(BASE), source_path=str(model.path))
+
+
+def _import_in_a_process(
+    root: Path, model: ModelSettings, environment: Mapping[str, str], must_stop: Callable[[], bool]
+) -> None:
+    arguments = json.dumps([str(root), str(model.path), model.kind, list(model.labels)])
+    with subprocess.Popen(
+        [sys.executable, "-m", "daemon.processes.base", arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        try:
+            said = _said_at_its_end(process, must_stop)
+        finally:
+            end_group(process)
+    if process.returncode:
+        reason = said.strip().rpartition("\n")[2] or f"status {process.returncode}"
+        raise BadBase(f"The model at {model.path} cannot be the base: {reason}")
+
+
+def _said_at_its_end(process: "subprocess.Popen[bytes]", must_stop: Callable[[], bool]) -> str:
+    """Wait for the process's end; returns what it wrote to standard error."""
+    while True:
+        try:
+            return process.communicate(timeout=LOOK_EVERY_SECONDS)[1].decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            if must_stop():
+                raise StoppedEarly from None
+
+
+def main(arguments: str) -> None:
+    """Import, in the process that may load torch; an error is the last line of standard error."""
+    root, model, kind, labels = json.loads(arguments)
+    try:
+        import_base(GenerationStore(Path(root)), Path(model), kind=kind, labels=tuple(labels))
+    except CheckpointsError as error:
+        sys.exit(" ".join(str(error).split()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,271 @@
+"""The learner as a process of its own: started, listened to, and ended when it hangs or must stop."""
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import orjson
+import structlog
+
+from daemon.processes.children import end_group, has_ended
+from daemon.processes.memory import KillCounter, offer_first, resident_bytes
+from learner.errors import BadRoundDirectory, NoRoom, OutOfMemory
+
+log = structlog.get_logger(__name__)
+
+Progress: TypeAlias = dict[str, Any]
+
+LEARNER = (sys.executable, "-m", "learner")
+LOOK_EVERY_S = 0.2
+READ_BYTES = 65_536
+LINE_BYTES_MAX = 1 << 20
+ERRORS_BYTES_KEPT = 65_536
+
+
+class LearnerEnding(StrEnum):
+    """How a learner ended."""
+
+    FINISHED = "finished"
+    """It wrote its report."""
+    OUT_OF_MEMORY = "out_of_memory"
+    """It said so itself, or was killed by a SIGKILL that was not ours."""
+    BAD_DIRECTORY = "bad_directory"
+    NO_ROOM = "no_room"
+    """The disk was full."""
+    CRASHED = "crashed"
+    HUNG = "hung"
+    """It said nothing for too long and was killed."""
+    OUT_OF_TIME = "out_of_time"
+    """It ran longer than allowed and was killed."""
+    STOPPED = "stopped"
+    """The service wanted it to end, and it was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerExit:
+    """How a learner ended, and a sentence about it."""
+
+    ending: LearnerEnding
+    detail: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerLimits:
+    """Seconds of silence, and of running time, after which a learner is killed."""
+
+    silence: float
+    time: float
+
+
+class LearnerProcess:
+    """Runs one learner at a time, as a process group of its own that is killed whole.
+
+    Where memory runs out, the kernel takes the learner before ingestion and serving.
+
+    Args:
+        command: what is run, with the round directory after it.
+        nice: how far the learner steps back on the processor, so that a round on CPU delays ingestion and
+            answers less.
+    """
+
+    def __init__(
+        self,
+        *,
+        command: Sequence[str] = LEARNER,
+        environment: Mapping[str, str] | None = None,
+        nice: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._command = tuple(command)
+        # Beside ingestion and answers, threads that wait for each other by spinning hold up the one they wait for:
+        # on a busy machine a round then takes many times as long.
+        self._environment = {"OMP_WAIT_POLICY": "PASSIVE"} | dict(os.environ if environment is None else environment)
+        self._nice = nice
+        self._clock = clock
+        self._watch: _Watch | None = None
+
+    @property
+    def resident(self) -> int | None:
+        """Main memory that the learner holds, in bytes, as last looked at; 0 where none runs, None where hidden."""
+        watch = self._watch
+        return 0 if watch is None else watch.resident
+
+    def run(
+        self,
+        directory: Path,
+        *,
+        limits: LearnerLimits,
+        on_progress: Callable[[Progress], None],
+        must_stop: Callable[[], bool],
+    ) -> LearnerExit:
+        """Run the learner on a round directory until it ends or is ended.
+
+        Blocks; called from the rounds' thread. `on_progress` gets each JSON object that the learner prints;
+        `must_stop` is asked a few times a second. Never leaves a process behind. What the learner wrote to
+        its standard error stands in `learner.log` of the directory (its last 64 KiB), where the disk has room.
+
+        Raises:
+            OSError: the process cannot be started.
+        """
+        began = self._clock()
+        with subprocess.Popen(
+            [*self._command, str(directory)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self._environment,
+            start_new_session=True,
+        ) as process:
+            kills = KillCounter(process.pid)
+            self._watch = watch = _Watch(process, limits, self._clock, on_progress)
+            try:
+                self._step_back(process.pid)
+                ended = watch.until_it_ends(must_stop)
+            finally:
+                end_group(process)
+                self._watch = None
+        _keep_log(directory / "learner.log", bytes(watch.errors))
+        if ended is None:
+            ended = _ending_of(process.returncode, watch, kills)
+        return LearnerExit(*ended, seconds=self._clock() - began)
+
+    def _step_back(self, pid: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.setpriority(os.PRIO_PROCESS, pid, self._nice)
+        offer_first(pid)
+
+
+class _Watch:
+    """Listens to one learner; knows when it was last heard."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        limits: LearnerLimits,
+        clock: Callable[[], float],
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._process = process
+        self._limits = limits
+        self._clock = clock
+        self._on_progress = on_progress
+        self._began = self._heard = clock()
+        self._line = bytearray()
+        self.errors = bytearray()
+        self.resident: int | None = None
+
+    def until_it_ends(self, must_stop: Callable[[], bool]) -> tuple[LearnerEnding, str] | None:
+        """Listen until the process ends by itself (None) or must be ended (why)."""
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ, self._hear)
+            selector.register(self._process.stderr, selectors.EVENT_READ, self._hear_error)
+            while True:
+                ended = has_ended(self._process)
+                self.resident = resident_bytes(self._process.pid) or self.resident
+                self._read(selector)
+                if ended:
+                    return None
+                if why := self._why_it_must_end(must_stop):
+                    return why
+
+    def _read(self, selector: selectors.BaseSelector) -> None:
+        # The pipes' ends are not awaited: a grandchild could hold them open for ever.
+        for key, _ in selector.select(LOOK_EVERY_S):
+            if data := os.read(key.fd, READ_BYTES):
+                key.data(data)
+            else:
+                selector.unregister(key.fileobj)
+        if not selector.get_map() and not has_ended(self._process):
+            time.sleep(LOOK_EVERY_S)
+
+    def _why_it_must_end(self, must_stop: Callable[[], bool]) -> tuple[LearnerEnding, str] | None:
+        now = self._clock()
+        if must_stop():
+            return LearnerEnding.STOPPED, "the service is stopping or the round was called off"
+        if now - self._heard > self._limits.silence:
+            return LearnerEnding.HUNG, f"the learner said nothing for {self._limits.silence:.0f} s and was killed"
+        if now - self._began > self._limits.time:
+            return LearnerEnding.OUT_OF_TIME, f"the learner ran longer than {self._limits.time:.0f} s and was killed"
+        return None
+
+    def _hear(self, data: bytes) -> None:
+        self._heard = self._clock()
+        self._line += data
+        *lines, rest = self._line.split(b"\n")
+        for line in lines:
+            self._hear_line(bytes(line))
+        self._line = rest if len(rest) <= LINE_BYTES_MAX else bytearray()
+
+    def _hear_line(self, line: bytes) -> None:
+        try:
+            progress = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return  # a library that prints; only our own lines are JSON
+        if isinstance(progress, dict):
+            self._on_progress(progress)
+
+    def _hear_error(self, data: bytes) -> None:
+        self.errors += data
+        del self.errors[:-ERRORS_BYTES_KEPT]
+
+
+def _keep_log(path: Path, errors: bytes) -> None:
+    """Keep what the learner said, for a person; without it the round is judged all the same."""
+    try:
+        path.write_bytes(errors)
+    except OSError as error:
+        log.warning("learner_log_not_written", reason=f"{error.strerror}: {path}")
+
+
+_MEANINGS: Final = {
+    OutOfMemory.exit_code: (LearnerEnding.OUT_OF_MEMORY, "the learner ran out of memory"),
+    BadRoundDirectory.exit_code: (LearnerEnding.BAD_DIRECTORY, "the learner could not read its round directory"),
+    NoRoom.exit_code: (LearnerEnding.NO_ROOM, "the learner found no room on the disk"),
+}
+
+
+def _ending_of(returncode: int, watch: _Watch, kills: KillCounter) -> tuple[LearnerEnding, str]:
+    """What the end of a learner that was not ended by us means."""
+    if returncode == 0:
+        return LearnerEnding.FINISHED, "the learner wrote its report"
+    last = watch.errors.decode(errors="replace").strip().rpartition("\n")[2][-500:]
+    said = f": {last}" if last else ""
+    if returncode in _MEANINGS:
+        ending, what = _MEANINGS[returncode]
+        return ending, f"{what}{said}"
+    if returncode == -signal.SIGKILL:
+        # Whoever kills by hand only has it tried once more; taking the kernel's kill for a crash would end the
+        # round of every model that needs a smaller micro-batch.
+        return LearnerEnding.OUT_OF_MEMORY, _killed(kills.rise(), watch.resident)
+    if returncode < 0:
+        return LearnerEnding.CRASHED, f"the learner was killed by signal {-returncode}{_name(-returncode)}{said}"
+    return LearnerEnding.CRASHED, f"the learner ended with status {returncode}{said}"
+
+
+def _killed(counted: int | None, resident: int | None) -> str:
+    """What was seen of a SIGKILL from outside; see `daemon.memory_kills`."""
+    sentence = "the learner was killed by signal 9, which the kernel's out-of-memory killer sends"
+    if counted is not None:
+        sentence += f" (of which it has counted {counted} here since the learner began)"
+    if resident is not None:
+        sentence += f"; it held {resident / 2**30:.2f} GiB of main memory when last looked at"
+    return sentence
+
+
+def _name(number: int) -> str:
+    try:
+        return f" ({signal.Signals(number).name})"
+    except ValueError:  # a real-time signal
+        return ""

@@ -1,0 +1,271 @@
+"""The serving process: started, asked how it is, ended when it hangs, drained at the end."""
+
+import http.client
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+
+from daemon.errors import DaemonError
+from daemon.lifecycle.supervisor import Part, State
+from daemon.processes.children import end_group, has_ended
+from daemon.settings.tree import Settings
+from serving.door.key_file import read_keys
+from serving.errors import CannotServe
+from serving.settings import PROBES_VARIABLE
+
+log = structlog.get_logger(__name__)
+
+ASK_EVERY_SECONDS = 1.0
+ANSWER_WITHIN_SECONDS = 5.0
+
+
+class ServingBroke(DaemonError):
+    """The serving process ended or hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServingStatus:
+    """How the serving process was when it was last asked.
+
+    Attributes:
+        pid: of the process; None while there is none.
+        generation: what it answers from; None before the first is loaded or when it does not answer.
+        facts: its own account, as `GET /v1/riverkeep/generation` gave it.
+    """
+
+    pid: int | None = None
+    generation: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it answers, and says that it can go on."""
+        return bool(self.facts) and not self.facts.get("trouble")
+
+
+class ServingProcess:
+    """Runs one serving process; `run` is the target of a part, and raises when it must be begun again.
+
+    A swap needs nothing from here: the process follows the serving pointer by itself.
+
+    Args:
+        command: what is started; it is asked by a socket of its own (`PROBES_VARIABLE`), which no crowd can touch.
+        address: host and port that it answers requests at.
+        api_key_file: its first key is for asking; None where none is needed.
+        stuck_seconds: a process that answered before and is silent for so long is killed.
+        drain_seconds: how long it gets to finish its requests when the service ends.
+        replaced: told why each time that a process has ended, or is ended because it cannot go on.
+    """
+
+    def __init__(
+        self,
+        *,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        address: tuple[str, int],
+        api_key_file: Path | None,
+        stuck_seconds: float,
+        drain_seconds: float,
+        replaced: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._command = tuple(command)
+        self._environment = environment
+        self._address = address
+        self._api_key_file = api_key_file
+        self._api_key = _first_key(api_key_file)
+        self._reload = threading.Event()
+        self._end_is_near = threading.Event()
+        self._probes = ("127.0.0.1", 0)
+        self._replaced = replaced
+        self._stuck_seconds = stuck_seconds
+        self._drain_seconds = drain_seconds
+        self._clock = clock
+        self._status = ServingStatus()
+
+    @property
+    def url(self) -> str:
+        """Where it answers, from this machine."""
+        host, port = self._address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def status(self) -> ServingStatus:
+        """How it was when it was last asked; never blocks."""
+        return self._status
+
+    def reload(self) -> None:
+        """Let the process read its API keys again, as soon as it answers. From any thread; never blocks."""
+        self._reload.set()
+
+    def announce_end(self) -> None:
+        """Let the process tell load balancers to look elsewhere; it answers on until its part is stopped."""
+        self._end_is_near.set()
+
+    def run(self, part: Part) -> None:
+        """Start the process and watch it until `part.stop`.
+
+        Raises:
+            ServingBroke: it ended by itself, or was silent for too long and has been killed.
+            OSError: it cannot be started.
+        """
+        # It reads its keys later than this.
+        self._reload.clear()
+        process = self._start()
+        log.info("serving_started", pid=process.pid)
+        self._status = ServingStatus(pid=process.pid)
+        try:
+            self._watch(process, part)
+        finally:
+            self._status = ServingStatus()
+            end_group(process, patience_seconds=self._drain_seconds if part.stop.is_set() else 1.0)
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        # Bound here, so that nobody else can answer at it; listened on only by the process.
+        with socket.socket() as probes:
+            probes.bind(("127.0.0.1", 0))
+            self._probes = probes.getsockname()[:2]
+            return subprocess.Popen(
+                self._command,
+                env={**self._environment, PROBES_VARIABLE: str(probes.fileno())},
+                pass_fds=(probes.fileno(),),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def _watch(self, process: "subprocess.Popen[bytes]", part: Part) -> None:
+        heard: float | None = None
+        while not part.stop.is_set():
+            part.beat()
+            if has_ended(process):
+                self._replaced("ended")
+                raise ServingBroke(f"the serving process ended with status {process.wait()}{self._hint(heard)}")
+            if (facts := self._ask()) is not None:
+                heard = self._clock()
+                self._pass_on(process)
+            self._status = ServingStatus(process.pid, (facts or {}).get("generation"), facts or {})
+            self._judge(part, heard)
+            part.stop.wait(ASK_EVERY_SECONDS)
+
+    def _hint(self, heard: float | None) -> str:
+        """What probably kept a process from answering: its own words are in the log."""
+        if heard is not None:
+            return ""
+        with suppress(OSError), socket.create_connection(self._address, timeout=1.0):
+            port = self._address[1]
+            return f": port {port} is taken by another process; stop that one, or set another `serving.port`"
+        return "; the log has its last words"
+
+    def _pass_on(self, process: "subprocess.Popen[bytes]") -> None:
+        """Tell the process what it is to know. It heeds the signals: it has answered."""
+        if self._end_is_near.is_set():
+            process.send_signal(signal.SIGUSR1)
+        if not self._reload.is_set():
+            return
+        self._reload.clear()
+        process.send_signal(signal.SIGHUP)
+        log.info("serving_told_to_reload", pid=process.pid)
+
+    def _judge(self, part: Part, heard: float | None) -> None:
+        if heard is None:
+            return part.says(State.STARTING, "the serving process loads and does not answer yet")
+        silent = self._clock() - heard
+        if silent > self._stuck_seconds:
+            self._replaced("silent")
+            raise ServingBroke(f"the serving process has not answered for {silent:.0f} s and is killed")
+        if silent > ANSWER_WITHIN_SECONDS:
+            return part.says(State.BROKEN, f"the serving process has not answered for {silent:.0f} s")
+        if trouble := self._status.facts.get("trouble"):
+            self._replaced("broken")
+            raise ServingBroke(f"the serving process calls itself broken and is replaced: {trouble}")
+        if error := self._status.facts.get("error"):
+            message = error.get("message") if isinstance(error, dict) else error
+            return part.says(State.BROKEN, f"the serving process refuses the daemon: {message}")
+        if self._status.generation is None and self._status.facts:
+            problem = self._status.facts.get("problem")
+            why = f": {problem}" if problem else ""
+            return part.says(State.STARTING, f"the serving process has loaded no generation yet{why}")
+        return part.says(State.RUNNING)
+
+    def _ask(self) -> dict[str, Any] | None:
+        """Its own account, or the error that it answers with; None where it does not answer."""
+        facts = self._get("/v1/riverkeep/generation")
+        if facts is not None and "error" in facts:
+            # Its keys are others than ours: both are those of the file, read at different times.
+            self._api_key = _first_key(self._api_key_file) or self._api_key
+            facts = self._get("/v1/riverkeep/generation")
+        if facts is not None and "error" in facts:
+            # How it is it says to everybody.
+            facts = {**facts, "trouble": (self._get("/healthz") or {}).get("detail", "")}
+        return facts
+
+    def _get(self, path: str) -> dict[str, Any] | None:
+        connection = http.client.HTTPConnection(*self._probes, timeout=min(ANSWER_WITHIN_SECONDS, self._stuck_seconds))
+        headers = {"authorization": f"Bearer {self._api_key}"} if self._api_key else {}
+        try:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            answer = orjson.loads(response.read())
+        except (OSError, http.client.HTTPException, orjson.JSONDecodeError):
+            return None
+        finally:
+            connection.close()
+        return answer if isinstance(answer, dict) else None
+
+
+def serving_process(
+    settings: Settings,
+    config_file: Path | None,
+    environment: Mapping[str, str],
+    *,
+    replaced: Callable[[str], None] = lambda _: None,
+) -> ServingProcess:
+    """The process that answers as the settings say. `replaced`: see `ServingProcess`."""
+    serving = settings.serving
+    # The child reads the settings itself; port 0 is chosen here, so that it can be asked at the same place.
+    port = serving.port or _free_port(serving.host)
+    chosen = {"RIVERKEEP_STATE_DIR": str(settings.state_dir.absolute()), "RIVERKEEP_SERVING__PORT": str(port)}
+    config = () if config_file is None else ("--config", str(config_file))
+    return ServingProcess(
+        command=(sys.executable, "-m", "daemon", *config, "serve"),
+        environment={**environment, **chosen},
+        address=({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(serving.host, serving.host), port),  # noqa: S104 - never listened on here
+        api_key_file=serving.api_key_file,
+        stuck_seconds=settings.lifecycle.stuck_seconds,
+        drain_seconds=drain_seconds(settings),
+        replaced=replaced,
+    )
+
+
+def drain_seconds(settings: Settings) -> float:
+    """How much of the grace time is kept for requests under way, at most half; 0 where none are answered."""
+    if not settings.serving.enabled:
+        return 0.0
+    return min(settings.serving.drain_timeout_s, settings.lifecycle.grace_seconds / 2)
+
+
+def _first_key(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return read_keys(path)[0]
+    except CannotServe:
+        return None
+
+
+def _free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,246 @@
+"""The end of a round: the gate's word, and what follows from it."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from checkpoints.card import Card, DataRange
+from checkpoints.errors import CheckpointsError
+from daemon import logs
+from daemon.rounds.directories import Rooms
+from daemon.rounds.inputs import comparable, history
+from daemon.rounds.promotion import retire
+from daemon.rounds.record import RoundRecord, trained_range, write_verdict
+from daemon.settings.tree import Settings
+from gate import scores as knowledge
+from gate.evidence import KnownScores
+from gate.judge import Verdict, judge
+from learner.directory.report import Outcome, Report
+from learner.directory.round_directory import CANDIDATES
+from memory.ledger.records import GenerationState, Trained
+from memory.ledger.states import RoundState
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """How a round ended.
+
+    Attributes:
+        detail: the reason, a sentence.
+        generation: the one that it made, where it was accepted.
+        verdict: the gate's word, where there was one.
+        report: the learner's, where there was one.
+    """
+
+    state: RoundState
+    detail: str
+    generation: int | None = None
+    verdict: Verdict | None = None
+    report: Report | None = None
+
+
+class Concluder:
+    """Judges rounds and lets their verdicts take effect; each step may be cut off and repeated.
+
+    The store is the truth: a candidate is published first, then accepted in one transaction, and then the
+    pointer that serving follows is moved, which the next start repeats where it was cut off.
+
+    Args:
+        promotion: held while the serving generation changes, here and by a rollback.
+        called_off: why the round must not take effect, asked under that lock; empty when it may.
+    """
+
+    def __init__(
+        self, rooms: Rooms, settings: Settings, promotion: threading.RLock, called_off: Callable[[], str]
+    ) -> None:
+        self._rooms = rooms
+        self._called_off = called_off
+        self._store = rooms.store
+        self._settings = settings
+        self._promotion = promotion
+
+    def conclude(self, record: RoundRecord, report: Report, directory: Path) -> Conclusion:
+        """Judge a round by its report and let the verdict take effect.
+
+        Raises:
+            CheckpointsError: the candidate cannot be published; the round is as it was.
+            RiverMemoryError: the store refused; the round is as it was.
+        """
+        verdict = self._judge(record, report)
+        write_verdict(directory, verdict)
+        log.info("round_judged", decision=verdict.decision, candidate=verdict.candidate, reason=verdict.sentence)
+        if record.dry_run:
+            return self._only_said(record, report, verdict)
+        if verdict.decision == "wait":
+            return self._hold(record, report, verdict)
+        if report.outcome is Outcome.NOT_JUDGEABLE:
+            return self._only_looked(record, report, verdict)
+        self._store.rounds.advance(record.number, RoundState.JUDGED, detail=verdict.sentence)
+        if verdict.decision == "accept":
+            return self._accept(record, report, verdict, directory)
+        if report.outcome is Outcome.TRAINED and verdict.candidate is None:
+            return self._could_not_judge(record, report, verdict)
+        return self._refuse(record, report, verdict)
+
+    def _judge(self, record: RoundRecord, report: Report) -> Verdict:
+        return judge(
+            report,
+            record.slices,
+            known=self._known_scores(),
+            history=history(self._store),
+            settings=self._settings.gate,
+            approved=record.approved,
+        )
+
+    def _known_scores(self) -> KnownScores:
+        """Scores of the generations that led to the serving one; of what retention removed, of the best."""
+        scores = {
+            number: self._store.generations.document_scores(number) for number in self._store.generations.serving_line()
+        }
+        return {
+            number: of_documents
+            for number, of_documents in scores.items()
+            if of_documents and comparable(self._store, number, self._settings)
+        }
+
+    def _only_said(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
+        detail = f"dry run, nothing was changed: {verdict.sentence}"
+        said = knowledge.summary(report, record.data)
+        self._store.rounds.abandon(record.number, verdict=verdict.to_json(), report=said, detail=detail)
+        return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, report=report)
+
+    def _only_looked(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
+        said = knowledge.summary(report, record.data)
+        self._store.rounds.abandon(record.number, verdict=verdict.to_json(), report=said, detail=verdict.sentence)
+        return Conclusion(RoundState.ABANDONED, verdict.sentence, verdict=verdict, report=report)
+
+    def _hold(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
+        aside = self._store.rounds.hold(
+            record.number,
+            verdict=verdict.to_json(),
+            report=knowledge.summary(report, record.data) | knowledge.measured(report),
+            detail=verdict.sentence,
+        )
+        log.warning("round_waits", samples_aside=aside, reason=verdict.sentence)
+        return Conclusion(RoundState.WAITING, verdict.sentence, verdict=verdict, report=report)
+
+    def _could_not_judge(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
+        # Not the text's fault: it does not count as a refusal, which would set the text aside in the end.
+        self._store.rounds.fail(record.number, reason=verdict.sentence, verdict=verdict.to_json())
+        return Conclusion(RoundState.FAILED, verdict.sentence, verdict=verdict, report=report)
+
+    def _refuse(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
+        aside = self._store.rounds.refuse(
+            record.number,
+            verdict=verdict.to_json(),
+            report=knowledge.summary(report, record.data) | knowledge.measured(report),
+            detail=verdict.sentence,
+            against_text=self._speaks_against_text(report, verdict),
+        )
+        if aside:
+            log.warning("text_set_aside", samples=aside, reason=verdict.sentence)
+        return Conclusion(RoundState.REFUSED, verdict.sentence, verdict=verdict, report=report)
+
+    def _speaks_against_text(self, report: Report, verdict: Verdict) -> bool:
+        """More text, or another recipe, may tell; without room for more text the river must not stop for that.
+
+        Text that holds nothing to train on never will.
+        """
+        return not verdict.unproven or report.outcome is Outcome.EMPTY or self._store.is_full()
+
+    def _accept(self, record: RoundRecord, report: Report, verdict: Verdict, directory: Path) -> Conclusion:
+        assert verdict.candidate is not None
+        with self._promotion:
+            if detail := self._why_void(record):
+                self._store.rounds.advance(record.number, RoundState.ABANDONED, detail=detail)
+                return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, report=report)
+            generation = self._publish_and_accept(record, report, verdict, directory)
+            logs.carry(generation=generation)
+            self._complete(generation)
+        return Conclusion(RoundState.ACCEPTED, verdict.sentence, generation, verdict, report)
+
+    def _complete(self, generation: int) -> None:
+        """Move the pointer and remove what retention lets go; the round has taken effect whatever the disk says."""
+        try:
+            self._rooms.checkpoints.point_to(generation)
+            retire(self._rooms, self._settings)
+        except (OSError, CheckpointsError) as error:
+            log.critical("promotion_incomplete", generation=generation, reason=str(error))
+
+    def _why_void(self, record: RoundRecord) -> str:
+        """Why an acceptance must not take effect any more: a rollback or an erasure came first."""
+        if self._store.generations.serving() != record.parent:
+            return f"the serving generation is no longer {record.parent}, which this round started from"
+        return self._called_off()
+
+    def _publish_and_accept(self, record: RoundRecord, report: Report, verdict: Verdict, directory: Path) -> int:
+        assert verdict.candidate is not None
+        generation = self._reserved(record.number)
+        record = replace(record, data=self._trained_on(record, report))
+        scores = knowledge.of_model(report, verdict.candidate)
+        published = self._rooms.checkpoints.publish(
+            directory / CANDIDATES / verdict.candidate, generation, self._card(record, report, verdict)
+        )
+        self._keep_scores(record, report)
+        self._store.rounds.accept(
+            record.number,
+            generation=generation,
+            digest=published.digest,
+            scores=knowledge.slice_scores(scores),
+            document_scores=knowledge.document_scores(scores),
+            verdict=verdict.to_json(),
+            report=knowledge.summary(report, record.data),
+            trained=None if report.touched is None else Trained(report.touched, report.untrainable),
+        )
+        return generation
+
+    def _trained_on(self, record: RoundRecord, report: Report) -> DataRange:
+        """What was trained on, of what was drawn; all of it where the learner does not say."""
+        if report.touched is None:
+            return record.data
+        return trained_range(self._store.rounds.text(record.number), report.touched)
+
+    def _reserved(self, number: int) -> int:
+        """The number reserved before this round was cut off, else a new one."""
+        reserved = (
+            generation.number
+            for generation in self._store.generations.listed()
+            if generation.round == number and generation.state is GenerationState.RESERVED
+        )
+        return next(reserved, None) or self._store.generations.reserve(number)
+
+    def _card(self, record: RoundRecord, report: Report, verdict: Verdict) -> Card:
+        assert verdict.candidate is not None
+        scores = knowledge.slice_scores(knowledge.of_model(report, verdict.candidate))
+        return Card(
+            generation=0,  # the publication stamps the number
+            kind=self._settings.model.kind,
+            parent=record.parent,
+            round=record.number,
+            recipe={**self._settings.learner.recipe.model_dump(mode="json"), "parent_share": float(verdict.candidate)},
+            data=record.data,
+            scores={
+                name: {
+                    "mean_nll": score.mean_nll,
+                    "tokens": score.tokens,
+                    "documents": score.documents,
+                    "accuracy": score.accuracy,
+                    "macro_f1": score.macro_f1,
+                }
+                for name, score in scores.items()
+            },
+        )
+
+    def _keep_scores(self, record: RoundRecord, report: Report) -> None:
+        """What parent and base were found to score: R's earlier rows on the new slices, and the next round's cache."""
+        for model, generation in (("parent", record.parent), ("base", record.base)):
+            scores = knowledge.of_model(report, model)
+            self._store.generations.save_scores(generation, knowledge.slice_scores(scores))
+            self._store.generations.save_document_scores(generation, knowledge.document_scores(scores))
+        if report.training is not None and 0.1 <= report.training.bytes_per_token <= 100:
+            self._store.set_bytes_per_token(report.training.bytes_per_token)

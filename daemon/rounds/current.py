@@ -1,0 +1,178 @@
+"""What the round in progress is doing, as its learner tells; read by status and metrics."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from daemon.span import span
+
+Progress: TypeAlias = dict[str, Any]
+
+ROUND_PHASES = (
+    "draw",
+    "start",
+    "verify",
+    "load",
+    "encode",
+    "plausibility",
+    "score",
+    "importance",
+    "train",
+    "candidates",
+    "judge",
+)
+"""What a round does, one after the other: its draw, its learner's start, the learner's own phases, and the gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseWork:
+    """How much of a phase is done.
+
+    Attributes:
+        unit: what it is counted in, in the plural.
+        seconds_left: until it ends, at its speed so far; None while that is not known.
+    """
+
+    done: int
+    of: int
+    unit: str
+    seconds_left: float | None
+
+    def sentence(self) -> str:
+        """For a person: `1,200 of 4,000 tokens, about 3 min left`."""
+        left = "" if self.seconds_left is None else f", about {span(self.seconds_left)} left"
+        return f"{self.done:,} of {self.of:,} {self.unit}{left}"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundProgress:
+    """Where the round in progress stands.
+
+    Attributes:
+        phase: what it does now, one of `ROUND_PHASES`.
+        work: how much of that is done; None where it cannot be counted.
+        steps: optimizer steps it will take; 0 while unknown.
+        started_at: unix seconds.
+        reason: why it began, a sentence.
+        fresh_samples: fresh text that it trains on.
+        early_stop_samples: fresh text that it keeps apart, to tell when to stop.
+    """
+
+    number: int
+    started_at: float
+    reason: str = ""
+    fresh_samples: int = 0
+    early_stop_samples: int = 0
+    phase: str = "draw"
+    work: PhaseWork | None = None
+    step: int = 0
+    steps: int = 0
+    tokens_per_second: float | None = None
+
+
+class CurrentRound:
+    """Holds the progress of at most one round, and whether it was called off. Safe between threads.
+
+    Args:
+        clock: seconds, of any clock that never goes back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._progress: RoundProgress | None = None
+        self._ended = threading.Condition(self._lock)
+        self._called_off: str = ""
+        self._cancelled_at: float | None = None
+
+    @property
+    def since_cancel(self) -> float | None:
+        """Seconds since a person last called rounds off; None where nobody did."""
+        return None if self._cancelled_at is None else self._clock() - self._cancelled_at
+
+    @property
+    def progress(self) -> RoundProgress | None:
+        """Where the round in progress stands; None between rounds."""
+        return self._progress
+
+    @property
+    def called_off(self) -> str:
+        """Why the round in progress must end without effect; empty when it need not."""
+        return self._called_off
+
+    def begin(self, number: int, now: float, *, reason: str = "", fresh: int = 0, early_stop: int = 0) -> None:
+        """A round begins; see `RoundProgress`."""
+        with self._lock:
+            self._progress = RoundProgress(number, now, reason, fresh, early_stop)
+            self._called_off = ""
+
+    def phase(self, name: str) -> None:
+        """The round does something else now."""
+        with self._lock:
+            if self._progress is not None:
+                self._progress = replace(self._progress, phase=name, work=None)
+
+    def hear(self, event: Progress) -> None:
+        """Take in what the learner says; what cannot be understood is passed over."""
+        kind = event.get("event")
+        if kind == "phase" and event.get("name") in ROUND_PHASES:
+            self.phase(event["name"])
+        elif kind == "step" and isinstance(event.get("step"), int):
+            with self._lock:
+                if self._progress is not None:
+                    self._progress = replace(
+                        self._progress,
+                        step=event["step"],
+                        steps=_number(event.get("steps"), self._progress.steps),
+                        tokens_per_second=event.get("tokens_per_second"),
+                    )
+
+        if (work := _work(event)) is not None:
+            with self._lock:
+                if self._progress is not None:
+                    self._progress = replace(self._progress, work=work)
+
+    def end(self) -> None:
+        """The round has ended."""
+        with self._lock:
+            self._progress = None
+            self._called_off = ""
+            self._ended.notify_all()
+
+    def call_off(self, why: str, *, number: int | None = None) -> bool:
+        """Let the round in progress (or only this one) end without effect; False when there is none.
+
+        The first reason stays: what comes later finds a round that is off already.
+        """
+        with self._lock:
+            if self._progress is None or number not in (None, self._progress.number):
+                return False
+            self._called_off = self._called_off or why
+            return True
+
+    def cancel(self, why: str) -> int | None:
+        """Call the round in progress off by a person's word; its number, None where there is none."""
+        with self._lock:
+            self._cancelled_at = self._clock()
+            if self._progress is None:
+                return None
+            self._called_off = self._called_off or why
+            return self._progress.number
+
+    def wait_for_end(self, timeout: float) -> bool:
+        """Wait until no round is in progress; False when one still is after `timeout` seconds."""
+        with self._lock:
+            return self._ended.wait_for(lambda: self._progress is None, timeout)
+
+
+def _work(event: Progress) -> PhaseWork | None:
+    done, of, unit, left = (event.get(name) for name in ("done", "of", "unit", "seconds_left"))
+    if not (isinstance(done, int) and isinstance(of, int) and of > 0 and isinstance(unit, str)):
+        return None
+    return PhaseWork(done, of, unit, left if isinstance(left, int | float) else None)
+
+
+def _number(value: object, otherwise: int) -> int:
+    return value if isinstance(value, int) else otherwise

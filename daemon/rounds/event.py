@@ -1,0 +1,86 @@
+"""What is said at the end of a round: one event with everything, and the counters that follow from it."""
+
+from typing import Any
+
+import structlog
+
+from daemon.metrics import DaemonMetrics
+from daemon.rounds.conclusion import Conclusion
+from daemon.rounds.decision import DRY_RUN
+from gate import scores
+from gate.forgetting import Flips
+from learner.directory.report import Report
+from memory.ledger.records import Round
+from memory.store import Store
+
+log = structlog.get_logger(__name__)
+
+
+def tell(metrics: DaemonMetrics, store: Store, number: int, conclusion: Conclusion, *, now: float) -> None:
+    """Log the round's one event and count it."""
+    round_ = store.rounds.read(number)
+    log.info("round_ended", **_facts(round_, conclusion, now))
+    metrics.rounds.labels(round_.trigger, conclusion.state.value).inc()
+    metrics.round_seconds.labels("total").observe(max(0.0, now - round_.begun_at))
+    if conclusion.verdict is not None and round_.trigger != DRY_RUN:
+        metrics.gate_verdicts.labels(conclusion.verdict.decision).inc()
+    if conclusion.report is not None:
+        _of_training(metrics, conclusion.report)
+
+
+def _of_training(metrics: DaemonMetrics, report: Report) -> None:
+    if report.training is not None:
+        metrics.training_memory.set(report.training.peak_memory_bytes)
+        metrics.tokens.labels("new").inc(report.training.tokens_new)
+        metrics.tokens.labels("replayed").inc(report.training.tokens_replayed)
+
+
+def _facts(round_: Round, conclusion: Conclusion, now: float) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "state": conclusion.state.value,
+        "outcome": outcome_of(round_),
+        "reason": conclusion.detail,
+        "trigger": round_.trigger,
+        "duration_seconds": round(now - round_.begun_at, 1),
+        "fresh_samples": round_.fresh_samples,
+        "fresh_tokens": round_.fresh_tokens,
+        "replay_samples": round_.replay_samples,
+        "released_from": round_.released_from,
+    }
+    if conclusion.generation is not None:
+        facts["generation"] = conclusion.generation
+    if conclusion.verdict is not None:
+        facts["decision"] = conclusion.verdict.decision
+        facts["candidate"] = conclusion.verdict.candidate
+    if (flips := _flips(conclusion)) is not None:
+        facts |= {"flipped_worse": round(flips.worse, 4), "flipped_better": round(flips.better, 4)}
+    if conclusion.report is not None and conclusion.report.training is not None:
+        training = conclusion.report.training
+        facts |= {
+            "device": conclusion.report.device,
+            "steps": training.steps,
+            "tokens_new": training.tokens_new,
+            "tokens_touched": training.tokens_touched,
+            "tokens_drawn": training.tokens_drawn,
+            "tokens_replayed": training.tokens_replayed,
+            "tokens_per_second": round(training.tokens_per_second, 1),
+            "losses": dict(training.losses),
+            "peak_memory_bytes": training.peak_memory_bytes,
+        }
+    return facts
+
+
+def _flips(conclusion: Conclusion) -> Flips | None:
+    """Of the candidate that was accepted, or came nearest; None where none was judged."""
+    if conclusion.report is None or conclusion.verdict is None or conclusion.verdict.candidate is None:
+        return None
+    return scores.flips(conclusion.report, conclusion.verdict.candidate)
+
+
+WOULD = {"accept": "be accepted", "refuse": "be refused", "wait": "wait"}
+
+
+def outcome_of(one: Round) -> str:
+    """The state, for a person: of a dry run, which ends abandoned whatever the gate says, what it would have become."""
+    would = WOULD.get(one.verdict.get("decision", "")) if one.trigger == DRY_RUN else None
+    return one.state.value if would is None else f"dry run: would {would}"

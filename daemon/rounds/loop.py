@@ -1,0 +1,179 @@
+"""The loop that begins rounds: a snapshot, a decision, the act."""
+
+import time
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from daemon.lifecycle.shutdown import Shutdown
+from daemon.lifecycle.supervisor import Part, State
+from daemon.rounds.current import CurrentRound
+from daemon.rounds.decision import Ask, Begin, Decision, Snapshot, Wait, answered_by, approval, cooling_seconds, decide
+from daemon.rounds.directories import Rooms, prune_directories
+from daemon.rounds.inputs import draw_spec
+from daemon.rounds.judgeable import ForeseenEvidence, foresee
+from daemon.rounds.past import Past
+from daemon.rounds.runner import RoundRunner
+from daemon.rounds.triggers import Asks
+from daemon.settings.tree import Settings
+from daemon.settings.triggers import TriggerSettings
+from memory.ledger.records import Round
+from memory.ledger.states import RoundState
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_SECONDS = 1.0
+POINTER_EVERY_SECONDS = 60.0
+NOTHING_DRAWN_PAUSE_SECONDS = 10.0
+COOLING = frozenset({RoundState.REFUSED, RoundState.FAILED})
+
+
+class RoundsLoop:
+    """Begins rounds in one thread, so that never two run at once; `run` is the target of a part."""
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        runner: RoundRunner,
+        asks: Asks,
+        current: CurrentRound,
+        *,
+        settings: Callable[[], Settings],
+        shutdown: Shutdown,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rooms = rooms
+        self._runner = runner
+        self._asks = asks
+        self._current = current
+        self._settings = settings
+        self._shutdown = shutdown
+        self._clock = clock
+        self._monotonic = monotonic
+        self._past = Past()
+        self._reason = "starting"
+        self._exhausted: set[int] = set()
+        self._pointer_at = float("-inf")
+
+    @property
+    def reason(self) -> str:
+        """Why no round runs, or why the latest began: a sentence."""
+        return self._reason
+
+    def run(self, part: Part) -> None:
+        """Take up what was cut off, then begin a round whenever the decision says so."""
+        self._runner.recover()
+        self._prune()
+        part.says(State.RUNNING)
+        while not part.stop.is_set():
+            part.beat()
+            self._move_pointer()
+            self._turn(part)
+
+    def _move_pointer(self) -> None:
+        if self._monotonic() - self._pointer_at >= POINTER_EVERY_SECONDS:
+            self._pointer_at = self._monotonic()
+            self._runner.move_pointer()
+
+    def _turn(self, part: Part) -> None:
+        decision = self.decision()
+        self._reason = decision.reason
+        if isinstance(decision, Wait):
+            if decision.answered:
+                log.info("round_not_begun", reason=decision.reason)
+                self._asks.answered(decision.answered)
+            self._asks.wait(LOOK_EVERY_SECONDS)
+            return
+        self._asks.answered(answered_by(decision.ask, self._asks.pending()))
+        self._begin(decision, part)
+
+    def _begin(self, decision: Begin, part: Part) -> None:
+        def must_stop() -> bool:
+            # Asked all the while that the learner runs, whose own limits are watched there.
+            part.beat()
+            return self._shutdown.round_must_end()
+
+        conclusion = self._runner.run(decision.ask, decision.reason, must_stop=must_stop)
+        if conclusion is None:
+            lacking = self._evidence(self._settings()).lacking
+            log.info("round_not_begun", reason=lacking or "nothing that is fresh can be trained on")
+            if decision.ask.released_from is not None and not lacking:
+                self._exhausted.add(decision.ask.released_from)
+            part.stop.wait(NOTHING_DRAWN_PAUSE_SECONDS)
+        self._prune()
+
+    def decision(self) -> Decision:
+        """What is to be done now; changes nothing."""
+        settings = self._settings()
+        counts = self._rooms.store.counts()
+        progress, pause = self._current.progress, self._rooms.store.rounds.paused()
+        asks = tuple(dict.fromkeys((*self._approvals(settings.triggers), *self._asks.pending())))
+        reached = settings.triggers.share_of_volume(counts.fresh_samples, counts.fresh_tokens) or 0.0
+        # Asked for where it decides alone: it reads over the held-out text.
+        evidence = self._evidence(settings) if asks or reached >= 1 else None
+        snapshot = Snapshot(
+            now=self._clock(),
+            fresh_samples=counts.fresh_samples,
+            fresh_tokens=counts.fresh_tokens,
+            lacking="" if evidence is None else evidence.lacking,
+            too_early="" if evidence is None else evidence.too_early,
+            running=None if progress is None else progress.number,
+            stopping=self._shutdown.begun,
+            paused=None if pause is None else pause.reason,
+            cool_since=self._cool_since(),
+            asks=asks,
+        )
+        return decide(snapshot, settings.triggers)
+
+    def _evidence(self, settings: Settings) -> ForeseenEvidence:
+        store = self._rooms.store
+        return foresee(store, settings, draw_spec(settings), store.rounds.latest())
+
+    def _cool_since(self) -> float | None:
+        """When the latest round ended that is cooled down after, or a person called rounds off."""
+        ended, ago = cooling_since(self._rooms.store.rounds.latest()), self._current.since_cancel
+        moments = (
+            None if ended is None else self._told_by_now(ended),
+            None if ago is None else self._clock() - ago,
+        )
+        return max((at for at in moments if at is not None), default=None)
+
+    def _approvals(self, settings: TriggerSettings) -> tuple[Ask, ...]:
+        """Asks for the rounds that a person released; they are read from the ledger, to outlive a restart.
+
+        A person goes before the cool-down, but what failed once may fail again, and is not tried without a pause; nor
+        is what a person called off.
+        """
+        ago = self._current.since_cancel
+        if ago is not None and ago < settings.cooldown_seconds:
+            return ()
+        return tuple(
+            approval(round_.number)
+            for round_ in self._rooms.store.rounds.approved()
+            if round_.number not in self._exhausted and not self._still_cools(round_.failed_at, settings)
+        )
+
+    def _still_cools(self, failed_at: float | None, settings: TriggerSettings) -> bool:
+        since = None if failed_at is None else self._told_by_now(failed_at)
+        return cooling_seconds(since, self._clock(), settings) > 0
+
+    def _told_by_now(self, at: float) -> float:
+        """When something was that the ledger knows of, as the clock would tell it that shows the present time."""
+        now = self._clock()
+        return now - self._past.seconds_since(at, wall=now, monotonic=self._monotonic())
+
+    def _prune(self) -> None:
+        # They hold text, as the store does, which only its owner may read.
+        self._rooms.rounds_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        prune_directories(self._rooms, self._settings().lifecycle.rounds_kept)
+
+
+def cooling_since(latest: Iterable[Round]) -> float | None:
+    """When the latest round ended, where it ended refused or failed; one that was only tried or cut off says nothing.
+
+    Args:
+        latest: rounds, newest first.
+    """
+    told = next((round_ for round_ in latest if round_.state is not RoundState.ABANDONED), None)
+    return told.ended_at if told is not None and told.state in COOLING else None

@@ -1,0 +1,132 @@
+"""What the daemon itself notes of a round in its directory: what was drawn, for whom, and what was decided."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from checkpoints.card import DataRange
+from checkpoints.files.publish import replace_file
+from gate.evidence import HeldOut
+from gate.verdict import Verdict
+from memory.ledger.records import RoundDraw
+from memory.samples.reading import FoundSample
+from memory.samples.records import Sample
+from streams.document import partition_name
+
+DRAW = "draw.json"
+VERDICT = "verdict.json"
+
+
+class BadRecord(Exception):
+    """A round's directory lacks the daemon's note, or it cannot be understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """What judging a round needs beside its report.
+
+    Attributes:
+        dry_run: judged, but never promoted.
+        approved: a person let this text pass, its plausibility is not judged.
+        slices: what was drawn to judge by.
+        data: what it is trained on, for the lineage card.
+    """
+
+    number: int
+    parent: int
+    base: int
+    dry_run: bool
+    approved: bool
+    slices: tuple[HeldOut, ...]
+    data: DataRange
+
+    @classmethod
+    def of(cls, draw: RoundDraw, *, dry_run: bool, approved: bool) -> "RoundRecord":
+        """The note on a draw."""
+        return cls(
+            number=draw.number,
+            parent=draw.parent_generation,
+            base=draw.base_generation,
+            dry_run=dry_run,
+            approved=approved,
+            slices=tuple(HeldOut.of(piece) for piece in draw.slices),
+            data=_data_range(draw),
+        )
+
+    def write(self, directory: Path) -> None:
+        """Put the note into a round's directory."""
+        values = asdict(self)
+        for piece in values["slices"]:
+            piece |= {name: sorted(piece[name]) for name in ("documents", "labels")}
+        replace_file(directory / DRAW, orjson.dumps(values, option=orjson.OPT_INDENT_2))
+
+    @classmethod
+    def read(cls, directory: Path) -> "RoundRecord":
+        """Read the note back.
+
+        Raises:
+            BadRecord: it is not there or not whole.
+        """
+        try:
+            values: dict[str, Any] = orjson.loads((directory / DRAW).read_bytes())
+            slices = tuple(
+                HeldOut(
+                    piece["name"],
+                    piece["kind"],
+                    piece["source"],
+                    frozenset(piece["documents"]),
+                    frozenset(piece.get("labels", ())),  # a round of an earlier version has none
+                )
+                for piece in values["slices"]
+            )
+            return cls(**{**values, "slices": slices, "data": DataRange(**values["data"])})
+        except (OSError, TypeError, KeyError, orjson.JSONDecodeError) as error:
+            raise BadRecord(f"{directory / DRAW} cannot be read: {error}") from error
+
+
+def write_verdict(directory: Path, verdict: Verdict) -> None:
+    """Put the gate's word beside the report."""
+    replace_file(directory / VERDICT, orjson.dumps(verdict.to_json(), option=orjson.OPT_INDENT_2))
+
+
+def _data_range(draw: RoundDraw) -> DataRange:
+    offsets = {partition_name(part): span for part, span in draw.offsets.items()}
+    return _range(draw.fresh, draw.replay, offsets)
+
+
+def trained_range(text: Mapping[str, Sequence[FoundSample]], touched: Collection[int]) -> DataRange:
+    """What a round was trained on, of what it was given to train on.
+
+    Args:
+        text: what was drawn, by part, as `Store.round_text` gives it.
+        touched: ids of what was trained on.
+    """
+    fresh = [one for one in text.get("fresh", ()) if one.sample.id in touched]
+    replay = [one.sample for one in text.get("replay", ()) if one.sample.id in touched]
+    offsets: dict[str, tuple[int, int]] = {}
+    for one in fresh:
+        first, last = offsets.get(partition_name(one.partition), (one.offset, one.offset))
+        offsets[partition_name(one.partition)] = min(first, one.offset), max(last, one.offset)
+    return _range([one.sample for one in fresh], replay, offsets)
+
+
+def _range(fresh: Sequence[Sample], replay: Sequence[Sample], offsets: Mapping[str, tuple[int, int]]) -> DataRange:
+    times = [sample.arrived_at for sample in fresh]
+    return DataRange(
+        offsets=offsets,
+        first_time=min(times, default=None),
+        last_time=max(times, default=None),
+        samples=len(fresh),
+        tokens=sum(sample.tokens for sample in fresh),
+        replayed_samples=len(replay),
+        labels=_labels(fresh),
+        replayed_labels=_labels(replay),
+    )
+
+
+def _labels(samples: Sequence[Sample]) -> dict[str, int]:
+    return dict(sorted(Counter(sample.label for sample in samples if sample.label is not None).items()))

@@ -1,0 +1,310 @@
+"""One round from end to end, and what a crash left of earlier ones."""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from checkpoints.card import ModelKind
+from checkpoints.errors import CheckpointsError
+from daemon.metrics import DaemonMetrics
+from daemon.processes.learner import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess, Progress
+from daemon.rounds.conclusion import Concluder, Conclusion
+from daemon.rounds.current import CurrentRound
+from daemon.rounds.decision import Ask
+from daemon.rounds.directories import Rooms
+from daemon.rounds.event import tell
+from daemon.rounds.inputs import draw_spec, write_inputs
+from daemon.rounds.judgeable import needs_of, nothing_trained_serves
+from daemon.rounds.promotion import move_pointer
+from daemon.rounds.record import BadRecord, RoundRecord
+from daemon.settings.tree import Settings
+from gate.evidence import DrawnSlice, Need
+from gate.verdict import not_judgeable
+from learner.directory.report import BadReport, Report, read_report
+from learner.directory.round_directory import PROGRESS, halve_micro_batch, limit_micro_batch
+from learner.errors import BadRoundDirectory
+from memory.ledger.records import Generation, GenerationState, RoundDraw, SliceOutline
+from memory.ledger.states import RoundState
+
+log = structlog.get_logger(__name__)
+
+TOLD_SECONDS = 60.0
+"""How often the log tells, at most, how a round gets on."""
+
+Problem = (OSError, CheckpointsError, BadReport, BadRecord, BadRoundDirectory)
+"""What ends a round with a reason; what the store raises ends the part, and recovery takes up the round."""
+
+
+class RoundRunner:
+    """Runs rounds, one at a time, in the thread that calls it.
+
+    Args:
+        settings: asked at the begin of each round, so that a reload counts from the next one.
+        promotion: held while the serving generation changes.
+        clock: unix seconds.
+        seed: a new seed for each round.
+    """
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        *,
+        settings: Callable[[], Settings],
+        learner: LearnerProcess,
+        current: CurrentRound,
+        metrics: DaemonMetrics,
+        promotion: threading.RLock,
+        clock: Callable[[], float],
+        seed: Callable[[], int],
+    ) -> None:
+        self._rooms = rooms
+        self._settings = settings
+        self._learner = learner
+        self._current = current
+        self._metrics = metrics
+        self._promotion = promotion
+        self._clock = clock
+        self._seed = seed
+        self._largest_micro_batch: int | None = None
+        self._told_at = 0.0
+
+    def run(self, ask: Ask, reason: str, *, must_stop: Callable[[], bool]) -> Conclusion | None:
+        """Run one round to its end; None where nothing could be drawn.
+
+        Args:
+            must_stop: whether the round must be abandoned now; asked a few times a second while the learner
+                runs.
+
+        Raises:
+            RiverMemoryError: the store failed; the round is unfinished, and `recover` takes it up.
+        """
+        settings = self._settings()
+        began, self._told_at = self._clock(), time.monotonic()
+        draw = self._rooms.store.rounds.begin(
+            trigger=ask.recorded_as,
+            recipe=settings.learner.recipe.model_dump(mode="json"),
+            seed=self._seed(),
+            spec=draw_spec(settings),
+            now=began,
+            released_from=ask.released_from,
+            judgeable=None if _answered_in_the_ledger(ask) else partial(self._is_judgeable, settings),
+        )
+        if draw is None:
+            return None
+        self._current.begin(draw.number, began, reason=reason, fresh=len(draw.fresh), early_stop=len(draw.early_stop))
+        try:
+            with structlog.contextvars.bound_contextvars(round=draw.number, parent=draw.parent_generation):
+                log.info("round_begun", trigger=ask.trigger.value, by=ask.by, dry_run=ask.dry_run, reason=reason)
+                conclusion = self._attempt(draw, ask, settings, must_stop)
+                tell(self._metrics, self._rooms.store, draw.number, conclusion, now=self._clock())
+        finally:
+            self._current.end()
+        return conclusion
+
+    def _attempt(self, draw: RoundDraw, ask: Ask, settings: Settings, must_stop: Callable[[], bool]) -> Conclusion:
+        directory = self._rooms.round_dir(draw.number)
+        try:
+            unmet = self._unmet(draw.slices, settings)
+            if unmet and not _looks_at_least(unmet):
+                return self._not_judgeable(draw.number, unmet[0].sentence())
+            lacking = unmet[0].sentence() if unmet else ""
+            with self._metrics.round_seconds.labels("draw").time():
+                record = write_inputs(directory, draw, ask, self._rooms, settings, lacking=lacking)
+            self._begin_smaller(directory)
+            self._rooms.store.rounds.advance(draw.number, RoundState.TRAINING)
+            with self._metrics.round_seconds.labels("learner").time():
+                ended = self._learn(directory, settings, must_stop)
+            if ended.ending is not LearnerEnding.FINISHED:
+                return self._without_report(draw.number, ended)
+            self._largest_micro_batch = None
+            return self._conclude(record, directory, settings)
+        except Problem as error:
+            return self._fail(draw.number, error)
+
+    def _unmet(self, slices: Iterable[DrawnSlice], settings: Settings) -> list[Need]:
+        """What the gate will lack to judge a round on these slices, whatever is trained."""
+        first = nothing_trained_serves(self._rooms.store)
+        return [need for need in needs_of(slices, settings, first=first) if not need.is_met]
+
+    def _is_judgeable(self, settings: Settings, slices: Sequence[SliceOutline]) -> bool:
+        return not self._unmet(slices, settings)
+
+    def _learn(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
+        ended = self._run_learner(directory, settings, must_stop)
+        if ended.ending is not LearnerEnding.OUT_OF_MEMORY:
+            return ended
+        half = halve_micro_batch(directory)
+        if half is None:
+            return replace(ended, detail=f"{ended.detail}; the micro-batch is 1 already")
+        log.warning("round_tried_again", reason=ended.detail, micro_batch=half)
+        again = self._run_learner(directory, settings, must_stop)
+        detail = f"{ended.detail}; tried again with half the micro-batch ({half}): {again.detail}"
+        return replace(again, detail=detail)
+
+    def _run_learner(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
+        self._current.phase("start")
+        ended = self._learner.run(
+            directory,
+            limits=LearnerLimits(settings.learner.silence_seconds, settings.lifecycle.round_seconds),
+            on_progress=self._hear,
+            must_stop=lambda: must_stop() or bool(self._current.called_off),
+        )
+        self._metrics.learner_ends.labels(ended.ending.value).inc()
+        return ended
+
+    def _hear(self, event: Progress) -> None:
+        self._current.hear(event)
+        self._metrics.hear(event)
+        progress, now = self._current.progress, time.monotonic()
+        if progress is not None and now - self._told_at >= TOLD_SECONDS:
+            self._told_at = now
+            log.info(
+                "round_progress",
+                phase=progress.phase,
+                step=progress.step,
+                steps=progress.steps,
+                work=None if progress.work is None else progress.work.sentence(),
+                tokens_per_second=progress.tokens_per_second,
+                losses=event.get("losses"),
+            )
+
+    def _conclude(self, record: RoundRecord, directory: Path, settings: Settings) -> Conclusion:
+        report = _report_of(record, directory, settings.model.kind)
+        self._current.phase("judge")
+        with self._metrics.round_seconds.labels("judge").time():
+            concluder = Concluder(self._rooms, settings, self._promotion, lambda: self._current.called_off)
+            return concluder.conclude(record, report, directory)
+
+    def _without_report(self, number: int, ended: LearnerExit) -> Conclusion:
+        if ended.ending is LearnerEnding.STOPPED:
+            return self._abandon(number, self._current.called_off or "the service was stopped")
+        log.error("learner_failed", ending=ended.ending.value, reason=ended.detail)
+        if ended.ending is LearnerEnding.NO_ROOM:
+            # First, as the store may need the space; other failures leave the directory for a person to look at.
+            shutil.rmtree(self._rooms.round_dir(number), ignore_errors=True)
+        self._rooms.store.rounds.fail(number, reason=ended.detail)
+        return Conclusion(RoundState.FAILED, ended.detail)
+
+    def _not_judgeable(self, number: int, lacking: str) -> Conclusion:
+        """Answer a person at once whose round no gate could judge; its text stays fresh."""
+        verdict = not_judgeable(lacking)
+        log.warning("round_not_judgeable", reason=verdict.sentence)
+        shutil.rmtree(self._rooms.round_dir(number), ignore_errors=True)
+        self._rooms.store.rounds.abandon(number, verdict=verdict.to_json(), report={}, detail=verdict.sentence)
+        return Conclusion(RoundState.ABANDONED, verdict.sentence)
+
+    def _abandon(self, number: int, why: str) -> Conclusion:
+        self._rooms.store.rounds.advance(number, RoundState.ABANDONED, detail=why)
+        shutil.rmtree(self._rooms.round_dir(number), ignore_errors=True)
+        return Conclusion(RoundState.ABANDONED, why)
+
+    def _fail(self, number: int, error: BaseException) -> Conclusion:
+        reason = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.strerror else str(error)
+        log.error("round_failed", reason=reason)
+        # A full disk gets its space back; whatever else broke, the directory explains nothing more than the
+        # error.
+        shutil.rmtree(self._rooms.round_dir(number), ignore_errors=True)
+        self._rooms.store.rounds.fail(number, reason=reason)
+        return Conclusion(RoundState.FAILED, reason)
+
+    def recover(self) -> list[Conclusion]:
+        """Finish or discard the rounds that a crash cut off, and remove candidates that were never accepted."""
+        concluded = []
+        for round_ in self._rooms.store.rounds.unfinished():
+            with structlog.contextvars.bound_contextvars(round=round_.number, parent=round_.parent_generation):
+                conclusion = self._take_up(round_.number)
+                log.warning("round_recovered", state=conclusion.state.value, reason=conclusion.detail)
+                tell(self._metrics, self._rooms.store, round_.number, conclusion, now=self._clock())
+                concluded.append(conclusion)
+        self._remove_leftovers()
+        return concluded
+
+    def move_pointer(self) -> None:
+        """Let followers serve what the store says, where a disk error left an acceptance or a rollback half done."""
+        with self._promotion:
+            move_pointer(self._rooms.store, self._rooms.checkpoints)
+
+    def _take_up(self, number: int) -> Conclusion:
+        directory = self._rooms.round_dir(number)
+        try:
+            record = RoundRecord.read(directory)
+            read_report(directory)
+        except Problem:
+            return self._abandon(
+                number, f"it was cut off before its learner had finished{self._smaller_next(directory)}"
+            )
+        if record.dry_run:
+            return self._abandon(number, "the dry run was cut off")
+        try:
+            return self._conclude(record, directory, self._settings())
+        except Problem as error:
+            return self._fail(number, error)
+
+    def _smaller_next(self, directory: Path) -> str:
+        """Let the next round begin with half the micro-batch of one whose learner was at work; what to say of it.
+
+        A container that is killed whole for memory takes the daemon with its learner. Nothing tells that from other
+        sudden ends, and the same round anew would end the same way for ever.
+        """
+        if not (directory / PROGRESS).exists():
+            return ""
+        try:
+            self._largest_micro_batch = halve_micro_batch(directory) or 1
+        except (OSError, BadRoundDirectory):
+            return ""
+        return (
+            f", together with the service: the next round begins with a micro-batch of {self._largest_micro_batch}, in "
+            "case they were killed for memory"
+        )
+
+    def _begin_smaller(self, directory: Path) -> None:
+        most = self._largest_micro_batch
+        if most is not None and limit_micro_batch(directory, most):
+            log.warning("round_begins_smaller", micro_batch=most, reason="the last one was cut off with the service")
+
+    def _remove_leftovers(self) -> None:
+        self._rooms.checkpoints.sweep()
+        for generation in self._rooms.store.generations.listed():
+            if generation.number in self._rooms.checkpoints.numbers() and self._is_left_over(generation):
+                log.info("candidate_discarded", generation=generation.number)
+                self._rooms.checkpoints.remove(generation.number)
+
+    def _is_left_over(self, generation: Generation) -> bool:
+        return generation.state in {GenerationState.RESERVED, GenerationState.RETIRED}
+
+
+def _answered_in_the_ledger(ask: Ask) -> bool:
+    """Whether somebody waits for this round's line, so that it is drawn even if it can only say what is lacking."""
+    return ask.by_a_person and ask.released_from is None
+
+
+def _looks_at_least(unmet: Sequence[Need]) -> bool:
+    """Whether the learner looks at the text all the same: with too little new text held out, but enough of the anchor.
+
+    Nothing is trained then, but text that is implausible waits for a person at once, not mixed with what comes later.
+    """
+    return all(need.what == "newest" for need in unmet)
+
+
+def _report_of(record: RoundRecord, directory: Path, kind: ModelKind) -> Report:
+    """The report that a round's learner wrote.
+
+    Raises:
+        FileNotFoundError: there is none.
+        BadReport: it cannot be understood, or it is of another round or of another kind of model, so that its
+            figures prove nothing here.
+    """
+    report = read_report(directory)
+    for what, found, wanted in (("round", report.round, record.number), ("kind", report.kind, kind)):
+        if found != wanted:
+            raise BadReport(
+                f"the report in {directory} says {what} {found}, this is {what} {wanted}: nothing in it is believed; "
+                "begin the round anew"
+            )
+    return report

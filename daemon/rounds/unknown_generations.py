@@ -1,0 +1,111 @@
+"""Generations on disk that the database does not know: it is an older copy that was put back, or a new one."""
+
+from pathlib import Path
+
+import structlog
+
+from checkpoints.card import Card
+from checkpoints.errors import CheckpointsError
+from checkpoints.generation import GenerationStore
+from daemon.rounds.directories import Rooms
+from memory.ledger.records import SliceScore
+from memory.ledger.restored import FoundGeneration
+from memory.store import Store
+
+log = structlog.get_logger(__name__)
+
+
+def unknown_generations(store: Store, checkpoints: GenerationStore) -> list[int]:
+    """Their numbers, oldest first."""
+    on_disk = checkpoints.numbers()
+    return sorted(set(on_disk) - store.generations.accepted_among(on_disk))
+
+
+def take_up_unknown(rooms: Rooms) -> None:
+    """Let numbers go on above all that is known anywhere, and what serves go on serving.
+
+    What the pointer names was accepted once: where the ledger does not know it, it is entered from its card with those
+    that led to it, as its own copy would have it. Called before anything moves the pointer.
+    """
+    store, checkpoints = rooms.store, rooms.checkpoints
+    unknown = unknown_generations(store, checkpoints)
+    cards = {number: card for number in unknown if (card := _card(checkpoints, number)) is not None}
+    rounds = [card.round or 0 for card in cards.values()]
+    if store.generations.number_above(
+        generation=max([checkpoints.highest_number(), *unknown]),
+        round_number=max([0, *rounds, *_round_directories(rooms.rounds_dir)]),
+    ):
+        log.warning("numbers_go_on_above_what_is_on_disk", unknown_generations=unknown)
+    if found := _line(store, checkpoints, cards):
+        store.generations.take_up(found)
+        log.warning(
+            "generations_taken_up",
+            generations=[one.number for one in found],
+            reason="they served, and the database does not know them: it is an older copy, or a new one",
+            unknown="which samples their rounds were given",
+        )
+
+
+def _line(store: Store, checkpoints: GenerationStore, cards: dict[int, Card]) -> list[FoundGeneration]:
+    """The generations that led to what serves and are unknown, oldest first; none where that is known or damaged."""
+    serving, number = store.generations.serving(), _pointed_to(checkpoints)
+    if serving is None or number not in cards:
+        return []
+    line: list[int] = []
+    parent: int | None = number
+    while parent is not None and parent in cards and parent not in line:
+        line.append(parent)
+        parent = cards[parent].parent
+    known = parent if parent is not None and store.generations.accepted_among([parent]) else serving
+    parents = [*line[1:], known]
+    return [
+        FoundGeneration(
+            number=one,
+            parent=its_parent,
+            round=cards[one].round or 0,
+            digest=checkpoints.digest(one),
+            created_at=cards[one].created_at,
+            scores=_scores(cards[one]),
+        )
+        for one, its_parent in reversed(list(zip(line, parents, strict=True)))
+    ]
+
+
+def _pointed_to(checkpoints: GenerationStore) -> int:
+    """What the pointer names, where that is whole; else -1, which no generation has."""
+    try:
+        pointer = checkpoints.serving()
+        if pointer is None:
+            return -1
+        checkpoints.verify(pointer.generation, digest=pointer.digest)
+    except CheckpointsError as error:
+        log.warning("pointed_to_is_not_taken_up", reason=str(error))
+        return -1
+    return pointer.generation
+
+
+def _card(checkpoints: GenerationStore, number: int) -> Card | None:
+    try:
+        checkpoints.digest(number)
+        return checkpoints.card(number)
+    except CheckpointsError as error:
+        log.warning("generation_unreadable", generation=number, reason=str(error))
+        return None
+
+
+def _scores(card: Card) -> dict[str, SliceScore]:
+    return {
+        name: SliceScore(
+            float(one["mean_nll"] or 0.0),
+            int(one["tokens"] or 0),
+            int(one["documents"] or 0),
+            one.get("accuracy"),
+            one.get("macro_f1"),
+        )
+        for name, one in card.scores.items()
+        if one.get("mean_nll") is not None
+    }
+
+
+def _round_directories(root: Path) -> list[int]:
+    return [int(path.name) for path in root.iterdir() if path.name.isdecimal()] if root.is_dir() else []

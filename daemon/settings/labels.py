@@ -1,0 +1,34 @@
+"""The labels that a classifier's documents may have."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from checkpoints.errors import CheckpointsError
+from checkpoints.files.heads import is_multi_label, labels_in
+from checkpoints.files.model_files import read_config
+from daemon.settings.tree import Settings
+from streams.decoding.label_sets import LabelSet
+
+
+def known_labels(settings: Settings) -> frozenset[str] | None:
+    """The labels of a classifier, as its base names them, or before there is one the settings; None for a causal LM.
+
+    A held-out document of any other label could never be scored, and no round that is judged on it accepted. None too
+    where nothing names them: nothing can be trained then either. A `LabelSet` where any number of them fits a document.
+    """
+    if settings.model.kind != "classifier":
+        return None
+    imported = settings.base_dir.exists()
+    directory = settings.base_dir if imported else settings.model.path
+    named = frozenset(settings.model.labels)
+    if imported or not named:
+        with suppress(CheckpointsError):
+            named = frozenset(labels_in(directory))
+    return (LabelSet(named) if _several(directory) else named) or None
+
+
+def _several(directory: Path) -> bool:
+    try:
+        return is_multi_label(read_config(directory))
+    except CheckpointsError:
+        return False

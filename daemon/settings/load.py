@@ -1,0 +1,98 @@
+"""Where settings are read from, all their mistakes at once, and what a reload takes over."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.settings import mistakes as settings_mistakes
+from daemon.settings import sources, validation
+from daemon.settings.checks import of_model, of_topics
+from daemon.settings.contradictions import contradictions
+from daemon.settings.fields import nearest
+from daemon.settings.mistakes import BadSettings, Mistake
+from daemon.settings.tree import Settings
+
+CONFIG_VARIABLE = "RIVERKEEP_CONFIG"
+USUAL_PLACES = (Path("riverkeep.toml"), Path("/etc/riverkeep/riverkeep.toml"))
+REACHED_BY = ("state_dir", "admin")
+"""What a command must know to find a running daemon and to be let in."""
+
+
+def config_file(named: Path | None = None, environment: Mapping[str, str] = os.environ) -> Path | None:
+    """The file that is named, else RIVERKEEP_CONFIG, else ./riverkeep.toml, else /etc's; None: no file."""
+    if named is not None:
+        return named
+    if variable := environment.get(CONFIG_VARIABLE):
+        return Path(variable)
+    return next((place for place in USUAL_PLACES if place.is_file()), None)
+
+
+def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, files: bool = False) -> Settings:
+    """Read the settings: the file, and over it the environment.
+
+    Args:
+        path: the TOML file; None for the environment alone.
+        environment: variables; those that begin with RIVERKEEP_ count.
+        files: also see that the files that are named can be read.
+
+    Raises:
+        BadSettings: with every mistake at once.
+    """
+    raw = sources.read(Settings, path, environment)
+    mistakes: list[Mistake] = settings_mistakes.unknown_variables(Settings, raw)
+    if path is not None and raw.file_error:
+        mistakes.insert(0, settings_mistakes.unreadable(path, raw.file_error))
+        raise BadSettings(mistakes)
+    typed = validation.typed(Settings, raw)
+    mistakes = [*typed.mistakes, *mistakes]
+    if files:
+        mistakes += typed.new(settings_mistakes.of_files(Settings, raw))
+    if files and typed.settings is not None:
+        mistakes += typed.new(of_model(typed.settings, raw) + of_topics(typed.settings, raw))
+        mistakes += typed.new(contradictions(typed.settings, raw))
+    if mistakes or typed.settings is None:
+        raise BadSettings(mistakes)
+    return typed.settings
+
+
+def whereabouts(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings | None:
+    """Settings with mistakes, as far as they go, where they surely say which daemon is meant; else None.
+
+    A mistake in `state_dir` or `[admin]`, or in a name that may have been meant for one of them, could lead to another
+    daemon than the one that a person has in mind.
+    """
+    raw = sources.read(Settings, path, environment)
+    if raw.file_error or (path is None and not raw.place(("state_dir",))):
+        return None
+    typed = validation.typed(Settings, raw)
+    wrong = (*typed.taken_out, *(key for _, key in raw.unknown_variables))
+    if any(key[0] in REACHED_BY or nearest(Settings, key) in REACHED_BY for key in wrong):
+        return None
+    return typed.settings
+
+
+RELOADABLE = ("log", "triggers", "gate", "learner", "checkpoints")
+"""Sections that are read again whenever they are used; the others shape parts that already run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """The settings after a reload.
+
+    Attributes:
+        changed: sections that were taken over.
+        need_restart: sections that changed in the file and still are as before.
+    """
+
+    settings: Settings
+    changed: tuple[str, ...]
+    need_restart: tuple[str, ...]
+
+
+def reloaded(now: Settings, read: Settings) -> Reloaded:
+    """The settings in use after `read` was read while `now` was in use."""
+    different = [name for name in Settings.model_fields if getattr(now, name) != getattr(read, name)]
+    changed = tuple(name for name in different if name in RELOADABLE)
+    settings = now.model_copy(update={name: getattr(read, name) for name in changed})
+    return Reloaded(settings, changed, tuple(name for name in different if name not in RELOADABLE))

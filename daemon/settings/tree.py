@@ -1,0 +1,97 @@
+"""All settings in one tree: each room's part, read from a TOML file, the environment and secrets' files."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from checkpoints.card import ModelKind
+from checkpoints.settings import CheckpointsSettings
+from daemon.settings.admin import AdminSettings
+from daemon.settings.lifecycle import LifecycleSettings
+from daemon.settings.triggers import TriggerSettings
+from gate.settings import GateSettings
+from learner.settings import LearnerSettings
+from memory.settings import MemorySettings
+from serving.settings import ServingSettings
+from streams.settings import StreamsSettings
+
+
+class ModelSettings(BaseModel):
+    """The model that is kept current."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path = Field(
+        description="The model to start from: a directory as Hugging Face's save_pretrained writes it "
+        "(safetensors), or a .gguf file. Read once, as generation 0.",
+    )
+    labels: tuple[str, ...] = Field(
+        (),
+        description="A classifier's labels in order; needed where the model's configuration names none.",
+    )
+    kind: ModelKind = Field("causal-lm", description="What it is: a causal language model or a text classifier.")
+
+    @field_validator("labels")
+    @classmethod
+    def _told_apart(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not label.strip() for label in labels):
+            raise ValueError("a label has no name")
+        twice = [label for label, times in Counter(labels).items() if times > 1]
+        if twice:
+            raise ValueError(f"several labels are called {twice[0]!r}: answers need names that tell them apart")
+        return labels
+
+
+class LogSettings(BaseModel):
+    """What is logged, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
+    format: Literal["auto", "json", "pretty"] = Field(
+        "auto", description="auto: pretty on a terminal, else one JSON object a line."
+    )
+
+
+class Settings(BaseModel):
+    """Everything that can be set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state_dir: Path = Field(
+        Path("/var/lib/riverkeep"),
+        description="The directory of everything that Riverkeep keeps. One daemon per state directory.",
+    )
+    model: ModelSettings
+    streams: StreamsSettings = StreamsSettings()
+    memory: MemorySettings = MemorySettings()
+    checkpoints: CheckpointsSettings = CheckpointsSettings()
+    learner: LearnerSettings = LearnerSettings()
+    serving: ServingSettings = ServingSettings()
+    triggers: TriggerSettings = TriggerSettings()
+    gate: GateSettings = GateSettings()
+    admin: AdminSettings = AdminSettings()
+    lifecycle: LifecycleSettings = LifecycleSettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def database(self) -> Path:
+        """The memory's file."""
+        return self.state_dir / "riverkeep.db"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        """Generations and the serving pointer."""
+        return self.state_dir / "checkpoints"
+
+    @property
+    def base_dir(self) -> Path:
+        """Generation 0, once it is imported."""
+        return self.checkpoints_dir / "generations" / "000000"
+
+    @property
+    def rounds_dir(self) -> Path:
+        """The rounds' directories."""
+        return self.state_dir / "rounds"

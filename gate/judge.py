@@ -1,0 +1,323 @@
+"""The gate: whether a round's candidate may serve. Pure, and closed unless everything is proven.
+
+A candidate must be better than the serving parent on the newest text, and on all older text stay within
+bounds of the parent, of the best generation so far and (on the anchor) of the base model: small losses add
+up. A bound is kept when the confidence limit of the paired difference over documents keeps it.
+
+Many comparisons are made, and that cannot open the gate: a candidate passes only if it keeps every bound, so
+the chance to accept one that breaks a bound is at most that of a single comparison (intersection-union test,
+Berger 1982). Several candidates could open it, one of them passing by luck, so they share the chance of error
+(Bonferroni). The price is power: small slices leave wide limits, and a refusal says when it is for want of
+evidence.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+from zlib import crc32
+
+from gate.bootstrap import (
+    Replicates,
+    Resampling,
+    accuracy_replicates,
+    balanced_replicates,
+    f1_replicates,
+    mean_of,
+    nll_replicates,
+)
+from gate.evidence import (
+    LABELS_TO_TELL,
+    Evidence,
+    Group,
+    Groups,
+    HeldOut,
+    InsufficientEvidence,
+    KnownScores,
+    Need,
+    Scores,
+    always_the_most_frequent,
+    gather,
+    group_slices,
+    members_of,
+)
+from gate.settings import GateSettings
+from gate.text_bounds import plausibility_bounds
+from gate.verdict import (
+    ALL_TEXT,
+    LOSS_UNITS,
+    MAJORITY,
+    OF_TEXT,
+    Check,
+    Verdict,
+    accepted,
+    not_judgeable,
+    refused,
+    unit_of,
+    unproven,
+)
+from learner.directory.plausibility_bounds import PlausibilityBounds
+from learner.directory.report import Outcome, Report
+from learner.evaluation.plausibility import Departure, PrequentialSummary, compare, too_few
+
+__all__ = ["Check", "GateSettings", "HeldOut", "Verdict", "best_candidate", "judge", "plausibility_bounds"]
+
+EQUAL_NATS: Final = 0.02
+
+FIGURES: Final = {
+    "mean_nll": "a mean loss of {:.3f} {}",
+    "upper_nll": "a loss of {:.3f} {} in its upper decile",
+    "repetitive_share": "a share of {:.3f} documents that mostly repeat themselves or each other",
+}
+
+
+def judge(
+    report: Report,
+    slices: Sequence[HeldOut],
+    *,
+    known: KnownScores,
+    history: Sequence[PrequentialSummary],
+    settings: GateSettings,
+    approved: bool = False,
+) -> Verdict:
+    """Decide whether one of the round's candidates may serve.
+
+    Args:
+        report: what the learner found.
+        slices: what was drawn for the round: every slice and document that must have been scored.
+        known: document scores of earlier generations, from which the best so far on each slice is taken.
+        history: fresh text of earlier rounds that led to what serves or were approved, oldest first.
+        settings: bounds and confidence.
+        approved: a person has let this text pass; its plausibility is not judged, the candidates are.
+
+    Returns:
+        The verdict. It depends on nothing but the arguments, and not on the order of anything in them.
+    """
+    bounds = _text_bounds(report, slices, history, settings)
+    departures = () if approved else compare(report.prequential, bounds)
+    few = {} if approved else too_few(report.prequential, bounds)
+    beyond = [departure for departure in departures if not departure.within]
+    of_text = tuple(_text_check(departure, report.kind) for departure in departures)
+    if report.outcome is Outcome.IMPLAUSIBLE or beyond:
+        return replace(_waiting(report, beyond, of_text), too_few=few)
+    verdict = _on_candidates(report, slices, known, settings, judged_text=bool(departures) or approved)
+    # Beside those of the candidate, which decide: how near to a wait the text came.
+    return replace(verdict, checks=(*of_text, *verdict.checks), too_few=few)
+
+
+def _on_candidates(
+    report: Report, slices: Sequence[HeldOut], known: KnownScores, settings: GateSettings, *, judged_text: bool
+) -> Verdict:
+    """The verdict on a round whose text is plausible, or was approved."""
+    if report.outcome is Outcome.NOT_JUDGEABLE:
+        return not_judgeable(report.detail)
+    if report.outcome is not Outcome.TRAINED:
+        detail = f": {report.detail}" if report.detail else ""
+        return unproven(f"the learner's outcome is {report.outcome.value}, not trained{detail}")
+    if not judged_text:
+        return unproven("the fresh text was not scored under the parent before training")
+    try:
+        groups = group_slices(slices, settings.minimum_documents)
+        evidence = gather(report, slices, known)
+        return _judge_candidates(report, evidence, groups, settings)
+    except InsufficientEvidence as error:
+        newest = sum(len(each.documents) for each in slices if each.kind == "newest")
+        return unproven(str(error), newest=newest)
+
+
+def best_candidate(means: Mapping[str, float]) -> str:
+    """The best of several candidates: the lowest mean loss over all slices, and of equals the one that learned most.
+
+    Interpolation toward the parent trades new text for old along a line on which the mean hardly moves, so the
+    lowest of nearly equal means is chance, and taking it costs plasticity round after round. Means within
+    `EQUAL_NATS` of the lowest therefore count as equal, and the smallest share of the parent is taken.
+
+    Args:
+        means: mean loss over all slices, in nats, by candidate; names are the parent's share in it.
+    """
+    lowest = min(means.values())
+    return min(name for name, mean in means.items() if mean <= lowest + EQUAL_NATS)
+
+
+def _judge_candidates(report: Report, evidence: Evidence, groups: Groups, settings: GateSettings) -> Verdict:
+    if not evidence.candidates:
+        return unproven(evidence.rejected[min(evidence.rejected)])
+    checks = {name: _checks(report, evidence, groups, name, settings) for name in evidence.candidates}
+    passing = [name for name in checks if all(check.passed for check in checks[name])]
+    if passing:
+        best = best_candidate({name: evidence.mean_over_slices(name) for name in passing})
+        return accepted(best, checks[best])
+    nearest = min(checks, key=lambda name: _distance(evidence, checks, name))
+    return refused(nearest, checks[nearest])
+
+
+def _distance(evidence: Evidence, checks: Mapping[str, Sequence[Check]], name: str) -> tuple[int, int, float, str]:
+    """How far a candidate is from passing: proven failures first, then all of them, then its mean loss."""
+    failed = [check for check in checks[name] if not check.passed]
+    proven = sum(not check.unproven for check in failed)
+    return proven, len(failed), evidence.mean_over_slices(name), name
+
+
+def _checks(
+    report: Report, evidence: Evidence, groups: Groups, candidate: str, settings: GateSettings
+) -> tuple[Check, ...]:
+    """Every check of one candidate."""
+    judged = _Judged(report, evidence, candidate, settings)
+    checks = [judged.learned(groups.newest)]
+    checks += [judged.rise("parent", group, settings.max_rise_parent) for group in groups.sources]
+    for group in groups.older:
+        checks.append(judged.rise("parent", group, settings.max_rise_parent))
+        checks.append(judged.rise("best", group, settings.max_rise_best))
+        if group.kind == "anchor":
+            checks.append(judged.rise("anchor", group, settings.max_rise_anchor))
+    checks.append(judged.average("best", groups.older, settings.max_average_forgetting))
+    if report.kind == "classifier":
+        checks += judged.answers(groups)
+        if (above := judged.above_majority(groups)) is not None:
+            checks.append(above)
+    return tuple(checks)
+
+
+class _Judged:
+    """One candidate compared with its references, with limits shared by the round's candidates."""
+
+    def __init__(self, report: Report, evidence: Evidence, candidate: str, settings: GateSettings) -> None:
+        self._evidence = evidence
+        self._candidate = candidate
+        self._settings = settings
+        self._confidence = 1 - (1 - settings.confidence) / len(report.candidates)
+        self._round = report.round
+        self._kind = report.kind
+
+    def learned(self, newest: Group) -> Check:
+        replicates = self._nll("parent", newest)
+        return self._check("learned", newest.name, replicates, -self._settings.minimum_gain, strict=True)
+
+    def rise(self, reference: str, group: Group, bound: float) -> Check:
+        replicates = self._nll("base" if reference == "anchor" else reference, group)
+        return self._check(reference, group.name, replicates, bound)
+
+    def average(self, reference: str, groups: Sequence[Group], bound: float) -> Check:
+        mean = mean_of([self._nll(reference, group) for group in groups])
+        return self._check("average", " + ".join(group.name for group in groups), mean, bound)
+
+    def answers(self, groups: Groups) -> list[Check]:
+        """A classifier's accuracy and macro-F1 against the parent's.
+
+        They move in steps of a whole document, so that on one slice their limits are too wide to prove
+        anything: there the estimate is bounded, and the limit over all slices together.
+        """
+        every = (groups.newest, *groups.older)
+        checks = []
+        measures = (
+            ("accuracy", accuracy_replicates, self._settings.max_accuracy_drop),
+            ("f1", f1_replicates, self._settings.max_f1_drop),
+        )
+        for name, replicates_of, bound in measures:
+            drops = [_negated(replicates_of(*self._pair("parent", g), self._resampling(g))) for g in every]
+            for group, drop in zip(every, drops, strict=True):
+                checks.append(self._check(f"{name}_parent", group.name, drop, bound, by_estimate=True))
+            together = " + ".join(group.name for group in every)
+            checks.append(self._check(f"{name}_parent", together, mean_of(drops), bound))
+        return checks
+
+    def above_majority(self, groups: Groups) -> Check | None:
+        """Whether it is better than always answering alike; None where the base was, or something trained serves.
+
+        A new head answers at random, and one that has learned a little answers nearly one label: both are no worse than
+        such a parent on every slice.
+
+        Raises:
+            InsufficientEvidence: the held-out text has one label, so that nobody can tell.
+        """
+        if not self._evidence.parent_is_base:
+            return None
+        everything = Group("held-out text", "newest", (*groups.newest.members, *members_of(groups.older)))
+        parent = self._evidence.of(everything, "parent")
+        if (labels := len({score.label for score in parent})) < LABELS_TO_TELL:
+            raise InsufficientEvidence(Need("labels", labels, LABELS_TO_TELL).sentence())
+        majority = always_the_most_frequent(parent)
+        resampling, margin = self._resampling(everything), self._settings.minimum_over_majority
+        if balanced_replicates(parent, majority, resampling).estimate > margin:
+            return None
+        gain = balanced_replicates(self._evidence.of(everything, self._candidate), majority, resampling)
+        return self._check(MAJORITY, everything.name, _negated(gain), -margin, strict=True)
+
+    def _nll(self, reference: str, group: Group) -> Replicates:
+        return nll_replicates(*self._pair(reference, group), self._resampling(group))
+
+    def _pair(self, reference: str, group: Group) -> tuple[Scores, Scores]:
+        ours, theirs = self._evidence.of(group, self._candidate), self._evidence.of(group, reference)
+        if len(ours) < self._settings.minimum_documents:
+            raise InsufficientEvidence(
+                f"slice {group.name} has {len(ours)} documents with tokens, at least"
+                f" {self._settings.minimum_documents} are needed"
+            )
+        return ours, theirs
+
+    def _resampling(self, group: Group) -> Resampling:
+        seed = crc32(f"{self._round}/{group.name}".encode())
+        return Resampling(self._confidence, self._settings.resamples, seed, self._settings.minimum_documents)
+
+    def _check(
+        self,
+        name: str,
+        where: str,
+        replicates: Replicates,
+        bound: float,
+        *,
+        strict: bool = False,
+        by_estimate: bool = False,
+    ) -> Check:
+        found = replicates.interval(self._confidence)
+        # `max` would pass over a limit that is no number.
+        worst = math.nan if math.isnan(found.upper) else max(found.estimate, found.upper)
+        decisive = found.estimate if by_estimate else worst
+        passed = decisive < bound or (decisive == bound and not strict)
+        unit = unit_of(name, self._kind)
+        return Check(name, where, found.estimate, bound, found.lower, found.upper, found.documents, passed, unit)
+
+
+def _negated(replicates: Replicates) -> Replicates:
+    """A drop is a negative gain."""
+    return Replicates(-replicates.estimate, -replicates.values, replicates.documents, replicates.freedom)
+
+
+def _text_bounds(
+    report: Report,
+    slices: Sequence[HeldOut],
+    history: Sequence[PrequentialSummary],
+    settings: GateSettings,
+) -> PlausibilityBounds:
+    """What the fresh text is compared with: earlier text and the anchor as the parent read them."""
+    anchors = [report.slices[s.name] for s in slices if s.kind == "anchor" and s.name in report.slices]
+    anchor = [(score.nll, score.tokens) for scores in anchors for score in scores.parent]
+    return plausibility_bounds(history, anchor, settings)
+
+
+def _text_check(departure: Departure, kind: str) -> Check:
+    where = ALL_TEXT if departure.source is None else f"{ALL_TEXT} of {departure.source}"
+    figure = departure.figure
+    return Check(
+        f"{OF_TEXT}{departure.name}",
+        where,
+        figure,
+        departure.bound,
+        figure,
+        figure,
+        departure.documents,
+        departure.within,
+        "of the documents" if departure.name == "repetitive_share" else LOSS_UNITS[kind],
+    )
+
+
+def _waiting(report: Report, beyond: Sequence[Departure], checks: Sequence[Check]) -> Verdict:
+    """The round waits for a person's word; a source is named rather than all text, a mean rather than a decile."""
+    reason = report.detail or "the learner found the fresh text implausible"
+    if beyond:
+        worst = min(beyond, key=lambda each: (each.source is None, list(FIGURES).index(each.name), each.source))
+        where = "the fresh text" if worst.source is None else f"the fresh text of source {worst.source}"
+        figure = FIGURES[worst.name].format(worst.figure, LOSS_UNITS[report.kind])
+        earlier = f"the bound of {worst.bound:.3f} that earlier text sets"
+        reason = f"{where} has {figure}, more than {earlier} ({worst.documents} documents)"
+    return Verdict("wait", None, tuple(checks), f"Waiting for a person's word: {reason}.")

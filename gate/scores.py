@@ -1,0 +1,212 @@
+"""From a round's report, and from the ledger, to what is known of knowledge: R and its measures. Pure."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from typing import Any
+
+from checkpoints.card import DataRange
+from gate import forgetting, measures
+from learner.directory.report import Report
+from learner.evaluation.plausibility import summarise
+from memory.ledger import records
+from memory.ledger.aside import MEASURED
+from memory.ledger.records import DocumentScore, Generation, ScoreRow, SliceScore
+from memory.samples.slice_names import ANCHOR, first_round, source_of
+
+ROWS_SHOWN = 8
+SLICES_SHOWN = 64
+"""With 9 rows and a classifier's 3 figures fewer than 2,000 series, however many sources there are."""
+
+
+def slice_score(scores: Sequence[DocumentScore]) -> SliceScore:
+    """One generation's score on one slice."""
+    return SliceScore(
+        mean_nll=measures.mean_nll(scores),
+        tokens=sum(score.tokens for score in scores),
+        documents=len(scores),
+        accuracy=measures.accuracy(scores),
+        macro_f1=measures.macro_f1(scores),
+    )
+
+
+def slice_scores(by_slice: Mapping[str, Sequence[DocumentScore]]) -> dict[str, SliceScore]:
+    """One generation's row of R; slices on which nothing finite was scored are left out."""
+    scores = {name: slice_score(documents) for name, documents in by_slice.items() if documents}
+    return {name: score for name, score in scores.items() if math.isfinite(score.mean_nll)}
+
+
+def document_scores(by_slice: Mapping[str, Sequence[DocumentScore]]) -> list[DocumentScore]:
+    """The same scores document by document: those that are finite."""
+    return [score for documents in by_slice.values() for score in documents if math.isfinite(score.nll)]
+
+
+def of_model(report: Report, model: str) -> dict[str, tuple[DocumentScore, ...]]:
+    """Scores by slice of `base`, `parent`, or the candidate of that name."""
+    if model == "base":
+        return {name: scores.base for name, scores in report.slices.items()}
+    if model == "parent":
+        return {name: scores.parent for name, scores in report.slices.items()}
+    return {name: scores.candidates.get(model, ()) for name, scores in report.slices.items()}
+
+
+def summary(report: Report, data: DataRange) -> dict[str, Any]:
+    """The report without its documents, for the ledger; JSON values only.
+
+    Args:
+        data: what the round was trained on.
+    """
+    facts = {
+        "outcome": report.outcome.value,
+        "detail": report.detail,
+        "device": report.device,
+        "prequential": summarise(report.prequential).to_json(),
+        "training": None if report.training is None else report.training.to_json(),
+        "slices": _by_slice(report, _mean),
+        "flips": {candidate: asdict(flips(report, candidate)) for candidate in report.candidates},
+    }
+    return facts if report.kind == "causal-lm" else facts | _of_answers(report, data)
+
+
+def measured(report: Report) -> dict[str, Any]:
+    """What the round measured of single documents before training, for a person who parts what it sets aside.
+
+    As many as `learner.plausibility_documents`; those whose loss is not finite are left out.
+    """
+    rows = [
+        [one.id, round(one.nll, 4), one.tokens, round(one.repetition, 3)]
+        for one in report.prequential
+        if math.isfinite(one.nll) and math.isfinite(one.repetition)
+    ]
+    return {MEASURED: rows}
+
+
+def flips(report: Report, candidate: str) -> forgetting.Flips:
+    """What a candidate has better or worse than the parent, over all slices."""
+    before, after = of_model(report, "parent"), of_model(report, candidate)
+    return forgetting.flip_rate(chain(*before.values()), chain(*after.values()))
+
+
+def _of_answers(report: Report, data: DataRange) -> dict[str, Any]:
+    """A classifier's answers on each slice, and how its documents are spread over the labels."""
+    held_out = {name: Counter(score.label or "" for score in scores.parent) for name, scores in report.slices.items()}
+    return {
+        "accuracy": _by_slice(report, measures.accuracy),
+        "macro_f1": _by_slice(report, measures.macro_f1),
+        "labels": {
+            "fresh": dict(data.labels),
+            "replay": dict(data.replayed_labels),
+            "holdout": {name: dict(sorted(labels.items())) for name, labels in held_out.items()},
+        },
+    }
+
+
+def _by_slice(
+    report: Report, measure: Callable[[Sequence[DocumentScore]], float | None]
+) -> dict[str, dict[str, float | None]]:
+    scores = {model: of_model(report, model) for model in ("base", "parent", *report.candidates)}
+    return {name: {model: measure(scores[model][name]) for model in scores} for name in report.slices}
+
+
+def _mean(scores: Sequence[DocumentScore]) -> float | None:
+    mean = measures.mean_nll(scores)
+    return mean if math.isfinite(mean) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What the serving generation knows, in nats per token; None where it cannot be told yet."""
+
+    forgetting: float | None
+    backward_transfer: float | None
+    forward_transfer: float | None
+    plasticity: float | None
+
+
+def knowledge(rows: Iterable[ScoreRow], generations: Iterable[Generation], serving: int) -> Knowledge:
+    """The measures of the serving generation, over the generations that led to it."""
+    accepted = lineage(generations, serving)
+    if not accepted:
+        return Knowledge(None, None, None, None)
+    matrix, last = score_matrix(rows, accepted), len(accepted) - 1
+    return Knowledge(
+        forgetting.average_forgetting(matrix, last),
+        forgetting.backward_transfer(matrix, last),
+        forgetting.forward_transfer(matrix, last),
+        forgetting.plasticity(matrix, last),
+    )
+
+
+def alike(rows: Iterable[ScoreRow], lengths: Mapping[int, int | None], serving: int) -> list[ScoreRow]:
+    """The rows of R that were taken in sequences as long as the serving generation's: only those can be compared.
+
+    Args:
+        lengths: as `Store.scored_in` gives them.
+    """
+    wanted = lengths.get(serving)
+    return [row for row in rows if lengths.get(row.generation) == wanted]
+
+
+def lineage(generations: Iterable[Generation], serving: int) -> list[Generation]:
+    """The generations that led to the serving one, oldest first: its parent, that one's parent, and so on."""
+    by_number = {generation.number: generation for generation in generations}
+    parents = {number: generation.parent for number, generation in by_number.items()}
+    return [by_number[number] for number in records.lineage(parents, serving)]
+
+
+def shown(generations: Iterable[Generation], serving: int) -> list[Generation]:
+    """The generations whose row of R is shown as metrics: the base and the latest few of the lineage."""
+    led_here = lineage(generations, serving)
+    return [*led_here[:1], *led_here[1:][-ROWS_SHOWN:]]
+
+
+def shown_slices(rows: Iterable[ScoreRow]) -> frozenset[str]:
+    """The slices whose column of R is shown as metrics: the anchor, then all of one source after another.
+
+    The sources with the most held-out documents come first; of the last one that has room, its latest slices.
+    """
+    documents: dict[str, int] = {}
+    for row in rows:
+        documents[row.slice] = max(row.score.documents, documents.get(row.slice, 0))
+    of_source: Counter[str] = Counter()
+    for name, number in documents.items():
+        of_source[source_of(name)] += number
+
+    def rank(name: str) -> tuple[bool, int, str, int]:
+        return name != ANCHOR, -of_source[source_of(name)], source_of(name), -first_round(name)
+
+    return frozenset(sorted(documents, key=rank)[:SLICES_SHOWN])
+
+
+def score_matrix(rows: Iterable[ScoreRow], generations: Sequence[Generation]) -> forgetting.ScoreMatrix:
+    """R over these generations (rows, in their order) and all slices that any has a score of (columns)."""
+    row_of = {generation.number: index for index, generation in enumerate(generations)}
+    known = {(row.generation, row.slice): row.score.mean_nll for row in rows if row.generation in row_of}
+    names = sorted({name for _, name in known})
+    scores = tuple(
+        tuple(known.get((generation.number, name), math.nan) for name in names) for generation in generations
+    )
+    learned = [_learned_at(name, generations) for name in names]
+    # A slice that no generation has been trained on yet has been neither learned nor forgotten.
+    kept = [column for column, row in enumerate(learned) if row is not None]
+    return forgetting.ScoreMatrix(
+        scores=tuple(tuple(row[column] for column in kept) for row in scores),
+        learned_at=tuple(row for row in learned if row is not None),
+        higher_is_better=False,
+    )
+
+
+def _learned_at(slice_name: str, generations: Sequence[Generation]) -> int | None:
+    if slice_name == ANCHOR:
+        return 0
+    first = first_round(slice_name)
+    return next(
+        (
+            index
+            for index, generation in enumerate(generations)
+            if generation.round is not None and generation.round >= first
+        ),
+        None,
+    )

@@ -1,0 +1,101 @@
+"""How unlike earlier text the new text may be: bounds drawn from what earlier rounds and the anchor showed.
+
+Natural drift must pass: a clean new era lies a few tenths of a nat above the anchor, text with shuffled words
+well over a nat above that. So a bound is a level that is known to be harmless plus a generous rise, and rises
+further where earlier rounds differed much among themselves.
+"""
+
+import math
+import statistics
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final
+
+from gate.settings import GateSettings
+from learner.directory.plausibility_bounds import PlausibilityBounds, TextBounds
+from learner.evaluation.plausibility import PrequentialSummary, TextFigures, text_figures
+from memory.ledger.records import Round
+from memory.ledger.states import RoundState
+
+ENOUGH_ROUNDS: Final = 3
+"""With fewer rounds to compare with, the anchor stands beside them."""
+
+SPREADS: Final = 6
+"""A bound lies at least this many robust standard deviations above the median of earlier rounds."""
+
+MAD_TO_SIGMA: Final = 1.4826
+"""The median absolute deviation times this estimates a normal distribution's standard deviation."""
+
+
+def plausibility_bounds(
+    history: Sequence[PrequentialSummary], anchor: Iterable[tuple[float, int]], settings: GateSettings
+) -> PlausibilityBounds:
+    """Bounds on the next round's fresh text.
+
+    Args:
+        history: fresh text of earlier rounds that led to what serves, or that a person approved, oldest first; what
+            waited or was dropped must not be among it, else poison would teach the gate to let poison in.
+        anchor: the serving generation's scores of the anchor's documents as (nats, tokens); may be empty
+            while they are not known yet.
+        settings: the gate's.
+
+    Returns:
+        Bounds over all text and for each source that earlier rounds had. Nothing known gives no bounds.
+    """
+    recent = history[-settings.plausible_rounds :]
+    overall = [summary.overall for summary in recent]
+    level = text_figures(score for score in anchor if math.isfinite(score[0]))
+    known = sorted({source for summary in recent for source in summary.sources})
+    sources = {
+        source: _bounds(
+            [summary.sources[source] for summary in recent if source in summary.sources],
+            [*overall, level],
+            settings,
+        )
+        for source in known
+    }
+    return PlausibilityBounds(_bounds(overall, [level], settings), sources, settings.minimum_documents)
+
+
+def plausible_history(rounds: Iterable[Round], line: Collection[int]) -> list[PrequentialSummary]:
+    """What earlier rounds' fresh text looked like, oldest first, of the rounds whose text may set bounds.
+
+    Those are the rounds that led to what serves and those whose text a person approved. Their
+    `report["prequential"]` is what `PrequentialSummary.to_json` gave.
+
+    Args:
+        rounds: of the ledger, in any order.
+        line: the generations that led to the serving one.
+    """
+    trusted = sorted((each for each in rounds if _harmless(each, line)), key=lambda each: each.number)
+    figures = [each.report["prequential"] for each in trusted if each.report.get("prequential")]
+    return [PrequentialSummary.from_json(each) for each in figures]
+
+
+def _harmless(round_: Round, line: Collection[int]) -> bool:
+    # What a person rolled back from may have been poison that passed.
+    if round_.state is RoundState.ACCEPTED:
+        return round_.generation in line
+    return round_.released_from is not None and round_.state is RoundState.REFUSED
+
+
+def _bounds(own: Sequence[TextFigures], others: Sequence[TextFigures], settings: GateSettings) -> TextBounds:
+    """Bounds from a text's own earlier rounds, with others to fall back on while they are few."""
+    own = [figures for figures in own if figures.documents]
+    others = [figures for figures in others if figures.documents]
+    shares = [figures.repetitive_share for figures in own]
+    repetition = statistics.median(shares) if shares else 0.0
+    return TextBounds(
+        mean_nll=_bound([f.mean_nll for f in own], [f.mean_nll for f in others], settings.plausible_rise),
+        upper_nll=_bound([f.upper_nll for f in own], [f.upper_nll for f in others], settings.plausible_rise),
+        repetitive_share=min(1.0, repetition + settings.plausible_repetition),
+    )
+
+
+def _bound(own: Sequence[float], others: Sequence[float], rise: float) -> float | None:
+    """The level known to be harmless, plus `rise` or six spreads, whichever is more; None without a level."""
+    if len(own) < ENOUGH_ROUNDS:
+        levels = [*own, *others]
+        return max(levels) + rise if levels else None
+    middle = statistics.median(own)
+    spread = MAD_TO_SIGMA * statistics.median(abs(value - middle) for value in own)
+    return middle + max(rise, SPREADS * spread)

@@ -1,0 +1,119 @@
+"""Where a round is computed, in which precision, and how it is made to give the same weights again."""
+
+import errno
+import os
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch.utils import deterministic
+
+from learner.devices import peaks
+from learner.errors import LearnerError
+from learner.settings import Precision
+
+# What allocators and mappings say besides torch.OutOfMemoryError: CPU and MPS raise a plain RuntimeError.
+_OUT_OF_MEMORY = ("can't allocate memory", "Cannot allocate memory", "out of memory", "_STATUS_ALLOC_FAILED")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where a round is computed.
+
+    Attributes:
+        where: torch's name of it.
+        name: for people and reports.
+        compute: the dtype of the forward pass; master weights are float32 in any case.
+    """
+
+    where: torch.device
+    name: str
+    compute: torch.dtype
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context in which forward passes run."""
+        return torch.autocast(self.where.type, dtype=self.compute, enabled=self.compute != torch.float32)
+
+    def memory_bytes(self) -> int:
+        """Return the peak memory of the phase so far: the device's, or the process's on CPU."""
+        if self.where.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.where)
+        if self.where.type == "mps":
+            return torch.mps.driver_allocated_memory()
+        return peaks.peak_bytes()
+
+    def forget_peak(self) -> None:
+        """Let `memory_bytes` begin anew, where that is possible."""
+        if self.where.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.where)
+        peaks.forget_peak()
+
+
+def choose(wanted: str, precision: Precision) -> Device:
+    """Return the device to use.
+
+    Args:
+        wanted: `auto` (CUDA, else MPS, else CPU) or torch's name of a device.
+        precision: of the forward pass; `auto` is bfloat16 where CUDA computes in it.
+
+    Raises:
+        LearnerError: the wanted device is not here.
+    """
+    device = torch.device(_first_there() if wanted == "auto" else wanted)
+    if not _is_there(device):
+        raise LearnerError(f"the device {wanted} is not here; set [learner] device to auto or to one that is")
+    return Device(device, _name(device), _compute_dtype(device, precision))
+
+
+def settle(device: Device, *, seed: int, threads: int | None) -> int:
+    """Seed and configure torch so that a round on CPU gives the same weights bit for bit; return the CPU threads.
+
+    The thread count is part of what makes sums come out the same, so it is reported. On CUDA and MPS kernels may
+    add in any order: there results agree only to rounding.
+    """
+    torch.manual_seed(seed)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if device.where.type == "cpu":
+        torch.use_deterministic_algorithms(mode=True)
+        # Filling every new tensor with NaN guards against reading it unset; no kernel used here does.
+        deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch's module takes it by itself
+    return torch.get_num_threads()
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Tell whether an error, or one that it was raised from, says that memory ran out, on whatever device."""
+    if error is None:
+        return False
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY):
+        return True
+    return is_out_of_memory(error.__cause__)
+
+
+def _first_there() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _is_there(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return (device.index or 0) < torch.cuda.device_count()
+    return device.type != "mps" or torch.backends.mps.is_available()
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device} {torch.cuda.get_device_name(device)}"
+    return f"{device} ({os.uname().machine})"
+
+
+def _compute_dtype(device: torch.device, precision: str) -> torch.dtype:
+    if precision == "auto":
+        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32

@@ -1,0 +1,214 @@
+"""Which text goes into which step: packing that respects document boundaries, and the replay ratio. Pure numpy.
+
+A causal LM's documents are cut into pieces of at most one sequence and packed best-fit into rows (Ding et al. 2024,
+"Fewer Truncations Improve Language Modeling"): no piece is cut again to fill a row. Positions restart with every
+piece, and given no other mask transformers lets no token attend across such a restart, so a packed document gets
+the logits that it would get alone. `checkpoints.probe` asks each model for that; where it does not hold (a
+recurrent model carries its state along) every piece has a row of its own.
+
+The pieces of a long document overlap by one token: the last of one is the context of the next one's first, so that
+each token but the document's first is predicted exactly once.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from learner.material.encoding import Encoded, Ints, Tokens
+
+AGE_GROUPS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A causal LM's text in rows of whole pieces.
+
+    Attributes:
+        tokens: flat; pieces are slices of it.
+        rows: the pieces of each row as (start, stop).
+        targets: how many tokens each row predicts; shape (rows,).
+        widths: how many tokens each row holds; shape (rows,).
+    """
+
+    tokens: Tokens
+    rows: tuple[tuple[tuple[int, int], ...], ...]
+    targets: Ints
+    widths: Ints
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The rows of one optimizer step, as indices into the new and into the replayed text."""
+
+    new: Ints
+    replayed: Ints
+
+
+def pieces_of(text: Encoded, longest: int) -> list[tuple[int, int]]:
+    """Cut documents into pieces of 2 to `longest` tokens, as (start, stop) into the flat tokens.
+
+    Consecutive pieces of a document share one token. A document of a single token predicts nothing and has none.
+    """
+    return [piece for index in range(len(text)) for piece in document_pieces(text, index, longest)]
+
+
+def document_pieces(text: Encoded, index: int, longest: int) -> list[tuple[int, int]]:
+    """Return the pieces of one document; see `pieces_of`."""
+    start, stop = int(text.bounds[index]), int(text.bounds[index + 1])
+    return [(at, min(at + longest, stop)) for at in range(start, stop - 1, longest - 1)]
+
+
+def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+    """Put items into rows of at most `capacity`, best-fit decreasing; return the items' indices by row.
+
+    Each item goes into the fullest row that still has room for it. No order of the items is lost or gained by
+    chance: equal input gives equal rows.
+
+    Raises:
+        ValueError: an item is longer than the capacity.
+    """
+    rows: list[list[int]] = []
+    room: list[tuple[int, int]] = []  # (free, row), ascending
+    for item in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if lengths[item] > capacity:
+            raise ValueError(f"an item of {lengths[item]} does not fit into a row of {capacity}")
+        at = bisect_left(room, (lengths[item], -1))
+        free, row = room.pop(at) if at < len(room) else (capacity, len(rows))
+        if row == len(rows):
+            rows.append([])
+        rows[row].append(item)
+        if free > lengths[item]:
+            insort(room, (free - lengths[item], row))
+    return rows
+
+
+def rows_of(text: Encoded, longest: int, *, packed: bool) -> Rows:
+    """Arrange a causal LM's documents in rows of at most `longest` tokens; one piece a row unless `packed`."""
+    pieces = pieces_of(text, longest)
+    lengths = [stop - start for start, stop in pieces]
+    chosen = pack(lengths, longest) if packed else [[index] for index in range(len(pieces))]
+    widths = np.asarray([sum(lengths[i] for i in row) for row in chosen], dtype=np.int64)
+    return Rows(
+        tokens=text.tokens,
+        rows=tuple(tuple(pieces[i] for i in row) for row in chosen),
+        targets=widths - np.asarray([len(row) for row in chosen], dtype=np.int64),
+        widths=widths,
+    )
+
+
+def fill_row(rows: Rows, index: int, ids: Ints, positions: Ints, targets: Ints) -> None:
+    """Write one row into its place in a batch: tokens, positions that restart, and the token to predict at each.
+
+    The arrays have shape (width,), width at least the row's. `ids` comes filled with padding and `targets` with
+    `IGNORED`. Padding stands to the right and continues the last piece, so that no token before it can see it.
+    """
+    at = 0
+    for start, stop in rows.rows[index]:
+        end = at + stop - start
+        ids[at:end] = rows.tokens[start:stop]
+        targets[at : end - 1] = rows.tokens[start + 1 : stop]
+        positions[at:end] = np.arange(stop - start)
+        at = end
+    positions[at:] = np.arange(len(ids) - at) + positions[at - 1] + 1
+
+
+def shuffled_passes(count: int, random: np.random.Generator) -> Iterator[int]:
+    """Yield 0 to count - 1 in random order, again and again, each pass in a new order."""
+    while count:
+        yield from random.permutation(count).tolist()
+
+
+def balanced_passes(classes: Ints, random: np.random.Generator) -> Iterator[int]:
+    """Yield documents so that every class present comes equally often, each class's in random order."""
+    members = [np.flatnonzero(classes == label) for label in np.unique(classes)]
+    passes = [shuffled_passes(len(member), random) for member in members]
+    for chosen in shuffled_passes(len(members), random):
+        yield int(members[chosen][next(passes[chosen])])
+
+
+def plan_steps(
+    new: Ints,
+    replayed: Ints,
+    draws: Iterator[int],
+    *,
+    ratio: float,
+    new_per_step: int,
+    epochs: int,
+    random: np.random.Generator,
+    ages: Ints | None = None,
+) -> Iterator[Step]:
+    """Plan a round: every new row once an epoch, and beside it replayed rows at the replay ratio.
+
+    The ratio is kept in running totals, so that rounding to whole rows never adds up: after each step the replayed
+    share is off by less than one row. With nothing to replay, steps have new rows alone.
+
+    Args:
+        new: the size (tokens, or 1 for a classifier) of each new row; shape (rows,).
+        replayed: the size of each row that can be replayed.
+        draws: endless indices into `replayed`; it may be empty when that is.
+        ratio: replayed share of each step, in [0, 1).
+        new_per_step: new rows in a step; the last of an epoch has what is left.
+        epochs: passes over the new rows.
+        random: the order of the new rows.
+        ages: of the new rows; where given, older ones come before younger ones, in random order within an eighth of
+            them, so that a plan that is cut off anywhere has seen the oldest. Shape (rows,).
+    """
+    owed = 0.0
+    for _ in range(epochs):
+        order = random.permutation(len(new))
+        if ages is not None:
+            order = order[np.argsort(_age_groups(ages)[order], kind="stable")]
+        for first in range(0, len(order), new_per_step):
+            rows = order[first : first + new_per_step]
+            owed += float(new[rows].sum()) * ratio / (1 - ratio)
+            drawn, paid = _draw(replayed, draws, owed)
+            owed -= paid
+            yield Step(rows, drawn)
+
+
+def _age_groups(ages: Ints) -> Ints:
+    """Rows in eight groups of about equal number, the oldest in the first; shape (rows,)."""
+    ranks = np.empty(len(ages), dtype=np.int64)
+    ranks[np.argsort(ages, kind="stable")] = np.arange(len(ages))
+    groups: Ints = ranks * AGE_GROUPS // max(len(ages), 1)
+    return groups
+
+
+def _draw(sizes: Ints, draws: Iterator[int], owed: float) -> tuple[Ints, float]:
+    drawn: list[int] = []
+    paid = 0.0
+    if len(sizes):
+        typical = float(sizes.mean())
+        while owed - paid > typical / 2:
+            drawn.append(next(draws))
+            paid += float(sizes[drawn[-1]])
+    return np.asarray(drawn, dtype=np.int64), paid if len(sizes) else owed
+
+
+def within_budget(
+    steps: Iterator[Step], new: Ints, replayed: Ints, *, max_steps: int | None, max_tokens: int | None
+) -> list[Step]:
+    """Keep the steps that fit the budgets; at least one, if there is any.
+
+    Args:
+        steps: as planned.
+        new: tokens of each new row.
+        replayed: tokens of each row that can be replayed.
+        max_steps: the most steps; None for no limit.
+        max_tokens: the most tokens trained, new and replayed; None for no limit.
+    """
+    kept: list[Step] = []
+    tokens = 0
+    for step in steps:
+        tokens += int(new[step.new].sum() + replayed[step.replayed].sum())
+        over = max_tokens is not None and tokens > max_tokens
+        if kept and (over or len(kept) == max_steps):
+            break
+        kept.append(step)
+    return kept

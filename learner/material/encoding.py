@@ -1,0 +1,135 @@
+"""Samples as tokens.
+
+Everything is tokenised once, before the first step; arrays are flat, so that millions of documents cost their tokens
+and little more. Torch-free but for the tokenizer it is given.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from learner.directory.round_directory import TextSample
+from learner.material import plain_text
+from streams.decoding.label_sets import members
+
+Ints = npt.NDArray[np.int64]
+Tokens = npt.NDArray[np.int32]
+
+CHUNK_DOCUMENTS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Documents as tokens.
+
+    Attributes:
+        tokens: all of them, one document after the other; shape (total,).
+        bounds: where each begins in `tokens`, and the end; shape (documents + 1,), ascending.
+        samples: what they were made from, in order.
+        labels: each document's class; shape (documents,). Zeros for a causal LM. Where several labels may fit, which
+            do, 1 or 0: shape (documents, classes).
+    """
+
+    tokens: Tokens
+    bounds: Ints
+    samples: tuple[TextSample, ...]
+    labels: Ints
+
+    def __len__(self) -> int:
+        """Return the number of documents."""
+        return len(self.samples)
+
+    @property
+    def lengths(self) -> Ints:
+        """Tokens of each document."""
+        return np.diff(self.bounds)
+
+    def document(self, index: int) -> Tokens:
+        """Return one document's tokens."""
+        return self.tokens[self.bounds[index] : self.bounds[index + 1]]
+
+    def take(self, indices: Sequence[int]) -> "Encoded":
+        """Return some of the documents, in the order asked for."""
+        documents = [self.document(index) for index in indices]
+        return _joined(documents, [self.samples[index] for index in indices], self.labels[list(indices)])
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """Makes documents into tokens the way this model expects them.
+
+    A causal LM's document begins with the tokenizer's beginning-of-sequence token (its end-of-sequence token where
+    it has none, as in GPT-2's family), so that its first word is predicted too and knows that it is the first; it
+    ends with the end-of-sequence token. A classifier's is framed by the tokenizer itself and cut to `max_tokens`. What
+    a document says is plain text; see `learner.plain_text`.
+
+    Attributes:
+        tokenizer: a transformers tokenizer.
+        max_tokens: a classifier's longest document; a causal LM's are kept whole.
+        labels: a classifier's classes by name; None for a causal LM.
+        passed: told how many documents were tokenised, now and then.
+        several: whether any number of its labels fits a document.
+    """
+
+    tokenizer: Any
+    max_tokens: int
+    labels: Mapping[str, int] | None = None
+    passed: Callable[[int], None] = lambda _: None
+    several: bool = False
+
+    def knows(self, sample: TextSample) -> bool:
+        """Tell whether a classifier has the sample's label; True for a causal LM."""
+        if self.labels is None:
+            return True
+        return members(sample.label) <= self.labels.keys() if self.several else sample.label in self.labels
+
+    def __call__(self, samples: Sequence[TextSample]) -> Encoded:
+        """Tokenise the samples, leaving out those whose label the model does not have."""
+        kept = tuple(sample for sample in samples if self.knows(sample))
+        documents = [np.asarray(ids, dtype=np.int32) for ids in self._documents(kept)]
+        return _joined(documents, kept, self._classes(kept))
+
+    def _classes(self, samples: Sequence[TextSample]) -> Ints:
+        if self.labels is None:
+            return np.zeros(len(samples), dtype=np.int64)
+        if not self.several:
+            return np.asarray([self.labels[sample.label or ""] for sample in samples], dtype=np.int64)
+        fitting = np.zeros((len(samples), len(self.labels)), dtype=np.int64)
+        for row, sample in zip(fitting, samples, strict=True):
+            row[[self.labels[name] for name in members(sample.label)]] = 1
+        return fitting
+
+    def _documents(self, samples: Sequence[TextSample]) -> Iterator[list[int]]:
+        # In chunks: the tokenizer's own results are many times larger than the arrays made of them.
+        for first in range(0, len(samples), CHUNK_DOCUMENTS):
+            texts = [sample.text for sample in samples[first : first + CHUNK_DOCUMENTS]]
+            if self.labels is None:
+                yield from self._framed(texts)
+            else:
+                yield from plain_text.framed(self.tokenizer, texts, self.max_tokens)
+            self.passed(len(texts))
+
+    def _framed(self, texts: list[str]) -> Iterator[list[int]]:
+        begin = self.tokenizer.bos_token_id
+        end = self.tokenizer.eos_token_id
+        before = [begin] if begin is not None else [end] if end is not None else []
+        after = [end] if end is not None else []
+        for ids in plain_text.bare(self.tokenizer, texts):
+            yield [*before, *ids, *after]
+
+
+def _joined(documents: Sequence[Tokens], samples: Sequence[TextSample], labels: Ints) -> Encoded:
+    bounds = np.zeros(len(documents) + 1, dtype=np.int64)
+    np.cumsum([len(document) for document in documents], out=bounds[1:])
+    tokens = np.concatenate(documents) if documents else np.empty(0, dtype=np.int32)
+    return Encoded(tokens, bounds, tuple(samples), labels)
+
+
+def longest_sequence(config: Any, tokenizer: Any, wanted: int) -> int:
+    """Return how many tokens a sequence may have: `wanted`, or less where model or tokenizer allow less."""
+    text = config.get_text_config()
+    limits = [wanted, getattr(text, "max_position_embeddings", None), tokenizer.model_max_length]
+    return min(int(limit) for limit in limits if limit and limit > 0)  # XLNet says -1: as long as you like

@@ -1,0 +1,175 @@
+"""From planned rows to what a forward pass sees: arrays filled, moved to the device, split into micro-batches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from checkpoints.probe.conduct import Side
+from learner.material.batches import Rows, Step, fill_row
+from learner.material.encoding import Encoded, Ints
+from learner.objectives.micro_batch import IGNORED, MicroBatch
+
+# Widths are rounded up to this: tensor cores and vector units like it, and fewer shapes are seen.
+WIDTH_MULTIPLE = 8
+
+
+class Feed(Protocol):
+    """Turns steps into micro-batches."""
+
+    def targets(self, step: Step) -> tuple[int, int]:
+        """Return what the step predicts in new and in replayed text: tokens, or documents for a classifier."""
+
+    def tokens(self, step: Step) -> tuple[int, int]:
+        """Return the step's tokens, new and replayed."""
+
+    def micro_batches(self, step: Step) -> Iterator[MicroBatch]:
+        """Yield the step's rows, new ones first, in passes that lie on the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class CausalFeed:
+    """Feeds rows of packed documents.
+
+    Attributes:
+        new: rows of new text.
+        replay: rows of replayed text.
+        packed: whether rows hold several pieces, so that positions must restart.
+        pad: the token that fills a row.
+        size: rows in one forward pass.
+        device: where the tensors go.
+        longest: tokens that the model takes at most, padding included; None where it takes any number.
+        multiple: widths are rounded up to one of it; 1 where the model bears no padding.
+    """
+
+    new: Rows
+    replay: Rows
+    packed: bool
+    pad: int
+    size: int
+    device: torch.device
+    longest: int | None = None
+    multiple: int = WIDTH_MULTIPLE
+
+    def targets(self, step: Step) -> tuple[int, int]:
+        """Return the tokens that the step predicts; see `Feed`."""
+        return int(self.new.targets[step.new].sum()), int(self.replay.targets[step.replayed].sum())
+
+    def tokens(self, step: Step) -> tuple[int, int]:
+        """Return the step's tokens; see `Feed`."""
+        return int(self.new.widths[step.new].sum()), int(self.replay.widths[step.replayed].sum())
+
+    def micro_batches(self, step: Step) -> Iterator[MicroBatch]:
+        """Yield micro-batches; see `Feed`."""
+        for new, replayed in _parts(step, self.new.widths, self.replay.widths, self.size):
+            yield self._batch(new, replayed)
+
+    def _batch(self, new: Ints, replayed: Ints) -> MicroBatch:
+        rows = [(self.new, row) for row in new.tolist()] + [(self.replay, row) for row in replayed.tolist()]
+        width = _rounded(max(int(text.widths[row]) for text, row in rows), self.multiple)
+        shape = (len(rows), width if self.longest is None else min(width, self.longest))
+        ids, targets = np.full(shape, self.pad, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
+        positions = np.empty(shape, dtype=np.int64)
+        for at, (text, row) in enumerate(rows):
+            fill_row(text, row, ids[at], positions[at], targets[at])
+        inputs: dict[str, Any] = {"input_ids": moved(ids, self.device), "use_cache": False}
+        if self.packed:
+            inputs["position_ids"] = moved(positions, self.device)
+        return MicroBatch(inputs, moved(targets, self.device), first_replayed=len(new))
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierFeed:
+    """Feeds one document a row.
+
+    Attributes:
+        new: new documents.
+        replay: replayed ones.
+        classes: how many the model has.
+        masks_absent: whether new documents' softmax is restricted to their own labels (ER-ACE).
+        pad: the token that fills a row.
+        size: rows in one forward pass.
+        device: where the tensors go.
+        side: on which rows are padded.
+    """
+
+    new: Encoded
+    replay: Encoded
+    classes: int
+    masks_absent: bool
+    pad: int
+    size: int
+    device: torch.device
+    side: Side = "right"
+
+    def targets(self, step: Step) -> tuple[int, int]:
+        """Return the documents of the step; see `Feed`."""
+        return len(step.new), len(step.replayed)
+
+    def tokens(self, step: Step) -> tuple[int, int]:
+        """Return the step's tokens; see `Feed`."""
+        return int(self.new.lengths[step.new].sum()), int(self.replay.lengths[step.replayed].sum())
+
+    def micro_batches(self, step: Step) -> Iterator[MicroBatch]:
+        """Yield micro-batches; see `Feed`."""
+        absent = self._absent(step)
+        for new, replayed in _parts(step, self.new.lengths, self.replay.lengths, self.size):
+            documents = [*map(self.new.document, new), *map(self.replay.document, replayed)]
+            labels = np.concatenate([self.new.labels[new], self.replay.labels[replayed]])
+            inputs = padded(documents, self.pad, self.device, self.side)
+            yield MicroBatch(inputs, moved(labels, self.device), first_replayed=len(new), absent=absent)
+
+    def _absent(self, step: Step) -> Tensor | None:
+        """Return the classes that new documents' softmax leaves out; None for none.
+
+        A softmax over one label teaches nothing: new documents that all have the same are set apart from the replayed
+        ones' labels, and where there are none of these either, from all.
+        """
+        present = np.unique(self.new.labels[step.new])
+        if len(present) == 1:
+            present = np.union1d(present, self.replay.labels[step.replayed])
+        if not self.masks_absent or len(present) == 1:
+            return None
+        absent = np.ones(self.classes, dtype=bool)
+        absent[present] = False
+        return moved(absent, self.device)
+
+
+def padded(documents: list[Any], pad: int, device: torch.device, side: Side = "right") -> dict[str, Any]:
+    """Return `input_ids` and `attention_mask` of documents, each padded to the longest's width."""
+    shape = (len(documents), max(map(len, documents)))
+    ids, mask = np.full(shape, pad, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    for at, document in enumerate(documents):
+        place = slice(0, len(document)) if side == "right" else slice(shape[1] - len(document), shape[1])
+        ids[at, place] = document
+        mask[at, place] = 1
+    return {"input_ids": moved(ids, device), "attention_mask": moved(mask, device)}
+
+
+def moved(array: Any, device: torch.device) -> Tensor:
+    """Return an array as a tensor on the device, without waiting for the copy where that is possible."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def _parts(step: Step, new: Ints, replay: Ints, size: int) -> Iterator[tuple[Ints, Ints]]:
+    """Split a step's rows into passes of at most `size`: new ones first, then replayed, the widest of each first.
+
+    Only one pass has both, so that replayed rows can be cut off without copying, and widths in a pass are alike.
+    """
+    rows = np.concatenate([_widest_first(step.new, new), _widest_first(step.replayed, replay)])
+    for first in range(0, len(rows), size):
+        last, cut = min(first + size, len(rows)), min(max(len(step.new), first), first + size)
+        yield rows[first:cut], rows[cut:last]
+
+
+def _widest_first(rows: Ints, widths: Ints) -> Ints:
+    ordered: Ints = rows[np.argsort(-widths[rows], kind="stable")]
+    return ordered
+
+
+def _rounded(width: int, multiple: int) -> int:
+    return -(-width // multiple) * multiple

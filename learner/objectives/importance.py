@@ -1,0 +1,140 @@
+"""How much each weight matters to what the model says: the diagonal of the Fisher information.
+
+    Fᵢ = E over sequences x, and over answers y drawn from the model itself, of (∂ log p(y | x) / ∂θᵢ)²
+
+One sequence at a time: squaring the gradient of a batch's mean is too small by up to the batch size. Answers are drawn
+from the model, not taken from the data: that is the Fisher, the data's answers give the "empirical" one, which is
+large where the model is wrong instead of where it is sure (Kunstner et al. 2019). In eval mode, so that dropout adds
+no noise. The result has mean 1, so that a strength means the same for every model.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from checkpoints.files.disk import disk_errors
+from learner.errors import BadRoundDirectory
+
+Importance = dict[str, Tensor]
+
+
+def fisher(
+    model: Any,
+    sequences: Iterable[Mapping[str, Any]],
+    *,
+    generator: torch.Generator,
+    several: bool = False,
+    passed: Callable[[int], None] = lambda _: None,
+) -> Importance:
+    """Estimate the Fisher diagonal of every trained weight, normalised to mean 1.
+
+    Args:
+        model: a model with float32 weights; its gradients are cleared, its mode is left as it came.
+        sequences: the model's inputs, each of one sequence without padding, so with logits of shape
+            (1, tokens, vocabulary) or (1, classes).
+        generator: draws the answers; on the CPU.
+        several: of a classifier, whether any number of labels fits a document: each is drawn by itself.
+        passed: told of each sequence.
+    """
+    named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    sums = {name: torch.zeros_like(weight) for name, weight in named.items()}
+    was_training = model.training
+    model.eval()
+    try:
+        for inputs in sequences:
+            likelihood = _sampled_set_log_likelihood if several else _sampled_log_likelihood
+            likelihood(model(**inputs).logits, generator).backward()
+            _add_squares(sums, named)
+            passed(1)
+    finally:
+        model.zero_grad(set_to_none=True)
+        model.train(was_training)
+    return normalised(sums)
+
+
+def _sampled_log_likelihood(logits: Tensor, generator: torch.Generator) -> Tensor:
+    log_probabilities = torch.log_softmax(logits.float().flatten(0, -2), -1)
+    drawn = sampled(log_probabilities.detach().exp(), generator)
+    return log_probabilities.gather(-1, drawn).sum()
+
+
+def _sampled_set_log_likelihood(logits: Tensor, generator: torch.Generator) -> Tensor:
+    z = logits.float()
+    drawn = torch.rand(z.shape, generator=generator).to(z.device) < torch.sigmoid(z.detach())
+    return -functional.binary_cross_entropy_with_logits(z, drawn.float(), reduction="sum")
+
+
+def sampled(probabilities: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw one class for each row of probabilities, shape (rows, classes); return shape (rows, 1).
+
+    One uniform number for each row, looked up in the cumulated probabilities: a fifth of the time of drawing one for
+    each class of a large vocabulary. Uniforms come from the CPU, so that every device draws the same from the same
+    probabilities, and only they travel.
+    """
+    cumulated = probabilities.cumsum(-1)
+    uniform = torch.rand(len(probabilities), 1, generator=generator).to(probabilities.device)
+    return torch.searchsorted(cumulated, uniform * cumulated[:, -1:], right=True)
+
+
+@torch.no_grad()
+def _add_squares(sums: Importance, named: Mapping[str, nn.Parameter]) -> None:
+    for name, weight in named.items():
+        if weight.grad is not None:
+            sums[name].addcmul_(weight.grad, weight.grad)
+            weight.grad = None
+
+
+def normalised(importance: Importance) -> Importance:
+    """Scale to mean 1 over all weights; all zeros become all ones, as nothing then says what matters."""
+    total = sum(float(value.sum()) for value in importance.values())
+    count = sum(value.numel() for value in importance.values())
+    if total == 0.0:
+        return {name: torch.ones_like(value) for name, value in importance.items()}
+    return {name: value.mul(count / total) for name, value in importance.items()}
+
+
+def carried(earlier: Importance | None, this: Importance, *, decay: float) -> Importance:
+    """Add a round's importance to that of the rounds before it, decayed (online EWC, Schwarz et al. 2018).
+
+    Args:
+        earlier: of the rounds before, mean 1; None in the first.
+        this: of this round, mean 1.
+        decay: how much of the earlier is kept, 0 to 1.
+    """
+    if earlier is None:
+        return this
+    return normalised({name: value + decay * earlier[name].to(value.device) for name, value in this.items()})
+
+
+def save_importance(path: Path, importance: Importance) -> None:
+    """Write importance beside a model, in float32.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    path.parent.mkdir(exist_ok=True)
+    with disk_errors(path):
+        save_file({name: value.float().cpu().contiguous() for name, value in importance.items()}, path)
+
+
+def load_importance(path: Path, shapes: Mapping[str, torch.Size]) -> Importance | None:
+    """Read importance; None where there is none.
+
+    Raises:
+        BadRoundDirectory: it is damaged or belongs to another model.
+    """
+    if not path.exists():
+        return None
+    try:
+        importance: Importance = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BadRoundDirectory(f"{path} cannot be read: {error}. Discard the round.") from error
+    if {name: value.shape for name, value in importance.items()} != dict(shapes):
+        raise BadRoundDirectory(f"{path} is of another model than the parent beside it. Discard the round.")
+    return importance

@@ -1,0 +1,230 @@
+"""The training of a round: the step, and the loop around it."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from learner.devices.devices import Device
+from learner.errors import LearnerError
+from learner.material.batches import Step
+from learner.material.feeds import Feed
+from learner.objectives.micro_batch import MicroBatch
+from learner.objectives.objectives import Objective
+from learner.objectives.penalties import QuadraticPull
+from learner.progress import Progress
+from learner.settings import RecipeSettings
+from learner.training.early_stopping import EarlyStopping
+from learner.training.schedules import rate_factor, share_done
+
+# The report's losses are means over this share of the steps, at the end.
+LAST_STEPS_SHARE = 0.1
+
+
+class Diverged(LearnerError):
+    """A step's loss or gradient was not finite; no weight has been touched by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepFigures:
+    """What a step came to.
+
+    Attributes:
+        losses: each term, per token that it counts (per document for a classifier).
+        gradient_norm: before clipping.
+        targets: what was predicted, new and replayed.
+        tokens: trained, new and replayed.
+    """
+
+    losses: dict[str, float]
+    gradient_norm: float
+    targets: tuple[int, int]
+    tokens: tuple[int, int]
+
+
+@dataclass(slots=True)
+class Training:
+    """What the training of a round came to; see `learner.report.TrainingSummary`."""
+
+    steps: int = 0
+    tokens_new: int = 0
+    tokens_replayed: int = 0
+    seconds: float = 0.0
+    early_stopped_at: int | None = None
+    recent: deque[dict[str, float]] = field(default_factory=deque)
+
+    def add(self, figures: StepFigures, keep: int) -> None:
+        """Count one step; keep the losses of the last `keep`."""
+        self.steps += 1
+        self.tokens_new += figures.tokens[0]
+        self.tokens_replayed += figures.tokens[1]
+        self.recent.append(figures.losses)
+        if len(self.recent) > keep:
+            self.recent.popleft()
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens trained each second."""
+        return (self.tokens_new + self.tokens_replayed) / self.seconds if self.seconds else 0.0
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """Mean of each loss term over the last steps."""
+        names = self.recent[0] if self.recent else {}
+        return {name: math.fsum(step[name] for step in self.recent) / len(self.recent) for name in names}
+
+
+class Trainer:
+    """Takes optimizer steps.
+
+    Args:
+        model: with float32 weights, which are trained in place.
+        parent: what it is distilled from; None where the objective needs none.
+        feed: gives micro-batches.
+        objective: what is minimised.
+        pull: the penalty on weights; None for none.
+        recipe: of the optimizer.
+        peak_rate: the largest learning rate.
+        device: where it runs.
+        passed: told after each micro-batch how many sequences were in it.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        parent: Any,
+        *,
+        feed: Feed,
+        objective: Objective,
+        pull: QuadraticPull | None,
+        recipe: RecipeSettings,
+        peak_rate: float,
+        device: Device,
+        passed: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self.model, self.parent = model, parent
+        self._feed, self._objective, self._pull = feed, objective, pull
+        self._recipe, self._peak_rate, self.device = recipe, peak_rate, device
+        self._passed = passed
+        self._weights = [weight for weight in model.parameters() if weight.requires_grad]
+        self._optimizer = adamw(self._weights, recipe)
+
+    def step(self, step: Step, rate: float) -> StepFigures:
+        """Take one optimizer step: loss, backward, penalty, clip, finite check, update.
+
+        Raises:
+            Diverged: loss or gradient is not finite; the weights are as they were.
+        """
+        targets = self._feed.targets(step)
+        sums = torch.zeros(len(self._objective.names), device=self.device.where)
+        for batch in self._feed.micro_batches(step):
+            with self.device.autocast():
+                logits = self.model(**batch.inputs).logits
+                parent_logits = self._parent_logits(batch)
+            terms, gradient = self._objective(logits.detach(), parent_logits, batch, sum(targets))
+            logits.backward(gradient)
+            sums += terms
+            self._passed(len(batch.targets))
+        if self._pull is not None:
+            self._pull.add_gradient()
+        norm = nn.utils.clip_grad_norm_(self._weights, self._recipe.clip, foreach=True)
+        *totals, norm_value = torch.cat([sums, norm[None]]).tolist()  # the step's only wait for the device
+        if not all(map(math.isfinite, (*totals, norm_value))):
+            raise Diverged(f"loss or gradient is not finite (gradient norm {norm_value}, {self._named(totals)})")
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * self._peak_rate
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return StepFigures(self._per_target(totals, targets), norm_value, targets, self._feed.tokens(step))
+
+    @torch.no_grad()
+    def _parent_logits(self, batch: MicroBatch) -> Tensor | None:
+        if self.parent is None or batch.first_replayed == len(batch.targets):
+            return None
+        logits: Tensor = self.parent(**batch.replayed_inputs()).logits
+        return logits
+
+    def _per_target(self, totals: Sequence[float], targets: tuple[int, int]) -> dict[str, float]:
+        new, *replayed = self._objective.names
+        losses = {new: totals[0] / max(targets[0], 1)}
+        return losses | {name: total / max(targets[1], 1) for name, total in zip(replayed, totals[1:], strict=True)}
+
+    def _named(self, totals: Sequence[float]) -> str:
+        return ", ".join(f"{name} {total}" for name, total in zip(self._objective.names, totals, strict=True))
+
+    def penalty(self) -> float | None:
+        """Return the penalty on weights as it stands; None where the recipe has none. Waits for the device."""
+        return None if self._pull is None else float(self._pull.value())
+
+
+def adamw(weights: Iterable[nn.Parameter], recipe: RecipeSettings) -> torch.optim.AdamW:
+    """Return the optimizer; weight decay is for matrices alone, as biases and norms have no zero to shrink to."""
+    listed = list(weights)
+    groups: list[dict[str, Any]] = [
+        {"params": [weight for weight in listed if weight.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [weight for weight in listed if weight.ndim < 2], "weight_decay": 0.0},
+    ]
+    filled = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(filled, lr=0.0, betas=(recipe.beta1, recipe.beta2), fused=True)
+
+
+def train(
+    trainer: Trainer,
+    steps: Sequence[Step],
+    recipe: RecipeSettings,
+    *,
+    progress: Progress,
+    stopping: EarlyStopping | None = None,
+    on_step: Callable[[StepFigures], None] = lambda _: None,
+) -> Training:
+    """Train a round to its end: all steps, or the time that it may take, or no more improvement.
+
+    Args:
+        trainer: takes the steps.
+        steps: as planned.
+        recipe: warm-up, floor and budgets.
+        progress: told of steps.
+        stopping: looks at samples that the gate never reports on; None never stops early.
+        on_step: called after each step.
+
+    Raises:
+        Diverged: loss or gradient was not finite.
+    """
+    training, began = Training(), progress.clock()
+    keep = max(1, round(len(steps) * LAST_STEPS_SHARE))
+    for index, step in enumerate(steps):
+        training.seconds = progress.clock() - began
+        if recipe.max_seconds is not None and index and training.seconds >= recipe.max_seconds:
+            break
+        done = share_done(index, len(steps), seconds=training.seconds, max_seconds=recipe.max_seconds)
+        figures = trainer.step(step, rate_factor(done, warmup=recipe.warmup, floor=recipe.floor))
+        training.add(figures, keep)
+        on_step(figures)
+        if progress.due() or index + 1 == len(steps):
+            training.seconds = progress.clock() - began
+            _say(progress, training, figures, trainer, len(steps))
+        if stopping is not None and stopping.ends_after(index):
+            break
+    training.seconds = progress.clock() - began
+    if stopping is not None:
+        training.early_stopped_at = stopping.restore_best()
+    return training
+
+
+def _say(progress: Progress, training: Training, figures: StepFigures, trainer: Trainer, steps: int) -> None:
+    progress.say(
+        "step",
+        step=training.steps,
+        steps=steps,
+        losses=figures.losses,
+        penalty=trainer.penalty(),
+        gradient_norm=figures.gradient_norm,
+        tokens_new=training.tokens_new,
+        tokens_replayed=training.tokens_replayed,
+        tokens_per_second=training.tokens_per_second,
+        memory_bytes=trainer.device.memory_bytes(),
+    )

@@ -1,0 +1,4 @@
+"""The file and its tables: opening, checking, migrating, and SQLite's errors in words.
+
+What rows mean is decided elsewhere.
+"""

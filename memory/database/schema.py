@@ -1,0 +1,231 @@
+"""The tables, and the migrations that lead to them.
+
+A migration and the note that it was applied are one transaction.
+"""
+
+import secrets
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+APPLICATION_ID = 0x52564B50
+"""`RVKP`, in the file's header: tells a store from any other SQLite database."""
+
+migrations = Migrations("riverkeep")
+
+_INITIAL = """
+-- Single facts: secret, bytes_per_token, next_sample, serving, rounds_begun, last_accepted,
+-- anchor_frozen.
+CREATE TABLE facts(name TEXT PRIMARY KEY, value ANY NOT NULL) WITHOUT ROWID, STRICT;
+
+CREATE TABLE streams(
+    id INTEGER PRIMARY KEY, topic TEXT NOT NULL, number INTEGER NOT NULL, incarnation TEXT NOT NULL,
+    next_offset INTEGER NOT NULL, UNIQUE(topic, number, incarnation)) STRICT;
+CREATE TABLE sources(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+-- Label 0 is no label.
+CREATE TABLE labels(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+
+-- The text comes last, so that reading the rest of a long row stays on its first page.
+CREATE TABLE samples(
+    id INTEGER PRIMARY KEY, role INTEGER NOT NULL, bytes INTEGER NOT NULL, source INTEGER NOT NULL,
+    label INTEGER NOT NULL, stream INTEGER NOT NULL, offset INTEGER NOT NULL, key_hash INTEGER,
+    event_time REAL, arrived_at REAL NOT NULL, text TEXT NOT NULL) STRICT;
+CREATE UNIQUE INDEX samples_offset ON samples(stream, offset);
+CREATE INDEX samples_fresh ON samples(id) WHERE role = 2;
+
+-- Slots are dense, 0 to n - 1, so that a uniform draw needs no scan.
+CREATE TABLE replay(
+    slot INTEGER PRIMARY KEY, sample INTEGER NOT NULL UNIQUE, source INTEGER NOT NULL, era INTEGER NOT NULL,
+    label INTEGER NOT NULL, priority INTEGER NOT NULL, bytes INTEGER NOT NULL, key_hash INTEGER) STRICT;
+CREATE INDEX replay_stratum ON replay(source, era, label, priority);
+CREATE INDEX replay_key ON replay(key_hash) WHERE key_hash IS NOT NULL;
+CREATE TABLE strata(
+    source INTEGER NOT NULL, era INTEGER NOT NULL, label INTEGER NOT NULL, samples INTEGER NOT NULL,
+    bytes INTEGER NOT NULL, PRIMARY KEY(source, era, label)) WITHOUT ROWID, STRICT;
+-- An era's id is its first round; era 0 is the text from before the stream.
+CREATE TABLE eras(id INTEGER PRIMARY KEY, last_round INTEGER NOT NULL) STRICT;
+
+-- A slice holds what it has seen of a priority up to its threshold.
+CREATE TABLE slices(
+    id INTEGER PRIMARY KEY, state TEXT NOT NULL, source INTEGER NOT NULL, first_round INTEGER NOT NULL,
+    last_round INTEGER NOT NULL, threshold INTEGER NOT NULL) STRICT;
+CREATE TABLE holdout(
+    slice INTEGER NOT NULL, priority INTEGER NOT NULL, sample INTEGER NOT NULL UNIQUE,
+    PRIMARY KEY(slice, priority, sample)) WITHOUT ROWID, STRICT;
+
+CREATE TABLE counters(
+    role INTEGER NOT NULL, source INTEGER NOT NULL, label INTEGER NOT NULL, samples INTEGER NOT NULL,
+    bytes INTEGER NOT NULL, PRIMARY KEY(role, source, label)) WITHOUT ROWID, STRICT;
+CREATE TABLE tallies(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+
+-- Hashes of contents in order of arrival, many to a row: an index in random order would cost more than the text.
+CREATE TABLE seen(id INTEGER PRIMARY KEY, hashes BLOB NOT NULL) STRICT;
+CREATE TABLE trained(id INTEGER PRIMARY KEY, sample INTEGER NOT NULL, places BLOB NOT NULL) STRICT;
+CREATE TABLE trained_bands(
+    band INTEGER NOT NULL, document INTEGER NOT NULL, PRIMARY KEY(band, document)) WITHOUT ROWID, STRICT;
+CREATE TABLE forgotten(key_hash INTEGER PRIMARY KEY, at REAL NOT NULL) STRICT;
+
+CREATE TABLE dead_letters(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, offset INTEGER NOT NULL, reason TEXT NOT NULL,
+    detail TEXT NOT NULL, key BLOB, value BLOB NOT NULL, value_bytes INTEGER NOT NULL, arrived_at REAL NOT NULL,
+    published INTEGER NOT NULL, UNIQUE(stream, offset)) STRICT;
+CREATE INDEX dead_letters_unpublished ON dead_letters(id) WHERE published = 0;
+CREATE TABLE gaps(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    reason TEXT NOT NULL, recorded_at REAL NOT NULL) STRICT;
+
+CREATE TABLE rounds(
+    number INTEGER PRIMARY KEY, state TEXT NOT NULL, trigger TEXT NOT NULL, recipe TEXT NOT NULL, seed INTEGER NOT NULL,
+    parent_generation INTEGER NOT NULL, base_generation INTEGER NOT NULL, generation INTEGER, released_from INTEGER,
+    begun_at REAL NOT NULL, ended_at REAL, detail TEXT NOT NULL, verdict TEXT NOT NULL, report TEXT NOT NULL,
+    fresh_samples INTEGER NOT NULL, fresh_bytes INTEGER NOT NULL,
+    replay_samples INTEGER NOT NULL, replay_bytes INTEGER NOT NULL, early_stop_samples INTEGER NOT NULL) STRICT;
+CREATE INDEX rounds_state ON rounds(state);
+CREATE TABLE round_offsets(
+    round INTEGER NOT NULL, stream INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY(round, stream)) WITHOUT ROWID, STRICT;
+CREATE TABLE round_samples(
+    round INTEGER NOT NULL, sample INTEGER NOT NULL, part TEXT NOT NULL, stream INTEGER NOT NULL,
+    offset INTEGER NOT NULL, key_hash INTEGER, PRIMARY KEY(round, sample)) WITHOUT ROWID, STRICT;
+CREATE TABLE refusals(sample INTEGER PRIMARY KEY, times INTEGER NOT NULL) STRICT;
+CREATE TABLE aside(
+    sample INTEGER PRIMARY KEY, round INTEGER NOT NULL, since REAL NOT NULL, reason TEXT NOT NULL,
+    role INTEGER NOT NULL) STRICT;
+CREATE INDEX aside_round ON aside(round);
+
+CREATE TABLE generations(
+    number INTEGER PRIMARY KEY, state TEXT NOT NULL, parent INTEGER, round INTEGER, digest TEXT NOT NULL,
+    source_path TEXT NOT NULL, created_at REAL NOT NULL) STRICT;
+CREATE TABLE scores(
+    generation INTEGER NOT NULL, slice TEXT NOT NULL, mean_nll REAL NOT NULL, tokens INTEGER NOT NULL,
+    documents INTEGER NOT NULL, accuracy REAL, macro_f1 REAL, PRIMARY KEY(generation, slice)) WITHOUT ROWID, STRICT;
+CREATE TABLE document_scores(
+    generation INTEGER NOT NULL, sample INTEGER NOT NULL, nll REAL NOT NULL, tokens INTEGER NOT NULL,
+    correct INTEGER, PRIMARY KEY(generation, sample)) WITHOUT ROWID, STRICT;
+CREATE INDEX document_scores_sample ON document_scores(sample);
+"""
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script; `executescript` would commit the transaction that the migration is part of."""
+    lines = [line for line in script.splitlines() if not line.startswith("--")]
+    return [statement for statement in "\n".join(lines).split(";") if statement.strip()]
+
+
+@migrations(name="0001_initial")
+def initial(db: Database) -> None:
+    """Every table of the first version, and the secret by which the split and the hashes of keys are made."""
+    for statement in _statements(_INITIAL):
+        db.execute(statement)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    facts = [
+        ("secret", secrets.token_bytes(SECRET_BYTES)),
+        ("bytes_per_token", 4.0),
+        ("next_sample", 1),
+        ("rounds_begun", 0),
+        ("last_accepted", 0),
+        ("anchor_frozen", 0),
+    ]
+    db.conn.executemany("INSERT INTO facts VALUES (?, ?)", facts)
+
+
+_BOUNDS = """
+-- When a batch moved the partition last: what is beyond the bound on streams goes from the oldest.
+ALTER TABLE streams ADD COLUMN moved_at REAL NOT NULL DEFAULT 0;
+CREATE INDEX scores_slice ON scores(slice);
+CREATE INDEX rounds_released_from ON rounds(released_from) WHERE released_from IS NOT NULL;
+-- What stays of generations that have left the ledger.
+CREATE TABLE past_generations(
+    number INTEGER PRIMARY KEY, parent INTEGER, round INTEGER, digest TEXT NOT NULL, created_at REAL NOT NULL) STRICT;
+-- Further facts: generations_numbered (the next one's number), lineage_from (the first round whose samples are known).
+INSERT INTO facts SELECT 'generations_numbered', coalesce(max(number), -1) + 1 FROM generations;
+INSERT INTO facts SELECT 'lineage_from', coalesce(min(round), 1) FROM round_samples;
+"""
+
+
+@migrations(name="0002_bounds")
+def bounds(db: Database) -> None:
+    """What the bounds on ledger and streams need; numbers no longer hang on the rows that are left."""
+    for statement in _statements(_BOUNDS):
+        db.execute(statement)
+
+
+_KEY_COUNTS = """
+-- How many documents each of a source's most frequent keys has: two arrays of 64-bit integers.
+CREATE TABLE key_counts(
+    source INTEGER NOT NULL, before_stream INTEGER NOT NULL, documents INTEGER NOT NULL, keys BLOB NOT NULL,
+    counts BLOB NOT NULL, PRIMARY KEY(source, before_stream)) STRICT;
+"""
+
+
+@migrations(name="0003_key_counts")
+def key_counts(db: Database) -> None:
+    """By which keys that name a category are told from those that name people."""
+    for statement in _statements(_KEY_COUNTS):
+        db.execute(statement)
+
+
+_DEAD_LETTER_KEYS = """
+-- Keyed hashes of the keys that the letter is known by, a JSON array: also of those that were cut off its value.
+ALTER TABLE dead_letters ADD COLUMN key_hashes TEXT NOT NULL DEFAULT '[]';
+CREATE INDEX dead_letters_published ON dead_letters(id) WHERE published = 1;
+CREATE INDEX dead_letters_filtered ON dead_letters(id)
+    WHERE published = 0 AND reason IN ('empty_text', 'repetitive', 'too_short');
+"""
+
+
+@migrations(name="0004_dead_letter_keys")
+def dead_letter_keys(db: Database) -> None:
+    """By which a person's dead letters are found, and the order in which they make room."""
+    for statement in _statements(_DEAD_LETTER_KEYS):
+        db.execute(statement)
+
+
+_ERASED_ROUNDS = """
+-- Rounds that trained on text which was erased since, so that nobody has to look for them among all samples.
+CREATE TABLE erased_rounds(round INTEGER PRIMARY KEY) STRICT;
+INSERT INTO erased_rounds SELECT DISTINCT r.round FROM round_samples r JOIN forgotten f ON f.key_hash = r.key_hash
+    WHERE r.part IN ('fresh', 'replay');
+"""
+
+
+@migrations(name="0005_erased_rounds")
+def erased_rounds(db: Database) -> None:
+    """By which generations are told that saw text which was erased since."""
+    for statement in _statements(_ERASED_ROUNDS):
+        db.execute(statement)
+
+
+@migrations(name="0006_dead_letter_headers")
+def dead_letter_headers(db: Database) -> None:
+    """The record's own headers, which are sent to the dead-letter topic with it: see `quarantine`."""
+    db.execute("ALTER TABLE dead_letters ADD COLUMN headers TEXT")
+
+
+@migrations(name="0007_key_dresses")
+def key_dresses(db: Database) -> None:
+    """The plain keys that a stored one may stand for, as hashes: see `similar_keys`."""
+    db.execute(
+        "CREATE TABLE key_dresses(plain INTEGER NOT NULL, key_hash INTEGER NOT NULL, how TEXT NOT NULL, "
+        "PRIMARY KEY(plain, key_hash)) WITHOUT ROWID, STRICT"
+    )
+    db.execute("CREATE INDEX key_dresses_key ON key_dresses(key_hash)")
+
+
+@migrations(name="0008_pending_erasures")
+def pending_erasures(db: Database) -> None:
+    """Keys whose earlier text the stream's tombstones erase: see `tombstones`."""
+    db.execute(
+        "CREATE TABLE pending_erasures(key_hash INTEGER PRIMARY KEY, samples_before INTEGER NOT NULL, "
+        "letters_until INTEGER NOT NULL) STRICT"
+    )
+
+
+def unknown_migrations(db: Database) -> list[str]:
+    """Migrations that the file has seen and this version does not know: it was written by a newer one."""
+    known = {migration.name for migration in migrations.pending(db)}
+    known |= {migration.name for migration in migrations._migrations}  # noqa: SLF001 - no public list
+    return [applied.name for applied in migrations.applied(db) if applied.name not in known]
+
+
+SECRET_BYTES = 32

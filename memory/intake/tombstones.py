@@ -1,0 +1,55 @@
+"""Tombstones as they arrive: each is noted with its offset, and withdraws what came of its key in the same batch.
+
+One erases what came of its key before it, and nothing that comes after: it is noted with the id that the next sample
+gets. That is one row in the transaction of its offset, so none is lost and none is done twice.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from memory.database import facts
+from memory.database.sqlite import Connection
+from memory.identity.fingerprints import Bools, Int64s
+from memory.intake.columns import Looked
+from memory.intake.quarantine import KnownKeys
+from memory.samples.offsets import Position, position_of
+from streams.document import Erasure, Partition
+
+TALLY = "erased_by_tombstone"
+
+
+def note(
+    tx: Connection, erasures: Sequence[Erasure], positions: Mapping[Partition, Position], keys: KnownKeys
+) -> list[tuple[Erasure, int]]:
+    """Note the erasures that are new, each with the hash of its key; to be called before the batch's text is taken."""
+    new = [
+        (one, keys.key_hash(one.key))
+        for one in erasures
+        if one.offset >= position_of(positions, one.partition, one.offset).first_new
+    ]
+    if new:
+        before = facts.get_int(tx, "next_sample")
+        letters = tx.execute("SELECT coalesce(max(id), 0) FROM dead_letters").fetchone()[0]
+        tx.executemany(
+            "INSERT INTO pending_erasures(key_hash, samples_before, letters_until) VALUES (?, ?, ?) "
+            "ON CONFLICT(key_hash) DO UPDATE SET samples_before = excluded.samples_before, "
+            "letters_until = excluded.letters_until",
+            [(key, before, letters) for _, key in new],
+        )
+    return new
+
+
+def withdrawn(looked: Looked, erasures: Sequence[tuple[Erasure, int]]) -> Bools:
+    """The documents of a batch that a tombstone behind them in the same batch erases: they are not stored at all."""
+    found = np.zeros(len(looked), bool)
+    if not erasures:
+        return found
+    last: dict[tuple[object, int], int] = {}
+    for one, key in erasures:
+        last[one.partition, key] = max(one.offset, last.get((one.partition, key), -1))
+    keys: Int64s = looked.keys
+    rows = zip(looked.partitions, keys.tolist(), looked.keyed.tolist(), looked.offsets.tolist(), strict=True)
+    for row, (partition, key, keyed, offset) in enumerate(rows):
+        found[row] = keyed and offset < last.get((partition, key), -1)
+    return found

@@ -1,0 +1,214 @@
+"""What a round is given: fresh text oldest first, replay uniformly, and held-out slices to be judged on."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from memory.database.sqlite import Connection, as_json
+from memory.identity import near_duplicates
+from memory.identity.fingerprints import priorities
+from memory.identity.near_duplicates import SketchIndex
+from memory.ledger.records import DrawSpec, Slice, SliceKind
+from memory.samples import counters, reading, slices
+from memory.samples import reading as reading_module
+from memory.samples.reading import Placed
+from memory.samples.records import Role, Sample
+from memory.samples.removal import remove
+from memory.samples.reservoir import over_quota, share
+from memory.settings import MemorySettings
+
+PRIORITIES = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class FreshDraw:
+    """Fresh samples by what a round does with them."""
+
+    train: tuple[Placed, ...]
+    early_stop: tuple[Placed, ...]
+    over_quota: tuple[Placed, ...]
+
+    def all(self) -> tuple[Placed, ...]:
+        """Everything that was drawn."""
+        return self.train + self.early_stop + self.over_quota
+
+
+class HeldOutIndex:
+    """All held-out text, to keep what comes near it out of a draw."""
+
+    def __init__(self, tx: Connection, similarity: float) -> None:
+        self._index = SketchIndex(similarity)
+        reading_module.read_held(tx, self._index, 0)
+
+    def keep_apart(self, tx: Connection, drawn: Sequence[Placed]) -> list[Placed]:
+        """Remove from the store, and from the draw, what is a near-duplicate of held-out text."""
+        close = self._index.near(near_duplicates.sketch_texts([one.sample.text for one in drawn]))
+        gone = remove(tx, [one.sample.id for one, out in zip(drawn, close, strict=True) if out])
+        counters.tally(tx, {"near_duplicates": gone})
+        return [one for one, out in zip(drawn, close, strict=True) if not out]
+
+
+def drop_held_out_near_trained(tx: Connection, similarity: float) -> None:
+    """Drop held-out text that comes near text which was trained on: it would measure what was learned by heart.
+
+    Done for what arrived since the last round began, and not at its arrival: most of that finds no place in its slice,
+    and comparing costs a search on disk.
+    """
+    rows = tx.execute(
+        "SELECT h.sample FROM holdout h JOIN slices s ON s.id = h.slice WHERE s.state = 'open' "
+        "OR (s.state = 'anchor' AND (SELECT value FROM facts WHERE name = 'anchor_frozen') = 0)"
+    )
+    held = reading.read(tx, [row[0] for row in rows])
+    sketches = near_duplicates.sketch_texts([one.sample.text for one in held])
+    close = near_duplicates.near_trained(tx, sketches, similarity)
+    gone = remove(tx, [one.sample.id for one, out in zip(held, close, strict=True) if out])
+    counters.tally(tx, {"near_duplicates": gone})
+
+
+def fresh_ids(tx: Connection, bytes_wanted: float, among: Iterable[int] | None) -> list[tuple[int, int | None]]:
+    """Ids and key hashes of fresh samples, oldest first, until they hold enough bytes; at least one if there is any.
+
+    Args:
+        among: only these, where given.
+    """
+    condition, values = ("", []) if among is None else ("AND id IN (SELECT value FROM json_each(?))", [as_json(among)])
+    rows = tx.execute(
+        f"SELECT id, bytes, key_hash FROM samples WHERE role = {Role.FRESH.value} {condition} ORDER BY id", values
+    )
+    chosen: list[tuple[int, int | None]] = []
+    size = 0
+    for sample, sample_bytes, key in rows:
+        if chosen and size + sample_bytes > bytes_wanted:
+            break
+        chosen.append((sample, key))
+        size += sample_bytes
+    return chosen
+
+
+def sort_fresh(
+    drawn: Sequence[Placed],
+    spec: DrawSpec,
+    round_number: int,
+    settings: MemorySettings,
+    salt: int,
+    *,
+    categories: Collection[int],
+) -> FreshDraw:
+    """Set apart what is beyond its key's quota, and what early stopping is measured on.
+
+    Args:
+        categories: keyed hashes of keys that have no quota.
+    """
+    ids = np.array([one.sample.id for one in drawn], np.int64)
+    order = priorities(ids, salt).tolist()
+    surplus = set(
+        over_quota(
+            [
+                (one.sample.id, one.sample.key_hash, rank)
+                for one, rank in zip(drawn, order, strict=True)
+                if one.sample.key_hash not in categories
+            ],
+            settings.key_quota,
+        )
+    )
+    # Salted by the round, so that no text is kept from training for ever.
+    coins = priorities(ids, salt + round_number).tolist()
+    within = [(coin, one) for coin, one in zip(coins, drawn, strict=True) if one.sample.id not in surplus]
+    chosen = sorted(coin for coin, _ in within if coin < spec.early_stop_share * PRIORITIES)
+    chosen = chosen[: min(spec.early_stop_documents, len(within) - 1)]
+    limit = chosen[-1] if chosen else -1
+    return FreshDraw(
+        train=tuple(one for coin, one in within if coin > limit),
+        early_stop=tuple(one for coin, one in within if coin <= limit),
+        over_quota=tuple(one for one in drawn if one.sample.id in surplus),
+    )
+
+
+def replay_ids(
+    tx: Connection, generator: np.random.Generator, *, most_bytes: float, most: int | None = None
+) -> list[int]:
+    """Sample ids drawn uniformly without replacement from replay, until they hold enough bytes (or are enough)."""
+    held, held_bytes = tx.execute("SELECT coalesce(sum(samples), 0), coalesce(sum(bytes), 0) FROM strata").fetchone()
+    if not held or most_bytes <= 0:
+        return []
+    mean = max(held_bytes / held, 1.0)
+    likely = held if most_bytes >= held_bytes / 1.2 else min(held, int(1.2 * most_bytes / mean) + 64)
+    count = likely if most is None else min(likely, most)
+    slots = generator.choice(held, count, replace=False)
+    rows = dict(
+        tx.execute(
+            "SELECT slot, sample || ':' || bytes FROM replay WHERE slot IN (SELECT value FROM json_each(?))",
+            (as_json(slots.tolist()),),
+        )
+    )
+    chosen, size = [], 0
+    for slot in slots.tolist():
+        sample, sample_bytes = map(int, rows[slot].split(":"))
+        if size + sample_bytes > most_bytes:
+            break
+        chosen.append(sample)
+        size += sample_bytes
+    return chosen
+
+
+def draw_slices(tx: Connection, spec: DrawSpec) -> tuple[Slice, ...]:
+    """The anchor and the period slices, each with its samples of lowest priority, within the spec's bounds."""
+    rows = slices.listed(tx, *KINDS)
+    sizes = dict(tx.execute("SELECT slice, count(*) FROM holdout GROUP BY slice"))
+    wanted = {row.id: sizes[row.id] for row in rows if row.id in sizes}
+    anchors = {row.id for row in rows if KINDS[row.state] == "anchor"}
+    members = slices.members(tx, shares(spec, wanted, anchors))
+    read = {one.sample.id: one.sample for one in reading.read(tx, [one for ids in members.values() for one in ids])}
+    drawn: dict[str, Slice] = {}
+    for row in rows:
+        found = [read[sample] for sample in members.get(row.id, [])]
+        if found:
+            part = _slice(tx, row, found)
+            before = drawn.get(part.name)  # The anchor may lie in two parts: what it is, and what it is about to take.
+            drawn[part.name] = part if before is None else replace(before, samples=before.samples + part.samples)
+    return tuple(drawn.values())
+
+
+KINDS: Final[Mapping[str, SliceKind]] = {
+    "anchor": "anchor",
+    "early": "anchor",
+    "closed": "period",
+    "pending": "newest",
+}
+"""The states of slices that are drawn, and as what."""
+
+
+def shares(spec: DrawSpec, sizes: Mapping[int, int], anchors: Collection[int]) -> dict[int, int]:
+    """How many documents of each slice a round is judged on.
+
+    Args:
+        spec: bounds of one slice and of all.
+        sizes: documents of each slice.
+        anchors: those that are the anchor: without enough of it nothing can be judged, so it goes before many slices.
+    """
+    wanted = {one: min(size, spec.slice_documents) for one, size in sizes.items()}
+    first = share(spec.evaluation_documents, {one: size for one, size in wanted.items() if one in anchors})
+    left = spec.evaluation_documents - sum(first.values())
+    return first | share(left, {one: size for one, size in wanted.items() if one not in anchors})
+
+
+def _slice(tx: Connection, row: slices.SliceRow, found: Sequence[Sample]) -> Slice:
+    return Slice(
+        name=slices.name(tx, row),
+        kind=KINDS[row.state],
+        source=slices.source_name(tx, row),
+        first_round=row.first_round,
+        last_round=row.last_round,
+        samples=tuple(found),
+    )
+
+
+def covered(drawn: Sequence[Placed]) -> Mapping[int, tuple[int, int]]:
+    """For each stream the first and last offset among these samples."""
+    found: dict[int, list[int]] = defaultdict(list)
+    for one in drawn:
+        found[one.stream].append(one.offset)
+    return {stream: (min(offsets), max(offsets)) for stream, offsets in found.items()}

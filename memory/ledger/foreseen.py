@@ -1,0 +1,91 @@
+"""What a round would be judged on if it began now: the same rules by which it is drawn, and nothing changed."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from memory.database import facts, sqlite
+from memory.database.sqlite import Connection
+from memory.ledger.draw import KINDS, shares
+from memory.ledger.records import DrawSpec, OutlinedSample, SliceOutline
+from memory.samples import slices
+from memory.samples.slices import ANCHOR_SOURCE
+from memory.settings import MemorySettings
+
+
+class _Part(NamedTuple):
+    """Held-out text that will be drawn as one slice."""
+
+    state: str
+    source: int
+    held: list[tuple[int, int]]
+    """Priority and sample of each document, lowest priority first."""
+
+
+def foreseen(tx: Connection, settings: MemorySettings, spec: DrawSpec) -> tuple[SliceOutline, ...]:
+    """See `Store.foreseen_slices`."""
+    # As the draw lists them, by source and age: what does not divide evenly goes to the first.
+    parts = sorted(_after_seal(tx, settings), key=lambda part: (part.source, part.state == "pending"))
+    allowed = shares(spec, {at: len(part.held) for at, part in enumerate(parts)}, _anchors(parts))
+    drawn = [part._replace(held=part.held[: allowed[at]]) for at, part in enumerate(parts)]
+    labels = _labels(tx, [sample for part in drawn for _, sample in part.held])
+    names = dict(tx.execute("SELECT id, name FROM sources"))
+    return tuple(
+        SliceOutline(
+            name=f"{part.state} {part.source} {at}",
+            kind=KINDS[part.state],
+            source=names.get(part.source, ""),
+            samples=tuple(OutlinedSample(sample, labels[sample]) for _, sample in part.held if sample in labels),
+        )
+        for at, part in enumerate(drawn)
+        if part.held
+    )
+
+
+def _anchors(parts: Sequence[_Part]) -> set[int]:
+    return {at for at, part in enumerate(parts) if KINDS[part.state] == "anchor"}
+
+
+def _after_seal(tx: Connection, settings: MemorySettings) -> Iterator[_Part]:
+    """The slices as `slices.seal` will leave them."""
+    held: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for row, priority, sample in tx.execute("SELECT slice, priority, sample FROM holdout ORDER BY priority, sample"):
+        held[row].append((priority, sample))
+    anchor, early = (slices.find(tx, state, ANCHOR_SOURCE) for state in ("anchor", "early"))
+    in_anchor = held[anchor.id] if anchor else []
+    in_early = held[early.id] if early else []
+    newest = _newest(tx, held, settings.slice_documents)
+    if not facts.get_int(tx, "anchor_frozen") and len(in_anchor) < settings.anchor_minimum:
+        room = settings.anchor_documents - len(in_anchor) - len(in_early)
+        given = set(slices.first_text((one for of_source in newest.values() for one in of_source), room))
+        in_early = sorted([*in_early, *(one for rows in newest.values() for one in rows if one[1] in given)])
+        newest = {source: [one for one in rows if one[1] not in given] for source, rows in newest.items()}
+    yield _Part("anchor", ANCHOR_SOURCE, in_anchor)
+    yield _Part("early", ANCHOR_SOURCE, in_early)
+    yield from (_Part("pending", source, rows) for source, rows in newest.items())
+    yield from (_Part("closed", row.source, held[row.id]) for row in slices.listed(tx, "closed"))
+
+
+def _newest(
+    tx: Connection, held: Mapping[int, Sequence[tuple[int, int]]], bound: int
+) -> dict[int, list[tuple[int, int]]]:
+    """By source what open and pending slices have once they are one."""
+    together: dict[int, list[slices.SliceRow]] = defaultdict(list)
+    for row in slices.listed(tx, "open", "pending"):
+        together[row.source].append(row)
+    newest = {}
+    for source, rows in together.items():
+        threshold = min(row.threshold for row in rows)
+        documents = sorted(one for row in rows for one in held.get(row.id, ()) if one[0] <= threshold)
+        newest[source] = documents[:bound]
+    return newest
+
+
+def _labels(tx: Connection, ids: Sequence[int]) -> dict[int, str | None]:
+    """The label of each of these samples."""
+    rows = tx.execute(
+        "SELECT s.id, l.name FROM samples s LEFT JOIN labels l ON l.id = s.label "
+        "WHERE s.id IN (SELECT value FROM json_each(?))",
+        (sqlite.as_json(ids),),
+    )
+    return dict(rows.fetchall())

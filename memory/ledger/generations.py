@@ -1,0 +1,244 @@
+"""The ledger of generations: numbers never used again, scores, and what serves."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from memory.database import facts, sqlite
+from memory.database.sqlite import Connection
+from memory.errors import UnknownGeneration, WrongState
+from memory.ledger import rounds
+from memory.ledger.records import DocumentScore, Generation, GenerationState, Rollback, ScoreRow, SliceScore, lineage
+from memory.samples import slices
+
+_STATES_TO_SERVE = (GenerationState.ACCEPTED, GenerationState.ROLLED_BACK)
+
+
+def register_base(tx: Connection, *, digest: str, source_path: str, generation: int, now: float) -> None:
+    """See `Store.register_base`."""
+    known = tx.execute("SELECT digest FROM generations WHERE number = ?", (generation,)).fetchone()
+    if known is not None:
+        if known[0] != digest:
+            raise WrongState(
+                f"Generation {generation}, the base, is another model (digest {known[0][:12]}, now {digest[:12]}). A "
+                "store belongs to one base model: choose another `state_dir` for this one."
+            )
+        return
+    tx.execute(
+        "INSERT INTO generations(number, state, parent, round, digest, source_path, created_at) "
+        "VALUES (?, ?, NULL, NULL, ?, ?, ?)",
+        (generation, GenerationState.ACCEPTED, digest, source_path, now),
+    )
+    facts.put(tx, "base", generation)
+    facts.put(tx, "generations_numbered", max(facts.get_int(tx, "generations_numbered"), generation + 1))
+    facts.put(tx, "serving", generation)
+
+
+def reserve(tx: Connection, round_number: int, now: float) -> int:
+    """A new generation's number, for a candidate of this round."""
+    parent = rounds.read(tx, round_number).parent_generation
+    number = facts.get_int(tx, "generations_numbered")
+    facts.put(tx, "generations_numbered", number + 1)
+    tx.execute(
+        "INSERT INTO generations(number, state, parent, round, digest, source_path, created_at) "
+        "VALUES (?, ?, ?, ?, '', '', ?)",
+        (number, GenerationState.RESERVED, parent, round_number, now),
+    )
+    return number
+
+
+def accept(tx: Connection, number: int, *, round_number: int, digest: str) -> None:
+    """Make a reserved generation the serving one."""
+    generation = read(tx, number)
+    if generation.state is not GenerationState.RESERVED or generation.round != round_number:
+        raise WrongState(
+            f"Generation {number} is {generation.state} of round {generation.round}, not reserved for this."
+        )
+    if facts.get_int(tx, "serving") != generation.parent:
+        raise WrongState(
+            f"Generation {number} comes from generation {generation.parent}, which does not serve any more "
+            f"({facts.get_int(tx, 'serving')} does): it was not compared with what it would replace."
+        )
+    tx.execute(
+        "UPDATE generations SET state = ?, digest = ? WHERE number = ?", (GenerationState.ACCEPTED, digest, number)
+    )
+    tx.execute("UPDATE rounds SET generation = ? WHERE number = ?", (number, round_number))
+    facts.put(tx, "serving", number)
+
+
+def rollback(tx: Connection, to: int | None, *, by: str, now: float) -> tuple[int, int]:
+    """See `Store.rollback`."""
+    serving = facts.find_int(tx, "serving")
+    if serving is None:
+        raise WrongState("No generation serves, so there is nothing to roll back from.")
+    wanted = read(tx, serving).parent if to is None else to
+    if wanted is None:
+        raise WrongState(f"Generation {serving} is the base: there is nothing before it to roll back to.")
+    target = read(tx, wanted)
+    if wanted == serving:
+        raise WrongState(f"Generation {wanted} serves already.")
+    if target.state not in _STATES_TO_SERVE:
+        raise WrongState(f"Generation {wanted} is {target.state}: it cannot serve. See `riverkeep generations`.")
+    _flag_line(tx, serving, GenerationState.ROLLED_BACK)
+    _flag_line(tx, wanted, GenerationState.ACCEPTED)
+    facts.put(tx, "serving", wanted)
+    facts.put(tx, "rollback", json.dumps([serving, wanted, now, by]))
+    return serving, wanted
+
+
+def last_rollback(tx: Connection) -> Rollback | None:
+    """See `Store.last_rollback`."""
+    row = tx.execute("SELECT value FROM facts WHERE name = 'rollback'").fetchone()
+    return None if row is None else Rollback(*json.loads(row[0]))
+
+
+def serving_line(tx: Connection) -> list[int]:
+    """The generations that led to the serving one, oldest first; none where none serves."""
+    serving = facts.find_int(tx, "serving")
+    return [] if serving is None else line(tx, serving)
+
+
+def line(tx: Connection, number: int) -> list[int]:
+    """The generations that led to this one, oldest first, itself among them."""
+    return lineage(dict(tx.execute("SELECT number, parent FROM generations")), number)
+
+
+def _flag_line(tx: Connection, number: int, state: GenerationState) -> None:
+    """Let all that led to a generation have a state, but for those whose files are gone."""
+    tx.execute(
+        "UPDATE generations SET state = ? WHERE state IN (?, ?) AND number IN (SELECT value FROM json_each(?))",
+        (state, *_STATES_TO_SERVE, sqlite.as_json(line(tx, number))),
+    )
+
+
+def retire(tx: Connection, numbers: Sequence[int]) -> None:
+    """See `Store.retire_generations`."""
+    if (serving := facts.find_int(tx, "serving")) in numbers:
+        raise WrongState(f"Generation {serving} serves: it cannot be retired.")
+    tx.execute(
+        "UPDATE generations SET state = ? WHERE number IN (SELECT value FROM json_each(?))",
+        (GenerationState.RETIRED, sqlite.as_json(numbers)),
+    )
+    tx.execute(
+        "DELETE FROM document_scores WHERE generation IN (SELECT number FROM generations WHERE state = ?) "
+        "AND generation NOT IN (SELECT value FROM json_each(?))",
+        (GenerationState.RETIRED, sqlite.as_json(_best_on_a_slice(tx))),
+    )
+
+
+def _best_on_a_slice(tx: Connection) -> set[int]:
+    """The generations of the serving line on which one slice or another has its lowest mean loss, the latest of equals.
+
+    What a person went back from is no measure for what comes after.
+    """
+    led_here = serving_line(tx)
+    names = [slices.name(tx, row) for row in slices.listed(tx, "anchor", "closed")]
+    rows = tx.execute(
+        "SELECT slice, generation FROM scores WHERE slice IN (SELECT value FROM json_each(?)) "
+        "AND generation IN (SELECT value FROM json_each(?)) "
+        "AND generation IN (SELECT generation FROM document_scores) ORDER BY mean_nll DESC, generation",
+        (json.dumps(names), sqlite.as_json(led_here)),
+    )
+    return set(dict(rows).values())
+
+
+def read(tx: Connection, number: int) -> Generation:
+    """One generation, also one that has left the ledger: of that is known where it came from.
+
+    Raises:
+        UnknownGeneration: there is none of that number, or it is too long ago.
+    """
+    found = _generations(tx, "WHERE number = ?", (number,)) or _past(tx, number)
+    if not found:
+        raise UnknownGeneration(f"There is no generation {number}. See `riverkeep generations`.")
+    return found[0]
+
+
+def _past(tx: Connection, number: int) -> list[Generation]:
+    rows = tx.execute("SELECT parent, round, digest, created_at FROM past_generations WHERE number = ?", (number,))
+    return [
+        Generation(number, GenerationState.RETIRED, parent, its_round, digest, "", created_at, {})
+        for parent, its_round, digest, created_at in rows
+    ]
+
+
+def listed(tx: Connection) -> list[Generation]:
+    """The generations of the ledger, oldest first."""
+    return _generations(tx, "ORDER BY number", ())
+
+
+def _generations(tx: Connection, condition: str, values: tuple[int, ...]) -> list[Generation]:
+    rows = tx.execute(
+        f"SELECT number, state, parent, round, digest, source_path, created_at FROM generations {condition}", values
+    ).fetchall()
+    wanted = sqlite.as_json(row[0] for row in rows)
+    scores: dict[int, dict[str, SliceScore]] = defaultdict(dict)
+    for row in tx.execute(
+        "SELECT generation, slice, mean_nll, tokens, documents, accuracy, macro_f1 FROM scores "
+        "WHERE generation IN (SELECT value FROM json_each(?))",
+        (wanted,),
+    ):
+        scores[row[0]][row[1]] = SliceScore(*row[2:])
+    return [
+        Generation(
+            number=number,
+            state=GenerationState(state),
+            parent=parent,
+            round=its_round,
+            digest=digest,
+            source_path=source_path,
+            created_at=created_at,
+            scores=dict(scores[number]),
+        )
+        for number, state, parent, its_round, digest, source_path, created_at in rows
+    ]
+
+
+def save_scores(tx: Connection, generation: int, scores: Mapping[str, SliceScore]) -> None:
+    """Add to R's row of a generation."""
+    tx.executemany(
+        "INSERT OR REPLACE INTO scores(generation, slice, mean_nll, tokens, documents, accuracy, macro_f1) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (generation, name, one.mean_nll, one.tokens, one.documents, one.accuracy, one.macro_f1)
+            for name, one in scores.items()
+        ],
+    )
+
+
+def score_matrix(tx: Connection) -> list[ScoreRow]:
+    """R, as recorded."""
+    rows = tx.execute(
+        "SELECT s.generation, s.slice, s.mean_nll, s.tokens, s.documents, s.accuracy, s.macro_f1 FROM scores s "
+        "JOIN generations g ON g.number = s.generation WHERE g.state != ? ORDER BY s.generation, s.slice",
+        (GenerationState.RESERVED,),
+    )
+    return [ScoreRow(row[0], row[1], SliceScore(*row[2:])) for row in rows]
+
+
+def scored_in(tx: Connection) -> dict[int, int | None]:
+    """See `Store.scored_in`. An accepted round takes its own generation's row, its parent's and the base's."""
+    base = facts.find_int(tx, "base")
+    rows = tx.execute(
+        "SELECT g.number, g.parent, json_extract(r.recipe, '$.sequence_length') "
+        "FROM generations g JOIN rounds r ON r.generation = g.number ORDER BY r.number"
+    )
+    return {scored: length for *pair, length in rows for scored in (base, *pair) if scored is not None}
+
+
+def save_document_scores(tx: Connection, generation: int, rows: Iterable[DocumentScore]) -> None:
+    """Keep scores on held-out documents that are there."""
+    tx.executemany(
+        "INSERT OR REPLACE INTO document_scores(generation, sample, nll, tokens, correct) "
+        "SELECT ?, sample, ?, ?, ? FROM holdout WHERE sample = ?",
+        [(generation, one.nll, one.tokens, one.correct, one.id) for one in rows],
+    )
+
+
+def document_scores(tx: Connection, generation: int) -> dict[int, DocumentScore]:
+    """A generation's scores on held-out documents, by sample id."""
+    rows = tx.execute("SELECT sample, nll, tokens, correct FROM document_scores WHERE generation = ?", (generation,))
+    return {
+        sample: DocumentScore(sample, nll, tokens, was_right=None if correct is None else bool(correct))
+        for sample, nll, tokens, correct in rows
+    }

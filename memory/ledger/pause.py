@@ -1,0 +1,41 @@
+"""Whether rounds may begin by themselves: a person can pause them, until a person's word."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from memory.database import facts
+from memory.database.sqlite import Connection
+
+_NAME = "rounds_pause"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundsPause:
+    """That no round begins by itself.
+
+    Attributes:
+        since: unix seconds.
+        reason: a person's words; may be empty.
+    """
+
+    since: float
+    reason: str
+
+
+def find(tx: Connection) -> RoundsPause | None:
+    """The pause that there is."""
+    row = tx.execute("SELECT value FROM facts WHERE name = ?", (_NAME,)).fetchone()
+    return None if row is None else RoundsPause(**json.loads(row[0]))
+
+
+def begin(tx: Connection, reason: str, now: float) -> RoundsPause:
+    """Pause, or give the pause that there is another reason; one without words keeps what was said before."""
+    before = find(tx)
+    pause = RoundsPause(now, reason) if before is None else RoundsPause(before.since, reason or before.reason)
+    facts.put(tx, _NAME, json.dumps(asdict(pause)))
+    return pause
+
+
+def end(tx: Connection) -> bool:
+    """End the pause; says whether there was one."""
+    return bool(tx.execute("DELETE FROM facts WHERE name = ?", (_NAME,)).rowcount)

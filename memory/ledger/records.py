@@ -1,0 +1,330 @@
+"""What the store takes and gives: plain, frozen data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from memory.ledger.states import RoundState
+from memory.samples.records import Sample
+from streams.document import Partition
+
+
+@dataclass(frozen=True, slots=True)
+class DrawSpec:
+    """What a round may take.
+
+    Attributes:
+        fresh_tokens: most tokens of fresh text, oldest first; at least one document is drawn.
+        replay_ratio: replayed tokens as a share of all training tokens, in [0, 1).
+        early_stop_share: share of the fresh draw kept for early stopping, not trained on in this round.
+        early_stop_documents: most of those.
+        slice_documents: most documents of one slice to evaluate on.
+        evaluation_documents: most documents of all slices together; shared evenly between slices.
+    """
+
+    fresh_tokens: int = 2_000_000
+    replay_ratio: float = 0.5
+    early_stop_share: float = 0.05
+    early_stop_documents: int = 64
+    slice_documents: int = 256
+    evaluation_documents: int = 8_192
+
+
+SliceKind = Literal["anchor", "newest", "period"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Held-out samples of one source and period, or the anchor.
+
+    Attributes:
+        name: stable while the slice is not merged: `anchor`, else `SOURCE@FIRST-LAST`.
+        kind: `anchor` (frozen, all sources; source is empty), `newest` (arrived since the last accepted round: the
+            text that this round trains towards) or `period` (older).
+        first_round, last_round: the slice's text arrived after round `first_round - 1` began and before `last_round`
+            began; both 0 for the anchor.
+    """
+
+    name: str
+    kind: SliceKind
+    source: str
+    first_round: int
+    last_round: int
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutlinedSample:
+    """A held-out document without its text."""
+
+    id: int
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SliceOutline:
+    """A slice as a round that begins now would be given it, without the text.
+
+    Attributes:
+        name: tells it from the others; it is not the name under which scores are kept.
+        kind, source: as in `Slice`.
+    """
+
+    name: str
+    kind: SliceKind
+    source: str
+    samples: tuple[OutlinedSample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundDraw:
+    """What a round was given.
+
+    Attributes:
+        offsets: for each partition the first and last offset among the fresh samples.
+    """
+
+    number: int
+    seed: int
+    parent_generation: int
+    base_generation: int
+    fresh: tuple[Sample, ...]
+    replay: tuple[Sample, ...]
+    early_stop: tuple[Sample, ...]
+    slices: tuple[Slice, ...]
+    offsets: Mapping[Partition, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class SliceScore:
+    """One generation's score on one slice: mean negative log-likelihood per token in nats; accuracy in [0, 1]."""
+
+    mean_nll: float
+    tokens: int
+    documents: int
+    accuracy: float | None = None
+    macro_f1: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentScore:
+    """The score of one model on one held-out document.
+
+    Attributes:
+        id: the sample's id in the store.
+        nll: negative log-likelihood in nats, summed over the scored tokens; of the label, for a classifier.
+        tokens: how many tokens were scored, >= 0; 1 for a classifier.
+        predicted: the label that a classifier gave; None for a language model, and where the ledger has the score.
+        label: the document's true label; None for a language model.
+        was_right: what the ledger keeps of a classifier's answer.
+
+    Where several labels fit, `predicted` and `label` stand for sets (see `streams.decoding.label_sets`), an answer is
+    right where they are equal, and the loss is a mean over all labels.
+    """
+
+    id: int
+    nll: float
+    tokens: int
+    predicted: str | None = None
+    label: str | None = None
+    was_right: bool | None = None
+
+    @property
+    def correct(self) -> bool | None:
+        """Whether a classifier was right; None for a language model."""
+        return self.was_right if self.predicted is None else self.predicted == self.label
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """R[generation, slice]."""
+
+    generation: int
+    slice: str
+    score: SliceScore
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One line of the ledger of rounds.
+
+    Attributes:
+        recipe, verdict, report: as they were given, JSON values only.
+        detail: the reason for its state, for a person.
+        released_from: the waiting round whose text this one was begun with, on a person's word.
+        offsets: first and last offset of its fresh samples for each partition.
+        fresh_samples, replay_samples, early_stop_samples: how many were drawn; tokens as estimated then.
+    """
+
+    number: int
+    state: RoundState
+    trigger: str
+    recipe: Mapping[str, Any]
+    seed: int
+    parent_generation: int
+    base_generation: int
+    generation: int | None
+    released_from: int | None
+    begun_at: float
+    ended_at: float | None
+    detail: str
+    verdict: Mapping[str, Any]
+    report: Mapping[str, Any]
+    fresh_samples: int
+    fresh_tokens: int
+    replay_samples: int
+    replay_tokens: int
+    early_stop_samples: int
+    offsets: Mapping[Partition, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the ledger stands: after each round, rollback and word of a person it is another.
+
+    Attributes:
+        serving: the serving generation; None before a base is registered.
+        rounds_begun: the number of the latest round.
+        ended: when the latest round of each state ended, or was decided on by a person; unix seconds.
+        accepted_at: when a round was last accepted; before the first, when the base model was registered; unix seconds.
+    """
+
+    serving: int | None
+    rounds_begun: int
+    ended: Mapping[RoundState, float]
+    accepted_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """That a person went back (or forward again) to another generation.
+
+    Attributes:
+        left: the generation that served before.
+        to: the one that served from then on.
+        at: unix seconds.
+        by: whose word it was; empty where that is not known.
+    """
+
+    left: int
+    to: int
+    at: float
+    by: str
+
+
+class GenerationState(StrEnum):
+    """What may be done with a generation. Values are stored."""
+
+    RESERVED = "reserved"
+    """Numbered; not accepted (yet, or ever)."""
+    ACCEPTED = "accepted"
+    ROLLED_BACK = "rolled_back"
+    """A person went back from it: it is not promoted again by itself."""
+    RETIRED = "retired"
+    """Its files were removed by retention, or its number was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovedRound:
+    """A round that waited and that a person released, whose text has yet to be judged.
+
+    Attributes:
+        failed_at: when a round with its text failed last, unix seconds; None where none did.
+    """
+
+    number: int
+    failed_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One line of the ledger of generations. Number 0 is the base model.
+
+    Attributes:
+        parent: what it started from; None for the base alone.
+        round: the round that made it; None for the base.
+    """
+
+    number: int
+    state: GenerationState
+    parent: int | None
+    round: int | None
+    digest: str
+    source_path: str
+    created_at: float
+    scores: Mapping[str, SliceScore]
+
+
+def lineage(parents: Mapping[int, int | None], number: int) -> list[int]:
+    """The generations that led to one, oldest first: back from itself to its parent, that one's parent, and so on.
+
+    Args:
+        parents: each generation's parent. Where a line leads to one that the ledger has let go, the base, which has
+            no parent, stands for all before.
+    """
+    found: list[int] = []
+    at: int | None = number
+    while at is not None and at in parents and len(found) < len(parents):
+        found.append(at)
+        at = parents[at]
+    if found and at is not None and at not in parents:
+        found += [base for base, parent in parents.items() if parent is None][:1]
+    return found[::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What an accepted round was trained on, of what it was given.
+
+    Attributes:
+        touched: samples that a step saw which led to the accepted weights.
+        untrainable: fresh samples that no step can ever see: they hold nothing to train on.
+    """
+
+    touched: frozenset[int]
+    untrainable: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedSample:
+    """What stays known of a sample that a round was given, also when its text is gone.
+
+    Attributes:
+        part: `fresh`, `replay`, `early_stop`, `slice` or `over_quota` (drawn past its key's quota, not trained on);
+            `untouched` is what an accepted round drew to train on, and no step saw that led to what was accepted.
+    """
+
+    sample_id: int
+    part: str
+    partition: Partition
+    offset: int
+    key_hash: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prequential:
+    """A round's fresh text as the serving generation scored it before training: nats per token."""
+
+    round: int
+    state: RoundState
+    mean_nll: float
+    tokens: int
+    by_source: Mapping[str, tuple[float, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class AsideGroup:
+    """Text that one round's outcome set aside.
+
+    Attributes:
+        samples, tokens: of text meant for training; `held_out` counts the held-out part set aside with it.
+    """
+
+    round: int
+    reason: str
+    since: float
+    samples: int
+    tokens: int
+    held_out: int
+    sources: tuple[str, ...]

@@ -1,0 +1,367 @@
+"""The ledger of rounds: what each was given, and how it ended."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import structlog
+
+from memory.database import facts, sqlite
+from memory.database.sqlite import Connection
+from memory.errors import AsideFull, UnknownRound, WrongState
+from memory.identity.categories import all_categories
+from memory.ledger import draw, foreseen
+from memory.ledger.draw import FreshDraw
+from memory.ledger.records import (
+    ApprovedRound,
+    DrawSpec,
+    Prequential,
+    Round,
+    RoundDraw,
+    SliceOutline,
+    TrainedSample,
+)
+from memory.ledger.states import UNFINISHED, RoundState, may_follow
+from memory.samples import offsets, reading, slices
+from memory.samples.reading import FoundSample, Placed, placed
+from memory.settings import MemorySettings
+from streams.document import Partition
+
+log = structlog.get_logger(__name__)
+
+Judgeable: TypeAlias = Callable[[Sequence[SliceOutline]], bool]
+"""Whether a round could be judged on these slices."""
+
+PARTS_DRAWN_FRESH = ("fresh", "early_stop", "over_quota")
+
+_BY_ADVANCING = {RoundState.TRAINING, RoundState.JUDGED, RoundState.FAILED, RoundState.ABANDONED}
+
+_COLUMNS = (
+    "number, state, trigger, recipe, seed, parent_generation, base_generation, generation, released_from, begun_at, "
+    "ended_at, detail, verdict, report, fresh_samples, fresh_bytes, replay_samples, replay_bytes, early_stop_samples"
+)
+
+
+def begin(
+    tx: Connection,
+    *,
+    trigger: str,
+    recipe: Mapping[str, Any],
+    seed: int,
+    spec: DrawSpec,
+    now: float,
+    released_from: int | None,
+    judgeable: Judgeable | None,
+    settings: MemorySettings,
+    salt: int,
+) -> RoundDraw | None:
+    """See `Store.begin_round`."""
+    parent, base = _generations_to_start_from(tx)
+    _refuse_if_unfinished(tx)
+    _refuse_if_aside_is_full(tx, settings)
+    number = facts.get_int(tx, "rounds_begun") + 1
+    among = None if released_from is None else _released(tx, released_from)
+    chosen = draw.fresh_ids(tx, spec.fresh_tokens * facts.bytes_per_token(tx), among)
+    if chosen:
+        draw.drop_held_out_near_trained(tx, settings.near_duplicate_similarity)
+    held_out = draw.HeldOutIndex(tx, settings.near_duplicate_similarity)
+    drawn = held_out.keep_apart(tx, reading.read(tx, [sample for sample, _ in chosen]))
+    if not drawn or (judgeable is not None and not judgeable(foreseen.foreseen(tx, settings, spec))):
+        return None
+    categories = all_categories(tx, settings.key_quota)
+    fresh = draw.sort_fresh(drawn, spec, number, settings, salt, categories=categories)
+    if fresh.over_quota:
+        log.warning("text_over_key_quota", samples=len(fresh.over_quota), key_quota=settings.key_quota)
+    replay = held_out.keep_apart(tx, _draw_replay(tx, fresh, spec, seed))
+    slices.seal(tx, number, settings)
+    judged_on = draw.draw_slices(tx, spec)
+    _enter(
+        tx,
+        number,
+        told=(trigger, json.dumps(recipe), seed, parent, base, released_from, now),
+        fresh=fresh,
+        replay=replay,
+    )
+    _record_samples(tx, number, fresh, replay, [one.id for part in judged_on for one in part.samples])
+    return RoundDraw(
+        number=number,
+        seed=seed,
+        parent_generation=parent,
+        base_generation=base,
+        fresh=tuple(one.sample for one in fresh.train),
+        replay=tuple(one.sample for one in replay),
+        early_stop=tuple(one.sample for one in fresh.early_stop),
+        slices=judged_on,
+        offsets=_offsets(tx, number),
+    )
+
+
+def _generations_to_start_from(tx: Connection) -> tuple[int, int]:
+    serving, base = facts.find_int(tx, "serving"), facts.find_int(tx, "base")
+    if serving is None or base is None:
+        raise WrongState("No base model is registered, so no round can start. Run `riverkeep check`, then start again.")
+    return serving, base
+
+
+def _refuse_if_unfinished(tx: Connection) -> None:
+    if open_ones := unfinished(tx):
+        raise WrongState(
+            f"Round {open_ones[0].number} is {open_ones[0].state}: finish, fail or abandon it before another begins."
+        )
+
+
+def _refuse_if_aside_is_full(tx: Connection, settings: MemorySettings) -> None:
+    held = int(tx.execute("SELECT count(*) FROM aside").fetchone()[0])
+    if held >= settings.aside_samples:
+        raise AsideFull(
+            f"{held} samples are set aside (`memory.aside_samples` = {settings.aside_samples}): release or drop some "
+            "(`riverkeep memory aside`), or no further round can begin."
+        )
+
+
+def _released(tx: Connection, number: int) -> list[int]:
+    if (state := read(tx, number).state) is not RoundState.RELEASED:
+        raise WrongState(f"Round {number} is {state}, not released: its text cannot be drawn by name.")
+    return drawn_fresh(tx, number)
+
+
+def drawn_fresh(tx: Connection, number: int) -> list[int]:
+    """Ids of the fresh samples that a round was given, whatever became of them."""
+    rows = tx.execute(
+        "SELECT sample FROM round_samples WHERE round = ? AND part IN (?, ?, ?)", (number, *PARTS_DRAWN_FRESH)
+    )
+    return [row[0] for row in rows]
+
+
+def note_untouched(tx: Connection, number: int, touched: Collection[int]) -> None:
+    """Note of what a round drew to train on which it was not trained on."""
+    tx.execute(
+        "UPDATE round_samples SET part = 'untouched' WHERE round = ? AND part IN ('fresh', 'replay') "
+        "AND sample NOT IN (SELECT value FROM json_each(?))",
+        (number, sqlite.as_json(touched)),
+    )
+
+
+def _draw_replay(tx: Connection, fresh: FreshDraw, spec: DrawSpec, seed: int) -> list[Placed]:
+    new_bytes = sum(one.bytes for one in fresh.train)
+    wanted = new_bytes * spec.replay_ratio / (1 - spec.replay_ratio)
+    generator = np.random.Generator(np.random.PCG64(seed))
+    return reading.read(tx, draw.replay_ids(tx, generator, most_bytes=wanted))
+
+
+def _enter(
+    tx: Connection,
+    number: int,
+    *,
+    told: tuple[str | float | None, ...],
+    fresh: FreshDraw,
+    replay: Sequence[Placed],
+) -> None:
+    """Write a round's line: what it was told (trigger to time of begin, in the table's order), and what it drew."""
+    facts.put(tx, "rounds_begun", number)
+    tx.execute(
+        "INSERT INTO rounds(number, state, trigger, recipe, seed, parent_generation, base_generation, "
+        "released_from, begun_at, detail, verdict, report, fresh_samples, fresh_bytes, "
+        "replay_samples, replay_bytes, early_stop_samples) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', '{}', '{}', ?, ?, ?, ?, ?)",
+        (
+            number,
+            RoundState.DRAWN,
+            *told,
+            len(fresh.train),
+            sum(one.bytes for one in fresh.train),
+            len(replay),
+            sum(one.bytes for one in replay),
+            len(fresh.early_stop),
+        ),
+    )
+    tx.executemany(
+        "INSERT INTO round_offsets(round, stream, first, last) VALUES (?, ?, ?, ?)",
+        [(number, stream, *span) for stream, span in draw.covered(fresh.all()).items()],
+    )
+
+
+def _record_samples(
+    tx: Connection, number: int, fresh: FreshDraw, replay: Sequence[Placed], judged_on: Sequence[int]
+) -> None:
+    parts = {"fresh": fresh.train, "early_stop": fresh.early_stop, "over_quota": fresh.over_quota, "replay": replay}
+    tx.executemany(
+        "INSERT INTO round_samples(round, sample, part, stream, offset, key_hash) VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (number, one.sample.id, part, one.stream, one.offset, one.sample.key_hash)
+            for part, placed in parts.items()
+            for one in placed
+        ],
+    )
+    tx.execute(
+        "INSERT INTO round_samples(round, sample, part, stream, offset, key_hash) "
+        "SELECT ?, id, 'slice', stream, offset, key_hash FROM samples WHERE id IN (SELECT value FROM json_each(?))",
+        (number, sqlite.as_json(judged_on)),
+    )
+
+
+def step(tx: Connection, number: int, state: RoundState, *, now: float, detail: str = "") -> Round:
+    """Bring a round into another state and return how it was before.
+
+    Raises:
+        UnknownRound, WrongState.
+    """
+    before = read(tx, number)
+    if not may_follow(before.state, state):
+        raise WrongState(f"Round {number} is {before.state}; it cannot become {state}.")
+    ended = None if state in UNFINISHED else now
+    tx.execute(
+        "UPDATE rounds SET state = ?, ended_at = ?, detail = CASE ? WHEN '' THEN detail ELSE ? END WHERE number = ?",
+        (state, ended, detail, detail, number),
+    )
+    return before
+
+
+def advance(tx: Connection, number: int, state: RoundState, *, now: float, detail: str) -> None:
+    """See `Store.advance_round`."""
+    if state not in _BY_ADVANCING:
+        raise WrongState(f"A round becomes {state} by its own method, which does all that goes with it.")
+    step(tx, number, state, now=now, detail=detail)
+
+
+def end(
+    tx: Connection,
+    number: int,
+    state: RoundState,
+    *,
+    now: float,
+    verdict: Mapping[str, Any],
+    report: Mapping[str, Any],
+    detail: str,
+) -> Round:
+    """Bring a round to its outcome, with the gate's word and the report, and return how it was before."""
+    if (before := read(tx, number)).state is state:
+        raise WrongState(f"Round {number} is {state} already.")
+    step(tx, number, state, now=now, detail=detail)
+    tx.execute(
+        "UPDATE rounds SET verdict = ?, report = ? WHERE number = ?", (json.dumps(verdict), json.dumps(report), number)
+    )
+    return before
+
+
+def read(tx: Connection, number: int) -> Round:
+    """One round.
+
+    Raises:
+        UnknownRound: there is none of that number.
+    """
+    found = _rounds(tx, "WHERE number = ?", (number,))
+    if not found:
+        raise UnknownRound(f"There is no round {number}.")
+    return found[0]
+
+
+def listed(tx: Connection, limit: int, offset: int) -> list[Round]:
+    """Rounds, newest first."""
+    return _rounds(tx, "ORDER BY number DESC LIMIT ? OFFSET ?", (limit, offset))
+
+
+def unfinished(tx: Connection) -> list[Round]:
+    """Rounds that have no outcome yet, oldest first."""
+    return _rounds(tx, "WHERE state IN (?, ?, ?) ORDER BY number", tuple(sorted(UNFINISHED)))
+
+
+def waiting(tx: Connection) -> list[int]:
+    """Numbers of the rounds that wait for a person's word, oldest first."""
+    rows = tx.execute("SELECT number FROM rounds WHERE state = ? ORDER BY number", (RoundState.WAITING,))
+    return [number for (number,) in rows]
+
+
+def approved(tx: Connection) -> list[ApprovedRound]:
+    """See `Store.approved_rounds`. A round that failed or was cut off has judged nothing."""
+    rows = tx.execute(
+        "SELECT number, (SELECT max(ended_at) FROM rounds WHERE released_from = r.number AND state = ?1) "
+        "FROM rounds r WHERE state = ?2 AND NOT EXISTS (SELECT 1 FROM rounds t "
+        "WHERE t.number > r.number AND t.released_from = r.number AND t.state NOT IN (?1, ?3)) ORDER BY number",
+        (RoundState.FAILED, RoundState.RELEASED, RoundState.ABANDONED),
+    )
+    return [ApprovedRound(number, failed_at) for number, failed_at in rows]
+
+
+def count_by_state(tx: Connection) -> dict[str, int]:
+    """How many rounds are in each state."""
+    counted = dict(tx.execute("SELECT state, count(*) FROM rounds GROUP BY state"))
+    return {state.value: counted.get(state, 0) for state in RoundState}
+
+
+def _rounds(tx: Connection, condition: str, values: tuple[int | str, ...]) -> list[Round]:
+    per_token = facts.bytes_per_token(tx)
+    rows = tx.execute(f"SELECT {_COLUMNS} FROM rounds {condition}", values).fetchall()
+    return [
+        Round(
+            number=row[0],
+            state=RoundState(row[1]),
+            trigger=row[2],
+            recipe=json.loads(row[3]),
+            seed=row[4],
+            parent_generation=row[5],
+            base_generation=row[6],
+            generation=row[7],
+            released_from=row[8],
+            begun_at=row[9],
+            ended_at=row[10],
+            detail=row[11],
+            verdict=json.loads(row[12]),
+            report=json.loads(row[13]),
+            fresh_samples=row[14],
+            fresh_tokens=facts.tokens(row[15], per_token),
+            replay_samples=row[16],
+            replay_tokens=facts.tokens(row[17], per_token),
+            early_stop_samples=row[18],
+            offsets=_offsets(tx, row[0]),
+        )
+        for row in rows
+    ]
+
+
+def _offsets(tx: Connection, number: int) -> dict[Partition, tuple[int, int]]:
+    rows = tx.execute("SELECT stream, first, last FROM round_offsets WHERE round = ?", (number,)).fetchall()
+    names = offsets.partitions(tx, (row[0] for row in rows))
+    return {names[stream]: (first, last) for stream, first, last in rows}
+
+
+def round_samples(tx: Connection, number: int, limit: int = -1, after: int = 0) -> list[TrainedSample]:
+    """What is known of a round's samples with ids above `after`, by id; a negative limit is none."""
+    rows = tx.execute(
+        "SELECT sample, part, stream, offset, key_hash FROM round_samples WHERE round = ? AND sample > ? "
+        "ORDER BY sample LIMIT ?",
+        (number, after, limit),
+    ).fetchall()
+    names = offsets.partitions(tx, (row[2] for row in rows))
+    return [TrainedSample(sample, part, names[stream], offset, key) for sample, part, stream, offset, key in rows]
+
+
+def round_text(tx: Connection, number: int) -> dict[str, tuple[FoundSample, ...]]:
+    """See `Store.round_text`."""
+    parts: dict[str, list[int]] = defaultdict(list)
+    for sample, part in tx.execute(
+        "SELECT sample, part FROM round_samples WHERE round = ? AND part != 'slice' ORDER BY sample", (number,)
+    ):
+        parts[part].append(sample)
+    return {part: placed(tx, ids) for part, ids in parts.items()}
+
+
+def prequential_history(tx: Connection, limit: int) -> list[Prequential]:
+    """Rounds whose report says what fresh text cost before training, newest first."""
+    rows = tx.execute(
+        "SELECT number, state, json_extract(report, '$.prequential') FROM rounds "
+        "WHERE json_extract(report, '$.prequential.mean_nll') IS NOT NULL ORDER BY number DESC LIMIT ?",
+        (limit,),
+    )
+    return [_prequential(number, RoundState(state), json.loads(text)) for number, state, text in rows]
+
+
+def _prequential(number: int, state: RoundState, told: Mapping[str, Any]) -> Prequential:
+    by_source = {
+        source: (float(one["mean_nll"]), int(one["tokens"]))
+        for source, one in told.get("by_source", {}).items()
+        if one["mean_nll"] is not None  # SQLite reads NaN as null.
+    }
+    return Prequential(number, state, float(told["mean_nll"]), int(told["tokens"]), by_source)

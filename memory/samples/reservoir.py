@@ -1,0 +1,137 @@
+"""Who stays in replay: how a budget is shared between strata, and what each stratum keeps. Pure.
+
+A stratum is the text of one source, era and label. Within it, what is kept is what has the lowest random priorities:
+the same as a uniform reservoir, with nothing but the priorities to remember (bottom-k sampling; Cohen & Kaplan, 2007).
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import NamedTuple, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Stratum(NamedTuple):
+    """Text of one source, era and label, by their ids."""
+
+    source: int
+    era: int
+    label: int
+
+
+class Amount(NamedTuple):
+    """Of samples, and of their text in bytes."""
+
+    samples: int
+    bytes: int
+
+
+def share(budget: int, wanted: Mapping[K, int]) -> dict[K, int]:
+    """Share a budget as evenly as those who want less than an even share allow (max-min fairness).
+
+    Args:
+        budget: at least 0.
+        wanted: how much each could take, at least 0.
+
+    Returns:
+        For each, at most what it wanted; in all, at most the budget, and all of it if enough is wanted. What does not
+        divide goes to the smallest wants, in the mapping's order among equals.
+    """
+    shares: dict[K, int] = {}
+    left, claimants = budget, len(wanted)
+    for key, want in sorted(wanted.items(), key=lambda item: item[1]):
+        shares[key] = min(want, -(-left // claimants))
+        left -= shares[key]
+        claimants -= 1
+    return shares
+
+
+def share_by_levels(budget: int, wanted: Mapping[Stratum, int], source_quota: int) -> dict[Stratum, int]:
+    """Share a budget between sources, a source's share between its eras, an era's share between its labels."""
+    by_source = _group(wanted, lambda stratum: stratum.source)
+    wants = {source: min(sum(group.values()), source_quota) for source, group in by_source.items()}
+    shares: dict[Stratum, int] = {}
+    for source, of_source in share(budget, wants).items():
+        by_era = _group(by_source[source], lambda stratum: stratum.era)
+        for era, of_era in share(of_source, {era: sum(group.values()) for era, group in by_era.items()}).items():
+            shares |= share(of_era, by_era[era])
+    return shares
+
+
+def _group(wanted: Mapping[Stratum, int], level: Callable[[Stratum], int]) -> dict[int, dict[Stratum, int]]:
+    groups: dict[int, dict[Stratum, int]] = defaultdict(dict)
+    for stratum, want in wanted.items():
+        groups[level(stratum)][stratum] = want
+    return groups
+
+
+def allowances(held: Mapping[Stratum, Amount], budget: Amount, source_quota: int) -> dict[Stratum, Amount]:
+    """How much each stratum may keep, in samples and in bytes, so that no budget or quota is exceeded.
+
+    Args:
+        held: what each stratum holds.
+        budget: of all of replay.
+        source_quota: most samples of one source.
+    """
+    samples = share_by_levels(
+        budget.samples, {stratum: amount.samples for stratum, amount in held.items()}, source_quota
+    )
+    no_quota = budget.bytes
+    sizes = share_by_levels(budget.bytes, {stratum: amount.bytes for stratum, amount in held.items()}, no_quota)
+    return {stratum: Amount(samples[stratum], sizes[stratum]) for stratum in held}
+
+
+def too_many(held: Amount, allowed: Amount, by_falling_priority: Iterable[tuple[int, int]]) -> list[int]:
+    """Which samples a stratum gives up: those of the highest priorities, until it is within its allowance.
+
+    Args:
+        held: what the stratum holds.
+        allowed: what it may keep.
+        by_falling_priority: (id, bytes) of its samples, highest priority first; read only as far as needed.
+    """
+    samples, size = held
+    leaving = []
+    for sample, sample_bytes in by_falling_priority:
+        if samples <= allowed.samples and size <= allowed.bytes:
+            break
+        leaving.append(sample)
+        samples -= 1
+        size -= sample_bytes
+    return leaving
+
+
+def over_quota(keys: Iterable[tuple[int, int | None, int]], quota: int) -> list[int]:
+    """Samples beyond a quota for each key: those of the highest priorities. Samples without a key have no quota.
+
+    Args:
+        keys: (id, keyed hash of the key or None, priority).
+        quota: most samples of one key.
+    """
+    by_key: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for sample, key, priority in keys:
+        if key is not None:
+            by_key[key].append((priority, sample))
+    return [sample for group in by_key.values() if len(group) > quota for _, sample in sorted(group)[quota:]]
+
+
+class RoundSpan(NamedTuple):
+    """A period of time: the text that settled after rounds `first` to `last`."""
+
+    first: int
+    last: int
+
+
+def merge_eras(eras: list[RoundSpan], most: int) -> list[tuple[RoundSpan, RoundSpan]]:
+    """Which neighbours to merge, in order, until no more than `most` eras are left.
+
+    The pair that spans the fewest rounds merges first, the oldest of equals, so that eras stay about as long as each
+    other. The era from before the stream (first round 0) stays as it is.
+    """
+    own = sorted(era for era in eras if era.first > 0)
+    merges = []
+    spare = most - (len(eras) - len(own))
+    while len(own) > max(spare, 1):
+        place = min(range(len(own) - 1), key=lambda i: own[i + 1].last - own[i].first)
+        merges.append((own[place], own[place + 1]))
+        own[place : place + 2] = [RoundSpan(own[place].first, own[place + 1].last)]
+    return merges

@@ -1,0 +1,203 @@
+"""OpenAI's request and answer shapes, as far as they are supported; everything else is refused by name."""
+
+import secrets
+from abc import ABC, abstractmethod
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+
+from serving.answers.body import Many
+from serving.answers.fields import MAX_STOP_IDS, read_bias, read_prompts, read_stops, read_texts
+from serving.answers.messages import Message, read_messages
+from serving.engine.completions import Finish
+from serving.engine.defaults import Defaults
+from serving.engine.loaded import LoadedGeneration
+from serving.engine.sampling import Sampling
+
+MAX_SEED: Final = 2**63 - 1
+
+
+class StreamOptions(BaseModel):
+    """How a stream ends."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    include_usage: bool | None = None
+    # It pads pieces against those who count bytes on the wire; the answer is the same.
+    include_obfuscation: bool | None = None
+
+
+class Asked(BaseModel):
+    """What requests for text have in common. What of it is null is for the model's `generation_config` to say."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    model: str | None = None
+    max_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
+    top_p: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    top_k: int | None = Field(None, ge=-1)
+    min_p: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    repetition_penalty: float | None = Field(None, ge=0.01, le=100, allow_inf_nan=False)
+    presence_penalty: float | None = Field(None, ge=-2, le=2, allow_inf_nan=False)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2, allow_inf_nan=False)
+    logit_bias: Annotated[tuple[tuple[int, float], ...], PlainValidator(read_bias)] = ()
+    seed: int | None = Field(None, ge=-MAX_SEED, le=MAX_SEED)
+    stop: Annotated[tuple[str, ...], PlainValidator(read_stops)] = ()
+    stop_token_ids: Many[Annotated[int, Field(ge=0)]] | None = Field(None, max_length=MAX_STOP_IDS)
+    ignore_eos: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream ends with the usage."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    @property
+    def limit(self) -> tuple[str, int | None]:
+        """Most tokens of the answer, and the field that says so."""
+        return "max_tokens", self.max_tokens
+
+    def sampling(self, defaults: Defaults) -> Sampling:
+        """How the answer is drawn: as the request says, and as the model does where it says nothing."""
+        return Sampling(
+            temperature=_or(self.temperature, defaults.temperature),
+            top_p=_or(self.top_p, defaults.top_p),
+            seed=self.seed,
+            top_k=defaults.top_k if self.top_k is None else self.top_k,
+            min_p=_or(self.min_p, defaults.min_p),
+            repetition_penalty=_or(self.repetition_penalty, defaults.repetition_penalty),
+            presence_penalty=self.presence_penalty or 0.0,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            bias=self.logit_bias,
+        )
+
+    def stop_ids(self, usual: frozenset[int]) -> frozenset[int]:
+        """The tokens that end the answer.
+
+        Args:
+            usual: those that end the model's answers.
+        """
+        return frozenset(self.stop_token_ids or ()) | (frozenset() if self.ignore_eos else usual)
+
+
+class CompletionRequest(Asked):
+    """Body of `POST /v1/completions`."""
+
+    prompt: Annotated[list[str | list[int]], PlainValidator(read_prompts)]
+
+
+class ChatRequest(Asked):
+    """Body of `POST /v1/chat/completions`."""
+
+    max_completion_tokens: int | None = Field(None, ge=1)
+    messages: Annotated[list[Message], PlainValidator(read_messages)]
+
+    @property
+    def limit(self) -> tuple[str, int | None]:
+        """Most tokens of the answer, by the newer name where both are given, and the field that says so."""
+        if self.max_completion_tokens is None:
+            return "max_tokens", self.max_tokens
+        return "max_completion_tokens", self.max_completion_tokens
+
+
+class ClassifyRequest(BaseModel):
+    """Body of `POST /v1/classify`."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    model: str | None = None
+    input: Annotated[list[str], PlainValidator(read_texts)]
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def usage(prompt: int, completion: int) -> dict[str, int]:
+    """OpenAI's token counts."""
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
+
+
+class AnswerShape(ABC):
+    """What one answer looks like on the wire, whole or in pieces.
+
+    Args:
+        generation: what answers.
+        model: the name that the client knows the model by.
+        created: unix seconds.
+    """
+
+    prefix: ClassVar[str]
+    whole: ClassVar[str]
+    piece: ClassVar[str]
+
+    def __init__(self, generation: LoadedGeneration, model: str, created: int) -> None:
+        self._common = {
+            "id": f"{self.prefix}-{secrets.token_hex(12)}",
+            "created": created,
+            "model": model,
+            "system_fingerprint": generation.fingerprint,
+        }
+
+    def answer(self, choices: list[dict[str, Any]], counts: dict[str, int]) -> dict[str, Any]:
+        """The whole answer."""
+        return {**self._common, "object": self.whole, "choices": choices, "usage": counts}
+
+    def chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        """One piece of a stream."""
+        return {**self._common, "object": self.piece, "choices": choices}
+
+    @abstractmethod
+    def choice(self, index: int, text: str, finish: Finish) -> dict[str, Any]:
+        """One whole text."""
+
+    @abstractmethod
+    def delta(self, index: int, text: str, finish: Finish | None) -> dict[str, Any]:
+        """A further piece of one text."""
+
+    def opening(self) -> list[dict[str, Any]]:
+        """The choices of a stream's first chunk, if it has one before any text."""
+        return []
+
+
+class CompletionShape(AnswerShape):
+    """Answers of `/v1/completions`."""
+
+    prefix = "cmpl"
+    whole = piece = "text_completion"
+
+    def choice(self, index: int, text: str, finish: Finish) -> dict[str, Any]:
+        """One whole text."""
+        return self.delta(index, text, finish)
+
+    def delta(self, index: int, text: str, finish: Finish | None) -> dict[str, Any]:
+        """A further piece of one text."""
+        return {"index": index, "text": text, "logprobs": None, "finish_reason": finish}
+
+
+class ChatShape(AnswerShape):
+    """Answers of `/v1/chat/completions`."""
+
+    prefix = "chatcmpl"
+    whole = "chat.completion"
+    piece = "chat.completion.chunk"
+
+    def choice(self, index: int, text: str, finish: Finish) -> dict[str, Any]:
+        """One whole message."""
+        message = {"role": "assistant", "content": text, "refusal": None}
+        return {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
+
+    def delta(self, index: int, text: str, finish: Finish | None) -> dict[str, Any]:
+        """A further piece of the message."""
+        piece = {"content": text} if text else {}
+        return {"index": index, "delta": piece, "logprobs": None, "finish_reason": finish}
+
+    def opening(self) -> list[dict[str, Any]]:
+        """Says who speaks."""
+        return [{**self.delta(0, "", None), "delta": {"role": "assistant", "content": ""}}]

@@ -1,0 +1,175 @@
+"""The answers to one request, from the queue to the wire, and what stops them."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import orjson
+from starlette.requests import Request
+
+from serving.answers.openai import AnswerShape, usage
+from serving.engine.completions import Completion, Delta, Event, Finish, Finished
+from serving.engine.loaded import LoadedGeneration
+from serving.engine.sampling import Sampling
+from serving.errors import Failed, RequestError, TimedOut, error_body
+from serving.listener import Listener
+from serving.metrics import ServingMetrics
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be written after one prompt.
+
+    Attributes:
+        prompt: token ids.
+        max_tokens: most tokens of the answer.
+        sampling: how tokens are drawn.
+        stop: texts before which it ends.
+        stop_ids: tokens before which it ends.
+    """
+
+    prompt: Sequence[int]
+    max_tokens: int
+    sampling: Sampling
+    stop: Sequence[str]
+    stop_ids: frozenset[int]
+
+
+@dataclass(eq=False, slots=True)
+class Writing:
+    """The answers to one request on their way. Made on the event loop; the caller submits `jobs`.
+
+    Attributes:
+        generation: what all of them come from.
+        wishes: one for each prompt.
+        timeout_s: how long all of them together may take, from now.
+        metrics: where to count.
+        jobs: the answers, in the order of the wishes.
+    """
+
+    generation: LoadedGeneration
+    wishes: Sequence[Wish]
+    timeout_s: float
+    metrics: ServingMetrics
+    jobs: list[Completion] = field(init=False)
+    _listener: Listener[tuple[int, Event]] = field(init=False, default_factory=Listener)
+    _deadline: float = field(init=False)
+    _tokens: dict[int, int] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._deadline = asyncio.get_running_loop().time() + self.timeout_s
+        self.jobs = [self._job(index, wish) for index, wish in enumerate(self.wishes)]
+
+    def _job(self, index: int, wish: Wish) -> Completion:
+        put = self._listener.put
+        return Completion(
+            self.generation,
+            wish.prompt,
+            wish.max_tokens,
+            wish.sampling,
+            wish.stop,
+            lambda event: put((index, event)),
+            stop_ids=wish.stop_ids,
+        )
+
+    async def whole(self, shape: AnswerShape) -> dict[str, Any]:
+        """Wait for all answers.
+
+        Raises:
+            RequestError: one failed, or the time is up.
+        """
+        texts = [""] * len(self.jobs)
+        finishes: list[Finish] = ["stop"] * len(self.jobs)
+        async with aclosing(self._events()) as events:
+            async for index, event in events:
+                if isinstance(event, Delta):
+                    texts[index] += event.text
+                else:
+                    finishes[index] = event.reason
+        choices = [shape.choice(index, *pair) for index, pair in enumerate(zip(texts, finishes, strict=True))]
+        return shape.answer(choices, self._usage())
+
+    async def streamed(self, shape: AnswerShape, *, wants_usage: bool) -> AsyncIterator[bytes]:
+        """Server-sent events as the answers come; an error is the last of them.
+
+        The field `usage` is in all of them where it is asked for, and null until the last; else in none.
+        """
+        unknown = {"usage": None} if wants_usage else {}
+        if opening := shape.opening():
+            yield _sse(shape.chunk(opening) | unknown)
+        try:
+            async with aclosing(self._events()) as events:
+                async for index, event in events:
+                    text, finish = (event.text, None) if isinstance(event, Delta) else ("", event.reason)
+                    yield _sse(shape.chunk([shape.delta(index, text, finish)]) | unknown)
+        except RequestError as error:
+            yield _sse(error_body(error))
+            return
+        if wants_usage:
+            yield _sse(shape.chunk([]) | {"usage": self._usage()})
+        yield b"data: [DONE]\n\n"
+
+    async def _events(self) -> AsyncGenerator[tuple[int, Delta | Finished], None]:
+        """What happens to the answers until all have ended; those that have not are given up on the way out."""
+        try:
+            while len(self._tokens) < len(self.jobs):
+                async with asyncio.timeout_at(self._deadline):
+                    index, event = await self._listener.get()
+                if isinstance(event, Exception):
+                    raise as_request_error(event)
+                if isinstance(event, Finished):
+                    self._tokens[index] = event.tokens
+                yield index, event
+        except TimeoutError:
+            self.give_up("timeout")
+            raise TimedOut(self.timeout_s) from None
+        finally:
+            self.give_up("client_gone")
+            self.metrics.tokens.labels("read").inc(self._prompt_tokens)
+            self.metrics.tokens.labels("written").inc(sum(self._tokens.values()))
+
+    def give_up(self, reason: str) -> None:
+        """Stop what has not ended; each is counted once."""
+        left = [job for job in self.jobs if not (job.ended or job.cancelled)]
+        for job in left:
+            job.cancelled = True
+        if left:
+            self.metrics.cancelled.labels(reason).inc(len(left))
+
+    @property
+    def _prompt_tokens(self) -> int:
+        return sum(len(wish.prompt) for wish in self.wishes)
+
+    def _usage(self) -> dict[str, int]:
+        return usage(self._prompt_tokens, sum(self._tokens.values()))
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
+    """The work's result; None when the client goes away first, which stops the work."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def as_request_error(error: Exception) -> RequestError:
+    """What the client is told of a worker's error."""
+    return error if isinstance(error, RequestError) else Failed(str(error))
+
+
+def _sse(values: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(values) + b"\n\n"

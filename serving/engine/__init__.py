@@ -1,0 +1,1 @@
+"""Forward passes of one generation: completions and classifications, batched. Nothing of HTTP."""

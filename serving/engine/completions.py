@@ -1,0 +1,298 @@
+"""Completions: every answer comes whole from the generation that its request began on.
+
+Requests are decoded together, one token a turn, and join and leave at any turn. While two generations answer (after
+a swap, until the last request of the old one ends) each has its own batch.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import torch
+from torch import Tensor
+
+from checkpoints.probe.conduct import ANEW
+from checkpoints.probe.decoding import Alone, CachedRows, TokenDecoder
+from serving.engine.loaded import LoadedGeneration
+from serving.engine.sampling import Drawing, Sampling
+from serving.engine.text import TextStream
+from serving.engine.worker import PASS_TIMEOUT_S, JobGroup, Worker, answers
+from serving.errors import BrokenGeneration
+from serving.metrics import ServingMetrics
+
+# Prompt tokens read in one turn, so that a long prompt does not hold up the answers under way.
+PROMPT_TOKENS_A_TURN: Final = 512
+# A trial's turn is as short as a token of an answer, or nearly.
+TRIAL_TOKENS_A_TURN: Final = 16
+
+Finish = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A further piece of an answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer's end: why, and how many tokens it took."""
+
+    reason: Finish
+    tokens: int
+
+
+Event = Delta | Finished | Exception
+
+
+@dataclass(eq=False, slots=True)
+class Completion:
+    """One answer to be written.
+
+    Attributes:
+        generation: where it comes from, from beginning to end.
+        prompt: token ids, at least one.
+        max_tokens: most tokens of the answer.
+        sampling: how tokens are drawn.
+        stop: texts before which it ends.
+        on_event: takes its pieces and its end, on the worker's thread; must not block.
+        stop_ids: tokens before which it ends; None: those that end the generation's answers.
+        cancelled: set by whoever no longer wants it; it then ends without an event.
+        trial: it tries a generation that does not serve yet.
+        submitted: when, on the monotonic clock.
+        ended: it has had its last event.
+    """
+
+    generation: LoadedGeneration
+    prompt: Sequence[int]
+    max_tokens: int
+    sampling: Sampling
+    stop: Sequence[str]
+    on_event: Callable[[Event], None]
+    stop_ids: frozenset[int] | None = None
+    cancelled: bool = False
+    trial: bool = False
+    submitted: float = field(default_factory=time.monotonic)
+    ended: bool = False
+
+    def emit(self, event: Event) -> None:
+        """Tell the one who waits, unless it ended or nobody does."""
+        if self.ended or self.cancelled:
+            return
+        self.ended = not isinstance(event, Delta)
+        self.on_event(event)
+
+    def fail(self, error: Exception) -> None:
+        """End it with an error."""
+        self.emit(error)
+
+
+class _Answer:
+    """A completion under way: its prompt until that is read, then its tokens.
+
+    Attributes:
+        seen: the prompt and what was written; what a pass is fed.
+        read: how many of these were fed.
+        apart: it shares no pass, as one that it shared failed.
+    """
+
+    def __init__(self, job: Completion) -> None:
+        self.job = job
+        self.seen = list(job.prompt)
+        self.read = 0
+        self.apart = False
+        self._drawing = Drawing(job.sampling, job.prompt)
+        self._ends = job.generation.stop_ids if job.stop_ids is None else job.stop_ids
+        decode = job.generation.tokenizer.decode
+        self._text = TextStream(
+            lambda ids: str(decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)),
+            job.prompt,
+            job.stop,
+            job.generation.unshown,
+        )
+
+    def take(self, logits: Tensor) -> None:
+        """Draw the next token from its logits, shape (vocabulary,), and tell what it adds or that it ends."""
+        if not bool(torch.isfinite(logits).all()):
+            number = self.job.generation.number
+            self.job.fail(BrokenGeneration(f"generation {number} gives no finite probabilities"))
+            return
+        token = self._drawing.next(logits)
+        self.seen.append(token)
+        ends = token in self._ends
+        text = self._text.end() if ends else self._text.push(token)
+        full = self.written >= self.job.max_tokens and not ends and not self._text.stopped
+        if full:
+            text += self._text.end()
+        if text:
+            self.job.emit(Delta(text))
+        if ends or self._text.stopped or full:
+            self.job.emit(Finished("length" if full and not self._text.stopped else "stop", self.written))
+
+    @property
+    def written(self) -> int:
+        """How many tokens it has so far."""
+        return len(self.seen) - len(self.job.prompt)
+
+
+class _Group:
+    """The answers that one generation is giving."""
+
+    def __init__(self, generation: LoadedGeneration, metrics: ServingMetrics, beat: Callable[[], None]) -> None:
+        self._generation = generation
+        self._cached = TokenDecoder(generation.model, generation.conduct.way)
+        self._anew = TokenDecoder(generation.model, ANEW)
+        self._metrics = metrics
+        self._beat = beat
+        self._reading: deque[_Reading] = deque()
+        self._writing: list[_Writing] = []
+        self._running: list[_Answer] = []
+
+    def add(self, answer: _Answer) -> None:
+        decoder = self._cached if self._caches(answer) else self._anew
+        self._reading.append(_Reading(answer, decoder, decoder.begin()))
+
+    def _caches(self, answer: _Answer) -> bool:
+        """Whether what is cached stays right up to the answer's end."""
+        most = self._generation.conduct.cached_up_to
+        return most is None or len(answer.job.prompt) + answer.job.max_tokens <= most
+
+    def jobs(self) -> list[Completion]:
+        written = [answer.job for writing in self._writing for answer in writing.answers]
+        return [reading.answer.job for reading in self._reading] + written
+
+    def run(self) -> None:
+        """One token for each answer whose prompt is read, then a stretch of the prompts that are not."""
+        self._keep(lambda answer: not (answer.job.cancelled or answer.job.ended))
+        for writing in self._writing:
+            logits = self._advance(writing.decoder, writing.batch, writing.answers, 1)
+            for answer, row in zip(writing.answers, logits, strict=True):
+                answer.take(row)
+        self._keep(lambda answer: not answer.job.ended)
+        trial = all(job.trial for job in self.jobs())
+        self._read(TRIAL_TOKENS_A_TURN if trial else PROMPT_TOKENS_A_TURN)
+
+    def _read(self, budget: int) -> None:
+        while self._reading and budget > 0:
+            reading = self._reading[0]
+            answer = reading.answer
+            unread = len(answer.seen) - answer.read
+            count = min(unread, budget) if reading.decoder.reads_in_stretches else unread
+            logits = self._advance(reading.decoder, reading.batch, [answer], count)
+            budget -= count
+            if count == unread:
+                first = not answer.written
+                answer.take(logits[0])
+                if first and not answer.job.trial:
+                    self._metrics.first_token_seconds.observe(time.monotonic() - answer.job.submitted)
+                self._reading.popleft()
+                self._join(reading)
+
+    def _advance(self, decoder: TokenDecoder, batch: CachedRows | Alone, answers: list[_Answer], count: int) -> Tensor:
+        """Feed each answer the next `count` tokens that it has seen."""
+        self._running = answers
+        self._metrics.passes.inc()
+        self._beat()
+        logits = decoder.advance(batch, torch.tensor([each.seen[each.read : each.read + count] for each in answers]))
+        for answer in answers:
+            answer.read += count
+        return logits
+
+    def _join(self, reading: "_Reading") -> None:
+        if reading.answer.job.ended:
+            return
+        shared = next((each for each in self._writing if each.takes(reading)), None)
+        if shared is None:
+            self._writing.append(_Writing([reading.answer], reading.decoder, reading.batch))
+        else:
+            assert isinstance(shared.batch, CachedRows)
+            assert isinstance(reading.batch, CachedRows)
+            shared.batch.join(reading.batch)
+            shared.answers.append(reading.answer)
+
+    def _keep(self, wanted: Callable[[_Answer], bool]) -> None:
+        self._reading = deque(reading for reading in self._reading if wanted(reading.answer))
+        self._writing = [kept for kept in (writing.keep(wanted) for writing in self._writing) if kept.answers]
+
+    def suspects(self) -> list[Completion]:
+        """Those that shared the last pass."""
+        return [answer.job for answer in self._running]
+
+    def separate(self) -> None:
+        """Let each of them be read again, from its beginning and by itself: their cache may be half written."""
+        suspects, self._running = self._running, []
+        self._writing = [writing for writing in self._writing if writing.answers is not suspects]
+        for answer in suspects:
+            answer.apart, answer.read = True, 0
+            self.add(answer)
+
+    def answers(self) -> bool:
+        """Whether the generation still reads what it read when it was loaded."""
+        text = torch.tensor([self._generation.conduct.answered])
+        return answers(lambda: self._anew.advance(self._anew.begin(), text))
+
+
+@dataclass(slots=True)
+class _Reading:
+    """An answer whose prompt is being read."""
+
+    answer: _Answer
+    decoder: TokenDecoder
+    batch: CachedRows | Alone
+
+
+@dataclass(slots=True)
+class _Writing:
+    """Answers that are written in one pass."""
+
+    answers: list[_Answer]
+    decoder: TokenDecoder
+    batch: CachedRows | Alone
+
+    def takes(self, reading: _Reading) -> bool:
+        """Whether another may join."""
+        together = self.decoder.can_batch and self.decoder is reading.decoder
+        return together and not any(answer.apart for answer in (*self.answers, reading.answer))
+
+    def keep(self, wanted: Callable[[_Answer], bool]) -> "_Writing":
+        """Without those that are not wanted."""
+        rows = [row for row, answer in enumerate(self.answers) if wanted(answer)]
+        if len(rows) == len(self.answers):
+            return self
+        if rows:
+            assert isinstance(self.batch, CachedRows)
+            self.batch.keep(rows)
+        return _Writing([self.answers[row] for row in rows], self.decoder, self.batch)
+
+
+class Engine(Worker[Completion]):
+    """The thread that writes completions.
+
+    Args:
+        at_once: answers that are written together.
+        queue: requests that may wait beyond those.
+        metrics: where to count.
+        pass_timeout_s: see `Worker`.
+    """
+
+    def __init__(
+        self, *, at_once: int, queue: int, metrics: ServingMetrics, pass_timeout_s: float = PASS_TIMEOUT_S
+    ) -> None:
+        super().__init__("engine", at_once=at_once, queue=queue, metrics=metrics, pass_timeout_s=pass_timeout_s)
+        self._groups: dict[LoadedGeneration, _Group] = {}
+
+    def _admit(self, jobs: list[Completion]) -> None:
+        for job in jobs:
+            if job.generation not in self._groups:
+                self._groups[job.generation] = _Group(job.generation, self._metrics, self.beat)
+            self._groups[job.generation].add(_Answer(job))
+
+    def _parts(self) -> list[JobGroup[Completion]]:
+        self._groups = {generation: group for generation, group in self._groups.items() if group.jobs()}
+        return list(self._groups.values())
+
+    def _drop(self, part: JobGroup[Completion]) -> None:
+        self._groups = {generation: group for generation, group in self._groups.items() if group is not part}

@@ -1,0 +1,160 @@
+"""One generation in memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from checkpoints.card import ModelKind
+from checkpoints.files.heads import SEVERAL
+from checkpoints.matching import rows_of
+from checkpoints.probe.ask import conduct_of
+from checkpoints.probe.conduct import Conduct
+from serving.engine.defaults import USUAL, Defaults
+
+UNBOUNDED_CONTEXT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class LoadedGeneration:
+    """A model that answers, and what names it. Whoever answers from it holds it; it is freed when nobody does.
+
+    Attributes:
+        number: the generation.
+        digest: its manifest's digest.
+        kind: what it answers.
+        model: in eval mode, on its device.
+        tokenizer: the one that lies with it.
+        conduct: how the model is to be asked, as the probe found out.
+        context: most tokens of prompt and answer together; of a classifier's text, which is cut to it.
+        stop_ids: tokens that end an answer.
+        several: whether any number of labels fits a text.
+        labels: the classes of a classifier, in the order of its logits.
+        loaded_at: unix seconds.
+        tokenizer_files: names and SHA-256 of the files that made the tokenizer.
+        recipe_length: to how many tokens a classifier's recipe cut the texts that it was trained and judged on; None
+            for a causal LM.
+        model_digest: of the model's files alone, without the lineage card; empty: only `digest` is known.
+        defaults: how it answers where a request says nothing of it.
+        unshown: the tokens that no answer's text shows, with the words that a prompt writes them by.
+    """
+
+    number: int
+    digest: str
+    kind: ModelKind
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    conduct: Conduct
+    context: int
+    stop_ids: frozenset[int]
+    several: bool
+    labels: tuple[str, ...]
+    loaded_at: float
+    tokenizer_files: frozenset[tuple[str, str]] = frozenset()
+    recipe_length: int | None = None
+    model_digest: str = ""
+    defaults: Defaults = USUAL
+    unshown: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """What answers carry as `system_fingerprint`: replicas that answer from the same files have the same."""
+        return f"riverkeep-{self.number}-{(self.model_digest or self.digest)[:8]}"
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it has a place for: ids are below that, whatever a tokenizer may know beyond."""
+        return rows_of(self.model) or len(self.tokenizer)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its forward pass runs."""
+        return self.model.device
+
+    @classmethod
+    def of(
+        cls,
+        number: int,
+        digest: str,
+        kind: ModelKind,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        loaded_at: float,
+        conduct: Conduct | None = None,
+        tokenizer_files: frozenset[tuple[str, str]] = frozenset(),
+        recipe_length: int | None = None,
+        model_digest: str = "",
+    ) -> "LoadedGeneration":
+        """Read off a loaded model what answering from it needs.
+
+        Args:
+            number: the generation.
+            digest: its manifest's digest.
+            kind: what it answers.
+            model: in eval mode, on its device.
+            tokenizer: the one that lies with it.
+            loaded_at: unix seconds.
+            conduct: that of a model of the same architecture; None: this one is asked.
+            tokenizer_files: names and digests of the files that made the tokenizer.
+            recipe_length: to how many tokens a classifier's recipe cut texts.
+            model_digest: of the model's files alone.
+
+        Raises:
+            UnfitModel: it cannot be asked rightly.
+        """
+        conduct = conduct or conduct_of(model, kind, tokenizer)
+        context = min(_context(conduct, tokenizer), recipe_length or UNBOUNDED_CONTEXT)
+        classifies = kind == "classifier"
+        # The first call may take off a truncation that was saved with the tokenizer, or set how a classifier's texts
+        # are read; later ones change nothing, so that threads can share it.
+        tokenizer(
+            "",
+            truncation=classifies,
+            max_length=context if classifies else None,
+            split_special_tokens=classifies,
+        )
+        return cls(
+            number=number,
+            digest=digest,
+            kind=kind,
+            model=model,
+            tokenizer=tokenizer,
+            conduct=conduct,
+            context=context,
+            stop_ids=_stop_ids(model, tokenizer),
+            several=classifies and model.config.problem_type == SEVERAL,
+            labels=_labels(model) if kind == "classifier" else (),
+            loaded_at=loaded_at,
+            tokenizer_files=tokenizer_files,
+            recipe_length=recipe_length,
+            model_digest=model_digest,
+            defaults=USUAL if classifies else Defaults.of(model.generation_config),
+            unshown=_unshown(tokenizer),
+        )
+
+
+def _context(conduct: Conduct, tokenizer: PreTrainedTokenizerBase) -> int:
+    limits = (conduct.longest, tokenizer.model_max_length)
+    lengths = [int(length) for length in limits if length and length > 0]
+    return min([*lengths, UNBOUNDED_CONTEXT])
+
+
+def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    found: set[int] = set()
+    for source in (getattr(model, "generation_config", None), model.config, tokenizer):
+        value: Any = getattr(source, "eos_token_id", None)
+        found.update(value if isinstance(value, list) else [value])
+    return frozenset(found - {None})
+
+
+def _unshown(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    added = {number: str(token.content) for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)) | added
+
+
+def _labels(model: PreTrainedModel) -> tuple[str, ...]:
+    names = {int(index): str(name) for index, name in (model.config.id2label or {}).items()}
+    return tuple(names[index] for index in range(len(names)))

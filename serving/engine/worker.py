@@ -1,0 +1,258 @@
+"""A thread that runs forward passes for a bounded number of requests."""
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, Protocol, TypeVar
+
+import structlog
+import torch
+
+from serving.errors import Failed, NotReady, QueueFull, Unanswerable
+from serving.metrics import ServingMetrics
+
+_log = structlog.get_logger(__name__)
+
+# So many failed passes in a row mean that the device or the process is broken, not a request.
+FAILURES_UNTIL_BROKEN: Final = 3
+# Time that trials may take from answers under way: a generation is warmed while another answers.
+TRIAL_SHARE: Final = 0.1
+PASS_TIMEOUT_S: Final = 60.0
+ENDING: Final = "the server is shutting down; ask another replica"
+
+
+class Job(Protocol):
+    """A piece of work.
+
+    Attributes:
+        cancelled: nobody waits for it any more.
+        trial: it tries a generation that does not serve yet, so its failure says nothing about those that do.
+    """
+
+    cancelled: bool
+    trial: bool
+
+    def fail(self, error: Exception) -> None:
+        """Called from the worker's thread, at most once has an effect; must not block."""
+
+
+J = TypeVar("J", bound=Job)
+J_co = TypeVar("J_co", bound=Job, covariant=True)
+
+
+class JobGroup(Protocol[J_co]):
+    """Jobs that one forward pass serves: those of one generation."""
+
+    def run(self) -> None:
+        """Do one bounded piece of work. What it raises fails the jobs of this part alone."""
+
+    def jobs(self) -> Sequence[J_co]:
+        """Those that have not ended."""
+
+    def suspects(self) -> Sequence[J_co]:
+        """Those that the last pass served."""
+
+    def separate(self) -> None:
+        """Let each of the suspects go on in passes of its own."""
+
+    def answers(self) -> bool:
+        """Whether the generation still answers what is known to be answerable. Must not raise."""
+
+
+class Worker(ABC, Generic[J]):
+    """Takes jobs in order, works at a few at once on its own thread, refuses those beyond its queue.
+
+    Args:
+        name: of the thread.
+        at_once: jobs worked at together.
+        queue: jobs that may wait beyond those.
+        metrics: where to count.
+        pass_timeout_s: a forward pass that takes longer hangs: the worker is in trouble.
+        clock: monotonic seconds, for the share of trials and the length of passes. From any thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        at_once: int,
+        queue: int,
+        metrics: ServingMetrics,
+        pass_timeout_s: float = PASS_TIMEOUT_S,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._at_once = at_once
+        self._limit = at_once + queue
+        self._metrics = metrics
+        self._waiting: deque[J] = deque()
+        self._active = 0
+        self._changed = threading.Condition()
+        self._ending = False
+        self._failures = 0
+        self._pass_timeout_s = pass_timeout_s
+        self._clock = clock
+        self._pass_began: float | None = None
+        self._trial_seconds_owed = 0.0
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def trouble(self) -> str:
+        """Why it is time for a new process: the thread is gone, passes fail in a row, or one hangs; else empty."""
+        if self._thread.ident is not None and not self._ending and not self._thread.is_alive():
+            return "the thread that runs forward passes is gone"
+        if self._failures >= FAILURES_UNTIL_BROKEN:
+            return f"{self._failures} forward passes failed one after another; the log has their errors"
+        began = self._pass_began
+        if began is not None and (took := self._clock() - began) > self._pass_timeout_s:
+            return f"a forward pass has taken {took:.0f} s, more than serving.pass_timeout_s ({self._pass_timeout_s:g})"
+        return ""
+
+    def beat(self) -> None:
+        """Say that a forward pass begins. Called by the worker's thread."""
+        self._pass_began = self._clock()
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Fail what is left and end the thread; returns when it is gone, or hangs."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify()
+        if self._thread.ident is not None:
+            self._thread.join(self._pass_timeout_s)
+
+    def submit(self, *jobs: J, unlimited: bool = False) -> None:
+        """Take in jobs, all or none. From any thread; never blocks for long.
+
+        Raises:
+            QueueFull: they do not fit, unless `unlimited`.
+            NotReady: the worker has ended.
+        """
+        with self._changed:
+            if self._ending:
+                raise NotReady(ENDING)
+            if not (unlimited or self._fits(len(jobs))):
+                raise QueueFull(1 + len(self._waiting) // self._at_once)
+            self._waiting.extend(jobs)
+            self._changed.notify()
+
+    def _fits(self, jobs: int) -> bool:
+        """Whether so many more fit; who went away keeps no place from those who come."""
+        room = self._limit - self._active - jobs
+        if len(self._waiting) > room:
+            self._waiting = deque(job for job in self._waiting if not job.cancelled)
+        return len(self._waiting) <= room
+
+    @abstractmethod
+    def _admit(self, jobs: list[J]) -> None:
+        """Put jobs that came out of the queue into the parts."""
+
+    @abstractmethod
+    def _parts(self) -> list[JobGroup[J]]:
+        """The parts that have jobs."""
+
+    @abstractmethod
+    def _drop(self, part: JobGroup[J]) -> None:
+        """Let a part go whose pass failed."""
+
+    def _run(self) -> None:
+        while self._wait_for_work():
+            self._advance_all()
+        for part in self._parts():
+            _fail(part.jobs(), NotReady(ENDING))
+            self._drop(part)
+
+    def _advance_all(self) -> None:
+        # A method of its own, so that no name holds the last part, and its model, while the thread waits.
+        parts = self._parts()
+        trials = [part for part in parts if all(job.trial for job in part.jobs())]
+        serving = [part for part in parts if part not in trials]
+        self._trial_seconds_owed += TRIAL_SHARE * self._advance_in_turn(serving)
+        if not serving or self._trial_seconds_owed > 0:
+            self._trial_seconds_owed -= self._advance_in_turn(trials)
+        if not (serving and trials):
+            self._trial_seconds_owed = 0.0
+
+    def _advance_in_turn(self, parts: Sequence[JobGroup[J]]) -> float:
+        """Advance parts; returns the seconds that it took."""
+        started = self._clock()
+        for part in parts:
+            self.beat()
+            self._advance(part)
+        self._pass_began = None
+        return self._clock() - started
+
+    def _advance(self, part: JobGroup[J]) -> None:
+        try:
+            with torch.inference_mode():
+                part.run()
+        except Exception as error:  # noqa: BLE001 - what one request breaks must not end the thread
+            self._metrics.failures.inc()
+            self._find_fault(part, error)
+        else:
+            self._failures = 0
+
+    def _find_fault(self, part: JobGroup[J], error: Exception) -> None:
+        """Tell a request that the model fails on from a model that fails.
+
+        Those that shared the failed pass go on one by one, and whoever fails alone, while the generation answers
+        another text, fails for a reason of its own: that says nothing about the process.
+        """
+        suspects = part.suspects()
+        _log.error("forward_pass_failed", error=f"{type(error).__name__}: {error}", requests=len(suspects))
+        if len(suspects) > 1:
+            part.separate()
+        elif suspects and part.answers():
+            _fail(suspects, Unanswerable(error))
+        else:
+            jobs = part.jobs()
+            self._failures += any(not job.trial for job in jobs)
+            _fail(jobs, Failed("the model failed on this request; the server's log says why"))
+            self._drop(part)
+
+    def _wait_for_work(self) -> bool:
+        """Block until there is work and admit what fits; False when it is time to end."""
+        with self._changed:
+            self._count()
+            while not (self._ending or self._active or self._waiting):
+                self._changed.wait()
+            if self._ending:
+                _fail(self._waiting, NotReady(ENDING))
+                self._waiting.clear()
+                return False
+            self._admit(self._take())
+            self._count()
+        return True
+
+    def _take(self) -> list[J]:
+        taken: list[J] = []
+        while self._waiting and self._active + len(taken) < self._at_once:
+            job = self._waiting.popleft()
+            if not job.cancelled:
+                taken.append(job)
+        return taken
+
+    def _count(self) -> None:
+        self._active = sum(len(part.jobs()) for part in self._parts())
+        self._metrics.waiting.set(len(self._waiting))
+        self._metrics.active.set(self._active)
+
+
+def answers(ask: Callable[[], object]) -> bool:
+    """Whether a text that was answered before is answered again: the canary of a failed pass."""
+    try:
+        with torch.inference_mode():
+            ask()
+    except Exception as error:  # noqa: BLE001 - whatever it raises, it does not answer
+        _log.error("generation_does_not_answer", error=f"{type(error).__name__}: {error}")
+        return False
+    return True
+
+
+def _fail(jobs: Sequence[Job] | deque[J], error: Exception) -> None:
+    for job in jobs:
+        job.fail(error)

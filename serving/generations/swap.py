@@ -1,0 +1,363 @@
+"""Which generation answers: follow the pointer, load and warm beside, switch, keep the last good one.
+
+A request holds the generation that it began on; the switch only decides what the next request gets, so that no answer
+is a mixture, nobody waits, and the old model is freed with its last request.
+"""
+
+import gc
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from math import inf
+from pathlib import Path
+from typing import Final
+
+import structlog
+import torch
+from transformers import PreTrainedModel
+
+from checkpoints.card import ModelKind
+from checkpoints.errors import CheckpointsError
+from checkpoints.generation import GenerationStore, Manifest, Pointer
+from checkpoints.load import load_beside, load_model, load_tokenizer, require_match
+from checkpoints.probe.ask import conduct_of
+from checkpoints.probe.conduct import Conduct
+from serving.engine.loaded import LoadedGeneration
+from serving.errors import BrokenGeneration
+from serving.metrics import ServingMetrics
+
+_log = structlog.get_logger(__name__)
+
+NICENESS: Final = 10
+# Files of a generation that its tokenizer is not made of.
+NOT_TOKENIZER: Final = (".safetensors", ".safetensors.index.json", "card.json")
+RETRY_FIRST_S: Final = 5.0
+RETRY_MOST_S: Final = 300.0
+FAILURES_KEPT: Final = 16
+MISSING_TOLD_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class SwapStatus:
+    """Where serving stands.
+
+    Attributes:
+        pointed: the generation that the pointer names.
+        failed: generations that could not serve, each with the reason, newest last.
+        swap_seconds: how long the last swap took, from reading the pointer to the switch.
+        problem: why the pointer cannot be followed, if it cannot.
+    """
+
+    pointed: int | None = None
+    failed: Mapping[int, str] = field(default_factory=dict)
+    swap_seconds: float | None = None
+    problem: str | None = None
+
+
+class Switch:
+    """What new requests get. Read from any thread; turned by the follower alone."""
+
+    def __init__(self, metrics: ServingMetrics) -> None:
+        self._metrics = metrics
+        self.current: LoadedGeneration | None = None
+        self.status = SwapStatus()
+
+    def turn(self, generation: LoadedGeneration) -> None:
+        """Let new requests begin on `generation`."""
+        self.current = generation
+        self._metrics.generation.set(generation.number)
+
+    def hold(self, generation: LoadedGeneration) -> None:
+        """Count a generation as in memory until it is freed."""
+        self._metrics.loaded.inc()
+        weakref.finalize(generation, self._metrics.loaded.dec)
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Brings one generation into memory.
+
+    Attributes:
+        store: where generations are.
+        kind: what the model is for.
+        device: where it goes.
+        metrics: where phases are timed.
+        recipe_length: to how many tokens the base's texts are cut, which no recipe made; None: what the model takes.
+        clock: unix seconds.
+    """
+
+    store: GenerationStore
+    kind: ModelKind
+    device: str
+    metrics: ServingMetrics
+    recipe_length: int | None = None
+    clock: Callable[[], float] = time.time
+
+    def load(self, number: int, digest: str | None, beside: LoadedGeneration | None) -> LoadedGeneration:
+        """Verify and load a generation.
+
+        Args:
+            number: the generation.
+            digest: what its manifest must be, when known.
+            beside: a loaded one, whose architecture it probably has.
+
+        Raises:
+            CheckpointsError: it is missing, damaged, unsafe or unusable.
+        """
+        with self._timed("verify"):
+            _at_low_priority(lambda: self.store.verify(number, digest=digest))
+        with self._timed("load"):
+            path = self.store.path(number)
+            files = _tokenizer_files(self.store.manifest(number))
+            length = self._recipe_length(number)
+            # A tokenizer holds the length that it cuts to: of another length is another tokenizer.
+            shared = beside and (beside.tokenizer_files, beside.recipe_length) == (files, length)
+            tokenizer = beside.tokenizer if beside and shared else load_tokenizer(path)
+            copied = load_beside(beside.model, path) if beside else None
+            model = self._model(path) if copied is None else copied
+            require_match(model, tokenizer, path)
+        with self._timed("probe"):
+            # Of the same architecture the same is true: a swap waits for no probe.
+            known = beside.conduct if beside and copied is not None else None
+            conduct = known or conduct_of(model, self.kind, tokenizer)
+        _say_conduct(number, self.kind, conduct, known=known is not None)
+        return LoadedGeneration.of(
+            number,
+            self.store.digest(number),
+            self.kind,
+            model,
+            tokenizer,
+            loaded_at=self.clock(),
+            conduct=conduct,
+            tokenizer_files=files,
+            recipe_length=length,
+            model_digest=self.store.model_digest(number),
+        )
+
+    def _recipe_length(self, number: int) -> int | None:
+        """To how many tokens the recipe that made a classifier cut its texts."""
+        if self.kind != "classifier":
+            return None
+        length = self.store.card(number).recipe.get("sequence_length")
+        return length if isinstance(length, int) else self.recipe_length
+
+    def _model(self, path: Path) -> PreTrainedModel:
+        # On a CPU half precision is slower and coarser than single.
+        dtype = torch.float32 if self.device == "cpu" else None
+        return load_model(path, self.kind, device=self.device, dtype=dtype)
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        with self.metrics.swap_seconds.labels(phase).time():
+            yield
+
+    def warm(self, generation: LoadedGeneration, answer: Callable[[LoadedGeneration], None]) -> None:
+        """Let a generation answer before it serves.
+
+        Raises:
+            BrokenGeneration: it cannot.
+        """
+        with self._timed("warm"):
+            answer(generation)
+
+
+class Follower:
+    """The thread that keeps serving at the generation that the pointer names.
+
+    A candidate that cannot serve is reported and tried again later, while the old one serves on. At the start, when
+    there is no old one, the newest good generation before it serves.
+
+    Args:
+        loader: brings generations into memory.
+        switch: what to turn.
+        warm: lets a generation answer; raises when it cannot.
+        metrics: where to count.
+        poll_s: seconds between looks at the pointer.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        loader: Loader,
+        switch: Switch,
+        warm: Callable[[LoadedGeneration], None],
+        metrics: ServingMetrics,
+        *,
+        poll_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._loader = loader
+        self._switch = switch
+        self._warm = warm
+        self._metrics = metrics
+        self._poll_s = poll_s
+        self._clock = clock
+        self._seen: tuple[int, ...] | None = None
+        self._retry_at = inf
+        self._delay = RETRY_FIRST_S
+        self._missing_told_at = -inf
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop following; a load under way is finished first."""
+        self._end.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.look()
+            except Exception as error:  # noqa: BLE001 - serving goes on whatever is wrong with the pointer
+                self._note_problem(error)
+            if self._end.wait(self._poll_s):
+                return
+
+    def look(self) -> None:
+        """Look at the pointer once, and act when it has moved or a failure is to be tried again."""
+        stamp = self._stamp()
+        if stamp is None:
+            self._say_what_is_missing()
+        if stamp == self._seen and self._clock() < self._retry_at:
+            return
+        if stamp != self._seen:
+            self._delay = RETRY_FIRST_S
+        self._seen = stamp
+        self._retry_at = inf
+        if not self._act():
+            self._retry_at = self._clock() + self._delay
+            self._delay = min(self._delay * 2, RETRY_MOST_S)
+
+    def _say_what_is_missing(self) -> None:
+        problem = (
+            f"there is no {self._loader.store.pointer_path}, which names the generation to serve: `riverkeep run` on "
+            "this state_dir writes it; if one does, state_dir is another here"
+        )
+        self._switch.status = replace(self._switch.status, problem=problem)
+        if self._clock() - self._missing_told_at >= MISSING_TOLD_S:
+            self._missing_told_at = self._clock()
+            _log.warning("serving_waits", reason=problem)
+
+    def _act(self) -> bool:
+        """Read the pointer and follow it; whether that worked."""
+        try:
+            pointer = self._loader.store.serving()
+        except CheckpointsError as error:
+            self._note_problem(error)
+            return False
+        return pointer is None or self._follow(pointer)
+
+    def _stamp(self) -> tuple[int, ...] | None:
+        with suppress(FileNotFoundError):
+            found = self._loader.store.pointer_path.stat()
+            return found.st_mtime_ns, found.st_ino, found.st_size
+        return None
+
+    def _follow(self, pointer: Pointer) -> bool:
+        """Serve what the pointer names; whether that worked."""
+        self._metrics.pointed.set(pointer.generation)
+        self._switch.status = replace(self._switch.status, pointed=pointer.generation, problem=None)
+        current = self._switch.current
+        if current and (current.number, current.digest) == (pointer.generation, pointer.digest):
+            return True
+        del current
+        if self._try(pointer.generation, pointer.digest):
+            return True
+        if self._switch.current is None:
+            any(self._try(number, None) for number in pointer.before)
+            self._say_fallback(pointer)
+        return False
+
+    def _say_fallback(self, pointer: Pointer) -> None:
+        current = self._switch.current
+        _log.error(
+            "serving_falls_back",
+            pointed=pointer.generation,
+            serving=current and current.number,
+            remedy="repair the generation or roll back",
+        )
+
+    def _try(self, number: int, digest: str | None) -> bool:
+        started = self._clock()
+        try:
+            self._swap_to(number, digest)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a candidate, the old one serves on
+            self._note_failure(number, error)
+            return False
+        seconds = self._clock() - started
+        remaining = {failed: why for failed, why in self._switch.status.failed.items() if failed != number}
+        self._switch.status = replace(self._switch.status, swap_seconds=seconds, failed=remaining)
+        self._metrics.swaps.labels("served").inc()
+        _log.info("generation_serves", generation=number, seconds=round(seconds, 3))
+        return True
+
+    def _swap_to(self, number: int, digest: str | None) -> None:
+        generation = self._loader.load(number, digest, self._switch.current)
+        self._switch.hold(generation)
+        self._loader.warm(generation, self._warm)
+        if self._switch.current is None:
+            _freeze()
+        self._switch.turn(generation)
+
+    def _note_failure(self, number: int, error: Exception) -> None:
+        reason = str(error) if isinstance(error, CheckpointsError | BrokenGeneration) else repr(error)
+        earlier = {failed: why for failed, why in self._switch.status.failed.items() if failed != number}
+        recent = dict(list(earlier.items())[1 - FAILURES_KEPT :])
+        self._switch.status = replace(self._switch.status, failed={**recent, number: reason})
+        self._metrics.swaps.labels("failed").inc()
+        _log.error("generation_cannot_serve", generation=number, reason=reason)
+
+    def _note_problem(self, error: Exception) -> None:
+        if self._switch.status.problem != str(error):
+            _log.error("pointer_cannot_be_followed", error=str(error))
+        self._switch.status = replace(self._switch.status, problem=str(error))
+
+
+def _say_conduct(number: int, kind: ModelKind, conduct: Conduct, *, known: bool) -> None:
+    """What a model's nature costs those who ask it is told once, not at each swap."""
+    if not known and (why := conduct.cost(kind)):
+        _log.warning("generation_is_asked_slowly", generation=number, served=conduct.told(kind), reason=why)
+
+
+def _freeze() -> None:
+    """Take what is loaded, the libraries above all, out of the collector's sight: going through it takes long.
+
+    Models are not lost to it: reference counting frees them.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def _tokenizer_files(manifest: Manifest) -> frozenset[tuple[str, str]]:
+    """What tells whether two generations share a tokenizer: parsing a large one stops the interpreter for long."""
+    return frozenset((name, sha256) for name, (sha256, _) in manifest.files.items() if not name.endswith(NOT_TOKENIZER))
+
+
+def _at_low_priority(work: Callable[[], None]) -> None:
+    """Do work that hardly needs the interpreter on what answering leaves over of the processor.
+
+    On a thread of its own: a niced thread that held the interpreter's lock would hold up answers whenever the
+    machine is busy. Linux has a niceness for each thread; elsewhere this changes nothing.
+    """
+    with ThreadPoolExecutor(1, initializer=_be_nice) as pool:
+        pool.submit(work).result()
+
+
+def _be_nice() -> None:
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

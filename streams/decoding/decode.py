@@ -1,0 +1,273 @@
+"""Bytes to a document, or the reason why not. No bytes make this raise: only a schema registry that is away does."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import islice
+from typing import Any, Protocol
+
+import orjson
+
+from streams.decoding import field_values, framing, json_records, label_sets, times
+from streams.decoding.fields import MISSING, Field, behind
+from streams.decoding.label_sets import LabelSet
+from streams.decoding.times import EARLIEST, LATEST
+from streams.document import Document, Partition, Reason, Rejection, key_text
+from streams.errors import RegistryAway
+from streams.filters import rejected
+from streams.settings import FilterSettings, TopicFormat
+
+BOM = b"\xef\xbb\xbf"
+SHOWN_CHARACTERS = 40
+SHOWN_LABELS = 10
+LONGEST_NAME = 128
+"""Characters of a source or a label; they become metric labels and class names."""
+MOST_KEYS = 100
+"""Of bytes that are no JSON so many keys are taken at most; nearly all have one."""
+
+
+class Framed(Protocol):
+    """What reads values behind a schema registry's bytes."""
+
+    def read(self, value: bytes) -> Any:
+        """What a framed value holds; a tuple is the `Rejection`. Raises RegistryAway where its schema cannot come."""
+
+
+class Decoder:
+    """Turns the records of one partition into documents.
+
+    Args:
+        format_: what a record is.
+        default_source: the source of documents that name none.
+        labels: the labels there are, one of which each document must have, or of a `LabelSet` any number; None where
+            documents need none and any is taken.
+        registry: reads framed values; None: they are dead letters.
+    """
+
+    def __init__(
+        self,
+        format_: TopicFormat,
+        default_source: str,
+        *,
+        labels: frozenset[str] | None = None,
+        filters: FilterSettings | None = None,
+        max_record_bytes: int,
+        registry: Framed | None = None,
+    ) -> None:
+        self._registry = registry
+        self._json = format_.format == "json"
+        self._text = Field(format_.text_field)
+        self._key = _field(format_.key_field)
+        self._key_sought = None if self._key is None else behind(self._key)
+        self._label = _field(format_.label_field)
+        self._source = _field(format_.source_field)
+        self._time = _field(format_.time_field)
+        needs_label = labels is not None
+        self._has_fields = needs_label or bool(self._key or self._label or self._source or self._time)
+        self._default_source = format_.source or default_source
+        self._labels = labels
+        self._labels_shown = _listed(labels or ())
+        self._filters = filters or FilterSettings()
+        self._max_record_bytes = max_record_bytes
+
+    def decode(  # noqa: C901, PLR0911, PLR0912, PLR0917  # for each record: nothing is called that can be done here
+        self,
+        value: bytes | None,
+        key: bytes | None,
+        event_time: float | None,
+        partition: Partition,
+        offset: int,
+        arrived_at: float,
+    ) -> Document | Rejection:
+        """The record as a document, or why it is none.
+
+        Args:
+            value: the record's bytes; None for a tombstone.
+            key: the record's own key.
+            event_time: the record's own time, in unix seconds.
+            partition: where it came from.
+            offset: its place there.
+            arrived_at: now, in unix seconds.
+
+        Raises:
+            RegistryAway: the value is framed, and its schema cannot be asked for now.
+        """
+        if value is None:
+            return Reason.TOMBSTONE, "no value"
+        if len(value) > self._max_record_bytes:
+            return Reason.TOO_LARGE, f"{len(value)} bytes; max_record_bytes is {self._max_record_bytes}"
+        record: object = None
+        if self._json:
+            try:
+                record = orjson.loads(value)
+            except orjson.JSONDecodeError as error:
+                if value.startswith(BOM):
+                    return self.decode(value[3:], key, event_time, partition, offset, arrived_at)
+                if (glue := framing.told_of_glue(value)) is not None:
+                    record = Reason.SCHEMA_FRAMED, glue
+                elif (number := framing.schema_id(value)) is None:
+                    record = json_records.after_all(value, error)
+                else:
+                    record, value = self._behind_the_frame(value, number), value[framing.HEAD_BYTES :]
+                if isinstance(record, tuple):
+                    return record
+            text = _text_of(record, self._text)
+        elif (glue := framing.told_of_glue(value)) is not None:
+            return Reason.SCHEMA_FRAMED, glue
+        elif (number := framing.schema_id(value)) is None:
+            text = _plain(value)
+        else:
+            text = _only_text(self._behind_the_frame(value, number))
+        if isinstance(text, tuple):
+            return text
+        if "\0" in text:
+            return Reason.NUL_BYTE, "the text holds a NUL character"
+        if not text or text.isspace():
+            return Reason.EMPTY_TEXT, "the text is empty"
+        if rejection := rejected(text, self._filters):
+            return rejection
+        document = Document(text, self._default_source, key_text(key), None, event_time, arrived_at, partition, offset)
+        if self._has_fields:
+            return self._with_fields(document, record, value)
+        if event_time is None or EARLIEST <= event_time < LATEST:
+            return document
+        return _with_plausible_time(document)
+
+    def keys_in(self, value: bytes) -> tuple[str, ...]:
+        """The keys that a record names which is no document: of a person's text no letter may stay either.
+
+        Args:
+            value: of bytes that are no JSON, or were cut, each key counts that stands behind the field's name.
+        """
+        if self._key is None or self._key_sought is None:
+            return ()
+        try:
+            found = self._key.find(self._known(value))
+        except orjson.JSONDecodeError:
+            return tuple(islice(dict.fromkeys(field_values.keys_behind(self._key_sought, value)), MOST_KEYS))
+        key = field_values.key(found, self._key, value)
+        return (key,) if isinstance(key, str) else ()
+
+    def _behind_the_frame(self, value: bytes, number: int) -> Any:
+        if self._registry is None:
+            return Reason.SCHEMA_FRAMED, framing.told(number)
+        return self._registry.read(value)
+
+    def _known(self, value: bytes) -> object:
+        if self._registry is not None and framing.schema_id(value) is not None:
+            with suppress(RegistryAway):
+                record = self._registry.read(value)
+                if not isinstance(record, tuple):
+                    return record
+        return orjson.loads(value)
+
+    def _with_fields(self, document: Document, record: object, value: bytes) -> Document | Rejection:
+        source, key, label, time = document.source, document.key, document.label, document.event_time
+        if self._source and (found := self._source.find(record)) not in (MISSING, None):
+            if not isinstance(found, str) or not 0 < len(found) <= LONGEST_NAME or "\0" in found:
+                return field_values.wrong(self._source, found, f"a string of 1 to {LONGEST_NAME} characters")
+            source = found
+        if self._key and (found := self._key.find(record)) not in (MISSING, None):
+            named = field_values.key(found, self._key, value)
+            if isinstance(named, tuple):
+                return named
+            key = named
+        if self._label:
+            sought = self._several_of if isinstance(self._labels, LabelSet) else self._label_of
+            named = sought(_label_in(record, self._label), self._label, value)
+            if isinstance(named, tuple):
+                return named
+            label = named
+        elif self._labels is not None:
+            return Reason.MISSING_FIELD, "a classifier's documents need a label, and no label_field is set for these"
+        if self._time and (found := self._time.find(record)) not in (MISSING, None):
+            try:
+                time = times.of_field(found)
+            except times.BadTime as error:
+                return Reason.BAD_TIME, f"field {self._time.name} {error}"
+        return _with_plausible_time(document._replace(source=source, key=key, label=label, event_time=time))
+
+    def _label_of(self, found: object, field: Field, value: bytes) -> str | Rejection | None:
+        if found is MISSING or found is None:
+            if self._labels is None:
+                return None
+            return Reason.MISSING_FIELD, f"field {field.name} is missing"
+        names = field_values.label_names(found, field, value, any_number=self._labels is not None)
+        if not names or not all(0 < len(name) <= LONGEST_NAME and "\0" not in name for name in names):
+            return field_values.wrong(field, found, f"a string of 1 to {LONGEST_NAME} characters")
+        if self._labels is None:
+            return names[0]
+        known = next((name for name in names if name in self._labels), None)
+        if known is None:
+            there_are = f"the {len(self._labels)} labels: {self._labels_shown}"
+            return Reason.UNKNOWN_LABEL, f"field {field.name} is {_shown(names[0])}, none of {there_are}"
+        return known
+
+    def _several_of(self, found: object, field: Field, value: bytes) -> str | Rejection | None:
+        """The label that stands for all that fit: the field holds a list of them, or one alone."""
+        if found is MISSING or found is None:
+            return Reason.MISSING_FIELD, f"field {field.name} is missing (a list without labels says that none fits)"
+        names = [self._label_of(each, field, value) for each in (found if isinstance(found, list) else [found])]
+        refused = next((name for name in names if not isinstance(name, str)), None)
+        return refused or label_sets.written(name for name in names if isinstance(name, str))
+
+
+def _field(name: str | None) -> Field | None:
+    return Field(name) if name else None
+
+
+def _with_plausible_time(document: Document) -> Document | Rejection:
+    time = document.event_time
+    if time is None or EARLIEST <= time < LATEST:
+        return document
+    return Reason.BAD_TIME, f"the record's own timestamp {times.why_implausible(time)}"
+
+
+def _shown(word: str) -> str:
+    """A word in ASCII with what cannot be printed escaped, cut where it is long."""
+    return ascii(word if len(word) <= SHOWN_CHARACTERS else word[:SHOWN_CHARACTERS] + "...")
+
+
+def _listed(labels: Iterable[str]) -> str:
+    names = sorted(labels)
+    more = f" and {len(names) - SHOWN_LABELS} more" if len(names) > SHOWN_LABELS else ""
+    return ", ".join(map(_shown, names[:SHOWN_LABELS])) + more
+
+
+def _text_of(record: object, field: Field) -> str | Rejection:
+    if not isinstance(record, dict):
+        return Reason.NOT_AN_OBJECT, f"{field_values.type_name(record)}, not an object"
+    text: Any = record.get(field.plain) if field.plain is not None else field.find(record)
+    if type(text) is str:
+        return text
+    if text is None or text is MISSING:
+        text = field.left_out(record)
+    if isinstance(text, str):
+        return text
+    if text is None or text is MISSING:
+        return Reason.MISSING_FIELD, field.why_missing(record)
+    return field_values.wrong(field, text, "a string")
+
+
+def _label_in(record: object, field: Field) -> object:
+    found = field.find(record)
+    if found is not MISSING:
+        return found
+    # Zero is a class as any other, and a name without a letter is none.
+    left_out = field.left_out(record)
+    return MISSING if isinstance(left_out, str | bytes) and not left_out else left_out
+
+
+def _only_text(record: object) -> str | Rejection:
+    if isinstance(record, str | tuple):
+        return record
+    told = f'the value is {field_values.type_name(record)}, not a text alone: set format = "json" and text_field'
+    return Reason.WRONG_TYPE, told
+
+
+def _plain(value: bytes) -> str | Rejection:
+    try:
+        text = value.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return json_records.not_utf8(value, error)
+    # Line ends are how a system writes, not what was written: the same text from two systems is one.
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text

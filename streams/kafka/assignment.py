@@ -1,0 +1,421 @@
+"""The partitions that are read: where each one stands, and what is done when that is in doubt."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import structlog
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+from streams.chunk import Chunk
+from streams.decoding.decode import Decoder, Framed
+from streams.document import Gap, GapReason, Partition
+from streams.kafka import positions
+from streams.kafka.consumer import Consumer, Moved
+from streams.metrics import StreamsMetrics
+from streams.reading import BatchBuilder, PartitionReader
+from streams.settings import StreamsSettings, TopicFormat, TopicSettings
+
+SETTLING_SECONDS = 3.0
+"""When positions have been asked for so long, what is still in doubt waits for the next poll: the loop that polls is to
+turn, whatever the broker does. Less than an unanswered question takes, so that the first such is the last."""
+REST = 3.0
+"""A question without an answer rests for so many times as long as it took, or it would take all time from reading what
+comes of the other partitions: one may have no leader for days."""
+BEYOND_SECONDS = 3.0
+"""A new leader's end may lag for a moment; what lasts longer means that the log was cut."""
+UNREAD_REMEDY = (
+    "another replica of the group keeps them, or nobody does: to read them, stop, move state_dir away, and begin anew "
+    'with streams.start = "earliest" or with a streams.group_id that nobody had'
+)
+ENDS_SECONDS = 15.0
+"""How often the ends of paused partitions are asked for; the others' come with what is fetched."""
+
+
+class Offsets(Protocol):
+    """What a store knows of partitions. Asked in the thread that polls; answers at once."""
+
+    def next_offset(self, topic: str, number: int, incarnation: str) -> int | None:
+        """The offset to read next; None: it knows nothing of it."""
+
+    def knows(self, topic: str) -> bool:
+        """Whether it knows any partition of the topic."""
+
+    def latest_incarnation(self, topic: str, number: int) -> str | None:
+        """The incarnation that was read last; None: it knows nothing of the partition."""
+
+
+log = structlog.get_logger(__name__)
+
+
+class Doubt(StrEnum):
+    """Why a partition's position is to be found."""
+
+    ASSIGNED = "assigned"
+    OUT_OF_RANGE = "out_of_range"
+    TRUNCATED = "truncated"
+
+
+@dataclass(slots=True)
+class Reading:
+    """A partition that is read.
+
+    Attributes:
+        topic_id: the broker's id when reading began.
+        durable: the offset after the last that is known to be stored.
+        end: the partition's end as last heard of.
+        progress_at: when something came last, or nothing was to come.
+        beyond_since: since when the position is beyond the end that the broker tells.
+    """
+
+    reader: PartitionReader
+    topic_id: str
+    durable: int
+    end: int
+    progress_at: float
+    beyond_since: float | None = None
+
+
+class Assignment:
+    """The partitions of this replica. Used by the one thread that polls.
+
+    Args:
+        settings: the topics and their formats.
+        store: its offsets rule.
+        metrics: counted into.
+        labels: the labels there are; None where documents need none.
+        owner: this replica's name in its commits.
+        registry: reads framed values.
+        monotonic: seconds, of a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        settings: StreamsSettings,
+        store: Offsets,
+        metrics: StreamsMetrics,
+        *,
+        labels: frozenset[str] | None,
+        owner: str,
+        registry: Framed | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._metrics = metrics
+        self._labels = labels
+        self._owner = owner
+        self._registry = registry
+        self._monotonic = monotonic
+        self._readings: dict[TopicPartition, Reading] = {}
+        self._doubts: dict[TopicPartition, tuple[Doubt, int | None]] = {}
+        self._rests_until: dict[TopicPartition, float] = {}
+        self._unanswered: dict[TopicPartition, str] = {}
+        self._begun: dict[TopicPartition, str] = {}
+        self._of_new_topics: set[TopicPartition] = set()
+        self._ends_at = float("-inf")
+        self._held: set[TopicPartition] = set()
+        metrics.begin(topic.name for topic in settings.topics if topic.name is not None)
+        for moved in Moved:
+            metrics.rebalances.labels(moved.value)
+
+    def acknowledge(self, offsets: Mapping[Partition, int]) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Note that everything before these offsets is stored; the answer is what the group is to be told."""
+        told: dict[TopicPartition, OffsetAndMetadata] = {}
+        for partition, offset in offsets.items():
+            found = TopicPartition(partition.topic, partition.number)
+            reading = self._readings.get(found)
+            if reading is not None and reading.reader.partition == partition:
+                reading.durable = offset
+                told[found] = self._commit(reading)
+        return told
+
+    def commits(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """What the group is to be told of every partition."""
+        return {found: self._commit(reading) for found, reading in self._readings.items()}
+
+    def _commit(self, reading: Reading) -> OffsetAndMetadata:
+        told = positions.metadata(reading.reader.partition.incarnation, self._owner)
+        return OffsetAndMetadata(reading.durable, told, -1)
+
+    def partitions(self) -> dict[TopicPartition, Partition]:
+        """What is being read."""
+        return {found: reading.reader.partition for found, reading in self._readings.items()}
+
+    def unsettled(self) -> set[TopicPartition]:
+        """Partitions that must not be fetched, because their position is not known."""
+        return set(self._doubts)
+
+    def unanswered(self) -> dict[TopicPartition, str]:
+        """Those among them whose position the brokers did not tell when they were asked last, and what came instead."""
+        return dict(self._unanswered)
+
+    def waiting(self) -> dict[TopicPartition, str]:
+        """Those whose next record cannot be read now, and why."""
+        return {found: reading.reader.waits for found, reading in self._readings.items() if reading.reader.waits}
+
+    def lag(self) -> Mapping[Partition, int]:
+        """Records not yet read, by partition."""
+        return {r.reader.partition: max(0, r.end - r.reader.position) for r in self._readings.values()}
+
+    def doubt(self, partitions: Iterable[TopicPartition], why: Doubt, offset: int | None = None) -> None:
+        """Note that the position is to be found anew; `offset` is where a truncated log ends."""
+        for partition in partitions:
+            if partition in self._readings:
+                self._doubts[partition] = (why, offset)
+
+    def follow(self, consumer: Consumer, builder: BatchBuilder) -> None:
+        """Do what rebalances ask for; `settle` finds where the partitions that came stand."""
+        begun = {partition.topic for partition in self._begun}
+        for moved, partition in consumer.moves():
+            self._metrics.begin([partition.topic])
+            self._metrics.rebalances.labels(moved.value).inc()
+            log.info("partition_moved", topic=partition.topic, partition=partition.partition, how=moved.value)
+            reading = self._readings.pop(partition, None)
+            self._doubts.pop(partition, None)
+            self._rests_until.pop(partition, None)
+            self._unanswered.pop(partition, None)
+            if reading is not None:
+                builder.drop(reading.reader.partition)
+            if moved is Moved.ASSIGNED:
+                self._doubts[partition] = (Doubt.ASSIGNED, None)
+                if partition.topic not in begun and not self._store.knows(partition.topic):
+                    self._of_new_topics.add(partition)
+
+    def settle(self, consumer: Consumer, builder: BatchBuilder, now: float) -> bool:
+        """Find the positions that are in doubt, as many as the time for it allows.
+
+        Returns:
+            Whether none is in doubt any more; else it is to be called again, but in a later poll.
+        """
+        until = self._monotonic() + SETTLING_SECONDS
+        for partition in list(self._doubts):
+            asked_at = self._monotonic()
+            if asked_at < self._rests_until.get(partition, asked_at):
+                continue
+            why, offset = self._doubts.pop(partition)
+            # Asked for last the next time: one that has no leader does not keep the others back.
+            self._doubts[partition] = why, offset
+            try:
+                self._settle(consumer, builder, partition, why, offset, now)
+            except KafkaError as error:
+                log.warning(
+                    "position_not_found", topic=partition.topic, partition=partition.partition, error=str(error)
+                )
+                answered_at = self._monotonic()
+                self._rests_until[partition] = answered_at + REST * (answered_at - asked_at)
+                self._unanswered[partition] = str(error)
+            if partition not in self._doubts:
+                # The broker answers: the others may be asked for at once.
+                self._rests_until.clear()
+                self._unanswered.pop(partition, None)
+            if self._monotonic() >= until:
+                break
+        return not self._doubts
+
+    def read(self, consumer: Consumer, chunk: Chunk, builder: BatchBuilder, arrived_at: float) -> None:
+        """Put what a chunk holds into the builder, unless it is not what is to come next.
+
+        Args:
+            arrived_at: unix seconds; every other time here is one of `monotonic`.
+        """
+        found = chunk.partition
+        reading = self._readings.get(found)
+        if reading is None or found in self._doubts:
+            return
+        if consumer.topic_id(found.topic) not in ("", reading.topic_id):
+            self._doubts[found] = (Doubt.ASSIGNED, None)
+            return
+        reader = reading.reader
+        if chunk.first != reader.position:
+            consumer.seek(found, reader.position)
+            return
+        part = builder.part(reader.partition, reader.position)
+        again = reader.read(chunk, part, arrived_at)
+        if again is not None:
+            consumer.seek(found, again)
+        reading.progress_at = self._monotonic()
+        reading.end = max(reader.position, consumer.highwater(found) or 0)
+
+    def watch(self, consumer: Consumer, held: set[TopicPartition], now: float) -> None:
+        """Look after what no fetch tells: topics made anew, ends that went back, partitions that stand still."""
+        for partition, reading in self._readings.items():
+            position = reading.reader.position
+            if consumer.topic_id(partition.topic) not in ("", reading.topic_id):
+                self._doubts[partition] = (Doubt.ASSIGNED, None)
+                continue
+            end = consumer.highwater(partition)
+            if partition in held or end is None:
+                reading.progress_at = now
+                continue
+            reading.end = end
+            reading.beyond_since = (reading.beyond_since or now) if position > end else None
+            if reading.beyond_since is not None and now - reading.beyond_since > BEYOND_SECONDS:
+                self._doubts[partition] = (Doubt.OUT_OF_RANGE, None)
+            if position >= end:
+                reading.progress_at = now
+            elif now - reading.progress_at > self._settings.stall_seconds:
+                self._push(consumer, partition, reading, now)
+        # One that has just been paused is asked for at once: no fetch tells its end any more.
+        if now - self._ends_at > ENDS_SECONDS or held - self._held:
+            self._ends_at = now
+            self._ask_ends(consumer, held)
+        self._held = held
+
+    def _push(self, consumer: Consumer, partition: TopicPartition, reading: Reading, now: float) -> None:
+        position = reading.reader.position
+        self._metrics.stalls.labels(partition.topic).inc()
+        log.error("partition_stalled", topic=partition.topic, partition=partition.partition, offset=position)
+        consumer.seek(partition, position)
+        reading.progress_at = now
+
+    def _ask_ends(self, consumer: Consumer, held: set[TopicPartition]) -> None:
+        paused = held & self._readings.keys()
+        if not paused:
+            return
+        try:
+            for partition, end in consumer.ends(paused).items():
+                self._readings[partition].end = max(self._readings[partition].end, end)
+        except KafkaError as error:
+            log.info("ends_not_told", error=str(error))
+
+    def _settle(  # noqa: PLR0917  # the doubt's parts
+        self,
+        consumer: Consumer,
+        builder: BatchBuilder,
+        partition: TopicPartition,
+        why: Doubt,
+        offset: int | None,
+        now: float,
+    ) -> None:
+        reading = self._readings.get(partition)
+        if reading is not None and why is not Doubt.ASSIGNED:
+            # Whether the log was cut or the topic was made anew, only fresh metadata tells.
+            consumer.refresh_topics()
+            if consumer.topic_id(partition.topic) in ("", reading.topic_id):
+                self._recover(consumer, builder, reading, partition, offset, now)
+                return
+        self._start(consumer, builder, partition, now)
+
+    def _start(self, consumer: Consumer, builder: BatchBuilder, found: TopicPartition, now: float) -> None:
+        if not consumer.topic_id(found.topic):
+            # A rebalance may be ahead of the topic's metadata, and a guess would read everything again.
+            consumer.refresh_topics()
+            if not consumer.is_known(found.topic):
+                return
+        topic_id = consumer.topic_id(found.topic)
+        group = consumer.committed(found)
+        told = None if group is None else positions.committed(group.offset, group.metadata)
+        start = positions.start(
+            topic_id,
+            lambda incarnation: self._store.next_offset(found.topic, found.partition, incarnation),
+            told,
+            self._owner,
+        )
+        stored = self._store.latest_incarnation(found.topic, found.partition)
+        if stored is None:
+            start = self._first_start(consumer, found, start)
+        before = self._begun.get(found) or (told and told.incarnation) or stored
+        if before and positions.topic_id_of(before) != topic_id:
+            self._metrics.made_anew.labels(found.topic).inc()
+            log.warning("topic_made_anew", topic=found.topic, partition=found.partition, before=before, now=topic_id)
+        offset = consumer.beginning(found) if start.offset is None else start.offset
+        partition = Partition(found.topic, found.partition, start.incarnation)
+        self._begin(consumer, found, partition, topic_id, offset, now)
+        if start.missing is not None:
+            first, last, reason = start.missing
+            self._miss(builder, Gap(partition, first, last, reason), offset)
+        elif stored is None and self._settings.start == "latest":
+            # Kept at once: begun again before a record came, it would begin later.
+            builder.part(partition, offset)
+        self._of_new_topics.discard(found)
+
+    def _first_start(self, consumer: Consumer, found: TopicPartition, start: positions.Start) -> positions.Start:
+        """Where to begin with a partition of which the memory knows nothing, and a word on what lies before."""
+        begins, ends = consumer.beginning(found), consumer.ends([found])[found]
+        new_topic = found in self._of_new_topics
+        first = positions.first_start(start, self._settings.start, begins, ends, new_topic=new_topic)
+        if first.missing is not None:
+            log.warning(
+                "records_before_the_start_are_not_read",
+                topic=found.topic,
+                partition=found.partition,
+                records=first.missing[1] - first.missing[0] + 1,
+                start=self._settings.start,
+                group=self._settings.group_id,
+                remedy=UNREAD_REMEDY,
+            )
+        return first
+
+    def _recover(  # noqa: PLR0917  # the doubt's parts
+        self,
+        consumer: Consumer,
+        builder: BatchBuilder,
+        reading: Reading,
+        found: TopicPartition,
+        divergent: int | None,
+        now: float,
+    ) -> None:
+        """Go on where the broker's log allows: after what retention deleted, or anew in a log that was cut."""
+        partition, position = reading.reader.partition, reading.reader.position
+        beginning = consumer.beginning(found)
+        end = max(consumer.ends([found])[found], consumer.highwater(found) or 0)
+        if divergent is None and beginning <= position <= end:
+            self._begin(consumer, found, partition, reading.topic_id, position, now)
+        elif divergent is None and position < beginning:
+            self._begin(consumer, found, partition, reading.topic_id, beginning, now)
+            self._miss(builder, Gap(partition, position, beginning - 1, GapReason.RETENTION), beginning)
+        else:
+            self._metrics.made_anew.labels(found.topic).inc()
+            log.warning("log_was_cut", topic=found.topic, partition=found.partition, offset=position, end=end)
+            anew = Partition(found.topic, found.partition, positions.following(partition.incarnation))
+            offset = beginning if divergent is None else max(beginning, divergent)
+            self._begin(consumer, found, anew, reading.topic_id, offset, now)
+
+    def _miss(self, builder: BatchBuilder, gap: Gap, next_offset: int) -> None:
+        log.warning(
+            "offsets_missing",
+            topic=gap.partition.topic,
+            partition=gap.partition.number,
+            first=gap.first,
+            last=gap.last,
+            reason=gap.reason,
+        )
+        part = builder.part(gap.partition, next_offset)
+        part.gaps.append(gap)
+        part.next_offset = next_offset
+
+    def _begin(  # noqa: PLR0917  # a partition's parts
+        self,
+        consumer: Consumer,
+        found: TopicPartition,
+        partition: Partition,
+        topic_id: str,
+        offset: int,
+        now: float,
+    ) -> None:
+        topic = self._settings.topic(found.topic) or TopicFormat()
+        decoder = Decoder(
+            topic,
+            found.topic,
+            labels=self._labels,
+            filters=self._settings.filters,
+            max_record_bytes=self._settings.max_record_bytes,
+            registry=self._registry,
+        )
+        reader = PartitionReader(partition, decoder, offset, self._settings.dead_letter_bytes)
+        reader.erases = isinstance(topic, TopicSettings) and topic.on_tombstone == "erase"
+        self._readings[found] = Reading(reader, topic_id, offset, offset, now)
+        self._begun[found] = partition.incarnation
+        self._doubts.pop(found, None)
+        consumer.seek(found, offset)
+        log.info(
+            "partition_begun",
+            topic=found.topic,
+            partition=found.partition,
+            incarnation=partition.incarnation,
+            offset=offset,
+        )

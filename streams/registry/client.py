@@ -1,0 +1,260 @@
+"""The schema registry: asked once for each schema, and waited for while it does not answer."""
+
+import ssl
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+import orjson
+import structlog
+
+from streams.closing import Closing
+from streams.decoding import framing
+from streams.document import Reason
+from streams.errors import BadSecret, NotNow, RegistryAway
+from streams.registry import schemas
+from streams.secrets import secret
+from streams.settings import MIB, SchemaRegistrySettings
+
+ACCEPTED: Final = "application/vnd.schemaregistry.v1+json, application/json"
+NOT_THERE: Final = frozenset({40401, 40402, 40403})
+"""What a registry says where it has no such subject, version or schema; another 404 is none of its own."""
+RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
+NOT_THERE_SECONDS: Final = 10.0
+"""For so long a schema that is not there is not asked for again: a bad producer names it in each record."""
+REFERRING: Final = frozenset({"AVRO", "PROTOBUF"})
+"""Kinds of schemas that are not read without those that they refer to."""
+MOST_SCHEMAS: Final = 1000
+MOST_REFERENCES: Final = 200
+ANSWER_BYTES: Final = 8 * MIB
+NO_REGISTRY: Final = "it does not answer as a schema registry does: check the url and its path"
+INSTALLS: Final = "in Riverkeep's checkout run `pip install '.[registry]'`"
+
+log = structlog.get_logger(__name__)
+
+
+class SchemaRegistry(Closing):
+    """Reads framed values by the schemas of a registry that speaks Confluent's REST API.
+
+    A schema never changes: each is asked for once. Used by one thread.
+
+    Args:
+        settings: with a url.
+        monotonic: seconds, of a clock that never goes back.
+        logs: whether the log tells that it is away, and that it is back.
+
+    Attributes:
+        trouble: why no schema comes, and what to do; empty while all is well.
+    """
+
+    def __init__(
+        self,
+        settings: SchemaRegistrySettings,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        logs: bool = True,
+    ) -> None:
+        self._settings = settings
+        self._logs = logs
+        self._url = settings.url or ""
+        self._monotonic = monotonic
+        self._client: httpx.Client | None = None
+        self._readers: OrderedDict[int, schemas.Body] = OrderedDict()
+        self._not_there: OrderedDict[int, float] = OrderedDict()
+        self._references: dict[str, Any] = {}
+        self._failures = 0
+        self._retry_at = self._until = float("-inf")
+        self.trouble = ""
+
+    @property
+    def rests(self) -> bool:
+        """Whether it is not asked now, as it has just failed."""
+        return self._monotonic() < self._retry_at
+
+    def read(self, value: bytes) -> Any:
+        """What a framed value holds; a tuple is the `Rejection`.
+
+        Raises:
+            RegistryAway: its schema is not known yet, and cannot be asked for now.
+        """
+        number = framing.schema_id(value)
+        if number is None:
+            raise ValueError("the value is not framed")
+        body = self._readers.get(number) or self._asked(number)
+        if body is None:
+            why = framing.told_of_long_id(value) if number == 0 else "see which registry its producer uses"
+            told = f"schema {number} is not in the registry at {self._url}: {why}"
+            return Reason.UNKNOWN_SCHEMA, told
+        return body(value[framing.HEAD_BYTES :])
+
+    def check(self) -> None:
+        """Ask for something that every registry has.
+
+        Raises:
+            RegistryAway: it does not answer as a registry does.
+        """
+        self._until = self._monotonic() + self._settings.timeout_seconds
+        found = self._get("/schemas/types")
+        if not isinstance(found, list):
+            raise self._away(NO_REGISTRY)
+
+    def close(self) -> None:
+        """Close its connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _asked(self, number: int) -> schemas.Body | None:
+        now = self._monotonic()
+        if now < self._not_there.get(number, now):
+            return None
+        if now < self._retry_at:
+            raise RegistryAway(self.trouble)
+        self._until = now + self._settings.timeout_seconds
+        answer = self._get(f"/schemas/ids/{number}")
+        if answer is None:
+            self._not_there[number] = self._monotonic() + NOT_THERE_SECONDS
+            _bound(self._not_there)
+            self._came()
+            return None
+        self._readers[number] = self._reader(number, answer)
+        _bound(self._readers)
+        self._references.clear()
+        self._came()
+        return self._readers[number]
+
+    def _reader(self, number: int, answer: Any) -> schemas.Body:
+        text, kind = self._schema(answer), str(answer.get("schemaType") or "AVRO")
+        try:
+            referred_to = dict(self._referred_to(answer, kind, set())) if kind in REFERRING else {}
+            return schemas.reader(number, kind, text, referred_to)
+        except schemas.NeedsPackage as error:
+            raise self._away(f"schema {number} is of kind {kind}, and {error} is not installed: {INSTALLS}") from error
+        except NotNow as error:
+            raise self._away(f"schema {number} cannot be read by now: {error}") from error
+        except schemas.Unusable as error:
+            why = Reason.SCHEMA_FRAMED, f"schema {number} cannot be used: {error}"
+            return lambda _: why
+
+    def _referred_to(self, answer: Any, kind: str, seen: set[str]) -> Iterator[tuple[str, str]]:
+        """The schemas that one refers to, each after those that it refers to itself, and by which name."""
+        references = answer.get("references") or []
+        if not isinstance(references, list):
+            raise self._away(NO_REGISTRY)
+        for each in references:
+            if not isinstance(each, dict):
+                raise self._away(NO_REGISTRY)
+            subject, version = str(each.get("subject")), str(each.get("version"))
+            path = f"/subjects/{quote(subject, safe='')}/versions/{quote(version, safe='')}"
+            # To Protobuf a file under another name is another one, to Avro one schema may come but once.
+            name = str(each.get("name")) if kind == "PROTOBUF" else path
+            if name in seen:
+                continue
+            seen.add(name)
+            if len(seen) > MOST_REFERENCES:
+                raise schemas.Unusable(f"it refers to more than {MOST_REFERENCES} others")
+            if path not in self._references:
+                # Kept until the schema is whole: what came before a failure is not asked for again.
+                self._references[path] = self._get(path)
+            if (found := self._references[path]) is None:
+                del self._references[path]
+                raise schemas.Unusable(f"it refers to {subject} version {version}, which is not in the registry")
+            text = self._schema(found)
+            yield from self._referred_to(found, kind, seen)
+            yield name, text
+
+    def _schema(self, answer: Any) -> str:
+        text = answer.get("schema") if isinstance(answer, dict) else None
+        if not isinstance(text, str):
+            raise self._away(NO_REGISTRY)
+        return text
+
+    # the wire
+
+    def _get(self, path: str) -> Any:
+        """The answer, None where the registry says that there is no such thing."""
+        try:
+            status, body = self._fetched(path)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, BadSecret) as error:
+            said = str(error) or type(error).__name__
+            raise self._away(f"{said}: check the url, and that the registry runs") from error
+        try:
+            answer = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            answer = None
+        if status == httpx.codes.OK and answer is not None:
+            return answer
+        if status == httpx.codes.NOT_FOUND and isinstance(answer, dict) and answer.get("error_code") in NOT_THERE:
+            return None
+        raise self._away(_why_refused(status))
+
+    def _fetched(self, path: str) -> tuple[int, bytes]:
+        if self._client is None:
+            self._client = _client(self._settings)
+        left = max(0.05, self._until - self._monotonic())
+        body = bytearray()
+        with self._client.stream("GET", self._url + path, timeout=left) as response:
+            for piece in response.iter_bytes():
+                body += piece
+                if len(body) > ANSWER_BYTES:
+                    raise httpx.ReadError(f"the answer is longer than {ANSWER_BYTES} bytes")
+                if self._monotonic() > self._until:
+                    raise httpx.ReadTimeout(f"no whole answer within {self._settings.timeout_seconds:g} s")
+            return response.status_code, bytes(body)
+
+    def _came(self) -> None:
+        if self.trouble and self._logs:
+            log.info("schema_registry_reached", url=self._url)
+        self.trouble, self._failures, self._retry_at = "", 0, float("-inf")
+
+    def _away(self, why: str) -> RegistryAway:
+        """Note that it failed. With the next attempt everything is read anew, as a password's file."""
+        self.close()
+        told = f"the schema registry at {self._url} gives no schemas: {why}"
+        if not self.trouble and self._logs:
+            log.warning("schema_registry_away", url=self._url, error=why, remedy="its records wait; `riverkeep doctor`")
+        self.trouble = told
+        self._retry_at = self._monotonic() + RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
+        self._failures += 1
+        return RegistryAway(told)
+
+
+def of_settings(
+    settings: SchemaRegistrySettings, monotonic: Callable[[], float] = time.monotonic, *, logs: bool = True
+) -> SchemaRegistry | None:
+    """The registry that the settings name; None where they name none."""
+    return SchemaRegistry(settings, monotonic, logs=logs) if settings.url else None
+
+
+def _client(settings: SchemaRegistrySettings) -> httpx.Client:
+    headers = {"accept": ACCEPTED}
+    if settings.token_file is not None:
+        headers["authorization"] = f"Bearer {secret(settings.token_file)}"
+    login = None
+    if settings.username is not None and settings.password_file is not None:
+        login = httpx.BasicAuth(settings.username, secret(settings.password_file))
+    context = ssl.create_default_context(cafile=settings.ca_file)
+    # As to the broker: no proxy, and no login from a file that nobody thinks of (.netrc).
+    return httpx.Client(headers=headers, auth=login, verify=context, trust_env=False)
+
+
+def _why_refused(status: int) -> str:
+    remedies = {
+        401: "check username and password_file, or token_file",
+        403: "grant this user to read its schemas",
+        404: "check the path in the url",
+        429: "it is asked too often, by whomever",
+    }
+    if 300 <= status < 400:
+        return f"it sends us elsewhere (HTTP {status}): name the address itself in the url"
+    if status == 200:
+        return NO_REGISTRY
+    return f"it answers HTTP {status}: {remedies.get(status, 'see its own log')}"
+
+
+def _bound(kept: OrderedDict[int, Any]) -> None:
+    while len(kept) > MOST_SCHEMAS:
+        kept.popitem(last=False)

@@ -1,0 +1,219 @@
+"""What only the running daemon knows of itself."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+import pytest
+
+from daemon.control.live import LiveControl, Views
+from daemon.errors import UnknownThing
+from daemon.lifecycle.supervisor import Health, State
+from daemon.rounds.decision import Ask, Trigger
+from daemon.rounds.triggers import Asks
+from streams.document import Batch, Document, Partition
+from tests.daemon_harness import sentences
+from tests.harness import wait_until
+from tests.unit.daemon.rooms import World, world
+
+RUNNING = Health("ingest", State.RUNNING)
+REFUSED = {"at": 5.0, "mistakes": []}
+
+
+class Reading:
+    """What the ingest loop shows."""
+
+    paused = trouble = ""
+
+    def __init__(self, lag: dict[Partition, int]) -> None:
+        self._lag = lag
+
+    def lag(self) -> dict[Partition, int]:
+        """As told."""
+        return self._lag
+
+    def paused_partitions(self) -> dict[Partition, str]:
+        """None."""
+        return {}
+
+    def resume(self, partition: str | None) -> list[str]:
+        """None was paused."""
+        return []
+
+
+def live_control(
+    here: World,
+    part: Health = RUNNING,
+    need_restart: tuple[str, ...] = (),
+    ingest: Reading | None = None,
+    patient: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> LiveControl:
+    """The control of a daemon that has this part, and whose settings file says more than is in force."""
+    views = Views(
+        parts=lambda: (part,),
+        patient=patient,
+        ingest=ingest,
+        serving=None,
+        serving_address=None,
+        next_round=lambda: "",
+        problem=lambda: "",
+        need_restart=lambda: need_restart,
+        settings_refused=lambda: REFUSED,
+        started_at=0.0,
+    )
+    return LiveControl(
+        here.settings,
+        here.store,
+        here.rooms.checkpoints,
+        views=views,
+        asks=Asks(),
+        current=here.current,
+        promotion=here.promotion,
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "healthy"),
+    [
+        (Health("ingest", State.RUNNING), True),
+        (Health("ingest", State.BROKEN, "broker away"), True),
+        (Health("ingest", State.STUCK, "its loop has not turned"), False),
+        (Health("rounds", State.STUCK, "its loop has not turned", vital=False), True),
+    ],
+    ids=lambda value: f"{value.name} {value.state}" if isinstance(value, Health) else "",
+)
+def test_only_a_stuck_part_that_is_vital_asks_for_a_restart(tmp_path: Path, part: Health, healthy: bool) -> None:
+    """A restart ends answers; whatever is wrong is seen in readiness."""
+    with world(tmp_path) as here:
+        control = live_control(here, part)
+        assert control.health()["healthy"] is healthy
+        assert control.readiness()["ready"] is (part.state is State.RUNNING)
+
+
+def test_without_a_partition_there_is_no_lag(tmp_path: Path) -> None:
+    """Nothing is known of what waits in the topics: that is not 0 records behind."""
+    with world(tmp_path) as here:
+        assert live_control(here, ingest=Reading({})).status()["ingest"]["lag_records"] is None
+        reading = Reading({Partition("articles", 0): 0, Partition("articles", 1): 4})
+        assert live_control(here, ingest=reading).status()["ingest"]["lag_records"] == 4
+
+
+def test_only_a_partition_that_is_read_can_be_resumed(tmp_path: Path) -> None:
+    """One that was not paused is no mistake; one that does not exist is, and the answer names those that do."""
+    with world(tmp_path) as here:
+        control = live_control(here, ingest=Reading({Partition("articles", 0): 0}))
+        assert control.resume("articles/0") == control.resume() == {"resumed": []}
+        with pytest.raises(UnknownThing, match=r"No partition articles/9 is read here; those that are: articles/0\."):
+            control.resume("articles/9")
+
+
+def test_no_loop_counts_as_stuck_while_an_erasure_rewrites_the_file(tmp_path: Path) -> None:
+    """All who write wait for that, however long it takes: a restart would only end it in the middle."""
+    erased: list[tuple[str, float | None]] = []
+    with world(tmp_path) as here:
+
+        @contextmanager
+        def patient() -> Iterator[None]:
+            erased.append(("before", here.store.people.find("someone").erased_at))
+            yield
+            erased.append(("after", here.store.people.find("someone").erased_at))
+
+        live_control(here, patient=patient).forget("someone")
+    assert [(when, at is not None) for when, at in erased] == [("before", False), ("after", True)]
+
+
+def test_what_an_erasure_costs_a_round_in_progress_is_said_before(tmp_path: Path) -> None:
+    """Only where that person's text is in it; any other round goes on."""
+    with world(tmp_path) as here:
+        text = sentences(2, seed=77)
+        for person, sentence in zip(("given", "later"), text, strict=True):
+            partition = Partition(person, 0)
+            document = Document(sentence, "news", person, None, None, 1_000.0, partition, 0)
+            here.store.append(Batch((document,), (), (), {partition: 1}))
+            if person == "given":
+                draw = here.store.rounds.begin(trigger="by_hand", recipe={}, seed=1)
+        assert draw is not None
+        here.current.begin(draw.number, now=time.time() - 600)
+        control = live_control(here)
+        assert control.find("later")["calls_off"] is None
+        assert control.forget("later")["called_off"] is None
+        assert not here.current.called_off
+        off = control.find("given")["calls_off"]
+        assert off["round"] == draw.number
+        assert off["seconds"] >= 600
+
+        def end_when_called_off() -> None:
+            wait_until(lambda: here.current.called_off)
+            here.current.end()
+
+        ended = threading.Thread(target=end_when_called_off)
+        ended.start()
+        assert control.forget("given")["called_off"] == draw.number
+        ended.join()
+
+
+def test_settings_that_wait_for_a_restart_are_shown(tmp_path: Path) -> None:
+    """In the status, and where records were decoded again: by the settings in force, not by those on disk."""
+    with world(tmp_path) as here:
+        control = live_control(here, need_restart=("streams", "admin"))
+        assert control.status()["need_restart"] == ["streams", "admin"]
+        assert control.status()["settings_refused"] == REFUSED
+        assert control.replay_dead_letters()["need_restart"] == ["streams"]
+
+
+def test_while_a_round_runs_the_status_tells_why_and_what_the_next_waits_for(tmp_path: Path) -> None:
+    """Why the present one began is said of that one, with the fresh text that it keeps apart."""
+    with world(tmp_path) as here:
+        control = live_control(here)
+        assert control.status()["next_round"] == ""
+        here.current.begin(4, now=0.0, reason="9 samples are fresh", fresh=8, early_stop=1)
+        running = control.status()
+        assert running["next_round"] == "not before round 4 has ended"
+        told = {name: running["round"][name] for name in ("reason", "fresh_samples", "early_stop_samples")}
+        assert told == {"reason": "9 samples are fresh", "fresh_samples": 8, "early_stop_samples": 1}
+        control._asks.add(Ask(Trigger.CRON, by="cron"))
+        assert control.status()["next_round"].endswith("ended; asked for by cron")
+        control.pause_rounds()
+        # The schedule's ask waits out the pause.
+        assert control.status()["next_round"].startswith("not before round 4 has ended, and then rounds are paused;")
+        here.feed(seed=9)
+        control.request_round()
+        assert control.status()["next_round"].endswith("ended; asked for by a person")
+
+
+def test_a_round_and_what_was_asked_for_are_called_off(tmp_path: Path) -> None:
+    """The one in progress ends without effect, nothing waits any more; with neither there is nothing to call off."""
+    with world(tmp_path) as here:
+        control = live_control(here)
+        with pytest.raises(UnknownThing, match="nothing to call off"):
+            control.cancel_rounds()
+        here.feed(seed=9)
+        control.request_round()
+        assert control.cancel_rounds()["withdrawn"] == 1
+        assert control.status()["next_round"] == ""
+        here.current.begin(4, now=0.0)
+        control.request_round(dry_run=True)
+
+        def end_when_called_off() -> None:
+            wait_until(lambda: here.current.called_off)
+            here.current.end()
+
+        ends = threading.Thread(target=end_when_called_off)
+        ends.start()
+        answer = control.cancel_rounds()
+        ends.join()
+        assert (answer["round"], answer["withdrawn"]) == (4, 1)
+        assert answer["detail"].startswith("Round 4 is called off. What a person asked for is taken back.")
+
+
+def test_only_a_request_that_waits_is_withdrawn(tmp_path: Path) -> None:
+    """Once answered it is too late."""
+    with world(tmp_path) as here:
+        control = live_control(here)
+        here.feed(seed=9)
+        control.request_round()
+        assert control.withdraw_round(dry_run=True) == {"withdrawn": False}
+        assert control.withdraw_round() == {"withdrawn": True}
+        assert control.withdraw_round() == {"withdrawn": False}

@@ -1,0 +1,356 @@
+"""What would fail here, found before it fails."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections import namedtuple
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import orjson
+import pytest
+
+from benchmarks.tiny_architectures import tiny_model
+from daemon.doctor import kafka, machine, model
+from daemon.doctor.estimate import ModelShape, serving_bytes, training_bytes
+from daemon.doctor.findings import Finding
+from daemon.lifecycle.lock import StateLock
+from daemon.settings.admin import AdminSettings
+from daemon.settings.tree import ModelSettings, Settings
+from learner.settings import LearnerSettings, RecipeSettings
+from memory.ledger.records import SliceScore
+from memory.store import Store
+from serving.settings import ServingSettings
+from streams.settings import SecuritySettings, StreamsSettings, TopicSettings
+from tests.brokers import Broker, make_topic, send
+from tests.models import make_tokenizer
+from tests.unit.daemon.cli.test_main import riverkeep
+
+BASE_MODEL = Path(__file__).parents[4] / "daemon" / "demo" / "data" / "model"
+Usage = namedtuple("Usage", "total used free")  # noqa: PYI024 - as shutil's own
+
+
+def settings(home: Path, **parts: object) -> Settings:
+    """Settings whose state is in `home`; ports are free ones unless given."""
+    chosen = {"admin": AdminSettings(port=0), "serving": ServingSettings(port=0), **parts}
+    return Settings(state_dir=home / "state", model=ModelSettings(path=home / "model"), **chosen)
+
+
+def found(findings: list[Finding], name: str) -> Finding:
+    """The finding of that name."""
+    return next(finding for finding in findings if finding.name == name)
+
+
+def test_a_good_machine_has_nothing_to_fear(tmp_path: Path) -> None:
+    """Disk, SQLite and ports: tried, nothing left behind."""
+    findings = machine.examine(settings(tmp_path), load_model=False)
+    volatile = {"file system", "disk space"}
+    assert [finding for finding in findings if not finding.ok and finding.name not in volatile] == []
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_every_failure_has_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A taken port, a full and slow disk: each says what to do."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 99, 1))
+    monkeypatch.setattr(machine, "SLOW_SYNC_S", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = listener.getsockname()[1]
+        findings = machine.examine(settings(tmp_path, admin=AdminSettings(port=taken)), load_model=False)
+    failed = {finding.name: finding.remedy for finding in findings if not finding.ok}
+    assert {"admin port", "disk space", "disk's fsync"} <= failed.keys()
+    assert all(failed.values())
+
+
+def test_a_state_directory_that_cannot_be_made_is_found(tmp_path: Path) -> None:
+    """A file stands in its way: nothing else about the disk is asked."""
+    (tmp_path / "state").touch()
+    finding = found(machine.examine(settings(tmp_path), load_model=False), "state directory")
+    assert not finding.ok
+    assert "state" in finding.detail
+
+
+@pytest.mark.parametrize(("kind", "ok"), [("ext4", True), ("nfs4", False), ("tmpfs", False), ("", True)])
+def test_file_systems_that_cannot_be_trusted_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, ok: bool
+) -> None:
+    """Locks over NFS and memory that is gone at reboot are no place for a store."""
+    monkeypatch.setattr(machine, "file_system_of", lambda _: kind)
+    assert found(machine.examine(settings(tmp_path), load_model=False), "file system").ok is ok
+
+
+def test_a_running_daemon_is_no_failure(tmp_path: Path) -> None:
+    """Its ports are taken by itself; it is named instead."""
+    with StateLock(tmp_path / "state", now=0.0):
+        findings = machine.examine(settings(tmp_path), load_model=False)
+    assert found(findings, "daemon").detail.startswith(f"process {os.getpid()}")
+    assert all("port" not in finding.name for finding in findings)
+
+
+def test_an_old_sqlite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library that can corrupt a write-ahead log is found before it does."""
+    monkeypatch.setattr("memory.sqlite.sqlite_version_info", (3, 40, 1))
+    finding = machine.sqlite()
+    assert (finding.ok, finding.detail) == (False, "3.40.1")
+
+
+def test_a_model_that_cannot_be_loaded_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the process does: says why, says nonsense, dies, hangs."""
+    chosen = settings(tmp_path)
+    finding = _examined(chosen, monkeypatch, lambda: _done('{"error": "no config.json"}', 0))
+    assert (finding.ok, finding.detail) == (False, "no config.json")
+    assert "ended with: Killed" in _examined(chosen, monkeypatch, lambda: _done("", -9, "x\nKilled")).detail
+    assert "exit status -9" in _examined(chosen, monkeypatch, lambda: _done("", -9)).detail
+
+    def hang() -> "subprocess.CompletedProcess[str]":
+        raise subprocess.TimeoutExpired("x", 1)
+
+    assert "did not load" in _examined(chosen, monkeypatch, hang).detail
+
+
+def test_memory_that_does_not_suffice_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of a trillion parameters fits nowhere."""
+    huge = asdict(replace(TINY, parameters=10**12, stored_bytes=10**12))
+    monkeypatch.setattr(model, "_load_in_a_process", lambda *_: {"device": "cpu (x)", **huge})
+    finding = found(list(model.examine(settings(tmp_path))), "memory")
+    assert not finding.ok
+    assert "smaller model" in finding.remedy
+
+
+TINY = ModelShape(
+    parameters=1_066_112,
+    stored_bytes=2_132_224,
+    outputs=2048,
+    by_token=True,
+    hidden=128,
+    inner=352,
+    heads=4,
+    layers=4,
+    positions=512,
+    compute_bytes=4,
+    device_type="cpu",
+)
+
+
+def test_a_small_model_needs_what_its_process_and_a_micro_batch_take() -> None:
+    """Of the demo's model: measured in its rounds on a CPU, by sequences in a micro-batch; answering took 765 MB."""
+    measured = {1: 0.93e9, 8: 1.44e9, 16: 2.14e9}
+    for micro_batch, peak in measured.items():
+        needed = training_bytes(TINY, RecipeSettings(micro_batch=micro_batch))
+        assert 0.9 * peak < needed < 1.1 * peak
+    assert 0.7e9 < serving_bytes(TINY) < 0.9e9
+
+
+@pytest.mark.parametrize(
+    ("larger", "recipe"),
+    [
+        (replace(TINY, outputs=150_000), RecipeSettings()),
+        (replace(TINY, layers=32), RecipeSettings()),
+        (TINY, RecipeSettings(micro_batch=32)),
+        (replace(TINY, positions=4096), RecipeSettings(sequence_length=4096)),
+    ],
+)
+def test_what_takes_memory_is_counted(larger: ModelShape, recipe: RecipeSettings) -> None:
+    """Vocabulary, layers, micro-batch and sequences; activations that are computed again are not kept."""
+    assert training_bytes(larger, recipe) > training_bytes(TINY, RecipeSettings())
+    saving = recipe.model_copy(update={"gradient_checkpointing": True})
+    assert training_bytes(larger, saving) < training_bytes(larger, recipe)
+
+
+@pytest.mark.parametrize(("loss", "ok"), [(7.6, False), (7.0, False), (3.5, True)])
+def test_a_model_that_only_guesses_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: float, *, ok: bool
+) -> None:
+    """By what the rounds so far said of the base on held-out text: it cannot judge any."""
+    chosen = settings(tmp_path)
+    chosen.state_dir.mkdir()
+    monkeypatch.setattr(model, "_load_in_a_process", lambda *_: {"device": "cpu (x)", **asdict(TINY)})
+    monkeypatch.setattr(model, "_room", lambda *_: None)
+    with Store.open(chosen.database, chosen.memory) as store:
+        store.generations.register_base(digest="d", source_path="m")
+        assert "what the model knows" not in {one.name for one in model.examine(chosen)}
+        store.generations.save_scores(0, {"anchor": SliceScore(loss, 1000, 40)})
+    finding = found(list(model.examine(chosen)), "what the model knows")
+    assert finding.ok is ok
+    assert "guessing among 2,048 tokens has 7.62" in finding.detail
+
+
+def _done(stdout: str, status: int, stderr: str = "") -> "subprocess.CompletedProcess[str]":
+    return subprocess.CompletedProcess([], status, stdout, stderr)
+
+
+def _examined(
+    chosen: Settings, monkeypatch: pytest.MonkeyPatch, run: Callable[[], "subprocess.CompletedProcess[str]"]
+) -> Finding:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: run())
+    return next(iter(model.examine(chosen)))
+
+
+@pytest.mark.slow
+def test_the_model_is_loaded_in_a_process_of_its_own(tmp_path: Path) -> None:
+    """A real model: its size and device are told, a round is rehearsed with it, and nothing of that stays."""
+    chosen = settings(tmp_path).model_copy(update={"model": ModelSettings(path=BASE_MODEL)})
+    chosen.state_dir.mkdir()
+    told: list[str] = []
+    findings = list(model.examine(chosen, told.append))
+    assert all(finding.ok for finding in findings), findings
+    assert "million parameters" in found(findings, "model").detail
+    assert "(rehearsed with 1 and 16 rows of 512 tokens a pass)" in found(findings, "memory").detail
+    assert "400,000 new tokens" in found(findings, "a round's time").detail
+    assert [line.strip().split(": ")[-1] for line in told[1:5]] == [
+        "Rehearsing a round of two steps, 1 row of 512 tokens a pass …",
+        "scoring held-out text",
+        "training",
+        "candidates",
+    ]
+    assert not list(chosen.state_dir.iterdir())
+
+
+@pytest.mark.slow
+def test_beside_a_daemon_no_round_is_rehearsed(tmp_path: Path) -> None:
+    """It would take memory and time from it: an estimate is all there is."""
+    chosen = settings(tmp_path).model_copy(update={"model": ModelSettings(path=BASE_MODEL)})
+    with StateLock(chosen.state_dir, now=0.0):
+        findings = list(model.examine(chosen))
+    assert "an estimate: no round is rehearsed while the daemon runs" in found(findings, "memory").detail
+    assert "a round's time" not in {finding.name for finding in findings}
+
+
+def test_a_broker_that_is_away_is_found(tmp_path: Path) -> None:
+    """At once, in the system's words, with the addresses that were tried; nothing is said beside it."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "riverkeep.toml").write_text(
+        'state_dir = "state"\n[model]\npath = "model"\n[streams]\nbootstrap_servers = ["127.0.0.1:1"]\n'
+        'connect_seconds = 600\n[[streams.topics]]\nname = "news"\n'
+    )
+    run = riverkeep("doctor", "--skip-model", "--json", cwd=tmp_path)
+    (broker,) = [one for one in json.loads(run.stdout) if one["name"] == "broker"]
+    assert (run.returncode, broker["ok"]) == (1, False)
+    assert broker["detail"] == "127.0.0.1:1: Connection refused"
+    assert not run.stderr
+
+
+def test_a_password_that_cannot_be_read_is_found(tmp_path: Path) -> None:
+    """The secret's file is asked for before the broker is."""
+    security = SecuritySettings(protocol="SASL_PLAINTEXT", username="u", password_file=tmp_path / "missing")
+    (finding,) = kafka.examine(StreamsSettings(topics=(TopicSettings(name="news"),), security=security))
+    assert not finding.ok
+    assert "missing" in finding.detail
+
+
+@pytest.mark.slow
+def test_topics_are_tried_on_a_real_broker(embedded_broker: Broker) -> None:
+    """What is there is read, what is missing is named; patterns may match later; no group is joined."""
+    topic = make_topic(embedded_broker)
+    send(embedded_broker, topic, orjson.dumps({"text": "The river rose in the night, and the keeper woke."}))
+    streams = StreamsSettings(
+        bootstrap_servers=(embedded_broker.bootstrap,),
+        topics=(
+            TopicSettings(name=topic),
+            TopicSettings(name="missing"),
+            TopicSettings(pattern="nothing-.*"),
+            TopicSettings(pattern=f"{topic[:-2]}.*"),
+        ),
+        dead_letter_topic="dead",
+    )
+    findings = kafka.examine(streams)
+    assert found(findings, f"topic {topic}").detail.startswith("1 partitions, about ")
+    assert found(findings, "topics nothing-.*").ok
+    assert {finding.name for finding in findings if not finding.ok} == {"topic missing", "dead-letter topic dead"}
+
+
+@pytest.mark.slow
+def test_a_model_without_attention_is_measured(tmp_path: Path) -> None:
+    """It has no heads: an estimate, no traceback."""
+    from transformers import MambaConfig, MambaForCausalLM
+
+    from tests.models import make_tokenizer
+
+    MambaForCausalLM(MambaConfig(vocab_size=320, hidden_size=32, num_hidden_layers=2)).save_pretrained(
+        tmp_path / "model"
+    )
+    make_tokenizer().save_pretrained(tmp_path / "model")
+    findings = list(model.examine(settings(tmp_path)))
+    assert "thousand parameters" in found(findings, "model").detail, findings
+    assert "a round needs about" in found(findings, "memory").detail
+
+
+@pytest.mark.slow
+def test_a_device_that_is_not_here_is_no_fault_of_the_models(tmp_path: Path) -> None:
+    """The remedy is about the device."""
+    chosen = settings(tmp_path, learner=LearnerSettings(device="cuda:9"))
+    (finding,) = model.examine(chosen)
+    assert not finding.ok
+    assert "learner.device" in finding.remedy
+
+
+@pytest.mark.slow
+def test_the_newest_records_are_looked_at(embedded_broker: Broker) -> None:
+    """All refused: why, and the fields they have, never what is in them; some: a note; an empty topic says so."""
+    text = "The river rose in the night, and the keeper woke."
+    wrong, mixed, empty = make_topic(embedded_broker), make_topic(embedded_broker), make_topic(embedded_broker)
+    record = orjson.dumps({"body": text, "kind": "secret"})
+    send(embedded_broker, wrong, *[record] * 9)
+    send(embedded_broker, mixed, record, orjson.dumps({"text": text, "kind": "news"}))
+    topics = tuple(TopicSettings(name=name, label_field="kind") for name in (wrong, mixed, empty))
+    streams = StreamsSettings(bootstrap_servers=(embedded_broker.bootstrap,), topics=topics)
+    findings = kafka.examine(streams, frozenset({"news"}))
+    refused = found(findings, f"records of {wrong}")
+    assert not refused.ok
+    assert "5 missing_field (field text is missing); their fields: body, kind" in refused.detail
+    assert found(findings, f"records of {mixed}").ok
+    assert "of the newest 2 1 would be" in found(findings, f"records of {mixed}").detail
+    assert "the topic is empty" in found(findings, f"records of {empty}").detail
+    assert not [one for one in findings if "secret" in one.detail or text in one.detail]
+
+
+@pytest.mark.slow
+def test_a_group_is_not_tried_without_a_topic(embedded_broker: Broker) -> None:
+    """Offsets of no partitions would tell nothing."""
+    streams = StreamsSettings(bootstrap_servers=(embedded_broker.bootstrap,), topics=(TopicSettings(name="missing"),))
+    assert [one.name for one in kafka.examine(streams)] == ["broker", "topic missing"]
+
+
+def test_a_small_model_is_counted_in_thousands() -> None:
+    """It has not 0.0 million parameters."""
+    assert model._parameters(8_400) == "8.4 thousand parameters"
+    assert model._parameters(1_066_112) == "1.1 million parameters"
+
+
+def test_doctor_leaves_with_a_status_and_json(tmp_path: Path) -> None:
+    """Exit status 1 when something would fail, the findings as JSON."""
+    (tmp_path / "model").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        text = f'state_dir = "state"\n[model]\npath = "model"\n[admin]\nport = {port}\n'
+        (tmp_path / "riverkeep.toml").write_text(text)
+        run = riverkeep("doctor", "--skip-model", "--json", cwd=tmp_path)
+        shown = riverkeep("doctor", "--skip-model", cwd=tmp_path)
+    assert run.returncode == shown.returncode == 1
+    ports = [one for one in json.loads(run.stdout) if one["name"] == "admin port"]
+    assert ports[0]["ok"] is False
+    assert "Set `admin.port`" in " ".join(shown.stdout.split()) or "admin.port" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "ok", "said"),
+    [
+        ("llama", {}, True, "requests together, with a cache"),
+        ("openai-gpt", {}, True, "one request at a time, read anew for each token: .*answers take far longer"),
+        ("bert", {}, False, "sees later tokens.*take one that is"),
+    ],
+)
+def test_how_a_model_will_answer_is_told(
+    name: str, own: dict[str, object], ok: bool, said: str, tmp_path: Path
+) -> None:
+    """Or why it will not, before anything is imported."""
+    made = tiny_model(name, "causal-lm", own=own)
+    made.save_pretrained(tmp_path / "model")
+    make_tokenizer().save_pretrained(tmp_path / "model")
+    findings = list(model.examine(settings(tmp_path)))
+    finding = found(findings, "how it answers" if ok else "model")
+    assert finding.ok is ok
+    assert re.search(said, finding.detail)

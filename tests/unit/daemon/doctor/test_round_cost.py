@@ -1,0 +1,128 @@
+"""What a round will take, told from rehearsals: lines for memory, sums for time."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.doctor.rehearsal import Rehearsed
+from daemon.doctor.round_cost import Memory, RoundWork, memory, seconds, steps_within
+from learner.settings import LearnerSettings, RecipeSettings
+
+GIB = 2**30
+MEASURED = Rehearsed(
+    rows=4,
+    width=512,
+    peaks={"load": GIB, "train": 3 * GIB, "candidates": 2 * GIB},
+    load_seconds=10.0,
+    trained_per_second=100.0,
+    scored_per_second=400.0,
+    written_seconds=2.0,
+)
+ONE = replace(MEASURED, rows=1, peaks={"load": GIB, "train": 3 * GIB // 2, "candidates": 2 * GIB})
+WORK = RoundWork(new_tokens=40_000, tokens_per_document=200.0, held_out_new=2_000, held_out=8_000)
+BYTES = st.integers(0, 2**40)
+MEMORIES = st.builds(
+    Memory,
+    st.lists(st.tuples(st.integers(-(2**30), 2**38), st.integers(0, 2**34)), min_size=1, max_size=4).map(tuple),
+    st.integers(64, 8192),
+)
+
+
+def test_a_line_goes_through_both_rehearsals_of_each_phase() -> None:
+    """What does not grow with the rows stays; the larger of the phases is what a round takes."""
+    told = memory([ONE, MEASURED], row_bytes=0.0)
+    assert told.of(1) == 2 * GIB, "candidates take more than training one row"
+    assert told.of(4) == 3 * GIB
+    assert told.of(16) == 9 * GIB
+
+
+def test_of_one_rehearsal_the_models_shape_tells_the_slope() -> None:
+    """Its own micro-batch is exact."""
+    told = memory([MEASURED], row_bytes=GIB / 4)
+    assert told.of(4) == 3 * GIB
+    assert told.of(8) == 4 * GIB
+
+
+@given(told=MEMORIES, available=BYTES)
+def test_the_largest_micro_batch_is_the_largest_that_fits(told: Memory, available: int) -> None:
+    """It fits, and one row more does not."""
+    rows = told.most_rows(available)
+    if rows:
+        assert told.of(rows) <= available + 1
+    if rows < 2**16:
+        assert told.of(rows + 1) >= available
+
+
+@given(told=MEMORIES, rows=st.integers(1, 1000), more=st.integers(0, 1000))
+def test_more_rows_never_take_less(told: Memory, rows: int, more: int) -> None:
+    """Nor do more bytes allow fewer rows."""
+    assert told.of(rows) <= told.of(rows + more)
+    assert told.most_rows(rows * GIB) <= told.most_rows((rows + more) * GIB)
+
+
+@given(told=MEMORIES, available=BYTES)
+def test_a_shorter_sequence_is_proposed_only_where_it_fits(told: Memory, available: int) -> None:
+    """A power of two, no longer than the one that was rehearsed."""
+    longest = told.longest(available)
+    if not longest:
+        assert any(fixed + each * 64 / told.width > available for fixed, each in told.lines)
+        return
+    assert 64 <= longest <= told.width
+    assert longest & (longest - 1) == 0
+    assert all(fixed + each * longest / told.width <= available for fixed, each in told.lines)
+
+
+def taken(work: RoundWork = WORK, **changes: Any) -> float:
+    """Seconds of a round with this recipe."""
+    recipe = RecipeSettings.model_validate({"replay_ratio": 0.5, "early_stop_checks": 0, **changes})
+    return seconds(MEASURED, LearnerSettings(recipe=recipe), "causal-lm", work).all
+
+
+def test_a_rounds_time_is_the_sum_of_its_parts() -> None:
+    """Load, plausibility and scoring, training of new and replayed text, three candidates."""
+    assert taken() == pytest.approx(10 + (40_000 + 2_000) / 400 + 80_000 / 100 + 3 * (2 + 8_000 / 400))
+    assert taken(interpolation=[0.0]) == pytest.approx(taken() - 2 * (2 + 20))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"max_seconds": 100.0}, {"max_tokens": 10_000}, {"max_steps": 1, "batch_sequences": 19}],
+)
+def test_every_limit_on_training_shortens_a_round(changes: dict[str, Any]) -> None:
+    """To about a hundred seconds of training, each of these."""
+    assert taken() - taken(**changes) == pytest.approx(700, abs=4)
+
+
+def test_looks_that_stop_a_round_early_take_their_time() -> None:
+    """A twentieth of the new documents, looked at four times."""
+    assert taken(early_stop_checks=4) - taken() == pytest.approx(4 * 10 * 200 / 400)
+
+
+def test_importance_takes_its_time() -> None:
+    """Of at most as many sequences as there are documents."""
+    measured = replace(MEASURED, important_per_second=5.0)
+    settings = LearnerSettings(recipe=RecipeSettings(ewc=1.0))
+    assert seconds(measured, settings, "causal-lm", WORK).importance == pytest.approx(200 / 5)
+
+
+@given(work=st.integers(1, 10_000_000), more=st.integers(0, 10_000_000))
+def test_more_text_never_takes_less_time(work: int, more: int) -> None:
+    """Whatever its parts."""
+    assert taken(replace(WORK, new_tokens=work)) <= taken(replace(WORK, new_tokens=work + more)) + 1e-6
+
+
+@given(limit=st.floats(1, 1e5))
+def test_the_steps_that_are_proposed_fit_into_the_interval(limit: float) -> None:
+    """And are no more than a round has."""
+    settings = LearnerSettings(recipe=RecipeSettings(replay_ratio=0.5, early_stop_checks=0))
+    whole = seconds(MEASURED, settings, "causal-lm", WORK)
+    steps = steps_within(whole, min(limit, whole.all))
+    assert 0 <= steps <= whole.steps
+    if steps:
+        recipe = settings.recipe.model_copy(update={"max_steps": steps})
+        shorter = seconds(MEASURED, settings.model_copy(update={"recipe": recipe}), "causal-lm", WORK)
+        # The last step of a round is seldom whole.
+        assert shorter.all <= limit + whole.training / whole.steps + 1e-6

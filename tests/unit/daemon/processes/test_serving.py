@@ -1,0 +1,182 @@
+"""The serving process, with scripts that stand in for one that behaves badly."""
+
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from daemon.lifecycle.shutdown import Shutdown
+from daemon.lifecycle.supervisor import Backoff, Part, State, Supervisor
+from daemon.processes.serving import ServingProcess, _free_port
+from tests.harness import wait_until
+
+SERVER = """
+import http.server, json, os, socket, sys, signal, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"generation": GENERATION, "swap_seconds": 0.5, "trouble": TROUBLE}).encode()
+        refused = self.headers.get("authorization") != "Bearer " + KEYS[-1]
+        if self.path == "/healthz":
+            refused, body = False, json.dumps({"healthy": not TROUBLE, "detail": TROUBLE}).encode()
+        if refused:
+            body = json.dumps({"error": {"message": "a valid API key is needed"}}).encode()
+        self.send_response(401 if refused else 200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args): pass
+KEYS = ["secret"]
+TROUBLE = ""
+signal.signal(signal.SIGUSR1, lambda *_: print("the end is near", file=sys.stderr, flush=True))
+signal.signal(signal.SIGHUP, lambda *_: KEYS.append("another"))
+server = http.server.HTTPServer(("", 0), Handler, bind_and_activate=False)
+server.socket = socket.socket(fileno=int(os.environ["PROBES_SOCKET_OF_RIVERKEEP"]))
+server.server_activate()
+server.serve_forever()
+"""
+
+
+@contextmanager
+def served(
+    script: str,
+    *,
+    stuck_seconds: float = 60,
+    drain_seconds: float = 5,
+    key_file: Path | None = None,
+    address: tuple[str, int] | None = None,
+    replaced: Callable[[str], None] = lambda _: None,
+) -> Iterator[tuple[ServingProcess, Part]]:
+    """A stand-in serving process under a supervisor."""
+    host, port = address or ("127.0.0.1", _free_port("127.0.0.1"))
+    with tempfile.NamedTemporaryFile(prefix="keys-") as file:
+        file.write(b"secret\n")
+        file.flush()
+        process = ServingProcess(
+            command=(sys.executable, "-c", script),
+            environment=os.environ,
+            address=(host, port),
+            api_key_file=key_file or Path(file.name),
+            stuck_seconds=stuck_seconds,
+            drain_seconds=drain_seconds,
+            replaced=replaced,
+        )
+        part = Part("serving", process.run, backoff=Backoff(0.05, 0.1))
+        shutdown = Shutdown(grace_seconds=20, round_grace_seconds=0)
+        with Supervisor([part], seconds_left=shutdown.seconds_left):
+            yield process, part
+
+
+def test_a_process_that_answers_is_ready() -> None:
+    """What it answers from is known, with its own account."""
+    with served(SERVER.replace("GENERATION", "7")) as (process, part):
+        wait_until(lambda: part.health().state is State.RUNNING)
+        assert process.status.generation == 7
+        assert process.status.facts["swap_seconds"] == 0.5
+        pid = process.status.pid
+    assert pid is not None
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_process_without_a_generation_is_not_ready() -> None:
+    """It answers, but from nothing."""
+    with served(SERVER.replace("GENERATION", "None")) as (_, part):
+        wait_until(lambda: "loaded no generation" in part.health().detail)
+        assert not part.health().ok
+
+
+def test_a_killed_process_is_started_again() -> None:
+    """It comes back with another pid, and was seen as broken meanwhile."""
+    with served(SERVER.replace("GENERATION", "7")) as (process, part):
+        first = wait_until(lambda: process.status.generation and process.status.pid)
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: process.status.generation and process.status.pid != first)
+        assert part.health().ok
+
+
+def test_a_process_that_ends_is_broken_and_says_how() -> None:
+    """Its exit status is in the sentence."""
+    with served("raise SystemExit(9)") as (_, part):
+        wait_until(lambda: part.health().detail.startswith("the serving process ended with status 9; the log has"))
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    """Not only that the process ends again and again: what listens there is to be stopped, or the port changed."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = taken.getsockname()[:2]
+        with served("raise SystemExit(1)", address=address) as (_, part):
+            wait_until(lambda: f": port {address[1]} is taken by another process" in part.health().detail)
+
+
+@pytest.mark.parametrize("key", ["secret", "a-wrong-one"])
+def test_a_process_that_calls_itself_broken_is_replaced(key: str, tmp_path: Path) -> None:
+    """Within seconds, again and again at growing intervals, whether it takes the daemon's key or not; and counted."""
+    keys = tmp_path / "keys"
+    keys.write_text(f"{key}\n")
+    replaced: list[str] = []
+    sick = SERVER.replace("GENERATION", "7").replace('TROUBLE = ""', 'TROUBLE = "passes fail"')
+    with served(sick, key_file=keys, replaced=replaced.append) as (process, part):
+        first = wait_until(lambda: process.status.pid)
+        wait_until(lambda: process.status.pid not in (None, first))
+        wait_until(lambda: "calls itself broken and is replaced: passes fail" in part.health().detail)
+        wait_until(lambda: part.health().failures > 1)
+        assert not process.status.healthy
+        assert not part.health().ok
+    assert set(replaced) == {"broken"}
+
+
+def test_why_it_was_replaced_is_said_until_the_next_one_runs() -> None:
+    """A process that loads for minutes hides nothing of why the one before it had to go."""
+    part = Part("serving", lambda _: None, backoff=Backoff(0.05, 0.1))
+    part._broke = "the serving process calls itself broken and is replaced: passes fail"
+    part.says(State.STARTING, "it loads")
+    assert "passes fail" in part.health().detail
+    part.says(State.RUNNING)
+    part.says(State.STARTING, "it loads")
+    assert part.health().detail == "it loads"
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_is_killed() -> None:
+    """One that answered and then stops answering is begun anew."""
+    with served(SERVER.replace("GENERATION", "7"), stuck_seconds=0.5) as (process, _):
+        first = wait_until(lambda: process.status.generation and process.status.pid)
+        os.kill(first, signal.SIGSTOP)
+        wait_until(lambda: process.status.generation and process.status.pid != first)
+        assert not psutil.pid_exists(first)
+
+
+def test_a_process_that_does_not_drain_is_killed_in_time() -> None:
+    """SIGTERM first; what ignores it does not outlive its time."""
+    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVER.replace("GENERATION", "7")
+    with served(stubborn, drain_seconds=0.3) as (process, _):
+        pid = wait_until(lambda: process.status.generation and process.status.pid)
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_reload_is_passed_on_and_the_new_key_is_used(tmp_path: Path) -> None:
+    """The process goes on with the keys of its file as it is now, and is asked with one of them."""
+    keys = tmp_path / "keys"
+    keys.write_text("secret\n")
+    with served(SERVER.replace("GENERATION", "7"), key_file=keys) as (process, part):
+        first = wait_until(lambda: process.status.generation and process.status.pid)
+        keys.write_text("another\n")
+        process.reload()
+        wait_until(lambda: process._api_key == "another")
+        wait_until(lambda: part.health().state is State.RUNNING and process.status.generation == 7)
+        assert process.status.pid == first
+
+
+def test_a_refused_key_is_no_generation_that_loads(tmp_path: Path) -> None:
+    """What the process says is said, and it is not asked to begin anew for it."""
+    keys = tmp_path / "keys"
+    keys.write_text("a-wrong-one\n")
+    with served(SERVER.replace("GENERATION", "7"), key_file=keys) as (_, part):
+        wait_until(lambda: "a valid API key is needed" in part.health().detail)
+        assert not part.health().ok

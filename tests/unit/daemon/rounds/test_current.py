@@ -1,0 +1,65 @@
+"""What the round in progress does."""
+
+import threading
+
+from daemon.rounds.current import CurrentRound, PhaseWork
+from tests.harness import wait_until
+
+
+def test_progress_follows_the_learner() -> None:
+    """Phases and steps are taken in; what makes no sense is passed over."""
+    current = CurrentRound()
+    current.begin(4, now=100.0, reason="9 samples are fresh", fresh=8, early_stop=1)
+    current.hear({"event": "phase", "name": "train"})
+    current.hear({"event": "step", "step": 3, "steps": 60, "tokens_per_second": 1000.0})
+    for nonsense in ({}, {"event": "step"}, {"event": "phase", "name": 7}, {"event": "step", "step": "x"}):
+        current.hear(nonsense)
+    progress = current.progress
+    assert progress is not None
+    assert (progress.number, progress.phase, progress.step, progress.steps) == (4, "train", 3, 60)
+    assert (progress.reason, progress.fresh_samples, progress.early_stop_samples) == ("9 samples are fresh", 8, 1)
+    current.end()
+    assert current.progress is None
+
+
+def test_how_much_of_a_phase_is_done_is_known_until_the_next() -> None:
+    """In the learner's own unit, with what is left; nonsense tells nothing."""
+    current = CurrentRound()
+    current.begin(4, now=100.0)
+    current.hear({"event": "phase", "name": "score", "unit": "tokens", "done": 0, "of": 4000, "seconds_left": None})
+    assert current.progress is not None
+    assert current.progress.work == PhaseWork(0, 4000, "tokens", None)
+    current.hear({"event": "work", "phase": "score", "unit": "tokens", "done": 1200, "of": 4000, "seconds_left": 190.0})
+    for nonsense in ({"of": 0}, {"done": "x"}, {"unit": 7}):
+        current.hear({"event": "work", "unit": "tokens", "done": 1, "of": 4000, **nonsense})
+    assert current.progress.work is not None
+    assert current.progress.work.sentence() == "1,200 of 4,000 tokens, about 3 min left"
+    current.hear({"event": "phase", "name": "load"})
+    assert current.progress.work is None
+
+
+def test_only_the_round_that_is_meant_is_called_off() -> None:
+    """Another number, or no round, is not called off; the next round begins uncalled."""
+    current = CurrentRound()
+    assert not current.call_off("rolled back")
+    current.begin(4, now=0.0)
+    assert not current.call_off("erased", number=3)
+    assert current.call_off("erased", number=4)
+    assert current.call_off("rolled back")
+    assert current.called_off == "erased"
+    current.end()
+    current.begin(5, now=0.0)
+    assert current.called_off == ""
+
+
+def test_the_end_of_a_round_can_be_awaited() -> None:
+    """Who waits is woken by the end."""
+    current = CurrentRound()
+    current.begin(1, now=0.0)
+    assert not current.wait_for_end(0.01)
+    ended: list[bool] = []
+    waiter = threading.Thread(target=lambda: ended.append(current.wait_for_end(30)))
+    waiter.start()
+    current.end()
+    wait_until(lambda: ended == [True])
+    waiter.join()

@@ -1,0 +1,122 @@
+"""From reports and the ledger to R and its measures."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checkpoints.card import DataRange
+from gate import scores as knowledge
+from learner.directory.report import Outcome, PrequentialDocument, Report, SliceScores
+from memory.ledger.records import DocumentScore, Generation, GenerationState, ScoreRow, SliceScore
+
+
+def generation(number: int, parent: int | None, round_: int | None = None) -> Generation:
+    """A line of the ledger of which only the lineage matters."""
+    return Generation(number, GenerationState.ACCEPTED, parent, round_, "", "", 0.0, {})
+
+
+def row(number: int, name: str, loss: float) -> ScoreRow:
+    """One entry of R."""
+    return ScoreRow(number, name, SliceScore(loss, 100, 10))
+
+
+LEDGER = [generation(0, None), generation(1, 0, round_=1), generation(2, 1, round_=4)]
+MATRIX = [
+    row(0, "anchor", 3.0), row(1, "anchor", 3.1), row(2, "anchor", 3.3),
+    row(0, "wiki@1-1", 4.0), row(1, "wiki@1-1", 3.0), row(2, "wiki@1-1", 3.2),
+    row(0, "wiki@2-4", 5.0), row(1, "wiki@2-4", 4.0), row(2, "wiki@2-4", 3.0),
+    row(0, "wiki@5-5", 6.0), row(2, "wiki@5-5", 6.0),
+]  # fmt: skip
+
+
+def test_measures_follow_the_definitions() -> None:
+    """Positive forgetting is bad; a slice that nothing was trained on yet counts nowhere."""
+    known = knowledge.knowledge(MATRIX, LEDGER, serving=2)
+    assert known.forgetting == pytest.approx(((3.3 - 3.0) + (3.2 - 3.0)) / 2)
+    assert known.backward_transfer == pytest.approx(((3.0 - 3.3) + (3.0 - 3.2)) / 2)
+    assert known.plasticity == pytest.approx((3.0 + 3.0) / 2)
+    assert known.forward_transfer == pytest.approx(((4.0 - 4.0) + (5.0 - 4.0)) / 2)
+
+
+def test_a_rolled_back_generation_is_not_in_the_lineage() -> None:
+    """After a rollback the measures are those of what serves."""
+    assert [each.number for each in knowledge.lineage(LEDGER, 1)] == [0, 1]
+    known = knowledge.knowledge(MATRIX, LEDGER, serving=1)
+    assert known.forgetting == pytest.approx(0.1)
+
+
+def test_nothing_is_known_of_nothing() -> None:
+    """Without scores there are no measures."""
+    assert knowledge.knowledge([], [], serving=0) == knowledge.Knowledge(None, None, None, None)
+    assert knowledge.knowledge([], LEDGER[:1], serving=0).forgetting is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=30), st.integers(0, 30))
+def test_the_lineage_ends_whatever_the_ledger_says(pairs: list[tuple[int, int]], serving: int) -> None:
+    """Even a ledger that goes round in a circle is walked once."""
+    ledger = [generation(number, parent) for number, parent in pairs]
+    assert len(knowledge.lineage(ledger, serving)) <= len({number for number, _ in pairs})
+
+
+def test_scores_that_are_not_finite_are_left_out() -> None:
+    """A slice without a finite score is no row of R, and its documents are not kept."""
+    good, bad = DocumentScore(1, 2.0, 4), DocumentScore(2, math.nan, 4)
+    scores = {"a": (good,), "b": (good, bad), "c": ()}
+    assert set(knowledge.slice_scores(scores)) == {"a"}
+    assert [score.id for score in knowledge.document_scores(scores)] == [1, 1]
+
+
+def test_the_summary_holds_no_documents() -> None:
+    """The ledger keeps means by slice and model, and figures of the fresh text by source."""
+    report = Report(
+        round=1,
+        kind="causal-lm",
+        outcome=Outcome.TRAINED,
+        detail="",
+        device="cpu",
+        prequential=(PrequentialDocument(9, "wiki", 6.0, 2, 0.0),),
+        slices={
+            "anchor": SliceScores(
+                base=(DocumentScore(1, 2.0, 1),),
+                parent=(DocumentScore(1, math.nan, 1),),
+                candidates={"0.00": (DocumentScore(1, 1.0, 1),)},
+            )
+        },
+        training=None,
+    )
+    summary = knowledge.summary(report, DataRange())
+    assert summary["slices"] == {"anchor": {"base": 2.0, "parent": None, "0.00": 1.0}}
+    assert "accuracy" not in summary
+    assert summary["prequential"]["by_source"]["wiki"]["mean_nll"] == 3.0
+
+
+def answered(*answers: str) -> tuple[DocumentScore, ...]:
+    """A classifier's answers to documents of which the first two are calm and the third is a flood."""
+    labels = ("calm", "calm", "flood")
+    return tuple(DocumentScore(at, 0.5, 1, answer, labels[at]) for at, answer in enumerate(answers))
+
+
+def test_the_summary_of_a_classifier_holds_its_answers_and_the_balance_of_labels() -> None:
+    """Accuracy and macro-F1 by slice and model, flips by candidate, documents by label."""
+    base, good = answered("calm", "calm", "calm"), answered("calm", "flood", "flood")
+    report = Report(
+        round=1,
+        kind="classifier",
+        outcome=Outcome.TRAINED,
+        detail="",
+        device="cpu",
+        prequential=(),
+        slices={"anchor": SliceScores(base=base, parent=base, candidates={"0.00": good})},
+        training=None,
+    )
+    summary = knowledge.summary(report, DataRange(labels={"calm": 7, "flood": 3}, replayed_labels={"calm": 2}))
+    assert summary["accuracy"]["anchor"] == pytest.approx({"base": 2 / 3, "parent": 2 / 3, "0.00": 2 / 3})
+    assert summary["macro_f1"]["anchor"] == pytest.approx({"base": 0.4, "parent": 0.4, "0.00": 2 / 3})
+    assert summary["flips"]["0.00"] == pytest.approx({"worse": 1 / 3, "better": 1 / 3, "documents": 3})
+    assert summary["labels"] == {
+        "fresh": {"calm": 7, "flood": 3},
+        "replay": {"calm": 2},
+        "holdout": {"anchor": {"calm": 2, "flood": 1}},
+    }

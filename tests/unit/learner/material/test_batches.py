@@ -1,0 +1,159 @@
+"""Laws of packing and of the replay ratio."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from learner.directory.round_directory import RoundSample
+from learner.material.batches import (
+    Step,
+    balanced_passes,
+    fill_row,
+    pack,
+    pieces_of,
+    plan_steps,
+    rows_of,
+    shuffled_passes,
+    within_budget,
+)
+from learner.material.encoding import Encoded
+from learner.objectives.micro_batch import IGNORED
+
+lengths = st.lists(st.integers(1, 40), max_size=60)
+
+
+def encoded(document_lengths: list[int]) -> Encoded:
+    """Documents of these lengths whose tokens are all different."""
+    bounds = np.concatenate([[0], np.cumsum(document_lengths)]).astype(np.int64)
+    samples = tuple(RoundSample(at, "", "") for at in range(len(document_lengths)))
+    return Encoded(np.arange(bounds[-1], dtype=np.int32), bounds, samples, np.zeros(len(samples), dtype=np.int64))
+
+
+def random(seed: int = 0) -> np.random.Generator:
+    """A generator that gives the same each time."""
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+@given(lengths)
+def test_packing_places_every_item_once_and_overfills_no_row(items: list[int]) -> None:
+    """Rows are a partition of the items, each within capacity."""
+    rows = pack(items, 40)
+    assert sorted(item for row in rows for item in row) == list(range(len(items)))
+    assert all(sum(items[item] for item in row) <= 40 for row in rows)
+
+
+@given(lengths)
+def test_packing_leaves_at_most_one_row_half_empty(items: list[int]) -> None:
+    """Two rows that are both at most half full would have been one."""
+    filled = [sum(items[item] for item in row) for row in pack(items, 40)]
+    assert sum(fill <= 20 for fill in filled) <= 1
+
+
+def test_packing_refuses_what_fits_no_row() -> None:
+    """An item longer than a row is an error, not a silent cut."""
+    with pytest.raises(ValueError, match="does not fit"):
+        pack([41], 40)
+
+
+@given(lengths, st.integers(2, 16))
+def test_every_token_but_the_first_of_a_document_is_predicted_once(items: list[int], longest: int) -> None:
+    """Cut into pieces, a document loses no target and repeats none."""
+    text = encoded(items)
+    predicted = [at for start, stop in pieces_of(text, longest) for at in range(start + 1, stop)]
+    firsts = set(text.bounds[:-1].tolist())
+    assert sorted(predicted) == [at for at in range(len(text.tokens)) if at not in firsts]
+
+
+@given(lengths, st.integers(2, 16), st.booleans())
+def test_rows_hold_what_the_pieces_hold(items: list[int], longest: int, packed: bool) -> None:
+    """Packed or not, rows predict as many tokens as documents have beyond their first."""
+    rows = rows_of(encoded(items), longest, packed=packed)
+    assert int(rows.targets.sum()) == sum(item - 1 for item in items)
+    assert all(width <= longest for width in rows.widths)
+
+
+def test_positions_restart_and_targets_never_cross_a_document() -> None:
+    """A row of two documents and padding, place by place."""
+    rows = rows_of(encoded([3, 2]), 5, packed=True)
+    ids, positions, targets = np.full(7, 99), np.empty(7, dtype=np.int64), np.full(7, IGNORED)
+    fill_row(rows, 0, ids, positions, targets)
+    assert ids.tolist() == [0, 1, 2, 3, 4, 99, 99]
+    assert positions.tolist() == [0, 1, 2, 0, 1, 2, 3]
+    assert targets.tolist() == [1, 2, IGNORED, 4, IGNORED, IGNORED, IGNORED]
+
+
+sizes = st.lists(st.integers(1, 128), min_size=1, max_size=50)
+
+
+@given(new=sizes, old=sizes, ratio=st.floats(0, 0.9), per_step=st.integers(1, 20), epochs=st.integers(1, 3))
+def test_replayed_share_is_never_off_by_a_row(
+    new: list[int], old: list[int], ratio: float, per_step: int, epochs: int
+) -> None:
+    """After every step the replayed tokens are within one row of what the ratio asks for."""
+    new_sizes, old_sizes = np.asarray(new), np.asarray(old)
+    steps = plan_steps(
+        new_sizes,
+        old_sizes,
+        shuffled_passes(len(old), random(1)),
+        ratio=ratio,
+        new_per_step=per_step,
+        epochs=epochs,
+        random=random(),
+    )
+    trained = replayed = 0
+    for step in steps:
+        trained += int(new_sizes[step.new].sum())
+        replayed += int(old_sizes[step.replayed].sum())
+        assert abs(replayed - trained * ratio / (1 - ratio)) <= max(old) + 1e-6
+
+
+@given(new=sizes, per_step=st.integers(1, 20), epochs=st.integers(1, 3))
+def test_every_new_row_is_trained_once_an_epoch(new: list[int], per_step: int, epochs: int) -> None:
+    """Nothing new is skipped or repeated, and an empty memory replays nothing."""
+    none = np.empty(0, dtype=np.int64)
+    steps = list(
+        plan_steps(np.asarray(new), none, iter(()), ratio=0.5, new_per_step=per_step, epochs=epochs, random=random())
+    )
+    trained = [row for step in steps for row in step.new.tolist()]
+    assert sorted(trained) == sorted(list(range(len(new))) * epochs)
+    assert all(not len(step.replayed) for step in steps)
+
+
+@given(count=st.integers(1, 30), passes=st.integers(1, 3))
+def test_a_pass_over_replay_draws_each_row_once(count: int, passes: int) -> None:
+    """No row is replayed again before all others were."""
+    drawn = list(islice(shuffled_passes(count, random()), count * passes))
+    for at in range(passes):
+        assert sorted(drawn[at * count : (at + 1) * count]) == list(range(count))
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60))
+def test_balanced_replay_gives_every_class_the_same(labels: list[int]) -> None:
+    """However rare a class is, it is drawn as often as the others."""
+    classes = np.asarray(labels)
+    present = len(set(labels))
+    drawn = classes[list(islice(balanced_passes(classes, random()), 5 * present))]
+    assert np.bincount(drawn)[np.bincount(drawn) > 0].tolist() == [5] * present
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=30),
+    st.none() | st.integers(1, 40),
+    st.none() | st.integers(1, 900),
+)
+def test_budgets_cut_a_plan_but_never_to_nothing(
+    tokens: list[int], max_steps: int | None, max_tokens: int | None
+) -> None:
+    """A prefix of the plan is kept; one step more would break a budget."""
+    none = np.empty(0, dtype=np.int64)
+    planned = [Step(np.asarray([at]), none) for at in range(len(tokens))]
+    kept = within_budget(iter(planned), np.asarray(tokens), none, max_steps=max_steps, max_tokens=max_tokens)
+    assert kept == planned[: len(kept)]
+    assert kept
+    assert max_steps is None or len(kept) <= max_steps
+    assert max_tokens is None or len(kept) == 1 or sum(tokens[: len(kept)]) <= max_tokens
+    if len(kept) < len(tokens):
+        assert len(kept) == max_steps or sum(tokens[: len(kept) + 1]) > (max_tokens or 0)

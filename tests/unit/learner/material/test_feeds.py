@@ -1,0 +1,94 @@
+"""From planned rows to micro-batches."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from learner.material.batches import Step, rows_of
+from learner.material.encoding import Encoder
+from learner.material.feeds import CausalFeed, ClassifierFeed
+from learner.objectives.micro_batch import IGNORED
+from tests.unit.learner import tiny
+
+CPU = torch.device("cpu")
+NEW = rows_of(Encoder(tiny.tokenizer(), 48)(tiny.samples(20, seed=1)), 24, packed=True)
+REPLAY = rows_of(Encoder(tiny.tokenizer(), 48)(tiny.samples(30, seed=2)), 24, packed=True)
+NONE = np.empty(0, dtype=np.int64)
+some_rows = st.lists(st.integers(0, min(len(NEW), len(REPLAY)) - 1), max_size=12).map(
+    lambda rows: np.asarray(rows, dtype=np.int64)
+)
+
+
+@given(new=some_rows, replayed=some_rows, size=st.integers(1, 9))
+def test_passes_hold_a_step_whole(new: np.ndarray, replayed: np.ndarray, size: int) -> None:
+    """Every target of every row is there once, new rows before replayed ones, no pass larger than allowed."""
+    feed, step = CausalFeed(NEW, REPLAY, packed=True, pad=0, size=size, device=CPU), Step(new, replayed)
+    predicted = [0, 0]
+    for batch in feed.micro_batches(step):
+        assert 0 < len(batch.targets) <= size
+        counts = (batch.targets != IGNORED).sum(1)
+        predicted[0] += int(counts[: batch.first_replayed].sum())
+        predicted[1] += int(counts[batch.first_replayed :].sum())
+        assert not (predicted[1] and batch.first_replayed and predicted[0] < feed.targets(step)[0])
+    assert tuple(predicted) == feed.targets(step)
+
+
+def test_widths_are_no_larger_than_the_widest_row_needs() -> None:
+    """Short rows are not padded to the longest sequence."""
+    short = rows_of(Encoder(tiny.tokenizer(), 48)(tiny.samples(5, seed=1, longest=1)), 48, packed=False)
+    feed = CausalFeed(short, short, packed=False, pad=0, size=8, device=CPU)
+    (batch,) = feed.micro_batches(Step(np.arange(5), NONE))
+    assert batch.inputs["input_ids"].shape == (5, 8)
+    assert "position_ids" not in batch.inputs
+
+
+def test_padding_keeps_within_what_the_model_takes() -> None:
+    """A model with 45 learned positions has none for the padding of a full row to a rounder width."""
+    long = rows_of(Encoder(tiny.tokenizer(), 45)(tiny.samples(20, seed=1, longest=20)), 45, packed=True)
+    assert long.widths.max() == 45
+    feed = CausalFeed(long, long, packed=True, pad=0, size=64, device=CPU, longest=45)
+    (batch,) = feed.micro_batches(Step(np.arange(len(long)), NONE))
+    assert batch.inputs["input_ids"].shape[1] == 45
+
+
+def test_replayed_rows_of_a_pass_can_be_cut_off() -> None:
+    """What the parent sees are the replayed rows' own tokens."""
+    feed = CausalFeed(NEW, REPLAY, packed=True, pad=0, size=9, device=CPU)
+    (batch,) = feed.micro_batches(Step(np.arange(2), np.arange(3)))
+    (alone,) = feed.micro_batches(Step(NONE, np.arange(3)))
+    cut = batch.replayed_inputs()
+    assert torch.equal(cut["input_ids"][:, : alone.inputs["input_ids"].shape[1]], alone.inputs["input_ids"])
+    assert cut["use_cache"] is False
+
+
+LABELS = {label: at for at, label in enumerate(tiny.LABELS)}
+ENCODE = Encoder(tiny.tokenizer(bert=True), 32, LABELS)
+
+
+def absent(new: list[str], replayed: list[str], *, masks: bool = True) -> list[bool] | None:
+    """The classes that new documents of these labels leave out."""
+    new_text, replayed_text = (
+        ENCODE([sample for label in labels for sample in tiny.labelled(1, seed=1, labels=[label])])
+        for labels in (new, replayed)
+    )
+    feed = ClassifierFeed(new_text, replayed_text, classes=3, masks_absent=masks, pad=0, size=9, device=CPU)
+    (batch,) = feed.micro_batches(Step(np.arange(len(new)), np.arange(len(replayed))))
+    assert batch.targets.tolist() == [LABELS[label] for label in (*new, *replayed)]
+    return None if batch.absent is None else batch.absent.tolist()
+
+
+def test_new_documents_leave_out_what_they_lack() -> None:
+    """Their softmax runs over their own labels."""
+    assert absent(["calm", "stormy"], ["frozen"]) == [False, False, True]
+
+
+def test_new_documents_of_one_label_are_set_apart_from_the_replayed() -> None:
+    """A softmax over one label would teach nothing."""
+    assert absent(["calm", "calm"], ["frozen"]) == [False, True, False]
+    assert absent(["calm"], []) is None
+
+
+def test_nothing_is_left_out_without_a_new_label() -> None:
+    """Then all labels compete."""
+    assert absent(["calm", "stormy"], ["frozen"], masks=False) is None

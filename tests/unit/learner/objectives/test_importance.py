@@ -1,0 +1,112 @@
+"""Fisher information against what it is known to be."""
+
+import errno
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from learner.errors import BadRoundDirectory
+from learner.objectives.importance import carried, fisher, load_importance, normalised, sampled, save_importance
+from tests.disks import files_limited
+from tests.unit.learner import tiny
+
+
+class SoftmaxRegression(nn.Module):
+    """Logits W x, of shape (rows, classes)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([[0.5, -1.0], [0.0, 0.3], [-0.7, 0.9]]))
+
+    def forward(self, x: Tensor) -> SimpleNamespace:
+        """Multiply."""
+        return SimpleNamespace(logits=x @ self.weight.T)
+
+
+def estimate(model: Any, inputs: list[Tensor]) -> Tensor:
+    """The Fisher diagonal of the regression's weight."""
+    return fisher(model, [{"x": x} for x in inputs], generator=torch.Generator().manual_seed(0))["weight"]
+
+
+def test_fisher_is_the_analytic_one_of_a_softmax_regression() -> None:
+    """For W x it is E[p_c (1 - p_c) x_j²], here normalised to mean 1."""
+    model = SoftmaxRegression()
+    points = [torch.tensor([[1.0, 2.0]]), torch.tensor([[-1.5, 0.5]])]
+    analytic = torch.zeros_like(model.weight)
+    for x in points:
+        p = torch.softmax(model(x).logits.detach(), -1)[0]
+        analytic += (p * (1 - p))[:, None] * x**2
+    expected = analytic / analytic.mean()
+    torch.testing.assert_close(estimate(model, points * 1500), expected, rtol=0.1, atol=0.02)
+
+
+def test_answers_are_drawn_as_often_as_they_are_probable() -> None:
+    """What has no probability is never drawn, in whatever place it stands."""
+    probabilities = torch.tensor([[0.0, 0.7, 0.0, 0.25, 0.05, 0.0], [0.5, 0.0, 0.0, 0.0, 0.0, 0.5]])
+    drawn = sampled(probabilities.repeat(5000, 1), torch.Generator().manual_seed(0))
+    shares = torch.stack([torch.bincount(drawn[row::2, 0], minlength=6) for row in range(2)]) / 5000
+    torch.testing.assert_close(shares, probabilities, rtol=0, atol=0.03)
+    assert (shares[probabilities == 0] == 0).all()
+
+
+def test_fisher_of_a_language_model_has_mean_one() -> None:
+    """A strength means the same for every model; the model is left without gradients and in its mode."""
+    model = tiny.llama().train()
+    inputs = [{"input_ids": torch.arange(6 + at)[None]} for at in range(4)]
+    found = fisher(model, inputs, generator=torch.Generator().manual_seed(0))
+    values = torch.cat([value.flatten() for value in found.values()])
+    assert values.mean().item() == pytest.approx(1.0, rel=1e-4)
+    assert values.min() >= 0
+    assert model.training
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_importance_of_earlier_rounds_decays() -> None:
+    """This round's and the decayed earlier one are added and brought back to mean 1."""
+    earlier, this = {"w": torch.tensor([2.0, 0.0])}, {"w": torch.tensor([0.0, 2.0])}
+    torch.testing.assert_close(carried(earlier, this, decay=0.5)["w"], torch.tensor([2 / 3, 4 / 3]))
+    assert carried(None, this, decay=0.5) == this
+
+
+def test_importance_of_nothing_is_even() -> None:
+    """Where no gradient says anything, every weight matters the same."""
+    assert normalised({"w": torch.zeros(3)})["w"].tolist() == [1, 1, 1]
+
+
+def test_importance_survives_its_file(tmp_path: Path) -> None:
+    """What is written is what is read; where nothing was written there is none."""
+    path = tmp_path / "importance" / "importance.safetensors"
+    shapes = {"w": torch.Size([2])}
+    assert load_importance(path, shapes) is None
+    save_importance(path, {"w": torch.tensor([0.5, 1.5])})
+    found = load_importance(path, shapes)
+    assert found is not None
+    assert found["w"].tolist() == [0.5, 1.5]
+
+
+@pytest.mark.parametrize("shapes", [{"w": torch.Size([3])}, {"v": torch.Size([2])}])
+def test_importance_of_another_model_is_refused(tmp_path: Path, shapes: dict[str, torch.Size]) -> None:
+    """Names and shapes must be the parent's."""
+    path = tmp_path / "importance" / "importance.safetensors"
+    save_importance(path, {"w": torch.tensor([0.5, 1.5])})
+    with pytest.raises(BadRoundDirectory, match="another model"):
+        load_importance(path, shapes)
+
+
+def test_damaged_importance_is_refused(tmp_path: Path) -> None:
+    """A file that is no safetensors says so."""
+    (tmp_path / "i.safetensors").write_bytes(b"garbage!")
+    with pytest.raises(BadRoundDirectory, match="cannot be read"):
+        load_importance(tmp_path / "i.safetensors", {})
+
+
+def test_importance_without_room_is_the_disks_error(tmp_path: Path) -> None:
+    """With the operating system's number and the file's path."""
+    path = tmp_path / "candidate" / "importance.safetensors"
+    with pytest.raises(OSError, match="importance") as caught, files_limited(4096):
+        save_importance(path, {"w": torch.ones(4096)})
+    assert caught.value.errno == errno.EFBIG

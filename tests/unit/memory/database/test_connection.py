@@ -1,0 +1,227 @@
+"""Opening, checking, and taking turns."""
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database as UtilsDatabase
+
+from memory.database import facts, schema, sqlite
+from memory.database.connection import Database, refuse_old_sqlite
+from memory.errors import (
+    NotAStore,
+    SqliteTooOld,
+    StoreBusy,
+    StoreClosed,
+    StoreDamaged,
+    StoreFull,
+    StoreMissing,
+    StoreTooNew,
+    StoreTooOld,
+    StoreUnreadable,
+    WrongState,
+)
+from memory.settings import MemorySettings
+from memory.store import Store
+from streams.document import Partition
+from tests.unit.memory.helpers import Stream, open_store, text
+
+SETTINGS = MemorySettings(busy_timeout_s=0.05)
+
+
+def pragma(database: Database, name: str) -> object:
+    """A pragma's value on the writer."""
+    with database.exclusive() as connection:
+        return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def test_an_old_sqlite_is_refused_and_the_message_says_why() -> None:
+    """3.51.2 corrupts databases; the refusal names the fault and the package that mends it."""
+    with pytest.raises(SqliteTooOld, match=r"3\.51\.2 can corrupt .* pysqlite3"):
+        refuse_old_sqlite((3, 51, 2))
+    refuse_old_sqlite((3, 51, 3))
+
+
+def test_the_library_in_use_is_not_the_standard_one_by_chance() -> None:
+    """What the store runs on is new enough."""
+    assert sqlite.sqlite_version_info >= sqlite.OLDEST
+
+
+def test_commits_are_durable_and_readers_do_not_wait(tmp_path: Path) -> None:
+    """WAL, synchronous FULL (2) and secure_delete are on; only the owner may read the file."""
+    with Database.open(tmp_path / "a.db", SETTINGS, read_only=False) as database:
+        assert pragma(database, "journal_mode") == "wal"
+        assert pragma(database, "synchronous") == 2
+        assert pragma(database, "secure_delete") == 1
+        assert (tmp_path / "a.db").stat().st_mode & 0o077 == 0
+        assert (tmp_path / "a.db-wal").stat().st_mode & 0o077 == 0
+
+
+def test_reading_a_store_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    """A read-only opening fails clearly and leaves no file."""
+    with pytest.raises(StoreMissing, match="no store at"):
+        Store.open(tmp_path / "a.db", SETTINGS, read_only=True)
+    assert not (tmp_path / "a.db").exists()
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """The error says what to look at, not only that a file is missing."""
+    with pytest.raises(StoreUnreadable, match="may write to the folder"):
+        Store.open(tmp_path / "nowhere" / "a.db", SETTINGS)
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    """A file with foreign tables is refused and unchanged."""
+    path = tmp_path / "a.db"
+    with sqlite3.connect(path) as foreign:
+        foreign.execute("CREATE TABLE theirs(x)")
+    foreign.close()
+    before = path.read_bytes()
+    with pytest.raises(NotAStore):
+        Store.open(path, SETTINGS)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_called_damaged(tmp_path: Path) -> None:
+    """The message says what to do."""
+    path = tmp_path / "a.db"
+    path.write_bytes(b"not a database at all" * 1000)
+    with pytest.raises(StoreDamaged, match="recover"):
+        Store.open(path, SETTINGS)
+
+
+def test_a_newer_store_is_refused(tmp_path: Path) -> None:
+    """A migration that this version does not know names itself."""
+    path = tmp_path / "a.db"
+    with Database.open(path, SETTINGS, read_only=False) as database, database.write() as tx:
+        tx.execute("INSERT INTO _sqlite_migrations(migration_set, name, applied_at) VALUES ('riverkeep', '9999_x', '')")
+    with pytest.raises(StoreTooNew, match="9999_x"):
+        Store.open(path, SETTINGS)
+
+
+def test_reading_an_unmigrated_store_says_to_start_once(tmp_path: Path) -> None:
+    """A read-only opening migrates nothing."""
+    path = tmp_path / "a.db"
+    path.touch()
+    with pytest.raises(StoreTooOld, match="migration"):
+        Store.open(path, SETTINGS, read_only=True)
+    assert path.stat().st_size == 0
+
+
+def test_a_store_of_the_first_version_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Numbers follow its latest, and what was known of its rounds stays known."""
+    path = tmp_path / "a.db"
+    bare = sqlite.connect(str(path))
+    schema.migrations.apply(UtilsDatabase(bare), stop_before="0002_bounds")
+    bare.execute("INSERT INTO generations VALUES (4, 'accepted', 0, 9, 'digest', '', 0.0)")
+    bare.execute("INSERT INTO round_samples VALUES (8, 1, 'fresh', 1, 0, NULL)")
+    bare.commit()
+    bare.close()
+    with Store.open(path, SETTINGS) as store, store.file.database.read() as tx:
+        assert (facts.get_int(tx, "generations_numbered"), facts.get_int(tx, "lineage_from")) == (5, 8)
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables and the note of the migration come together or not at all, and the next opening starts anew."""
+    path = tmp_path / "a.db"
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "_INITIAL", schema._INITIAL + "; CREATE TABLE facts(again)")
+        with pytest.raises(sqlite.DatabaseError, match="already exists"):
+            Store.open(path, SETTINGS)
+    bare = sqlite.connect(str(path))
+    assert bare.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    bare.close()
+    with Store.open(path, SETTINGS) as store:
+        assert store.counts().fresh_samples == 0
+
+
+def test_opening_twice_migrates_once_and_keeps_the_secret(tmp_path: Path) -> None:
+    """The split of a group must never change."""
+    path = tmp_path / "a.db"
+    secrets = []
+    for _ in range(2):
+        with Database.open(path, SETTINGS, read_only=False) as database, database.read() as tx:
+            secrets.append(tx.execute("SELECT value FROM facts WHERE name = 'secret'").fetchone()[0])
+    assert secrets[0] == secrets[1]
+    assert len(secrets[0]) == 32
+
+
+def test_readers_see_what_is_committed_while_a_writer_writes(tmp_path: Path, stream: Stream) -> None:
+    """A reader inside another's transaction neither waits nor sees half of it."""
+    with open_store(tmp_path / "a.db") as store:
+        with store.file.database.write() as tx:
+            tx.execute("UPDATE facts SET value = 9.0 WHERE name = 'bytes_per_token'")
+            assert store.counts().bytes_per_token == 4.0
+        assert store.counts().bytes_per_token == 9.0
+
+
+def test_a_second_writer_waits_and_then_says_who_is_busy(tmp_path: Path, stream: Stream) -> None:
+    """Two processes take turns; one that waits too long is told."""
+    path = tmp_path / "a.db"
+    with open_store(path) as one, Store.open(path, SETTINGS) as other:
+        with one.file.database.write(), pytest.raises(StoreBusy, match="busy_timeout_s"):
+            other.append(stream.of([text(1)]))
+        assert other.append(stream.of([text(1)])).redelivered == 0
+
+
+def test_a_full_file_undoes_the_write_as_a_whole(store: Store, stream: Stream) -> None:
+    """A limit on pages stands for a full disk: the error says so, and what was there stays."""
+    store.append(stream.of([text(n) for n in range(50)]))
+    before = store.counts()
+    with store.file.database.exclusive() as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+    batch = stream.of([text(n) for n in range(1_000, 3_000)])
+    with pytest.raises(StoreFull, match=r"Free space .* a backfill goes on where it stopped"):
+        store.append(batch)
+    assert store.counts() == before
+    with store.file.database.exclusive() as connection:
+        connection.execute("PRAGMA max_page_count = 1000000")
+    assert store.append(batch).redelivered == 0
+
+
+def test_a_closed_store_says_so(tmp_path: Path) -> None:
+    """Closing twice is harmless; using what is closed is an error with a name."""
+    store = open_store(tmp_path / "a.db")
+    store.close()
+    store.close()
+    with pytest.raises(StoreClosed):
+        store.counts()
+
+
+def test_a_store_opened_for_reading_refuses_to_write(tmp_path: Path, stream: Stream) -> None:
+    """Read-only means it."""
+    open_store(tmp_path / "a.db").close()
+    with Store.open(tmp_path / "a.db", SETTINGS, read_only=True) as store:
+        assert store.generations.serving() == 0
+        with pytest.raises(WrongState, match="reading only"):
+            store.append(stream.of([text(1)]))
+
+
+def test_many_threads_may_use_one_store(store: Store) -> None:
+    """Eight threads append and read at once; everything lands."""
+    streams = [Stream(partition(n)) for n in range(8)]
+    failures: list[Exception] = []
+
+    def work(stream: Stream, number: int) -> None:
+        try:
+            for step in range(5):
+                store.append(stream.of([text(number * 1_000 + step * 10 + n) for n in range(10)]))
+                store.counts()
+        except Exception as error:  # noqa: BLE001 - told by the main thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(stream, n)) for n, stream in enumerate(streams)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    counts = store.counts()
+    assert counts.fresh_samples + counts.holdout_samples + sum(counts.tallies.values()) == 400
+
+
+def partition(number: int) -> Partition:
+    """A partition of its own for each thread."""
+    return Partition("threads", number)

@@ -1,0 +1,145 @@
+"""The ledger of generations."""
+
+import pytest
+
+from memory.errors import UnknownGeneration, WrongState
+from memory.ledger.records import DocumentScore, GenerationState, SliceScore
+from memory.store import Store
+from tests.unit.memory.helpers import Stream, accept, begin, refuse, round_of, text
+
+
+def rounds(store: Store, stream: Stream, number: int) -> None:
+    """So many accepted rounds."""
+    for _ in range(number):
+        at = stream.offset
+        round_of(store, stream, [text(n) for n in range(at, at + 60)])
+
+
+def states(store: Store) -> list[str]:
+    """Of each generation, in order."""
+    return [generation.state.value for generation in store.generations.listed()]
+
+
+def test_the_base_is_generation_zero_and_serves(store: Store) -> None:
+    """Registering the same again changes nothing; another model is refused."""
+    store.generations.register_base(digest="base", source_path="/elsewhere")
+    assert store.generations.serving() == 0
+    assert store.generations.read(0).source_path == "/models/base"
+    with pytest.raises(WrongState, match="belongs to one base model"):
+        store.generations.register_base(digest="other", source_path="/models/other")
+
+
+def test_registering_the_base_again_does_not_move_the_pointer(store: Store, stream: Stream) -> None:
+    """A restart keeps what serves."""
+    rounds(store, stream, 1)
+    store.generations.register_base(digest="base", source_path="/models/base")
+    assert store.generations.serving() == 1
+
+
+def test_numbers_are_never_used_again(store: Store, stream: Stream) -> None:
+    """Not after a refusal, nor after a candidate that was judged anew."""
+    store.append(stream.of([text(n) for n in range(60)]))
+    draw = begin(store)
+    assert [store.generations.reserve(draw.number) for _ in range(2)] == [1, 2]
+    refuse(store, draw)
+    store.append(stream.of([text(n) for n in range(100, 160)]))
+    assert accept(store, begin(store)) == 3
+    assert store.generations.read(3).parent == 0
+    assert store.generations.read(1).state is GenerationState.RESERVED
+
+
+def test_a_rollback_goes_to_the_parent_and_flags_what_it_left(store: Store, stream: Stream) -> None:
+    """Step by step down to the base, which has nothing before it."""
+    rounds(store, stream, 2)
+    assert store.generations.rollback() == (2, 1)
+    assert store.generations.read(2).state is GenerationState.ROLLED_BACK
+    assert store.generations.rollback() == (1, 0)
+    with pytest.raises(WrongState, match="nothing before it"):
+        store.generations.rollback()
+
+
+def test_a_person_may_go_to_any_generation_that_served(store: Store, stream: Stream) -> None:
+    """Forward again too; not to one that was never accepted, is retired, serves, or does not exist."""
+    rounds(store, stream, 3)
+    store.generations.rollback(1)
+    assert states(store) == ["accepted", "accepted", "rolled_back", "rolled_back"]
+    assert store.generations.rollback(3) == (1, 3)
+    assert states(store) == ["accepted"] * 4
+    store.append(stream.of([text(n) for n in range(1_000, 1_060)]))
+    reserved = store.generations.reserve(begin(store).number)
+    store.generations.retire([2])
+    for number, error in ((reserved, WrongState), (2, WrongState), (3, WrongState), (99, UnknownGeneration)):
+        with pytest.raises(error):
+            store.generations.rollback(number)
+    assert store.generations.serving() == 3
+
+
+def test_the_next_round_starts_from_what_serves_after_a_rollback(store: Store, stream: Stream) -> None:
+    """Lineage branches; numbers go on."""
+    rounds(store, stream, 2)
+    store.generations.rollback(1)
+    rounds(store, stream, 1)
+    assert (store.generations.read(3).parent, store.generations.serving()) == (1, 3)
+
+
+def test_the_serving_generation_is_not_retired(store: Store, stream: Stream) -> None:
+    """What serves keeps its files."""
+    rounds(store, stream, 1)
+    with pytest.raises(WrongState, match="serves"):
+        store.generations.retire([0, 1])
+    assert store.generations.read(0).state is GenerationState.ACCEPTED
+
+
+def test_retirement_keeps_the_line_and_its_scores_but_not_those_of_documents(store: Store, stream: Stream) -> None:
+    """R stays whole; what is large goes."""
+    rounds(store, stream, 2)
+    store.generations.retire([1])
+    assert store.generations.document_scores(1) == {}
+    assert store.generations.read(1).scores
+    assert {row.generation for row in store.generations.score_matrix()} == {1, 2}
+
+
+def test_the_best_so_far_on_a_slice_outlives_its_files(store: Store, stream: Stream) -> None:
+    """Small losses add up: the scores stay until a later generation is better there."""
+    for at, nll in enumerate((2.0, 2.1, 2.2)):
+        store.append(stream.of([text(n) for n in range(at * 60, at * 60 + 60)]))
+        accept(store, begin(store), nll)
+    store.generations.retire([1])
+    assert store.generations.document_scores(1)
+    store.append(stream.of([text(n) for n in range(180, 240)]))
+    accept(store, begin(store), 1.9)
+    store.generations.retire([2])
+    assert store.generations.document_scores(1) == store.generations.document_scores(2) == {}
+
+
+def test_what_was_gone_back_from_is_no_measure(store: Store, stream: Stream) -> None:
+    """Its scores go with its files, however good they are."""
+    for at, nll in enumerate((2.1, 2.0, 2.2)):
+        store.append(stream.of([text(n) for n in range(at * 60, at * 60 + 60)]))
+        accept(store, begin(store), nll)
+    store.generations.retire([2])
+    assert store.generations.document_scores(2)
+    store.generations.rollback(1)
+    store.generations.retire([3])
+    assert store.generations.document_scores(2) == store.generations.document_scores(3) == {}
+
+
+def test_scores_can_be_added_and_replaced(store: Store) -> None:
+    """The base's score on a new slice arrives with a later round."""
+    store.generations.save_scores(0, {"anchor": SliceScore(3.0, 10, 1)})
+    store.generations.save_scores(0, {"anchor": SliceScore(2.5, 10, 1), "news@1-1": SliceScore(4.0, 5, 1, 0.5, 0.4)})
+    assert {row.slice: row.score.mean_nll for row in store.generations.score_matrix()} == {
+        "anchor": 2.5,
+        "news@1-1": 4.0,
+    }
+    assert store.generations.read(0).scores["news@1-1"].macro_f1 == 0.4
+
+
+def test_scores_of_documents_that_are_gone_are_ignored(store: Store, stream: Stream) -> None:
+    """A slice may have given a document up while the learner was scoring it."""
+    store.append(stream.of([text(n) for n in range(400)]))
+    held = [one.id for part in begin(store).slices for one in part.samples]
+    store.generations.save_document_scores(
+        0, [DocumentScore(held[0], 5.0, 3, was_right=True), DocumentScore(10**9, 1.0, 1)]
+    )
+    assert store.generations.document_scores(0) == {held[0]: DocumentScore(held[0], 5.0, 3, was_right=True)}
