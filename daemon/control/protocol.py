@@ -1,7 +1,7 @@
 """What a person or a script can ask of Riverkeep: one protocol, whoever answers it.
 
-`daemon/service.py` answers inside the running daemon, `daemon/offline.py` on the store when no daemon runs,
-and `daemon/client.py` carries the questions to a running daemon over the admin surface.
+`daemon/service.py` answers inside the running daemon, `daemon/control/store.py` on the store when no daemon runs,
+and `daemon/admin/client.py` carries the questions to a running daemon over the admin surface.
 """
 
 from collections.abc import Sequence

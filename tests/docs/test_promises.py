@@ -36,7 +36,7 @@ PROOFS: Final = {
     "What cannot be understood": {
         "tests/integration/test_bad_records.py": ["test_every_kind_of_bad_record_is_counted_and_no_good_one_is_lost"],
         "tests/integration/test_kafka_dead_letters.py": ["test_bad_records_are_dead_letters_and_stop_nothing"],
-        "tests/unit/memory/test_quarantine.py": ["test_dead_letters_are_kept_with_their_reason_and_bytes"],
+        "tests/unit/memory/intake/test_quarantine.py": ["test_dead_letters_are_kept_with_their_reason_and_bytes"],
     },
     "While a schema registry is away": {
         "tests/integration/test_schema_registry.py": ["test_nothing_is_lost_while_the_registry_is_away"],
@@ -51,7 +51,7 @@ PROOFS: Final = {
             "test_an_answer_ends_on_the_generation_it_began_on",
             "test_a_damaged_candidate_is_reported_while_the_old_one_serves",
         ],
-        "tests/unit/serving/test_swap.py": [
+        "tests/unit/serving/generations/test_swap.py": [
             "test_a_damaged_candidate_never_serves",
             "test_a_candidate_that_fails_its_warm_up_never_serves",
             "test_weights_that_are_not_numbers_fail_the_warm_up",
@@ -68,14 +68,14 @@ PROOFS: Final = {
         ],
     },
     "A candidate that is broken, worse or unproven": {
-        "tests/unit/daemon/test_gate.py": [
+        "tests/unit/gate/test_judge.py": [
             "test_a_worse_candidate_is_never_accepted",
             "test_a_number_that_is_not_finite_is_never_accepted",
             "test_only_a_trained_round_is_accepted",
             "test_a_slice_that_was_not_scored_refuses",
             "test_no_anchor_or_no_new_text_refuses",
         ],
-        "tests/unit/daemon/test_round_runner.py": [
+        "tests/unit/daemon/rounds/test_runner.py": [
             "test_a_worse_candidate_never_serves",
             "test_a_report_of_something_else_proves_nothing",
         ],
@@ -86,7 +86,7 @@ PROOFS: Final = {
             "test_killed_at_any_point_of_a_round_it_took_effect_wholly_or_not_at_all"
         ],
         "tests/faults/test_checkpoint_faults.py": ["test_killed_at_any_step_it_is_whole_or_absent"],
-        "tests/unit/daemon/test_round_runner.py": [
+        "tests/unit/daemon/rounds/test_runner.py": [
             "test_a_round_cut_off_at_any_durable_step_is_finished_or_discarded",
             "test_a_round_cut_off_before_its_report_leaves_no_trace",
         ],
@@ -95,22 +95,22 @@ PROOFS: Final = {
         "tests/unit/learner/test_job.py": ["test_same_directory_gives_the_same_weights_wherever_it_lies"],
     },
     "Forgetting is measured on text": {
-        "tests/unit/memory/test_intake.py": [
+        "tests/unit/memory/intake/test_intake.py": [
             "test_training_text_close_to_held_out_text_is_dropped",
             "test_held_out_text_close_to_trained_text_is_dropped",
             "test_all_documents_of_a_key_are_on_one_side",
         ],
-        "tests/unit/memory/test_draw.py": [
+        "tests/unit/memory/ledger/test_draw.py": [
             "test_fresh_text_close_to_held_out_text_that_came_later_is_not_drawn",
             "test_held_out_text_that_arrives_during_a_round_is_checked_before_it_is_used",
         ],
-        "tests/unit/memory/test_sketches.py": ["test_nearly_all_edited_texts_are_found_and_no_others"],
+        "tests/unit/memory/identity/test_sketches.py": ["test_nearly_all_edited_texts_are_found_and_no_others"],
     },
     "Everything is bounded that is kept": {
-        "tests/unit/memory/test_settle.py": ["test_budgets_are_never_exceeded"],
-        "tests/unit/memory/test_slices.py": ["test_all_slices_together_are_bounded_and_the_anchor_is_spared"],
-        "tests/unit/memory/test_retention.py": ["test_two_thousand_rounds_leave_a_store_no_larger_than_a_thousand"],
-        "tests/unit/memory/test_quarantine.py": [
+        "tests/unit/memory/samples/test_replay.py": ["test_budgets_are_never_exceeded"],
+        "tests/unit/memory/samples/test_slices.py": ["test_all_slices_together_are_bounded_and_the_anchor_is_spared"],
+        "tests/unit/memory/ledger/test_retention.py": ["test_two_thousand_rounds_leave_a_store_no_larger_than_a_thousand"],
+        "tests/unit/memory/intake/test_quarantine.py": [
             "test_at_its_bound_in_rows_the_oldest_letters_make_room",
             "test_at_its_bound_in_bytes_the_oldest_letters_make_room",
             "test_rows_of_gaps_are_bounded",
@@ -120,7 +120,7 @@ PROOFS: Final = {
             "test_letters_that_wait_for_their_topic_hold_the_stream",
         ],
         "tests/unit/checkpoints/test_retention.py": ["test_what_must_stay_stays"],
-        "tests/unit/daemon/test_round_runner.py": [
+        "tests/unit/daemon/rounds/test_runner.py": [
             "test_old_generations_go_and_the_way_back_stays",
             "test_directories_of_finished_rounds_are_bounded",
         ],
@@ -130,34 +130,34 @@ PROOFS: Final = {
             "test_a_crowd_keeps_nobody_out",
             "test_what_no_application_answers_is_answered_in_its_shape",
         ],
-        "tests/unit/serving/test_body.py": [
+        "tests/unit/serving/answers/test_body.py": [
             "test_a_completion_is_refused_by_its_first_mistake",
             "test_a_chat_is_refused_by_its_first_mistake",
         ],
-        "tests/unit/daemon/test_ingest.py": ["test_a_full_store_pauses_and_keeps_polling"],
-        "tests/unit/serving/test_engine.py": ["test_a_full_queue_refuses"],
-        "tests/unit/serving/test_classify.py": ["test_a_full_queue_refuses"],
+        "tests/unit/daemon/ingestion/test_ingest.py": ["test_a_full_store_pauses_and_keeps_polling"],
+        "tests/unit/serving/engine/test_completions.py": ["test_a_full_queue_refuses"],
+        "tests/unit/serving/engine/test_classify.py": ["test_a_full_queue_refuses"],
         "tests/faults/test_broker_gone.py": ["test_a_broker_that_hangs_holds_up_no_poll"],
-        "tests/unit/daemon/test_learner_process.py": [
+        "tests/unit/daemon/processes/test_learner.py": [
             "test_a_silent_learner_is_killed",
             "test_a_learner_that_overruns_is_killed",
             "test_endless_lines_take_bounded_memory",
         ],
     },
     "Everything is bounded that it costs": {
-        "tests/unit/memory/test_draw.py": ["test_the_evaluation_is_bounded"],
+        "tests/unit/memory/ledger/test_draw.py": ["test_the_evaluation_is_bounded"],
         "tests/unit/memory/test_metrics.py": ["test_the_number_of_label_values_is_bounded"],
-        "tests/unit/daemon/test_knowledge_metrics.py": ["test_the_slices_shown_are_bounded"],
+        "tests/unit/gate/test_metrics.py": ["test_the_slices_shown_are_bounded"],
     },
     "Everything is accountable and erasable": {
-        "tests/unit/memory/test_erasure.py": [
+        "tests/unit/memory/people/test_erasure.py": [
             "test_no_byte_of_the_text_stays_in_the_files",
             "test_rounds_and_generations_that_saw_the_text_are_named",
         ],
-        "tests/unit/memory/test_finding.py": ["test_a_person_is_found_with_what_saw_the_text"],
+        "tests/unit/memory/people/test_finding.py": ["test_a_person_is_found_with_what_saw_the_text"],
     },
     "No model is served or trained wrongly": {
-        "tests/unit/checkpoints/test_probe.py": [
+        "tests/unit/checkpoints/probe/test_probe.py": [
             "test_a_model_that_sees_later_tokens_is_refused",
             "test_answers_that_depend_on_what_shares_the_batch_are_given_one_by_one",
         ],
@@ -170,7 +170,7 @@ PROOFS: Final = {
     "Nothing unsafe is loaded or exposed": {
         "tests/unit/checkpoints/test_generation.py": ["test_pickled_weights_are_refused"],
         "tests/unit/checkpoints/test_load.py": ["test_code_in_a_model_is_never_run"],
-        "tests/unit/daemon/test_admin.py": ["test_every_route_but_metrics_and_probes_needs_the_token"],
+        "tests/unit/daemon/admin/test_app.py": ["test_every_route_but_metrics_and_probes_needs_the_token"],
         "tests/unit/serving/test_app.py": ["test_every_route_needs_the_key"],
         "tests/unit/serving/test_settings.py": ["test_it_does_not_listen_beyond_loopback_without_a_key"],
     },
