@@ -109,7 +109,9 @@ PROOFS: Final = {
     "Everything is bounded that is kept": {
         "tests/unit/memory/samples/test_replay.py": ["test_budgets_are_never_exceeded"],
         "tests/unit/memory/samples/test_slices.py": ["test_all_slices_together_are_bounded_and_the_anchor_is_spared"],
-        "tests/unit/memory/ledger/test_retention.py": ["test_two_thousand_rounds_leave_a_store_no_larger_than_a_thousand"],
+        "tests/unit/memory/ledger/test_retention.py": [
+            "test_two_thousand_rounds_leave_a_store_no_larger_than_a_thousand"
+        ],
         "tests/unit/memory/intake/test_quarantine.py": [
             "test_at_its_bound_in_rows_the_oldest_letters_make_room",
             "test_at_its_bound_in_bytes_the_oldest_letters_make_room",
