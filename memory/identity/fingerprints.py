@@ -84,11 +84,6 @@ class Hasher:
         return int.from_bytes(content.digest(), "little")
 
 
-def held_out(groups: UInt64s, share: float) -> Bools:
-    """Which groups are held out: those whose hash lies in the lowest `share` of its range."""
-    return groups < np.uint64(int(share * 2**64))
-
-
 def priorities(ids: Int64s, salt: int) -> Int64s:
     """A random-looking, fixed order of samples: non-negative 63-bit integers (SplitMix64 of id and salt).
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from memory.errors import MisplacedText
 from memory.identity import similar_keys
-from memory.identity.fingerprints import Bools, Hasher, Int64s, UInt64s, held_out, normalise
+from memory.identity.fingerprints import Bools, Hasher, Int64s, UInt64s, normalise
 from memory.identity.sketches import Sketches, sketch
+from memory.intake.split import held_out
 from streams.document import Document, Partition
 
 KEYS_REMEMBERED = 65_536

@@ -14,10 +14,8 @@ from memory.database.connection import Database
 from memory.database.sqlite import Connection
 from memory.errors import StoreReopened
 from memory.identity import near_duplicates, similar_keys
-from memory.identity.categories import KeyedPart
 from memory.identity.fingerprints import Bools, Int64s, priorities
-from memory.intake import quarantine
-from memory.intake import tombstones as tombstones_module
+from memory.intake import quarantine, split, tombstones
 from memory.intake.columns import Looked, Looker
 from memory.intake.names import NO_LABEL
 from memory.intake.recall import Recall
@@ -108,13 +106,13 @@ class Intake:
         self, tx: Connection, batch: Batch, looked: Looked, *, before_stream: bool, keep_unpublished: bool
     ) -> Appended:
         positions = offsets.move_on(tx, batch, self._clock())
-        erasures = tombstones_module.note(tx, batch.erasures, positions, self)
+        erasures = tombstones.note(tx, batch.erasures, positions, self)
         letters = quarantine.take(
             tx, batch.dead_letters, positions, self, self._settings, keep_unpublished=keep_unpublished
         )
         gaps = quarantine.store_gaps(tx, batch.gaps, positions, self._clock(), self._settings.gaps_kept)
         appended = self._take_documents(
-            tx, looked, positions, tombstones_module.withdrawn(looked, erasures), before_stream=before_stream
+            tx, looked, positions, tombstones.withdrawn(looked, erasures), before_stream=before_stream
         )
         appended = replace(
             appended,
@@ -127,7 +125,7 @@ class Intake:
         names = ("surplus", "duplicates", "near_duplicates", "forgotten", "redelivered")
         counters.tally(tx, {name: getattr(appended, name) for name in names})
         if appended.withdrawn:
-            counters.tally(tx, {tombstones_module.TALLY: appended.withdrawn})
+            counters.tally(tx, {tombstones.TALLY: appended.withdrawn})
         return appended
 
     def _take_documents(
@@ -185,15 +183,16 @@ class Intake:
         return _Sorting(streams, ids, fresh, held), len(offered) - len(held)
 
     def _held_out(self, tx: Connection, looked: Looked, rows: Int64s, *, before_stream: bool) -> Bools:
-        """The side of the split: by key, but by content where the key names a category."""
-        held = looked.held.copy()
-        for source, members in self._by_source(tx, looked, rows):
-            keyed = members[looked.keyed[members]]
-            part, without_key = KeyedPart(source, before_stream), len(members) - len(keyed)
-            categories = self._recall.categories.arrived(tx, part, looked.keys[keyed], without_key=without_key)
-            common = keyed[np.isin(looked.keys[keyed], categories)]
-            held[common] = looked.held_by_content[common]
-        return held
+        return split.sides(
+            tx,
+            keys=looked.keys,
+            keyed=looked.keyed,
+            held_by_key=looked.held,
+            held_by_content=looked.held_by_content,
+            sources=self._by_source(tx, looked, rows),
+            categories=self._recall.categories,
+            before_stream=before_stream,
+        )
 
     def _by_source(self, tx: Connection, looked: Looked, rows: Int64s) -> Iterator[tuple[int, Int64s]]:
         """These documents by the number of their source."""

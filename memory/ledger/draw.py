@@ -13,7 +13,6 @@ from memory.identity.fingerprints import priorities
 from memory.identity.near_duplicates import SketchIndex
 from memory.ledger.records import DrawSpec, Slice, SliceKind
 from memory.samples import counters, reading, slices
-from memory.samples import reading as reading_module
 from memory.samples.reading import Placed
 from memory.samples.records import Role, Sample
 from memory.samples.removal import remove
@@ -41,7 +40,7 @@ class HeldOutIndex:
 
     def __init__(self, tx: Connection, similarity: float) -> None:
         self._index = SketchIndex(similarity)
-        reading_module.read_held(tx, self._index, 0)
+        reading.read_held(tx, self._index, 0)
 
     def keep_apart(self, tx: Connection, drawn: Sequence[Placed]) -> list[Placed]:
         """Remove from the store, and from the draw, what is a near-duplicate of held-out text."""

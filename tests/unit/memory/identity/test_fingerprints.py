@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.identity.fingerprints import Hasher, held_out, normalise, priorities
+from memory.identity.fingerprints import Hasher, normalise, priorities
+from memory.intake.split import held_out
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=8)
 
