@@ -8,7 +8,6 @@ from pathlib import Path
 
 import structlog
 
-from checkpoints.base.prepare import import_base
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation import BASE, GenerationStore
 from daemon.errors import DaemonError
@@ -81,6 +80,8 @@ def _said_at_its_end(process: "subprocess.Popen[bytes]", must_stop: Callable[[],
 
 def main(arguments: str) -> None:
     """Import, in the process that may load torch; an error is the last line of standard error."""
+    from checkpoints.base.prepare import import_base  # noqa: PLC0415 - torch, which the daemon never loads
+
     root, model, kind, labels = json.loads(arguments)
     try:
         import_base(GenerationStore(Path(root)), Path(model), kind=kind, labels=tuple(labels))

@@ -17,7 +17,7 @@ from daemon.settings.tree import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-ROOMS = ("streams", "memory", "checkpoints", "learner", "serving", "daemon")
+ROOMS = ("streams", "memory", "checkpoints", "learner", "gate", "serving", "daemon")
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 DEPLOYED = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".json")
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))

@@ -31,7 +31,7 @@ topics = [{ name = "news", text_field = "body" }]
 """
 RUN = """
 import contextlib, importlib, io, json, sys
-from daemon import cli
+from daemon.cli.main import main
 heavy, modules, calls = map(json.loads, sys.argv[1:])
 told = {}
 def new(before): return sorted(set(heavy) & set(sys.modules) - before)
@@ -44,7 +44,7 @@ for words in calls:
     sys.argv[1:] = words
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         try:
-            cli.main()
+            main()
         except SystemExit as end:
             code = end.code
     told[" ".join(words)] = [code, new(before), output.getvalue()]

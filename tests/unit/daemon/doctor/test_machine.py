@@ -92,7 +92,7 @@ def test_a_running_daemon_is_no_failure(tmp_path: Path) -> None:
 
 def test_an_old_sqlite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The library that can corrupt a write-ahead log is found before it does."""
-    monkeypatch.setattr("memory.sqlite.sqlite_version_info", (3, 40, 1))
+    monkeypatch.setattr("memory.database.sqlite.sqlite_version_info", (3, 40, 1))
     finding = machine.sqlite()
     assert (finding.ok, finding.detail) == (False, "3.40.1")
 

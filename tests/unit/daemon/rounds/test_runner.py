@@ -317,12 +317,13 @@ def test_a_round_cut_off_at_any_durable_step_is_finished_or_discarded(
     assert cut or step.value.startswith(("remove", "file.sync_parent"))
 
 
-@pytest.mark.parametrize("write", ["advance_round", "reserve_generation", "save_scores", "accept_round"])
+@pytest.mark.parametrize("write", ["rounds.advance", "generations.reserve", "generations.save_scores", "rounds.accept"])
 def test_a_store_without_room_leaves_the_round_to_recovery(
     here: World, monkeypatch: pytest.MonkeyPatch, write: str
 ) -> None:
     """The part breaks and is begun again; what the round had reached is finished or discarded then."""
-    monkeypatch.setattr(here.store, write, _full)
+    view, _, method = write.partition(".")
+    monkeypatch.setattr(getattr(here.store, view), method, _full)
     with pytest.raises(StoreFull):
         here.run("good")
     assert here.current.progress is None
@@ -424,7 +425,7 @@ def test_a_report_of_something_else_proves_nothing(
 
 def test_recovery_believes_no_report_of_something_else(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a crash left is looked at as closely."""
-    monkeypatch.setattr(here.store, "accept_round", _full)
+    monkeypatch.setattr(here.store.rounds, "accept", _full)
     with pytest.raises(StoreFull):
         here.run("good")
     monkeypatch.undo()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-import streams
+from streams import registry as registry_room
 from streams.decoding.decode import Decoder
 from streams.document import Document, Partition, Reason, Rejection
 from streams.errors import RegistryAway
@@ -258,8 +258,8 @@ def test_without_what_reads_it_protobuf_waits_with_the_command_that_installs_it(
 ) -> None:
     """It is the installation that is wrong, not the record."""
     for module in ("protobuf_messages", "protobuf_schemas"):
-        monkeypatch.delitem(sys.modules, f"streams.{module}")
-        monkeypatch.delattr(streams, module)
+        monkeypatch.delitem(sys.modules, f"streams.registry.{module}")
+        monkeypatch.delattr(registry_room, module)
     monkeypatch.setitem(sys.modules, missing, None)
     registry.add_source(9, PLAIN)
     with client(registry) as reads, pytest.raises(RegistryAway, match=r"PROTOBUF.*`pip install '\.\[registry\]'"):

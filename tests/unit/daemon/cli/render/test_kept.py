@@ -4,7 +4,6 @@ import io
 
 import pytest
 
-from daemon.cli.render import kept
 from daemon.cli.render.kept import (
     SHOWN_CHARACTERS,
     print_aside,
@@ -13,6 +12,7 @@ from daemon.cli.render.kept import (
     print_dead_letters,
 )
 from daemon.cli.render.screen import Screen
+from tests.unit.daemon.cli.render.screens import show_on
 from tests.unit.daemon.fakes import FakeControl
 
 
@@ -20,7 +20,7 @@ from tests.unit.daemon.fakes import FakeControl
 def pipe(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What is written where no terminal is."""
     written = io.StringIO()
-    monkeypatch.setattr(kept, "console", Screen(file=written, width=10_000))
+    show_on(Screen(file=written, width=10_000), monkeypatch)
     return written
 
 
@@ -28,7 +28,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What is written to a terminal of 80 columns, without colours."""
     written = io.StringIO()
-    monkeypatch.setattr(kept, "console", Screen(file=written, width=80, force_terminal=True, color_system=None))
+    show_on(Screen(file=written, width=80, force_terminal=True, color_system=None), monkeypatch)
     return written
 
 

@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from daemon.cli.render import people, status
 from daemon.cli.render.kept import print_gaps
 from daemon.cli.render.people import print_found
+from tests.unit.daemon.cli.render.screens import show_on
 from tests.unit.daemon.fakes import FakeControl
 
 
@@ -15,9 +15,7 @@ from tests.unit.daemon.fakes import FakeControl
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What is printed, on a terminal of 120 columns without colours."""
     output = io.StringIO()
-    console = Console(file=output, width=120)
-    monkeypatch.setattr(status, "console", console)
-    monkeypatch.setattr(people, "console", console)
+    show_on(Console(file=output, width=120), monkeypatch)
     return output
 
 

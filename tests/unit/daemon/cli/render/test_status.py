@@ -11,11 +11,11 @@ from rich.console import Console
 
 from daemon.cli.render import findings, generations, people, rounds, status
 from daemon.cli.render import kept as render_kept
-from daemon.cli.render import screen as screen_module
 from daemon.cli.render.generations import cells, heat_table
 from daemon.doctor.findings import Finding
 from daemon.span import span
 from streams.document import Pause
+from tests.unit.daemon.cli.render.screens import show_on
 from tests.unit.daemon.fakes import FakeControl
 
 NOW = 1_000_000.0
@@ -25,8 +25,7 @@ NOW = 1_000_000.0
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What is printed, in 100 columns without colours."""
     written = io.StringIO()
-    for shown in (status, render_kept):
-        monkeypatch.setattr(shown, "console", Console(file=written, width=100))
+    show_on(Console(file=written, width=100), monkeypatch)
     return written
 
 
@@ -366,7 +365,7 @@ def test_findings_show_remedies_of_failures_only(screen: io.StringIO) -> None:
 
 def test_a_remedy_is_never_cut(screen: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     """However narrow the terminal is, the key to set can be read."""
-    monkeypatch.setattr(screen_module.console, "_width", 40)
+    show_on(Console(file=screen, width=40), monkeypatch)
     key = "streams.security.sasl_password_file_of_a_name_without_end"
     findings.print_findings([Finding("broker", ok=False, detail="away", remedy=f"Set {key}.")])
     assert "…" not in screen.getvalue()

@@ -1,0 +1,12 @@
+"""Another screen for everything that prints facts."""
+
+import pytest
+from rich.console import Console
+
+from daemon.cli.render import findings, generations, kept, people, rounds, screen, status
+
+
+def show_on(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all that is printed go there."""
+    for prints in (findings, generations, kept, people, rounds, screen, status):
+        monkeypatch.setattr(prints, "console", console)
