@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from checkpoints.card import DataRange
 from gate import forgetting, measures
 from learner.directory.report import Report
@@ -63,7 +65,7 @@ def summary(report: Report, data: DataRange) -> dict[str, Any]:
         "detail": report.detail,
         "device": report.device,
         "prequential": summarise(report.prequential).to_json(),
-        "training": None if report.training is None else report.training.to_json(),
+        "training": None if report.training is None else to_jsonable_python(report.training),
         "slices": _by_slice(report, _mean),
         "flips": {candidate: asdict(flips(report, candidate)) for candidate in report.candidates},
     }

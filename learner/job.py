@@ -300,6 +300,8 @@ def _report(bench: Workbench, outcome: Outcome, detail: str, documents: tuple[Pr
         prequential=documents,
         slices={},
         training=None,
+        touched=None,
+        untrainable=frozenset(),
     )
 
 

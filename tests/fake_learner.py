@@ -131,6 +131,7 @@ def trained(given: RoundInput, mode: str) -> Report:
             tokens_drawn=10 * len(given.fresh) if mode == "partly" else None,
         ),
         touched=seen(given) if mode == "partly" else None,
+        untrainable=frozenset(),
     )
 
 
@@ -151,6 +152,8 @@ def untrained(given: RoundInput, mode: str) -> Report:
         prequential=prequential(given, loss),
         slices={},
         training=None,
+        touched=None,
+        untrainable=frozenset(),
     )
 
 

@@ -1,11 +1,14 @@
 """How unlike earlier text a round's new text may be, as its directory tells the learner."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import field
+
+from pydantic.dataclasses import dataclass
+
+from checkpoints.files.json_files import STRICT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class TextBounds:
     """The largest plausible figures of a text; None where nothing is known to compare with."""
 
@@ -14,7 +17,7 @@ class TextBounds:
     repetitive_share: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class PlausibilityBounds:
     """Bounds on a round's fresh text.
 
@@ -27,20 +30,3 @@ class PlausibilityBounds:
     overall: TextBounds = TextBounds()
     sources: Mapping[str, TextBounds] = field(default_factory=dict)
     minimum_documents: int = 20
-
-    def to_json(self) -> dict[str, Any]:
-        """The bounds as JSON values, for `round.json`."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "PlausibilityBounds":
-        """Read back what `to_json` gave.
-
-        Raises:
-            KeyError, TypeError: it is something else.
-        """
-        return cls(
-            TextBounds(**value["overall"]),
-            {source: TextBounds(**bounds) for source, bounds in value["sources"].items()},
-            value["minimum_documents"],
-        )

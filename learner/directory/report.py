@@ -5,16 +5,21 @@ that the daemon and the store can read it. A number that is not finite is writte
 NaN: the gate refuses it with its reason, and the JSON stays JSON.
 """
 
+import dataclasses
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
-import orjson
+from pydantic import ConfigDict, NonNegativeInt, PlainSerializer, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
-from learner.directory.report_fields import BadReport, Fields, enumerated, whole_number
+from checkpoints.card import ModelKind
+from checkpoints.files.json_files import STRICT, AsRow, EndsAtFirst, Figure, explain_json, read_json, write_json
+from learner.errors import LearnerError
 from memory.ledger.records import DocumentScore
 
 __all__ = [
@@ -32,6 +37,10 @@ FORMAT: Final = 1
 FILE_NAME: Final = "report.json"
 
 
+class BadReport(LearnerError):
+    """A report cannot be understood; the message names the field."""
+
+
 class Outcome(StrEnum):
     """How a round ended in the learner. Only `TRAINED` can be accepted by the gate."""
 
@@ -42,7 +51,7 @@ class Outcome(StrEnum):
     NOT_JUDGEABLE = "not_judgeable"  # plausible, but too little is held out to judge a candidate: nothing was trained
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class PrequentialDocument:
     """One fresh document under the parent, before it was trained on.
 
@@ -59,12 +68,54 @@ class PrequentialDocument:
     tokens: int
     repetition: float
 
-    def to_row(self) -> list[Any]:
-        """The document as a JSON array."""
-        return [self.id, self.source, _number(self.nll), self.tokens, _number(self.repetition)]
+
+def _score(id_: int, nll: float | None, tokens: int, predicted: str | None, label: str | None) -> DocumentScore:
+    if (predicted is None) is not (label is None):
+        raise PydanticCustomError("columns", "has 4 columns, not 3 (or 5, with predicted and true label)")
+    return DocumentScore(id_, math.nan if nll is None else nll, tokens, predicted, label)
 
 
-@dataclass(frozen=True, slots=True)
+def _columns_of_score(score: DocumentScore) -> list[Any]:
+    """Labels only where there are any."""
+    row: list[Any] = [score.id, _number(score.nll), score.tokens]
+    return row if score.predicted is None else [*row, score.predicted, score.label]
+
+
+def _prequential(
+    id_: int, source: str, nll: float | None, tokens: int, repetition: float | None
+) -> PrequentialDocument:
+    return PrequentialDocument(
+        id_, source, math.nan if nll is None else nll, tokens, math.nan if repetition is None else repetition
+    )
+
+
+def _columns_of_prequential(document: PrequentialDocument) -> list[Any]:
+    return [document.id, document.source, _number(document.nll), document.tokens, _number(document.repetition)]
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+_SCORE = AsRow(
+    {"id": int, "nll": float | None, "tokens": NonNegativeInt, "predicted": str, "label": str},
+    _score,
+    _columns_of_score,
+    optional=2,
+)
+_PREQUENTIAL = AsRow(
+    {"id": int, "source": str, "nll": float | None, "tokens": NonNegativeInt, "repetition": float | None},
+    _prequential,
+    _columns_of_prequential,
+)
+Scored = Annotated[tuple[Annotated[DocumentScore, _SCORE], ...], EndsAtFirst]
+"""Scores of documents; in JSON each is an array, `[id, nll, tokens]` and for a classifier `predicted` and `label`."""
+ScoredBefore = Annotated[tuple[Annotated[PrequentialDocument, _PREQUENTIAL], ...], EndsAtFirst]
+"""The same of fresh documents: `[id, source, nll, tokens, repetition]`."""
+Ids = Annotated[frozenset[int], PlainSerializer(sorted)]
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class SliceScores:
     """All scores on one slice, document by document.
 
@@ -74,20 +125,12 @@ class SliceScores:
         candidates: by the name of the candidate's directory below `candidates/` ("0.00", "0.25", …).
     """
 
-    base: tuple[DocumentScore, ...]
-    parent: tuple[DocumentScore, ...]
-    candidates: Mapping[str, tuple[DocumentScore, ...]]
-
-    def to_json(self) -> dict[str, Any]:
-        """The scores as JSON values."""
-        return {
-            "base": _rows(self.base),
-            "parent": _rows(self.parent),
-            "candidates": {name: _rows(scores) for name, scores in self.candidates.items()},
-        }
+    base: Scored
+    parent: Scored
+    candidates: Mapping[str, Scored]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class TrainingSummary:
     """What the training took.
 
@@ -108,42 +151,23 @@ class TrainingSummary:
         tokens_drawn: tokens of all fresh text; None for both where the learner does not say.
     """
 
-    steps: int
-    tokens_new: int
-    tokens_replayed: int
-    seconds: float
-    tokens_per_second: float
-    losses: Mapping[str, float]
-    micro_batch: int
-    peak_memory_bytes: int
-    bytes_per_token: float
-    early_stopped_at: int | None = None
-    phase_seconds: Mapping[str, float] = field(default_factory=dict)
-    phase_peak_bytes: Mapping[str, int] = field(default_factory=dict)
-    tokens_touched: int | None = None
-    tokens_drawn: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The summary as JSON values."""
-        return {
-            "steps": self.steps,
-            "tokens_new": self.tokens_new,
-            "tokens_replayed": self.tokens_replayed,
-            "seconds": _number(self.seconds),
-            "tokens_per_second": _number(self.tokens_per_second),
-            "losses": {name: _number(loss) for name, loss in self.losses.items()},
-            "micro_batch": self.micro_batch,
-            "peak_memory_bytes": self.peak_memory_bytes,
-            "bytes_per_token": _number(self.bytes_per_token),
-            "early_stopped_at": self.early_stopped_at,
-            "phase_seconds": {name: _number(seconds) for name, seconds in self.phase_seconds.items()},
-            "phase_peak_bytes": dict(self.phase_peak_bytes),
-            "tokens_touched": self.tokens_touched,
-            "tokens_drawn": self.tokens_drawn,
-        }
+    steps: NonNegativeInt
+    tokens_new: NonNegativeInt
+    tokens_replayed: NonNegativeInt
+    seconds: Figure
+    tokens_per_second: Figure
+    losses: Mapping[str, Figure]
+    micro_batch: NonNegativeInt
+    peak_memory_bytes: NonNegativeInt
+    bytes_per_token: Figure
+    early_stopped_at: NonNegativeInt | None = None
+    phase_seconds: Mapping[str, Figure] = field(default_factory=dict)
+    phase_peak_bytes: Mapping[str, NonNegativeInt] = field(default_factory=dict)
+    tokens_touched: NonNegativeInt | None = None
+    tokens_drawn: NonNegativeInt | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Report:
     """The outcome of one round, as the learner saw it.
 
@@ -159,82 +183,52 @@ class Report:
         touched: ids of the samples, fresh and replayed, that the kept weights were trained on; None where the
             learner does not say, so that all that was drawn counts as trained on.
         untrainable: ids of fresh samples that no step could ever see.
+        format: of the file.
     """
 
-    round: int
-    kind: str
+    round: NonNegativeInt
+    kind: ModelKind
     outcome: Outcome
     detail: str
     device: str
-    prequential: tuple[PrequentialDocument, ...]
+    prequential: ScoredBefore
     slices: Mapping[str, SliceScores]
     training: TrainingSummary | None
-    touched: frozenset[int] | None = None
-    untrainable: frozenset[int] = frozenset()
+    touched: Ids | None
+    untrainable: Ids
+    format: Literal[1] = FORMAT
 
     @property
     def candidates(self) -> tuple[str, ...]:
         """The names of the candidates that any slice has scores of, sorted."""
         return tuple(sorted({name for scores in self.slices.values() for name in scores.candidates}))
 
-    def to_json(self) -> dict[str, Any]:
-        """The report as JSON values."""
-        return {
-            "format": FORMAT,
-            "round": self.round,
-            "kind": self.kind,
-            "outcome": self.outcome.value,
-            "detail": self.detail,
-            "device": self.device,
-            "prequential": [document.to_row() for document in self.prequential],
-            "slices": {name: scores.to_json() for name, scores in self.slices.items()},
-            "training": None if self.training is None else self.training.to_json(),
-            "touched": None if self.touched is None else sorted(self.touched),
-            "untrainable": sorted(self.untrainable),
-        }
-
     def encode(self) -> bytes:
         """The bytes of `report.json`."""
-        return orjson.dumps(self.to_json())
-
-    @classmethod
-    def from_json(cls, value: object) -> "Report":
-        """Read back what `to_json` gave.
-
-        Raises:
-            BadReport: a field is missing, unknown or of the wrong type; the message names it.
-        """
-        fields = Fields(value, "report")
-        if (written := fields.integer("format", at_least=0)) != FORMAT:
-            raise BadReport(f"report.format is {written}, this version of Riverkeep reads {FORMAT}")
-        training = fields.take("training")
-        report = cls(
-            round=fields.integer("round", at_least=0),
-            kind=fields.choice("kind", ("causal-lm", "classifier")),
-            outcome=Outcome(fields.choice("outcome", tuple(Outcome))),
-            detail=fields.text("detail"),
-            device=fields.text("device"),
-            prequential=tuple(_prequential(row, at) for at, row in fields.rows("prequential")),
-            slices={name: _slice(scores, at) for name, at, scores in fields.entries("slices")},
-            training=None if training is None else _training(training, "report.training"),
-            touched=_ids(fields.take("touched"), "report.touched"),
-            untrainable=_ids(fields.take("untrainable"), "report.untrainable") or frozenset(),
-        )
-        fields.finish()
-        return report
+        return write_json(self)
 
     @classmethod
     def decode(cls, data: bytes) -> "Report":
         """Read the bytes of `report.json`.
 
         Raises:
-            BadReport: it is no JSON, or a field is missing, unknown or of the wrong type.
+            BadReport: it is no JSON, or a field is missing, unknown or of the wrong type; the message names it.
         """
         try:
-            value = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            raise BadReport(f"the report is not JSON: {error}") from error
-        return cls.from_json(value)
+            # Before the rest: what another version wrote may differ in any field.
+            if (written := read_json(_Format, data).format) != FORMAT:
+                raise BadReport(f"report.format is {written}, this version of Riverkeep reads {FORMAT}")
+            return read_json(cls, data)
+        except ValidationError as error:
+            raise BadReport(explain_json(error, "report", COLUMNS)) from error
+
+
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="ignore", strict=True))
+class _Format:
+    format: NonNegativeInt
+
+
+COLUMNS: Final = {"slices": tuple(_SCORE.columns), "prequential": tuple(_PREQUENTIAL.columns)}
 
 
 def read_report(round_directory: Path) -> Report:
@@ -249,96 +243,3 @@ def read_report(round_directory: Path) -> Report:
         return Report.decode(path.read_bytes())
     except BadReport as error:
         raise BadReport(f"{path}: {error}") from error
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _row(score: DocumentScore) -> list[Any]:
-    """A score as a JSON array; labels only where there are any."""
-    row: list[Any] = [score.id, _number(score.nll), score.tokens]
-    return row if score.predicted is None else [*row, score.predicted, score.label]
-
-
-def _rows(scores: Iterable[DocumentScore]) -> list[list[Any]]:
-    return [_row(score) for score in scores]
-
-
-def _count(value: object, at: str) -> int | None:
-    return None if value is None else whole_number(value, at, 0)
-
-
-def _ids(value: object, at: str) -> frozenset[int] | None:
-    """Ids in an array; None where there is none."""
-    if value is None:
-        return None
-    if not isinstance(value, list):
-        raise BadReport(f"{at} is not an array")
-    return frozenset(whole_number(each, f"{at}[{index}]", None) for index, each in enumerate(value))
-
-
-def _slice(value: object, at: str) -> SliceScores:
-    fields = Fields(value, at)
-    scores = SliceScores(
-        base=tuple(_score(row, where) for where, row in fields.rows("base")),
-        parent=tuple(_score(row, where) for where, row in fields.rows("parent")),
-        candidates={
-            name: tuple(_score(row, place) for place, row in enumerated(rows, where))
-            for name, where, rows in fields.entries("candidates")
-        },
-    )
-    fields.finish()
-    return scores
-
-
-def _score(row: list[Any], at: str) -> DocumentScore:
-    if len(row) not in (3, 5):
-        raise BadReport(f"{at} has {len(row)} columns, not 3 (or 5, with predicted and true label)")
-    fields = Fields(dict(zip(("id", "nll", "tokens", "predicted", "label"), row, strict=False)), at)
-    labelled = len(row) > 3
-    return DocumentScore(
-        id=fields.integer("id"),
-        nll=fields.number("nll"),
-        tokens=fields.integer("tokens", at_least=0),
-        predicted=fields.text("predicted") if labelled else None,
-        label=fields.text("label") if labelled else None,
-    )
-
-
-def _prequential(row: list[Any], at: str) -> PrequentialDocument:
-    if len(row) != 5:
-        raise BadReport(f"{at} has {len(row)} columns, not 5")
-    fields = Fields(dict(zip(("id", "source", "nll", "tokens", "repetition"), row, strict=True)), at)
-    return PrequentialDocument(
-        id=fields.integer("id"),
-        source=fields.text("source"),
-        nll=fields.number("nll"),
-        tokens=fields.integer("tokens", at_least=0),
-        repetition=fields.number("repetition"),
-    )
-
-
-def _training(value: object, at: str) -> TrainingSummary:
-    fields = Fields(value, at)
-    stopped = fields.take("early_stopped_at")
-    summary = TrainingSummary(
-        steps=fields.integer("steps", at_least=0),
-        tokens_new=fields.integer("tokens_new", at_least=0),
-        tokens_replayed=fields.integer("tokens_replayed", at_least=0),
-        seconds=fields.number("seconds"),
-        tokens_per_second=fields.number("tokens_per_second"),
-        losses=fields.numbers("losses"),
-        micro_batch=fields.integer("micro_batch", at_least=0),
-        peak_memory_bytes=fields.integer("peak_memory_bytes", at_least=0),
-        bytes_per_token=fields.number("bytes_per_token"),
-        early_stopped_at=None if stopped is None else whole_number(stopped, f"{at}.early_stopped_at", 0),
-        phase_seconds=fields.numbers("phase_seconds"),
-        phase_peak_bytes={
-            name: whole_number(value, where, 0) for name, where, value in fields.entries("phase_peak_bytes")
-        },
-        tokens_touched=_count(fields.take("tokens_touched"), f"{at}.tokens_touched"),
-        tokens_drawn=_count(fields.take("tokens_drawn"), f"{at}.tokens_drawn"),
-    )
-    fields.finish()
-    return summary

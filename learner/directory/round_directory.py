@@ -13,29 +13,28 @@ report.json                  out: written last; its presence says that the learn
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import UnionType
-from typing import Any, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
 import orjson
-from pydantic import ValidationError
+import pydantic.dataclasses
+from pydantic import ConfigDict, NonNegativeInt, Strict, ValidationError
 
 from checkpoints.card import ModelKind
+from checkpoints.files.json_files import STRICT, Kind, explain_json, read_json, write_json
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.errors import BadRoundDirectory
 from learner.settings import SHARE_DECIMALS, RecipeSettings
 from memory.ledger.records import DocumentScore, SliceKind
 
-FORMAT = 1
+FORMAT: Final = 1
 ROUND = "round.json"
 PARENT, BASE = "parent", "base"
 FRESH, REPLAY, EARLY_STOP = "fresh.jsonl", "replay.jsonl", "early_stop.jsonl"
 SLICES, KNOWN_SCORES = "slices.json", "known_scores.json"
 PROGRESS, CANDIDATES, REPORT = "progress.jsonl", "candidates", "report.json"
 IMPORTANCE = "importance/importance.safetensors"  # below a model's own directory: loaders read the top level
-
-_SAMPLE_FIELDS: dict[str, type | UnionType] = {"id": int, "text": str, "source": str, "label": str | None}
 
 
 class TextSample(Protocol):
@@ -58,7 +57,7 @@ class TextSample(Protocol):
         """Where it came from."""
 
 
-@dataclass(frozen=True, slots=True)
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
 class RoundSample:
     """A sample as a round's directory carries it."""
 
@@ -78,7 +77,7 @@ class RoundSlice:
     samples: tuple[TextSample, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
 class GenerationRef:
     """A generation by number and by the digest of its manifest."""
 
@@ -86,7 +85,7 @@ class GenerationRef:
     digest: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RoundSpec:
     """What a round is told to do.
 
@@ -96,6 +95,7 @@ class RoundSpec:
         plausibility_documents: how many new documents are scored under the parent before training.
         lacking: what there is too little of to judge a candidate, a sentence: it is only looked whether the new text
             is plausible, and nothing is trained. Empty where nothing is lacking.
+        format: of the file.
     """
 
     round: int
@@ -110,9 +110,30 @@ class RoundSpec:
     plausibility_documents: int = 256
     approved: bool = False
     lacking: str = ""
+    format: Literal[1] = FORMAT
+
+
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
+class SliceFile:
+    """Where the samples of a slice are in a round's directory: one entry of `slices.json`."""
+
+    name: str
+    kind: SliceKind
+    source: str
+    file: str
 
 
 Scores = Mapping[int, DocumentScore]
+ScoreColumns = tuple[float, NonNegativeInt, str | None]
+"""Loss in nats, tokens, and the label that a classifier gave."""
+
+
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
+class HeldOutScores:
+    """What earlier rounds computed of parent and base, by sample id: `known_scores.json`."""
+
+    parent: Mapping[Annotated[int, Strict(strict=False)], ScoreColumns]
+    base: Mapping[Annotated[int, Strict(strict=False)], ScoreColumns]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +188,8 @@ def write_round(
     _write_samples(path / REPLAY, replay)
     _write_samples(path / EARLY_STOP, early_stop)
     _write_slices(path, slices)
-    known = {"parent": _scores_to_json(known_parent or {}), "base": _scores_to_json(known_base or {})}
-    (path / KNOWN_SCORES).write_bytes(orjson.dumps(known))
+    known = HeldOutScores(_columns(known_parent or {}), _columns(known_base or {}))
+    (path / KNOWN_SCORES).write_bytes(write_json(known))
     _write_spec(path, spec)
 
 
@@ -179,7 +200,7 @@ def read_round(path: Path) -> RoundInput:
         BadRoundDirectory: a file is missing, is no JSON, lacks a field or has one of the wrong kind.
     """
     spec = _read_spec(path)
-    known = _read_json(path / KNOWN_SCORES)
+    known = _read(path / KNOWN_SCORES, HeldOutScores, "scores", "does not hold scores of parent and base")
     return RoundInput(
         path=path,
         spec=spec,
@@ -187,8 +208,8 @@ def read_round(path: Path) -> RoundInput:
         replay=_read_samples(path / REPLAY),
         early_stop=_read_samples(path / EARLY_STOP),
         slices=_read_slices(path),
-        known_parent=_scores_from_json(known, "parent"),
-        known_base=_scores_from_json(known, "base"),
+        known_parent=_scores(known.parent),
+        known_base=_scores(known.base),
     )
 
 
@@ -252,56 +273,53 @@ def _write_slices(path: Path, slices: Sequence[RoundSlice]) -> None:
     for number, piece in enumerate(slices):
         file = f"slices/{number:03d}.jsonl"
         _write_samples(path / file, piece.samples)
-        index.append({"name": piece.name, "kind": piece.kind, "source": piece.source, "file": file})
-    (path / SLICES).write_bytes(orjson.dumps(index, option=orjson.OPT_INDENT_2))
+        index.append(SliceFile(piece.name, piece.kind, piece.source, file))
+    (path / SLICES).write_bytes(write_json(tuple(index), indent=2))
 
 
 def _write_spec(path: Path, spec: RoundSpec) -> None:
-    fields = asdict(spec) | {
-        "format": FORMAT,
-        "recipe": spec.recipe.model_dump(mode="json"),
-        "plausibility": spec.plausibility.to_json(),
-    }
     beside = path / f"{ROUND}.part"
-    beside.write_bytes(orjson.dumps(fields, option=orjson.OPT_INDENT_2))
+    beside.write_bytes(write_json(spec, indent=2))
     beside.replace(path / ROUND)
 
 
-def _scores_to_json(scores: Scores) -> dict[str, list[object]]:
-    return {str(id_): [score.nll, score.tokens, score.predicted] for id_, score in scores.items()}
+def _columns(scores: Scores) -> dict[int, ScoreColumns]:
+    return {id_: (score.nll, score.tokens, score.predicted) for id_, score in scores.items()}
 
 
-def _read_json(path: Path) -> Any:
+def _scores(columns: Mapping[int, ScoreColumns]) -> dict[int, DocumentScore]:
+    return {id_: DocumentScore(id_, *row) for id_, row in columns.items()}
+
+
+def _read(path: Path, kind: type[Kind], whole: str, wrong: str) -> Kind:
+    """Read a file as a type; `wrong` says of one that is something else what it is not."""
     try:
-        return orjson.loads(path.read_bytes())
+        return read_json(kind, _content(path))
+    except ValidationError as error:
+        raise BadRoundDirectory(f"{path} {wrong}: {explain_json(error, whole)}") from error
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except FileNotFoundError:
         raise BadRoundDirectory(
             f"{path.parent} lacks {path.name}: it was not written to its end. Discard the round."
         ) from None
-    except (OSError, orjson.JSONDecodeError) as error:
+    except OSError as error:
         raise BadRoundDirectory(f"{path} cannot be read: {error}. Discard the round and begin it anew.") from error
 
 
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=ConfigDict(extra="ignore", strict=True))
+class _Format:
+    format: int | None = None
+
+
 def _read_spec(path: Path) -> RoundSpec:
-    fields = _read_json(path / ROUND)
-    if not isinstance(fields, dict) or fields.pop("format", None) != FORMAT:
+    # Before the rest: what another version wrote may differ in any field.
+    if _read(path / ROUND, _Format, "round", "cannot be read").format != FORMAT:
         raise BadRoundDirectory(f"{path / ROUND} is not of format {FORMAT}: another version of Riverkeep wrote it.")
-    try:
-        return _spec(fields)
-    except (KeyError, TypeError, ValidationError) as error:
-        raise BadRoundDirectory(f"{path / ROUND} does not describe a round: {error}") from error
-
-
-def _spec(fields: dict[str, Any]) -> RoundSpec:
-    if fields["kind"] not in ("causal-lm", "classifier"):
-        raise TypeError(f"kind must be causal-lm or classifier, not {fields['kind']!r}")
-    parsed = {
-        "parent": GenerationRef(**fields["parent"]),
-        "base": GenerationRef(**fields["base"]),
-        "recipe": RecipeSettings.model_validate(fields["recipe"]),
-        "plausibility": PlausibilityBounds.from_json(fields["plausibility"]),
-    }
-    return RoundSpec(**fields | parsed)
+    return _read(path / ROUND, RoundSpec, "round", "does not describe a round")
 
 
 def _read_samples(path: Path) -> tuple[RoundSample, ...]:
@@ -309,38 +327,15 @@ def _read_samples(path: Path) -> tuple[RoundSample, ...]:
 
 
 def _samples(path: Path) -> Iterator[RoundSample]:
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise BadRoundDirectory(f"{path} cannot be read: {error}. Discard the round and begin it anew.") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_content(path).splitlines(), 1):
         try:
-            yield _sample(orjson.loads(line))
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise BadRoundDirectory(f"{path}, line {number}, is not a sample: {error}") from error
-
-
-def _sample(row: dict[str, Any]) -> RoundSample:
-    for name, kind in _SAMPLE_FIELDS.items():
-        if not isinstance(row[name], kind):
-            raise TypeError(f"{name} must not be {row[name]!r}")
-    return RoundSample(**{name: row[name] for name in _SAMPLE_FIELDS})
+            yield read_json(RoundSample, line)
+        except ValidationError as error:
+            raise BadRoundDirectory(
+                f"{path}, line {number}, is not a sample: {explain_json(error, 'sample')}"
+            ) from error
 
 
 def _read_slices(path: Path) -> tuple[RoundSlice, ...]:
-    index = _read_json(path / SLICES)
-    try:
-        return tuple(
-            RoundSlice(row["name"], row["kind"], row["source"], _read_samples(path / row["file"])) for row in index
-        )
-    except (KeyError, TypeError) as error:
-        raise BadRoundDirectory(f"{path / SLICES} does not list slices: {error}") from error
-
-
-def _scores_from_json(known: Any, model: str) -> dict[int, DocumentScore]:
-    try:
-        return {
-            int(id_): DocumentScore(int(id_), float(row[0]), int(row[1]), row[2]) for id_, row in known[model].items()
-        }
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise BadRoundDirectory(f"{KNOWN_SCORES} does not hold scores of the {model}: {error}") from error
+    index = _read(path / SLICES, tuple[SliceFile, ...], "slices", "does not list slices")
+    return tuple(RoundSlice(each.name, each.kind, each.source, _read_samples(path / each.file)) for each in index)

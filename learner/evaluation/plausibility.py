@@ -10,9 +10,13 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final
 
+import pydantic.dataclasses
+from pydantic_core import to_jsonable_python
+
+from checkpoints.files.json_files import STRICT, Figure
 from learner.directory.plausibility_bounds import PlausibilityBounds, TextBounds
 from learner.directory.report import PrequentialDocument
 
@@ -24,7 +28,7 @@ REPETITIVE: Final = 0.5
 UPPER_DECILE: Final = 0.9
 
 
-@dataclass(frozen=True, slots=True)
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
 class TextFigures:
     """What one text (of a round, or of one source within it) looked like under the generation that served.
 
@@ -38,9 +42,9 @@ class TextFigures:
 
     documents: int
     tokens: int
-    mean_nll: float
-    upper_nll: float
-    repetitive_share: float
+    mean_nll: Figure
+    upper_nll: Figure
+    repetitive_share: Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +56,17 @@ class PrequentialSummary:
 
     def to_json(self) -> dict[str, Any]:
         """The summary as JSON values: the overall figures, and those of each source under `by_source`."""
-        sources = {source: _to_json(figures) for source, figures in self.sources.items()}
-        return {**_to_json(self.overall), "by_source": sources}
+        return {**to_jsonable_python(self.overall), "by_source": to_jsonable_python(self.sources)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "PrequentialSummary":
         """Read back what `to_json` gave; `null` figures become NaN.
 
         Raises:
-            KeyError: a figure is missing.
+            ValidationError: a figure is missing.
         """
-        return cls(_figures(value), {source: _figures(each) for source, each in value["by_source"].items()})
+        overall = TextFigures(**{name: each for name, each in value.items() if name != "by_source"})
+        return cls(overall, {source: TextFigures(**each) for source, each in value["by_source"].items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,14 +203,3 @@ def _quantile(values: list[float], share: float) -> float:
     if len(values) == 1:
         return values[0]
     return statistics.quantiles(values, n=100, method="inclusive")[round(share * 100) - 1]
-
-
-def _to_json(figures: TextFigures) -> dict[str, Any]:
-    return {name: None if math.isnan(figure) else figure for name, figure in asdict(figures).items()}
-
-
-def _figures(value: Mapping[str, Any]) -> TextFigures:
-    figures: dict[str, Any] = {
-        each.name: math.nan if value[each.name] is None else value[each.name] for each in fields(TextFigures)
-    }
-    return TextFigures(**figures)

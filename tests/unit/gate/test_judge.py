@@ -82,6 +82,8 @@ def report(
             for each in slices
         },
         training=TRAINING,
+        touched=None,
+        untrainable=frozenset(),
     )
 
 
@@ -434,7 +436,9 @@ def test_a_persons_word_waives_plausibility_and_nothing_else() -> None:
 
 def test_a_learner_that_stopped_at_implausible_text_makes_the_round_wait() -> None:
     """With its own reason where the gate's bounds find none."""
-    stopped = Report(2, "causal-lm", Outcome.IMPLAUSIBLE, "mean loss 5.9 beyond 4.5", "cpu", fresh(), {}, None)
+    stopped = Report(
+        2, "causal-lm", Outcome.IMPLAUSIBLE, "mean loss 5.9 beyond 4.5", "cpu", fresh(), {}, None, None, frozenset()
+    )
     verdict = verdict_on(stopped)
     assert verdict.decision == "wait"
     assert "mean loss 5.9 beyond 4.5" in verdict.sentence

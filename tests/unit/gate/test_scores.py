@@ -85,6 +85,8 @@ def test_the_summary_holds_no_documents() -> None:
             )
         },
         training=None,
+        touched=None,
+        untrainable=frozenset(),
     )
     summary = knowledge.summary(report, DataRange())
     assert summary["slices"] == {"anchor": {"base": 2.0, "parent": None, "0.00": 1.0}}
@@ -110,6 +112,8 @@ def test_the_summary_of_a_classifier_holds_its_answers_and_the_balance_of_labels
         prequential=(),
         slices={"anchor": SliceScores(base=base, parent=base, candidates={"0.00": good})},
         training=None,
+        touched=None,
+        untrainable=frozenset(),
     )
     summary = knowledge.summary(report, DataRange(labels={"calm": 7, "flood": 3}, replayed_labels={"calm": 2}))
     assert summary["accuracy"]["anchor"] == pytest.approx({"base": 2 / 3, "parent": 2 / 3, "0.00": 2 / 3})

@@ -104,7 +104,7 @@ def _report(number: int, scores: dict[str, tuple[float, float, float]], first_id
         name: SliceScores(one(name, base), one(name, parent), {"0.00": one(name, candidate)})
         for name, (base, parent, candidate) in scores.items()
     }
-    return Report(number, "causal-lm", Outcome.TRAINED, "", "cpu", (), slices, None)
+    return Report(number, "causal-lm", Outcome.TRAINED, "", "cpu", (), slices, None, None, frozenset())
 
 
 def _id(name: str, first: int) -> int:

@@ -1,9 +1,11 @@
 """The report: what is written is read back, and what is broken names its field."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,7 +91,17 @@ def small() -> Report:
         prequential=(PrequentialDocument(9, "news", 20.0, 6, 0.25),),
         slices={"anchor": SliceScores((score,), (score,), {"0.00": (score,)})},
         training=TrainingSummary(60, 100, 50, 2.0, 75.0, {"new": 3.5}, 8, 1024, 3.2, None, {"train": 2.0}),
+        touched=None,
+        untrainable=frozenset(),
     )
+
+
+WRITTEN_BEFORE = b"""{"format":1,"round":3,"kind":"causal-lm","outcome":"trained","detail":"","device":"cpu",
+"prequential":[[9,"news",20.0,6,0.25]],"slices":{"anchor":{"base":[[7,12.5,5]],"parent":[[7,12.5,5]],"candidates":{"0.00":
+[[7,12.5,5]]}}},"training":{"steps":60,"tokens_new":100,"tokens_replayed":50,"seconds":2.0,"tokens_per_second":75.0,
+"losses":{"new":3.5},"micro_batch":8,"peak_memory_bytes":1024,"bytes_per_token":3.2,"early_stopped_at":null,
+"phase_seconds":{"train":2.0},"phase_peak_bytes":{},"tokens_touched":null,"tokens_drawn":null},"touched":null,
+"untrainable":[]}"""
 
 
 @given(REPORTS)
@@ -103,7 +115,7 @@ def test_a_number_that_is_not_finite_comes_back_as_nan(broken: float) -> None:
     """A diverged loss stays visible to the gate, and the file stays JSON."""
     report = small()
     scores = SliceScores((), (), {"0.00": (DocumentScore(1, broken, 4),)})
-    written = Report.decode(Report.from_json({**report.to_json(), "slices": {"a": scores.to_json()}}).encode())
+    written = Report.decode(replace(report, slices={"a": scores}).encode())
     assert math.isnan(written.slices["a"].candidates["0.00"][0].nll)
 
 
@@ -125,6 +137,8 @@ def test_a_number_that_is_not_finite_comes_back_as_nan(broken: float) -> None:
         ),
         (("slices", "anchor", "candidates", "0.00", 0, 2), -1, "candidates.0.00[0].tokens is -1"),
         (("slices", "anchor", "parent", 0), [1, 2.0], "report.slices.anchor.parent[0] has 2 columns"),
+        (("slices", "anchor", "parent", 0), [1, 2.0, 3, "calm"], "report.slices.anchor.parent[0] has 4 columns"),
+        (("slices", "anchor", "parent", 0), [1, 2.0, 3, "calm", "calm", 1], "report.slices.anchor.parent[0] has more"),
         (("slices", "anchor", "parent", 0), {}, "report.slices.anchor.parent[0] is an object"),
         (("prequential", 0), [1], "report.prequential[0] has 1 columns"),
         (("training", "steps"), 1.5, "report.training.steps is a number"),
@@ -134,23 +148,34 @@ def test_a_number_that_is_not_finite_comes_back_as_nan(broken: float) -> None:
 )
 def test_a_broken_field_is_named(path: tuple[str | int, ...], value: object, named: str) -> None:
     """Whatever is wrong, the message says where."""
-    report: Any = small().to_json()
+    report: Any = orjson.loads(small().encode())
     target = report
     for step in path[:-1]:
         target = target[step]
     target[path[-1]] = value
     with pytest.raises(BadReport) as error:
-        Report.from_json(report)
+        Report.decode(orjson.dumps(report))
     assert named in str(error.value)
 
 
-@pytest.mark.parametrize("name", sorted(small().to_json()))
+@pytest.mark.parametrize("name", sorted(orjson.loads(small().encode())))
 def test_a_missing_field_is_named(name: str) -> None:
     """No field has a default in the file."""
-    report = small().to_json()
+    report = orjson.loads(small().encode())
     del report[name]
     with pytest.raises(BadReport, match=rf"report\.{name} is missing"):
-        Report.from_json(report)
+        Report.decode(orjson.dumps(report))
+
+
+def test_a_report_of_another_version_is_told_by_its_format() -> None:
+    """Whatever else has changed in it."""
+    with pytest.raises(BadReport, match=r"report\.format is 2, this version of Riverkeep reads 1"):
+        Report.decode(b'{"format": 2, "surprise": {}}')
+
+
+def test_what_the_version_before_wrote_is_read() -> None:
+    """Key by key and row by row as it was."""
+    assert Report.decode(WRITTEN_BEFORE) == small()
 
 
 def test_a_cut_file_is_a_bad_report_that_names_the_file(tmp_path: Path) -> None:
@@ -172,7 +197,7 @@ def test_the_report_names_every_candidate_once() -> None:
         "a": SliceScores((), (), {"0.25": (), "0.00": ()}),
         "b": SliceScores((), (), {"0.50": (), "0.00": ()}),
     }
-    report = Report(1, "causal-lm", Outcome.TRAINED, "", "cpu", (), scores, None)
+    report = Report(1, "causal-lm", Outcome.TRAINED, "", "cpu", (), scores, None, None, frozenset())
     assert report.candidates == ("0.00", "0.25", "0.50")
 
 

@@ -118,11 +118,15 @@ def test_missing_file_is_named(tmp_path: Path, name: str) -> None:
     [
         ("round.json", "{", "cannot be read"),
         ("round.json", '{"format": 99}', "another version"),
-        ("round.json", '{"format": 1, "kind": "causal-lm"}', "does not describe a round"),
+        ("round.json", '{"format": 1, "kind": "causal-lm"}', "does not describe a round: round.round is missing"),
         ("fresh.jsonl", '{"id": 1}\n', "line 1, is not a sample"),
-        ("fresh.jsonl", '{"id": "1", "text": "a", "source": "s", "label": null}\n', "id must not be"),
-        ("slices.json", '[{"name": "a"}]', "does not list slices"),
-        ("known_scores.json", '{"parent": {"1": [0]}}', "scores of the parent"),
+        (
+            "fresh.jsonl",
+            '{"id": "1", "text": "a", "source": "s", "label": null}\n',
+            "sample.id is text, not a whole number",
+        ),
+        ("slices.json", '[{"name": "a"}]', r"does not list slices: slices\[0\].kind is missing"),
+        ("known_scores.json", '{"parent": {"1": [0]}}', r"scores of parent and base: scores.parent.1\[1\] is missing"),
     ],
 )
 def test_damage_is_named(tmp_path: Path, name: str, content: str, said: str) -> None:

@@ -1,0 +1,183 @@
+"""How values are read from JSON that a process wrote for another: their strictness, and what is wrong as a sentence.
+
+pydantic says where a value is at fault as a path of names and indices. A person is told the same place as they would
+write it, `report.slices.anchor.base[3].nll`, and what stands there in JSON's own words.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import CoreSchema, ErrorDetails, core_schema
+
+STRICT: Final = ConfigDict(extra="forbid", strict=True)
+"""Of every type that stands in a file: nothing is converted, nothing that is not known is passed over."""
+LONGEST_VALUE: Final = 80
+
+Columns = Mapping[str, Sequence[str]]
+"""What the columns of rows are called, by the field of the whole that the rows are under."""
+
+
+def _nan_for_null(value: object) -> object:
+    return math.nan if value is None else value
+
+
+def _null_for_nan(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+Figure = Annotated[float, BeforeValidator(_nan_for_null), PlainSerializer(_null_for_nan)]
+"""A number that may not be finite: JSON has no word for that, so it is `null` there, and NaN again when it is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsRow:
+    """Lets a type stand in JSON as an array of its columns, without their names: `Annotated[DocumentScore, AsRow(…)]`.
+
+    Attributes:
+        columns: each with its type; those of `optional` may be left out at the end.
+        make: makes the value of its columns; raises a PydanticCustomError of the type "columns" where they do not fit.
+        take: gives its columns.
+    """
+
+    columns: Mapping[str, Any]
+    make: Callable[..., Any]
+    take: Callable[[Any], Sequence[Any]]
+    optional: int = 0
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Columns are arguments by position, which pydantic checks as it parses: no list is made of a row."""
+        schemas = [handler.generate_schema(kind) for kind in self.columns.values()]
+        required = len(schemas) - self.optional
+        schemas[required:] = [core_schema.with_default_schema(schema, default=None) for schema in schemas[required:]]
+        arguments = core_schema.arguments_schema(
+            [
+                core_schema.arguments_parameter(name, schema, mode="positional_only")
+                for name, schema in zip(self.columns, schemas, strict=True)
+            ]
+        )
+        return core_schema.json_or_python_schema(
+            core_schema.no_info_after_validator_function(self._made, arguments),
+            core_schema.is_instance_schema(source),
+            serialization=core_schema.plain_serializer_function_ser_schema(self.take),
+        )
+
+    def _made(self, arguments: tuple[Sequence[Any], Mapping[str, Any]]) -> Any:
+        return self.make(*arguments[0])
+
+
+EndsAtFirst: Final = FailFast()
+"""Of long arrays: the first row that is wrong is enough to know."""
+
+Kind = TypeVar("Kind")
+
+
+def read_json(kind: type[Kind], content: bytes) -> Kind:
+    """Read bytes as a type.
+
+    Raises:
+        ValidationError: they are something else; `explain_json` says what.
+    """
+    hashable: Any = kind
+    value: Kind = _adapter(hashable).validate_json(content)
+    return value
+
+
+def write_json(value: object, *, indent: int | None = None) -> bytes:
+    """The bytes that `read_json` reads back; a number that is not finite becomes `null`."""
+    hashable: Any = type(value)
+    return _adapter(hashable).dump_json(value, indent=indent)
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """How a type is read and written; made when it is first needed, as that takes some milliseconds."""
+    return TypeAdapter(kind)
+
+
+def explain_json(error: ValidationError, whole: str, columns: Columns | None = None) -> str:
+    """What is wrong with JSON, as a sentence that begins with the place: `report.round is text, not a whole number`.
+
+    Args:
+        error: what pydantic found.
+        whole: what was read, the place's first word.
+        columns: where rows stand in it.
+    """
+    details = error.errors(include_url=False)[0]
+    if details["type"] == "json_invalid":
+        return f"the {whole} is not JSON: {details['ctx']['error']}"
+    place = _place(whole, details["loc"], columns or {})
+    return _about_row(place, details) or f"{place} {_what(details)}"
+
+
+def _place(whole: str, location: Sequence[int | str], columns: Columns) -> str:
+    place, names = whole, columns.get(str(location[0]), ()) if location else ()
+    for before, part in zip((None, *location), location, strict=False):
+        if isinstance(part, str):
+            place += f".{part}"
+        elif isinstance(before, int) and part < len(names):
+            place += f".{names[part]}"
+        else:
+            place += f"[{part}]"
+    return place
+
+
+def _about_row(place: str, details: ErrorDetails) -> str:
+    """What is wrong with the number of a row's columns; empty where it is something else."""
+    row, _, column = place.rpartition(".")
+    if details["type"] == "missing_positional_only_argument":
+        found = details["input"]
+        lacks = f"has {len(found)} columns, it lacks {column}" if isinstance(found, list) else _not("an array", found)
+        return f"{row} {lacks}"
+    if details["type"] == "unexpected_positional_argument":
+        return f"{place.rpartition('[')[0]} has more columns than are known"
+    return ""
+
+
+def _what(details: ErrorDetails) -> str:
+    kind, value = details["type"], details["input"]
+    if kind in SAID:
+        return SAID[kind]
+    if kind in EXPECTED:
+        return _not(EXPECTED[kind], value)
+    if kind == "greater_than_equal":
+        return f"is {value}, less than {details['ctx']['ge']}"
+    if kind == "columns":
+        return details["msg"]
+    if kind in ("literal_error", "enum"):
+        return f"is {_shown(value)}, not {details['ctx']['expected']}"
+    return f"is {_shown(value)}: {details['msg'].removeprefix('Value error, ')}"
+
+
+def _not(expected: str, value: object) -> str:
+    names = {dict: "an object", list: "an array", str: "text", bool: "true or false", type(None): "null"}
+    return f"is {names.get(type(value), 'a number')}, not {expected}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+
+
+UNKNOWN: Final = "is not a field that this version of Riverkeep knows"
+SAID: Final = {"missing": "is missing", "extra_forbidden": UNKNOWN, "unexpected_keyword_argument": UNKNOWN}
+EXPECTED: Final = {
+    **dict.fromkeys(("int_type", "int_from_float"), "a whole number"),
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    **dict.fromkeys(("tuple_type", "list_type", "frozen_set_type", "arguments_type"), "an array"),
+    **dict.fromkeys(("dict_type", "mapping_type", "dataclass_type", "model_type"), "an object"),
+}
+"""What pydantic wanted where it found something else, by the name of its error."""
