@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from checkpoints.card import DataRange
 from gate import forgetting, measures
 from learner.directory.report import Report
 from learner.evaluation.plausibility import summarise
@@ -54,11 +53,12 @@ def of_model(report: Report, model: str) -> dict[str, tuple[DocumentScore, ...]]
     return {name: scores.candidates.get(model, ()) for name, scores in report.slices.items()}
 
 
-def summary(report: Report, data: DataRange) -> dict[str, Any]:
-    """The report without its documents, for the ledger; JSON values only.
+def summary(report: Report, flips: Mapping[str, forgetting.Flips]) -> dict[str, Any]:
+    """The report without its documents, by slice and model; JSON values only.
 
     Args:
-        data: what the round was trained on.
+        report: the learner's.
+        flips: of each candidate against the parent.
     """
     facts = {
         "outcome": report.outcome.value,
@@ -67,9 +67,11 @@ def summary(report: Report, data: DataRange) -> dict[str, Any]:
         "prequential": summarise(report.prequential).to_json(),
         "training": None if report.training is None else to_jsonable_python(report.training),
         "slices": _by_slice(report, _mean),
-        "flips": {candidate: asdict(flips(report, candidate)) for candidate in report.candidates},
+        "flips": {candidate: asdict(each) for candidate, each in flips.items()},
     }
-    return facts if report.kind == "causal-lm" else facts | _of_answers(report, data)
+    if report.kind == "causal-lm":
+        return facts
+    return facts | {"accuracy": _by_slice(report, measures.accuracy), "macro_f1": _by_slice(report, measures.macro_f1)}
 
 
 def measured(report: Report) -> dict[str, Any]:
@@ -91,18 +93,10 @@ def flips(report: Report, candidate: str) -> forgetting.Flips:
     return forgetting.flip_rate(chain(*before.values()), chain(*after.values()))
 
 
-def _of_answers(report: Report, data: DataRange) -> dict[str, Any]:
-    """A classifier's answers on each slice, and how its documents are spread over the labels."""
-    held_out = {name: Counter(score.label or "" for score in scores.parent) for name, scores in report.slices.items()}
-    return {
-        "accuracy": _by_slice(report, measures.accuracy),
-        "macro_f1": _by_slice(report, measures.macro_f1),
-        "labels": {
-            "fresh": dict(data.labels),
-            "replay": dict(data.replayed_labels),
-            "holdout": {name: dict(sorted(labels.items())) for name, labels in held_out.items()},
-        },
-    }
+def held_out_labels(report: Report) -> dict[str, dict[str, int]]:
+    """How a classifier's held-out documents are spread over the labels, by slice."""
+    spread = {name: Counter(score.label or "" for score in scores.parent) for name, scores in report.slices.items()}
+    return {name: dict(sorted(labels.items())) for name, labels in spread.items()}
 
 
 def _by_slice(

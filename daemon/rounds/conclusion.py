@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -15,12 +15,12 @@ from daemon.rounds.inputs import comparable, history
 from daemon.rounds.promotion import retire
 from daemon.rounds.record import RoundRecord, trained_range, write_verdict
 from daemon.settings.tree import Settings
-from gate import scores as knowledge
 from gate.evidence import KnownScores
 from gate.judge import Verdict, judge
+from gate.round_figures import RoundFigures, read_figures
 from learner.directory.report import Outcome, Report
 from learner.directory.round_directory import CANDIDATES
-from memory.ledger.records import GenerationState, Trained
+from memory.ledger.records import GenerationState
 from memory.ledger.states import RoundState
 
 log = structlog.get_logger(__name__)
@@ -34,14 +34,14 @@ class Conclusion:
         detail: the reason, a sentence.
         generation: the one that it made, where it was accepted.
         verdict: the gate's word, where there was one.
-        report: the learner's, where there was one.
+        figures: of the learner's report, where there was one.
     """
 
     state: RoundState
     detail: str
     generation: int | None = None
     verdict: Verdict | None = None
-    report: Report | None = None
+    figures: RoundFigures | None = None
 
 
 class Concluder:
@@ -72,20 +72,21 @@ class Concluder:
             RiverMemoryError: the store refused; the round is as it was.
         """
         verdict = self._judge(record, report)
+        figures = read_figures(report, verdict.candidate)
         write_verdict(directory, verdict)
         log.info("round_judged", decision=verdict.decision, candidate=verdict.candidate, reason=verdict.sentence)
         if record.dry_run:
-            return self._only_said(record, report, verdict)
+            return self._only_said(record, figures, verdict)
         if verdict.decision == "wait":
-            return self._hold(record, report, verdict)
-        if report.outcome is Outcome.NOT_JUDGEABLE:
-            return self._only_looked(record, report, verdict)
+            return self._hold(record, figures, verdict)
+        if figures.outcome is Outcome.NOT_JUDGEABLE:
+            return self._only_looked(record, figures, verdict)
         self._store.rounds.advance(record.number, RoundState.JUDGED, detail=verdict.sentence)
         if verdict.decision == "accept":
-            return self._accept(record, report, verdict, directory)
-        if report.outcome is Outcome.TRAINED and verdict.candidate is None:
-            return self._could_not_judge(record, report, verdict)
-        return self._refuse(record, report, verdict)
+            return self._accept(record, figures, verdict, directory)
+        if figures.outcome is Outcome.TRAINED and verdict.candidate is None:
+            return self._could_not_judge(record, figures, verdict)
+        return self._refuse(record, figures, verdict)
 
     def _judge(self, record: RoundRecord, report: Report) -> Verdict:
         return judge(
@@ -108,61 +109,61 @@ class Concluder:
             if of_documents and comparable(self._store, number, self._settings)
         }
 
-    def _only_said(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
+    def _only_said(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict) -> Conclusion:
         detail = f"dry run, nothing was changed: {verdict.sentence}"
-        said = knowledge.summary(report, record.data)
+        said = figures.summary(record.data)
         self._store.rounds.abandon(record.number, verdict=verdict.to_json(), report=said, detail=detail)
-        return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, report=report)
+        return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, figures=figures)
 
-    def _only_looked(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
-        said = knowledge.summary(report, record.data)
+    def _only_looked(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict) -> Conclusion:
+        said = figures.summary(record.data)
         self._store.rounds.abandon(record.number, verdict=verdict.to_json(), report=said, detail=verdict.sentence)
-        return Conclusion(RoundState.ABANDONED, verdict.sentence, verdict=verdict, report=report)
+        return Conclusion(RoundState.ABANDONED, verdict.sentence, verdict=verdict, figures=figures)
 
-    def _hold(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
+    def _hold(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict) -> Conclusion:
         aside = self._store.rounds.hold(
             record.number,
             verdict=verdict.to_json(),
-            report=knowledge.summary(report, record.data) | knowledge.measured(report),
+            report={**figures.summary(record.data), **figures.measured},
             detail=verdict.sentence,
         )
         log.warning("round_waits", samples_aside=aside, reason=verdict.sentence)
-        return Conclusion(RoundState.WAITING, verdict.sentence, verdict=verdict, report=report)
+        return Conclusion(RoundState.WAITING, verdict.sentence, verdict=verdict, figures=figures)
 
-    def _could_not_judge(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
+    def _could_not_judge(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict) -> Conclusion:
         # Not the text's fault: it does not count as a refusal, which would set the text aside in the end.
         self._store.rounds.fail(record.number, reason=verdict.sentence, verdict=verdict.to_json())
-        return Conclusion(RoundState.FAILED, verdict.sentence, verdict=verdict, report=report)
+        return Conclusion(RoundState.FAILED, verdict.sentence, verdict=verdict, figures=figures)
 
-    def _refuse(self, record: RoundRecord, report: Report, verdict: Verdict) -> Conclusion:
+    def _refuse(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict) -> Conclusion:
         aside = self._store.rounds.refuse(
             record.number,
             verdict=verdict.to_json(),
-            report=knowledge.summary(report, record.data) | knowledge.measured(report),
+            report={**figures.summary(record.data), **figures.measured},
             detail=verdict.sentence,
-            against_text=self._speaks_against_text(report, verdict),
+            against_text=self._speaks_against_text(figures, verdict),
         )
         if aside:
             log.warning("text_set_aside", samples=aside, reason=verdict.sentence)
-        return Conclusion(RoundState.REFUSED, verdict.sentence, verdict=verdict, report=report)
+        return Conclusion(RoundState.REFUSED, verdict.sentence, verdict=verdict, figures=figures)
 
-    def _speaks_against_text(self, report: Report, verdict: Verdict) -> bool:
+    def _speaks_against_text(self, figures: RoundFigures, verdict: Verdict) -> bool:
         """More text, or another recipe, may tell; without room for more text the river must not stop for that.
 
         Text that holds nothing to train on never will.
         """
-        return not verdict.unproven or report.outcome is Outcome.EMPTY or self._store.is_full()
+        return not verdict.unproven or figures.outcome is Outcome.EMPTY or self._store.is_full()
 
-    def _accept(self, record: RoundRecord, report: Report, verdict: Verdict, directory: Path) -> Conclusion:
+    def _accept(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict, directory: Path) -> Conclusion:
         assert verdict.candidate is not None
         with self._promotion:
             if detail := self._why_void(record):
                 self._store.rounds.advance(record.number, RoundState.ABANDONED, detail=detail)
-                return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, report=report)
-            generation = self._publish_and_accept(record, report, verdict, directory)
+                return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, figures=figures)
+            generation = self._publish_and_accept(record, figures, verdict, directory)
             logs.carry(generation=generation)
             self._complete(generation)
-        return Conclusion(RoundState.ACCEPTED, verdict.sentence, generation, verdict, report)
+        return Conclusion(RoundState.ACCEPTED, verdict.sentence, generation, verdict, figures)
 
     def _complete(self, generation: int) -> None:
         """Move the pointer and remove what retention lets go; the round has taken effect whatever the disk says."""
@@ -178,32 +179,32 @@ class Concluder:
             return f"the serving generation is no longer {record.parent}, which this round started from"
         return self._called_off()
 
-    def _publish_and_accept(self, record: RoundRecord, report: Report, verdict: Verdict, directory: Path) -> int:
+    def _publish_and_accept(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict, directory: Path) -> int:
         assert verdict.candidate is not None
+        assert figures.candidate is not None
         generation = self._reserved(record.number)
-        record = replace(record, data=self._trained_on(record, report))
-        scores = knowledge.of_model(report, verdict.candidate)
+        record = replace(record, data=self._trained_on(record, figures))
         published = self._rooms.checkpoints.publish(
-            directory / CANDIDATES / verdict.candidate, generation, self._card(record, report, verdict)
+            directory / CANDIDATES / verdict.candidate, generation, self._card(record, figures, verdict)
         )
-        self._keep_scores(record, report)
+        self._keep_scores(record, figures)
         self._store.rounds.accept(
             record.number,
             generation=generation,
             digest=published.digest,
-            scores=knowledge.slice_scores(scores),
-            document_scores=knowledge.document_scores(scores),
+            scores=figures.candidate.slices,
+            document_scores=figures.candidate.documents,
             verdict=verdict.to_json(),
-            report=knowledge.summary(report, record.data),
-            trained=None if report.touched is None else Trained(report.touched, report.untrainable),
+            report=figures.summary(record.data),
+            trained=figures.trained,
         )
         return generation
 
-    def _trained_on(self, record: RoundRecord, report: Report) -> DataRange:
+    def _trained_on(self, record: RoundRecord, figures: RoundFigures) -> DataRange:
         """What was trained on, of what was drawn; all of it where the learner does not say."""
-        if report.touched is None:
+        if figures.trained is None:
             return record.data
-        return trained_range(self._store.rounds.text(record.number), report.touched)
+        return trained_range(self._store.rounds.text(record.number), figures.trained.touched)
 
     def _reserved(self, number: int) -> int:
         """The number reserved before this round was cut off, else a new one."""
@@ -214,9 +215,9 @@ class Concluder:
         )
         return next(reserved, None) or self._store.generations.reserve(number)
 
-    def _card(self, record: RoundRecord, report: Report, verdict: Verdict) -> Card:
+    def _card(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict) -> Card:
         assert verdict.candidate is not None
-        scores = knowledge.slice_scores(knowledge.of_model(report, verdict.candidate))
+        assert figures.candidate is not None
         return Card(
             generation=0,  # the publication stamps the number
             kind=self._settings.model.kind,
@@ -224,23 +225,13 @@ class Concluder:
             round=record.number,
             recipe={**self._settings.learner.recipe.model_dump(mode="json"), "parent_share": float(verdict.candidate)},
             data=record.data,
-            scores={
-                name: {
-                    "mean_nll": score.mean_nll,
-                    "tokens": score.tokens,
-                    "documents": score.documents,
-                    "accuracy": score.accuracy,
-                    "macro_f1": score.macro_f1,
-                }
-                for name, score in scores.items()
-            },
+            scores={name: asdict(score) for name, score in figures.candidate.slices.items()},
         )
 
-    def _keep_scores(self, record: RoundRecord, report: Report) -> None:
+    def _keep_scores(self, record: RoundRecord, figures: RoundFigures) -> None:
         """What parent and base were found to score: R's earlier rows on the new slices, and the next round's cache."""
-        for model, generation in (("parent", record.parent), ("base", record.base)):
-            scores = knowledge.of_model(report, model)
-            self._store.generations.save_scores(generation, knowledge.slice_scores(scores))
-            self._store.generations.save_document_scores(generation, knowledge.document_scores(scores))
-        if report.training is not None and 0.1 <= report.training.bytes_per_token <= 100:
-            self._store.set_bytes_per_token(report.training.bytes_per_token)
+        for scores, generation in ((figures.parent, record.parent), (figures.base, record.base)):
+            self._store.generations.save_scores(generation, scores.slices)
+            self._store.generations.save_document_scores(generation, scores.documents)
+        if figures.bytes_per_token is not None:
+            self._store.set_bytes_per_token(figures.bytes_per_token)

@@ -7,9 +7,7 @@ import structlog
 from daemon.metrics import DaemonMetrics
 from daemon.rounds.conclusion import Conclusion
 from daemon.rounds.decision import DRY_RUN
-from gate import scores
-from gate.forgetting import Flips
-from learner.directory.report import Report
+from gate.round_figures import RoundFigures
 from memory.ledger.records import Round
 from memory.store import Store
 
@@ -24,15 +22,15 @@ def tell(metrics: DaemonMetrics, store: Store, number: int, conclusion: Conclusi
     metrics.round_seconds.labels("total").observe(max(0.0, now - round_.begun_at))
     if conclusion.verdict is not None and round_.trigger != DRY_RUN:
         metrics.gate_verdicts.labels(conclusion.verdict.decision).inc()
-    if conclusion.report is not None:
-        _of_training(metrics, conclusion.report)
+    if conclusion.figures is not None:
+        _of_training(metrics, conclusion.figures)
 
 
-def _of_training(metrics: DaemonMetrics, report: Report) -> None:
-    if report.training is not None:
-        metrics.training_memory.set(report.training.peak_memory_bytes)
-        metrics.tokens.labels("new").inc(report.training.tokens_new)
-        metrics.tokens.labels("replayed").inc(report.training.tokens_replayed)
+def _of_training(metrics: DaemonMetrics, figures: RoundFigures) -> None:
+    if figures.training is not None:
+        metrics.training_memory.set(figures.training.peak_memory_bytes)
+        metrics.tokens.labels("new").inc(figures.training.tokens_new)
+        metrics.tokens.labels("replayed").inc(figures.training.tokens_replayed)
 
 
 def _facts(round_: Round, conclusion: Conclusion, now: float) -> dict[str, Any]:
@@ -52,12 +50,13 @@ def _facts(round_: Round, conclusion: Conclusion, now: float) -> dict[str, Any]:
     if conclusion.verdict is not None:
         facts["decision"] = conclusion.verdict.decision
         facts["candidate"] = conclusion.verdict.candidate
-    if (flips := _flips(conclusion)) is not None:
+    flips = None if conclusion.figures is None else conclusion.figures.flips
+    if flips is not None:
         facts |= {"flipped_worse": round(flips.worse, 4), "flipped_better": round(flips.better, 4)}
-    if conclusion.report is not None and conclusion.report.training is not None:
-        training = conclusion.report.training
+    if conclusion.figures is not None and conclusion.figures.training is not None:
+        training = conclusion.figures.training
         facts |= {
-            "device": conclusion.report.device,
+            "device": conclusion.figures.device,
             "steps": training.steps,
             "tokens_new": training.tokens_new,
             "tokens_touched": training.tokens_touched,
@@ -68,13 +67,6 @@ def _facts(round_: Round, conclusion: Conclusion, now: float) -> dict[str, Any]:
             "peak_memory_bytes": training.peak_memory_bytes,
         }
     return facts
-
-
-def _flips(conclusion: Conclusion) -> Flips | None:
-    """Of the candidate that was accepted, or came nearest; None where none was judged."""
-    if conclusion.report is None or conclusion.verdict is None or conclusion.verdict.candidate is None:
-        return None
-    return scores.flips(conclusion.report, conclusion.verdict.candidate)
 
 
 WOULD = {"accept": "be accepted", "refuse": "be refused", "wait": "wait"}

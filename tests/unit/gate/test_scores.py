@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from checkpoints.card import DataRange
 from gate import scores as knowledge
+from gate.round_figures import read_figures
 from learner.directory.report import Outcome, PrequentialDocument, Report, SliceScores
 from memory.ledger.records import DocumentScore, Generation, GenerationState, ScoreRow, SliceScore
 
@@ -88,7 +89,7 @@ def test_the_summary_holds_no_documents() -> None:
         touched=None,
         untrainable=frozenset(),
     )
-    summary = knowledge.summary(report, DataRange())
+    summary = read_figures(report, None).summary(DataRange())
     assert summary["slices"] == {"anchor": {"base": 2.0, "parent": None, "0.00": 1.0}}
     assert "accuracy" not in summary
     assert summary["prequential"]["by_source"]["wiki"]["mean_nll"] == 3.0
@@ -115,7 +116,7 @@ def test_the_summary_of_a_classifier_holds_its_answers_and_the_balance_of_labels
         touched=None,
         untrainable=frozenset(),
     )
-    summary = knowledge.summary(report, DataRange(labels={"calm": 7, "flood": 3}, replayed_labels={"calm": 2}))
+    summary = read_figures(report, None).summary(DataRange(labels={"calm": 7, "flood": 3}, replayed_labels={"calm": 2}))
     assert summary["accuracy"]["anchor"] == pytest.approx({"base": 2 / 3, "parent": 2 / 3, "0.00": 2 / 3})
     assert summary["macro_f1"]["anchor"] == pytest.approx({"base": 0.4, "parent": 0.4, "0.00": 2 / 3})
     assert summary["flips"]["0.00"] == pytest.approx({"worse": 1 / 3, "better": 1 / 3, "documents": 3})

@@ -19,7 +19,7 @@ class Point(NamedTuple):
     name: str | None
 
 
-POINT = AsRow({"x": int, "y": NonNegativeInt, "name": str}, lambda *columns: Point(*columns), list, optional=1)
+POINT = AsRow({"x": int, "y": NonNegativeInt, "name": str}, Point, list, optional=1)
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

@@ -167,9 +167,9 @@ def test_out_of_memory_is_tried_once_more_with_half(here: World) -> None:
     """The second attempt has half the micro-batch and counts."""
     conclusion = here.run("oom")
     assert conclusion.state is RoundState.ACCEPTED, conclusion.detail
-    assert conclusion.report is not None
-    assert conclusion.report.training is not None
-    assert conclusion.report.training.micro_batch == here.settings.learner.recipe.micro_batch // 2
+    assert conclusion.figures is not None
+    assert conclusion.figures.training is not None
+    assert conclusion.figures.training.micro_batch == here.settings.learner.recipe.micro_batch // 2
     assert here.metric("riverkeep_learner_ends_total", ending="out_of_memory") == 1
 
 
@@ -354,9 +354,9 @@ def test_a_round_that_ended_with_the_service_is_followed_by_smaller_ones(here: W
     for wanted in (full // 4, full):
         conclusion = runner.run(BY_HAND, "a test", must_stop=lambda: False)
         assert conclusion is not None
-        assert conclusion.report is not None
-        assert conclusion.report.training is not None
-        assert conclusion.report.training.micro_batch == wanted
+        assert conclusion.figures is not None
+        assert conclusion.figures.training is not None
+        assert conclusion.figures.training.micro_batch == wanted
         here.feed(seed=wanted)
 
 
@@ -588,8 +588,8 @@ def test_with_too_little_new_text_to_judge_by_a_person_s_round_only_looks(tmp_pa
         assert conclusion.state is RoundState.ABANDONED
         assert conclusion.detail.startswith("Nothing was trained: the held-out new text has ")
         assert "at least 60 are needed" in conclusion.detail
-        assert conclusion.report is not None
-        assert conclusion.report.training is None
+        assert conclusion.figures is not None
+        assert conclusion.figures.training is None
         assert here.store.counts().fresh_samples == fresh
         assert not here.store.rounds.unfinished()
         assert here.run("implausible").state is RoundState.WAITING

@@ -1,0 +1,109 @@
+"""A round's report, read once: what the end of a round needs of it, whichever way it ends. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from checkpoints.card import DataRange
+from gate import scores
+from gate.forgetting import Flips
+from learner.directory.report import Outcome, Report, TrainingSummary
+from memory.ledger.records import DocumentScore, SliceScore, Trained
+
+LEAST_BYTES_PER_TOKEN, MOST_BYTES_PER_TOKEN = 0.1, 100.0
+"""What lies outside is no text that the memory could count its tokens by."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelScores:
+    """What one model scored in a round.
+
+    Attributes:
+        slices: its row of R.
+        documents: its scores document by document, those that are finite.
+    """
+
+    slices: Mapping[str, SliceScore]
+    documents: tuple[DocumentScore, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFigures:
+    """What a round's report says, and what follows from it about the candidate that the gate named.
+
+    Attributes:
+        device: what the learner ran on.
+        training: what the training took; None where nothing was trained.
+        trained: what was trained on, of what was drawn; None where the learner does not say.
+        parent, base: what they scored: R's earlier rows on the new slices, and the next round's cache.
+        candidate: what the named candidate scored; None where none was judged.
+        flips: what that candidate has better or worse than the parent.
+        measured: of single documents before training, for a person who parts what is set aside.
+        bytes_per_token: of the fresh text; None where it is not known or cannot be.
+        means: the report without its documents, by slice and model; JSON values.
+        held_out_labels: a classifier's documents by slice and label; None of a language model.
+    """
+
+    outcome: Outcome
+    device: str
+    training: TrainingSummary | None
+    trained: Trained | None
+    parent: ModelScores
+    base: ModelScores
+    candidate: ModelScores | None
+    flips: Flips | None
+    measured: Mapping[str, Any]
+    bytes_per_token: float | None
+    means: Mapping[str, Any]
+    held_out_labels: Mapping[str, Mapping[str, int]] | None
+
+    def summary(self, data: DataRange) -> dict[str, Any]:
+        """The report without its documents, for the ledger; JSON values only.
+
+        Args:
+            data: what the round was trained on, or was to be.
+        """
+        if self.held_out_labels is None:
+            return dict(self.means)
+        labels = {
+            "fresh": dict(data.labels),
+            "replay": dict(data.replayed_labels),
+            "holdout": {name: dict(each) for name, each in self.held_out_labels.items()},
+        }
+        return {**self.means, "labels": labels}
+
+
+def read_figures(report: Report, candidate: str | None) -> RoundFigures:
+    """Read a report into the figures that a round's end needs.
+
+    Args:
+        report: the learner's.
+        candidate: that the gate accepted, or that came nearest; None where none was judged.
+    """
+    flips = {name: scores.flips(report, name) for name in report.candidates}
+    return RoundFigures(
+        outcome=report.outcome,
+        device=report.device,
+        training=report.training,
+        trained=None if report.touched is None else Trained(report.touched, report.untrainable),
+        parent=_of_model(report, "parent"),
+        base=_of_model(report, "base"),
+        candidate=None if candidate is None else _of_model(report, candidate),
+        flips=None if candidate is None else flips[candidate],
+        measured=scores.measured(report),
+        bytes_per_token=_bytes_per_token(report),
+        means=scores.summary(report, flips),
+        held_out_labels=None if report.kind == "causal-lm" else scores.held_out_labels(report),
+    )
+
+
+def _of_model(report: Report, model: str) -> ModelScores:
+    by_slice = scores.of_model(report, model)
+    return ModelScores(scores.slice_scores(by_slice), tuple(scores.document_scores(by_slice)))
+
+
+def _bytes_per_token(report: Report) -> float | None:
+    if report.training is None:
+        return None
+    figure = report.training.bytes_per_token
+    return figure if LEAST_BYTES_PER_TOKEN <= figure <= MOST_BYTES_PER_TOKEN else None
