@@ -13,10 +13,11 @@ import structlog
 from apscheduler.job import Job
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from daemon.rounds.decision import Ask, Trigger
-from daemon.settings.crontab import crontab
+from daemon.settings.crontab import Crontab, crontab
 from daemon.settings.triggers import TriggerSettings
 
 PENDING_MAX = 16
@@ -184,7 +185,7 @@ class Schedule:
                 **options,
             )
         if settings.cron is not None:
-            cron = crontab(settings.cron, ZoneInfo(settings.timezone))
+            cron = CronTimes(crontab(settings.cron, ZoneInfo(settings.timezone)))
             self._scheduler.add_job(self._ask, cron, args=(Trigger.CRON,), id=Trigger.CRON.value, **options)
 
     def _interval_passed(self, interval: float) -> None:
@@ -200,6 +201,21 @@ class Schedule:
 
     def _ask(self, trigger: Trigger) -> None:
         self._asks.add(Ask(trigger, by=trigger.value))
+
+
+class CronTimes(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """A crontab's line as the scheduler asks for it."""
+
+    def __init__(self, line: Crontab) -> None:
+        self._line = line
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
+        """The first time from `now` on, after `previous` where that is given; None: never again."""
+        # Within one zone Python compares what clocks show, which goes back once a year.
+        start = now.astimezone(UTC)
+        if previous is not None:
+            start = max(start, previous.astimezone(UTC) + timedelta(microseconds=1))
+        return self._line.first(start)
 
 
 def since_boot() -> float:

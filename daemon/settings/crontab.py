@@ -1,195 +1,112 @@
-"""Times as crontab tells them, across every change of clocks: each date once, and every hour that there really is."""
+"""When a crontab's line comes, as cronsim has it; what stands here is only what it would leave out, or do twice."""
 
-import calendar
 import re
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from itertools import count, islice
-from typing import Self
+from datetime import UTC, datetime, timedelta, tzinfo
 
-from apscheduler.triggers.base import BaseTrigger
+from cronsim import CronSim, CronSimError
 
-FIELDS = 5
-WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-HOURS = 24
-MONTHS_LOOKED_AT = 12 * 100
-"""The rarest line, for a leap day on one weekday, comes within forty years."""
-_LEAP_YEAR = 2024
-_SPAN = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/0*([1-9]\d*))?")
+FIELDS = {
+    "minute": "0 to 59",
+    "hour": "0 to 23",
+    "day of a month": "1 to 31, or L for the last",
+    "month": "1 to 12, or jan to dec",
+    "weekday": "0 to 7, or sun to sat, where 0 and 7 are Sunday",
+}
+EVERY_HOUR = set(range(24))
+EPSILON = timedelta(microseconds=1)
+_A_DAY = datetime(2024, 1, 1, tzinfo=UTC)
+_UP_TO_SUNDAY = re.compile(r"(?<!sun)(?<!0)-sun\b", re.IGNORECASE)
 
 
 def crontab(expression: str, timezone: tzinfo) -> "Crontab":
-    """A trigger that comes whenever cron would run a line that begins with these five fields.
+    """The times at which cron would run a line that begins with these five fields.
 
     Sunday is weekday 0 and 7. Where day and weekday are both limited, it comes on the days that either names.
 
     Raises:
         ValueError: it cannot be read so, or never comes.
     """
-    return Crontab(Line.read(expression), timezone)
+    fields = expression.split()
+    if len(fields) != len(FIELDS):
+        raise ValueError(f"there are {len(fields)} fields")
+    for position, (name, numbers) in enumerate(FIELDS.items()):
+        if not _can_be_read(position, fields[position]):
+            raise ValueError(
+                f"{fields[position]!r} is no {name}: {numbers}; several with commas, spans as '1-5', each second one "
+                "as '*/2', and no span ends before it begins"
+            )
+    line = " ".join(_as_cronsim_counts(fields))
+    if not _ever_comes(line):
+        raise ValueError("it never comes: no such month has such a day")
+    return Crontab(line, timezone)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """The five fields, as the numbers that each of them names.
+class Crontab:
+    """A line in a time zone.
+
+    One that names hours comes once for each time that it names on a date: at the first of two, and as soon as clocks
+    have gone forward over it, be that on the next date. A line of every hour comes whenever a clock really shows one of
+    its minutes.
 
     Attributes:
-        weekdays: 0 is Sunday.
-        either: a date is meant that has the day or the weekday; else it must have both.
+        line: as cronsim is to read it.
     """
 
-    minutes: tuple[int, ...]
-    hours: tuple[int, ...]
-    days: frozenset[int]
-    months: frozenset[int]
-    weekdays: frozenset[int]
-    either: bool
+    line: str
+    zone: tzinfo
 
-    @classmethod
-    def read(cls, expression: str) -> Self:
-        """The line that the five fields make; see `crontab`."""
-        fields = expression.split()
-        if len(fields) != FIELDS:
-            raise ValueError(f"there are {len(fields)} fields")
-        minute, hour, day, month, weekday = fields
-        line = cls(
-            minutes=tuple(sorted(_numbers(minute, 0, 59, _number("minute")))),
-            hours=tuple(sorted(_numbers(hour, 0, HOURS - 1, _number("hour")))),
-            days=_numbers(day, 1, 31, _number("day of a month")),
-            months=_numbers(month, 1, 12, _number("month", MONTHS, first=1)),
-            weekdays=frozenset(one % 7 for one in _numbers(weekday, 0, 6, _weekday, around=7)),
-            either=not day.startswith("*") and not weekday.startswith("*"),
-        )
-        if not line.either and not any(min(line.days) <= _longest(month) for month in line.months):
-            raise ValueError(f"it never comes: no such month has a day {min(line.days)}")
-        return line
+    def first(self, start: datetime) -> datetime | None:
+        """The first time from `start` on; None: none within half a century."""
+        before = start.astimezone(UTC) - EPSILON
+        when = self._after(before)
+        if when is None:
+            return None
+        # It looks for a minute by the hour, and passes over one where clocks go forward by less than that.
+        when = self._after(max(before, when - timedelta(hours=1) - EPSILON))
+        return None if when is None else when.astimezone(self.zone)
 
-    def has(self, day: date) -> bool:
-        """Whether it comes on that date."""
-        of_month, of_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
-        return day.month in self.months and (of_month or of_week if self.either else of_month and of_week)
-
-    def dates(self, first: date) -> Iterator[date]:
-        """The dates on which it comes, from `first` on."""
-        year, month = first.year, first.month
-        for back in islice(count(month - 1), MONTHS_LOOKED_AT):
-            in_year, in_month = year + back // 12, back % 12 + 1
-            if in_month in self.months and in_year < date.max.year:
-                days = range(1, calendar.monthrange(in_year, in_month)[1] + 1)
-                yield from (
-                    one for one in (date(in_year, in_month, day) for day in days) if one >= first and self.has(one)
-                )
-
-
-class Crontab(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
-    """When a line comes in a time zone.
-
-    A line that names hours comes once for each time that it names on a date: at the first of two, and where clocks go
-    forward over it when they have gone (or just before, where that is on another date). A date that is skipped whole
-    has none. A line of every hour comes whenever a clock really shows one of its minutes.
-    """
-
-    def __init__(self, line: Line, timezone: tzinfo) -> None:
-        self._line = line
-        self._zone = timezone
-
-    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
-        """The first time from `now` on, after `previous` where that is given; None: none within a century."""
-        # Within one zone Python compares what clocks show, which goes back once a year.
-        start = now.astimezone(UTC)
-        if previous is not None:
-            start = max(start, previous.astimezone(UTC) + timedelta(microseconds=1))
-        # What a date names comes on the neighbouring one where a zone's clocks are changed at midnight.
-        first = start.astimezone(self._zone).date() - timedelta(days=1)
-        for day in self._line.dates(first):
-            found = [when for when in self._times(day) if when >= start]
-            if found:
-                return min(found).astimezone(self._zone)
-        return None
-
-    def _times(self, day: date) -> Iterator[datetime]:
-        every_hour = len(self._line.hours) == HOURS
-        for hour in self._line.hours:
-            for minute in self._line.minutes:
-                shown = datetime.combine(day, time(hour, minute))
-                real = self._real(shown)
-                if every_hour:
-                    yield from real
-                elif real:
-                    yield real[0]
-                elif (instead := self._instead(shown)) is not None:
-                    yield instead
-
-    def _real(self, shown: datetime) -> list[datetime]:
-        """When the zone's clocks show this: once, twice where they are set back, never where they skip it."""
-        found = {shown.replace(tzinfo=self._zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
-        return sorted(one for one in found if one.astimezone(self._zone).replace(tzinfo=None, fold=0) == shown)
-
-    def _instead(self, shown: datetime) -> datetime | None:
-        """When a time comes that clocks skip: as soon as they have, or else just before, if that is on its date."""
-        change = self._change(shown)
-        for when in (change, change - timedelta(minutes=1)):
-            if when.astimezone(self._zone).date() == shown.date():
+    def _after(self, before: datetime) -> datetime | None:
+        # cronsim counts from the next second on, by what clocks show: where they have been set back, that is past.
+        for shown in CronSim(self.line, before.astimezone(self.zone)):
+            # Through UTC, as it may be a midnight that clocks skip.
+            when = shown.astimezone(UTC)
+            if when > before:
                 return when
         return None
 
-    def _change(self, skipped: datetime) -> datetime:
-        """When clocks go forward over a time that they skip, to the second."""
-        # Read with the offset from before the change it lies after it, and the other way round.
-        low, high = sorted(skipped.replace(tzinfo=self._zone, fold=fold).astimezone(UTC) for fold in (1, 0))
-        before = low.astimezone(self._zone).utcoffset()
-        while high - low > timedelta(seconds=1):
-            middle = low + (high - low) // 2
-            if middle.astimezone(self._zone).utcoffset() == before:
-                low = middle
-            else:
-                high = middle
-        return high.replace(microsecond=0)
+
+def _can_be_read(position: int, text: str) -> bool:
+    fields = ["*"] * len(FIELDS)
+    fields[position] = text
+    try:
+        CronSim(" ".join(_with_sunday_last(fields)), _A_DAY)
+    except (CronSimError, ValueError):
+        return False
+    return True
 
 
-def _longest(month: int) -> int:
-    return calendar.monthrange(_LEAP_YEAR, month)[1]
+def _as_cronsim_counts(fields: list[str]) -> list[str]:
+    """The fields, written so that cronsim leaves no date out and none comes twice.
 
-
-def _numbers(field: str, lowest: int, highest: int, number: Callable[[str], int], *, around: int = 0) -> frozenset[int]:
-    """What a field names: numbers, names, spans and steps, between commas.
-
-    Args:
-        around: so much later it is the same again, so that a span may go beyond the highest; 0: none may.
+    As in Debian's cron, what it makes of a change of clocks hangs on a star: a line whose minute or hour begins with
+    one goes by what clocks show, so that `*/30 2` does not come where they skip that hour, and twice as often where
+    they show it twice. That is right for lines of every hour alone.
     """
-    return frozenset(
-        one for part in field.lower().split(",") for one in _span(part, lowest, highest, number, around=around)
-    )
+    minute, hour, *days = _with_sunday_last(fields)
+    if CronSim(f"0 {hour} * * *", _A_DAY).hours == EVERY_HOUR:
+        return [minute, "*", *days]
+    return [re.sub(r"^\*", "0-59", minute), re.sub(r"^\*", "0-23", hour), *days]
 
 
-def _span(part: str, lowest: int, highest: int, number: Callable[[str], int], *, around: int) -> range:
-    found = _SPAN.fullmatch(part)
-    if found is None:
-        raise ValueError(f"{part!r} cannot be read")
-    first_name, last_name, step = found.groups()
-    if first_name is None:
-        return range(lowest, highest + 1, int(step or 1))
-    first = number(first_name)
-    last = number(last_name) if last_name else highest if step else first
-    if not lowest <= first <= highest + bool(around) or last > highest + bool(around):
-        raise ValueError(f"{part!r} is not between {lowest} and {highest}")
-    if last < first and not around:
-        raise ValueError(f"{part!r} ends before it begins")
-    # From Friday to Sunday, whichever of its numbers Sunday has.
-    return range(first, last + 1 if last >= first else last + around + 1, int(step or 1))
+def _with_sunday_last(fields: list[str]) -> list[str]:
+    """A week may end with Sunday (`fri-sun`), whose name cronsim takes for 0 alone."""
+    return [*fields[:-1], _UP_TO_SUNDAY.sub("-7", fields[-1])]
 
 
-def _number(what: str, names: tuple[str, ...] = (), *, first: int = 0) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if text in names:
-            return names.index(text) + first
-        if text.isascii() and text.isdecimal():
-            return int(text.lstrip("0")[:9] or 0)
-        raise ValueError(f"{text!r} is no {what}")
-
-    return read
-
-
-_weekday = _number("weekday", WEEKDAYS)
+def _ever_comes(line: str) -> bool:
+    try:
+        return next(CronSim(line, _A_DAY), None) is not None
+    except CronSimError:
+        return False

@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from daemon.settings.crontab import crontab
+
 
 class TriggerSettings(BaseModel):
     """When rounds begin. All triggers may stand side by side; a person can always begin one by hand."""
@@ -45,8 +47,6 @@ class TriggerSettings(BaseModel):
     def _cron_can_be_read(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        from daemon.settings.crontab import crontab  # noqa: PLC0415 - slow, and few who read settings need it
-
         try:
             crontab(value, UTC)
         except ValueError as error:
