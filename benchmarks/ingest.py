@@ -35,7 +35,8 @@ from memory.settings import MemorySettings
 from memory.store import Store
 from streams.kafka.source import KafkaSource
 from streams.metrics import StreamsMetrics
-from streams.settings import StreamsSettings, TopicSettings
+from streams.settings import StreamsSettings
+from streams.topic_settings import TopicSettings
 from tests.brokers import Broker, apache_is_there, make_topic, producing, running
 
 RECORD_BYTES = 424

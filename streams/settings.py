@@ -1,158 +1,20 @@
-"""How text arrives: the broker, the topics and their formats, and limits."""
+"""How text arrives: the broker, what is read of it and what is let through, and limits."""
 
-import re
 from collections import Counter
-from pathlib import Path
-from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from typing import Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from streams.addresses import why_no_address
-from streams.decoding import fields
+from streams.registry_settings import SchemaRegistrySettings
+from streams.security_settings import SecuritySettings, Visible
+from streams.topic_settings import TopicName, TopicSettings
 
 Beginning = Literal["committed", "earliest", "latest"]
 """Where a memory begins with a partition of which it knows nothing."""
 
-
 KIB = 1024
 MIB = 1024 * KIB
-
-SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
-
-
-def _names_a_field(name: str) -> str:
-    fields.Field(name)
-    return name
-
-
-FieldPath = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_names_a_field)]
-
-
-def _is_no_directory(name: str) -> str:
-    if name in (".", ".."):
-        raise ValueError(f"no topic is called {name!r}")
-    return name
-
-
-def _is_visible(word: str) -> str:
-    if not word.strip() or not word.isprintable():
-        raise ValueError("it has nothing that can be seen, or a character that cannot")
-    return word
-
-
-TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$"), AfterValidator(_is_no_directory)]
-Visible = Annotated[str, AfterValidator(_is_visible)]
-TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
-
-
-class TopicFormat(BaseModel):
-    """What one record is, and which of its fields mean what."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal["json", "text"] = Field(
-        "json",
-        description="json: each record is an object with fields. text: each record is the text itself.",
-    )
-    text_field: FieldPath = Field(
-        "text",
-        description="The field with the text. Where no field bears the whole name, a dot reaches into an object: "
-        "payload.body. What stands in quotes is one name, dots and all: '\"log.message\".text'.",
-    )
-    key_field: FieldPath | None = Field(
-        None,
-        description="The field that tells whose text it is, a string or a whole number (4711.0 is 4711): what "
-        "`riverkeep forget` looks for, and what keeps a person's texts on one side of the held-out split. "
-        "Left out: the record's own key.",
-    )
-    label_field: FieldPath | None = Field(
-        None,
-        description="The field with the label, for a classifier; for one of several labels the list of those that fit.",
-    )
-    source_field: FieldPath | None = Field(
-        None, description="The field that names where the text comes from. Left out: `source`."
-    )
-    source: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
-        None,
-        description="Where the text comes from, for all of it. Left out: the topic's or the file's name.",
-    )
-    time_field: FieldPath | None = Field(
-        None,
-        description="The field with the time of the text: ISO 8601, or unix time, by its size in seconds, milli-, "
-        "micro- or nanoseconds, as a number or its digits. Years before 1000 and after 2199 are refused (bad_time). "
-        "Left out: the record's own timestamp.",
-    )
-
-    @model_validator(mode="after")
-    def _fields_need_json(self) -> Self:
-        fields = (self.key_field, self.label_field, self.source_field, self.time_field)
-        if self.format == "text" and any(fields):
-            raise ValueError(
-                "plain text has no fields: leave out key_field, label_field, source_field and time_field, "
-                'or set format = "json"'
-            )
-        return self
-
-
-class TopicSettings(TopicFormat):
-    """A topic, or all topics that match a pattern."""
-
-    name: TopicName | None = Field(None, description="The topic's name. Either `name` or `pattern`.")
-    pattern: str | None = Field(
-        None,
-        min_length=1,
-        max_length=1024,
-        description="A regular expression that a topic's whole name must match. Topics that appear later are found.",
-    )
-    on_tombstone: Literal["count", "erase"] = Field(
-        "count",
-        description="What a record without a value does. count: nothing, but it is counted. erase: all text of its key "
-        "that came before is erased, as by `riverkeep forget`, from whichever topic it came; later text of the key is "
-        "stored again. Needs the record's own key: no key_field.",
-    )
-
-    @model_validator(mode="after")
-    def _name_or_pattern(self) -> Self:
-        if (self.name is None) == (self.pattern is None):
-            raise ValueError("set either name or pattern")
-        if self.pattern is not None:
-            try:
-                re.compile(self.pattern)
-            except re.error as error:
-                raise ValueError(f"pattern {self.pattern!r} is no regular expression: {error}") from None
-            plain = _is_plain(self.pattern) and TOPIC.fullmatch(self.pattern.replace("\\", "")) is None
-            if plain or _has_what_no_topic_has(self.pattern):
-                raise ValueError(f"pattern {self.pattern!r} matches no topic: their names have A-Z a-z 0-9 . _ - alone")
-        return self
-
-    @model_validator(mode="after")
-    def _tombstones_name_keys(self) -> Self:
-        if self.on_tombstone == "erase" and self.key_field is not None:
-            raise ValueError(
-                'on_tombstone = "erase" goes by the record\'s own key, and key_field names another: a tombstone has no '
-                "fields; leave out key_field"
-            )
-        return self
-
-    def matches(self, topic: str) -> bool:
-        """Whether these settings are for that topic."""
-        if self.name is not None:
-            return topic == self.name
-        return re.fullmatch(self.pattern or "", topic) is not None
-
-
-def _is_plain(pattern: str) -> bool:
-    """Whether a regular expression has nothing in it but letters that stand for themselves."""
-    return re.search(r"[][()*+?{}|^$]|\\[A-Za-z0-9]", pattern) is None
-
-
-def _has_what_no_topic_has(pattern: str) -> bool:
-    """Whether every match has a character that no topic's name may have, outside of brackets and never left out."""
-    if "|" in pattern or "(?" in pattern or "\\" in pattern:
-        return False
-    outside = re.sub(r"\[\^?\]?[^]]*\]", "", pattern)
-    return re.search(r"[^A-Za-z0-9._\-()*+?{}^$,](?![?*{])", outside) is not None and "(" not in outside
 
 
 class FilterSettings(BaseModel):
@@ -195,94 +57,6 @@ class BudgetSettings(BaseModel):
         description="After this long a paused partition is tried again by itself. "
         "Left out: it waits for a person (`riverkeep resume`).",
     )
-
-
-class SecuritySettings(BaseModel):
-    """How the broker is reached: encryption and credentials."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="As the broker's listener: with or without TLS (SSL) and a login (SASL)."
-    )
-    sasl_mechanism: SaslMechanism = Field("SCRAM-SHA-512", description="How to log in.")
-    username: Visible | None = Field(None, min_length=1, description="The login's name.")
-    password_file: Path | None = Field(None, description="The file that holds the login's password.")
-    ca_file: Path | None = Field(None, description="Certificates (PEM) to trust. Left out: those of the system.")
-    certificate_file: Path | None = Field(None, description="The client's certificate (PEM), for mutual TLS.")
-    private_key_file: Path | None = Field(None, description="The private key of that certificate (PEM).")
-    private_key_password_file: Path | None = Field(
-        None, description="The file that holds that key's password, if it has one."
-    )
-    check_hostname: bool = Field(
-        default=True, description="Whether the broker's certificate must bear its host's name."
-    )
-
-    @model_validator(mode="after")
-    def _login_is_whole(self) -> Self:
-        problems = []
-        if self.protocol.startswith("SASL") and (self.username is None or self.password_file is None):
-            problems.append(f"{self.protocol} needs username and password_file")
-        if (self.certificate_file is None) != (self.private_key_file is None):
-            problems.append("certificate_file and private_key_file belong together: set both or neither")
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
-
-
-class SchemaRegistrySettings(BaseModel):
-    """Where the schemas are of values that a schema registry's clients wrote: Avro, Protobuf and JSON Schema.
-
-    While the registry does not answer, the partitions that need it wait.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    url: str | None = Field(
-        None,
-        max_length=2048,
-        description="The address, for Confluent's REST API. For Avro and Protobuf: `pip install '.[registry]'`. "
-        "Left out: framed values are dead letters (schema_framed). A record's own key is not read by it: a framed one "
-        "stays 0x and its hex digits, so name a key_field.",
-    )
-    username: Visible | None = Field(None, min_length=1, description="The login's name (HTTP basic).")
-    password_file: Path | None = Field(None, description="The file that holds the login's password.")
-    token_file: Path | None = Field(None, description="The file that holds a bearer token, instead of a login.")
-    ca_file: Path | None = Field(None, description="Certificates (PEM) to trust. Left out: those of the system.")
-    timeout_seconds: float = Field(
-        5, ge=0.1, le=60, description="How long a schema may take to come, with those it refers to."
-    )
-
-    @field_validator("url")
-    @classmethod
-    def _is_an_address(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise ValueError(f"no address: {error}") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or re.search(r"\s", url):
-            raise ValueError("must be an address such as https://registry.example.com:8081")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("must hold no login: set username and password_file")
-        if parts.query or parts.fragment:
-            raise ValueError("must end with its path, without ? and #")
-        return url.rstrip("/")
-
-    @model_validator(mode="after")
-    def _login_is_whole(self) -> Self:
-        problems = []
-        if (self.username is None) != (self.password_file is None):
-            problems.append("username and password_file belong together: set both or neither")
-        if self.token_file is not None and self.username is not None:
-            problems.append("token_file stands for a login: leave out username and password_file")
-        if self.url is None and (self.username or self.password_file or self.token_file or self.ca_file):
-            problems.append("a login or certificates without a registry: set url")
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
 
 
 class StreamsSettings(BaseModel):

@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry
 from streams.document import Batch, DeadLetter, Document, Gap
 from streams.kafka.source import KafkaSource
 from streams.metrics import StreamsMetrics
-from streams.settings import StreamsSettings, TopicSettings
+from streams.settings import StreamsSettings
+from streams.topic_settings import TopicSettings
 from tests.brokers import Broker
 
 

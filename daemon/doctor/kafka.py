@@ -18,7 +18,8 @@ from daemon.errors import said_by_the_system
 from streams.errors import StreamsError
 from streams.kafka.client import consumer_options, made
 from streams.kafka.positions import Start, first_start
-from streams.settings import StreamsSettings, TopicSettings
+from streams.settings import StreamsSettings
+from streams.topic_settings import TopicSettings
 
 POLL_MS = 3_000
 AWAY = "Check `streams.bootstrap_servers`, `streams.security`, and that the broker listens."

@@ -16,7 +16,8 @@ from streams.document import Document, Partition, Reason, Rejection
 from streams.errors import RegistryAway
 from streams.kafka.consumer import read_in_chunks
 from streams.registry.client import SchemaRegistry, of_settings
-from streams.settings import StreamsSettings, TopicSettings
+from streams.settings import StreamsSettings
+from streams.topic_settings import TopicSettings
 
 NEWEST = 5
 LOOKED_BACK = 20

@@ -3,7 +3,7 @@
 from daemon.doctor.findings import Finding
 from streams.errors import RegistryAway
 from streams.registry.client import SchemaRegistry
-from streams.settings import SchemaRegistrySettings
+from streams.registry_settings import SchemaRegistrySettings
 
 
 def examine(settings: SchemaRegistrySettings) -> list[Finding]:

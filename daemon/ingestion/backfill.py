@@ -20,7 +20,8 @@ from streams.document import Batch, DeadLetter, Reason
 from streams.errors import StreamsError, UnreadableFile
 from streams.files.opened_file import OpenedFile, is_kept, shown_path
 from streams.files.source import FileSource
-from streams.settings import StreamsSettings, TopicFormat
+from streams.settings import StreamsSettings
+from streams.topic_settings import TopicFormat
 
 OnProgress = Callable[[str, int], None]
 """Told the path and how many bytes of its text (rows of Parquet) have been read."""

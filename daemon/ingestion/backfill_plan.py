@@ -11,7 +11,8 @@ from daemon.ingestion.backfill_fields import UNNAMED, Fields, fields_of
 from streams.contents import Look
 from streams.files.opened_file import is_kept, shown_path
 from streams.files.splitting import Split
-from streams.settings import StreamsSettings, TopicFormat
+from streams.settings import StreamsSettings
+from streams.topic_settings import TopicFormat
 
 JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json", ".jsonlines"})
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".rst", ".log", ".tex"})
@@ -27,7 +28,7 @@ class BackfillPlan:
 
     Attributes:
         paths: files; `-` for standard input.
-        fields: names of a record's fields, as in `streams.settings.TopicFormat`.
+        fields: names of a record's fields, as in `streams.topic_settings.TopicFormat`.
         like: the topic whose fields JSON files have where `fields` names none; None: all topics', where they agree.
         format: json or text; None: as each file looks.
         before_stream: text of the kind that the model was built on.

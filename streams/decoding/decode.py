@@ -14,7 +14,8 @@ from streams.decoding.times import EARLIEST, LATEST
 from streams.document import Document, Partition, Reason, Rejection, key_text
 from streams.errors import RegistryAway
 from streams.filters import rejected
-from streams.settings import FilterSettings, TopicFormat
+from streams.settings import FilterSettings
+from streams.topic_settings import TopicFormat
 
 BOM = b"\xef\xbb\xbf"
 SHOWN_CHARACTERS = 40
@@ -102,12 +103,7 @@ class Decoder:
             except orjson.JSONDecodeError as error:
                 if value.startswith(BOM):
                     return self.decode(value[3:], key, event_time, partition, offset, arrived_at)
-                if (glue := framing.told_of_glue(value)) is not None:
-                    record = Reason.SCHEMA_FRAMED, glue
-                elif (number := framing.schema_id(value)) is None:
-                    record = json_records.after_all(value, error)
-                else:
-                    record, value = self._behind_the_frame(value, number), value[framing.HEAD_BYTES :]
+                record, value = self._no_plain_json(value, error)
                 if isinstance(record, tuple):
                     return record
             text = _text_of(record, self._text)
@@ -146,6 +142,14 @@ class Decoder:
             return tuple(islice(dict.fromkeys(field_values.keys_behind(self._key_sought, value)), MOST_KEYS))
         key = field_values.key(found, self._key, value)
         return (key,) if isinstance(key, str) else ()
+
+    def _no_plain_json(self, value: bytes, error: orjson.JSONDecodeError) -> tuple[Any, bytes]:
+        """What a value holds, or the `Rejection`, that orjson does not read; and the value without its frame."""
+        if (glue := framing.told_of_glue(value)) is not None:
+            return (Reason.SCHEMA_FRAMED, glue), value
+        if (number := framing.schema_id(value)) is None:
+            return json_records.after_all(value, error), value
+        return self._behind_the_frame(value, number), value[framing.HEAD_BYTES :]
 
     def _behind_the_frame(self, value: bytes, number: int) -> Any:
         if self._registry is None:

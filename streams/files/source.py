@@ -17,7 +17,8 @@ from streams.files import parquet
 from streams.files.opened_file import HEAD, OpenedFile
 from streams.files.splitting import Record, Split, line_end_of, split
 from streams.reading import BatchBuilder, PartitionReader
-from streams.settings import StreamsSettings, TopicFormat
+from streams.settings import StreamsSettings
+from streams.topic_settings import TopicFormat
 from streams.unpacking import Damage
 
 StoredOffsets = Callable[[str], Mapping[str, int]]

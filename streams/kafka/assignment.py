@@ -1,10 +1,8 @@
-"""The partitions that are read: where each one stands, and what is done when that is in doubt."""
+"""The partitions that are read: where each one stands, and which of them is in doubt."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 import structlog
 from kafka.errors import KafkaError
@@ -12,12 +10,14 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.chunk import Chunk
 from streams.decoding.decode import Decoder, Framed
-from streams.document import Gap, GapReason, Partition
+from streams.document import Gap, Partition
 from streams.kafka import positions
+from streams.kafka.beginning import Beginnings, Begun, Offsets, Reading
 from streams.kafka.consumer import Consumer, Moved
 from streams.metrics import StreamsMetrics
 from streams.reading import BatchBuilder, PartitionReader
-from streams.settings import StreamsSettings, TopicFormat, TopicSettings
+from streams.settings import StreamsSettings
+from streams.topic_settings import TopicFormat, TopicSettings
 
 SETTLING_SECONDS = 3.0
 """When positions have been asked for so long, what is still in doubt waits for the next poll: the loop that polls is to
@@ -27,26 +27,8 @@ REST = 3.0
 comes of the other partitions: one may have no leader for days."""
 BEYOND_SECONDS = 3.0
 """A new leader's end may lag for a moment; what lasts longer means that the log was cut."""
-UNREAD_REMEDY = (
-    "another replica of the group keeps them, or nobody does: to read them, stop, move state_dir away, and begin anew "
-    'with streams.start = "earliest" or with a streams.group_id that nobody had'
-)
 ENDS_SECONDS = 15.0
 """How often the ends of paused partitions are asked for; the others' come with what is fetched."""
-
-
-class Offsets(Protocol):
-    """What a store knows of partitions. Asked in the thread that polls; answers at once."""
-
-    def next_offset(self, topic: str, number: int, incarnation: str) -> int | None:
-        """The offset to read next; None: it knows nothing of it."""
-
-    def knows(self, topic: str) -> bool:
-        """Whether it knows any partition of the topic."""
-
-    def latest_incarnation(self, topic: str, number: int) -> str | None:
-        """The incarnation that was read last; None: it knows nothing of the partition."""
-
 
 log = structlog.get_logger(__name__)
 
@@ -57,26 +39,6 @@ class Doubt(StrEnum):
     ASSIGNED = "assigned"
     OUT_OF_RANGE = "out_of_range"
     TRUNCATED = "truncated"
-
-
-@dataclass(slots=True)
-class Reading:
-    """A partition that is read.
-
-    Attributes:
-        topic_id: the broker's id when reading began.
-        durable: the offset after the last that is known to be stored.
-        end: the partition's end as last heard of.
-        progress_at: when something came last, or nothing was to come.
-        beyond_since: since when the position is beyond the end that the broker tells.
-    """
-
-    reader: PartitionReader
-    topic_id: str
-    durable: int
-    end: int
-    progress_at: float
-    beyond_since: float | None = None
 
 
 class Assignment:
@@ -104,7 +66,7 @@ class Assignment:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._store = store
+        self._beginnings = Beginnings(settings, store, metrics, owner=owner)
         self._metrics = metrics
         self._labels = labels
         self._owner = owner
@@ -114,8 +76,6 @@ class Assignment:
         self._doubts: dict[TopicPartition, tuple[Doubt, int | None]] = {}
         self._rests_until: dict[TopicPartition, float] = {}
         self._unanswered: dict[TopicPartition, str] = {}
-        self._begun: dict[TopicPartition, str] = {}
-        self._of_new_topics: set[TopicPartition] = set()
         self._ends_at = float("-inf")
         self._held: set[TopicPartition] = set()
         metrics.begin(topic.name for topic in settings.topics if topic.name is not None)
@@ -169,7 +129,6 @@ class Assignment:
 
     def follow(self, consumer: Consumer, builder: BatchBuilder) -> None:
         """Do what rebalances ask for; `settle` finds where the partitions that came stand."""
-        begun = {partition.topic for partition in self._begun}
         for moved, partition in consumer.moves():
             self._metrics.begin([partition.topic])
             self._metrics.rebalances.labels(moved.value).inc()
@@ -182,8 +141,7 @@ class Assignment:
                 builder.drop(reading.reader.partition)
             if moved is Moved.ASSIGNED:
                 self._doubts[partition] = (Doubt.ASSIGNED, None)
-                if partition.topic not in begun and not self._store.knows(partition.topic):
-                    self._of_new_topics.add(partition)
+                self._beginnings.expect(partition)
 
     def settle(self, consumer: Consumer, builder: BatchBuilder, now: float) -> bool:
         """Find the positions that are in doubt, as many as the time for it allows.
@@ -291,112 +249,27 @@ class Assignment:
         offset: int | None,
         now: float,
     ) -> None:
+        begun = self._where_to_begin(consumer, partition, why, offset)
+        if begun is None:
+            return
+        self._read_from(consumer, partition, begun, now)
+        if begun.gap is not None:
+            _miss(builder, begun.gap, begun.offset)
+        elif begun.keep_at_once:
+            builder.part(begun.partition, begun.offset)
+
+    def _where_to_begin(
+        self, consumer: Consumer, partition: TopicPartition, why: Doubt, offset: int | None
+    ) -> Begun | None:
         reading = self._readings.get(partition)
         if reading is not None and why is not Doubt.ASSIGNED:
             # Whether the log was cut or the topic was made anew, only fresh metadata tells.
             consumer.refresh_topics()
             if consumer.topic_id(partition.topic) in ("", reading.topic_id):
-                self._recover(consumer, builder, reading, partition, offset, now)
-                return
-        self._start(consumer, builder, partition, now)
+                return self._beginnings.go_on(consumer, partition, reading, offset)
+        return self._beginnings.begin(consumer, partition)
 
-    def _start(self, consumer: Consumer, builder: BatchBuilder, found: TopicPartition, now: float) -> None:
-        if not consumer.topic_id(found.topic):
-            # A rebalance may be ahead of the topic's metadata, and a guess would read everything again.
-            consumer.refresh_topics()
-            if not consumer.is_known(found.topic):
-                return
-        topic_id = consumer.topic_id(found.topic)
-        group = consumer.committed(found)
-        told = None if group is None else positions.committed(group.offset, group.metadata)
-        start = positions.start(
-            topic_id,
-            lambda incarnation: self._store.next_offset(found.topic, found.partition, incarnation),
-            told,
-            self._owner,
-        )
-        stored = self._store.latest_incarnation(found.topic, found.partition)
-        if stored is None:
-            start = self._first_start(consumer, found, start)
-        before = self._begun.get(found) or (told and told.incarnation) or stored
-        if before and positions.topic_id_of(before) != topic_id:
-            self._metrics.made_anew.labels(found.topic).inc()
-            log.warning("topic_made_anew", topic=found.topic, partition=found.partition, before=before, now=topic_id)
-        offset = consumer.beginning(found) if start.offset is None else start.offset
-        partition = Partition(found.topic, found.partition, start.incarnation)
-        self._begin(consumer, found, partition, topic_id, offset, now)
-        if start.missing is not None:
-            first, last, reason = start.missing
-            self._miss(builder, Gap(partition, first, last, reason), offset)
-        elif stored is None and self._settings.start == "latest":
-            # Kept at once: begun again before a record came, it would begin later.
-            builder.part(partition, offset)
-        self._of_new_topics.discard(found)
-
-    def _first_start(self, consumer: Consumer, found: TopicPartition, start: positions.Start) -> positions.Start:
-        """Where to begin with a partition of which the memory knows nothing, and a word on what lies before."""
-        begins, ends = consumer.beginning(found), consumer.ends([found])[found]
-        new_topic = found in self._of_new_topics
-        first = positions.first_start(start, self._settings.start, begins, ends, new_topic=new_topic)
-        if first.missing is not None:
-            log.warning(
-                "records_before_the_start_are_not_read",
-                topic=found.topic,
-                partition=found.partition,
-                records=first.missing[1] - first.missing[0] + 1,
-                start=self._settings.start,
-                group=self._settings.group_id,
-                remedy=UNREAD_REMEDY,
-            )
-        return first
-
-    def _recover(  # noqa: PLR0917  # the doubt's parts
-        self,
-        consumer: Consumer,
-        builder: BatchBuilder,
-        reading: Reading,
-        found: TopicPartition,
-        divergent: int | None,
-        now: float,
-    ) -> None:
-        """Go on where the broker's log allows: after what retention deleted, or anew in a log that was cut."""
-        partition, position = reading.reader.partition, reading.reader.position
-        beginning = consumer.beginning(found)
-        end = max(consumer.ends([found])[found], consumer.highwater(found) or 0)
-        if divergent is None and beginning <= position <= end:
-            self._begin(consumer, found, partition, reading.topic_id, position, now)
-        elif divergent is None and position < beginning:
-            self._begin(consumer, found, partition, reading.topic_id, beginning, now)
-            self._miss(builder, Gap(partition, position, beginning - 1, GapReason.RETENTION), beginning)
-        else:
-            self._metrics.made_anew.labels(found.topic).inc()
-            log.warning("log_was_cut", topic=found.topic, partition=found.partition, offset=position, end=end)
-            anew = Partition(found.topic, found.partition, positions.following(partition.incarnation))
-            offset = beginning if divergent is None else max(beginning, divergent)
-            self._begin(consumer, found, anew, reading.topic_id, offset, now)
-
-    def _miss(self, builder: BatchBuilder, gap: Gap, next_offset: int) -> None:
-        log.warning(
-            "offsets_missing",
-            topic=gap.partition.topic,
-            partition=gap.partition.number,
-            first=gap.first,
-            last=gap.last,
-            reason=gap.reason,
-        )
-        part = builder.part(gap.partition, next_offset)
-        part.gaps.append(gap)
-        part.next_offset = next_offset
-
-    def _begin(  # noqa: PLR0917  # a partition's parts
-        self,
-        consumer: Consumer,
-        found: TopicPartition,
-        partition: Partition,
-        topic_id: str,
-        offset: int,
-        now: float,
-    ) -> None:
+    def _read_from(self, consumer: Consumer, found: TopicPartition, begun: Begun, now: float) -> None:
         topic = self._settings.topic(found.topic) or TopicFormat()
         decoder = Decoder(
             topic,
@@ -406,16 +279,29 @@ class Assignment:
             max_record_bytes=self._settings.max_record_bytes,
             registry=self._registry,
         )
-        reader = PartitionReader(partition, decoder, offset, self._settings.dead_letter_bytes)
+        reader = PartitionReader(begun.partition, decoder, begun.offset, self._settings.dead_letter_bytes)
         reader.erases = isinstance(topic, TopicSettings) and topic.on_tombstone == "erase"
-        self._readings[found] = Reading(reader, topic_id, offset, offset, now)
-        self._begun[found] = partition.incarnation
+        self._readings[found] = Reading(reader, begun.topic_id, begun.offset, begun.offset, now)
         self._doubts.pop(found, None)
-        consumer.seek(found, offset)
+        consumer.seek(found, begun.offset)
         log.info(
             "partition_begun",
             topic=found.topic,
             partition=found.partition,
-            incarnation=partition.incarnation,
-            offset=offset,
+            incarnation=begun.partition.incarnation,
+            offset=begun.offset,
         )
+
+
+def _miss(builder: BatchBuilder, gap: Gap, next_offset: int) -> None:
+    log.warning(
+        "offsets_missing",
+        topic=gap.partition.topic,
+        partition=gap.partition.number,
+        first=gap.first,
+        last=gap.last,
+        reason=gap.reason,
+    )
+    part = builder.part(gap.partition, next_offset)
+    part.gaps.append(gap)
+    part.next_offset = next_offset

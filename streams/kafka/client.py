@@ -17,7 +17,8 @@ from kafka.net.inet import KafkaNetSocket
 
 from streams.kafka.sharing import EvenAssignor
 from streams.secrets import secret
-from streams.settings import MIB, SecuritySettings, StreamsSettings
+from streams.security_settings import SecuritySettings
+from streams.settings import MIB, StreamsSettings
 
 T = TypeVar("T")
 

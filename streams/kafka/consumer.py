@@ -15,7 +15,8 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 from streams.chunk import Chunk
 from streams.kafka.client import consumer_options, made
 from streams.kafka.record_batches import Limits, chunked
-from streams.settings import StreamsSettings, TopicSettings
+from streams.settings import StreamsSettings
+from streams.topic_settings import TopicSettings
 
 REQUEST_MS = 5000
 """How long one question to the broker may take beside the polls."""

@@ -15,13 +15,15 @@ from kafka.errors import (
 )
 from kafka.structs import TopicPartition
 
+from streams.backoff import Backoff
 from streams.chunk import Chunk
 from streams.closing import Closing
 from streams.dead_letters import DeadLetterBudget
 from streams.document import Batch, Partition, Pause
 from streams.errors import MembershipTaken, NotAuthorized
 from streams.kafka.absence import Absence
-from streams.kafka.assignment import Assignment, Doubt, Offsets
+from streams.kafka.assignment import Assignment, Doubt
+from streams.kafka.beginning import Offsets
 from streams.kafka.client import REFUSALS
 from streams.kafka.consumer import Consumer
 from streams.metrics import StreamsMetrics
@@ -36,7 +38,7 @@ COMMIT_SECONDS = 5.0
 """How often the group is told anew even when nothing came: only a commit shows that another took the membership."""
 TOPICS_SECONDS = 60.0
 FIRST_TOPICS_SECONDS = 5.0
-RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)
+BACKOFF = Backoff(1.0, 15.0)
 
 log = structlog.get_logger(__name__)
 
@@ -219,8 +221,8 @@ class KafkaSource(Closing):
         except REFUSALS as error:
             raise self._refused(error) from error
         except KafkaError as error:
-            retry_s = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
             self._failures += 1
+            retry_s = BACKOFF.wait(self._failures)
             self._unreached = str(error)
             self._retry_at = self._monotonic() + retry_s
             # A warning with the remedy follows when it counts as away.

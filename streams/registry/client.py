@@ -11,18 +11,20 @@ import httpx
 import orjson
 import structlog
 
+from streams.backoff import Backoff
 from streams.closing import Closing
 from streams.decoding import framing
 from streams.document import Reason
 from streams.errors import BadSecret, NotNow, RegistryAway
 from streams.registry import schemas
+from streams.registry_settings import SchemaRegistrySettings
 from streams.secrets import secret
-from streams.settings import MIB, SchemaRegistrySettings
+from streams.settings import MIB
 
 ACCEPTED: Final = "application/vnd.schemaregistry.v1+json, application/json"
 NOT_THERE: Final = frozenset({40401, 40402, 40403})
 """What a registry says where it has no such subject, version or schema; another 404 is none of its own."""
-RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
+BACKOFF: Final = Backoff(1.0, 15.0)
 NOT_THERE_SECONDS: Final = 10.0
 """For so long a schema that is not there is not asked for again: a bad producer names it in each record."""
 REFERRING: Final = frozenset({"AVRO", "PROTOBUF"})
@@ -217,8 +219,8 @@ class SchemaRegistry(Closing):
         if not self.trouble and self._logs:
             log.warning("schema_registry_away", url=self._url, error=why, remedy="its records wait; `riverkeep doctor`")
         self.trouble = told
-        self._retry_at = self._monotonic() + RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
         self._failures += 1
+        self._retry_at = self._monotonic() + BACKOFF.wait(self._failures)
         return RegistryAway(told)
 
 

@@ -13,7 +13,8 @@ from memory.store import Store
 from streams.document import Batch, GapReason, Reason
 from streams.kafka.source import KafkaSource
 from streams.metrics import StreamsMetrics
-from streams.settings import KIB, MIB, StreamsSettings, TopicSettings
+from streams.settings import KIB, MIB, StreamsSettings
+from streams.topic_settings import TopicSettings
 from tests.brokers import Broker, make_topic, send
 from tests.daemon_harness import Daemon, Home, daemon, make_home
 from tests.harness import wait_until

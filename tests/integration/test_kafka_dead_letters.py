@@ -15,7 +15,8 @@ from streams.document import Batch, DeadLetter, GapReason, Header, Partition, Pa
 from streams.kafka.publisher import DeadLetterPublisher
 from streams.metrics import StreamsMetrics
 from streams.record_headers import for_producer
-from streams.settings import MIB, StreamsSettings, TopicSettings
+from streams.settings import MIB, StreamsSettings
+from streams.topic_settings import TopicSettings
 from tests.brokers import Broker, make_topic, producing, send
 from tests.harness import wait_until
 from tests.streams_harness import Ingest, only_apache, settings

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from streams.document import Pause
-from streams.settings import TopicSettings
+from streams.topic_settings import TopicSettings
 from tests.brokers import Broker, admin, make_topic, producing, send
 from tests.harness import wait_until
 from tests.streams_harness import Ingest, KeptStore, numbered, only_apache, settings, words

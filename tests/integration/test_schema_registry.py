@@ -8,7 +8,8 @@ import pytest
 
 from daemon.doctor import kafka
 from streams.document import Pause
-from streams.settings import StreamsSettings, TopicSettings
+from streams.settings import StreamsSettings
+from streams.topic_settings import TopicSettings
 from tests.brokers import Broker, make_topic, producing, send
 from tests.fake_registry import FakeRegistry, fake_registry, framed
 from tests.streams_harness import Ingest, numbered, settings, words

@@ -12,7 +12,8 @@ from memory.ledger.records import RoundDraw, SliceScore
 from memory.ledger.states import RoundState
 from memory.store import Store
 from streams.document import Batch, DeadLetter, Document, Partition, Reason
-from streams.settings import StreamsSettings, TopicSettings
+from streams.settings import StreamsSettings
+from streams.topic_settings import TopicSettings
 
 NEWS = Partition("news", 0, "topic-id")
 WORDS = [

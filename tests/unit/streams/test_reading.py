@@ -6,7 +6,7 @@ from streams.chunk import Chunk, Oversized, Row, UnreadableBatch
 from streams.decoding.decode import Decoder
 from streams.document import GapReason, Partition, Reason
 from streams.reading import TIMES_READ, BatchBuilder, PartitionRead, PartitionReader
-from streams.settings import TopicFormat
+from streams.topic_settings import TopicFormat
 
 TP = TopicPartition("t", 0)
 HERE = Partition("t", 0, "id")

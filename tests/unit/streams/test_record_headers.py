@@ -12,7 +12,7 @@ from streams.kafka.publisher import headers
 from streams.kafka.record_batches import Limits, read_records
 from streams.reading import PartitionRead, PartitionReader
 from streams.record_headers import bounded, parse
-from streams.settings import TopicFormat
+from streams.topic_settings import TopicFormat
 
 LIMITS = Limits(batch_bytes=1 << 20, record_bytes=1 << 20, kept_bytes=1 << 20, chunk_rows=100, chunk_bytes=1 << 20)
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)

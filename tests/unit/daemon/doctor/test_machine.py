@@ -25,7 +25,9 @@ from learner.settings import LearnerSettings, RecipeSettings
 from memory.ledger.records import SliceScore
 from memory.store import Store
 from serving.settings import ServingSettings
-from streams.settings import SecuritySettings, StreamsSettings, TopicSettings
+from streams.security_settings import SecuritySettings
+from streams.settings import StreamsSettings
+from streams.topic_settings import TopicSettings
 from tests.brokers import Broker, make_topic, send
 from tests.models import make_tokenizer
 from tests.unit.daemon.cli.test_main import riverkeep

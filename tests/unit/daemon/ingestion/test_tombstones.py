@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from daemon.ingestion.tombstones import SCRUB_EVERY_SECONDS, TombstoneDesk
 from streams.document import Batch, Erasure
-from streams.settings import TopicSettings
+from streams.topic_settings import TopicSettings
 from tests.unit.daemon.control.test_live import live_control
 from tests.unit.daemon.rooms import world
 from tests.unit.memory.helpers import Stream, text

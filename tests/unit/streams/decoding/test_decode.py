@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from streams.decoding.decode import Decoder
 from streams.document import Document, Partition, Reason, Rejection
-from streams.settings import FilterSettings, TopicFormat
+from streams.settings import FilterSettings
+from streams.topic_settings import TopicFormat
 
 PARTITION = Partition("articles", 0, "id")
 LIMIT = 1 << 20

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from streams.decoding.decode import Decoder
 from streams.decoding.fields import MISSING, Field
 from streams.document import Document, Partition
-from streams.settings import TopicFormat
+from streams.topic_settings import TopicFormat
 
 NAMED = ("text_field", "key_field", "label_field", "source_field", "time_field")
 

@@ -5,7 +5,7 @@ import pytest
 from streams.decoding import framing
 from streams.decoding.decode import Decoder
 from streams.document import Partition, Reason
-from streams.settings import TopicFormat
+from streams.topic_settings import TopicFormat
 
 HEAD = b"\0\0\0\x01\x02"
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from streams.decoding.decode import Decoder
 from streams.decoding.label_sets import LabelSet, is_set, members, written
 from streams.document import Document, Partition, Reason
-from streams.settings import TopicFormat
+from streams.topic_settings import TopicFormat
 
 LABELS = LabelSet({"calm", "flood", "1", "true"})
 

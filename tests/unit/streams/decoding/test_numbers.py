@@ -5,7 +5,7 @@ import pytest
 
 from streams.decoding.decode import Decoder
 from streams.document import Document, Partition, Reason, Rejection
-from streams.settings import TopicFormat
+from streams.topic_settings import TopicFormat
 
 
 def decoded(written: str, field: str, labels: frozenset[str] | None = None) -> Document | Rejection:

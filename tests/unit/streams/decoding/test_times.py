@@ -11,7 +11,7 @@ from streams.decoding import times
 from streams.decoding.decode import Decoder
 from streams.document import Document, Partition, Reason
 from streams.reading import PartitionRead, PartitionReader
-from streams.settings import TopicFormat
+from streams.topic_settings import TopicFormat
 
 AT = 1712113012.0
 HERE = Partition("t", 0)

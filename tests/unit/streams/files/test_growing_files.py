@@ -13,7 +13,8 @@ from streams.errors import DamagedFile
 from streams.files.opened_file import HEAD, OpenedFile
 from streams.files.source import FileSource
 from streams.files.splitting import Split
-from streams.settings import StreamsSettings, TopicFormat
+from streams.settings import StreamsSettings
+from streams.topic_settings import TopicFormat
 from tests.unit.streams.files.test_source import Offsets
 
 LINES = [f"document {number} " + " ".join(str((number + 1) * k) for k in range(60)) for number in range(400)]

@@ -16,7 +16,8 @@ from streams.errors import DamagedFile, UnreadableFile
 from streams.files.opened_file import OpenedFile
 from streams.files.source import FileSource
 from streams.files.splitting import Split, split
-from streams.settings import StreamsSettings, TopicFormat
+from streams.settings import StreamsSettings
+from streams.topic_settings import TopicFormat
 
 JSON, TEXT = TopicFormat(), TopicFormat(format="text")
 

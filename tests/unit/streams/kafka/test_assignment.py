@@ -15,7 +15,8 @@ from streams.kafka.consumer import REQUEST_MS, Consumer, Moved
 from streams.kafka.source import KafkaSource
 from streams.metrics import StreamsMetrics
 from streams.reading import BatchBuilder
-from streams.settings import StreamsSettings, TopicSettings
+from streams.settings import StreamsSettings
+from streams.topic_settings import TopicSettings
 from tests.streams_harness import KeptStore
 
 SETTINGS = StreamsSettings(topics=(TopicSettings(name="news", format="text"),))

@@ -13,8 +13,9 @@ from structlog.testing import capture_logs
 from streams.decoding.decode import Decoder
 from streams.document import Document, Partition, Reason, Rejection
 from streams.errors import RegistryAway
-from streams.registry.client import NOT_THERE_SECONDS, RETRY_SECONDS, SchemaRegistry
-from streams.settings import SchemaRegistrySettings, TopicFormat
+from streams.registry.client import BACKOFF, NOT_THERE_SECONDS, SchemaRegistry
+from streams.registry_settings import SchemaRegistrySettings
+from streams.topic_settings import TopicFormat
 from tests.fake_registry import Clock, FakeRegistry, fake_registry, framed
 
 POST = {
@@ -221,7 +222,7 @@ def test_a_registry_that_refuses_is_waited_for(registry: FakeRegistry, status: i
         assert isinstance(decoded(reads, framed(1, b'{"text": "a"}')), Document)
         assert (reads.rests, registry.asked) == (True, ["/schemas/ids/1", "/schemas/ids/2"])
         registry.status = None
-        clock.now += RETRY_SECONDS[0] + 0.1
+        clock.now += BACKOFF.first + 0.1
         assert isinstance(decoded(reads, framed(2, b'{"text": "b"}')), Document)
         assert reads.trouble == ""
 
@@ -264,7 +265,7 @@ def test_the_log_tells_once_that_it_is_away_and_once_that_it_is_back(registry: F
         for _ in range(4):
             with pytest.raises(RegistryAway):
                 decoded(reads, framed(1, b"x"))
-            clock.now += RETRY_SECONDS[-1] + 1
+            clock.now += BACKOFF.longest + 1
         registry.status = None
         decoded(reads, framed(1, b"x"))
     assert [line["event"] for line in logs] == ["schema_registry_away", "schema_registry_reached"]

@@ -17,8 +17,9 @@ from streams.decoding.decode import Decoder
 from streams.document import Document, Partition, Reason, Rejection
 from streams.errors import RegistryAway
 from streams.registry import protobuf_schemas
-from streams.registry.client import RETRY_SECONDS, SchemaRegistry
-from streams.settings import SchemaRegistrySettings, TopicFormat
+from streams.registry.client import BACKOFF, SchemaRegistry
+from streams.registry_settings import SchemaRegistrySettings
+from streams.topic_settings import TopicFormat
 from tests.fake_registry import Clock, FakeRegistry, fake_registry, framed
 
 PLAIN = 'syntax = "proto3"; message Post { string text = 1; }'
@@ -247,7 +248,7 @@ def test_records_wait_where_protoc_cannot_run(
             patch.setattr(subprocess, "run", run)
             with pytest.raises(RegistryAway, match=f"schema 9 .*{says}"):
                 decoded(reads)
-        clock.now += RETRY_SECONDS[0] + 0.1
+        clock.now += BACKOFF.first + 0.1
         assert isinstance(decoded(reads), Document)
         assert reads.trouble == ""
 

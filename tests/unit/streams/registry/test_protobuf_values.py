@@ -15,7 +15,8 @@ from streams.decoding.fields import MISSING, Field
 from streams.document import Document, Partition, Reason, Rejection
 from streams.registry import protobuf_messages
 from streams.registry.client import SchemaRegistry
-from streams.settings import SchemaRegistrySettings, TopicFormat
+from streams.registry_settings import SchemaRegistrySettings
+from streams.topic_settings import TopicFormat
 from tests.fake_registry import FakeRegistry, fake_registry, framed
 from tests.protobuf_files import message_class
 
