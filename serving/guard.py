@@ -1,8 +1,6 @@
 """What every request passes: counting, the generation's name, the key."""
 
 import asyncio
-import hashlib
-import hmac
 import time
 import traceback
 from pathlib import Path
@@ -13,6 +11,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.door.bearer import bears, digest_of
 from serving.door.key_file import read_keys
 from serving.errors import CannotServe, NotReady, RequestError, error_body
 from serving.generations.swap import Switch
@@ -74,18 +73,11 @@ class ApiKeys:
         """Whether an `Authorization` header opens the door."""
         if not self._digests:
             return True
-        scheme, _, key = authorization.partition(b" ")
-        given = _hash(key.strip())
-        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
-        return scheme.lower() == b"bearer" and any(matches)
+        return bears(authorization, self._digests)
 
 
 def _digests(path: Path) -> list[bytes]:
-    return [_hash(key.encode()) for key in read_keys(path)]
-
-
-def _hash(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
+    return [digest_of(key) for key in read_keys(path)]
 
 
 def error_response(error: RequestError) -> Response:

@@ -17,7 +17,7 @@ from checkpoints.card import ModelKind
 from checkpoints.generation import GenerationStore
 from learner.devices.cores import usable_cores
 from serving.answers.prompts import RecentPrompts
-from serving.app import Parts, build_app
+from serving.app import build_app
 from serving.door.bounds import Bounds
 from serving.door.descriptors import affordable, raise_limit
 from serving.door.endings import Endings
@@ -29,6 +29,7 @@ from serving.generations.swap import Follower, Loader, Switch
 from serving.generations.warm import warming
 from serving.guard import PROBES, ApiKeys
 from serving.metrics import ServingMetrics
+from serving.routes.parts import Parts
 from serving.settings import PROBES_VARIABLE, ServingSettings
 
 _log = structlog.get_logger(__name__)

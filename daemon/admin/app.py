@@ -1,6 +1,5 @@
 """The admin surface: status, metrics and control over HTTP, on a listener of its own."""
 
-import hmac
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Self, TypeVar
@@ -26,6 +25,7 @@ from daemon.errors import BadRequest, DaemonError, UnknownThing
 from memory.errors import StoreError
 from memory.samples.records import KeyHash
 from serving.answers.body import Bodies, Many, loaded
+from serving.door.bearer import bears, digest_of
 from serving.errors import RequestError
 from serving.exposition import expose
 
@@ -177,9 +177,7 @@ class BearerToken:
 
     def _authorized(self, scope: Scope) -> bool:
         given = dict(scope["headers"]).get(b"authorization", b"")
-        scheme, _, token = given.partition(b" ")
-        # One comparison of constant time, whatever is wrong with what was sent.
-        return hmac.compare_digest(scheme.lower() + b" " + token.strip(), b"bearer " + self._token.text.encode())
+        return bears(given, [digest_of(self._token.text)])
 
 
 class _Surface:

@@ -30,14 +30,14 @@ from checkpoints.probe.conduct import Conduct
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import BrokenGeneration
 from serving.metrics import ServingMetrics
+from streams.backoff import Backoff
 
 _log = structlog.get_logger(__name__)
 
 NICENESS: Final = 10
 # Files of a generation that its tokenizer is not made of.
 NOT_TOKENIZER: Final = (".safetensors", ".safetensors.index.json", "card.json")
-RETRY_FIRST_S: Final = 5.0
-RETRY_MOST_S: Final = 300.0
+RETRIES: Final = Backoff(5.0, 300.0)
 FAILURES_KEPT: Final = 16
 MISSING_TOLD_S: Final = 60.0
 
@@ -199,7 +199,7 @@ class Follower:
         self._clock = clock
         self._seen: tuple[int, ...] | None = None
         self._retry_at = inf
-        self._delay = RETRY_FIRST_S
+        self._failures = 0
         self._missing_told_at = -inf
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
@@ -236,12 +236,12 @@ class Follower:
         if stamp == self._seen and self._clock() < self._retry_at:
             return
         if stamp != self._seen:
-            self._delay = RETRY_FIRST_S
+            self._failures = 0
         self._seen = stamp
         self._retry_at = inf
         if not self._act():
-            self._retry_at = self._clock() + self._delay
-            self._delay = min(self._delay * 2, RETRY_MOST_S)
+            self._failures += 1
+            self._retry_at = self._clock() + RETRIES.wait(self._failures)
 
     def _say_what_is_missing(self) -> None:
         problem = (

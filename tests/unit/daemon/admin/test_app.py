@@ -26,6 +26,7 @@ from daemon.lifecycle.supervisor import State
 from daemon.settings.admin import AdminSettings
 from memory.errors import StoreBusy
 from memory.samples.records import KeyHash
+from serving.door.bearer import digest_of
 from tests.harness import wait_until
 from tests.hostile import filled, names
 from tests.unit.daemon.fakes import FakeControl
@@ -166,7 +167,7 @@ def test_tokens_are_compared_in_constant_time(client: httpx.Client, monkeypatch:
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
     client.get("/status")
-    assert compared == [(b"bearer " + TOKEN.encode(), b"bearer " + TOKEN.encode())]
+    assert compared == [(digest_of(TOKEN), digest_of(TOKEN))]
 
 
 def test_an_empty_token_cannot_be_configured(registry: CollectorRegistry) -> None:

@@ -17,7 +17,7 @@ from serving.answers.prompts import RecentPrompts
 from serving.engine.completions import Engine
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import BrokenGeneration
-from serving.generations.swap import RETRY_FIRST_S, Follower, Loader, Switch
+from serving.generations.swap import RETRIES, Follower, Loader, Switch
 from serving.generations.warm import warming
 from serving.metrics import ServingMetrics
 from tests.harness import wait_until
@@ -165,8 +165,8 @@ def test_a_repaired_candidate_serves_by_itself(following: Following) -> None:
     following.look()
     damage(following.store, 1)
     assert file.exists()
-    assert following.look(after_s=RETRY_FIRST_S / 2) == 0
-    assert following.look(after_s=RETRY_FIRST_S) == 1
+    assert following.look(after_s=RETRIES.first / 2) == 0
+    assert following.look(after_s=RETRIES.first) == 1
     assert following.switch.status.failed == {}
 
 
@@ -212,7 +212,7 @@ def test_from_a_fallback_it_returns_when_the_pointed_one_is_repaired(
     following = Following(store, metrics)
     assert following.look() == 0
     damage(store, 1)
-    assert following.look(after_s=RETRY_FIRST_S) == 1
+    assert following.look(after_s=RETRIES.first) == 1
 
 
 def test_a_candidate_that_fails_its_warm_up_never_serves(store: GenerationStore, metrics: ServingMetrics) -> None:
@@ -311,7 +311,7 @@ def test_a_pointer_that_could_not_be_read_once_is_read_again(
     with monkeypatch.context() as failing:
         failing.setattr(Path, "read_bytes", _input_output_error)
         assert following.look() == 0
-    assert following.look(after_s=RETRY_FIRST_S) == 1
+    assert following.look(after_s=RETRIES.first) == 1
 
 
 def _input_output_error(_: Path) -> bytes:

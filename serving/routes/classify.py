@@ -1,0 +1,95 @@
+"""What a classifier is asked: the labels of texts."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.answers.body import Bodies
+from serving.answers.openai import ClassifyRequest, usage
+from serving.answers.prompts import CutText, cut, places
+from serving.answers.writing import as_request_error, unless_gone
+from serving.engine.classify import Classification, Classifier, Probabilities
+from serving.engine.loaded import LoadedGeneration
+from serving.errors import RequestError, TimedOut
+from serving.listener import Listener
+from serving.routes.parts import Parts, read_asked, run_encoding
+from serving.routes.responses import json_response, nobody_left
+
+# What is more probable than not.
+EVEN: Final = 0.5
+
+
+class ClassifyRoute:
+    """All texts of a request are one job; who goes away takes theirs back."""
+
+    def __init__(self, parts: Parts, bodies: Bodies) -> None:
+        self._parts = parts
+        self._settings = parts.settings
+        self._bodies = bodies
+
+    async def classify(self, request: Request) -> Response:
+        """The labels of texts, with their probabilities; a text beyond the context is cut, and that is said."""
+        asked, size = await read_asked(self._bodies, request, ClassifyRequest)
+        generation = self._parts.current("classifier")
+        self._parts.require_model(asked.model)
+        if not 1 <= len(asked.input) <= self._settings.max_inputs:
+            raise RequestError(f"input: 1 to {self._settings.max_inputs} texts", param="input")
+        pairs = zip(asked.input, places("input", len(asked.input)), strict=True)
+        texts = await run_encoding(size, lambda: [cut(generation, *pair) for pair in pairs])
+        rows = await unless_gone(request, self._classified(generation, [text.ids for text in texts]))
+        return nobody_left() if rows is None else self._labelled(generation, rows, texts)
+
+    def _labelled(self, generation: LoadedGeneration, rows: Probabilities, texts: Sequence[CutText]) -> Response:
+        tokens = sum(len(text.ids) for text in texts)
+        self._parts.metrics.tokens.labels("read").inc(tokens)
+        data = [
+            {
+                "index": index,
+                **_answer(generation, row),
+                "probabilities": dict(zip(generation.labels, row, strict=True)),
+                "truncated": text.truncated,
+            }
+            for index, (row, text) in enumerate(zip(rows, texts, strict=True))
+        ]
+        answer = {
+            "object": "list",
+            "model": self._settings.model_name,
+            "system_fingerprint": generation.fingerprint,
+            "data": data,
+            "usage": usage(tokens, 0),
+        }
+        return json_response(answer, generation=generation)
+
+    async def _classified(self, generation: LoadedGeneration, texts: Sequence[Sequence[int]]) -> Probabilities:
+        listener: Listener[Probabilities | Exception] = Listener()
+        job = Classification(generation, texts, listener.put)
+        worker = self._parts.worker
+        assert isinstance(worker, Classifier)
+        worker.submit(job)
+        self._parts.recent.add(texts[0])
+        try:
+            outcome = await asyncio.wait_for(listener.get(), self._settings.request_timeout_s)
+        except TimeoutError:
+            job.cancelled = True
+            self._parts.metrics.cancelled.labels("timeout").inc()
+            raise TimedOut(self._settings.request_timeout_s) from None
+        finally:
+            self._give_up(job)
+        if isinstance(outcome, Exception):
+            raise as_request_error(outcome)
+        return outcome
+
+    def _give_up(self, job: Classification) -> None:
+        if not (job.ended or job.cancelled):
+            job.cancelled = True
+            self._parts.metrics.cancelled.labels("client_gone").inc()
+
+
+def _answer(generation: LoadedGeneration, row: Sequence[float]) -> dict[str, object]:
+    """The label of a text; where several may fit, all that are more probable than not."""
+    if generation.several:
+        return {"labels": [label for label, share in zip(generation.labels, row, strict=True) if share > EVEN]}
+    return {"label": generation.labels[max(range(len(row)), key=row.__getitem__)]}

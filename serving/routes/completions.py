@@ -1,0 +1,100 @@
+"""What a language model is asked to write: OpenAI's text and chat completions."""
+
+import time
+from collections.abc import Sequence
+
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from serving.answers.body import Bodies
+from serving.answers.openai import AnswerShape, Asked, ChatRequest, ChatShape, CompletionRequest, CompletionShape
+from serving.answers.prompts import chat_prompt, completion_prompt, places, require_known, room
+from serving.answers.writing import Wish, Writing, unless_gone
+from serving.engine.completions import Engine
+from serving.engine.loaded import LoadedGeneration
+from serving.errors import RequestError
+from serving.guard import GENERATION_HEADER
+from serving.routes.parts import Parts, read_asked, run_encoding
+from serving.routes.responses import json_response, nobody_left
+
+
+class CompletionRoutes:
+    """Each prompt of a request is queued; the answer comes whole, or as it is written."""
+
+    def __init__(self, parts: Parts, bodies: Bodies) -> None:
+        self._parts = parts
+        self._settings = parts.settings
+        self._bodies = bodies
+
+    async def completions(self, request: Request) -> Response:
+        """OpenAI's text completions."""
+        asked, size = await read_asked(self._bodies, request, CompletionRequest)
+        generation = self._parts.current("causal-lm")
+        self._parts.require_model(asked.model)
+        # More than can wait would be told to come back for ever.
+        most = min(self._settings.max_inputs, self._settings.max_batch + self._settings.max_queue)
+        if not 1 <= len(asked.prompt) <= most:
+            raise RequestError(f"prompt: 1 to {most} prompts", param="prompt")
+        named = places("prompt", len(asked.prompt))
+        pairs = zip(asked.prompt, named, strict=True)
+        prompts = await run_encoding(size, lambda: [completion_prompt(generation, *pair) for pair in pairs])
+        shape = CompletionShape(generation, self._settings.model_name, int(time.time()))
+        writing = self._writing(generation, asked, prompts=prompts, stops=asked.stop, params=named)
+        return await self._write(request, writing, shape, asked)
+
+    async def chat(self, request: Request) -> Response:
+        """OpenAI's chat completions."""
+        asked, size = await read_asked(self._bodies, request, ChatRequest)
+        generation = self._parts.current("causal-lm")
+        self._parts.require_model(asked.model)
+        prompt, stops = await run_encoding(size, lambda: chat_prompt(generation, asked.messages))
+        shape = ChatShape(generation, self._settings.model_name, int(time.time()))
+        writing = self._writing(generation, asked, prompts=[prompt], stops=(*asked.stop, *stops), params=["messages"])
+        return await self._write(request, writing, shape, asked)
+
+    def _writing(
+        self,
+        generation: LoadedGeneration,
+        asked: Asked,
+        *,
+        prompts: list[list[int]],
+        stops: Sequence[str],
+        params: Sequence[str],
+    ) -> Writing:
+        """Queue the answers to a request's prompts."""
+        settings, defaults = self._settings, generation.defaults
+        name, limit = asked.limit
+        if limit is not None and limit > settings.max_new_tokens:
+            raise RequestError(f"{name}: at most {settings.max_new_tokens} tokens may be asked for", param=name)
+        require_known(generation, asked)
+        default = min(defaults.max_new_tokens or settings.default_new_tokens, settings.max_new_tokens)
+        sampling, ends = asked.sampling(defaults), asked.stop_ids(generation.stop_ids)
+        wishes = [
+            Wish(prompt, room(generation, prompt, limit, default, param), sampling, stops, ends)
+            for prompt, param in zip(prompts, params, strict=True)
+        ]
+        writing = Writing(generation, wishes, settings.request_timeout_s, self._parts.metrics)
+        worker = self._parts.worker
+        assert isinstance(worker, Engine)
+        worker.submit(*writing.jobs)
+        self._parts.recent.add(prompts[0])
+        return writing
+
+    async def _write(self, request: Request, writing: Writing, shape: AnswerShape, asked: Asked) -> Response:
+        if asked.stream:
+            return StreamingResponse(
+                writing.streamed(shape, wants_usage=asked.wants_usage),
+                media_type="text/event-stream",
+                headers={
+                    GENERATION_HEADER: str(writing.generation.number),
+                    "cache-control": "no-cache",
+                    "x-accel-buffering": "no",
+                },
+                background=BackgroundTask(writing.give_up, "client_gone"),
+            )
+        try:
+            answer = await unless_gone(request, writing.whole(shape))
+        finally:
+            writing.give_up("client_gone")
+        return nobody_left() if answer is None else json_response(answer, generation=writing.generation)

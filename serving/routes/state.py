@@ -1,0 +1,98 @@
+"""How this process and its model are: health, readiness, metrics, the generation, the model in OpenAI's shape."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import anyio
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.engine.loaded import LoadedGeneration
+from serving.exposition import expose
+from serving.routes.parts import Parts
+from serving.routes.responses import json_response
+
+
+class StateRoutes:
+    """What asks nothing of the model."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._exposing = anyio.Lock()
+
+    async def healthz(self, _: Request) -> Response:
+        """Whether this process is worth keeping, and why not."""
+        trouble = self._parts.trouble()
+        return json_response({"healthy": not trouble, "detail": trouble}, status=503 if trouble else 200)
+
+    async def readyz(self, request: Request) -> Response:
+        """Whether it answers; what stands in the way of a generation, which may name files, only with a key."""
+        parts = self._parts
+        current = parts.switch.current
+        healthy = not parts.trouble()
+        ready = current is not None and healthy and not parts.ending()
+        detail = {
+            "ready": ready,
+            "generation": current and current.number,
+            "healthy": healthy,
+            "ending": parts.ending(),
+            "pointed": parts.switch.status.pointed,
+        }
+        if request.scope["authorized"]:
+            detail |= self._swaps(request)
+        return json_response(detail, status=200 if ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        """What Prometheus scrapes, in the format that it asks for."""
+        accept = request.headers.get("accept", "")
+        # Off the event loop and one after the other: who asks without end keeps only others who ask for this waiting.
+        async with self._exposing:
+            content, kind = await run_in_threadpool(expose, self._parts.metrics.registry, accept)
+        return Response(content, headers={"content-type": kind})
+
+    async def generation(self, request: Request) -> Response:
+        """Which generation serves and how the last swap went."""
+        current = self._parts.switch.current
+        facts = {
+            "trouble": self._parts.trouble(),
+            "generation": current and current.number,
+            "digest": current and current.digest,
+            "loaded_at": current and current.loaded_at,
+            **self._swaps(request),
+        }
+        return json_response(facts)
+
+    def _swaps(self, request: Request) -> dict[str, Any]:
+        """How swaps went, and what is in the way of one; the store's place only to who has shown a key."""
+        status = self._parts.switch.status
+        if not request.scope["has_key"]:
+            failed = {number: self._without_place(why) for number, why in status.failed.items()}
+            status = replace(status, failed=failed, problem=status.problem and self._without_place(status.problem))
+        return asdict(status)
+
+    def _without_place(self, text: str) -> str:
+        place = str(self._parts.checkpoints)
+        return text.replace(f"{place}/", "").replace(place, "the checkpoint store") if len(place) > 1 else text
+
+    async def models(self, _: Request) -> Response:
+        """The one model, in OpenAI's shape, with its generation."""
+        current = self._parts.current()
+        return json_response({"object": "list", "data": [self._described(current)]}, generation=current)
+
+    async def model(self, request: Request) -> Response:
+        """The one model by its name, which may hold slashes, written as such or encoded."""
+        current = self._parts.current()
+        self._parts.require_model(request.path_params["model"])
+        return json_response(self._described(current), generation=current)
+
+    def _described(self, generation: LoadedGeneration) -> dict[str, Any]:
+        return {
+            "id": self._parts.settings.model_name,
+            "object": "model",
+            "created": int(generation.loaded_at),
+            "owned_by": "riverkeep",
+            "generation": generation.number,
+            "system_fingerprint": generation.fingerprint,
+            "context_length": generation.context,
+        }
