@@ -11,12 +11,14 @@ from starlette.types import ASGIApp
 
 from daemon.errors import DaemonError, said_by_the_system
 from daemon.lifecycle.shutdown import Shutdown
-from daemon.lifecycle.supervisor import Backoff, Part, State, Supervisor
-from daemon.settings.admin import AdminSettings, is_loopback
+from daemon.lifecycle.supervisor import Part, State, Supervisor
+from daemon.settings.admin import AdminSettings
+from daemon.settings.hosts import http_address, is_loopback, reached_at
 from serving.door.bounds import Bounds
 from serving.door.descriptors import affordable
 from serving.door.endings import Endings
 from serving.door.server import BACKLOG, Door, Entrance
+from streams.backoff import Backoff
 
 LAST_REQUESTS_S: Final = 2.0
 JOIN_S: Final = 10.0
@@ -108,6 +110,4 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    # From elsewhere the wildcard is no address; from here it means this machine.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - never listened on here
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return http_address(reached_at(host), port)

@@ -16,6 +16,7 @@ from daemon.control.protocol import Facts
 from daemon.errors import Refused, UnknownThing
 from daemon.ingestion import replay_dead_letters
 from daemon.rounds.decision import paused_sentence
+from daemon.rounds.directories import round_directory
 from daemon.rounds.inputs import draw_spec
 from daemon.rounds.judgeable import ForeseenEvidence, foresee
 from daemon.rounds.unknown_generations import unknown_generations
@@ -301,7 +302,7 @@ class StoreControl:
         return {number: str(path) for number, path in there.items()}
 
     def _directory(self, number: int) -> Path:
-        return self._settings.rounds_dir / f"{number:06d}"
+        return round_directory(self._settings.rounds_dir, number)
 
     def _last_round(self) -> int:
         return next((one.number for one in self._store.rounds.listed(limit=1)), 0)

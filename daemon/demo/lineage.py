@@ -8,6 +8,7 @@ from checkpoints.card import Card
 from checkpoints.generation import BASE, GenerationStore
 from daemon.errors import DaemonError
 from daemon.processes.learner import LearnerEnding, LearnerLimits, LearnerProcess, Progress
+from daemon.rounds import directories
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.directory.report import FILE_NAME as REPORT
 from learner.directory.report import Outcome, Report, read_report
@@ -78,7 +79,7 @@ class Lineage:
             DaemonError: the learner did not finish, or trained nothing.
         """
         number = self._current.generation + 1
-        directory = self._home / "rounds" / f"{number:06d}"
+        directory = directories.round_directory(self._home / "rounds", number)
         self._write(round_directory, directory)
         ended = self._learner.run(directory, limits=LIMITS, on_progress=on_progress or _ignore, must_stop=must_stop)
         if ended.ending is not LearnerEnding.FINISHED:

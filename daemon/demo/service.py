@@ -14,6 +14,7 @@ from daemon.demo.broker import free_port
 from daemon.demo.text import BASE_MODEL, BEFORE_STREAM
 from daemon.demo.visitors import await_answering
 from daemon.errors import DaemonError, DaemonUnreachable
+from daemon.rounds.directories import round_directory
 from daemon.settings.load import load
 from daemon.settings.tree import Settings
 
@@ -88,7 +89,7 @@ class DemoService:
 
     def round_directory(self, number: int) -> Path:
         """The directory of a round."""
-        return self.settings.rounds_dir / f"{number:06d}"
+        return round_directory(self.settings.rounds_dir, number)
 
 
 def write_settings(home: Path, broker: str) -> Path:

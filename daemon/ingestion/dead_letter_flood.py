@@ -1,10 +1,16 @@
-"""What is said of a partition that a flood of dead letters paused, wherever it is said."""
+"""Partitions that a flood of dead letters paused, and what is said of them wherever it is said."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
-FLOOD: Final = "dead_letter_flood"
-"""Why it is paused, as status and metrics name it (`streams.kafka.Pause`, which needs a Kafka client)."""
+from streams.document import Pause
+
+P = TypeVar("P")
+
+
+def flooded(paused: Mapping[P, str]) -> list[P]:
+    """Those that a flood paused, among partitions that are paused for any reason."""
+    return [partition for partition, why in paused.items() if why == Pause.DEAD_LETTER_FLOOD]
 
 
 def flood_sentence(names: Sequence[str]) -> str:

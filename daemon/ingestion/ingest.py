@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from daemon.ingestion.dead_letter_flood import FLOOD, flood_sentence
+from daemon.ingestion.dead_letter_flood import flood_sentence, flooded
 from daemon.lifecycle.supervisor import Part, State
 from memory.intake.records import Appended
 from memory.store import Store
@@ -22,6 +22,8 @@ POLL_SECONDS = 0.5
 REBALANCE_SECONDS = 15.0
 """For so long a group that shares its partitions out anew may leave this member without any, and all is well."""
 NO_PARTITIONS = "waiting for partitions: its group has given it none yet"
+UNREAD = frozenset({Pause.DEAD_LETTER_FLOOD, Pause.SCHEMA_REGISTRY_AWAY})
+"""Why a partition pauses by itself while the others are read on."""
 EVICTIONS_TOLD_SECONDS = 600.0
 """How often the log tells, at most, that dead letters make room."""
 
@@ -193,8 +195,8 @@ class Ingest:
 
     def _say_how_it_is(self, part: Part, source: Source) -> None:
         paused = source.paused_partitions()
-        read, flooded = source.lag().keys(), flooded_names(paused)
-        unread = {where for where, why in paused.items() if why in (FLOOD, Pause.SCHEMA_REGISTRY_AWAY)}
+        read, floods = source.lag().keys(), flooded_names(paused)
+        unread = {where for where, why in paused.items() if why in UNREAD}
         now = self._monotonic()
         if read:
             self._assigned_at = now
@@ -207,7 +209,7 @@ class Ingest:
             missing = source.missing_topics()
             told = [f"{', '.join(missing)} cannot be read: there is no such topic"] if missing else []
             told += _unanswered_sentences(source.unanswered())
-            told += [flood_sentence(flooded)] if flooded else []
+            told += [flood_sentence(floods)] if floods else []
             told += [source.schemas_missing] if source.schemas_missing else []
             part.says(State.WAITING if len(unread) == len(read) else State.RUNNING, "; ".join(told))
 
@@ -262,7 +264,7 @@ def _unanswered_sentences(unanswered: Mapping[tuple[str, int], str]) -> list[str
 
 def flooded_names(paused: Mapping[Partition, str]) -> list[str]:
     """`topic/number` of the partitions that a flood of dead letters paused."""
-    return sorted(partition_name(one) for one, why in paused.items() if why == FLOOD)
+    return sorted(partition_name(partition) for partition in flooded(paused))
 
 
 def why_full(store: Store, *, keep_unpublished: bool) -> Full | None:

@@ -14,7 +14,7 @@ ANSWER_WITHIN_SECONDS = 10.0
 
 
 class Publisher(Protocol):
-    """Who sends dead letters; see `streams.dead_letters.DeadLetterPublisher`."""
+    """Who sends dead letters; see `streams.kafka.publisher.DeadLetterPublisher`."""
 
     def publish(self, letters: Iterable[tuple[int, DeadLetter]], timeout_s: float = 10.0) -> list[int]:
         """Send letters and return the numbers of those that the broker has acknowledged."""

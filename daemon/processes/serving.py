@@ -19,6 +19,7 @@ import structlog
 from daemon.errors import DaemonError
 from daemon.lifecycle.supervisor import Part, State
 from daemon.processes.children import end_group, has_ended
+from daemon.settings.hosts import http_address, reached_at
 from daemon.settings.tree import Settings
 from serving.door.key_file import read_keys
 from serving.errors import CannotServe
@@ -97,8 +98,7 @@ class ServingProcess:
     @property
     def url(self) -> str:
         """Where it answers, from this machine."""
-        host, port = self._address
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return http_address(*self._address)
 
     @property
     def status(self) -> ServingStatus:
@@ -240,7 +240,7 @@ def serving_process(
     return ServingProcess(
         command=(sys.executable, "-m", "daemon", *config, "serve"),
         environment={**environment, **chosen},
-        address=({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(serving.host, serving.host), port),  # noqa: S104 - never listened on here
+        address=(reached_at(serving.host), port),
         api_key_file=serving.api_key_file,
         stuck_seconds=settings.lifecycle.stuck_seconds,
         drain_seconds=drain_seconds(settings),

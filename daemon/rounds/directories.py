@@ -22,13 +22,23 @@ class Rooms:
 
     def round_dir(self, number: int) -> Path:
         """The directory of one round."""
-        return self.rounds_dir / f"{number:06d}"
+        return round_directory(self.rounds_dir, number)
+
+
+def round_directory(rounds_dir: Path, number: int) -> Path:
+    """Where a round stands, among the directories of all rounds."""
+    return rounds_dir / f"{number:06d}"
+
+
+def round_directories(rounds_dir: Path) -> dict[int, Path]:
+    """The directories of rounds that there are, by number, oldest first."""
+    there = rounds_dir.iterdir() if rounds_dir.is_dir() else ()
+    return dict(sorted((int(path.name), path) for path in there if path.name.isdecimal()))
 
 
 def prune_directories(rooms: Rooms, kept: int) -> None:
     """Remove the directories of finished rounds but for the latest; those of waiting rounds stay."""
-    directories = sorted(path for path in rooms.rounds_dir.iterdir() if path.name.isdecimal())
     waiting = set(rooms.store.rounds.waiting())
-    finished = [path for path in directories if int(path.name) not in waiting]
+    finished = [path for number, path in round_directories(rooms.rounds_dir).items() if number not in waiting]
     for path in finished[: max(0, len(finished) - kept)]:
         shutil.rmtree(path)

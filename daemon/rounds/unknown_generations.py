@@ -1,13 +1,11 @@
 """Generations on disk that the database does not know: it is an older copy that was put back, or a new one."""
 
-from pathlib import Path
-
 import structlog
 
 from checkpoints.card import Card
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation import GenerationStore
-from daemon.rounds.directories import Rooms
+from daemon.rounds.directories import Rooms, round_directories
 from memory.ledger.records import SliceScore
 from memory.ledger.restored import FoundGeneration
 from memory.store import Store
@@ -33,7 +31,7 @@ def take_up_unknown(rooms: Rooms) -> None:
     rounds = [card.round or 0 for card in cards.values()]
     if store.generations.number_above(
         generation=max([checkpoints.highest_number(), *unknown]),
-        round_number=max([0, *rounds, *_round_directories(rooms.rounds_dir)]),
+        round_number=max([0, *rounds, *round_directories(rooms.rounds_dir)]),
     ):
         log.warning("numbers_go_on_above_what_is_on_disk", unknown_generations=unknown)
     if found := _line(store, checkpoints, cards):
@@ -105,7 +103,3 @@ def _scores(card: Card) -> dict[str, SliceScore]:
         for name, one in card.scores.items()
         if one.get("mean_nll") is not None
     }
-
-
-def _round_directories(root: Path) -> list[int]:
-    return [int(path.name) for path in root.iterdir() if path.name.isdecimal()] if root.is_dir() else []

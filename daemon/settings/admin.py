@@ -1,10 +1,11 @@
 """Settings of the admin surface."""
 
-import ipaddress
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from daemon.settings.hosts import is_loopback
 
 
 class AdminSettings(BaseModel):
@@ -27,13 +28,3 @@ class AdminSettings(BaseModel):
                 f"host {self.host!r} is reachable from elsewhere: name a token_file, or listen on 127.0.0.1"
             )
         return self
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nothing but this machine reaches a listener on `host`. Names other than localhost: no."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

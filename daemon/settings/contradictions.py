@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daemon.settings.fields import Key, dotted
+from daemon.settings.hosts import EVERYWHERE
 from daemon.settings.mistakes import Mistake
 from daemon.settings.sources import Raw
 from streams.addresses import why_no_host
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from daemon.settings.tree import Settings
 
 LONGEST_SECONDS = 100 * 366 * 86_400
-EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - never listened on here
 
 
 def contradictions(settings: "Settings", raw: Raw) -> list[Mistake]:

@@ -21,8 +21,8 @@ class Found:
         samples: a page of those, by id.
         dead_letters: ids of those that name the key, as an erasure would take them.
         rounds: for each round that was given the person's text, how many samples as which part
-            (`memory.records.TrainedSample`), also where the text has left memory since.
-        generations, descendants, clean_generation, lineage_from: as in `memory.records.Forgotten`.
+            (`memory.ledger.records.TrainedSample`), also where the text has left memory since.
+        generations, descendants, clean_generation, lineage_from: as in `memory.people.erasure.Forgotten`.
         erased_at: when the key was erased, unix seconds; None where it never was.
     """
 

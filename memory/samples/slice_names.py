@@ -5,6 +5,11 @@ from typing import Final
 ANCHOR: Final = "anchor"
 
 
+def name_of(source: str, first_round: int, last_round: int) -> str:
+    """The name of what came of a source from one round to another."""
+    return f"{source}@{first_round}-{last_round}"
+
+
 def source_of(name: str) -> str:
     """Whose text it holds; empty for the anchor."""
     return name.rpartition("@")[0]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from memory.database import facts, sqlite
 from memory.database.sqlite import Connection
-from memory.samples import counters, removal
+from memory.samples import counters, removal, slice_names
 from memory.samples.records import Role
 from memory.samples.reservoir import share
 from memory.settings import MemorySettings
@@ -270,8 +270,8 @@ def _rank(row: SliceRow) -> int:
 def name(tx: Connection, row: SliceRow) -> str:
     """The name under which scores on a slice are recorded."""
     if row.state in {"anchor", "early"}:
-        return "anchor"
-    return f"{source_name(tx, row)}@{row.first_round}-{row.last_round}"
+        return slice_names.ANCHOR
+    return slice_names.name_of(source_name(tx, row), row.first_round, row.last_round)
 
 
 def source_name(tx: Connection, row: SliceRow) -> str:

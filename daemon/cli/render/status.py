@@ -11,7 +11,7 @@ from daemon.cli.render.phases import told_phase
 from daemon.cli.render.rounds import early_stop_part, how_to_decide, trained_part
 from daemon.cli.render.screen import console, outcome_text
 from daemon.control.protocol import Facts
-from daemon.ingestion.dead_letter_flood import FLOOD, flood_sentence
+from daemon.ingestion.dead_letter_flood import flood_sentence, flooded
 from daemon.lifecycle.supervisor import State
 from daemon.rounds.unknown_sentence import unknown_sentence
 from daemon.span import span as ago
@@ -176,13 +176,13 @@ def _ingest(ingest: Facts) -> str | Text:
     lag = ingest.get("lag_records")
     told = [_behind(lag, ingest.get("trouble", ""))]
     paused = ingest.get("paused", {})
-    flooded = [partition for partition, why in paused.items() if why == FLOOD]
-    if flooded:
-        told.append(flood_sentence(flooded))
+    floods = flooded(paused)
+    if floods:
+        told.append(flood_sentence(floods))
     if ingest.get("reason"):
         told.append(f"paused: {ingest['reason']}")
     else:
-        told += [f"{name} paused: {why}" for name, why in paused.items() if name not in flooded]
+        told += [f"{name} paused: {why}" for name, why in paused.items() if name not in floods]
     return told[0] if len(told) == 1 and lag is not None else Text("; ".join(told), "yellow")
 
 
