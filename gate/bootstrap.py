@@ -119,7 +119,7 @@ def accuracy_replicates(
 def f1_replicates(
     candidate: Sequence[DocumentScore], reference: Sequence[DocumentScore], how: Resampling
 ) -> Replicates:
-    """Replicates of the candidate's macro-F1 minus the reference's (see `learner.measures.macro_f1`)."""
+    """Replicates of the candidate's macro-F1 minus the reference's (see `gate.measures.macro_f1`)."""
     ours, theirs = paired(candidate, reference)
     classes = sorted(frozenset[str]().union(*(members(score.label) for score in ours)))
     true = _one_hot([score.label for score in ours], classes)

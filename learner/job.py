@@ -62,14 +62,14 @@ def run_round(path: Path, echo: TextIO | None = None) -> Report:
     """Run the round in a directory and write its report there; what an earlier, killed run left is removed first.
 
     Args:
-        path: a directory that `learner.round_directory.write_round` made.
+        path: a directory that `learner.directory.round_directory.write_round` made.
         echo: where progress is printed too.
 
     Raises:
         LearnerError: the directory cannot be used, or the device is not here.
         checkpoints.errors.CheckpointsError: the parent or the base cannot be loaded.
         OSError: the disk refused.
-        RuntimeError: torch failed; `learner.devices.is_out_of_memory` tells whether for memory.
+        RuntimeError: torch failed; `learner.devices.devices.is_out_of_memory` tells whether for memory.
     """
     given = read_round(path)
     (path / REPORT).unlink(missing_ok=True)

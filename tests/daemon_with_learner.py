@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from daemon import logs
-from daemon.service import Service
+from daemon.assembly.launch import Launch
+from daemon.service import running
 from daemon.settings.load import load
 
 
@@ -12,7 +13,7 @@ def main(config: Path, learner: tuple[str, ...]) -> None:
     """Run until SIGTERM."""
     settings = load(config)
     logs.configure(level=settings.log.level, format=settings.log.format)
-    with Service(settings, config_file=config, learner=learner) as service:
+    with running(Launch(settings, config, learner)) as service:
         service.main_loop()
 
 

@@ -1,4 +1,4 @@
-"""Loads the model once, in a process of its own: `python -m daemon.doctor_model ARGUMENTS`, a JSON list of `examine`'s.
+"""Loads the model once, in a process of its own: `python -m daemon.doctor.load_model JSON`, the arguments of `examine`.
 
 Makes it generation 0 of the checkpoint store, where that has none yet. Prints one JSON object: what it is, or why it
 cannot be loaded. Imports torch; nothing may import this module.
@@ -32,7 +32,7 @@ def examine(
     """Load the model as a start would, and say what it needs.
 
     Returns:
-        {"device", "served", "cost", "characters_per_token"} and what `daemon.doctor_memory.Shape` has, or {"error"}.
+        {"device", "served", "cost", "characters_per_token"} and what `ModelShape` has, or {"error"}.
     """
     from checkpoints.errors import CheckpointsError  # noqa: PLC0415 - torch, and only in this process
     from checkpoints.load import load_model, load_tokenizer  # noqa: PLC0415 - the same

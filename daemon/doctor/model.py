@@ -161,7 +161,7 @@ def _knowledge(settings: Settings, vocabulary: int) -> Iterator[Finding]:
 
 
 def _load_in_a_process(settings: Settings, store: Path) -> dict[str, Any]:
-    """What `daemon.doctor_model` says; a crash or a silence of the process is an answer too."""
+    """What `daemon.doctor.load_model` says; a crash or a silence of the process is an answer too."""
     model, learner = settings.model, settings.learner
     arguments = [str(store), str(model.path), model.kind, list(model.labels), learner.device, learner.recipe.precision]
     try:

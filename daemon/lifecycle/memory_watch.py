@@ -7,9 +7,10 @@ import structlog
 
 from checkpoints.errors import CheckpointsError
 from daemon.errors import DaemonError
-from daemon.lifecycle.supervisor import Backoff, Part, State
+from daemon.lifecycle.supervisor import Part, State
 from memory.errors import StoreBusy, StoreError, WrongState
 from memory.store import Store
+from streams.backoff import Backoff
 
 log = structlog.get_logger(__name__)
 

@@ -3,6 +3,11 @@
 import time
 from collections.abc import Callable
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
+HURRIED = "a second signal: not waiting any longer"
 REPEAT_SECONDS = 1.0
 """`timeout` and some supervisors send a signal to the process and again to its group: that is one word, not two."""
 
@@ -58,3 +63,22 @@ class Shutdown:
         if self._began is None:
             return False
         return self._hurry or self._clock() >= self._began + self._round_grace
+
+
+class Deadline:
+    """What those who wait at the end go by; it logs what a signal's handler must not."""
+
+    def __init__(self, shutdown: Shutdown) -> None:
+        self._shutdown = shutdown
+        self._hurry_logged = False
+
+    def seconds_left(self) -> float:
+        """Until the end must be over; asked again and again."""
+        if self._shutdown.hurried and not self._hurry_logged:
+            self._hurry_logged = True
+            log.warning("service_hurries", reason=HURRIED)
+        return self._shutdown.seconds_left()
+
+    def why_left(self) -> str:
+        """Why a part that still runs is waited for no longer."""
+        return HURRIED if self._shutdown.hurried else "it did not end within the grace time"

@@ -4,8 +4,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import TracebackType
@@ -14,25 +13,9 @@ from typing import Self
 import structlog
 
 from daemon.errors import DaemonError
+from daemon.lifecycle.patience import Patience
 from memory.errors import StoreError
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Waits that double from `first` to `longest` seconds, and begin anew after `healthy` seconds of life."""
-
-    first: float
-    longest: float
-    healthy: float = 60.0
-
-    def wait(self, failures: int) -> float:
-        """Seconds to wait after the `failures`-th failure in a row (from 1)."""
-        return float(min(self.longest, self.first * 2 ** min(failures - 1, 30)))
-
-    def failures_after(self, failures: int, ran_for: float) -> int:
-        """How many failures in a row there are now that one more came after `ran_for` seconds of life."""
-        return 1 if ran_for >= self.healthy else failures + 1
-
+from streams.backoff import Backoff
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +62,9 @@ class Part:
     `target(part)` runs until `part.stop` is set and calls `part.beat()` at least every `stuck_seconds`.
     When it returns or raises before that, it is called again after a wait; what it raised is logged and
     shown until then. `part.says(state, detail)` lets the loop report itself broken while it goes on trying.
+
+    Args:
+        patience: while it is asked for, silence is no sign of being stuck.
     """
 
     def __init__(
@@ -89,6 +75,7 @@ class Part:
         backoff: Backoff,
         stuck_seconds: float | None = None,
         vital: bool = True,
+        patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -98,7 +85,7 @@ class Part:
         self._stuck_seconds = stuck_seconds
         self._clock = clock
         self._beat = clock()
-        self._excused = False
+        self._patience = patience or Patience(clock)
         self._turning = False
         self._broke = ""
         self._health = Health(name, State.STARTING, "not started yet", vital=vital)
@@ -112,15 +99,6 @@ class Part:
         """Say that the loop turns. Called by the loop."""
         self._beat = self._clock()
 
-    def excuse(self) -> None:
-        """Let it be silent, as something that takes long keeps it waiting, until `expect`."""
-        self._excused = True
-
-    def expect(self) -> None:
-        """Its time to be silent begins now."""
-        self._beat = self._clock()
-        self._excused = False
-
     def says(self, state: State, detail: str = "") -> None:
         """Report how the part is. Called by the loop."""
         if state is State.RUNNING:
@@ -133,7 +111,7 @@ class Part:
 
     def health(self) -> Health:
         """How the part is now; a loop that has not turned for too long is stuck, whatever it said last."""
-        silent = 0.0 if self._excused else self._clock() - self._beat
+        silent = self._patience.silence(self._beat)
         health = self._health
         if self._turning and self._stuck_seconds is not None and silent > self._stuck_seconds:
             return replace(health, state=State.STUCK, detail=f"its loop has not turned for {silent:.0f} s")
@@ -229,20 +207,6 @@ class Supervisor:
         """How each part is now."""
         return tuple(part.health() for part in self._parts)
 
-    @contextmanager
-    def patient(self) -> Iterator[None]:
-        """No part counts as stuck while this lasts: for work of unknown length that others wait for. One at a time.
-
-        Without a bound: how long the work takes grows with the store, and a restart would only begin it anew.
-        """
-        for part in self._parts:
-            part.excuse()
-        try:
-            yield
-        finally:
-            for part in self._parts:
-                part.expect()
-
     def watch(self) -> bool:
         """Log all stacks once for each part that has become stuck; True when no vital one is."""
         stuck = {health.name: health for health in self.healths() if health.state is State.STUCK}
@@ -250,6 +214,25 @@ class Supervisor:
             log.critical("part_stuck", parts=sorted(stuck), stacks=all_stacks())
         self._reported = frozenset(stuck)
         return not any(health.vital for health in stuck.values())
+
+
+class Watchers:
+    """All supervisors of the service as one; each joins when it is made, while others may be asking already."""
+
+    def __init__(self) -> None:
+        self._supervisors: tuple[Supervisor, ...] = ()
+
+    def join(self, supervisor: Supervisor) -> None:
+        """Count this one in from now on."""
+        self._supervisors = (*self._supervisors, supervisor)
+
+    def healths(self) -> tuple[Health, ...]:
+        """How each part is now, of every supervisor."""
+        return tuple(health for supervisor in self._supervisors for health in supervisor.healths())
+
+    def watch(self) -> bool:
+        """See `Supervisor.watch`: True when no vital part of any is stuck."""
+        return all(supervisor.watch() for supervisor in self._supervisors)
 
 
 def all_stacks() -> dict[str, str]:

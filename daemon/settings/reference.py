@@ -1,4 +1,4 @@
-"""The commented reference of every setting: `python -m daemon.reference > riverkeep.toml`."""
+"""The commented reference of every setting: `python -m daemon.settings.reference > riverkeep.toml`."""
 
 import enum
 import json

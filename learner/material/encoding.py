@@ -64,7 +64,7 @@ class Encoder:
     A causal LM's document begins with the tokenizer's beginning-of-sequence token (its end-of-sequence token where
     it has none, as in GPT-2's family), so that its first word is predicted too and knows that it is the first; it
     ends with the end-of-sequence token. A classifier's is framed by the tokenizer itself and cut to `max_tokens`. What
-    a document says is plain text; see `learner.plain_text`.
+    a document says is plain text; see `learner.material.plain_text`.
 
     Attributes:
         tokenizer: a transformers tokenizer.

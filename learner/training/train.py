@@ -48,7 +48,7 @@ class StepFigures:
 
 @dataclass(slots=True)
 class Training:
-    """What the training of a round came to; see `learner.report.TrainingSummary`."""
+    """What the training of a round came to; see `learner.directory.report.TrainingSummary`."""
 
     steps: int = 0
     tokens_new: int = 0

@@ -26,8 +26,9 @@ NO_COMMAND = frozenset({"-c", "--config", "--help", "--version", "-h"})
 
 
 def test_the_reference_equals_the_code() -> None:
-    """riverkeep.toml is what `python -m daemon.reference` writes now."""
-    assert (ROOT / "riverkeep.toml").read_text() == reference(), "run: python -m daemon.reference > riverkeep.toml"
+    """riverkeep.toml is what `python -m daemon.settings.reference` writes now."""
+    remedy = "run: python -m daemon.settings.reference > riverkeep.toml"
+    assert (ROOT / "riverkeep.toml").read_text() == reference(), remedy
 
 
 def test_the_reference_as_it_is_changes_nothing(tmp_path: Path) -> None:

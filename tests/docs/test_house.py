@@ -13,7 +13,7 @@ ROOMS = ("streams", "memory", "checkpoints", "learner", "gate", "serving", "daem
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-MOST_FILES, MOST_LINES, LONGEST_FUNCTION = 20, 450, 62
+MOST_FILES, MOST_LINES, LONGEST_FUNCTION = 20, 450, 60
 
 
 def name_of(path: Path) -> str:

@@ -380,7 +380,8 @@ def _series(registry: CollectorRegistry) -> set[str]:
 
 def _register(registry: CollectorRegistry, database: Path) -> None:
     from checkpoints.metrics import CheckpointsMetrics
-    from daemon.metrics import DaemonMetrics, Live, LiveState
+    from daemon.assembly.live_metrics import Live, LiveState
+    from daemon.metrics import DaemonMetrics
     from gate.metrics import KnowledgeMetrics
     from memory.metrics import MemoryMetrics
     from memory.settings import MemorySettings

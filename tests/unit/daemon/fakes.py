@@ -9,7 +9,7 @@ from memory.samples.records import KeyHash
 
 
 class FakeControl:
-    """Implements `daemon.control.Control`; `calls` are the operations that change something, with arguments."""
+    """Implements `daemon.control.protocol.Control`; `calls` are the operations that change something."""
 
     def __init__(self) -> None:
         self.reset()

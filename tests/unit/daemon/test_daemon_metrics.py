@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from prometheus_client import CollectorRegistry, generate_latest
 
+from daemon.assembly.live_metrics import Live, LiveState
 from daemon.lifecycle.supervisor import Health, State
-from daemon.metrics import DaemonMetrics, Live, LiveState
+from daemon.metrics import DaemonMetrics
 from daemon.rounds.current import ROUND_PHASES, PhaseWork
 
 BETWEEN_ROUNDS = Live(

@@ -11,10 +11,11 @@ from structlog.testing import capture_logs
 
 from daemon.ingestion.ingest import Full, Ingest, why_full
 from daemon.lifecycle.shutdown import Shutdown
-from daemon.lifecycle.supervisor import Backoff, Part, State, Supervisor
+from daemon.lifecycle.supervisor import Part, State, Supervisor
 from memory.intake.records import Appended
 from memory.settings import MemorySettings
 from memory.store import Store
+from streams.backoff import Backoff
 from streams.document import Batch, DeadLetter, Partition, Pause, Reason
 from tests.harness import wait_until
 

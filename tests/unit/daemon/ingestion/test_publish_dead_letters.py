@@ -8,9 +8,10 @@ import pytest
 
 from daemon.ingestion.publish_dead_letters import DeadLetterDesk
 from daemon.lifecycle.shutdown import Shutdown
-from daemon.lifecycle.supervisor import Backoff, Part, State, Supervisor
+from daemon.lifecycle.supervisor import Part, State, Supervisor
 from memory.settings import MemorySettings
 from memory.store import Store
+from streams.backoff import Backoff
 from streams.document import Batch, DeadLetter, Partition, Reason
 from tests.harness import wait_until
 

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from daemon.lifecycle.patience import Patience
 from daemon.lifecycle.shutdown import Shutdown
-from daemon.lifecycle.supervisor import Backoff, Part, State, Supervisor
+from daemon.lifecycle.supervisor import Part, State, Supervisor
+from streams.backoff import Backoff
 from tests.harness import wait_until
 
 FAST = Backoff(first=0.01, longest=0.02)
@@ -122,10 +124,11 @@ def test_while_others_have_to_wait_no_part_is_stuck(release: threading.Event) ->
         part.says(State.RUNNING)
         release.wait()
 
-    part = Part("ingest", waits, backoff=FAST, stuck_seconds=60, clock=lambda: now[0])
+    patience = Patience(lambda: now[0])
+    part = Part("ingest", waits, backoff=FAST, stuck_seconds=60, patience=patience, clock=lambda: now[0])
     with supervised(part) as supervisor:
         wait_until(lambda: part.health().state is State.RUNNING)
-        with supervisor.patient():
+        with patience.asked():
             now[0] = 600
             assert supervisor.watch()
         now[0] += 60

@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from daemon.lifecycle.shutdown import Shutdown
-from daemon.lifecycle.supervisor import Backoff, Part, State, Supervisor
+from daemon.lifecycle.supervisor import Part, State, Supervisor
 from daemon.processes.serving import ServingProcess, _free_port
+from streams.backoff import Backoff
 from tests.harness import wait_until
 
 SERVER = """

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from daemon.lifecycle.shutdown import Shutdown
-from daemon.lifecycle.supervisor import Backoff, Part, State, Supervisor
+from daemon.lifecycle.supervisor import Part, State, Supervisor
 from daemon.rounds.current import CurrentRound
 from daemon.rounds.decision import Ask, Begin, Decision, Wait, approval
 from daemon.rounds.loop import RoundsLoop
 from daemon.rounds.triggers import Asks, Schedule
 from memory.ledger.states import RoundState
 from memory.store import Store
+from streams.backoff import Backoff
 from tests.harness import wait_until
 from tests.unit.daemon.rooms import BY_HAND, DRY, World, world
 

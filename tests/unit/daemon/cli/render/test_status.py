@@ -303,7 +303,7 @@ def test_a_round_shows_its_checks(screen: io.StringIO) -> None:
 
 
 def round_line(number: int, state: str) -> dict[str, Any]:
-    """A round as `daemon.facts` gives it."""
+    """A round as `daemon.control.facts` gives it."""
     return {
         "number": number,
         "state": state,

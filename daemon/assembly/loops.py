@@ -1,0 +1,119 @@
+"""Who reads, learns, serves and begins rounds, by the settings; what is not set up is left out."""
+
+import secrets
+from dataclasses import dataclass
+
+from daemon.assembly.launch import Launch, Shared
+from daemon.assembly.rooms import OpenedRooms
+from daemon.ingestion.ingest import Ingest, SameStore, why_full
+from daemon.ingestion.publish_dead_letters import DeadLetterDesk
+from daemon.processes.learner import LearnerProcess
+from daemon.processes.serving import ServingProcess, serving_process
+from daemon.rounds.loop import RoundsLoop
+from daemon.rounds.runner import RoundRunner
+from daemon.settings.labels import known_labels
+from daemon.settings.tree import Settings
+from memory.store import Store
+from streams.kafka.publisher import DeadLetterPublisher
+from streams.kafka.source import KafkaSource
+from streams.metrics import StreamsMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """What the parts of a service run.
+
+    Attributes:
+        serving: None where no process is started that answers.
+        ingest: None where nothing is consumed.
+        dead_letters: None where they go to no topic.
+    """
+
+    rounds: RoundsLoop
+    learner: LearnerProcess
+    serving: ServingProcess | None = None
+    ingest: Ingest | None = None
+    dead_letters: DeadLetterDesk | None = None
+
+
+def make_loops(launch: Launch, shared: Shared, opened: OpenedRooms, *, owner: str) -> Loops:
+    """What the settings ask for; nothing runs yet.
+
+    Args:
+        owner: this replica's name, for the offsets that it holds.
+    """
+    learner = _learner(launch)
+    rounds, serving = _rounds(launch, shared, opened, learner), _serving(launch, shared)
+    if not launch.settings.streams.enabled:
+        return Loops(rounds, learner, serving)
+    metrics, store = StreamsMetrics(shared.registry), opened.rooms.store
+    ingest, dead_letters = _ingest(launch, store, metrics, owner), _dead_letters(launch, store, metrics)
+    return Loops(rounds, learner, serving, ingest, dead_letters)
+
+
+def _learner(launch: Launch) -> LearnerProcess:
+    return LearnerProcess(
+        command=launch.learner,
+        environment=launch.child_environment(),
+        nice=launch.settings.lifecycle.learner_nice,
+    )
+
+
+def _rounds(launch: Launch, shared: Shared, opened: OpenedRooms, learner: LearnerProcess) -> RoundsLoop:
+    def settings() -> Settings:
+        return shared.settings.now
+
+    runner = RoundRunner(
+        opened.rooms,
+        settings=settings,
+        learner=learner,
+        current=shared.current,
+        metrics=shared.metrics,
+        promotion=shared.promotion,
+        clock=launch.clock,
+        seed=lambda: secrets.randbits(31),
+    )
+    return RoundsLoop(
+        opened.rooms,
+        runner,
+        shared.asks,
+        shared.current,
+        settings=settings,
+        shutdown=shared.shutdown,
+        clock=launch.clock,
+    )
+
+
+def _serving(launch: Launch, shared: Shared) -> ServingProcess | None:
+    if not launch.settings.serving.enabled:
+        return None
+    return serving_process(
+        launch.settings,
+        launch.config_file,
+        launch.child_environment(),
+        replaced=lambda reason: shared.metrics.serving_replaced.labels(reason).inc(),
+    )
+
+
+def _ingest(launch: Launch, store: Store, metrics: StreamsMetrics, owner: str) -> Ingest:
+    streams, labels = launch.settings.streams, known_labels(launch.settings)
+    keep_unpublished = streams.dead_letter_topic is not None
+    same = SameStore(store)
+
+    def open_source() -> KafkaSource:
+        same.begin()
+        return KafkaSource(streams, store, metrics, launch.clock, labels=labels, owner=owner)
+
+    return Ingest(
+        open_source=open_source,
+        store=same,
+        why_full=lambda: why_full(store, keep_unpublished=keep_unpublished),
+        keep_unpublished=keep_unpublished,
+    )
+
+
+def _dead_letters(launch: Launch, store: Store, metrics: StreamsMetrics) -> DeadLetterDesk | None:
+    streams = launch.settings.streams
+    if streams.dead_letter_topic is None:
+        return None
+    return DeadLetterDesk(store, lambda: DeadLetterPublisher(streams, metrics))

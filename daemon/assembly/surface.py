@@ -1,0 +1,71 @@
+"""What the admin surface answers from, and how it begins to listen."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from daemon.admin.app import create_app
+from daemon.admin.listener import listening
+from daemon.admin.token import Token, ensure_token
+from daemon.assembly.launch import Launch, Shared
+from daemon.assembly.loops import Loops
+from daemon.assembly.parts import admin_part
+from daemon.assembly.rooms import OpenedRooms
+from daemon.control.live import LiveControl, Views
+from serving.door.descriptors import raise_limit
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSurface:
+    """The admin surface while it listens.
+
+    Attributes:
+        address: `http://host:port`.
+        token: what it asks for, which a reload replaces.
+    """
+
+    address: str
+    token: Token
+
+
+def make_control(launch: Launch, shared: Shared, opened: OpenedRooms, loops: Loops) -> LiveControl:
+    """What a person or a script can ask of the running service."""
+    serving = loops.serving
+    views = Views(
+        parts=shared.watchers.healths,
+        patient=shared.patience.asked,
+        ingest=loops.ingest,
+        serving=None if serving is None else lambda: serving.status,
+        serving_address=None if serving is None else serving.url,
+        next_round=lambda: loops.rounds.reason,
+        problem=opened.problem,
+        memory_trouble=lambda: opened.memory.trouble,
+        need_restart=lambda: shared.settings.need_restart,
+        settings_refused=lambda: shared.settings.refused,
+        started_at=shared.started_at,
+    )
+    return LiveControl(
+        launch.settings,
+        opened.rooms.store,
+        opened.rooms.checkpoints,
+        views=views,
+        asks=shared.asks,
+        current=shared.current,
+        promotion=shared.promotion,
+    )
+
+
+def open_surface(stack: ExitStack, launch: Launch, shared: Shared, control: LiveControl) -> AdminSurface:
+    """Let the admin surface listen until the stack is closed.
+
+    Raises:
+        DaemonError: there is no token, or the address cannot be bound.
+    """
+    settings = launch.settings
+    token = Token(ensure_token(settings.admin, settings.state_dir))
+    app = create_app(control, shared.registry, token)
+    raise_limit()
+    admin = stack.enter_context(
+        listening(app, settings.admin, registry=shared.registry, make_part=admin_part(settings.lifecycle))
+    )
+    shared.watchers.join(admin.parts)
+    return AdminSurface(admin.address, token)

@@ -1,0 +1,49 @@
+"""The settings that count now, and what became of those that were read since the start."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from daemon.settings.load import Reloaded, reloaded
+from daemon.settings.mistakes import BadSettings
+from daemon.settings.tree import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    settings: Settings
+    need_restart: tuple[str, ...] = ()
+    refused: dict[str, Any] | None = None
+
+
+class SettingsInForce:
+    """Read from any thread; taken over by the one that reloads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._standing = _Standing(settings)
+
+    @property
+    def now(self) -> Settings:
+        """The settings that count now."""
+        return self._standing.settings
+
+    @property
+    def need_restart(self) -> tuple[str, ...]:
+        """Sections that a reload found changed, and that only a restart takes over."""
+        return self._standing.need_restart
+
+    @property
+    def refused(self) -> dict[str, Any] | None:
+        """Since when settings that were read are refused, and their mistakes; None where the last were taken."""
+        return self._standing.refused
+
+    def take(self, read: Settings) -> Reloaded:
+        """Let what was read count, as far as a service that runs can take it over."""
+        result = reloaded(self.now, read)
+        self._standing = _Standing(result.settings, result.need_restart)
+        return result
+
+    def refuse(self, error: BadSettings, now: float) -> None:
+        """Leave all as it is, for what was read is wrong."""
+        mistakes = [mistake.as_facts() for mistake in error.mistakes]
+        standing = self._standing
+        self._standing = _Standing(standing.settings, standing.need_restart, {"at": now, "mistakes": mistakes})
