@@ -14,7 +14,7 @@ from daemon.lifecycle.lock import FILE_NAME, Holder, StateLock, holder_of
 HOLD = """
 import sys
 from pathlib import Path
-from daemon.lock import StateLock
+from daemon.lifecycle.lock import StateLock
 with StateLock(Path(sys.argv[1]), now=5.0) as lock:
     lock.announce("http://127.0.0.1:1")
     print("held", flush=True)
