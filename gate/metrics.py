@@ -93,7 +93,7 @@ def _flips(store: Store) -> Metric:
 
 
 def _plausibility(store: Store) -> Iterator[Metric]:
-    """Figure and bound of all fresh text; those of each source are in `riverkeep round --show`."""
+    """Figure and bound of all fresh text; those of each source are in `riverkeep round show`."""
     figure = GaugeMetricFamily(
         "riverkeep_plausibility_figure",
         "What the latest judged round's fresh text measured before training: its mean loss and the upper decile of its "

@@ -84,7 +84,7 @@ class GateSettings(BaseModel):
         "`plausible_rounds` rounds that led to what serves or whose text was approved. Where these differed much the "
         "bound is 6 robust spreads above it (of 1.4826 times their median distance from it), if that is more; with "
         "fewer than 3 of them it is this far above the highest of them and of the anchor. Sources are judged by "
-        "themselves too. `riverkeep round --show N` shows figures and bounds.",
+        "themselves too. `riverkeep round show N` shows figures and bounds.",
     )
     plausible_repetition: float = Field(
         0.1,

@@ -55,7 +55,7 @@ class BudgetSettings(BaseModel):
         None,
         gt=0,
         description="After this long a paused partition is tried again by itself. "
-        "Left out: it waits for a person (`riverkeep resume`).",
+        "Left out: it waits for a person (`riverkeep memory dead-letters resume`).",
     )
 
 

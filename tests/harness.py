@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 T = TypeVar("T")
+Facts: TypeAlias = Any
+"""What an operation answers, in JSON's values; or a part: a test makes up no more of it than it looks at."""
 
 POLL_S = 0.02
 

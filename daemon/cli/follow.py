@@ -1,4 +1,4 @@
-"""Following a round from its request to its end, for `riverkeep round --wait`."""
+"""Following a round from its request to its end, for `riverkeep round begin --wait`."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from daemon.cli.render.phases import told_phase
-from daemon.control.protocol import Control, Facts
+from daemon.control.answers.rounds import RoundAnswer, RoundLine
+from daemon.control.answers.standing import RoundStanding, StatusAnswer
+from daemon.control.protocol import Control
 from daemon.errors import ExitCode, Refused
 
 EVERY_S = 0.5
@@ -40,7 +42,7 @@ def watch(
     *,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
-) -> Facts:
+) -> RoundAnswer:
     """Wait for the first round with a number above `after` to end, and return it in full.
 
     Shows a progress bar on a terminal's standard error, elsewhere a line there when it does something else, and every
@@ -93,18 +95,19 @@ def until_it_serves(
         pause(EVERY_S)
 
 
-def _why_none(status: Facts) -> str:
+def _why_none(status: StatusAnswer) -> str:
     """Asked for by hand, a round needs no more than one fresh sample; the triggers wait for more."""
-    return str(status.get("next_round")) if status["memory"]["fresh_samples"] else "nothing is fresh"
+    memory = status["memory"]
+    return str(status.get("next_round")) if memory is None or memory["fresh_samples"] else "nothing is fresh"
 
 
-def outcome(ended: Facts) -> ExitCode:
+def outcome(ended: RoundAnswer) -> ExitCode:
     """The exit status for a round that has ended: of a dry run, which ends abandoned, by what the gate said."""
-    return BY_DECISION.get(ended.get("verdict", {}).get("decision"), ENDED[ended["state"]])
+    return BY_DECISION.get(ended.get("verdict", {}).get("decision", ""), ENDED[ended["state"]])
 
 
-def _first_after(control: Control, after: int) -> Facts | None:
-    return next((one for one in reversed(control.rounds(limit=50)) if one["number"] > after), None)
+def _first_after(control: Control, after: int) -> RoundLine | None:
+    return next((line for line in reversed(control.rounds(limit=50)) if line["number"] > after), None)
 
 
 class _Lines:
@@ -125,7 +128,7 @@ class _Lines:
         self._console.print(shown["description"], soft_wrap=True, highlight=False)
 
 
-def _progress(current: Facts | None, after: int) -> dict[str, Any]:
+def _progress(current: RoundStanding | None, after: int) -> dict[str, Any]:
     """How the round in progress gets on; `after`: the last one that does not answer the request."""
     if current is None:
         return _unknown("waiting for the round to begin", "")

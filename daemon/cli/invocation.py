@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+A = TypeVar("A")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print facts as JSON.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")
@@ -69,15 +70,26 @@ class Invocation:
             raise BadSettings([_no_file(), *others]) from None
 
     @contextmanager
-    def control(self, *, write: bool = False) -> Iterator["Control"]:
-        """Who answers: the running daemon, also where the settings on disk have mistakes; else the store itself."""
+    def control(self, ask: Callable[..., Any]) -> Iterator["Control"]:
+        """Who answers: the running daemon, also where the settings on disk have mistakes; else the store itself.
+
+        Args:
+            ask: the operation that is meant, as a method of `Control`; what changes nothing may be asked for too.
+        """
         from daemon.cli.reach import reach
+        from daemon.control.operations import BY_NAME
 
         settings, mistakes = self._settings_to_reach()
-        with reach(settings, write=write, mistakes=mistakes) as control:
+        with reach(settings, write=BY_NAME[ask.__name__].changes_the_store, mistakes=mistakes) as control:
             if mistakes is not None:
                 say(f"riverkeep: warning: {mistakes.in_line()} Asking the daemon on {settings.state_dir} all the same.")
             yield control
+
+    def answer(self, ask: "Callable[Concatenate[Control, P], A]", *args: P.args, **kwargs: P.kwargs) -> A:
+        """What is answered to one operation, named as a method of `Control`."""
+        with self.control(ask) as control:
+            answer: A = getattr(control, ask.__name__)(*args, **kwargs)
+            return answer
 
     def _settings_to_reach(self) -> "tuple[Settings, BadSettings | None]":
         """The settings, and what is wrong with them where they say all the same which daemon is meant."""
@@ -160,6 +172,14 @@ def print_json(facts: Any) -> None:
     from daemon.cli.render.printable import printable_json
 
     click.echo(printable_json(json.dumps(facts, indent=2, ensure_ascii=False, default=str)))
+
+
+def show(answer: A, printer: Callable[[A], object], *, as_json: bool) -> None:
+    """Print an answer as JSON, or as `told` puts it for a person."""
+    if as_json:
+        print_json(answer)
+    else:
+        printer(answer)
 
 
 def say(message: str) -> None:

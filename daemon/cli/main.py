@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from daemon.cli.invocation import Invocation
+from daemon.cli.old_spellings import MOVED, refusal
 from daemon.cli.standard_streams import open_standard_streams, write_no_more
 from daemon.errors import DaemonError, ExitCode, said_by_the_system
 
@@ -23,8 +24,7 @@ COMMANDS = {
     "generations": "status:generations",
     "rollback": "rounds:rollback",
     "memory": "memory:memory",
-    "resume": "memory:resume",
-    "forget": "memory:forget",
+    "forget": "people:forget",
     "backfill": "backfill:backfill",
 }
 """Each command, where in daemon.cli.commands it is; in the order of the help."""
@@ -71,6 +71,14 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant, and its words. Raises BadRequest for one that is found elsewhere now."""
+        if args[0] in MOVED and not ctx.resilient_parsing:
+            raise refusal(args, [*MOVED[args[0]], *args[1:]])
+        return super().resolve_command(ctx, args)
+
     def _suggest(self, ctx: click.Context, name: str) -> None:
         """Raises UsageError where a command was most probably meant."""
         near = difflib.get_close_matches(name, COMMANDS, n=1)
@@ -115,7 +123,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         code = _fail("stopped", ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        # `riverkeep round --list | head`: who reads has had enough.
+        # `riverkeep round list | head`: who reads has had enough.
         write_no_more()
         code = ExitCode.OK
     except _expected() as error:

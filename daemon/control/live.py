@@ -4,21 +4,43 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
+from typing_extensions import override
 
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation import GenerationStore
 from daemon import logs
-from daemon.control import facts
-from daemon.control.protocol import Facts
+from daemon.control.answers.kept import ReplayedDeadLetters, ResumedPartitions
+from daemon.control.answers.people import ErasedPerson, FoundPerson
+from daemon.control.answers.rounds import (
+    AskedRound,
+    CancelledRounds,
+    PausedRounds,
+    ResumedRounds,
+    ServedAgain,
+    WithdrawnRound,
+)
+from daemon.control.answers.standing import (
+    HealthAnswer,
+    IngestStanding,
+    PartStanding,
+    PhaseStanding,
+    ReadinessAnswer,
+    RefusedSettings,
+    RoundStanding,
+    ServingStanding,
+    StatusAnswer,
+)
+from daemon.control.facts import people
+from daemon.control.facts.standing import status_without_store
 from daemon.control.store import StoreControl
 from daemon.errors import Refused, UnknownThing
 from daemon.lifecycle.supervisor import Health, State
 from daemon.processes.serving import ServingStatus
-from daemon.rounds.current import CurrentRound
+from daemon.rounds.current import CurrentRound, PhaseWork
 from daemon.rounds.decision import Ask, Trigger, approval, paused_sentence
 from daemon.rounds.triggers import Asks
 from daemon.settings.tree import Settings
@@ -34,7 +56,7 @@ log = structlog.get_logger(__name__)
 
 ROUND_ENDS_WITHIN_SECONDS = 120.0
 NAMES_LISTED = 16
-CANCELLED = "a person called it off (`riverkeep round --cancel`)"
+CANCELLED = "a person called it off (`riverkeep round cancel`)"
 DECODING = frozenset({"streams", "model"})
 """Sections of the settings by which a record becomes a document: formats and filters; labels."""
 NO_SOURCE = "No topics are set (`streams.topics`), so nothing is consumed."
@@ -74,7 +96,7 @@ class Views:
         next_round: a sentence, what the triggers wait for.
         problem: what is wrong with the serving generation's files; empty when nothing is.
         need_restart: sections of the settings that a reload found changed, and that a restart will take over.
-        settings_refused: as in `Control.status`.
+        settings_refused: what the latest reload refused; None where it found no mistakes.
         started_at: unix seconds.
         memory_trouble: why the memory cannot be used, and what to do; empty while it can.
     """
@@ -87,7 +109,7 @@ class Views:
     next_round: Callable[[], str]
     problem: Callable[[], str]
     need_restart: Callable[[], tuple[str, ...]]
-    settings_refused: Callable[[], Facts | None]
+    settings_refused: Callable[[], RefusedSettings | None]
     started_at: float
     memory_trouble: Callable[[], str] = str
 
@@ -116,8 +138,8 @@ class LiveControl(StoreControl):
         self._current = current
         self._promotion = promotion
 
-    def status(self) -> Facts:
-        """See `Control.status`."""
+    @override
+    def status(self) -> StatusAnswer:
         try:
             known, trouble = super().status(), self._views.memory_trouble()
         except StoreError as error:
@@ -126,7 +148,7 @@ class LiveControl(StoreControl):
             "running": True,
             "pid": os.getpid(),
             "started_at": self._views.started_at,
-            "serving": known["serving"] | self._serving(),
+            "serving": self._serving(known["serving"]),
             "round": self._round_in_progress(),
             "ingest": self._ingest(),
             "next_round": "not before the memory can be used again" if trouble else self._next_round(),
@@ -136,30 +158,32 @@ class LiveControl(StoreControl):
             "parts": self.readiness()["parts"],
         }
 
-    def _status_without_store(self) -> Facts:
+    def _status_without_store(self) -> StatusAnswer:
         """What serves is then what the checkpoint store's pointer says."""
-        known = self.status_without_store()
+        known = status_without_store(self._settings.state_dir)
         try:
             pointer = self._checkpoints.serving()
         except CheckpointsError:
             pointer = None
-        generation = None if pointer is None else pointer.generation
-        return known | {"serving": known["serving"] | {"generation": generation}}
+        known["serving"]["generation"] = None if pointer is None else pointer.generation
+        return known
 
-    def health(self) -> Facts:
-        """See `Control.health`."""
+    @override
+    def health(self) -> HealthAnswer:
         stuck = [health for health in self._views.parts() if health.state is State.STUCK and health.vital]
         return {"healthy": not stuck, "detail": "; ".join(f"{health.name}: {health.detail}" for health in stuck)}
 
-    def readiness(self) -> Facts:
-        """See `Control.readiness`."""
-        parts = {health.name: {"ok": health.ok, "detail": _detail(health)} for health in self._views.parts()}
+    @override
+    def readiness(self) -> ReadinessAnswer:
+        parts: dict[str, PartStanding] = {
+            health.name: {"ok": health.ok, "detail": _detail(health)} for health in self._views.parts()
+        }
         if problem := self._views.problem():
             parts["serving_generation"] = {"ok": False, "detail": problem}
         return {"ready": all(part["ok"] for part in parts.values()), "parts": parts}
 
-    def request_round(self, *, dry_run: bool = False) -> Facts:
-        """See `Control.request_round`."""
+    @override
+    def request_round(self, *, dry_run: bool = False) -> AskedRound:
         if self._store.counts().fresh_samples == 0:
             raise Refused("Nothing is fresh: a round would have nothing to learn.")
         self._asks.add(_asked(dry_run=dry_run))
@@ -167,12 +191,12 @@ class LiveControl(StoreControl):
         detail = "A round begins." if progress is None else f"A round begins when round {progress.number} has ended."
         return {"after": self._last_round(), "detail": detail}
 
-    def withdraw_round(self, *, dry_run: bool = False) -> Facts:
-        """See `Control.withdraw_round`."""
+    @override
+    def withdraw_round(self, *, dry_run: bool = False) -> WithdrawnRound:
         return {"withdrawn": self._asks.withdraw(_asked(dry_run=dry_run))}
 
-    def cancel_rounds(self) -> Facts:
-        """See `Control.cancel_rounds`."""
+    @override
+    def cancel_rounds(self) -> CancelledRounds:
         withdrawn = self._asks.withdraw_all()
         # Not while a candidate is being promoted: then the round has been decided.
         with self._promotion:
@@ -189,29 +213,30 @@ class LiveControl(StoreControl):
         seconds = self._settings.triggers.cooldown_seconds
         return f"{off}{asked if withdrawn else ''}By itself none begins for {span(seconds)}; its text stays fresh."
 
-    def approve_round(self, number: int) -> Facts:
-        """See `Control.approve_round`."""
+    @override
+    def approve_round(self, number: int) -> AskedRound:
         answer = super().approve_round(number)
         self._asks.add(approval(number))
         return answer | {"detail": f"A round with the text of round {number} begins."}
 
-    def pause_rounds(self, reason: str = "") -> Facts:
-        """See `Control.pause_rounds`."""
+    @override
+    def pause_rounds(self, reason: str = "") -> PausedRounds:
         answer = super().pause_rounds(reason)
         log.info("rounds_paused", reason=answer["reason"])
         self._asks.wake()
         return answer
 
-    def resume_rounds(self) -> Facts:
-        """See `Control.resume_rounds`."""
+    @override
+    def resume_rounds(self) -> ResumedRounds:
         answer = super().resume_rounds()
         if answer["resumed"]:
             log.info("rounds_resumed")
             self._asks.wake()
         return answer
 
-    def rollback(self, generation: int | None = None) -> Facts:
-        """See `Control.rollback`; a round in progress started from what is left behind and is called off."""
+    @override
+    def rollback(self, generation: int | None = None) -> ServedAgain:
+        # A round in progress started from what is left behind.
         with self._promotion:
             answer = super().rollback(generation)
             logs.carry(generation=answer["to"])
@@ -219,30 +244,28 @@ class LiveControl(StoreControl):
             self._current.call_off(f"{now}, and no longer generation {answer['from']}, which it started from")
         return answer
 
-    def forget(self, key: str | KeyHash) -> Facts:
-        """See `Control.forget`; a round in progress that was given the text is called off first."""
+    @override
+    def forget(self, key: str | KeyHash) -> ErasedPerson:
         # Whoever writes waits until the file is rewritten, which may take longer than a stuck loop is borne.
         with self._promotion, self._views.patient():
             forgotten = self._store.people.forget(key)
             progress = self._current.progress
             if progress is not None and progress.number in forgotten.rounds:
                 self._current.call_off("text that it was given has been erased", number=progress.number)
+        called_off = None
         if progress is not None and progress.number in forgotten.rounds:
             self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
             called_off = progress.number
-        else:
-            called_off = None
-        directories = self._erase_directories(forgotten.rounds)
-        told = facts.forgotten_facts(forgotten, directories, self._store.people.similar_keys(key))
-        return told | {"called_off": called_off}
+        directories, similar = self._erase_directories(forgotten.rounds), self._store.people.similar_keys(key)
+        return people.erased_person(forgotten, directories, similar, called_off=called_off)
 
-    def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
-        """See `Control.find`."""
-        found, progress = super().find(key, text=text, limit=limit, after=after), self._current.progress
-        if progress is None or all(one["round"] != progress.number for one in found["rounds"]):
-            return found
+    @override
+    def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> FoundPerson:
+        person, progress = super().find(key, text=text, limit=limit, after=after), self._current.progress
+        if progress is None or all(given["round"] != progress.number for given in person["rounds"]):
+            return person
         seconds = max(0.0, self._clock() - progress.started_at)
-        return found | {"calls_off": {"round": progress.number, "seconds": round(seconds, 1)}}
+        return person | {"calls_off": {"round": progress.number, "seconds": round(seconds, 1)}}
 
     def apply_tombstones(self, scrub: bool) -> Forgotten:
         """Erase what the stream's tombstones ask for; a round that was given the text is called off, as by `forget`."""
@@ -263,34 +286,35 @@ class LiveControl(StoreControl):
             )
         return forgotten
 
-    def resume(self, partition: str | None = None) -> Facts:
-        """See `Control.resume`."""
+    @override
+    def resume(self, partition: str | None = None) -> ResumedPartitions:
         if self._views.ingest is None:
             raise Refused(NO_SOURCE)
         ingest = self._views.ingest
-        read = sorted({document.partition_name(one) for one in (*ingest.lag(), *ingest.paused_partitions())})
+        read = sorted({document.partition_name(each) for each in (*ingest.lag(), *ingest.paused_partitions())})
         if partition is not None and partition not in read:
             raise UnknownThing(f"No partition {partition} is read here; those that are: {_listed(read) or 'none yet'}.")
         return {"resumed": ingest.resume(partition)}
 
-    def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
-        """See `Control.replay_dead_letters`; the settings in force decode, whatever their file says by now."""
+    @override
+    def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> ReplayedDeadLetters:
+        # The settings in force decode, whatever their file says by now.
         waiting = [name for name in self._views.need_restart() if name in DECODING]
         return super().replay_dead_letters(ids=ids) | {"need_restart": waiting}
 
-    def _serving(self) -> Facts:
+    def _serving(self, known: ServingStanding) -> ServingStanding:
         if self._views.serving is None:
-            return {"answering": None, "address": None, "ok": None, "trouble": ""}
+            return known
         status = self._views.serving()
         troubles = [_detail(health) for health in self._views.parts() if health.name == "serving" and not health.ok]
-        return {
+        return known | {
             "answering": status.generation,
             "address": self._views.serving_address,
             "ok": status.generation is not None and status.healthy and not troubles,
             "trouble": "".join(troubles),
         }
 
-    def _round_in_progress(self) -> Facts | None:
+    def _round_in_progress(self) -> RoundStanding | None:
         progress = self._current.progress
         if progress is None:
             return None
@@ -299,7 +323,7 @@ class LiveControl(StoreControl):
             "phase": progress.phase,
             "step": progress.step,
             "steps": progress.steps,
-            "work": None if progress.work is None else asdict(progress.work),
+            "work": None if progress.work is None else _work(progress.work),
             "begun_at": progress.started_at,
             "reason": progress.reason,
             "fresh_samples": progress.fresh_samples,
@@ -318,7 +342,7 @@ class LiveControl(StoreControl):
             return f"{ends}; asked for by {', '.join(dict.fromkeys(ask.by for ask in asks))}"
         return ends if pause is None else f"{ends}, and then {paused_sentence(pause.reason)}"
 
-    def _ingest(self) -> Facts | None:
+    def _ingest(self) -> IngestStanding | None:
         ingest = self._views.ingest
         if ingest is None:
             return None
@@ -329,6 +353,10 @@ class LiveControl(StoreControl):
             "reason": ingest.paused,
             "trouble": ingest.trouble,
         }
+
+
+def _work(work: PhaseWork) -> PhaseStanding:
+    return {"done": work.done, "of": work.of, "unit": work.unit, "seconds_left": work.seconds_left}
 
 
 def _asked(*, dry_run: bool) -> Ask:

@@ -4,15 +4,43 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
+
+from typing_extensions import override
 
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation import GenerationStore
-from daemon.control import facts
+from daemon.control.answers.kept import (
+    AsideLine,
+    AsideTextAnswer,
+    CountedAside,
+    DeadLetterLine,
+    DroppedAside,
+    DroppedDeadLetters,
+    GapLine,
+    MemoryAnswer,
+    ReleasedAside,
+    ReplayedDeadLetters,
+    ResumedPartitions,
+)
+from daemon.control.answers.people import ErasedPerson, FoundPerson
+from daemon.control.answers.rounds import (
+    AskedRound,
+    CancelledRounds,
+    GenerationsAnswer,
+    PausedRounds,
+    RejectedRound,
+    ResumedRounds,
+    RoundAnswer,
+    RoundLine,
+    RoundSamplesAnswer,
+    ServedAgain,
+    WithdrawnRound,
+)
+from daemon.control.answers.standing import HealthAnswer, ReadinessAnswer, StatusAnswer
 from daemon.control.asker import whose_word
-from daemon.control.protocol import Facts
+from daemon.control.facts import kept, people, rounds, standing
+from daemon.control.protocol import Control
 from daemon.errors import Refused, UnknownThing
 from daemon.ingestion import replay_dead_letters
 from daemon.rounds.decision import paused_sentence
@@ -44,7 +72,7 @@ def store_errors() -> Iterator[None]:
         raise Refused(str(error)) from error
 
 
-class StoreControl:
+class StoreControl(Control):
     """`Control` on a store that is open for writing, with no daemon running.
 
     The daemon's own control extends it. Thread-safe, as the store is.
@@ -63,162 +91,152 @@ class StoreControl:
         self._checkpoints = checkpoints
         self._clock = clock
 
-    def status(self) -> Facts:
-        """See `Control.status`."""
-        known = facts.store_status(self._store) | {"evidence": self._evidence().facts()}
+    @override
+    def status(self) -> StatusAnswer:
+        known = standing.status(self._store, self._settings.state_dir)
         paused = known["rounds_paused"]
-        next_round = None if paused is None else paused_sentence(paused["reason"])
-        unknown = unknown_generations(self._store, self._checkpoints)
-        return self.status_without_store() | known | {"next_round": next_round, "unknown_generations": unknown}
-
-    def status_without_store(self) -> Facts:
-        """`status`, without what only the store knows."""
-        absent = ("pid", "started_at", "round", "ingest", "need_restart", "settings_refused", "parts", "next_round")
-        return {
-            "running": False,
-            "version": version("riverkeep"),
-            "state_dir": str(self._settings.state_dir),
-            **dict.fromkeys(absent),
-            **facts.NO_STORE_STATUS,
-            "memory_trouble": "",
-            "unknown_generations": [],
-        }
+        known["next_round"] = None if paused is None else paused_sentence(paused["reason"])
+        known["evidence"] = standing.evidence(self._evidence())
+        known["unknown_generations"] = unknown_generations(self._store, self._checkpoints)
+        return known
 
     def _evidence(self) -> ForeseenEvidence:
         return foresee(self._store, self._settings, draw_spec(self._settings), self._store.rounds.latest())
 
-    def health(self) -> Facts:
-        """See `Control.health`."""
+    @override
+    def health(self) -> HealthAnswer:
         return {"healthy": False, "detail": self._no_daemon()}
 
-    def readiness(self) -> Facts:
-        """See `Control.readiness`."""
+    @override
+    def readiness(self) -> ReadinessAnswer:
         return {"ready": False, "parts": {"daemon": {"ok": False, "detail": self._no_daemon()}}}
 
-    def rounds(self, *, limit: int = 50, before: int | None = None) -> list[Facts]:
-        """See `Control.rounds`."""
+    @override
+    def rounds(self, *, limit: int = 50, before: int | None = None) -> list[RoundLine]:
         # Numbers are consecutive, newest first: those from `before` on are skipped by their count.
-        newest = next((one.number for one in self._store.rounds.listed(limit=1)), 0)
+        newest = next((round_.number for round_ in self._store.rounds.listed(limit=1)), 0)
         skipped = 0 if before is None else max(0, newest - before + 1)
-        return [facts.round_facts(one) for one in self._store.rounds.listed(limit=limit, offset=skipped)]
+        return [rounds.round_line(each) for each in self._store.rounds.listed(limit=limit, offset=skipped)]
 
-    def round(self, number: int) -> Facts:
-        """See `Control.round`."""
+    @override
+    def round(self, number: int) -> RoundAnswer:
         with store_errors():
-            return facts.round_in_full(self._store.rounds.read(number))
+            return rounds.round_in_full(self._store.rounds.read(number))
 
-    def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> Facts:
-        """See `Control.round_samples`."""
+    @override
+    def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> RoundSamplesAnswer:
         with store_errors():
             self._store.rounds.read(number)
             # One more than the page holds tells whether there is another.
-            found = self._store.rounds.samples(number, limit + 1, after)
-        return facts.round_samples_facts(number, found, limit=limit, lineage_from=self._store.rounds.lineage_from())
+            samples = self._store.rounds.samples(number, limit + 1, after)
+        return rounds.round_samples(number, samples, limit=limit, lineage_from=self._store.rounds.lineage_from())
 
-    def generations(self) -> Facts:
-        """See `Control.generations`."""
-        return facts.generations_facts(self._store)
+    @override
+    def generations(self) -> GenerationsAnswer:
+        return rounds.generations(self._store)
 
-    def memory(self) -> Facts:
-        """See `Control.memory`."""
-        return facts.memory_facts(self._store)
+    @override
+    def memory(self) -> MemoryAnswer:
+        return kept.memory(self._store)
 
-    def request_round(self, *, dry_run: bool = False) -> Facts:  # noqa: ARG002 - as the daemon's
-        """Refuses: only a daemon runs rounds."""
+    @override
+    def request_round(self, *, dry_run: bool = False) -> AskedRound:
         raise Refused(f"{self._no_daemon()}, then ask again.")
 
-    def withdraw_round(self, *, dry_run: bool = False) -> Facts:  # noqa: ARG002 - as the daemon's
-        """See `Control.withdraw_round`; without a daemon none waits."""
+    @override
+    def withdraw_round(self, *, dry_run: bool = False) -> WithdrawnRound:
+        # None waits where nobody runs them.
         return {"withdrawn": False}
 
-    def cancel_rounds(self) -> Facts:
-        """Raises UnknownThing: without a daemon no round runs."""
+    @override
+    def cancel_rounds(self) -> CancelledRounds:
         raise UnknownThing("No round runs, as no daemon does: there is nothing to call off.")
 
-    def approve_round(self, number: int) -> Facts:
-        """See `Control.approve_round`; the round begins when a daemon runs."""
+    @override
+    def approve_round(self, number: int) -> AskedRound:
         with store_errors():
             self._must_wait(number, unless=RoundState.RELEASED)
             released = self._store.rounds.release(number)
         detail = f"{released} samples are fresh again; a round takes them once a daemon runs."
         return {"after": self._last_round(), "detail": detail}
 
-    def reject_round(self, number: int) -> Facts:
-        """See `Control.reject_round`."""
+    @override
+    def reject_round(self, number: int) -> RejectedRound:
         with store_errors():
             self._must_wait(number, unless=RoundState.DROPPED)
             dropped = self._store.rounds.drop(number)
         self._erase_directories([number])
         return {"round": number, "dropped": dropped}
 
-    def pause_rounds(self, reason: str = "") -> Facts:
-        """See `Control.pause_rounds`."""
+    @override
+    def pause_rounds(self, reason: str = "") -> PausedRounds:
         already = self._store.rounds.paused() is not None
-        return asdict(self._store.rounds.pause(reason)) | {"already": already}
+        pause = self._store.rounds.pause(reason)
+        return {"since": pause.since, "reason": pause.reason, "already": already}
 
-    def resume_rounds(self) -> Facts:
-        """See `Control.resume_rounds`."""
+    @override
+    def resume_rounds(self) -> ResumedRounds:
         return {"resumed": self._store.rounds.resume()}
 
-    def rollback(self, generation: int | None = None) -> Facts:
-        """See `Control.rollback`."""
+    @override
+    def rollback(self, generation: int | None = None) -> ServedAgain:
         with store_errors():
             target = self._verified_target(generation)
             left, now_serving = self._store.generations.rollback(target, by=whose_word())
         self._checkpoints.point_to(now_serving)
         return {"from": left, "to": now_serving}
 
-    def resume(self, partition: str | None = None) -> Facts:  # noqa: ARG002 - as the daemon's
-        """Refuses: nothing is paused where nothing runs."""
+    @override
+    def resume(self, partition: str | None = None) -> ResumedPartitions:
         raise Refused(f"{self._no_daemon()}; it begins with no partition paused.")
 
-    def forget(self, key: str | KeyHash) -> Facts:
-        """See `Control.forget`."""
+    @override
+    def forget(self, key: str | KeyHash) -> ErasedPerson:
         forgotten = self._store.people.forget(key)
-        return facts.forgotten_facts(
-            forgotten, self._erase_directories(forgotten.rounds), self._store.people.similar_keys(key)
-        )
+        directories, similar = self._erase_directories(forgotten.rounds), self._store.people.similar_keys(key)
+        return people.erased_person(forgotten, directories, similar, called_off=None)
 
-    def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
-        """See `Control.find`."""
-        found = self._store.people.find(key, limit=limit + 1, after=after)
+    @override
+    def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> FoundPerson:
+        person = self._store.people.find(key, limit=limit + 1, after=after)
         similar = self._store.people.similar_keys(key)
-        if not found.is_anything and not similar:
+        if not person.is_anything and not similar:
             raise UnknownThing("Nothing is kept of that key, and no round that is still known was given its text.")
-        known = facts.found_facts(found, text=text, limit=limit)
-        return known | {
-            "key_hash": str(KeyHash(self._store.people.key_hash(key))),
-            "similar": facts.similar_facts(similar),
-        }
+        key_hash = KeyHash(self._store.people.key_hash(key))
+        return people.found_person(person, similar, key_hash, text=text, limit=limit)
 
-    def gaps(self, *, limit: int = 50, before: int | None = None) -> list[Facts]:
-        """See `Control.gaps`."""
-        return [facts.gap_facts(one) for one in self._store.quarantine.gaps(limit, before)]
+    @override
+    def gaps(self, *, limit: int = 50, before: int | None = None) -> list[GapLine]:
+        return [kept.gap_line(gap) for gap in self._store.quarantine.gaps(limit, before)]
 
-    def aside(self) -> list[Facts]:
-        """See `Control.aside`."""
-        return [facts.aside_facts(group) for group in self._store.aside.groups()]
+    @override
+    def aside(self) -> list[AsideLine]:
+        return [kept.aside_line(group) for group in self._store.aside.groups()]
 
-    def aside_text(self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False) -> Facts:
-        """See `Control.aside_text`."""
+    @override
+    def aside_text(self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False) -> AsideTextAnswer:
         with store_errors():
             self._must_hold_aside(number)
-            return facts.aside_text_facts(number, self._store.aside.text(number, limit, after, worst_first=worst))
+            return kept.aside_text(number, self._store.aside.text(number, limit, after, worst_first=worst))
 
-    def release_aside(self, number: int) -> Facts:
-        """See `Control.release_aside`."""
+    @override
+    def release_aside(self, number: int) -> ReleasedAside:
         with store_errors():
             self._must_hold_aside(number)
             if self._store.rounds.read(number).state is RoundState.WAITING:
                 return {"round": number, "released": self._store.rounds.release(number)}
             return {"round": number, "released": self._store.aside.release(round_number=number)}
 
-    def drop_aside(self, number: int, *, ids: Sequence[int] = ()) -> Facts:
-        """See `Control.drop_aside`."""
+    @override
+    def drop_aside(
+        self, number: int, *, ids: Sequence[int] = (), source: str | None = None, key: str | None = None
+    ) -> DroppedAside:
         left = 0
         with store_errors():
             self._must_hold_aside(number)
-            if ids:
+            if source is not None or key is not None:
+                dropped, left = self._store.aside.drop_of(number, source=source, key=key)
+            elif ids:
                 dropped, left = self._store.aside.drop_part(number, ids)
             elif self._store.rounds.read(number).state is RoundState.WAITING:
                 dropped = self._store.rounds.drop(number)
@@ -227,8 +245,8 @@ class StoreControl:
         self._erase_directories([number])
         return {"round": number, "dropped": dropped, "left": left}
 
-    def count_aside(self, number: int, *, source: str | None = None, key: str | None = None) -> Facts:
-        """See `Control.count_aside`."""
+    @override
+    def count_aside(self, number: int, *, source: str | None = None, key: str | None = None) -> CountedAside:
         with store_errors():
             self._must_hold_aside(number)
             counted = self._store.aside.count(number, source=source, key=key)
@@ -240,33 +258,25 @@ class StoreControl:
             "sources": dict(counted.sources),
         }
 
-    def drop_aside_of(self, number: int, *, source: str | None = None, key: str | None = None) -> Facts:
-        """See `Control.drop_aside_of`."""
-        with store_errors():
-            self._must_hold_aside(number)
-            dropped, left = self._store.aside.drop_of(number, source=source, key=key)
-        self._erase_directories([number])
-        return {"round": number, "dropped": dropped, "left": left}
-
-    def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[Facts]:
-        """See `Control.dead_letters`."""
+    @override
+    def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[DeadLetterLine]:
         latest = self._store.quarantine.latest(limit, before)
-        return [facts.dead_letter_facts(letter, text=text) for letter in latest]
+        return [kept.dead_letter_line(letter, text=text) for letter in latest]
 
-    def dead_letter(self, number: int) -> Facts:
-        """See `Control.dead_letter`."""
+    @override
+    def dead_letter(self, number: int) -> DeadLetterLine:
         letter = self._store.quarantine.dead_letter(number)
         if letter is None:
             raise UnknownThing(f"The quarantine has no dead letter {number}; it may have been replayed or dropped.")
-        return facts.dead_letter_facts(letter, text=True)
+        return kept.dead_letter_line(letter, text=True)
 
-    def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
-        """See `Control.replay_dead_letters`."""
+    @override
+    def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> ReplayedDeadLetters:
         replayed = replay_dead_letters.replay(self._store, self._settings, ids=frozenset(ids), now=self._clock())
-        return replayed | {"need_restart": []}
+        return {**replayed, "need_restart": []}
 
-    def drop_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
-        """See `Control.drop_dead_letters`."""
+    @override
+    def drop_dead_letters(self, *, ids: Sequence[int] = ()) -> DroppedDeadLetters:
         return {"dropped": self._store.quarantine.drop(ids or None)}
 
     def _verified_target(self, generation: int | None) -> int:
@@ -305,35 +315,36 @@ class StoreControl:
         return round_directory(self._settings.rounds_dir, number)
 
     def _last_round(self) -> int:
-        return next((one.number for one in self._store.rounds.listed(limit=1)), 0)
+        return next((round_.number for round_ in self._store.rounds.listed(limit=1)), 0)
 
     def _no_daemon(self) -> str:
         return NO_DAEMON.format(state_dir=self._settings.state_dir)
 
 
-def why_not_decided(one: Round, waiting: Sequence[int]) -> str:
+def why_not_decided(round_: Round, waiting: Sequence[int]) -> str:
     """What to tell a person who decides on a round that does not wait.
 
     Args:
         waiting: numbers of the rounds that do.
     """
     those = f"Waiting: {', '.join(map(str, waiting))}." if waiting else "No round waits."
-    return f"Round {one.number} does not wait for anybody's word: {_what_became(one)}. {those}"
+    return f"Round {round_.number} does not wait for anybody's word: {_what_became(round_)}. {those}"
 
 
-def _what_became(one: Round) -> str:
-    if one.state in UNFINISHED:
+def _what_became(round_: Round) -> str:
+    if round_.state in UNFINISHED:
         return "it is in progress"
-    if one.state is RoundState.ACCEPTED:
-        return f"it was accepted as generation {one.generation}, which `riverkeep rollback` goes back from"
-    if one.state is RoundState.REFUSED:
+    if round_.state is RoundState.ACCEPTED:
+        return f"it was accepted as generation {round_.generation}, which `riverkeep rollback` goes back from"
+    if round_.state is RoundState.REFUSED:
         return (
             "it was refused; its text is in the next round, or aside where it was refused too often "
-            f"(`riverkeep memory aside {one.number}`, then `riverkeep memory release {one.number}` or "
-            f"`riverkeep memory drop {one.number}`)"
+            f"(`riverkeep memory aside {round_.number}`, then `riverkeep memory release {round_.number}` or "
+            f"`riverkeep memory drop {round_.number}`)"
         )
-    if one.state is RoundState.RELEASED:
+    if round_.state is RoundState.RELEASED:
         return "it was approved, and its text is fresh again"
-    if one.state is RoundState.DROPPED:
+    if round_.state is RoundState.DROPPED:
         return "it was rejected, and its text is erased"
-    return f"it {'failed' if one.state is RoundState.FAILED else 'was cut off'}; its text is fresh, for the next round"
+    how = "failed" if round_.state is RoundState.FAILED else "was cut off"
+    return f"it {how}; its text is fresh, for the next round"

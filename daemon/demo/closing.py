@@ -5,12 +5,12 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from daemon.control.answers.rounds import RoundAnswer
 from daemon.demo.era_scores import EraScores
 from daemon.demo.screen import DemoScreen
 from daemon.demo.service import DemoService
@@ -141,5 +141,5 @@ class Told:
 
     kept: EraScores
     twin: EraScores
-    rounds: list[dict[str, Any]] = field(default_factory=list)
+    rounds: list[RoundAnswer] = field(default_factory=list)
     answers: dict[int, str] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from daemon.admin.client import RemoteControl
 from daemon.admin.token import read_token
+from daemon.control.protocol import Control
 from daemon.demo.broker import free_port
 from daemon.demo.text import BASE_MODEL, BEFORE_STREAM
 from daemon.demo.visitors import await_answering
@@ -69,7 +70,7 @@ class DemoService:
     home: Path
     config: Path
     settings: Settings
-    control: RemoteControl
+    control: Control
     process: "subprocess.Popen[bytes]"
 
     @property
@@ -140,7 +141,7 @@ def running(config: Path) -> Iterator[DemoService]:
 
 
 @contextmanager
-def _reached(settings: Settings, process: "subprocess.Popen[bytes]", home: Path) -> Iterator[RemoteControl]:
+def _reached(settings: Settings, process: "subprocess.Popen[bytes]", home: Path) -> Iterator[Control]:
     url = f"http://127.0.0.1:{settings.serving.port}"
     if not await_answering(url, START_TIMEOUT_S, lambda: process.poll() is None):
         raise DaemonError(f"Riverkeep did not come up within {START_TIMEOUT_S:.0f} s. Its log is {home}/riverkeep.log.")
@@ -150,7 +151,7 @@ def _reached(settings: Settings, process: "subprocess.Popen[bytes]", home: Path)
         yield control
 
 
-def _await_ready(control: RemoteControl, home: Path) -> None:
+def _await_ready(control: Control, home: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         try:

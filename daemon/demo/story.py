@@ -13,6 +13,8 @@ from kafka import KafkaProducer
 from rich.console import Console
 
 from daemon import logs
+from daemon.control.answers.rounds import RoundAnswer
+from daemon.control.answers.standing import LastRoundStanding, MemoryStanding
 from daemon.demo import closing
 from daemon.demo.broker import embedded_broker
 from daemon.demo.closing import Told
@@ -145,13 +147,13 @@ class _Story:
             f" {memory['fresh_samples']} fresh, {memory['replay_samples']} replay, {memory['holdout_samples']} held out"
         )
 
-    def _await_consumed(self) -> dict[str, Any]:
-        def consumed() -> dict[str, Any] | None:
+    def _await_consumed(self) -> MemoryStanding:
+        def consumed() -> MemoryStanding | None:
             status = self._service.control.status()
             ingest = status["ingest"]
             return status["memory"] if ingest and ingest["lag_records"] == 0 else None
 
-        memory: dict[str, Any] = self._await(consumed, "all records to be consumed")
+        memory: MemoryStanding = self._await(consumed, "all records to be consumed")
         return memory
 
     def _learn(self, era: Era) -> None:
@@ -168,7 +170,7 @@ class _Story:
         )
         self._follow(done)
 
-    def _follow(self, done: dict[str, Any]) -> None:
+    def _follow(self, done: RoundAnswer) -> None:
         directory = self._service.round_directory(done["number"])
         self.told.kept.add(read_report(directory), done["verdict"]["candidate"])
         self._screen.scene.kept = self.told.kept.matrix
@@ -196,16 +198,16 @@ class _Story:
         else:
             self._screen.say(f"round {done['number']} on poisoned text was {done['state']}", "bold red")
 
-    def _round(self) -> dict[str, Any]:
+    def _round(self) -> RoundAnswer:
         """Ask for a round and await its end."""
         asked = self._service.control.request_round()
         done = self._await(lambda: self._ended_after(asked["after"]), "the round to end")
-        found: dict[str, Any] = self._service.control.round(done["number"])
-        self.told.rounds.append(found)
+        ended = self._service.control.round(done["number"])
+        self.told.rounds.append(ended)
         self._progress({"event": "end"})
-        return found
+        return ended
 
-    def _ended_after(self, number: int) -> dict[str, Any] | None:
+    def _ended_after(self, number: int) -> LastRoundStanding | None:
         status = self._service.control.status()
         if running := status["round"]:
             scene = self._screen.scene
@@ -216,8 +218,7 @@ class _Story:
         return last if last and last["number"] > number else None
 
     def _serving(self) -> int | None:
-        answering: int | None = self._service.control.status()["serving"]["answering"]
-        return answering
+        return self._service.control.status()["serving"]["answering"]
 
     def _progress(self, event: dict[str, Any]) -> None:
         scene = self._screen.scene

@@ -203,7 +203,7 @@ def _refuse_when_full(store: Store, settings: StreamsSettings, *, before_stream:
     if not before_stream and store.is_full():
         raise Refused(
             f"The fresh buffer is full ({store.counts().fresh_samples:,} samples). Let a round settle it "
-            "(`riverkeep round --wait`), then give the same command again: it goes on where it stopped."
+            "(`riverkeep round begin --wait`), then give the same command again: it goes on where it stopped."
         )
     if settings.dead_letter_topic is not None and store.quarantine.is_full():
         raise Refused(

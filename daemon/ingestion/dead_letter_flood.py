@@ -15,4 +15,5 @@ def flooded(paused: Mapping[P, str]) -> list[P]:
 
 def flood_sentence(names: Sequence[str]) -> str:
     """What happened to these partitions, and what a person does about it."""
-    return f"a flood of dead letters paused {', '.join(names)}: when it is mended, run `riverkeep resume`"
+    remedy = "when it is mended, run `riverkeep memory dead-letters resume`"
+    return f"a flood of dead letters paused {', '.join(names)}: {remedy}"

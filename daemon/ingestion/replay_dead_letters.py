@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import Any
+from typing import TypedDict
 
 from daemon.settings.labels import known_labels
 from daemon.settings.tree import Settings
@@ -19,7 +19,22 @@ REPLAYED = "dead-letters"
 """The stream that replayed dead letters arrive by: their own offsets lie behind those already stored."""
 
 
-def replay(store: Store, settings: Settings, *, ids: frozenset[int], now: float) -> dict[str, Any]:
+class DecodedAgain(TypedDict):
+    """What became of dead letters that were decoded again.
+
+    Attributes:
+        kept: stored now.
+        known: dropped as duplicates.
+        reasons: of those that are still dead, how many for which reason.
+    """
+
+    kept: int
+    known: int
+    still_dead: int
+    reasons: dict[str, int]
+
+
+def replay(store: Store, settings: Settings, *, ids: frozenset[int], now: float) -> DecodedAgain:
     """Decode dead letters again and store those that now are documents; the others stay dead, with today's reason.
 
     Cut down between storing and dropping, it can be repeated: what is stored already counts as a duplicate.
@@ -37,7 +52,7 @@ def replay(store: Store, settings: Settings, *, ids: frozenset[int], now: float)
 
 def _replay(
     store: Store, settings: Settings, registry: SchemaRegistry | None, ids: frozenset[int], now: float
-) -> dict[str, Any]:
+) -> DecodedAgain:
     stream = Partition(REPLAYED, 0, f"{now:.6f}")
     kept = known = 0
     still_dead: Counter[str] = Counter()

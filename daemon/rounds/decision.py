@@ -139,7 +139,7 @@ def _answer(ask: Ask, snapshot: Snapshot) -> Decision:
 def paused_sentence(reason: str) -> str:
     """What the next round waits for while rounds are paused."""
     because = f" ({reason})" if reason else ""
-    return f"rounds are paused{because}; `riverkeep round --resume` lets them begin by themselves again"
+    return f"rounds are paused{because}; `riverkeep round resume` lets them begin by themselves again"
 
 
 def cooling_seconds(since: float | None, now: float, settings: TriggerSettings) -> float:

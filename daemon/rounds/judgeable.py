@@ -55,17 +55,9 @@ class ForeseenEvidence:
         """Held-out documents of the newest text."""
         return next(need.found for need in self.needs if need.what == "newest")
 
-    def facts(self) -> list[dict[str, Any]]:
-        """For `Control.status`: of each need what there is and what a round that begins by itself needs."""
-        wanted = 0 if self.wanted is None else self.wanted.documents
-        return [
-            {
-                "what": need.what,
-                "found": need.found,
-                "needed": max(need.needed, wanted if need.what == "newest" else 0),
-            }
-            for need in self.needs
-        ]
+    def needed_by_itself(self, need: Need) -> int:
+        """How much a round that begins by itself needs: after a refusal for want of evidence more than the least."""
+        return max(need.needed, self.wanted.documents if self.wanted is not None and need.what == "newest" else 0)
 
     @property
     def lacking(self) -> str:

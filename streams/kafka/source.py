@@ -322,7 +322,7 @@ class KafkaSource(Closing):
             topic=partition.topic,
             partition=partition.number,
             reason=reason,
-            resume="riverkeep resume",
+            resume="riverkeep memory dead-letters resume",
         )
 
     def _watch(self, consumer: Consumer) -> None:

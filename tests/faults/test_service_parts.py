@@ -12,12 +12,11 @@ import pytest
 
 from checkpoints.files.publish import FAULT_VARIABLE, DurableStep
 from checkpoints.generation import GenerationStore
-from daemon.control.protocol import Facts
 from daemon.processes.children import OWNER_VARIABLE
 from memory.ledger.states import RoundState
 from tests.brokers import Broker, make_topic, running, send
 from tests.daemon_harness import Daemon, Home, daemon, fake_learner, fill, make_home, sentences
-from tests.harness import wait_until
+from tests.harness import Facts, wait_until
 from tests.models import make_causal
 
 pytestmark = pytest.mark.slow

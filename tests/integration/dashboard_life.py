@@ -13,12 +13,11 @@ from typing import Any
 import httpx
 import psutil
 
-from daemon.control.protocol import Facts
 from daemon.lifecycle.lock import holder_of
 from streams.document import Partition
 from tests.brokers import Broker, make_topic, send
 from tests.daemon_harness import Daemon, Home, batch_of, daemon, fake_learner, fill, make_home, sentences
-from tests.harness import wait_until
+from tests.harness import Facts, wait_until
 from tests.models import make_causal, make_classifier
 from tests.prometheus import Prometheus, jobs_of, scraping
 

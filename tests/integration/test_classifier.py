@@ -16,12 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from transformers import BertConfig, BertModel
 
 from checkpoints.load import load_model
-from daemon.control.protocol import Facts
 from gate import measures
 from learner.directory.report import Report, read_report
 from tests.brokers import Broker, make_topic, send
 from tests.daemon_harness import ROOT, Daemon, Home, daemon, make_home
-from tests.harness import wait_until
+from tests.harness import Facts, wait_until
 from tests.models import make_classifier, make_tokenizer
 
 pytestmark = pytest.mark.slow

@@ -200,7 +200,7 @@ def test_a_round_is_called_off_by_a_person(home: Home) -> None:
     with daemon(home, learner=fake_learner("hang")) as started:
         started.until(lambda control: control.request_round())
         started.until(lambda control: (control.status()["round"] or {}).get("phase") == "train")
-        run = home.riverkeep("round", "--cancel")
+        run = home.riverkeep("round", "cancel")
         assert (run.returncode, run.stdout[:24]) == (0, "Round 1 is called off. B")
         started.until(lambda control: control.status()["round"] is None)
         assert started.stop() == 0
@@ -215,7 +215,7 @@ def test_who_stops_waiting_takes_the_request_back(home: Home, ending: signal.Sig
     with daemon(home, learner=fake_learner("hang")) as started:
         started.until(lambda control: control.request_round())
         started.until(lambda control: (control.status()["round"] or {}).get("phase") == "train")
-        with home.riverkeep_in_background("round", "--wait") as waiting:
+        with home.riverkeep_in_background("round", "begin", "--wait") as waiting:
             started.until(lambda control: "a person" in control.status()["next_round"])
             waiting.send_signal(ending)
             _, told = waiting.communicate(timeout=60)

@@ -1,8 +1,12 @@
 """How things stand: `status`, `generations`."""
 
+from typing import cast
+
 import click
 
-from daemon.cli.invocation import Invocation, example, json_option, pass_invocation, print_json
+from daemon.cli.invocation import Invocation, example, json_option, pass_invocation, show
+from daemon.control.answers.standing import StatusAnswer
+from daemon.control.protocol import Control
 from daemon.errors import ExitCode
 
 
@@ -19,16 +23,13 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
     from daemon.errors import UnknownThing
 
     try:
-        with invocation.control() as control:
-            facts = control.status()
+        standing = invocation.answer(Control.status)
     except UnknownThing:
-        # No daemon and no store: nothing has run here yet, which is an answer too.
-        facts = {"running": False, "state_dir": str(invocation.settings().state_dir), "memory": None}
-    if as_json:
-        print_json(facts)
-    else:
-        print_status(facts)
-    return ExitCode.OK if facts["running"] else ExitCode.NOT_RUNNING
+        # No daemon and no store: nothing has run here yet, which is an answer too, and there is no more to it.
+        nothing = {"running": False, "state_dir": str(invocation.settings().state_dir), "memory": None}
+        standing = cast("StatusAnswer", nothing)
+    show(standing, print_status, as_json=as_json)
+    return ExitCode.OK if standing["running"] else ExitCode.NOT_RUNNING
 
 
 @click.command(short_help="Show generations and what they forgot.")
@@ -42,9 +43,4 @@ def generations(invocation: Invocation, *, as_json: bool) -> None:
     """
     from daemon.cli.render.generations import print_generations
 
-    with invocation.control() as control:
-        facts = control.generations()
-    if as_json:
-        print_json(facts)
-    else:
-        print_generations(facts)
+    show(invocation.answer(Control.generations), print_generations, as_json=as_json)

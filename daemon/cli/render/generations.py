@@ -12,7 +12,7 @@ from rich.text import Text
 
 from daemon.cli.render.printable import inline, printable
 from daemon.cli.render.screen import console, number_text, state_text, table
-from daemon.control.protocol import Facts
+from daemon.control.answers.rounds import GenerationsAnswer, ScoreLine
 from daemon.span import span as ago
 from memory.ledger.records import lineage
 from memory.samples.slice_names import ANCHOR, first_round, rounds_of, source_of
@@ -39,48 +39,48 @@ class Cell:
     apart: bool = False
 
 
-def cells(facts: Facts) -> dict[tuple[int, str], Cell]:
+def cells(facts: GenerationsAnswer) -> dict[tuple[int, str], Cell]:
     """The entries of R by generation and slice, each with its rise over the best of those that led to it."""
-    parents = {one["number"]: one["parent"] for one in facts["generations"]}
+    parents = {line["number"]: line["parent"] for line in facts["generations"]}
     apart = {number for numbers in scored_apart(facts).values() for number in numbers}
     losses: defaultdict[int, dict[str, float]] = defaultdict(dict)
     for row in facts["scores"]:
         losses[row["generation"]][row["slice"]] = float(row["mean_nll"])
     best: dict[int, dict[str, float]] = {}
-    found: dict[tuple[int, str], Cell] = {}
+    entries: dict[tuple[int, str], Cell] = {}
     # A parent has a lower number than what came of it.
     for number in sorted({*parents, *losses}):
-        before = next((best[one] for one in reversed(lineage(parents, number)[:-1]) if one in best), {})
+        before = next((best[ancestor] for ancestor in reversed(lineage(parents, number)[:-1]) if ancestor in best), {})
         best[number] = dict(before)
         for name, loss in losses[number].items():
             earlier = None if number in apart else before.get(name)
-            found[number, name] = Cell(loss, None if earlier is None else loss - earlier, number in apart)
+            entries[number, name] = Cell(loss, None if earlier is None else loss - earlier, number in apart)
             if number not in apart:
                 best[number][name] = loss if earlier is None else min(earlier, loss)
-    return found
+    return entries
 
 
-def scored_apart(facts: Facts) -> dict[int | None, list[int]]:
+def scored_apart(facts: GenerationsAnswer) -> dict[int | None, list[int]]:
     """The generations with scores that were taken in other sequences than the serving one's, by length in tokens."""
-    lengths = {one["number"]: one.get("sequence_length") for one in facts["generations"]}
-    found: dict[int | None, list[int]] = {}
+    lengths, serving = {line["number"]: line.get("sequence_length") for line in facts["generations"]}, facts["serving"]
+    apart: dict[int | None, list[int]] = {}
     for number in sorted({row["generation"] for row in facts["scores"]}):
-        if lengths.get(number) != lengths.get(facts["serving"]):
-            found.setdefault(lengths.get(number), []).append(number)
-    return found
+        if lengths.get(number) != (None if serving is None else lengths.get(serving)):
+            apart.setdefault(lengths.get(number), []).append(number)
+    return apart
 
 
-def legend(facts: Facts) -> Iterator[str]:
+def legend(facts: GenerationsAnswer) -> Iterator[str]:
     """What is to be known to read the table: the arrows, the names of slices, and what cannot be compared."""
     unit = "document" if any(row.get("accuracy") is not None for row in facts["scores"]) else "token"
     yield f"Nats per {unit} on held-out text. ↑ worse than the best that led to it (forgotten), ↓ better."
     yield from names_explained(facts["slices"])
     for length, numbers in scored_apart(facts).items():
-        told = "at a sequence length not known any more" if length is None else f"in sequences of {length:,} tokens"
-        yield f"* not comparable with what serves: {', '.join(map(str, numbers))} scored {told}."
+        how = "at a sequence length not known any more" if length is None else f"in sequences of {length:,} tokens"
+        yield f"* not comparable with what serves: {', '.join(map(str, numbers))} scored {how}."
 
 
-def heat_table(facts: Facts, *, width: int) -> Table:
+def heat_table(facts: GenerationsAnswer, *, width: int) -> Table:
     """R as a table that fits `width` columns: the first slice (the anchor) and the latest that fit.
 
     Names take the room that there is, and go on in a second line where it is too small.
@@ -142,34 +142,34 @@ def how_to_read(units: str, *, drops: bool) -> str:
     )
 
 
-def print_generations(facts: Facts, *, now: float | None = None) -> None:
+def print_generations(facts: GenerationsAnswer, *, now: float | None = None) -> None:
     """The generations and R."""
     moment = time.time() if now is None else now
     rows = table("generation", "state", "parent", "round", "made", "digest", fixed=("generation", "digest"))
-    for one in facts["generations"]:
-        serves = one["number"] == facts["serving"]
+    for line in facts["generations"]:
+        serves = line["number"] == facts["serving"]
         rows.add_row(
-            f"{one['number']} ← serves" if serves else str(one["number"]),
-            state_text(one["state"]),
-            "base" if one["parent"] is None else str(one["parent"]),
-            "" if one["round"] is None else str(one["round"]),
-            f"{ago(moment - one['created_at'])} ago",
-            one["digest"][:12],
+            f"{line['number']} ← serves" if serves else str(line["number"]),
+            state_text(line["state"]),
+            "base" if line["parent"] is None else str(line["parent"]),
+            "" if line["round"] is None else str(line["round"]),
+            f"{ago(moment - line['created_at'])} ago",
+            line["digest"][:12],
         )
     console.print(rows if facts["generations"] else "No generations yet.")
     for kind, said in ERASED.items():
-        if numbers := [str(one["number"]) for one in facts["generations"] if one.get("erased_text") == kind]:
+        if numbers := [str(line["number"]) for line in facts["generations"] if line.get("erased_text") == kind]:
             console.print(f"{said.capitalize()}: {', '.join(numbers)}.", style="yellow")
     answers = [row for row in facts["scores"] if row.get("accuracy") is not None]
     if facts["scores"]:
         console.print(heat_table(facts, width=console.width))
-        for line in legend(facts):
-            console.print(Text(line))
+        for sentence in legend(facts):
+            console.print(Text(sentence))
     if served := [row for row in answers if row["generation"] == facts["serving"]]:
         console.print(_answers(served))
 
 
-def _answers(scores: Sequence[Facts]) -> Table:
+def _answers(scores: Sequence[ScoreLine]) -> Table:
     """How a classifier's serving generation answers on each slice."""
     rows = table("slice", "documents", "accuracy", "macro-F1", fixed=("documents", "accuracy", "macro-F1"))
     for row in scores:

@@ -1,7 +1,7 @@
 """What was found of a person, and what never came, as a person sees it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.markup import escape
 from rich.table import Table
@@ -9,11 +9,12 @@ from rich.text import Text
 
 from daemon.cli.render.printable import inline
 from daemon.cli.render.screen import console, table
-from daemon.control.protocol import Facts
+from daemon.control.answers.people import ErasedPerson, FoundPerson, SeenBy, SimilarKeyLine
+from daemon.control.answers.records import SampleLine
 from daemon.span import span as ago
 
 
-def print_found(facts: Facts, *, now: float | None = None) -> None:
+def print_found(facts: FoundPerson, *, now: float | None = None) -> None:
     """What is kept of a person, where it came from, and what had seen it."""
     moment = time.time() if now is None else now
     roles = ", ".join(f"{number:,} {role}" for role, number in facts["by_role"].items())
@@ -26,34 +27,34 @@ def print_found(facts: Facts, *, now: float | None = None) -> None:
         console.print(_samples(facts["kept"], moment))
     if facts["next"] is not None:
         console.print(f"More of them: --after {facts['next']}")
-    rounds = ", ".join(f"{one['round']} ({_parts(one['parts'])})" for one in facts["rounds"])
+    rounds = ", ".join(f"{given['round']} ({_parts(given['parts'])})" for given in facts["rounds"])
     console.print(f"Given to rounds: {rounds or 'none'}.")
     print_seen_by(facts)
     print_similar(facts)
 
 
-def _parts(parts: Facts) -> str:
+def _parts(parts: Mapping[str, int]) -> str:
     return ", ".join(f"{number:,} {part.replace('_', ' ')}" for part, number in parts.items())
 
 
-def _samples(kept: Sequence[Facts], now: float) -> Table:
-    with_text = any("text" in one for one in kept)
+def _samples(kept: Sequence[SampleLine], now: float) -> Table:
+    with_text = any("text" in sample for sample in kept)
     names = ("id", "role", "source", "from", "offset", "arrived", *(("text",) if with_text else ()))
     rows = table(*names, fixed=("id", "role", "offset"))
-    for one in kept:
+    for sample in kept:
         row = [
-            str(one["id"]),
-            one["role"],
-            escape(one["source"]),
-            escape(f"{one['topic']}/{one['partition']}"),
-            str(one["offset"]),
-            f"{ago(now - one['arrived_at'])} ago",
+            str(sample["id"]),
+            sample["role"],
+            escape(sample["source"]),
+            escape(f"{sample['topic']}/{sample['partition']}"),
+            str(sample["offset"]),
+            f"{ago(now - sample['arrived_at'])} ago",
         ]
-        rows.add_row(*row, *([escape(one["text"])] if with_text else []))
+        rows.add_row(*row, *([escape(sample["text"])] if with_text else []))
     return rows
 
 
-def print_forgotten(facts: Facts) -> None:
+def print_forgotten(facts: ErasedPerson) -> None:
     """What an erasure erased, and what had seen it."""
     console.print(f"Erased: {facts['samples']:,} samples and {facts['dead_letters']:,} dead letters.")
     if facts["directories"]:
@@ -66,25 +67,27 @@ def print_forgotten(facts: Facts) -> None:
     print_similar(facts)
 
 
-def print_similar(facts: Facts) -> None:
+def print_similar(facts: FoundPerson | ErasedPerson) -> None:
     """Keys that may name the same person as the one that was named."""
     for line in similar_lines(facts.get("similar", [])):
         console.print(Text(line), soft_wrap=True)
 
 
-def similar_lines(similar: Sequence[Facts]) -> list[str]:
+def similar_lines(similar: Sequence[SimilarKeyLine]) -> list[str]:
     """Keys that may name the same person, and the command that erases each."""
     if not similar:
         return []
     lines = ["Similar keys, which may name the same person; nothing of them is erased with this one:"]
-    for one in similar:
-        key = one["how"] if one["key"] is None else f"{inline(one['key'])} ({one['how']})"
-        kept = f"{one['samples']:,} samples, {one['dead_letters']:,} dead letters, given to {one['rounds']:,} rounds"
-        lines.append(f"  {key}: {kept}: `{one['erase']}`")
+    for other in similar:
+        key = other["how"] if other["key"] is None else f"{inline(other['key'])} ({other['how']})"
+        kept = (
+            f"{other['samples']:,} samples, {other['dead_letters']:,} dead letters, given to {other['rounds']:,} rounds"
+        )
+        lines.append(f"  {key}: {kept}: `{other['erase']}`")
     return lines
 
 
-def print_seen_by(facts: Facts) -> None:
+def print_seen_by(facts: SeenBy) -> None:
     """Which generations were trained on a person's text, and which was not."""
     if facts["lineage_from"] > 1:
         console.print(

@@ -1,14 +1,14 @@
 """What a round does now, for a person."""
 
-from daemon.control.protocol import Facts
+from daemon.control.answers.standing import RoundStanding
 from daemon.rounds.current import PhaseWork
 
 
-def told_phase(current: Facts) -> str:
+def told_phase(current: RoundStanding) -> str:
     """Its phase, how much of how much of that is done, and when it ends.
 
     Args:
-        current: the round in progress, as in `Control.status`.
+        current: the round in progress, as the status has it.
     """
     steps = f", step {current['step']:,} of {current['steps']:,}" if current.get("steps") else ""
     work = current.get("work")

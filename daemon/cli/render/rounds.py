@@ -10,7 +10,8 @@ from daemon.cli.render.generations import how_to_read, names_explained
 from daemon.cli.render.printable import inline
 from daemon.cli.render.screen import console, number_text, outcome_text, table
 from daemon.cli.render.wording import DROPS, begun, check_words, trigger_word
-from daemon.control.protocol import Facts
+from daemon.control.answers.rounds import RoundAnswer, RoundLine
+from daemon.control.answers.standing import LastRoundStanding, RoundStanding
 from daemon.span import span as ago
 
 
@@ -18,11 +19,11 @@ def how_to_decide(number: int) -> str:
     """The commands by which a person decides on a round that waits, to be pasted."""
     return (
         f"read it with `riverkeep memory aside {number} --text`, then "
-        f"`riverkeep round --approve {number}` or `riverkeep round --reject {number}`"
+        f"`riverkeep round approve {number}` or `riverkeep round reject {number}`"
     )
 
 
-def print_rounds(rounds: Sequence[Facts], *, now: float | None = None) -> None:
+def print_rounds(rounds: Sequence[RoundLine], *, now: float | None = None) -> None:
     """Rounds in a table, newest first, and below it why each ended as it did."""
     moment = time.time() if now is None else now
     rows = table(
@@ -36,26 +37,26 @@ def print_rounds(rounds: Sequence[Facts], *, now: float | None = None) -> None:
         "generation",
         fixed=("round", "state", "took", "fresh"),
     )
-    for one in rounds:
+    for line in rounds:
         rows.add_row(
-            str(one["number"]),
-            outcome_text(one),
-            f"{ago(moment - one['begun_at'])} ago",
-            "" if one["ended_at"] is None else ago(one["ended_at"] - one["begun_at"]),
-            trigger_word(one["trigger"]),
-            f"{one['fresh_samples']:,}" + (f" + {kept:,}" if (kept := one.get("early_stop_samples", 0)) else ""),
-            f"{one['replay_samples']:,}",
-            "" if one["generation"] is None else str(one["generation"]),
+            str(line["number"]),
+            outcome_text(line),
+            f"{ago(moment - line['begun_at'])} ago",
+            "" if line["ended_at"] is None else ago(line["ended_at"] - line["begun_at"]),
+            trigger_word(line["trigger"]),
+            f"{line['fresh_samples']:,}" + (f" + {kept:,}" if (kept := line.get("early_stop_samples", 0)) else ""),
+            f"{line['replay_samples']:,}",
+            "" if line["generation"] is None else str(line["generation"]),
         )
     console.print(rows if rounds else "No rounds yet.")
-    if any(one.get("early_stop_samples", 0) for one in rounds):
+    if any(line.get("early_stop_samples", 0) for line in rounds):
         console.print("Fresh: trained on + kept apart to tell when to stop.")
-    for one in rounds:
-        if one["detail"]:
-            console.print(Text(f"{one['number']}: {one['detail']}{trained_part(one)}"))
+    for line in rounds:
+        if line["detail"]:
+            console.print(Text(f"{line['number']}: {line['detail']}{trained_part(line)}"))
 
 
-def print_round(facts: Facts) -> None:
+def print_round(facts: RoundAnswer) -> None:
     """One round: what went in, what the gate said of it and of what."""
     head = Text(f"Round {facts['number']}: ")
     console.print(head.append_text(outcome_text(facts)))
@@ -104,16 +105,16 @@ def _too_few(sources: Mapping[str, int]) -> str:
     )
 
 
-def early_stop_part(facts: Facts) -> str:
+def early_stop_part(facts: RoundLine | RoundStanding) -> str:
     """Fresh text of a round that is not trained on, so that the counts add up."""
     kept = facts.get("early_stop_samples", 0)
     return f" and {kept:,} more to tell when to stop" if kept else ""
 
 
-def trained_part(one: Facts) -> str:
+def trained_part(round_: RoundLine | LastRoundStanding) -> str:
     """How much of the new text was trained on; of an accepted round the rest stays fresh."""
-    trained, drawn = one.get("tokens_trained"), one.get("tokens_drawn")
+    trained, drawn = round_.get("tokens_trained"), round_.get("tokens_drawn")
     if trained is None or not drawn:
         return ""
-    left = "; the rest stays fresh" if trained < drawn and one["state"] == "accepted" else ""
+    left = "; the rest stays fresh" if trained < drawn and round_["state"] == "accepted" else ""
     return f" Trained on {trained:,} of {drawn:,} new tokens ({trained / drawn:.1%}){left}."

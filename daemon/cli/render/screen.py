@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.cli.render.printable import printable
-from daemon.control.protocol import Facts
+from daemon.control.answers.rounds import RoundLine
+from daemon.control.answers.standing import LastRoundStanding
 
 BETWEEN_COLUMNS = 3
 """A blank on either side of each cell and a line between; at the edges one line takes the place of two blanks."""
@@ -115,9 +116,9 @@ STATE_STYLES = {
 console = open_screen()
 
 
-def outcome_text(one: Facts) -> Text:
+def outcome_text(round_: RoundLine | LastRoundStanding) -> Text:
     """What a round came to."""
-    outcome = str(one.get("outcome", one["state"]))
+    outcome = str(round_.get("outcome", round_["state"]))
     return Text(outcome.replace("_", " "), STATE_STYLES.get(outcome, ""))
 
 

@@ -1,4 +1,4 @@
-"""Facts as a person sees them: tables on a terminal, plain text in a pipe."""
+"""How things stand, as a person sees it: a table on a terminal, plain text in a pipe."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,14 +10,25 @@ from daemon.cli.render.generations import ERASED
 from daemon.cli.render.phases import told_phase
 from daemon.cli.render.rounds import early_stop_part, how_to_decide, trained_part
 from daemon.cli.render.screen import console, outcome_text
-from daemon.control.protocol import Facts
+from daemon.control.answers.standing import (
+    EvidenceStanding,
+    IngestStanding,
+    LastRoundStanding,
+    MemoryStanding,
+    PartStanding,
+    RefusedSettings,
+    RollbackStanding,
+    RoundStanding,
+    ServingStanding,
+    StatusAnswer,
+)
 from daemon.ingestion.dead_letter_flood import flood_sentence, flooded
 from daemon.lifecycle.supervisor import State
 from daemon.rounds.unknown_sentence import unknown_sentence
 from daemon.span import span as ago
 
 
-def print_status(facts: Facts, *, now: float | None = None) -> None:
+def print_status(facts: StatusAnswer, *, now: float | None = None) -> None:
     """What `riverkeep status` shows."""
     moment = time.time() if now is None else now
     grid = Table.grid(padding=(0, 2))
@@ -35,7 +46,7 @@ def print_status(facts: Facts, *, now: float | None = None) -> None:
         console.file.write(f"{line.rstrip()}\n")
 
 
-def _status_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
+def _status_rows(facts: StatusAnswer, now: float) -> Iterable[tuple[str, str | Text]]:
     yield "Riverkeep", _running(facts, now)
     if facts.get("memory_trouble"):
         yield "degraded", Text(f"the memory cannot be used: {facts['memory_trouble']}", "red")
@@ -47,34 +58,34 @@ def _status_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
         yield "unknown", Text(unknown_sentence(facts["unknown_generations"]), "yellow")
     yield from _round_rows(facts, now)
     yield from _settings_rows(facts, now)
-    if facts.get("memory") is not None:
-        yield "memory", _memory_line(facts["memory"])
-    if facts.get("ingest"):
-        yield "reading", _ingest(facts["ingest"])
-    if facts.get("parts"):
-        yield "parts", _parts(facts["parts"])
+    if memory := facts.get("memory"):
+        yield "memory", _memory_line(memory)
+    if ingest := facts.get("ingest"):
+        yield "reading", _ingest(ingest)
+    if parts := facts.get("parts"):
+        yield "parts", _parts(parts)
 
 
-def _round_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
-    if facts.get("round"):
-        yield "round", _round_progress(facts["round"], now)
-        if facts["round"].get("reason"):
-            yield "", _why_it_began(facts["round"])
-    if facts.get("last_round"):
-        yield "last round", _last_round(facts["last_round"], now)
-    if facts.get("rollback"):
-        yield "rollback", _rollback(facts["rollback"], facts["serving"], now)
+def _round_rows(facts: StatusAnswer, now: float) -> Iterable[tuple[str, str | Text]]:
+    if current := facts.get("round"):
+        yield "round", _round_progress(current, now)
+        if current.get("reason"):
+            yield "", _why_it_began(current)
+    if last := facts.get("last_round"):
+        yield "last round", _last_round(last, now)
+    if rollback := facts.get("rollback"):
+        yield "rollback", _rollback(rollback, facts["serving"], now)
     yield from _next_rows(facts, now)
 
 
-def _next_rows(facts: Facts, now: float) -> Iterable[tuple[str, str | Text]]:
+def _next_rows(facts: StatusAnswer, now: float) -> Iterable[tuple[str, str | Text]]:
     """What comes next, and what it waits for."""
     if facts.get("waiting"):
         yield "waiting", Text(_waiting(facts["waiting"]), "yellow")
-    if facts.get("rounds_paused"):
-        yield "paused", f"rounds, {ago(now - facts['rounds_paused']['since'])} ago"
-    if facts.get("next_round"):
-        yield "next round", facts["next_round"]
+    if paused := facts.get("rounds_paused"):
+        yield "paused", f"rounds, {ago(now - paused['since'])} ago"
+    if next_round := facts.get("next_round"):
+        yield "next round", next_round
     if facts.get("evidence"):
         yield "to judge by", _evidence(facts["evidence"])
 
@@ -86,11 +97,11 @@ EVIDENCE = {
 }
 
 
-def _evidence(needs: Sequence[Facts]) -> Text:
+def _evidence(needs: Sequence[EvidenceStanding]) -> Text:
     """What there is to judge a round by, of how much that one which begins by itself needs."""
     lacking = any(need["found"] < need["needed"] for need in needs)
-    told = [f"{need['found']:,} {EVIDENCE[need['what']]} ({need['needed']:,} are needed)" for need in needs]
-    return Text(", ".join(told), "yellow" if lacking else "")
+    parts = [f"{need['found']:,} {EVIDENCE[need['what']]} ({need['needed']:,} are needed)" for need in needs]
+    return Text(", ".join(parts), "yellow" if lacking else "")
 
 
 def not_in_force(sections: Sequence[str]) -> str:
@@ -105,35 +116,37 @@ def _waiting(numbers: Sequence[int]) -> str:
     return first if len(numbers) == 1 else f"{first}; then rounds {', '.join(map(str, numbers[1:]))}"
 
 
-def _settings_rows(facts: Facts, now: float) -> Iterable[tuple[str, Text]]:
-    if facts.get("need_restart"):
-        yield "settings", Text(not_in_force(facts["need_restart"]), "yellow")
-    if facts.get("settings_refused"):
-        yield "settings", Text(_refused(facts["settings_refused"], now), "red")
+def _settings_rows(facts: StatusAnswer, now: float) -> Iterable[tuple[str, Text]]:
+    if sections := facts.get("need_restart"):
+        yield "settings", Text(not_in_force(sections), "yellow")
+    if refused := facts.get("settings_refused"):
+        yield "settings", Text(_refused(refused, now), "red")
 
 
-def _refused(refused: Facts, now: float) -> str:
-    found = "; ".join(f"{one['key']} ({one['place']}): {one['problem']}" for one in refused["mistakes"])
+def _refused(refused: RefusedSettings, now: float) -> str:
+    mistakes = "; ".join(
+        f"{mistake['key']} ({mistake['place']}): {mistake['problem']}" for mistake in refused["mistakes"]
+    )
     return (
-        f"refused at the reload {ago(now - refused['at'])} ago, those before it are in force: {found} "
+        f"refused at the reload {ago(now - refused['at'])} ago, those before it are in force: {mistakes} "
         "Mend them (`riverkeep check`), then send SIGHUP again."
     )
 
 
-def _running(facts: Facts, now: float) -> Text:
+def _running(facts: StatusAnswer, now: float) -> Text:
     where = facts["state_dir"]
     if not facts["running"]:
         return Text(f"no daemon runs on {where}", "yellow")
-    since = ago(now - facts["started_at"]) if facts.get("started_at") else "?"
+    since = ago(now - started_at) if (started_at := facts.get("started_at")) else "?"
     return Text(f"{facts['version']}, running for {since} (process {facts['pid']}) on {where}", "green")
 
 
-def _serving(serving: Facts) -> str | Text:
+def _serving(serving: ServingStanding) -> str | Text:
     if serving["generation"] is None:
         return "no generation yet"
     line = f"generation {serving['generation']}"
-    if serving.get("erased_text"):
-        line += f" ({ERASED[serving['erased_text']]})"
+    if erased_text := serving.get("erased_text"):
+        line += f" ({ERASED[erased_text]})"
     if serving.get("address"):
         line += f" at {serving['address']}"
     if serving.get("answering") not in (None, serving["generation"]):
@@ -143,47 +156,49 @@ def _serving(serving: Facts) -> str | Text:
     return line
 
 
-def _round_progress(current: Facts, now: float) -> str:
+def _round_progress(current: RoundStanding, now: float) -> str:
     return f"{current['number']}: {told_phase(current)}; begun {ago(now - current['begun_at'])} ago"
 
 
-def _why_it_began(current: Facts) -> str:
+def _why_it_began(current: RoundStanding) -> str:
     drawn = f"drew {current['fresh_samples']:,} fresh samples to train on"
     return f"{current['reason']}; {drawn}{early_stop_part(current)}"
 
 
-def _last_round(last: Facts, now: float) -> Text:
-    when = f" {ago(now - last['ended_at'])} ago" if last.get("ended_at") else ""
+def _last_round(last: LastRoundStanding, now: float) -> Text:
+    when = f" {ago(now - ended_at)} ago" if (ended_at := last.get("ended_at")) else ""
     text = Text(f"{last['number']} ")
     text.append_text(outcome_text(last))
     return text.append(f"{when}. {last['detail']}{trained_part(last)}")
 
 
-def _rollback(rollback: Facts, serving: Facts, now: float) -> Text:
+def _rollback(rollback: RollbackStanding, serving: ServingStanding, now: float) -> Text:
     """The latest one; plain once another generation was accepted since."""
     by = f", by {rollback['by']}" if rollback["by"] else ""
-    told = f"from generation {rollback['from']} to {rollback['to']}, {ago(now - rollback['at'])} ago{by}"
-    return Text(told, "yellow" if serving["generation"] == rollback["to"] else "")
+    sentence = f"from generation {rollback['from']} to {rollback['to']}, {ago(now - rollback['at'])} ago{by}"
+    return Text(sentence, "yellow" if serving["generation"] == rollback["to"] else "")
 
 
-def _memory_line(memory: Facts) -> str:
-    names = ("fresh", "replay", "holdout", "aside")
-    parts = [f"{memory[f'{name}_samples']:,} {name}" for name in names]
-    return ", ".join(parts) + f"; {memory['dead_letters']:,} dead letters"
+def _memory_line(memory: MemoryStanding) -> str:
+    return (
+        f"{memory['fresh_samples']:,} fresh, {memory['replay_samples']:,} replay, "
+        f"{memory['holdout_samples']:,} holdout, {memory['aside_samples']:,} aside; "
+        f"{memory['dead_letters']:,} dead letters"
+    )
 
 
-def _ingest(ingest: Facts) -> str | Text:
+def _ingest(ingest: IngestStanding) -> str | Text:
     lag = ingest.get("lag_records")
-    told = [_behind(lag, ingest.get("trouble", ""))]
+    sentences = [_behind(lag, ingest.get("trouble", ""))]
     paused = ingest.get("paused", {})
     floods = flooded(paused)
     if floods:
-        told.append(flood_sentence(floods))
+        sentences.append(flood_sentence(floods))
     if ingest.get("reason"):
-        told.append(f"paused: {ingest['reason']}")
+        sentences.append(f"paused: {ingest['reason']}")
     else:
-        told += [f"{name} paused: {why}" for name, why in paused.items() if name not in floods]
-    return told[0] if len(told) == 1 and lag is not None else Text("; ".join(told), "yellow")
+        sentences += [f"{name} paused: {why}" for name, why in paused.items() if name not in floods]
+    return sentences[0] if len(sentences) == 1 and lag is not None else Text("; ".join(sentences), "yellow")
 
 
 def _behind(lag: int | None, trouble: str) -> str:
@@ -193,7 +208,7 @@ def _behind(lag: int | None, trouble: str) -> str:
     return "how far behind is unknown" if trouble else "nothing yet: it waits for partitions"
 
 
-def _parts(parts: Mapping[str, Facts]) -> Text:
+def _parts(parts: Mapping[str, PartStanding]) -> Text:
     text = Text()
     for name, part in parts.items():
         text.append("✓ " if part["ok"] else "✗ ", "green" if part["ok"] else "red")

@@ -63,5 +63,5 @@ def check_words(name: str) -> str:
 
 def not_kept(tallies: Mapping[str, int]) -> str:
     """What became of documents that are not kept, or no longer; empty where all are."""
-    told = (f"{tallies[name]:,} {words[tallies[name] != 1]}" for name, words in TALLIES.items() if tallies.get(name))
-    return ", ".join(told)
+    parts = (f"{tallies[name]:,} {words[tallies[name] != 1]}" for name, words in TALLIES.items() if tallies.get(name))
+    return ", ".join(parts)

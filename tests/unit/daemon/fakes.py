@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from daemon.control.protocol import Facts
 from daemon.errors import Refused, UnknownThing
 from memory.samples.records import KeyHash
 
@@ -19,9 +18,9 @@ class FakeControl:
         self.calls: list[tuple[Any, ...]] = []
         self.ready = True
         self.healthy = True
-        self.ended: list[Facts] = []
+        self.ended: list[Any] = []
 
-    def status(self) -> Facts:
+    def status(self) -> Any:
         """A daemon between rounds."""
         return {
             "running": True,
@@ -45,20 +44,20 @@ class FakeControl:
             "rounds_paused": None,
         }
 
-    def health(self) -> Facts:
+    def health(self) -> Any:
         """As the test set it."""
         return {"healthy": self.healthy, "detail": ""}
 
-    def readiness(self) -> Facts:
+    def readiness(self) -> Any:
         """As the test set it."""
         return {"ready": self.ready, "parts": {"ingest": {"ok": self.ready, "detail": "broker b:9092 is away"}}}
 
-    def rounds(self, *, limit: int = 50, before: int | None = None) -> list[Facts]:
+    def rounds(self, *, limit: int = 50, before: int | None = None) -> list[Any]:
         """Rounds 9 to 1, and those that the test added."""
         numbers = [number for number in range(9, 0, -1) if before is None or number < before]
         return (self.ended + [{"number": number, "state": "accepted"} for number in numbers])[:limit]
 
-    def round(self, number: int) -> Facts:
+    def round(self, number: int) -> Any:
         """Any round up to 9, or one that the test added."""
         for one in self.ended:
             if one["number"] == number:
@@ -67,14 +66,14 @@ class FakeControl:
             raise UnknownThing(f"There is no round {number}.")
         return {"number": number, "state": "accepted"}
 
-    def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> Facts:
+    def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> Any:
         """Samples 1 to 3 of any round up to 9."""
         self.round(number)
         ids = [one for one in (1, 2, 3) if one > after]
         rows = [{"id": one, "part": "fresh", "topic": "news", "partition": 0, "offset": one} for one in ids[:limit]]
         return {"round": number, "samples": rows, "next": ids[limit - 1] if len(ids) > limit else None, "note": ""}
 
-    def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> Facts:
+    def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> Any:
         """One sample of anybody but `nobody`."""
         if key == "nobody":
             raise UnknownThing("Nothing is kept of that key.")
@@ -102,85 +101,85 @@ class FakeControl:
             "lineage_from": 1,
         }
 
-    def gaps(self, *, limit: int = 50, before: int | None = None) -> list[Facts]:
+    def gaps(self, *, limit: int = 50, before: int | None = None) -> list[Any]:
         """Ids 3 to 1."""
         one = {"topic": "news", "partition": 0, "first": 4, "last": 9, "reason": "retention", "recorded_at": 0.0}
         return [{"id": number, **one} for number in (3, 2, 1) if before is None or number < before][:limit]
 
-    def generations(self) -> Facts:
+    def generations(self) -> Any:
         """The base, one made of it and one more, which serves."""
         numbers = [{"number": number, "parent": number - 1 if number else None} for number in range(3)]
         return {"serving": 2, "generations": numbers, "slices": [], "scores": []}
 
-    def memory(self) -> Facts:
+    def memory(self) -> Any:
         """Nothing."""
         return {"kept": []}
 
-    def request_round(self, *, dry_run: bool = False) -> Facts:
+    def request_round(self, *, dry_run: bool = False) -> Any:
         """Notes it; a dry run is refused."""
         self.calls.append(("request_round", dry_run))
         if dry_run:
             raise Refused("Nothing is fresh.")
         return {"after": 9, "detail": "asked"}
 
-    def withdraw_round(self, *, dry_run: bool = False) -> Facts:
+    def withdraw_round(self, *, dry_run: bool = False) -> Any:
         """Notes it."""
         self.calls.append(("withdraw_round", dry_run))
         return {"withdrawn": True}
 
-    def cancel_rounds(self) -> Facts:
+    def cancel_rounds(self) -> Any:
         """Notes it."""
         self.calls.append(("cancel_rounds", None))
         return {"round": 9, "withdrawn": 1, "detail": "Round 9 is called off."}
 
-    def approve_round(self, number: int) -> Facts:
+    def approve_round(self, number: int) -> Any:
         """Notes it."""
         self.calls.append(("approve_round", number))
         return {"after": 9, "detail": "approved"}
 
-    def reject_round(self, number: int) -> Facts:
+    def reject_round(self, number: int) -> Any:
         """Notes it."""
         self.calls.append(("reject_round", number))
         return {"round": number, "dropped": 3}
 
-    def pause_rounds(self, reason: str = "") -> Facts:
+    def pause_rounds(self, reason: str = "") -> Any:
         """Notes it."""
         self.calls.append(("pause_rounds", reason))
         return {"since": 1.0, "reason": reason or "a first reason", "already": not reason}
 
-    def resume_rounds(self) -> Facts:
+    def resume_rounds(self) -> Any:
         """Notes it."""
         self.calls.append(("resume_rounds", None))
         return {"resumed": True}
 
-    def rollback(self, generation: int | None = None) -> Facts:
+    def rollback(self, generation: int | None = None) -> Any:
         """Notes it."""
         self.calls.append(("rollback", generation))
         return {"from": 2, "to": 1 if generation is None else generation}
 
-    def resume(self, partition: str | None = None) -> Facts:
+    def resume(self, partition: str | None = None) -> Any:
         """Notes it."""
         self.calls.append(("resume", partition))
         return {"resumed": [partition or "news/0"]}
 
-    def forget(self, key: str | KeyHash) -> Facts:
+    def forget(self, key: str | KeyHash) -> Any:
         """Notes it."""
         self.calls.append(("forget", key))
         erased = {"samples": 1, "dead_letters": 0, "rounds": [1], "directories": []}
         return erased | {"generations": [1], "descendants": [2], "clean_generation": 0, "lineage_from": 1}
 
-    def aside(self) -> list[Facts]:
+    def aside(self) -> list[Any]:
         """One group."""
         return [{"round": 3, "samples": 5}]
 
-    def aside_text(self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False) -> Facts:
+    def aside_text(self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False) -> Any:
         """Documents 1 to 3 of any round up to 9; the second is hostile."""
         if number > 9:
             raise UnknownThing(f"Round {number} has set nothing aside.")
         place = {"topic": "news", "partition": 0, "offset": 7, "event_time": None, "arrived_at": 0.0}
         one = {"role": "aside", "source": "news", "label": None, "held_out": False, "key_hash": None, **place}
         one |= {"loss": 9.5 if worst else None, "repetition": 0.8 if worst else None}
-        rows: list[Facts] = [
+        rows: list[Any] = [
             {"id": id_, **one, "text": f"text {id_}\x1b]0;owned\x07" if id_ == 2 else f"text {id_}"}
             for id_ in (1, 2, 3)
         ]
@@ -191,48 +190,48 @@ class FakeControl:
             "next": found[limit - 1]["id"] if len(found) > limit else None,
         }
 
-    def release_aside(self, number: int) -> Facts:
+    def release_aside(self, number: int) -> Any:
         """Notes it."""
         self.calls.append(("release_aside", number))
         return {"round": number, "released": 5}
 
-    def drop_aside(self, number: int, *, ids: Sequence[int] = ()) -> Facts:
+    def drop_aside(
+        self, number: int, *, ids: Sequence[int] = (), source: str | None = None, key: str | None = None
+    ) -> Any:
         """Notes it."""
+        if source is not None or key is not None:
+            self.calls.append(("drop_aside", number, tuple(ids), source, key))
+            return {"round": number, "dropped": 9, "left": 3}
         self.calls.append(("drop_aside", number, tuple(ids)) if ids else ("drop_aside", number))
         return {"round": number, "dropped": len(ids) or 5, "left": 3 if ids else 0}
 
-    def count_aside(self, number: int, *, source: str | None = None, key: str | None = None) -> Facts:
+    def count_aside(self, number: int, *, source: str | None = None, key: str | None = None) -> Any:
         """Nine of twelve of source news, none of another."""
         samples = 9 if source in (None, "news") else 0
         return {"round": number, "samples": samples, "held_out": 0, "of": 12, "sources": {"news": 9, "wiki": 3}}
 
-    def drop_aside_of(self, number: int, *, source: str | None = None, key: str | None = None) -> Facts:
-        """Notes it."""
-        self.calls.append(("drop_aside_of", number, source, key))
-        return {"round": number, "dropped": 9, "left": 3}
-
-    def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[Facts]:
+    def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[Any]:
         """Ids 3 to 1."""
         wanted = [number for number in (3, 2, 1) if before is None or number < before]
         return [self._dead_letter(number, text=text) for number in wanted[:limit]]
 
-    def dead_letter(self, number: int) -> Facts:
+    def dead_letter(self, number: int) -> Any:
         """One of them."""
         if number > 3:
             raise UnknownThing(f"The quarantine has no dead letter {number}.")
         return self._dead_letter(number, text=True)
 
-    def _dead_letter(self, number: int, *, text: bool) -> Facts:
+    def _dead_letter(self, number: int, *, text: bool) -> Any:
         place = {"topic": "news", "partition": 0, "offset": number, "arrived_at": 0.0, "published": False}
         told = {"reason": "not_json", "detail": "not JSON", "value_bytes": 9}
         return {"id": number, **place, **told, **({"key": None, "value": "{\x1b[2J", "cut": True} if text else {})}
 
-    def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
+    def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> Any:
         """Notes it."""
         self.calls.append(("replay_dead_letters", tuple(ids)))
         return {"kept": 1, "known": 0, "still_dead": 2, "reasons": {"unknown_label": 2}, "need_restart": ["streams"]}
 
-    def drop_dead_letters(self, *, ids: Sequence[int] = ()) -> Facts:
+    def drop_dead_letters(self, *, ids: Sequence[int] = ()) -> Any:
         """Notes it."""
         self.calls.append(("drop_dead_letters", tuple(ids)))
         return {"dropped": len(ids) or 3}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from daemon.control.facts import generations_facts
+from daemon.control.facts.rounds import generations
 from gate.metrics import KnowledgeMetrics
 from gate.scores import ROWS_SHOWN, SLICES_SHOWN
 from memory.ledger.records import ScoreRow, SliceScore
@@ -79,7 +79,7 @@ def test_another_sequence_length_is_no_forgetting(here: World) -> None:
     here.settings = here.settings.model_copy(update={"learner": learner})
     here.feed(seed=4)
     here.run("good")
-    told = {one["number"]: one["sequence_length"] for one in generations_facts(here.store)["generations"]}
+    told = {one["number"]: one["sequence_length"] for one in generations(here.store)["generations"]}
     assert told == {0: 128, 1: 512, 2: 128, 3: 128}
     forgot = here.metric("riverkeep_forgetting_nats")
     assert forgot is not None

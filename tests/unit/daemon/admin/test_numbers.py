@@ -9,15 +9,14 @@ from typing import Any
 import click
 import pytest
 from prometheus_client import CollectorRegistry
-from pydantic import BaseModel
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from daemon.admin import app as admin
 from daemon.admin.app import create_app
 from daemon.admin.token import Token
 from daemon.cli.main import cli, main
-from daemon.control.protocol import LARGEST_ID
+from daemon.control.bounds import LARGEST_ID
+from daemon.control.operations import OPERATIONS
 from daemon.errors import ExitCode
 from tests.unit.daemon.kept import Kept
 
@@ -39,7 +38,7 @@ QUERIES = [
 ]
 NEEDED: dict[tuple[str, ...], list[str]] = {
     ("memory", "find"): ["someone"],
-    ("round", "after"): ["--show", "1", "--json"],
+    ("round", "show"): ["--json"],
 }
 """What a command, or an option of one, cannot do without."""
 
@@ -83,8 +82,13 @@ def test_every_path_with_a_number_says_that_there_is_no_such_round(client: TestC
 
 def test_every_body_with_a_number_is_among_those_that_are_tried() -> None:
     """A field that is added is tried too."""
-    bodies = [body for body in vars(admin).values() if isinstance(body, type) and issubclass(body, BaseModel)]
-    fields = {name for body in bodies for name, field in body.model_fields.items() if "int" in str(field.annotation)}
+    bodies = [operation.arguments for operation in OPERATIONS if operation.has_body]
+    fields = {
+        field.alias or name
+        for body in bodies
+        for name, field in body.model_fields.items()
+        if "int" in str(field.annotation)
+    }
     assert fields == {*BODIES.values(), "limit", "after"}
 
 

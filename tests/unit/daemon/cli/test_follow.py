@@ -3,8 +3,8 @@
 import pytest
 
 from daemon.cli.follow import PATIENCE_S, SERVES_WITHIN_S, until_it_serves, watch
-from daemon.control.protocol import Facts
 from daemon.errors import Refused
+from tests.harness import Facts
 from tests.unit.daemon.fakes import FakeControl
 
 

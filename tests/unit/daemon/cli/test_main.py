@@ -104,6 +104,9 @@ def every_command() -> Iterator[tuple[str, click.Command]]:
                 pending.append((f"{path} {name}".strip(), nested))
 
 
+COMMANDS = dict(every_command())
+
+
 @pytest.mark.parametrize("arguments", [["check"], ["init", "other.toml"], ["status"]], ids=" ".join)
 def test_commands_without_a_store_import_nothing_heavy(home: Path, arguments: list[str]) -> None:
     """Where nothing has run yet, neither torch nor numpy, Kafka's client or SQLite is imported."""
@@ -273,7 +276,7 @@ def test_bad_settings_stop_every_command(home: Path) -> None:
     assert "admin.port" in run.stderr
 
 
-@pytest.mark.parametrize("arguments", [["status"], ["rollback", "--yes"], ["round", "--pause"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["status"], ["rollback", "--yes"], ["round", "pause"]], ids=" ".join)
 def test_mistakes_in_the_settings_lock_nobody_out_of_a_daemon(
     home: Path, control: FakeControl, arguments: list[str]
 ) -> None:
@@ -343,22 +346,22 @@ def test_the_config_can_be_named(home: Path, control: FakeControl, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "call"),
     [
-        (["round"], ("request_round", False)),
-        (["round", "--approve", "7"], ("approve_round", 7)),
-        (["round", "--reject", "7", "--yes"], ("reject_round", 7)),
-        (["round", "--pause", "--reason", "the GPU is lent out"], ("pause_rounds", "the GPU is lent out")),
-        (["round", "--pause"], ("pause_rounds", "")),
-        (["round", "--resume"], ("resume_rounds", None)),
-        (["round", "--cancel"], ("cancel_rounds", None)),
+        (["round", "begin"], ("request_round", False)),
+        (["round", "approve", "7"], ("approve_round", 7)),
+        (["round", "reject", "7", "--yes"], ("reject_round", 7)),
+        (["round", "pause", "--reason", "the GPU is lent out"], ("pause_rounds", "the GPU is lent out")),
+        (["round", "pause"], ("pause_rounds", "")),
+        (["round", "resume"], ("resume_rounds", None)),
+        (["round", "cancel"], ("cancel_rounds", None)),
         (["rollback", "--yes"], ("rollback", None)),
         (["rollback", "0", "--yes"], ("rollback", 0)),
-        (["resume", "news/2"], ("resume", "news/2")),
+        (["memory", "dead-letters", "resume", "news/2"], ("resume", "news/2")),
         (["forget", "user-1", "--yes"], ("forget", "user-1")),
         (["memory", "release", "3"], ("release_aside", 3)),
         (["memory", "drop", "3", "--yes"], ("drop_aside", 3)),
         (["memory", "drop", "3", "--ids", "12,15", "--yes"], ("drop_aside", 3, (12, 15))),
-        (["memory", "drop", "3", "--source", "news", "--yes"], ("drop_aside_of", 3, "news", None)),
-        (["memory", "drop", "3", "--key", "zoe", "--yes"], ("drop_aside_of", 3, None, "zoe")),
+        (["memory", "drop", "3", "--source", "news", "--yes"], ("drop_aside", 3, (), "news", None)),
+        (["memory", "drop", "3", "--key", "zoe", "--yes"], ("drop_aside", 3, (), None, "zoe")),
         (["memory", "dead-letters", "replay", "4", "5"], ("replay_dead_letters", (4, 5))),
         (["memory", "dead-letters", "drop", "--yes"], ("drop_dead_letters", ())),
     ],
@@ -387,7 +390,7 @@ def test_settings_that_wait_for_a_restart_are_told(home: Path, arguments: list[s
     [
         ["rollback"],
         ["forget", "user-1"],
-        ["round", "--reject", "3"],
+        ["round", "reject", "3"],
         ["memory", "drop", "3"],
         ["memory", "dead-letters", "drop"],
     ],
@@ -450,11 +453,11 @@ def test_a_key_is_named_in_one_way(home: Path, control: FakeControl, command: li
 
 def test_a_round_is_shown_with_its_samples(home: Path, control: FakeControl) -> None:
     """In JSON, page by page."""
-    facts = json.loads(riverkeep("round", "--show", "7", "--json", cwd=home).stdout)
+    facts = json.loads(riverkeep("round", "show", "7", "--json", cwd=home).stdout)
     assert [one["id"] for one in facts["samples"]["samples"]] == [1, 2, 3]
-    facts = json.loads(riverkeep("round", "--show", "7", "--json", "--after", "2", cwd=home).stdout)
+    facts = json.loads(riverkeep("round", "show", "7", "--json", "--after", "2", cwd=home).stdout)
     assert [one["id"] for one in facts["samples"]["samples"]] == [3]
-    assert riverkeep("round", "--show", "7", "--after", "2", cwd=home).returncode == ExitCode.BAD_USAGE
+    assert riverkeep("round", "show", "7", "--after", "2", cwd=home).returncode == ExitCode.BAD_USAGE
 
 
 def test_a_person_is_found_by_key(home: Path, control: FakeControl) -> None:
@@ -492,13 +495,13 @@ def test_gaps_are_listed(home: Path, control: FakeControl) -> None:
 
 def test_what_does_not_exist_has_its_exit_status(home: Path, control: FakeControl) -> None:
     """A script can tell "no such round" from a failure."""
-    run = riverkeep("round", "--show", "99", cwd=home)
+    run = riverkeep("round", "show", "99", cwd=home)
     assert (run.returncode, run.stderr) == (ExitCode.NOT_FOUND, "riverkeep: There is no round 99.\n")
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--reason", "why"], ["--pause", "--reason", "x" * 501], ["--pause", "--reason", "f\udcfcr heute"]],
+    [["begin", "--reason", "why"], ["pause", "--reason", "x" * 501], ["pause", "--reason", "f\udcfcr heute"]],
     ids=["alone", "long", "latin-1"],
 )
 def test_a_reason_belongs_to_a_pause_and_is_short_text(home: Path, control: FakeControl, arguments: list[str]) -> None:
@@ -509,7 +512,7 @@ def test_a_reason_belongs_to_a_pause_and_is_short_text(home: Path, control: Fake
 
 def test_a_pause_that_there_is_already_is_said(home: Path, control: FakeControl) -> None:
     """Since when, and why."""
-    run = riverkeep("round", "--pause", cwd=home, environment={"TZ": "UTC"})
+    run = riverkeep("round", "pause", cwd=home, environment={"TZ": "UTC"})
     assert "already paused since 1970-01-01 00:00:01+00:00 (a first reason)" in run.stdout
 
 
@@ -518,31 +521,31 @@ def test_a_round_that_waits_ends_with_the_commands_to_decide_on_it(home: Path, c
     counts = dict.fromkeys(("fresh_samples", "fresh_tokens", "replay_samples", "replay_tokens"), 1)
     told = {"detail": "Waiting for a person's word.", "parent": 0, "trigger": "by_hand", "verdict": {}}
     control.ended = [{"number": 10, "state": "waiting"} | counts | told]
-    run = riverkeep("round", "--wait", cwd=home)
+    run = riverkeep("round", "begin", "--wait", cwd=home)
     assert run.returncode == ExitCode.REFUSED, run.stderr
-    for command in ("memory aside 10 --text", "round --approve 10", "round --reject 10"):
+    for command in ("memory aside 10 --text", "round approve 10", "round reject 10"):
         assert f"`riverkeep {command}`" in run.stdout
 
 
 def test_what_is_refused_has_its_exit_status(home: Path, control: FakeControl) -> None:
     """Nothing fresh: refused, not failed."""
-    run = riverkeep("round", "--dry-run", cwd=home)
+    run = riverkeep("round", "begin", "--dry-run", cwd=home)
     assert (run.returncode, run.stderr) == (ExitCode.REFUSED, "riverkeep: Nothing is fresh.\n")
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--approve", "3", "--reject", "3"],
-        ["--dry-run", "--approve", "3"],
-        ["--dry-run", "--reject", "3", "--yes"],
-        ["--dry-run", "--show", "3"],
-        ["--dry-run", "--list"],
-        ["--show", "3", "--list"],
-        ["--wait", "--reject", "3", "--yes"],
-        ["--wait", "--list"],
-        ["--pause", "--resume"],
-        ["--wait", "--pause"],
+        ["approve", "3", "--reject", "3"],
+        ["approve", "3", "--dry-run"],
+        ["reject", "3", "--yes", "--dry-run"],
+        ["show", "3", "--dry-run"],
+        ["list", "--dry-run"],
+        ["show", "3", "--list"],
+        ["reject", "3", "--yes", "--wait"],
+        ["list", "--wait"],
+        ["pause", "--resume"],
+        ["pause", "--wait"],
     ],
     ids=" ".join,
 )
@@ -550,7 +553,36 @@ def test_options_that_contradict_are_refused(home: Path, control: FakeControl, a
     """What cannot be done together is a usage error, and nothing was asked."""
     run = riverkeep("round", *arguments, cwd=home)
     assert (run.returncode, control.calls) == (ExitCode.BAD_USAGE, [])
-    assert "do not go together" in run.stderr
+    assert "No such option" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("round", "round begin"),
+        ("round --wait", "round begin --wait"),
+        ("round --dry-run --json", "round begin --dry-run --json"),
+        ("round --approve 7", "round approve 7"),
+        ("round --wait --approve=7", "round approve --wait 7"),
+        ("round --reject 7 --yes", "round reject 7 --yes"),
+        ("round --show 7 --json --after 2", "round show 7 --json --after 2"),
+        ("round --list", "round list"),
+        ("round --json list", "round list --json"),
+        ("round --cancel", "round cancel"),
+        ("round --pause --reason why", "round pause --reason why"),
+        ("round --resume", "round resume"),
+        ("resume", "memory dead-letters resume"),
+        ("resume news/3 --json", "memory dead-letters resume news/3 --json"),
+    ],
+)
+def test_an_old_spelling_is_answered_with_the_new_one(home: Path, control: FakeControl, old: str, new: str) -> None:
+    """In one line, with the exit status of a wrong command line; nothing is asked, and the new one is understood."""
+    run = riverkeep(*old.split(), cwd=home)
+    assert (run.returncode, control.calls) == (ExitCode.BAD_USAGE, [])
+    assert run.stderr == f"riverkeep: `riverkeep {old}` is now `riverkeep {new}`.\n"
+    words = new.split()
+    path = next(path for path in sorted(COMMANDS, key=len, reverse=True) if new.startswith(path))
+    COMMANDS[path].make_context(path, words[len(path.split()) :])
 
 
 @pytest.mark.parametrize(
@@ -568,7 +600,7 @@ def test_options_that_contradict_are_refused(home: Path, control: FakeControl, a
 def test_waiting_for_a_round_ends_with_what_came_of_it(
     home: Path, control: FakeControl, state: str, decision: str | None, status: ExitCode
 ) -> None:
-    """`round --wait` leaves with the round's outcome, once it has ended."""
+    """`round begin --wait` leaves with the round's outcome, once it has ended."""
     verdict = {} if decision is None else {"decision": decision}
     ended = {"number": 10, "state": "training", "generation": 2, "verdict": verdict}
     control.ended = [ended]
@@ -579,7 +611,7 @@ def test_waiting_for_a_round_ends_with_what_came_of_it(
 
     ending = threading.Thread(target=end)
     ending.start()
-    run = riverkeep("round", "--wait", "--json", cwd=home)
+    run = riverkeep("round", "begin", "--wait", "--json", cwd=home)
     ending.join()
     told = json.loads(run.stdout)
     assert (run.returncode, told["state"]) == (status, state)
@@ -594,10 +626,10 @@ def test_a_reader_that_has_enough_is_no_error(home: Path, control: FakeControl) 
     assert run.stderr == ""
 
 
-@pytest.mark.parametrize("command", ["round", "generations", "memory", "rollback"])
+@pytest.mark.parametrize("command", ["round begin", "generations", "memory", "rollback"])
 def test_without_anything_kept_commands_say_so(home: Path, command: str) -> None:
     """No daemon and no store: nothing is made by asking."""
-    run = riverkeep(command, cwd=home)
+    run = riverkeep(*command.split(), cwd=home)
     assert run.returncode == ExitCode.NOT_FOUND
     assert "nothing" in run.stderr
     assert not (home / "state").exists()

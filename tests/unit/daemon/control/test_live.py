@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.control.answers.standing import RefusedSettings
 from daemon.control.live import LiveControl, Views
 from daemon.errors import UnknownThing
 from daemon.lifecycle.supervisor import Health, State
@@ -15,11 +16,11 @@ from daemon.rounds.decision import Ask, Trigger
 from daemon.rounds.triggers import Asks
 from streams.document import Batch, Document, Partition
 from tests.daemon_harness import sentences
-from tests.harness import wait_until
+from tests.harness import Facts, wait_until
 from tests.unit.daemon.rooms import World, world
 
 RUNNING = Health("ingest", State.RUNNING)
-REFUSED = {"at": 5.0, "mistakes": []}
+REFUSED: RefusedSettings = {"at": 5.0, "mistakes": []}
 
 
 class Reading:
@@ -95,9 +96,15 @@ def test_only_a_stuck_part_that_is_vital_asks_for_a_restart(tmp_path: Path, part
 def test_without_a_partition_there_is_no_lag(tmp_path: Path) -> None:
     """Nothing is known of what waits in the topics: that is not 0 records behind."""
     with world(tmp_path) as here:
-        assert live_control(here, ingest=Reading({})).status()["ingest"]["lag_records"] is None
+        assert _lag(live_control(here, ingest=Reading({}))) is None
         reading = Reading({Partition("articles", 0): 0, Partition("articles", 1): 4})
-        assert live_control(here, ingest=reading).status()["ingest"]["lag_records"] == 4
+        assert _lag(live_control(here, ingest=reading)) == 4
+
+
+def _lag(control: LiveControl) -> int | None:
+    ingest = control.status()["ingest"]
+    assert ingest is not None
+    return ingest["lag_records"]
 
 
 def test_only_a_partition_that_is_read_can_be_resumed(tmp_path: Path) -> None:
@@ -140,7 +147,7 @@ def test_what_an_erasure_costs_a_round_in_progress_is_said_before(tmp_path: Path
         assert control.find("later")["calls_off"] is None
         assert control.forget("later")["called_off"] is None
         assert not here.current.called_off
-        off = control.find("given")["calls_off"]
+        off: Facts = control.find("given")["calls_off"]
         assert off["round"] == draw.number
         assert off["seconds"] >= 600
 
@@ -163,24 +170,30 @@ def test_settings_that_wait_for_a_restart_are_shown(tmp_path: Path) -> None:
         assert control.replay_dead_letters()["need_restart"] == ["streams"]
 
 
+def _next_round(control: LiveControl) -> str:
+    next_round = control.status()["next_round"]
+    assert next_round is not None
+    return next_round
+
+
 def test_while_a_round_runs_the_status_tells_why_and_what_the_next_waits_for(tmp_path: Path) -> None:
     """Why the present one began is said of that one, with the fresh text that it keeps apart."""
     with world(tmp_path) as here:
         control = live_control(here)
         assert control.status()["next_round"] == ""
         here.current.begin(4, now=0.0, reason="9 samples are fresh", fresh=8, early_stop=1)
-        running = control.status()
+        running: Facts = control.status()
         assert running["next_round"] == "not before round 4 has ended"
         told = {name: running["round"][name] for name in ("reason", "fresh_samples", "early_stop_samples")}
         assert told == {"reason": "9 samples are fresh", "fresh_samples": 8, "early_stop_samples": 1}
         control._asks.add(Ask(Trigger.CRON, by="cron"))
-        assert control.status()["next_round"].endswith("ended; asked for by cron")
+        assert _next_round(control).endswith("ended; asked for by cron")
         control.pause_rounds()
         # The schedule's ask waits out the pause.
-        assert control.status()["next_round"].startswith("not before round 4 has ended, and then rounds are paused;")
+        assert _next_round(control).startswith("not before round 4 has ended, and then rounds are paused;")
         here.feed(seed=9)
         control.request_round()
-        assert control.status()["next_round"].endswith("ended; asked for by a person")
+        assert _next_round(control).endswith("ended; asked for by a person")
 
 
 def test_a_round_and_what_was_asked_for_are_called_off(tmp_path: Path) -> None:

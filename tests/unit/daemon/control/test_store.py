@@ -15,6 +15,7 @@ from daemon.lifecycle.lock import StateLock, holder_of
 from memory.samples.records import KeyHash
 from memory.store import Store
 from streams.document import Batch, Gap, Partition
+from tests.harness import Facts
 from tests.unit.daemon.kept import NEWS, Kept
 
 
@@ -47,12 +48,13 @@ def test_all_facts_are_json_and_hold_no_text(kept: Kept) -> None:
 
 def test_status_counts_what_is_kept(kept: Kept) -> None:
     """Fresh and held out, what serves, what came last."""
-    status = kept.control.status()
+    status: Facts = kept.control.status()
     assert status["memory"]["fresh_samples"] + status["memory"]["holdout_samples"] == 40
     assert (status["running"], status["serving"]["generation"]) == (False, 0)
     assert {need["what"]: need["needed"] for need in status["evidence"]} == {"anchor": 20, "newest": 20}
     kept.refuse()
-    assert kept.control.status()["last_round"]["detail"] == "forgot too much"
+    status = kept.control.status()
+    assert status["last_round"]["detail"] == "forgot too much"
 
 
 def test_rounds_are_paused_without_a_daemon_too(kept: Kept) -> None:
@@ -62,9 +64,9 @@ def test_rounds_are_paused_without_a_daemon_too(kept: Kept) -> None:
     paused = {"since": 1_000.0, "reason": "the GPU is lent out", "already": True}
     assert kept.control.pause_rounds("the GPU is lent out") == paused
     assert kept.control.pause_rounds() == paused
-    status = kept.control.status()
+    status: Facts = kept.control.status()
     assert status["rounds_paused"] == {"since": 1_000.0, "reason": "the GPU is lent out"}
-    assert status["next_round"].startswith("rounds are paused (the GPU is lent out); `riverkeep round --resume`")
+    assert status["next_round"].startswith("rounds are paused (the GPU is lent out); `riverkeep round resume`")
     assert [kept.control.resume_rounds(), kept.control.resume_rounds()] == [{"resumed": True}, {"resumed": False}]
     assert (kept.control.status()["rounds_paused"], kept.control.status()["next_round"]) == (None, None)
 
@@ -98,7 +100,7 @@ def test_a_rounds_samples_come_with_where_they_came_from(kept: Kept) -> None:
     assert parts <= {"fresh", "early_stop", "slice"}
     assert {(one["topic"], one["partition"]) for one in everything["samples"]} == {("news", 0)}
     assert len({one["offset"] for one in everything["samples"]}) == 40
-    first = kept.control.round_samples(1, limit=15)
+    first: Facts = kept.control.round_samples(1, limit=15)
     rest = kept.control.round_samples(1, after=first["next"])
     assert first["samples"] + rest["samples"] == everything["samples"]
     assert kept.control.round_samples(1, limit=40)["next"] is None
@@ -133,7 +135,7 @@ def test_a_person_is_found_and_nothing_is_erased(kept: Kept) -> None:
     assert not any("text" in one for one in found["kept"])
     assert all(one["text"] for one in kept.control.find("zoe", text=True)["kept"])
     assert json.dumps(found)
-    first = kept.control.find("zoe", limit=2)
+    first: Facts = kept.control.find("zoe", limit=2)
     assert [one["offset"] for one in kept.control.find("zoe", limit=2, after=first["next"])["kept"]] == [42]
     assert kept.control.forget("zoe")["samples"] == 3
     erased = kept.control.find("zoe")
@@ -201,7 +203,8 @@ def test_a_waiting_round_is_approved(kept: Kept) -> None:
     assert kept.control.status()["waiting"] == [number]
     assert kept.control.approve_round(number)["after"] == number
     assert kept.states() == ["released"]
-    assert kept.control.status()["memory"]["fresh_samples"] > 0
+    status: Facts = kept.control.status()
+    assert status["memory"]["fresh_samples"] > 0
 
 
 def test_a_waiting_round_is_rejected_with_its_directory(kept: Kept) -> None:
@@ -243,7 +246,7 @@ def test_text_refused_twice_is_listed_released_and_dropped(kept: Kept) -> None:
 
 
 def test_aside_of_a_waiting_round_goes_with_the_round(kept: Kept) -> None:
-    """`memory release` and `round --approve` agree on the round's state."""
+    """`memory release` and `round approve` agree on the round's state."""
     kept.control.release_aside(kept.hold())
     kept.arrive(30)
     kept.control.drop_aside(kept.hold())
@@ -255,7 +258,7 @@ def test_text_that_is_aside_can_be_read_to_decide(kept: Kept) -> None:
     kept.arrive(3, key="zoe")
     number = kept.hold()
     (group,) = kept.control.aside()
-    first = kept.control.aside_text(number, limit=30)
+    first: Facts = kept.control.aside_text(number, limit=30)
     rest = kept.control.aside_text(number, limit=30, after=first["next"])
     documents = first["documents"] + rest["documents"]
     assert rest["next"] is None
@@ -376,7 +379,7 @@ def test_dead_letters_are_dropped_by_id_or_all(kept: Kept) -> None:
     """No ids: all of them."""
     for _ in range(3):
         kept.die(b"{}")
-    first = kept.control.dead_letters(limit=1)[0]["id"]
+    first: Facts = kept.control.dead_letters(limit=1)[0]["id"]
     assert kept.control.drop_dead_letters(ids=[first]) == {"dropped": 1}
     assert kept.control.drop_dead_letters() == {"dropped": 2}
 
@@ -427,7 +430,8 @@ def test_a_part_of_what_is_aside_is_erased(kept: Kept) -> None:
     with pytest.raises(Refused, match="nothing is erased"):
         kept.control.drop_aside(number, ids=[first["id"]])
     kept.control.approve_round(number)
-    assert kept.control.status()["memory"]["aside_samples"] == 0
+    status: Facts = kept.control.status()
+    assert status["memory"]["aside_samples"] == 0
 
 
 def test_a_part_of_what_is_aside_is_counted_and_erased_by_source_or_key(kept: Kept) -> None:
@@ -439,11 +443,11 @@ def test_a_part_of_what_is_aside_is_counted_and_erased_by_source_or_key(kept: Ke
     counted = kept.control.count_aside(number, key=key)
     assert counted == {"round": number, "samples": 3, "held_out": 0, "of": total, "sources": {"news": total}}
     assert kept.control.count_aside(number, source="wiki", key=key)["samples"] == 0
-    assert kept.control.drop_aside_of(number, source="wiki") == {"round": number, "dropped": 0, "left": total}
-    assert kept.control.drop_aside_of(number, key=key) == {"round": number, "dropped": 3, "left": total - 3}
+    assert kept.control.drop_aside(number, source="wiki") == {"round": number, "dropped": 0, "left": total}
+    assert kept.control.drop_aside(number, key=key) == {"round": number, "dropped": 3, "left": total - 3}
     assert kept.control.count_aside(number, key=key)["samples"] == 0
     assert kept.states()[0] == "waiting"
-    assert kept.control.drop_aside_of(number, source="news") == {"round": number, "dropped": total - 3, "left": 0}
+    assert kept.control.drop_aside(number, source="news") == {"round": number, "dropped": total - 3, "left": 0}
     assert kept.states()[0] == "dropped"
     with pytest.raises(UnknownThing, match="has set nothing aside"):
         kept.control.count_aside(number, source="news")
@@ -454,10 +458,11 @@ def test_status_tells_of_a_rollback(kept: Kept) -> None:
     assert kept.control.status()["rollback"] is None
     kept.accept()
     kept.control.rollback()
-    told = kept.control.status()["rollback"]
+    told: Facts = kept.control.status()["rollback"]
     assert (told["from"], told["to"], told["at"]) == (1, 0, 1_000.0)
     assert told["by"] == local_user()
     with Store.open(kept.settings.database, kept.settings.memory) as again:
         assert again.generations.last_rollback() == kept.store.generations.last_rollback()
     kept.control.rollback(1)
-    assert (kept.control.status()["rollback"]["from"], kept.control.status()["rollback"]["to"]) == (0, 1)
+    told = kept.control.status()["rollback"]
+    assert (told["from"], told["to"]) == (0, 1)

@@ -330,7 +330,7 @@ def test_a_name_with_line_ends_and_escapes_is_shown_in_one_line(home: Path) -> N
         ["backfill", "--text-field", b"caf\xe9", "a.jsonl"],
         ["backfill", "--name", b"caf\xe9", "a.jsonl"],
         ["forget", "--yes", b"caf\xe9"],
-        ["round", "--pause", "--reason", b"caf\xe9"],
+        ["round", "pause", "--reason", b"caf\xe9"],
     ],
 )
 def test_words_that_are_no_utf_8_are_refused(home: Path, words: list[str | bytes]) -> None:

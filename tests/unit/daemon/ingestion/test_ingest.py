@@ -291,7 +291,11 @@ def test_a_flood_says_what_to_do() -> None:
     recorder = Recorder([])
     recorder.read, recorder.paused = {WIKI: 7, NEWS: 0}, {NEWS: "dead_letter_flood"}
     with running(recorder) as (_, part):
-        wait_until(lambda: "paused news/1: when it is mended, run `riverkeep resume`" in part.health().detail)
+        wait_until(
+            lambda: (
+                "paused news/1: when it is mended, run `riverkeep memory dead-letters resume`" in part.health().detail
+            )
+        )
         assert part.health().ok
         recorder.paused = dict.fromkeys((WIKI, NEWS), "dead_letter_flood")
         wait_until(lambda: part.health().state is State.WAITING)

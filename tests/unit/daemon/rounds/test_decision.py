@@ -136,7 +136,7 @@ def test_a_pause_tells_its_reason_and_how_it_ends() -> None:
     """Whatever volume is reached meanwhile."""
     paused = replace(QUIET, fresh_samples=5_000, paused="the GPU is lent out", asks=(INTERVAL,))
     assert decide(paused, SETTINGS) == Wait(
-        "rounds are paused (the GPU is lent out); `riverkeep round --resume` lets them begin by themselves again"
+        "rounds are paused (the GPU is lent out); `riverkeep round resume` lets them begin by themselves again"
     )
     assert isinstance(decide(replace(paused, asks=(BY_HAND,)), SETTINGS), Begin)
     assert decide(replace(paused, paused=None), SETTINGS) == Begin(

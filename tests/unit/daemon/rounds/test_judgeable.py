@@ -51,4 +51,4 @@ def test_more_evidence_is_waited_for_where_it_can_come(newest: int, full: bool, 
     evidence = ForeseenEvidence(needs, Wanted(round=7, documents=40, fresh_samples=400), full)
     assert not evidence.lacking
     assert bool(evidence.too_early) == early
-    assert evidence.facts()[1] == {"what": "newest", "found": newest, "needed": 40}
+    assert [evidence.needed_by_itself(need) for need in needs] == [20, 40]

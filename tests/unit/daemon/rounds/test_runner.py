@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 from checkpoints.errors import PublishFailed
 from checkpoints.files.publish import DurableStep
 from checkpoints.generation import GenerationStore
-from daemon.control import facts
+from daemon.control.facts import standing
+from daemon.control.facts.rounds import round_line
 from daemon.control.store import StoreControl
 from daemon.processes.learner import LearnerExit
 from daemon.rounds.conclusion import Concluder
@@ -29,6 +30,7 @@ from memory.ledger.records import ApprovedRound, GenerationState
 from memory.ledger.states import RoundState
 from streams.document import Partition
 from tests.daemon_harness import batch_of, sentences
+from tests.harness import Facts
 from tests.unit.daemon.rooms import BY_HAND, DRY, World, world
 
 BY_ITSELF = Ask(Trigger.VOLUME, by="volume")
@@ -74,9 +76,9 @@ def test_only_what_was_trained_on_settles_and_is_told_of(here: World) -> None:
     card = here.rooms.checkpoints.card(1)
     assert (card.data.samples, card.data.replayed_samples) == (drawn // 2, 0)
     assert here.store.counts().fresh_samples == before - drawn // 2
-    last = facts.store_status(here.store)["last_round"]
+    last: Facts = standing.status(here.store, here.settings.state_dir)["last_round"]
     assert (last["tokens_trained"], last["tokens_drawn"]) == (10 * (drawn // 2), 10 * drawn)
-    assert facts.round_facts(here.store.rounds.read(1))["tokens_trained"] == last["tokens_trained"]
+    assert round_line(here.store.rounds.read(1))["tokens_trained"] == last["tokens_trained"]
     parts = [one.part for one in here.store.rounds.samples(1)]
     assert (parts.count("fresh"), parts.count("replay")) == (drawn // 2, 0)
     first, last_offset = card.data.offsets["wiki-2/0"]
@@ -156,8 +158,9 @@ def test_a_dry_run_changes_nothing(here: World) -> None:
     assert here.store.counts().fresh_samples == fresh
     assert here.store.rounds.read(1).verdict["decision"] == "accept"
     assert here.store.rounds.read(1).report["slices"]
-    assert facts.round_facts(here.store.rounds.read(1))["outcome"] == "dry run: would be accepted"
-    assert facts.store_status(here.store)["last_round"]["outcome"] == "dry run: would be accepted"
+    assert round_line(here.store.rounds.read(1))["outcome"] == "dry run: would be accepted"
+    last: Facts = standing.status(here.store, here.settings.state_dir)["last_round"]
+    assert last["outcome"] == "dry run: would be accepted"
     assert here.metric("riverkeep_gate_verdicts_total", verdict="accept") == 0
     assert here.run("good").state is RoundState.ACCEPTED
     assert here.metric("riverkeep_gate_verdicts_total", verdict="accept") == 1

@@ -12,6 +12,7 @@ from daemon.cli.render.kept import (
     print_dead_letters,
 )
 from daemon.cli.render.screen import Screen
+from tests.harness import Facts
 from tests.unit.daemon.cli.render.screens import show_on
 from tests.unit.daemon.fakes import FakeControl
 
@@ -41,7 +42,15 @@ def test_text_that_is_aside_is_shown_with_its_origin(pipe: io.StringIO) -> None:
 
 def test_what_is_aside_says_how_to_read_it(pipe: io.StringIO) -> None:
     """A list of counts is nothing to judge by."""
-    group = {"round": 3, "since": 0.0, "samples": 5, "tokens": 9, "held_out": 0, "sources": ["news"], "reason": "waits"}
+    group: Facts = {
+        "round": 3,
+        "since": 0.0,
+        "samples": 5,
+        "tokens": 9,
+        "held_out": 0,
+        "sources": ["news"],
+        "reason": "waits",
+    }
     print_aside([group], now=0.0)
     assert "riverkeep memory aside ROUND --text" in pipe.getvalue()
 

@@ -15,6 +15,7 @@ from daemon.cli.render.generations import cells, heat_table
 from daemon.doctor.findings import Finding
 from daemon.span import span
 from streams.document import Pause
+from tests.harness import Facts
 from tests.unit.daemon.cli.render.screens import show_on
 from tests.unit.daemon.fakes import FakeControl
 
@@ -29,12 +30,12 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return written
 
 
-def row(generation: int, name: str, loss: float) -> dict[str, Any]:
+def row(generation: int, name: str, loss: float) -> Facts:
     """An entry of R."""
     return {"generation": generation, "slice": name, "mean_nll": loss}
 
 
-R = {
+R: Facts = {
     "serving": 1,
     "generations": [{"number": 0, "parent": None}, {"number": 1, "parent": 0}],
     "slices": ["anchor", "news@1-1"],
@@ -60,7 +61,7 @@ def test_status_shows_a_round_in_progress_and_the_last(screen: io.StringIO) -> N
         "rounds_paused": {"since": NOW - 7_200, "reason": "r"},
     }
     status.print_status(facts, now=NOW)
-    decide = "read it with `riverkeep memory aside 6 --text`, then `riverkeep round --approve 6` or `riverkeep round"
+    decide = "read it with `riverkeep memory aside 6 --text`, then `riverkeep round approve 6` or `riverkeep round"
     shown = " ".join(screen.getvalue().split())
     began = "1417 samples are fresh, 1000 begin a round; drew 1,352 fresh samples to train on and 65 more to tell when"
     for words in (
@@ -121,7 +122,11 @@ def test_status_shows_what_is_wrong(screen: io.StringIO) -> None:
     status.print_status(facts | {"ingest": {"lag_records": None, "paused": {}, "reason": ""}}, now=NOW)
     status.print_status(facts | {"ingest": {"lag_records": None, "paused": {}, "trouble": "no broker"}}, now=NOW)
     assert "how far behind is unknown" in screen.getvalue()
-    for words in ("a flood of dead letters paused news/0", "`riverkeep resume`", "it waits for partitions"):
+    for words in (
+        "a flood of dead letters paused news/0",
+        "`riverkeep memory dead-letters resume`",
+        "it waits for partitions",
+    ):
         assert words in screen.getvalue()
     for words in ("still answering from 1", "does not answer", "news/0 paused: flood", "✗ ingest (broker away)"):
         assert words in screen.getvalue()
@@ -148,7 +153,8 @@ def test_a_status_in_a_pipe_has_no_trailing_blanks(screen: io.StringIO) -> None:
 
 def test_status_of_nothing_is_a_sentence(screen: io.StringIO) -> None:
     """No daemon, no store."""
-    status.print_status({"running": False, "state_dir": "/s", "memory": None})
+    nothing: Facts = {"running": False, "state_dir": "/s", "memory": None}
+    status.print_status(nothing)
     assert "no daemon runs on /s" in screen.getvalue()
 
 
@@ -163,13 +169,13 @@ def test_forgetting_is_measured_from_the_best_before() -> None:
 def test_later_gains_count_as_the_best() -> None:
     """After 3.0, 2.5, 2.8 the rise is 0.3, not minus 0.2."""
     line = [{"number": number, "parent": number - 1 if number else None} for number in range(3)]
-    facts = {"serving": 2, "generations": line, "scores": [row(0, "a", 3.0), row(1, "a", 2.5), row(2, "a", 2.8)]}
+    facts: Facts = {"serving": 2, "generations": line, "scores": [row(0, "a", 3.0), row(1, "a", 2.5), row(2, "a", 2.8)]}
     assert cells(facts)[2, "a"].rise == pytest.approx(0.3)
 
 
 def test_r_says_without_colours_what_was_forgotten(screen: io.StringIO) -> None:
     """Arrows stand where colours cannot be seen."""
-    line = {"state": "accepted", "round": 1, "created_at": NOW, "digest": "abc"}
+    line: Facts = {"state": "accepted", "round": 1, "created_at": NOW, "digest": "abc"}
     led_here = [line | {"number": 0, "parent": None}, line | {"number": 1, "parent": 0}]
     generations.print_generations(R | {"generations": led_here}, now=NOW)
     assert "news@1-1: held-out text of news that arrived in time for round 1." in screen.getvalue()
@@ -181,7 +187,7 @@ def test_r_says_without_colours_what_was_forgotten(screen: io.StringIO) -> None:
 
 def test_generations_that_saw_erased_text_are_named(screen: io.StringIO) -> None:
     """In their list, and in the status where one of them serves."""
-    line = {"state": "accepted", "parent": 0, "round": 1, "created_at": NOW, "digest": "abc"}
+    line: Facts = {"state": "accepted", "parent": 0, "round": 1, "created_at": NOW, "digest": "abc"}
     marks = {1: "trained", 2: "inherited", 3: None}
     rows = [line | {"number": number, "erased_text": mark} for number, mark in marks.items()]
     generations.print_generations(R | {"generations": rows, "scores": []}, now=NOW)
@@ -197,7 +203,7 @@ def test_a_classifiers_answers_are_shown_of_what_serves(screen: io.StringIO) -> 
     """Accuracy and macro-F1 by slice; the generation before it is not among them."""
     before = row(0, "anchor", 1.0) | {"documents": 9, "accuracy": 0.111, "macro_f1": 0.222}
     served = row(1, "anchor", 0.5) | {"documents": 9, "accuracy": 0.875, "macro_f1": 0.625}
-    facts = {"serving": 1, "generations": [], "slices": ["anchor"], "scores": [before, served]}
+    facts: Facts = {"serving": 1, "generations": [], "slices": ["anchor"], "scores": [before, served]}
     generations.print_generations(facts, now=NOW)
     for words in ("macro-F1", "0.875", "0.625"):
         assert words in screen.getvalue()
@@ -209,7 +215,7 @@ def test_a_classifiers_answers_are_shown_of_what_serves(screen: io.StringIO) -> 
 def test_r_fits_the_terminal(slices: int, width: int) -> None:
     """However many slices there are: the anchor and the latest are shown, and no line is broken."""
     names = [f"source@{number}-{number}" for number in range(slices)]
-    facts = {"serving": 0, "generations": [], "slices": names, "scores": [row(0, name, 3.0) for name in names]}
+    facts: Facts = {"serving": 0, "generations": [], "slices": names, "scores": [row(0, name, 3.0) for name in names]}
     table = heat_table(facts, width=width)
     headers = [str(column.header).replace("\n", "") for column in table.columns[1:]]
     assert headers == [*names[:1], *names[1:][len(names) - len(headers) :]]
@@ -222,7 +228,7 @@ def test_r_fits_the_terminal(slices: int, width: int) -> None:
 def test_r_shows_whole_names_where_there_is_room() -> None:
     """Two sources whose names end alike are two columns; in a narrow one the name goes on in the next line."""
     names = ["anchor", "news.articles@1-2", "blog.articles@1-2"]
-    facts = {"serving": 0, "generations": [], "slices": names, "scores": [row(0, name, 3.0) for name in names]}
+    facts: Facts = {"serving": 0, "generations": [], "slices": names, "scores": [row(0, name, 3.0) for name in names]}
     shown = {width: io.StringIO() for width in (80, 50)}
     for width, written in shown.items():
         Console(file=written, width=width).print(heat_table(facts, width=width))
@@ -235,7 +241,7 @@ def test_r_shows_whole_names_where_there_is_room() -> None:
 def test_r_keeps_the_latest_of_every_source() -> None:
     """Whatever comes last in the alphabet: what came last in time."""
     names = ["anchor", "a@1-9", "a@10-10", "b@1-2", "b@3-9", "b@10-11"]
-    facts = {"serving": 0, "generations": [], "slices": names, "scores": [row(0, name, 3.0) for name in names]}
+    facts: Facts = {"serving": 0, "generations": [], "slices": names, "scores": [row(0, name, 3.0) for name in names]}
     headers = [str(column.header) for column in heat_table(facts, width=52).columns[1:]]
     assert headers == ["anchor", "a@10-10", "b@10-11"]
 
@@ -243,8 +249,16 @@ def test_r_keeps_the_latest_of_every_source() -> None:
 def test_text_from_outside_is_not_markup(screen: io.StringIO) -> None:
     """A source or reason with brackets is shown as it is."""
     kept = [{"role": "fresh", "source": "[red]x[/red]", "label": "[/]", "samples": 1, "tokens": 2}]
-    group = {"round": 1, "since": NOW, "samples": 1, "tokens": 2, "held_out": 0, "sources": ["[b]"], "reason": "[/x]"}
-    letter = {
+    group: Facts = {
+        "round": 1,
+        "since": NOW,
+        "samples": 1,
+        "tokens": 2,
+        "held_out": 0,
+        "sources": ["[b]"],
+        "reason": "[/x]",
+    }
+    letter: Facts = {
         "id": 1,
         "topic": "[t]",
         "partition": 0,
@@ -254,7 +268,7 @@ def test_text_from_outside_is_not_markup(screen: io.StringIO) -> None:
         "value_bytes": 3,
         "arrived_at": NOW,
     }
-    facts = {
+    facts: Facts = {
         "kept": kept,
         "aside": [group],
         "tallies": {"duplicates": 3, "near_duplicates": 1, "surplus": 0},
@@ -276,7 +290,7 @@ def test_text_from_outside_is_not_markup(screen: io.StringIO) -> None:
 
 def test_a_round_shows_its_checks(screen: io.StringIO) -> None:
     """Figure, bound and confidence of each; what could not be computed stays empty."""
-    check = {
+    check: Facts = {
         "name": "anchor",
         "slice": "anchor",
         "figure": 0.2,
@@ -302,7 +316,7 @@ def test_a_round_shows_its_checks(screen: io.StringIO) -> None:
     assert screen.getvalue().count("2.345") == 1
 
 
-def round_line(number: int, state: str) -> dict[str, Any]:
+def round_line(number: int, state: str) -> Facts:
     """A round as `daemon.control.facts` gives it."""
     return {
         "number": number,
@@ -333,7 +347,7 @@ def test_rounds_are_a_table(screen: io.StringIO) -> None:
 
 def test_an_erasure_names_generations_and_the_way_out(screen: io.StringIO) -> None:
     """Nothing is unlearned: which saw it, which did not."""
-    facts = {
+    facts: Facts = {
         "samples": 3,
         "dead_letters": 0,
         "directories": ["/s/rounds/000002"],
@@ -350,7 +364,7 @@ def test_an_erasure_names_generations_and_the_way_out(screen: io.StringIO) -> No
 
 def test_an_erasure_says_where_lineage_no_longer_reaches(screen: io.StringIO) -> None:
     """It never claims that nothing saw the text where nobody can tell."""
-    facts = {"samples": 0, "dead_letters": 0, "directories": [], "generations": [], "lineage_from": 7}
+    facts: Facts = {"samples": 0, "dead_letters": 0, "directories": [], "generations": [], "lineage_from": 7}
     people.print_forgotten(facts)
     assert "rounds before 7" in screen.getvalue()
     assert "No other generation" in screen.getvalue()

@@ -1,0 +1,154 @@
+"""Text that rounds set aside, or wait for a word on: `memory aside`, `memory release`, `memory drop`."""
+
+from typing import Final
+
+import click
+
+from daemon.cli.commands.keys import STDIN, key_from
+from daemon.cli.commands.paging import after_option, limit_option
+from daemon.cli.invocation import Invocation, confirm, example, json_option, pass_invocation, say, show, yes_option
+from daemon.control.answers.kept import AsideLine, CountedAside, DroppedAside, ReleasedAside
+from daemon.control.bounds import LARGEST_ID, MOST_ASIDE_IDS
+from daemon.control.protocol import Control
+from daemon.errors import UnknownThing
+
+ROUND: Final = click.IntRange(1)
+
+
+@click.command(short_help="Show what is set aside.")
+@click.argument("round_number", metavar="[ROUND]", type=ROUND, required=False)
+@click.option("--text", is_flag=True, help="Show the documents that ROUND set aside.")
+@limit_option("Most documents to show.")
+@after_option("Go on after the document with that id.")
+@click.option("--worst", is_flag=True, help="With --text: greatest loss first, then what was not measured.")
+@json_option
+@pass_invocation
+@example("riverkeep memory aside", "riverkeep memory aside 7 --text", "riverkeep memory aside 7 --text --worst --json")
+def aside(
+    invocation: Invocation, *, round_number: int | None, text: bool, limit: int, after: int, worst: bool, as_json: bool
+) -> None:
+    """List what is set aside, by round: refused twice, or waiting for a person's word. Or show the text of one ROUND.
+
+    The loss is that of the generation that served, in nats per token, of as many documents as a round looks at before
+    training (`learner.plausibility_documents`); held-out text is not among them.
+    On a terminal long documents are cut; elsewhere and with --json they are whole.
+    """
+    if text and round_number is None:
+        raise click.UsageError("--text goes with a round: `riverkeep memory aside` lists which there are.")
+    if worst and not text:
+        raise click.UsageError("--worst goes with --text.")
+    from daemon.cli.render.kept import print_aside, print_aside_text
+
+    if text and round_number is not None:
+        page = invocation.answer(Control.aside_text, round_number, limit=limit, after=after, worst=worst)
+        show(page, print_aside_text, as_json=as_json)
+    else:
+        show(_of_round(invocation.answer(Control.aside), round_number), print_aside, as_json=as_json)
+
+
+def _of_round(groups: list[AsideLine], round_number: int | None) -> list[AsideLine]:
+    """What that round set aside, or all. Raises UnknownThing for a round that has set nothing aside."""
+    chosen = [group for group in groups if round_number in (None, group["round"])]
+    if round_number is not None and not chosen:
+        raise UnknownThing(f"Round {round_number} has set nothing aside; `riverkeep memory aside` lists who has.")
+    return chosen
+
+
+@click.command(short_help="Let what a round set aside back.")
+@click.argument("round_number", metavar="ROUND", type=ROUND)
+@json_option
+@pass_invocation
+@example("riverkeep memory release 7")
+def release(invocation: Invocation, round_number: int, *, as_json: bool) -> None:
+    """Let what ROUND set aside be fresh again; its held-out part is held out again."""
+    show(invocation.answer(Control.release_aside, round_number), _say_released, as_json=as_json)
+
+
+def _say_released(released: ReleasedAside) -> None:
+    click.echo("Round {round}: {released} samples are back.".format_map(released))
+
+
+@click.command(short_help="Erase what a round set aside.")
+@click.argument("round_number", metavar="ROUND", type=ROUND)
+@click.option("--ids", callback=lambda _context, _option, value: ids_from(value), metavar="ID,…", help="Only these.")
+@click.option("--source", metavar="NAME", help="Only what is of this source.")
+@click.option("--key", metavar="KEY", help="Only what is of this key; `-` reads it from stdin.")
+@yes_option
+@json_option
+@pass_invocation
+@example(
+    "riverkeep memory drop 7 --yes", "riverkeep memory drop 7 --ids 12,15", "riverkeep memory drop 7 --source wiki"
+)
+def drop(
+    invocation: Invocation,
+    round_number: int,
+    *,
+    ids: tuple[int, ...],
+    source: str | None,
+    key: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Erase what ROUND set aside, or a part of it. The same content is not taken in again.
+
+    With a source, a key or both it is counted before; exit status 4 where there is nothing of them. What is left stays
+    aside, also of a round that waits, to be approved or released. The held-out part has ids too, and stays held out; a
+    person's documents are all held out or all trained on, so no erasure parts them.
+    """
+    by_name = source is not None or key is not None
+    if ids and by_name:
+        raise click.UsageError("--ids does not go with --source or --key.")
+    with invocation.control(Control.drop_aside) as control:
+        if by_name:
+            # Where standard input is used up, there is nobody to ask.
+            yes, key = yes or key == STDIN, None if key is None else key_from(key)
+            chosen = _count(control.count_aside(round_number, source=source, key=key), _named(source, key))
+            confirm(f"Erase these {chosen:,} documents for good?", yes=yes)
+        else:
+            confirm(f"Erase {f'{len(ids)} of' if ids else ''} what round {round_number} set aside?", yes=yes)
+        dropped = control.drop_aside(round_number, ids=ids, source=source, key=key)
+    show(dropped, _say_part_dropped if ids or by_name else _say_dropped, as_json=as_json)
+
+
+def _named(source: str | None, key: str | None) -> str:
+    """A source, a key, or both, in words."""
+    from daemon.cli.render.printable import inline
+
+    return " and ".join(
+        [*([] if source is None else [f"source {inline(source)}"]), *([] if key is None else ["that key"])]
+    )
+
+
+def _count(counted: CountedAside, named: str) -> int:
+    """Say how many documents of what is named a round set aside. Raises UnknownThing for none."""
+    from daemon.cli.render.printable import inline
+
+    number, chosen = counted["round"], counted["samples"] + counted["held_out"]
+    if not chosen:
+        there = ", ".join(f"{inline(name)} ({documents:,})" for name, documents in counted["sources"].items())
+        raise UnknownThing(f"Round {number} has set nothing of {named} aside; of all that it has, by source: {there}.")
+    say(
+        f"Of the {counted['of']:,} documents that round {number} set aside {chosen:,} are of {named}: "
+        f"{counted['samples']:,} to train on, {counted['held_out']:,} held out."
+    )
+    return chosen
+
+
+def _say_dropped(dropped: DroppedAside) -> None:
+    click.echo("Round {round}: {dropped} samples erased.".format_map(dropped))
+
+
+def _say_part_dropped(dropped: DroppedAside) -> None:
+    click.echo("Round {round}: {dropped} samples erased. {left} are left aside.".format_map(dropped))
+
+
+def ids_from(value: str | None) -> tuple[int, ...]:
+    """The ids of a list with commas; none where the option is not given. Raises UsageError."""
+    if value is None:
+        return ()
+    words = [word.strip() for word in value.split(",")]
+    if not all(word.isascii() and word.isdigit() and 1 <= int(word[:20]) <= LARGEST_ID for word in words):
+        raise click.UsageError(f"--ids takes ids with commas between them, as 12,15; got {value[:40]!r}.")
+    if len(words) > MOST_ASIDE_IDS:
+        raise click.UsageError(f"--ids takes at most {MOST_ASIDE_IDS} ids at once.")
+    return tuple(map(int, words))

@@ -1,0 +1,27 @@
+"""Where text came from: keys that answers about samples and dead letters have in common."""
+
+from typing import NotRequired, TypedDict
+
+
+class RecordPlace(TypedDict):
+    """The record that something came from."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class SampleLine(RecordPlace):
+    """A sample; with its text only where that is asked for.
+
+    Attributes:
+        event_time, arrived_at: unix seconds.
+    """
+
+    id: int
+    role: str
+    source: str
+    label: str | None
+    event_time: float | None
+    arrived_at: float
+    text: NotRequired[str]

@@ -1,0 +1,184 @@
+"""Rounds and generations: what was made of which text, what came of it, and what a person decided."""
+
+from typing import Any, TypedDict
+
+from daemon.control.answers.records import RecordPlace
+
+
+class RoundLine(TypedDict):
+    """A round in a line.
+
+    Attributes:
+        outcome: what came of it, for a person.
+        released_from: the round whose text a person approved, and this one was begun for.
+        begun_at, ended_at: unix seconds.
+        tokens_trained: of `tokens_drawn` of new text; both None where nothing was trained, or it is not known.
+    """
+
+    number: int
+    state: str
+    outcome: str
+    trigger: str
+    parent: int
+    generation: int | None
+    released_from: int | None
+    begun_at: float
+    ended_at: float | None
+    detail: str
+    fresh_samples: int
+    fresh_tokens: int
+    replay_samples: int
+    replay_tokens: int
+    early_stop_samples: int
+    tokens_trained: int | None
+    tokens_drawn: int | None
+
+
+class RoundAnswer(RoundLine):
+    """A round with everything that the ledger holds of it.
+
+    Attributes:
+        recipe, verdict, report: as the round's directory has them; empty before there are such.
+        offsets: what it covers, by partition: the first and the last offset.
+    """
+
+    base: int
+    seed: int
+    recipe: dict[str, Any]
+    verdict: dict[str, Any]
+    report: dict[str, Any]
+    offsets: dict[str, list[int]]
+
+
+class RoundSampleLine(RecordPlace):
+    """A sample that a round was given.
+
+    Attributes:
+        part: fresh, replay, early_stop, slice, over_quota, or untouched: drawn to train on, and not trained on.
+    """
+
+    id: int
+    part: str
+
+
+class RoundSamplesAnswer(TypedDict):
+    """A page of the samples that a round was given, by id.
+
+    Attributes:
+        next: what `after` brings the next page; None where there is none.
+        note: a sentence where more is not known any more, else empty.
+    """
+
+    round: int
+    samples: list[RoundSampleLine]
+    next: int | None
+    note: str
+
+
+class AskedRound(TypedDict):
+    """That a round was asked for.
+
+    Attributes:
+        after: the last round so far; the one that answers has a greater number.
+        detail: when it begins, a sentence.
+    """
+
+    after: int
+    detail: str
+
+
+class WithdrawnRound(TypedDict):
+    """Whether a request for a round still waited, and is taken back."""
+
+    withdrawn: bool
+
+
+class CancelledRounds(TypedDict):
+    """What was called off.
+
+    Attributes:
+        round: the one that was in progress; None where none was.
+        withdrawn: requests that waited.
+        detail: a sentence.
+    """
+
+    round: int | None
+    withdrawn: int
+    detail: str
+
+
+class RejectedRound(TypedDict):
+    """A round that waited, and how many samples of it are erased."""
+
+    round: int
+    dropped: int
+
+
+class PausedRounds(TypedDict):
+    """That no round begins by itself.
+
+    Attributes:
+        since: unix seconds.
+        already: whether they were paused before; then the time stays, and the reason too unless another is given.
+    """
+
+    since: float
+    reason: str
+    already: bool
+
+
+class ResumedRounds(TypedDict):
+    """Whether rounds were paused, and begin by themselves again."""
+
+    resumed: bool
+
+
+class GenerationLine(TypedDict):
+    """A generation.
+
+    Attributes:
+        parent: None for the base.
+        round: the one that made it; None for the base.
+        created_at: unix seconds.
+        sequence_length: in tokens, of what it was scored in; None where that is not known any more.
+        erased_text: whether it was `trained` on text that was erased since, or `inherited` it from one that was; None
+            where neither is known.
+    """
+
+    number: int
+    state: str
+    parent: int | None
+    round: int | None
+    digest: str
+    created_at: float
+    sequence_length: int | None
+    erased_text: str | None
+
+
+class ScoreLine(TypedDict):
+    """One generation's score on one slice, an entry of R; accuracy and macro-F1 are a classifier's."""
+
+    generation: int
+    slice: str
+    mean_nll: float
+    tokens: int
+    documents: int
+    accuracy: float | None
+    macro_f1: float | None
+
+
+class GenerationsAnswer(TypedDict):
+    """The generations, which of them serves, and R.
+
+    Attributes:
+        slices: names of those that `scores` are of, in order.
+    """
+
+    serving: int | None
+    generations: list[GenerationLine]
+    slices: list[str]
+    scores: list[ScoreLine]
+
+
+ServedAgain = TypedDict("ServedAgain", {"from": int, "to": int})
+"""A rollback: the generation that served, and the one that serves now."""

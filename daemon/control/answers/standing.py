@@ -1,0 +1,228 @@
+"""How things stand: what `riverkeep status` and the probes of the admin surface are told."""
+
+from typing import TypedDict
+
+
+class PartStanding(TypedDict):
+    """How one part of the daemon is.
+
+    Attributes:
+        ok: whether it works; a part that backs off does not.
+        detail: what it does, or why it does not work.
+    """
+
+    ok: bool
+    detail: str
+
+
+class HealthAnswer(TypedDict):
+    """Whether the process's own loops turn, whatever Kafka does.
+
+    Attributes:
+        detail: which do not, and why; empty while all turn.
+    """
+
+    healthy: bool
+    detail: str
+
+
+class ReadinessAnswer(TypedDict):
+    """Whether every part works."""
+
+    ready: bool
+    parts: dict[str, PartStanding]
+
+
+class ServingStanding(TypedDict):
+    """What serves.
+
+    Attributes:
+        generation: the serving pointer; None before the first.
+        erased_text: as in `GenerationLine`.
+        answering: the generation that the serving process answers from.
+        address: where it answers, `http://host:port`.
+        ok: None where no serving process runs beside this daemon, or none is known of.
+        trouble: why it is not ok; empty otherwise.
+    """
+
+    generation: int | None
+    erased_text: str | None
+    answering: int | None
+    address: str | None
+    ok: bool | None
+    trouble: str
+
+
+class PhaseStanding(TypedDict):
+    """How much of a round's phase is done.
+
+    Attributes:
+        unit: what it is counted in, in the plural.
+        seconds_left: until it ends, at its speed so far; None while that is not known.
+    """
+
+    done: int
+    of: int
+    unit: str
+    seconds_left: float | None
+
+
+class RoundStanding(TypedDict):
+    """The round in progress.
+
+    Attributes:
+        phase: what it does now, one of `ROUND_PHASES`.
+        work: how much of that is done; None where it cannot be counted.
+        begun_at: unix seconds.
+        reason: why it began, a sentence.
+        fresh_samples: new text that it trains on.
+        early_stop_samples: new text that it keeps apart, to tell when to stop.
+    """
+
+    number: int
+    phase: str
+    step: int
+    steps: int
+    work: PhaseStanding | None
+    begun_at: float
+    reason: str
+    fresh_samples: int
+    early_stop_samples: int
+
+
+class LastRoundStanding(TypedDict):
+    """The latest round that has ended.
+
+    Attributes:
+        outcome: what came of it, for a person.
+        tokens_trained: of `tokens_drawn` of new text; both None where nothing was trained.
+    """
+
+    number: int
+    state: str
+    outcome: str
+    trigger: str
+    detail: str
+    ended_at: float | None
+    tokens_trained: int | None
+    tokens_drawn: int | None
+
+
+RollbackStanding = TypedDict("RollbackStanding", {"from": int, "to": int, "at": float, "by": str})
+"""The latest rollback: from which generation to which, when (unix seconds), and by whose word."""
+
+
+class MemoryStanding(TypedDict):
+    """How much is kept."""
+
+    fresh_samples: int
+    fresh_tokens: int
+    replay_samples: int
+    holdout_samples: int
+    aside_samples: int
+    dead_letters: int
+
+
+class IngestStanding(TypedDict):
+    """How reading gets on.
+
+    Attributes:
+        lag_records: records that are not yet read; None while that is not known.
+        paused: partitions that are paused by themselves, and why.
+        reason: why all of it pauses; empty while it does not.
+        trouble: why nothing can come; empty while all is well.
+    """
+
+    lag_records: int | None
+    paused: dict[str, str]
+    reason: str
+    trouble: str
+
+
+class EvidenceStanding(TypedDict):
+    """How much there is of one kind of evidence to judge a round by, were it begun now.
+
+    Attributes:
+        what: `anchor` or `newest`: held-out documents; `labels`: different ones, until a trained classifier serves.
+        needed: by a round that begins by itself: after a refusal for want of evidence more than the least.
+    """
+
+    what: str
+    found: int
+    needed: int
+
+
+class MistakeStanding(TypedDict):
+    """A mistake in the settings.
+
+    Attributes:
+        value: what is set; None where nothing is.
+        place: file and line, or the variable of the environment.
+    """
+
+    key: str
+    value: str | None
+    place: str
+    problem: str
+    remedy: str
+
+
+class RefusedSettings(TypedDict):
+    """A reload that found mistakes, so that the settings before it are in force.
+
+    Attributes:
+        at: unix seconds.
+    """
+
+    at: float
+    mistakes: list[MistakeStanding]
+
+
+class PauseStanding(TypedDict):
+    """That no round begins by itself.
+
+    Attributes:
+        since: unix seconds.
+    """
+
+    since: float
+    reason: str
+
+
+class StatusAnswer(TypedDict):
+    """How things stand. What only a running daemon knows is None without one, what only the store knows without that.
+
+    Attributes:
+        started_at: unix seconds.
+        rollback: the latest; None where there was none.
+        next_round: a sentence, what the triggers wait for; while a round runs, that its end is; without a daemon None,
+            unless rounds are paused.
+        need_restart: sections of the settings that changed on disk and are not in force until a restart.
+        settings_refused: None where the latest reload found no mistakes.
+        parts: as in `ReadinessAnswer`.
+        waiting: numbers of rounds that wait for a person.
+        rounds_paused: None while rounds begin by themselves.
+        memory_trouble: why the database cannot be used, and what to do; empty while it can.
+        unknown_generations: numbers of generations on disk that the database does not know.
+    """
+
+    running: bool
+    version: str
+    state_dir: str
+    pid: int | None
+    started_at: float | None
+    round: RoundStanding | None
+    ingest: IngestStanding | None
+    need_restart: list[str] | None
+    settings_refused: RefusedSettings | None
+    parts: dict[str, PartStanding] | None
+    next_round: str | None
+    memory: MemoryStanding | None
+    serving: ServingStanding
+    last_round: LastRoundStanding | None
+    rollback: RollbackStanding | None
+    waiting: list[int]
+    evidence: list[EvidenceStanding]
+    rounds_paused: PauseStanding | None
+    memory_trouble: str
+    unknown_generations: list[int]

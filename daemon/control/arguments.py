@@ -1,0 +1,194 @@
+"""What operations are asked with: a path's number, a query and a body as one model, with their bounds."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from daemon.control.bounds import (
+    LARGEST_ID,
+    LONGEST_KEY,
+    LONGEST_REASON,
+    MOST_ASIDE_IDS,
+    MOST_DEAD_LETTER_IDS,
+    MOST_ROWS,
+)
+from daemon.errors import BadRequest
+from memory.samples.records import KeyHash
+
+LONGEST_BODY_BYTES: Final = 64 * 1024
+LONGEST_KEY_BODY_BYTES: Final = 768 * 1024
+"""Of a request about a person. A longer key is named by its hash."""
+
+
+def _within_a_page(rows: int) -> int:
+    return max(1, min(rows, MOST_ROWS))
+
+
+Rows = Annotated[int, BeforeValidator(_within_a_page)]
+"""How many rows a query wants; it is given at most `MOST_ROWS`, and at least one."""
+Flag = Annotated[bool, BeforeValidator(bool)]
+"""Yes or no in a query, where it is a number."""
+Position = Annotated[int, Field(ge=0, le=LARGEST_ID)]
+"""An id between two pages; there need be nothing of that id."""
+Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
+
+
+class Arguments(BaseModel):
+    """What an operation is asked with; for one that is asked nothing more than its name, as it is.
+
+    The names are those of the parameters of the control's method, aliases those of the request's JSON.
+
+    Attributes:
+        most_bytes: of a body.
+        thing: what the number in the path is of.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    most_bytes: ClassVar[int] = LONGEST_BODY_BYTES
+    thing: ClassVar[str] = "round"
+
+    def call(self) -> dict[str, Any]:
+        """The arguments of the control's method. Raises BadRequest where they do not go together."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+    @classmethod
+    def sent(cls, call: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of the control's method as a request names them: the other way round."""
+        return {cls.model_fields[name].alias or name: value for name, value in call.items()}
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """What a request may name."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+
+class OfRound(Arguments):
+    """The round that the path names."""
+
+    number: Position
+
+
+class OfDeadLetter(Arguments):
+    """The dead letter that the path names."""
+
+    thing: ClassVar[str] = "dead letter"
+
+    number: Position
+
+
+class NewestFirst(Arguments):
+    """A page of what is listed newest first."""
+
+    limit: Rows = 50
+    before: Position | None = None
+
+
+class DeadLettersPage(NewestFirst):
+    """A page of dead letters."""
+
+    text: Flag = False
+
+
+class RoundSamplesPage(OfRound):
+    """A page of a round's samples."""
+
+    limit: Rows = MOST_ROWS
+    after: Position = 0
+
+
+class AsideTextPage(OfRound):
+    """A page of what a round set aside."""
+
+    limit: Rows = 50
+    after: Position = 0
+    worst: Flag = False
+
+
+class WantedRound(Arguments):
+    """The round that is asked for."""
+
+    dry_run: bool = False
+
+
+class PauseReason(Arguments):
+    """Why rounds are paused."""
+
+    reason: str = Field("", max_length=LONGEST_REASON)
+
+
+class TargetGeneration(Arguments):
+    """The generation to go back to."""
+
+    generation: int | None = Field(None, ge=0)
+
+
+class PausedPartition(Arguments):
+    """One partition as `topic/number`, or all."""
+
+    partition: str | None = Field(None, min_length=1, max_length=300)
+
+
+class NamedPerson(Arguments):
+    """A person by key, or by its hash. In a body: a key in an address would end up in logs."""
+
+    most_bytes: ClassVar[int] = LONGEST_KEY_BODY_BYTES
+
+    key: str | None = Field(None, min_length=1)
+    key_hash: str | None = Field(None, pattern=r"^[0-9a-fA-F]{16}$")
+
+    def call(self) -> dict[str, Any]:
+        """As of any arguments; `key` is what names the person. Raises BadRequest where nothing does, or both do."""
+        if (self.key is None) == (self.key_hash is None):
+            raise BadRequest("Name one: `key`, or `key_hash` (16 hexadecimal digits).")
+        call = super().call()
+        digits = call.pop("key_hash")
+        return call if digits is None else call | {"key": KeyHash.from_hex(digits)}
+
+    @classmethod
+    def sent(cls, call: Mapping[str, Any]) -> dict[str, Any]:
+        """As of any arguments; a key that is a hash has another name."""
+        named = super().sent(call)
+        if isinstance(named["key"], KeyHash):
+            named["key_hash"] = str(named.pop("key"))
+        return named
+
+
+class FindPage(NamedPerson):
+    """A page of what is kept of a person."""
+
+    text: bool = False
+    limit: int = Field(50, ge=1, le=MOST_ROWS)
+    after: Position = 0
+
+
+class AsideOfRound(Arguments):
+    """What a round set aside."""
+
+    number: int = Field(alias="round", ge=1)
+
+
+class AsidePart(AsideOfRound):
+    """What a round set aside of a source, of a key, or of both."""
+
+    source: str | None = Field(None, min_length=1, max_length=LONGEST_KEY)
+    key: str | None = Field(None, min_length=1, max_length=LONGEST_KEY)
+
+
+class ChosenAside(AsidePart):
+    """What a round set aside; with ids, a source or a key only that part of it."""
+
+    ids: list[Id] = Field(default=[], max_length=MOST_ASIDE_IDS, fail_fast=True)
+
+    @model_validator(mode="after")
+    def _one_way_to_choose(self) -> Self:
+        if self.ids and (self.source is not None or self.key is not None):
+            raise ValueError("name ids, or a source and a key, not both")
+        return self
+
+
+class ChosenDeadLetters(Arguments):
+    """Dead letters by their ids; none: all."""
+
+    ids: list[Id] = Field(default=[], max_length=MOST_DEAD_LETTER_IDS, fail_fast=True)

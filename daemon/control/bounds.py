@@ -1,0 +1,15 @@
+"""How much may be asked for at once, and how large what is named may be; the same with a daemon and without."""
+
+from typing import Final
+
+LARGEST_ID: Final = 2**63 - 1
+"""Of what the store numbers: samples, gaps, dead letters."""
+MOST_ROWS: Final = 500
+"""Of a page."""
+MOST_ASIDE_IDS: Final = 5_000
+"""Samples that one request to erase a part of what is set aside may name: as many as fit in its body."""
+MOST_DEAD_LETTER_IDS: Final = 10_000
+LONGEST_REASON: Final = 500
+"""Characters of why rounds are paused."""
+LONGEST_KEY: Final = 4_096
+"""Characters of a key, or a source, by which a part of what is set aside is chosen."""

@@ -1,0 +1,113 @@
+"""What is kept: samples by role, what is set aside, dead letters, and offsets that never came."""
+
+from daemon.control.answers.kept import AsideDocument, AsideLine, AsideTextAnswer, DeadLetterLine, GapLine, MemoryAnswer
+from daemon.control.facts.records import sample_line
+from memory.intake.records import StoredDeadLetter, StoredGap
+from memory.ledger.aside import AsidePage
+from memory.ledger.records import AsideGroup
+from memory.samples.reading import FoundSample
+from memory.samples.records import KeyHash, Role
+from memory.store import Store
+
+
+def memory(store: Store) -> MemoryAnswer:
+    """What is kept, by role, source and label; how many were left out, and why."""
+    counts = store.counts()
+    reasons = {
+        name.removeprefix("dead_letters:"): number
+        for name, number in counts.tallies.items()
+        if name.startswith("dead_letters:")
+    }
+    return {
+        "kept": [
+            {
+                "role": Role(count.role).name.lower(),
+                "source": count.source,
+                "label": count.label,
+                "samples": count.samples,
+                "tokens": count.tokens,
+            }
+            for count in counts.by_role_and_source
+        ],
+        "aside": [aside_line(group) for group in store.aside.groups()],
+        "quarantine": {"dead_letters": counts.quarantine_rows, "bytes": counts.quarantine_bytes},
+        "dead_letter_reasons": reasons,
+        "tallies": {name: number for name, number in counts.tallies.items() if ":" not in name},
+        "bytes_per_token": counts.bytes_per_token,
+    }
+
+
+def aside_line(group: AsideGroup) -> AsideLine:
+    """What one round set aside."""
+    return {
+        "round": group.round,
+        "reason": group.reason,
+        "since": group.since,
+        "samples": group.samples,
+        "tokens": group.tokens,
+        "held_out": group.held_out,
+        "sources": list(group.sources),
+    }
+
+
+def aside_text(number: int, page: AsidePage) -> AsideTextAnswer:
+    """Documents that a round set aside, with their text."""
+    return {
+        "round": number,
+        "documents": [_aside_document(found, page) for found in page.found],
+        "next": page.next,
+    }
+
+
+def _aside_document(found: FoundSample, page: AsidePage) -> AsideDocument:
+    sample, measured = found.sample, page.measured.get(found.sample.id)
+    return {
+        **sample_line(found),
+        "held_out": sample.id in page.held_out,
+        "key_hash": None if sample.key_hash is None else str(KeyHash(sample.key_hash)),
+        "loss": None if measured is None else measured.loss,
+        "repetition": None if measured is None else measured.repetition,
+        "text": sample.text,
+    }
+
+
+def dead_letter_line(letter: StoredDeadLetter, *, text: bool) -> DeadLetterLine:
+    """A dead letter, with what was kept of its record only where that is asked for."""
+    line: DeadLetterLine = {
+        "id": letter.id,
+        "topic": letter.partition.topic,
+        "partition": letter.partition.number,
+        "offset": letter.offset,
+        "reason": letter.reason.value,
+        "detail": letter.detail,
+        "value_bytes": letter.value_bytes,
+        "arrived_at": letter.arrived_at,
+        "published": letter.published,
+    }
+    if not text:
+        return line
+    return line | {
+        "key": None if letter.key is None else _bytes_text(letter.key),
+        "value": _bytes_text(letter.value),
+        "cut": len(letter.value) < letter.value_bytes,
+        "headers": [[name, None if value is None else _bytes_text(value)] for name, value in letter.headers],
+        "headers_dropped": letter.headers_dropped,
+    }
+
+
+def _bytes_text(value: bytes) -> str:
+    """Bytes as UTF-8, with those that are none as backslash escapes."""
+    return value.decode(errors="backslashreplace")
+
+
+def gap_line(stored: StoredGap) -> GapLine:
+    """Offsets that never came."""
+    return {
+        "id": stored.id,
+        "topic": stored.gap.partition.topic,
+        "partition": stored.gap.partition.number,
+        "first": stored.gap.first,
+        "last": stored.gap.last,
+        "reason": str(stored.gap.reason),
+        "recorded_at": stored.recorded_at,
+    }

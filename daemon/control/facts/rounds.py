@@ -1,0 +1,119 @@
+"""Rounds and generations, as the ledger has them."""
+
+from collections.abc import Mapping, Sequence
+
+from daemon.control.answers.rounds import (
+    GenerationLine,
+    GenerationsAnswer,
+    RoundAnswer,
+    RoundLine,
+    RoundSamplesAnswer,
+    ScoreLine,
+)
+from daemon.control.facts.records import place
+from daemon.rounds.event import outcome_of
+from memory.ledger.records import Generation, Round, ScoreRow, TrainedSample
+from memory.samples.slice_names import in_order
+from memory.store import Store
+from streams.document import partition_name
+
+
+def round_line(round_: Round) -> RoundLine:
+    """A round in a line: without recipe, verdict and report."""
+    training = round_.report.get("training") or {}
+    return {
+        "number": round_.number,
+        "state": round_.state.value,
+        "outcome": outcome_of(round_),
+        "trigger": round_.trigger,
+        "parent": round_.parent_generation,
+        "generation": round_.generation,
+        "released_from": round_.released_from,
+        "begun_at": round_.begun_at,
+        "ended_at": round_.ended_at,
+        "detail": round_.detail,
+        "fresh_samples": round_.fresh_samples,
+        "fresh_tokens": round_.fresh_tokens,
+        "replay_samples": round_.replay_samples,
+        "replay_tokens": round_.replay_tokens,
+        "early_stop_samples": round_.early_stop_samples,
+        "tokens_trained": training.get("tokens_touched"),
+        "tokens_drawn": training.get("tokens_drawn"),
+    }
+
+
+def round_in_full(round_: Round) -> RoundAnswer:
+    """A round with everything the ledger holds of it."""
+    return {
+        **round_line(round_),
+        "base": round_.base_generation,
+        "seed": round_.seed,
+        "recipe": dict(round_.recipe),
+        "verdict": dict(round_.verdict),
+        "report": dict(round_.report),
+        "offsets": {partition_name(partition): list(ends) for partition, ends in round_.offsets.items()},
+    }
+
+
+def round_samples(
+    number: int, samples: Sequence[TrainedSample], *, limit: int, lineage_from: int
+) -> RoundSamplesAnswer:
+    """A page of the samples that a round was given. `samples` has one more than `limit` where there is another page."""
+    page = samples[:limit]
+    gone = not samples and number < lineage_from
+    note = f"Which samples rounds before {lineage_from} were given is not known any more (`memory.lineage_rounds`)."
+    return {
+        "round": number,
+        "samples": [
+            {"id": sample.sample_id, "part": sample.part, **place(sample.partition, sample.offset)} for sample in page
+        ],
+        "next": page[-1].sample_id if len(samples) > limit else None,
+        "note": note if gone else "",
+    }
+
+
+def generations(store: Store) -> GenerationsAnswer:
+    """The generations, which serves, and R: by generation, within one by slice in the order of `slice_names`."""
+    saw_erased, lengths = store.people.saw_erased_text(), store.generations.scored_in()
+    matrix = sorted(store.generations.score_matrix(), key=lambda entry: (entry.generation, in_order(entry.slice)))
+    return {
+        "serving": store.generations.serving(),
+        "generations": [generation_line(each, saw_erased, lengths) for each in store.generations.listed()],
+        "slices": sorted({entry.slice for entry in matrix}, key=in_order),
+        "scores": [_score_line(entry) for entry in matrix],
+    }
+
+
+def _score_line(entry: ScoreRow) -> ScoreLine:
+    return {
+        "generation": entry.generation,
+        "slice": entry.slice,
+        "mean_nll": entry.score.mean_nll,
+        "tokens": entry.score.tokens,
+        "documents": entry.score.documents,
+        "accuracy": entry.score.accuracy,
+        "macro_f1": entry.score.macro_f1,
+    }
+
+
+def generation_line(
+    generation: Generation, saw_erased: Mapping[int, bool], lengths: Mapping[int, int | None]
+) -> GenerationLine:
+    """A generation in a line. `saw_erased`: as `Store.saw_erased_text` gives it; `lengths`: as `Store.scored_in`."""
+    return {
+        "number": generation.number,
+        "state": generation.state.value,
+        "parent": generation.parent,
+        "round": generation.round,
+        "digest": generation.digest,
+        "created_at": generation.created_at,
+        "sequence_length": lengths.get(generation.number),
+        "erased_text": erased_text(generation.number, saw_erased),
+    }
+
+
+def erased_text(generation: int | None, saw_erased: Mapping[int, bool]) -> str | None:
+    """Whether it was `trained` on text that was erased since, or `inherited` it; None where neither is known."""
+    if generation is None or generation not in saw_erased:
+        return None
+    return "trained" if saw_erased[generation] else "inherited"
