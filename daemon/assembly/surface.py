@@ -10,6 +10,7 @@ from daemon.assembly.launch import Launch, Shared
 from daemon.assembly.loops import Loops
 from daemon.assembly.parts import admin_part
 from daemon.assembly.rooms import OpenedRooms
+from daemon.control.facts.standing import refused_settings
 from daemon.control.live import LiveControl, Views
 from serving.door.descriptors import raise_limit
 
@@ -40,7 +41,7 @@ def make_control(launch: Launch, shared: Shared, opened: OpenedRooms, loops: Loo
         problem=opened.problem,
         memory_trouble=lambda: opened.memory.trouble,
         need_restart=lambda: shared.settings.need_restart,
-        settings_refused=lambda: shared.settings.refused,
+        settings_refused=lambda: refused_settings(shared.settings.refused),
         started_at=shared.started_at,
     )
     return LiveControl(

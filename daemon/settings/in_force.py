@@ -1,18 +1,29 @@
 """The settings that count now, and what became of those that were read since the start."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from daemon.settings.load import Reloaded, reloaded
-from daemon.settings.mistakes import BadSettings
+from daemon.settings.mistakes import BadSettings, Mistake
 from daemon.settings.tree import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedReload:
+    """Settings that were read and are wrong, so that those before them count.
+
+    Attributes:
+        at: unix seconds.
+    """
+
+    at: float
+    mistakes: tuple[Mistake, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
     settings: Settings
     need_restart: tuple[str, ...] = ()
-    refused: dict[str, Any] | None = None
+    refused: RefusedReload | None = None
 
 
 class SettingsInForce:
@@ -32,8 +43,8 @@ class SettingsInForce:
         return self._standing.need_restart
 
     @property
-    def refused(self) -> dict[str, Any] | None:
-        """Since when settings that were read are refused, and their mistakes; None where the last were taken."""
+    def refused(self) -> RefusedReload | None:
+        """What the latest reload refused; None where it took over what it read."""
         return self._standing.refused
 
     def take(self, read: Settings) -> Reloaded:
@@ -44,6 +55,5 @@ class SettingsInForce:
 
     def refuse(self, error: BadSettings, now: float) -> None:
         """Leave all as it is, for what was read is wrong."""
-        mistakes = [mistake.as_facts() for mistake in error.mistakes]
-        standing = self._standing
-        self._standing = _Standing(standing.settings, standing.need_restart, {"at": now, "mistakes": mistakes})
+        standing, refused = self._standing, RefusedReload(now, tuple(error.mistakes))
+        self._standing = _Standing(standing.settings, standing.need_restart, refused)

@@ -1,6 +1,5 @@
 """How things stand, as far as the store and the settings tell."""
 
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -9,6 +8,7 @@ from daemon.control.answers.standing import (
     EvidenceStanding,
     LastRoundStanding,
     MemoryStanding,
+    MistakeStanding,
     RefusedSettings,
     RollbackStanding,
     ServingStanding,
@@ -16,6 +16,7 @@ from daemon.control.answers.standing import (
 )
 from daemon.control.facts.rounds import erased_text, round_line
 from daemon.rounds.judgeable import ForeseenEvidence
+from daemon.settings.in_force import RefusedReload
 from daemon.settings.mistakes import Mistake
 from memory.ledger.records import Rollback, Round
 from memory.samples.records import Counts
@@ -114,18 +115,16 @@ def evidence(foreseen: ForeseenEvidence) -> list[EvidenceStanding]:
     ]
 
 
-def refused_settings(mistakes: Iterable[Mistake], *, at: float) -> RefusedSettings:
-    """A reload at this time (unix seconds) that found mistakes."""
+def refused_settings(refused: RefusedReload | None) -> RefusedSettings | None:
+    """What the latest reload refused; None where it took over what it read."""
+    return None if refused is None else {"at": refused.at, "mistakes": [_mistake(each) for each in refused.mistakes]}
+
+
+def _mistake(mistake: Mistake) -> MistakeStanding:
     return {
-        "at": at,
-        "mistakes": [
-            {
-                "key": mistake.key,
-                "value": mistake.value,
-                "place": mistake.place,
-                "problem": mistake.problem,
-                "remedy": mistake.remedy,
-            }
-            for mistake in mistakes
-        ],
+        "key": mistake.key,
+        "value": mistake.value,
+        "place": mistake.place,
+        "problem": mistake.problem,
+        "remedy": mistake.remedy,
     }
