@@ -1,13 +1,17 @@
 """The lineage card: where a generation comes from and how it did."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import field
 from typing import Any, Literal
+
+from pydantic.dataclasses import dataclass
+
+from checkpoints.json_files import STRICT
 
 ModelKind = Literal["causal-lm", "classifier"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class DataRange:
     """What a generation's round was trained on.
 
@@ -32,7 +36,7 @@ class DataRange:
     replayed_labels: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Card:
     """One generation's lineage, kept in its directory as `card.json`.
 
@@ -59,18 +63,3 @@ class Card:
     source: str | None = None
     created_at: float = 0.0
     riverkeep_version: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """The card as plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Card":
-        """The card that `to_json` wrote.
-
-        Raises:
-            TypeError, KeyError, ValueError: these are not a card's values.
-        """
-        data = dict(values["data"])
-        data["offsets"] = {name: (first, last) for name, (first, last) in data["offsets"].items()}
-        return cls(**{**values, "data": DataRange(**data)})

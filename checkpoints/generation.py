@@ -12,12 +12,15 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+import pydantic.dataclasses
 import structlog
+from pydantic import NonNegativeInt, ValidationError
+from pydantic_core import to_jsonable_python
 
 from checkpoints.card import Card
 from checkpoints.errors import (
@@ -29,6 +32,7 @@ from checkpoints.errors import (
 )
 from checkpoints.files import publish as atomic
 from checkpoints.files.model_files import model_files
+from checkpoints.json_files import STRICT, Kind, explain_json, read_json
 from checkpoints.metrics import CheckpointsMetrics
 
 BASE: Final = 0
@@ -40,7 +44,7 @@ POINTERS_KEPT: Final = 32
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
 class Pointer:
     """Which generation serves.
 
@@ -66,12 +70,28 @@ class Published:
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a generation's files must be: SHA-256 (hexadecimal) and bytes by name; a digest of that list."""
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
+class ListedFile:
+    """What a file must be: its SHA-256 (hexadecimal) and its size."""
 
-    files: Mapping[str, tuple[str, int]]
+    sha256: str
+    bytes: NonNegativeInt
+
+
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
+class Manifest:
+    """What a generation's files must be, by name, and a digest of that list."""
+
+    files: Mapping[str, ListedFile]
     digest: str
+    format: int = FORMAT
+
+
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
+class RemovedNumbers:
+    """The highest number of a generation that was ever removed."""
+
+    highest: int
 
 
 class GenerationStore:
@@ -119,10 +139,7 @@ class GenerationStore:
         Raises:
             MissingGeneration, DamagedGeneration: there is none, or it cannot be read.
         """
-        try:
-            return Card.from_json(self._read(number, CARD))
-        except (TypeError, KeyError, ValueError) as error:
-            raise DamagedGeneration(self.path(number), CARD, f"is not a card ({error})") from error
+        return self._read(number, CARD, Card)
 
     def manifest(self, number: int) -> Manifest:
         """The manifest of a generation, its digest checked.
@@ -130,15 +147,10 @@ class GenerationStore:
         Raises:
             MissingGeneration, DamagedGeneration: there is none, or it cannot be read or contradicts itself.
         """
-        values = self._read(number, MANIFEST)
-        try:
-            files = {name: (entry["sha256"], entry["bytes"]) for name, entry in values["files"].items()}
-            digest = values["digest"]
-        except (TypeError, KeyError, AttributeError) as error:
-            raise DamagedGeneration(self.path(number), MANIFEST, f"is not a manifest ({error})") from error
-        if digest != _digest(files):
+        manifest = self._read(number, MANIFEST, Manifest)
+        if manifest.digest != _digest(manifest.files):
             raise DamagedGeneration(self.path(number), MANIFEST, "its digest is not that of its list")
-        return Manifest(files, digest)
+        return manifest
 
     def digest(self, number: int) -> str:
         """The digest that names a generation's content.
@@ -160,7 +172,7 @@ class GenerationStore:
 
     def size(self, number: int) -> int:
         """Bytes of a generation on disk, by its manifest."""
-        return sum(size for _, size in self.manifest(number).files.values())
+        return sum(entry.bytes for entry in self.manifest(number).files.values())
 
     def verify(self, number: int, *, digest: str | None = None) -> None:
         """Read every file of a generation and compare it with the manifest.
@@ -185,8 +197,8 @@ class GenerationStore:
         manifest = self.manifest(number)
         if digest is not None and manifest.digest != digest:
             raise DamagedGeneration(directory, MANIFEST, f"digest {manifest.digest[:12]} is not {digest[:12]}")
-        for name, (expected, size) in manifest.files.items():
-            _verify_file(directory, name, expected, size)
+        for name, expected in manifest.files.items():
+            _verify_file(directory, name, expected)
         present = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir()}
         stray = sorted(present - set(manifest.files) - {MANIFEST})
         if stray:
@@ -225,18 +237,16 @@ class GenerationStore:
             created_at=card.created_at or self._clock(),
             riverkeep_version=version("riverkeep"),
         )
-        contents: dict[str, Path | bytes] = {**files, CARD: _json(stamped.to_json())}
-        listed = {name: (atomic.sha256_of(content), _size(content)) for name, content in contents.items()}
+        contents: dict[str, Path | bytes] = {**files, CARD: _json(stamped)}
+        listed = {name: ListedFile(atomic.sha256_of(content), _size(content)) for name, content in contents.items()}
         digest = _digest(listed)
-        entries = {name: {"sha256": sha256, "bytes": size} for name, (sha256, size) in sorted(listed.items())}
-        manifest = _json({"format": FORMAT, "files": entries, "digest": digest})
-        atomic.publish_directory({**contents, MANIFEST: manifest}, self.path(number))
+        atomic.publish_directory({**contents, MANIFEST: _json(Manifest(listed, digest))}, self.path(number))
         _log.info("generation_published", generation=number, digest=digest[:12])
         return Published(number, digest, self.path(number))
 
     def _published_already(self, number: int, files: Mapping[str, Path]) -> Published:
         manifest = self.manifest(number)
-        kept = {name: sha256 for name, (sha256, _) in manifest.files.items() if name != CARD}
+        kept = {name: entry.sha256 for name, entry in manifest.files.items() if name != CARD}
         if kept != {name: atomic.sha256_of(path) for name, path in files.items()}:
             raise NumberTaken(number, "another model has it")
         return Published(number, manifest.digest, self.path(number))
@@ -248,13 +258,13 @@ class GenerationStore:
             CheckpointsError: the pointer cannot be read.
         """
         try:
-            values = json.loads(self.pointer_path.read_bytes())
-            return Pointer(**{**values, "before": tuple(values["before"])})
+            return read_json(Pointer, self.pointer_path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValidationError) as error:
             raise CheckpointsError(
-                f"{self.pointer_path} cannot be read: {error}; `riverkeep rollback GENERATION` writes it anew"
+                f"{self.pointer_path} cannot be read: {_why(error, self.pointer_path)}; "
+                "`riverkeep rollback GENERATION` writes it anew"
             ) from error
 
     def point_to(self, number: int) -> Pointer:
@@ -274,7 +284,7 @@ class GenerationStore:
         before = tuple(earlier for earlier in stack if earlier < number)[:POINTERS_KEPT]
         pointer = Pointer(number, self.digest(number), self._clock(), before)
         try:
-            atomic.replace_file(self.pointer_path, _json(asdict(pointer)))
+            atomic.replace_file(self.pointer_path, _json(pointer))
         except OSError as error:
             raise PublishFailed(number, error) from error
         atomic.step(atomic.DurableStep.POINTED)
@@ -300,7 +310,7 @@ class GenerationStore:
         if number not in self.numbers():
             return
         if number > self._highest_removed():
-            atomic.replace_file(self._removed_path, _json({"highest": number}))
+            atomic.replace_file(self._removed_path, _json(RemovedNumbers(number)))
         atomic.remove_directory(self.path(number))
         _log.info("generation_removed", generation=number)
         self._count_kept()
@@ -316,12 +326,12 @@ class GenerationStore:
 
     def _highest_removed(self) -> int:
         try:
-            return int(json.loads(self._removed_path.read_bytes())["highest"])
+            return read_json(RemovedNumbers, self._removed_path.read_bytes()).highest
         except FileNotFoundError:
             return -1
-        except (ValueError, TypeError, KeyError) as error:
+        except ValidationError as error:
             raise CheckpointsError(
-                f"{self._removed_path} cannot be read: {error}; write "
+                f"{self._removed_path} cannot be read: {_why(error, self._removed_path)}; write "
                 '{"highest": N} into it, N being the highest number ever used'
             ) from error
 
@@ -332,33 +342,34 @@ class GenerationStore:
         self._metrics.kept.set(len(self.numbers()))
         self._metrics.kept_bytes.set(sum(files))
 
-    def _read(self, number: int, name: str) -> dict[str, Any]:
+    def _read(self, number: int, name: str, kind: type[Kind]) -> Kind:
         directory = self.path(number)
         if not directory.is_dir():
             raise MissingGeneration(number, self.root)
         try:
-            values = json.loads((directory / name).read_bytes())
-        except (OSError, ValueError) as error:
-            raise DamagedGeneration(directory, name, f"cannot be read ({error})") from error
-        if not isinstance(values, dict):
-            raise DamagedGeneration(directory, name, "is not a JSON object")
-        return values
+            return read_json(kind, (directory / name).read_bytes())
+        except (OSError, ValidationError) as error:
+            raise DamagedGeneration(directory, name, f"cannot be read ({_why(error, Path(name))})") from error
 
 
-def _verify_file(directory: Path, name: str, expected: str, size: int) -> None:
+def _why(error: OSError | ValidationError, file: Path) -> str:
+    return explain_json(error, file.stem) if isinstance(error, ValidationError) else str(error)
+
+
+def _verify_file(directory: Path, name: str, expected: ListedFile) -> None:
     try:
         actual = (directory / name).stat().st_size
-        if actual != size:
-            raise DamagedGeneration(directory, name, f"has {actual} bytes instead of {size}")
-        if atomic.sha256_of(directory / name) != expected:
+        if actual != expected.bytes:
+            raise DamagedGeneration(directory, name, f"has {actual} bytes instead of {expected.bytes}")
+        if atomic.sha256_of(directory / name) != expected.sha256:
             raise DamagedGeneration(directory, name, "its content has changed")
     except OSError as error:
         raise DamagedGeneration(directory, name, f"cannot be read ({error.strerror})") from error
 
 
-def _digest(files: Mapping[str, tuple[str, int]]) -> str:
+def _digest(files: Mapping[str, ListedFile]) -> str:
     """SHA-256 over the list in the format of `sha256sum`, sorted by name."""
-    listing = "".join(f"{sha256}  {name}\n" for name, (sha256, _) in sorted(files.items()))
+    listing = "".join(f"{entry.sha256}  {name}\n" for name, entry in sorted(files.items()))
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
@@ -366,5 +377,5 @@ def _size(content: Path | bytes) -> int:
     return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
-def _json(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(values, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
+def _json(value: object) -> bytes:
+    return json.dumps(to_jsonable_python(value), indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"

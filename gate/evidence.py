@@ -7,8 +7,11 @@ not finite or of another length makes the evidence insufficient, never the verdi
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
+import pydantic.dataclasses
+
+from checkpoints.json_files import STRICT, InOrder
 from gate.measures import mean_nll
 from learner.directory.report import Report, SliceScores
 from memory.ledger.records import DocumentScore, SliceKind
@@ -58,7 +61,7 @@ class InsufficientEvidence(Exception):
     """Something that a verdict rests on is missing or damaged; the message says what."""
 
 
-@dataclass(frozen=True, slots=True)
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
 class HeldOut:
     """A slice as it was drawn.
 
@@ -71,8 +74,8 @@ class HeldOut:
     name: str
     kind: SliceKind
     source: str
-    documents: frozenset[int]
-    labels: frozenset[str] = frozenset()
+    documents: Annotated[frozenset[int], InOrder]
+    labels: Annotated[frozenset[str], InOrder] = frozenset()
 
     @classmethod
     def of(cls, drawn: DrawnSlice) -> "HeldOut":

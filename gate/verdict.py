@@ -2,8 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal
+
+from pydantic.dataclasses import dataclass
+from pydantic_core import to_jsonable_python
+
+from checkpoints.json_files import STRICT, Figure
 
 Decision = Literal["accept", "refuse", "wait"]
 
@@ -35,7 +40,7 @@ def unit_of(check: str, kind: str) -> str:
     return units.get(measure, LOSS_UNITS[kind])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Check:
     """One comparison and its bound.
 
@@ -55,10 +60,10 @@ class Check:
 
     name: str
     slice: str
-    figure: float
-    bound: float
-    lower: float
-    upper: float
+    figure: Figure
+    bound: Figure
+    lower: Figure
+    upper: Figure
     documents: int
     passed: bool
     unit: str
@@ -119,7 +124,7 @@ def _as_loss(figure: float, unit: str, against: str) -> str:
     return f"{abs(figure):.3f} {unit} {'worse' if figure > 0 else 'better'} than {against}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Verdict:
     """What the gate decided about a round.
 
@@ -145,19 +150,8 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as JSON values, for the ledger; figures that are not finite become None."""
-        checks = [
-            {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(check).items()}
-            for check in self.checks
-        ]
-        return {
-            "decision": self.decision,
-            "candidate": self.candidate,
-            "unproven": self.unproven,
-            "evidence": self.evidence,
-            "too_few": dict(self.too_few),
-            "sentence": self.sentence,
-            "checks": checks,
-        }
+        values: dict[str, Any] = to_jsonable_python(self)
+        return values
 
 
 def accepted(candidate: str, checks: Sequence[Check]) -> Verdict:
@@ -212,7 +206,3 @@ def unproven(why: str, *, newest: int = 0) -> Verdict:
 def not_judgeable(why: str) -> Verdict:
     """Refused before anything was trained, as no gate could have judged it."""
     return Verdict("refuse", None, (), f"Nothing was trained: {why}.", unproven=True)
-
-
-def _finite(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,16 +1,19 @@
 """One daemon per state directory: a lock that ends with its holder, and whose file names that holder."""
 
 import fcntl
-import json
 import os
 import socket
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pydantic import ValidationError
+from pydantic.dataclasses import dataclass
+
+from checkpoints.json_files import STRICT, read_json, write_json
 from daemon.errors import AlreadyRunning, StateDirUnusable
 
 FILE_NAME = "lock"
@@ -20,7 +23,7 @@ ATTEMPTS = 5
 ATTEMPT_EVERY_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Holder:
     """Who holds a state directory.
 
@@ -90,7 +93,7 @@ class StateLock:
 
     def _write(self, holder: Holder) -> None:
         assert self._descriptor is not None
-        line = json.dumps(asdict(holder)).encode() + b"\n"
+        line = write_json(holder) + b"\n"
         # Longer first, cut after: a reader never finds the file empty while the lock is held.
         os.pwrite(self._descriptor, line, 0)
         os.ftruncate(self._descriptor, len(line))
@@ -128,8 +131,8 @@ def _lock_exclusively(descriptor: int) -> bool:
 
 def _read(path: Path) -> Holder:
     try:
-        return Holder(**json.loads(path.read_bytes()))
-    except (ValueError, TypeError):
+        return read_json(Holder, path.read_bytes())
+    except ValidationError:
         return Holder(pid=0, host="", started_at=0.0)
 
 

@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import orjson
+from pydantic import ValidationError
+from pydantic.dataclasses import dataclass
 
 from checkpoints.card import DataRange
 from checkpoints.files.publish import replace_file
+from checkpoints.json_files import STRICT, explain_json, read_json, write_json
 from gate.evidence import HeldOut
 from gate.verdict import Verdict
 from memory.ledger.records import RoundDraw
@@ -25,7 +25,7 @@ class BadRecord(Exception):
     """A round's directory lacks the daemon's note, or it cannot be understood."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class RoundRecord:
     """What judging a round needs beside its report.
 
@@ -59,10 +59,7 @@ class RoundRecord:
 
     def write(self, directory: Path) -> None:
         """Put the note into a round's directory."""
-        values = asdict(self)
-        for piece in values["slices"]:
-            piece |= {name: sorted(piece[name]) for name in ("documents", "labels")}
-        replace_file(directory / DRAW, orjson.dumps(values, option=orjson.OPT_INDENT_2))
+        replace_file(directory / DRAW, write_json(self, indent=2))
 
     @classmethod
     def read(cls, directory: Path) -> "RoundRecord":
@@ -72,25 +69,16 @@ class RoundRecord:
             BadRecord: it is not there or not whole.
         """
         try:
-            values: dict[str, Any] = orjson.loads((directory / DRAW).read_bytes())
-            slices = tuple(
-                HeldOut(
-                    piece["name"],
-                    piece["kind"],
-                    piece["source"],
-                    frozenset(piece["documents"]),
-                    frozenset(piece.get("labels", ())),  # a round of an earlier version has none
-                )
-                for piece in values["slices"]
-            )
-            return cls(**{**values, "slices": slices, "data": DataRange(**values["data"])})
-        except (OSError, TypeError, KeyError, orjson.JSONDecodeError) as error:
+            return read_json(cls, (directory / DRAW).read_bytes())
+        except OSError as error:
             raise BadRecord(f"{directory / DRAW} cannot be read: {error}") from error
+        except ValidationError as error:
+            raise BadRecord(f"{directory / DRAW} cannot be read: {explain_json(error, 'draw')}") from error
 
 
 def write_verdict(directory: Path, verdict: Verdict) -> None:
     """Put the gate's word beside the report."""
-    replace_file(directory / VERDICT, orjson.dumps(verdict.to_json(), option=orjson.OPT_INDENT_2))
+    replace_file(directory / VERDICT, write_json(verdict, indent=2))
 
 
 def _data_range(draw: RoundDraw) -> DataRange:

@@ -1,12 +1,12 @@
 """Is a generation in a round's directory the one that the round means? Torch-free."""
 
 from pathlib import Path
-from typing import Any
 
-import orjson
+from pydantic import ValidationError
 
 from checkpoints.files.publish import sha256_of
-from checkpoints.generation import MANIFEST
+from checkpoints.generation import MANIFEST, Manifest
+from checkpoints.json_files import explain_json, read_json
 from learner.directory.round_directory import GenerationRef
 from learner.errors import BadRoundDirectory
 
@@ -18,26 +18,25 @@ def require_intact(directory: Path, wanted: GenerationRef) -> None:
         BadRoundDirectory: names the file that is missing or differs.
     """
     manifest = _manifest(directory)
-    if manifest["digest"] != wanted.digest:
+    if manifest.digest != wanted.digest:
         raise BadRoundDirectory(
-            f"{directory} is not generation {wanted.generation}: its digest is {manifest['digest'][:12]}, the round "
+            f"{directory} is not generation {wanted.generation}: its digest is {manifest.digest[:12]}, the round "
             f"names {wanted.digest[:12]}. Discard the round and begin it anew."
         )
-    for name, entry in manifest["files"].items():
-        _require_same(directory / name, entry["sha256"])
+    for name, entry in manifest.files.items():
+        _require_same(directory / name, entry.sha256)
 
 
-def _manifest(directory: Path) -> dict[str, Any]:
+def _manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
     try:
-        manifest = orjson.loads(path.read_bytes())
-        for entry in manifest["files"].values():
-            str(entry["sha256"])
-        str(manifest["digest"])
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        return read_json(Manifest, path.read_bytes())
+    except OSError as error:
         raise BadRoundDirectory(f"{path} is no manifest ({error}). Discard the round.") from error
-    found: dict[str, Any] = manifest
-    return found
+    except ValidationError as error:
+        raise BadRoundDirectory(
+            f"{path} is no manifest ({explain_json(error, 'manifest')}). Discard the round."
+        ) from error
 
 
 def _require_same(path: Path, sha256: str) -> None:

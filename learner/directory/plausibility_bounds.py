@@ -5,7 +5,7 @@ from dataclasses import field
 
 from pydantic.dataclasses import dataclass
 
-from checkpoints.files.json_files import STRICT
+from checkpoints.json_files import STRICT
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

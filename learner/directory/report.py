@@ -13,12 +13,21 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, NonNegativeInt, PlainSerializer, ValidationError
+from pydantic import ConfigDict, NonNegativeInt, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from checkpoints.card import ModelKind
-from checkpoints.files.json_files import STRICT, AsRow, EndsAtFirst, Figure, explain_json, read_json, write_json
+from checkpoints.json_files import (
+    STRICT,
+    AsRow,
+    EndsAtFirst,
+    Figure,
+    InOrder,
+    explain_json,
+    read_json,
+    write_json,
+)
 from learner.errors import LearnerError
 from memory.ledger.records import DocumentScore
 
@@ -112,7 +121,7 @@ Scored = Annotated[tuple[Annotated[DocumentScore, _SCORE], ...], EndsAtFirst]
 """Scores of documents; in JSON each is an array, `[id, nll, tokens]` and for a classifier `predicted` and `label`."""
 ScoredBefore = Annotated[tuple[Annotated[PrequentialDocument, _PREQUENTIAL], ...], EndsAtFirst]
 """The same of fresh documents: `[id, source, nll, tokens, repetition]`."""
-Ids = Annotated[frozenset[int], PlainSerializer(sorted)]
+Ids = Annotated[frozenset[int], InOrder]
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

@@ -22,7 +22,7 @@ import pydantic.dataclasses
 from pydantic import ConfigDict, NonNegativeInt, Strict, ValidationError
 
 from checkpoints.card import ModelKind
-from checkpoints.files.json_files import STRICT, Kind, explain_json, read_json, write_json
+from checkpoints.json_files import STRICT, Kind, explain_json, read_json, write_json
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.errors import BadRoundDirectory
 from learner.settings import SHARE_DECIMALS, RecipeSettings

@@ -16,7 +16,7 @@ from typing import Any, Final
 import pydantic.dataclasses
 from pydantic_core import to_jsonable_python
 
-from checkpoints.files.json_files import STRICT, Figure
+from checkpoints.json_files import STRICT, Figure
 from learner.directory.plausibility_bounds import PlausibilityBounds, TextBounds
 from learner.directory.report import PrequentialDocument
 

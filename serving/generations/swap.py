@@ -345,7 +345,7 @@ def _freeze() -> None:
 
 def _tokenizer_files(manifest: Manifest) -> frozenset[tuple[str, str]]:
     """What tells whether two generations share a tokenizer: parsing a large one stops the interpreter for long."""
-    return frozenset((name, sha256) for name, (sha256, _) in manifest.files.items() if not name.endswith(NOT_TOKENIZER))
+    return frozenset((name, entry.sha256) for name, entry in manifest.files.items() if not name.endswith(NOT_TOKENIZER))
 
 
 def _at_low_priority(work: Callable[[], None]) -> None:

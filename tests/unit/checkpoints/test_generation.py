@@ -17,7 +17,7 @@ from checkpoints.errors import (
     UnsafeModel,
 )
 from checkpoints.files.publish import FAULT_VARIABLE
-from checkpoints.generation import GenerationStore
+from checkpoints.generation import GenerationStore, Pointer
 from checkpoints.metrics import CheckpointsMetrics
 from tests.unit.checkpoints.conftest import card
 
@@ -90,11 +90,55 @@ def test_one_flipped_bit_is_found_and_named(store: GenerationStore, candidate: P
 def test_a_changed_manifest_is_found(store: GenerationStore, candidate: Path) -> None:
     """A manifest that was edited contradicts its own digest."""
     path = store.publish(candidate, 1, card(1)).path / "manifest.json"
-    sha256, _ = store.manifest(1).files["config.json"]
+    sha256 = store.manifest(1).files["config.json"].sha256
     path.write_text(path.read_text().replace(sha256, "0" * 64))
     with pytest.raises(DamagedGeneration) as caught:
         store.verify(1)
     assert caught.value.file == "manifest.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("card.json", "{", "cannot be read (the card is not JSON: EOF"),
+        ("card.json", "[]", "cannot be read (card is an array, not an object)"),
+        ("card.json", '{"generation": 1}', "cannot be read (card.kind is missing)"),
+        ("card.json", '{"generation": 1, "kind": "diffusion"}', "card.kind is 'diffusion', not 'causal-lm' or"),
+        (
+            "card.json",
+            '{"generation": 1, "kind": "causal-lm", "data": {"offsets": {"news/0": [1]}}}',
+            "card.data.offsets.news/0[1] is missing",
+        ),
+        ("manifest.json", '{"files": {"a": {"sha256": 7}}, "digest": ""}', "manifest.files.a.sha256 is a number, not"),
+        ("manifest.json", '{"files": {"a": {"sha256": ""}}, "digest": ""}', "manifest.files.a.bytes is missing"),
+    ],
+)
+def test_what_is_no_card_or_manifest_names_its_field(
+    store: GenerationStore, candidate: Path, name: str, content: str, said: str
+) -> None:
+    """The error says which field of which file is at fault, and how."""
+    publish(store, candidate, 1)
+    (store.path(1) / name).write_text(content)
+    with pytest.raises(DamagedGeneration) as caught:
+        store.card(1) if name == "card.json" else store.manifest(1)
+    assert (caught.value.file, said in str(caught.value)) == (name, True), caught.value
+
+
+def test_what_the_version_before_wrote_is_read(store: GenerationStore, candidate: Path) -> None:
+    """A store goes on with its card, its pointer and the numbers that it has used."""
+    publish(store, candidate, 1)
+    (store.path(1) / "card.json").write_text(
+        '{"created_at": 5.5, "data": {"first_time": null, "labels": {}, "last_time": 2.0, "offsets": '
+        '{"news/0": [3, 9]}, "replayed_labels": {}, "replayed_samples": 0, "samples": 2, "tokens": 7}, '
+        '"generation": 1, "kind": "causal-lm", "parent": 0, "recipe": {"epochs": 1}, "riverkeep_version": "0.1", '
+        '"round": 4, "scores": {"anchor": {"accuracy": null, "documents": 3, "mean_nll": 2.5}}, "source": null}'
+    )
+    store.pointer_path.write_text('{"before": [0], "digest": "ab", "generation": 1, "since": 5.0}')
+    (store.root / "removed.json").write_text('{"highest": 7}')
+    kept = store.card(1)
+    assert (kept.round, kept.data.offsets, kept.scores["anchor"]["documents"]) == (4, {"news/0": (3, 9)}, 3)
+    assert store.serving() == Pointer(1, "ab", 5.0, (0,))
+    assert store.highest_number() == 7
 
 
 def test_another_generation_under_its_name_is_found(store: GenerationStore, candidate: Path) -> None:

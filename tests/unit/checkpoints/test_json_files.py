@@ -8,7 +8,7 @@ import pytest
 from pydantic import NonNegativeInt, ValidationError
 from pydantic.dataclasses import dataclass
 
-from checkpoints.files.json_files import STRICT, AsRow, EndsAtFirst, Figure, explain_json, read_json, write_json
+from checkpoints.json_files import STRICT, AsRow, EndsAtFirst, Figure, explain_json, read_json, write_json
 
 
 class Point(NamedTuple):

@@ -40,6 +40,9 @@ def _null_for_nan(value: float) -> float | None:
 Figure = Annotated[float, BeforeValidator(_nan_for_null), PlainSerializer(_null_for_nan)]
 """A number that may not be finite: JSON has no word for that, so it is `null` there, and NaN again when it is read."""
 
+InOrder: Final = PlainSerializer(sorted)
+"""Of sets: in JSON they are arrays, which are the same each time."""
+
 
 @dataclass(frozen=True, slots=True)
 class AsRow:
