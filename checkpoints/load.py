@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from checkpoints.card import ModelKind
 from checkpoints.errors import MismatchedTokenizer, UnusableModel
-from checkpoints.files.config_fields import shown
+from checkpoints.files.config_fields import shorten
 from checkpoints.files.heads import NEW_WEIGHTS
 from checkpoints.files.model_files import GENERATION_CONFIG, model_files, read_object
 from checkpoints.files.weight_files import require_whole
@@ -98,7 +98,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     longest = tokenizer.model_max_length
     if isinstance(longest, bool) or not isinstance(longest, int | float) or not math.isfinite(longest):
         raise UnusableModel(
-            f"{path / 'tokenizer_config.json'}: model_max_length is {shown(longest)}, it must be a number of tokens; "
+            f"{path / 'tokenizer_config.json'}: model_max_length is {shorten(longest)}, it must be a number of tokens; "
             "correct it, or leave it out"
         )
     _take_template(path, tokenizer)
@@ -114,7 +114,7 @@ def _take_template(path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     texts = found.values() if isinstance(found, Mapping) else [found]
     if not all(text is None or isinstance(text, str) for text in texts):
         raise UnusableModel(
-            f"{path}: chat_template (in tokenizer_config.json or {processors.name}) is {shown(found)}, it must be a "
+            f"{path}: chat_template (in tokenizer_config.json or {processors.name}) is {shorten(found)}, it must be a "
             "text of Jinja; correct it, or leave it out"
         )
 

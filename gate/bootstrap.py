@@ -100,7 +100,7 @@ def nll_replicates(
     candidate: Sequence[DocumentScore], reference: Sequence[DocumentScore], how: Resampling
 ) -> Replicates:
     """Replicates of the difference in mean loss: sum of differences over sum of tokens."""
-    ours, theirs = paired(candidate, reference)
+    ours, theirs = pair_by_document(candidate, reference)
     tokens = np.array([score.tokens for score in ours], dtype=np.float64)
     nll = np.array([mine.nll - other.nll for mine, other in zip(ours, theirs, strict=True)])
     return ratio_replicates(nll, tokens, how)
@@ -110,7 +110,7 @@ def accuracy_replicates(
     candidate: Sequence[DocumentScore], reference: Sequence[DocumentScore], how: Resampling
 ) -> Replicates:
     """Replicates of the candidate's accuracy minus the reference's; negative: the candidate is worse."""
-    ours, theirs = paired(candidate, reference)
+    ours, theirs = pair_by_document(candidate, reference)
     pairs = zip(ours, theirs, strict=True)
     difference = np.array([bool(mine.correct) - bool(other.correct) for mine, other in pairs], dtype=np.float64)
     return ratio_replicates(difference, np.ones_like(difference), how)
@@ -120,7 +120,7 @@ def f1_replicates(
     candidate: Sequence[DocumentScore], reference: Sequence[DocumentScore], how: Resampling
 ) -> Replicates:
     """Replicates of the candidate's macro-F1 minus the reference's (see `gate.measures.macro_f1`)."""
-    ours, theirs = paired(candidate, reference)
+    ours, theirs = pair_by_document(candidate, reference)
     classes = sorted(frozenset[str]().union(*(members(score.label) for score in ours)))
     true = _one_hot([score.label for score in ours], classes)
     mine = _one_hot([score.predicted for score in ours], classes)
@@ -145,12 +145,12 @@ def balanced_replicates(
     the share of documents with it that are answered rightly and of that of those without it: always answering alike
     comes to a half. A label that all documents have, or none, asks nothing and is left out.
     """
-    ours, theirs = paired(candidate, reference)
+    ours, theirs = pair_by_document(candidate, reference)
     classes = sorted(frozenset[str]().union(*(members(score.label) for score in ours)))
     true = _one_hot([score.label for score in ours], classes)
     mine = _one_hot([score.predicted for score in ours], classes)
     other = _one_hot([score.predicted for score in theirs], classes)
-    balanced = _balanced_each if any(is_set(score.label) for score in ours) else _balanced
+    balanced = _balanced_accuracies_of_sets if any(is_set(score.label) for score in ours) else _balanced_accuracies
 
     def difference(weights: Floats) -> Floats:
         return balanced(weights, true, mine) - balanced(weights, true, other)
@@ -184,7 +184,7 @@ def mean_of(parts: Sequence[Replicates]) -> Replicates:
     )
 
 
-def paired(
+def pair_by_document(
     candidate: Sequence[DocumentScore], reference: Sequence[DocumentScore]
 ) -> tuple[list[DocumentScore], list[DocumentScore]]:
     """Both lists in the order of the documents' ids, so that the order of arrival cannot change a result.
@@ -239,14 +239,14 @@ def _one_hot(labels: Sequence[str | None], classes: Sequence[str]) -> Floats:
     return np.array([[name in fitting for name in classes] for fitting in sets], dtype=np.float64)
 
 
-def _balanced(weights: Floats, true: Floats, answered: Floats) -> Floats:
+def _balanced_accuracies(weights: Floats, true: Floats, answered: Floats) -> Floats:
     """Balanced accuracy of each resample, over the classes that the resample has true labels of: (resamples,)."""
     occurs = weights @ true
     means: Floats = _recall(weights, true, answered).sum(axis=1) / np.maximum((occurs > 0).sum(axis=1), 1)
     return means
 
 
-def _balanced_each(weights: Floats, true: Floats, answered: Floats) -> Floats:
+def _balanced_accuracies_of_sets(weights: Floats, true: Floats, answered: Floats) -> Floats:
     """Balanced accuracy of each resample, over labels that some documents have and some do not: (resamples,)."""
     differ = (weights @ true > 0) & (weights @ (1 - true) > 0)
     each = (_recall(weights, true, answered) + _recall(weights, 1 - true, 1 - answered)) / 2

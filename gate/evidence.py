@@ -175,8 +175,8 @@ def group_slices(slices: Sequence[HeldOut], minimum: int) -> Groups:
     unmet = [need for need in needs(slices, minimum) if not need.is_met]
     if unmet:
         raise InsufficientEvidence(unmet[0].sentence())
-    new, anchors, old = _parted(slices, minimum)
-    return Groups(_joined("newest", new), tuple(_by_source(new, minimum)), (*anchors, *old))
+    new, anchors, old = _part_by_kind(slices, minimum)
+    return Groups(_join("newest", new), tuple(_by_source(new, minimum)), (*anchors, *old))
 
 
 def needs(slices: Iterable[HeldOut], minimum: int, *, labels: int = 0) -> tuple[Need, ...]:
@@ -188,36 +188,36 @@ def needs(slices: Iterable[HeldOut], minimum: int, *, labels: int = 0) -> tuple[
         labels: how many different ones all held-out text must have; 0 where there are none.
     """
     listed = list(slices)
-    new, anchors, _ = _parted(listed, minimum)
+    new, anchors, _ = _part_by_kind(listed, minimum)
     found = [
         Need("anchor", anchors[0].size if anchors else 0, minimum),
-        Need("newest", _joined("newest", new).size, minimum),
+        Need("newest", _join("newest", new).size, minimum),
     ]
     if labels:
         found.append(Need("labels", len(frozenset[str]().union(*(each.labels for each in listed))), labels))
     return tuple(found)
 
 
-def _parted(slices: Iterable[HeldOut], minimum: int) -> tuple[list[HeldOut], list[Group], list[Group]]:
+def _part_by_kind(slices: Iterable[HeldOut], minimum: int) -> tuple[list[HeldOut], list[Group], list[Group]]:
     """The newest slices; the groups of the anchor; and those of earlier text, smallest first."""
     ordered = sorted(slices, key=lambda each: each.name)
     new = [each for each in ordered if each.kind == "newest"]
-    anchors = _pooled("anchor", [each for each in ordered if each.kind == "anchor"], minimum)
-    old = _pooled("period", [each for each in ordered if each.kind == "period"], minimum)
+    anchors = _pool("anchor", [each for each in ordered if each.kind == "anchor"], minimum)
+    old = _pool("period", [each for each in ordered if each.kind == "period"], minimum)
     if len(old) == 1 and old[0].size < minimum and anchors:
-        anchors[0] = _joined("anchor", [*anchors[0].members, *old.pop().members])
+        anchors[0] = _join("anchor", [*anchors[0].members, *old.pop().members])
     return new, anchors, old
 
 
-def _pooled(kind: SliceKind, slices: Sequence[HeldOut], minimum: int) -> list[Group]:
+def _pool(kind: SliceKind, slices: Sequence[HeldOut], minimum: int) -> list[Group]:
     """Large slices alone, small ones joined; smallest group first."""
     small = [each for each in slices if len(each.documents) < minimum]
-    large = [_joined(kind, [each]) for each in slices if len(each.documents) >= minimum]
+    large = [_join(kind, [each]) for each in slices if len(each.documents) >= minimum]
     large.sort(key=lambda group: (group.size, group.name))
     if small:
-        pool = _joined(kind, small)
+        pool = _join(kind, small)
         if pool.size < minimum and large:
-            large[0] = _joined(kind, [*large[0].members, *small])
+            large[0] = _join(kind, [*large[0].members, *small])
         else:
             large.append(pool)
     return sorted(large, key=lambda group: (group.size, group.name))
@@ -227,11 +227,11 @@ def _by_source(slices: Sequence[HeldOut], minimum: int) -> list[Group]:
     sources = sorted({each.source for each in slices})
     if len(sources) < 2:
         return []
-    groups = [_joined("newest", [each for each in slices if each.source == source]) for source in sources]
+    groups = [_join("newest", [each for each in slices if each.source == source]) for source in sources]
     return [group for group in groups if group.size >= minimum]
 
 
-def _joined(kind: SliceKind, members: Sequence[HeldOut]) -> Group:
+def _join(kind: SliceKind, members: Sequence[HeldOut]) -> Group:
     return Group(" + ".join(member.name for member in members), kind, tuple(members))
 
 

@@ -214,7 +214,7 @@ class _Judged:
             ("f1", f1_replicates, self._settings.max_f1_drop),
         )
         for name, replicates_of, bound in measures:
-            drops = [_negated(replicates_of(*self._pair("parent", g), self._resampling(g))) for g in every]
+            drops = [_negate(replicates_of(*self._pair("parent", g), self._resampling(g))) for g in every]
             for group, drop in zip(every, drops, strict=True):
                 checks.append(self._check(f"{name}_parent", group.name, drop, bound, by_estimate=True))
             together = " + ".join(group.name for group in every)
@@ -241,7 +241,7 @@ class _Judged:
         if balanced_replicates(parent, majority, resampling).estimate > margin:
             return None
         gain = balanced_replicates(self._evidence.of(everything, self._candidate), majority, resampling)
-        return self._check(MAJORITY, everything.name, _negated(gain), -margin, strict=True)
+        return self._check(MAJORITY, everything.name, _negate(gain), -margin, strict=True)
 
     def _nll(self, reference: str, group: Group) -> Replicates:
         return nll_replicates(*self._pair(reference, group), self._resampling(group))
@@ -278,7 +278,7 @@ class _Judged:
         return Check(name, where, found.estimate, bound, found.lower, found.upper, found.documents, passed, unit)
 
 
-def _negated(replicates: Replicates) -> Replicates:
+def _negate(replicates: Replicates) -> Replicates:
     """A drop is a negative gain."""
     return Replicates(-replicates.estimate, -replicates.values, replicates.documents, replicates.freedom)
 

@@ -43,7 +43,7 @@ class KnowledgeMetrics(Collector):
 
 
 def _families(store: Store, standing: Standing) -> Iterator[Metric]:
-    yield from _ended(standing)
+    yield from _round_ends(standing)
     yield _prequential(store)
     yield from _plausibility(store)
     yield _flips(store)
@@ -51,10 +51,10 @@ def _families(store: Store, standing: Standing) -> Iterator[Metric]:
     generations = store.generations.listed()
     rows = scores.alike(store.generations.score_matrix(), store.generations.scored_in(), serving)
     yield from _measures(scores.knowledge(rows, generations, serving))
-    yield from _matrix(rows, scores.shown(generations, serving))
+    yield from _matrix(rows, scores.generations_shown(generations, serving))
 
 
-def _ended(standing: Standing) -> Iterator[Metric]:
+def _round_ends(standing: Standing) -> Iterator[Metric]:
     ended = GaugeMetricFamily(
         "riverkeep_last_round_ended_timestamp_seconds",
         "When the latest round of each outcome ended.",

@@ -152,7 +152,7 @@ def lineage(generations: Iterable[Generation], serving: int) -> list[Generation]
     return [by_number[number] for number in records.lineage(parents, serving)]
 
 
-def shown(generations: Iterable[Generation], serving: int) -> list[Generation]:
+def generations_shown(generations: Iterable[Generation], serving: int) -> list[Generation]:
     """The generations whose row of R is shown as metrics: the base and the latest few of the lineage."""
     led_here = lineage(generations, serving)
     return [*led_here[:1], *led_here[1:][-ROWS_SHOWN:]]
@@ -184,7 +184,7 @@ def score_matrix(rows: Iterable[ScoreRow], generations: Sequence[Generation]) ->
     scores = tuple(
         tuple(known.get((generation.number, name), math.nan) for name in names) for generation in generations
     )
-    learned = [_learned_at(name, generations) for name in names]
+    learned = [_find_learning_row(name, generations) for name in names]
     # A slice that no generation has been trained on yet has been neither learned nor forgotten.
     kept = [column for column, row in enumerate(learned) if row is not None]
     return forgetting.ScoreMatrix(
@@ -194,7 +194,7 @@ def score_matrix(rows: Iterable[ScoreRow], generations: Sequence[Generation]) ->
     )
 
 
-def _learned_at(slice_name: str, generations: Sequence[Generation]) -> int | None:
+def _find_learning_row(slice_name: str, generations: Sequence[Generation]) -> int | None:
     if slice_name == ANCHOR:
         return 0
     first = first_round(slice_name)

@@ -37,9 +37,9 @@ from learner.evaluation.scoring import (
 )
 from learner.material.batches import Step, document_pieces
 from learner.material.encoding import Encoded
-from learner.material.feeds import moved
+from learner.material.feeds import move_to_device
 from learner.material.material import Material, StepPlan, prepare
-from learner.material.touched import touched
+from learner.material.touched import find_touched
 from learner.objectives import importance
 from learner.objectives.penalties import QuadraticPull
 from learner.progress import Progress
@@ -89,7 +89,7 @@ def _run(given: RoundInput, progress: Progress) -> Report:
         bench = set_up(given, progress)
     _say_start(bench)
     with progress.phase("encode", DOCUMENTS, _documents(given)):
-        texts = _encoded(bench)
+        texts = _encode(bench)
     with progress.phase("plausibility", TOKENS, prequential_tokens(bench, texts.fresh)):
         documents = prequential(bench, texts.fresh, texts.replay)
         why = "" if given.spec.approved else implausible(documents, given.spec.plausibility)
@@ -117,7 +117,7 @@ def _run(given: RoundInput, progress: Progress) -> Report:
         name: SliceScores(base[name], parent[name], {share: scored[name] for share, scored in candidates.items()})
         for name in texts.slices
     }
-    seen = touched(_counting(material, training), material.new, material.replay, given.fresh)
+    seen = find_touched(_counting(material, training), material.new, material.replay, given.fresh)
     summary = replace(
         _summary(bench, training, texts.fresh), tokens_touched=seen.tokens, tokens_drawn=seen.tokens_drawn
     )
@@ -146,7 +146,7 @@ def _say_start(bench: Workbench) -> None:
     )
 
 
-def _encoded(bench: Workbench) -> Texts:
+def _encode(bench: Workbench) -> Texts:
     given, encode = bench.given, bench.encode
     texts = Texts(
         fresh=encode(given.fresh),
@@ -225,11 +225,11 @@ def _importance_before(bench: Workbench, texts: Texts) -> importance.Importance 
     if not bench.given.spec.recipe.ewc:
         return None
     with bench.progress.phase("importance", SEQUENCES, _most_sequences(bench, texts.replay)):
-        carried = _carried_importance(bench)
+        carried = _carry_importance(bench)
         return _fisher(bench, texts.replay) if carried is None and len(texts.replay) else carried
 
 
-def _carried_importance(bench: Workbench) -> importance.Importance | None:
+def _carry_importance(bench: Workbench) -> importance.Importance | None:
     shapes = {name: weight.shape for name, weight in bench.model.named_parameters()}
     return importance.load_importance(bench.given.path / PARENT / IMPORTANCE, shapes)
 
@@ -243,7 +243,7 @@ def _importance_after(
         return None
     with bench.progress.phase("importance", SEQUENCES, _most_sequences(bench, texts.fresh)):
         measured = _fisher(bench, texts.fresh)
-        return importance.carried(earlier, measured, decay=recipe.ewc_decay)
+        return importance.carry_over(earlier, measured, decay=recipe.ewc_decay)
 
 
 def _fisher(bench: Workbench, text: Encoded) -> importance.Importance:
@@ -267,7 +267,7 @@ def _single_sequences(bench: Workbench, text: Encoded) -> Iterator[dict[str, Any
     for index in random.permutation(len(text))[: spec.recipe.importance_sequences].tolist():
         for start, stop in document_pieces(text, index, bench.shape.longest)[:1]:
             ids = text.tokens[start:stop].astype(np.int64)
-            yield {"input_ids": moved(ids[None], bench.device.where)}
+            yield {"input_ids": move_to_device(ids[None], bench.device.where)}
 
 
 def _candidates(

@@ -52,9 +52,9 @@ class MemoryMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every metric of the memory."""
         counts = self._store.counts()
-        yield from _kept(counts.by_role_and_source)
-        yield _labelled(counts.by_role_and_source)
-        yield from _tallied(counts)
+        yield from _kept_samples(counts.by_role_and_source)
+        yield _label_shares(counts.by_role_and_source)
+        yield from _tallies(counts)
         yield from _quarantine(counts)
         yield _gauge(
             "riverkeep_memory_fresh_fill_ratio",
@@ -89,28 +89,30 @@ def _gauge(name: str, documentation: str, value: float) -> Metric:
     return GaugeMetricFamily(name, documentation, value=value)
 
 
-def _kept(entries: Iterable[RoleCount]) -> Iterator[Metric]:
+def _kept_samples(entries: Iterable[RoleCount]) -> Iterator[Metric]:
     samples = GaugeMetricFamily("riverkeep_memory_samples", "Samples kept.", labels=["role", "source"])
     tokens = GaugeMetricFamily("riverkeep_memory_tokens", "Estimated tokens kept.", labels=["role", "source"])
-    for (role, source), (number, size) in _bounded([(one.source, one) for one in entries], SOURCES_SHOWN).items():
+    for (role, source), (number, size) in _bound_names(
+        [(entry.source, entry) for entry in entries], SOURCES_SHOWN
+    ).items():
         samples.add_metric([role, source], number)
         tokens.add_metric([role, source], size)
     yield samples
     yield tokens
 
 
-def _labelled(entries: Iterable[RoleCount]) -> Metric:
+def _label_shares(entries: Iterable[RoleCount]) -> Metric:
     """How balanced a classifier's documents are; nothing where no document has a label."""
     samples = GaugeMetricFamily(
         "riverkeep_memory_labelled_samples", "Samples kept that have a label.", labels=["role", "label"]
     )
-    labelled = [(one.label, one) for one in entries if one.label is not None]
-    for (role, label), (number, _) in _bounded(labelled, LABELS_SHOWN).items():
+    labelled = [(entry.label, entry) for entry in entries if entry.label is not None]
+    for (role, label), (number, _) in _bound_names(labelled, LABELS_SHOWN).items():
         samples.add_metric([role, label], number)
     return samples
 
 
-def _bounded(entries: list[tuple[str, RoleCount]], most: int) -> dict[tuple[str, str], tuple[int, int]]:
+def _bound_names(entries: list[tuple[str, RoleCount]], most: int) -> dict[tuple[str, str], tuple[int, int]]:
     """Samples and tokens by role and name, the smaller names beyond `most` taken together."""
     by_name: dict[str, int] = defaultdict(int)
     for name, entry in entries:
@@ -124,7 +126,7 @@ def _bounded(entries: list[tuple[str, RoleCount]], most: int) -> dict[tuple[str,
     return sums
 
 
-def _tallied(counts: Counts) -> Iterator[Metric]:
+def _tallies(counts: Counts) -> Iterator[Metric]:
     dropped = CounterMetricFamily(
         "riverkeep_memory_dropped_documents", "Documents not kept, or kept no longer, by cause.", labels=["cause"]
     )

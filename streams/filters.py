@@ -11,7 +11,7 @@ SHORTEST_JUDGED = 64
 PROBE = 20
 
 
-def rejected(text: str, settings: FilterSettings) -> tuple[Reason, str] | None:
+def find_rejection(text: str, settings: FilterSettings) -> tuple[Reason, str] | None:
     """Why a text is not worth keeping, and the particulars; None when it is."""
     size = len(text)
     least = settings.min_characters

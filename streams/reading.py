@@ -18,7 +18,7 @@ from streams.document import (
     key_text,
 )
 from streams.errors import RegistryAway
-from streams.record_headers import bounded, parse
+from streams.record_headers import bound_headers, parse
 
 LATEST_MS = times.LATEST * 1000
 NO_JSON = frozenset({Reason.NOT_JSON, Reason.NOT_UTF8, Reason.NUL_BYTE, Reason.LONE_SURROGATE, Reason.BAD_NUMBER})
@@ -142,7 +142,7 @@ class PartitionReader:
         named = self.decoder.keys_in(value)
         if kept_key != key and (whole := key_text(key)):
             named = (*named, whole)
-        own, dropped = bounded(parse(headers), self.kept_bytes) if headers else ((), 0)
+        own, dropped = bound_headers(parse(headers), self.kept_bytes) if headers else ((), 0)
         letter = DeadLetter(self.partition, offset, *why, kept_key, kept, size, now, named, own, dropped)
         part.dead_letters.append(letter)
 

@@ -11,13 +11,13 @@ def parse(data: bytes) -> Iterator[Header]:
 
     Names come more than once, and values are any bytes, or null. A name that is no UTF-8 is shown with escapes.
     """
-    count, position = _signed(data, 0)
+    count, position = _read_signed(data, 0)
     for _ in range(count):
-        size, position = _signed(data, position)
+        size, position = _read_signed(data, position)
         if size < 0:
             return
         name, position = data[position : position + size], position + size
-        size, position = _signed(data, position)
+        size, position = _read_signed(data, position)
         value = None if size < 0 else data[position : position + size]
         position += max(0, size)
         if position > len(data):
@@ -25,7 +25,7 @@ def parse(data: bytes) -> Iterator[Header]:
         yield name.decode(errors="backslashreplace"), value
 
 
-def bounded(headers: Iterable[Header], limit: int) -> tuple[tuple[Header, ...], int]:
+def bound_headers(headers: Iterable[Header], limit: int) -> tuple[tuple[Header, ...], int]:
     """The first headers that fit into so many bytes, each whole, and how many do not."""
     kept: list[Header] = []
     dropped = size = 0
@@ -69,7 +69,7 @@ def for_producer(headers: Iterable[Header]) -> list[tuple[str, Any]]:
     return _ForProducer(headers)
 
 
-def _signed(data: bytes, position: int) -> tuple[int, int]:
+def _read_signed(data: bytes, position: int) -> tuple[int, int]:
     """The zigzag number at a position, and the position after it; -1, at the end, where none is whole."""
     number = shift = 0
     for at in range(position, min(len(data), position + 10)):

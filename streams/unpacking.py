@@ -78,7 +78,7 @@ def is_packed(path: Path) -> bool:
         return _codec(file.read(LONGEST_BEGINNING)) is not None
 
 
-def unpacked(beginning: bytes, raw: BinaryIO, size: int) -> Iterator[bytes]:
+def unpack(beginning: bytes, raw: BinaryIO, size: int) -> Iterator[bytes]:
     """The bytes of a stream, decompressed where they are compressed, in pieces of about `size`.
 
     Several archives of one kind behind each other are one text, as `cat a.gz b.gz` makes them.
@@ -144,7 +144,7 @@ def _member(raw: BinaryIO, codec: _Codec, piece: bytes) -> Generator[bytes, None
         try:
             found = decompressor.decompress(piece)
         except _ERRORS as error:
-            yield _salvaged(before, piece)
+            yield _salvage(before, piece)
             raise Damage(f"the {codec.name} data are altered: {error}") from error
         if found:
             yield found
@@ -159,7 +159,7 @@ def _copy(decompressor: _Decompressor) -> _Decompressor | None:
     return None if copy is None else copy()
 
 
-def _salvaged(decompressor: _Decompressor | None, piece: bytes) -> bytes:
+def _salvage(decompressor: _Decompressor | None, piece: bytes) -> bytes:
     """What a damaged piece holds before the damage, where the decompressor can be asked again."""
     found = bytearray()
     if decompressor is not None:

@@ -33,13 +33,13 @@ def mend(model: Path, scratch: Path) -> Path:
     for name, path in files.items():
         if name in CONFIGURATIONS:
             values = read_object(path)
-            plain = mended(values, vocabulary)
+            plain = mend_config(values, vocabulary)
             # As text: 2.0 and 2 are equal, and only one of them is an id.
             if json.dumps(plain) != json.dumps(values) or not _is_plain(path):
                 changed[name] = plain
         elif path.suffix == TEMPLATE and (text := _text(path)).encode() != path.read_bytes():
             changed[name] = text
-    return linked(files, scratch, changed) if changed else model
+    return link_files(files, scratch, changed) if changed else model
 
 
 def _text(path: Path) -> str:
@@ -51,7 +51,7 @@ def _text(path: Path) -> str:
         raise UnusableModel(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}); {AGAIN}") from None
 
 
-def linked(files: Mapping[str, Path], target: Path, changed: Mapping[str, Mapping[str, Any] | str]) -> Path:
+def link_files(files: Mapping[str, Path], target: Path, changed: Mapping[str, Mapping[str, Any] | str]) -> Path:
     """Make directory `target` of links to `files`, but for those that get new values (JSON) or another text."""
     for name, path in files.items():
         place = target / name
@@ -64,7 +64,7 @@ def linked(files: Mapping[str, Path], target: Path, changed: Mapping[str, Mappin
     return target
 
 
-def mended(values: Mapping[str, Any], vocabulary: int | None) -> dict[str, Any]:
+def mend_config(values: Mapping[str, Any], vocabulary: int | None) -> dict[str, Any]:
     """A configuration without what names code or kernels, and with no id that is none.
 
     Args:
@@ -72,10 +72,10 @@ def mended(values: Mapping[str, Any], vocabulary: int | None) -> dict[str, Any]:
         vocabulary: how many ids there are; None where that is not known.
     """
     rows = _vocabulary(values, vocabulary)
-    return {name: _mended(name, value, rows) for name, value in values.items() if name not in LEFT_OUT}
+    return {name: _mend_value(name, value, rows) for name, value in values.items() if name not in LEFT_OUT}
 
 
-def _mended(name: str, value: Any, rows: int | None) -> Any:
+def _mend_value(name: str, value: Any, rows: int | None) -> Any:
     if name in SINGLE_IDS:
         return _id(value, rows)
     if name in SEVERAL_IDS:
@@ -83,9 +83,9 @@ def _mended(name: str, value: Any, rows: int | None) -> Any:
             return _id(value, rows)
         return [found for found in (_id(each, rows) for each in value) if found is not None] or None
     if isinstance(value, Mapping):
-        return mended(value, rows)
+        return mend_config(value, rows)
     if isinstance(value, list):
-        return [mended(each, rows) if isinstance(each, Mapping) else each for each in value]
+        return [mend_config(each, rows) if isinstance(each, Mapping) else each for each in value]
     return value
 
 

@@ -24,7 +24,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from checkpoints.base.described_size import require_size
-from checkpoints.base.mending import PAD, linked, mend
+from checkpoints.base.mending import PAD, link_files, mend
 from checkpoints.card import Card, ModelKind
 from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnsafeModel, UnusableModel
 from checkpoints.files.disk import disk_errors
@@ -83,14 +83,14 @@ def prepare_base(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str,
         PublishFailed: the disk refused.
     """
     try:
-        return _prepared(model, scratch, kind, labels)
+        return _prepare(model, scratch, kind, labels)
     except (UnsafeModel, UnusableModel, MismatchedTokenizer) as error:
         # Of what is made on the way nobody knows, and it is gone when the message is read.
         said = re.sub(f"{re.escape(str(scratch))}/\\w+", lambda _: str(model), str(error))
         raise type(error)(said) from error
 
 
-def _prepared(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str, ...]) -> Path:
+def _prepare(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str, ...]) -> Path:
     if model.suffix.lower() == ".gguf":
         plain = _convert_gguf(model, scratch / "converted", kind)
     else:
@@ -102,7 +102,7 @@ def _prepared(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str, ..
     if sum(weight.numel() for weight in loaded.parameters()) <= PROBED_IN_SINGLE:
         loaded = loaded.float()
     conduct_of(loaded, kind, tokenizer)
-    return _padded(headed, scratch / "padded", loaded, tokenizer)
+    return _ensure_padding(headed, scratch / "padded", loaded, tokenizer)
 
 
 def _plain(model: Path, scratch: Path, kind: ModelKind) -> Path:
@@ -137,8 +137,8 @@ def _text_part(model: Path, plain: Path, scratch: Path, kind: ModelKind) -> Path
     with said_clearly(plain, of_configuration):
         config = AutoConfig.from_pretrained(plain, **LOCAL)
         text = config.get_text_config()
-    own = _known(kind, type(text))
-    if own is None and _known(kind, type(config)) is None:
+    own = _architectures_of(kind, type(text))
+    if own is None and _architectures_of(kind, type(config)) is None:
         raise UnusableModel(_no_such_head(model, config, kind))
     if kind == "causal-lm" and _answers_another(config):
         raise UnusableModel(
@@ -146,11 +146,11 @@ def _text_part(model: Path, plain: Path, scratch: Path, kind: ModelKind) -> Path
             "causal language model: take one that goes on with a text"
         )
     with said_clearly(plain):
-        require_size(plain, own or _known(kind, type(config)), config if own is None else text)
+        require_size(plain, own or _architectures_of(kind, type(config)), config if own is None else text)
     if text is config or "text_config" not in type(config).sub_configs or own is None:
         return plain
     with said_clearly(plain):
-        part, drawn = _loaded_part(model, plain, own, _with_labels(config, text))
+        part, drawn = _load_part(model, plain, own, _with_labels(config, text))
         _save(scratch, part, load_tokenizer(plain), without=drawn)
     if drawn:
         # A head that is not stored is for `_with_head` to make: with the labels that are set, and known as new.
@@ -159,7 +159,7 @@ def _text_part(model: Path, plain: Path, scratch: Path, kind: ModelKind) -> Path
     return scratch
 
 
-def _known(kind: ModelKind, config: type) -> Any:
+def _architectures_of(kind: ModelKind, config: type) -> Any:
     return _KNOWN[kind].get(config, None)
 
 
@@ -184,7 +184,7 @@ def _with_labels(config: Any, text: Any) -> Any:
     return text
 
 
-def _loaded_part(model: Path, plain: Path, own: Any, text: Any) -> tuple[PreTrainedModel, frozenset[str]]:
+def _load_part(model: Path, plain: Path, own: Any, text: Any) -> tuple[PreTrainedModel, frozenset[str]]:
     """Load the text part's weights under the names that it has alone; a head that is not stored is the embedding.
 
     Returns:
@@ -327,7 +327,7 @@ def _not_trained(path: Path, error: Exception) -> str:
     return f"{path} cannot be trained on text alone: {reason(error)}; set another `model.path`"
 
 
-def _padded(prepared: Path, scratch: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Path:
+def _ensure_padding(prepared: Path, scratch: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Path:
     """The same directory where its configuration names a padding that the model has; else one that names it.
 
     It is the tokenizer's where the configuration has none.
@@ -338,4 +338,4 @@ def _padded(prepared: Path, scratch: Path, model: PreTrainedModel, tokenizer: Pr
     if named == pad or isinstance(config.get("text_config"), Mapping):
         return prepared
     with _written(scratch):
-        return linked(model_files(prepared), scratch, {"config.json": {**config, PAD: pad}})
+        return link_files(model_files(prepared), scratch, {"config.json": {**config, PAD: pad}})

@@ -62,14 +62,14 @@ def require_fields(file: Path, config: Mapping[str, Any], within: str = "") -> N
             continue
         if not is_right(config[name]):
             raise UnusableModel(
-                f"{file}: {within}{name} is {shown(config[name])}, it must be {what}; correct it, or take the file "
+                f"{file}: {within}{name} is {shorten(config[name])}, it must be {what}; correct it, or take the file "
                 "from the model's source again"
             )
     if not within and config.get(PART):
         require_fields(file, config[PART], f"{PART}.")
 
 
-def shown(value: object) -> str:
+def shorten(value: object) -> str:
     """A value for an error, in one short line."""
     said = repr(value)
     return said if len(said) <= LONGEST_SHOWN else f"{said[:LONGEST_SHOWN]}…"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from checkpoints.errors import UnusableModel
-from checkpoints.files.config_fields import EXAMPLE, shown
+from checkpoints.files.config_fields import EXAMPLE, shorten
 from checkpoints.files.model_files import read_config
 
 # How many labels transformers gives a model whose configuration says nothing of them.
@@ -54,7 +54,7 @@ def labels_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     names = tuple(str(name) for _, name in sorted(named.items(), key=lambda item: int(item[0])))
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
-        raise ValueError(f"id2label calls several labels {shown(twice[0])}: answers need names that tell them apart")
+        raise ValueError(f"id2label calls several labels {shorten(twice[0])}: answers need names that tell them apart")
     return names
 
 
@@ -63,7 +63,7 @@ def _require_names(named: Mapping[str, Any]) -> None:
         if name is None or not str(name).strip():
             raise ValueError("id2label has a label without a name: name each, or none")
         if isinstance(name, bool) or not isinstance(name, str | int) or not _is_unicode(str(name)):
-            raise ValueError(f"id2label names label {number} {shown(name)}, a name must be a text, as in {EXAMPLE}")
+            raise ValueError(f"id2label names label {number} {shorten(name)}, a name must be a text, as in {EXAMPLE}")
 
 
 def _is_unicode(name: str) -> bool:
@@ -91,7 +91,7 @@ def require_labels(directory: Path) -> None:
     problem = config.get("problem_type")
     if problem not in (None, ONE_OF_THEM, SEVERAL, REGRESSION):
         raise UnusableModel(
-            f"{directory / 'config.json'}: problem_type is {shown(problem)}; it must be {ONE_OF_THEM} or {SEVERAL}"
+            f"{directory / 'config.json'}: problem_type is {shorten(problem)}; it must be {ONE_OF_THEM} or {SEVERAL}"
         )
     if problem == REGRESSION or len(labels_in(directory)) == 1:
         raise UnusableModel(

@@ -94,8 +94,8 @@ def _require_shards(directory: Path) -> None:
     missing = [name for name in files if not (directory / name).is_file()]
     if missing:
         raise UnusableModel(
-            f"{directory / INDEX} names {_listed(missing)}, of {len(files)} files: not here. Copy what is missing from "
-            "the model's source"
+            f"{directory / INDEX} names {_list_names(missing)}, of {len(files)} files: not here. Copy what is missing "
+            "from the model's source"
         )
     there = {file: tensors(directory / file) for file in files}
     astray = sorted(tensor for tensor, file in placed.items() if tensor not in there[file])
@@ -134,16 +134,16 @@ def _say_what_is_there(directory: Path) -> None:
     names = sorted(path.name for path in directory.glob("*.safetensors"))
     if any(re.search(r"-\d+-of-\d+\.safetensors$", name) for name in names):
         raise UnusableModel(
-            f"{directory} has {_listed(names)} but not {INDEX}, which says what is where; copy that too"
+            f"{directory} has {_list_names(names)} but not {INDEX}, which says what is where; copy that too"
         )
     renamed = f"; if {names[0]} is the whole model, rename it to that" if len(names) == 1 else ""
     raise UnusableModel(
-        f"{directory} has weights as {_listed(names)}, none of which transformers reads: it takes {WEIGHTS}, or the "
-        f"files that {INDEX} names{renamed}"
+        f"{directory} has weights as {_list_names(names)}, none of which transformers reads: it takes {WEIGHTS}, or "
+        f"the files that {INDEX} names{renamed}"
     )
 
 
-def _listed(names: Iterable[str]) -> str:
+def _list_names(names: Iterable[str]) -> str:
     listed = list(names)
     more = len(listed) - SHOWN
     return ", ".join(listed[:SHOWN]) + (f" and {more} more" if more > 0 else "")

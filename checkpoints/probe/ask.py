@@ -13,7 +13,7 @@ from checkpoints.card import ModelKind
 from checkpoints.probe.causal import CausalProbe
 from checkpoints.probe.classifier import ClassifierProbe
 from checkpoints.probe.conduct import Conduct
-from checkpoints.probe.lengths import cached_up_to
+from checkpoints.probe.lengths import find_cache_limit
 
 
 def conduct_of(model: PreTrainedModel, kind: ModelKind, tokenizer: PreTrainedTokenizerBase) -> Conduct:
@@ -30,7 +30,7 @@ def conduct_of(model: PreTrainedModel, kind: ModelKind, tokenizer: PreTrainedTok
     if kind == "classifier":
         return reading_of(model, kind, tokenizer)
     probe = CausalProbe(model)
-    return replace(probe.reading(), way=probe.way(), cached_up_to=cached_up_to(model.config))
+    return replace(probe.reading(), way=probe.way(), cached_up_to=find_cache_limit(model.config))
 
 
 def reading_of(model: PreTrainedModel, kind: ModelKind, tokenizer: PreTrainedTokenizerBase) -> Conduct:

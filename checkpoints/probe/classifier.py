@@ -16,7 +16,7 @@ LENGTHS: Final = (7, 3, 12, 1)
 SIDES: Final[tuple[Side, ...]] = ("right", "left")
 
 
-def padded(texts: Sequence[Sequence[int]], pad: int, side: Side) -> tuple[Tensor, Tensor]:
+def pad_texts(texts: Sequence[Sequence[int]], pad: int, side: Side) -> tuple[Tensor, Tensor]:
     """Ids and mask of texts, each padded to the longest; shape (texts, longest) both."""
     longest = max(map(len, texts))
     ids = torch.full((len(texts), longest), pad)
@@ -70,7 +70,7 @@ class ClassifierProbe:
     def _together(self, side: Side, alone: Tensor, same: Callable[[Tensor, Tensor], bool]) -> bool:
         """Whether texts of several lengths get what they get alone, in two companies."""
         for chosen in (range(len(self._texts)), (1, 3)):
-            ids, mask = padded([self._texts[text] for text in chosen], self._model.config.pad_token_id, side)
+            ids, mask = pad_texts([self._texts[text] for text in chosen], self._model.config.pad_token_id, side)
             try:
                 found = self._logits(ids, mask)
             except torch.OutOfMemoryError:

@@ -147,13 +147,13 @@ class CachedRows:
         """Take in the sequences of another batch, after the own."""
         cached = max(self.cached, other.cached)
         for ours, theirs in zip(self.layers, other.layers, strict=True):
-            ours.keys = torch.cat([_padded(ours.keys, cached), _padded(theirs.keys, cached)])
-            ours.values = torch.cat([_padded(ours.values, cached), _padded(theirs.values, cached)])
+            ours.keys = torch.cat([_pad_states(ours.keys, cached), _pad_states(theirs.keys, cached)])
+            ours.values = torch.cat([_pad_states(ours.values, cached), _pad_states(theirs.values, cached)])
         self.lengths = torch.cat([self.lengths, other.lengths])
         self.cached = cached
 
 
-def _padded(states: Tensor, cached: int) -> Tensor:
+def _pad_states(states: Tensor, cached: int) -> Tensor:
     return torch.nn.functional.pad(states, (0, 0, cached - states.shape[-2], 0))
 
 

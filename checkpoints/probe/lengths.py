@@ -102,7 +102,7 @@ def small_windows(model: PreTrainedModel, window: int) -> Iterator[None]:
             setattr(holder, name, value)
 
 
-def cached_up_to(config: Any) -> int | None:
+def find_cache_limit(config: Any) -> int | None:
     """Up to how many tokens keys that were cached stay right; None: always.
 
     Where rotations change with the length of the whole (LongRoPE), all keys change when it passes the length that the

@@ -29,7 +29,7 @@ from daemon.control.operations import OPERATIONS, Operation
 from daemon.control.protocol import Control
 from daemon.errors import BadRequest, DaemonError, UnknownThing
 from memory.errors import StoreError
-from serving.answers.body import Bodies, loaded
+from serving.answers.body import Bodies, load_json
 from serving.door.bearer import bears, digest_of
 from serving.errors import RequestError
 from serving.exposition import expose
@@ -165,7 +165,7 @@ class _Surface:
 def _understood(content: bytes, model: type[Arguments], of_path: dict[str, int]) -> Arguments:
     """A body as this model of it; an empty one means every default. Raises BadRequest with the first mistake."""
     try:
-        body = loaded(content or b"{}")
+        body = load_json(content or b"{}")
     except RequestError as error:
         raise BadRequest(str(error)) from None
     return _checked(model, body | of_path if isinstance(body, dict) else body)

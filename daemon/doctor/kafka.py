@@ -16,7 +16,7 @@ from daemon.doctor import registry
 from daemon.doctor.findings import Finding
 from daemon.errors import said_by_the_system
 from streams.errors import StreamsError
-from streams.kafka.client import consumer_options, made
+from streams.kafka.client import consumer_options, make_client
 from streams.kafka.positions import Start, first_start
 from streams.settings import StreamsSettings
 from streams.topic_settings import TopicSettings
@@ -82,9 +82,9 @@ def _examine(settings: StreamsSettings, labels: frozenset[str] | None, known: Kn
 def _consumer(options: dict[str, Any]) -> KafkaConsumer:
     """Made at the second attempt where a connection broke off: a login's refusal may be lost with it."""
     try:
-        return made(KafkaConsumer, options)
+        return make_client(KafkaConsumer, options)
     except KafkaConnectionError:
-        return made(KafkaConsumer, options)
+        return make_client(KafkaConsumer, options)
 
 
 def _unreachable(settings: StreamsSettings) -> str:

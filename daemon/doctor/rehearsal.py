@@ -19,7 +19,7 @@ from learner.devices.cores import usable_cores
 from learner.directory.report import TrainingSummary, read_report
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import LearnerSettings, RecipeSettings
-from streams.decoding.label_sets import written
+from streams.decoding.label_sets import write_set
 
 STEPS = 2
 """AdamW makes its moments in the first step: only the second has everything in memory."""
@@ -244,4 +244,4 @@ def _labels(directory: Path) -> list[str | None]:
     """The labels of the generation's classes, each as a document has it."""
     config = orjson.loads((directory / "config.json").read_bytes())
     names = list(config["id2label"].values())
-    return [written({name}) if config.get("problem_type") == SEVERAL else name for name in names]
+    return [write_set({name}) if config.get("problem_type") == SEVERAL else name for name in names]

@@ -19,10 +19,10 @@ from checkpoints.probe.conduct import Side
 from learner.devices.devices import Device
 from learner.material.batches import document_pieces
 from learner.material.encoding import Encoded
-from learner.material.feeds import moved, padded
+from learner.material.feeds import move_to_device, pad_documents
 from learner.objectives.micro_batch import IGNORED
 from memory.ledger.records import DocumentScore
-from streams.decoding.label_sets import members, written
+from streams.decoding.label_sets import members, write_set
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,12 @@ class Evaluator:
             targets[at, : len(piece) - 1] = piece[1:]
         # Padding stands to the right, where causal attention cannot see it: no mask, and the fastest kernel.
         where = self.device.where
-        logits = model(input_ids=moved(ids, where), use_cache=False).logits
+        logits = model(input_ids=move_to_device(ids, where), use_cache=False).logits
         losses = functional.cross_entropy(
-            logits.flatten(0, 1).float(), moved(targets, where).flatten(), ignore_index=IGNORED, reduction="none"
+            logits.flatten(0, 1).float(),
+            move_to_device(targets, where).flatten(),
+            ignore_index=IGNORED,
+            reduction="none",
         )
         summed: list[float] = losses.view(shape).sum(1).tolist()
         return summed
@@ -98,13 +101,13 @@ class Evaluator:
         assert self.labels is not None
         scores: list[DocumentScore | None] = [None] * len(text)
         for part in self._by_length(text.lengths.tolist()):
-            inputs = padded([text.document(index) for index in part], self.pad, self.device.where, self.side)
+            inputs = pad_documents([text.document(index) for index in part], self.pad, self.device.where, self.side)
             logits: Tensor = model(**inputs).logits.float()
-            targets = moved(text.labels[part], self.device.where)
+            targets = move_to_device(text.labels[part], self.device.where)
             losses, answers = self._sets(logits, targets) if self.several else self._classes(logits, targets)
             for index, loss, answer in zip(part, losses.tolist(), answers, strict=True):
                 sample = text.samples[index]
-                label = written(members(sample.label)) if self.several else sample.label
+                label = write_set(members(sample.label)) if self.several else sample.label
                 scores[index] = DocumentScore(sample.id, loss, 1, answer, label)
             self.passed(int(text.lengths[part].sum()))
         return tuple(score for score in scores if score is not None)
@@ -120,7 +123,7 @@ class Evaluator:
         assert self.labels is not None
         losses = functional.binary_cross_entropy_with_logits(logits, targets.float(), reduction="none").mean(-1)
         fitting = [[self.labels[at] for at, z in enumerate(row) if z > 0] for row in logits.tolist()]
-        return losses, list(map(written, fitting))
+        return losses, list(map(write_set, fitting))
 
     def _by_length(self, lengths: list[int]) -> Iterator[list[int]]:
         """Yield indices, longest first, as many at a time as keep the padded tokens of a pass within bounds."""

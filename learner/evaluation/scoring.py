@@ -78,7 +78,7 @@ def earlier_scores(bench: Workbench, slices: Mapping[str, Encoded]) -> tuple[Sli
     Called before training: the bench's model still is the parent. The base is loaded only where something is missing.
     """
     given = bench.given
-    parent = {name: _completed(bench, text, given.known_parent, lambda: bench.model) for name, text in slices.items()}
+    parent = {name: _complete(bench, text, given.known_parent, lambda: bench.model) for name, text in slices.items()}
     if given.spec.base.digest == given.spec.parent.digest:
         return parent, parent
 
@@ -86,10 +86,10 @@ def earlier_scores(bench: Workbench, slices: Mapping[str, Encoded]) -> tuple[Sli
     def base_model() -> Any:
         return bench.load(BASE, device=bench.device.where, dtype=torch.float32)
 
-    return {name: _completed(bench, text, given.known_base, base_model) for name, text in slices.items()}, parent
+    return {name: _complete(bench, text, given.known_base, base_model) for name, text in slices.items()}, parent
 
 
-def _completed(bench: Workbench, text: Encoded, known: Scores, model: Callable[[], Any]) -> tuple[DocumentScore, ...]:
+def _complete(bench: Workbench, text: Encoded, known: Scores, model: Callable[[], Any]) -> tuple[DocumentScore, ...]:
     missing = _missing(text, known)
     computed = {score.id: score for score in bench.evaluate(model(), text.take(missing))} if missing else {}
     return tuple(computed.get(sample.id) or _from_known(sample, known) for sample in text.samples)

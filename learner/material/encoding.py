@@ -54,7 +54,7 @@ class Encoded:
     def take(self, indices: Sequence[int]) -> "Encoded":
         """Return some of the documents, in the order asked for."""
         documents = [self.document(index) for index in indices]
-        return _joined(documents, [self.samples[index] for index in indices], self.labels[list(indices)])
+        return _join(documents, [self.samples[index] for index in indices], self.labels[list(indices)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Encoder:
         """Tokenise the samples, leaving out those whose label the model does not have."""
         kept = tuple(sample for sample in samples if self.knows(sample))
         documents = [np.asarray(ids, dtype=np.int32) for ids in self._documents(kept)]
-        return _joined(documents, kept, self._classes(kept))
+        return _join(documents, kept, self._classes(kept))
 
     def _classes(self, samples: Sequence[TextSample]) -> Ints:
         if self.labels is None:
@@ -109,7 +109,7 @@ class Encoder:
             if self.labels is None:
                 yield from self._framed(texts)
             else:
-                yield from plain_text.framed(self.tokenizer, texts, self.max_tokens)
+                yield from plain_text.frame_texts(self.tokenizer, texts, self.max_tokens)
             self.passed(len(texts))
 
     def _framed(self, texts: list[str]) -> Iterator[list[int]]:
@@ -121,7 +121,7 @@ class Encoder:
             yield [*before, *ids, *after]
 
 
-def _joined(documents: Sequence[Tokens], samples: Sequence[TextSample], labels: Ints) -> Encoded:
+def _join(documents: Sequence[Tokens], samples: Sequence[TextSample], labels: Ints) -> Encoded:
     bounds = np.zeros(len(documents) + 1, dtype=np.int64)
     np.cumsum([len(document) for document in documents], out=bounds[1:])
     tokens = np.concatenate(documents) if documents else np.empty(0, dtype=np.int32)

@@ -69,16 +69,16 @@ class CausalFeed:
 
     def _batch(self, new: Ints, replayed: Ints) -> MicroBatch:
         rows = [(self.new, row) for row in new.tolist()] + [(self.replay, row) for row in replayed.tolist()]
-        width = _rounded(max(int(text.widths[row]) for text, row in rows), self.multiple)
+        width = _round_up(max(int(text.widths[row]) for text, row in rows), self.multiple)
         shape = (len(rows), width if self.longest is None else min(width, self.longest))
         ids, targets = np.full(shape, self.pad, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
         positions = np.empty(shape, dtype=np.int64)
         for at, (text, row) in enumerate(rows):
             fill_row(text, row, ids[at], positions[at], targets[at])
-        inputs: dict[str, Any] = {"input_ids": moved(ids, self.device), "use_cache": False}
+        inputs: dict[str, Any] = {"input_ids": move_to_device(ids, self.device), "use_cache": False}
         if self.packed:
-            inputs["position_ids"] = moved(positions, self.device)
-        return MicroBatch(inputs, moved(targets, self.device), first_replayed=len(new))
+            inputs["position_ids"] = move_to_device(positions, self.device)
+        return MicroBatch(inputs, move_to_device(targets, self.device), first_replayed=len(new))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,8 @@ class ClassifierFeed:
         for new, replayed in _parts(step, self.new.lengths, self.replay.lengths, self.size):
             documents = [*map(self.new.document, new), *map(self.replay.document, replayed)]
             labels = np.concatenate([self.new.labels[new], self.replay.labels[replayed]])
-            inputs = padded(documents, self.pad, self.device, self.side)
-            yield MicroBatch(inputs, moved(labels, self.device), first_replayed=len(new), absent=absent)
+            inputs = pad_documents(documents, self.pad, self.device, self.side)
+            yield MicroBatch(inputs, move_to_device(labels, self.device), first_replayed=len(new), absent=absent)
 
     def _absent(self, step: Step) -> Tensor | None:
         """Return the classes that new documents' softmax leaves out; None for none.
@@ -135,10 +135,10 @@ class ClassifierFeed:
             return None
         absent = np.ones(self.classes, dtype=bool)
         absent[present] = False
-        return moved(absent, self.device)
+        return move_to_device(absent, self.device)
 
 
-def padded(documents: list[Any], pad: int, device: torch.device, side: Side = "right") -> dict[str, Any]:
+def pad_documents(documents: list[Any], pad: int, device: torch.device, side: Side = "right") -> dict[str, Any]:
     """Return `input_ids` and `attention_mask` of documents, each padded to the longest's width."""
     shape = (len(documents), max(map(len, documents)))
     ids, mask = np.full(shape, pad, dtype=np.int64), np.zeros(shape, dtype=np.int64)
@@ -146,10 +146,10 @@ def padded(documents: list[Any], pad: int, device: torch.device, side: Side = "r
         place = slice(0, len(document)) if side == "right" else slice(shape[1] - len(document), shape[1])
         ids[at, place] = document
         mask[at, place] = 1
-    return {"input_ids": moved(ids, device), "attention_mask": moved(mask, device)}
+    return {"input_ids": move_to_device(ids, device), "attention_mask": move_to_device(mask, device)}
 
 
-def moved(array: Any, device: torch.device) -> Tensor:
+def move_to_device(array: Any, device: torch.device) -> Tensor:
     """Return an array as a tensor on the device, without waiting for the copy where that is possible."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
@@ -171,5 +171,5 @@ def _widest_first(rows: Ints, widths: Ints) -> Ints:
     return ordered
 
 
-def _rounded(width: int, multiple: int) -> int:
+def _round_up(width: int, multiple: int) -> int:
     return -(-width // multiple) * multiple

@@ -36,15 +36,15 @@ def bare(tokenizer: Any, texts: Sequence[str]) -> Iterator[list[int]]:
         yield ids if control.isdisjoint(ids) else [number for number in ids if number not in control]
 
 
-def framed(tokenizer: Any, texts: Sequence[str], longest: int) -> Iterator[list[int]]:
+def frame_texts(tokenizer: Any, texts: Sequence[str], longest: int) -> Iterator[list[int]]:
     """Yield the tokens of each text in the tokenizer's own frame, cut to `longest` with it; none but it steers."""
     control = control_ids(tokenizer)
     read = _read(tokenizer, texts, truncation=True, max_length=longest, return_special_tokens_mask=True)
     for ids, frame in zip(read["input_ids"], read["special_tokens_mask"], strict=True):
-        yield unforged(ids, frame, control)
+        yield drop_steering_tokens(ids, frame, control)
 
 
-def unforged(ids: list[int], frame: Sequence[int], control: frozenset[int]) -> list[int]:
+def drop_steering_tokens(ids: list[int], frame: Sequence[int], control: frozenset[int]) -> list[int]:
     """Return the tokens without those of the text that steer.
 
     Args:

@@ -62,7 +62,9 @@ def document_contents(text: Encoded) -> RowContents:
     return RowContents(tuple(frozenset([sample.id]) for sample in text.samples), text.lengths)
 
 
-def touched(steps: Sequence[Step], new: RowContents, replay: RowContents, drawn: Collection[TextSample]) -> Touched:
+def find_touched(
+    steps: Sequence[Step], new: RowContents, replay: RowContents, drawn: Collection[TextSample]
+) -> Touched:
     """What these steps saw.
 
     Args:

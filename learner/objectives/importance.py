@@ -55,12 +55,12 @@ def fisher(
     finally:
         model.zero_grad(set_to_none=True)
         model.train(was_training)
-    return normalised(sums)
+    return normalise(sums)
 
 
 def _sampled_log_likelihood(logits: Tensor, generator: torch.Generator) -> Tensor:
     log_probabilities = torch.log_softmax(logits.float().flatten(0, -2), -1)
-    drawn = sampled(log_probabilities.detach().exp(), generator)
+    drawn = sample_classes(log_probabilities.detach().exp(), generator)
     return log_probabilities.gather(-1, drawn).sum()
 
 
@@ -70,7 +70,7 @@ def _sampled_set_log_likelihood(logits: Tensor, generator: torch.Generator) -> T
     return -functional.binary_cross_entropy_with_logits(z, drawn.float(), reduction="sum")
 
 
-def sampled(probabilities: Tensor, generator: torch.Generator) -> Tensor:
+def sample_classes(probabilities: Tensor, generator: torch.Generator) -> Tensor:
     """Draw one class for each row of probabilities, shape (rows, classes); return shape (rows, 1).
 
     One uniform number for each row, looked up in the cumulated probabilities: a fifth of the time of drawing one for
@@ -90,7 +90,7 @@ def _add_squares(sums: Importance, named: Mapping[str, nn.Parameter]) -> None:
             weight.grad = None
 
 
-def normalised(importance: Importance) -> Importance:
+def normalise(importance: Importance) -> Importance:
     """Scale to mean 1 over all weights; all zeros become all ones, as nothing then says what matters."""
     total = sum(float(value.sum()) for value in importance.values())
     count = sum(value.numel() for value in importance.values())
@@ -99,7 +99,7 @@ def normalised(importance: Importance) -> Importance:
     return {name: value.mul(count / total) for name, value in importance.items()}
 
 
-def carried(earlier: Importance | None, this: Importance, *, decay: float) -> Importance:
+def carry_over(earlier: Importance | None, this: Importance, *, decay: float) -> Importance:
     """Add a round's importance to that of the rounds before it, decayed (online EWC, Schwarz et al. 2018).
 
     Args:
@@ -109,7 +109,7 @@ def carried(earlier: Importance | None, this: Importance, *, decay: float) -> Im
     """
     if earlier is None:
         return this
-    return normalised({name: value + decay * earlier[name].to(value.device) for name, value in this.items()})
+    return normalise({name: value + decay * earlier[name].to(value.device) for name, value in this.items()})
 
 
 def save_importance(path: Path, importance: Importance) -> None:

@@ -96,21 +96,21 @@ class CausalObjective:
     ) -> tuple[Tensor, Tensor]:
         """Return the divergence by replayed token, and q + kl T (q_T - p_T) (q alone on new rows) made in `log_q`."""
         temperature, replayed = self.temperature, len(parent_logits)
-        log_p = torch.log_softmax(_softened(parent_logits, temperature), -1, dtype=torch.float32)
+        log_p = torch.log_softmax(_soften(parent_logits, temperature), -1, dtype=torch.float32)
         p = log_p.exp()
         if temperature == 1:
             divergence = log_p.sub_(log_q[-replayed:]).mul_(p).sum(-1, keepdim=True)
             gradient = log_q.exp_()
             gradient[-replayed:].lerp_(p, -self.kl)  # q - kl (p - q)
         else:
-            soft = torch.log_softmax(_softened(logits, temperature), -1, dtype=torch.float32)
+            soft = torch.log_softmax(_soften(logits, temperature), -1, dtype=torch.float32)
             divergence = log_p.sub_(soft).mul_(p).sum(-1, keepdim=True)
             gradient = log_q.exp_()
             gradient[-replayed:].add_(soft.exp_().sub_(p), alpha=self.kl * temperature)
         return divergence * counted * temperature**2, gradient
 
 
-def _softened(logits: Tensor, temperature: float) -> Tensor:
+def _soften(logits: Tensor, temperature: float) -> Tensor:
     return logits if temperature == 1 else logits.float() / temperature
 
 

@@ -11,7 +11,7 @@ from sqlite_utils import Database as UtilsDatabase
 
 from memory.database import schema, sqlite
 from memory.database.sqlite import Connection
-from memory.database.sqlite_errors import RESTORE, damaged, explain_unreadable, explained
+from memory.database.sqlite_errors import RESTORE, describe_damage, explain, explain_unreadable
 from memory.errors import (
     NotAStore,
     SqliteTooOld,
@@ -137,7 +137,7 @@ class Database(Closing):
         try:
             _refuse_foreign(self.path, connection)
             if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                raise StoreDamaged(damaged(self.path, "it is empty"))
+                raise StoreDamaged(describe_damage(self.path, "it is empty"))
             if deep:
                 self._check(connection)
         finally:
@@ -215,7 +215,7 @@ class Database(Closing):
     def _check(self, writer: Connection) -> None:
         findings = [row[0] for row in writer.execute("PRAGMA quick_check(3)")]
         if findings != ["ok"]:
-            raise StoreDamaged(damaged(self.path, "; ".join(findings)))
+            raise StoreDamaged(describe_damage(self.path, "; ".join(findings)))
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -310,7 +310,7 @@ class Database(Closing):
         try:
             yield
         except sqlite.DatabaseError as error:
-            if (said := explained(self.path, error)) is None:
+            if (said := explain(self.path, error)) is None:
                 raise
             if isinstance(said, StoreDamaged | StoreUnreadable):
                 self._noticed = said

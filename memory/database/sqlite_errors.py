@@ -12,7 +12,7 @@ NEAR_BYTES = 2**16
 RESTORE = "Put a copy of it there: a daemon that runs takes it up by itself."
 
 
-def damaged(path: Path, finding: str) -> str:
+def describe_damage(path: Path, finding: str) -> str:
     """What to do with a database that is damaged."""
     oldest = ".".join(map(str, sqlite.OLDEST))
     return (
@@ -26,7 +26,7 @@ def damaged(path: Path, finding: str) -> str:
 
 
 def _explain_damage(path: Path, message: str) -> StoreDamaged:
-    return StoreDamaged(damaged(path, message))
+    return StoreDamaged(describe_damage(path, message))
 
 
 def _explain_full(path: Path, message: str) -> StoreFull:
@@ -85,11 +85,11 @@ _EXPLANATIONS: dict[int, Callable[[Path, str], StoreError]] = {
 }
 
 
-def explained(path: Path, error: sqlite.DatabaseError) -> StoreError | None:
+def explain(path: Path, error: sqlite.DatabaseError) -> StoreError | None:
     """The store's own error for one of SQLite's; None for one that says that the code is wrong, not the file."""
     said = str(error)
     # The module's own error, without a code: only encoded text is stored. Or tables that every store has.
     if "decode to UTF-8" in said or said.startswith(("no such table", "no such column")):
         return _explain_damage(path, said)
-    explain = _EXPLANATIONS.get(sqlite.primary_code(error))
-    return None if explain is None else explain(path, said)
+    explain_code = _EXPLANATIONS.get(sqlite.primary_code(error))
+    return None if explain_code is None else explain_code(path, said)

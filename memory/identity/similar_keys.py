@@ -121,7 +121,7 @@ def _inside(key: str) -> Iterator[tuple[str, str]]:
         except orjson.JSONDecodeError:
             return
         dress = QUOTED if isinstance(value, str) else OBJECT
-        yield from ((one, dress) for one in _scalars(value))
+        yield from ((scalar, dress) for scalar in _scalars(value))
     elif key[0] == key[-1] == "'":
         yield key[1:-1], QUOTED
     elif whole := _FLOAT.fullmatch(key):
@@ -222,16 +222,16 @@ def find(tx: Connection, key: str | None, key_hash: int, hashed: Callable[[str],
     known |= {other: (None, how) for other, how in rows}
     known |= named
     known.pop(key_hash, None)
-    kept = _kept(tx, known)
+    kept = _count_kept(tx, known)
     found = (SimilarKey(known[other][0], other, known[other][1], *counts) for other, counts in kept.items())
     return tuple(sorted(found, key=lambda one: -one.samples)[:MOST_SIMILAR])
 
 
-def _kept(tx: Connection, known: Collection[int]) -> dict[int, tuple[int, int, int]]:
+def _count_kept(tx: Connection, known: Collection[int]) -> dict[int, tuple[int, int, int]]:
     """Of these keys those of which anything is kept: how many samples, dead letters, and rounds that were given any."""
     wanted = as_json(known)
-    samples = dict(_counted(tx, "count(*) FROM samples", wanted))
-    rounds = dict(_counted(tx, "count(DISTINCT round) FROM round_samples", wanted))
+    samples = dict(_count_each(tx, "count(*) FROM samples", wanted))
+    rounds = dict(_count_each(tx, "count(DISTINCT round) FROM round_samples", wanted))
     letters = dict(
         tx.execute(
             "SELECT j.value, count(*) FROM dead_letters, json_each(key_hashes) j "
@@ -245,7 +245,7 @@ def _kept(tx: Connection, known: Collection[int]) -> dict[int, tuple[int, int, i
     }
 
 
-def _counted(tx: Connection, what: str, wanted: str) -> list[tuple[int, int]]:
+def _count_each(tx: Connection, what: str, wanted: str) -> list[tuple[int, int]]:
     query = f"SELECT key_hash, {what} WHERE key_hash IN (SELECT value FROM json_each(?)) GROUP BY 1"
     found: list[tuple[int, int]] = tx.execute(query, (wanted,)).fetchall()
     return found

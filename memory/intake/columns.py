@@ -74,7 +74,7 @@ class Looker:
         """
         columns: Any = tuple(zip(*documents, strict=True)) or ((),) * len(Document._fields)
         texts, sources, keys, labels, event_times, arrivals, partitions, offsets = columns
-        encoded = _encoded(texts)
+        encoded = _encode(texts)
         normalised = normalise(encoded)
         contents, by_content = self.hasher.contents(normalised).T
         key_hashes, keyed, groups, dresses = self._by_key(keys, by_content)
@@ -120,7 +120,7 @@ class Looker:
         return np.array([0 if label is None else self._label(label) for label in labels], np.uint64)
 
 
-def _encoded(texts: Sequence[str]) -> list[bytes]:
+def _encode(texts: Sequence[str]) -> list[bytes]:
     try:
         return [text.encode() for text in texts]
     except UnicodeEncodeError as error:

@@ -99,9 +99,11 @@ def _store(tx: Connection, letters: Sequence[_Letter]) -> None:
     tx.executemany(
         "INSERT INTO dead_letters(stream, offset, reason, detail, key, value, value_bytes, arrived_at, published, "
         "key_hashes, headers) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
-        [(stream, *_columns(letter), json.dumps(hashes), _written(letter)) for stream, letter, hashes in letters],
+        [(stream, *_columns(letter), json.dumps(hashes), _write_headers(letter)) for stream, letter, hashes in letters],
     )
-    size = sum(len(one.letter.value) + len(one.letter.key or b"") + len(_written(one.letter) or "") for one in letters)
+    size = sum(
+        len(one.letter.value) + len(one.letter.key or b"") + len(_write_headers(one.letter) or "") for one in letters
+    )
     counters.tally(tx, {"quarantine_rows": len(letters), "quarantine_bytes": size})
 
 
@@ -109,7 +111,7 @@ def _columns(one: DeadLetter) -> tuple[Any, ...]:
     return one.offset, one.reason, one.detail, one.key, one.value, one.value_bytes, one.arrived_at
 
 
-def _written(letter: DeadLetter) -> str | None:
+def _write_headers(letter: DeadLetter) -> str | None:
     """The record's own headers as ASCII, values in base64: JSON has no bytes."""
     if not letter.headers and not letter.headers_dropped:
         return None
@@ -189,7 +191,7 @@ def is_full(tx: Connection, settings: MemorySettings) -> bool:
     return bool(rows >= settings.quarantine_rows or size >= settings.quarantine_bytes)
 
 
-def listed(tx: Connection, limit: int, after: int, *, unpublished: bool = False) -> list[StoredDeadLetter]:
+def list_letters(tx: Connection, limit: int, after: int, *, unpublished: bool = False) -> list[StoredDeadLetter]:
     """Dead letters with ids above `after`, oldest first."""
     condition = "AND published = 0" if unpublished else ""
     return _letters(tx, f"WHERE id > ? {condition} ORDER BY id LIMIT ?", (after, limit))
@@ -200,7 +202,7 @@ def latest(tx: Connection, limit: int, before: int | None) -> list[StoredDeadLet
     return _letters(tx, "WHERE id < coalesce(?, id + 1) ORDER BY id DESC LIMIT ?", (before, limit))
 
 
-def one(tx: Connection, number: int) -> StoredDeadLetter | None:
+def find_letter(tx: Connection, number: int) -> StoredDeadLetter | None:
     """The dead letter of that id, where there is one."""
     return next(iter(_letters(tx, "WHERE id = ?", (number,))), None)
 

@@ -24,9 +24,9 @@ def note(
 ) -> list[tuple[Erasure, int]]:
     """Note the erasures that are new, each with the hash of its key; to be called before the batch's text is taken."""
     new = [
-        (one, keys.key_hash(one.key))
-        for one in erasures
-        if one.offset >= position_of(positions, one.partition, one.offset).first_new
+        (erasure, keys.key_hash(erasure.key))
+        for erasure in erasures
+        if erasure.offset >= position_of(positions, erasure.partition, erasure.offset).first_new
     ]
     if new:
         before = facts.get_int(tx, "next_sample")

@@ -89,7 +89,7 @@ def count_refusals(tx: Connection, ids: Sequence[int]) -> None:
     )
 
 
-def refused_often(tx: Connection, ids: Sequence[int], times: int) -> list[int]:
+def find_refused_often(tx: Connection, ids: Sequence[int], times: int) -> list[int]:
     """Those of these samples that were refused at least so many times."""
     rows = tx.execute(
         "SELECT sample FROM refusals WHERE times >= ? AND sample IN (SELECT value FROM json_each(?))",
@@ -128,14 +128,14 @@ def groups(tx: Connection) -> list[AsideGroup]:
 
 def of_round(tx: Connection, round_number: int, limit: int, after: int, *, worst_first: bool = False) -> AsidePage:
     """See `Store.aside_text`."""
-    measured = _measured(tx, round_number)
+    measured = _read_measured(tx, round_number)
     rows = _rows(tx, round_number, limit + 1, after, by_loss=measured if worst_first else {})
     taken, size = 0, 0
     while taken < min(limit, len(rows)) and (taken == 0 or size + rows[taken][2] <= PAGE_BYTES):
         size += rows[taken][2]
         taken += 1
     page = rows[:taken]
-    found = {one.sample.id: one for one in reading.placed(tx, [sample for sample, _, _ in page])}
+    found = {place.sample.id: place for place in reading.read_places(tx, [sample for sample, _, _ in page])}
     return AsidePage(
         found=tuple(found[sample] for sample, _, _ in page if sample in found),
         held_out=frozenset(sample for sample, role, _ in page if role == Role.HOLDOUT),
@@ -144,7 +144,7 @@ def of_round(tx: Connection, round_number: int, limit: int, after: int, *, worst
     )
 
 
-def _measured(tx: Connection, round_number: int) -> dict[int, Measured]:
+def _read_measured(tx: Connection, round_number: int) -> dict[int, Measured]:
     row = tx.execute("SELECT report FROM rounds WHERE number = ?", (round_number,)).fetchone()
     documents = json.loads(row[0]).get(MEASURED, []) if row is not None else []
     return {sample: Measured(nll / tokens, repetition) for sample, nll, tokens, repetition in documents if tokens}

@@ -155,7 +155,7 @@ def replay_ids(
 
 def draw_slices(tx: Connection, spec: DrawSpec) -> tuple[Slice, ...]:
     """The anchor and the period slices, each with its samples of lowest priority, within the spec's bounds."""
-    rows = slices.listed(tx, *KINDS)
+    rows = slices.list_slices(tx, *KINDS)
     sizes = dict(tx.execute("SELECT slice, count(*) FROM holdout GROUP BY slice"))
     wanted = {row.id: sizes[row.id] for row in rows if row.id in sizes}
     anchors = {row.id for row in rows if KINDS[row.state] == "anchor"}
@@ -205,7 +205,7 @@ def _slice(tx: Connection, row: slices.SliceRow, found: Sequence[Sample]) -> Sli
     )
 
 
-def covered(drawn: Sequence[Placed]) -> Mapping[int, tuple[int, int]]:
+def offset_ranges(drawn: Sequence[Placed]) -> Mapping[int, tuple[int, int]]:
     """For each stream the first and last offset among these samples."""
     found: dict[int, list[int]] = defaultdict(list)
     for one in drawn:

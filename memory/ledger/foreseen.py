@@ -63,7 +63,7 @@ def _after_seal(tx: Connection, settings: MemorySettings) -> Iterator[_Part]:
     yield _Part("anchor", ANCHOR_SOURCE, in_anchor)
     yield _Part("early", ANCHOR_SOURCE, in_early)
     yield from (_Part("pending", source, rows) for source, rows in newest.items())
-    yield from (_Part("closed", row.source, held[row.id]) for row in slices.listed(tx, "closed"))
+    yield from (_Part("closed", row.source, held[row.id]) for row in slices.list_slices(tx, "closed"))
 
 
 def _newest(
@@ -71,7 +71,7 @@ def _newest(
 ) -> dict[int, list[tuple[int, int]]]:
     """By source what open and pending slices have once they are one."""
     together: dict[int, list[slices.SliceRow]] = defaultdict(list)
-    for row in slices.listed(tx, "open", "pending"):
+    for row in slices.list_slices(tx, "open", "pending"):
         together[row.source].append(row)
     newest = {}
     for source, rows in together.items():

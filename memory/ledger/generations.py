@@ -132,7 +132,7 @@ def _best_on_a_slice(tx: Connection) -> set[int]:
     What a person went back from is no measure for what comes after.
     """
     led_here = serving_line(tx)
-    names = [slices.name(tx, row) for row in slices.listed(tx, "anchor", "closed")]
+    names = [slices.name(tx, row) for row in slices.list_slices(tx, "anchor", "closed")]
     rows = tx.execute(
         "SELECT slice, generation FROM scores WHERE slice IN (SELECT value FROM json_each(?)) "
         "AND generation IN (SELECT value FROM json_each(?)) "
@@ -162,7 +162,7 @@ def _past(tx: Connection, number: int) -> list[Generation]:
     ]
 
 
-def listed(tx: Connection) -> list[Generation]:
+def list_generations(tx: Connection) -> list[Generation]:
     """The generations of the ledger, oldest first."""
     return _generations(tx, "ORDER BY number", ())
 
@@ -216,7 +216,7 @@ def score_matrix(tx: Connection) -> list[ScoreRow]:
     return [ScoreRow(row[0], row[1], SliceScore(*row[2:])) for row in rows]
 
 
-def scored_in(tx: Connection) -> dict[int, int | None]:
+def sequence_lengths(tx: Connection) -> dict[int, int | None]:
     """See `Store.scored_in`. An accepted round takes its own generation's row, its parent's and the base's."""
     base = facts.find_int(tx, "base")
     rows = tx.execute(
@@ -231,7 +231,7 @@ def save_document_scores(tx: Connection, generation: int, rows: Iterable[Documen
     tx.executemany(
         "INSERT OR REPLACE INTO document_scores(generation, sample, nll, tokens, correct) "
         "SELECT ?, sample, ?, ?, ? FROM holdout WHERE sample = ?",
-        [(generation, one.nll, one.tokens, one.correct, one.id) for one in rows],
+        [(generation, row.nll, row.tokens, row.correct, row.id) for row in rows],
     )
 
 

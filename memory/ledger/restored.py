@@ -27,7 +27,7 @@ class FoundGeneration:
     scores: Mapping[str, SliceScore] = field(default_factory=dict)
 
 
-def accepted_among(tx: Connection, numbers: list[int]) -> frozenset[int]:
+def find_accepted(tx: Connection, numbers: list[int]) -> frozenset[int]:
     """Those generations among these that the ledger knows as accepted, at whatever time."""
     rows = tx.execute(
         "SELECT number FROM generations WHERE state != ? AND number IN (SELECT value FROM json_each(?)) "

@@ -40,8 +40,8 @@ def prune(tx: Connection, settings: MemorySettings) -> None:
 
 def _held(tx: Connection) -> set[int]:
     """Rounds that are not over: unfinished, waiting for a person, or approved by one and not judged again yet."""
-    approved = {one.number for one in rounds.approved(tx) if _is_fresh(tx, one.number)}
-    return {one.number for one in rounds.unfinished(tx)} | set(rounds.waiting(tx)) | approved
+    approved = {one.number for one in rounds.find_approved(tx) if _is_fresh(tx, one.number)}
+    return {one.number for one in rounds.find_unfinished(tx)} | set(rounds.waiting(tx)) | approved
 
 
 def _is_fresh(tx: Connection, number: int) -> bool:

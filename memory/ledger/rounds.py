@@ -25,7 +25,7 @@ from memory.ledger.records import (
 )
 from memory.ledger.states import UNFINISHED, RoundState, may_follow
 from memory.samples import offsets, reading, slices
-from memory.samples.reading import FoundSample, Placed, placed
+from memory.samples.reading import FoundSample, Placed, read_places
 from memory.settings import MemorySettings
 from streams.document import Partition
 
@@ -62,7 +62,7 @@ def begin(
     _refuse_if_unfinished(tx)
     _refuse_if_aside_is_full(tx, settings)
     number = facts.get_int(tx, "rounds_begun") + 1
-    among = None if released_from is None else _released(tx, released_from)
+    among = None if released_from is None else _find_released(tx, released_from)
     chosen = draw.fresh_ids(tx, spec.fresh_tokens * facts.bytes_per_token(tx), among)
     if chosen:
         draw.drop_held_out_near_trained(tx, settings.near_duplicate_similarity)
@@ -106,7 +106,7 @@ def _generations_to_start_from(tx: Connection) -> tuple[int, int]:
 
 
 def _refuse_if_unfinished(tx: Connection) -> None:
-    if open_ones := unfinished(tx):
+    if open_ones := find_unfinished(tx):
         raise WrongState(
             f"Round {open_ones[0].number} is {open_ones[0].state}: finish, fail or abandon it before another begins."
         )
@@ -121,7 +121,7 @@ def _refuse_if_aside_is_full(tx: Connection, settings: MemorySettings) -> None:
         )
 
 
-def _released(tx: Connection, number: int) -> list[int]:
+def _find_released(tx: Connection, number: int) -> list[int]:
     if (state := read(tx, number).state) is not RoundState.RELEASED:
         raise WrongState(f"Round {number} is {state}, not released: its text cannot be drawn by name.")
     return drawn_fresh(tx, number)
@@ -179,7 +179,7 @@ def _enter(
     )
     tx.executemany(
         "INSERT INTO round_offsets(round, stream, first, last) VALUES (?, ?, ?, ?)",
-        [(number, stream, *span) for stream, span in draw.covered(fresh.all()).items()],
+        [(number, stream, *span) for stream, span in draw.offset_ranges(fresh.all()).items()],
     )
 
 
@@ -258,12 +258,12 @@ def read(tx: Connection, number: int) -> Round:
     return found[0]
 
 
-def listed(tx: Connection, limit: int, offset: int) -> list[Round]:
+def list_rounds(tx: Connection, limit: int, offset: int) -> list[Round]:
     """Rounds, newest first."""
     return _rounds(tx, "ORDER BY number DESC LIMIT ? OFFSET ?", (limit, offset))
 
 
-def unfinished(tx: Connection) -> list[Round]:
+def find_unfinished(tx: Connection) -> list[Round]:
     """Rounds that have no outcome yet, oldest first."""
     return _rounds(tx, "WHERE state IN (?, ?, ?) ORDER BY number", tuple(sorted(UNFINISHED)))
 
@@ -274,7 +274,7 @@ def waiting(tx: Connection) -> list[int]:
     return [number for (number,) in rows]
 
 
-def approved(tx: Connection) -> list[ApprovedRound]:
+def find_approved(tx: Connection) -> list[ApprovedRound]:
     """See `Store.approved_rounds`. A round that failed or was cut off has judged nothing."""
     rows = tx.execute(
         "SELECT number, (SELECT max(ended_at) FROM rounds WHERE released_from = r.number AND state = ?1) "
@@ -345,7 +345,7 @@ def round_text(tx: Connection, number: int) -> dict[str, tuple[FoundSample, ...]
         "SELECT sample, part FROM round_samples WHERE round = ? AND part != 'slice' ORDER BY sample", (number,)
     ):
         parts[part].append(sample)
-    return {part: placed(tx, ids) for part, ids in parts.items()}
+    return {part: read_places(tx, ids) for part, ids in parts.items()}
 
 
 def prequential_history(tx: Connection, limit: int) -> list[Prequential]:

@@ -19,11 +19,11 @@ def standing(tx: Connection) -> Standing:
         serving=facts.find_int(tx, "serving"),
         rounds_begun=facts.get_int(tx, "rounds_begun"),
         ended={RoundState(state): at for state, at in ended.items()},
-        accepted_at=ended.get(RoundState.ACCEPTED, _registered(tx)),
+        accepted_at=ended.get(RoundState.ACCEPTED, _find_registration(tx)),
     )
 
 
-def _registered(tx: Connection) -> float | None:
+def _find_registration(tx: Connection) -> float | None:
     """When the base model was registered; None before that."""
     row = tx.execute("SELECT min(created_at) FROM generations WHERE parent IS NULL").fetchone()
     return None if row is None else row[0]

@@ -54,10 +54,12 @@ def erase(tx: Connection, key: str | None, key_hash: int, now: float) -> Forgott
     letters = quarantine.erase(tx, key, key_hash)
     tx.execute("DELETE FROM key_dresses WHERE key_hash = ?", (key_hash,))
     tx.execute("INSERT OR IGNORE INTO forgotten(key_hash, at) VALUES (?, ?)", (key_hash, now))
-    return named(tx, known, letters, given)
+    return name_who_saw(tx, known, letters, given)
 
 
-def named(tx: Connection, known: Sequence[int], letters: int, given: Iterable[tuple[int, int, str]]) -> Forgotten:
+def name_who_saw(
+    tx: Connection, known: Sequence[int], letters: int, given: Iterable[tuple[int, int, str]]
+) -> Forgotten:
     """What was erased, and what had seen it, which is kept in mind.
 
     Args:
@@ -70,7 +72,7 @@ def named(tx: Connection, known: Sequence[int], letters: int, given: Iterable[tu
     for number, _, part in given:
         rounds.setdefault(number, set()).add(part)
     lineage_from = facts.get_int(tx, "lineage_from")
-    trained = trained_in(rounds)
+    trained = find_training_rounds(rounds)
     tx.executemany("INSERT OR IGNORE INTO erased_rounds(round) VALUES (?)", [(number,) for number in trained])
     generations, descendants, clean = seen_by(tx, trained, lineage_from)
     return Forgotten(
@@ -85,7 +87,7 @@ def named(tx: Connection, known: Sequence[int], letters: int, given: Iterable[tu
     )
 
 
-def trained_in(rounds: Mapping[int, Collection[str]]) -> list[int]:
+def find_training_rounds(rounds: Mapping[int, Collection[str]]) -> list[int]:
     """Of rounds with the parts in which they were given a person's text, those that trained on it."""
     return sorted(number for number, parts in rounds.items() if not {"fresh", "replay"}.isdisjoint(parts))
 

@@ -8,7 +8,7 @@ from memory.database import facts
 from memory.database.sqlite import Connection
 from memory.intake import quarantine
 from memory.people import erasure
-from memory.samples.reading import FoundSample, placed
+from memory.samples.reading import FoundSample, read_places
 from memory.samples.records import Role
 
 
@@ -54,11 +54,11 @@ def find(tx: Connection, key: str | None, key_hash: int, *, limit: int, after: i
     for number, part, count in given:
         rounds.setdefault(number, {})[part] = count
     lineage_from = facts.get_int(tx, "lineage_from")
-    generations, descendants, clean = erasure.seen_by(tx, erasure.trained_in(rounds), lineage_from)
+    generations, descendants, clean = erasure.seen_by(tx, erasure.find_training_rounds(rounds), lineage_from)
     erased = tx.execute("SELECT at FROM forgotten WHERE key_hash = ?", (key_hash,)).fetchone()
     return Found(
         by_role={Role(role): count for role, count in sorted(Counter(role for _, role in kept).items())},
-        samples=placed(tx, page),
+        samples=read_places(tx, page),
         dead_letters=tuple(sorted(quarantine.of_key(tx, key, key_hash))),
         rounds=rounds,
         generations=generations,

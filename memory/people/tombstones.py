@@ -32,7 +32,7 @@ def apply(tx: Connection) -> Forgotten:
     letters = quarantine.drop(tx, {row[0] for row in tx.execute(_LETTERS)})
     tx.execute("DELETE FROM pending_erasures")
     counters.tally(tx, {TALLY: len(known)})
-    return erasure.named(tx, known, letters, given)
+    return erasure.name_who_saw(tx, known, letters, given)
 
 
 _LETTERS = (

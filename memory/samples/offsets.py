@@ -63,7 +63,7 @@ class Position:
     end: int
 
 
-def _moved_last(tx: Connection, partition: Partition) -> float:
+def _last_move(tx: Connection, partition: Partition) -> float:
     """When the partition moved last, of whatever incarnation: what comes is later, also by a clock set back."""
     row = tx.execute(
         "SELECT max(moved_at) FROM streams WHERE topic = ? AND number = ?", (partition.topic, partition.number)
@@ -83,7 +83,7 @@ def move_on(tx: Connection, batch: Batch, now: float) -> dict[Partition, Positio
     positions = {}
     for partition, end in batch.next_offsets.items():
         row = _row(tx, partition)
-        moved_at = max(now, _moved_last(tx, partition))
+        moved_at = max(now, _last_move(tx, partition))
         if row is None:
             stream = tx.execute(
                 "INSERT INTO streams(topic, number, incarnation, next_offset, moved_at) VALUES (?, ?, ?, ?, ?)",

@@ -63,7 +63,7 @@ class FoundSample:
     offset: int
 
 
-def placed(tx: Connection, ids: list[int]) -> tuple[FoundSample, ...]:
+def read_places(tx: Connection, ids: list[int]) -> tuple[FoundSample, ...]:
     """The samples with these ids that are kept, each with where it came from, in the order of their ids."""
     rows = read(tx, ids)
     names = offsets.partitions(tx, (row.stream for row in rows))

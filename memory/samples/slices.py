@@ -48,7 +48,7 @@ def find(tx: Connection, state: str, source: int) -> SliceRow | None:
     return None if row is None else SliceRow(*row)
 
 
-def listed(tx: Connection, *states: str) -> list[SliceRow]:
+def list_slices(tx: Connection, *states: str) -> list[SliceRow]:
     """The slices in these states, oldest first."""
     marks = ", ".join("?" * len(states))
     rows = tx.execute(f"SELECT * FROM slices WHERE state IN ({marks}) ORDER BY source, first_round, id", states)
@@ -119,13 +119,13 @@ def shrink(tx: Connection, bound: int) -> int:
 
 def seal(tx: Connection, round_number: int, settings: MemorySettings) -> None:
     """Close the period at the begin of a round: open slices become pending, joined with what was pending before."""
-    for row in listed(tx, "open"):
+    for row in list_slices(tx, "open"):
         pending = find(tx, "pending", row.source)
         if pending is not None:
             removal.evict(tx, _merge(tx, pending, row, settings.slice_documents))
         tx.execute("UPDATE slices SET state = 'pending' WHERE id = ?", ((pending or row).id,))
     # A round that was cut off may have left scores under the name that they had in it.
-    _forget_scores(tx, [name(tx, row) for row in listed(tx, "pending")])
+    _forget_scores(tx, [name(tx, row) for row in list_slices(tx, "pending")])
     first = facts.get_int(tx, "last_accepted") + 1
     tx.execute("UPDATE slices SET first_round = ?, last_round = ? WHERE state = 'pending'", (first, round_number))
     if not facts.get_int(tx, "anchor_frozen"):
@@ -198,7 +198,7 @@ def settle(tx: Connection, round_number: int, settings: MemorySettings) -> None:
     facts.put(tx, "last_accepted", round_number)
     _take_early_into_anchor(tx)
     by_source: dict[int, list[SliceRow]] = defaultdict(list)
-    for row in listed(tx, "closed"):
+    for row in list_slices(tx, "closed"):
         by_source[row.source].append(row)
     for rows in by_source.values():
         for older, newer in merges(rows, settings.recent_slices):
@@ -219,7 +219,7 @@ def keep_newest(tx: Connection, after: int, bound: int) -> None:
     ).fetchone()
     if left is None:
         return
-    for row in listed(tx, "pending"):
+    for row in list_slices(tx, "pending"):
         later = create(tx, "later", row.source, facts.get_int(tx, "rounds_begun") + 1)
         tx.execute("UPDATE slices SET threshold = ? WHERE id = ?", (row.threshold, later.id))
         tx.execute("UPDATE holdout SET slice = ? WHERE slice = ? AND sample > ?", (later.id, row.id, after))
@@ -230,7 +230,7 @@ def keep_newest(tx: Connection, after: int, bound: int) -> None:
 
 
 def _drop_empty(tx: Connection) -> None:
-    for row in listed(tx, "pending"):
+    for row in list_slices(tx, "pending"):
         if not _size(tx, row.id):
             _forget_scores(tx, [name(tx, row)])
             tx.execute("DELETE FROM slices WHERE id = ?", (row.id,))

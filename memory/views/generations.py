@@ -43,7 +43,7 @@ class Generations:
 
     def listed(self) -> list[Generation]:
         """The ledger of generations, oldest first, with R's rows: those of the latest rounds, and what still counts."""
-        return self._file.read(generations.listed)
+        return self._file.read(generations.list_generations)
 
     def read(self, number: int) -> Generation:
         """One generation, also one that has left the ledger.
@@ -90,7 +90,7 @@ class Generations:
 
     def scored_in(self) -> dict[int, int | None]:
         """The sequence length, in tokens, in which each row of R was taken last; None where no recipe tells it."""
-        return self._file.read(generations.scored_in)
+        return self._file.read(generations.sequence_lengths)
 
     def save_scores(self, generation: int, scores: Mapping[str, SliceScore]) -> None:
         """Add to R's row of a generation (the base's score on a new slice, say); known ones are replaced."""
@@ -106,7 +106,7 @@ class Generations:
 
     def accepted_among(self, numbers: Iterable[int]) -> frozenset[int]:
         """Those generations among these that the ledger knows as accepted, at whatever time."""
-        return self._file.read(restored.accepted_among, list(numbers))
+        return self._file.read(restored.find_accepted, list(numbers))
 
     def number_above(self, *, generation: int, round_number: int) -> bool:
         """See that the next numbers are above these; returns whether they would not have been."""

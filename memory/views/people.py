@@ -25,7 +25,7 @@ class People:
 
     def similar_keys(self, key: str | KeyHash) -> tuple[SimilarKey, ...]:
         """Other keys of which something is kept, and that may name the same person in another dress."""
-        return self._file.read(similar_keys.find, _typed(key), self.key_hash(key), self._file.intake.key_hash)
+        return self._file.read(similar_keys.find, _plain_key(key), self.key_hash(key), self._file.intake.key_hash)
 
     def find(self, key: str | KeyHash, *, limit: int = 100, after: int = 0) -> Found:
         """What is known of a person: what is kept, where it came from, and what had seen it. Changes nothing.
@@ -35,7 +35,7 @@ class People:
             limit: most samples to return.
             after: return those with greater ids.
         """
-        return self._file.read(finding.find, _typed(key), self.key_hash(key), limit=limit, after=after)
+        return self._file.read(finding.find, _plain_key(key), self.key_hash(key), limit=limit, after=after)
 
     def saw_erased_text(self) -> dict[int, bool]:
         """Generations that saw text which was erased since, whoever's: whether each was trained on it itself.
@@ -73,11 +73,11 @@ class People:
         """
         with self._file.intake.paused():
             with self._file.database.write() as tx:
-                forgotten = erasure.erase(tx, _typed(key), self.key_hash(key), self._file.clock())
+                forgotten = erasure.erase(tx, _plain_key(key), self.key_hash(key), self._file.clock())
             erasure.scrub(self._file.database)
         log.info("key_forgotten", samples=forgotten.samples, dead_letters=forgotten.dead_letters)
         return forgotten
 
 
-def _typed(key: str | KeyHash) -> str | None:
+def _plain_key(key: str | KeyHash) -> str | None:
     return None if isinstance(key, KeyHash) else key

@@ -20,7 +20,7 @@ class Quarantine:
 
     def dead_letters(self, limit: int = 100, after: int = 0) -> list[StoredDeadLetter]:
         """Dead letters in the quarantine with ids above `after`, oldest first."""
-        return self._file.read(quarantine.listed, limit, after)
+        return self._file.read(quarantine.list_letters, limit, after)
 
     def latest(self, limit: int = 100, before: int | None = None) -> list[StoredDeadLetter]:
         """Dead letters in the quarantine with ids below `before`, newest first."""
@@ -28,11 +28,11 @@ class Quarantine:
 
     def dead_letter(self, number: int) -> StoredDeadLetter | None:
         """The dead letter of that id; None where the quarantine has it not, or no longer."""
-        return self._file.read(quarantine.one, number)
+        return self._file.read(quarantine.find_letter, number)
 
     def unpublished(self, limit: int = 100) -> list[StoredDeadLetter]:
         """Dead letters that the dead-letter topic has not acknowledged, oldest first."""
-        return self._file.read(quarantine.listed, limit, 0, unpublished=True)
+        return self._file.read(quarantine.list_letters, limit, 0, unpublished=True)
 
     def mark_published(self, ids: Iterable[int]) -> None:
         """Note that the dead-letter topic has acknowledged these."""

@@ -214,7 +214,7 @@ class Rounds:
 
     def unfinished(self) -> list[Round]:
         """Rounds that are drawn, training or judged: what recovery has to finish or discard."""
-        return self._file.read(rounds.unfinished)
+        return self._file.read(rounds.find_unfinished)
 
     def waiting(self) -> list[int]:
         """Numbers of the rounds that wait for a person's word, oldest first, however long ago they were begun."""
@@ -222,11 +222,11 @@ class Rounds:
 
     def approved(self) -> list[ApprovedRound]:
         """Released rounds whose text no round has been judged on yet, oldest first."""
-        return self._file.read(rounds.approved)
+        return self._file.read(rounds.find_approved)
 
     def listed(self, limit: int = 100, offset: int = 0) -> list[Round]:
         """The ledger of rounds, newest first."""
-        return self._file.read(rounds.listed, limit, offset)
+        return self._file.read(rounds.list_rounds, limit, offset)
 
     def latest(self) -> Iterator[Round]:
         """The latest rounds, newest first; one at a time, as reports are long and the first mostly says it all."""

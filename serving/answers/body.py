@@ -120,7 +120,7 @@ def parse(body: bytes, shape: type[S]) -> S:
         RequestError: it is not JSON, holds more things than any request needs, asks for what is not done here, or is
             not of this shape; names the first field at fault.
     """
-    values = loaded(body)
+    values = load_json(body)
     if isinstance(values, dict):
         refuse_unsupported(values, shape.model_fields)
     try:
@@ -131,7 +131,7 @@ def parse(body: bytes, shape: type[S]) -> S:
         raise RequestError(f"{param or 'the body'}: {first['msg']}", param=param) from None
 
 
-def loaded(body: bytes) -> Any:
+def load_json(body: bytes) -> Any:
     """The JSON of a body.
 
     Raises:

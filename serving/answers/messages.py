@@ -57,7 +57,7 @@ def _role(place: str, value: object) -> str:
     if value in ("tool", "function"):
         _refuse(place, f"calls of tools are not supported here, and so no messages of the role {value}")
     if not isinstance(value, str) or value not in ROLES:
-        _refuse(place, f"{_shown(value)} is none of {', '.join(ROLES)}")
+        _refuse(place, f"{_shorten(value)} is none of {', '.join(ROLES)}")
     return value
 
 
@@ -78,7 +78,7 @@ def _part(place: str, value: object) -> str:
         _refuse(place, f"a part is an object: {TEXT_PART}")
     kind = value.get("type")
     if kind != "text":
-        said = "a part needs its type" if kind is None else f"parts of type {_shown(kind)} are not supported here"
+        said = "a part needs its type" if kind is None else f"parts of type {_shorten(kind)} are not supported here"
         _refuse(place, f"{said}: the model reads text only, {TEXT_PART}")
     text = value.get("text")
     if not isinstance(text, str):
@@ -86,7 +86,7 @@ def _part(place: str, value: object) -> str:
     return text
 
 
-def _shown(value: object) -> str:
+def _shorten(value: object) -> str:
     return value[:LONGEST_ECHO] if isinstance(value, str) else "null" if value is None else f"a {type(value).__name__}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from learner.material.plain_text import control_ids, unforged
+from learner.material.plain_text import control_ids, drop_steering_tokens
 from serving.answers.messages import Message
 from serving.answers.openai import Asked
 from serving.answers.templates import form_for, render_failure, template_of
@@ -62,7 +62,7 @@ def encode(generation: LoadedGeneration, text: str, param: str) -> list[int]:
     bare = list(generation.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     opening = _opening(generation.tokenizer)
     ids = bare if bare[:1] == opening[:1] else [*opening, *bare]
-    return _placed(generation, _some(generation, ids, param), param)
+    return _keep_known_ids(generation, _some(generation, ids, param), param)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def cut(generation: LoadedGeneration, text: str, param: str) -> CutText:
         verbose=False,
     )
     beyond = encoded.encodings[0].overflowing if encoded.encodings else encoded.get("overflowing_tokens")
-    ids = unforged(encoded["input_ids"], encoded["special_tokens_mask"], control_ids(tokenizer))
+    ids = drop_steering_tokens(encoded["input_ids"], encoded["special_tokens_mask"], control_ids(tokenizer))
     return CutText(_some(generation, ids, param), truncated=bool(beyond))
 
 
@@ -153,7 +153,7 @@ def require_known(generation: LoadedGeneration, asked: Asked) -> None:
             raise RequestError(f"{field}: token ids are in 0 … {generation.tokens - 1}", param=field)
 
 
-def _placed(generation: LoadedGeneration, ids: list[int], param: str) -> list[int]:
+def _keep_known_ids(generation: LoadedGeneration, ids: list[int], param: str) -> list[int]:
     """The ids; a tokenizer may know control tokens that the model has no place for (those of pictures, say)."""
     beyond = [token for token in ids if token >= generation.tokens]
     if beyond:
@@ -176,12 +176,12 @@ def chat_prompt(generation: LoadedGeneration, messages: Sequence[Message]) -> tu
     template = template_of(generation.tokenizer)
     if template is not None:
         turns = [replace(message, role=_role(message)) for message in messages]
-        return _rendered(generation, template, turns), ()
-    lines = _rendered(generation, PLAIN, [replace(message, role=SPEAKERS[message.role]) for message in messages])
+        return _render(generation, template, turns), ()
+    lines = _render(generation, PLAIN, [replace(message, role=SPEAKERS[message.role]) for message in messages])
     return [*_opening(generation.tokenizer), *lines], (PLAIN_STOP,)
 
 
-def _rendered(generation: LoadedGeneration, template: str, messages: Sequence[Message]) -> list[int]:
+def _render(generation: LoadedGeneration, template: str, messages: Sequence[Message]) -> list[int]:
     for message in messages:
         _require_text(message.content, "messages")
     form = form_for(generation.tokenizer, template, [message.role for message in messages])
@@ -198,7 +198,7 @@ def _rendered(generation: LoadedGeneration, template: str, messages: Sequence[Me
         )
     except Exception as error:  # noqa: BLE001 - a template is a program of its author's, and may raise anything
         raise render_failure(error) from None
-    return _placed(generation, _some(generation, list(ids), "messages"), "messages")
+    return _keep_known_ids(generation, _some(generation, list(ids), "messages"), "messages")
 
 
 def _opening(tokenizer: Any) -> list[int]:

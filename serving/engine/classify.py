@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from checkpoints.probe.classifier import padded
+from checkpoints.probe.classifier import pad_texts
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.worker import PASS_TIMEOUT_S, JobGroup, Worker, answers
 from serving.errors import BrokenGeneration
@@ -120,7 +120,7 @@ def probabilities(generation: LoadedGeneration, texts: Sequence[Sequence[int]]) 
         BrokenGeneration: the model gives no finite numbers.
     """
     model = generation.model
-    ids, mask = padded(texts, int(model.config.pad_token_id), generation.conduct.padding or "right")
+    ids, mask = pad_texts(texts, int(model.config.pad_token_id), generation.conduct.padding or "right")
     with torch.inference_mode():
         logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits.float()
     if not bool(torch.isfinite(logits).all()):

@@ -13,7 +13,7 @@ from streams.decoding.label_sets import LabelSet
 from streams.decoding.times import EARLIEST, LATEST
 from streams.document import Document, Partition, Reason, Rejection, key_text
 from streams.errors import RegistryAway
-from streams.filters import rejected
+from streams.filters import find_rejection
 from streams.settings import FilterSettings
 from streams.topic_settings import TopicFormat
 
@@ -66,7 +66,7 @@ class Decoder:
         self._has_fields = needs_label or bool(self._key or self._label or self._source or self._time)
         self._default_source = format_.source or default_source
         self._labels = labels
-        self._labels_shown = _listed(labels or ())
+        self._labels_shown = _list_names(labels or ())
         self._filters = filters or FilterSettings()
         self._max_record_bytes = max_record_bytes
 
@@ -119,7 +119,7 @@ class Decoder:
             return Reason.NUL_BYTE, "the text holds a NUL character"
         if not text or text.isspace():
             return Reason.EMPTY_TEXT, "the text is empty"
-        if rejection := rejected(text, self._filters):
+        if rejection := find_rejection(text, self._filters):
             return rejection
         document = Document(text, self._default_source, key_text(key), None, event_time, arrived_at, partition, offset)
         if self._has_fields:
@@ -153,7 +153,7 @@ class Decoder:
 
     def _behind_the_frame(self, value: bytes, number: int) -> Any:
         if self._registry is None:
-            return Reason.SCHEMA_FRAMED, framing.told(number)
+            return Reason.SCHEMA_FRAMED, framing.describe(number)
         return self._registry.read(value)
 
     def _known(self, value: bytes) -> object:
@@ -203,7 +203,7 @@ class Decoder:
         known = next((name for name in names if name in self._labels), None)
         if known is None:
             there_are = f"the {len(self._labels)} labels: {self._labels_shown}"
-            return Reason.UNKNOWN_LABEL, f"field {field.name} is {_shown(names[0])}, none of {there_are}"
+            return Reason.UNKNOWN_LABEL, f"field {field.name} is {_shorten(names[0])}, none of {there_are}"
         return known
 
     def _several_of(self, found: object, field: Field, value: bytes) -> str | Rejection | None:
@@ -212,7 +212,7 @@ class Decoder:
             return Reason.MISSING_FIELD, f"field {field.name} is missing (a list without labels says that none fits)"
         names = [self._label_of(each, field, value) for each in (found if isinstance(found, list) else [found])]
         refused = next((name for name in names if not isinstance(name, str)), None)
-        return refused or label_sets.written(name for name in names if isinstance(name, str))
+        return refused or label_sets.write_set(name for name in names if isinstance(name, str))
 
 
 def _field(name: str | None) -> Field | None:
@@ -226,15 +226,15 @@ def _with_plausible_time(document: Document) -> Document | Rejection:
     return Reason.BAD_TIME, f"the record's own timestamp {times.why_implausible(time)}"
 
 
-def _shown(word: str) -> str:
+def _shorten(word: str) -> str:
     """A word in ASCII with what cannot be printed escaped, cut where it is long."""
     return ascii(word if len(word) <= SHOWN_CHARACTERS else word[:SHOWN_CHARACTERS] + "...")
 
 
-def _listed(labels: Iterable[str]) -> str:
+def _list_names(labels: Iterable[str]) -> str:
     names = sorted(labels)
     more = f" and {len(names) - SHOWN_LABELS} more" if len(names) > SHOWN_LABELS else ""
-    return ", ".join(map(_shown, names[:SHOWN_LABELS])) + more
+    return ", ".join(map(_shorten, names[:SHOWN_LABELS])) + more
 
 
 def _text_of(record: object, field: Field) -> str | Rejection:

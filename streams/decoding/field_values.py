@@ -28,7 +28,7 @@ def key(found: object, field: Field, value: bytes) -> str | Rejection | None:
         if "\0" in found:
             return Reason.WRONG_TYPE, f"field {field.name} holds a NUL character: a key has none"
         return found or None
-    exact = _unrounded(found, field, value)
+    exact = _restore_digits(found, field, value)
     number = numbers.whole(exact)
     if number is not None:
         return str(number)
@@ -38,7 +38,7 @@ def key(found: object, field: Field, value: bytes) -> str | Rejection | None:
     return wrong(field, found, "a string or a whole number")
 
 
-def _unrounded(found: object, field: Field, value: bytes) -> object:
+def _restore_digits(found: object, field: Field, value: bytes) -> object:
     """The value as it was written, where reading it fast made a float of a whole number."""
     if not numbers.is_rounded(found):
         return found
@@ -58,7 +58,7 @@ def label_names(found: object, field: Field, value: bytes, *, any_number: bool) 
         value: the record.
         any_number: also one with a fraction may be a name, being compared with those there are.
     """
-    found = _unrounded(found, field, value)
+    found = _restore_digits(found, field, value)
     if isinstance(found, bool):
         return (str(found).lower(), str(found))
     number = numbers.whole(found)

@@ -17,7 +17,7 @@ def schema_id(data: bytes) -> int | None:
     return int.from_bytes(data[1:HEAD_BYTES], "big") if len(data) > HEAD_BYTES and data[0] == 0 else None
 
 
-def told(number: int) -> str:
+def describe(number: int) -> str:
     """That a value is framed, for a person."""
     return (
         f"the value is framed by a schema registry's client (a zero byte, then schema {number}: Avro, Protobuf or JSON "
@@ -51,9 +51,9 @@ def payloads(data: bytes) -> Iterator[str]:
         return
     body = data[HEAD_BYTES:]
     # Of Protobuf a zero says that it is the first message of the schema, and a string is its first field.
-    bodies = [body, *_measured(body)]
+    bodies = [body, *_split_by_length(body)]
     if body[:1] == b"\0" and body[1:2] == bytes([_STRING_FIELD_1]):
-        bodies += _measured(body[2:], zigzag=False)
+        bodies += _split_by_length(body[2:], zigzag=False)
     for each in bodies:
         try:
             text = each.decode()
@@ -63,7 +63,7 @@ def payloads(data: bytes) -> Iterator[str]:
             yield text
 
 
-def _measured(body: bytes, *, zigzag: bool = True) -> Iterator[bytes]:
+def _split_by_length(body: bytes, *, zigzag: bool = True) -> Iterator[bytes]:
     """What stands behind its own length, where nothing follows it."""
     number = shift = 0
     for at, byte in enumerate(body[:10]):

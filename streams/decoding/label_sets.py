@@ -14,7 +14,7 @@ class LabelSet(frozenset[str]):
     __slots__ = ()
 
 
-def written(names: Iterable[str]) -> str:
+def write_set(names: Iterable[str]) -> str:
     """The one label that stands for these."""
     return orjson.dumps(sorted(set(names))).decode()
 

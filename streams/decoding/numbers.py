@@ -38,7 +38,7 @@ def exactly(value: bytes) -> Any:
         RecursionError: it is too deep.
     """
     text = value.decode()
-    record = json.loads(text, parse_int=_int, parse_float=_finite, parse_constant=_refused)
+    record = json.loads(text, parse_int=_int, parse_float=_finite, parse_constant=_refuse)
     if r"\u" in text:
         # orjson refuses half a pair; the standard library lets it pass.
         json.dumps(record, ensure_ascii=False).encode()
@@ -59,5 +59,5 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _refused(word: str) -> float:
+def _refuse(word: str) -> float:
     raise BadNumber(f"{word} is no number of JSON")

@@ -11,7 +11,7 @@ from streams.closing import Closing
 from streams.contents import PARQUET, encoding_of, foreign, look
 from streams.errors import UnreadableFile
 from streams.settings import KIB, MIB
-from streams.unpacking import Damage, codec_of, unpacked
+from streams.unpacking import Damage, codec_of, unpack
 
 STDIN: Final = "-"
 HEAD: Final = 64 * KIB
@@ -57,7 +57,7 @@ class OpenedFile(Closing):
         self.shown = f"standard input ({name})" if self.path is None else shown_path(path)
         self.topic = f"stdin:{name}" if self.path is None else f"file:{shown_path(_place(self.path))}"
         self.source = name if self.path is None else shown_path(Path(path).name).partition(".")[0] or "file"
-        self._raw = (stdin or sys.stdin.buffer) if self.path is None else _opened(self.path, self.shown)
+        self._raw = (stdin or sys.stdin.buffer) if self.path is None else _open(self.path, self.shown)
         try:
             self._take_head()
         except OSError as error:
@@ -102,7 +102,7 @@ class OpenedFile(Closing):
         if beginning.startswith(PARQUET) and not (self.path and is_kept(self.path)):
             raise UnreadableFile(f"{self.shown} is Parquet, which can only be read from a file: name that")
         packed = codec_of(beginning)
-        text = unpacked(beginning, self._raw, MIB)
+        text = unpack(beginning, self._raw, MIB)
         first, damage = _at_least(text, HEAD)
         if packed and (inner := codec_of(first)):
             raise UnreadableFile(f"{self.shown} is compressed twice ({inner} within {packed}): unpack it once")
@@ -128,7 +128,7 @@ def _place(path: Path) -> Path:
     return path.resolve() if is_kept(path) else path.absolute()
 
 
-def _opened(path: Path, shown: str) -> BinaryIO:
+def _open(path: Path, shown: str) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:

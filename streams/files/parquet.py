@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from streams.errors import DamagedFile, UnreadableFile
-from streams.files.splitting import Record, bounded
+from streams.files.splitting import Record, bound_value
 
 ROWS_AT_ONCE = 1024
 
@@ -26,7 +26,7 @@ def rows(path: Path, start: int, fields: Sequence[str], *, most: int, kept: int)
         UnreadableFile: pyarrow is not installed, or this is no Parquet file after all.
         DamagedFile: the rest cannot be read; what came before it has been handed over.
     """
-    parquet = _opened(path)
+    parquet = _open(path)
     there = set(parquet.schema_arrow.names)
     # Where none of the fields is there the records say which is missing.
     columns = [name for name in dict.fromkeys(fields) if name in there] or parquet.schema_arrow.names[:1]
@@ -39,7 +39,7 @@ def rows(path: Path, start: int, fields: Sequence[str], *, most: int, kept: int)
             for row in _values(batch):
                 if number >= start:
                     value = orjson.dumps(row, default=_as_text)
-                    yield Record(number, number + 1, bounded(value, len(value), most, kept), ended=True)
+                    yield Record(number, number + 1, bound_value(value, len(value), most, kept), ended=True)
                 number += 1
     except (OSError, ValueError) as error:
         raise DamagedFile(
@@ -64,7 +64,7 @@ def _with_times_as_text(batch: Any) -> Any:
     return batch
 
 
-def _opened(path: Path) -> Any:
+def _open(path: Path) -> Any:
     try:
         from pyarrow import parquet  # noqa: PLC0415 - an extra, 130 MB
     except ImportError:

@@ -45,7 +45,7 @@ def split(
     return (record for record in records if not _is_blank(record.value))
 
 
-def bounded(value: bytes, length: int, most: int, kept: int) -> bytes | Oversized:
+def bound_value(value: bytes, length: int, most: int, kept: int) -> bytes | Oversized:
     """A record's value, or where it is longer than `most` its beginning."""
     return value if length <= most else Oversized(value[:kept], length)
 
@@ -68,7 +68,7 @@ def _pieces(chunks: Iterable[bytes], start: int, separator: bytes, most: int, ke
             if length <= most or len(gathered) < kept:
                 gathered += piece
             after = begin + length + 1
-            yield Record(begin, after, bounded(_line(gathered), length, most, kept), ended=True)
+            yield Record(begin, after, bound_value(_line(gathered), length, most, kept), ended=True)
             begin, length, gathered = after, 0, b""
         length += len(rest)
         if length <= most:
@@ -76,7 +76,7 @@ def _pieces(chunks: Iterable[bytes], start: int, separator: bytes, most: int, ke
         elif len(gathered) < kept:
             gathered += rest[: kept - len(gathered)]
     if length:
-        yield Record(begin, begin + length, bounded(gathered, length, most, kept), ended=False)
+        yield Record(begin, begin + length, bound_value(gathered, length, most, kept), ended=False)
 
 
 def _paragraphs(lines: Iterable[Record], most: int, kept: int) -> Iterator[Record]:
@@ -85,7 +85,7 @@ def _paragraphs(lines: Iterable[Record], most: int, kept: int) -> Iterator[Recor
         # A blank line that may go on is none yet.
         if _is_blank(line.value) and line.ended:
             if length:
-                yield Record(begin, line.after, bounded(gathered, length, most, kept), ended=True)
+                yield Record(begin, line.after, bound_value(gathered, length, most, kept), ended=True)
             length, gathered = 0, b""
             continue
         if not length:
@@ -96,4 +96,4 @@ def _paragraphs(lines: Iterable[Record], most: int, kept: int) -> Iterator[Recor
             gathered = gathered + b"\n" + value if gathered else value
         after = line.after
     if length and gathered.strip():
-        yield Record(begin, after, bounded(gathered, length, most, kept), ended=False)
+        yield Record(begin, after, bound_value(gathered, length, most, kept), ended=False)

@@ -109,7 +109,7 @@ class Beginnings:
                 return None
         topic_id = consumer.topic_id(found.topic)
         group = consumer.committed(found)
-        told = None if group is None else positions.committed(group.offset, group.metadata)
+        told = None if group is None else positions.read_commit(group.offset, group.metadata)
         start = positions.start(
             topic_id,
             lambda incarnation: self._store.next_offset(found.topic, found.partition, incarnation),

@@ -87,7 +87,7 @@ class Client(KafkaNetClient):  # type: ignore[misc]  # kafka-python has no types
             self.failure = error
 
 
-def made(kind: Callable[..., T], options: dict[str, Any]) -> T:
+def make_client(kind: Callable[..., T], options: dict[str, Any]) -> T:
     """A client of that kind, of which nothing is left when it cannot be made.
 
     kafka-python leaves the thread and the sockets of each client that finds no broker, and a broker may be away for

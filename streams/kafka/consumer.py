@@ -13,8 +13,8 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.chunk import Chunk
-from streams.kafka.client import consumer_options, made
-from streams.kafka.record_batches import Limits, chunked
+from streams.kafka.client import consumer_options, make_client
+from streams.kafka.record_batches import Limits, chunked_records
 from streams.settings import StreamsSettings
 from streams.topic_settings import TopicSettings
 
@@ -81,7 +81,7 @@ def read_in_chunks(consumer: KafkaConsumer, settings: StreamsSettings) -> None:
         chunk_rows=settings.batch_records,
         chunk_bytes=settings.batch_bytes,
     )
-    consumer._fetcher.PartitionRecords = chunked(limits)  # noqa: SLF001 - no public way
+    consumer._fetcher.PartitionRecords = chunked_records(limits)  # noqa: SLF001 - no public way
 
 
 class Consumer:
@@ -94,7 +94,7 @@ class Consumer:
 
     def __init__(self, settings: StreamsSettings) -> None:
         options = consumer_options(settings)
-        self._consumer: Any = made(KafkaConsumer, options)
+        self._consumer: Any = make_client(KafkaConsumer, options)
         self._cluster = self._consumer._cluster  # noqa: SLF001 - no public way
         for assignor in options["partition_assignment_strategy"]:
             assignor.cluster = self._cluster

@@ -40,7 +40,7 @@ def metadata(incarnation: str, owner: str) -> str:
     return f"{TAG} {incarnation} {owner}"
 
 
-def committed(offset: int, text: str | None) -> Committed | None:
+def read_commit(offset: int, text: str | None) -> Committed | None:
     """The group's offset as read from the broker.
 
     None where the commit bears no metadata at all: such a broker may also keep it beyond the topic's end.

@@ -9,9 +9,9 @@ from kafka.errors import KafkaError
 
 from streams.closing import Closing
 from streams.document import DeadLetter, Header
-from streams.kafka.client import made, producer_options
+from streams.kafka.client import make_client, producer_options
 from streams.metrics import StreamsMetrics
-from streams.record_headers import bounded, for_producer
+from streams.record_headers import bound_headers, for_producer
 from streams.settings import KIB, StreamsSettings
 
 log = structlog.get_logger(__name__)
@@ -26,7 +26,7 @@ def headers(letter: DeadLetter, group_id: str) -> list[Header]:
 
     Where a name is the record's too (it was a dead letter already), who reads the last one of a name reads ours.
     """
-    own, dropped = bounded(letter.headers, PUBLISHED_HEADER_BYTES)
+    own, dropped = bound_headers(letter.headers, PUBLISHED_HEADER_BYTES)
     dropped += letter.headers_dropped
     told = {
         "__connect.errors.topic": letter.partition.topic,
@@ -95,7 +95,7 @@ class DeadLetterPublisher(Closing):
     def _connected(self, timeout_s: float) -> KafkaProducer:
         if self._producer is None:
             options = {**producer_options(self._settings), "max_block_ms": int(timeout_s * 1000)}
-            self._producer = made(KafkaProducer, options)
+            self._producer = make_client(KafkaProducer, options)
         return self._producer
 
     def close(self, timeout_s: float = 5.0) -> None:

@@ -2,7 +2,7 @@
 
 kafka-python makes two objects for each record, decompresses without a limit, and raises out of `poll` at a
 batch that it cannot read, after which it is stuck there. Its `Fetcher` takes the class that reads a fetched
-partition from an attribute; `chunked` makes one for it that hands over whole `Chunk`s, within limits, and
+partition from an attribute; `chunked_records` makes one for it that hands over whole `Chunk`s, within limits, and
 with what could not be read told instead of raised. Nothing else of kafka-python is replaced.
 """
 
@@ -180,7 +180,7 @@ def _read_legacy(batch: Any, limits: Limits, from_offset: int) -> list[Row]:
     return rows
 
 
-def chunked(limits: Limits) -> type[Any]:
+def chunked_records(limits: Limits) -> type[Any]:
     """The class that a `Fetcher` is to read fetched partitions with; its "records" are chunks."""
     return type("ChunkedRecords", (_ChunkedRecords,), {"limits": limits})
 

@@ -54,10 +54,10 @@ class EvenAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]  # kafka-
 
 def _partitions(cluster: Any, topic: str, readers: Any) -> list[int]:
     known = cluster.partitions_for_topic(topic)
-    return sorted(known) if known else list(range(max(_told(m.metadata.user_data, topic) for m in readers)))
+    return sorted(known) if known else list(range(max(_count_told(m.metadata.user_data, topic) for m in readers)))
 
 
-def _told(data: bytes | None, topic: str) -> int:
+def _count_told(data: bytes | None, topic: str) -> int:
     """How many partitions of a topic a member tells of; 0 where it says nothing that is understood."""
     try:
         told = orjson.loads(data or b"{}")

@@ -49,7 +49,7 @@ def reader(number: int, text: str, referred_to: Mapping[str, str]) -> Callable[[
         NotCompiled: nothing can be read by it.
         NotNow: its descriptors cannot be made now.
     """
-    return _Reader(number, *protobuf_schemas.compiled(text, referred_to)).read
+    return _Reader(number, *protobuf_schemas.compile_schema(text, referred_to)).read
 
 
 class _Reader:
@@ -81,20 +81,20 @@ class _Reader:
             raise _Refused(Reason.NOT_OF_SCHEMA, f"the schema has no message of the number that stands there{OTHERS}")
         first, *others = (message_factory.GetMessageClass(self._pool.FindMessageTypeByName(name)) for name in names)
         if not others:
-            return _parsed(first, body)
-        read = [found for each in (first, *others) if (found := _tried(each, body)) is not None]
+            return _parse(first, body)
+        read = [found for each in (first, *others) if (found := _try_message(each, body)) is not None]
         whole = (each for each in read if not len(UnknownFieldSet(each)))
-        return next(whole, read[0]) if read else _parsed(first, body)
+        return next(whole, read[0]) if read else _parse(first, body)
 
 
-def _tried(class_: type[Message], body: bytes) -> Message | None:
+def _try_message(class_: type[Message], body: bytes) -> Message | None:
     try:
-        return _parsed(class_, body)
+        return _parse(class_, body)
     except _Refused:
         return None
 
 
-def _parsed(class_: type[Message], body: bytes) -> Message:
+def _parse(class_: type[Message], body: bytes) -> Message:
     message = class_()
     try:
         message.ParseFromString(body)
@@ -141,13 +141,13 @@ def _names(file: FileDescriptorProto) -> Iterator[tuple[tuple[int, ...], tuple[s
     The entries of maps are messages too, though nobody wrote them. Java's clients count what is written, and others
     what is described: where a number means two, Java's comes first.
     """
-    written = dict(_numbered(file.message_type, file.package, (), entries=False))
-    described = dict(_numbered(file.message_type, file.package, (), entries=True))
+    written = dict(_number_messages(file.message_type, file.package, (), entries=False))
+    described = dict(_number_messages(file.message_type, file.package, (), entries=True))
     for indices in written | described:
         yield indices, tuple(dict.fromkeys(each[indices] for each in (written, described) if indices in each))
 
 
-def _numbered(
+def _number_messages(
     messages: Iterable[DescriptorProto], outside: str, above: tuple[int, ...], *, entries: bool
 ) -> Iterator[tuple[tuple[int, ...], str]]:
     counted = (each for each in messages if entries or not each.options.map_entry)
@@ -155,7 +155,7 @@ def _numbered(
         if not each.options.map_entry:
             name, here = f"{outside}.{each.name}".lstrip("."), (*above, index)
             yield here, name
-            yield from _numbered(each.nested_type, name, here, entries=entries)
+            yield from _number_messages(each.nested_type, name, here, entries=entries)
 
 
 class _Converter:
@@ -208,7 +208,7 @@ class _Converter:
         if field.message_type is not None:
             return self.value(value, whole=whole)
         if field.enum_type is not None:
-            return _named(field, value)
+            return _find_message(field, value)
         if field.type == FieldDescriptor.TYPE_STRING and isinstance(value, bytes):
             # So the library gives a string of proto2 that is none.
             raise _Refused(Reason.NOT_UTF8, "a text in it is no UTF-8")
@@ -246,7 +246,7 @@ class _Converter:
             kind = self._pool.FindMessageTypeByName(name)
         except KeyError:
             return LeavesOut({}, {"@type": message.type_url}, why=NOT_DESCRIBED)
-        inside = self.value(_parsed(message_factory.GetMessageClass(kind), message.value))
+        inside = self.value(_parse(message_factory.GetMessageClass(kind), message.value))
         if isinstance(inside, LeavesOut):
             inside["@type"] = message.type_url
             return inside
@@ -257,7 +257,7 @@ def _name(key: Any) -> str:
     return str(key).lower() if isinstance(key, bool) else str(key)
 
 
-def _named(field: FieldDescriptor, number: int) -> Any:
+def _find_message(field: FieldDescriptor, number: int) -> Any:
     if field.enum_type.full_name == _NULL:
         return None
     named = field.enum_type.values_by_number.get(number)

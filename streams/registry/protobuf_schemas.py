@@ -83,7 +83,7 @@ class NotCompiled(Exception):
     """protoc makes nothing of a schema; why not, for a person."""
 
 
-def compiled(text: str, referred_to: Mapping[str, str]) -> tuple[DescriptorPool, FileDescriptorProto]:
+def compile_schema(text: str, referred_to: Mapping[str, str]) -> tuple[DescriptorPool, FileDescriptorProto]:
     """The descriptors of a schema, and its own file among them.
 
     Args:
@@ -198,15 +198,15 @@ def _why(ended: int, said: Path) -> Exception:
         lines = file.read(READ_CHARACTERS).splitlines()
     for line in lines:
         if (missing := _MISSING.fullmatch(line)) is not None:
-            return NotCompiled(f"it imports {_shown(missing[1])}, which is not among its references")
+            return NotCompiled(f"it imports {_shorten(missing[1])}, which is not among its references")
         if (placed := _PLACED.fullmatch(line)) is not None and not placed[3].startswith("warning:"):
             where = (
                 f"line {placed[2]}" if placed[1].endswith(ROOT) else f"{placed[1].rpartition('/given/')[2]}:{placed[2]}"
             )
-            return NotCompiled(f"protoc says of {_shown(where)}: {_shown(placed[3])}")
+            return NotCompiled(f"protoc says of {_shorten(where)}: {_shorten(placed[3])}")
     told = lines[0].rpartition("/given/")[2] if lines else f"nothing, and ended with {ended}"
-    return NotCompiled(f"protoc says {_shown(told)}")
+    return NotCompiled(f"protoc says {_shorten(told)}")
 
 
-def _shown(words: str) -> str:
+def _shorten(words: str) -> str:
     return words.encode("ascii", "backslashreplace").decode()[:SAID_CHARACTERS]

@@ -9,7 +9,7 @@ import pytest
 from gate.verdict import Check
 from learner.directory.report import Report, SliceScores
 from memory.ledger.records import DocumentScore
-from streams.decoding.label_sets import written
+from streams.decoding.label_sets import write_set
 from tests.unit.gate.test_judge import SLICES, classified, verdict_on
 
 SHARES = {"river": 0.5, "weather": 0.3, "strike": 0.1}
@@ -41,7 +41,7 @@ def first_round(answer: Answer, *, parent: Answer = by_chance) -> Report:
         for id_ in sorted(ids):
             rng = random.Random(id_)
             fitting = frozenset(name for name, share in SHARES.items() if rng.random() < share)
-            rows.append(DocumentScore(id_, nll + rng.random() / 10, 1, written(by(fitting, rng)), written(fitting)))
+            rows.append(DocumentScore(id_, nll + rng.random() / 10, 1, write_set(by(fitting, rng)), write_set(fitting)))
         return tuple(rows)
 
     slices = {

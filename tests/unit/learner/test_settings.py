@@ -56,7 +56,7 @@ def test_every_setting_says_what_it_is() -> None:
 def test_daemon_can_read_rounds_without_torch() -> None:
     """What it imports of this room loads neither torch nor transformers."""
     code = (
-        "import sys, learner.settings, learner.round_directory, learner.report, learner.plausibility; "
+        "import sys, learner.settings, learner.directory.round_directory, learner.directory.report; "
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

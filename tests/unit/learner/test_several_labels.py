@@ -20,7 +20,7 @@ from learner.objectives.importance import fisher
 from learner.objectives.micro_batch import MicroBatch
 from learner.objectives.objectives import ClassifierObjective
 from memory.ledger.records import DocumentScore
-from streams.decoding.label_sets import written
+from streams.decoding.label_sets import write_set
 from tests.unit.learner import tiny
 
 NUMBERS = {label: at for at, label in enumerate(tiny.LABELS)}
@@ -41,7 +41,7 @@ def labelled(count: int, *, seed: int, first: int, labels: Sequence[str] = tiny.
     for at in range(count):
         fitting = [label for label in labels if rng.random() < 0.5]
         text = f"{tiny.sentence(rng)} and is {' and '.join(fitting)}"
-        samples.append(RoundSample(first + at, text, "river", written(fitting)))
+        samples.append(RoundSample(first + at, text, "river", write_set(fitting)))
     return samples
 
 
@@ -49,7 +49,7 @@ def test_documents_are_encoded_with_all_their_labels() -> None:
     """One column for each label; a document without any is one too, one with a label that is not known is none."""
     a, b, *_ = tiny.LABELS
     encode = Encoder(tiny.tokenizer(bert=True), 16, NUMBERS, several=True)
-    given = [written([b, a]), written([]), a, written([a, "windy"]), None]
+    given = [write_set([b, a]), write_set([]), a, write_set([a, "windy"]), None]
     text = encode([RoundSample(at, "the river", "s", label) for at, label in enumerate(given)])
     assert [sample.id for sample in text.samples] == [0, 1, 2, 4]
     assert text.labels[:, :2].tolist() == [[1, 1], [0, 0], [1, 0], [0, 0]]
@@ -77,7 +77,7 @@ def test_the_loss_is_a_mean_over_labels_with_the_parents_logits() -> None:
 
 def score(number: int, predicted: Sequence[str], label: Sequence[str]) -> DocumentScore:
     """A document's score by the sets of labels."""
-    return DocumentScore(number, 0.1, 1, written(predicted), written(label))
+    return DocumentScore(number, 0.1, 1, write_set(predicted), write_set(label))
 
 
 def test_an_answer_is_right_when_all_labels_are() -> None:

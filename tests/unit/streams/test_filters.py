@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.document import Reason
-from streams.filters import rejected, repetition
+from streams.filters import find_rejection, repetition
 from streams.settings import FilterSettings
 
 PROSE = (
@@ -31,7 +31,7 @@ PROSE = (
 )
 def test_one_token_repeated_is_not_kept(text: str) -> None:
     """Near-constant text is told by its repetition, in any script and with some noise."""
-    found = rejected(text, FilterSettings())
+    found = find_rejection(text, FilterSettings())
     assert found is not None
     assert found[0] is Reason.REPETITIVE
 
@@ -39,28 +39,28 @@ def test_one_token_repeated_is_not_kept(text: str) -> None:
 @pytest.mark.parametrize("text", [PROSE, "ha ha ha ha", "No.", PROSE * 2, "- yes\n- no\n- yes\n- no, never again\n"])
 def test_prose_is_kept(text: str) -> None:
     """Ordinary text, short exclamations and a text quoted once are kept."""
-    assert rejected(text, FilterSettings()) is None
+    assert find_rejection(text, FilterSettings()) is None
 
 
 def test_a_long_document_is_not_taken_for_repetition() -> None:
     """In half a million characters every word has come before; that is no repetition."""
     rng = random.Random(1)
     words = [f"{rng.choice('bcdfgh')}{rng.choice('aeiou')}{n}" for n in range(500)]
-    assert rejected(" ".join(rng.choices(words, k=100_000)), FilterSettings()) is None
+    assert find_rejection(" ".join(rng.choices(words, k=100_000)), FilterSettings()) is None
 
 
 def test_short_text_is_kept_unless_told_otherwise() -> None:
     """The least length counts without the blanks around."""
-    assert rejected("ok", FilterSettings()) is None
-    found = rejected("  ok  ", FilterSettings(min_characters=3))
+    assert find_rejection("ok", FilterSettings()) is None
+    found = find_rejection("  ok  ", FilterSettings(min_characters=3))
     assert found is not None
     assert found[0] is Reason.TOO_SHORT
-    assert rejected(" okay ", FilterSettings(min_characters=3)) is None
+    assert find_rejection(" okay ", FilterSettings(min_characters=3)) is None
 
 
 def test_the_filter_can_be_turned_off() -> None:
     """At 1 everything is kept."""
-    assert rejected("buy " * 50, FilterSettings(max_repetition=1)) is None
+    assert find_rejection("buy " * 50, FilterSettings(max_repetition=1)) is None
 
 
 @given(st.text())
@@ -75,4 +75,4 @@ def test_every_repeated_token_is_seen(token: str, times: int) -> None:
     text = token * times
     if len(text) >= 64 and not text.isspace():
         assert repetition(text) > 0.8 or len(token) * 6 > len(text)
-        assert (rejected(text, FilterSettings()) is not None) == (repetition(text) > 0.8)
+        assert (find_rejection(text, FilterSettings()) is not None) == (repetition(text) > 0.8)

@@ -11,7 +11,7 @@ from streams.document import DeadLetter, Header, Partition, Reason
 from streams.kafka.publisher import headers
 from streams.kafka.record_batches import Limits, read_records
 from streams.reading import PartitionRead, PartitionReader
-from streams.record_headers import bounded, parse
+from streams.record_headers import bound_headers, parse
 from streams.topic_settings import TopicFormat
 
 LIMITS = Limits(batch_bytes=1 << 20, record_bytes=1 << 20, kept_bytes=1 << 20, chunk_rows=100, chunk_bytes=1 << 20)
@@ -56,7 +56,7 @@ def test_a_name_that_is_no_utf8_is_shown_with_escapes() -> None:
 def test_what_does_not_fit_is_counted() -> None:
     """Each header is whole or gone, and behind one that is gone none is kept: their order may mean something."""
     own: list[Header] = [("a", b"12"), ("b", b"x" * 50), ("c", b"")]
-    assert bounded(own, 10) == ((("a", b"12"),), 2)
+    assert bound_headers(own, 10) == ((("a", b"12"),), 2)
     letter = DeadLetter(Partition("t", 0), 1, Reason.NOT_JSON, "at 1", None, b"{", 1, 5.0, (), (own[0],), 2)
     told = headers(letter, "group")
     assert told[0] == ("a", b"12")

@@ -13,7 +13,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.unpacking import Damage, codec_of, unpacked
+from streams.unpacking import Damage, codec_of, unpack
 
 TEXT = b"".join(b"line %d %d\n" % (number, number * 7919 % 1009) for number in range(20_000))
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -31,7 +31,7 @@ def read(packed: bytes, size: int = 4096) -> tuple[bytes, str]:
     """What comes out, and the damage that ends it."""
     raw, found = io.BytesIO(packed), bytearray()
     try:
-        for piece in unpacked(raw.read(512), raw, size):
+        for piece in unpack(raw.read(512), raw, size):
             found += piece
     except Damage as damage:
         return bytes(found), str(damage)

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from learner.directory.round_directory import RoundSample
 from learner.material.batches import pieces_of
 from learner.material.encoding import Encoder
-from learner.material.plain_text import bare, control_ids, framed
+from learner.material.plain_text import bare, control_ids, frame_texts
 from tests.models import make_tokenizer
 from tests.unit.learner import tiny
 
@@ -58,7 +58,7 @@ def test_no_document_holds_a_token_that_steers(kind: str, parts: list[str]) -> N
     control, text = control_ids(tokenizer), "".join(parts)
     (ids,) = bare(tokenizer, [text])
     assert control.isdisjoint(ids)
-    (ids,) = framed(tokenizer, [text], 12)
+    (ids,) = frame_texts(tokenizer, [text], 12)
     frame = tokenizer("")["input_ids"]
     assert len(ids) <= 12
     assert [number for number in ids if number in control] == frame

@@ -10,7 +10,7 @@ from learner.directory.round_directory import RoundSample
 from learner.material.batches import AGE_GROUPS, Step, plan_steps, rows_of
 from learner.material.encoding import Encoded
 from learner.material.material import InputShape, Material, StepPlan, prepare
-from learner.material.touched import document_contents, rows_contents, touched
+from learner.material.touched import document_contents, find_touched, rows_contents
 from learner.settings import RecipeSettings
 
 NONE = Encoded(np.empty(0, np.int32), np.zeros(1, np.int64), (), np.empty(0, np.int64))
@@ -39,7 +39,7 @@ def test_a_document_is_touched_when_any_of_its_tokens_was_in_a_step(lengths: lis
     chosen = data.draw(st.sets(st.integers(0, max(0, len(rows) - 1)))) if len(rows) else set()
     steps = [Step(np.array(sorted(chosen), np.int64), np.empty(0, np.int64))]
     nothing = rows_contents(rows_of(NONE, 16, packed=True), NONE)
-    seen = touched(steps, rows_contents(rows, text), nothing, text.samples)
+    seen = find_touched(steps, rows_contents(rows, text), nothing, text.samples)
     tokens = {int(text.tokens[at]) for row in chosen for start, stop in rows.rows[row] for at in range(start, stop)}
     expected = {sample.id for at, sample in enumerate(text.samples) if tokens & set(text.document(at).tolist())}
     assert seen.ids == expected
@@ -52,7 +52,7 @@ def test_replayed_text_that_no_step_drew_was_not_trained_on() -> None:
     """Lineage names what was, not what lay ready."""
     fresh, replay = encoded([8] * 12), encoded([8] * 200, first=1_000)
     material = prepared(fresh, replay)
-    seen = touched(material.steps, material.new, material.replay, fresh.samples)
+    seen = find_touched(material.steps, material.new, material.replay, fresh.samples)
     assert {sample.id for sample in fresh.samples} < seen.ids
     replayed = {one for one in seen.ids if one >= 1_000}
     assert 0 < len(replayed) < 200
@@ -64,7 +64,7 @@ def test_a_budget_sees_the_oldest_text(budget: str, limit: int, classes: int | N
     """What is left is younger than what was seen, so that it comes first next time, and is seen in the end."""
     fresh = encoded([12] * 60)
     material = prepared(fresh, NONE, classes=classes, replay_ratio=0.0, **{budget: float(limit)})
-    seen = touched(material.steps, material.new, material.replay, fresh.samples)
+    seen = find_touched(material.steps, material.new, material.replay, fresh.samples)
     assert 0 < len(seen.ids) < 60
     assert seen.ids == {100 + at for at in range(len(seen.ids))}
     assert 0 < seen.tokens < seen.tokens_drawn == 720

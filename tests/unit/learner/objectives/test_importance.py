@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from learner.errors import BadRoundDirectory
-from learner.objectives.importance import carried, fisher, load_importance, normalised, sampled, save_importance
+from learner.objectives.importance import (
+    carry_over,
+    fisher,
+    load_importance,
+    normalise,
+    sample_classes,
+    save_importance,
+)
 from tests.disks import files_limited
 from tests.unit.learner import tiny
 
@@ -47,7 +54,7 @@ def test_fisher_is_the_analytic_one_of_a_softmax_regression() -> None:
 def test_answers_are_drawn_as_often_as_they_are_probable() -> None:
     """What has no probability is never drawn, in whatever place it stands."""
     probabilities = torch.tensor([[0.0, 0.7, 0.0, 0.25, 0.05, 0.0], [0.5, 0.0, 0.0, 0.0, 0.0, 0.5]])
-    drawn = sampled(probabilities.repeat(5000, 1), torch.Generator().manual_seed(0))
+    drawn = sample_classes(probabilities.repeat(5000, 1), torch.Generator().manual_seed(0))
     shares = torch.stack([torch.bincount(drawn[row::2, 0], minlength=6) for row in range(2)]) / 5000
     torch.testing.assert_close(shares, probabilities, rtol=0, atol=0.03)
     assert (shares[probabilities == 0] == 0).all()
@@ -68,13 +75,13 @@ def test_fisher_of_a_language_model_has_mean_one() -> None:
 def test_importance_of_earlier_rounds_decays() -> None:
     """This round's and the decayed earlier one are added and brought back to mean 1."""
     earlier, this = {"w": torch.tensor([2.0, 0.0])}, {"w": torch.tensor([0.0, 2.0])}
-    torch.testing.assert_close(carried(earlier, this, decay=0.5)["w"], torch.tensor([2 / 3, 4 / 3]))
-    assert carried(None, this, decay=0.5) == this
+    torch.testing.assert_close(carry_over(earlier, this, decay=0.5)["w"], torch.tensor([2 / 3, 4 / 3]))
+    assert carry_over(None, this, decay=0.5) == this
 
 
 def test_importance_of_nothing_is_even() -> None:
     """Where no gradient says anything, every weight matters the same."""
-    assert normalised({"w": torch.zeros(3)})["w"].tolist() == [1, 1, 1]
+    assert normalise({"w": torch.zeros(3)})["w"].tolist() == [1, 1, 1]
 
 
 def test_importance_survives_its_file(tmp_path: Path) -> None:

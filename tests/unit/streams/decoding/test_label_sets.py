@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.decoding.decode import Decoder
-from streams.decoding.label_sets import LabelSet, is_set, members, written
+from streams.decoding.label_sets import LabelSet, is_set, members, write_set
 from streams.document import Document, Partition, Reason
 from streams.topic_settings import TopicFormat
 
@@ -60,7 +60,7 @@ def test_what_is_no_list_of_known_labels_is_a_dead_letter(value: object, reason:
 def test_a_set_of_labels_is_read_back(names: set[str]) -> None:
     """Whatever the names."""
     names = {name for name in names if not any("\ud800" <= letter <= "\udfff" for letter in name)}
-    assert members(written(names)) == names
+    assert members(write_set(names)) == names
 
 
 @given(st.text(max_size=20).filter(lambda name: not name.startswith("[")))
@@ -73,7 +73,7 @@ def test_a_label_alone_stands_for_itself(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("label", "expected"),
-    [(written(["b", "a"]), True), ("[]", True), ("calm", False), ("[calm]", False), ("", False), (None, False)],
+    [(write_set(["b", "a"]), True), ("[]", True), ("calm", False), ("[calm]", False), ("", False), (None, False)],
 )
 def test_a_set_is_told_from_a_label(label: str | None, *, expected: bool) -> None:
     """A label whose name begins like a list is one all the same."""

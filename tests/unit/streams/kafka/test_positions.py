@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.document import GapReason
-from streams.kafka.positions import Committed, Start, committed, first_start, following, latest, metadata, start
+from streams.kafka.positions import Committed, Start, first_start, following, latest, metadata, read_commit, start
 from streams.settings import Beginning
 
 
@@ -56,11 +56,11 @@ def test_the_latest_incarnation_of_a_cut_log_is_found() -> None:
 
 def test_what_a_commit_says_is_read_back() -> None:
     """Brokers give back the text; a tool's commit has an empty one; some brokers keep none."""
-    assert committed(9, metadata("id", "me")) == Committed(9, "id", "me")
-    assert committed(9, metadata("", "-")) == Committed(9, "", "-")
-    assert committed(9, "") == Committed(9)
-    assert committed(9, None) is None
-    assert committed(-1, "") is None
+    assert read_commit(9, metadata("id", "me")) == Committed(9, "id", "me")
+    assert read_commit(9, metadata("", "-")) == Committed(9, "", "-")
+    assert read_commit(9, "") == Committed(9)
+    assert read_commit(9, None) is None
+    assert read_commit(-1, "") is None
 
 
 OLD = Start("id", 12)

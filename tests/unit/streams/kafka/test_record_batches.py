@@ -15,7 +15,7 @@ from kafka.record.util import calc_crc32c
 from kafka.structs import TopicPartition
 
 from streams.chunk import Chunk, Oversized
-from streams.kafka.record_batches import Limits, Unreadable, chunked, read_records
+from streams.kafka.record_batches import Limits, Unreadable, chunked_records, read_records
 
 TP = TopicPartition("articles", 0)
 LIMITS = Limits(batch_bytes=1 << 20, record_bytes=1000, kept_bytes=16, chunk_rows=100, chunk_bytes=1 << 16)
@@ -43,7 +43,7 @@ def values(number: int, start: int = 0) -> list[Record]:
 
 def chunks(data: bytes, from_offset: int = 0, limits: Limits = LIMITS, **options: object) -> list[Chunk]:
     """All chunks of a fetched partition, taken the way kafka-python takes them."""
-    fetched = chunked(limits)(from_offset, TP, MemoryRecords(data), **options)
+    fetched = chunked_records(limits)(from_offset, TP, MemoryRecords(data), **options)
     found: list[Chunk] = []
     while fetched:
         taken = fetched.take(1)
@@ -113,7 +113,7 @@ def test_chunks_are_cut_by_their_bytes_too() -> None:
 
 def test_the_partition_is_drained_with_its_last_chunk() -> None:
     """So that kafka-python sends the next fetch while the last chunk is being stored."""
-    fetched = chunked(LIMITS)(0, TP, MemoryRecords(batch(values(3))))
+    fetched = chunked_records(LIMITS)(0, TP, MemoryRecords(batch(values(3))))
     assert fetched
     fetched.take(1)
     assert not fetched
