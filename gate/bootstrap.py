@@ -102,6 +102,7 @@ def nll_replicates(
     """Replicates of the difference in mean loss: sum of differences over sum of tokens."""
     ours, theirs = pair_by_document(candidate, reference)
     tokens = np.array([score.tokens for score in ours], dtype=np.float64)
+    # The difference, document by document: what makes one hard for both models cancels.
     nll = np.array([mine.nll - other.nll for mine, other in zip(ours, theirs, strict=True)])
     return ratio_replicates(nll, tokens, how)
 
@@ -228,6 +229,7 @@ def _replicates(statistic: Callable[[Floats], Floats], documents: int, how: Resa
 
 def _weights(generator: np.random.Generator, resamples: int, documents: int) -> Floats:
     """How often each document was drawn in each resample: (resamples, documents)."""
+    # Counting how often each was drawn, and weighing by it, spares gathering the documents of each resample.
     drawn = generator.integers(documents, size=(resamples, documents))
     drawn += np.arange(resamples)[:, None] * documents
     counts = np.bincount(drawn.ravel(), minlength=resamples * documents)

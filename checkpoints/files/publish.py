@@ -83,6 +83,7 @@ def replace_file(path: Path, data: bytes) -> None:
     Raises:
         OSError: the disk refused; the old content is untouched.
     """
+    # In the same folder: a rename across file systems is a copy, which can be cut off.
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         step(DurableStep.FILE_WRITE)
@@ -90,12 +91,14 @@ def replace_file(path: Path, data: bytes) -> None:
             file.write(data)
             step(DurableStep.FILE_SYNC)
             file.flush()
+            # Before the rename: else the new name can outlive a power cut with nothing behind it.
             os.fsync(file.fileno())
         step(DurableStep.FILE_RENAME)
         beside.replace(path)
     except OSError:
         beside.unlink(missing_ok=True)
         raise
+    # The rename is durable only with its folder.
     step(DurableStep.FILE_SYNC_PARENT)
     sync_directory(path.parent)
 
@@ -112,6 +115,7 @@ def publish_directory(files: Mapping[str, Path | bytes], target: Path) -> None:
     staging = target.with_name(f".staging-{target.name}")
     try:
         step(DurableStep.STAGE_MAKE)
+        # What a crash left there may be half of another candidate.
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         for name, content in files.items():

@@ -44,11 +44,13 @@ def fisher(
     """
     named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     sums = {name: torch.zeros_like(weight) for name, weight in named.items()}
+    # Dropout would measure the noise that it adds.
     was_training = model.training
     model.eval()
     try:
         for inputs in sequences:
             likelihood = _sampled_set_log_likelihood if several else _sampled_log_likelihood
+            # One sequence at a time: the square of a batch's mean gradient is too small by up to the batch's size.
             likelihood(model(**inputs).logits, generator).backward()
             _add_squares(sums, named)
             passed(1)
@@ -60,6 +62,8 @@ def fisher(
 
 def _sampled_log_likelihood(logits: Tensor, generator: torch.Generator) -> Tensor:
     log_probabilities = torch.log_softmax(logits.float().flatten(0, -2), -1)
+    # From the model, not from the text: by the text's own labels it is the empirical Fisher, which vanishes where the
+    # model is right.
     drawn = sample_classes(log_probabilities.detach().exp(), generator)
     return log_probabilities.gather(-1, drawn).sum()
 
@@ -109,6 +113,7 @@ def carry_over(earlier: Importance | None, this: Importance, *, decay: float) ->
     """
     if earlier is None:
         return this
+    # Normalised again, so that `ewc` keeps its meaning however many rounds there were.
     return normalise({name: value + decay * earlier[name].to(value.device) for name, value in this.items()})
 
 

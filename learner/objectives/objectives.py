@@ -77,8 +77,10 @@ class CausalObjective:
     ) -> tuple[Tensor, Tensor]:
         """Return terms and gradient; see `Objective`. Logits have shape (rows, width, vocabulary)."""
         cut = batch.first_replayed
+        # Padding, and what no token precedes, is predicted by nobody: it adds neither loss nor gradient.
         counted = (batch.targets != IGNORED).unsqueeze(-1)
         targets = batch.targets.clamp_min(0).unsqueeze(-1)
+        # In float32 whatever the logits are: in bfloat16 a vocabulary of 50,000 loses the small probabilities.
         log_q = torch.log_softmax(logits, -1, dtype=torch.float32)
         by_row = -(log_q.gather(-1, targets) * counted).sum((1, 2))
         divergence = torch.zeros_like(by_row[:1])
@@ -86,7 +88,9 @@ class CausalObjective:
             gradient = log_q.exp_()
         else:
             divergence, gradient = self._distilled(log_q, logits[cut:], parent_logits, counted[cut:])
+        # softmax minus target: one is taken off at each place that was to be predicted.
         gradient.scatter_add_(-1, targets, torch.full_like(targets, -1, dtype=gradient.dtype))
+        # Divided once, by the targets of the whole batch: how it is cut into passes changes nothing.
         gradient.mul_(counted / total)
         terms = torch.stack([by_row[:cut].sum(), by_row[cut:].sum(), divergence.sum()])
         return terms, gradient.to(logits.dtype)
@@ -97,6 +101,7 @@ class CausalObjective:
         """Return the divergence by replayed token, and q + kl T (q_T - p_T) (q alone on new rows) made in `log_q`."""
         temperature, replayed = self.temperature, len(parent_logits)
         log_p = torch.log_softmax(_soften(parent_logits, temperature), -1, dtype=torch.float32)
+        # KL(p || q), the parent first: the mass that the parent has must not go, wherever the model puts its own.
         p = log_p.exp()
         if temperature == 1:
             divergence = log_p.sub_(log_q[-replayed:]).mul_(p).sum(-1, keepdim=True)
@@ -107,6 +112,7 @@ class CausalObjective:
             divergence = log_p.sub_(soft).mul_(p).sum(-1, keepdim=True)
             gradient = log_q.exp_()
             gradient[-replayed:].add_(soft.exp_().sub_(p), alpha=self.kl * temperature)
+        # T squared keeps the term's gradient as large as without a temperature (Hinton et al. 2015).
         return divergence * counted * temperature**2, gradient
 
 
@@ -153,6 +159,7 @@ class ClassifierObjective:
         """Return terms and gradient; see `Objective`. Logits have shape (rows, classes)."""
         cut = batch.first_replayed
         z = logits.float().requires_grad_()
+        # The least finite number, not -inf: where a row has nothing else, -inf makes NaN of its softmax.
         new_z = z[:cut] if batch.absent is None else z[:cut].masked_fill(batch.absent, torch.finfo(z.dtype).min)
         new = self._entropy(new_z, batch.targets[:cut])
         replay = self._entropy(z[cut:], batch.targets[cut:])

@@ -125,16 +125,20 @@ class Trainer:
             with self.device.autocast():
                 logits = self.model(**batch.inputs).logits
                 parent_logits = self._parent_logits(batch)
+            # The gradient at the logits is known in closed form; only what lies below them needs autograd.
             terms, gradient = self._objective(logits.detach(), parent_logits, batch, sum(targets))
             logits.backward(gradient)
             sums += terms
             self._passed(len(batch.targets))
+        # After the backward pass and before the clip: the pull is part of the gradient that is bounded.
         if self._pull is not None:
             self._pull.add_gradient()
         norm = nn.utils.clip_grad_norm_(self._weights, self._recipe.clip, foreach=True)
         *totals, norm_value = torch.cat([sums, norm[None]]).tolist()  # the step's only wait for the device
+        # Looked at before the optimizer moves: a single step on NaN would leave nothing to go back to.
         if not all(map(math.isfinite, (*totals, norm_value))):
             raise Diverged(f"loss or gradient is not finite (gradient norm {norm_value}, {self._named(totals)})")
+        # The schedule is ours, not torch's: it follows time as well as steps, where a round may take only so long.
         for group in self._optimizer.param_groups:
             group["lr"] = rate * self._peak_rate
         self._optimizer.step()
@@ -196,6 +200,7 @@ def train(
     """
     training, began = Training(), progress.clock()
     keep = max(1, round(len(steps) * LAST_STEPS_SHARE))
+    # The first step is always taken: a round that learned nothing could not be told from one that failed.
     for index, step in enumerate(steps):
         training.seconds = progress.clock() - began
         if recipe.max_seconds is not None and index and training.seconds >= recipe.max_seconds:
@@ -210,6 +215,7 @@ def train(
         if stopping is not None and stopping.ends_after(index):
             break
     training.seconds = progress.clock() - began
+    # Back to the best weights also where all steps were taken: the last need not be the best.
     if stopping is not None:
         training.early_stopped_at = stopping.restore_best()
     return training

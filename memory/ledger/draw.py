@@ -79,6 +79,7 @@ def fresh_ids(tx: Connection, bytes_wanted: float, among: Iterable[int] | None) 
     )
     chosen: list[tuple[int, int | None]] = []
     size = 0
+    # One sample in any case: a text longer than the budget would else stop the river for ever.
     for sample, sample_bytes, key in rows:
         if chosen and size + sample_bytes > bytes_wanted:
             break
@@ -133,9 +134,11 @@ def replay_ids(
     held, held_bytes = tx.execute("SELECT coalesce(sum(samples), 0), coalesce(sum(bytes), 0) FROM strata").fetchone()
     if not held or most_bytes <= 0:
         return []
+    # A fifth more slots than the mean size asks for, so that one draw nearly always has bytes enough.
     mean = max(held_bytes / held, 1.0)
     likely = held if most_bytes >= held_bytes / 1.2 else min(held, int(1.2 * most_bytes / mean) + 64)
     count = likely if most is None else min(likely, most)
+    # Slots are numbered without holes, so that a uniform draw is a draw of numbers and reads no row too many.
     slots = generator.choice(held, count, replace=False)
     rows = dict(
         tx.execute(
@@ -146,6 +149,7 @@ def replay_ids(
     chosen, size = [], 0
     for slot in slots.tolist():
         sample, sample_bytes = map(int, rows[slot].split(":"))
+        # Ends at the first that does not fit: to look for a shorter one would draw short texts more often.
         if size + sample_bytes > most_bytes:
             break
         chosen.append(sample)

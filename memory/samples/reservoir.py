@@ -39,6 +39,7 @@ def share(budget: int, wanted: Mapping[K, int]) -> dict[K, int]:
     """
     shares: dict[K, int] = {}
     left, claimants = budget, len(wanted)
+    # The smallest want first: what it leaves of its even share is divided among those still to come.
     for key, want in sorted(wanted.items(), key=lambda item: item[1]):
         shares[key] = min(want, -(-left // claimants))
         left -= shares[key]
@@ -127,6 +128,7 @@ def merge_eras(eras: list[RoundSpan], most: int) -> list[tuple[RoundSpan, RoundS
     The pair that spans the fewest rounds merges first, the oldest of equals, so that eras stay about as long as each
     other. The era from before the stream (first round 0) stays as it is.
     """
+    # What lies before the stream is the anchor of what the model was: it is never mixed with the stream's eras.
     own = sorted(era for era in eras if era.first > 0)
     merges = []
     spare = most - (len(eras) - len(own))
