@@ -56,6 +56,7 @@ def forgetting(matrix: ScoreMatrix, generation: int) -> dict[int, float]:
     now = matrix.scores[generation]
     result = {}
     for j in matrix.trained_past(generation):
+        # Not only the latest: small losses add up, and each alone is within its bound.
         earlier = [row[j] for row in matrix.scores[:generation] if not math.isnan(row[j])]
         if earlier and not math.isnan(now[j]):
             best = max(earlier) if matrix.higher_is_better else min(earlier)

@@ -94,6 +94,7 @@ def judge(
         The verdict. It depends on nothing but the arguments, and not on the order of anything in them.
     """
     bounds = _text_bounds(report, slices, history, settings)
+    # A person's word is about the text alone: whether the candidate forgot is judged all the same.
     departures = () if approved else compare(report.prequential, bounds)
     few = {} if approved else too_few(report.prequential, bounds)
     beyond = [departure for departure in departures if not departure.within]
@@ -145,6 +146,7 @@ def _judge_candidates(report: Report, evidence: Evidence, groups: Groups, settin
     checks = {name: _checks(report, evidence, groups, name, settings) for name in evidence.candidates}
     passing = [name for name in checks if all(check.passed for check in checks[name])]
     if passing:
+        # Only among those that pass: the lowest mean could belong to one that gave up the anchor for the news.
         best = best_candidate({name: evidence.mean_over_slices(name) for name in passing})
         return accepted(best, checks[best])
     nearest = min(checks, key=lambda name: _distance(evidence, checks, name))
@@ -185,6 +187,7 @@ class _Judged:
         self._evidence = evidence
         self._candidate = candidate
         self._settings = settings
+        # Bonferroni: of several candidates one would pass by chance more often than the setting says.
         self._confidence = 1 - (1 - settings.confidence) / len(report.candidates)
         self._round = report.round
         self._kind = report.kind
@@ -256,6 +259,7 @@ class _Judged:
         return ours, theirs
 
     def _resampling(self, group: Group) -> Resampling:
+        # By round and slice: a verdict can be reached again, and no slice shares another's luck.
         seed = crc32(f"{self._round}/{group.name}".encode())
         return Resampling(self._confidence, self._settings.resamples, seed, self._settings.minimum_documents)
 
@@ -272,6 +276,7 @@ class _Judged:
         found = replicates.interval(self._confidence)
         # `max` would pass over a limit that is no number.
         worst = math.nan if math.isnan(found.upper) else max(found.estimate, found.upper)
+        # The limit, not the estimate: what cannot be ruled out counts as having happened.
         decisive = found.estimate if by_estimate else worst
         passed = decisive < bound or (decisive == bound and not strict)
         unit = unit_of(name, self._kind)

@@ -184,10 +184,12 @@ class Assignment:
         reading = self._readings.get(found)
         if reading is None or found in self._doubts:
             return
+        # A topic of the same name made anew has offsets of its own: what was fetched is not what comes next.
         if consumer.topic_id(found.topic) not in ("", reading.topic_id):
             self._doubts[found] = (Doubt.ASSIGNED, None)
             return
         reader = reading.reader
+        # The client may hand over what it fetched before a seek; only what follows on is taken.
         if chunk.first != reader.position:
             consumer.seek(found, reader.position)
             return
@@ -195,6 +197,7 @@ class Assignment:
         again = reader.read(chunk, part, arrived_at)
         if again is not None:
             consumer.seek(found, again)
+        # Progress is what was handed over, not what was fetched: a fetch that never comes to an end is a stall.
         reading.progress_at = self._monotonic()
         reading.end = max(reader.position, consumer.highwater(found) or 0)
 
@@ -210,6 +213,7 @@ class Assignment:
                 reading.progress_at = now
                 continue
             reading.end = end
+            # A broker that follows may lag behind what was read already: the end must stay behind for a while.
             reading.beyond_since = (reading.beyond_since or now) if position > end else None
             if reading.beyond_since is not None and now - reading.beyond_since > BEYOND_SECONDS:
                 self._doubts[partition] = (Doubt.OUT_OF_RANGE, None)
