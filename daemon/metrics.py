@@ -4,14 +4,14 @@ Counters begin at 0, not at their first event, whose rise nobody would see.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any, get_args
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from daemon.processes.learner import LearnerEnding
 from daemon.rounds.decision import DRY_RUN, Trigger
 from gate.verdict import Decision
+from learner.directory.progress_event import ProgressEvent
 from memory.ledger.states import RoundState
 
 LOSS_TERMS = frozenset({"new", "replay", "kl", "logits"})
@@ -55,21 +55,20 @@ class DaemonMetrics:
         for kind in ("new", "replayed"):
             self.tokens.labels(kind)
 
-    def hear(self, event: Mapping[str, Any]) -> None:
-        """Show what the learner says of a step; what cannot be understood is passed over."""
-        if event.get("event") != "step":
+    def hear(self, event: ProgressEvent) -> None:
+        """Show what the learner says of a step."""
+        if event.event != "step":
             return
-        losses = event.get("losses")
-        if isinstance(losses, dict):
-            for term in LOSS_TERMS & losses.keys():
-                loss = losses[term]
-                self.loss.labels(term).set(loss if isinstance(loss, int | float) else math.nan)
-        if isinstance(penalty := event.get("penalty"), int | float):
-            self.loss.labels("penalty").set(penalty)
-        if isinstance(speed := event.get("tokens_per_second"), int | float):
-            self.tokens_per_second.set(speed)
-        if isinstance(peak := event.get("memory_bytes"), int | float):
-            self.training_memory.set(peak)
+        losses = event.losses or {}
+        for term in LOSS_TERMS & losses.keys():
+            loss = losses[term]
+            self.loss.labels(term).set(math.nan if loss is None else loss)
+        if event.penalty is not None:
+            self.loss.labels("penalty").set(event.penalty)
+        if event.tokens_per_second is not None:
+            self.tokens_per_second.set(event.tokens_per_second)
+        if event.memory_bytes is not None:
+            self.training_memory.set(event.memory_bytes)
 
     def _rounds(self, registry: CollectorRegistry) -> None:
         self.rounds = Counter(

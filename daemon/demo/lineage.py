@@ -7,9 +7,10 @@ from pathlib import Path
 from checkpoints.card import Card
 from checkpoints.generation import BASE, GenerationStore
 from daemon.errors import DaemonError
-from daemon.processes.learner import LearnerEnding, LearnerLimits, LearnerProcess, Progress
+from daemon.processes.learner import LearnerEnding, LearnerLimits, LearnerProcess
 from daemon.rounds import directories
 from learner.directory.plausibility_bounds import PlausibilityBounds
+from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import FILE_NAME as REPORT
 from learner.directory.report import Outcome, Report, read_report
 from learner.directory.round_directory import CANDIDATES, GenerationRef, RoundSpec, read_round, write_round
@@ -66,7 +67,7 @@ class Lineage:
     def follow(
         self,
         round_directory: Path,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Callable[[ProgressEvent], None] | None = None,
         *,
         must_stop: Callable[[], bool] = lambda: False,
     ) -> Report:
@@ -126,5 +127,5 @@ def _of_base(source: Path) -> dict[int, DocumentScore]:
     return {one.id: one for scores in slices for one in scores.base}
 
 
-def _ignore(_: Progress) -> None:
+def _ignore(_: ProgressEvent) -> None:
     """Nobody watches this lineage's progress."""

@@ -26,6 +26,7 @@ from daemon.demo.text import BASE_MODEL, Era, eras, poisoned
 from daemon.demo.twin import Twin
 from daemon.demo.visitors import Visitors, complete
 from daemon.errors import DaemonError, ExitCode
+from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import Report, read_report
 
 ERA_CHARACTERS = 210_000
@@ -176,10 +177,10 @@ class _Story:
         self._screen.scene.kept = self.told.kept.matrix
         self._twin.follow(directory)
 
-    def _hear_twin(self, event: dict[str, Any]) -> None:
+    def _hear_twin(self, event: ProgressEvent) -> None:
         scene = self._screen.scene
         scene.twin = "learns the same text, and nothing else"
-        scene.twin_step, scene.twin_steps = event.get("step", 0), event.get("steps", 0)
+        scene.twin_step, scene.twin_steps = event.step or 0, event.steps or 0
 
     def _take_twin(self, report: Report) -> None:
         scene = self._screen.scene
@@ -204,7 +205,7 @@ class _Story:
         done = self._await(lambda: self._ended_after(asked["after"]), "the round to end")
         ended = self._service.control.round(done["number"])
         self.told.rounds.append(ended)
-        self._progress({"event": "end"})
+        self._screen.scene.step = self._screen.scene.steps = 0
         return ended
 
     def _ended_after(self, number: int) -> LastRoundStanding | None:
@@ -219,10 +220,6 @@ class _Story:
 
     def _serving(self) -> int | None:
         return self._service.control.status()["serving"]["answering"]
-
-    def _progress(self, event: dict[str, Any]) -> None:
-        scene = self._screen.scene
-        scene.step, scene.steps = event.get("step", 0), event.get("steps", 0)
 
     def _await(self, condition: Callable[[], Any], what: str) -> Any:
         deadline = time.monotonic() + WAIT_TIMEOUT_S

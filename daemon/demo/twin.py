@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from daemon.demo.lineage import Lineage
-from daemon.processes.learner import Progress
+from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import Report
 
 
@@ -22,7 +22,7 @@ class Twin:
     """
 
     def __init__(
-        self, lineage: Lineage, on_progress: Callable[[Progress], None], on_report: Callable[[Report], None]
+        self, lineage: Lineage, on_progress: Callable[[ProgressEvent], None], on_report: Callable[[Report], None]
     ) -> None:
         self._lineage = lineage
         self._on_progress = on_progress

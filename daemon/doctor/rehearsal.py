@@ -16,6 +16,7 @@ import orjson
 from checkpoints.card import ModelKind
 from daemon.processes.learner import LearnerEnding, LearnerLimits, LearnerProcess
 from learner.devices.cores import usable_cores
+from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import TrainingSummary, read_report
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import LearnerSettings, RecipeSettings
@@ -124,7 +125,7 @@ def filler(characters: int, seed: int) -> str:
 
 
 def rehearse(
-    subject: Subject, rows: int, *, seconds: float, within: Path | None, told: Callable[[Mapping[str, object]], None]
+    subject: Subject, rows: int, *, seconds: float, within: Path | None, told: Callable[[ProgressEvent], None]
 ) -> Rehearsed | FailedRehearsal:
     """Run a made-up round with micro-batches of so many rows, in a process of its own.
 

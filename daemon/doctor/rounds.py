@@ -1,6 +1,6 @@
 """What a round will take with these settings, by a rehearsal of it, and settings with which it fits."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from daemon.doctor.round_cost import Memory, RoundWork, Seconds, memory, seconds
 from daemon.rounds.inputs import draw_spec
 from daemon.settings.tree import Settings
 from daemon.span import span
+from learner.directory.progress_event import ProgressEvent
 from memory.samples.records import Counts
 
 GIB = 2**30
@@ -109,9 +110,9 @@ def _rehearse(subject: Subject, rows: int, within: Path, say: Say) -> Rehearsed 
     return rehearse(subject, rows, seconds=LIMIT_S, within=within, told=partial(_tell, say))
 
 
-def _tell(say: Say, event: Mapping[str, object]) -> None:
-    if event.get("event") == "phase" and (phase := LONG_PHASES.get(str(event["name"]))):
-        say(f"  {event['seconds']:.0f} s: {phase}")
+def _tell(say: Say, event: ProgressEvent) -> None:
+    if event.event == "phase" and (phase := LONG_PHASES.get(event.name)):
+        say(f"  {event.seconds:.0f} s: {phase}")
 
 
 def _no_rehearsal(failed: FailedRehearsal, settings: Settings) -> Finding:

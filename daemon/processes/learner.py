@@ -11,18 +11,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final
 
-import orjson
 import structlog
 
 from daemon.processes.children import end_group, has_ended
 from daemon.processes.memory import KillCounter, offer_first, resident_bytes
+from learner.directory.progress_event import ProgressEvent, read_event
 from learner.errors import BadRoundDirectory, NoRoom, OutOfMemory
 
 log = structlog.get_logger(__name__)
-
-Progress: TypeAlias = dict[str, Any]
 
 LEARNER = (sys.executable, "-m", "learner")
 LOOK_EVERY_S = 0.2
@@ -105,12 +103,12 @@ class LearnerProcess:
         directory: Path,
         *,
         limits: LearnerLimits,
-        on_progress: Callable[[Progress], None],
+        on_progress: Callable[[ProgressEvent], None],
         must_stop: Callable[[], bool],
     ) -> LearnerExit:
         """Run the learner on a round directory until it ends or is ended.
 
-        Blocks; called from the rounds' thread. `on_progress` gets each JSON object that the learner prints;
+        Blocks; called from the rounds' thread. `on_progress` gets each event that the learner tells;
         `must_stop` is asked a few times a second. Never leaves a process behind. What the learner wrote to
         its standard error stands in `learner.log` of the directory (its last 64 KiB), where the disk has room.
 
@@ -153,7 +151,7 @@ class _Watch:
         process: subprocess.Popen[bytes],
         limits: LearnerLimits,
         clock: Callable[[], float],
-        on_progress: Callable[[Progress], None],
+        on_progress: Callable[[ProgressEvent], None],
     ) -> None:
         self._process = process
         self._limits = limits
@@ -209,12 +207,9 @@ class _Watch:
         self._line = rest if len(rest) <= LINE_BYTES_MAX else bytearray()
 
     def _hear_line(self, line: bytes) -> None:
-        try:
-            progress = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            return  # a library that prints; only our own lines are JSON
-        if isinstance(progress, dict):
-            self._on_progress(progress)
+        event = read_event(line)
+        if event is not None:
+            self._on_progress(event)
 
     def _hear_error(self, data: bytes) -> None:
         self.errors += data

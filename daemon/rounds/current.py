@@ -4,11 +4,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
 
 from daemon.span import span
-
-Progress: TypeAlias = dict[str, Any]
+from learner.directory.progress_event import ProgressEvent
 
 ROUND_PHASES = (
     "draw",
@@ -114,19 +112,18 @@ class CurrentRound:
             if self._progress is not None:
                 self._progress = replace(self._progress, phase=name, work=None)
 
-    def hear(self, event: Progress) -> None:
-        """Take in what the learner says; what cannot be understood is passed over."""
-        kind = event.get("event")
-        if kind == "phase" and event.get("name") in ROUND_PHASES:
-            self.phase(event["name"])
-        elif kind == "step" and isinstance(event.get("step"), int):
+    def hear(self, event: ProgressEvent) -> None:
+        """Take in what the learner says; what is of no phase or step that a round has is passed over."""
+        if event.event == "phase" and event.name in ROUND_PHASES:
+            self.phase(event.name)
+        elif event.event == "step" and event.step is not None:
             with self._lock:
                 if self._progress is not None:
                     self._progress = replace(
                         self._progress,
-                        step=event["step"],
-                        steps=_number(event.get("steps"), self._progress.steps),
-                        tokens_per_second=event.get("tokens_per_second"),
+                        step=event.step,
+                        steps=self._progress.steps if event.steps is None else event.steps,
+                        tokens_per_second=event.tokens_per_second,
                     )
 
         if (work := _work(event)) is not None:
@@ -167,12 +164,7 @@ class CurrentRound:
             return self._ended.wait_for(lambda: self._progress is None, timeout)
 
 
-def _work(event: Progress) -> PhaseWork | None:
-    done, of, unit, left = (event.get(name) for name in ("done", "of", "unit", "seconds_left"))
-    if not (isinstance(done, int) and isinstance(of, int) and of > 0 and isinstance(unit, str)):
+def _work(event: ProgressEvent) -> PhaseWork | None:
+    if event.of <= 0 or not event.unit:
         return None
-    return PhaseWork(done, of, unit, left if isinstance(left, int | float) else None)
-
-
-def _number(value: object, otherwise: int) -> int:
-    return value if isinstance(value, int) else otherwise
+    return PhaseWork(event.done, event.of, event.unit, event.seconds_left)

@@ -13,7 +13,7 @@ import structlog
 from checkpoints.card import ModelKind
 from checkpoints.errors import CheckpointsError
 from daemon.metrics import DaemonMetrics
-from daemon.processes.learner import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess, Progress
+from daemon.processes.learner import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
 from daemon.rounds.conclusion import Concluder, Conclusion
 from daemon.rounds.current import CurrentRound
 from daemon.rounds.decision import Ask
@@ -26,6 +26,7 @@ from daemon.rounds.record import BadRecord, RoundRecord
 from daemon.settings.tree import Settings
 from gate.evidence import DrawnSlice, Need
 from gate.verdict import not_judgeable
+from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import BadReport, Report, read_report
 from learner.directory.round_directory import PROGRESS, halve_micro_batch, limit_micro_batch
 from learner.errors import BadRoundDirectory
@@ -158,7 +159,7 @@ class RoundRunner:
         self._metrics.learner_ends.labels(ended.ending.value).inc()
         return ended
 
-    def _hear(self, event: Progress) -> None:
+    def _hear(self, event: ProgressEvent) -> None:
         self._current.hear(event)
         self._metrics.hear(event)
         progress, now = self._current.progress, time.monotonic()
@@ -171,7 +172,7 @@ class RoundRunner:
                 steps=progress.steps,
                 work=None if progress.work is None else progress.work.sentence(),
                 tokens_per_second=progress.tokens_per_second,
-                losses=event.get("losses"),
+                losses=event.losses,
             )
 
     def _conclude(self, record: RoundRecord, directory: Path, settings: Settings) -> Conclusion:

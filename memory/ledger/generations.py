@@ -3,6 +3,9 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from pydantic import TypeAdapter
 
 from memory.database import facts, sqlite
 from memory.database.sqlite import Connection
@@ -82,14 +85,17 @@ def rollback(tx: Connection, to: int | None, *, by: str, now: float) -> tuple[in
     _flag_line(tx, serving, GenerationState.ROLLED_BACK)
     _flag_line(tx, wanted, GenerationState.ACCEPTED)
     facts.put(tx, "serving", wanted)
-    facts.put(tx, "rollback", json.dumps([serving, wanted, now, by]))
+    facts.put(tx, "rollback", _ROLLBACK.dump_json((serving, wanted, now, by)).decode())
     return serving, wanted
+
+
+_ROLLBACK: Final = TypeAdapter(tuple[int, int, float, str])
 
 
 def last_rollback(tx: Connection) -> Rollback | None:
     """See `Store.last_rollback`."""
     row = tx.execute("SELECT value FROM facts WHERE name = 'rollback'").fetchone()
-    return None if row is None else Rollback(*json.loads(row[0]))
+    return None if row is None else Rollback(*_ROLLBACK.validate_json(row[0]))
 
 
 def serving_line(tx: Connection) -> list[int]:

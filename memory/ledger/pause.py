@@ -1,7 +1,9 @@
 """Whether rounds may begin by themselves: a person can pause them, until a person's word."""
 
-import json
-from dataclasses import asdict, dataclass
+from typing import Final
+
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass
 
 from memory.database import facts
 from memory.database.sqlite import Connection
@@ -22,17 +24,20 @@ class RoundsPause:
     reason: str
 
 
+_COLUMN: Final = TypeAdapter(RoundsPause)
+
+
 def find(tx: Connection) -> RoundsPause | None:
     """The pause that there is."""
     row = tx.execute("SELECT value FROM facts WHERE name = ?", (_NAME,)).fetchone()
-    return None if row is None else RoundsPause(**json.loads(row[0]))
+    return None if row is None else _COLUMN.validate_json(row[0])
 
 
 def begin(tx: Connection, reason: str, now: float) -> RoundsPause:
     """Pause, or give the pause that there is another reason; one without words keeps what was said before."""
     before = find(tx)
     pause = RoundsPause(now, reason) if before is None else RoundsPause(before.since, reason or before.reason)
-    facts.put(tx, _NAME, json.dumps(asdict(pause)))
+    facts.put(tx, _NAME, _COLUMN.dump_json(pause).decode())
     return pause
 
 

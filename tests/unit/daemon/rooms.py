@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from checkpoints.card import Card
 from checkpoints.generation import GenerationStore
 from daemon.metrics import DaemonMetrics
-from daemon.processes.learner import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess, Progress
+from daemon.processes.learner import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
 from daemon.rounds.conclusion import Conclusion
 from daemon.rounds.current import CurrentRound
 from daemon.rounds.decision import Ask, Trigger
@@ -24,6 +24,7 @@ from daemon.rounds.promotion import reconcile_pointer
 from daemon.rounds.runner import RoundRunner
 from daemon.settings.tree import Settings
 from gate.metrics import KnowledgeMetrics
+from learner.directory.progress_event import ProgressEvent
 from memory.store import Store
 from streams.document import Partition
 from tests import fake_learner
@@ -46,14 +47,14 @@ class InThisProcess:
         directory: Path,
         *,
         limits: LearnerLimits,
-        on_progress: Callable[[Progress], None],
+        on_progress: Callable[[ProgressEvent], None],
         must_stop: Callable[[], bool],
     ) -> LearnerExit:
         """As `LearnerProcess.run`."""
         if self._mode == "hang":
             wait_until(must_stop)
             return LearnerExit(LearnerEnding.STOPPED, "told to stop", 0.0)
-        on_progress({"event": "step", "step": 1, "steps": 2, "losses": {"new": 3.0}})
+        on_progress(ProgressEvent("step", step=1, steps=2, losses={"new": 3.0}))
         try:
             status = fake_learner.main(self._mode, directory)
         except RuntimeError as error:

@@ -8,6 +8,7 @@ from daemon.assembly.live_metrics import Live, LiveState
 from daemon.lifecycle.supervisor import Health, State
 from daemon.metrics import DaemonMetrics
 from daemon.rounds.current import ROUND_PHASES, PhaseWork
+from learner.directory.progress_event import ProgressEvent
 
 BETWEEN_ROUNDS = Live(
     parts=(Health("ingest", State.BROKEN, "no broker", failures=3), Health("rounds", State.RUNNING)),
@@ -79,9 +80,9 @@ def test_steps_of_the_learner_are_shown() -> None:
     """Known loss terms only: labels are bounded whatever a learner says."""
     registry = CollectorRegistry()
     metrics = DaemonMetrics(registry)
-    metrics.hear({"event": "step", "losses": {"new": 3.5, "evil": 1.0}, "penalty": 0.1, "tokens_per_second": 900})
-    metrics.hear({"event": "step", "losses": None, "memory_bytes": 1_500})
-    metrics.hear({"event": "phase", "name": "train"})
+    metrics.hear(ProgressEvent("step", losses={"new": 3.5, "evil": 1.0}, penalty=0.1, tokens_per_second=900))
+    metrics.hear(ProgressEvent("step", memory_bytes=1_500))
+    metrics.hear(ProgressEvent("phase", name="train"))
     shown = generate_latest(registry).decode()
     assert 'riverkeep_training_loss_nats{term="new"} 3.5' in shown
     assert 'riverkeep_training_loss_nats{term="penalty"} 0.1' in shown

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from rich.console import Console
@@ -19,6 +19,7 @@ from daemon.demo.text import BASE_MODEL, BEFORE_STREAM, DATA, STREAM, YEARS, era
 from daemon.demo.twin import Twin
 from daemon.errors import DaemonError
 from gate.forgetting import average_forgetting, plasticity
+from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import Outcome, Report, SliceScores
 from learner.settings import RecipeSettings
 from memory.ledger.records import DocumentScore
@@ -152,11 +153,11 @@ class SlowLineage:
         self.followed: list[Path] = []
 
     def follow(
-        self, directory: Path, on_progress: Callable[[dict[str, Any]], None], *, must_stop: Callable[[], bool]
+        self, directory: Path, on_progress: Callable[[ProgressEvent], None], *, must_stop: Callable[[], bool]
     ) -> Report:
         """As `Lineage.follow`."""
         self.followed.append(directory)
-        on_progress({"event": "step", "step": 1, "steps": 2})
+        on_progress(ProgressEvent("step", step=1, steps=2))
         if self._slow:
             wait_until(must_stop)
         if directory.name == "bad":

@@ -14,6 +14,7 @@ from daemon.doctor.rehearsal import FailedRehearsal, Rehearsed, Subject, rehears
 from daemon.doctor.rounds import Room
 from daemon.settings.tree import ModelSettings, Settings
 from daemon.settings.triggers import TriggerSettings
+from learner.directory.progress_event import ProgressEvent
 from learner.settings import LearnerSettings, RecipeSettings
 from memory.samples.records import Counts
 from tests.unit.daemon.doctor.test_machine import TINY
@@ -142,7 +143,7 @@ def test_a_rehearsal_is_a_whole_round_of_the_real_learner(tmp_path: Path, recipe
     base = tiny.generation(tmp_path / "store", tiny.llama(), tiny.tokenizer(), "causal-lm")
     settings = LearnerSettings(device="cpu", threads=1, recipe=RecipeSettings(sequence_length=64, **recipe))
     subject = Subject(base.path, base.digest, "causal-lm", 128, 2.0, settings)
-    events: list[Mapping[str, object]] = []
+    events: list[ProgressEvent] = []
     done = rehearse(subject, 3, seconds=120, within=tmp_path, told=events.append)
     assert isinstance(done, Rehearsed), done
     assert (done.rows, done.width) == (3, 64)
@@ -150,7 +151,7 @@ def test_a_rehearsal_is_a_whole_round_of_the_real_learner(tmp_path: Path, recipe
     assert done.peak == max(done.peaks.values()) > 10**8
     assert done.trained_per_second > 0 < done.scored_per_second
     assert (done.important_per_second is not None) is ("ewc" in recipe)
-    assert [event["name"] for event in events if event["event"] == "phase"]
+    assert [event.name for event in events if event.event == "phase"]
     assert not list(tmp_path.glob(".rehearsal-*"))
 
 

@@ -9,7 +9,8 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.processes.learner import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess, Progress
+from daemon.processes.learner import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
+from learner.directory.progress_event import ProgressEvent
 from tests.disks import files_limited
 from tests.harness import wait_until
 
@@ -22,10 +23,10 @@ def learner(script: str) -> LearnerProcess:
 
 
 def run(
-    script: str, directory: Path, limits: LearnerLimits = PATIENT, stop_when: Progress | None = None
-) -> tuple[LearnerExit, list[Progress]]:
+    script: str, directory: Path, limits: LearnerLimits = PATIENT, stop_when: ProgressEvent | None = None
+) -> tuple[LearnerExit, list[ProgressEvent]]:
     """Run a stand-in to its end, or until it has said `stop_when`."""
-    heard: list[Progress] = []
+    heard: list[ProgressEvent] = []
     ended = learner(script).run(
         directory, limits=limits, on_progress=heard.append, must_stop=lambda: stop_when in heard
     )
@@ -36,7 +37,7 @@ def test_progress_is_heard_line_by_line(tmp_path: Path) -> None:
     """JSON objects are handed on; what a library prints between them is not."""
     script = """
 import sys
-print('{"event": "phase", "phase": "train"}')
+print('{"event": "phase", "name": "train"}')
 print("Loading weights: 100%")
 print('[1, 2]')
 sys.stdout.write('{"event": "step", '); sys.stdout.flush()
@@ -45,15 +46,15 @@ sys.stderr.write("a warning")
 """
     ended, heard = run(script, tmp_path)
     assert ended.ending is LearnerEnding.FINISHED
-    assert heard == [{"event": "phase", "phase": "train"}, {"event": "step", "step": 1}]
+    assert heard == [ProgressEvent("phase", name="train"), ProgressEvent("step", step=1)]
     assert (tmp_path / "learner.log").read_text() == "a warning"
 
 
 def test_a_whole_pipe_of_last_words_is_heard(tmp_path: Path) -> None:
     """Lines written right before the end are not lost."""
-    script = "print('\\n'.join('{\"step\": %d}' % i for i in range(4000)), flush=True)"
+    script = 'print(\'\\n\'.join(\'{"event": "step", "step": %d}\' % i for i in range(4000)), flush=True)'
     _, heard = run(script, tmp_path)
-    assert [line["step"] for line in heard] == list(range(4000))
+    assert [event.step for event in heard] == list(range(4000))
 
 
 @pytest.mark.parametrize(
@@ -111,14 +112,14 @@ def test_a_kill_from_outside_names_what_was_seen(tmp_path: Path, monkeypatch: py
             return 1
 
     monkeypatch.setattr("daemon.processes.learner.KillCounter", OneKill)
-    heard: list[Progress] = []
+    heard: list[ProgressEvent] = []
 
     def kill_when_heard() -> bool:
         if heard:
-            os.kill(heard[0]["pid"], signal.SIGKILL)
+            os.kill(number_in(heard[0]), signal.SIGKILL)
         return False
 
-    script = "import os, time; print('{\"pid\": %d}' % os.getpid(), flush=True); time.sleep(600)"
+    script = 'import os, time; print(\'{"event": "step", "step": %d}\' % os.getpid(), flush=True); time.sleep(600)'
     ended = learner(script).run(tmp_path, limits=PATIENT, on_progress=heard.append, must_stop=kill_when_heard)
     assert ended.ending is LearnerEnding.OUT_OF_MEMORY
     assert "it has counted 1 here" in ended.detail
@@ -138,7 +139,7 @@ while int(open("/proc/self/oom_score_adj").read()) < 1000:
 
 def test_a_learner_that_overruns_is_killed(tmp_path: Path) -> None:
     """Talking does not buy time."""
-    script = "import time\nwhile True: print('{}', flush=True); time.sleep(0.05)"
+    script = 'import time\nwhile True: print(\'{"event": "alive"}\', flush=True); time.sleep(0.05)'
     ended, _ = run(script, tmp_path, LearnerLimits(silence=60, time=0.5))
     assert ended.ending is LearnerEnding.OUT_OF_TIME
 
@@ -149,13 +150,13 @@ def test_its_workers_end_with_it(tmp_path: Path) -> None:
 import os, signal, subprocess, sys, time
 worker = subprocess.Popen([sys.executable, "-c",
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"])
-print('{"worker": %d}' % worker.pid, flush=True)
+print('{"event": "worker", "step": %d}' % worker.pid, flush=True)
 print('{"event": "ready"}', flush=True)
 time.sleep(600)
 """
-    ended, heard = run(script, tmp_path, stop_when={"event": "ready"})
+    ended, heard = run(script, tmp_path, stop_when=ProgressEvent("ready"))
     assert ended.ending is LearnerEnding.STOPPED
-    wait_until(lambda: not psutil.pid_exists(heard[0]["worker"]) or _is_zombie(heard[0]["worker"]))
+    wait_until(lambda: _is_gone(number_in(heard[0])))
 
 
 def test_workers_left_behind_end_too(tmp_path: Path) -> None:
@@ -163,18 +164,18 @@ def test_workers_left_behind_end_too(tmp_path: Path) -> None:
     script = """
 import subprocess, sys
 worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-print('{"worker": %d}' % worker.pid, flush=True)
+print('{"event": "worker", "step": %d}' % worker.pid, flush=True)
 """
     ended, heard = run(script, tmp_path)
     assert ended.ending is LearnerEnding.FINISHED
-    wait_until(lambda: not psutil.pid_exists(heard[0]["worker"]) or _is_zombie(heard[0]["worker"]))
+    wait_until(lambda: _is_gone(number_in(heard[0])))
 
 
 def test_endless_lines_take_bounded_memory(tmp_path: Path) -> None:
     """A line without an end is dropped, and later lines are heard."""
     script = "import sys; sys.stdout.write('x' * 3_000_000); print(); print('{\"event\": \"done\"}')"
     _, heard = run(script, tmp_path)
-    assert heard == [{"event": "done"}]
+    assert heard == [ProgressEvent("done")]
 
 
 def test_a_learner_steps_back_on_the_processor(tmp_path: Path) -> None:
@@ -183,16 +184,22 @@ def test_a_learner_steps_back_on_the_processor(tmp_path: Path) -> None:
         command=(
             sys.executable,
             "-c",
-            "import os, time; time.sleep(0.2); print('{\"nice\": %d}' % os.nice(0))",
+            'import os, time; time.sleep(0.2); print(\'{"event": "nice", "step": %d}\' % os.nice(0))',
         ),
         nice=os.nice(0) + 3,
     )
-    heard: list[Progress] = []
+    heard: list[ProgressEvent] = []
     process.run(tmp_path, limits=PATIENT, on_progress=heard.append, must_stop=lambda: False)
-    assert heard == [{"nice": os.nice(0) + 3}]
+    assert heard == [ProgressEvent("nice", step=os.nice(0) + 3)]
 
 
-def _is_zombie(pid: int) -> bool:
+def number_in(event: ProgressEvent) -> int:
+    """The number that a stand-in told, as if it were a step's."""
+    assert event.step is not None
+    return event.step
+
+
+def _is_gone(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

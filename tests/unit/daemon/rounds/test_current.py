@@ -1,19 +1,30 @@
 """What the round in progress does."""
 
 import threading
+from collections.abc import Mapping
+
+import orjson
 
 from daemon.rounds.current import CurrentRound, PhaseWork
+from learner.directory.progress_event import read_event
 from tests.harness import wait_until
+
+
+def hear(current: CurrentRound, line: Mapping[str, object]) -> None:
+    """Hear what a learner writes as one line."""
+    event = read_event(orjson.dumps(line))
+    if event is not None:
+        current.hear(event)
 
 
 def test_progress_follows_the_learner() -> None:
     """Phases and steps are taken in; what makes no sense is passed over."""
     current = CurrentRound()
     current.begin(4, now=100.0, reason="9 samples are fresh", fresh=8, early_stop=1)
-    current.hear({"event": "phase", "name": "train"})
-    current.hear({"event": "step", "step": 3, "steps": 60, "tokens_per_second": 1000.0})
+    hear(current, {"event": "phase", "name": "train"})
+    hear(current, {"event": "step", "step": 3, "steps": 60, "tokens_per_second": 1000.0})
     for nonsense in ({}, {"event": "step"}, {"event": "phase", "name": 7}, {"event": "step", "step": "x"}):
-        current.hear(nonsense)
+        hear(current, nonsense)
     progress = current.progress
     assert progress is not None
     assert (progress.number, progress.phase, progress.step, progress.steps) == (4, "train", 3, 60)
@@ -26,15 +37,17 @@ def test_how_much_of_a_phase_is_done_is_known_until_the_next() -> None:
     """In the learner's own unit, with what is left; nonsense tells nothing."""
     current = CurrentRound()
     current.begin(4, now=100.0)
-    current.hear({"event": "phase", "name": "score", "unit": "tokens", "done": 0, "of": 4000, "seconds_left": None})
+    hear(current, {"event": "phase", "name": "score", "unit": "tokens", "done": 0, "of": 4000, "seconds_left": None})
     assert current.progress is not None
     assert current.progress.work == PhaseWork(0, 4000, "tokens", None)
-    current.hear({"event": "work", "phase": "score", "unit": "tokens", "done": 1200, "of": 4000, "seconds_left": 190.0})
+    hear(
+        current, {"event": "work", "phase": "score", "unit": "tokens", "done": 1200, "of": 4000, "seconds_left": 190.0}
+    )
     for nonsense in ({"of": 0}, {"done": "x"}, {"unit": 7}):
-        current.hear({"event": "work", "unit": "tokens", "done": 1, "of": 4000, **nonsense})
+        hear(current, {"event": "work", "unit": "tokens", "done": 1, "of": 4000, **nonsense})
     assert current.progress.work is not None
     assert current.progress.work.sentence() == "1,200 of 4,000 tokens, about 3 min left"
-    current.hear({"event": "phase", "name": "load"})
+    hear(current, {"event": "phase", "name": "load"})
     assert current.progress.work is None
 
 
