@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from benchmarks.report import Bar, arguments, report
 from checkpoints.base.prepare import import_base
-from checkpoints.generation import BASE, GenerationStore
+from checkpoints.generation_store import BASE, GenerationStore
 from gate.measures import accuracy, macro_f1
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.job import run_round

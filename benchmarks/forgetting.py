@@ -34,7 +34,7 @@ from rich.table import Table
 
 from benchmarks.report import Bar, arguments, report
 from checkpoints.card import Card
-from checkpoints.generation import BASE, GenerationStore
+from checkpoints.generation_store import BASE, GenerationStore
 from daemon.demo.era_scores import EraScores
 from daemon.demo.lineage import Lineage, naive
 from daemon.demo.text import BASE_MODEL, BEFORE_STREAM, eras

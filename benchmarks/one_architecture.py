@@ -26,7 +26,7 @@ from benchmarks.tiny_architectures import POSITIONS, TOKENS, VOCABULARY, CannotS
 from checkpoints.base.prepare import import_base
 from checkpoints.card import ModelKind
 from checkpoints.errors import CheckpointsError, MismatchedTokenizer
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from learner.directory.report import Outcome
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, read_round, write_round
 from learner.job import run_round

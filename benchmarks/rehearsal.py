@@ -37,7 +37,7 @@ from transformers import (
 from benchmarks.report import Bar, arguments, report
 from checkpoints.base.prepare import import_base
 from checkpoints.card import ModelKind
-from checkpoints.generation import BASE, GenerationStore
+from checkpoints.generation_store import BASE, GenerationStore
 from daemon.demo.text import BASE_MODEL, eras
 from daemon.doctor.rehearsal import FailedRehearsal, Rehearsed, Subject, filler, rehearse
 from daemon.doctor.round_cost import RoundWork, memory, seconds

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.report import Bar, arguments, report
-from daemon.errors import ExitCode
+from daemon.exit_codes import ExitCode
 
 RIVERKEEP: Final = str(Path(sys.executable).with_name("riverkeep"))
 COMMANDS: Final = {

@@ -37,13 +37,13 @@ from transformers import TrainerCallback, TrainingArguments
 
 from benchmarks.make_demo_data import SEQUENCE, VOCABULARY, make_model
 from benchmarks.report import Bar, arguments, report
-from learner.devices.devices import choose, settle
+from learner.devices.device import choose, settle
 from learner.directory.round_directory import RoundSample
 from learner.material.batches import Rows, Step, rows_of
 from learner.material.encoding import Encoded
 from learner.material.feeds import CausalFeed
-from learner.objectives.objectives import CausalObjective
-from learner.objectives.penalties import QuadraticPull
+from learner.objectives.losses import CausalObjective
+from learner.objectives.weight_pull import QuadraticPull
 from learner.progress import Progress
 from learner.settings import RecipeSettings
 from learner.training.train import Trainer, train

@@ -29,7 +29,7 @@ import torch
 from benchmarks.report import Bar, arguments, report
 from checkpoints.base.prepare import import_base
 from checkpoints.card import Card
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from checkpoints.load import load_model, load_tokenizer
 from tests.harness import wait_until
 from tests.models import make_causal

@@ -26,7 +26,7 @@ from transformers.utils import logging as transformers_logging
 from checkpoints.card import ModelKind
 from checkpoints.errors import MismatchedTokenizer, UnusableModel
 from checkpoints.files.config_fields import shorten
-from checkpoints.files.heads import NEW_WEIGHTS
+from checkpoints.files.label_names import NEW_WEIGHTS
 from checkpoints.files.model_files import GENERATION_CONFIG, model_files, read_object
 from checkpoints.files.weight_files import require_whole
 from checkpoints.matching import mismatch, of_text, right_pad, set_pad

@@ -17,17 +17,18 @@ from daemon.assembly.loops import Loops, make_loops
 from daemon.assembly.parts import make_supervisor
 from daemon.assembly.rooms import OpenedRooms, open_rooms
 from daemon.assembly.surface import AdminSurface, make_control, open_surface
-from daemon.errors import DaemonError, ExitCode
+from daemon.errors import DaemonError
+from daemon.exit_codes import ExitCode
 from daemon.lifecycle.lock import StateLock
-from daemon.lifecycle.notify import Notifier
 from daemon.lifecycle.replica import replica_id
 from daemon.lifecycle.shutdown import StoppedEarly
 from daemon.lifecycle.signals import Signals
+from daemon.lifecycle.systemd import Notifier
 from daemon.processes.children import end_orphans
-from daemon.processes.memory import share_one_arena
+from daemon.processes.killed_for_memory import share_one_arena
+from daemon.rounds.asks_and_schedule import Schedule
+from daemon.rounds.begin_or_wait import DRY_RUN, Ask, Trigger
 from daemon.rounds.current import RoundProgress
-from daemon.rounds.decision import DRY_RUN, Ask, Trigger
-from daemon.rounds.triggers import Schedule
 from daemon.settings.load import load
 from daemon.settings.mistakes import BadSettings
 from daemon.settings.tree import Settings

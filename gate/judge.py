@@ -58,7 +58,7 @@ from gate.verdict import (
 )
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.directory.report import Outcome, Report
-from learner.evaluation.plausibility import Departure, PrequentialSummary, compare, too_few
+from learner.evaluation.text_plausibility import Departure, PrequentialSummary, compare, too_few
 
 __all__ = ["Check", "GateSettings", "HeldOut", "Verdict", "best_candidate", "judge", "plausibility_bounds"]
 

@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from gate import forgetting, measures
 from learner.directory.report import Report
-from learner.evaluation.plausibility import summarise
+from learner.evaluation.text_plausibility import summarise
 from memory.ledger import records
 from memory.ledger.aside import MEASURED
 from memory.ledger.records import DocumentScore, Generation, ScoreRow, SliceScore

@@ -12,7 +12,7 @@ from typing import Final
 
 from gate.settings import GateSettings
 from learner.directory.plausibility_bounds import PlausibilityBounds, TextBounds
-from learner.evaluation.plausibility import PrequentialSummary, TextFigures, text_figures
+from learner.evaluation.text_plausibility import PrequentialSummary, TextFigures, text_figures
 from memory.ledger.records import Round
 from memory.ledger.states import RoundState
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from transformers.utils import logging as transformers_logging
 
 from checkpoints.errors import CheckpointsError
-from checkpoints.files.disk import is_no_room
-from learner.devices.devices import is_out_of_memory
+from checkpoints.files.disk_errors import is_no_room
+from learner.devices.device import is_out_of_memory
 from learner.errors import BadRoundDirectory, LearnerError, NoRoom, OutOfMemory
 from learner.job import run_round
 

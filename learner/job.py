@@ -10,9 +10,9 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
-from checkpoints.files.heads import NEW_WEIGHTS
-from checkpoints.files.publish import replace_file
-from learner.directory.integrity import require_intact
+from checkpoints.files.durable_writes import replace_file
+from checkpoints.files.label_names import NEW_WEIGHTS
+from learner.directory.parent_and_base import require_intact
 from learner.directory.report import Outcome, PrequentialDocument, Report, SliceScores, TrainingSummary
 from learner.directory.round_directory import (
     BASE,
@@ -25,9 +25,7 @@ from learner.directory.round_directory import (
     candidate_name,
     read_round,
 )
-from learner.evaluation.candidates import copy_into, interpolate_into, weights_of, write_candidate
-from learner.evaluation.evaluate import mean_nll
-from learner.evaluation.scoring import (
+from learner.evaluation.before_training import (
     SliceScored,
     earlier_scores,
     implausible,
@@ -35,13 +33,15 @@ from learner.evaluation.scoring import (
     prequential_tokens,
     tokens_to_score,
 )
+from learner.evaluation.candidates import copy_into, interpolate_into, weights_of, write_candidate
+from learner.evaluation.document_scores import mean_nll
 from learner.material.batches import Step, document_pieces
 from learner.material.encoding import Encoded
 from learner.material.feeds import move_to_device
-from learner.material.material import Material, StepPlan, prepare
+from learner.material.step_plan import Material, StepPlan, prepare
 from learner.material.touched import find_touched
 from learner.objectives import importance
-from learner.objectives.penalties import QuadraticPull
+from learner.objectives.weight_pull import QuadraticPull
 from learner.progress import Progress
 from learner.training.early_stopping import EarlyStopping
 from learner.training.train import Diverged, Trainer, Training, train

@@ -11,7 +11,7 @@ from typing import Self, TextIO
 import orjson
 
 from learner.devices import peaks
-from learner.devices.devices import Device
+from learner.devices.device import Device
 
 # Often enough for a progress bar, too seldom to slow a step or fill a disk.
 INTERVAL_S = 0.5

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from checkpoints.files.heads import SEVERAL
+from checkpoints.files.label_names import SEVERAL
 from checkpoints.load import load_model, load_tokenizer, require_match
 from checkpoints.probe.ask import reading_of
-from learner.devices.devices import Device, choose, settle
+from learner.devices.device import Device, choose, settle
 from learner.directory.round_directory import PARENT, RoundInput
-from learner.evaluation.evaluate import Evaluator
+from learner.evaluation.document_scores import Evaluator
 from learner.material.encoding import Encoder, longest_sequence
-from learner.material.material import InputShape
+from learner.material.step_plan import InputShape
 from learner.progress import Progress
 
 DOCUMENTS, TOKENS, SEQUENCES = "documents", "tokens", "sequences"

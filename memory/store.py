@@ -19,9 +19,9 @@ from memory.samples import counters, offsets, reading
 from memory.samples.records import Counts, Sample
 from memory.settings import MemorySettings
 from memory.views.aside import Aside
+from memory.views.dead_letters_and_gaps import Quarantine
 from memory.views.generations import Generations
 from memory.views.people import People
-from memory.views.quarantine import Quarantine
 from memory.views.rounds import Rounds
 from memory.views.session import Session
 from streams.closing import Closing

@@ -15,8 +15,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving.answers.body import Bodies
+from serving.api_keys import ApiKeys
 from serving.errors import RequestError
-from serving.guard import MODEL_ROUTE, OTHER_ROUTES, ROUTES, ApiKeys, Guard, error_response
+from serving.guard import MODEL_ROUTE, OTHER_ROUTES, ROUTES, Guard, error_response
 from serving.routes.classify import ClassifyRoute
 from serving.routes.completions import CompletionRoutes
 from serving.routes.parts import Parts

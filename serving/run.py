@@ -14,20 +14,21 @@ import torch
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from checkpoints.card import ModelKind
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from learner.devices.cores import usable_cores
 from serving.answers.prompts import RecentPrompts
+from serving.api_keys import ApiKeys
 from serving.app import build_app
-from serving.door.bounds import Bounds
+from serving.door.connection_times import Bounds
 from serving.door.descriptors import affordable, raise_limit
-from serving.door.endings import Endings
 from serving.door.server import Door, Entrance
+from serving.door.turned_away import Endings
 from serving.engine.classify import Classifier
 from serving.engine.completions import Engine
 from serving.errors import CannotServe
 from serving.generations.swap import Follower, Loader, Switch
 from serving.generations.warm import warming
-from serving.guard import PROBES, ApiKeys
+from serving.guard import PROBES
 from serving.metrics import ServingMetrics
 from serving.routes.parts import Parts
 from serving.settings import PROBES_VARIABLE, ServingSettings

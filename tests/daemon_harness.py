@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from checkpoints.card import Card
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from daemon.admin.client import RemoteControl
 from daemon.admin.token import read_token
 from daemon.errors import DaemonError

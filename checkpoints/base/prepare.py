@@ -27,11 +27,11 @@ from checkpoints.base.described_size import require_size
 from checkpoints.base.mending import PAD, link_files, mend
 from checkpoints.card import Card, ModelKind
 from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnsafeModel, UnusableModel
-from checkpoints.files.disk import disk_errors
-from checkpoints.files.heads import NEW_WEIGHTS, labels_in, require_labels, unnamed_labels
+from checkpoints.files.disk_errors import disk_errors
+from checkpoints.files.label_names import NEW_WEIGHTS, labels_in, require_labels, unnamed_labels
 from checkpoints.files.model_files import NEVER_RUN, model_files, read_config
 from checkpoints.files.weight_files import refuse_pointer, require_whole
-from checkpoints.generation import BASE, GenerationStore, Published
+from checkpoints.generation_store import BASE, GenerationStore, Published
 from checkpoints.load import LOCAL, load_model, load_tokenizer, require_match, require_shapes
 from checkpoints.matching import right_pad
 from checkpoints.probe.ask import conduct_of

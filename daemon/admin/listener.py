@@ -14,10 +14,10 @@ from daemon.lifecycle.shutdown import Shutdown
 from daemon.lifecycle.supervisor import Part, State, Supervisor
 from daemon.settings.admin import AdminSettings
 from daemon.settings.hosts import http_address, is_loopback, reached_at
-from serving.door.bounds import Bounds
+from serving.door.connection_times import Bounds
 from serving.door.descriptors import affordable
-from serving.door.endings import Endings
 from serving.door.server import BACKLOG, Door, Entrance
+from serving.door.turned_away import Endings
 from streams.backoff import Backoff
 
 LAST_REQUESTS_S: Final = 2.0

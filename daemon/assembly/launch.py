@@ -9,18 +9,18 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
-from daemon.lifecycle.patience import Patience
+from daemon.lifecycle.excused_silence import Patience
 from daemon.lifecycle.shutdown import Deadline, Shutdown
 from daemon.lifecycle.supervisor import Watchers
 from daemon.metrics import DaemonMetrics
 from daemon.processes.children import child_environment
 from daemon.processes.learner import LEARNER
 from daemon.processes.serving import drain_seconds
+from daemon.rounds.asks_and_schedule import Asks
 from daemon.rounds.current import CurrentRound
-from daemon.rounds.triggers import Asks
 from daemon.settings.in_force import SettingsInForce
 from daemon.settings.tree import Settings
-from daemon.tolerant_registry import TolerantRegistry
+from daemon.tolerant_metrics import TolerantRegistry
 
 
 @dataclass(frozen=True, slots=True)

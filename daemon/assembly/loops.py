@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from daemon.assembly.launch import Launch, Shared
 from daemon.assembly.rooms import OpenedRooms
+from daemon.ingestion.dead_letter_desk import DeadLetterDesk
 from daemon.ingestion.ingest import Ingest, SameStore, why_full
-from daemon.ingestion.publish_dead_letters import DeadLetterDesk
 from daemon.processes.learner import LearnerProcess
 from daemon.processes.serving import ServingProcess, serving_process
 from daemon.rounds.loop import RoundsLoop

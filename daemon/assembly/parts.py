@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from daemon.assembly.launch import Shared
 from daemon.assembly.loops import Loops
 from daemon.assembly.rooms import OpenedRooms
-from daemon.ingestion.tombstones import TombstoneDesk
+from daemon.ingestion.erasure_desk import TombstoneDesk
 from daemon.lifecycle.supervisor import Part, Supervisor
 from daemon.processes.serving import drain_seconds
 from daemon.settings.lifecycle import LifecycleSettings

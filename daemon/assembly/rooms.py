@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from checkpoints.metrics import CheckpointsMetrics
 from daemon import logs
 from daemon.assembly.launch import Launch, Shared
+from daemon.lifecycle.database_watch import MemoryWatch
 from daemon.lifecycle.lock import StateLock
-from daemon.lifecycle.memory_watch import MemoryWatch
 from daemon.processes.base import ensure_base
 from daemon.rounds.directories import Rooms
-from daemon.rounds.promotion import reconcile_pointer
+from daemon.rounds.pointer_and_retention import reconcile_pointer
 from daemon.rounds.unknown_generations import take_up_unknown
 from daemon.settings.tree import ModelSettings
 from gate.metrics import KnowledgeMetrics

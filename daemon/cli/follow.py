@@ -10,9 +10,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from daemon.cli.render.phases import told_phase
 from daemon.control.answers.rounds import RoundAnswer, RoundLine
-from daemon.control.answers.standing import RoundStanding, StatusAnswer
+from daemon.control.answers.status import RoundStanding, StatusAnswer
 from daemon.control.protocol import Control
-from daemon.errors import ExitCode, Refused
+from daemon.errors import Refused
+from daemon.exit_codes import ExitCode
 
 EVERY_S = 0.5
 LINE_EVERY_S = 30.0

@@ -10,7 +10,8 @@ import click
 from daemon.cli.invocation import Invocation
 from daemon.cli.old_spellings import MOVED, refusal
 from daemon.cli.standard_streams import open_standard_streams, write_no_more
-from daemon.errors import DaemonError, ExitCode, said_by_the_system
+from daemon.errors import DaemonError, said_by_the_system
+from daemon.exit_codes import ExitCode
 
 COMMANDS = {
     "demo": "service:demo",

@@ -73,7 +73,7 @@ def _key_hash(settings: "Settings", key: str) -> "KeyHash":
 
 @contextmanager
 def _on_the_store(settings: "Settings", *, write: bool) -> Iterator["Control"]:
-    from checkpoints.generation import GenerationStore  # noqa: PLC0415 - needed without a daemon only
+    from checkpoints.generation_store import GenerationStore  # noqa: PLC0415 - needed without a daemon only
     from daemon.control.store import StoreControl  # noqa: PLC0415 - the same
     from memory.store import Store  # noqa: PLC0415 - SQLite
 

@@ -11,7 +11,7 @@ import structlog
 from typing_extensions import override
 
 from checkpoints.errors import CheckpointsError
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from daemon import logs
 from daemon.control.answers.kept import ReplayedDeadLetters, ResumedPartitions
 from daemon.control.answers.people import ErasedPerson, FoundPerson
@@ -23,7 +23,7 @@ from daemon.control.answers.rounds import (
     ServedAgain,
     WithdrawnRound,
 )
-from daemon.control.answers.standing import (
+from daemon.control.answers.status import (
     HealthAnswer,
     IngestStanding,
     PartStanding,
@@ -35,14 +35,14 @@ from daemon.control.answers.standing import (
     StatusAnswer,
 )
 from daemon.control.facts import people
-from daemon.control.facts.standing import status_without_store
+from daemon.control.facts.status import status_without_store
 from daemon.control.store import StoreControl
 from daemon.errors import Refused, UnknownThing
 from daemon.lifecycle.supervisor import Health, State
 from daemon.processes.serving import ServingStatus
+from daemon.rounds.asks_and_schedule import Asks
+from daemon.rounds.begin_or_wait import Ask, Trigger, approval, paused_sentence
 from daemon.rounds.current import CurrentRound, PhaseWork
-from daemon.rounds.decision import Ask, Trigger, approval, paused_sentence
-from daemon.rounds.triggers import Asks
 from daemon.settings.tree import Settings
 from daemon.span import span
 from memory.errors import StoreError

@@ -35,7 +35,7 @@ from daemon.control.answers.rounds import (
     ServedAgain,
     WithdrawnRound,
 )
-from daemon.control.answers.standing import HealthAnswer, ReadinessAnswer, StatusAnswer
+from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
 from memory.samples.records import KeyHash
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from checkpoints.errors import CheckpointsError
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from daemon.control.answers.kept import (
     AsideLine,
     AsideTextAnswer,
@@ -37,13 +37,13 @@ from daemon.control.answers.rounds import (
     ServedAgain,
     WithdrawnRound,
 )
-from daemon.control.answers.standing import HealthAnswer, ReadinessAnswer, StatusAnswer
+from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
 from daemon.control.asker import whose_word
-from daemon.control.facts import kept, people, rounds, standing
+from daemon.control.facts import kept, people, rounds, status
 from daemon.control.protocol import Control
 from daemon.errors import Refused, UnknownThing
 from daemon.ingestion import replay_dead_letters
-from daemon.rounds.decision import paused_sentence
+from daemon.rounds.begin_or_wait import paused_sentence
 from daemon.rounds.directories import round_directory
 from daemon.rounds.inputs import draw_spec
 from daemon.rounds.judgeable import ForeseenEvidence, foresee
@@ -93,10 +93,10 @@ class StoreControl(Control):
 
     @override
     def status(self) -> StatusAnswer:
-        known = standing.status(self._store, self._settings.state_dir)
+        known = status.status(self._store, self._settings.state_dir)
         paused = known["rounds_paused"]
         known["next_round"] = None if paused is None else paused_sentence(paused["reason"])
-        known["evidence"] = standing.evidence(self._evidence())
+        known["evidence"] = status.evidence(self._evidence())
         known["unknown_generations"] = unknown_generations(self._store, self._checkpoints)
         return known
 

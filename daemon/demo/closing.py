@@ -14,7 +14,7 @@ from daemon.control.answers.rounds import RoundAnswer
 from daemon.demo.era_scores import EraScores
 from daemon.demo.screen import DemoScreen
 from daemon.demo.service import DemoService
-from daemon.errors import ExitCode
+from daemon.exit_codes import ExitCode
 from gate.forgetting import ScoreMatrix, average_forgetting, plasticity
 
 QUESTION = "The greatest danger to our country is"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from checkpoints.card import Card
-from checkpoints.generation import BASE, GenerationStore
+from checkpoints.generation_store import BASE, GenerationStore
 from daemon.errors import DaemonError
 from daemon.processes.learner import LearnerEnding, LearnerLimits, LearnerProcess
 from daemon.rounds import directories

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from daemon import logs
 from daemon.control.answers.rounds import RoundAnswer
-from daemon.control.answers.standing import LastRoundStanding, MemoryStanding
+from daemon.control.answers.status import LastRoundStanding, MemoryStanding
 from daemon.demo import closing
 from daemon.demo.broker import embedded_broker
 from daemon.demo.closing import Told
@@ -25,7 +25,8 @@ from daemon.demo.service import TOPIC, DemoService, backfill, running, write_set
 from daemon.demo.text import BASE_MODEL, Era, eras, poisoned
 from daemon.demo.twin import Twin
 from daemon.demo.visitors import Visitors, complete
-from daemon.errors import DaemonError, ExitCode
+from daemon.errors import DaemonError
+from daemon.exit_codes import ExitCode
 from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import Report, read_report
 

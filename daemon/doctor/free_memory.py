@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from daemon.processes.memory import CGROUPS, PROCESSES
+from daemon.processes.killed_for_memory import CGROUPS, PROCESSES
 
 # By the controllers that a line of /proc/self/cgroup names (none in version 2): where their groups are mounted, the
 # files of limit and use (bytes), and the line of memory.stat that says how much the kernel gives back when asked.

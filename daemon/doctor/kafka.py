@@ -17,7 +17,7 @@ from daemon.doctor.findings import Finding
 from daemon.errors import said_by_the_system
 from streams.errors import StreamsError
 from streams.kafka.client import consumer_options, make_client
-from streams.kafka.positions import Start, first_start
+from streams.kafka.start_rules import Start, first_start
 from streams.settings import StreamsSettings
 from streams.topic_settings import TopicSettings
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from checkpoints.base.prepare import import_base
 from checkpoints.card import ModelKind
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from daemon.doctor.estimate import ModelShape
 from daemon.doctor.rehearsal import filler
 from learner.settings import Precision
 
 if TYPE_CHECKING:
     from checkpoints.probe.conduct import Conduct
-    from learner.devices.devices import Device
+    from learner.devices.device import Device
 
 UNLIMITED = 2**20
 SAMPLE_CHARACTERS = 4_000
@@ -37,7 +37,7 @@ def examine(
     from checkpoints.errors import CheckpointsError  # noqa: PLC0415 - torch, and only in this process
     from checkpoints.load import load_model, load_tokenizer  # noqa: PLC0415 - the same
     from checkpoints.probe.ask import conduct_of  # noqa: PLC0415 - the same
-    from learner.devices.devices import choose  # noqa: PLC0415 - the same
+    from learner.devices.device import choose  # noqa: PLC0415 - the same
     from learner.errors import LearnerError  # noqa: PLC0415 - the same
 
     try:

@@ -145,7 +145,7 @@ def sqlite() -> Finding:
 
 def _database(settings: Settings) -> Iterator[Finding]:
     """Whether the database is whole, and knows what is on disk beside it."""
-    from checkpoints.generation import GenerationStore  # noqa: PLC0415 - SQLite only where it is used
+    from checkpoints.generation_store import GenerationStore  # noqa: PLC0415 - SQLite only where it is used
     from daemon.rounds.unknown_generations import unknown_generations  # noqa: PLC0415 - the same
     from memory.errors import StoreError, StoreTooOld  # noqa: PLC0415 - the same
     from memory.store import Store  # noqa: PLC0415 - the same

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from checkpoints.generation import BASE, GenerationStore
+from checkpoints.generation_store import BASE, GenerationStore
 from daemon.doctor import rounds
 from daemon.doctor.estimate import ModelShape, least_bytes, serving_bytes, training_bytes
 from daemon.doctor.findings import Finding

@@ -14,10 +14,10 @@ from daemon.settings.labels import known_labels
 from daemon.settings.tree import Settings
 from memory.intake.records import Appended
 from memory.store import Store
-from streams.contents import Look
-from streams.dead_letters import HARMLESS, DeadLetterBudget
+from streams.dead_letter_flood import HARMLESS, DeadLetterBudget
 from streams.document import Batch, DeadLetter, Reason
 from streams.errors import StreamsError, UnreadableFile
+from streams.file_kinds import Look
 from streams.files.opened_file import OpenedFile, is_kept, shown_path
 from streams.files.source import FileSource
 from streams.settings import StreamsSettings

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from daemon.errors import BadRequest
 from daemon.ingestion.backfill_fields import UNNAMED, Fields, fields_of
-from streams.contents import Look
+from streams.file_kinds import Look
 from streams.files.opened_file import is_kept, shown_path
 from streams.files.splitting import Split
 from streams.settings import StreamsSettings

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from daemon.ingestion.dead_letter_flood import flood_sentence, flooded
+from daemon.ingestion.flood_sentence import flood_sentence, flooded
 from daemon.lifecycle.supervisor import Part, State
 from memory.intake.records import Appended
 from memory.store import Store

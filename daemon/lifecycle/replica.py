@@ -3,7 +3,7 @@
 import secrets
 from pathlib import Path
 
-from checkpoints.files.publish import replace_file
+from checkpoints.files.durable_writes import replace_file
 
 
 def replica_id(state_dir: Path) -> str:

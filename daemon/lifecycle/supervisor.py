@@ -13,7 +13,7 @@ from typing import Self
 import structlog
 
 from daemon.errors import DaemonError
-from daemon.lifecycle.patience import Patience
+from daemon.lifecycle.excused_silence import Patience
 from memory.errors import StoreError
 from streams.backoff import Backoff
 

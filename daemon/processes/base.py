@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from checkpoints.errors import CheckpointsError
-from checkpoints.generation import BASE, GenerationStore
+from checkpoints.generation_store import BASE, GenerationStore
 from daemon.errors import DaemonError
 from daemon.lifecycle.shutdown import StoppedEarly
 from daemon.processes.children import end_group

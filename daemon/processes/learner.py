@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from daemon.processes.children import end_group, has_ended
-from daemon.processes.memory import KillCounter, offer_first, resident_bytes
+from daemon.processes.killed_for_memory import KillCounter, offer_first, resident_bytes
 from learner.directory.progress_event import ProgressEvent, read_event
 from learner.errors import BadRoundDirectory, NoRoom, OutOfMemory
 

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from memory.store import Store
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import structlog
 
 from daemon.metrics import DaemonMetrics
+from daemon.rounds.begin_or_wait import DRY_RUN
 from daemon.rounds.conclusion import Conclusion
-from daemon.rounds.decision import DRY_RUN
 from gate.round_figures import RoundFigures
 from memory.ledger.records import Round
 from memory.store import Store

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from daemon.rounds.decision import Ask
+from daemon.rounds.begin_or_wait import Ask
 from daemon.rounds.directories import Rooms
 from daemon.rounds.record import RoundRecord
 from daemon.settings.tree import Settings
@@ -18,7 +18,7 @@ from learner.directory.round_directory import (
     RoundSpec,
     write_round,
 )
-from learner.evaluation.plausibility import PrequentialSummary
+from learner.evaluation.text_plausibility import PrequentialSummary
 from memory.ledger.records import DocumentScore, DrawSpec, RoundDraw
 from memory.store import Store
 

@@ -7,14 +7,24 @@ import structlog
 
 from daemon.lifecycle.shutdown import Shutdown
 from daemon.lifecycle.supervisor import Part, State
+from daemon.rounds.asks_and_schedule import Asks
+from daemon.rounds.begin_or_wait import (
+    Ask,
+    Begin,
+    Decision,
+    Snapshot,
+    Wait,
+    answered_by,
+    approval,
+    cooling_seconds,
+    decide,
+)
 from daemon.rounds.current import CurrentRound
-from daemon.rounds.decision import Ask, Begin, Decision, Snapshot, Wait, answered_by, approval, cooling_seconds, decide
 from daemon.rounds.directories import Rooms, prune_directories
+from daemon.rounds.elapsed import Past
 from daemon.rounds.inputs import draw_spec
 from daemon.rounds.judgeable import ForeseenEvidence, foresee
-from daemon.rounds.past import Past
 from daemon.rounds.runner import RoundRunner
-from daemon.rounds.triggers import Asks
 from daemon.settings.tree import Settings
 from daemon.settings.triggers import TriggerSettings
 from memory.ledger.records import Round

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic.dataclasses import dataclass
 
 from checkpoints.card import DataRange
-from checkpoints.files.publish import replace_file
+from checkpoints.files.durable_writes import replace_file
 from checkpoints.json_files import STRICT, explain_json, read_json, write_json
 from gate.evidence import HeldOut
 from gate.verdict import Verdict

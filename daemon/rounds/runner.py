@@ -14,14 +14,14 @@ from checkpoints.card import ModelKind
 from checkpoints.errors import CheckpointsError
 from daemon.metrics import DaemonMetrics
 from daemon.processes.learner import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
+from daemon.rounds.begin_or_wait import Ask
 from daemon.rounds.conclusion import Concluder, Conclusion
 from daemon.rounds.current import CurrentRound
-from daemon.rounds.decision import Ask
 from daemon.rounds.directories import Rooms
 from daemon.rounds.event import tell
 from daemon.rounds.inputs import draw_spec, write_inputs
 from daemon.rounds.judgeable import needs_of, nothing_trained_serves
-from daemon.rounds.promotion import move_pointer
+from daemon.rounds.pointer_and_retention import move_pointer
 from daemon.rounds.record import BadRecord, RoundRecord
 from daemon.settings.tree import Settings
 from gate.evidence import DrawnSlice, Need

@@ -4,7 +4,7 @@ import structlog
 
 from checkpoints.card import Card
 from checkpoints.errors import CheckpointsError
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from daemon.rounds.directories import Rooms, round_directories
 from memory.ledger.records import SliceScore
 from memory.ledger.restored import FoundGeneration

@@ -1,7 +1,7 @@
 """What is wrong with model, topics and labels once they are looked up on this machine."""
 
 from checkpoints.errors import CheckpointsError
-from checkpoints.files.heads import labels_in
+from checkpoints.files.label_names import labels_in
 from daemon.settings import sources
 from daemon.settings.mistakes import Mistake
 from daemon.settings.tree import Settings

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from checkpoints.errors import CheckpointsError
-from checkpoints.files.heads import is_multi_label, labels_in
+from checkpoints.files.label_names import is_multi_label, labels_in
 from checkpoints.files.model_files import read_config
 from daemon.settings.tree import Settings
 from streams.decoding.label_sets import LabelSet

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from daemon.errors import DaemonError, ExitCode
+from daemon.errors import DaemonError
+from daemon.exit_codes import ExitCode
 from daemon.settings.fields import EACH, Key, accepts, dotted, find, nearest, nested_model, siblings
 from daemon.settings.sources import PREFIX, Raw
 from serving.door.key_file import read_keys

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from daemon.settings.fields import Key, find, holds_path, nested_model, optional, structured
+from daemon.settings.places import line_numbers
 
 PREFIX = "RIVERKEEP_"
 NOT_SETTINGS = frozenset({"RIVERKEEP_CONFIG", "RIVERKEEP_FAULT"})
@@ -29,8 +30,6 @@ UNSET = "none"
 DEEPEST = 16
 INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 CURLED = frozenset("\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019\u201a\uff02")
-HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]")
-ASSIGNMENT = re.compile(r"\s*([A-Za-z0-9_.\-\"' ]+?)\s*=")
 
 
 @dataclass(slots=True)
@@ -137,33 +136,6 @@ def _curled(text: str) -> str:
 
 def _encoding_of(content: bytes, byte: int) -> str:
     return "it begins as UTF-16 does" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else f"byte {byte}"
-
-
-def line_numbers(text: str) -> dict[Key, int]:
-    """The line (from 1) on which each key of a TOML text is written.
-
-    Reads headers and assignments only, which is enough to point a person to the place: a line within a
-    multi-line string that looks like an assignment may add a key that nobody asks for.
-    """
-    lines: dict[Key, int] = {}
-    table: Key = ()
-    lengths: dict[Key, int] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := HEADER.match(line):
-            table = _key(header[2])
-            if header[1] == "[[":
-                index = lengths.get(table, 0)
-                lengths[table] = index + 1
-                lines.setdefault(table, number)
-                table = (*table, index)
-            lines.setdefault(table, number)
-        elif assignment := ASSIGNMENT.match(line):
-            lines.setdefault((*table, *_key(assignment[1])), number)
-    return lines
-
-
-def _key(written: str) -> Key:
-    return tuple(part.strip().strip("\"'") for part in written.split("."))
 
 
 def _settle(model: type[BaseModel], table: dict[str, Any], base: Path) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from checkpoints.files.disk import disk_errors
-from checkpoints.files.heads import NEW_WEIGHTS
+from checkpoints.files.disk_errors import disk_errors
+from checkpoints.files.label_names import NEW_WEIGHTS
 from checkpoints.files.model_files import GENERATION_CONFIG
-from checkpoints.generation import CARD, MANIFEST
+from checkpoints.generation_store import CARD, MANIFEST
 
 Weights = dict[str, Tensor]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from checkpoints.probe.conduct import Side
 from learner.material.batches import Rows, Step, fill_row
 from learner.material.encoding import Encoded, Ints
-from learner.objectives.micro_batch import IGNORED, MicroBatch
+from learner.objectives.forward_pass import IGNORED, MicroBatch
 
 # Widths are rounded up to this: tensor cores and vector units like it, and fewer shapes are seen.
 WIDTH_MULTIPLE = 8

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from checkpoints.files.disk import disk_errors
+from checkpoints.files.disk_errors import disk_errors
 from learner.errors import BadRoundDirectory
 
 Importance = dict[str, Tensor]

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from learner.devices.devices import Device
+from learner.devices.device import Device
 from learner.errors import LearnerError
 from learner.material.batches import Step
 from learner.material.feeds import Feed
-from learner.objectives.micro_batch import MicroBatch
-from learner.objectives.objectives import Objective
-from learner.objectives.penalties import QuadraticPull
+from learner.objectives.forward_pass import MicroBatch
+from learner.objectives.losses import Objective
+from learner.objectives.weight_pull import QuadraticPull
 from learner.progress import Progress
 from learner.settings import RecipeSettings
 from learner.training.early_stopping import EarlyStopping

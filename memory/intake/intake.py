@@ -15,12 +15,12 @@ from memory.database.sqlite import Connection
 from memory.errors import StoreReopened
 from memory.identity import near_duplicates, similar_keys
 from memory.identity.fingerprints import Bools, Int64s, priorities
-from memory.intake import quarantine, split, tombstones
-from memory.intake.columns import Looked, Looker
+from memory.intake import dead_letters_and_gaps, split, tombstones
+from memory.intake.hashes_and_sketches import Looked, Looker
 from memory.intake.names import NO_LABEL
 from memory.intake.recall import Recall
 from memory.intake.records import Appended
-from memory.samples import counters, offsets, replay, slices
+from memory.samples import counters, offsets, replay_budgets, slices
 from memory.samples.offsets import Position, position_of
 from memory.samples.records import Role
 from memory.settings import MemorySettings
@@ -107,10 +107,10 @@ class Intake:
     ) -> Appended:
         positions = offsets.move_on(tx, batch, self._clock())
         erasures = tombstones.note(tx, batch.erasures, positions, self)
-        letters = quarantine.take(
+        letters = dead_letters_and_gaps.take(
             tx, batch.dead_letters, positions, self, self._settings, keep_unpublished=keep_unpublished
         )
-        gaps = quarantine.store_gaps(tx, batch.gaps, positions, self._clock(), self._settings.gaps_kept)
+        gaps = dead_letters_and_gaps.store_gaps(tx, batch.gaps, positions, self._clock(), self._settings.gaps_kept)
         appended = self._take_documents(
             tx, looked, positions, tombstones.withdrawn(looked, erasures), before_stream=before_stream
         )
@@ -269,7 +269,7 @@ class Intake:
         ids = sorting.ids[sorting.fresh].tolist()
         sketches = looked.sketches.take(sorting.fresh)
         near_duplicates.record_trained(tx, ids, sketches, self._settings.trained_documents)
-        replay.settle(tx, ids, replay.BEFORE_STREAM, self._settings, self.salt)
+        replay_budgets.settle(tx, ids, replay_budgets.BEFORE_STREAM, self._settings, self.salt)
 
 
 def _taken(column: Sequence[T], rows: Int64s) -> Sequence[T]:

@@ -11,8 +11,8 @@ import numpy as np
 from memory.database import facts
 from memory.database.sqlite import Connection
 from memory.identity.fingerprints import Bools, Int64s
-from memory.intake.columns import Looked
-from memory.intake.quarantine import KnownKeys
+from memory.intake.dead_letters_and_gaps import KnownKeys
+from memory.intake.hashes_and_sketches import Looked
 from memory.samples.offsets import Position, position_of
 from streams.document import Erasure, Partition
 

@@ -8,7 +8,7 @@ from memory.identity.near_duplicates import record_trained, sketch_texts
 from memory.ledger import aside, generations, rounds
 from memory.ledger.records import DocumentScore, SliceScore, Trained
 from memory.ledger.states import RoundState
-from memory.samples import counters, reading, removal, replay, slices
+from memory.samples import counters, reading, removal, replay_budgets, slices
 from memory.samples.records import Role
 from memory.settings import MemorySettings
 
@@ -42,7 +42,7 @@ def accept(
         rounds.note_untouched(tx, number, trained.touched)
     _remember_trained(tx, used, settings)
     aside.acquit(tx, used + aside.held_out_lately(tx))
-    replay.settle_fresh(tx, used + spent, number, settings, salt)
+    replay_budgets.settle_fresh(tx, used + spent, number, settings, salt)
     if trained is not None:
         slices.keep_newest(tx, max(used, default=0), settings.slice_documents)
     slices.settle(tx, number, settings)

@@ -12,7 +12,7 @@ from memory.database import facts, sqlite
 from memory.database.sqlite import Connection
 from memory.errors import AsideFull, UnknownRound, WrongState
 from memory.identity.categories import all_categories
-from memory.ledger import draw, foreseen
+from memory.ledger import draw, foreseen, near_held_out
 from memory.ledger.draw import FreshDraw
 from memory.ledger.records import (
     ApprovedRound,
@@ -65,8 +65,8 @@ def begin(
     among = None if released_from is None else _find_released(tx, released_from)
     chosen = draw.fresh_ids(tx, spec.fresh_tokens * facts.bytes_per_token(tx), among)
     if chosen:
-        draw.drop_held_out_near_trained(tx, settings.near_duplicate_similarity)
-    held_out = draw.HeldOutIndex(tx, settings.near_duplicate_similarity)
+        near_held_out.drop_held_out_near_trained(tx, settings.near_duplicate_similarity)
+    held_out = near_held_out.HeldOutIndex(tx, settings.near_duplicate_similarity)
     drawn = held_out.keep_apart(tx, reading.read(tx, [sample for sample, _ in chosen]))
     if not drawn or (judgeable is not None and not judgeable(foreseen.foreseen(tx, settings, spec))):
         return None

@@ -8,7 +8,7 @@ from memory.database.connection import Database
 from memory.database.sqlite import Connection
 from memory.errors import StoreBusy, StoreFull
 from memory.identity import near_duplicates
-from memory.intake import quarantine
+from memory.intake import dead_letters_and_gaps
 from memory.ledger.records import GenerationState, lineage
 from memory.samples import removal
 
@@ -51,7 +51,7 @@ def erase(tx: Connection, key: str | None, key_hash: int, now: float) -> Forgott
     # Sketches are made from text: those of samples that have left memory go too.
     near_duplicates.forget_trained(tx, {*known, *(sample for _, sample, _ in given)})
     removal.remove(tx, known)
-    letters = quarantine.erase(tx, key, key_hash)
+    letters = dead_letters_and_gaps.erase(tx, key, key_hash)
     tx.execute("DELETE FROM key_dresses WHERE key_hash = ?", (key_hash,))
     tx.execute("INSERT OR IGNORE INTO forgotten(key_hash, at) VALUES (?, ?)", (key_hash, now))
     return name_who_saw(tx, known, letters, given)

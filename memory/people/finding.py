@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from memory.database import facts
 from memory.database.sqlite import Connection
-from memory.intake import quarantine
+from memory.intake import dead_letters_and_gaps
 from memory.people import erasure
 from memory.samples.reading import FoundSample, read_places
 from memory.samples.records import Role
@@ -59,7 +59,7 @@ def find(tx: Connection, key: str | None, key_hash: int, *, limit: int, after: i
     return Found(
         by_role={Role(role): count for role, count in sorted(Counter(role for _, role in kept).items())},
         samples=read_places(tx, page),
-        dead_letters=tuple(sorted(quarantine.of_key(tx, key, key_hash))),
+        dead_letters=tuple(sorted(dead_letters_and_gaps.of_key(tx, key, key_hash))),
         rounds=rounds,
         generations=generations,
         descendants=descendants,

@@ -4,7 +4,7 @@ import structlog
 
 from memory.identity import similar_keys
 from memory.identity.similar_keys import SimilarKey
-from memory.people import erasure, finding, tombstones
+from memory.people import erasure, finding, pending_erasures
 from memory.people.erasure import Forgotten
 from memory.people.finding import Found
 from memory.samples.records import KeyHash
@@ -47,7 +47,7 @@ class People:
 
     def tombstones_wait(self) -> bool:
         """Whether the stream has asked for erasures that are not done yet."""
-        return self._file.read(tombstones.wait)
+        return self._file.read(pending_erasures.wait)
 
     def apply_tombstones(self, *, scrub: bool) -> Forgotten:
         """Erase the text that came before the stream's tombstones, all that wait at once, and name what had seen it.
@@ -58,7 +58,7 @@ class People:
         Raises:
             StoreBusy, StoreFull: the text is erased from every table, and the file could not be rewritten.
         """
-        forgotten = self._file.write(tombstones.apply)
+        forgotten = self._file.write(pending_erasures.apply)
         if scrub:
             erasure.scrub(self._file.database)
         log.info("tombstones_applied", samples=forgotten.samples, dead_letters=forgotten.dead_letters)

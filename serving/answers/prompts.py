@@ -9,7 +9,7 @@ from typing import Any, Final
 from learner.material.plain_text import control_ids, drop_steering_tokens
 from serving.answers.messages import Message
 from serving.answers.openai import Asked
-from serving.answers.templates import form_for, render_failure, template_of
+from serving.answers.template_forms import form_for, render_failure, template_of
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError, TooLong
 

@@ -12,7 +12,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from serving.door.bounds import ConnectionEnding, ConnectionState, Stage
+from serving.door.connection_times import ConnectionEnding, ConnectionState, Stage
 from serving.errors import RequestError, error_body
 
 # A body that comes in so many pieces has to have so many bytes in each, on average: pieces cost time, bytes hardly any.

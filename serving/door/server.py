@@ -12,10 +12,10 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from serving.door.bounds import Bounds, ConnectionEnding, Stage, overdue
 from serving.door.connection import Connection
+from serving.door.connection_times import Bounds, ConnectionEnding, Stage, overdue
 from serving.door.crowd import Crowd, client_of
-from serving.door.endings import Endings
+from serving.door.turned_away import Endings
 
 BACKLOG: Final = 1024
 # Between two looks at what the connections inside have sent.

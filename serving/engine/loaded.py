@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from checkpoints.card import ModelKind
-from checkpoints.files.heads import SEVERAL
+from checkpoints.files.label_names import SEVERAL
 from checkpoints.matching import rows_of
 from checkpoints.probe.ask import conduct_of
 from checkpoints.probe.conduct import Conduct

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 
 from checkpoints.card import ModelKind
 from checkpoints.errors import CheckpointsError
-from checkpoints.generation import GenerationStore, Manifest, Pointer
+from checkpoints.generation_store import GenerationStore, Manifest, Pointer
 from checkpoints.load import load_beside, load_model, load_tokenizer, require_match
 from checkpoints.probe.ask import conduct_of
 from checkpoints.probe.conduct import Conduct

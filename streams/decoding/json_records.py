@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import orjson
 
-from streams.contents import encoding_of
 from streams.decoding import numbers
 from streams.document import Reason, Rejection
+from streams.file_kinds import encoding_of
 from streams.unpacking import codec_of
 
 _NOT_A_NUMBER: Final = re.compile(r"-?\s*(nan|inf)", re.IGNORECASE)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from streams.closing import Closing
-from streams.contents import PARQUET, encoding_of, foreign, look
 from streams.errors import UnreadableFile
+from streams.file_kinds import PARQUET, encoding_of, foreign, look
 from streams.settings import KIB, MIB
 from streams.unpacking import Damage, codec_of, unpack
 

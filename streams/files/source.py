@@ -9,10 +9,10 @@ from kafka.structs import TopicPartition
 
 from streams.chunk import NO_TIMESTAMP, Chunk, Row
 from streams.closing import Closing
-from streams.contents import Look
 from streams.decoding.decode import Decoder
 from streams.document import Batch, Partition
 from streams.errors import DamagedFile
+from streams.file_kinds import Look
 from streams.files import parquet
 from streams.files.opened_file import HEAD, OpenedFile
 from streams.files.splitting import Record, Split, line_end_of, split

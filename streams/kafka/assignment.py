@@ -11,9 +11,9 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 from streams.chunk import Chunk
 from streams.decoding.decode import Decoder, Framed
 from streams.document import Gap, Partition
-from streams.kafka import positions
-from streams.kafka.beginning import Beginnings, Begun, Offsets, Reading
+from streams.kafka import start_rules
 from streams.kafka.consumer import Consumer, Moved
+from streams.kafka.first_position import Beginnings, Begun, Offsets, Reading
 from streams.metrics import StreamsMetrics
 from streams.reading import BatchBuilder, PartitionReader
 from streams.settings import StreamsSettings
@@ -98,7 +98,7 @@ class Assignment:
         return {found: self._commit(reading) for found, reading in self._readings.items()}
 
     def _commit(self, reading: Reading) -> OffsetAndMetadata:
-        told = positions.metadata(reading.reader.partition.incarnation, self._owner)
+        told = start_rules.metadata(reading.reader.partition.incarnation, self._owner)
         return OffsetAndMetadata(reading.durable, told, -1)
 
     def partitions(self) -> dict[TopicPartition, Partition]:

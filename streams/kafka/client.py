@@ -16,7 +16,7 @@ from kafka.net.compat import KafkaNetClient
 from kafka.net.inet import KafkaNetSocket
 
 from streams.kafka.sharing import EvenAssignor
-from streams.secrets import secret
+from streams.secret_files import secret
 from streams.security_settings import SecuritySettings
 from streams.settings import MIB, StreamsSettings
 

@@ -18,14 +18,14 @@ from kafka.structs import TopicPartition
 from streams.backoff import Backoff
 from streams.chunk import Chunk
 from streams.closing import Closing
-from streams.dead_letters import DeadLetterBudget
+from streams.dead_letter_flood import DeadLetterBudget
 from streams.document import Batch, Partition, Pause
 from streams.errors import MembershipTaken, NotAuthorized
-from streams.kafka.absence import Absence
 from streams.kafka.assignment import Assignment, Doubt
-from streams.kafka.beginning import Offsets
+from streams.kafka.broker_silence import Absence
 from streams.kafka.client import REFUSALS
 from streams.kafka.consumer import Consumer
+from streams.kafka.first_position import Offsets
 from streams.metrics import StreamsMetrics
 from streams.reading import BatchBuilder, PartitionRead
 from streams.registry.client import of_settings

@@ -18,7 +18,7 @@ from streams.document import Reason
 from streams.errors import BadSecret, NotNow, RegistryAway
 from streams.registry import schemas
 from streams.registry_settings import SchemaRegistrySettings
-from streams.secrets import secret
+from streams.secret_files import secret
 from streams.settings import MIB
 
 ACCEPTED: Final = "application/vnd.schemaregistry.v1+json, application/json"

@@ -36,7 +36,9 @@ PROOFS: Final = {
     "What cannot be understood": {
         "tests/integration/test_bad_records.py": ["test_every_kind_of_bad_record_is_counted_and_no_good_one_is_lost"],
         "tests/integration/test_kafka_dead_letters.py": ["test_bad_records_are_dead_letters_and_stop_nothing"],
-        "tests/unit/memory/intake/test_quarantine.py": ["test_dead_letters_are_kept_with_their_reason_and_bytes"],
+        "tests/unit/memory/intake/test_dead_letters_and_gaps.py": [
+            "test_dead_letters_are_kept_with_their_reason_and_bytes"
+        ],
     },
     "While a schema registry is away": {
         "tests/integration/test_schema_registry.py": ["test_nothing_is_lost_while_the_registry_is_away"],
@@ -107,12 +109,12 @@ PROOFS: Final = {
         "tests/unit/memory/identity/test_sketches.py": ["test_nearly_all_edited_texts_are_found_and_no_others"],
     },
     "Everything is bounded that is kept": {
-        "tests/unit/memory/samples/test_replay.py": ["test_budgets_are_never_exceeded"],
+        "tests/unit/memory/samples/test_replay_budgets.py": ["test_budgets_are_never_exceeded"],
         "tests/unit/memory/samples/test_slices.py": ["test_all_slices_together_are_bounded_and_the_anchor_is_spared"],
         "tests/unit/memory/ledger/test_retention.py": [
             "test_two_thousand_rounds_leave_a_store_no_larger_than_a_thousand"
         ],
-        "tests/unit/memory/intake/test_quarantine.py": [
+        "tests/unit/memory/intake/test_dead_letters_and_gaps.py": [
             "test_at_its_bound_in_rows_the_oldest_letters_make_room",
             "test_at_its_bound_in_bytes_the_oldest_letters_make_room",
             "test_rows_of_gaps_are_bounded",
@@ -170,7 +172,7 @@ PROOFS: Final = {
         "tests/unit/learner/test_conduct.py": ["test_a_round_on_a_model_that_sees_later_tokens_is_refused"],
     },
     "Nothing unsafe is loaded or exposed": {
-        "tests/unit/checkpoints/test_generation.py": ["test_pickled_weights_are_refused"],
+        "tests/unit/checkpoints/test_generation_store.py": ["test_pickled_weights_are_refused"],
         "tests/unit/checkpoints/test_load.py": ["test_code_in_a_model_is_never_run"],
         "tests/unit/daemon/admin/test_app.py": ["test_every_route_but_metrics_and_probes_needs_the_token"],
         "tests/unit/serving/test_app.py": ["test_every_route_needs_the_key"],

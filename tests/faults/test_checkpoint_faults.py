@@ -10,8 +10,8 @@ import pytest
 
 from checkpoints.card import Card
 from checkpoints.errors import NumberTaken
-from checkpoints.files.publish import FAULT_VARIABLE, DurableStep
-from checkpoints.generation import GenerationStore
+from checkpoints.files.durable_writes import FAULT_VARIABLE, DurableStep
+from checkpoints.generation_store import GenerationStore
 
 # What the daemon does around a round: publish, promote, retire an old one. Serving is at 1 when it begins.
 WRITER = """

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from pysqlite3 import dbapi2 as sqlite
 
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from memory.ledger.records import GenerationState
 from memory.ledger.states import RoundState
 from memory.store import Store

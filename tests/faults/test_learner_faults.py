@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from checkpoints.generation import Published
+from checkpoints.generation_store import Published
 from learner.__main__ import main
 from learner.directory.report import Outcome, read_report
 from tests.disks import files_limited

@@ -10,8 +10,8 @@ import httpx
 import psutil
 import pytest
 
-from checkpoints.files.publish import FAULT_VARIABLE, DurableStep
-from checkpoints.generation import GenerationStore
+from checkpoints.files.durable_writes import FAULT_VARIABLE, DurableStep
+from checkpoints.generation_store import GenerationStore
 from daemon.processes.children import OWNER_VARIABLE
 from memory.ledger.states import RoundState
 from tests.brokers import Broker, make_topic, running, send

@@ -21,7 +21,7 @@ from daemon.admin.app import OPEN_PATHS
 from daemon.cli import main
 from daemon.settings.lifecycle import LifecycleSettings
 from daemon.settings.tree import Settings
-from serving.door.endings import Endings
+from serving.door.turned_away import Endings
 from serving.guard import OPEN_ROUTES
 from serving.settings import ServingSettings
 from tests.unproven import KUBECTL, PROMTOOL, SYSTEMD, program
@@ -104,7 +104,7 @@ def test_the_services_user_can_reach_its_settings() -> None:
 
 def test_wrong_settings_are_not_retried_for_ever() -> None:
     """The exit status that the unit gives up on is that of wrong settings."""
-    from daemon.errors import ExitCode
+    from daemon.exit_codes import ExitCode
 
     assert int(unit_value("RestartPreventExitStatus")) == ExitCode.BAD_USAGE
 

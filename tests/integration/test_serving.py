@@ -17,8 +17,8 @@ import pytest
 
 from checkpoints.base.prepare import import_base
 from checkpoints.card import Card
-from checkpoints.files.publish import replace_file
-from checkpoints.generation import GenerationStore
+from checkpoints.files.durable_writes import replace_file
+from checkpoints.generation_store import GenerationStore
 from tests.harness import wait_until
 from tests.hostile import CHATS, COMPLETIONS
 from tests.models import make_causal, make_classifier, packaged

@@ -36,7 +36,7 @@ from daemon.control.answers.rounds import (
 )
 from daemon.control.bounds import LONGEST_REASON, MOST_ROWS
 from daemon.control.protocol import Control
-from daemon.errors import ExitCode
+from daemon.exit_codes import ExitCode
 
 LISTED: Final = 20
 NUMBER: Final = click.IntRange(1)

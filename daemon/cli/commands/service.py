@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.cli.invocation import Invocation, example, pass_invocation
-from daemon.errors import ExitCode
+from daemon.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from daemon.settings.tree import Settings

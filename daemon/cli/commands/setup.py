@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.cli.invocation import Invocation, example, json_option, pass_invocation, print_json, say
-from daemon.errors import DaemonError, ExitCode
+from daemon.errors import DaemonError
+from daemon.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from checkpoints.card import ModelKind

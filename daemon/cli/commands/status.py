@@ -5,9 +5,9 @@ from typing import cast
 import click
 
 from daemon.cli.invocation import Invocation, example, json_option, pass_invocation, show
-from daemon.control.answers.standing import StatusAnswer
+from daemon.control.answers.status import StatusAnswer
 from daemon.control.protocol import Control
-from daemon.errors import ExitCode
+from daemon.exit_codes import ExitCode
 
 
 @click.command(short_help="Show how things stand.")

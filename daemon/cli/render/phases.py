@@ -1,6 +1,6 @@
 """What a round does now, for a person."""
 
-from daemon.control.answers.standing import RoundStanding
+from daemon.control.answers.status import RoundStanding
 from daemon.rounds.current import PhaseWork
 
 

@@ -11,7 +11,7 @@ from daemon.cli.render.printable import inline
 from daemon.cli.render.screen import console, number_text, outcome_text, table
 from daemon.cli.render.wording import DROPS, begun, check_words, trigger_word
 from daemon.control.answers.rounds import RoundAnswer, RoundLine
-from daemon.control.answers.standing import LastRoundStanding, RoundStanding
+from daemon.control.answers.status import LastRoundStanding, RoundStanding
 from daemon.span import span as ago
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from daemon.cli.render.printable import printable
 from daemon.control.answers.rounds import RoundLine
-from daemon.control.answers.standing import LastRoundStanding
+from daemon.control.answers.status import LastRoundStanding
 
 BETWEEN_COLUMNS = 3
 """A blank on either side of each cell and a line between; at the edges one line takes the place of two blanks."""

@@ -10,7 +10,7 @@ from daemon.cli.render.generations import ERASED
 from daemon.cli.render.phases import told_phase
 from daemon.cli.render.rounds import early_stop_part, how_to_decide, trained_part
 from daemon.cli.render.screen import console, outcome_text
-from daemon.control.answers.standing import (
+from daemon.control.answers.status import (
     EvidenceStanding,
     IngestStanding,
     LastRoundStanding,
@@ -22,7 +22,7 @@ from daemon.control.answers.standing import (
     ServingStanding,
     StatusAnswer,
 )
-from daemon.ingestion.dead_letter_flood import flood_sentence, flooded
+from daemon.ingestion.flood_sentence import flood_sentence, flooded
 from daemon.lifecycle.supervisor import State
 from daemon.rounds.unknown_sentence import unknown_sentence
 from daemon.span import span as ago

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from checkpoints.card import Card
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from tests.models import make_causal
 
 

@@ -17,7 +17,7 @@ from transformers import (
 
 from checkpoints.base.prepare import import_base
 from checkpoints.errors import MismatchedTokenizer
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from checkpoints.load import load_model, load_tokenizer
 from tests.models import VOCABULARY, embedding_of, make_tokenizer
 

@@ -19,8 +19,8 @@ from transformers import (
 
 from checkpoints.base.prepare import import_base
 from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnsafeModel, UnusableModel
-from checkpoints.files.heads import NEW_WEIGHTS
-from checkpoints.generation import GenerationStore
+from checkpoints.files.label_names import NEW_WEIGHTS
+from checkpoints.generation_store import GenerationStore
 from checkpoints.load import load_beside, load_model, load_tokenizer
 from checkpoints.probe.ask import conduct_of
 from checkpoints.probe.classifier import ClassifierProbe

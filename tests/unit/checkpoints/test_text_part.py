@@ -26,9 +26,9 @@ from transformers import (
 
 from checkpoints.base.prepare import import_base
 from checkpoints.errors import UnusableModel
-from checkpoints.files.heads import NEW_WEIGHTS, labels_in
+from checkpoints.files.label_names import NEW_WEIGHTS, labels_in
 from checkpoints.files.model_files import read_config
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from checkpoints.load import load_beside, load_model
 from tests.models import make_tokenizer
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from checkpoints.card import Card
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from daemon.control.store import StoreControl
 from daemon.settings.tree import ModelSettings, Settings
 from memory.ledger.records import RoundDraw, SliceScore

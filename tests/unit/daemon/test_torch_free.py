@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click import Group
 
-from daemon.errors import ExitCode
+from daemon.exit_codes import ExitCode
 from streams.document import Batch, Gap
 from tests.unit.daemon.cli.test_main import every_command
 from tests.unit.daemon.kept import NEWS, Kept

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gate.judge import EQUAL_NATS, GateSettings, HeldOut, Verdict, best_candidate, judge
 from gate.verdict import Check, unit_of
 from learner.directory.report import Outcome, PrequentialDocument, Report, SliceScores, TrainingSummary
-from learner.evaluation.plausibility import PrequentialSummary
+from learner.evaluation.text_plausibility import PrequentialSummary
 from memory.ledger.records import DocumentScore
 
 TOKENS = 100

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gate.settings import GateSettings
 from gate.text_bounds import plausibility_bounds, plausible_history
 from learner.directory.report import PrequentialDocument
-from learner.evaluation.plausibility import PrequentialSummary, TextFigures, compare
+from learner.evaluation.text_plausibility import PrequentialSummary, TextFigures, compare
 from memory.ledger.records import Round
 from memory.ledger.states import RoundState
 

@@ -16,7 +16,7 @@ from learner.directory.round_directory import RoundSample, read_round
 from learner.job import run_round
 from learner.material.batches import Step, rows_of
 from learner.material.encoding import Encoder
-from learner.material.material import InputShape, StepPlan, prepare
+from learner.material.step_plan import InputShape, StepPlan, prepare
 from learner.progress import Progress
 from learner.workbench import Workbench, set_up
 from tests.unit.learner import tiny

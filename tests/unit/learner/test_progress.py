@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from learner.devices.devices import Device
+from learner.devices.device import Device
 from learner.progress import HEARTBEAT_S, INTERVAL_S, WORK_INTERVAL_S, Progress
 
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch.nn import functional
 
-from checkpoints.generation import Published
+from checkpoints.generation_store import Published
 from gate.bootstrap import Resampling, accuracy_replicates, balanced_replicates, f1_replicates
 from gate.measures import accuracy, macro_f1
 from learner.directory.report import Outcome
 from learner.directory.round_directory import RoundSample, RoundSlice, write_round
 from learner.job import run_round
 from learner.material.encoding import Encoder
+from learner.objectives.forward_pass import MicroBatch
 from learner.objectives.importance import fisher
-from learner.objectives.micro_batch import MicroBatch
-from learner.objectives.objectives import ClassifierObjective
+from learner.objectives.losses import ClassifierObjective
 from memory.ledger.records import DocumentScore
 from streams.decoding.label_sets import write_set
 from tests.unit.learner import tiny

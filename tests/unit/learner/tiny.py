@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from checkpoints.card import Card, ModelKind
-from checkpoints.generation import GenerationStore, Published
+from checkpoints.generation_store import GenerationStore, Published
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import RecipeSettings
 from tests.models import embedding_of

@@ -12,13 +12,13 @@ from starlette.testclient import TestClient
 from checkpoints.card import ModelKind
 from checkpoints.load import load_model, load_tokenizer
 from serving.answers.prompts import RecentPrompts
+from serving.api_keys import ApiKeys
 from serving.app import build_app
 from serving.engine.classify import Classifier
 from serving.engine.completions import Completion, Delta, Engine, Event, Finished
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
 from serving.generations.swap import Switch
-from serving.guard import ApiKeys
 from serving.metrics import ServingMetrics
 from serving.routes.parts import Parts
 from serving.settings import ServingSettings

@@ -16,12 +16,13 @@ import pytest
 import torch
 
 from serving.answers.prompts import cut
+from serving.api_keys import ApiKeys
 from serving.engine.defaults import Defaults
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.worker import Worker
 from serving.errors import CannotServe
 from serving.generations.swap import SwapStatus
-from serving.guard import OPEN_ROUTES, ROUTES, ApiKeys
+from serving.guard import OPEN_ROUTES, ROUTES
 from serving.settings import ServingSettings
 from tests.unit.serving.conftest import Served, load, reference, reference_ids
 

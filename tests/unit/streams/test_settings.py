@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from streams.errors import BadSecret
 from streams.kafka.client import consumer_options, producer_options
-from streams.secrets import secret
+from streams.secret_files import secret
 from streams.security_settings import SecuritySettings
 from streams.settings import StreamsSettings
 from streams.topic_settings import TopicFormat, TopicSettings

@@ -8,7 +8,7 @@ import pytest
 
 from checkpoints.base.prepare import import_base
 from checkpoints.errors import UnsafeModel, UnusableModel
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from checkpoints.load import load_model, load_tokenizer
 from tests.models import make_classifier
 

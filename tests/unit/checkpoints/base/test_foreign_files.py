@@ -11,7 +11,7 @@ import pytest
 
 from checkpoints.base.prepare import import_base
 from checkpoints.errors import CheckpointsError
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from checkpoints.load import load_model
 from tests.models import make_classifier
 

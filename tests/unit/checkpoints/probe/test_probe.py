@@ -21,7 +21,7 @@ from transformers import (
 from benchmarks.tiny_architectures import POSITIONS, tiny_model
 from checkpoints.base.prepare import import_base
 from checkpoints.errors import CheckpointsError
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from checkpoints.load import load_model
 from checkpoints.probe.ask import conduct_of, reading_of
 from checkpoints.probe.causal import CausalProbe

@@ -17,7 +17,7 @@ from daemon.admin.token import Token
 from daemon.cli.main import cli, main
 from daemon.control.bounds import LARGEST_ID
 from daemon.control.operations import OPERATIONS
-from daemon.errors import ExitCode
+from daemon.exit_codes import ExitCode
 from tests.unit.daemon.kept import Kept
 
 ODD: tuple[Any, ...] = (0, -1, 999, 2**63 - 1, 2**63, 2**64, 10**30, -(10**30), 10**400, 1.5, True, "1", "x", None)

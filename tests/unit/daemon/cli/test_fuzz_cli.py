@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daemon.cli import main as command_line
-from daemon.errors import ExitCode
+from daemon.exit_codes import ExitCode
 from tests.unit.daemon.cli.test_main import every_command
 from tests.unit.daemon.kept import Kept
 

@@ -20,7 +20,7 @@ from daemon.admin.listener import listening
 from daemon.admin.token import Token, ensure_token
 from daemon.cli.invocation import Invocation
 from daemon.cli.main import EXIT_CODES, cli
-from daemon.errors import ExitCode
+from daemon.exit_codes import ExitCode
 from daemon.lifecycle.lock import StateLock
 from daemon.settings.admin import AdminSettings
 from daemon.settings.reference import reference

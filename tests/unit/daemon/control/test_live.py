@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from daemon.control.answers.standing import RefusedSettings
+from daemon.control.answers.status import RefusedSettings
 from daemon.control.live import LiveControl, Views
 from daemon.errors import UnknownThing
 from daemon.lifecycle.supervisor import Health, State
-from daemon.rounds.decision import Ask, Trigger
-from daemon.rounds.triggers import Asks
+from daemon.rounds.asks_and_schedule import Asks
+from daemon.rounds.begin_or_wait import Ask, Trigger
 from streams.document import Batch, Document, Partition
 from tests.daemon_harness import sentences
 from tests.harness import Facts, wait_until

@@ -14,7 +14,7 @@ from daemon.ingestion.backfill_plan import BackfillPlan
 from daemon.settings.tree import ModelSettings, Settings
 from memory.settings import MemorySettings
 from memory.store import Store
-from streams.contents import Look
+from streams.file_kinds import Look
 from streams.settings import BudgetSettings, StreamsSettings
 from tests.unit.daemon.cli.test_main import riverkeep
 from tests.unit.daemon.kept import WORDS

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from daemon.lifecycle.patience import Patience
+from daemon.lifecycle.excused_silence import Patience
 from daemon.lifecycle.shutdown import Shutdown
 from daemon.lifecycle.supervisor import Part, State, Supervisor
 from streams.backoff import Backoff

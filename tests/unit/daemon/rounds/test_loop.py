@@ -10,10 +10,10 @@ import pytest
 
 from daemon.lifecycle.shutdown import Shutdown
 from daemon.lifecycle.supervisor import Part, State, Supervisor
+from daemon.rounds.asks_and_schedule import Asks, Schedule
+from daemon.rounds.begin_or_wait import Ask, Begin, Decision, Wait, approval
 from daemon.rounds.current import CurrentRound
-from daemon.rounds.decision import Ask, Begin, Decision, Wait, approval
 from daemon.rounds.loop import RoundsLoop
-from daemon.rounds.triggers import Asks, Schedule
 from memory.ledger.states import RoundState
 from memory.store import Store
 from streams.backoff import Backoff

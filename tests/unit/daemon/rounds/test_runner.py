@@ -11,17 +11,17 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from checkpoints.errors import PublishFailed
-from checkpoints.files.publish import DurableStep
-from checkpoints.generation import GenerationStore
-from daemon.control.facts import standing
+from checkpoints.files.durable_writes import DurableStep
+from checkpoints.generation_store import GenerationStore
+from daemon.control.facts import status
 from daemon.control.facts.rounds import round_line
 from daemon.control.store import StoreControl
 from daemon.processes.learner import LearnerExit
+from daemon.rounds.begin_or_wait import Ask, Trigger, approval
 from daemon.rounds.conclusion import Concluder
-from daemon.rounds.decision import Ask, Trigger, approval
 from daemon.rounds.directories import prune_directories
 from daemon.rounds.inputs import comparable, history
-from daemon.rounds.promotion import reconcile_pointer, retire
+from daemon.rounds.pointer_and_retention import reconcile_pointer, retire
 from daemon.rounds.runner import RoundRunner
 from learner.directory.report import FILE_NAME, Report, read_report
 from learner.directory.round_directory import KNOWN_SCORES, PROGRESS
@@ -76,7 +76,7 @@ def test_only_what_was_trained_on_settles_and_is_told_of(here: World) -> None:
     card = here.rooms.checkpoints.card(1)
     assert (card.data.samples, card.data.replayed_samples) == (drawn // 2, 0)
     assert here.store.counts().fresh_samples == before - drawn // 2
-    last: Facts = standing.status(here.store, here.settings.state_dir)["last_round"]
+    last: Facts = status.status(here.store, here.settings.state_dir)["last_round"]
     assert (last["tokens_trained"], last["tokens_drawn"]) == (10 * (drawn // 2), 10 * drawn)
     assert round_line(here.store.rounds.read(1))["tokens_trained"] == last["tokens_trained"]
     parts = [one.part for one in here.store.rounds.samples(1)]
@@ -159,7 +159,7 @@ def test_a_dry_run_changes_nothing(here: World) -> None:
     assert here.store.rounds.read(1).verdict["decision"] == "accept"
     assert here.store.rounds.read(1).report["slices"]
     assert round_line(here.store.rounds.read(1))["outcome"] == "dry run: would be accepted"
-    last: Facts = standing.status(here.store, here.settings.state_dir)["last_round"]
+    last: Facts = status.status(here.store, here.settings.state_dir)["last_round"]
     assert last["outcome"] == "dry run: would be accepted"
     assert here.metric("riverkeep_gate_verdicts_total", verdict="accept") == 0
     assert here.run("good").state is RoundState.ACCEPTED
@@ -565,7 +565,7 @@ def _at(monkeypatch: pytest.MonkeyPatch, wanted: DurableStep, error: BaseExcepti
         if label == wanted and left:
             raise left.pop()
 
-    monkeypatch.setattr("checkpoints.files.publish.step", step)
+    monkeypatch.setattr("checkpoints.files.durable_writes.step", step)
 
 
 def test_what_no_gate_could_judge_is_not_trained(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.rounds.triggers import CronTimes
+from daemon.rounds.asks_and_schedule import CronTimes
 from daemon.settings.crontab import crontab
 
 CHANGES = {

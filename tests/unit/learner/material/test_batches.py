@@ -20,7 +20,7 @@ from learner.material.batches import (
     within_budget,
 )
 from learner.material.encoding import Encoded
-from learner.objectives.micro_batch import IGNORED
+from learner.objectives.forward_pass import IGNORED
 
 lengths = st.lists(st.integers(1, 40), max_size=60)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from learner.material.batches import Step, rows_of
 from learner.material.encoding import Encoder
 from learner.material.feeds import CausalFeed, ClassifierFeed
-from learner.objectives.micro_batch import IGNORED
+from learner.objectives.forward_pass import IGNORED
 from tests.unit.learner import tiny
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from learner.directory.round_directory import RoundSample
 from learner.material.batches import AGE_GROUPS, Step, plan_steps, rows_of
 from learner.material.encoding import Encoded
-from learner.material.material import InputShape, Material, StepPlan, prepare
+from learner.material.step_plan import InputShape, Material, StepPlan, prepare
 from learner.material.touched import document_contents, find_touched, rows_contents
 from learner.settings import RecipeSettings
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from learner.devices.devices import Device, choose
+from learner.devices.device import Device, choose
 from learner.material.encoding import Encoder
-from learner.material.material import InputShape, Material, StepPlan, prepare
-from learner.objectives.penalties import QuadraticPull
+from learner.material.step_plan import InputShape, Material, StepPlan, prepare
+from learner.objectives.weight_pull import QuadraticPull
 from learner.progress import Progress
 from learner.settings import RecipeSettings
 from learner.training.train import Diverged, StepFigures, Trainer, Training, train

@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from serving.door.bounds import LEAVE_WITHIN_S, Bounds, ConnectionEnding, ConnectionState, Stage, overdue
+from serving.door.connection_times import LEAVE_WITHIN_S, Bounds, ConnectionEnding, ConnectionState, Stage, overdue
 from serving.door.crowd import Crowd, client_of
-from serving.door.endings import TELL_EVERY_S, Endings
 from serving.door.server import Door, Entrance
+from serving.door.turned_away import TELL_EVERY_S, Endings
 
 BOUNDS = Bounds(head_s=10, body_s=20, idle_s=75, unread_s=60, most=4, most_of_a_client=2)
 

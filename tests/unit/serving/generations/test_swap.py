@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from checkpoints.base.prepare import import_base
 from checkpoints.card import Card
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 from serving.answers.prompts import RecentPrompts
 from serving.engine.completions import Engine
 from serving.engine.loaded import LoadedGeneration

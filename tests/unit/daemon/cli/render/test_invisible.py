@@ -13,7 +13,7 @@ from daemon.settings.load import load
 from daemon.settings.mistakes import BadSettings
 from serving.door.key_file import read_keys
 from streams.errors import BadSecret
-from streams.secrets import secret
+from streams.secret_files import secret
 
 MODEL = 'state_dir = "state"\n[model]\npath = "."\n'
 ROOT = Path(__file__).parents[5]

@@ -1,0 +1,130 @@
+"""How things stand, as far as the store and the settings tell."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from daemon.control.answers.status import (
+    EvidenceStanding,
+    LastRoundStanding,
+    MemoryStanding,
+    MistakeStanding,
+    RefusedSettings,
+    RollbackStanding,
+    ServingStanding,
+    StatusAnswer,
+)
+from daemon.control.facts.rounds import erased_text, round_line
+from daemon.rounds.judgeable import ForeseenEvidence
+from daemon.settings.in_force import RefusedReload
+from daemon.settings.mistakes import Mistake
+from memory.ledger.records import Rollback, Round
+from memory.samples.records import Counts
+from memory.store import Store
+
+LAST_ROUNDS: Final = 20
+"""Rounds among which the latest that has ended is looked for."""
+
+
+def status_without_store(state_dir: Path) -> StatusAnswer:
+    """How things stand where no store can be read and no daemon runs."""
+    return {
+        "running": False,
+        "version": version("riverkeep"),
+        "state_dir": str(state_dir),
+        "pid": None,
+        "started_at": None,
+        "round": None,
+        "ingest": None,
+        "need_restart": None,
+        "settings_refused": None,
+        "parts": None,
+        "next_round": None,
+        "memory": None,
+        "serving": _serving(None, None),
+        "last_round": None,
+        "rollback": None,
+        "waiting": [],
+        "evidence": [],
+        "rounds_paused": None,
+        "memory_trouble": "",
+        "unknown_generations": [],
+    }
+
+
+def status(store: Store, state_dir: Path) -> StatusAnswer:
+    """`status_without_store`, with what the store knows."""
+    serving, pause, rollback = store.generations.serving(), store.rounds.paused(), store.generations.last_rollback()
+    ended = (round_ for round_ in store.rounds.listed(limit=LAST_ROUNDS) if round_.ended_at is not None)
+    last = next(ended, None)
+    return status_without_store(state_dir) | {
+        "memory": _memory_standing(store.counts()),
+        "serving": _serving(serving, erased_text(serving, store.people.saw_erased_text())),
+        "last_round": None if last is None else _last_round(last),
+        "rollback": None if rollback is None else _rollback(rollback),
+        "waiting": store.rounds.waiting(),
+        "rounds_paused": None if pause is None else {"since": pause.since, "reason": pause.reason},
+    }
+
+
+def _memory_standing(counts: Counts) -> MemoryStanding:
+    return {
+        "fresh_samples": counts.fresh_samples,
+        "fresh_tokens": counts.fresh_tokens,
+        "replay_samples": counts.replay_samples,
+        "holdout_samples": counts.holdout_samples,
+        "aside_samples": counts.aside_samples,
+        "dead_letters": counts.quarantine_rows,
+    }
+
+
+def _serving(generation: int | None, erased_text: str | None) -> ServingStanding:
+    """What serves as far as the store tells; whether it answers, only a daemon knows."""
+    return {
+        "generation": generation,
+        "erased_text": erased_text,
+        "answering": None,
+        "address": None,
+        "ok": None,
+        "trouble": "",
+    }
+
+
+def _rollback(rollback: Rollback) -> RollbackStanding:
+    return {"from": rollback.left, "to": rollback.to, "at": rollback.at, "by": rollback.by}
+
+
+def _last_round(round_: Round) -> LastRoundStanding:
+    line = round_line(round_)
+    return {
+        "number": line["number"],
+        "state": line["state"],
+        "outcome": line["outcome"],
+        "trigger": line["trigger"],
+        "ended_at": line["ended_at"],
+        "detail": line["detail"],
+        "tokens_trained": line["tokens_trained"],
+        "tokens_drawn": line["tokens_drawn"],
+    }
+
+
+def evidence(foreseen: ForeseenEvidence) -> list[EvidenceStanding]:
+    """What there is to judge a round by, were it begun now, and what one that begins by itself needs."""
+    return [
+        {"what": need.what, "found": need.found, "needed": foreseen.needed_by_itself(need)} for need in foreseen.needs
+    ]
+
+
+def refused_settings(refused: RefusedReload | None) -> RefusedSettings | None:
+    """What the latest reload refused; None where it took over what it read."""
+    return None if refused is None else {"at": refused.at, "mistakes": [_mistake(each) for each in refused.mistakes]}
+
+
+def _mistake(mistake: Mistake) -> MistakeStanding:
+    return {
+        "key": mistake.key,
+        "value": mistake.value,
+        "place": mistake.place,
+        "problem": mistake.problem,
+        "remedy": mistake.remedy,
+    }

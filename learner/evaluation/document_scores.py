@@ -1,0 +1,142 @@
+"""How likely a model finds each document: sums of negative log-likelihoods, document by document.
+
+A mean over documents would weigh a short one's tokens more than a long one's, and a mean over batches depends on
+how they were cut; sums with their counts let every later mean be made rightly, and candidate and parent be compared
+document by document.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from checkpoints.probe.conduct import Side
+from learner.devices.device import Device
+from learner.material.batches import document_pieces
+from learner.material.encoding import Encoded
+from learner.material.feeds import move_to_device, pad_documents
+from learner.objectives.forward_pass import IGNORED
+from memory.ledger.records import DocumentScore
+from streams.decoding.label_sets import members, write_set
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluator:
+    """Scores documents under a model.
+
+    Attributes:
+        device: where it runs.
+        longest: tokens in a sequence; longer documents of a causal LM are scored in pieces, each but the first with
+            one token of context from before it.
+        rows: sequences of full length in one forward pass; of shorter ones, more.
+        pad: the token that fills a row.
+        labels: a classifier's classes by number; None for a causal LM.
+        passed: told after each pass how many tokens were in it.
+        rows_together: whether sequences of several lengths may share a pass; where not, each is read alone.
+        side: on which a classifier's documents are padded.
+        several: whether any number of its labels fits a document.
+    """
+
+    device: Device
+    longest: int
+    rows: int
+    pad: int
+    labels: Mapping[int, str] | None = None
+    passed: Callable[[int], None] = lambda _: None
+    rows_together: bool = True
+    side: Side = "right"
+    several: bool = False
+
+    def __call__(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
+        """Score each document; those in which there is nothing to predict come with 0 tokens.
+
+        The model is left in the mode (training or not) that it came in.
+        """
+        was_training = model.training
+        model.eval()
+        try:
+            with torch.no_grad(), self.device.autocast():
+                return self._causal(model, text) if self.labels is None else self._classified(model, text)
+        finally:
+            model.train(was_training)
+
+    def _causal(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
+        pieces = [(owner, piece) for owner in range(len(text)) for piece in document_pieces(text, owner, self.longest)]
+        nll, tokens = np.zeros(len(text)), np.zeros(len(text), dtype=np.int64)
+        for part in self._by_length([stop - start for _, (start, stop) in pieces]):
+            losses = self._piece_losses(model, [text.tokens[slice(*pieces[index][1])] for index in part])
+            for index, loss in zip(part, losses, strict=True):
+                owner, (start, stop) = pieces[index]
+                nll[owner] += loss
+                tokens[owner] += stop - start - 1
+            self.passed(sum(pieces[index][1][1] - pieces[index][1][0] for index in part))
+        return tuple(
+            DocumentScore(sample.id, float(nll[index]), int(tokens[index])) for index, sample in enumerate(text.samples)
+        )
+
+    def _piece_losses(self, model: Any, pieces: list[Any]) -> list[float]:
+        shape = (len(pieces), max(map(len, pieces)))
+        ids, targets = np.full(shape, self.pad, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
+        for at, piece in enumerate(pieces):
+            ids[at, : len(piece)] = piece
+            targets[at, : len(piece) - 1] = piece[1:]
+        # Padding stands to the right, where causal attention cannot see it: no mask, and the fastest kernel.
+        where = self.device.where
+        logits = model(input_ids=move_to_device(ids, where), use_cache=False).logits
+        losses = functional.cross_entropy(
+            logits.flatten(0, 1).float(),
+            move_to_device(targets, where).flatten(),
+            ignore_index=IGNORED,
+            reduction="none",
+        )
+        summed: list[float] = losses.view(shape).sum(1).tolist()
+        return summed
+
+    def _classified(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
+        assert self.labels is not None
+        scores: list[DocumentScore | None] = [None] * len(text)
+        for part in self._by_length(text.lengths.tolist()):
+            inputs = pad_documents([text.document(index) for index in part], self.pad, self.device.where, self.side)
+            logits: Tensor = model(**inputs).logits.float()
+            targets = move_to_device(text.labels[part], self.device.where)
+            losses, answers = self._sets(logits, targets) if self.several else self._classes(logits, targets)
+            for index, loss, answer in zip(part, losses.tolist(), answers, strict=True):
+                sample = text.samples[index]
+                label = write_set(members(sample.label)) if self.several else sample.label
+                scores[index] = DocumentScore(sample.id, loss, 1, answer, label)
+            self.passed(int(text.lengths[part].sum()))
+        return tuple(score for score in scores if score is not None)
+
+    def _classes(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, list[str]]:
+        """Each document's loss, and the most probable of its labels."""
+        assert self.labels is not None
+        losses = functional.cross_entropy(logits, targets, reduction="none")
+        return losses, [self.labels[answer] for answer in logits.argmax(-1).tolist()]
+
+    def _sets(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, list[str]]:
+        """Each document's loss, a mean over the labels, and all labels that are more probable than not."""
+        assert self.labels is not None
+        losses = functional.binary_cross_entropy_with_logits(logits, targets.float(), reduction="none").mean(-1)
+        fitting = [[self.labels[at] for at, z in enumerate(row) if z > 0] for row in logits.tolist()]
+        return losses, list(map(write_set, fitting))
+
+    def _by_length(self, lengths: list[int]) -> Iterator[list[int]]:
+        """Yield indices, longest first, as many at a time as keep the padded tokens of a pass within bounds."""
+        order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+        at = 0
+        while at < len(order):
+            fitting = max(1, self.rows * self.longest // max(lengths[order[at]], 1))
+            count = fitting if self.rows_together else 1
+            yield order[at : at + count]
+            at += count
+
+
+def mean_nll(scores: tuple[DocumentScore, ...]) -> float:
+    """Return nats per token over all documents; infinity where there is none, so that nothing seems better."""
+    tokens = sum(score.tokens for score in scores)
+    return math.fsum(score.nll for score in scores) / tokens if tokens else math.inf

@@ -1,0 +1,216 @@
+"""From a round's samples to its steps: what is fed, in which order, and what is minimised."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from checkpoints.probe.conduct import Side
+from learner.material.batches import Rows, Step, balanced_passes, plan_steps, rows_of, shuffled_passes, within_budget
+from learner.material.encoding import Encoded, Ints
+from learner.material.feeds import WIDTH_MULTIPLE, CausalFeed, ClassifierFeed, Feed
+from learner.material.touched import RowContents, document_contents, rows_contents
+from learner.objectives.losses import CausalObjective, ClassifierObjective, Objective
+from learner.settings import RecipeSettings
+
+
+@dataclass(frozen=True, slots=True)
+class InputShape:
+    """What the model says about its input.
+
+    Attributes:
+        longest: tokens in a sequence.
+        pad: the token that fills a row.
+        packed: whether the model keeps packed documents apart.
+        classes: a classifier's number of labels; None for a causal LM.
+        rows_together: whether rows of several widths may share a pass; where not, each is read alone and unpadded.
+        side: on which a classifier's rows are padded.
+        several: whether any number of them fits a document.
+    """
+
+    longest: int
+    pad: int
+    packed: bool = False
+    classes: int | None = None
+    rows_together: bool = True
+    side: Side = "right"
+    several: bool = False
+
+    def rows(self, wanted: int) -> int:
+        """Rows in a pass, of as many as are wanted."""
+        return wanted if self.rows_together else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A round ready to train; with no steps where nothing new can be trained on.
+
+    Attributes:
+        feed: of the rows.
+        objective: what is minimised.
+        steps: over rows of new and of replayed text.
+        new: what the rows of new text hold.
+        replay: what those of replayed text hold.
+    """
+
+    feed: Feed
+    objective: Objective
+    steps: list[Step]
+    new: RowContents
+    replay: RowContents
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Rows of text by what counts for a plan; each of shape (rows,).
+
+    Attributes:
+        weights: what the replay ratio is kept in: tokens to predict, or 1 for a classifier's documents.
+        tokens: what a budget is kept in.
+        ages: rows of older text have lower ones.
+    """
+
+    weights: Ints
+    tokens: Ints
+    ages: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """What decides on a round's steps, beside its text.
+
+    Attributes:
+        recipe: batch, ratio, budgets and objective.
+        shape: what the model takes.
+        seed: of the order of new rows and of what is replayed.
+        device: where batches go.
+    """
+
+    recipe: RecipeSettings
+    shape: InputShape
+    seed: int
+    device: torch.device
+
+    def random(self, purpose: int) -> np.random.Generator:
+        """Return a generator for one purpose, independent of those for others."""
+        return np.random.Generator(np.random.PCG64([self.seed, purpose]))
+
+    def steps(self, new: Sizes, old: Sizes, draws: Callable[[], Iterator[int]], ratio: float) -> list[Step]:
+        """StepPlan the steps on new and replayed rows, within the recipe's budgets.
+
+        A step has as many new rows whether or not there is anything to replay: replay is added, it replaces nothing.
+        Where the budgets end a round before all new rows were seen, it sees the oldest: what it leaves is drawn again,
+        and would else be left again by chance.
+
+        Args:
+            new: rows of new text, the oldest text first.
+            old: rows that can be replayed.
+            draws: begins an endless draw of rows to replay.
+            ratio: replayed share of each step.
+        """
+        everything = np.arange(len(new.weights))
+        steps = self._over(everything, new, old, draws(), ratio)
+        seen = np.unique(np.concatenate([step.new for step in steps])) if steps else everything
+        if len(seen) == len(everything):
+            return steps
+        return self._over(np.sort(np.argsort(new.ages, kind="stable")[: len(seen)]), new, old, draws(), ratio)
+
+    def _over(self, rows: Ints, new: Sizes, old: Sizes, draws: Iterator[int], ratio: float) -> list[Step]:
+        """StepPlan steps over some of the new rows."""
+        steps = plan_steps(
+            new.weights[rows],
+            old.weights,
+            draws,
+            ratio=ratio,
+            new_per_step=max(1, round(self.recipe.batch_sequences * (1 - ratio))),
+            epochs=self.recipe.epochs,
+            random=self.random(0),
+            # How far a limit in seconds reaches nobody knows before.
+            ages=None if self.recipe.max_seconds is None else new.ages[rows],
+        )
+        kept = within_budget(
+            steps, new.tokens[rows], old.tokens, max_steps=self.recipe.max_steps, max_tokens=self.recipe.max_tokens
+        )
+        return [Step(rows[step.new], step.replayed) for step in kept]
+
+
+def prepare(fresh: Encoded, replay: Encoded, plan: StepPlan) -> Material:
+    """StepPlan a round's steps on new and replayed documents."""
+    if plan.shape.classes is None:
+        return _causal(fresh, replay, plan)
+    return _classifier(fresh, replay, plan, plan.shape.classes)
+
+
+def _causal(fresh: Encoded, replay: Encoded, plan: StepPlan) -> Material:
+    recipe, shape = plan.recipe, plan.shape
+    new = rows_of(fresh, shape.longest, packed=shape.packed)
+    old = rows_of(replay, shape.longest, packed=shape.packed)
+    contents = rows_contents(new, fresh)
+    steps = plan.steps(
+        Sizes(new.targets, new.widths, _ages(new)),
+        Sizes(old.targets, old.widths, _ages(old)),
+        lambda: shuffled_passes(len(old), plan.random(1)),
+        recipe.replay_share("causal-lm"),
+    )
+    return Material(
+        feed=CausalFeed(
+            new=new,
+            replay=old,
+            packed=shape.packed,
+            pad=shape.pad,
+            size=shape.rows(recipe.micro_batch),
+            device=plan.device,
+            longest=shape.longest,
+            multiple=WIDTH_MULTIPLE if shape.rows_together else 1,
+        ),
+        objective=CausalObjective(recipe.kl, recipe.kl_temperature),
+        steps=steps,
+        new=contents,
+        replay=rows_contents(old, replay),
+    )
+
+
+def _ages(rows: Rows) -> Ints:
+    """Where the oldest text of each row stands among all: rows with the lowest come first."""
+    return np.asarray([min(start for start, _ in pieces) for pieces in rows.rows], dtype=np.int64)
+
+
+def _classifier(fresh: Encoded, replay: Encoded, plan: StepPlan, classes: int) -> Material:
+    recipe = plan.recipe
+    several = plan.shape.several
+    steps = plan.steps(
+        Sizes(np.ones_like(fresh.lengths), fresh.lengths, np.arange(len(fresh))),
+        Sizes(np.ones_like(replay.lengths), replay.lengths, np.arange(len(replay))),
+        lambda: balanced_passes(_strata(replay.labels), plan.random(1)),
+        recipe.replay_share("classifier"),
+    )
+    return Material(
+        feed=ClassifierFeed(
+            new=fresh,
+            replay=replay,
+            classes=classes,
+            masks_absent=recipe.er_ace and not several and brings_new_label(fresh, replay),
+            pad=plan.shape.pad,
+            size=plan.shape.rows(recipe.micro_batch),
+            device=plan.device,
+            side=plan.shape.side,
+        ),
+        objective=ClassifierObjective(recipe.der_alpha, recipe.der_beta, several),
+        steps=steps,
+        new=document_contents(fresh),
+        replay=document_contents(replay),
+    )
+
+
+def _strata(labels: Ints) -> Ints:
+    """Return what replay is balanced over: the classes, or the sets of them that occur."""
+    if labels.ndim == 1:
+        return labels
+    strata: Ints = np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
+    return strata
+
+
+def brings_new_label(fresh: Encoded, replay: Encoded) -> bool:
+    """Tell whether new documents have a label that no replayed one has: the memory keeps some of every label."""
+    return bool(np.setdiff1d(fresh.labels, replay.labels).size)

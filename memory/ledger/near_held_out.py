@@ -1,0 +1,42 @@
+"""What comes near held-out text is kept out of a draw, and held-out text that comes near what was trained on goes."""
+
+from collections.abc import Sequence
+
+from memory.database.sqlite import Connection
+from memory.identity import near_duplicates
+from memory.identity.near_duplicates import SketchIndex
+from memory.samples import counters, reading
+from memory.samples.reading import Placed
+from memory.samples.removal import remove
+
+
+class HeldOutIndex:
+    """All held-out text, to keep what comes near it out of a draw."""
+
+    def __init__(self, tx: Connection, similarity: float) -> None:
+        self._index = SketchIndex(similarity)
+        reading.read_held(tx, self._index, 0)
+
+    def keep_apart(self, tx: Connection, drawn: Sequence[Placed]) -> list[Placed]:
+        """Remove from the store, and from the draw, what is a near-duplicate of held-out text."""
+        close = self._index.near(near_duplicates.sketch_texts([one.sample.text for one in drawn]))
+        gone = remove(tx, [one.sample.id for one, out in zip(drawn, close, strict=True) if out])
+        counters.tally(tx, {"near_duplicates": gone})
+        return [one for one, out in zip(drawn, close, strict=True) if not out]
+
+
+def drop_held_out_near_trained(tx: Connection, similarity: float) -> None:
+    """Drop held-out text that comes near text which was trained on: it would measure what was learned by heart.
+
+    Done for what arrived since the last round began, and not at its arrival: most of that finds no place in its slice,
+    and comparing costs a search on disk.
+    """
+    rows = tx.execute(
+        "SELECT h.sample FROM holdout h JOIN slices s ON s.id = h.slice WHERE s.state = 'open' "
+        "OR (s.state = 'anchor' AND (SELECT value FROM facts WHERE name = 'anchor_frozen') = 0)"
+    )
+    held = reading.read(tx, [row[0] for row in rows])
+    sketches = near_duplicates.sketch_texts([one.sample.text for one in held])
+    close = near_duplicates.near_trained(tx, sketches, similarity)
+    gone = remove(tx, [one.sample.id for one, out in zip(held, close, strict=True) if out])
+    counters.tally(tx, {"near_duplicates": gone})

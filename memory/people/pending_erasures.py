@@ -1,0 +1,41 @@
+"""Erasures that tombstones asked for, done many at a time: one reads over the memory once for all that wait."""
+
+from memory.database.sqlite import Connection
+from memory.identity import near_duplicates
+from memory.intake import dead_letters_and_gaps
+from memory.intake.tombstones import TALLY
+from memory.people import erasure
+from memory.people.erasure import Forgotten
+from memory.samples import counters, removal
+
+
+def wait(tx: Connection) -> bool:
+    """Whether erasures wait."""
+    return tx.execute("SELECT 1 FROM pending_erasures LIMIT 1").fetchone() is not None
+
+
+def apply(tx: Connection) -> Forgotten:
+    """Erase what waits to be erased, and name what had seen it. The keys may come again, with later text."""
+    known = [
+        row[0]
+        for row in tx.execute(
+            "SELECT s.id FROM samples s JOIN pending_erasures p ON p.key_hash = s.key_hash "
+            "WHERE s.id < p.samples_before"
+        )
+    ]
+    given = tx.execute(
+        "SELECT r.round, r.sample, r.part FROM round_samples r JOIN pending_erasures p ON p.key_hash = r.key_hash "
+        "WHERE r.sample < p.samples_before"
+    ).fetchall()
+    near_duplicates.forget_trained(tx, {*known, *(sample for _, sample, _ in given)})
+    removal.remove(tx, known)
+    letters = dead_letters_and_gaps.drop(tx, {row[0] for row in tx.execute(_LETTERS)})
+    tx.execute("DELETE FROM pending_erasures")
+    counters.tally(tx, {TALLY: len(known)})
+    return erasure.name_who_saw(tx, known, letters, given)
+
+
+_LETTERS = (
+    "SELECT d.id FROM dead_letters d, json_each(d.key_hashes) j JOIN pending_erasures p ON p.key_hash = j.value "
+    "WHERE d.id <= p.letters_until"
+)
