@@ -12,6 +12,8 @@ WEIGHT_BYTES = 4 + 4 + 8 + 4
 """A weight while training: float32 weight and gradient, AdamW's two moments, the parent that is distilled from."""
 LOGITS_ARRAYS = 6
 """Arrays of a micro-batch's logits at once: the model's, its softmax and gradient, and as many for distillation."""
+SHORTEST = 64
+"""Tokens of a sequence below which nothing is proposed: too little is learned from such text."""
 HIDDEN_ARRAYS = 16
 INNER_ARRAYS = 6
 """What a layer keeps of each token for the backward pass, in widths of the model and of its feed-forward part."""
@@ -45,6 +47,11 @@ class ModelShape:
     compute_bytes: int
     device_type: str
 
+    @property
+    def memory_name(self) -> str:
+        """What the memory is called that it takes while it is trained."""
+        return "GPU memory" if self.device_type == "cuda" else "memory"
+
 
 def training_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
     """What a round takes at its highest: the process, weights with their optimizer, one micro-batch.
@@ -52,8 +59,12 @@ def training_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
     A guide for where no round can be rehearsed. The counts of arrays are fitted to what rounds of a small Llama took on
     a CPU, and right within a tenth there.
     """
-    rows = min(recipe.micro_batch, recipe.batch_sequences)
-    return least_bytes(shape) + rows * row_bytes(shape, recipe)
+    return least_bytes(shape) + rows_at_once(recipe) * row_bytes(shape, recipe)
+
+
+def rows_at_once(recipe: RecipeSettings) -> int:
+    """Sequences in a micro-batch, of which no step has more than it trains on."""
+    return min(recipe.micro_batch, recipe.batch_sequences)
 
 
 def least_bytes(shape: ModelShape) -> int:

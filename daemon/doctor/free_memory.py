@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from daemon.processes.killed_for_memory import CGROUPS, PROCESSES
+from daemon.processes.killed_for_memory import CGROUPS, PROCESSES, control_groups
 
 # By the controllers that a line of /proc/self/cgroup names (none in version 2): where their groups are mounted, the
 # files of limit and use (bytes), and the line of memory.stat that says how much the kernel gives back when asked.
@@ -23,15 +23,13 @@ def free_bytes(cgroups: Path = CGROUPS, processes: Path = PROCESSES) -> int:
 
 
 def _left_in_groups(cgroups: Path, processes: Path) -> Iterator[int]:
-    with suppress(OSError):
-        for line in (processes / "self" / "cgroup").read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers in FILES:
-                mounted, *names = FILES[controllers]
-                top = cgroups / mounted
-                # In a container that is told the host's path the group is at the top.
-                for group in {top, *(top / part for part in (Path(path.lstrip("/")), *Path(path.lstrip("/")).parents))}:
-                    yield from _left(group, *names)
+    for controllers, path in control_groups("self", processes):
+        if controllers in FILES:
+            mounted, *names = FILES[controllers]
+            top = cgroups / mounted
+            # In a container that is told the host's path the group is at the top.
+            for group in {top, *(top / part for part in (path, *path.parents))}:
+                yield from _left(group, *names)
 
 
 def _left(group: Path, limit: str, use: str, given_back: str) -> Iterator[int]:

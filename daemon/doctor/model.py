@@ -5,10 +5,10 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from checkpoints.generation_store import BASE, GenerationStore
 from daemon.doctor import rounds
@@ -23,7 +23,11 @@ from daemon.lifecycle.lock import holder_of
 from daemon.settings.tree import Settings
 from memory.samples.records import Counts
 
+if TYPE_CHECKING:
+    from memory.store import Store
+
 GIB = 2**30
+T = TypeVar("T")
 MILLIONS_FROM = 100_000
 MODEL_LOAD_S = 600.0
 # A loss above this share of the logarithm of the vocabulary is nearly that of guessing.
@@ -97,7 +101,7 @@ def _room(settings: Settings, shape: ModelShape) -> Room | None:
 def _too_large(shape: ModelShape, room: Room) -> Finding:
     """Of a model for which no rehearsal need be tried."""
     return Finding(
-        "GPU memory" if shape.device_type == "cuda" else "memory",
+        shape.memory_name,
         ok=False,
         detail=f"{room.free / GIB:.1f} GiB free; a round needs {least_bytes(shape) / GIB:.1f} GiB for weights and "
         f"optimizer alone, answering and a swap {room.serving / GIB:.1f} GiB",
@@ -110,7 +114,7 @@ def _estimated(settings: Settings, shape: ModelShape, room: Room) -> Finding:
     recipe = settings.learner.recipe
     change = proposal(shape, recipe, room.left)
     return Finding(
-        "GPU memory" if shape.device_type == "cuda" else "memory",
+        shape.memory_name,
         ok=change == {},
         detail=f"{room.free / GIB:.1f} GiB free; a round needs about {training_bytes(shape, recipe) / GIB:.1f} GiB, "
         f"answering and a swap {room.serving / GIB:.1f} GiB (an estimate: no round is rehearsed while the daemon runs)",
@@ -120,32 +124,13 @@ def _estimated(settings: Settings, shape: ModelShape, room: Room) -> Finding:
 
 def _counts(settings: Settings) -> Counts | None:
     """How full the memory is; None where there is none that can be read, which is told of by itself."""
-    if not settings.database.exists():
-        return None
-    from memory.errors import StoreError  # noqa: PLC0415 - SQLite only where there is a store
-    from memory.store import Store  # noqa: PLC0415 - the same
-
-    memory = settings.memory.model_copy(update={"integrity_check": False})
-    try:
-        with Store.open(settings.database, memory, read_only=True) as store:
-            return store.counts()
-    except StoreError:
-        return None
+    return _ask_memory(settings, lambda store: store.counts())
 
 
 def _knowledge(settings: Settings, vocabulary: int) -> Iterator[Finding]:
     """What rounds have found out of the base model: one that knows nothing cannot tell text from noise."""
-    if not settings.database.exists():
-        return
-    from memory.errors import StoreError  # noqa: PLC0415 - SQLite only where there is a store
-    from memory.store import Store  # noqa: PLC0415 - the same
-
-    memory = settings.memory.model_copy(update={"integrity_check": False})
-    try:
-        with Store.open(settings.database, memory, read_only=True) as store:
-            scores = [row.score for row in store.generations.score_matrix() if row.generation == BASE]
-    except StoreError:
-        return  # told of by itself
+    rows = _ask_memory(settings, lambda store: store.generations.score_matrix()) or ()
+    scores = [row.score for row in rows if row.generation == BASE]
     tokens = sum(score.tokens for score in scores)
     if not tokens:
         return
@@ -158,6 +143,21 @@ def _knowledge(settings: Settings, vocabulary: int) -> Iterator[Finding]:
         remedy="A model that guesses cannot tell implausible text from good, nor forget: set a trained one as "
         "`model.path`, with a new `state_dir`.",
     )
+
+
+def _ask_memory(settings: Settings, question: Callable[["Store"], T]) -> T | None:
+    """What the memory answers; None where there is none, or none that can be read, which is told of by itself."""
+    if not settings.database.exists():
+        return None
+    from memory.errors import StoreError  # noqa: PLC0415 - SQLite only where there is a store
+    from memory.store import Store  # noqa: PLC0415 - the same
+
+    memory = settings.memory.model_copy(update={"integrity_check": False})
+    try:
+        with Store.open(settings.database, memory, read_only=True) as store:
+            return question(store)
+    except StoreError:
+        return None
 
 
 def _load_in_a_process(settings: Settings, store: Path) -> dict[str, Any]:

@@ -3,11 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from daemon.doctor.estimate import ModelShape, training_bytes
+from daemon.doctor.estimate import SHORTEST, ModelShape, rows_at_once, training_bytes
 from learner.settings import RecipeSettings
-
-SHORTEST = 64
-"""Tokens of a sequence below which nothing is proposed: too little is learned from such text."""
 
 
 def proposal(shape: ModelShape, recipe: RecipeSettings, free: int) -> dict[str, Any] | None:
@@ -25,7 +22,7 @@ def proposal(shape: ModelShape, recipe: RecipeSettings, free: int) -> dict[str, 
 
 
 def _changes(recipe: RecipeSettings) -> Iterator[dict[str, Any]]:
-    rows = min(recipe.micro_batch, recipe.batch_sequences)
+    rows = rows_at_once(recipe)
     yield {}
     for saving in dict.fromkeys([recipe.gradient_checkpointing, True]):
         for fewer in (rows, *_halved(rows, 1)):

@@ -11,7 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 from daemon.doctor.findings import Finding
 from streams.chunk import Oversized, Row
 from streams.decoding import framing
-from streams.decoding.decode import Decoder
+from streams.decoding.decode import Decoder, decoder_by
 from streams.document import Document, Partition, Reason, Rejection
 from streams.errors import RegistryAway
 from streams.kafka.consumer import read_in_chunks
@@ -68,14 +68,7 @@ def _judged(  # noqa: PLR0917  # what is looked at, and by which settings
     labels: frozenset[str] | None,
     registry: SchemaRegistry | None,
 ) -> Finding:
-    decoder = Decoder(
-        topic,
-        name,
-        labels=labels,
-        filters=settings.filters,
-        max_record_bytes=settings.max_record_bytes,
-        registry=registry,
-    )
+    decoder = decoder_by(settings, topic, name, labels=labels, registry=registry)
     try:
         refused = list(_refusals(rows, decoder, name))
     except RegistryAway as away:

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from checkpoints.card import ModelKind
+from daemon.doctor.estimate import SHORTEST
 from daemon.doctor.rehearsal import Rehearsed
 from learner.settings import LearnerSettings
 from memory.ledger.records import DrawSpec
-
-SHORTEST = 64
-"""Tokens in a sequence, below which a document is hardly one."""
 
 
 @dataclass(frozen=True, slots=True)

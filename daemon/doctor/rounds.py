@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from daemon.doctor.estimate import ModelShape, row_bytes
+from daemon.doctor.estimate import ModelShape, row_bytes, rows_at_once
 from daemon.doctor.findings import Finding
 from daemon.doctor.rehearsal import FailedRehearsal, Rehearsed, Subject, recipe_of, rehearse
 from daemon.doctor.round_cost import Memory, RoundWork, Seconds, memory, seconds, steps_within
@@ -75,7 +75,7 @@ def examine(
         yield _no_rehearsal(failed[0], settings)
         return
     needed = memory(measured, row_bytes(shape, settings.learner.recipe))
-    yield _memory(settings, needed, room, measured, on_gpu=shape.device_type == "cuda")
+    yield _memory(settings, needed, room, measured, shape.memory_name)
     last = max(measured, key=lambda one: one.rows)
     work = work_of(settings, counts, subject.width)
     yield _time(settings, seconds(last, settings.learner, settings.model.kind, work), work, last)
@@ -86,7 +86,7 @@ def rehearsals(
 ) -> Iterator[Rehearsed | FailedRehearsal]:
     """Rehearse with a single row, which shows what can be afforded, then with the settings' rows or as many as that."""
     recipe = subject.settings.recipe
-    wanted = min(recipe.micro_batch, recipe.batch_sequences)
+    wanted = rows_at_once(recipe)
     first = _rehearse(subject, 1, within, say)
     yield first
     if isinstance(first, FailedRehearsal) or wanted == 1:
@@ -130,9 +130,9 @@ def _no_rehearsal(failed: FailedRehearsal, settings: Settings) -> Finding:
     )
 
 
-def _memory(settings: Settings, needed: Memory, room: Room, measured: list[Rehearsed], *, on_gpu: bool) -> Finding:
+def _memory(settings: Settings, needed: Memory, room: Room, measured: list[Rehearsed], name: str) -> Finding:
     recipe = settings.learner.recipe
-    wanted = min(recipe.micro_batch, recipe.batch_sequences)
+    wanted = rows_at_once(recipe)
     fitting = needed.most_rows(room.left)
     rows = " and ".join(str(one.rows) for one in measured)
     detail = (
@@ -141,7 +141,7 @@ def _memory(settings: Settings, needed: Memory, room: Room, measured: list[Rehea
     )
     detail += f"`micro_batch` up to {fitting} fits" if fitting else "no `micro_batch` fits"
     return Finding(
-        "GPU memory" if on_gpu else "memory",
+        name,
         ok=fitting >= wanted,
         detail=detail,
         remedy=_fitting_settings(settings, needed, room.left, fitting),

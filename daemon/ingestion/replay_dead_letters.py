@@ -9,7 +9,7 @@ from daemon.settings.labels import known_labels
 from daemon.settings.tree import Settings
 from memory.intake.records import StoredDeadLetter
 from memory.store import Store
-from streams.decoding.decode import Decoder
+from streams.decoding.decode import decoder_by
 from streams.document import Batch, Document, Partition, Reason, Rejection
 from streams.errors import RegistryAway
 from streams.registry.client import SchemaRegistry, of_settings
@@ -92,14 +92,8 @@ def _decode(
     format_ = settings.streams.topic(letter.partition.topic)
     if letter.reason is Reason.UNDECODABLE_BATCH or format_ is None or letter.value_bytes != len(letter.value):
         return letter.reason, letter.detail
-    decoder = Decoder(
-        format_,
-        letter.partition.topic,
-        labels=known_labels(settings),
-        filters=settings.streams.filters,
-        max_record_bytes=settings.streams.max_record_bytes,
-        registry=registry,
-    )
+    topic, labels = letter.partition.topic, known_labels(settings)
+    decoder = decoder_by(settings.streams, format_, topic, labels=labels, registry=registry)
     try:
         return decoder.decode(letter.value, letter.key, None, stream, letter.id, now)
     except RegistryAway as away:

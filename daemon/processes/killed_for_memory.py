@@ -67,13 +67,23 @@ def offer_first(pid: int, processes: Path = PROCESSES) -> None:
 
 def _places(pid: int, cgroups: Path, processes: Path) -> Iterator[Path]:
     """Where the count may stand: at the group's path, or in a container that is told the host's, at the top."""
+    for controllers, group in control_groups(pid, processes):
+        if controllers in COUNTS:
+            mounted, name = COUNTS[controllers]
+            yield cgroups / mounted / group / name
+            yield cgroups / mounted / name
+
+
+def control_groups(process: int | str, processes: Path = PROCESSES) -> Iterator[tuple[str, Path]]:
+    """The control groups that a process is in: by which controllers (none in version 2), and its path among them.
+
+    Args:
+        process: its number, or `self`.
+    """
     with suppress(OSError):
-        for line in (processes / str(pid) / "cgroup").read_text().splitlines():
+        for line in (processes / str(process) / "cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
-            if controllers in COUNTS:
-                mounted, name = COUNTS[controllers]
-                yield cgroups / mounted / path.lstrip("/") / name
-                yield cgroups / mounted / name
+            yield controllers, Path(path.lstrip("/"))
 
 
 # From glibc's malloc.h.

@@ -14,7 +14,7 @@ from streams.decoding.times import EARLIEST, LATEST
 from streams.document import Document, Partition, Reason, Rejection, key_text
 from streams.errors import RegistryAway
 from streams.filters import find_rejection
-from streams.settings import FilterSettings
+from streams.settings import FilterSettings, StreamsSettings
 from streams.topic_settings import TopicFormat
 
 BOM = b"\xef\xbb\xbf"
@@ -213,6 +213,25 @@ class Decoder:
         names = [self._label_of(each, field, value) for each in (found if isinstance(found, list) else [found])]
         refused = next((name for name in names if not isinstance(name, str)), None)
         return refused or label_sets.write_set(name for name in names if isinstance(name, str))
+
+
+def decoder_by(
+    settings: StreamsSettings,
+    format_: TopicFormat,
+    source: str,
+    *,
+    labels: frozenset[str] | None,
+    registry: Framed | None = None,
+) -> Decoder:
+    """A decoder with the filters and limits that are set for all text; see `Decoder` for the rest."""
+    return Decoder(
+        format_,
+        source,
+        labels=labels,
+        filters=settings.filters,
+        max_record_bytes=settings.max_record_bytes,
+        registry=registry,
+    )
 
 
 def _field(name: str | None) -> Field | None:

@@ -9,7 +9,7 @@ from kafka.structs import TopicPartition
 
 from streams.chunk import NO_TIMESTAMP, Chunk, Row
 from streams.closing import Closing
-from streams.decoding.decode import Decoder
+from streams.decoding.decode import decoder_by
 from streams.document import Batch, Partition
 from streams.errors import DamagedFile
 from streams.file_kinds import Look
@@ -65,13 +65,7 @@ class FileSource(Closing):
         self._clock = clock
         self._waiting = 0
         self.partition = Partition(file.topic, 0, _incarnation(file.head))
-        decoder = Decoder(
-            format_,
-            file.source,
-            labels=labels,
-            filters=self._settings.filters,
-            max_record_bytes=self._settings.max_record_bytes,
-        )
+        decoder = decoder_by(self._settings, format_, file.source, labels=labels)
         start = _start(file.head, stored_offsets(file.topic))
         self._reader = PartitionReader(self.partition, decoder, start, self._settings.dead_letter_bytes)
 

@@ -9,7 +9,7 @@ from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.chunk import Chunk
-from streams.decoding.decode import Decoder, Framed
+from streams.decoding.decode import Framed, decoder_by
 from streams.document import Gap, Partition
 from streams.kafka import start_rules
 from streams.kafka.consumer import Consumer, Moved
@@ -275,14 +275,7 @@ class Assignment:
 
     def _read_from(self, consumer: Consumer, found: TopicPartition, begun: Begun, now: float) -> None:
         topic = self._settings.topic(found.topic) or TopicFormat()
-        decoder = Decoder(
-            topic,
-            found.topic,
-            labels=self._labels,
-            filters=self._settings.filters,
-            max_record_bytes=self._settings.max_record_bytes,
-            registry=self._registry,
-        )
+        decoder = decoder_by(self._settings, topic, found.topic, labels=self._labels, registry=self._registry)
         reader = PartitionReader(begun.partition, decoder, begun.offset, self._settings.dead_letter_bytes)
         reader.erases = isinstance(topic, TopicSettings) and topic.on_tombstone == "erase"
         self._readings[found] = Reading(reader, begun.topic_id, begun.offset, begun.offset, now)
