@@ -69,7 +69,7 @@ def run_round(path: Path, echo: TextIO | None = None) -> Report:
         LearnerError: the directory cannot be used, or the device is not here.
         checkpoints.errors.CheckpointsError: the parent or the base cannot be loaded.
         OSError: the disk refused.
-        RuntimeError: torch failed; `learner.devices.devices.is_out_of_memory` tells whether for memory.
+        RuntimeError: torch failed; `learner.devices.device.is_out_of_memory` tells whether for memory.
     """
     given = read_round(path)
     (path / REPORT).unlink(missing_ok=True)

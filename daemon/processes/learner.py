@@ -250,7 +250,7 @@ def _ending_of(returncode: int, watch: _Watch, kills: KillCounter) -> tuple[Lear
 
 
 def _killed(counted: int | None, resident: int | None) -> str:
-    """What was seen of a SIGKILL from outside; see `daemon.processes.memory`."""
+    """What was seen of a SIGKILL from outside; see `daemon.processes.killed_for_memory`."""
     sentence = "the learner was killed by signal 9, which the kernel's out-of-memory killer sends"
     if counted is not None:
         sentence += f" (of which it has counted {counted} here since the learner began)"

@@ -68,7 +68,7 @@ class PrequentialDocument:
         nll: nats, summed over the scored tokens (of the label, for a classifier).
         tokens: how many tokens were scored; 1 for a classifier.
         repetition: share of the document that repeats itself, or one before it, 0 to 1
-            (the greater of `learner.evaluation.plausibility.repetition_share` and `copied_shares`).
+            (the greater of `learner.evaluation.text_plausibility.repetition_share` and `copied_shares`).
     """
 
     id: int

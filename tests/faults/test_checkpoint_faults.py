@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from checkpoints.card import Card
 from checkpoints.errors import PublishFailed
-from checkpoints.generation import GenerationStore
+from checkpoints.generation_store import GenerationStore
 
 store = GenerationStore(Path(sys.argv[1]))
 store.sweep()
@@ -122,7 +122,7 @@ def test_a_number_stays_used_though_its_removal_was_killed(store: GenerationStor
 
 def write_removal(store: GenerationStore, fault: str) -> subprocess.CompletedProcess[str]:
     """Remove generation 2 in a process of its own."""
-    code = "import sys; from pathlib import Path; from checkpoints.generation import GenerationStore as S; "
+    code = "import sys; from pathlib import Path; from checkpoints.generation_store import GenerationStore as S; "
     code += "S(Path(sys.argv[1])).remove(2)"
     return subprocess.run(
         [sys.executable, "-c", code, str(store.root)],
