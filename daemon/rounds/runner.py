@@ -4,7 +4,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from daemon.rounds.directories import Rooms
 from daemon.rounds.event import tell
 from daemon.rounds.inputs import draw_spec, write_inputs
 from daemon.rounds.judgeable import needs_of, nothing_trained_serves
+from daemon.rounds.out_of_memory import SmallerMicroBatches
 from daemon.rounds.pointer_and_retention import move_pointer
 from daemon.rounds.record import BadRecord, RoundRecord
 from daemon.settings.tree import Settings
@@ -28,7 +28,6 @@ from gate.evidence import DrawnSlice, Need
 from gate.verdict import not_judgeable
 from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import BadReport, Report, read_report
-from learner.directory.round_directory import PROGRESS, halve_micro_batch, limit_micro_batch
 from learner.errors import BadRoundDirectory
 from memory.ledger.records import Generation, GenerationState, RoundDraw, SliceOutline
 from memory.ledger.states import RoundState
@@ -72,7 +71,7 @@ class RoundRunner:
         self._promotion = promotion
         self._clock = clock
         self._seed = seed
-        self._largest_micro_batch: int | None = None
+        self._smaller = SmallerMicroBatches()
         self._told_at = 0.0
 
     def run(self, ask: Ask, reason: str, *, must_stop: Callable[[], bool]) -> Conclusion | None:
@@ -117,13 +116,12 @@ class RoundRunner:
             lacking = unmet[0].sentence() if unmet else ""
             with self._metrics.round_seconds.labels("draw").time():
                 record = write_inputs(directory, draw, ask, self._rooms, settings, lacking=lacking)
-            self._begin_smaller(directory)
+            self._smaller.begin(directory)
             self._rooms.store.rounds.advance(draw.number, RoundState.TRAINING)
             with self._metrics.round_seconds.labels("learner").time():
-                ended = self._learn(directory, settings, must_stop)
+                ended = self._smaller.learn(directory, partial(self._run_learner, directory, settings, must_stop))
             if ended.ending is not LearnerEnding.FINISHED:
                 return self._without_report(draw.number, ended)
-            self._largest_micro_batch = None
             return self._conclude(record, directory, settings)
         except Problem as error:
             return self._fail(draw.number, error)
@@ -135,18 +133,6 @@ class RoundRunner:
 
     def _is_judgeable(self, settings: Settings, slices: Sequence[SliceOutline]) -> bool:
         return not self._unmet(slices, settings)
-
-    def _learn(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
-        ended = self._run_learner(directory, settings, must_stop)
-        if ended.ending is not LearnerEnding.OUT_OF_MEMORY:
-            return ended
-        half = halve_micro_batch(directory)
-        if half is None:
-            return replace(ended, detail=f"{ended.detail}; the micro-batch is 1 already")
-        log.warning("round_tried_again", reason=ended.detail, micro_batch=half)
-        again = self._run_learner(directory, settings, must_stop)
-        detail = f"{ended.detail}; tried again with half the micro-batch ({half}): {again.detail}"
-        return replace(again, detail=detail)
 
     def _run_learner(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
         self._current.phase("start")
@@ -238,7 +224,7 @@ class RoundRunner:
             read_report(directory)
         except Problem:
             return self._abandon(
-                number, f"it was cut off before its learner had finished{self._smaller_next(directory)}"
+                number, f"it was cut off before its learner had finished{self._smaller.note_cut_off(directory)}"
             )
         if record.dry_run:
             return self._abandon(number, "the dry run was cut off")
@@ -246,28 +232,6 @@ class RoundRunner:
             return self._conclude(record, directory, self._settings())
         except Problem as error:
             return self._fail(number, error)
-
-    def _smaller_next(self, directory: Path) -> str:
-        """Let the next round begin with half the micro-batch of one whose learner was at work; what to say of it.
-
-        A container that is killed whole for memory takes the daemon with its learner. Nothing tells that from other
-        sudden ends, and the same round anew would end the same way for ever.
-        """
-        if not (directory / PROGRESS).exists():
-            return ""
-        try:
-            self._largest_micro_batch = halve_micro_batch(directory) or 1
-        except (OSError, BadRoundDirectory):
-            return ""
-        return (
-            f", together with the service: the next round begins with a micro-batch of {self._largest_micro_batch}, in "
-            "case they were killed for memory"
-        )
-
-    def _begin_smaller(self, directory: Path) -> None:
-        most = self._largest_micro_batch
-        if most is not None and limit_micro_batch(directory, most):
-            log.warning("round_begins_smaller", micro_batch=most, reason="the last one was cut off with the service")
 
     def _remove_leftovers(self) -> None:
         self._rooms.checkpoints.sweep()
