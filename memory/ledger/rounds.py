@@ -3,10 +3,13 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypeAlias
+from dataclasses import field
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import structlog
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass
 
 from memory.database import facts, sqlite
 from memory.database.sqlite import Connection
@@ -355,13 +358,24 @@ def prequential_history(tx: Connection, limit: int) -> list[Prequential]:
         "WHERE json_extract(report, '$.prequential.mean_nll') IS NOT NULL ORDER BY number DESC LIMIT ?",
         (limit,),
     )
-    return [_prequential(number, RoundState(state), json.loads(text)) for number, state, text in rows]
+    return [_prequential(number, RoundState(state), _FIGURES.validate_json(text)) for number, state, text in rows]
 
 
-def _prequential(number: int, state: RoundState, told: Mapping[str, Any]) -> Prequential:
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="ignore", strict=True))
+class _KeptFigures:
+    """What the ledger keeps of fresh text before training, of all that there is: nats per token, tokens, by source."""
+
+    mean_nll: float | None  # SQLite reads NaN as null.
+    tokens: int
+    by_source: Mapping[str, "_KeptFigures"] = field(default_factory=dict)
+
+
+_FIGURES: Final = TypeAdapter(_KeptFigures)
+
+
+def _prequential(number: int, state: RoundState, kept: _KeptFigures) -> Prequential:
+    assert kept.mean_nll is not None  # the query asks for those that have one
     by_source = {
-        source: (float(one["mean_nll"]), int(one["tokens"]))
-        for source, one in told.get("by_source", {}).items()
-        if one["mean_nll"] is not None  # SQLite reads NaN as null.
+        source: (each.mean_nll, each.tokens) for source, each in kept.by_source.items() if each.mean_nll is not None
     }
-    return Prequential(number, state, float(told["mean_nll"]), int(told["tokens"]), by_source)
+    return Prequential(number, state, kept.mean_nll, kept.tokens, by_source)

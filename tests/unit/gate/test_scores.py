@@ -6,10 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkpoints.card import DataRange
 from gate import scores as knowledge
-from gate.round_figures import read_figures
-from learner.directory.report import Outcome, PrequentialDocument, Report, SliceScores
 from memory.ledger.records import DocumentScore, Generation, GenerationState, ScoreRow, SliceScore
 
 
@@ -67,61 +64,3 @@ def test_scores_that_are_not_finite_are_left_out() -> None:
     scores = {"a": (good,), "b": (good, bad), "c": ()}
     assert set(knowledge.slice_scores(scores)) == {"a"}
     assert [score.id for score in knowledge.document_scores(scores)] == [1, 1]
-
-
-def test_the_summary_holds_no_documents() -> None:
-    """The ledger keeps means by slice and model, and figures of the fresh text by source."""
-    report = Report(
-        round=1,
-        kind="causal-lm",
-        outcome=Outcome.TRAINED,
-        detail="",
-        device="cpu",
-        prequential=(PrequentialDocument(9, "wiki", 6.0, 2, 0.0),),
-        slices={
-            "anchor": SliceScores(
-                base=(DocumentScore(1, 2.0, 1),),
-                parent=(DocumentScore(1, math.nan, 1),),
-                candidates={"0.00": (DocumentScore(1, 1.0, 1),)},
-            )
-        },
-        training=None,
-        touched=None,
-        untrainable=frozenset(),
-    )
-    summary = read_figures(report, None).summary(DataRange())
-    assert summary["slices"] == {"anchor": {"base": 2.0, "parent": None, "0.00": 1.0}}
-    assert "accuracy" not in summary
-    assert summary["prequential"]["by_source"]["wiki"]["mean_nll"] == 3.0
-
-
-def answered(*answers: str) -> tuple[DocumentScore, ...]:
-    """A classifier's answers to documents of which the first two are calm and the third is a flood."""
-    labels = ("calm", "calm", "flood")
-    return tuple(DocumentScore(at, 0.5, 1, answer, labels[at]) for at, answer in enumerate(answers))
-
-
-def test_the_summary_of_a_classifier_holds_its_answers_and_the_balance_of_labels() -> None:
-    """Accuracy and macro-F1 by slice and model, flips by candidate, documents by label."""
-    base, good = answered("calm", "calm", "calm"), answered("calm", "flood", "flood")
-    report = Report(
-        round=1,
-        kind="classifier",
-        outcome=Outcome.TRAINED,
-        detail="",
-        device="cpu",
-        prequential=(),
-        slices={"anchor": SliceScores(base=base, parent=base, candidates={"0.00": good})},
-        training=None,
-        touched=None,
-        untrainable=frozenset(),
-    )
-    summary = read_figures(report, None).summary(DataRange(labels={"calm": 7, "flood": 3}, replayed_labels={"calm": 2}))
-    assert summary["accuracy"]["anchor"] == pytest.approx({"base": 2 / 3, "parent": 2 / 3, "0.00": 2 / 3})
-    assert summary["macro_f1"]["anchor"] == pytest.approx({"base": 0.4, "parent": 0.4, "0.00": 2 / 3})
-    assert summary["flips"]["0.00"] == pytest.approx({"worse": 1 / 3, "better": 1 / 3, "documents": 3})
-    assert summary["labels"] == {
-        "fresh": {"calm": 7, "flood": 3},
-        "replay": {"calm": 2},
-        "holdout": {"anchor": {"calm": 2, "flood": 1}},
-    }
