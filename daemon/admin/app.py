@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from daemon.admin.token import Token
 from daemon.control.arguments import Arguments
-from daemon.control.asker import HEADER, asker, said
+from daemon.control.asker import HEADER, asker, name_asker
 from daemon.control.bounds import LARGEST_ID
 from daemon.control.operations import OPERATIONS, Operation
 from daemon.control.protocol import Control
@@ -88,7 +88,7 @@ class BearerToken:
                 return
             peer = (scope.get("client") or ("", 0))[0]
             header = dict(scope["headers"]).get(HEADER.encode(), b"").decode(errors="replace")
-            asker.set(said(header, peer))
+            asker.set(name_asker(header, peer))
         await self._app(scope, receive, send)
 
     def _authorized(self, scope: Scope) -> bool:

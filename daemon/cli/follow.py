@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from daemon.cli.render.phases import told_phase
+from daemon.cli.render.phases import describe_phase
 from daemon.control.answers.rounds import RoundAnswer, RoundLine
 from daemon.control.answers.status import RoundStanding, StatusAnswer
 from daemon.control.protocol import Control
@@ -139,7 +139,7 @@ def _progress(current: RoundStanding | None, after: int) -> dict[str, Any]:
     work = current.get("work")
     done, of = (current["step"], current["steps"]) if work is None else (work["done"], work["of"])
     return {
-        "description": f"round {current['number']}: {told_phase(current)}",
+        "description": f"round {current['number']}: {describe_phase(current)}",
         "phase": current["phase"],
         "elapsed": elapsed,
         "total": of or None,

@@ -127,13 +127,13 @@ def main() -> None:
         # `riverkeep round list | head`: who reads has had enough.
         write_no_more()
         code = ExitCode.OK
-    except _expected() as error:
+    except _expected_errors() as error:
         write_no_more()
-        code = _fail(_said(error), ExitCode.FAILED)
+        code = _fail(_describe(error), ExitCode.FAILED)
     sys.exit(int(code or 0))
 
 
-def _said(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     """An error for a person: the system's own without its number."""
     if not isinstance(error, OSError):
         return str(error)
@@ -148,7 +148,7 @@ def _fail(message: str, code: ExitCode) -> ExitCode:
     return code
 
 
-def _expected() -> tuple[type[Exception], ...]:
+def _expected_errors() -> tuple[type[Exception], ...]:
     """Errors whose message is for a person: the system's, and the rooms' that this command has imported."""
     imported = [(module, name) for module, name in ROOM_ERRORS.items() if module in sys.modules]
     return (OSError, *(getattr(sys.modules[module], name) for module, name in imported))

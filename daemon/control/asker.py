@@ -24,7 +24,7 @@ def local_user() -> str:
     return f"{name}@{socket.gethostname()}" + (f" ({before})" if before and before != name else "")
 
 
-def said(header: str, peer: str) -> str:
+def name_asker(header: str, peer: str) -> str:
     """Who asks over HTTP: what the header says, else from where. Nothing of it can command a terminal or a log."""
     named = "".join(letter for letter in header if letter.isprintable())[:LONGEST]
     return named or f"a request from {peer or 'nowhere'}"

@@ -186,14 +186,14 @@ class LiveControl(StoreControl):
     def request_round(self, *, dry_run: bool = False) -> AskedRound:
         if self._store.counts().fresh_samples == 0:
             raise Refused("Nothing is fresh: a round would have nothing to learn.")
-        self._asks.add(_asked(dry_run=dry_run))
+        self._asks.add(_ask_of(dry_run=dry_run))
         progress = self._current.progress
         detail = "A round begins." if progress is None else f"A round begins when round {progress.number} has ended."
         return {"after": self._last_round(), "detail": detail}
 
     @override
     def withdraw_round(self, *, dry_run: bool = False) -> WithdrawnRound:
-        return {"withdrawn": self._asks.withdraw(_asked(dry_run=dry_run))}
+        return {"withdrawn": self._asks.withdraw(_ask_of(dry_run=dry_run))}
 
     @override
     def cancel_rounds(self) -> CancelledRounds:
@@ -293,7 +293,9 @@ class LiveControl(StoreControl):
         ingest = self._views.ingest
         read = sorted({document.partition_name(each) for each in (*ingest.lag(), *ingest.paused_partitions())})
         if partition is not None and partition not in read:
-            raise UnknownThing(f"No partition {partition} is read here; those that are: {_listed(read) or 'none yet'}.")
+            raise UnknownThing(
+                f"No partition {partition} is read here; those that are: {_list_names(read) or 'none yet'}."
+            )
         return {"resumed": ingest.resume(partition)}
 
     @override
@@ -359,11 +361,11 @@ def _work(work: PhaseWork) -> PhaseStanding:
     return {"done": work.done, "of": work.of, "unit": work.unit, "seconds_left": work.seconds_left}
 
 
-def _asked(*, dry_run: bool) -> Ask:
+def _ask_of(*, dry_run: bool) -> Ask:
     return Ask(Trigger.BY_HAND, by="a person", dry_run=dry_run)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _list_names(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMES_LISTED} more" if len(names) > NAMES_LISTED else ""
     return ", ".join(names[:NAMES_LISTED]) + more
 

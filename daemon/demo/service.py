@@ -134,14 +134,14 @@ def running(config: Path) -> Iterator[DemoService]:
     with (home / "riverkeep.log").open("ab") as log:
         process = subprocess.Popen(_command(config, "run"), stdout=log, stderr=subprocess.STDOUT)
     try:
-        with _reached(settings, process, home) as control:
+        with _reach(settings, process, home) as control:
             yield DemoService(home, config, settings, control, process)
     finally:
         _stop(process)
 
 
 @contextmanager
-def _reached(settings: Settings, process: "subprocess.Popen[bytes]", home: Path) -> Iterator[Control]:
+def _reach(settings: Settings, process: "subprocess.Popen[bytes]", home: Path) -> Iterator[Control]:
     url = f"http://127.0.0.1:{settings.serving.port}"
     if not await_answering(url, START_TIMEOUT_S, lambda: process.poll() is None):
         raise DaemonError(f"Riverkeep did not come up within {START_TIMEOUT_S:.0f} s. Its log is {home}/riverkeep.log.")

@@ -22,7 +22,7 @@ from daemon.demo.era_scores import EraScores
 from daemon.demo.lineage import Lineage, naive
 from daemon.demo.screen import DemoScreen
 from daemon.demo.service import TOPIC, DemoService, backfill, running, write_settings
-from daemon.demo.text import BASE_MODEL, Era, eras, poisoned
+from daemon.demo.text import BASE_MODEL, Era, eras, make_poison
 from daemon.demo.twin import Twin
 from daemon.demo.visitors import Visitors, complete
 from daemon.errors import DaemonError
@@ -191,7 +191,7 @@ class _Story:
         self._screen.say(f"the naive twin has learned {len(scene.naive.scores) - 1} of {len(self._stream)} eras")
 
     def _poison(self) -> None:
-        poison = poisoned(self._stream[POISON_AFTER_ERA % len(self._stream)], POISONED_PARAGRAPHS)
+        poison = make_poison(self._stream[POISON_AFTER_ERA % len(self._stream)], POISONED_PARAGRAPHS)
         self._arrive(poison)
         done = self._round()
         if done["state"] in ("waiting", "refused"):

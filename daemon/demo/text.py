@@ -49,12 +49,12 @@ def eras(characters: int | None = None) -> tuple[Era, ...]:
         for number, row in enumerate(rows)
     ]
     return tuple(
-        Era(f"{first}–{last}", _thinned([p for p in paragraphs if first <= p.year <= last], characters))
+        Era(f"{first}–{last}", _thin([p for p in paragraphs if first <= p.year <= last], characters))
         for first, last in YEARS
     )
 
 
-def poisoned(era: Era, count: int, seed: int = 7) -> Era:
+def make_poison(era: Era, count: int, seed: int = 7) -> Era:
     """A batch that no one should learn from: paragraphs of an era with their words in random order."""
     chance = random.Random(seed)  # noqa: S311 -- a demonstration, no secret
     poison = []
@@ -65,7 +65,7 @@ def poisoned(era: Era, count: int, seed: int = 7) -> Era:
     return Era("poison", tuple(poison))
 
 
-def _thinned(paragraphs: list[Paragraph], characters: int | None) -> tuple[Paragraph, ...]:
+def _thin(paragraphs: list[Paragraph], characters: int | None) -> tuple[Paragraph, ...]:
     total = sum(len(paragraph.text) for paragraph in paragraphs)
     if characters is None or characters >= total:
         return tuple(paragraphs)

@@ -69,7 +69,7 @@ def _examine(settings: StreamsSettings, labels: frozenset[str] | None, known: Kn
             Finding(
                 "broker",
                 ok=False,
-                detail=f"{brokers}: {_said(error)}",
+                detail=f"{brokers}: {_describe(error)}",
                 remedy=AWAY,
             )
         ]
@@ -110,7 +110,7 @@ def _topics(
     try:
         there = set(consumer.topics())
     except KafkaError as error:
-        yield Finding("topics", ok=False, detail=_said(error), remedy="Grant DESCRIBE on the topics.")
+        yield Finding("topics", ok=False, detail=_describe(error), remedy="Grant DESCRIBE on the topics.")
         return
     for topic in settings.topics:
         yield from _topic(consumer, settings, topic, there, labels)
@@ -177,7 +177,7 @@ def _readable(
         looked = [doctor_records.examine(consumer, settings, topic, ranges, labels)] if ranges else []
         consumer.assign(partitions)
     except KafkaError as error:
-        yield Finding(f"topic {name}", ok=False, detail=_said(error), remedy=remedy)
+        yield Finding(f"topic {name}", ok=False, detail=_describe(error), remedy=remedy)
         return
     records = sum(end - start for start, end in ranges.values())
     detail = f"{len(partitions)} partitions, about {records:,} records"
@@ -197,7 +197,7 @@ def _group(
         ends = consumer.end_offsets(partitions)
     except KafkaError as error:
         remedy = "Grant READ on the consumer group to this user."
-        yield Finding(name, ok=False, detail=_said(error), remedy=remedy)
+        yield Finding(name, ok=False, detail=_describe(error), remedy=remedy)
         return
     kept = sum(offset is not None for offset in committed.values())
     yield Finding(name, ok=True, detail=f"offsets committed for {kept} of {len(partitions)} partitions")
@@ -227,7 +227,7 @@ def _first_start(settings: StreamsSettings, left_out: int, partitions: int) -> F
     )
 
 
-def _said(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     # Kafka's own errors begin with their name.
     name, words = type(error).__name__, str(error)
     return words if words.startswith(name) else f"{name}: {words}".removesuffix(": ")

@@ -137,8 +137,8 @@ def sqlite() -> Finding:
     return Finding(
         "SQLite",
         ok=sqlite_version_info >= OLDEST,
-        detail=_dotted(sqlite_version_info),
-        remedy=f"Before {_dotted(OLDEST)} a reset of the write-ahead log can corrupt it: "
+        detail=_dot(sqlite_version_info),
+        remedy=f"Before {_dot(OLDEST)} a reset of the write-ahead log can corrupt it: "
         f"`{pip_install('--upgrade', 'pysqlite3')}`.",
     )
 
@@ -184,7 +184,7 @@ def _known_partitions(settings: Settings) -> Iterator[Callable[[str, int], bool]
             yield lambda topic, number: store.latest_incarnation(topic, number) is not None
 
 
-def _dotted(version: tuple[int, ...]) -> str:
+def _dot(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 

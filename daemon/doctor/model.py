@@ -70,7 +70,7 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
     elif room.left < least_bytes(shape):
         yield _too_large(shape, room)
     elif holder_of(settings.state_dir) is not None:
-        yield _estimated(settings, shape, room)
+        yield _estimate(settings, shape, room)
     else:
         generations = GenerationStore(store)
         subject = Subject(
@@ -109,7 +109,7 @@ def _too_large(shape: ModelShape, room: Room) -> Finding:
     )
 
 
-def _estimated(settings: Settings, shape: ModelShape, room: Room) -> Finding:
+def _estimate(settings: Settings, shape: ModelShape, room: Room) -> Finding:
     """Beside a daemon that runs, which a rehearsal would take memory and time from."""
     recipe = settings.learner.recipe
     change = proposal(shape, recipe, room.left)

@@ -18,7 +18,7 @@ def notes(settings: Settings) -> list[str]:
         *_of_topics(settings),
         *_of_volumes(settings),
         *_of_lengths(settings),
-        *_shared(settings),
+        *_find_shared(settings),
         *_of_rights(settings),
     ]
 
@@ -50,7 +50,7 @@ def _of_lengths(settings: Settings) -> Iterator[str]:
         yield from _short("serving.api_key_file", keys, read_keys(keys))
 
 
-def _shared(settings: Settings) -> Iterator[str]:
+def _find_shared(settings: Settings) -> Iterator[str]:
     token, keys = settings.admin.token_file, settings.serving.api_key_file
     if token is not None and token == keys:
         yield (

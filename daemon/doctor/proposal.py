@@ -25,13 +25,13 @@ def _changes(recipe: RecipeSettings) -> Iterator[dict[str, Any]]:
     rows = rows_at_once(recipe)
     yield {}
     for saving in dict.fromkeys([recipe.gradient_checkpointing, True]):
-        for fewer in (rows, *_halved(rows, 1)):
+        for fewer in (rows, *_halve(rows, 1)):
             yield {"micro_batch": fewer, "gradient_checkpointing": saving}
-    for shorter in _halved(recipe.sequence_length, SHORTEST):
+    for shorter in _halve(recipe.sequence_length, SHORTEST):
         yield {"micro_batch": 1, "gradient_checkpointing": True, "sequence_length": shorter}
 
 
-def _halved(number: int, least: int) -> Iterator[int]:
+def _halve(number: int, least: int) -> Iterator[int]:
     while number // 2 >= least:
         number //= 2
         yield number

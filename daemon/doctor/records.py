@@ -57,10 +57,10 @@ def examine(
         return Finding(f"records of {name}", ok=True, detail=told)
     registry = of_settings(settings.schema_registry, logs=False)
     with registry if registry is not None else nullcontext():
-        return _judged(rows, settings, topic, name, labels, registry)
+        return _judge(rows, settings, topic, name, labels, registry)
 
 
-def _judged(  # noqa: PLR0917  # what is looked at, and by which settings
+def _judge(  # noqa: PLR0917  # what is looked at, and by which settings
     rows: Sequence[Row],
     settings: StreamsSettings,
     topic: TopicSettings,
@@ -76,7 +76,7 @@ def _judged(  # noqa: PLR0917  # what is looked at, and by which settings
         return Finding(f"records of {name}", ok=False, detail=told, remedy=REGISTRY)
     if not refused:
         return Finding(f"records of {name}", ok=True, detail=f"the newest {len(rows)} are understood")
-    why = ", ".join(f"{number} {reason}" for reason, number in Counter(map(_said, refused)).most_common())
+    why = ", ".join(f"{number} {reason}" for reason, number in Counter(map(_describe, refused)).most_common())
     return Finding(
         f"records of {name}",
         ok=len(refused) < len(rows),
@@ -118,7 +118,7 @@ def _refusals(rows: Sequence[Row], decoder: Decoder, name: str) -> Iterator[Reje
             yield found
 
 
-def _said(refused: Rejection) -> str:
+def _describe(refused: Rejection) -> str:
     reason, detail = refused
     # The particulars of an unknown label hold what stands in the field, which may be a wrong one with text in it.
     return reason.value if reason is Reason.UNKNOWN_LABEL else f"{reason.value} ({detail})"

@@ -157,10 +157,10 @@ def rehearse(
         )
     held_out = sum(score.tokens for slice_ in report.slices.values() for score in slice_.parent)
     tokens = held_out if subject.kind == "causal-lm" else rows * subject.width
-    return _rehearsed(report.training, rows, subject, tokens)
+    return _summarise(report.training, rows, subject, tokens)
 
 
-def _rehearsed(training: TrainingSummary, rows: int, subject: Subject, held_out: int) -> Rehearsed:
+def _summarise(training: TrainingSummary, rows: int, subject: Subject, held_out: int) -> Rehearsed:
     seconds, recipe = training.phase_seconds, subject.settings.recipe
     scored = held_out / max(seconds["score"], 1e-9)
     candidates = len(set(recipe.interpolation))

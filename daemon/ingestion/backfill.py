@@ -84,7 +84,7 @@ def backfill(
     """
     outcome = BackfillOutcome()
     with ExitStack() as stack:
-        looks = _looked_at(plan, outcome, stack)
+        looks = _look_at(plan, outcome, stack)
         formats = plan.formats({path: file.look for path, file in looks.items()}, settings.streams)
         _tell_fields(formats, outcome, on_fields)
         if settings.model.kind == "classifier" and not all(record.label_field for record in formats.values()):
@@ -103,7 +103,7 @@ def backfill(
     return outcome
 
 
-def _looked_at(plan: BackfillPlan, outcome: BackfillOutcome, stack: ExitStack) -> dict[str, OpenedFile]:
+def _look_at(plan: BackfillPlan, outcome: BackfillOutcome, stack: ExitStack) -> dict[str, OpenedFile]:
     """Each file that can be opened, with its look. Standard input and pipes stay open: they can be read once."""
     files = {}
     for path in dict.fromkeys(plan.paths):
@@ -175,7 +175,7 @@ class _Run:
         _refuse_flood(batch, streams, path)
         keep = streams.dead_letter_topic is not None
         outcome.add(self.store.append(batch, before_stream=self.plan.before_stream, keep_unpublished=keep))
-        outcome.without_key += sum(one.key is None for one in batch.documents)
+        outcome.without_key += sum(document.key is None for document in batch.documents)
 
 
 def _remedy(letter: DeadLetter, look: Look) -> str:

@@ -28,7 +28,7 @@ def fields_of(streams: StreamsSettings, named: Mapping[str, str], like: str | No
         return {**_of_topic(_topic(streams, like)), **named}
     sets = {tuple(_of_topic(topic).items()): topic for topic in streams.topics if topic.format == "json"}
     if len(sets) > 1 and not set(FIELDS) & set(named):
-        topics = "; ".join(f"{_name(topic)}: {told(dict(fields))}" for fields, topic in sets.items())
+        topics = "; ".join(f"{_name(topic)}: {describe(dict(fields))}" for fields, topic in sets.items())
         raise BadRequest(
             f"The topics that are read have different fields ({topics}). Say which of them these files are like with "
             "--like TOPIC, or name the fields: --text-field, --key-field and so on."
@@ -37,7 +37,7 @@ def fields_of(streams: StreamsSettings, named: Mapping[str, str], like: str | No
     return {**shared, **named}
 
 
-def told(fields: Mapping[str, str]) -> str:
+def describe(fields: Mapping[str, str]) -> str:
     """The fields in words: `text from text, key from id`."""
     return ", ".join(f"{name.removesuffix('_field')} from {fields[name]}" for name in FIELDS if name in fields)
 

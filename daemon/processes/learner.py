@@ -243,13 +243,13 @@ def _ending_of(returncode: int, watch: _Watch, kills: KillCounter) -> tuple[Lear
     if returncode == -signal.SIGKILL:
         # Whoever kills by hand only has it tried once more; taking the kernel's kill for a crash would end the
         # round of every model that needs a smaller micro-batch.
-        return LearnerEnding.OUT_OF_MEMORY, _killed(kills.rise(), watch.resident)
+        return LearnerEnding.OUT_OF_MEMORY, _describe_kill(kills.rise(), watch.resident)
     if returncode < 0:
         return LearnerEnding.CRASHED, f"the learner was killed by signal {-returncode}{_name(-returncode)}{said}"
     return LearnerEnding.CRASHED, f"the learner ended with status {returncode}{said}"
 
 
-def _killed(counted: int | None, resident: int | None) -> str:
+def _describe_kill(counted: int | None, resident: int | None) -> str:
     """What was seen of a SIGKILL from outside; see `daemon.processes.killed_for_memory`."""
     sentence = "the learner was killed by signal 9, which the kernel's out-of-memory killer sends"
     if counted is not None:

@@ -198,6 +198,6 @@ def _what_it_waits_for(snapshot: Snapshot, settings: TriggerSettings) -> str:
     return "waiting for " + " or ".join(waits) if waits else "waiting for somebody to ask: no trigger is set"
 
 
-def answered_by(begun: Ask, pending: tuple[Ask, ...]) -> tuple[Ask, ...]:
+def answers_to(begun: Ask, pending: tuple[Ask, ...]) -> tuple[Ask, ...]:
     """Which of the asks that wait a round answers: its own, and unless it is a dry run what any round would do."""
     return tuple(ask for ask in pending if ask == begun or not (begun.dry_run or ask.dry_run or ask.released_from))

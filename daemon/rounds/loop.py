@@ -14,7 +14,7 @@ from daemon.rounds.begin_or_wait import (
     Decision,
     Snapshot,
     Wait,
-    answered_by,
+    answers_to,
     approval,
     cooling_seconds,
     decide,
@@ -95,7 +95,7 @@ class RoundsLoop:
                 self._asks.answered(decision.answered)
             self._asks.wait(LOOK_EVERY_SECONDS)
             return
-        self._asks.answered(answered_by(decision.ask, self._asks.pending()))
+        self._asks.answered(answers_to(decision.ask, self._asks.pending()))
         self._begin(decision, part)
 
     def _begin(self, decision: Begin, part: Part) -> None:

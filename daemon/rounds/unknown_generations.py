@@ -46,7 +46,7 @@ def take_up_unknown(rooms: Rooms) -> None:
 
 def _line(store: Store, checkpoints: GenerationStore, cards: dict[int, Card]) -> list[FoundGeneration]:
     """The generations that led to what serves and are unknown, oldest first; none where that is known or damaged."""
-    serving, number = store.generations.serving(), _pointed_to(checkpoints)
+    serving, number = store.generations.serving(), _find_pointed(checkpoints)
     if serving is None or number not in cards:
         return []
     line: list[int] = []
@@ -69,7 +69,7 @@ def _line(store: Store, checkpoints: GenerationStore, cards: dict[int, Card]) ->
     ]
 
 
-def _pointed_to(checkpoints: GenerationStore) -> int:
+def _find_pointed(checkpoints: GenerationStore) -> int:
     """What the pointer names, where that is whole; else -1, which no generation has."""
     try:
         pointer = checkpoints.serving()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon.settings.fields import Key, dotted
+from daemon.settings.fields import Key, dot
 from daemon.settings.hosts import EVERYWHERE
 from daemon.settings.mistakes import Mistake
 from daemon.settings.sources import Raw
@@ -19,7 +19,7 @@ LONGEST_SECONDS = 100 * 366 * 86_400
 
 def contradictions(settings: "Settings", raw: Raw) -> list[Mistake]:
     """Every one of them."""
-    found = (_ports, _hosts, _places, _volumes, _durations, _shared_files)
+    found = (_ports, _hosts, _places, _volumes, _durations, _find_shared_files)
     return [mistake for look in found for mistake in look(settings, raw)]
 
 
@@ -35,7 +35,7 @@ def _durations(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
         if not value < LONGEST_SECONDS:
             problem = "It is longer than a century." if math.isfinite(value) else "It is no finite number."
             remedy = "Write a smaller one; what may be left out never comes then."
-            yield Mistake(dotted(key), str(value), raw.place(key), problem, remedy)
+            yield Mistake(dot(key), str(value), raw.place(key), problem, remedy)
 
 
 def _floats(table: Mapping[str, Any], prefix: Key = ()) -> Iterator[tuple[Key, float]]:
@@ -46,7 +46,7 @@ def _floats(table: Mapping[str, Any], prefix: Key = ()) -> Iterator[tuple[Key, f
             yield (*prefix, name), value
 
 
-def _shared_files(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
+def _find_shared_files(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
     security, registry = settings.streams.security, settings.streams.schema_registry
     certificates = {security.ca_file, security.certificate_file, security.private_key_file, registry.ca_file} - {None}
     for key, path in (
@@ -59,7 +59,7 @@ def _shared_files(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
     ):
         if path in certificates:
             problem = "The same file is named for certificates or a private key, and holds no password, key or token."
-            yield Mistake(dotted(key), None, raw.place(key), problem, "Name the file that holds this secret alone.")
+            yield Mistake(dot(key), None, raw.place(key), problem, "Name the file that holds this secret alone.")
 
 
 def _ports(settings: "Settings", raw: Raw) -> Iterator[Mistake]:

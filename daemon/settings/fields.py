@@ -58,7 +58,7 @@ def holds_path(info: FieldInfo) -> bool:
     return Path in alternatives(info.annotation)
 
 
-def structured(info: FieldInfo) -> bool:
+def is_structured(info: FieldInfo) -> bool:
     """Whether the value is a list or a table."""
     return nested_model(info.annotation)[0] is not None or any(
         typing.get_origin(alternative) in (list, tuple, dict, set, frozenset)
@@ -127,13 +127,13 @@ def nearest(model: type[BaseModel], key: Key) -> str | None:
     name = str(key[-1])
     beside = difflib.get_close_matches(name, siblings(model, key), n=1, cutoff=SIMILAR)
     if beside:
-        return dotted((*key[:-1], beside[0]))
+        return dot((*key[:-1], beside[0]))
     anywhere = {setting.path[-1]: setting for setting in reversed(list(walk(model)))}
     elsewhere = difflib.get_close_matches(name, anywhere, n=1, cutoff=SIMILAR_ELSEWHERE)
-    return dotted(anywhere[elsewhere[0]].path) if elsewhere else None
+    return dot(anywhere[elsewhere[0]].path) if elsewhere else None
 
 
-def dotted(key: Sequence[str | int]) -> str:
+def dot(key: Sequence[str | int]) -> str:
     """`("streams", "topics", 0, "name")` as a person reads it: `streams.topics[0].name`."""
     text = ""
     for part in key:
@@ -157,16 +157,16 @@ def accepts(info: FieldInfo) -> str:
 
 def _kind(kind: Any) -> str:
     if typing.get_origin(kind) is typing.Literal:
-        return " or ".join(_quoted(value) for value in typing.get_args(kind))
+        return " or ".join(_quote(value) for value in typing.get_args(kind))
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return " or ".join(_quoted(member.value) for member in kind)
+        return " or ".join(_quote(member.value) for member in kind)
     if typing.get_origin(kind) is typing.Annotated:
         return _kind(typing.get_args(kind)[0])
     origin = typing.get_origin(kind) or kind
     return KINDS.get(origin, "a value")
 
 
-def _quoted(value: object) -> str:
+def _quote(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

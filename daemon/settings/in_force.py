@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from daemon.settings.load import Reloaded, reloaded
+from daemon.settings.load import Reloaded, reload
 from daemon.settings.mistakes import BadSettings, Mistake
 from daemon.settings.tree import Settings
 
@@ -49,7 +49,7 @@ class SettingsInForce:
 
     def take(self, read: Settings) -> Reloaded:
         """Let what was read count, as far as a service that runs can take it over."""
-        result = reloaded(self.now, read)
+        result = reload(self.now, read)
         self._standing = _Standing(result.settings, result.need_restart)
         return result
 

@@ -44,7 +44,7 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, file
     if path is not None and raw.file_error:
         mistakes.insert(0, settings_mistakes.unreadable(path, raw.file_error))
         raise BadSettings(mistakes)
-    typed = validation.typed(Settings, raw)
+    typed = validation.type_settings(Settings, raw)
     mistakes = [*typed.mistakes, *mistakes]
     if files:
         mistakes += typed.new(settings_mistakes.of_files(Settings, raw))
@@ -65,7 +65,7 @@ def whereabouts(path: Path | None, environment: Mapping[str, str] = os.environ) 
     raw = sources.read(Settings, path, environment)
     if raw.file_error or (path is None and not raw.place(("state_dir",))):
         return None
-    typed = validation.typed(Settings, raw)
+    typed = validation.type_settings(Settings, raw)
     wrong = (*typed.taken_out, *(key for _, key in raw.unknown_variables))
     if any(key[0] in REACHED_BY or nearest(Settings, key) in REACHED_BY for key in wrong):
         return None
@@ -90,7 +90,7 @@ class Reloaded:
     need_restart: tuple[str, ...]
 
 
-def reloaded(now: Settings, read: Settings) -> Reloaded:
+def reload(now: Settings, read: Settings) -> Reloaded:
     """The settings in use after `read` was read while `now` was in use."""
     different = [name for name in Settings.model_fields if getattr(now, name) != getattr(read, name)]
     changed = tuple(name for name in different if name in RELOADABLE)

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from daemon.errors import DaemonError
 from daemon.exit_codes import ExitCode
-from daemon.settings.fields import EACH, Key, accepts, dotted, find, nearest, nested_model, siblings
+from daemon.settings.fields import EACH, Key, accepts, dot, find, nearest, nested_model, siblings
 from daemon.settings.sources import PREFIX, Raw
 from serving.door.key_file import read_keys
 from serving.errors import CannotServe
@@ -91,7 +91,7 @@ def of_files(model: type[BaseModel], raw: Raw) -> list[Mistake]:
     """A mistake for each `…_file` that is missing, unusable or empty; read as written, so beside any other mistake."""
     return [
         Mistake(
-            dotted(key),
+            dot(key),
             str(path) if _is_surely_a_path(path, raw) else HIDDEN,
             raw.place(key),
             problem,
@@ -167,19 +167,19 @@ CONTENTS: Mapping[Key, Callable[[Path], str]] = {
 """What is wrong with a file's content, where that can be told; empty when nothing is."""
 
 
-def explained(model: type[BaseModel], details: ErrorDetails, raw: Raw) -> Mistake:
+def explain(model: type[BaseModel], details: ErrorDetails, raw: Raw) -> Mistake:
     """One of pydantic's errors as a mistake."""
     key = known_part(model, details["loc"])
     if details["type"] == "extra_forbidden":
         whole = tuple(details["loc"])
-        return Mistake(dotted(whole), None, raw.place(whole), NO_SUCH_SETTING, _unknown_key_remedy(model, whole))
+        return Mistake(dot(whole), None, raw.place(whole), NO_SUCH_SETTING, _unknown_key_remedy(model, whole))
     info = find(model, key)
     if details["type"] == "missing":
         key, info = _first_required(key, info)
-        return Mistake(dotted(key), None, raw.place(key), "It must be set.", _remedy(key, info))
+        return Mistake(dot(key), None, raw.place(key), "It must be set.", _remedy(key, info))
     problem = details["msg"].removeprefix("Value error, ")
-    found = shown(key, details["input"])
-    return Mistake(dotted(key) or "(the whole)", found, raw.place(key), _sentence(problem), _remedy(key, info))
+    found = show_value(key, details["input"])
+    return Mistake(dot(key) or "(the whole)", found, raw.place(key), _sentence(problem), _remedy(key, info))
 
 
 def required_part(model: type[BaseModel], key: Key) -> Key:
@@ -222,12 +222,12 @@ def _remedy(key: Key, info: FieldInfo | None) -> str:
         return "Change one of the keys that it names."
     inner, many = nested_model(info.annotation)
     if inner is not None:
-        table = f"[[{dotted(key)}]]" if many else f"[{dotted(key)}]"
+        table = f"[[{dot(key)}]]" if many else f"[{dot(key)}]"
         return f"The keys of {table}: {', '.join(inner.model_fields)}."
     return f"Write {accepts(info)}. {info.description or ''}".rstrip()
 
 
-def shown(key: Key, value: Any) -> str | None:
+def show_value(key: Key, value: Any) -> str | None:
     """The value as written, cut; nothing of what may be a secret."""
     if isinstance(value, (dict, list)):
         return None

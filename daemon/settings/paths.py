@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from daemon.settings.fields import Key, dotted, holds_path, nested_model
-from daemon.settings.mistakes import Mistake, shown
+from daemon.settings.fields import Key, dot, holds_path, nested_model
+from daemon.settings.mistakes import Mistake, show_value
 from daemon.settings.sources import INVISIBLE, Raw
 
 LONGEST_NAME = 255
@@ -22,7 +22,7 @@ def impossible_paths(model: type[BaseModel], raw: Raw) -> Iterator[tuple[Key, Mi
     """The key and the mistake of each, as the settings were written."""
     for key, value in _paths(model, raw.tree):
         if problem := _why_impossible(value):
-            yield key, Mistake(dotted(key), shown(key, value), raw.place(key), problem, REMEDY)
+            yield key, Mistake(dot(key), show_value(key, value), raw.place(key), problem, REMEDY)
 
 
 def _paths(model: type[BaseModel], table: Any, prefix: Key = ()) -> Iterator[tuple[Key, str]]:

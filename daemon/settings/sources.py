@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from daemon.settings.fields import Key, find, holds_path, nested_model, optional, structured
+from daemon.settings.fields import Key, find, holds_path, is_structured, nested_model, optional
 from daemon.settings.places import line_numbers
 
 PREFIX = "RIVERKEEP_"
@@ -76,7 +76,7 @@ def _read_file(raw: Raw, path: Path) -> None:
         text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
         raw.tree = _parse(text)
     except tomllib.TOMLDecodeError as error:
-        hint = what_is_invisible(text) or _curled(text)
+        hint = what_is_invisible(text) or _find_curled(text)
         # Each letter of plain text has a zero beside it there, which is valid UTF-8.
         wide = b"\0" in content[:4]
         raw.file_error = "this is UTF-16 or UTF-32: save it as UTF-8" if wide else f"this is not TOML: {error}{hint}"
@@ -124,7 +124,7 @@ def what_is_invisible(text: str) -> str:
     return ""
 
 
-def _curled(text: str) -> str:
+def _find_curled(text: str) -> str:
     """Where a quote first stands that text editors curl for letters, before any comment; empty where none does."""
     for number, line in enumerate(text.splitlines(), start=1):
         for column, character in enumerate(line.partition("#")[0], start=1):
@@ -148,10 +148,10 @@ def _settle(model: type[BaseModel], table: dict[str, Any], base: Path) -> None:
         for nested in value if isinstance(value, list) else [value]:
             if inner is not None and isinstance(nested, dict):
                 _settle(inner, nested, base)
-        table[name] = _settled(info, value, base)
+        table[name] = _settle_value(info, value, base)
 
 
-def _settled(info: FieldInfo, value: Any, base: Path) -> Any:
+def _settle_value(info: FieldInfo, value: Any, base: Path) -> Any:
     if value == UNSET and optional(info):
         return None
     if holds_path(info) and isinstance(value, str) and value:
@@ -173,7 +173,7 @@ def _read_environment(model: type[BaseModel], raw: Raw, environment: Mapping[str
         if info is None:
             raw.unknown_variables.append((variable, key))
             continue
-        value = _settled(info, _parsed(text) if structured(info) else text, Path.cwd())
+        value = _settle_value(info, _parse_list(text) if is_structured(info) else text, Path.cwd())
         _lay(raw.tree, key, value)
         raw.places[key] = f"environment {variable}"
 
@@ -185,7 +185,7 @@ def _is_setting(variable: str, text: str) -> bool:
     return not (KUBERNETES.search(variable) or KUBERNETES_ADDRESS.match(text))
 
 
-def _parsed(text: str) -> Any:
+def _parse_list(text: str) -> Any:
     """A list or table in a variable: JSON, or for a list of words `a,b,c`."""
     try:
         value = json.loads(text)

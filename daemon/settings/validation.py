@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from daemon.settings.fields import Key, dotted
-from daemon.settings.mistakes import Mistake, explained, known_part, required_part
+from daemon.settings.fields import Key, dot
+from daemon.settings.mistakes import Mistake, explain, known_part, required_part
 from daemon.settings.paths import impossible_paths
 from daemon.settings.sources import Raw
 
@@ -36,11 +36,11 @@ class Typed(Generic[M]):
 
     def new(self, mistakes: Iterable[Mistake]) -> list[Mistake]:
         """Of what later checks found, that which is not about a default that stands for a mistake."""
-        told = {dotted(key) for key in self.taken_out}
+        told = {dot(key) for key in self.taken_out}
         return [mistake for mistake in mistakes if mistake.key not in told]
 
 
-def typed(model: type[M], raw: Raw) -> Typed[M]:
+def type_settings(model: type[M], raw: Raw) -> Typed[M]:
     """Type the settings; pydantic looks at a table as a whole only when each of its keys is right."""
     tree = deepcopy(raw.tree)
     mistakes: list[Mistake] = []
@@ -55,8 +55,8 @@ def typed(model: type[M], raw: Raw) -> Typed[M]:
             return Typed(model.model_validate(tree), tuple(mistakes), gone)
         except ValidationError as error:
             problems = error.errors(include_url=False)
-        mistakes += [explained(model, one, raw) for one in problems if not _comes_of(gone, model, one)]
-        culprits = {(_culprit(model, one), one["type"] == "missing") for one in problems}
+        mistakes += [explain(model, problem, raw) for problem in problems if not _comes_of(gone, model, problem)]
+        culprits = {(_culprit(model, problem), problem["type"] == "missing") for problem in problems}
         # Each pass takes out something that was not out before, so that there is a last one.
         if culprits <= out or not all(_mend(tree, key, missing=missing) for key, missing in culprits):
             return Typed(None, tuple(mistakes), gone)

@@ -76,7 +76,7 @@ def backfill(
     which with --like. A field that is named here wins. Text without a key cannot be found by `riverkeep forget`.
     """
     from daemon.ingestion.backfill import backfill as read
-    from daemon.ingestion.backfill_fields import told
+    from daemon.ingestion.backfill_fields import describe
     from daemon.ingestion.backfill_plan import BackfillPlan
 
     plan = BackfillPlan(
@@ -93,7 +93,7 @@ def backfill(
 
     def tell_fields(meant: "Fields") -> None:
         if not as_json:
-            say(f"JSON records: {told(meant)}.{'' if 'key_field' in meant else f' {NO_KEY_FIELD}'}")
+            say(f"JSON records: {describe(meant)}.{'' if 'key_field' in meant else f' {NO_KEY_FIELD}'}")
 
     with _bar(paths) as on_progress:
         outcome = read(settings, plan, on_progress, tell_fields)

@@ -75,7 +75,7 @@ def _from_hash(digits: str) -> "KeyHash":
         raise click.UsageError(f"--key-hash: {error}.") from None
 
 
-def shown(key: "str | KeyHash") -> str:
+def shorten_key(key: "str | KeyHash") -> str:
     """A key in a question to a person: cut where it is long."""
     if not isinstance(key, str):
         return f"the key with hash {key}"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.cli.commands.keys import STDIN, chosen, named_key, shown
+from daemon.cli.commands.keys import STDIN, chosen, named_key, shorten_key
 from daemon.cli.commands.paging import after_option, limit_option
 from daemon.cli.invocation import Invocation, confirm, example, json_option, pass_invocation, say, show, yes_option
 from daemon.control.answers.people import InterruptedRound
@@ -102,7 +102,7 @@ def forget(
     with invocation.control(Control.forget) as control:
         if not yes:
             say(_kept_of(control, named))
-        confirm(f"Erase all text of {shown(named)} for good?", yes=yes)
+        confirm(f"Erase all text of {shorten_key(named)} for good?", yes=yes)
         erased = control.forget(named)
     from daemon.cli.render.people import print_forgotten
 

@@ -221,7 +221,7 @@ def _ask_and_wait(
     from daemon.cli.follow import outcome, until_it_serves, watch
 
     try:
-        with _ended_by_sigterm():
+        with _end_on_sigterm():
             ended = watch(control, ask()["after"])
     except KeyboardInterrupt:
         _say_what_goes_on(control, take_back)
@@ -246,7 +246,7 @@ def _tell_end(ended: RoundAnswer, not_serving: str | None) -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def _end_on_sigterm() -> Iterator[None]:
     """Let `timeout` and a supervisor end the waiting as Ctrl-C does."""
 
     def end(*_: object) -> None:
@@ -267,7 +267,7 @@ def _say_what_goes_on(control: Control, take_back: Callable[[], WithdrawnRound] 
         say(f"Round {current['number']} goes on; `riverkeep round cancel` calls it off.")
 
 
-def _confirmed(known: GenerationsAnswer, generation: int | None) -> int | None:
+def _confirm(known: GenerationsAnswer, generation: int | None) -> int | None:
     """Ask whether to go back, from which generation to which; returns the one that was agreed to."""
     serving = known["serving"]
     parents = {line["number"]: line["parent"] for line in known["generations"]}
@@ -290,7 +290,7 @@ def rollback(invocation: Invocation, generation: int | None, *, yes: bool, as_js
     The one rolled back from is not promoted again by itself.
     """
     with invocation.control(Control.rollback) as control:
-        target = generation if yes else _confirmed(control.generations(), generation)
+        target = generation if yes else _confirm(control.generations(), generation)
         served = control.rollback(target)
     show(served, _say_served, as_json=as_json)
 

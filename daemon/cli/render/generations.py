@@ -97,7 +97,7 @@ def heat_table(facts: GenerationsAnswer, *, width: int) -> Table:
         table.add_column(Text(heading), justify="right", max_width=room, overflow="fold")
     for generation in sorted({generation for generation, _ in matrix}):
         mark = " ←" if generation == facts["serving"] else ""
-        table.add_row(f"{generation}{mark}", *(_painted(matrix.get((generation, name))) for name in names))
+        table.add_row(f"{generation}{mark}", *(_paint(matrix.get((generation, name))) for name in names))
     return table
 
 
@@ -108,7 +108,7 @@ def _that_fit(names: Sequence[str], most: int) -> list[str]:
     return [name for name in names if name in kept]
 
 
-def _painted(cell: Cell | None) -> Text:
+def _paint(cell: Cell | None) -> Text:
     if cell is None:
         return Text("·", "dim")
     text = f"{cell.mean_nll:.3f}"

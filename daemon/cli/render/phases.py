@@ -4,7 +4,7 @@ from daemon.control.answers.status import RoundStanding
 from daemon.rounds.current import PhaseWork
 
 
-def told_phase(current: RoundStanding) -> str:
+def describe_phase(current: RoundStanding) -> str:
     """Its phase, how much of how much of that is done, and when it ends.
 
     Args:

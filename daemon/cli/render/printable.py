@@ -11,7 +11,7 @@ _SUSPECT_IN_JSON = re.compile(r"[^\n -~]")
 
 def printable(text: str) -> str:
     """Text from outside with control and invisible characters as backslash escapes; line ends and tabs stay."""
-    return _SUSPECT.sub(lambda found: _escaped(found[0]), text)
+    return _SUSPECT.sub(lambda found: _escape(found[0]), text)
 
 
 def inline(text: str) -> str:
@@ -21,16 +21,16 @@ def inline(text: str) -> str:
 
 def printable_json(document: str) -> str:
     """A JSON document that says the same, with control and invisible characters in its strings as JSON escapes."""
-    return _SUSPECT_IN_JSON.sub(lambda found: _escaped_in_json(found[0]), document)
+    return _SUSPECT_IN_JSON.sub(lambda found: _escape_in_json(found[0]), document)
 
 
-def _escaped(character: str) -> str:
+def _escape(character: str) -> str:
     if unicodedata.category(character) not in _HIDDEN:
         return character
     return character.encode("unicode_escape").decode()
 
 
-def _escaped_in_json(character: str) -> str:
+def _escape_in_json(character: str) -> str:
     if unicodedata.category(character) not in _HIDDEN:
         return character
     units = character.encode("utf-16-be", "surrogatepass").hex()

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.cli.render.generations import ERASED
-from daemon.cli.render.phases import told_phase
+from daemon.cli.render.phases import describe_phase
 from daemon.cli.render.rounds import early_stop_part, how_to_decide, trained_part
 from daemon.cli.render.screen import console, outcome_text
 from daemon.control.answers.status import (
@@ -120,10 +120,10 @@ def _settings_rows(facts: StatusAnswer, now: float) -> Iterable[tuple[str, Text]
     if sections := facts.get("need_restart"):
         yield "settings", Text(not_in_force(sections), "yellow")
     if refused := facts.get("settings_refused"):
-        yield "settings", Text(_refused(refused, now), "red")
+        yield "settings", Text(_describe_refused_settings(refused, now), "red")
 
 
-def _refused(refused: RefusedSettings, now: float) -> str:
+def _describe_refused_settings(refused: RefusedSettings, now: float) -> str:
     mistakes = "; ".join(
         f"{mistake['key']} ({mistake['place']}): {mistake['problem']}" for mistake in refused["mistakes"]
     )
@@ -157,7 +157,7 @@ def _serving(serving: ServingStanding) -> str | Text:
 
 
 def _round_progress(current: RoundStanding, now: float) -> str:
-    return f"{current['number']}: {told_phase(current)}; begun {ago(now - current['begun_at'])} ago"
+    return f"{current['number']}: {describe_phase(current)}; begun {ago(now - current['begun_at'])} ago"
 
 
 def _why_it_began(current: RoundStanding) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.settings.load import RELOADABLE, reloaded
+from daemon.settings.load import RELOADABLE, reload
 from daemon.settings.tree import Settings
 
 OTHER = {
@@ -27,7 +27,7 @@ NOW = Settings.model_validate({"model": {"path": "/base"}})
 def test_what_can_be_reloaded_is_and_the_rest_is_named(changed: set[str]) -> None:
     """Each changed section is either in use or named as waiting for a restart, never neither."""
     read = Settings.model_validate({"model": {"path": "/base"}} | {name: OTHER[name] for name in changed})
-    result = reloaded(NOW, read)
+    result = reload(NOW, read)
     assert set(result.changed) | set(result.need_restart) == changed
     assert set(result.changed) <= set(RELOADABLE)
     for name in Settings.model_fields:
@@ -38,4 +38,4 @@ def test_what_can_be_reloaded_is_and_the_rest_is_named(changed: set[str]) -> Non
 def test_a_state_directory_is_never_changed_under_way() -> None:
     """It needs a restart."""
     read = NOW.model_copy(update={"state_dir": Path("/elsewhere")})
-    assert reloaded(NOW, read).need_restart == ("state_dir",)
+    assert reload(NOW, read).need_restart == ("state_dir",)

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from daemon.demo import screen
 from daemon.demo.era_scores import EraScores
 from daemon.demo.lineage import Lineage, naive
-from daemon.demo.text import BASE_MODEL, BEFORE_STREAM, DATA, STREAM, YEARS, eras, poisoned
+from daemon.demo.text import BASE_MODEL, BEFORE_STREAM, DATA, STREAM, YEARS, eras, make_poison
 from daemon.demo.twin import Twin
 from daemon.errors import DaemonError
 from gate.forgetting import average_forgetting, plasticity
@@ -80,7 +80,7 @@ def test_a_shorter_stream_is_spread_over_each_era() -> None:
 def test_poison_has_the_words_of_its_era_in_another_order() -> None:
     """Poisoned text differs from the clean text by the order of its words alone."""
     era = eras()[2]
-    poison = poisoned(era, 5)
+    poison = make_poison(era, 5)
     for clean, bad in zip(era.paragraphs[:5], poison.paragraphs, strict=True):
         assert bad.text != clean.text
         assert sorted(bad.text.split()) == sorted(clean.text.split())

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.rounds.begin_or_wait import Ask, Begin, Snapshot, Trigger, Wait, answered_by, approval, decide
+from daemon.rounds.begin_or_wait import Ask, Begin, Snapshot, Trigger, Wait, answers_to, approval, decide
 from daemon.settings.triggers import TriggerSettings
 
 SETTINGS = TriggerSettings(fresh_samples=1000, minimum_fresh_samples=10, cooldown_seconds=60)
@@ -196,6 +196,6 @@ def test_a_person_may_try_again_before_more_evidence_has_come() -> None:
 @given(asks, st.lists(asks, max_size=5).map(tuple))
 def test_a_dry_run_answers_nobody_who_wants_a_real_round(begun: Ask, pending: tuple[Ask, ...]) -> None:
     """Nor does a real round answer an approval of other text."""
-    for ask in answered_by(begun, pending):
+    for ask in answers_to(begun, pending):
         assert ask == begun or (not begun.dry_run and not ask.dry_run and ask.released_from is None)
-    assert set(answered_by(begun, (begun, *pending))) >= {begun}
+    assert set(answers_to(begun, (begun, *pending))) >= {begun}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.settings.fields import EACH, dotted, nearest, walk
+from daemon.settings.fields import EACH, dot, nearest, walk
 from daemon.settings.load import config_file, load
 from daemon.settings.mistakes import BadSettings, Mistake
 from daemon.settings.tree import Settings
@@ -335,14 +335,14 @@ def test_the_nearest_key_to_one_lost_letter_is_the_key(key: tuple[str, ...], pos
         return
     near = nearest(Settings, (*path[:-1], typo))
     assert near is not None
-    assert near.rpartition(".")[0] == dotted(path[:-1])
+    assert near.rpartition(".")[0] == dot(path[:-1])
 
 
 @given(key=st.sampled_from(KEYS))
 def test_a_known_key_is_its_own_nearest(key: tuple[str, ...]) -> None:
     """Exact names win over similar ones."""
     path = tuple(0 if part == EACH else part for part in key)
-    assert nearest(Settings, path) == dotted(path)
+    assert nearest(Settings, path) == dot(path)
 
 
 @given(st.text(max_size=30))
