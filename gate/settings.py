@@ -90,8 +90,8 @@ class GateSettings(BaseModel):
         0.1,
         ge=0,
         le=1,
-        description="So does a share of documents that mostly repeat themselves or each other, this far above "
-        "earlier text's median.",
+        description="New text makes the round wait for a person where the share of its documents that mostly repeat "
+        "themselves or each other lies this far above earlier text's median.",
     )
     plausible_rounds: int = Field(20, ge=3, le=1000, description="The latest rounds that new text is compared with.")
 

@@ -122,7 +122,9 @@ class RecipeSettings(BaseModel):
         le=1000,
         description="Weight of the KL divergence from the parent on replayed tokens (causal-lm).",
     )
-    kl_temperature: float = Field(default=1.0, gt=0, le=100, description="Temperature of that KL divergence.")
+    kl_temperature: float = Field(
+        default=1.0, gt=0, le=100, description="Temperature at which the KL divergence from the parent is taken."
+    )
     der_alpha: float = Field(
         default=0.3,
         ge=0,

@@ -101,7 +101,9 @@ class MemorySettings(BaseModel):
         description="Most dead letters kept: the oldest make room, counted and told of. Where a dead_letter_topic is "
         "named, none does before it is there: consumption pauses instead.",
     )
-    quarantine_bytes: int = Field(64 * 2**20, ge=1024, description="Most bytes of dead letters kept.")
+    quarantine_bytes: int = Field(
+        64 * 2**20, ge=1024, description="Most bytes of dead letters kept: the oldest make room."
+    )
     gaps_kept: int = Field(10_000, ge=1, description="Latest gaps in offsets kept as rows; all are counted.")
     lineage_rounds: int = Field(
         1_000,

@@ -93,8 +93,8 @@ class ServingSettings(BaseModel):
         512,
         ge=1,
         le=60_000,
-        description="Of these, connections of one client's address at once; behind a proxy, which is one client to "
-        "serving, as many as `max_connections`.",
+        description="Connections of one client's address at once, among all that there may be; behind a proxy, which "
+        "is one client to serving, as many as `max_connections`.",
     )
     probe_port: int | None = Field(
         None,

@@ -30,9 +30,9 @@ class SecuritySettings(BaseModel):
     password_file: Path | None = Field(None, description="The file that holds the login's password.")
     ca_file: Path | None = Field(None, description="Certificates (PEM) to trust. Left out: those of the system.")
     certificate_file: Path | None = Field(None, description="The client's certificate (PEM), for mutual TLS.")
-    private_key_file: Path | None = Field(None, description="The private key of that certificate (PEM).")
+    private_key_file: Path | None = Field(None, description="The private key of the client's certificate (PEM).")
     private_key_password_file: Path | None = Field(
-        None, description="The file that holds that key's password, if it has one."
+        None, description="The file that holds the private key's password, if it has one."
     )
     check_hostname: bool = Field(
         default=True, description="Whether the broker's certificate must bear its host's name."

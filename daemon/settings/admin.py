@@ -14,7 +14,7 @@ class AdminSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field("127.0.0.1", description="The address that the admin surface listens on.")
-    port: int = Field(8710, ge=0, le=65535, description="Its port; 0 takes a free one.")
+    port: int = Field(8710, ge=0, le=65535, description="The admin surface's port; 0 takes a free one.")
     token_file: Path | None = Field(
         None,
         description="The file with the bearer token; SIGHUP reads it again. Left out: made at start in "

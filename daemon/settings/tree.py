@@ -31,7 +31,7 @@ class ModelSettings(BaseModel):
         (),
         description="A classifier's labels in order; needed where the model's configuration names none.",
     )
-    kind: ModelKind = Field("causal-lm", description="What it is: a causal language model or a text classifier.")
+    kind: ModelKind = Field("causal-lm", description="What the model is: a causal language model or a text classifier.")
 
     @field_validator("labels")
     @classmethod
