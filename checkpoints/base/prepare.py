@@ -3,18 +3,13 @@
 import json
 import re
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    GgufConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -23,21 +18,22 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
 )
 
+from checkpoints.base.convert_gguf import convert_gguf
 from checkpoints.base.described_size import require_size
+from checkpoints.base.head import add_head, classifies
 from checkpoints.base.mending import PAD, link_files, mend
+from checkpoints.base.saving import save_model, say_when_the_disk_refuses
 from checkpoints.card import Card, ModelKind
-from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnsafeModel, UnusableModel
-from checkpoints.files.disk_errors import disk_errors
-from checkpoints.files.label_names import NEW_WEIGHTS, labels_in, require_labels, unnamed_labels
+from checkpoints.errors import MismatchedTokenizer, UnsafeModel, UnusableModel
+from checkpoints.files.label_names import require_labels
 from checkpoints.files.model_files import NEVER_RUN, model_files, read_config
-from checkpoints.files.weight_files import refuse_pointer, require_whole
+from checkpoints.files.weight_files import require_whole
 from checkpoints.generation_store import BASE, GenerationStore, Published
 from checkpoints.load import LOCAL, load_model, load_tokenizer, require_match, require_shapes
 from checkpoints.matching import right_pad
 from checkpoints.probe.ask import conduct_of
 from checkpoints.reasons import needs_code, of_configuration, reason, said_clearly, tokenizer_needs_code
 
-HEAD_SEED: Final = 0
 # A model of up to so many weights is probed in single precision, where faults cannot hide behind rounding; of a larger
 # one that would take memory that may not be there.
 PROBED_IN_SINGLE: Final = 500_000_000
@@ -92,10 +88,10 @@ def prepare_base(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str,
 
 def _prepare(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str, ...]) -> Path:
     if model.suffix.lower() == ".gguf":
-        plain = _convert_gguf(model, scratch / "converted", kind)
+        plain = convert_gguf(model, scratch / "converted", kind)
     else:
         plain = _plain(model, scratch, kind)
-    headed = _with_head(model, plain, scratch / "headed", labels) if kind == "classifier" else plain
+    headed = add_head(model, plain, scratch / "headed", labels) if kind == "classifier" else plain
     loaded, tokenizer = load_model(headed, kind), load_tokenizer(headed)
     require_match(loaded, tokenizer, model)
     _require_training(loaded, tokenizer, model)
@@ -119,9 +115,9 @@ def _plain(model: Path, scratch: Path, kind: ModelKind) -> Path:
             f"{model} has quantized weights ({how}), which cannot be trained: take the model's own weights, as they "
             "were before that, or a .gguf file"
         )
-    if kind == "classifier" and _classifies(config):
+    if kind == "classifier" and classifies(config):
         require_labels(model)
-    with _written(scratch):
+    with say_when_the_disk_refuses(scratch):
         plain = mend(model, scratch / "plain")
     return _text_part(model, plain, scratch / "text", kind)
 
@@ -151,9 +147,9 @@ def _text_part(model: Path, plain: Path, scratch: Path, kind: ModelKind) -> Path
         return plain
     with said_clearly(plain):
         part, drawn = _load_part(model, plain, own, _with_labels(config, text))
-        _save(scratch, part, load_tokenizer(plain), without=drawn)
+        save_model(scratch, part, load_tokenizer(plain), without=drawn)
     if drawn:
-        # A head that is not stored is for `_with_head` to make: with the labels that are set, and known as new.
+        # A head that is not stored is for `add_head` to make: with the labels that are set, and known as new.
         headless = {**read_config(scratch), "architectures": None}
         (scratch / "config.json").write_text(json.dumps(headless, indent=2), encoding="utf-8")
     return scratch
@@ -223,95 +219,6 @@ def _load_part(model: Path, plain: Path, own: Any, text: Any) -> tuple[PreTraine
     )
 
 
-def _convert_gguf(model: Path, scratch: Path, kind: ModelKind) -> Path:
-    if kind != "causal-lm":
-        raise UnusableModel(f"{model}: a classifier's base is a Hugging Face model directory, not a GGUF file")
-    if not model.is_file():
-        raise UnusableModel(f"{model} does not exist; name a .gguf file or a Hugging Face model directory")
-    refuse_pointer(model)
-    if re.search(r"-\d+-of-\d+\.gguf$", model.name.lower()):
-        raise UnusableModel(
-            f"{model} is one of several parts: join them first (`llama-gguf-split --merge`), name the whole"
-        )
-    with said_clearly(model, _not_converted):
-        tokenizer = AutoTokenizer.from_pretrained(model.parent, gguf_file=model.name, **LOCAL)
-        # Quantised weights hold no more than bf16 keeps.
-        converted = AutoModelForCausalLM.from_pretrained(
-            model.parent,
-            gguf_file=model.name,
-            quantization_config=GgufConfig(dequantize=True),
-            dtype=torch.bfloat16,
-            **LOCAL,
-        )
-        _save(scratch, converted, tokenizer)
-    return scratch
-
-
-def _not_converted(path: Path, error: Exception) -> str:
-    return f"{path} cannot be converted: {reason(error)}; take it from its source again, or another model"
-
-
-def _with_head(model: Path, plain: Path, scratch: Path, labels: tuple[str, ...]) -> Path:
-    """The model itself when it classifies already, else a copy with a head for `labels`.
-
-    A head whose labels have no names is given those of `labels`.
-    """
-    config = read_config(plain)
-    if _classifies(config):
-        named = labels_in(plain)
-        if named != unnamed_labels(len(labels)):
-            _require_labels(model, named, labels)
-            return plain
-    if len(labels) < 2:
-        raise UnusableModel(
-            f"{model} has no classification head, and {len(labels)} labels are set; name at least two labels"
-        )
-    torch.manual_seed(HEAD_SEED)
-    names = dict(enumerate(labels))
-    with said_clearly(model):
-        made, loading = AutoModelForSequenceClassification.from_pretrained(
-            plain,
-            id2label=names,
-            label2id={label: n for n, label in names.items()},
-            use_safetensors=True,
-            output_loading_info=True,
-            **LOCAL,
-        )
-        if drawn := sorted(loading["missing_keys"]):
-            setattr(made.config, NEW_WEIGHTS, drawn)
-        _save(scratch, made, load_tokenizer(plain))
-    return scratch
-
-
-def _classifies(config: Mapping[str, Any]) -> bool:
-    return any(str(name).endswith("ForSequenceClassification") for name in config.get("architectures") or ())
-
-
-def _save(scratch: Path, model: Any, tokenizer: Any, without: Collection[str] = ()) -> None:
-    kept = {name: weight for name, weight in model.state_dict().items() if name not in without}
-    with _written(scratch):
-        model.save_pretrained(scratch, state_dict=kept if without else None)
-        tokenizer.save_pretrained(scratch)
-
-
-@contextmanager
-def _written(scratch: Path) -> Iterator[None]:
-    """A disk that refuses is no fault of the model's."""
-    try:
-        with disk_errors(scratch):
-            yield
-    except OSError as error:
-        raise PublishFailed(BASE, error) from error
-
-
-def _require_labels(model: Path, named: tuple[str, ...], labels: tuple[str, ...]) -> None:
-    if labels and named != labels:
-        raise UnusableModel(
-            f"{model} classifies into {', '.join(named)}, the settings name {', '.join(labels)}; "
-            "name the same labels in the same order, or none"
-        )
-
-
 def _require_training(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
     """Refuse a model whose pass in training asks for more than text: the first round would find it out."""
     read = tokenizer(TRIAL_TEXT, return_tensors="pt")
@@ -337,5 +244,5 @@ def _ensure_padding(prepared: Path, scratch: Path, model: PreTrainedModel, token
     pad = right_pad(model, tokenizer.pad_token_id if named is None else named)
     if named == pad or isinstance(config.get("text_config"), Mapping):
         return prepared
-    with _written(scratch):
+    with say_when_the_disk_refuses(scratch):
         return link_files(model_files(prepared), scratch, {"config.json": {**config, PAD: pad}})
