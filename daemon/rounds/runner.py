@@ -1,4 +1,4 @@
-"""One round from end to end, and what a crash left of earlier ones."""
+"""One round from end to end."""
 
 import shutil
 import threading
@@ -10,7 +10,6 @@ from pathlib import Path
 import structlog
 
 from checkpoints.card import ModelKind
-from checkpoints.errors import CheckpointsError
 from daemon.metrics import DaemonMetrics
 from daemon.processes.learner import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
 from daemon.rounds.begin_or_wait import Ask
@@ -22,23 +21,20 @@ from daemon.rounds.inputs import draw_spec, write_inputs
 from daemon.rounds.judgeable import needs_of, nothing_trained_serves
 from daemon.rounds.out_of_memory import SmallerMicroBatches
 from daemon.rounds.pointer_and_retention import move_pointer
-from daemon.rounds.record import BadRecord, RoundRecord
+from daemon.rounds.record import RoundRecord
+from daemon.rounds.recovery import Problem, Recovery
 from daemon.settings.tree import Settings
 from gate.evidence import DrawnSlice, Need
 from gate.verdict import not_judgeable
 from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import BadReport, Report, read_report
-from learner.errors import BadRoundDirectory
-from memory.ledger.records import Generation, GenerationState, RoundDraw, SliceOutline
+from memory.ledger.records import RoundDraw, SliceOutline
 from memory.ledger.states import RoundState
 
 log = structlog.get_logger(__name__)
 
 TOLD_SECONDS = 60.0
 """How often the log tells, at most, how a round gets on."""
-
-Problem = (OSError, CheckpointsError, BadReport, BadRecord, BadRoundDirectory)
-"""What ends a round with a reason; what the store raises ends the part, and recovery takes up the round."""
 
 
 class RoundRunner:
@@ -102,7 +98,7 @@ class RoundRunner:
             with structlog.contextvars.bound_contextvars(round=draw.number, parent=draw.parent_generation):
                 log.info("round_begun", trigger=ask.trigger.value, by=ask.by, dry_run=ask.dry_run, reason=reason)
                 conclusion = self._attempt(draw, ask, settings, must_stop)
-                tell(self._metrics, self._rooms.store, draw.number, conclusion, now=self._clock())
+                self._tell(draw.number, conclusion)
         finally:
             self._current.end()
         return conclusion
@@ -202,46 +198,22 @@ class RoundRunner:
 
     def recover(self) -> list[Conclusion]:
         """Finish or discard the rounds that a crash cut off, and remove candidates that were never accepted."""
-        concluded = []
-        for round_ in self._rooms.store.rounds.unfinished():
-            with structlog.contextvars.bound_contextvars(round=round_.number, parent=round_.parent_generation):
-                conclusion = self._take_up(round_.number)
-                log.warning("round_recovered", state=conclusion.state.value, reason=conclusion.detail)
-                tell(self._metrics, self._rooms.store, round_.number, conclusion, now=self._clock())
-                concluded.append(conclusion)
-        self._remove_leftovers()
-        return concluded
+        return Recovery(
+            self._rooms,
+            self._smaller,
+            conclude=lambda record, directory: self._conclude(record, directory, self._settings()),
+            abandon=self._abandon,
+            fail=self._fail,
+            tell=self._tell,
+        ).run()
+
+    def _tell(self, number: int, conclusion: Conclusion) -> None:
+        tell(self._metrics, self._rooms.store, number, conclusion, now=self._clock())
 
     def move_pointer(self) -> None:
         """Let followers serve what the store says, where a disk error left an acceptance or a rollback half done."""
         with self._promotion:
             move_pointer(self._rooms.store, self._rooms.checkpoints)
-
-    def _take_up(self, number: int) -> Conclusion:
-        directory = self._rooms.round_dir(number)
-        try:
-            record = RoundRecord.read(directory)
-            read_report(directory)
-        except Problem:
-            return self._abandon(
-                number, f"it was cut off before its learner had finished{self._smaller.note_cut_off(directory)}"
-            )
-        if record.dry_run:
-            return self._abandon(number, "the dry run was cut off")
-        try:
-            return self._conclude(record, directory, self._settings())
-        except Problem as error:
-            return self._fail(number, error)
-
-    def _remove_leftovers(self) -> None:
-        self._rooms.checkpoints.sweep()
-        for generation in self._rooms.store.generations.listed():
-            if generation.number in self._rooms.checkpoints.numbers() and self._is_left_over(generation):
-                log.info("candidate_discarded", generation=generation.number)
-                self._rooms.checkpoints.remove(generation.number)
-
-    def _is_left_over(self, generation: Generation) -> bool:
-        return generation.state in {GenerationState.RESERVED, GenerationState.RETIRED}
 
 
 def _answered_in_the_ledger(ask: Ask) -> bool:

@@ -1,0 +1,82 @@
+"""What is done about rounds that a crash cut off, and about candidates on disk that were never accepted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from checkpoints.errors import CheckpointsError
+from daemon.rounds.conclusion import Conclusion
+from daemon.rounds.directories import Rooms
+from daemon.rounds.out_of_memory import SmallerMicroBatches
+from daemon.rounds.record import BadRecord, RoundRecord
+from learner.directory.report import BadReport, read_report
+from learner.errors import BadRoundDirectory
+from memory.ledger.records import Generation, GenerationState
+
+log = structlog.get_logger(__name__)
+
+Problem = (OSError, CheckpointsError, BadReport, BadRecord, BadRoundDirectory)
+"""What ends a round with a reason; what the store raises ends the part, and recovery takes up the round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Takes up what a crash left of earlier rounds.
+
+    Attributes:
+        rooms: where rounds and generations are kept.
+        smaller: told of rounds whose learner was at work, which may have been killed for memory.
+        conclude: ends a round whose learner had finished.
+        abandon: ends one that had come to nothing, with the reason.
+        fail: ends one that cannot be concluded, with the error.
+        tell: told of each round's number and end.
+    """
+
+    rooms: Rooms
+    smaller: SmallerMicroBatches
+    conclude: Callable[[RoundRecord, Path], Conclusion]
+    abandon: Callable[[int, str], Conclusion]
+    fail: Callable[[int, BaseException], Conclusion]
+    tell: Callable[[int, Conclusion], None]
+
+    def run(self) -> list[Conclusion]:
+        """Finish or discard the rounds that were cut off, and remove candidates that were never accepted."""
+        concluded = []
+        for round_ in self.rooms.store.rounds.unfinished():
+            with structlog.contextvars.bound_contextvars(round=round_.number, parent=round_.parent_generation):
+                conclusion = self._take_up(round_.number)
+                log.warning("round_recovered", state=conclusion.state.value, reason=conclusion.detail)
+                self.tell(round_.number, conclusion)
+                concluded.append(conclusion)
+        self._remove_leftovers()
+        return concluded
+
+    def _take_up(self, number: int) -> Conclusion:
+        directory = self.rooms.round_dir(number)
+        try:
+            record = RoundRecord.read(directory)
+            read_report(directory)
+        except Problem:
+            # The record is written before the learner begins, the report when it has finished.
+            killed = self.smaller.note_cut_off(directory)
+            return self.abandon(number, f"it was cut off before its learner had finished{killed}")
+        if record.dry_run:
+            return self.abandon(number, "the dry run was cut off")
+        try:
+            return self.conclude(record, directory)
+        except Problem as error:
+            return self.fail(number, error)
+
+    def _remove_leftovers(self) -> None:
+        self.rooms.checkpoints.sweep()
+        on_disk = self.rooms.checkpoints.numbers()
+        for generation in self.rooms.store.generations.listed():
+            if generation.number in on_disk and _is_left_over(generation):
+                log.info("candidate_discarded", generation=generation.number)
+                self.rooms.checkpoints.remove(generation.number)
+
+
+def _is_left_over(generation: Generation) -> bool:
+    return generation.state in {GenerationState.RESERVED, GenerationState.RETIRED}
