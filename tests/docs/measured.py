@@ -52,7 +52,6 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "architectures of transformers": ("architectures that answer or learn otherwise",),
     "insert rate at": ("insert rate at the large size", "drawing 1,000 of"),
-    "memory of a round": ("memory, farthest off", "memory from 1 and 4 rows", "seconds, median off"),
 }
 """What a row's words and those of its bars begin with, in the order in which the row prints their figures."""
 
@@ -113,7 +112,6 @@ TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
         sizes("memory", "insert rate"),
     ),
     r"drawing 1,000 of ([\d,]+)": (sizes("memory", "drawing 1,000 of", to=3),),
-    r"farthest off of (\d+) rounds": (lambda results: float(len(results["rehearsal"]["details"])),),
     r"the default recipe (\S+), its pre-training's peak": (detail("forgetting", "demo", "recipe", "learning_rate"),),
     r"naive fine-tuning (\S+), the best of": (detail("forgetting", "demo", "naive_learning_rate"),),
     r"sequences of (\d+) tokens": (detail("forgetting", "demo", "recipe", "sequence_length"),),
