@@ -139,7 +139,7 @@ def alike(rows: Iterable[ScoreRow], lengths: Mapping[int, int | None], serving: 
     """The rows of R that were taken in sequences as long as the serving generation's: only those can be compared.
 
     Args:
-        lengths: as `Store.scored_in` gives them.
+        lengths: as `Store.generations.scored_in` gives them.
     """
     wanted = lengths.get(serving)
     return [row for row in rows if lengths.get(row.generation) == wanted]

@@ -90,7 +90,7 @@ def trained_range(text: Mapping[str, Sequence[FoundSample]], touched: Collection
     """What a round was trained on, of what it was given to train on.
 
     Args:
-        text: what was drawn, by part, as `Store.round_text` gives it.
+        text: what was drawn, by part, as `Store.rounds.text` gives it.
         touched: ids of what was trained on.
     """
     fresh = [one for one in text.get("fresh", ()) if one.sample.id in touched]

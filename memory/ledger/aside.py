@@ -127,7 +127,7 @@ def groups(tx: Connection) -> list[AsideGroup]:
 
 
 def of_round(tx: Connection, round_number: int, limit: int, after: int, *, worst_first: bool = False) -> AsidePage:
-    """See `Store.aside_text`."""
+    """See `Store.aside.text`."""
     measured = _read_measured(tx, round_number)
     rows = _rows(tx, round_number, limit + 1, after, by_loss=measured if worst_first else {})
     taken, size = 0, 0
@@ -179,7 +179,7 @@ def matching(tx: Connection, round_number: int, *, source: str | None, key_hash:
 
 
 def count(tx: Connection, round_number: int, *, source: str | None, key_hash: int | None) -> AsideCount:
-    """See `Store.count_aside`."""
+    """See `Store.aside.count`."""
     roles = list(matching(tx, round_number, source=source, key_hash=key_hash).values())
     sources = tx.execute(
         "SELECT sources.name, count(*) FROM aside a JOIN samples s ON s.id = a.sample "

@@ -23,7 +23,7 @@ class _Part(NamedTuple):
 
 
 def foreseen(tx: Connection, settings: MemorySettings, spec: DrawSpec) -> tuple[SliceOutline, ...]:
-    """See `Store.foreseen_slices`."""
+    """See `Store.rounds.foreseen_slices`."""
     # As the draw lists them, by source and age: what does not divide evenly goes to the first.
     parts = sorted(_after_seal(tx, settings), key=lambda part: (part.source, part.state == "pending"))
     allowed = shares(spec, {at: len(part.held) for at, part in enumerate(parts)}, _anchors(parts))

@@ -18,7 +18,7 @@ _STATES_TO_SERVE = (GenerationState.ACCEPTED, GenerationState.ROLLED_BACK)
 
 
 def register_base(tx: Connection, *, digest: str, source_path: str, generation: int, now: float) -> None:
-    """See `Store.register_base`."""
+    """See `Store.generations.register_base`."""
     known = tx.execute("SELECT digest FROM generations WHERE number = ?", (generation,)).fetchone()
     if known is not None:
         if known[0] != digest:
@@ -70,7 +70,7 @@ def accept(tx: Connection, number: int, *, round_number: int, digest: str) -> No
 
 
 def rollback(tx: Connection, to: int | None, *, by: str, now: float) -> tuple[int, int]:
-    """See `Store.rollback`."""
+    """See `Store.generations.rollback`."""
     serving = facts.find_int(tx, "serving")
     if serving is None:
         raise WrongState("No generation serves, so there is nothing to roll back from.")
@@ -93,7 +93,7 @@ _ROLLBACK: Final = TypeAdapter(tuple[int, int, float, str])
 
 
 def last_rollback(tx: Connection) -> Rollback | None:
-    """See `Store.last_rollback`."""
+    """See `Store.generations.last_rollback`."""
     row = tx.execute("SELECT value FROM facts WHERE name = 'rollback'").fetchone()
     return None if row is None else Rollback(*_ROLLBACK.validate_json(row[0]))
 
@@ -118,7 +118,7 @@ def _flag_line(tx: Connection, number: int, state: GenerationState) -> None:
 
 
 def retire(tx: Connection, numbers: Sequence[int]) -> None:
-    """See `Store.retire_generations`."""
+    """See `Store.generations.retire`."""
     if (serving := facts.find_int(tx, "serving")) in numbers:
         raise WrongState(f"Generation {serving} serves: it cannot be retired.")
     tx.execute(
@@ -223,7 +223,10 @@ def score_matrix(tx: Connection) -> list[ScoreRow]:
 
 
 def sequence_lengths(tx: Connection) -> dict[int, int | None]:
-    """See `Store.scored_in`. An accepted round takes its own generation's row, its parent's and the base's."""
+    """See `Store.generations.scored_in`.
+
+    An accepted round takes its own generation's row, its parent's and the base's.
+    """
     base = facts.find_int(tx, "base")
     rows = tx.execute(
         "SELECT g.number, g.parent, json_extract(r.recipe, '$.sequence_length') "

@@ -28,7 +28,7 @@ def accept(
     settings: MemorySettings,
     salt: int,
 ) -> None:
-    """See `Store.accept_round`."""
+    """See `Store.rounds.accept`."""
     rounds.end(tx, number, RoundState.ACCEPTED, now=now, verdict=verdict, report=report, detail="")
     generations.accept(tx, generation, round_number=number, digest=digest)
     generations.save_scores(tx, generation, scores)
@@ -79,7 +79,7 @@ def refuse(
     now: float,
     settings: MemorySettings,
 ) -> int:
-    """See `Store.refuse_round`."""
+    """See `Store.rounds.refuse`."""
     rounds.end(tx, number, RoundState.REFUSED, now=now, verdict=verdict, report=report, detail=detail)
     if not against_text:
         return 0
@@ -99,26 +99,26 @@ def hold(
     detail: str,
     now: float,
 ) -> int:
-    """See `Store.hold_round`."""
+    """See `Store.rounds.hold`."""
     rounds.end(tx, number, RoundState.WAITING, now=now, verdict=verdict, report=report, detail=detail)
     concerned = rounds.drawn_fresh(tx, number) + aside.held_out_lately(tx)
     return aside.set_aside(tx, concerned, round_number=number, reason=f"round {number} waits", now=now)
 
 
 def release(tx: Connection, number: int, *, now: float, settings: MemorySettings, salt: int) -> int:
-    """See `Store.release_round`."""
+    """See `Store.rounds.release`."""
     rounds.step(tx, number, RoundState.RELEASED, now=now)
     return aside.release(tx, aside.choose(tx, number, None), settings, salt)
 
 
 def drop(tx: Connection, number: int, *, now: float) -> int:
-    """See `Store.drop_round`."""
+    """See `Store.rounds.drop`."""
     rounds.step(tx, number, RoundState.DROPPED, now=now)
     return removal.remove(tx, aside.choose(tx, number, None))
 
 
 def drop_part(tx: Connection, number: int, ids: Sequence[int], *, now: float) -> tuple[int, int]:
-    """See `Store.drop_part`."""
+    """See `Store.aside.drop_part`."""
     dropped = removal.remove(tx, aside.part_of(tx, number, ids))
     left = int(tx.execute("SELECT count(*) FROM aside WHERE round = ?", (number,)).fetchone()[0])
     if left == 0 and rounds.read(tx, number).state is RoundState.WAITING:
@@ -129,5 +129,5 @@ def drop_part(tx: Connection, number: int, ids: Sequence[int], *, now: float) ->
 def drop_matching(
     tx: Connection, number: int, *, source: str | None, key_hash: int | None, now: float
 ) -> tuple[int, int]:
-    """See `Store.drop_aside_of`."""
+    """See `Store.aside.drop_of`."""
     return drop_part(tx, number, list(aside.matching(tx, number, source=source, key_hash=key_hash)), now=now)

@@ -60,7 +60,7 @@ def begin(
     settings: MemorySettings,
     salt: int,
 ) -> RoundDraw | None:
-    """See `Store.begin_round`."""
+    """See `Store.rounds.begin`."""
     parent, base = _generations_to_start_from(tx)
     _refuse_if_unfinished(tx)
     _refuse_if_aside_is_full(tx, settings)
@@ -223,7 +223,7 @@ def step(tx: Connection, number: int, state: RoundState, *, now: float, detail: 
 
 
 def advance(tx: Connection, number: int, state: RoundState, *, now: float, detail: str) -> None:
-    """See `Store.advance_round`."""
+    """See `Store.rounds.advance`."""
     if state not in _BY_ADVANCING:
         raise WrongState(f"A round becomes {state} by its own method, which does all that goes with it.")
     step(tx, number, state, now=now, detail=detail)
@@ -278,7 +278,7 @@ def waiting(tx: Connection) -> list[int]:
 
 
 def find_approved(tx: Connection) -> list[ApprovedRound]:
-    """See `Store.approved_rounds`. A round that failed or was cut off has judged nothing."""
+    """See `Store.rounds.approved`. A round that failed or was cut off has judged nothing."""
     rows = tx.execute(
         "SELECT number, (SELECT max(ended_at) FROM rounds WHERE released_from = r.number AND state = ?1) "
         "FROM rounds r WHERE state = ?2 AND NOT EXISTS (SELECT 1 FROM rounds t "
@@ -342,7 +342,7 @@ def round_samples(tx: Connection, number: int, limit: int = -1, after: int = 0) 
 
 
 def round_text(tx: Connection, number: int) -> dict[str, tuple[FoundSample, ...]]:
-    """See `Store.round_text`."""
+    """See `Store.rounds.text`."""
     parts: dict[str, list[int]] = defaultdict(list)
     for sample, part in tx.execute(
         "SELECT sample, part FROM round_samples WHERE round = ? AND part != 'slice' ORDER BY sample", (number,)

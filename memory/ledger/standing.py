@@ -7,7 +7,7 @@ from memory.ledger.states import RoundState
 
 
 def standing(tx: Connection) -> Standing:
-    """See `Store.standing`."""
+    """See `Store.rounds.standing`."""
     # The index on states names the latest round of each, so that no reports are read over.
     ended = dict(
         tx.execute(

@@ -93,7 +93,7 @@ def find_training_rounds(rounds: Mapping[int, Collection[str]]) -> list[int]:
 
 
 def saw_erased_text(tx: Connection) -> dict[int, bool]:
-    """See `Store.saw_erased_text`."""
+    """See `Store.people.saw_erased_text`."""
     erased = {number for (number,) in tx.execute("SELECT round FROM erased_rounds")}
     if not erased:
         return {}

@@ -43,7 +43,7 @@ class Found:
 
 
 def find(tx: Connection, key: str | None, key_hash: int, *, limit: int, after: int) -> Found:
-    """See `Store.find`. Reads over all samples: keys have no index, as they are asked for so seldom."""
+    """See `Store.people.find`. Reads over all samples: keys have no index, as they are asked for so seldom."""
     kept = tx.execute("SELECT id, role FROM samples WHERE key_hash = ? ORDER BY id", (key_hash,)).fetchall()
     page = [sample for sample, _ in kept if sample > after][:limit]
     given = tx.execute(

@@ -99,7 +99,13 @@ def _score_line(entry: ScoreRow) -> ScoreLine:
 def generation_line(
     generation: Generation, saw_erased: Mapping[int, bool], lengths: Mapping[int, int | None]
 ) -> GenerationLine:
-    """A generation in a line. `saw_erased`: as `Store.saw_erased_text` gives it; `lengths`: as `Store.scored_in`."""
+    """A generation in a line.
+
+    Args:
+        one: the generation.
+        saw_erased: as `Store.people.saw_erased_text` gives it.
+        lengths: as `Store.generations.scored_in` gives them.
+    """
     return {
         "number": generation.number,
         "state": generation.state.value,
