@@ -84,26 +84,28 @@ class Assignment:
 
     def acknowledge(self, offsets: Mapping[Partition, int]) -> dict[TopicPartition, OffsetAndMetadata]:
         """Note that everything before these offsets is stored; the answer is what the group is to be told."""
-        told: dict[TopicPartition, OffsetAndMetadata] = {}
+        commits: dict[TopicPartition, OffsetAndMetadata] = {}
         for partition, offset in offsets.items():
-            found = TopicPartition(partition.topic, partition.number)
-            reading = self._readings.get(found)
+            topic_partition = TopicPartition(partition.topic, partition.number)
+            reading = self._readings.get(topic_partition)
+            # A batch of an incarnation that another one has followed meanwhile says nothing of what is read under this
+            # name.
             if reading is not None and reading.reader.partition == partition:
                 reading.durable = offset
-                told[found] = self._commit(reading)
-        return told
+                commits[topic_partition] = self._commit(reading)
+        return commits
 
     def commits(self) -> dict[TopicPartition, OffsetAndMetadata]:
         """What the group is to be told of every partition."""
-        return {found: self._commit(reading) for found, reading in self._readings.items()}
+        return {topic_partition: self._commit(reading) for topic_partition, reading in self._readings.items()}
 
     def _commit(self, reading: Reading) -> OffsetAndMetadata:
-        told = start_rules.metadata(reading.reader.partition.incarnation, self._owner)
-        return OffsetAndMetadata(reading.durable, told, -1)
+        metadata = start_rules.metadata(reading.reader.partition.incarnation, self._owner)
+        return OffsetAndMetadata(reading.durable, metadata, -1)
 
     def partitions(self) -> dict[TopicPartition, Partition]:
         """What is being read."""
-        return {found: reading.reader.partition for found, reading in self._readings.items()}
+        return {topic_partition: reading.reader.partition for topic_partition, reading in self._readings.items()}
 
     def unsettled(self) -> set[TopicPartition]:
         """Partitions that must not be fetched, because their position is not known."""
@@ -115,7 +117,11 @@ class Assignment:
 
     def waiting(self) -> dict[TopicPartition, str]:
         """Those whose next record cannot be read now, and why."""
-        return {found: reading.reader.waits for found, reading in self._readings.items() if reading.reader.waits}
+        return {
+            topic_partition: reading.reader.waits
+            for topic_partition, reading in self._readings.items()
+            if reading.reader.waits
+        }
 
     def lag(self) -> Mapping[Partition, int]:
         """Records not yet read, by partition."""
@@ -133,11 +139,14 @@ class Assignment:
             self._metrics.begin([partition.topic])
             self._metrics.rebalances.labels(moved.value).inc()
             log.info("partition_moved", topic=partition.topic, partition=partition.partition, how=moved.value)
+            # Also when it is assigned again at once: between the two another member may have read on.
             reading = self._readings.pop(partition, None)
             self._doubts.pop(partition, None)
             self._rests_until.pop(partition, None)
             self._unanswered.pop(partition, None)
             if reading is not None:
+                # What was gathered and not stored is for whoever has the partition next: stored here too it would be
+                # kept twice.
                 builder.drop(reading.reader.partition)
             if moved is Moved.ASSIGNED:
                 self._doubts[partition] = (Doubt.ASSIGNED, None)
@@ -180,26 +189,26 @@ class Assignment:
         Args:
             arrived_at: unix seconds; every other time here is one of `monotonic`.
         """
-        found = chunk.partition
-        reading = self._readings.get(found)
-        if reading is None or found in self._doubts:
+        topic_partition = chunk.partition
+        reading = self._readings.get(topic_partition)
+        if reading is None or topic_partition in self._doubts:
             return
         # A topic of the same name made anew has offsets of its own: what was fetched is not what comes next.
-        if consumer.topic_id(found.topic) not in ("", reading.topic_id):
-            self._doubts[found] = (Doubt.ASSIGNED, None)
+        if consumer.topic_id(topic_partition.topic) not in ("", reading.topic_id):
+            self._doubts[topic_partition] = (Doubt.ASSIGNED, None)
             return
         reader = reading.reader
         # The client may hand over what it fetched before a seek; only what follows on is taken.
         if chunk.first != reader.position:
-            consumer.seek(found, reader.position)
+            consumer.seek(topic_partition, reader.position)
             return
         part = builder.part(reader.partition, reader.position)
-        again = reader.read(chunk, part, arrived_at)
-        if again is not None:
-            consumer.seek(found, again)
+        offset = reader.read(chunk, part, arrived_at)
+        if offset is not None:
+            consumer.seek(topic_partition, offset)
         # Progress is what was handed over, not what was fetched: a fetch that never comes to an end is a stall.
         reading.progress_at = self._monotonic()
-        reading.end = max(reader.position, consumer.highwater(found) or 0)
+        reading.end = max(reader.position, consumer.highwater(topic_partition) or 0)
 
     def watch(self, consumer: Consumer, held: set[TopicPartition], now: float) -> None:
         """Look after what no fetch tells: topics made anew, ends that went back, partitions that stand still."""
@@ -210,6 +219,7 @@ class Assignment:
                 continue
             end = consumer.highwater(partition)
             if partition in held or end is None:
+                # Nothing is fetched of a held partition: its silence is no stall.
                 reading.progress_at = now
                 continue
             reading.end = end
@@ -231,6 +241,7 @@ class Assignment:
         position = reading.reader.position
         self._metrics.stalls.labels(partition.topic).inc()
         log.error("partition_stalled", topic=partition.topic, partition=partition.partition, offset=position)
+        # A seek also lets go of what the client has parked of the partition, where it may lie unread for ever.
         consumer.seek(partition, position)
         reading.progress_at = now
 
@@ -260,6 +271,7 @@ class Assignment:
         if begun.gap is not None:
             _miss(builder, begun.gap, begun.offset)
         elif begun.keep_at_once:
+            # A part without records: so the store learns the offset with the next transaction.
             builder.part(begun.partition, begun.offset)
 
     def _where_to_begin(
@@ -273,18 +285,18 @@ class Assignment:
                 return self._beginnings.go_on(consumer, partition, reading, offset)
         return self._beginnings.begin(consumer, partition)
 
-    def _read_from(self, consumer: Consumer, found: TopicPartition, begun: Begun, now: float) -> None:
-        topic = self._settings.topic(found.topic) or TopicFormat()
-        decoder = decoder_by(self._settings, topic, found.topic, labels=self._labels, registry=self._registry)
+    def _read_from(self, consumer: Consumer, topic_partition: TopicPartition, begun: Begun, now: float) -> None:
+        topic = self._settings.topic(topic_partition.topic) or TopicFormat()
+        decoder = decoder_by(self._settings, topic, topic_partition.topic, labels=self._labels, registry=self._registry)
         reader = PartitionReader(begun.partition, decoder, begun.offset, self._settings.dead_letter_bytes)
         reader.erases = isinstance(topic, TopicSettings) and topic.on_tombstone == "erase"
-        self._readings[found] = Reading(reader, begun.topic_id, begun.offset, begun.offset, now)
-        self._doubts.pop(found, None)
-        consumer.seek(found, begun.offset)
+        self._readings[topic_partition] = Reading(reader, begun.topic_id, begun.offset, begun.offset, now)
+        self._doubts.pop(topic_partition, None)
+        consumer.seek(topic_partition, begun.offset)
         log.info(
             "partition_begun",
-            topic=found.topic,
-            partition=found.partition,
+            topic=topic_partition.topic,
+            partition=topic_partition.partition,
             incarnation=begun.partition.incarnation,
             offset=begun.offset,
         )

@@ -44,6 +44,7 @@ class Absence:
     def silent(self, why: str) -> None:
         """Note that none is, and why, if that is known."""
         away = self._monotonic() - self._answered_at
+        # Brokers close idle connections, and leaders move: a short silence is no news.
         if away <= self._away_seconds:
             return
         servers, why = ",".join(self._settings.bootstrap_servers), why or "silence"

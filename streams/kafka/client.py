@@ -67,22 +67,23 @@ class Client(KafkaNetClient):  # type: ignore[misc]  # kafka-python has no types
         self.begins = True
         self.failure: Exception | None = None
         self._connect = self._manager.get_connection
-        self._manager.get_connection = self._watched
+        self._manager.get_connection = self._get_connection
 
-    def _watched(self, node_id: object, *args: Any, **options: Any) -> Any:
+    def _get_connection(self, node_id: object, *args: Any, **options: Any) -> Any:
         if self.begins and isinstance(self.failure, REFUSALS):
             raise self.failure
-        known = self._manager._conns.get(node_id)  # noqa: SLF001 - no public way
+        before = self._manager._conns.get(node_id)  # noqa: SLF001 - no public way
         connection = self._connect(node_id, *args, **options)
-        if connection is not known:
-            connection.init_future.add_callback(self._came_about).add_errback(self._failed)
-            connection.close_future.add_errback(self._failed)
+        # One that was there bears our callbacks already.
+        if connection is not before:
+            connection.init_future.add_callback(self._note_connection).add_errback(self._note_failure)
+            connection.close_future.add_errback(self._note_failure)
         return connection
 
-    def _came_about(self, _: object) -> None:
+    def _note_connection(self, _: object) -> None:
         self.begins, self.failure = False, None
 
-    def _failed(self, error: Exception) -> None:
+    def _note_failure(self, error: Exception) -> None:
         if not isinstance(self.failure, REFUSALS):
             self.failure = error
 
@@ -96,18 +97,18 @@ def make_client(kind: Callable[..., T], options: dict[str, Any]) -> T:
     Raises:
         KafkaError: the broker does not answer in time, or refuses: one of `REFUSALS`.
     """
-    begun: list[Client] = []
+    clients: list[Client] = []
 
-    def remembered(**settings: Any) -> Client:
-        begun.append(Client(**settings))
-        return begun[-1]
+    def make_and_remember(**settings: Any) -> Client:
+        clients.append(Client(**settings))
+        return clients[-1]
 
     try:
-        return kind(**options, kafka_client=remembered)
+        return kind(**options, kafka_client=make_and_remember)
     except KafkaError as error:
-        for client in begun:
+        for client in clients:
             client.close()
-        why = next((client.failure for client in begun if client.failure is not None), error)
+        why = next((client.failure for client in clients if client.failure is not None), error)
         if why is error:
             raise
         raise why if isinstance(why, KafkaError) else KafkaConnectionError(str(why)) from error
@@ -145,6 +146,7 @@ def _connection_options(settings: StreamsSettings) -> dict[str, Any]:
         "bootstrap_servers": list(settings.bootstrap_servers),
         "proxy_url": "direct://",
         "bootstrap_timeout_ms": int(settings.connect_seconds * 1000),
+        # A topic with a misspelt name is to be missing: our asking must not create it.
         "allow_auto_create_topics": False,
         "reconnect_backoff_max_ms": RECONNECT_MS,
         "metrics_enabled": False,
@@ -173,6 +175,7 @@ def consumer_options(settings: StreamsSettings) -> dict[str, Any]:
         "heartbeat_interval_ms": int(settings.heartbeat_seconds * 1000),
         "metadata_max_age_ms": int(settings.metadata_seconds * 1000),
         "max_partition_fetch_bytes": PARTITION_BYTES,
+        # No hard limit to a broker: a first batch that is larger comes whole, and must still fit into one answer.
         "fetch_max_bytes": min(50 * MIB, settings.max_response_bytes // 2),
         "receive_message_max_bytes": settings.max_response_bytes,
     }

@@ -60,10 +60,10 @@ def _steady(coordinator: Any, subscription: Any) -> None:
     taken back while it joins (a broker that starts knows some topics only a moment later), it drops the join half
     done: it sends no heartbeats any more and reads on what others have been given meanwhile.
     """
-    asked = coordinator.need_rejoin
+    kafka_needs_rejoin = coordinator.need_rejoin
 
     def need_rejoin() -> bool:
-        if asked():
+        if kafka_needs_rejoin():
             coordinator.request_rejoin()
             return True
         return False
@@ -112,10 +112,11 @@ class Consumer:
         if all(topic.name for topic in settings.topics):
             self._consumer.subscribe([topic.name for topic in settings.topics], listener=listener)
             return
-        wanted = [re.escape(topic.name) if topic.name else f"(?:{topic.pattern})" for topic in settings.topics]
+        # In groups, so that an alternative within one pattern ends there.
+        patterns = [re.escape(topic.name) if topic.name else f"(?:{topic.pattern})" for topic in settings.topics]
         # Never the dead letters, or they would go round in a circle.
-        but = f"(?!{re.escape(settings.dead_letter_topic)}$)" if settings.dead_letter_topic else ""
-        self._consumer.subscribe(pattern=f"^{but}(?:{'|'.join(wanted)})$", listener=listener)
+        lookahead = f"(?!{re.escape(settings.dead_letter_topic)}$)" if settings.dead_letter_topic else ""
+        self._consumer.subscribe(pattern=f"^{lookahead}(?:{'|'.join(patterns)})$", listener=listener)
 
     def poll(self, timeout_s: float) -> Chunk | None:
         """The next chunk, of whichever partition; keeps the membership alive.
@@ -139,8 +140,9 @@ class Consumer:
 
     def topic_id(self, topic: str) -> str:
         """The broker's id of a topic as last heard of; empty where it tells none or the topic is gone."""
-        found = self._cluster.topic_id(topic)
-        return str(found) if found is not None and found.int else ""
+        uuid = self._cluster.topic_id(topic)
+        # Brokers without ids of topics tell the UUID of zeros.
+        return str(uuid) if uuid is not None and uuid.int else ""
 
     def is_known(self, topic: str) -> bool:
         """Whether the topic exists, as last heard."""
@@ -184,8 +186,8 @@ class Consumer:
 
     def highwater(self, partition: TopicPartition) -> int | None:
         """The end of the partition as the last fetch told it."""
-        known = self._consumer.highwater(partition)
-        return None if known is None else int(known)
+        offset = self._consumer.highwater(partition)
+        return None if offset is None else int(offset)
 
     def hold(self, held: set[TopicPartition]) -> None:
         """Pause these partitions and let the others flow."""
@@ -208,8 +210,8 @@ class Consumer:
         Raises:
             KafkaError: the broker does not answer.
         """
-        found = self._consumer.beginning_offsets([partition], timeout_ms=REQUEST_MS)
-        return self._offset(partition, found)
+        offsets = self._consumer.beginning_offsets([partition], timeout_ms=REQUEST_MS)
+        return self._offset(partition, offsets)
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The offsets that come next at the ends of these partitions.
@@ -217,12 +219,12 @@ class Consumer:
         Raises:
             KafkaError: the broker does not answer.
         """
-        wanted = list(partitions)
-        found = self._consumer.end_offsets(wanted, timeout_ms=REQUEST_MS)
-        return {partition: self._offset(partition, found) for partition in wanted}
+        listed = list(partitions)
+        offsets = self._consumer.end_offsets(listed, timeout_ms=REQUEST_MS)
+        return {partition: self._offset(partition, offsets) for partition in listed}
 
-    def _offset(self, partition: TopicPartition, found: dict[TopicPartition, Any]) -> int:
-        offset = found.get(partition)
+    def _offset(self, partition: TopicPartition, offsets: dict[TopicPartition, Any]) -> int:
+        offset = offsets.get(partition)
         if offset is None:
             raise KafkaTimeoutError(f"the broker told no offset of {partition}")
         return int(offset)
@@ -245,9 +247,12 @@ class Consumer:
 
     def close(self, timeout_s: float, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
         """Commit for the last time, leave the group and close; takes about the timeout at most."""
+        # Half of the time for each of the two, so that a broker that hangs takes no more than all of it.
         milliseconds = max(1, int(timeout_s * 1000 / 2))
         try:
             if offsets:
                 self._consumer.commit(offsets, timeout_ms=milliseconds)
         finally:
+            # Also where the commit failed: a member that does not leave keeps its partitions from others until its
+            # session ends.
             self._consumer.close(autocommit=False, timeout_ms=milliseconds)

@@ -14,6 +14,7 @@ GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 """Kafka's numbers of codecs, as in a batch's attributes."""
 
 CHUNK = 1024 * 1024
+# Java's Snappy puts blocks behind a header: 8 bytes of magic, then two versions of 4 bytes.
 XERIAL_MAGIC = b"\x82SNAPPY\x00"
 XERIAL_HEADER = 16
 
@@ -43,9 +44,11 @@ def decompress(codec: int, data: bytes, limit: int) -> bytes:
         raise CannotDecompress(f"codec {codec} is unknown")
     try:
         return _CODECS[codec](data, limit)
+    # Of gzip an OSError or EOFError, of LZ4 a RuntimeError: each library has its own.
     except (OSError, EOFError, RuntimeError, ValueError, zlib.error) as error:
         raise CannotDecompress(f"damaged: {error}") from error
     except (zstandard.ZstdError, snappy.UncompressError) as error:
+        # So zstd says that a frame asks for a larger window than `max_window_size`.
         if "too much memory" in str(error):
             raise TooMuch(f"becomes more than {limit} bytes") from error
         raise CannotDecompress(f"damaged: {error or error.__cause__}") from error
@@ -70,6 +73,7 @@ def _gzip(data: bytes, limit: int) -> bytes:
 def _zstd(data: bytes, limit: int) -> bytes:
     # A frame may also ask for a window of gigabytes; Kafka's producers stay far below the limit.
     decompressor = zstandard.ZstdDecompressor(max_window_size=max(CHUNK, limit))
+    # Else reading would end with the first of several frames, and the records behind it would seem cut off.
     with decompressor.stream_reader(io.BytesIO(data), read_across_frames=True) as stream:
         return _at_most(stream, limit)
 
@@ -81,6 +85,7 @@ def _lz4(data: bytes, limit: int) -> bytes:
 
 def _snappy(data: bytes, limit: int) -> bytes:
     if not data.startswith(XERIAL_MAGIC):
+        # Other clients write one bare block.
         if _snappy_length(data) > limit:
             raise TooMuch(f"becomes more than {limit} bytes")
         return bytes(snappy.decompress(data))

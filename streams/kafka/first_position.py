@@ -1,6 +1,6 @@
 """Where reading a partition begins, and where it goes on when its log is not what it was.
 
-Which partitions those are is decided in `assignment`; the rules, without a broker, stand in `positions`.
+Which partitions those are is decided in `assignment`; the rules, without a broker, stand in `start_rules`.
 """
 
 from dataclasses import dataclass
@@ -94,43 +94,55 @@ class Beginnings:
     def expect(self, assigned: TopicPartition) -> None:
         """Note a partition that was just assigned: nothing may ever have been read of its topic."""
         if assigned.topic not in self._topics and not self._store.knows(assigned.topic):
+            # Noted now, not when it begins: by then another of its partitions may have begun, and the topic would seem
+            # old.
             self._of_new_topics.add(assigned)
 
-    def begin(self, consumer: Consumer, found: TopicPartition) -> Begun | None:
+    def begin(self, consumer: Consumer, topic_partition: TopicPartition) -> Begun | None:
         """Where to begin with a partition that was assigned, or whose topic was made anew; None: not known yet.
 
         Raises:
             KafkaError: no broker tells.
         """
-        if not consumer.topic_id(found.topic):
+        if not consumer.topic_id(topic_partition.topic):
             # A rebalance may be ahead of the topic's metadata, and a guess would read everything again.
             consumer.refresh_topics()
-            if not consumer.is_known(found.topic):
+            if not consumer.is_known(topic_partition.topic):
                 return None
-        topic_id = consumer.topic_id(found.topic)
-        group = consumer.committed(found)
-        told = None if group is None else start_rules.read_commit(group.offset, group.metadata)
+        topic_id = consumer.topic_id(topic_partition.topic)
+        group = consumer.committed(topic_partition)
+        committed = None if group is None else start_rules.read_commit(group.offset, group.metadata)
         start = start_rules.start(
             topic_id,
-            lambda incarnation: self._store.next_offset(found.topic, found.partition, incarnation),
-            told,
+            lambda incarnation: self._store.next_offset(topic_partition.topic, topic_partition.partition, incarnation),
+            committed,
             self._owner,
         )
-        stored = self._store.latest_incarnation(found.topic, found.partition)
+        stored = self._store.latest_incarnation(topic_partition.topic, topic_partition.partition)
         if stored is None:
-            start = self._first_start(consumer, found, start)
-        before = self._begun.get(found) or (told and told.incarnation) or stored
-        if before and start_rules.topic_id_of(before) != topic_id:
-            self._metrics.made_anew.labels(found.topic).inc()
-            log.warning("topic_made_anew", topic=found.topic, partition=found.partition, before=before, now=topic_id)
-        offset = consumer.beginning(found) if start.offset is None else start.offset
-        partition = Partition(found.topic, found.partition, start.incarnation)
+            start = self._first_start(consumer, topic_partition, start)
+        # The surest witness first: this process, then whoever committed, then the store, which may not have had the
+        # partition last.
+        earlier = self._begun.get(topic_partition) or (committed and committed.incarnation) or stored
+        if earlier and start_rules.topic_id_of(earlier) != topic_id:
+            self._metrics.made_anew.labels(topic_partition.topic).inc()
+            log.warning(
+                "topic_made_anew",
+                topic=topic_partition.topic,
+                partition=topic_partition.partition,
+                before=earlier,
+                now=topic_id,
+            )
+        offset = consumer.beginning(topic_partition) if start.offset is None else start.offset
+        partition = Partition(topic_partition.topic, topic_partition.partition, start.incarnation)
         gap = None if start.missing is None else Gap(partition, *start.missing)
         keep_at_once = gap is None and stored is None and self._settings.start == "latest"
-        self._note(found, partition)
+        self._note(topic_partition, partition)
         return Begun(partition, topic_id, offset, gap, keep_at_once)
 
-    def go_on(self, consumer: Consumer, found: TopicPartition, reading: Reading, divergent: int | None) -> Begun:
+    def go_on(
+        self, consumer: Consumer, topic_partition: TopicPartition, reading: Reading, divergent: int | None
+    ) -> Begun:
         """Where the broker's log allows to go on: after what retention deleted, or anew in a log that was cut.
 
         Args:
@@ -140,31 +152,42 @@ class Beginnings:
             KafkaError: no broker tells.
         """
         partition, position = reading.reader.partition, reading.reader.position
-        beginning = consumer.beginning(found)
-        end = max(consumer.ends([found])[found], consumer.highwater(found) or 0)
+        beginning = consumer.beginning(topic_partition)
+        end = max(consumer.ends([topic_partition])[topic_partition], consumer.highwater(topic_partition) or 0)
         if divergent is None and beginning <= position <= end:
             begun = Begun(partition, reading.topic_id, position)
         elif divergent is None and position < beginning:
             gap = Gap(partition, position, beginning - 1, GapReason.RETENTION)
             begun = Begun(partition, reading.topic_id, beginning, gap)
         else:
-            self._metrics.made_anew.labels(found.topic).inc()
-            log.warning("log_was_cut", topic=found.topic, partition=found.partition, offset=position, end=end)
-            anew = Partition(found.topic, found.partition, start_rules.following(partition.incarnation))
+            self._metrics.made_anew.labels(topic_partition.topic).inc()
+            log.warning(
+                "log_was_cut",
+                topic=topic_partition.topic,
+                partition=topic_partition.partition,
+                offset=position,
+                end=end,
+            )
+            anew = Partition(
+                topic_partition.topic, topic_partition.partition, start_rules.following(partition.incarnation)
+            )
+            # Up to where the logs part everything was read, under the incarnation before.
             begun = Begun(anew, reading.topic_id, beginning if divergent is None else max(beginning, divergent))
-        self._note(found, begun.partition)
+        self._note(topic_partition, begun.partition)
         return begun
 
-    def _first_start(self, consumer: Consumer, found: TopicPartition, start: start_rules.Start) -> start_rules.Start:
+    def _first_start(
+        self, consumer: Consumer, topic_partition: TopicPartition, start: start_rules.Start
+    ) -> start_rules.Start:
         """Where to begin with a partition of which the memory knows nothing, and a word on what lies before."""
-        begins, ends = consumer.beginning(found), consumer.ends([found])[found]
-        new_topic = found in self._of_new_topics
+        begins, ends = consumer.beginning(topic_partition), consumer.ends([topic_partition])[topic_partition]
+        new_topic = topic_partition in self._of_new_topics
         first = start_rules.first_start(start, self._settings.start, begins, ends, new_topic=new_topic)
         if first.missing is not None:
             log.warning(
                 "records_before_the_start_are_not_read",
-                topic=found.topic,
-                partition=found.partition,
+                topic=topic_partition.topic,
+                partition=topic_partition.partition,
                 records=first.missing[1] - first.missing[0] + 1,
                 start=self._settings.start,
                 group=self._settings.group_id,
@@ -172,7 +195,7 @@ class Beginnings:
             )
         return first
 
-    def _note(self, found: TopicPartition, partition: Partition) -> None:
-        self._begun[found] = partition.incarnation
-        self._topics.add(found.topic)
-        self._of_new_topics.discard(found)
+    def _note(self, topic_partition: TopicPartition, partition: Partition) -> None:
+        self._begun[topic_partition] = partition.incarnation
+        self._topics.add(topic_partition.topic)
+        self._of_new_topics.discard(topic_partition)

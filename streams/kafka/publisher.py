@@ -16,6 +16,7 @@ from streams.settings import KIB, StreamsSettings
 
 log = structlog.get_logger(__name__)
 
+# Value, key and headers together stay below a megabyte, with room for the headers that we add.
 PUBLISHED_BYTES = 512 * KIB
 PUBLISHED_KEY_BYTES = PUBLISHED_HEADER_BYTES = 192 * KIB
 """Brokers take records of up to 1 MB unless told otherwise; a letter that none takes would be sent for ever."""
@@ -26,9 +27,9 @@ def headers(letter: DeadLetter, group_id: str) -> list[Header]:
 
     Where a name is the record's too (it was a dead letter already), who reads the last one of a name reads ours.
     """
-    own, dropped = bound_headers(letter.headers, PUBLISHED_HEADER_BYTES)
+    own_headers, dropped = bound_headers(letter.headers, PUBLISHED_HEADER_BYTES)
     dropped += letter.headers_dropped
-    told = {
+    description = {
         "__connect.errors.topic": letter.partition.topic,
         "__connect.errors.partition": str(letter.partition.number),
         "__connect.errors.offset": str(letter.offset),
@@ -41,7 +42,7 @@ def headers(letter: DeadLetter, group_id: str) -> list[Header]:
         "riverkeep.value.bytes": str(letter.value_bytes),
         **({"riverkeep.headers.dropped": str(dropped)} if dropped else {}),
     }
-    return [*own, *((name, value.encode()) for name, value in told.items())]
+    return [*own_headers, *((name, value.encode()) for name, value in description.items())]
 
 
 class DeadLetterPublisher(Closing):
@@ -69,14 +70,16 @@ class DeadLetterPublisher(Closing):
         """
         deadline = time.monotonic() + timeout_s
         try:
-            producer = self._connected(timeout_s)
-            sent = [(number, producer.send(self._topic, **self._record(letter))) for number, letter in letters]
+            producer = self._connect(timeout_s)
+            futures = [(number, producer.send(self._topic, **self._record(letter))) for number, letter in letters]
         except KafkaError as error:
             log.warning("dead_letters_not_sent", topic=self._topic, error=str(error))
             return []
         arrived: list[int] = []
-        for number, future in sent:
+        for number, future in futures:
             try:
+                # One deadline for all. Those behind the first that does not come in time are sent again, and may arrive
+                # twice.
                 future.get(timeout=max(0.001, deadline - time.monotonic()))
             except KafkaError as error:
                 log.warning("dead_letter_not_acknowledged", topic=self._topic, number=number, error=str(error))
@@ -92,7 +95,7 @@ class DeadLetterPublisher(Closing):
             "headers": for_producer(headers(letter, self._settings.group_id)),
         }
 
-    def _connected(self, timeout_s: float) -> KafkaProducer:
+    def _connect(self, timeout_s: float) -> KafkaProducer:
         if self._producer is None:
             options = {**producer_options(self._settings), "max_block_ms": int(timeout_s * 1000)}
             self._producer = make_client(KafkaProducer, options)

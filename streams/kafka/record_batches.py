@@ -71,11 +71,14 @@ def read_records(
         Unreadable: the bytes are not `count` records.
     """
     rows: list[Row] = []
+    # Locals, as this loop runs for each record.
     append, varint, position, size = rows.append, _varint, 0, len(data)
     try:
         for _ in range(count):
+            # Lengths are zigzag numbers: an even one is twice the length, an odd one says null.
             length, position = varint(data, position)
             end = position + (length >> 1)
+            # One byte of attributes comes first, which format 2 leaves unused in a record.
             time, position = varint(data, position + 1)
             delta, position = varint(data, position)
             offset = base_offset + (delta >> 1)
@@ -92,10 +95,12 @@ def read_records(
                     value = Oversized(data[start : start + limits.kept_bytes], length >> 1)
                 else:
                     value = data[start:position]
+            # A slice beyond the end is short and raises nothing: only the record's own length tells that it is cut off.
             if not position < end <= size:
                 raise Unreadable("a record's fields do not fit its length")
             behind, position = position, end
             if offset >= from_offset:
+                # One byte is the number of headers where there are none.
                 if headers is not None and end - behind > 1:
                     headers[offset] = data[behind:end]
                 append((offset, base_time + ((time >> 1) ^ -(time & 1)), key, value))
@@ -131,6 +136,7 @@ class _BoundedLegacyBatch(LegacyRecordBatch):  # type: ignore[misc]  # kafka-pyt
 
     def _decompress(self, key_offset: int) -> bytes:
         position = start = key_offset
+        # A compressed message wraps others: its value is their compressed bytes, its key is null (length -1).
         for _ in ("key", "value"):
             (size,) = struct.unpack_from(">i", self._buffer, position)
             start = position + 4
@@ -162,6 +168,7 @@ def read_batch(
         headers=headers,
     )
     if batch.timestamp_type == DefaultRecordBatch.LOG_APPEND_TIME:
+        # The broker set one time for all; the records still bear their producer's.
         rows = [(offset, batch.max_timestamp, key, value) for offset, _, key, value in rows]
     return rows, len(data)
 
@@ -196,6 +203,7 @@ class _ChunkedRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-
     def _unpack_records(self, tp: TopicPartition, records: Any, *_deserializers: Any) -> Iterator[Chunk]:
         limits = self.limits
         chunk = Chunk(tp, self.fetch_offset, self.fetch_offset)
+        # Nothing behind a damaged batch is read before that one is read again or given up: offsets go up only.
         while chunk.damaged is None and (batch := self._next_batch(records, chunk)) is not None:
             headers: dict[int, bytes] = {}
             rows, size = self._read(batch, chunk, headers)
@@ -212,6 +220,8 @@ class _ChunkedRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-
                 chunk.next_offset = piece[-1][0] + 1
             chunk.size += size
             if chunk.damaged is None:
+                # A batch keeps its last offset when compaction removes the record: without it the batch would be
+                # fetched for ever.
                 chunk.next_offset = max(chunk.next_offset, _last_offset(batch) + 1)
         self.next_fetch_offset = chunk.next_offset
         # Before the last chunk is handed over, so that the next fetch travels while that chunk is stored.
@@ -223,13 +233,15 @@ class _ChunkedRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-
         try:
             return records.next_batch()
         except (KafkaError, struct.error) as error:
-            here = chunk.next_offset
-            chunk.damaged = UnreadableBatch(here, here, f"the batch's header is damaged: {error}", b"", 0)
+            # Without a header nobody knows where the next batch begins: this offset alone can be named.
+            offset = chunk.next_offset
+            chunk.damaged = UnreadableBatch(offset, offset, f"the batch's header is damaged: {error}", b"", 0)
             return None
 
     def _read(self, batch: Any, chunk: Chunk, headers: dict[int, bytes]) -> tuple[list[Row], int]:
         self.bytes_read += batch.size_in_bytes
         try:
+            # The wire may be at fault, so it is fetched again. What fails behind a good checksum would fail again.
             if not batch.validate_crc():
                 chunk.damaged = self._bad(batch, chunk, "the batch does not match its checksum")
                 return [], 0
@@ -247,12 +259,14 @@ class _ChunkedRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-
         if self.isolation_level == IsolationLevel.READ_COMMITTED and batch.has_producer_id():
             self._consume_aborted_transactions_up_to(batch.last_offset)
             if self._contains_abort_marker(batch):
+                # The marker ends the transaction: later batches of the same producer count.
                 self.aborted_producer_ids.discard(batch.producer_id)
             elif self._is_batch_aborted(batch):
                 return True
         return bool(batch.is_control_batch)
 
     def _bad(self, batch: Any, chunk: Chunk, detail: str) -> UnreadableBatch:
+        # Not the batch's own first offset: reading may have begun within it.
         first = chunk.next_offset
         beginning = bytes(memoryview(batch._buffer)[: self.limits.kept_bytes])  # noqa: SLF001 - no public way
         return UnreadableBatch(first, max(first, _last_offset(batch)), detail, beginning, batch.size_in_bytes)

@@ -27,8 +27,8 @@ class EvenAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]  # kafka-
 
     def metadata(self, topics: set[str]) -> ConsumerProtocolSubscription:
         """What this member says when it joins: its topics, and how many partitions each has as far as it knows."""
-        known = {topic: len(self.cluster.partitions_for_topic(topic) or ()) for topic in sorted(topics)}
-        return ConsumerProtocolSubscription(self.version, list(known), orjson.dumps(known))
+        counts = {topic: len(self.cluster.partitions_for_topic(topic) or ()) for topic in sorted(topics)}
+        return ConsumerProtocolSubscription(self.version, list(counts), orjson.dumps(counts))
 
     def assign(self, cluster: Any, members: Any) -> dict[str, ConsumerProtocolAssignment]:
         """Give each partition to that reader of its topic who has the fewest so far.
@@ -40,12 +40,13 @@ class EvenAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]  # kafka-
         topics = {topic for member in order for topic in member.metadata.topics}
         readers = {topic: [m for m in order if topic in m.metadata.topics] for topic in topics}
         shares: dict[str, dict[str, list[int]]] = {m.member_id: {} for m in order}
-        had: Counter[str] = Counter()
+        loads: Counter[str] = Counter()
         for topic in sorted(topics, key=lambda topic: (len(readers[topic]), topic)):
             for number in _partitions(cluster, topic, readers[topic]):
-                taker = min(readers[topic], key=lambda m: had[m.member_id]).member_id
+                # Of equals `min` takes the first: the order above decides, and every leader comes to the same shares.
+                taker = min(readers[topic], key=lambda m: loads[m.member_id]).member_id
                 shares[taker].setdefault(topic, []).append(number)
-                had[taker] += 1
+                loads[taker] += 1
         return {
             member: ConsumerProtocolAssignment(self.version, sorted(share.items()), b"")
             for member, share in shares.items()
@@ -53,15 +54,16 @@ class EvenAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]  # kafka-
 
 
 def _partitions(cluster: Any, topic: str, readers: Any) -> list[int]:
-    known = cluster.partitions_for_topic(topic)
-    return sorted(known) if known else list(range(max(_count_told(m.metadata.user_data, topic) for m in readers)))
+    numbers = cluster.partitions_for_topic(topic)
+    return sorted(numbers) if numbers else list(range(max(_read_count(m.metadata.user_data, topic) for m in readers)))
 
 
-def _count_told(data: bytes | None, topic: str) -> int:
+def _read_count(data: bytes | None, topic: str) -> int:
     """How many partitions of a topic a member tells of; 0 where it says nothing that is understood."""
     try:
-        told = orjson.loads(data or b"{}")
+        counts = orjson.loads(data or b"{}")
+    # Other clients that share by round robin have nothing there, or something of their own.
     except orjson.JSONDecodeError:
         return 0
-    count = told.get(topic) if isinstance(told, dict) else 0
+    count = counts.get(topic) if isinstance(counts, dict) else 0
     return count if isinstance(count, int) and 0 <= count <= MAX_PARTITIONS else 0

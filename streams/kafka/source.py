@@ -85,7 +85,7 @@ class KafkaSource(Closing):
         self._resumed: deque[Partition] = deque()
         self._all_paused: Pause | None = None
         self._failures = 0
-        self._retry_at = self._watched_at = self._committed_at = self._topics_at = self._told_at = float("-inf")
+        self._retry_at = self._watched_at = self._committed_at = self._topics_at = self._warned_at = float("-inf")
         self._absence = Absence(settings, AWAY_SECONDS, monotonic)
         self._commits_fail = False
         self._unreached = ""
@@ -129,8 +129,10 @@ class KafkaSource(Closing):
     def _gather(self, consumer: Consumer, builder: BatchBuilder, timeout_s: float) -> None:
         settled = True
         while True:
-            consumer.hold(self._held())
+            consumer.hold(self._choose_held())
             chunk = self._fetch(consumer, timeout_s)
+            # Before the chunk is read: a rebalance may have ended within the fetch, and taken the chunk's partition
+            # away.
             self._assignment.follow(consumer, builder)
             # What could not be found is not asked for again with each chunk: a question may take seconds.
             settled = settled and self._assignment.settle(consumer, builder, self._monotonic())
@@ -139,13 +141,14 @@ class KafkaSource(Closing):
             self._assignment.read(consumer, chunk, builder, self._clock())
             if builder.full:
                 return
+            # Only the first chunk is waited for: what lies ready joins it, and nothing keeps it from being stored.
             timeout_s = 0.0
 
     def acknowledge(self, batch: Batch) -> None:
         """Say that a batch is durable: the group's offsets follow, for lag tools and other replicas."""
         offsets = self._assignment.acknowledge(batch.next_offsets)
         if self._consumer is not None and offsets:
-            self._consumer.commit(offsets, self._committed)
+            self._consumer.commit(offsets, self._note_commit)
 
     def pause_all(self, why: Pause = Pause.MEMORY_FULL) -> None:
         """Let nothing come until `resume_all`; `poll` is still to be called. To be repeated for another reason."""
@@ -196,7 +199,9 @@ class KafkaSource(Closing):
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Leave the group. What was not acknowledged comes again next time."""
+        # First, so that no scrape asks a source that is half closed.
         self._unwatch()
+        # Prometheus' registry raises when a collector is taken out twice.
         self._unwatch = lambda: None
         self._metrics.connected.set(0)
         if self._registry is not None:
@@ -206,6 +211,7 @@ class KafkaSource(Closing):
             try:
                 consumer.close(timeout_s, self._assignment.commits())
             except KafkaError as error:
+                # The store has the offsets: only lag tools see older ones until this replica or another one commits.
                 log.warning("left_group_without_commit", group=self._settings.group_id, error=str(error))
 
     # the broker
@@ -214,12 +220,14 @@ class KafkaSource(Closing):
         if self._consumer is not None:
             return
         if (wait := self._retry_at - self._monotonic()) > 0:
+            # A poll takes its time without a broker too: the loop that calls it would spin.
             time.sleep(min(wait, timeout_s))
             return
         try:
             self._consumer = Consumer(self._settings)
         except REFUSALS as error:
-            raise self._refused(error) from error
+            # Not tried again: more failed logins may lock the account.
+            raise self._refusal(error) from error
         except KafkaError as error:
             self._failures += 1
             retry_s = BACKOFF.wait(self._failures)
@@ -244,10 +252,11 @@ class KafkaSource(Closing):
             self._absence.answered()
         else:
             self._absence.silent(str(failure or ""))
+        # While one broker is connected, another one that refuses stops nothing.
         if not connected and isinstance(failure, REFUSALS):
-            raise self._refused(failure)
+            raise self._refusal(failure)
         if denied := {topic for topic in consumer.denied() if self._settings.topic(topic)}:
-            raise self._refused(TopicAuthorizationFailedError(denied))
+            raise self._refusal(TopicAuthorizationFailedError(denied))
 
     def _fetch(self, consumer: Consumer, timeout_s: float) -> Chunk | None:
         try:
@@ -265,20 +274,21 @@ class KafkaSource(Closing):
                 f"{self._settings.group_instance_id}: give each replica its own group_instance_id"
             ) from error
         except REFUSALS as error:
-            raise self._refused(error) from error
+            raise self._refusal(error) from error
         except KafkaError as error:
             self._metrics.poll_errors.labels(type(error).__name__).inc()
             log.warning("poll_failed", kind=type(error).__name__, error=str(error))
+            # An error that comes at once, poll after poll, would keep a core busy.
             time.sleep(min(timeout_s, WATCH_SECONDS))
         return None
 
-    def _refused(self, error: Exception) -> NotAuthorized:
+    def _refusal(self, error: Exception) -> NotAuthorized:
         return NotAuthorized(
             f"the broker refuses {self._settings.security.username or 'this client'}: {error}; check the login, and "
             f"that it may read the topics and join group {self._settings.group_id}"
         )
 
-    def _committed(self, error: Exception | None) -> None:
+    def _note_commit(self, error: Exception | None) -> None:
         first, self._commits_fail = not self._commits_fail, error is not None
         if error is None:
             return
@@ -289,23 +299,25 @@ class KafkaSource(Closing):
 
     # pauses and what is watched
 
-    def _held(self) -> set[TopicPartition]:
+    def _choose_held(self) -> set[TopicPartition]:
         """The partitions that must not come now."""
         now = self._monotonic()
-        again = {TopicPartition(p.topic, p.number) for p in self._drained_resumes()}
-        if (after := self._settings.budget.pause_seconds) is not None:
-            again |= {found for found, since in self._flooded.items() if now - since >= after}
+        resumed = {TopicPartition(p.topic, p.number) for p in self._drain_resumes()}
+        if (pause_s := self._settings.budget.pause_seconds) is not None:
+            resumed |= {topic_partition for topic_partition, since in self._flooded.items() if now - since >= pause_s}
         partitions = self._assignment.partitions()
-        for found in list(self._flooded):
-            if found in again or found not in partitions:
-                del self._flooded[found]
-                log.info("partition_resumed", topic=found.topic, partition=found.partition)
+        for topic_partition in list(self._flooded):
+            # One that went to another replica takes its pause with it: if it comes back, it is judged anew.
+            if topic_partition in resumed or topic_partition not in partitions:
+                del self._flooded[topic_partition]
+                log.info("partition_resumed", topic=topic_partition.topic, partition=topic_partition.partition)
         held = set(partitions) if self._all_paused else set(self._flooded)
         if self._registry is not None and self._registry.rests:
+            # Only while the registry rests: then they flow again, and the first record of each asks it anew.
             held |= self._assignment.waiting().keys()
         return held | self._assignment.unsettled()
 
-    def _drained_resumes(self) -> Iterator[Partition]:
+    def _drain_resumes(self) -> Iterator[Partition]:
         while self._resumed:
             yield self._resumed.popleft()
 
@@ -314,6 +326,7 @@ class KafkaSource(Closing):
         reason = self._budget.judge(partition, part.records, part.dead_letters, self._monotonic())
         if reason is None:
             return
+        # Else what caused this pause would pause it again with the first record after it.
         self._budget.forgive(partition)
         self._flooded[TopicPartition(partition.topic, partition.number)] = self._monotonic()
         self._metrics.floods.labels(partition.topic).inc()
@@ -326,7 +339,7 @@ class KafkaSource(Closing):
         )
 
     def _watch(self, consumer: Consumer) -> None:
-        held = self._held()
+        held = self._choose_held()
         now = self._monotonic()
         if now - self._watched_at >= WATCH_SECONDS:
             self._watched_at = now
@@ -336,24 +349,33 @@ class KafkaSource(Closing):
         if now - self._committed_at >= COMMIT_SECONDS:
             self._committed_at = now
             if offsets := self._assignment.commits():
-                consumer.commit(offsets, self._committed)
+                consumer.commit(offsets, self._note_commit)
+        # Each of these is replaced whole and never changed: other threads read them without a lock.
         partitions = self._assignment.partitions()
-        flooded = {partitions[found]: Pause.DEAD_LETTER_FLOOD for found in self._flooded if found in partitions}
-        full = dict.fromkeys(partitions.values(), self._all_paused) if self._all_paused else {}
-        waiting = {partitions[found]: Pause.SCHEMA_REGISTRY_AWAY for found in self._assignment.waiting()}
-        self._paused = {**waiting, **full, **flooded}
+        flooded = {
+            partitions[topic_partition]: Pause.DEAD_LETTER_FLOOD
+            for topic_partition in self._flooded
+            if topic_partition in partitions
+        }
+        all_paused = dict.fromkeys(partitions.values(), self._all_paused) if self._all_paused else {}
+        waiting = {
+            partitions[topic_partition]: Pause.SCHEMA_REGISTRY_AWAY for topic_partition in self._assignment.waiting()
+        }
+        self._paused = {**waiting, **all_paused, **flooded}
         self._read = frozenset(partitions.values())
         self._lag = {} if self._absence.trouble else self._assignment.lag()
         unanswered = self._assignment.unanswered()
-        self._unanswered = {(found.topic, found.partition): why for found, why in unanswered.items()}
+        self._unanswered = {
+            (topic_partition.topic, topic_partition.partition): why for topic_partition, why in unanswered.items()
+        }
 
     def _look_for_topics(self, consumer: Consumer, now: float) -> None:
         if now < self._topics_at:
             return
         topics = self._settings.topics
         missing = tuple(topic.name or str(topic.pattern) for topic in topics if not consumer.has(topic))
-        if missing != self._missing or now - self._told_at >= TOPICS_SECONDS:
-            self._told_at = now
+        if missing != self._missing or now - self._warned_at >= TOPICS_SECONDS:
+            self._warned_at = now
             for topic in missing:
                 log.warning("topic_missing", topic=topic, remedy="create it or correct its name")
         self._missing = missing

@@ -64,20 +64,25 @@ def start(topic_id: str, stored: Stored, group: Committed | None, owner: str) ->
     """
     incarnation = latest(topic_id, stored)
     offset = stored(incarnation)
+    # An offset of another incarnation counts records of another log.
     if group is None or group.incarnation not in (None, incarnation):
         return Start(incarnation, offset)
     if offset is None:
+        # A memory that knows nothing of the partition goes on where the group is.
         return Start(incarnation, group.offset)
+    # Ahead of the store by another replica's commit: those records are in that one's memory, to be read no second time.
+    # A commit of this replica's own that is ahead means that the store was put back, and its records are to be read
+    # again.
     if group.incarnation is not None and group.owner != owner and group.offset > offset:
         return Start(incarnation, group.offset, (offset, group.offset - 1, GapReason.STORED_ELSEWHERE))
     return Start(incarnation, offset)
 
 
-def first_start(found: Start, how: Beginning, begins: int, ends: int, *, new_topic: bool) -> Start:
+def first_start(begun: Start, how: Beginning, begins: int, ends: int, *, new_topic: bool) -> Start:
     """Where to begin with a partition of which the memory knows nothing yet, and what it leaves out so.
 
     Args:
-        found: what `start` says.
+        begun: what `start` says.
         how: `earliest` looks at no offset of the group's, which somebody else may have committed.
         begins: the first offset there is.
         ends: the offset that comes next.
@@ -89,11 +94,11 @@ def first_start(found: Start, how: Beginning, begins: int, ends: int, *, new_top
     elif how == "latest" and new_topic:
         offset = ends
     else:
-        offset = begins if found.offset is None else found.offset
+        offset = begins if begun.offset is None else begun.offset
     # Brokers that keep offsets without metadata may tell one beyond the end.
     last = min(offset, ends) - 1
     missing = (begins, last, GapReason.BEFORE_START) if last >= begins else None
-    return replace(found, offset=offset, missing=missing)
+    return replace(begun, offset=offset, missing=missing)
 
 
 def latest(topic_id: str, stored: Stored) -> str:
