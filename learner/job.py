@@ -187,7 +187,7 @@ def _train(bench: Workbench, material: Material, texts: Texts, matters: importan
         device=bench.device,
         passed=partial(bench.progress.advance, SEQUENCES),
     )
-    stopping = _stopping(bench, texts.early_stop, len(material.steps))
+    stopping = _stopping(bench, texts.early_stop)
     return train(trainer, material.steps, spec.recipe, progress=bench.progress, stopping=stopping)
 
 
@@ -197,14 +197,13 @@ def has_new_head(bench: Workbench) -> bool:
     return spec.parent.digest == spec.base.digest and hasattr(bench.model.config, NEW_WEIGHTS)
 
 
-def _stopping(bench: Workbench, text: Encoded, steps: int) -> EarlyStopping | None:
+def _stopping(bench: Workbench, text: Encoded) -> EarlyStopping | None:
     recipe = bench.given.spec.recipe
     if not len(text) or not recipe.early_stop_checks:
         return None
     return EarlyStopping(
         bench.model,
         lambda: mean_nll(bench.evaluate(bench.model, text)),
-        steps=steps,
         checks=recipe.early_stop_checks,
         patience=recipe.early_stop_patience,
     )

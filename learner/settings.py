@@ -78,7 +78,8 @@ class RecipeSettings(BaseModel):
         default=4,
         ge=0,
         le=1000,
-        description="How often a round looks at its early-stopping samples; 0 never stops early.",
+        description="How often a round looks at its early-stopping samples, evenly spread over its steps or, with "
+        "max_seconds, over its time, whichever ends first; the last step is always looked at. 0 never stops early.",
     )
     early_stop_patience: int = Field(
         default=2,

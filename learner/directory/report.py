@@ -149,11 +149,11 @@ class TrainingSummary:
         tokens_replayed: trained tokens from replay.
         seconds: wall clock of the training alone.
         tokens_per_second: (tokens_new + tokens_replayed) / seconds.
-        losses: mean of each loss term over the last steps, nats per token ("new", "replay", "kl", …).
+        losses: mean of each loss term over the last tenth of the steps taken, nats per token ("new", "replay", …).
         micro_batch: sequences in one forward pass, as it was in the end.
         peak_memory_bytes: of the device; of the process on CPU.
         bytes_per_token: UTF-8 bytes of the fresh text divided by its tokens.
-        early_stopped_at: the step whose weights were kept, when training stopped early.
+        early_stopped_at: the step whose weights were kept; None where they are the last step's.
         phase_seconds: wall clock of each phase of the learner by its name.
         phase_peak_bytes: the most memory that was held in each phase; of what `peak_memory_bytes` is the largest.
         tokens_touched: tokens of fresh text that the kept weights were trained on, each counted once.

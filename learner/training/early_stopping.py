@@ -10,38 +10,63 @@ from torch import Tensor
 class EarlyStopping:
     """Looks at a loss a few times in a round, keeps the best weights, stops after too many looks without gain.
 
+    Looks are due when the share of the round that is done, in steps or in time, passes the next of `checks` even
+    parts. However the round ends, its last step is looked at before anything is put back: no trained step is thrown
+    away for not having been looked at.
+
     Args:
         model: whose weights are kept (in main memory) and put back.
         loss: the mean loss on the early-stopping samples.
-        steps: how many the round plans.
-        checks: how often to look, evenly spread; the last look is after the last step.
+        checks: how many looks a whole round has.
         patience: looks without gain until the round stops.
     """
 
-    def __init__(self, model: Any, loss: Callable[[], float], *, steps: int, checks: int, patience: int) -> None:
-        self._model, self._loss, self._patience = model, loss, patience
-        self._looks = {max(1, round(steps * number / checks)) - 1 for number in range(1, checks + 1)}
+    def __init__(self, model: Any, loss: Callable[[], float], *, checks: int, patience: int) -> None:
+        self._model, self._loss, self._checks, self._patience = model, loss, checks, patience
+        # Counted in parts, not added up as shares: ten times a tenth is not one.
+        self._next_part = 1
+        self._steps = self._step_of_last_look = 0
         self._best_loss = float("inf")
         self._best_weights: list[Tensor] = []
-        self._best_step = self._last_step = 0
+        self._best_step = 0
         self._without_gain = 0
 
-    def ends_after(self, index: int) -> bool:
-        """Tell whether the round should stop after the step of this index (from 0); look if it is time to."""
-        self._last_step = index + 1
-        if index not in self._looks:
+    def ends_after(self, done: float) -> bool:
+        """Count a step; look if it is time to; tell whether the round should stop.
+
+        Args:
+            done: share of the round, in (0, 1], that is done with this step.
+        """
+        self._steps += 1
+        if done < self._next_part / self._checks:
             return False
+        # A slow step may pass several parts: one look is enough for all of them.
+        while self._next_part / self._checks <= done:
+            self._next_part += 1
+        self._look()
+        return self._without_gain >= self._patience
+
+    def _look(self) -> None:
+        self._step_of_last_look = self._steps
         loss = self._loss()
         self._without_gain += 1
+        # A loss that is not a number compares as false, so that broken weights are never the best.
         if loss < self._best_loss:
-            self._best_loss, self._best_step, self._without_gain = loss, index + 1, 0
+            self._best_loss, self._best_step, self._without_gain = loss, self._steps, 0
+            # To main memory: a second copy of the model beside its gradients and moments need not fit the device.
             self._best_weights = [weight.detach().to("cpu", copy=True) for weight in self._model.parameters()]
-        return self._without_gain >= self._patience
 
     @torch.no_grad()
     def restore_best(self) -> int | None:
-        """Put the best weights back; return their step, or None where the last step's are the best."""
-        if not self._best_weights or self._best_step == self._last_step:
+        """Look at the last step where that was not done, then put the best weights back.
+
+        Returns:
+            the step of the best weights, from 1; None where the last step's are the best.
+        """
+        # Time runs out between two looks as a rule: what was trained since the last one may be the best.
+        if self._steps > self._step_of_last_look:
+            self._look()
+        if not self._best_weights or self._best_step == self._steps:
             return None
         for weight, best in zip(self._model.parameters(), self._best_weights, strict=True):
             weight.copy_(best)

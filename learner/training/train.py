@@ -21,7 +21,7 @@ from learner.settings import RecipeSettings
 from learner.training.early_stopping import EarlyStopping
 from learner.training.schedules import rate_factor, share_done
 
-# The report's losses are means over this share of the steps, at the end.
+# The report's losses are means over this share of the steps, at the end: one step's alone is mostly chance.
 LAST_STEPS_SHARE = 0.1
 
 
@@ -57,13 +57,14 @@ class Training:
     early_stopped_at: int | None = None
     recent: deque[dict[str, float]] = field(default_factory=deque)
 
-    def add(self, figures: StepFigures, keep: int) -> None:
-        """Count one step; keep the losses of the last `keep`."""
+    def add(self, figures: StepFigures) -> None:
+        """Count one step; keep the losses of the last of those that were taken."""
         self.steps += 1
         self.tokens_new += figures.tokens[0]
         self.tokens_replayed += figures.tokens[1]
         self.recent.append(figures.losses)
-        if len(self.recent) > keep:
+        # Of the steps taken, not of those planned: time may end a round long before them.
+        while len(self.recent) > max(1, round(self.steps * LAST_STEPS_SHARE)):
             self.recent.popleft()
 
     @property
@@ -199,20 +200,25 @@ def train(
         Diverged: loss or gradient was not finite.
     """
     training, began = Training(), progress.clock()
-    keep = max(1, round(len(steps) * LAST_STEPS_SHARE))
-    # The first step is always taken: a round that learned nothing could not be told from one that failed.
-    for index, step in enumerate(steps):
+
+    def note_time(index: int) -> float:
+        """Note how long the round has trained; return the share of it that is done after the step of this index."""
         training.seconds = progress.clock() - began
+        return share_done(index, len(steps), seconds=training.seconds, max_seconds=recipe.max_seconds)
+
+    for index, step in enumerate(steps):
+        done = note_time(index)
+        # The first step is always taken: a round that learned nothing could not be told from one that failed.
         if recipe.max_seconds is not None and index and training.seconds >= recipe.max_seconds:
             break
-        done = share_done(index, len(steps), seconds=training.seconds, max_seconds=recipe.max_seconds)
         figures = trainer.step(step, rate_factor(done, warmup=recipe.warmup, floor=recipe.floor))
-        training.add(figures, keep)
+        training.add(figures)
         on_step(figures)
         if progress.due() or index + 1 == len(steps):
-            training.seconds = progress.clock() - began
+            note_time(index)
             _say(progress, training, figures, trainer, len(steps))
-        if stopping is not None and stopping.ends_after(index):
+        # By the time after the step, as that is when it is looked: a slow step may have used up what was left.
+        if stopping is not None and stopping.ends_after(note_time(index)):
             break
     training.seconds = progress.clock() - began
     # Back to the best weights also where all steps were taken: the last need not be the best.

@@ -15,6 +15,7 @@ from learner.material.step_plan import InputShape, Material, StepPlan, prepare
 from learner.objectives.weight_pull import QuadraticPull
 from learner.progress import Progress
 from learner.settings import RecipeSettings
+from learner.training.early_stopping import EarlyStopping
 from learner.training.train import Diverged, StepFigures, Trainer, Training, train
 from tests.models import embedding_of
 from tests.unit.learner import tiny
@@ -194,6 +195,28 @@ def test_time_budget_ends_a_round(tmp_path: Path) -> None:
     with Progress(tmp_path / "p.jsonl", clock=SlowClock()) as progress:
         training = train(trainer(tiny.llama(), None, material, recipe), material.steps, recipe, progress=progress)
     assert 1 <= training.steps <= 4 < len(material.steps)
+
+
+def test_round_that_time_ends_is_looked_at_over_its_time_and_keeps_all_that_it_trained(tmp_path: Path) -> None:
+    """With time for a tenth of the steps it looks four times all the same, and its last step is not thrown away."""
+    recipe = PLAIN.model_copy(update={"max_seconds": 40.0, "epochs": 40})
+    material, model, looks = causal(recipe), tiny.llama(), [5.0, 4.0, 3.0, 2.0, 1.0]
+    stopping = EarlyStopping(model, lambda: looks.pop(0), checks=4, patience=1)
+    with Progress(tmp_path / "p.jsonl", clock=SlowClock()) as progress:
+        training = train(
+            trainer(model, None, material, recipe), material.steps, recipe, progress=progress, stopping=stopping
+        )
+    assert training.steps < len(material.steps) / 8
+    assert len(looks) <= 1
+    assert training.early_stopped_at is None
+
+
+def test_losses_are_of_the_last_steps_that_were_taken() -> None:
+    """Also where time ends a round: a tenth of the steps planned would be all that were taken."""
+    training = Training()
+    for step in range(1, 31):
+        training.add(StepFigures({"new": float(step)}, 1.0, (1, 0), (1, 0)))
+    assert training.losses == {"new": 29.0}
 
 
 def test_tokens_are_counted_new_and_replayed(tmp_path: Path) -> None:
