@@ -101,9 +101,12 @@ class Decoder:
             try:
                 record = orjson.loads(value)
             except orjson.JSONDecodeError as error:
+                # RFC 8259 forbids a byte order mark and lets readers pass over it; orjson does not.
                 if value.startswith(BOM):
                     return self.decode(value[3:], key, event_time, partition, offset, arrived_at)
-                record, value = self._no_plain_json(value, error)
+                record, value = self._load_otherwise(value, error)
+                # A tuple is no value of JSON, so that it can stand for the rejection without another type around each
+                # record.
                 if isinstance(record, tuple):
                     return record
             text = _text_of(record, self._text)
@@ -137,13 +140,13 @@ class Decoder:
         if self._key is None or self._key_sought is None:
             return ()
         try:
-            found = self._key.find(self._known(value))
+            field_value = self._key.find(self._load_for_keys(value))
         except orjson.JSONDecodeError:
             return tuple(islice(dict.fromkeys(field_values.keys_behind(self._key_sought, value)), MOST_KEYS))
-        key = field_values.key(found, self._key, value)
+        key = field_values.key(field_value, self._key, value)
         return (key,) if isinstance(key, str) else ()
 
-    def _no_plain_json(self, value: bytes, error: orjson.JSONDecodeError) -> tuple[Any, bytes]:
+    def _load_otherwise(self, value: bytes, error: orjson.JSONDecodeError) -> tuple[Any, bytes]:
         """What a value holds, or the `Rejection`, that orjson does not read; and the value without its frame."""
         if (glue := framing.told_of_glue(value)) is not None:
             return (Reason.SCHEMA_FRAMED, glue), value
@@ -156,8 +159,9 @@ class Decoder:
             return Reason.SCHEMA_FRAMED, framing.describe(number)
         return self._registry.read(value)
 
-    def _known(self, value: bytes) -> object:
+    def _load_for_keys(self, value: bytes) -> object:
         if self._registry is not None and framing.schema_id(value) is not None:
+            # A letter's keys are looked for when it is buried, and that must not wait: then its bytes are searched.
             with suppress(RegistryAway):
                 record = self._registry.read(value)
                 if not isinstance(record, tuple):
@@ -166,51 +170,54 @@ class Decoder:
 
     def _with_fields(self, document: Document, record: object, value: bytes) -> Document | Rejection:
         source, key, label, time = document.source, document.key, document.label, document.event_time
-        if self._source and (found := self._source.find(record)) not in (MISSING, None):
-            if not isinstance(found, str) or not 0 < len(found) <= LONGEST_NAME or "\0" in found:
-                return field_values.wrong(self._source, found, f"a string of 1 to {LONGEST_NAME} characters")
-            source = found
-        if self._key and (found := self._key.find(record)) not in (MISSING, None):
-            named = field_values.key(found, self._key, value)
-            if isinstance(named, tuple):
-                return named
-            key = named
+        if self._source and (field_value := self._source.find(record)) not in (MISSING, None):
+            if not isinstance(field_value, str) or not 0 < len(field_value) <= LONGEST_NAME or "\0" in field_value:
+                return field_values.wrong(self._source, field_value, f"a string of 1 to {LONGEST_NAME} characters")
+            source = field_value
+        if self._key and (field_value := self._key.find(record)) not in (MISSING, None):
+            new_key = field_values.key(field_value, self._key, value)
+            if isinstance(new_key, tuple):
+                return new_key
+            key = new_key
         if self._label:
-            sought = self._several_of if isinstance(self._labels, LabelSet) else self._label_of
-            named = sought(_label_in(record, self._label), self._label, value)
-            if isinstance(named, tuple):
-                return named
-            label = named
+            read_label = self._several_of if isinstance(self._labels, LabelSet) else self._label_of
+            new_label = read_label(_label_in(record, self._label), self._label, value)
+            if isinstance(new_label, tuple):
+                return new_label
+            label = new_label
         elif self._labels is not None:
             return Reason.MISSING_FIELD, "a classifier's documents need a label, and no label_field is set for these"
-        if self._time and (found := self._time.find(record)) not in (MISSING, None):
+        if self._time and (field_value := self._time.find(record)) not in (MISSING, None):
             try:
-                time = times.of_field(found)
+                time = times.of_field(field_value)
             except times.BadTime as error:
                 return Reason.BAD_TIME, f"field {self._time.name} {error}"
         return _with_plausible_time(document._replace(source=source, key=key, label=label, event_time=time))
 
-    def _label_of(self, found: object, field: Field, value: bytes) -> str | Rejection | None:
-        if found is MISSING or found is None:
+    def _label_of(self, field_value: object, field: Field, value: bytes) -> str | Rejection | None:
+        if field_value is MISSING or field_value is None:
             if self._labels is None:
                 return None
             return Reason.MISSING_FIELD, f"field {field.name} is missing"
-        names = field_values.label_names(found, field, value, any_number=self._labels is not None)
+        names = field_values.label_names(field_value, field, value, any_number=self._labels is not None)
         if not names or not all(0 < len(name) <= LONGEST_NAME and "\0" not in name for name in names):
-            return field_values.wrong(field, found, f"a string of 1 to {LONGEST_NAME} characters")
+            return field_values.wrong(field, field_value, f"a string of 1 to {LONGEST_NAME} characters")
         if self._labels is None:
             return names[0]
-        known = next((name for name in names if name in self._labels), None)
-        if known is None:
+        label = next((name for name in names if name in self._labels), None)
+        if label is None:
             there_are = f"the {len(self._labels)} labels: {self._labels_shown}"
             return Reason.UNKNOWN_LABEL, f"field {field.name} is {_shorten(names[0])}, none of {there_are}"
-        return known
+        return label
 
-    def _several_of(self, found: object, field: Field, value: bytes) -> str | Rejection | None:
+    def _several_of(self, field_value: object, field: Field, value: bytes) -> str | Rejection | None:
         """The label that stands for all that fit: the field holds a list of them, or one alone."""
-        if found is MISSING or found is None:
+        if field_value is MISSING or field_value is None:
             return Reason.MISSING_FIELD, f"field {field.name} is missing (a list without labels says that none fits)"
-        names = [self._label_of(each, field, value) for each in (found if isinstance(found, list) else [found])]
+        names = [
+            self._label_of(each, field, value)
+            for each in (field_value if isinstance(field_value, list) else [field_value])
+        ]
         refused = next((name for name in names if not isinstance(name, str)), None)
         return refused or label_sets.write_set(name for name in names if isinstance(name, str))
 
@@ -259,6 +266,7 @@ def _list_names(labels: Iterable[str]) -> str:
 def _text_of(record: object, field: Field) -> str | Rejection:
     if not isinstance(record, dict):
         return Reason.NOT_AN_OBJECT, f"{field_values.type_name(record)}, not an object"
+    # The usual name, without dots, costs one look-up in the record.
     text: Any = record.get(field.plain) if field.plain is not None else field.find(record)
     if type(text) is str:
         return text
@@ -272,9 +280,9 @@ def _text_of(record: object, field: Field) -> str | Rejection:
 
 
 def _label_in(record: object, field: Field) -> object:
-    found = field.find(record)
-    if found is not MISSING:
-        return found
+    label = field.find(record)
+    if label is not MISSING:
+        return label
     # Zero is a class as any other, and a name without a letter is none.
     left_out = field.left_out(record)
     return MISSING if isinstance(left_out, str | bytes) and not left_out else left_out
@@ -283,8 +291,8 @@ def _label_in(record: object, field: Field) -> object:
 def _only_text(record: object) -> str | Rejection:
     if isinstance(record, str | tuple):
         return record
-    told = f'the value is {field_values.type_name(record)}, not a text alone: set format = "json" and text_field'
-    return Reason.WRONG_TYPE, told
+    detail = f'the value is {field_values.type_name(record)}, not a text alone: set format = "json" and text_field'
+    return Reason.WRONG_TYPE, detail
 
 
 def _plain(value: bytes) -> str | Rejection:

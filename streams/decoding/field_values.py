@@ -22,77 +22,80 @@ _JSON_TYPES = {
 }
 
 
-def key(found: object, field: Field, value: bytes) -> str | Rejection | None:
+def key(field_value: object, field: Field, value: bytes) -> str | Rejection | None:
     """A field's value as a key: a string as it is, a whole number however it is written; None where it is empty."""
-    if isinstance(found, str):
-        if "\0" in found:
+    if isinstance(field_value, str):
+        if "\0" in field_value:
             return Reason.WRONG_TYPE, f"field {field.name} holds a NUL character: a key has none"
-        return found or None
-    exact = _restore_digits(found, field, value)
+        return field_value or None
+    exact = _restore_digits(field_value, field, value)
     number = numbers.whole(exact)
     if number is not None:
         return str(number)
     if numbers.is_rounded(exact):
         why = "a number of more than 15 digits with a point or an exponent: its last digits are lost"
         return Reason.WRONG_TYPE, f"field {field.name} is {why}; write it whole, or as a string"
-    return wrong(field, found, "a string or a whole number")
+    return wrong(field, field_value, "a string or a whole number")
 
 
-def _restore_digits(found: object, field: Field, value: bytes) -> object:
+def _restore_digits(field_value: object, field: Field, value: bytes) -> object:
     """The value as it was written, where reading it fast made a float of a whole number."""
-    if not numbers.is_rounded(found):
-        return found
+    if not numbers.is_rounded(field_value):
+        return field_value
+    # What cannot be read exactly stays the float, which is then refused as a key.
     with suppress(ValueError, RecursionError):
         return field.find(numbers.exactly(value))
-    return found
+    return field_value
 
 
-def label_names(found: object, field: Field, value: bytes, *, any_number: bool) -> tuple[str, ...]:
+def label_names(field_value: object, field: Field, value: bytes, *, any_number: bool) -> tuple[str, ...]:
     """The names that a value may have as a label, the likeliest first; none where it can be no label.
 
     Other tools write `1.0` for `1`, and `True` for `true`.
 
     Args:
-        found: what the field holds.
+        field_value: what the field holds.
         field: which one.
         value: the record.
         any_number: also one with a fraction may be a name, being compared with those there are.
     """
-    found = _restore_digits(found, field, value)
-    if isinstance(found, bool):
-        return (str(found).lower(), str(found))
-    number = numbers.whole(found)
+    field_value = _restore_digits(field_value, field, value)
+    # Before the numbers: in Python True is 1.
+    if isinstance(field_value, bool):
+        return (str(field_value).lower(), str(field_value))
+    number = numbers.whole(field_value)
     if number is not None:
-        return (str(number), str(found)) if isinstance(found, float) else (str(number),)
-    if isinstance(found, str):
-        written = _FLOAT_WRITTEN.fullmatch(found)
-        return (found, written[1]) if written else (found,)
-    return (str(found),) if any_number and isinstance(found, float) else ()
+        return (str(number), str(field_value)) if isinstance(field_value, float) else (str(number),)
+    if isinstance(field_value, str):
+        as_float = _FLOAT_WRITTEN.fullmatch(field_value)
+        return (field_value, as_float[1]) if as_float else (field_value,)
+    return (str(field_value),) if any_number and isinstance(field_value, float) else ()
 
 
 def keys_behind(sought: re.Pattern[bytes], value: bytes) -> Iterator[str]:
     """The keys that stand behind their field's name in bytes that may be no whole JSON: see `fields.behind`."""
     for match in sought.finditer(value):
         try:
-            found = orjson.loads(match[1])
-            found = numbers.exactly(match[1]) if numbers.is_rounded(found) else found
+            key_value = orjson.loads(match[1])
+            key_value = numbers.exactly(match[1]) if numbers.is_rounded(key_value) else key_value
+        # orjson reads no whole number beyond 64 bits; the standard library's `int` reads the digits.
         except ValueError:
             with suppress(ValueError):
                 yield str(int(match[1]))
             continue
-        if isinstance(found, str):
-            if found and "\0" not in found:
-                yield found
-        elif (number := numbers.whole(found)) is not None:
+        if isinstance(key_value, str):
+            if key_value and "\0" not in key_value:
+                yield key_value
+        elif (number := numbers.whole(key_value)) is not None:
             yield str(number)
 
 
-def wrong(field: Field, found: object, wanted: str) -> Rejection:
+def wrong(field: Field, field_value: object, expected: str) -> Rejection:
     """That a field holds something else than what is wanted of it."""
-    is_ = "a number with a fraction" if isinstance(found, float) and not found.is_integer() else None
-    return Reason.WRONG_TYPE, f"field {field.name} is {is_ or type_name(found)}, not {wanted}"
+    is_ = "a number with a fraction" if isinstance(field_value, float) and not field_value.is_integer() else None
+    return Reason.WRONG_TYPE, f"field {field.name} is {is_ or type_name(field_value)}, not {expected}"
 
 
-def type_name(found: object) -> str:
+def type_name(field_value: object) -> str:
     """What JSON calls a value."""
-    return "an object" if isinstance(found, dict) else _JSON_TYPES.get(type(found), "odd")
+    return "an object" if isinstance(field_value, dict) else _JSON_TYPES.get(type(field_value), "odd")

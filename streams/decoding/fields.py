@@ -22,14 +22,14 @@ class LeavesOut(dict[str, Any]):
 
     Args:
         unset: what the fields are that it leaves out.
-        found: the fields that it has.
+        fields: the fields that it has.
         why: what it is, where its fields cannot be read; empty where they can.
     """
 
     __slots__ = ("unset", "why")
 
-    def __init__(self, unset: Mapping[str, Any], found: Mapping[str, Any] = _NOTHING, *, why: str = "") -> None:
-        super().__init__(found)
+    def __init__(self, unset: Mapping[str, Any], fields: Mapping[str, Any] = _NOTHING, *, why: str = "") -> None:
+        super().__init__(fields)
         self.unset = unset
         self.why = why
 
@@ -61,6 +61,7 @@ class Field:
 
     def find(self, record: object) -> object:
         """What the record has there, null as None; `MISSING` where it has no such field."""
+        # A field that bears the whole name, quotes and all, comes before any reading of the name.
         if isinstance(record, dict) and self.name in record:
             return record[self.name]
         return self._dig(record, 0)
@@ -71,26 +72,28 @@ class Field:
 
     def why_missing(self, record: object) -> str:
         """That the record has no such field, and why, where more is known of it."""
-        why = next((each.why for each in self._met(record, 0) if isinstance(each, LeavesOut) and each.why), "")
+        why = next(
+            (each.why for each in self._objects_on_the_way(record, 0) if isinstance(each, LeavesOut) and each.why), ""
+        )
         return f"field {self.name} is missing" + (f": {why} stands there" if why else "")
 
-    def _met(self, found: object, part: int) -> Iterator[object]:
+    def _objects_on_the_way(self, value: object, part: int) -> Iterator[object]:
         """The objects on the way there."""
-        yield found
-        if isinstance(found, dict) and part < self._size:
-            for name, after in self._names[part]:
-                if name in found:
-                    yield from self._met(found[name], after)
+        yield value
+        if isinstance(value, dict) and part < self._size:
+            for name, next_part in self._names[part]:
+                if name in value:
+                    yield from self._objects_on_the_way(value[name], next_part)
 
-    def _dig(self, found: object, part: int, *, left_out: bool = False) -> object:
+    def _dig(self, value: object, part: int, *, left_out: bool = False) -> object:
         if part == self._size:
-            return found
-        if isinstance(found, dict):
-            for name, after in self._names[part]:
-                if name in found and (deeper := self._dig(found[name], after, left_out=left_out)) is not MISSING:
+            return value
+        if isinstance(value, dict):
+            for name, next_part in self._names[part]:
+                if name in value and (deeper := self._dig(value[name], next_part, left_out=left_out)) is not MISSING:
                     return deeper
-                if left_out and after == self._size and isinstance(found, LeavesOut) and name in found.unset:
-                    return found.unset[name]
+                if left_out and next_part == self._size and isinstance(value, LeavesOut) and name in value.unset:
+                    return value.unset[name]
         return MISSING
 
     def last_names(self) -> tuple[str, ...]:
@@ -125,8 +128,8 @@ def _beginning(parts: list[tuple[str, bool]], start: int) -> Iterator[tuple[str,
         yield parts[start][0], start + 1
         return
     end = next((at for at in range(start, len(parts)) if parts[at][1]), len(parts))
-    for after in range(end, start, -1):
-        yield ".".join(name for name, _ in parts[start:after]), after
+    for next_part in range(end, start, -1):
+        yield ".".join(name for name, _ in parts[start:next_part]), next_part
 
 
 def behind(field: Field) -> re.Pattern[bytes]:
@@ -134,8 +137,11 @@ def behind(field: Field) -> re.Pattern[bytes]:
     spellings = {
         spelling
         for name in field.last_names()
+        # A writer may put letters beyond ASCII as they are, or escape them, as Python's json does.
         for spelling in (name.encode(), orjson.dumps(name)[1:-1], json.dumps(name)[1:-1].encode())
     }
     names = b"|".join(map(re.escape, sorted(spellings)))
+    # 4300 digits are the most that Python's `int` reads; the bounds also end the search in a long run of digits.
     number = rb"-?[0-9]{1,4300}(?:\.[0-9]{1,4300})?(?:[eE][+-]?[0-9]{1,9})?"
+    # Possessive (`++`): in bytes that are no JSON a text without its end would else be tried in every way.
     return re.compile(rb'"(?:' + names + rb')"\s*:\s*("(?:[^"\\]++|\\.)*+"|' + number + rb")", re.DOTALL)

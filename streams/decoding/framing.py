@@ -4,11 +4,14 @@ import uuid
 from collections.abc import Iterator
 from typing import Final
 
+# A zero and four bytes of the schema's number, big-endian. Apicurio's clients may write eight. Glue's write a version,
+# a compression (0: none, 5: zlib) and a UUID.
 HEAD_BYTES: Final = 5
 LONG_HEAD_BYTES: Final = 9
 GLUE_BYTES: Final = 18
 GLUE_VERSION: Final = 3
 GLUE_COMPRESSIONS: Final = frozenset({0, 5})
+# Protobuf's tag of field 1 with a length before it: (1 << 3) | 2.
 _STRING_FIELD_1 = 0x0A
 
 
@@ -66,6 +69,7 @@ def payloads(data: bytes) -> Iterator[str]:
 def _split_by_length(body: bytes, *, zigzag: bool = True) -> Iterator[bytes]:
     """What stands behind its own length, where nothing follows it."""
     number = shift = 0
+    # A number of 64 bits takes ten bytes of seven bits each.
     for at, byte in enumerate(body[:10]):
         number |= (byte & 0x7F) << shift
         shift += 7

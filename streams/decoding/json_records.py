@@ -28,6 +28,7 @@ def load(value: bytes) -> Any:
 
 def after_all(value: bytes, error: orjson.JSONDecodeError) -> Any:  # noqa: PLR0911  # each fault has its reason
     """The record where nothing is wrong with it but a whole number too long for the fast way; else a `Rejection`."""
+    # orjson says "infinity" of any number that overflows a float, whole ones of many digits among them.
     if "infinity" not in error.msg:
         return _why_not_json(value, error)
     try:
@@ -47,6 +48,7 @@ def after_all(value: bytes, error: orjson.JSONDecodeError) -> Any:  # noqa: PLR0
 def not_utf8(value: bytes, error: UnicodeDecodeError) -> Rejection:
     """Why bytes are no text in UTF-8."""
     try:
+        # Python takes half a surrogate pair for invalid UTF-8 too; people look for another fault then.
         value.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         return Reason.NOT_UTF8, f"invalid UTF-8 at byte {error.start}{_what_it_is(value)}"
@@ -69,6 +71,7 @@ def _why_not_json(value: bytes, error: orjson.JSONDecodeError) -> Rejection:
     where = f"{error.msg} at character {error.pos}"
     if "\0" in text:
         return Reason.NUL_BYTE, "the record holds a NUL byte"
+    # orjson has one error for everything: its words alone tell which fault it is.
     for word, reason in _ORJSON_SAYS.items():
         if word in error.msg:
             return reason, where

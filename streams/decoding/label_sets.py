@@ -31,7 +31,8 @@ def members(label: str | None) -> frozenset[str]:
     if not label.startswith("["):
         return frozenset({label})
     try:
-        found = orjson.loads(label)
+        names = orjson.loads(label)
+    # A label of its own may begin with a bracket.
     except orjson.JSONDecodeError:
         return frozenset({label})
-    return frozenset(str(name) for name in found)
+    return frozenset(str(name) for name in names)

@@ -13,20 +13,21 @@ class BadNumber(ValueError):
     """A number that JSON does not have, or too large to be one."""
 
 
-def whole(found: object) -> int | None:
+def whole(value: object) -> int | None:
     """The whole number that a value is, also where it was written as `4711.0` or `1e3`; None where it is none."""
-    if isinstance(found, bool):
+    # In Python True is an int, and would be the key 1.
+    if isinstance(value, bool):
         return None
-    if isinstance(found, int):
-        return found
-    if isinstance(found, float) and found.is_integer() and abs(found) < EXACT:
-        return int(found)
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+        return int(value)
     return None
 
 
-def is_rounded(found: object) -> bool:
+def is_rounded(value: object) -> bool:
     """Whether a value was read as a float so large that its last digits are gone: `exactly` has them."""
-    return isinstance(found, float) and abs(found) >= EXACT
+    return isinstance(value, float) and abs(value) >= EXACT
 
 
 def exactly(value: bytes) -> Any:

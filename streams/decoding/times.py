@@ -37,21 +37,22 @@ class BadTime(ValueError):
     """What stands there is no time of a text; the message says why, without quoting it."""
 
 
-def of_field(found: object) -> float:
+def of_field(value: object) -> float:
     """The time that a field holds, as unix seconds. One without a zone is UTC.
 
     Raises:
         BadTime: it is none, or lies in a year that no text is from.
     """
-    if isinstance(found, str):
-        return _plausible(_of_text(found.strip()))
-    if isinstance(found, bool) or not isinstance(found, int | float):
+    if isinstance(value, str):
+        return _plausible(_of_text(value.strip()))
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadTime(f"is no time: {FORMS}")
-    if math.isnan(found):
+    if math.isnan(value):
         raise BadTime(_NONE_MEANT)
-    number = whole(found)
+    number = whole(value)
     compact = None if number is None else _compact(str(number))
-    return _plausible(_by_size(float(found) if abs(found) < 1e300 else math.inf) if compact is None else compact)
+    # A whole number may have thousands of digits: Python raises where it fits no float.
+    return _plausible(_by_size(float(value) if abs(value) < 1e300 else math.inf) if compact is None else compact)
 
 
 def of_record(timestamp: int) -> float | None:
@@ -101,21 +102,24 @@ def _of_iso(text: str) -> float:
     Leap seconds, 24:00, days of a year, small letters, a true minus, and the name of the zone behind it.
     """
     text = _UTC.sub("Z", _NAMED_ZONE.sub("", text)).replace("\u2212", "-")
-    if found := _ORDINAL.fullmatch(text):
-        day = date(int(found[1]), 1, 1) + timedelta(days=int(found[2]) - 1)
-        if day.year != int(found[1]):
+    if ordinal := _ORDINAL.fullmatch(text):
+        day = date(int(ordinal[1]), 1, 1) + timedelta(days=int(ordinal[2]) - 1)
+        # Day 366 of a year that has 365.
+        if day.year != int(ordinal[1]):
             raise ValueError(text)
-        text = f"{day.isoformat()}{found[3]}"
-    later = timedelta()
-    if found := _CLOCK.fullmatch(text):
-        clock = found["clock"]
+        text = f"{day.isoformat()}{ordinal[3]}"
+    shift = timedelta()
+    if clocked := _CLOCK.fullmatch(text):
+        clock = clocked["clock"]
+        # Python's datetime takes no hour 24, which ISO 8601 has for the end of a day.
         if clock[:2] == "24" and re.fullmatch(r"24(:?00){0,2}([.,]0+)?([Z+-].*)?", clock):
-            clock, later = f"00{clock[2:]}", timedelta(days=1)
+            clock, shift = f"00{clock[2:]}", timedelta(days=1)
+        # `datetime` has no second 60: it is the one after 59, as in unix time.
         elif leap := re.fullmatch(r"([0-9]{2}:?59:?)60(.*)", clock):
-            clock, later = f"{leap[1]}59{leap[2]}", timedelta(seconds=1)
-        text = f"{found['day']}T{clock}"
+            clock, shift = f"{leap[1]}59{leap[2]}", timedelta(seconds=1)
+        text = f"{clocked['day']}T{clock}"
     moment = datetime.fromisoformat(text)
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) + later).timestamp()
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) + shift).timestamp()
 
 
 def _compact(digits: str) -> float | None:
@@ -125,6 +129,7 @@ def _compact(digits: str) -> float | None:
     form = _COMPACT.get(len(digits))
     if form is not None and (moment := _read(digits, form)) is not None:
         return moment.timestamp()
+    # Eight digits are either a date or a unix time of 1970 to 1973: too much doubt to store it.
     if len(digits) == _FEWEST_DIGITS - 1:
         raise BadTime(f"has {len(digits)} digits, as a date has, and is none; {FORMS} has more")
     if len(digits) == _MINUTES_DIGITS and _read(digits, _MINUTES) is not None:

@@ -31,6 +31,7 @@ REFERRING: Final = frozenset({"AVRO", "PROTOBUF"})
 """Kinds of schemas that are not read without those that they refer to."""
 MOST_SCHEMAS: Final = 1000
 MOST_REFERENCES: Final = 200
+# Whatever stands behind the url, an answer and the schemas kept of it stay within memory.
 ANSWER_BYTES: Final = 8 * MIB
 NO_REGISTRY: Final = "it does not answer as a schema registry does: check the url and its path"
 INSTALLS: Final = "in Riverkeep's checkout run `pip install '.[registry]'`"
@@ -85,11 +86,11 @@ class SchemaRegistry(Closing):
         number = framing.schema_id(value)
         if number is None:
             raise ValueError("the value is not framed")
-        body = self._readers.get(number) or self._asked(number)
+        body = self._readers.get(number) or self._ask_for(number)
         if body is None:
             why = framing.told_of_long_id(value) if number == 0 else "see which registry its producer uses"
-            told = f"schema {number} is not in the registry at {self._url}: {why}"
-            return Reason.UNKNOWN_SCHEMA, told
+            detail = f"schema {number} is not in the registry at {self._url}: {why}"
+            return Reason.UNKNOWN_SCHEMA, detail
         return body(value[framing.HEAD_BYTES :])
 
     def check(self) -> None:
@@ -99,9 +100,9 @@ class SchemaRegistry(Closing):
             RegistryAway: it does not answer as a registry does.
         """
         self._until = self._monotonic() + self._settings.timeout_seconds
-        found = self._get("/schemas/types")
-        if not isinstance(found, list):
-            raise self._away(NO_REGISTRY)
+        kinds = self._get("/schemas/types")
+        if not isinstance(kinds, list):
+            raise self._note_failure(NO_REGISTRY)
 
     def close(self) -> None:
         """Close its connection."""
@@ -109,69 +110,76 @@ class SchemaRegistry(Closing):
             self._client.close()
             self._client = None
 
-    def _asked(self, number: int) -> schemas.Body | None:
+    def _ask_for(self, number: int) -> schemas.Body | None:
         now = self._monotonic()
         if now < self._not_there.get(number, now):
             return None
         if now < self._retry_at:
             raise RegistryAway(self.trouble)
+        # One deadline for a schema with all that it refers to, however many questions that takes.
         self._until = now + self._settings.timeout_seconds
         answer = self._get(f"/schemas/ids/{number}")
         if answer is None:
+            # Not for ever: a producer may register its schema a moment after its first record.
             self._not_there[number] = self._monotonic() + NOT_THERE_SECONDS
             _bound(self._not_there)
-            self._came()
+            self._note_answer()
             return None
         self._readers[number] = self._reader(number, answer)
         _bound(self._readers)
+        # Kept only while a schema was being put together: many would hold their texts for nothing.
         self._references.clear()
-        self._came()
+        self._note_answer()
         return self._readers[number]
 
     def _reader(self, number: int, answer: Any) -> schemas.Body:
         text, kind = self._schema(answer), str(answer.get("schemaType") or "AVRO")
         try:
-            referred_to = dict(self._referred_to(answer, kind, set())) if kind in REFERRING else {}
+            referred_to = dict(self._collect_references(answer, kind, set())) if kind in REFERRING else {}
             return schemas.reader(number, kind, text, referred_to)
         except schemas.NeedsPackage as error:
-            raise self._away(f"schema {number} is of kind {kind}, and {error} is not installed: {INSTALLS}") from error
+            raise self._note_failure(
+                f"schema {number} is of kind {kind}, and {error} is not installed: {INSTALLS}"
+            ) from error
         except NotNow as error:
-            raise self._away(f"schema {number} cannot be read by now: {error}") from error
+            raise self._note_failure(f"schema {number} cannot be read by now: {error}") from error
         except schemas.Unusable as error:
             why = Reason.SCHEMA_FRAMED, f"schema {number} cannot be used: {error}"
+            # Kept like a reader: the schema never changes, so that asking for it again would bring the same fault.
             return lambda _: why
 
-    def _referred_to(self, answer: Any, kind: str, seen: set[str]) -> Iterator[tuple[str, str]]:
+    def _collect_references(self, answer: Any, kind: str, names: set[str]) -> Iterator[tuple[str, str]]:
         """The schemas that one refers to, each after those that it refers to itself, and by which name."""
         references = answer.get("references") or []
         if not isinstance(references, list):
-            raise self._away(NO_REGISTRY)
-        for each in references:
-            if not isinstance(each, dict):
-                raise self._away(NO_REGISTRY)
-            subject, version = str(each.get("subject")), str(each.get("version"))
+            raise self._note_failure(NO_REGISTRY)
+        for reference in references:
+            if not isinstance(reference, dict):
+                raise self._note_failure(NO_REGISTRY)
+            subject, version = str(reference.get("subject")), str(reference.get("version"))
             path = f"/subjects/{quote(subject, safe='')}/versions/{quote(version, safe='')}"
             # To Protobuf a file under another name is another one, to Avro one schema may come but once.
-            name = str(each.get("name")) if kind == "PROTOBUF" else path
-            if name in seen:
+            name = str(reference.get("name")) if kind == "PROTOBUF" else path
+            if name in names:
                 continue
-            seen.add(name)
-            if len(seen) > MOST_REFERENCES:
+            # Before it is followed: schemas may refer to each other in a circle.
+            names.add(name)
+            if len(names) > MOST_REFERENCES:
                 raise schemas.Unusable(f"it refers to more than {MOST_REFERENCES} others")
             if path not in self._references:
                 # Kept until the schema is whole: what came before a failure is not asked for again.
                 self._references[path] = self._get(path)
-            if (found := self._references[path]) is None:
+            if (referred := self._references[path]) is None:
                 del self._references[path]
                 raise schemas.Unusable(f"it refers to {subject} version {version}, which is not in the registry")
-            text = self._schema(found)
-            yield from self._referred_to(found, kind, seen)
+            text = self._schema(referred)
+            yield from self._collect_references(referred, kind, names)
             yield name, text
 
     def _schema(self, answer: Any) -> str:
         text = answer.get("schema") if isinstance(answer, dict) else None
         if not isinstance(text, str):
-            raise self._away(NO_REGISTRY)
+            raise self._note_failure(NO_REGISTRY)
         return text
 
     # the wire
@@ -179,49 +187,52 @@ class SchemaRegistry(Closing):
     def _get(self, path: str) -> Any:
         """The answer, None where the registry says that there is no such thing."""
         try:
-            status, body = self._fetched(path)
+            status, body = self._fetch(path)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, BadSecret) as error:
-            said = str(error) or type(error).__name__
-            raise self._away(f"{said}: check the url, and that the registry runs") from error
+            words = str(error) or type(error).__name__
+            raise self._note_failure(f"{words}: check the url, and that the registry runs") from error
         try:
             answer = orjson.loads(body)
         except orjson.JSONDecodeError:
             answer = None
         if status == httpx.codes.OK and answer is not None:
             return answer
+        # A proxy, or a wrong path, answers 404 too: only the registry's own code says that a schema is not there.
         if status == httpx.codes.NOT_FOUND and isinstance(answer, dict) and answer.get("error_code") in NOT_THERE:
             return None
-        raise self._away(_why_refused(status))
+        raise self._note_failure(_why_refused(status))
 
-    def _fetched(self, path: str) -> tuple[int, bytes]:
+    def _fetch(self, path: str) -> tuple[int, bytes]:
         if self._client is None:
             self._client = _client(self._settings)
-        left = max(0.05, self._until - self._monotonic())
+        seconds_left = max(0.05, self._until - self._monotonic())
         body = bytearray()
-        with self._client.stream("GET", self._url + path, timeout=left) as response:
+        with self._client.stream("GET", self._url + path, timeout=seconds_left) as response:
             for piece in response.iter_bytes():
                 body += piece
                 if len(body) > ANSWER_BYTES:
                     raise httpx.ReadError(f"the answer is longer than {ANSWER_BYTES} bytes")
+                # httpx bounds each wait for bytes, not all of them: an answer could drip for hours.
                 if self._monotonic() > self._until:
                     raise httpx.ReadTimeout(f"no whole answer within {self._settings.timeout_seconds:g} s")
             return response.status_code, bytes(body)
 
-    def _came(self) -> None:
+    def _note_answer(self) -> None:
         if self.trouble and self._logs:
             log.info("schema_registry_reached", url=self._url)
         self.trouble, self._failures, self._retry_at = "", 0, float("-inf")
 
-    def _away(self, why: str) -> RegistryAway:
+    def _note_failure(self, why: str) -> RegistryAway:
         """Note that it failed. With the next attempt everything is read anew, as a password's file."""
+        # A new connection reads the password's and the certificates' files anew: a person may just have mended them.
         self.close()
-        told = f"the schema registry at {self._url} gives no schemas: {why}"
+        trouble = f"the schema registry at {self._url} gives no schemas: {why}"
         if not self.trouble and self._logs:
             log.warning("schema_registry_away", url=self._url, error=why, remedy="its records wait; `riverkeep doctor`")
-        self.trouble = told
+        self.trouble = trouble
         self._failures += 1
         self._retry_at = self._monotonic() + BACKOFF.wait(self._failures)
-        return RegistryAway(told)
+        return RegistryAway(trouble)
 
 
 def of_settings(
@@ -257,6 +268,6 @@ def _why_refused(status: int) -> str:
     return f"it answers HTTP {status}: {remedies.get(status, 'see its own log')}"
 
 
-def _bound(kept: OrderedDict[int, Any]) -> None:
-    while len(kept) > MOST_SCHEMAS:
-        kept.popitem(last=False)
+def _bound(cache: OrderedDict[int, Any]) -> None:
+    while len(cache) > MOST_SCHEMAS:
+        cache.popitem(last=False)

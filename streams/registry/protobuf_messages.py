@@ -68,6 +68,7 @@ class _Reader:
             return self._converter.value(self._message(indices, body[at:]))
         except _Refused as error:
             return error.reason, f"{error} (Protobuf, schema {self._number})"
+        # Protobuf's own bound on depth holds within one message; one in an `Any` within another begins anew.
         except RecursionError:
             return Reason.TOO_DEEP, "messages in one another without end"
         except Exception as error:  # noqa: BLE001  # whatever the bytes are: no record ends the process
@@ -79,12 +80,15 @@ class _Reader:
         names = self._names.get(indices)
         if names is None:
             raise _Refused(Reason.NOT_OF_SCHEMA, f"the schema has no message of the number that stands there{OTHERS}")
-        first, *others = (message_factory.GetMessageClass(self._pool.FindMessageTypeByName(name)) for name in names)
-        if not others:
+        first, *alternatives = (
+            message_factory.GetMessageClass(self._pool.FindMessageTypeByName(name)) for name in names
+        )
+        if not alternatives:
             return _parse(first, body)
-        read = [found for each in (first, *others) if (found := _try_message(each, body)) is not None]
-        whole = (each for each in read if not len(UnknownFieldSet(each)))
-        return next(whole, read[0]) if read else _parse(first, body)
+        messages = [message for class_ in (first, *alternatives) if (message := _try_message(class_, body)) is not None]
+        # A message of another type often parses as well, and leaves fields that its type does not know.
+        whole = (class_ for class_ in messages if not len(UnknownFieldSet(class_)))
+        return next(whole, messages[0]) if messages else _parse(first, body)
 
 
 def _try_message(class_: type[Message], body: bytes) -> Message | None:
@@ -99,31 +103,33 @@ def _parse(class_: type[Message], body: bytes) -> Message:
     try:
         message.ParseFromString(body)
     except DecodeError as error:
-        said = str(error)
-        if "UTF-8" in said:
+        words = str(error)
+        # The library has one error for all: its words alone tell what was wrong.
+        if "UTF-8" in words:
             raise _Refused(Reason.NOT_UTF8, "a text in it is no UTF-8") from error
-        if "MaxDepth" in said:
+        if "MaxDepth" in words:
             raise _Refused(Reason.TOO_DEEP, "messages in one another without end") from error
         raise _Refused(Reason.NOT_OF_SCHEMA, f"the bytes are no {message.DESCRIPTOR.full_name}") from error
     if not message.IsInitialized():
         missing = ", ".join(message.FindInitializationErrors()[:4])
-        told = f"the bytes are no {message.DESCRIPTOR.full_name}: without {missing}, which it requires"
-        raise _Refused(Reason.NOT_OF_SCHEMA, told)
+        detail = f"the bytes are no {message.DESCRIPTOR.full_name}: without {missing}, which it requires"
+        raise _Refused(Reason.NOT_OF_SCHEMA, detail)
     return message
 
 
 def _indices(body: bytes) -> tuple[tuple[int, ...], int]:
     """Which message it is, from the outermost inward, and where it begins: zigzag numbers, first how many."""
-    many, at = _zigzag(body, 0)
-    if many == 0:
+    count, at = _zigzag(body, 0)
+    # The first message of a schema is so frequent that Confluent's clients write one zero for it.
+    if count == 0:
         return (0,), at
-    if not 0 < many <= MOST_INDICES:
+    if not 0 < count <= MOST_INDICES:
         raise _Refused(Reason.NOT_OF_SCHEMA, f"the number of its message does not stand there{OTHERS}")
-    found = []
-    for _ in range(many):
+    indices = []
+    for _ in range(count):
         index, at = _zigzag(body, at)
-        found.append(index)
-    return tuple(found), at
+        indices.append(index)
+    return tuple(indices), at
 
 
 def _zigzag(body: bytes, begin: int) -> tuple[int, int]:
@@ -153,9 +159,9 @@ def _number_messages(
     counted = (each for each in messages if entries or not each.options.map_entry)
     for index, each in enumerate(counted):
         if not each.options.map_entry:
-            name, here = f"{outside}.{each.name}".lstrip("."), (*above, index)
-            yield here, name
-            yield from _number_messages(each.nested_type, name, here, entries=entries)
+            name, indices = f"{outside}.{each.name}".lstrip("."), (*above, index)
+            yield indices, name
+            yield from _number_messages(each.nested_type, name, indices, entries=entries)
 
 
 class _Converter:
@@ -165,14 +171,14 @@ class _Converter:
         self._pool = pool
         self._unset: dict[str, dict[str, Any]] = {}
         self._special: dict[str, Callable[[Any], Any]] = {
-            "google.protobuf.Timestamp": self._written,
-            "google.protobuf.Duration": self._written,
+            "google.protobuf.Timestamp": self._as_json_text,
+            "google.protobuf.Duration": self._as_json_text,
             "google.protobuf.FieldMask": lambda mask: ",".join(mask.paths),
             "google.protobuf.Struct": lambda struct: {name: self.value(each) for name, each in struct.fields.items()},
             "google.protobuf.ListValue": lambda listed: [self.value(each) for each in listed.values],
             "google.protobuf.Value": self._any_of_json,
             "google.protobuf.Any": self._any,
-        } | {f"google.protobuf.{name}Value": self._wrapped for name in _WRAPPERS}
+        } | {f"google.protobuf.{name}Value": self._unwrap for name in _WRAPPERS}
 
     def value(self, message: Any, *, whole: bool = True) -> Any:
         """What a message holds.
@@ -189,11 +195,12 @@ class _Converter:
         return self._fields(kind, message, whole=whole)
 
     def _fields(self, kind: Descriptor, message: Any, *, whole: bool) -> LeavesOut:
-        found = LeavesOut(self._unset_of(kind) if whole else {})
+        fields = LeavesOut(self._unset_of(kind) if whole else {})
         for field, value in message.ListFields():
+            # So Protobuf's own JSON names an extension: its name alone could be a field's.
             name = f"[{field.full_name}]" if field.is_extension else field.name
-            found[name] = self._field(field, value)
-        return found
+            fields[name] = self._field(field, value)
+        return fields
 
     def _field(self, field: FieldDescriptor, value: Any) -> Any:
         if not field.is_repeated:
@@ -208,7 +215,7 @@ class _Converter:
         if field.message_type is not None:
             return self.value(value, whole=whole)
         if field.enum_type is not None:
-            return _find_message(field, value)
+            return _enum_value(field, value)
         if field.type == FieldDescriptor.TYPE_STRING and isinstance(value, bytes):
             # So the library gives a string of proto2 that is none.
             raise _Refused(Reason.NOT_UTF8, "a text in it is no UTF-8")
@@ -225,13 +232,13 @@ class _Converter:
             }
         return unset
 
-    def _written(self, message: Any) -> Any:
+    def _as_json_text(self, message: Any) -> Any:
         try:
             return message.ToJsonString()
         except ValueError:  # beyond the years 1 to 9999: as a time that is refused
             return self._fields(message.DESCRIPTOR, message, whole=False)
 
-    def _wrapped(self, message: Any) -> Any:
+    def _unwrap(self, message: Any) -> Any:
         return self._one(message.DESCRIPTOR.fields_by_name["value"], message.value)
 
     def _any_of_json(self, message: Any) -> Any:
@@ -254,11 +261,14 @@ class _Converter:
 
 
 def _name(key: Any) -> str:
+    # As Protobuf's own JSON writes the keys of maps.
     return str(key).lower() if isinstance(key, bool) else str(key)
 
 
-def _find_message(field: FieldDescriptor, number: int) -> Any:
+def _enum_value(field: FieldDescriptor, number: int) -> Any:
     if field.enum_type.full_name == _NULL:
         return None
-    named = field.enum_type.values_by_number.get(number)
-    return number if named is None else named.name
+    member = field.enum_type.values_by_number.get(number)
+    # A number that this version of the schema does not name: a newer producer's. As in Protobuf's JSON it stays a
+    # number.
+    return number if member is None else member.name

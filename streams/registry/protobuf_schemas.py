@@ -94,24 +94,25 @@ def compile_schema(text: str, referred_to: Mapping[str, str]) -> tuple[Descripto
         NotCompiled: it is no schema that protoc compiles within its limits.
         NotNow: protoc cannot run.
     """
-    files = _CONFLUENT | {name: each for name, each in referred_to.items() if name not in _CONFLUENT} | {ROOT: text}
+    files = _CONFLUENT | {name: source for name, source in referred_to.items() if name not in _CONFLUENT} | {ROOT: text}
     if sum(map(len, files.values())) > MOST_SOURCE_BYTES:
         raise NotCompiled(f"with those it refers to it is longer than {MOST_SOURCE_BYTES} characters")
     _check_names(files)
     try:
         with tempfile.TemporaryDirectory(prefix="riverkeep-protoc-") as folder:
-            found = FileDescriptorSet.FromString(_run(Path(folder), files))
+            descriptors = FileDescriptorSet.FromString(_run(Path(folder), files))
     except OSError as error:
         raise NotNow(f"protoc cannot be run: {error}") from error
     except DecodeError as error:
         raise NotCompiled("protoc's answer is damaged") from error
+    # A pool for each schema: two of them may describe different messages under one name.
     pool = DescriptorPool()
     try:
-        for file in found.file:
+        for file in descriptors.file:
             pool.AddSerializedFile(file.SerializeToString())
     except (TypeError, ValueError) as error:
         raise NotCompiled(str(error)[:SAID_CHARACTERS]) from error
-    return pool, next(file for file in found.file if file.name == ROOT)
+    return pool, next(file for file in descriptors.file if file.name == ROOT)
 
 
 def _check_names(files: Mapping[str, str]) -> None:
@@ -130,52 +131,54 @@ def _check_names(files: Mapping[str, str]) -> None:
 
 
 def _run(folder: Path, files: Mapping[str, str]) -> bytes:
-    given, descriptors, answer, said = (folder / name for name in ("given", "descriptors", "answer", "said"))
-    given.mkdir()
-    known = FileDescriptorSet()
+    sources, descriptors, answer, messages = (folder / name for name in ("given", "descriptors", "answer", "said"))
+    sources.mkdir()
+    compiled = FileDescriptorSet()
     for name, text in files.items():
         if (descriptor := _descriptor(name, text)) is not None:
-            known.file.append(descriptor)
+            compiled.file.append(descriptor)
             continue
-        path = given / name
+        path = sources / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="")
-    arguments = [*_include_paths(), f"-I{given}", "--include_imports", f"--descriptor_set_out={answer}"]
-    if known.file:
-        descriptors.write_bytes(known.SerializeToString())
+    arguments = [*_include_paths(), f"-I{sources}", "--include_imports", f"--descriptor_set_out={answer}"]
+    if compiled.file:
+        descriptors.write_bytes(compiled.SerializeToString())
         arguments.append(f"--descriptor_set_in={descriptors}")
     limits = (str(CPU_SECONDS), str(MEMORY_BYTES), str(WRITTEN_BYTES), str(_packages()))
+    # -I and -S: no environment, no site packages and no working directory decide what this interpreter imports.
     command = [sys.executable, "-I", "-S", "-c", _LIMITED, *limits, *arguments, ROOT]
-    with said.open("wb") as errors:
+    with messages.open("wb") as errors:
         try:
-            ended = subprocess.run(
+            status = subprocess.run(
                 command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, timeout=WAITED_SECONDS, check=False
             ).returncode
         except subprocess.TimeoutExpired as error:
             raise NotNow(f"protoc was not done after {WAITED_SECONDS:g} s: the machine is too busy") from error
-    if ended != 0:
-        raise _why(ended, said)
+    if status != 0:
+        raise _why(status, messages)
     return answer.read_bytes()
 
 
 def _descriptor(name: str, text: str) -> FileDescriptorProto | None:
     """The descriptor that a text is in base64; None where it is source."""
     try:
-        found = FileDescriptorProto.FromString(base64.b64decode(text, validate=True))
+        descriptor = FileDescriptorProto.FromString(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError, DecodeError):
         return None
-    if not found.name:
+    if not descriptor.name:
         return None
-    found.name = name
-    return found
+    # It is imported by the name in the reference, whatever its file was called where it was compiled.
+    descriptor.name = name
+    return descriptor
 
 
 def _packages() -> Path:
     """Where grpcio-tools is installed. It is not imported here: it would change how Python imports."""
-    found = importlib.util.find_spec("grpc_tools")
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec("grpc_tools")
+    if spec is None or not spec.submodule_search_locations:
         raise ImportError(name="grpcio-tools")
-    return Path(found.submodule_search_locations[0]).parent
+    return Path(spec.submodule_search_locations[0]).parent
 
 
 def _include_paths() -> Iterator[str]:
@@ -188,13 +191,13 @@ def _include_paths() -> Iterator[str]:
         yield f"-I{name}={google / name}"
 
 
-def _why(ended: int, said: Path) -> Exception:
-    if ended < 0:
-        name = signal.Signals(-ended).name
-        if -ended not in _BY_ITSELF:
+def _why(status: int, messages: Path) -> Exception:
+    if status < 0:
+        name = signal.Signals(-status).name
+        if -status not in _BY_ITSELF:
             return NotNow(f"protoc was ended by {name}")
         return NotCompiled(f"protoc does not get through it in {CPU_SECONDS} s and {MEMORY_BYTES // MIB} MiB ({name})")
-    with said.open(encoding="utf-8", errors="backslashreplace") as file:
+    with messages.open(encoding="utf-8", errors="backslashreplace") as file:
         lines = file.read(READ_CHARACTERS).splitlines()
     for line in lines:
         if (missing := _MISSING.fullmatch(line)) is not None:
@@ -204,8 +207,8 @@ def _why(ended: int, said: Path) -> Exception:
                 f"line {placed[2]}" if placed[1].endswith(ROOT) else f"{placed[1].rpartition('/given/')[2]}:{placed[2]}"
             )
             return NotCompiled(f"protoc says of {_shorten(where)}: {_shorten(placed[3])}")
-    told = lines[0].rpartition("/given/")[2] if lines else f"nothing, and ended with {ended}"
-    return NotCompiled(f"protoc says {_shorten(told)}")
+    line_shown = lines[0].rpartition("/given/")[2] if lines else f"nothing, and ended with {status}"
+    return NotCompiled(f"protoc says {_shorten(line_shown)}")
 
 
 def _shorten(words: str) -> str:

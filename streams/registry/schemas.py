@@ -42,6 +42,7 @@ def reader(number: int, kind: str, text: str, referred_to: Mapping[str, str]) ->
         NeedsPackage: what reads this kind is not installed.
         NotNow: it may be read later.
     """
+    # The text alone is read, not checked by its schema: what is missing in it is told field by field.
     if kind == "JSON":
         return json_records.load
     try:
@@ -69,8 +70,8 @@ def _protobuf(number: int, text: str, referred_to: Mapping[str, str]) -> Body:
     except ImportError as error:
         raise NeedsPackage(error.name or "grpcio-tools") from error
     except protobuf_schemas.NotCompiled as error:
-        told = f"{error}; let its producer register it again, with all that it imports, so that protoc compiles it"
-        raise Unusable(told) from error
+        detail = f"{error}; let its producer register it again, with all that it imports, so that protoc compiles it"
+        raise Unusable(detail) from error
 
 
 def _avro(number: int, text: str, referred_to: Sequence[str]) -> Body:
@@ -79,25 +80,25 @@ def _avro(number: int, text: str, referred_to: Sequence[str]) -> Body:
         from fastavro import _read_py as by_python  # noqa: PLC0415
     except ImportError as error:
         raise NeedsPackage("fastavro") from error
-    named: dict[str, Any] = {}
+    named_schemas: dict[str, Any] = {}
     try:
-        for each in referred_to:
-            fastavro.parse_schema(orjson.loads(each), named_schemas=named)
+        for referred in referred_to:
+            fastavro.parse_schema(orjson.loads(referred), named_schemas=named_schemas)
         # In Avro a record of one field is that field: so a union and a name alone can be read as well.
         frame = {"type": "record", "name": "RiverkeepFrame", "fields": [{"name": "value", "type": orjson.loads(text)}]}
-        parsed = fastavro.parse_schema(frame, named_schemas=named)
-        recursive = _Shape(named).is_recursive(parsed)
+        parsed = fastavro.parse_schema(frame, named_schemas=named_schemas)
+        recursive = _Shape(named_schemas).is_recursive(parsed)
     except Exception as error:  # it raises whatever it meets
         raise Unusable(f"{type(error).__name__}: {str(error)[:SHOWN_CHARACTERS]}") from error
     # The compiled reader ends the process where a record's depth is beyond the stack.
-    read = by_python.schemaless_reader if recursive else fastavro.schemaless_reader
-    return lambda body: _read_avro(read, parsed, body, number)
+    read_value = by_python.schemaless_reader if recursive else fastavro.schemaless_reader
+    return lambda body: _read_avro(read_value, parsed, body, number)
 
 
-def _read_avro(read: Callable[..., Any], schema: object, body: bytes, number: int) -> Any:
+def _read_avro(read_value: Callable[..., Any], schema: object, body: bytes, number: int) -> Any:
     stream = io.BytesIO(body)
     try:
-        found = in_words(read(stream, schema, None)["value"])
+        value = in_words(read_value(stream, schema, None)["value"])
     except RecursionError:
         return Reason.TOO_DEEP, "records or arrays in one another without end"
     except UnicodeDecodeError:
@@ -105,23 +106,24 @@ def _read_avro(read: Callable[..., Any], schema: object, body: bytes, number: in
     except Exception as error:  # noqa: BLE001  # whatever the bytes are: it raises what it meets
         # Its words may hold what stands in the record.
         return Reason.NOT_OF_SCHEMA, f"the bytes are no Avro of schema {number} ({type(error).__name__})"
+    # Avro has no marks in its bytes: by a wrong schema they may read well, and seldom to the last one.
     if stream.tell() != len(body):
         return Reason.NOT_OF_SCHEMA, f"bytes are left over behind what schema {number} describes (Avro)"
-    return found
+    return value
 
 
-def in_words(found: Any) -> Any:
+def in_words(value: Any) -> Any:
     """What Avro's types hold that JSON has not, as JSON's writers have it: times in ISO 8601, numbers as digits."""
-    kind = type(found)
+    kind = type(value)
     if kind in _PLAIN:
-        return found
+        return value
     if kind is dict:
-        return {name: in_words(value) for name, value in found.items()}
+        return {name: in_words(each) for name, each in value.items()}
     if kind is list:
-        return [in_words(value) for value in found]
-    if isinstance(found, dt.date | dt.time):
-        return found.isoformat()
-    return str(found) if isinstance(found, _ANSWERED_IN_WORDS) else found
+        return [in_words(each) for each in value]
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    return str(value) if isinstance(value, _ANSWERED_IN_WORDS) else value
 
 
 class _Shape:
