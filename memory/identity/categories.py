@@ -15,6 +15,7 @@ from memory.identity.fingerprints import Int64s
 KEYS_COUNTED: Final = 256
 RECENT_DOCUMENTS: Final = 1_000_000
 """Beyond as many documents of a source their counts are halved, so that a change of its keys is noticed."""
+# More than a count can be too low by, 1 / (KEYS_COUNTED + 1): a key that is as common cannot be missed.
 COMMON_SHARE: Final = 1 / 128
 TOGETHER: Final = 0.9
 """Common keys are categories where they hold as much of the source: one who floods it, among others, is none."""
@@ -41,14 +42,17 @@ class KeyCounts:
         """The counts after documents with these keys, and so many without one."""
         keys, members = np.unique(np.concatenate([self.keys, arrived]), return_inverse=True)
         counts = np.bincount(members, minlength=len(keys))
+        # Each old key was counted once for standing in the concatenation.
         counts[members[: len(self.keys)]] += self.counts - 1
         documents = self.documents + len(arrived) + without_key
         if documents > RECENT_DOCUMENTS:
             counts, documents = counts // 2, documents // 2
         if len(counts) > KEYS_COUNTED:
+            # As Misra and Gries do: the largest count beyond the bound is taken off all, and what comes to nothing
+            # goes.
             counts = counts - np.partition(counts, -KEYS_COUNTED - 1)[-KEYS_COUNTED - 1]
-        kept = counts > 0
-        return KeyCounts(keys[kept], counts[kept], documents)
+        is_kept = counts > 0
+        return KeyCounts(keys[is_kept], counts[is_kept], documents)
 
     def categories(self, key_quota: int) -> Int64s:
         """The keys that name a category; empty where the source's keys name people or documents."""

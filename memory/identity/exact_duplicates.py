@@ -29,6 +29,7 @@ class SeenContents:
 
     def catch_up(self, tx: Connection) -> None:
         """Read what another process has added since; its log may have been cut too, which can wait for `load`."""
+        # The last row again, as it may have grown.
         rows = tx.execute("SELECT id, hashes FROM seen WHERE id >= ? ORDER BY id", (self._last_row,)).fetchall()
         news = [
             np.frombuffer(blob, np.uint64)[self._last_length if row == self._last_row else 0 :] for row, blob in rows
@@ -48,6 +49,7 @@ class SeenContents:
         room = ROW_HASHES - self._last_length if self._last_row else 0
         if len(hashes[:room]):
             tx.execute(
+                # In SQLite `||` makes a text even of two blobs.
                 "UPDATE seen SET hashes = CAST(hashes || ? AS BLOB) WHERE id = ?",
                 (hashes[:room].tobytes(), self._last_row),
             )
@@ -57,6 +59,7 @@ class SeenContents:
             self._last_row, self._last_length = self._last_row + 1, len(row)
             tx.execute("INSERT INTO seen(id, hashes) VALUES (?, ?)", (self._last_row, row.tobytes()))
         self._runs.add(hashes)
+        # A tenth of slack: each cut reads the whole log anew.
         if len(self._runs) > self._window * 1.1 + ROW_HASHES:
             self._cut(tx)
             self.load(tx)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SPACE = 0x20
+# On bytes, before decoding: in UTF-8 no byte of a character beyond ASCII is an ASCII one.
 _LOWER = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ\t\n\v\f\r", b"abcdefghijklmnopqrstuvwxyz     ")
 
 UInt64s = NDArray[np.uint64]
@@ -62,6 +63,7 @@ class Hasher:
         data, base = texts.data.tobytes(), self._content
         digests = []
         for start, end in zip(texts.starts.tolist(), texts.ends.tolist(), strict=True):
+            # The state that has taken the key in already: to begin anew costs a block for each text.
             content = base.copy()
             content.update(data[start:end])
             digests.append(content.digest())
@@ -90,6 +92,7 @@ def priorities(ids: Int64s, salt: int) -> Int64s:
     Being a function of the id, it is the random state of every reservoir: a restart draws what it would have drawn.
     Steele et al., Fast splittable pseudorandom number generators, 2014.
     """
+    # Unsigned, so that it wraps around as SplitMix64 wants it, and at the end without the sign that SQLite would see.
     mixed = ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(salt)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

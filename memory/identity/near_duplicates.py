@@ -18,9 +18,9 @@ def sketch_texts(texts: Sequence[str]) -> Sketches:
     return sketch(normalise([text.encode() for text in texts]))
 
 
-def near(one: Bytes, other: Bytes, similarity: float) -> Bools:
+def near(places: Bytes, other_places: Bytes, similarity: float) -> Bools:
     """Which pairs of signatures, rows of two (n, PLACES) arrays, agree in enough places."""
-    agreeing: Int64s = (one == other).sum(axis=1)
+    agreeing: Int64s = (places == other_places).sum(axis=1)
     return agreeing >= similarity * PLACES
 
 
@@ -38,36 +38,39 @@ class SketchIndex:
 
     def add(self, sketches: Sketches) -> None:
         """Add texts; those too short for a sketch are left out."""
-        known = sketches.take(sketches.known)
-        if not len(known):
+        long_enough = sketches.take(sketches.known)
+        if not len(long_enough):
             return
-        end = self._size + len(known)
+        end = self._size + len(long_enough)
         if end > len(self._places):
+            # Twice what is needed, so that growing costs no copy for each batch. Rows beyond the size are never read.
             self._places = np.resize(self._places, (2 * end, PLACES))
-        self._places[self._size : end] = known.places
+        self._places[self._size : end] = long_enough.places
         owners = np.repeat(np.arange(self._size, end, dtype=np.int32), BANDS)
-        self._bands.add(known.bands.ravel(), owners)
+        self._bands.add(long_enough.bands.ravel(), owners)
         self._size = end
 
     def near(self, sketches: Sketches) -> Bools:
         """For each text whether it is a near-duplicate of one that was added."""
-        found = np.zeros(len(sketches), bool)
+        is_near = np.zeros(len(sketches), bool)
         if not self._size:
-            return found
+            return is_near
         rows = np.flatnonzero(sketches.known)
         hits, owners = self._bands.owners_of(sketches.bands[rows].ravel(), CANDIDATES)
-        asked = rows[hits // BANDS]
-        alike = near(sketches.places[asked], self._places[owners], self._similarity)
-        found[asked[alike]] = True
-        return found
+        candidates = rows[hits // BANDS]
+        alike = near(sketches.places[candidates], self._places[owners], self._similarity)
+        is_near[candidates[alike]] = True
+        return is_near
 
 
 def near_trained(tx: Connection, sketches: Sketches, similarity: float) -> Bools:
     """For each text whether it is a near-duplicate of one that was trained on."""
-    found = np.zeros(len(sketches), bool)
+    is_near = np.zeros(len(sketches), bool)
     rows = np.flatnonzero(sketches.known)
+    # SQLite has no unsigned numbers: the same 64 bits, read as signed.
     bands = sketches.bands[rows].ravel().view(np.int64).tolist()
     hits = tx.execute(
+        # The bound holds for each band by itself, which a join with a LIMIT could not say.
         "WITH hits AS (SELECT j.key AS place, (SELECT group_concat(document) FROM (SELECT document FROM trained_bands "
         "WHERE band = j.value ORDER BY document DESC LIMIT ?)) AS documents FROM json_each(?) j) "
         "SELECT hits.place, t.places FROM hits, json_each('[' || hits.documents || ']') d "
@@ -75,25 +78,25 @@ def near_trained(tx: Connection, sketches: Sketches, similarity: float) -> Bools
         (CANDIDATES, as_json(bands)),
     ).fetchall()
     if hits:
-        asked = rows[np.array([place for place, _ in hits], np.int64) // BANDS]
-        theirs = np.frombuffer(b"".join(places for _, places in hits), np.uint8).reshape(-1, PLACES)
-        found[asked[near(sketches.places[asked], theirs, similarity)]] = True
-    return found
+        candidates = rows[np.array([place for place, _ in hits], np.int64) // BANDS]
+        trained_places = np.frombuffer(b"".join(places for _, places in hits), np.uint8).reshape(-1, PLACES)
+        is_near[candidates[near(sketches.places[candidates], trained_places, similarity)]] = True
+    return is_near
 
 
 def record_trained(tx: Connection, ids: Sequence[int], sketches: Sketches, most: int) -> None:
     """Remember the sketches of text that was trained on; the oldest beyond `most` are forgotten, a tenth at a time."""
     first = int(tx.execute("SELECT coalesce(max(id), 0) + 1 FROM trained").fetchone()[0])
-    known = np.flatnonzero(sketches.known)
-    documents = np.arange(first, first + len(known), dtype=np.int64)
+    rows = np.flatnonzero(sketches.known)
+    documents = np.arange(first, first + len(rows), dtype=np.int64)
     tx.executemany(
         "INSERT INTO trained(id, sample, places) VALUES (?, ?, ?)",
         [
             (document, ids[row], sketches.places[row].tobytes())
-            for document, row in zip(documents.tolist(), known.tolist(), strict=True)
+            for document, row in zip(documents.tolist(), rows.tolist(), strict=True)
         ],
     )
-    bands = sketches.bands[known].ravel().view(np.int64)
+    bands = sketches.bands[rows].ravel().view(np.int64)
     owners = np.repeat(documents, BANDS)
     order = np.argsort(bands, kind="stable")  # In the table's order, a page is written once for all its new rows.
     tx.executemany(
@@ -105,13 +108,13 @@ def record_trained(tx: Connection, ids: Sequence[int], sketches: Sketches, most:
 
 def forget_trained(tx: Connection, ids: Collection[int]) -> None:
     """Forget the sketches of these samples; looks through all of them."""
-    gone = tx.execute(
+    forgotten = tx.execute(
         "DELETE FROM trained WHERE sample IN (SELECT value FROM json_each(?)) RETURNING id", (as_json(ids),)
     ).fetchall()
-    if gone:
+    if forgotten:
         tx.execute(
             "DELETE FROM trained_bands WHERE document IN (SELECT value FROM json_each(?))",
-            (as_json(row[0] for row in gone),),
+            (as_json(row[0] for row in forgotten),),
         )
 
 

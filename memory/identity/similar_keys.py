@@ -72,13 +72,14 @@ class SimilarKey:
 
 def plain(key: str) -> dict[str, str]:
     """What a key may stand for, and in which dress that came; empty for nearly every key."""
+    # Nearly every key ends here: this runs for each new key that arrives.
     if key.isascii() and not _is_dressed(key):
         bare = key.strip()
         return {} if bare in ("", key) else {bare: SPELLED}
-    found: dict[str, str] = {}
-    _undress(key, "", 0, found)
-    found.pop(key, None)
-    return found
+    plain_keys: dict[str, str] = {}
+    _undress(key, "", 0, plain_keys)
+    plain_keys.pop(key, None)
+    return plain_keys
 
 
 def _is_dressed(key: str) -> bool:
@@ -89,26 +90,26 @@ def _is_dressed(key: str) -> bool:
     return around or not key.isprintable()
 
 
-def _undress(key: str, how: str, depth: int, found: dict[str, str]) -> None:
-    if depth > DEEPEST or len(found) >= MOST_PLAIN:
+def _undress(key: str, how: str, depth: int, plain_keys: dict[str, str]) -> None:
+    if depth > DEEPEST or len(plain_keys) >= MOST_PLAIN:
         return
     bare = unicodedata.normalize("NFC", key).strip()
     inner = list(_inside(bare)) if bare else []
     if bare and len(bare) <= LONGEST_PLAIN:
-        found.setdefault(bare, how or SPELLED)
-        for other in _as_a_person_reads_it(bare):
-            found.setdefault(other, how or SPELLED)
+        plain_keys.setdefault(bare, how or SPELLED)
+        for form in _as_a_person_reads_it(bare):
+            plain_keys.setdefault(form, how or SPELLED)
     for value, its_dress in inner:
-        _undress(value, how or its_dress, depth + 1, found)
+        _undress(value, how or its_dress, depth + 1, plain_keys)
 
 
 def _as_a_person_reads_it(key: str) -> Iterator[str]:
     """The key without what nobody sees, and an address of mail in small letters."""
-    seen = "".join(character for character in key if unicodedata.category(character) not in UNSEEN).strip()
-    if seen:
-        yield seen
-        if "@" in seen:
-            yield seen.lower()
+    visible = "".join(character for character in key if unicodedata.category(character) not in UNSEEN).strip()
+    if visible:
+        yield visible
+        if "@" in visible:
+            yield visible.lower()
 
 
 def _inside(key: str) -> Iterator[tuple[str, str]]:
@@ -145,15 +146,15 @@ def _in_bytes(digits: str) -> Iterator[tuple[str, str]]:
 
 def _scalars(value: Any) -> Iterator[str]:
     """The strings and whole numbers in a value, first ones first."""
-    left = [value]
-    while left:
-        one = left.pop(0)
-        if isinstance(one, str) or (isinstance(one, int) and not isinstance(one, bool)):
-            yield str(one)
-        elif isinstance(one, float) and one.is_integer():
-            yield str(int(one))
-        elif isinstance(one, dict | list) and len(left) < MOST_PLAIN:
-            left.extend(list(one.values() if isinstance(one, dict) else one)[:MOST_PLAIN])
+    waiting = [value]
+    while waiting:
+        item = waiting.pop(0)
+        if isinstance(item, str) or (isinstance(item, int) and not isinstance(item, bool)):
+            yield str(item)
+        elif isinstance(item, float) and item.is_integer():
+            yield str(int(item))
+        elif isinstance(item, dict | list) and len(waiting) < MOST_PLAIN:
+            waiting.extend(list(item.values() if isinstance(item, dict) else item)[:MOST_PLAIN])
 
 
 def spellings(key: str) -> Iterator[tuple[str, str]]:
@@ -169,6 +170,7 @@ def spellings(key: str) -> Iterator[tuple[str, str]]:
             if _NUMBER.fullmatch(form):
                 yield f"{form}.0", SPELLED
                 values.add(form)
+            # A key with a NUL in it is kept as its bytes, and writers in C leave one at the end.
             yield "0x" + form.encode("utf-8", "surrogatepass").hex() + "00", BYTES
             for value in values:
                 for name in NAMES:
@@ -211,32 +213,37 @@ def find(tx: Connection, key: str | None, key_hash: int, hashed: Callable[[str],
         key_hash: of the key itself, which is left out.
         hashed: the keyed hash of a key.
     """
-    named = {} if key is None else {hashed(other): (other, how) for other, how in reversed(list(spellings(key)))}
-    plain_hashes = {key_hash, *(hashed(one) for one in (plain(key) if key is not None else ()))}
+    # Reversed, as the last one of a hash stays: the likeliest spelling.
+    spelled = {} if key is None else {hashed(form): (form, how) for form, how in reversed(list(spellings(key)))}
+    plain_hashes = {key_hash, *(hashed(bare) for bare in (plain(key) if key is not None else ()))}
     plain_hashes |= {row[0] for row in tx.execute("SELECT plain FROM key_dresses WHERE key_hash = ?", (key_hash,))}
-    known: dict[int, tuple[str | None, str]] = dict.fromkeys(plain_hashes, (None, PLAIN))
+    dresses: dict[int, tuple[str | None, str]] = dict.fromkeys(plain_hashes, (None, PLAIN))
     rows = tx.execute(
         "SELECT key_hash, how FROM key_dresses WHERE plain IN (SELECT value FROM json_each(?))",
         (as_json(plain_hashes),),
     )
-    known |= {other: (None, how) for other, how in rows}
-    known |= named
-    known.pop(key_hash, None)
-    kept = _count_kept(tx, known)
-    found = (SimilarKey(known[other][0], other, known[other][1], *counts) for other, counts in kept.items())
-    return tuple(sorted(found, key=lambda one: -one.samples)[:MOST_SIMILAR])
+    dresses |= {candidate: (None, how) for candidate, how in rows}
+    # Last: these alone say how the key is to be typed.
+    dresses |= spelled
+    dresses.pop(key_hash, None)
+    counts_by_key = _count_kept(tx, dresses)
+    similar = (
+        SimilarKey(dresses[candidate][0], candidate, dresses[candidate][1], *counts)
+        for candidate, counts in counts_by_key.items()
+    )
+    return tuple(sorted(similar, key=lambda similar_key: -similar_key.samples)[:MOST_SIMILAR])
 
 
-def _count_kept(tx: Connection, known: Collection[int]) -> dict[int, tuple[int, int, int]]:
+def _count_kept(tx: Connection, key_hashes: Collection[int]) -> dict[int, tuple[int, int, int]]:
     """Of these keys those of which anything is kept: how many samples, dead letters, and rounds that were given any."""
-    wanted = as_json(known)
-    samples = dict(_count_each(tx, "count(*) FROM samples", wanted))
-    rounds = dict(_count_each(tx, "count(DISTINCT round) FROM round_samples", wanted))
+    listed = as_json(key_hashes)
+    samples = dict(_count_each(tx, "count(*) FROM samples", listed))
+    rounds = dict(_count_each(tx, "count(DISTINCT round) FROM round_samples", listed))
     letters = dict(
         tx.execute(
             "SELECT j.value, count(*) FROM dead_letters, json_each(key_hashes) j "
             "WHERE j.value IN (SELECT value FROM json_each(?)) GROUP BY 1",
-            (wanted,),
+            (listed,),
         ).fetchall()
     )
     return {
@@ -245,7 +252,7 @@ def _count_kept(tx: Connection, known: Collection[int]) -> dict[int, tuple[int, 
     }
 
 
-def _count_each(tx: Connection, what: str, wanted: str) -> list[tuple[int, int]]:
-    query = f"SELECT key_hash, {what} WHERE key_hash IN (SELECT value FROM json_each(?)) GROUP BY 1"
-    found: list[tuple[int, int]] = tx.execute(query, (wanted,)).fetchall()
-    return found
+def _count_each(tx: Connection, counted: str, listed: str) -> list[tuple[int, int]]:
+    query = f"SELECT key_hash, {counted} WHERE key_hash IN (SELECT value FROM json_each(?)) GROUP BY 1"
+    rows: list[tuple[int, int]] = tx.execute(query, (listed,)).fetchall()
+    return rows

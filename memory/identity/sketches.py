@@ -29,9 +29,12 @@ LEAST_SHINGLES = 6
 
 _BASES = [np.uint32(pow(0x01000193, size, 2**32)) for size in (1, 2, 4)]
 _FINISH = np.uint32(0x846CA68B)
+# A quarter of the 32-bit hashes. Chosen by value, so that equal shingles count in every text or in none.
 _COUNTED_BELOW = np.uint32(2**30)
+# A fixed seed: sketches in the store are compared with those of every later process.
 _random = np.random.Generator(np.random.PCG64(0x5249564552))
 _XOR = _random.integers(0, 2**32, PLACES, dtype=np.uint32)
+# Odd, so that multiplying modulo 2**32 is a permutation.
 _MULTIPLY = _random.integers(0, 2**31, PLACES, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
 _BAND_MIX = _random.integers(0, 2**63, (BANDS, BAND_PLACES), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
@@ -69,10 +72,10 @@ def join(parts: Sequence[Sketches]) -> Sketches:
 
 def _window_hashes(data: Bytes) -> UInt32s:
     """A 32-bit hash of each window of SHINGLE_BYTES bytes, by doubling: 1, 2, 4, 8 bytes, then 8 and 4."""
-    one = data.astype(np.uint32)
-    one += np.uint32(1)
-    two = one[:-1] * _BASES[0]
-    two += one[1:]
+    single = data.astype(np.uint32)
+    single += np.uint32(1)
+    two = single[:-1] * _BASES[0]
+    two += single[1:]
     four = two[:-2] * _BASES[1]
     four += two[2:]
     eight = four[:-4] * _BASES[2]
@@ -95,6 +98,7 @@ def _counted_shingles(texts: NormalisedTexts) -> tuple[UInt32s, Int64s, Int64s]:
         places.append(counted + start)
     ordered = np.concatenate(places)
     firsts = np.searchsorted(ordered, texts.starts)
+    # A window that reaches into the next text belongs to neither.
     lasts = np.searchsorted(ordered, texts.ends - overlap)
     return np.concatenate(hashes), firsts, np.maximum(firsts, lasts)
 
@@ -107,14 +111,15 @@ def sketch(texts: NormalisedTexts) -> Sketches:
     if known.any():
         # reduceat takes [first, last), [last, next first), ...: every other result is of the shingles between texts.
         cuts = np.stack([firsts[known], lasts[known]], axis=1).ravel()
+        # reduceat takes no cut behind the last element, and the last text may end there.
         padded = np.append(shingles, np.uint32(0))
         permuted = np.empty_like(padded)
-        found = np.empty((PLACES, len(cuts)), np.uint32)
+        minima = np.empty((PLACES, len(cuts)), np.uint32)
         for place in range(PLACES):
             np.bitwise_xor(padded, _XOR[place], out=permuted)
             np.multiply(permuted, _MULTIPLY[place], out=permuted)
-            np.minimum.reduceat(permuted, cuts, out=found[place])
-        least[known] = found[:, ::2].T
+            np.minimum.reduceat(permuted, cuts, out=minima[place])
+        least[known] = minima[:, ::2].T
     triples = least.reshape(-1, BANDS, BAND_PLACES).astype(np.uint64)
     bands = (triples * _BAND_MIX).sum(axis=2, dtype=np.uint64)
     bands ^= bands >> np.uint64(32)

@@ -42,13 +42,14 @@ class SortedRuns:
 
     def contains(self, keys: UInt64s) -> Bools:
         """For each number whether it was added."""
-        found = np.zeros(len(keys), bool)
+        is_member = np.zeros(len(keys), bool)
         order = np.argsort(keys)
         ordered = keys[order]  # Looked up in order, which the processor's caches and numpy's search like.
         for run, _ in self._runs:
+            # searchsorted answers len(run) for what is greater than all.
             places = np.minimum(np.searchsorted(run, ordered), len(run) - 1)
-            found[order] |= run[places] == ordered
-        return found
+            is_member[order] |= run[places] == ordered
+        return is_member
 
     def owners_of(self, keys: UInt64s, most: int) -> tuple[Int64s, NDArray[np.int32]]:
         """Pairs (index into `keys`, owner) for numbers that were added, up to `most` of a number in each run."""
@@ -58,6 +59,7 @@ class SortedRuns:
         for run, owned in self._runs:
             places = np.searchsorted(run, ordered)
             hits = np.flatnonzero(run[np.minimum(places, len(run) - 1)] == ordered)
+            # Equal numbers stand side by side: one place further for each that is looked for.
             for step in range(most):
                 within = places[hits] + step
                 alike = (within < len(run)) & (run[np.minimum(within, len(run) - 1)] == ordered[hits])

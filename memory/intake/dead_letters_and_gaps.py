@@ -83,16 +83,19 @@ def take(
         position = position_of(positions, letter.partition, letter.offset)
         if letter.offset >= position.first_new:
             new.append(_Letter(position.stream, letter, _hashes(letter, keys)))
-    known = [one for one in new if not keys.is_erased(one.key_hashes)]
-    counters.tally(tx, {"dead_letters": len(known), **Counter(f"dead_letters:{one.letter.reason}" for one in known)})
-    _store(tx, [one for one in known if one.letter.reason not in NOT_KEPT])
+    # An erasure holds for what comes later too, whatever it becomes: a letter may quote the erased text.
+    wanted = [entry for entry in new if not keys.is_erased(entry.key_hashes)]
+    counters.tally(
+        tx, {"dead_letters": len(wanted), **Counter(f"dead_letters:{entry.letter.reason}" for entry in wanted)}
+    )
+    _store(tx, [entry for entry in wanted if entry.letter.reason not in NOT_KEPT])
     evicted = _make_room(tx, settings, keep_unpublished=keep_unpublished)
-    return Taken(len(known), len(new) - len(known), len(letters) - len(new), evicted)
+    return Taken(len(wanted), len(new) - len(wanted), len(letters) - len(new), evicted)
 
 
 def _hashes(letter: DeadLetter, keys: KnownKeys) -> list[int]:
-    own = key_text(letter.key)
-    return [keys.key_hash(key) for key in dict.fromkeys((*letter.named_keys, *((own,) if own else ())))]
+    own_key = key_text(letter.key)
+    return [keys.key_hash(key) for key in dict.fromkeys((*letter.named_keys, *((own_key,) if own_key else ())))]
 
 
 def _store(tx: Connection, letters: Sequence[_Letter]) -> None:
@@ -102,33 +105,35 @@ def _store(tx: Connection, letters: Sequence[_Letter]) -> None:
         [(stream, *_columns(letter), json.dumps(hashes), _write_headers(letter)) for stream, letter, hashes in letters],
     )
     size = sum(
-        len(one.letter.value) + len(one.letter.key or b"") + len(_write_headers(one.letter) or "") for one in letters
+        len(entry.letter.value) + len(entry.letter.key or b"") + len(_write_headers(entry.letter) or "")
+        for entry in letters
     )
     counters.tally(tx, {"quarantine_rows": len(letters), "quarantine_bytes": size})
 
 
-def _columns(one: DeadLetter) -> tuple[Any, ...]:
-    return one.offset, one.reason, one.detail, one.key, one.value, one.value_bytes, one.arrived_at
+def _columns(letter: DeadLetter) -> tuple[Any, ...]:
+    return letter.offset, letter.reason, letter.detail, letter.key, letter.value, letter.value_bytes, letter.arrived_at
 
 
 def _write_headers(letter: DeadLetter) -> str | None:
     """The record's own headers as ASCII, values in base64: JSON has no bytes."""
     if not letter.headers and not letter.headers_dropped:
         return None
-    own = [[name, None if value is None else b64encode(value).decode()] for name, value in letter.headers]
-    return json.dumps([own, letter.headers_dropped])
+    encoded = [[name, None if value is None else b64encode(value).decode()] for name, value in letter.headers]
+    return json.dumps([encoded, letter.headers_dropped])
 
 
-def _read_headers(written: str | None) -> tuple[tuple[Header, ...], int]:
-    if written is None:
+def _read_headers(text: str | None) -> tuple[tuple[Header, ...], int]:
+    if text is None:
         return (), 0
-    own, dropped = json.loads(written)
-    return tuple((name, None if value is None else b64decode(value)) for name, value in own), dropped
+    encoded, dropped = json.loads(text)
+    return tuple((name, None if value is None else b64decode(value)) for name, value in encoded), dropped
 
 
 def _make_room(tx: Connection, settings: MemorySettings, *, keep_unpublished: bool) -> int:
     """Evict letters beyond the bounds: of the first kind that there is, the oldest. Returns how many of the last."""
     evicted = dict.fromkeys(EVICTED, 0)
+    # Measured anew for each kind: what one gave up, the next need not.
     for kind, condition in list(EVICTED.items())[: 1 if keep_unpublished else None]:
         rows, size = counters.quarantine(tx)
         ids = _oldest(tx, condition, rows - settings.quarantine_rows, size - settings.quarantine_bytes)
@@ -139,29 +144,30 @@ def _make_room(tx: Connection, settings: MemorySettings, *, keep_unpublished: bo
 
 def _oldest(tx: Connection, condition: str, rows: int, size: int) -> list[int]:
     """The oldest letters, so many that they are `rows` or more and hold `size` bytes or more, or all there are."""
-    found: list[int] = []
+    ids: list[int] = []
     if rows <= 0 and size <= 0:
-        return found
+        return ids
     for number, its_size in tx.execute(f"SELECT id, {_SIZE} FROM dead_letters WHERE {condition} ORDER BY id"):
-        if len(found) >= rows and size <= 0:
+        if len(ids) >= rows and size <= 0:
             break
-        found.append(number)
+        ids.append(number)
         size -= its_size
-    return found
+    return ids
 
 
 def store_gaps(
-    tx: Connection, gaps: Sequence[Gap], positions: Mapping[Partition, Position], now: float, kept: int
+    tx: Connection, gaps: Sequence[Gap], positions: Mapping[Partition, Position], now: float, most: int
 ) -> int:
     """Store the gaps that are new, and forget the oldest beyond the bound. Returns how many were new."""
     rows = []
     for gap in gaps:
         position = position_of(positions, gap.partition, gap.last)
         if gap.last >= position.first_new:
+            # A batch that comes again may tell of a gap that is noted in part.
             rows.append((position.stream, max(gap.first, position.first_new), gap.last, gap.reason, now))
     if rows:
         tx.executemany("INSERT INTO gaps(stream, first, last, reason, recorded_at) VALUES (?, ?, ?, ?, ?)", rows)
-        tx.execute("DELETE FROM gaps WHERE id <= (SELECT max(id) FROM gaps) - ?", (kept,))
+        tx.execute("DELETE FROM gaps WHERE id <= (SELECT max(id) FROM gaps) - ?", (most,))
         counters.tally(tx, {"gaps": len(rows), "gap_offsets": sum(last - first + 1 for _, first, last, *_ in rows)})
     return len(rows)
 
@@ -169,6 +175,7 @@ def store_gaps(
 def latest_gaps(tx: Connection, limit: int, before: int | None) -> list[StoredGap]:
     """The latest gaps, those with smaller ids than `before`; newest first."""
     rows = tx.execute(
+        # Without `before` each id is compared with itself plus one: all are below.
         "SELECT id, stream, first, last, reason, recorded_at FROM gaps WHERE id < coalesce(?, id + 1) "
         "ORDER BY id DESC LIMIT ?",
         (before, limit),
@@ -183,6 +190,7 @@ def latest_gaps(tx: Connection, limit: int, before: int | None) -> list[StoredGa
 def is_full(tx: Connection, settings: MemorySettings) -> bool:
     """Whether letters that are not published fill the quarantine, in rows or in bytes."""
     rows, size = counters.quarantine(tx)
+    # The counters first, which cost nothing: only beyond the bounds are the letters looked through.
     if rows < settings.quarantine_rows and size < settings.quarantine_bytes:
         return False
     rows, size = tx.execute(
@@ -226,11 +234,11 @@ def _letters(tx: Connection, condition: str, values: tuple[int | None, ...]) -> 
             value_bytes=value_bytes,
             arrived_at=arrived_at,
             published=bool(published),
-            headers=own,
+            headers=headers,
             headers_dropped=dropped,
         )
-        for number, stream, offset, reason, detail, key, value, value_bytes, arrived_at, published, written in rows
-        for own, dropped in [_read_headers(written)]
+        for number, stream, offset, reason, detail, key, value, value_bytes, arrived_at, published, headers_text in rows
+        for headers, dropped in [_read_headers(headers_text)]
     ]
 
 
@@ -249,12 +257,12 @@ def note_reasons(tx: Connection, reasons: Mapping[int, tuple[Reason, str]]) -> N
 
 def drop(tx: Connection, ids: Iterable[int] | None) -> int:
     """Remove dead letters, these or all. Returns how many."""
-    condition, wanted = "1", []
+    condition, values = "1", []
     if ids is not None:
-        condition, wanted = "id IN (SELECT value FROM json_each(?))", [sqlite.as_json(ids)]
-    gone = tx.execute(f"DELETE FROM dead_letters WHERE {condition} RETURNING {_SIZE}", wanted).fetchall()
-    counters.tally(tx, {"quarantine_rows": -len(gone), "quarantine_bytes": -sum(size for (size,) in gone)})
-    return len(gone)
+        condition, values = "id IN (SELECT value FROM json_each(?))", [sqlite.as_json(ids)]
+    sizes = tx.execute(f"DELETE FROM dead_letters WHERE {condition} RETURNING {_SIZE}", values).fetchall()
+    counters.tally(tx, {"quarantine_rows": -len(sizes), "quarantine_bytes": -sum(size for (size,) in sizes)})
+    return len(sizes)
 
 
 def erase(tx: Connection, key: str | None, key_hash: int) -> int:
@@ -262,8 +270,8 @@ def erase(tx: Connection, key: str | None, key_hash: int) -> int:
     return drop(tx, of_key(tx, key, key_hash))
 
 
-def _values(written: str | None) -> Iterator[bytes | None]:
-    return (value for _, value in _read_headers(written)[0])
+def _values(headers_text: str | None) -> Iterator[bytes | None]:
+    return (value for _, value in _read_headers(headers_text)[0])
 
 
 def of_key(tx: Connection, key: str | None, key_hash: int) -> set[int]:
@@ -271,8 +279,8 @@ def of_key(tx: Connection, key: str | None, key_hash: int) -> set[int]:
 
     So too where the bytes that name it were cut off after they had been read.
     """
-    named = "SELECT id FROM dead_letters WHERE EXISTS (SELECT 1 FROM json_each(key_hashes) WHERE value = ?)"
-    ids = {letter for (letter,) in tx.execute(named, (key_hash,))}
+    query = "SELECT id FROM dead_letters WHERE EXISTS (SELECT 1 FROM json_each(key_hashes) WHERE value = ?)"
+    ids = {letter for (letter,) in tx.execute(query, (key_hash,))}
     if key is None:
         return ids
     escaped = json.dumps(key)[1:-1]
@@ -280,7 +288,7 @@ def of_key(tx: Connection, key: str | None, key_hash: int) -> set[int]:
         key.encode("utf-8", "surrogatepass"),
         escaped.encode(),
         # Other writers of JSON take capital hex digits, and some escape the slash.
-        re.sub(r"\\u[0-9a-f]{4}", lambda found: "\\u" + found[0][2:].upper(), escaped).encode(),
+        re.sub(r"\\u[0-9a-f]{4}", lambda match: "\\u" + match[0][2:].upper(), escaped).encode(),
         escaped.replace("/", "\\/").encode(),
         json.dumps(key, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass"),
     }
@@ -288,8 +296,8 @@ def of_key(tx: Connection, key: str | None, key_hash: int) -> set[int]:
     pattern = re.compile(b"(?<![0-9A-Za-z_])(?:" + b"|".join(map(re.escape, spellings)) + b")(?![0-9A-Za-z_])")
     ids |= {
         letter
-        for letter, its_key, value, written in tx.execute("SELECT id, key, value, headers FROM dead_letters")
+        for letter, its_key, value, headers_text in tx.execute("SELECT id, key, value, headers FROM dead_letters")
         if key_text(its_key) == key
-        or any(pattern.search(part) for part in (value, its_key, *_values(written)) if part is not None)
+        or any(pattern.search(part) for part in (value, its_key, *_values(headers_text)) if part is not None)
     }
     return ids

@@ -63,7 +63,8 @@ class Looker:
     def __init__(self, secret: bytes, holdout_share: float) -> None:
         self.hasher = Hasher(secret)
         self._share = holdout_share
-        self._key = lru_cache(KEYS_REMEMBERED)(self._looked_at)
+        # Caches of this object, not of its class: what they hold depends on the store's secret.
+        self._key = lru_cache(KEYS_REMEMBERED)(self._look_at_key)
         self._label = lru_cache(LABELS_REMEMBERED)(self.hasher.label)
 
     def look(self, documents: Sequence[Document]) -> Looked:
@@ -72,6 +73,7 @@ class Looker:
         Raises:
             MisplacedText: a text holds lone surrogates.
         """
+        # `zip` of no documents gives no columns at all.
         columns: Any = tuple(zip(*documents, strict=True)) or ((),) * len(Document._fields)
         texts, sources, keys, labels, event_times, arrivals, partitions, offsets = columns
         encoded = _encode(texts)
@@ -96,8 +98,8 @@ class Looker:
             dresses=dresses,
         )
 
-    def _looked_at(self, key: str) -> _Key:
-        plain = tuple((self.hasher.key(other)[0], how) for other, how in similar_keys.plain(key).items())
+    def _look_at_key(self, key: str) -> _Key:
+        plain = tuple((self.hasher.key(plain_key)[0], how) for plain_key, how in similar_keys.plain(key).items())
         return _Key(*self.hasher.key(key), plain)
 
     def _by_key(
@@ -110,6 +112,7 @@ class Looker:
             return hashes, keyed, groups, {}
         pairs = [self._key(key) for key in keys if key is not None]
         hashes[keyed] = [pair[0] for pair in pairs]
+        # The groups are the contents' own hashes, which are used beside these.
         mixed = groups.copy()
         mixed[keyed] = np.array([pair[1] for pair in pairs], np.uint64)
         return hashes, keyed, mixed, {pair[0]: pair[2] for pair in pairs if pair[2]}

@@ -80,6 +80,7 @@ class Intake:
     def paused(self) -> Iterator[None]:
         """Let no batch in while the block runs, and look at the store anew afterwards."""
         with self._lock:
+            # Before the block, so that it holds where the block raises too.
             self._recall.stale()
             yield
 
@@ -87,13 +88,17 @@ class Intake:
         self, batch: Batch, *, before_stream: bool, keep_unpublished: bool, opened: int | None = None
     ) -> Appended:
         """See `Store.append`."""
-        looked = self._looker.look(batch.documents)
+        # Before the lock and the transaction: hashing needs nothing of the store and would only keep others waiting.
+        columns = self._looker.look(batch.documents)
         with self._lock:
             try:
                 with self._database.write() as tx:
                     self._refuse_reopened(opened)
                     self._recall.catch_up(tx)
-                    return self._take(tx, batch, looked, before_stream=before_stream, keep_unpublished=keep_unpublished)
+                    return self._take(
+                        tx, batch, columns, before_stream=before_stream, keep_unpublished=keep_unpublished
+                    )
+            # Recall has learned what is now undone; so too where a signal ended it.
             except BaseException:
                 self._recall.stale()
                 raise
@@ -103,16 +108,17 @@ class Intake:
             raise StoreReopened("The database was opened anew: reading begins again from its offsets.")
 
     def _take(
-        self, tx: Connection, batch: Batch, looked: Looked, *, before_stream: bool, keep_unpublished: bool
+        self, tx: Connection, batch: Batch, columns: Looked, *, before_stream: bool, keep_unpublished: bool
     ) -> Appended:
         positions = offsets.move_on(tx, batch, self._clock())
+        # Before the batch's letters and text: a tombstone erases what has a smaller number than what is stored now.
         erasures = tombstones.note(tx, batch.erasures, positions, self)
         letters = dead_letters_and_gaps.take(
             tx, batch.dead_letters, positions, self, self._settings, keep_unpublished=keep_unpublished
         )
         gaps = dead_letters_and_gaps.store_gaps(tx, batch.gaps, positions, self._clock(), self._settings.gaps_kept)
         appended = self._take_documents(
-            tx, looked, positions, tombstones.withdrawn(looked, erasures), before_stream=before_stream
+            tx, columns, positions, tombstones.withdrawn(columns, erasures), before_stream=before_stream
         )
         appended = replace(
             appended,
@@ -131,25 +137,25 @@ class Intake:
     def _take_documents(
         self,
         tx: Connection,
-        looked: Looked,
+        columns: Looked,
         positions: Mapping[Partition, Position],
         withdrawn: Bools,
         *,
         before_stream: bool,
     ) -> Appended:
-        if not len(looked):
+        if not len(columns):
             return Appended()
         recall = self._recall
-        streams, new = _place(looked, positions)
-        forgotten = new & recall.is_forgotten(looked.keys, looked.keyed)
+        streams, new = _place(columns, positions)
+        forgotten = new & recall.is_forgotten(columns.keys, columns.keyed)
         withdrawn &= new & ~forgotten
         rows = np.flatnonzero(new & ~forgotten & ~withdrawn)
-        rows = rows[recall.seen.unseen(looked.contents[rows])]
-        recall.seen.add(tx, looked.contents[rows])
-        sorting, surplus = self._sort(tx, looked, streams, rows, before_stream=before_stream)
-        self._insert(tx, looked, sorting, Role.REPLAY if before_stream else Role.FRESH)
+        rows = rows[recall.seen.unseen(columns.contents[rows])]
+        recall.seen.add(tx, columns.contents[rows])
+        sorting, surplus = self._sort(tx, columns, streams, rows, before_stream=before_stream)
+        self._insert(tx, columns, sorting, Role.REPLAY if before_stream else Role.FRESH)
         if before_stream:
-            self._settle(tx, looked, sorting)
+            self._settle(tx, columns, sorting)
         kept = len(sorting.fresh)
         return Appended(
             fresh=0 if before_stream else kept,
@@ -160,140 +166,143 @@ class Intake:
             withdrawn=int(withdrawn.sum()),
             near_duplicates=len(rows) - kept - len(sorting.held) - surplus,
             forgotten=int(forgotten.sum()),
-            redelivered=len(looked) - int(new.sum()),
+            redelivered=len(columns) - int(new.sum()),
         )
 
     def _sort(
-        self, tx: Connection, looked: Looked, streams: Int64s, rows: Int64s, *, before_stream: bool
+        self, tx: Connection, columns: Looked, streams: Int64s, rows: Int64s, *, before_stream: bool
     ) -> tuple[_Sorting, int]:
         """Split documents, find held-out ones a place, and keep what comes near them out of training.
 
         Returns also how many held-out documents found none.
         """
-        held_out = self._held_out(tx, looked, rows, before_stream=before_stream)
+        held_out = self._held_out(tx, columns, rows, before_stream=before_stream)
         first = facts.get_int(tx, "next_sample")
-        facts.put(tx, "next_sample", first + len(looked))
-        ids = np.arange(first, first + len(looked), dtype=np.int64)
+        facts.put(tx, "next_sample", first + len(columns))
+        ids = np.arange(first, first + len(columns), dtype=np.int64)
         offered = rows[held_out[rows]]
-        held = self._admit(tx, looked, ids, offered, anchor=before_stream)
-        self._recall.held.add(looked.sketches.take(held))
-        self._recall.assigned(first + len(looked) - 1)
+        held = self._admit(tx, columns, ids, offered, anchor=before_stream)
+        # Before the rest of the batch is compared: what was held out of it is to be found too.
+        self._recall.held.add(columns.sketches.take(held))
+        self._recall.assigned(first + len(columns) - 1)
         fresh = rows[~held_out[rows]]
-        fresh = fresh[~self._recall.held.near(looked.sketches.take(fresh))]
+        fresh = fresh[~self._recall.held.near(columns.sketches.take(fresh))]
         return _Sorting(streams, ids, fresh, held), len(offered) - len(held)
 
-    def _held_out(self, tx: Connection, looked: Looked, rows: Int64s, *, before_stream: bool) -> Bools:
+    def _held_out(self, tx: Connection, columns: Looked, rows: Int64s, *, before_stream: bool) -> Bools:
         return split.sides(
             tx,
-            keys=looked.keys,
-            keyed=looked.keyed,
-            held_by_key=looked.held,
-            held_by_content=looked.held_by_content,
-            sources=self._by_source(tx, looked, rows),
+            keys=columns.keys,
+            keyed=columns.keyed,
+            held_by_key=columns.held,
+            held_by_content=columns.held_by_content,
+            sources=self._by_source(tx, columns, rows),
             categories=self._recall.categories,
             before_stream=before_stream,
         )
 
-    def _by_source(self, tx: Connection, looked: Looked, rows: Int64s) -> Iterator[tuple[int, Int64s]]:
+    def _by_source(self, tx: Connection, columns: Looked, rows: Int64s) -> Iterator[tuple[int, Int64s]]:
         """These documents by the number of their source."""
-        sources = self._sources(tx, looked, rows)
+        sources = self._sources(tx, columns, rows)
         for source in np.unique(sources).tolist():
             yield source, rows[sources == source]
 
-    def _admit(self, tx: Connection, looked: Looked, ids: Int64s, rows: Int64s, *, anchor: bool) -> Int64s:
+    def _admit(self, tx: Connection, columns: Looked, ids: Int64s, rows: Int64s, *, anchor: bool) -> Int64s:
         """Find held-out documents a place; returns those that found one."""
         samples = ids[rows].tolist()
         order = priorities(ids[rows], self.salt).tolist()
-        sources = self._sources(tx, looked, rows).tolist()
-        offered = [slices.Held(*held) for held in zip(order, samples, sources, strict=True)]
+        sources = self._sources(tx, columns, rows).tolist()
+        offered = [slices.Held(*place) for place in zip(order, samples, sources, strict=True)]
         settings = self._settings
         bound = settings.anchor_documents if anchor else settings.slice_documents
         admitted = slices.admit(tx, offered, bound, anchor=anchor)
-        found: Bools = np.array([sample in admitted for sample in samples], bool)
-        return np.extract(found, rows)
+        is_admitted: Bools = np.array([sample in admitted for sample in samples], bool)
+        return np.extract(is_admitted, rows)
 
-    def _insert(self, tx: Connection, looked: Looked, sorting: _Sorting, role: Role) -> None:
+    def _insert(self, tx: Connection, columns: Looked, sorting: _Sorting, role: Role) -> None:
+        # Ascending ids are appended at the table's end, where others would each be looked a place for.
         rows = np.sort(np.concatenate([sorting.fresh, sorting.held]))
         if not len(rows):
             return
-        sources, labels = self._numbers(tx, looked, rows)
-        roles = np.full(len(looked), role, np.int64)
+        sources, labels = self._numbers(tx, columns, rows)
+        roles = np.full(len(columns), role, np.int64)
         roles[sorting.held] = Role.HOLDOUT
-        keys: list[int | None] = looked.keys[rows].tolist()
-        if not looked.keyed[rows].all():
-            keys = [key if keyed else None for key, keyed in zip(keys, looked.keyed[rows].tolist(), strict=True)]
+        keys: list[int | None] = columns.keys[rows].tolist()
+        if not columns.keyed[rows].all():
+            keys = [key if keyed else None for key, keyed in zip(keys, columns.keyed[rows].tolist(), strict=True)]
         tx.executemany(
             _INSERT,
             zip(
                 sorting.ids[rows].tolist(),
                 roles[rows].tolist(),
-                looked.sizes[rows].tolist(),
+                columns.sizes[rows].tolist(),
                 sources.tolist(),
                 labels.tolist(),
                 sorting.streams[rows].tolist(),
-                looked.offsets[rows].tolist(),
+                columns.offsets[rows].tolist(),
                 keys,
-                _taken(looked.event_times, rows),
-                _taken(looked.arrivals, rows),
-                _taken(looked.texts, rows),
+                _take_rows(columns.event_times, rows),
+                _take_rows(columns.arrivals, rows),
+                _take_rows(columns.texts, rows),
                 strict=True,
             ),
         )
-        if looked.dresses:
-            similar_keys.note(tx, looked.keys[rows].tolist(), looked.dresses)
-        counters.add(tx, _changes(roles[rows], sources, labels, looked.sizes[rows]))
+        if columns.dresses:
+            similar_keys.note(tx, columns.keys[rows].tolist(), columns.dresses)
+        counters.add(tx, _changes(roles[rows], sources, labels, columns.sizes[rows]))
         if len(sorting.held):
             slices.shrink(tx, self._settings.holdout_documents)
 
-    def _sources(self, tx: Connection, looked: Looked, rows: Int64s) -> Int64s:
+    def _sources(self, tx: Connection, columns: Looked, rows: Int64s) -> Int64s:
         """The number of each document's source."""
-        distinct = set(looked.sources)
+        distinct = set(columns.sources)
         if len(distinct) == 1 and len(rows):
             (name,) = distinct
             return np.full(len(rows), self._recall.sources.numbers(tx, distinct)[name], np.int64)
-        names = _taken(looked.sources, rows)
-        known = self._recall.sources.numbers(tx, set(names))
-        return np.fromiter(map(known.__getitem__, names), np.int64, len(names))
+        names = _take_rows(columns.sources, rows)
+        numbers = self._recall.sources.numbers(tx, set(names))
+        return np.fromiter(map(numbers.__getitem__, names), np.int64, len(names))
 
-    def _numbers(self, tx: Connection, looked: Looked, rows: Int64s) -> tuple[Int64s, Int64s]:
-        sources = self._sources(tx, looked, rows)
-        if not any(looked.labels):
+    def _numbers(self, tx: Connection, columns: Looked, rows: Int64s) -> tuple[Int64s, Int64s]:
+        sources = self._sources(tx, columns, rows)
+        if not any(columns.labels):
             return sources, np.full(len(rows), NO_LABEL, np.int64)
-        given = _taken(looked.labels, rows)
-        numbers = self._recall.labels.numbers(tx, {label for label in given if label is not None})
-        labels = [NO_LABEL if label is None else numbers[label] for label in given]
+        names = _take_rows(columns.labels, rows)
+        numbers = self._recall.labels.numbers(tx, {label for label in names if label is not None})
+        labels = [NO_LABEL if label is None else numbers[label] for label in names]
         return sources, np.array(labels, np.int64)
 
-    def _settle(self, tx: Connection, looked: Looked, sorting: _Sorting) -> None:
+    def _settle(self, tx: Connection, columns: Looked, sorting: _Sorting) -> None:
         """Let text from before the stream into replay at once."""
         ids = sorting.ids[sorting.fresh].tolist()
-        sketches = looked.sketches.take(sorting.fresh)
+        sketches = columns.sketches.take(sorting.fresh)
         near_duplicates.record_trained(tx, ids, sketches, self._settings.trained_documents)
         replay_budgets.settle(tx, ids, replay_budgets.BEFORE_STREAM, self._settings, self.salt)
 
 
-def _taken(column: Sequence[T], rows: Int64s) -> Sequence[T]:
+def _take_rows(column: Sequence[T], rows: Int64s) -> Sequence[T]:
     """The entries at these rows; what itemgetter does in C takes a third of the time that a comprehension takes."""
     return itemgetter(*rows.tolist())(column) if len(rows) > 1 else [column[row] for row in rows.tolist()]
 
 
-def _place(looked: Looked, positions: Mapping[Partition, Position]) -> tuple[Int64s, Bools]:
+def _place(columns: Looked, positions: Mapping[Partition, Position]) -> tuple[Int64s, Bools]:
     """The stream of each document, and which of them the store does not have yet."""
     # Documents of a partition share its object: comparing identities spares a hash of three fields for each.
-    distinct = {id(partition): partition for partition in looked.partitions}
+    distinct = {id(partition): partition for partition in columns.partitions}
     codes = {identity: code for code, identity in enumerate(distinct)}
-    members = np.array([codes[id(partition)] for partition in looked.partitions], np.int64)
-    known = []
+    members = np.array([codes[id(partition)] for partition in columns.partitions], np.int64)
+    places = []
     for code, partition in enumerate(distinct.values()):
-        highest = int(looked.offsets[members == code].max())
-        known.append(position_of(positions, partition, highest))
-    streams = np.array([position.stream for position in known], np.int64)
-    starts = np.array([position.first_new for position in known], np.int64)
-    return streams[members], looked.offsets >= starts[members]
+        highest = int(columns.offsets[members == code].max())
+        places.append(position_of(positions, partition, highest))
+    streams = np.array([position.stream for position in places], np.int64)
+    starts = np.array([position.first_new for position in places], np.int64)
+    return streams[members], columns.offsets >= starts[members]
 
 
 def _changes(roles: Int64s, sources: Int64s, labels: Int64s, sizes: Int64s) -> list[counters.Change]:
     """What a batch adds to the counters."""
+    # Three numbers in one, so that one sort counts all: 8 bits for the role, 24 for the label.
     codes = (sources << 32) | (labels << 8) | roles
     distinct, members = np.unique(codes, return_inverse=True)
     samples = np.bincount(members)

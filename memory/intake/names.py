@@ -26,15 +26,16 @@ class Names:
             if name not in self._numbers:
                 self._numbers[name] = self._find_or_make(tx, name)
         if len(self._numbers) > 2 * self._most:  # Names beyond the bound are remembered too, but not without end.
-            wanted = {name: self._numbers[name] for name in names}
-            self._numbers = dict(wanted)
-            return wanted
+            requested = {name: self._numbers[name] for name in names}
+            self._numbers = dict(requested)
+            return requested
         return self._numbers
 
     def _find_or_make(self, tx: Connection, name: str) -> int:
-        if (known := self._find(tx, name)) is not None:
-            return known
+        if (number := self._find(tx, name)) is not None:
+            return number
         count = int(tx.execute(f"SELECT count(*) FROM {self._table}").fetchone()[0])
+        # `other` is always let in, as the one beyond the bound: nothing would stand for the rest else.
         if count >= self._most and name != OTHER:
             return self._find_or_make(tx, OTHER)
         return int(tx.execute(f"INSERT INTO {self._table}(name) VALUES (?)", (name,)).lastrowid or 0)

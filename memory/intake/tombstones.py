@@ -29,27 +29,28 @@ def note(
         if erasure.offset >= position_of(positions, erasure.partition, erasure.offset).first_new
     ]
     if new:
-        before = facts.get_int(tx, "next_sample")
+        next_sample = facts.get_int(tx, "next_sample")
         letters = tx.execute("SELECT coalesce(max(id), 0) FROM dead_letters").fetchone()[0]
         tx.executemany(
+            # A later tombstone of a key erases all that an earlier one does: one row for each key is enough.
             "INSERT INTO pending_erasures(key_hash, samples_before, letters_until) VALUES (?, ?, ?) "
             "ON CONFLICT(key_hash) DO UPDATE SET samples_before = excluded.samples_before, "
             "letters_until = excluded.letters_until",
-            [(key, before, letters) for _, key in new],
+            [(key, next_sample, letters) for _, key in new],
         )
     return new
 
 
-def withdrawn(looked: Looked, erasures: Sequence[tuple[Erasure, int]]) -> Bools:
+def withdrawn(columns: Looked, erasures: Sequence[tuple[Erasure, int]]) -> Bools:
     """The documents of a batch that a tombstone behind them in the same batch erases: they are not stored at all."""
-    found = np.zeros(len(looked), bool)
+    is_withdrawn = np.zeros(len(columns), bool)
     if not erasures:
-        return found
+        return is_withdrawn
     last: dict[tuple[object, int], int] = {}
-    for one, key in erasures:
-        last[one.partition, key] = max(one.offset, last.get((one.partition, key), -1))
-    keys: Int64s = looked.keys
-    rows = zip(looked.partitions, keys.tolist(), looked.keyed.tolist(), looked.offsets.tolist(), strict=True)
+    for erasure, key in erasures:
+        last[erasure.partition, key] = max(erasure.offset, last.get((erasure.partition, key), -1))
+    keys: Int64s = columns.keys
+    rows = zip(columns.partitions, keys.tolist(), columns.keyed.tolist(), columns.offsets.tolist(), strict=True)
     for row, (partition, key, keyed, offset) in enumerate(rows):
-        found[row] = keyed and offset < last.get((partition, key), -1)
-    return found
+        is_withdrawn[row] = keyed and offset < last.get((partition, key), -1)
+    return is_withdrawn
