@@ -40,7 +40,7 @@ from checkpoints.generation_store import BASE, GenerationStore
 from daemon.demo.text import BASE_MODEL, eras
 from daemon.doctor.rehearsal import FailedRehearsal, Rehearsed, Subject, filler, rehearse
 from daemon.doctor.round_cost import RoundWork, memory, seconds
-from daemon.processes.learner import LearnerEnding, LearnerLimits, LearnerProcess
+from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
 from learner.directory.report import TrainingSummary, read_report
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import LearnerSettings, RecipeSettings

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from daemon.errors import DaemonError, said_by_the_system
 from daemon.lifecycle.shutdown import Shutdown
-from daemon.lifecycle.supervisor import Part, State, Supervisor
+from daemon.lifecycle.supervised_threads import Part, State, Supervisor
 from daemon.settings.admin import AdminSettings
 from daemon.settings.hosts import http_address, is_loopback, reached_at
 from serving.door.connection_times import Bounds

@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 
 from daemon.lifecycle.excused_silence import Patience
 from daemon.lifecycle.shutdown import Deadline, Shutdown
-from daemon.lifecycle.supervisor import Watchers
+from daemon.lifecycle.supervised_threads import Watchers
 from daemon.metrics import DaemonMetrics
 from daemon.processes.children import child_environment
-from daemon.processes.learner import LEARNER
-from daemon.processes.serving import drain_seconds
+from daemon.processes.learner_process import LEARNER
+from daemon.processes.serving_process import drain_seconds
 from daemon.rounds.asks_and_schedule import Asks
 from daemon.rounds.current import CurrentRound
 from daemon.settings.in_force import SettingsInForce

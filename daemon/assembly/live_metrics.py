@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from daemon.assembly.launch import Shared
 from daemon.assembly.loops import Loops
 from daemon.assembly.rooms import OpenedRooms
-from daemon.lifecycle.supervisor import Health, State
+from daemon.lifecycle.supervised_threads import Health, State
 from daemon.rounds.current import ROUND_PHASES, PhaseWork
 from daemon.settings.triggers import TriggerSettings
 from memory.errors import StoreError

@@ -7,8 +7,8 @@ from daemon.assembly.launch import Launch, Shared
 from daemon.assembly.rooms import OpenedRooms
 from daemon.ingestion.dead_letter_desk import DeadLetterDesk
 from daemon.ingestion.ingest import Ingest, SameStore, why_full
-from daemon.processes.learner import LearnerProcess
-from daemon.processes.serving import ServingProcess, serving_process
+from daemon.processes.learner_process import LearnerProcess
+from daemon.processes.serving_process import ServingProcess, serving_process
 from daemon.rounds.loop import RoundsLoop
 from daemon.rounds.runner import RoundRunner
 from daemon.settings.labels import known_labels

@@ -6,8 +6,8 @@ from daemon.assembly.launch import Shared
 from daemon.assembly.loops import Loops
 from daemon.assembly.rooms import OpenedRooms
 from daemon.ingestion.erasure_desk import TombstoneDesk
-from daemon.lifecycle.supervisor import Part, Supervisor
-from daemon.processes.serving import drain_seconds
+from daemon.lifecycle.supervised_threads import Part, Supervisor
+from daemon.processes.serving_process import drain_seconds
 from daemon.settings.lifecycle import LifecycleSettings
 from daemon.settings.tree import Settings
 from streams.backoff import Backoff

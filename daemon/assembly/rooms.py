@@ -12,7 +12,7 @@ from daemon.lifecycle.database_watch import MemoryWatch
 from daemon.lifecycle.lock import StateLock
 from daemon.processes.base import ensure_base
 from daemon.rounds.directories import Rooms
-from daemon.rounds.pointer_and_retention import reconcile_pointer
+from daemon.rounds.pointer_repair import reconcile_pointer
 from daemon.rounds.unknown_generations import take_up_unknown
 from daemon.settings.tree import ModelSettings
 from gate.metrics import KnowledgeMetrics

@@ -74,7 +74,7 @@ def _key_hash(settings: "Settings", key: str) -> "KeyHash":
 @contextmanager
 def _on_the_store(settings: "Settings", *, write: bool) -> Iterator["Control"]:
     from checkpoints.generation_store import GenerationStore  # noqa: PLC0415 - needed without a daemon only
-    from daemon.control.store import StoreControl  # noqa: PLC0415 - the same
+    from daemon.control.without_daemon import StoreControl  # noqa: PLC0415 - the same
     from memory.store import Store  # noqa: PLC0415 - SQLite
 
     # A command answers at once; the daemon checks the whole file when it starts.

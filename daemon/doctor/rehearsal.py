@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import orjson
 
 from checkpoints.card import ModelKind
-from daemon.processes.learner import LearnerEnding, LearnerLimits, LearnerProcess
+from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
 from learner.devices.cores import usable_cores
 from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import TrainingSummary, read_report

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from daemon.lifecycle.supervisor import Part, State
+from daemon.lifecycle.supervised_threads import Part, State
 from memory.store import Store
 from streams.document import DeadLetter
 

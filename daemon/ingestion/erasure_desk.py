@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from daemon.lifecycle.supervisor import Part, State
+from daemon.lifecycle.supervised_threads import Part, State
 
 LOOK_EVERY_SECONDS = 5.0
 SCRUB_EVERY_SECONDS = 3_600.0

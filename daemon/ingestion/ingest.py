@@ -11,7 +11,7 @@ from typing import Protocol
 import structlog
 
 from daemon.ingestion.flood_sentence import flood_sentence, flooded
-from daemon.lifecycle.supervisor import Part, State
+from daemon.lifecycle.supervised_threads import Part, State
 from memory.intake.records import Appended
 from memory.store import Store
 from streams.document import Batch, DeadLetter, Partition, Pause, partition_name

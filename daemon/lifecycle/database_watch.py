@@ -7,7 +7,7 @@ import structlog
 
 from checkpoints.errors import CheckpointsError
 from daemon.errors import DaemonError
-from daemon.lifecycle.supervisor import Part, State
+from daemon.lifecycle.supervised_threads import Part, State
 from memory.errors import StoreBusy, StoreError, WrongState
 from memory.store import Store
 from streams.backoff import Backoff

@@ -12,8 +12,8 @@ from checkpoints.errors import CheckpointsError
 from daemon import logs
 from daemon.rounds.directories import Rooms
 from daemon.rounds.inputs import comparable, history
-from daemon.rounds.pointer_and_retention import retire
 from daemon.rounds.record import RoundRecord, trained_range, write_verdict
+from daemon.rounds.retire_generations import retire
 from daemon.settings.tree import Settings
 from gate.evidence import KnownScores
 from gate.judge import Verdict, judge

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from daemon.lifecycle.shutdown import Shutdown
-from daemon.lifecycle.supervisor import Part, State
+from daemon.lifecycle.supervised_threads import Part, State
 from daemon.rounds.asks_and_schedule import Asks
 from daemon.rounds.begin_or_wait import (
     Ask,
@@ -78,13 +78,13 @@ class RoundsLoop:
         part.says(State.RUNNING)
         while not part.stop.is_set():
             part.beat()
-            self._move_pointer()
+            self._repair_pointer()
             self._turn(part)
 
-    def _move_pointer(self) -> None:
+    def _repair_pointer(self) -> None:
         if self._monotonic() - self._pointer_at >= POINTER_EVERY_SECONDS:
             self._pointer_at = self._monotonic()
-            self._runner.move_pointer()
+            self._runner.repair_pointer()
 
     def _turn(self, part: Part) -> None:
         decision = self.decision()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from daemon.processes.learner import LearnerEnding, LearnerExit
+from daemon.processes.learner_process import LearnerEnding, LearnerExit
 from learner.directory.round_directory import PROGRESS, halve_micro_batch, limit_micro_batch
 from learner.errors import BadRoundDirectory
 

@@ -11,7 +11,7 @@ import structlog
 
 from checkpoints.card import ModelKind
 from daemon.metrics import DaemonMetrics
-from daemon.processes.learner import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
+from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
 from daemon.rounds.begin_or_wait import Ask
 from daemon.rounds.conclusion import Concluder, Conclusion
 from daemon.rounds.current import CurrentRound
@@ -20,7 +20,7 @@ from daemon.rounds.event import tell
 from daemon.rounds.inputs import draw_spec, write_inputs
 from daemon.rounds.judgeable import needs_of, nothing_trained_serves
 from daemon.rounds.out_of_memory import SmallerMicroBatches
-from daemon.rounds.pointer_and_retention import move_pointer
+from daemon.rounds.pointer_repair import repair_pointer
 from daemon.rounds.record import RoundRecord
 from daemon.rounds.recovery import Problem, Recovery
 from daemon.settings.tree import Settings
@@ -210,10 +210,10 @@ class RoundRunner:
     def _tell(self, number: int, conclusion: Conclusion) -> None:
         tell(self._metrics, self._rooms.store, number, conclusion, now=self._clock())
 
-    def move_pointer(self) -> None:
+    def repair_pointer(self) -> None:
         """Let followers serve what the store says, where a disk error left an acceptance or a rollback half done."""
         with self._promotion:
-            move_pointer(self._rooms.store, self._rooms.checkpoints)
+            repair_pointer(self._rooms.store, self._rooms.checkpoints)
 
 
 def _answered_in_the_ledger(ask: Ask) -> bool:

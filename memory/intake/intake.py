@@ -16,9 +16,9 @@ from memory.errors import StoreReopened
 from memory.identity import near_duplicates, similar_keys
 from memory.identity.fingerprints import Bools, Int64s, priorities
 from memory.intake import dead_letters_and_gaps, split, tombstones
+from memory.intake.caches import IntakeCaches
 from memory.intake.hashes_and_sketches import Looked, Looker
 from memory.intake.names import NO_LABEL
-from memory.intake.recall import Recall
 from memory.intake.records import Appended
 from memory.samples import counters, offsets, replay_budgets, slices
 from memory.samples.offsets import Position, position_of
@@ -58,7 +58,7 @@ class Intake:
         self._settings = settings
         self._clock = clock
         self._lock = threading.Lock()
-        self._recall = Recall(settings)
+        self._caches = IntakeCaches(settings)
         with database.read() as tx:
             self._looker = Looker(facts.secret(tx), settings.holdout_share)
 
@@ -74,14 +74,14 @@ class Intake:
     def is_erased(self, key_hashes: Sequence[int]) -> bool:
         """Whether one of these keys was erased."""
         hashes = np.array(key_hashes, np.int64)
-        return bool(self._recall.is_forgotten(hashes, np.ones(len(hashes), bool)).any())
+        return bool(self._caches.is_forgotten(hashes, np.ones(len(hashes), bool)).any())
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Let no batch in while the block runs, and look at the store anew afterwards."""
         with self._lock:
             # Before the block, so that it holds where the block raises too.
-            self._recall.stale()
+            self._caches.stale()
             yield
 
     def append(
@@ -94,13 +94,13 @@ class Intake:
             try:
                 with self._database.write() as tx:
                     self._refuse_reopened(opened)
-                    self._recall.catch_up(tx)
+                    self._caches.catch_up(tx)
                     return self._take(
                         tx, batch, columns, before_stream=before_stream, keep_unpublished=keep_unpublished
                     )
-            # Recall has learned what is now undone; so too where a signal ended it.
+            # IntakeCaches has learned what is now undone; so too where a signal ended it.
             except BaseException:
-                self._recall.stale()
+                self._caches.stale()
                 raise
 
     def _refuse_reopened(self, opened: int | None) -> None:
@@ -145,13 +145,13 @@ class Intake:
     ) -> Appended:
         if not len(columns):
             return Appended()
-        recall = self._recall
+        caches = self._caches
         streams, new = _place(columns, positions)
-        forgotten = new & recall.is_forgotten(columns.keys, columns.keyed)
+        forgotten = new & caches.is_forgotten(columns.keys, columns.keyed)
         withdrawn &= new & ~forgotten
         rows = np.flatnonzero(new & ~forgotten & ~withdrawn)
-        rows = rows[recall.seen.unseen(columns.contents[rows])]
-        recall.seen.add(tx, columns.contents[rows])
+        rows = rows[caches.seen.unseen(columns.contents[rows])]
+        caches.seen.add(tx, columns.contents[rows])
         sorting, surplus = self._sort(tx, columns, streams, rows, before_stream=before_stream)
         self._insert(tx, columns, sorting, Role.REPLAY if before_stream else Role.FRESH)
         if before_stream:
@@ -183,10 +183,10 @@ class Intake:
         offered = rows[held_out[rows]]
         held = self._admit(tx, columns, ids, offered, anchor=before_stream)
         # Before the rest of the batch is compared: what was held out of it is to be found too.
-        self._recall.held.add(columns.sketches.take(held))
-        self._recall.assigned(first + len(columns) - 1)
+        self._caches.held.add(columns.sketches.take(held))
+        self._caches.assigned(first + len(columns) - 1)
         fresh = rows[~held_out[rows]]
-        fresh = fresh[~self._recall.held.near(columns.sketches.take(fresh))]
+        fresh = fresh[~self._caches.held.near(columns.sketches.take(fresh))]
         return _Sorting(streams, ids, fresh, held), len(offered) - len(held)
 
     def _held_out(self, tx: Connection, columns: Looked, rows: Int64s, *, before_stream: bool) -> Bools:
@@ -197,7 +197,7 @@ class Intake:
             held_by_key=columns.held,
             held_by_content=columns.held_by_content,
             sources=self._by_source(tx, columns, rows),
-            categories=self._recall.categories,
+            categories=self._caches.categories,
             before_stream=before_stream,
         )
 
@@ -258,9 +258,9 @@ class Intake:
         distinct = set(columns.sources)
         if len(distinct) == 1 and len(rows):
             (name,) = distinct
-            return np.full(len(rows), self._recall.sources.numbers(tx, distinct)[name], np.int64)
+            return np.full(len(rows), self._caches.sources.numbers(tx, distinct)[name], np.int64)
         names = _take_rows(columns.sources, rows)
-        numbers = self._recall.sources.numbers(tx, set(names))
+        numbers = self._caches.sources.numbers(tx, set(names))
         return np.fromiter(map(numbers.__getitem__, names), np.int64, len(names))
 
     def _numbers(self, tx: Connection, columns: Looked, rows: Int64s) -> tuple[Int64s, Int64s]:
@@ -268,7 +268,7 @@ class Intake:
         if not any(columns.labels):
             return sources, np.full(len(rows), NO_LABEL, np.int64)
         names = _take_rows(columns.labels, rows)
-        numbers = self._recall.labels.numbers(tx, {label for label in names if label is not None})
+        numbers = self._caches.labels.numbers(tx, {label for label in names if label is not None})
         labels = [NO_LABEL if label is None else numbers[label] for label in names]
         return sources, np.array(labels, np.int64)
 

@@ -3,18 +3,15 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
-
-from pydantic import TypeAdapter
 
 from memory.database import facts, sqlite
 from memory.database.sqlite import Connection
 from memory.errors import UnknownGeneration, WrongState
 from memory.ledger import rounds
-from memory.ledger.records import DocumentScore, Generation, GenerationState, Rollback, ScoreRow, SliceScore, lineage
+from memory.ledger.records import DocumentScore, Generation, GenerationState, ScoreRow, SliceScore, lineage
 from memory.samples import slices
 
-_STATES_TO_SERVE = (GenerationState.ACCEPTED, GenerationState.ROLLED_BACK)
+STATES_TO_SERVE = (GenerationState.ACCEPTED, GenerationState.ROLLED_BACK)
 
 
 def register_base(tx: Connection, *, digest: str, source_path: str, generation: int, now: float) -> None:
@@ -69,35 +66,6 @@ def accept(tx: Connection, number: int, *, round_number: int, digest: str) -> No
     facts.put(tx, "serving", number)
 
 
-def rollback(tx: Connection, to: int | None, *, by: str, now: float) -> tuple[int, int]:
-    """See `Store.generations.rollback`."""
-    serving = facts.find_int(tx, "serving")
-    if serving is None:
-        raise WrongState("No generation serves, so there is nothing to roll back from.")
-    wanted = read(tx, serving).parent if to is None else to
-    if wanted is None:
-        raise WrongState(f"Generation {serving} is the base: there is nothing before it to roll back to.")
-    target = read(tx, wanted)
-    if wanted == serving:
-        raise WrongState(f"Generation {wanted} serves already.")
-    if target.state not in _STATES_TO_SERVE:
-        raise WrongState(f"Generation {wanted} is {target.state}: it cannot serve. See `riverkeep generations`.")
-    _flag_line(tx, serving, GenerationState.ROLLED_BACK)
-    _flag_line(tx, wanted, GenerationState.ACCEPTED)
-    facts.put(tx, "serving", wanted)
-    facts.put(tx, "rollback", _ROLLBACK.dump_json((serving, wanted, now, by)).decode())
-    return serving, wanted
-
-
-_ROLLBACK: Final = TypeAdapter(tuple[int, int, float, str])
-
-
-def last_rollback(tx: Connection) -> Rollback | None:
-    """See `Store.generations.last_rollback`."""
-    row = tx.execute("SELECT value FROM facts WHERE name = 'rollback'").fetchone()
-    return None if row is None else Rollback(*_ROLLBACK.validate_json(row[0]))
-
-
 def serving_line(tx: Connection) -> list[int]:
     """The generations that led to the serving one, oldest first; none where none serves."""
     serving = facts.find_int(tx, "serving")
@@ -109,11 +77,11 @@ def line(tx: Connection, number: int) -> list[int]:
     return lineage(dict(tx.execute("SELECT number, parent FROM generations")), number)
 
 
-def _flag_line(tx: Connection, number: int, state: GenerationState) -> None:
+def flag_line(tx: Connection, number: int, state: GenerationState) -> None:
     """Let all that led to a generation have a state, but for those whose files are gone."""
     tx.execute(
         "UPDATE generations SET state = ? WHERE state IN (?, ?) AND number IN (SELECT value FROM json_each(?))",
-        (state, *_STATES_TO_SERVE, sqlite.as_json(line(tx, number))),
+        (state, *STATES_TO_SERVE, sqlite.as_json(line(tx, number))),
     )
 
 

@@ -15,7 +15,7 @@ from memory.database import facts, sqlite
 from memory.database.sqlite import Connection
 from memory.errors import AsideFull, UnknownRound, WrongState
 from memory.identity.categories import all_categories
-from memory.ledger import draw, foreseen, near_held_out
+from memory.ledger import draw, foreseen_slices, near_held_out
 from memory.ledger.draw import FreshDraw
 from memory.ledger.records import (
     ApprovedRound,
@@ -71,7 +71,7 @@ def begin(
         near_held_out.drop_held_out_near_trained(tx, settings.near_duplicate_similarity)
     held_out = near_held_out.HeldOutIndex(tx, settings.near_duplicate_similarity)
     drawn = held_out.keep_apart(tx, reading.read(tx, [sample for sample, _ in chosen]))
-    if not drawn or (judgeable is not None and not judgeable(foreseen.foreseen(tx, settings, spec))):
+    if not drawn or (judgeable is not None and not judgeable(foreseen_slices.foreseen(tx, settings, spec))):
         return None
     categories = all_categories(tx, settings.key_quota)
     fresh = draw.sort_fresh(drawn, spec, number, settings, salt, categories=categories)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from memory.ledger import aside, outcome
+from memory.ledger import aside, round_endings
 from memory.ledger.aside import AsideCount, AsidePage
 from memory.ledger.records import AsideGroup
 from memory.samples import removal
@@ -61,7 +61,7 @@ class Aside:
         Raises:
             WrongState: the round has not set one of these aside; nothing is erased.
         """
-        return self._file.write(outcome.drop_part, round_number, ids, now=self._file.clock())
+        return self._file.write(round_endings.drop_part, round_number, ids, now=self._file.clock())
 
     def count(self, round_number: int, *, source: str | None = None, key: str | None = None) -> AsideCount:
         """How much of what a round set aside is of that source, that key, or both; changes nothing."""
@@ -76,7 +76,7 @@ class Aside:
         if source is None and key is None:
             raise ValueError("give a source or a key")
         key_hash, now = self._hash_of(key), self._file.clock()
-        return self._file.write(outcome.drop_matching, round_number, source=source, key_hash=key_hash, now=now)
+        return self._file.write(round_endings.drop_matching, round_number, source=source, key_hash=key_hash, now=now)
 
     def _hash_of(self, key: str | None) -> int | None:
         return None if key is None else self._file.intake.key_hash(key)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from memory.database import facts
-from memory.ledger import generations, restored
+from memory.ledger import generations, restored, rollback
 from memory.ledger.records import DocumentScore, Generation, Rollback, ScoreRow, SliceScore
 from memory.ledger.restored import FoundGeneration
 from memory.views.session import Session
@@ -68,11 +68,11 @@ class Generations:
         Raises:
             UnknownGeneration, WrongState: `to` is not there, was never accepted, is retired or serves already.
         """
-        return self._file.write(generations.rollback, to, by=by, now=self._file.clock())
+        return self._file.write(rollback.rollback, to, by=by, now=self._file.clock())
 
     def last_rollback(self) -> Rollback | None:
         """The latest rollback; None where there was none."""
-        return self._file.read(generations.last_rollback)
+        return self._file.read(rollback.last_rollback)
 
     def retire(self, numbers: Sequence[int]) -> None:
         """Note that these generations' files were removed: their ledger line stays, their per-document scores go.

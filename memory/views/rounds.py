@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from memory.database import facts
-from memory.ledger import foreseen, outcome, pause, retention, rounds, standing
+from memory.ledger import foreseen_slices, pause, retention, round_endings, rounds, standing
 from memory.ledger.pause import RoundsPause
 from memory.ledger.records import (
     ApprovedRound,
@@ -85,7 +85,7 @@ class Rounds:
 
         Held-out text that comes near what was trained on goes only when a round is drawn, and counts here until then.
         """
-        return self._file.read(foreseen.foreseen, self._file.settings, spec)
+        return self._file.read(foreseen_slices.foreseen, self._file.settings, spec)
 
     def advance(self, number: int, state: RoundState, *, detail: str = "") -> None:
         """Step a round on to `training` or `judged`, or end it as `failed` or `abandoned`.
@@ -142,7 +142,7 @@ class Rounds:
             UnknownRound, UnknownGeneration, WrongState.
         """
         self._file.write(
-            outcome.accept,
+            round_endings.accept,
             number,
             generation=generation,
             digest=digest,
@@ -176,7 +176,7 @@ class Rounds:
             How many samples were set aside.
         """
         return self._file.write(
-            outcome.refuse,
+            round_endings.refuse,
             number,
             verdict=verdict,
             report=report,
@@ -193,7 +193,7 @@ class Rounds:
             How many samples were set aside.
         """
         return self._file.write(
-            outcome.hold, number, verdict=verdict, report=report, detail=detail, now=self._file.clock()
+            round_endings.hold, number, verdict=verdict, report=report, detail=detail, now=self._file.clock()
         )
 
     def abandon(self, number: int, *, verdict: Mapping[str, Any], report: Mapping[str, Any], detail: str = "") -> None:
@@ -206,11 +206,11 @@ class Rounds:
     def release(self, number: int) -> int:
         """A person's word for a `waiting` round: its text is fresh (or held out) again. Returns how many samples."""
         now, settings, salt = self._file.clock(), self._file.settings, self._file.intake.salt
-        return self._file.write(outcome.release, number, now=now, settings=settings, salt=salt)
+        return self._file.write(round_endings.release, number, now=now, settings=settings, salt=salt)
 
     def drop(self, number: int) -> int:
         """A person's word against a `waiting` round: its text is erased. Returns how many samples."""
-        return self._file.write(outcome.drop, number, now=self._file.clock())
+        return self._file.write(round_endings.drop, number, now=self._file.clock())
 
     def unfinished(self) -> list[Round]:
         """Rounds that are drawn, training or judged: what recovery has to finish or discard."""

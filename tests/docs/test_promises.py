@@ -142,7 +142,7 @@ PROOFS: Final = {
         "tests/unit/serving/engine/test_completions.py": ["test_a_full_queue_refuses"],
         "tests/unit/serving/engine/test_classify.py": ["test_a_full_queue_refuses"],
         "tests/faults/test_broker_gone.py": ["test_a_broker_that_hangs_holds_up_no_poll"],
-        "tests/unit/daemon/processes/test_learner.py": [
+        "tests/unit/daemon/processes/test_learner_process.py": [
             "test_a_silent_learner_is_killed",
             "test_a_learner_that_overruns_is_killed",
             "test_endless_lines_take_bounded_memory",

@@ -15,7 +15,7 @@ import pytest
 
 from daemon.admin.client import RemoteControl
 from daemon.admin.token import token_path
-from daemon.control.live import CANCELLED
+from daemon.control.within_daemon import CANCELLED
 from daemon.exit_codes import ExitCode
 from daemon.lifecycle.shutdown import REPEAT_SECONDS
 from memory.ledger.states import RoundState

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from daemon.lifecycle.shutdown import Shutdown
-from daemon.lifecycle.supervisor import Part, State, Supervisor
-from daemon.processes.serving import ServingProcess
+from daemon.lifecycle.supervised_threads import Part, State, Supervisor
+from daemon.processes.serving_process import ServingProcess
 from streams.backoff import Backoff
 from tests.harness import wait_until
 from tests.integration.test_serving import SHORT, free_port, make_store

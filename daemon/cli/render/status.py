@@ -23,7 +23,7 @@ from daemon.control.answers.status import (
     StatusAnswer,
 )
 from daemon.ingestion.flood_sentence import flood_sentence, flooded
-from daemon.lifecycle.supervisor import State
+from daemon.lifecycle.supervised_threads import State
 from daemon.rounds.unknown_sentence import unknown_sentence
 from daemon.span import span as ago
 

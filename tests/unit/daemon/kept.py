@@ -6,7 +6,7 @@ from pathlib import Path
 
 from checkpoints.card import Card
 from checkpoints.generation_store import GenerationStore
-from daemon.control.store import StoreControl
+from daemon.control.without_daemon import StoreControl
 from daemon.settings.tree import ModelSettings, Settings
 from memory.ledger.records import RoundDraw, SliceScore
 from memory.ledger.states import RoundState

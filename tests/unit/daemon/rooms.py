@@ -15,12 +15,12 @@ from safetensors.numpy import save_file
 from checkpoints.card import Card
 from checkpoints.generation_store import GenerationStore
 from daemon.metrics import DaemonMetrics
-from daemon.processes.learner import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
+from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
 from daemon.rounds.begin_or_wait import Ask, Trigger
 from daemon.rounds.conclusion import Conclusion
 from daemon.rounds.current import CurrentRound
 from daemon.rounds.directories import Rooms
-from daemon.rounds.pointer_and_retention import reconcile_pointer
+from daemon.rounds.pointer_repair import reconcile_pointer
 from daemon.rounds.runner import RoundRunner
 from daemon.settings.tree import Settings
 from gate.metrics import KnowledgeMetrics

@@ -5,7 +5,7 @@ from dataclasses import replace
 from prometheus_client import CollectorRegistry, generate_latest
 
 from daemon.assembly.live_metrics import Live, LiveState
-from daemon.lifecycle.supervisor import Health, State
+from daemon.lifecycle.supervised_threads import Health, State
 from daemon.metrics import DaemonMetrics
 from daemon.rounds.current import ROUND_PHASES, PhaseWork
 from learner.directory.progress_event import ProgressEvent

@@ -22,7 +22,7 @@ from daemon.admin.listener import listening
 from daemon.admin.token import Token, ensure_token, read_token, token_path
 from daemon.control.protocol import Control
 from daemon.errors import BadRequest, DaemonError, DaemonUnreachable, Refused, UnknownThing
-from daemon.lifecycle.supervisor import State
+from daemon.lifecycle.supervised_threads import State
 from daemon.settings.admin import AdminSettings
 from memory.errors import StoreBusy
 from memory.samples.records import KeyHash

@@ -9,7 +9,7 @@ import pytest
 from daemon.control.arguments import NamedPerson
 from daemon.control.operations import OPERATIONS, Operation
 from daemon.control.protocol import Control
-from daemon.control.store import StoreControl
+from daemon.control.without_daemon import StoreControl
 from daemon.errors import DaemonError
 from memory.samples.records import KeyHash
 from memory.store import Store

@@ -8,7 +8,7 @@ import pytest
 
 from daemon.ingestion.dead_letter_desk import DeadLetterDesk
 from daemon.lifecycle.shutdown import Shutdown
-from daemon.lifecycle.supervisor import Part, State, Supervisor
+from daemon.lifecycle.supervised_threads import Part, State, Supervisor
 from memory.settings import MemorySettings
 from memory.store import Store
 from streams.backoff import Backoff

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from daemon.ingestion.ingest import Full, Ingest, why_full
 from daemon.lifecycle.shutdown import Shutdown
-from daemon.lifecycle.supervisor import Part, State, Supervisor
+from daemon.lifecycle.supervised_threads import Part, State, Supervisor
 from memory.intake.records import Appended
 from memory.settings import MemorySettings
 from memory.store import Store

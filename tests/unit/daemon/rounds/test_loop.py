@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from daemon.lifecycle.shutdown import Shutdown
-from daemon.lifecycle.supervisor import Part, State, Supervisor
+from daemon.lifecycle.supervised_threads import Part, State, Supervisor
 from daemon.rounds.asks_and_schedule import Asks, Schedule
 from daemon.rounds.begin_or_wait import Ask, Begin, Decision, Wait, approval
 from daemon.rounds.current import CurrentRound

@@ -15,13 +15,14 @@ from checkpoints.files.durable_writes import DurableStep
 from checkpoints.generation_store import GenerationStore
 from daemon.control.facts import status
 from daemon.control.facts.rounds import round_line
-from daemon.control.store import StoreControl
-from daemon.processes.learner import LearnerExit
+from daemon.control.without_daemon import StoreControl
+from daemon.processes.learner_process import LearnerExit
 from daemon.rounds.begin_or_wait import Ask, Trigger, approval
 from daemon.rounds.conclusion import Concluder
 from daemon.rounds.directories import prune_directories
 from daemon.rounds.inputs import comparable, history
-from daemon.rounds.pointer_and_retention import reconcile_pointer, retire
+from daemon.rounds.pointer_repair import reconcile_pointer
+from daemon.rounds.retire_generations import retire
 from daemon.rounds.runner import RoundRunner
 from learner.directory.report import FILE_NAME, Report, read_report
 from learner.directory.round_directory import KNOWN_SCORES, PROGRESS
@@ -489,7 +490,7 @@ def test_a_pointer_that_the_disk_held_back_is_moved_later(here: World, monkeypat
         assert here.run("good").state is RoundState.ACCEPTED
     assert here.store.rounds.read(1).state is RoundState.ACCEPTED
     assert serving(here) == (1, 0)
-    here.runner().move_pointer()
+    here.runner().repair_pointer()
     assert serving(here) == (1, 1)
 
 

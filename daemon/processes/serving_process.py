@@ -17,7 +17,7 @@ import orjson
 import structlog
 
 from daemon.errors import DaemonError
-from daemon.lifecycle.supervisor import Part, State
+from daemon.lifecycle.supervised_threads import Part, State
 from daemon.processes.children import end_group, has_ended
 from daemon.settings.hosts import http_address, reached_at
 from daemon.settings.tree import Settings

@@ -16,7 +16,7 @@ STALE_SKETCHES = 4_096
 """Sketches of text that has left its slice stay in the index until it has doubled and grown by this much."""
 
 
-class Recall:
+class IntakeCaches:
     """Contents seen, held-out text, erased keys, keys of categories, and the numbers of sources and labels.
 
     Changed inside a transaction; when that is undone, `stale` must be called.

@@ -1,9 +1,7 @@
-"""Which generation the pointer names, and which generations go: after a round, after a rollback, after a crash."""
+"""Which generations go from the disk, at a promotion; `checkpoints.retention` decides, this carries it out."""
 
 import structlog
 
-from checkpoints.errors import CheckpointsError
-from checkpoints.generation_store import GenerationStore
 from checkpoints.retention import removable
 from daemon.rounds.directories import Rooms
 from daemon.settings.tree import Settings
@@ -36,29 +34,3 @@ def retire(rooms: Rooms, settings: Settings) -> list[int]:
 def _previous(store: Store) -> int | None:
     serving = store.generations.serving()
     return None if serving is None else store.generations.read(serving).parent
-
-
-def reconcile_pointer(store: Store, checkpoints: GenerationStore) -> str:
-    """Let followers serve what the store says; returns what is wrong, or an empty sentence."""
-    serving = store.generations.serving()
-    if serving is None:
-        return ""
-    try:
-        # A pointer that does not move verifies nothing.
-        checkpoints.verify(serving)
-        checkpoints.point_to(serving)
-    except CheckpointsError as error:
-        log.critical("serving_generation_unusable", generation=serving, reason=str(error))
-        return str(error)
-    return ""
-
-
-def move_pointer(store: Store, checkpoints: GenerationStore) -> None:
-    """Move the pointer where a disk error held it back when the store's was moved."""
-    try:
-        pointer = checkpoints.serving()
-        in_step = pointer is not None and pointer.generation == store.generations.serving()
-    except CheckpointsError:
-        in_step = False
-    if not in_step:
-        reconcile_pointer(store, checkpoints)

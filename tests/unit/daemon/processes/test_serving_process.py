@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from daemon.lifecycle.shutdown import Shutdown
-from daemon.lifecycle.supervisor import Part, State, Supervisor
-from daemon.processes.serving import ServingProcess, _free_port
+from daemon.lifecycle.supervised_threads import Part, State, Supervisor
+from daemon.processes.serving_process import ServingProcess, _free_port
 from streams.backoff import Backoff
 from tests.harness import wait_until
 

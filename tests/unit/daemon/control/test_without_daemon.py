@@ -9,7 +9,7 @@ import pytest
 from daemon.cli.reach import reach
 from daemon.control.asker import local_user
 from daemon.control.protocol import Control
-from daemon.control.store import StoreControl
+from daemon.control.without_daemon import StoreControl
 from daemon.errors import AlreadyRunning, DaemonUnreachable, Refused, UnknownThing
 from daemon.lifecycle.lock import StateLock, holder_of
 from memory.samples.records import KeyHash

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from daemon.control.answers.status import RefusedSettings
-from daemon.control.live import LiveControl, Views
+from daemon.control.within_daemon import LiveControl, Views
 from daemon.errors import UnknownThing
-from daemon.lifecycle.supervisor import Health, State
+from daemon.lifecycle.supervised_threads import Health, State
 from daemon.rounds.asks_and_schedule import Asks
 from daemon.rounds.begin_or_wait import Ask, Trigger
 from streams.document import Batch, Document, Partition

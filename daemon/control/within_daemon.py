@@ -36,10 +36,10 @@ from daemon.control.answers.status import (
 )
 from daemon.control.facts import people
 from daemon.control.facts.status import status_without_store
-from daemon.control.store import StoreControl
+from daemon.control.without_daemon import StoreControl
 from daemon.errors import Refused, UnknownThing
-from daemon.lifecycle.supervisor import Health, State
-from daemon.processes.serving import ServingStatus
+from daemon.lifecycle.supervised_threads import Health, State
+from daemon.processes.serving_process import ServingStatus
 from daemon.rounds.asks_and_schedule import Asks
 from daemon.rounds.begin_or_wait import Ask, Trigger, approval, paused_sentence
 from daemon.rounds.current import CurrentRound, PhaseWork

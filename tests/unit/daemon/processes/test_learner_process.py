@@ -9,7 +9,7 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.processes.learner import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
+from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
 from learner.directory.progress_event import ProgressEvent
 from tests.disks import files_limited
 from tests.harness import wait_until
@@ -111,7 +111,7 @@ def test_a_kill_from_outside_names_what_was_seen(tmp_path: Path, monkeypatch: py
         def rise(self) -> int:
             return 1
 
-    monkeypatch.setattr("daemon.processes.learner.KillCounter", OneKill)
+    monkeypatch.setattr("daemon.processes.learner_process.KillCounter", OneKill)
     heard: list[ProgressEvent] = []
 
     def kill_when_heard() -> bool:

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from daemon.lifecycle.excused_silence import Patience
 from daemon.lifecycle.shutdown import Shutdown
-from daemon.lifecycle.supervisor import Part, State, Supervisor
+from daemon.lifecycle.supervised_threads import Part, State, Supervisor
 from streams.backoff import Backoff
 from tests.harness import wait_until
 
