@@ -1,7 +1,7 @@
 """What a person or a script can ask of Riverkeep: one protocol, whoever answers it.
 
-`daemon/control/within_daemon.py` answers inside the running daemon, `daemon/control/without_daemon.py` on the store when
-no daemon runs, and `daemon/admin/client.py` carries the questions to a running daemon over HTTP.
+`daemon/control/within_daemon.py` answers inside the running daemon, `daemon/control/without_daemon.py` on the store
+when no daemon runs, and `daemon/admin/client.py` carries the questions to a running daemon over HTTP.
 `daemon/control/operations.py` says of each operation where it is asked for there, and with which bounds.
 """
 
