@@ -21,6 +21,7 @@ from learner.material.batches import document_pieces
 from learner.material.encoding import Encoded
 from learner.material.feeds import move_to_device, pad_documents
 from learner.objectives.forward_pass import IGNORED
+from learner.objectives.losses import token_losses
 from memory.ledger.records import DocumentScore
 from streams.decoding.label_sets import members, write_set
 
@@ -88,13 +89,7 @@ class Evaluator:
         # Padding stands to the right, where causal attention cannot see it: no mask, and the fastest kernel.
         where = self.device.where
         logits = model(input_ids=move_to_device(ids, where), use_cache=False).logits
-        losses = functional.cross_entropy(
-            logits.flatten(0, 1).float(),
-            move_to_device(targets, where).flatten(),
-            ignore_index=IGNORED,
-            reduction="none",
-        )
-        summed: list[float] = losses.view(shape).sum(1).tolist()
+        summed: list[float] = token_losses(logits, move_to_device(targets, where)).sum(1).tolist()
         return summed
 
     def _classified(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:

@@ -9,14 +9,19 @@ Terms are sums; the gradient is divided once by what the whole batch has to pred
 accumulation change nothing.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from learner.objectives.forward_pass import IGNORED, MicroBatch
+
+# Of a part of the logits, by kind of device. On the CPU below what glibc maps anew at each allocation (32 MiB), and
+# within reach of its caches; on a GPU large enough that the launch of a kernel costs nothing beside it.
+MOST_ELEMENTS: Final[Mapping[str, int]] = {"cpu": 1 << 22, "cuda": 1 << 26}
 
 
 class Objective(Protocol):
@@ -75,45 +80,84 @@ class CausalObjective:
     def __call__(
         self, logits: Tensor, parent_logits: Tensor | None, batch: MicroBatch, total: int
     ) -> tuple[Tensor, Tensor]:
-        """Return terms and gradient; see `Objective`. Logits have shape (rows, width, vocabulary)."""
-        cut = batch.first_replayed
-        # Padding, and what no token precedes, is predicted by nobody: it adds neither loss nor gradient.
-        counted = (batch.targets != IGNORED).unsqueeze(-1)
-        targets = batch.targets.clamp_min(0).unsqueeze(-1)
-        # In float32 whatever the logits are: in bfloat16 a vocabulary of 50,000 loses the small probabilities.
-        log_q = torch.log_softmax(logits, -1, dtype=torch.float32)
-        by_row = -(log_q.gather(-1, targets) * counted).sum((1, 2))
-        divergence = torch.zeros_like(by_row[:1])
-        if parent_logits is None:
-            gradient = log_q.exp_()
-        else:
-            divergence, gradient = self._distilled(log_q, logits[cut:], parent_logits, counted[cut:])
-        # softmax minus target: one is taken off at each place that was to be predicted.
-        gradient.scatter_add_(-1, targets, torch.full_like(targets, -1, dtype=gradient.dtype))
-        # Divided once, by the targets of the whole batch: how it is cut into passes changes nothing.
-        gradient.mul_(counted / total)
-        terms = torch.stack([by_row[:cut].sum(), by_row[cut:].sum(), divergence.sum()])
-        return terms, gradient.to(logits.dtype)
+        """Return terms and gradient; see `Objective`. Logits have shape (rows, width, vocabulary).
 
-    def _distilled(
-        self, log_q: Tensor, logits: Tensor, parent_logits: Tensor, counted: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the divergence by replayed token, and q + kl T (q_T - p_T) (q alone on new rows) made in `log_q`."""
-        temperature, replayed = self.temperature, len(parent_logits)
+        They are overwritten with the gradient, part by part: beside them and the parent's nothing is as large.
+        """
+        cut = batch.first_replayed
+        losses = logits.new_zeros(len(logits), dtype=torch.float32)
+        divergence = torch.zeros_like(losses)
+        for rows, places in parts_of(logits, cut):
+            targets, z = batch.targets[rows, places], logits[rows, places]
+            # Padding, and what no token precedes, is predicted by nobody: it adds neither loss nor gradient.
+            counted = (targets != IGNORED).unsqueeze(-1)
+            targets = targets.clamp_min(0).unsqueeze(-1)
+            # In float32 whatever the logits are: in bfloat16 a vocabulary of 50,000 loses the small probabilities.
+            log_q = torch.log_softmax(z, -1, dtype=torch.float32)
+            losses[rows] -= (log_q.gather(-1, targets) * counted).sum((1, 2))
+            if parent_logits is None or rows.start < cut:
+                gradient = log_q.exp_()
+            else:
+                parents = parent_logits[rows.start - cut : rows.stop - cut, places]
+                apart, gradient = self._distilled(log_q, z, parents)
+                divergence[rows] += (apart * counted).sum((1, 2))
+            # softmax minus target: one is taken off at each place that was to be predicted.
+            gradient.scatter_add_(-1, targets, torch.full_like(targets, -1, dtype=gradient.dtype))
+            # Divided once, by the targets of the whole batch: how it is cut into passes changes nothing.
+            z.copy_(gradient.mul_(counted / total))
+        terms = torch.stack([losses[:cut].sum(), losses[cut:].sum(), divergence.sum()])
+        return terms, logits
+
+    def _distilled(self, log_q: Tensor, logits: Tensor, parent_logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the divergence at each place, and q + kl T (q_T - p_T) made in `log_q`."""
+        temperature = self.temperature
         log_p = torch.log_softmax(_soften(parent_logits, temperature), -1, dtype=torch.float32)
         # KL(p || q), the parent first: the mass that the parent has must not go, wherever the model puts its own.
         p = log_p.exp()
         if temperature == 1:
-            divergence = log_p.sub_(log_q[-replayed:]).mul_(p).sum(-1, keepdim=True)
-            gradient = log_q.exp_()
-            gradient[-replayed:].lerp_(p, -self.kl)  # q - kl (p - q)
+            divergence = log_p.sub_(log_q).mul_(p).sum(-1, keepdim=True)
+            gradient = log_q.exp_().lerp_(p, -self.kl)  # q - kl (p - q)
         else:
             soft = torch.log_softmax(_soften(logits, temperature), -1, dtype=torch.float32)
             divergence = log_p.sub_(soft).mul_(p).sum(-1, keepdim=True)
-            gradient = log_q.exp_()
-            gradient[-replayed:].add_(soft.exp_().sub_(p), alpha=self.kl * temperature)
+            gradient = log_q.exp_().add_(soft.exp_().sub_(p), alpha=self.kl * temperature)
         # T squared keeps the term's gradient as large as without a temperature (Hinton et al. 2015).
-        return divergence * counted * temperature**2, gradient
+        return divergence * temperature**2, gradient
+
+
+def parts_of(logits: Tensor, cut: int | None = None) -> Iterator[tuple[slice, slice]]:
+    """Cut logits into parts that are small enough to make a few float32 copies of, as (rows, places).
+
+    A large vocabulary makes the logits of a pass the largest thing in memory, gigabytes at usual sizes; each operation
+    on all of them at once needs as much again, and on the CPU the kernel hands every such block out page by page.
+
+    Args:
+        logits: of shape (rows, width, vocabulary).
+        cut: a row at which a part ends in any case.
+    """
+    rows, width, vocabulary = logits.shape
+    most = MOST_ELEMENTS.get(logits.device.type, MOST_ELEMENTS["cuda"])
+    places = max(1, min(width, most // vocabulary))
+    height = max(1, most // (width * vocabulary))
+    for begin, end in ((0, cut), (cut, rows)) if cut is not None else ((0, rows),):
+        for row in range(begin, end, height):
+            for place in range(0, width, places):
+                yield slice(row, min(row + height, end)), slice(place, min(place + places, width))
+
+
+def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return -log q of the token at each place in float32, 0 where it is `IGNORED`; shape (rows, width).
+
+    Args:
+        logits: of shape (rows, width, vocabulary), in any dtype.
+        targets: of shape (rows, width).
+    """
+    losses = torch.empty(targets.shape, dtype=torch.float32, device=logits.device)
+    for rows, places in parts_of(logits):
+        z, wanted = logits[rows, places].flatten(0, 1).float(), targets[rows, places]
+        entropy = functional.cross_entropy(z, wanted.flatten(), ignore_index=IGNORED, reduction="none")
+        losses[rows, places] = entropy.view(wanted.shape)
+    return losses
 
 
 def _soften(logits: Tensor, temperature: float) -> Tensor:

@@ -123,13 +123,7 @@ class Trainer:
         targets = self._feed.targets(step)
         sums = torch.zeros(len(self._objective.names), device=self.device.where)
         for batch in self._feed.micro_batches(step):
-            with self.device.autocast():
-                logits = self.model(**batch.inputs).logits
-                parent_logits = self._parent_logits(batch)
-            # The gradient at the logits is known in closed form; only what lies below them needs autograd.
-            terms, gradient = self._objective(logits.detach(), parent_logits, batch, sum(targets))
-            logits.backward(gradient)
-            sums += terms
+            sums += self._pass(batch, sum(targets))
             self._passed(len(batch.targets))
         # After the backward pass and before the clip: the pull is part of the gradient that is bounded.
         if self._pull is not None:
@@ -145,6 +139,19 @@ class Trainer:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         return StepFigures(self._per_target(totals, targets), norm_value, targets, self._feed.tokens(step))
+
+    def _pass(self, batch: MicroBatch, total: int) -> Tensor:
+        """Add a micro-batch's gradient to the weights'; return its loss terms.
+
+        A function of its own, so that its logits are gone before the next pass makes others.
+        """
+        with self.device.autocast():
+            logits = self.model(**batch.inputs).logits
+            parent_logits = self._parent_logits(batch)
+        # The gradient at the logits is known in closed form; only what lies below them needs autograd.
+        terms, gradient = self._objective(logits.detach(), parent_logits, batch, total)
+        logits.backward(gradient)
+        return terms
 
     @torch.no_grad()
     def _parent_logits(self, batch: MicroBatch) -> Tensor | None:
