@@ -1,4 +1,4 @@
-"""A rehearsal: the learner runs a made-up round of two steps with the user's model, and what it took is noted.
+"""A rehearsal: the learner runs a made-up round of a few steps with the user's model, and what it took is noted.
 
 The text is made up, so that rows are as wide as the recipe allows; the model, the recipe, the process and its phases
 are those of a real round. Nothing of it is kept.
@@ -22,8 +22,10 @@ from learner.directory.round_directory import GenerationRef, RoundSample, RoundS
 from learner.settings import LearnerSettings, RecipeSettings
 from streams.decoding.label_sets import write_set
 
-STEPS = 2
+FEWEST_STEPS = 2
 """AdamW makes its moments in the first step: only the second has everything in memory."""
+MOST_STEPS = 8
+"""From here on the first step, which is slower, weighs less than one run differs from the next."""
 WORDS = (
     "the",
     "river",
@@ -68,6 +70,11 @@ class Subject:
     def width(self) -> int:
         """Tokens in a sequence."""
         return min(self.settings.recipe.sequence_length, self.longest)
+
+    def steps_within(self, seconds: float, tokens_per_second: float, rows: int) -> int:
+        """How many optimizer steps a rehearsal with so many rows a pass may take, at a speed known from another."""
+        each = recipe_of(self, rows).batch_sequences * self.width / max(tokens_per_second, 1e-9)
+        return min(MOST_STEPS, max(FEWEST_STEPS, int(seconds / each)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,27 +132,35 @@ def filler(characters: int, seed: int) -> str:
 
 
 def rehearse(
-    subject: Subject, rows: int, *, seconds: float, within: Path | None, told: Callable[[ProgressEvent], None]
+    subject: Subject,
+    rows: int,
+    *,
+    steps: int = FEWEST_STEPS,
+    seconds: float,
+    within: Path | None,
+    on_progress: Callable[[ProgressEvent], None],
 ) -> Rehearsed | FailedRehearsal:
     """Run a made-up round with micro-batches of so many rows, in a process of its own.
 
     Args:
         subject: what to train.
         rows: sequences in a micro-batch.
+        steps: optimizer steps, at least `FEWEST_STEPS`. Memory needs no more; a speed taken from more of them has less
+            of the first one in it, which makes what later ones find ready.
         seconds: after which it is ended.
         within: the folder in which the round's directory is made and removed again.
-        told: gets each word of the learner's progress.
+        on_progress: gets each word of the learner's progress.
 
     Raises:
         OSError: the disk refused, or no process can be started.
     """
     with TemporaryDirectory(prefix=".rehearsal-", dir=within) as folder:
         directory = Path(folder) / "round"
-        _write(directory, subject, rows)
+        _write(directory, subject, rows, steps)
         ended = LearnerProcess().run(
             directory,
             limits=LearnerLimits(silence=seconds, time=seconds),
-            on_progress=told,
+            on_progress=on_progress,
             must_stop=lambda: False,
         )
         if ended.ending is not LearnerEnding.FINISHED:
@@ -164,13 +179,13 @@ def _summarise(training: TrainingSummary, rows: int, subject: Subject, held_out:
     seconds, recipe = training.phase_seconds, subject.settings.recipe
     scored = held_out / max(seconds["score"], 1e-9)
     candidates = len(set(recipe.interpolation))
-    # A look after each step, at one document: it counts by itself.
-    looking = STEPS * subject.width / scored if recipe.early_stop_checks else 0.0
+    # Looks are spread over the steps, each at one document: they count by themselves.
+    looking = min(training.steps, recipe.early_stop_checks) * subject.width / scored
     trained = training.tokens_new + training.tokens_replayed
     important = None
     if recipe.ewc:
         # Before and after training: replayed and new documents.
-        important = sum(_documents(subject, rows)) / max(seconds["importance"], 1e-9)
+        important = sum(_documents(subject, rows, training.steps)) / max(seconds["importance"], 1e-9)
     return Rehearsed(
         rows=rows,
         width=subject.width,
@@ -183,8 +198,8 @@ def _summarise(training: TrainingSummary, rows: int, subject: Subject, held_out:
     )
 
 
-def recipe_of(subject: Subject, rows: int) -> RecipeSettings:
-    """The user's recipe, in two steps that each have a pass of new rows alone and one of replayed rows alone."""
+def recipe_of(subject: Subject, rows: int, steps: int = FEWEST_STEPS) -> RecipeSettings:
+    """The user's recipe, in so many steps that each have a pass of new rows alone and one of replayed rows alone."""
     recipe = subject.settings.recipe
     new = 1 - recipe.replay_share(subject.kind)
     batch = math.ceil(rows / min(new, 1 - new)) if new < 1 else rows
@@ -192,20 +207,20 @@ def recipe_of(subject: Subject, rows: int) -> RecipeSettings:
         "micro_batch": rows,
         "batch_sequences": min(recipe.batch_sequences, batch),
         "epochs": 1,
-        "max_steps": STEPS,
+        "max_steps": steps,
     }
     return recipe.model_copy(update={**changed, "max_tokens": None, "max_seconds": None})
 
 
-def _documents(subject: Subject, rows: int) -> tuple[int, int]:
+def _documents(subject: Subject, rows: int, steps: int) -> tuple[int, int]:
     """How many new and replayed documents, of a row each, the steps need."""
-    recipe = recipe_of(subject, rows)
+    recipe = recipe_of(subject, rows, steps)
     share = recipe.replay_share(subject.kind)
-    new = STEPS * max(1, round(recipe.batch_sequences * (1 - share)))
+    new = steps * max(1, round(recipe.batch_sequences * (1 - share)))
     return new, 0 if not share else max(1, round(new * share / (1 - share)))
 
 
-def _write(directory: Path, subject: Subject, rows: int) -> None:
+def _write(directory: Path, subject: Subject, rows: int, steps: int) -> None:
     ref = GenerationRef(0, subject.digest)
     spec = RoundSpec(
         round=1,
@@ -213,7 +228,7 @@ def _write(directory: Path, subject: Subject, rows: int) -> None:
         seed=SEED,
         parent=ref,
         base=ref,
-        recipe=recipe_of(subject, rows),
+        recipe=recipe_of(subject, rows, steps),
         device=subject.settings.device,
         threads=subject.settings.threads or usable_cores(),
         plausibility_documents=1,
@@ -228,7 +243,7 @@ def _write(directory: Path, subject: Subject, rows: int) -> None:
             for number, _ in zip(numbers, range(count), strict=False)
         ]
 
-    new, replayed = _documents(subject, rows)
+    new, replayed = _documents(subject, rows, steps)
     write_round(
         directory,
         spec,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from daemon.doctor.estimate import ModelShape, row_bytes, rows_at_once
 from daemon.doctor.findings import Finding
-from daemon.doctor.rehearsal import FailedRehearsal, Rehearsed, Subject, recipe_of, rehearse
+from daemon.doctor.rehearsal import FEWEST_STEPS, FailedRehearsal, Rehearsed, Subject, recipe_of, rehearse
 from daemon.doctor.round_cost import Memory, RoundWork, Seconds, memory, seconds, steps_within
 from daemon.rounds.inputs import draw_spec
 from daemon.settings.tree import Settings
@@ -22,6 +22,8 @@ AFFORDED_S = 90.0
 """The second rehearsal has the settings' own micro-batch, or as large a one as this leaves time for."""
 USED = 0.9
 """Of the memory that is free, a rehearsal is to take so much at most."""
+TIMED_S = 15.0
+"""What the second rehearsal may take longer than two steps, so that its speed is that of a round."""
 EXAMPLE_TOKENS = 100_000
 TOKENS_PER_DOCUMENT = 200.0
 LONG_PHASES = {
@@ -95,19 +97,24 @@ def rehearsals(
     by_memory = 1 + int(max(0.0, USED * room.left - first.peak) / row_bytes(shape, recipe))
     rows = min(wanted, max(2, by_time), by_memory)
     if rows > 1:
-        yield _rehearse(subject, rows, within, say)
+        yield _rehearse(subject, rows, within, say, subject.steps_within(TIMED_S, first.trained_per_second, rows))
 
 
 def _changing_seconds(first: Rehearsed, subject: Subject) -> float:
     """Seconds of a rehearsal with one row that grow with the rows."""
     recipe = recipe_of(subject, 1)
-    trained = 2 * recipe.batch_sequences * first.width / first.trained_per_second
+    trained = FEWEST_STEPS * recipe.batch_sequences * first.width / first.trained_per_second
     return trained + (2 + len(set(recipe.interpolation))) * first.width / first.scored_per_second
 
 
-def _rehearse(subject: Subject, rows: int, within: Path, say: Say) -> Rehearsed | FailedRehearsal:
-    say(f"Rehearsing a round of two steps, {rows} {'row' if rows == 1 else 'rows'} of {subject.width} tokens a pass …")
-    return rehearse(subject, rows, seconds=LIMIT_S, within=within, told=partial(_tell, say))
+def _rehearse(
+    subject: Subject, rows: int, within: Path, say: Say, steps: int = FEWEST_STEPS
+) -> Rehearsed | FailedRehearsal:
+    say(
+        f"Rehearsing a round of {steps} steps, {rows} {'row' if rows == 1 else 'rows'} of {subject.width} tokens a "
+        "pass …"
+    )
+    return rehearse(subject, rows, steps=steps, seconds=LIMIT_S, within=within, on_progress=partial(_tell, say))
 
 
 def _tell(say: Say, event: ProgressEvent) -> None:

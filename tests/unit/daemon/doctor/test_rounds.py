@@ -10,7 +10,7 @@ import pytest
 from daemon.doctor import rounds
 from daemon.doctor.estimate import ModelShape
 from daemon.doctor.findings import Finding
-from daemon.doctor.rehearsal import FailedRehearsal, Rehearsed, Subject, rehearse
+from daemon.doctor.rehearsal import FEWEST_STEPS, MOST_STEPS, FailedRehearsal, Rehearsed, Subject, recipe_of, rehearse
 from daemon.doctor.rounds import Room
 from daemon.settings.tree import ModelSettings, Settings
 from daemon.settings.triggers import TriggerSettings
@@ -144,7 +144,7 @@ def test_a_rehearsal_is_a_whole_round_of_the_real_learner(tmp_path: Path, recipe
     settings = LearnerSettings(device="cpu", threads=1, recipe=RecipeSettings(sequence_length=64, **recipe))
     subject = Subject(base.path, base.digest, "causal-lm", 128, 2.0, settings)
     events: list[ProgressEvent] = []
-    done = rehearse(subject, 3, seconds=120, within=tmp_path, told=events.append)
+    done = rehearse(subject, 3, seconds=120, within=tmp_path, on_progress=events.append)
     assert isinstance(done, Rehearsed), done
     assert (done.rows, done.width) == (3, 64)
     assert {"train", "score", "candidates"} <= set(done.peaks)
@@ -153,6 +153,16 @@ def test_a_rehearsal_is_a_whole_round_of_the_real_learner(tmp_path: Path, recipe
     assert (done.important_per_second is not None) is ("ewc" in recipe)
     assert [event.name for event in events if event.event == "phase"]
     assert not list(tmp_path.glob(".rehearsal-*"))
+
+
+def test_a_rehearsal_takes_as_many_steps_as_there_is_time_for() -> None:
+    """At least the two that memory needs, and no more than tell anything."""
+    settings = LearnerSettings(recipe=RecipeSettings(sequence_length=100, micro_batch=10, batch_sequences=30))
+    subject = Subject(Path("model"), "digest", "causal-lm", 128, 2.0, settings)
+    step = recipe_of(subject, 10).batch_sequences * 100
+    assert subject.steps_within(5.5, step, 10) == 5
+    assert subject.steps_within(0.0, step, 10) == FEWEST_STEPS
+    assert subject.steps_within(1e9, step, 10) == MOST_STEPS
 
 
 @pytest.mark.slow
@@ -165,7 +175,7 @@ def test_a_classifier_is_rehearsed_with_its_labels(tmp_path: Path) -> None:
         2,
         seconds=120,
         within=tmp_path,
-        told=lambda _: None,
+        on_progress=lambda _: None,
     )
     assert isinstance(done, Rehearsed), done
 
@@ -175,6 +185,6 @@ def test_a_rehearsal_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     """With a sentence; it is no want of memory."""
     base = tiny.generation(tmp_path / "store", tiny.llama(), tiny.tokenizer(), "causal-lm")
     subject = Subject(base.path, base.digest, "causal-lm", 128, 2.0, LearnerSettings(device="cpu"))
-    ended = rehearse(subject, 1, seconds=0.01, within=tmp_path, told=lambda _: None)
+    ended = rehearse(subject, 1, seconds=0.01, within=tmp_path, on_progress=lambda _: None)
     assert isinstance(ended, FailedRehearsal)
     assert not ended.for_memory
