@@ -21,6 +21,7 @@ from learner.directory.round_directory import (
     PARENT,
     PROGRESS,
     REPORT,
+    RESIDUALS,
     RoundInput,
     candidate_name,
     read_round,
@@ -33,7 +34,6 @@ from learner.evaluation.before_training import (
     prequential_tokens,
     tokens_to_score,
 )
-from learner.evaluation.candidates import copy_into, interpolate_into, weights_of, write_candidate
 from learner.evaluation.document_scores import mean_nll
 from learner.material.batches import Step, document_pieces
 from learner.material.encoding import Encoded
@@ -45,6 +45,8 @@ from learner.objectives.weight_pull import QuadraticPull
 from learner.progress import Progress
 from learner.training.early_stopping import EarlyStopping
 from learner.training.train import Diverged, Trainer, Training, train
+from learner.weights.candidates import copy_into, interpolate_into, masters_of, weights_of, write_candidate
+from learner.weights.residual import Residuals, add_residuals, load_residuals, save_residuals
 from learner.workbench import DOCUMENTS, SEQUENCES, TOKENS, Workbench, set_up
 
 
@@ -72,13 +74,16 @@ def run_round(path: Path, echo: TextIO | None = None) -> Report:
         RuntimeError: torch failed; `learner.devices.device.is_out_of_memory` tells whether for memory.
     """
     given = read_round(path)
+    # The report first: where it is, candidates are taken for whole.
     (path / REPORT).unlink(missing_ok=True)
     shutil.rmtree(path / CANDIDATES, ignore_errors=True)
     with Progress(path / PROGRESS, echo) as progress:
+        # Directories travel between machines, and a damaged parent would only be found out as a bad candidate.
         with progress.phase("verify"):
             require_intact(path / PARENT, given.spec.parent)
             require_intact(path / BASE, given.spec.base)
         report = _run(given, progress)
+        # Last, when every candidate is written: its presence says that the round came to its end.
         replace_file(path / REPORT, report.encode())
         progress.say("done", outcome=report.outcome.value, detail=report.detail)
     return report
@@ -90,6 +95,7 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     _say_start(bench)
     with progress.phase("encode", DOCUMENTS, _documents(given)):
         texts = _encode(bench)
+    # Before training, on text that the parent never saw: afterwards its loss says nothing of how strange it is.
     with progress.phase("plausibility", TOKENS, prequential_tokens(bench, texts.fresh)):
         documents = prequential(bench, texts.fresh, texts.replay)
         why = "" if given.spec.approved else implausible(documents, given.spec.plausibility)
@@ -102,6 +108,8 @@ def _run(given: RoundInput, progress: Progress) -> Report:
         return _report(bench, Outcome.EMPTY, "the new text holds nothing to train on", documents)
     with progress.phase("score", TOKENS, tokens_to_score(bench, texts.slices)):
         base, parent = earlier_scores(bench, texts.slices)
+    # Not before the parent was scored: what serves, and is to be bettered, is the parent as it is stored.
+    add_residuals(bench.model, _residuals(bench, PARENT, bench.model))
     earlier = _importance_before(bench, texts)
     try:
         rows = sum(len(step.new) + len(step.replayed) for step in material.steps)
@@ -109,24 +117,30 @@ def _run(given: RoundInput, progress: Progress) -> Report:
             training = _train(bench, material, texts, earlier)
     except Diverged as error:
         return _report(bench, Outcome.DIVERGED, str(error), documents)
+    # Of the trained result itself, before candidates overwrite its weights to be scored.
     measured = _importance_after(bench, texts, earlier)
-    shares, each = len(set(given.spec.recipe.interpolation)), sum(len(text.tokens) for text in texts.slices.values())
-    with progress.phase("candidates", TOKENS, shares * each):
+    shares, tokens = len(set(given.spec.recipe.interpolation)), sum(len(text.tokens) for text in texts.slices.values())
+    with progress.phase("candidates", TOKENS, shares * tokens):
         candidates = _candidates(bench, texts.slices, measured)
     scores = {
         name: SliceScores(base[name], parent[name], {share: scored[name] for share, scored in candidates.items()})
         for name in texts.slices
     }
-    seen = find_touched(_counting(material, training), material.new, material.replay, given.fresh)
+    touched = find_touched(_steps_kept(material, training), material.new, material.replay, given.fresh)
     summary = replace(
-        _summary(bench, training, texts.fresh), tokens_touched=seen.tokens, tokens_drawn=seen.tokens_drawn
+        _summary(bench, training, texts.fresh), tokens_touched=touched.tokens, tokens_drawn=touched.tokens_drawn
     )
     report = _report(bench, Outcome.TRAINED, "", documents)
-    return replace(report, slices=scores, training=summary, touched=seen.ids, untrainable=seen.untrainable)
+    return replace(report, slices=scores, training=summary, touched=touched.ids, untrainable=touched.untrainable)
 
 
-def _counting(material: Material, training: Training) -> list[Step]:
-    """The steps that led to the weights which were kept."""
+def _residuals(bench: Workbench, which: str, model: Any) -> Residuals:
+    # The parent's are read when they are needed, twice: held meanwhile they would take a byte of memory a weight.
+    return load_residuals(bench.given.path / which / RESIDUALS, model)
+
+
+def _steps_kept(material: Material, training: Training) -> list[Step]:
+    """The steps that led to the weights which were kept: lineage names no text that only later ones saw."""
     return material.steps[: training.early_stopped_at or training.steps]
 
 
@@ -171,9 +185,8 @@ def _train(bench: Workbench, material: Material, texts: Texts, matters: importan
     model.requires_grad_(requires_grad=True).train()
     if spec.recipe.gradient_checkpointing:
         model.activation_checkpointing_enable()
-    parent = None
-    if material.objective.needs_parent and len(texts.replay):
-        parent = bench.load(PARENT, device=bench.device.where, dtype=bench.device.compute)
+    # A model of its own, as training overwrites the other; not loaded where no row would be distilled.
+    parent = _load_parent(bench) if material.objective.needs_parent and len(texts.replay) else None
     trainer = Trainer(
         model,
         parent,
@@ -191,6 +204,23 @@ def _train(bench: Workbench, material: Material, texts: Texts, matters: importan
     return train(trainer, material.steps, spec.recipe, progress=bench.progress, stopping=stopping)
 
 
+def _load_parent(bench: Workbench) -> Any:
+    """What replayed text is distilled from: the weights that training begins with, as far as the passes resolve them.
+
+    Stored weights, which stay where they are for rounds, would hold back what is learned in steps smaller than theirs.
+    """
+    if bench.device.compute is torch.float32:
+        return _load_master(bench, PARENT)
+    return bench.load(PARENT, device=bench.device.where, dtype=bench.device.compute)
+
+
+def _load_master(bench: Workbench, which: str) -> Any:
+    """Load parent or base in float32, as it was before it was rounded to be stored."""
+    model = bench.load(which, device=bench.device.where, dtype=torch.float32)
+    add_residuals(model, _residuals(bench, which, model))
+    return model
+
+
 def has_new_head(bench: Workbench) -> bool:
     """Whether this is the first round of a classifier whose head was drawn at random."""
     spec = bench.given.spec
@@ -199,6 +229,7 @@ def has_new_head(bench: Workbench) -> bool:
 
 def _stopping(bench: Workbench, text: Encoded) -> EarlyStopping | None:
     recipe = bench.given.spec.recipe
+    # Samples that neither train nor are reported on: stopping by either would flatter the candidate.
     if not len(text) or not recipe.early_stop_checks:
         return None
     return EarlyStopping(
@@ -262,6 +293,7 @@ def _most_sequences(bench: Workbench, text: Encoded) -> int:
 def _single_sequences(bench: Workbench, text: Encoded) -> Iterator[dict[str, Any]]:
     """Yield the model's inputs for random documents (the beginning of long ones), one at a time."""
     spec = bench.given.spec
+    # A stream of its own: another choice here must not change what is replayed, or in which order.
     random = np.random.Generator(np.random.PCG64([spec.seed, 3]))
     for index in random.permutation(len(text))[: spec.recipe.importance_sequences].tolist():
         for start, stop in document_pieces(text, index, bench.shape.longest)[:1]:
@@ -274,12 +306,15 @@ def _candidates(
 ) -> dict[str, SliceScored]:
     """Write every candidate and score it, with the very weights that would serve."""
     path, scored = bench.given.path, {}
+    # In the dtype that is stored, so that what is scored is what will serve, rounding included.
     stored = bench.load(PARENT, device=torch.device("cpu"), dtype=None)
-    parent, result = weights_of(stored), weights_of(bench.model)
+    parent, result = masters_of(stored, _residuals(bench, PARENT, stored)), weights_of(bench.model)
     for share in sorted(set(bench.given.spec.recipe.interpolation)):
         name = candidate_name(share)
-        interpolate_into(stored, parent, result, share)
+        cut_off = interpolate_into(stored, parent, result, share)
         write_candidate(path / CANDIDATES / name, stored, path / PARENT)
+        if cut_off:
+            save_residuals(path / CANDIDATES / name / RESIDUALS, cut_off)
         if measured is not None:
             importance.save_importance(path / CANDIDATES / name / IMPORTANCE, measured)
         copy_into(bench.model, stored)

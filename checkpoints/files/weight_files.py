@@ -1,7 +1,9 @@
 """Whether the files of a model are whole, told from their first bytes and their sizes. Imports no torch."""
 
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -57,17 +59,35 @@ def tensors(path: Path) -> frozenset[str]:
     """
     size = path.stat().st_size
     length = int.from_bytes(_beginning(path, LENGTH_BYTES), "little")
-    header = _header(path, length) if size >= LENGTH_BYTES and length <= MAX_HEADER_BYTES else None
-    if header is None:
+    entries = _entries(path)
+    if entries is None:
         raise UnusableModel(
             f"{path} ({size:,} bytes) is no safetensors file, or was cut off near its beginning; {AGAIN}"
         )
-    entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
     ends = [entry["data_offsets"][1] for entry in entries.values()]
     whole = LENGTH_BYTES + length + max(ends, default=0)
     if size != whole:
         raise UnusableModel(f"{path} has {size:,} bytes, its header says {whole:,}: it was not copied whole; {AGAIN}")
     return frozenset(entries)
+
+
+def stored_weights(directory: Path) -> Counter[str]:
+    """How many weights a model's directory holds by safetensors' name of their format: "BF16", "F16", "F32" and so on.
+
+    Files that are not whole are left out: `require_whole` says what they are.
+    """
+    counts: Counter[str] = Counter()
+    for path in sorted(directory.glob("*.safetensors")):
+        for entry in (_entries(path) or {}).values():
+            counts[entry["dtype"]] += math.prod(entry["shape"])
+    return counts
+
+
+def _entries(path: Path) -> dict[str, Any] | None:
+    """What a file's header says of each tensor; None where it is no safetensors file."""
+    length = int.from_bytes(_beginning(path, LENGTH_BYTES), "little")
+    header = _header(path, length) if length <= MAX_HEADER_BYTES else None
+    return header and {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
 def _header(path: Path, length: int) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ import psutil
 
 from checkpoints.installing import pip_install
 from daemon.doctor import model
+from daemon.doctor.disk_need import bytes_to_come
 from daemon.doctor.findings import Finding
 from daemon.errors import STATE_DIR_REMEDY, said_by_the_system
 from daemon.lifecycle.lock import holder_of
@@ -104,28 +105,13 @@ def file_system_of(path: Path) -> str:
 
 def _free_space(settings: Settings) -> Finding:
     free = shutil.disk_usage(settings.state_dir).free
-    needed = max(LEAST_FREE_BYTES, _needed_bytes(settings))
+    needed = max(LEAST_FREE_BYTES, bytes_to_come(settings))
     return Finding(
         "disk space",
         ok=free >= needed,
         detail=f"{free / GIB:.1f} GiB free, about {needed / GIB:.1f} GiB needed when everything is full",
         remedy="Free some, or lower `checkpoints.keep_last`, `memory.replay_tokens` and `memory.fresh_tokens`.",
     )
-
-
-def _needed_bytes(settings: Settings) -> int:
-    """Generations that are kept and one round's candidates, and the memory at its budgets, less what is there."""
-    memory = settings.memory
-    text = int((memory.fresh_tokens + memory.replay_tokens) * 4.5) + memory.quarantine_bytes
-    generations = settings.checkpoints.keep_last + 3 + len(settings.learner.recipe.interpolation)
-    whole = text + generations * _size_of(settings.model.path)
-    return whole - _size_of(settings.state_dir)
-
-
-def _size_of(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def sqlite() -> Finding:

@@ -34,7 +34,9 @@ PARENT, BASE = "parent", "base"
 FRESH, REPLAY, EARLY_STOP = "fresh.jsonl", "replay.jsonl", "early_stop.jsonl"
 SLICES, KNOWN_SCORES = "slices.json", "known_scores.json"
 PROGRESS, CANDIDATES, REPORT = "progress.jsonl", "candidates", "report.json"
-IMPORTANCE = "importance/importance.safetensors"  # below a model's own directory: loaders read the top level
+# Below a model's own directory: whoever loads a model, an engine of others too, takes all weights of the top level.
+IMPORTANCE = "importance/importance.safetensors"
+RESIDUALS = "importance/residuals.safetensors"
 
 
 class TextSample(Protocol):

@@ -13,13 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from checkpoints.files.disk_errors import disk_errors
-from learner.errors import BadRoundDirectory
+from learner.weights.tensor_files import load_tensors, of_another_model, save_tensors
 
 Importance = dict[str, Tensor]
 
@@ -123,9 +120,7 @@ def save_importance(path: Path, importance: Importance) -> None:
     Raises:
         OSError: the disk refused.
     """
-    path.parent.mkdir(exist_ok=True)
-    with disk_errors(path):
-        save_file({name: value.float().cpu().contiguous() for name, value in importance.items()}, path)
+    save_tensors(path, {name: value.float() for name, value in importance.items()})
 
 
 def load_importance(path: Path, shapes: Mapping[str, torch.Size]) -> Importance | None:
@@ -134,12 +129,10 @@ def load_importance(path: Path, shapes: Mapping[str, torch.Size]) -> Importance 
     Raises:
         BadRoundDirectory: it is damaged or belongs to another model.
     """
-    if not path.exists():
+    stored = load_tensors(path)
+    if stored is None:
         return None
-    try:
-        importance: Importance = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise BadRoundDirectory(f"{path} cannot be read: {error}. Discard the round.") from error
+    importance, _ = stored
     if {name: value.shape for name, value in importance.items()} != dict(shapes):
-        raise BadRoundDirectory(f"{path} is of another model than the parent beside it. Discard the round.")
+        raise of_another_model(path)
     return importance

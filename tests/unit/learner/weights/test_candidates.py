@@ -9,7 +9,7 @@ import torch
 
 from checkpoints.files.label_names import NEW_WEIGHTS
 from checkpoints.load import load_beside, load_model, load_tokenizer
-from learner.evaluation.candidates import copy_into, interpolate_into, weights_of, write_candidate
+from learner.weights.candidates import copy_into, interpolate_into, weights_of, write_candidate
 from tests.disks import files_limited
 from tests.unit.learner import tiny
 

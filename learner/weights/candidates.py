@@ -2,7 +2,7 @@
 
 Interpolating weights keeps more of the old for a little of the new (Wortsman et al. 2022, "Robust fine-tuning of
 zero-shot models"). It is done in float32 whatever the stored dtype: in bf16 the difference that a round makes is often
-below one rounding step. Tied weights are one parameter and so stay tied.
+below one rounding step (see `learner.weights.residual`). Tied weights are one parameter and so stay tied.
 """
 
 import shutil
@@ -16,6 +16,7 @@ from checkpoints.files.disk_errors import disk_errors
 from checkpoints.files.label_names import NEW_WEIGHTS
 from checkpoints.files.model_files import GENERATION_CONFIG
 from checkpoints.generation_store import CARD, MANIFEST
+from learner.weights.residual import Residual, Residuals, add_residual, is_rounded, residual_of
 
 Weights = dict[str, Tensor]
 
@@ -25,8 +26,17 @@ def weights_of(model: Any) -> Weights:
     return {name: value.detach().to("cpu", copy=True) for name, value in _named(model).items()}
 
 
+def masters_of(stored: Any, residuals: Residuals) -> Weights:
+    """Return a copy of a stored model's weights and buffers as `weights_of` does, each as it was before rounding."""
+    weights = weights_of(stored)
+    for name, residual in residuals.items():
+        weights[name] = weights[name].float()
+        add_residual(weights[name], residual)
+    return weights
+
+
 @torch.no_grad()
-def interpolate_into(model: Any, parent: Weights, result: Weights, parent_share: float) -> None:
+def interpolate_into(model: Any, parent: Weights, result: Weights, parent_share: float) -> Residuals:
     """Give a model the weights between parent and result, in its own dtype.
 
     Args:
@@ -34,12 +44,21 @@ def interpolate_into(model: Any, parent: Weights, result: Weights, parent_share:
         parent: the parent's weights.
         result: the trained ones, float32.
         parent_share: 0 gives the result, 1 the parent.
+
+    Returns:
+        what rounding to the model's dtype cut off its parameters; buffers are not trained and have nothing to keep.
     """
+    residuals: dict[str, Residual] = {}
+    trained = {name for name, _ in model.named_parameters()}
     for name, value in _named(model).items():
-        if value.is_floating_point():
-            value.copy_(torch.lerp(result[name].float(), parent[name].float(), parent_share))
-        else:
+        if not value.is_floating_point():
             value.copy_(result[name])
+            continue
+        master = torch.lerp(result[name].float(), parent[name].float(), parent_share)
+        value.copy_(master)
+        if name in trained and is_rounded(value):
+            residuals[name] = residual_of(value, master)
+    return residuals
 
 
 @torch.no_grad()

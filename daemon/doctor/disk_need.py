@@ -1,0 +1,43 @@
+"""How much more disk a state directory takes until everything in it is full: an estimate."""
+
+from pathlib import Path
+from typing import Final
+
+from checkpoints.files.weight_files import stored_weights
+from daemon.settings.tree import Settings
+
+_TEXT_BYTES_PER_TOKEN: Final = 4.5
+# The base, the previous one, and the one that is being published.
+_GENERATIONS_BESIDE: Final = 3
+# Formats whose rounding is kept in a byte a weight, and the bytes of a weight's importance.
+_ROUNDED: Final = ("BF16", "F16")
+_IMPORTANCE_BYTES: Final = 4
+
+
+def bytes_to_come(settings: Settings) -> int:
+    """Generations that are kept and one round's candidates, and the memory at its budgets, less what is there."""
+    memory = settings.memory
+    text = int((memory.fresh_tokens + memory.replay_tokens) * _TEXT_BYTES_PER_TOKEN) + memory.quarantine_bytes
+    trained = settings.checkpoints.keep_last + _GENERATIONS_BESIDE - 1 + len(settings.learner.recipe.interpolation)
+    model = _model(settings)
+    base = _size_of(model)
+    return text + base + trained * (base + bytes_beside(model, settings)) - _size_of(settings.state_dir)
+
+
+def bytes_beside(model: Path, settings: Settings) -> int:
+    """What a round leaves beside the weights of each generation: what rounding cut off them, and their importance."""
+    weights = stored_weights(model)
+    rounded = sum(weights[name] for name in _ROUNDED)
+    important = weights.total() if settings.learner.recipe.ewc else 0
+    return rounded + important * _IMPORTANCE_BYTES
+
+
+def _model(settings: Settings) -> Path:
+    """The base as it is stored, where it has been imported: what was a .gguf file is several times larger here."""
+    return settings.base_dir if settings.base_dir.is_dir() else settings.model.path
+
+
+def _size_of(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -1,0 +1,67 @@
+"""How much disk is needed when everything is full."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from daemon.doctor.disk_need import bytes_beside, bytes_to_come
+from daemon.settings.tree import ModelSettings, Settings
+from learner.objectives.importance import save_importance
+from learner.settings import LearnerSettings, RecipeSettings
+from learner.weights.candidates import interpolate_into, weights_of
+from learner.weights.residual import save_residuals
+from tests.unit.learner import tiny
+
+HEADER_BYTES = 8192
+
+
+def settings(home: Path, **recipe: object) -> Settings:
+    """Settings whose model and state are in `home`."""
+    learner = LearnerSettings(recipe=RecipeSettings.model_validate(recipe))
+    return Settings(state_dir=home / "state", model=ModelSettings(path=home / "model"), learner=learner)
+
+
+def saved(home: Path, dtype: torch.dtype) -> Path:
+    """A model's directory."""
+    tiny.llama(dtype=dtype).save_pretrained(home / "model")
+    return home / "model"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_what_rounding_cuts_off_is_counted(tmp_path: Path, dtype: torch.dtype) -> None:
+    """As much as its file takes, beside each generation."""
+    model = tiny.llama(dtype=dtype)
+    path = saved(tmp_path, dtype)
+    save_residuals(
+        tmp_path / "kept" / "r.safetensors", interpolate_into(model, weights_of(model), weights_of(model), 0)
+    )
+    size = (tmp_path / "kept" / "r.safetensors").stat().st_size
+    assert bytes_beside(path, settings(tmp_path)) == pytest.approx(size, abs=HEADER_BYTES)
+
+
+def test_importance_is_counted_where_the_recipe_has_it(tmp_path: Path) -> None:
+    """As much as its file takes; a model in float32 keeps nothing else."""
+    path = saved(tmp_path, torch.float32)
+    save_importance(tmp_path / "kept" / "i.safetensors", weights_of(tiny.llama()))
+    size = (tmp_path / "kept" / "i.safetensors").stat().st_size
+    assert bytes_beside(path, settings(tmp_path)) == 0
+    assert bytes_beside(path, settings(tmp_path, ewc=1.0)) == pytest.approx(size, abs=HEADER_BYTES)
+
+
+def test_need_grows_by_what_lies_beside_each_generation_but_the_base(tmp_path: Path) -> None:
+    """Ten of them at the defaults: five kept, two more on the way, three candidates."""
+    path = saved(tmp_path, torch.bfloat16)
+    plain, important = settings(tmp_path), settings(tmp_path, ewc=1.0)
+    beside = bytes_beside(path, important) - bytes_beside(path, plain)
+    assert bytes_to_come(important) - bytes_to_come(plain) == 10 * beside
+
+
+def test_size_is_that_of_the_imported_base(tmp_path: Path) -> None:
+    """A .gguf file is several times larger once it is imported."""
+    (tmp_path / "model").write_bytes(b"GGUF")
+    before = bytes_to_come(settings(tmp_path))
+    imported = tmp_path / "state" / "checkpoints" / "generations" / "000000"
+    imported.mkdir(parents=True)
+    tiny.llama().save_pretrained(imported)
+    assert bytes_to_come(settings(tmp_path)) > before + 5 * (imported / "model.safetensors").stat().st_size
