@@ -149,4 +149,4 @@ class Store(Closing):
         generator = np.random.Generator(np.random.PCG64(seed))
         with self.file.database.read() as tx:
             ids = draw.replay_ids(tx, generator, most_bytes=math.inf, most=count)
-            return [one.sample for one in reading.read(tx, ids)]
+            return [placed.sample for placed in reading.read(tx, ids)]

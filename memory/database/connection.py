@@ -117,22 +117,24 @@ class Database(Closing):
             return noticed
         try:
             self._refuse_another_file()
-            with self._translated():
+            with self._translate_errors():
                 self._look_inside(deep=deep and self._settings.integrity_check)
         except StoreError as error:
+            # It is this very error that was noted on its way here.
             self._noticed = None
             return error
         return None
 
     def _refuse_another_file(self) -> None:
-        found = _identity_of(self.path)
-        if found is None:
+        identity = _identity_of(self.path)
+        if identity is None:
             raise StoreMissing(f"{self.path} is gone. {RESTORE} Reading, rounds and commands wait for it.")
-        if self._identity is not None and found != self._identity:
+        if self._identity is not None and identity != self._identity:
             raise StoreUnreadable(f"{self.path} was replaced while it was in use: the new file is opened now.")
 
     def _look_inside(self, *, deep: bool) -> None:
         """Through a connection of its own: others have pages in mind that may be others on the disk by now."""
+        # mode=rw: without it SQLite would make the file where it is missing.
         connection = sqlite.connect(f"{self.path.absolute().as_uri()}?mode=rw", timeout=LOOK_SECONDS, uri=True)
         try:
             _refuse_foreign(self.path, connection)
@@ -146,25 +148,27 @@ class Database(Closing):
     def _open_writer(self) -> None:
         refuse_old_sqlite(sqlite.sqlite_version_info)
         self._refuse_missing()
-        with self._translated():
+        with self._translate_errors():
             self._connection = self._connect(self._settings.busy_timeout_s)
             self._prepare(self._connection)
         self._identity = _identity_of(self.path)
 
     def _refuse_missing(self) -> None:
-        there = _size_of(self.path)
-        if self.read_only and there is None:
+        size = _size_of(self.path)
+        if self.read_only and size is None:
             raise StoreMissing(f"There is no store at {self.path}. Start Riverkeep there once, or correct `state_dir`.")
-        if not self._make and not there:
-            how = "There is no database at" if there is None else "Nothing is in the database"
+        if not self._make and not size:
+            how = "There is no database at" if size is None else "Nothing is in the database"
             raise StoreMissing(
                 f"{how} {self.path}, though generations have served from its folder. {RESTORE} To go on without what "
                 "it held, say `riverkeep memory begin-anew`."
             )
-        if there is None:
+        if size is None:
             _create(self.path)
 
     def _connect(self, timeout_s: float) -> Connection:
+        # No isolation level: transactions begin where the code says so, and not before some statements. Connections go
+        # from thread to thread, one at a time.
         connection = sqlite.connect(str(self.path), timeout=timeout_s, isolation_level=None, check_same_thread=False)
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection
@@ -189,9 +193,12 @@ class Database(Closing):
         writer.execute("PRAGMA query_only = ON")
 
     def _prepare_writing(self, writer: Connection, utils: UtilsDatabase) -> None:
+        # Before the log is turned on: after that SQLite changes no page's size any more.
         writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         writer.execute("PRAGMA journal_mode = WAL")
+        # With NORMAL a power cut takes the last commits back, whose offsets Kafka has been told by then.
         writer.execute("PRAGMA synchronous = FULL")
+        # What is deleted is overwritten: text that a person had erased does not stay in free pages.
         writer.execute("PRAGMA secure_delete = ON")
         writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         writer.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
@@ -228,16 +235,17 @@ class Database(Closing):
     @contextmanager
     def exclusive(self) -> Iterator[Connection]:
         """A turn at writing without a transaction, for what cannot run inside one."""
-        with self._turn, self._translated():
+        with self._turn, self._translate_errors():
             yield self._usable()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent view of what is committed; it neither waits for a writer nor delays one."""
-        with self._translated():
+        with self._translate_errors():
             opened = self.opened
             reader = self._take_reader()
             try:
+                # Else each statement would see the state of its own moment.
                 reader.execute("BEGIN")
                 yield reader
             finally:
@@ -283,6 +291,7 @@ class Database(Closing):
         if self._closed:
             raise StoreClosed(f"{self.path} was closed.")
         if self.fault is not None:
+            # A new one each time: many threads would hang their traces on the same one.
             raise type(self.fault)(*self.fault.args)
         if self._connection is None:
             raise StoreClosed(f"{self.path} is not open yet.")
@@ -296,6 +305,7 @@ class Database(Closing):
                 with suppress(sqlite.DatabaseError):
                     connection.close()
             self._readers.clear()
+            # Within the lock: who gives a reader back sees by this that it belongs to the file before.
             self.opened += 1
 
     def close(self) -> None:
@@ -305,21 +315,22 @@ class Database(Closing):
             self._close_connections()
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """SQLite's errors in words that say what to do."""
         try:
             yield
         except sqlite.DatabaseError as error:
-            if (said := explain(self.path, error)) is None:
+            if (explained := explain(self.path, error)) is None:
                 raise
-            if isinstance(said, StoreDamaged | StoreUnreadable):
-                self._noticed = said
-            raise said from error
+            if isinstance(explained, StoreDamaged | StoreUnreadable):
+                self._noticed = explained
+            raise explained from error
 
 
 @contextmanager
 def _transaction(writer: Connection) -> Iterator[None]:
     """Committed when the block ends and undone when it raises."""
+    # The write lock at once: a transaction that began with reading fails instead of waiting where another one wrote.
     writer.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -341,18 +352,18 @@ def _refuse_foreign(path: Path, connection: Connection) -> None:
 
 def _identity_of(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return stat.st_dev, stat.st_ino
 
 
 def _signature_of(path: Path) -> tuple[int, int, int] | None:
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _size_of(path: Path) -> int | None:
@@ -376,8 +387,8 @@ def _create(path: Path) -> None:
 def refuse_old_sqlite(version: tuple[int, ...]) -> None:
     """Raise `SqliteTooOld` for a library that is not safe to keep the store with."""
     if version < sqlite.OLDEST:
-        found, needed = ".".join(map(str, version)), ".".join(map(str, sqlite.OLDEST))
+        present, needed = ".".join(map(str, version)), ".".join(map(str, sqlite.OLDEST))
         raise SqliteTooOld(
-            f"SQLite {found} can corrupt a database when its write-ahead log is reset; Riverkeep needs {needed} or "
+            f"SQLite {present} can corrupt a database when its write-ahead log is reset; Riverkeep needs {needed} or "
             "newer. Install pysqlite3 0.6.1 or newer into this environment: it brings its own."
         )

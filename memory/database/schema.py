@@ -223,9 +223,9 @@ def pending_erasures(db: Database) -> None:
 
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
-    known = {migration.name for migration in migrations.pending(db)}
-    known |= {migration.name for migration in migrations._migrations}  # noqa: SLF001 - no public list
-    return [applied.name for applied in migrations.applied(db) if applied.name not in known]
+    names = {migration.name for migration in migrations.pending(db)}
+    names |= {migration.name for migration in migrations._migrations}  # noqa: SLF001 - no public list
+    return [applied.name for applied in migrations.applied(db) if applied.name not in names]
 
 
 SECRET_BYTES = 32

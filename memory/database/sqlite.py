@@ -14,6 +14,7 @@ else:
 
 __all__ = ["OLDEST", "Connection", "DatabaseError", "connect", "primary_code", "sqlite_version_info"]
 
+# Older ones can corrupt a database when its write-ahead log is reset.
 OLDEST = (3, 51, 3)
 
 PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB = 3, 5, 6, 8, 10, 11, 13, 14, 26
@@ -21,6 +22,7 @@ PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB = 3, 5, 6, 
 
 def primary_code(error: DatabaseError) -> int:
     """SQLite's primary result code of an error; 0 where the error did not come from SQLite."""
+    # Extended codes carry the primary one in their low byte.
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 

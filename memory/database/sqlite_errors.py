@@ -87,9 +87,9 @@ _EXPLANATIONS: dict[int, Callable[[Path, str], StoreError]] = {
 
 def explain(path: Path, error: sqlite.DatabaseError) -> StoreError | None:
     """The store's own error for one of SQLite's; None for one that says that the code is wrong, not the file."""
-    said = str(error)
+    message = str(error)
     # The module's own error, without a code: only encoded text is stored. Or tables that every store has.
-    if "decode to UTF-8" in said or said.startswith(("no such table", "no such column")):
-        return _explain_damage(path, said)
+    if "decode to UTF-8" in message or message.startswith(("no such table", "no such column")):
+        return _explain_damage(path, message)
     explain_code = _EXPLANATIONS.get(sqlite.primary_code(error))
-    return None if explain_code is None else explain_code(path, said)
+    return None if explain_code is None else explain_code(path, message)

@@ -68,15 +68,15 @@ class AsideCount:
 
 def set_aside(tx: Connection, ids: Sequence[int], *, round_number: int, reason: str, now: float) -> int:
     """Set fresh and held-out samples aside; other ids are ignored. Returns how many were."""
-    wanted = sqlite.as_json(ids)
+    ids_json = sqlite.as_json(ids)
     moved = tx.execute(
         "INSERT INTO aside(sample, round, since, reason, role) SELECT id, ?, ?, ?, role FROM samples "
         "WHERE id IN (SELECT value FROM json_each(?)) AND role IN (?, ?) RETURNING sample",
-        (round_number, now, reason, wanted, Role.FRESH, Role.HOLDOUT),
+        (round_number, now, reason, ids_json, Role.FRESH, Role.HOLDOUT),
     ).fetchall()
-    gone = sqlite.as_json(row[0] for row in moved)
-    tx.execute("DELETE FROM holdout WHERE sample IN (SELECT value FROM json_each(?))", (gone,))
-    counters.change_role(tx, gone, Role.ASIDE)
+    moved_json = sqlite.as_json(row[0] for row in moved)
+    tx.execute("DELETE FROM holdout WHERE sample IN (SELECT value FROM json_each(?))", (moved_json,))
+    counters.change_role(tx, moved_json, Role.ASIDE)
     return len(moved)
 
 
@@ -129,18 +129,19 @@ def groups(tx: Connection) -> list[AsideGroup]:
 def of_round(tx: Connection, round_number: int, limit: int, after: int, *, worst_first: bool = False) -> AsidePage:
     """See `Store.aside.text`."""
     measured = _read_measured(tx, round_number)
+    # One more than the page may hold: it tells whether another page follows.
     rows = _rows(tx, round_number, limit + 1, after, by_loss=measured if worst_first else {})
-    taken, size = 0, 0
-    while taken < min(limit, len(rows)) and (taken == 0 or size + rows[taken][2] <= PAGE_BYTES):
-        size += rows[taken][2]
-        taken += 1
-    page = rows[:taken]
-    found = {place.sample.id: place for place in reading.read_places(tx, [sample for sample, _, _ in page])}
+    length, size = 0, 0
+    while length < min(limit, len(rows)) and (length == 0 or size + rows[length][2] <= PAGE_BYTES):
+        size += rows[length][2]
+        length += 1
+    page = rows[:length]
+    by_id = {place.sample.id: place for place in reading.read_places(tx, [sample for sample, _, _ in page])}
     return AsidePage(
-        found=tuple(found[sample] for sample, _, _ in page if sample in found),
+        found=tuple(by_id[sample] for sample, _, _ in page if sample in by_id),
         held_out=frozenset(sample for sample, role, _ in page if role == Role.HOLDOUT),
-        measured={sample: measured[sample] for sample in found if sample in measured},
-        next=page[-1][0] if taken < len(rows) else None,
+        measured={sample: measured[sample] for sample in by_id if sample in measured},
+        next=page[-1][0] if length < len(rows) else None,
     )
 
 
@@ -162,6 +163,7 @@ def _rows(
         return (-by_loss[sample].loss if sample in by_loss else math.inf, sample)
 
     rows = sorted(tx.execute(query, (round_number,)).fetchall(), key=lambda row: place(row[0]))
+    # The last page ended with that document: its place in this order says where to go on.
     return [row for row in rows if after == 0 or place(row[0]) > place(after)][:most]
 
 
@@ -199,11 +201,11 @@ def part_of(tx: Connection, round_number: int, ids: Sequence[int]) -> list[int]:
         "SELECT sample FROM aside WHERE round = ? AND sample IN (SELECT value FROM json_each(?))",
         (round_number, sqlite.as_json(ids)),
     )
-    found = {row[0] for row in rows}
-    if strangers := sorted(set(ids) - found):
-        named = ", ".join(map(str, strangers[:STRANGERS_NAMED])) + (", …" if len(strangers) > STRANGERS_NAMED else "")
-        raise WrongState(f"Round {round_number} has not set {named} aside: nothing is erased.")
-    return sorted(found)
+    present = {row[0] for row in rows}
+    if strangers := sorted(set(ids) - present):
+        names = ", ".join(map(str, strangers[:STRANGERS_NAMED])) + (", …" if len(strangers) > STRANGERS_NAMED else "")
+        raise WrongState(f"Round {round_number} has not set {names} aside: nothing is erased.")
+    return sorted(present)
 
 
 def choose(tx: Connection, round_number: int | None, ids: Sequence[int] | None) -> list[int]:
@@ -237,12 +239,14 @@ def release(tx: Connection, ids: Sequence[int], settings: MemorySettings, salt: 
     fresh = [sample for sample, role, _ in rows if role == Role.FRESH]
     counters.change_role(tx, sqlite.as_json(fresh), Role.FRESH)
     held = [(sample, source) for sample, role, source in rows if role == Role.HOLDOUT]
+    # Held-out text again before it asks for a place: what finds none is then removed as such, scores and all.
     counters.change_role(tx, sqlite.as_json(sample for sample, _ in held), Role.HOLDOUT)
     return len(fresh) + len(_readmit(tx, held, settings, salt))
 
 
 def _readmit(tx: Connection, held: Sequence[tuple[int, int]], settings: MemorySettings, salt: int) -> set[int]:
     """Give held-out samples a place in their sources' open slices; those that find none are removed."""
+    # The priorities that they had on arrival: what is released has no better chance than what came with it.
     order = priorities(np.array([sample for sample, _ in held], np.int64), salt).tolist()
     offered = [slices.Held(priority, sample, source) for priority, (sample, source) in zip(order, held, strict=True)]
     admitted = slices.admit(tx, offered, settings.slice_documents, anchor=False)

@@ -67,28 +67,29 @@ def sort_fresh(
     Args:
         categories: keyed hashes of keys that have no quota.
     """
-    ids = np.array([one.sample.id for one in drawn], np.int64)
+    ids = np.array([placed.sample.id for placed in drawn], np.int64)
     order = priorities(ids, salt).tolist()
     surplus = set(
         over_quota(
             [
-                (one.sample.id, one.sample.key_hash, rank)
-                for one, rank in zip(drawn, order, strict=True)
-                if one.sample.key_hash not in categories
+                (placed.sample.id, placed.sample.key_hash, rank)
+                for placed, rank in zip(drawn, order, strict=True)
+                if placed.sample.key_hash not in categories
             ],
             settings.key_quota,
         )
     )
     # Salted by the round, so that no text is kept from training for ever.
     coins = priorities(ids, salt + round_number).tolist()
-    within = [(coin, one) for coin, one in zip(coins, drawn, strict=True) if one.sample.id not in surplus]
+    within = [(coin, placed) for coin, placed in zip(coins, drawn, strict=True) if placed.sample.id not in surplus]
     chosen = sorted(coin for coin, _ in within if coin < spec.early_stop_share * PRIORITIES)
+    # One at least stays to be trained on.
     chosen = chosen[: min(spec.early_stop_documents, len(within) - 1)]
     limit = chosen[-1] if chosen else -1
     return FreshDraw(
-        train=tuple(one for coin, one in within if coin > limit),
-        early_stop=tuple(one for coin, one in within if coin <= limit),
-        over_quota=tuple(one for one in drawn if one.sample.id in surplus),
+        train=tuple(placed for coin, placed in within if coin > limit),
+        early_stop=tuple(placed for coin, placed in within if coin <= limit),
+        over_quota=tuple(placed for placed in drawn if placed.sample.id in surplus),
     )
 
 
@@ -96,17 +97,21 @@ def replay_ids(
     tx: Connection, generator: np.random.Generator, *, most_bytes: float, most: int | None = None
 ) -> list[int]:
     """Sample ids drawn uniformly without replacement from replay, until they hold enough bytes (or are enough)."""
-    held, held_bytes = tx.execute("SELECT coalesce(sum(samples), 0), coalesce(sum(bytes), 0) FROM strata").fetchone()
-    if not held or most_bytes <= 0:
+    # The strata count what replay holds, so that nothing is read over.
+    slots_taken, bytes_taken = tx.execute(
+        "SELECT coalesce(sum(samples), 0), coalesce(sum(bytes), 0) FROM strata"
+    ).fetchone()
+    if not slots_taken or most_bytes <= 0:
         return []
     # A fifth more slots than the mean size asks for, so that one draw nearly always has bytes enough.
-    mean = max(held_bytes / held, 1.0)
-    likely = held if most_bytes >= held_bytes / 1.2 else min(held, int(1.2 * most_bytes / mean) + 64)
+    mean = max(bytes_taken / slots_taken, 1.0)
+    likely = slots_taken if most_bytes >= bytes_taken / 1.2 else min(slots_taken, int(1.2 * most_bytes / mean) + 64)
     count = likely if most is None else min(likely, most)
     # Slots are numbered without holes, so that a uniform draw is a draw of numbers and reads no row too many.
-    slots = generator.choice(held, count, replace=False)
+    slots = generator.choice(slots_taken, count, replace=False)
     rows = dict(
         tx.execute(
+            # Two columns as one text: so the rows are a dict's items as SQLite gives them.
             "SELECT slot, sample || ':' || bytes FROM replay WHERE slot IN (SELECT value FROM json_each(?))",
             (as_json(slots.tolist()),),
         )
@@ -126,17 +131,19 @@ def draw_slices(tx: Connection, spec: DrawSpec) -> tuple[Slice, ...]:
     """The anchor and the period slices, each with its samples of lowest priority, within the spec's bounds."""
     rows = slices.list_slices(tx, *KINDS)
     sizes = dict(tx.execute("SELECT slice, count(*) FROM holdout GROUP BY slice"))
-    wanted = {row.id: sizes[row.id] for row in rows if row.id in sizes}
+    drawable = {row.id: sizes[row.id] for row in rows if row.id in sizes}
     anchors = {row.id for row in rows if KINDS[row.state] == "anchor"}
-    members = slices.members(tx, shares(spec, wanted, anchors))
-    read = {one.sample.id: one.sample for one in reading.read(tx, [one for ids in members.values() for one in ids])}
+    members = slices.members(tx, shares(spec, drawable, anchors))
+    placed = reading.read(tx, [sample for ids in members.values() for sample in ids])
+    by_id = {each.sample.id: each.sample for each in placed}
     drawn: dict[str, Slice] = {}
     for row in rows:
-        found = [read[sample] for sample in members.get(row.id, [])]
-        if found:
-            part = _slice(tx, row, found)
-            before = drawn.get(part.name)  # The anchor may lie in two parts: what it is, and what it is about to take.
-            drawn[part.name] = part if before is None else replace(before, samples=before.samples + part.samples)
+        samples = [by_id[sample] for sample in members.get(row.id, [])]
+        if samples:
+            part = _slice(tx, row, samples)
+            # The anchor may lie in two parts: what it is, and what it is about to take.
+            earlier = drawn.get(part.name)
+            drawn[part.name] = part if earlier is None else replace(earlier, samples=earlier.samples + part.samples)
     return tuple(drawn.values())
 
 
@@ -157,26 +164,28 @@ def shares(spec: DrawSpec, sizes: Mapping[int, int], anchors: Collection[int]) -
         sizes: documents of each slice.
         anchors: those that are the anchor: without enough of it nothing can be judged, so it goes before many slices.
     """
-    wanted = {one: min(size, spec.slice_documents) for one, size in sizes.items()}
-    first = share(spec.evaluation_documents, {one: size for one, size in wanted.items() if one in anchors})
-    left = spec.evaluation_documents - sum(first.values())
-    return first | share(left, {one: size for one, size in wanted.items() if one not in anchors})
+    wants = {slice_id: min(size, spec.slice_documents) for slice_id, size in sizes.items()}
+    first = share(
+        spec.evaluation_documents, {slice_id: size for slice_id, size in wants.items() if slice_id in anchors}
+    )
+    rest = spec.evaluation_documents - sum(first.values())
+    return first | share(rest, {slice_id: size for slice_id, size in wants.items() if slice_id not in anchors})
 
 
-def _slice(tx: Connection, row: slices.SliceRow, found: Sequence[Sample]) -> Slice:
+def _slice(tx: Connection, row: slices.SliceRow, samples: Sequence[Sample]) -> Slice:
     return Slice(
         name=slices.name(tx, row),
         kind=KINDS[row.state],
         source=slices.source_name(tx, row),
         first_round=row.first_round,
         last_round=row.last_round,
-        samples=tuple(found),
+        samples=tuple(samples),
     )
 
 
 def offset_ranges(drawn: Sequence[Placed]) -> Mapping[int, tuple[int, int]]:
     """For each stream the first and last offset among these samples."""
-    found: dict[int, list[int]] = defaultdict(list)
-    for one in drawn:
-        found[one.stream].append(one.offset)
-    return {stream: (min(offsets), max(offsets)) for stream, offsets in found.items()}
+    offsets_of: dict[int, list[int]] = defaultdict(list)
+    for placed in drawn:
+        offsets_of[placed.stream].append(placed.offset)
+    return {stream: (min(offsets), max(offsets)) for stream, offsets in offsets_of.items()}

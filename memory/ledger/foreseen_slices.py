@@ -55,11 +55,16 @@ def _after_seal(tx: Connection, settings: MemorySettings) -> Iterator[_Part]:
     in_anchor = held[anchor.id] if anchor else []
     in_early = held[early.id] if early else []
     newest = _newest(tx, held, settings.slice_documents)
+    # The same condition and the same choice as when the slices are sealed: see `slices`.
     if not facts.get_int(tx, "anchor_frozen") and len(in_anchor) < settings.anchor_minimum:
         room = settings.anchor_documents - len(in_anchor) - len(in_early)
-        given = set(slices.first_text((one for of_source in newest.values() for one in of_source), room))
-        in_early = sorted([*in_early, *(one for rows in newest.values() for one in rows if one[1] in given)])
-        newest = {source: [one for one in rows if one[1] not in given] for source, rows in newest.items()}
+        offered = set(slices.first_text((document for of_source in newest.values() for document in of_source), room))
+        in_early = sorted(
+            [*in_early, *(document for rows in newest.values() for document in rows if document[1] in offered)]
+        )
+        newest = {
+            source: [document for document in rows if document[1] not in offered] for source, rows in newest.items()
+        }
     yield _Part("anchor", ANCHOR_SOURCE, in_anchor)
     yield _Part("early", ANCHOR_SOURCE, in_early)
     yield from (_Part("pending", source, rows) for source, rows in newest.items())
@@ -75,8 +80,9 @@ def _newest(
         together[row.source].append(row)
     newest = {}
     for source, rows in together.items():
+        # Of two that become one only what lies below both thresholds was offered to each in full.
         threshold = min(row.threshold for row in rows)
-        documents = sorted(one for row in rows for one in held.get(row.id, ()) if one[0] <= threshold)
+        documents = sorted(document for row in rows for document in held.get(row.id, ()) if document[0] <= threshold)
         newest[source] = documents[:bound]
     return newest
 

@@ -16,11 +16,11 @@ STATES_TO_SERVE = (GenerationState.ACCEPTED, GenerationState.ROLLED_BACK)
 
 def register_base(tx: Connection, *, digest: str, source_path: str, generation: int, now: float) -> None:
     """See `Store.generations.register_base`."""
-    known = tx.execute("SELECT digest FROM generations WHERE number = ?", (generation,)).fetchone()
-    if known is not None:
-        if known[0] != digest:
+    row = tx.execute("SELECT digest FROM generations WHERE number = ?", (generation,)).fetchone()
+    if row is not None:
+        if row[0] != digest:
             raise WrongState(
-                f"Generation {generation}, the base, is another model (digest {known[0][:12]}, now {digest[:12]}). A "
+                f"Generation {generation}, the base, is another model (digest {row[0][:12]}, now {digest[:12]}). A "
                 "store belongs to one base model: choose another `state_dir` for this one."
             )
         return
@@ -37,6 +37,7 @@ def register_base(tx: Connection, *, digest: str, source_path: str, generation: 
 def reserve(tx: Connection, round_number: int, now: float) -> int:
     """A new generation's number, for a candidate of this round."""
     parent = rounds.read(tx, round_number).parent_generation
+    # From a counter and not from the rows, which leave the ledger: no number is given again.
     number = facts.get_int(tx, "generations_numbered")
     facts.put(tx, "generations_numbered", number + 1)
     tx.execute(
@@ -113,6 +114,7 @@ def _best_on_a_slice(tx: Connection) -> set[int]:
         "AND generation IN (SELECT generation FROM document_scores) ORDER BY mean_nll DESC, generation",
         (json.dumps(names), sqlite.as_json(led_here)),
     )
+    # The worst come first: of each slice the dict keeps the last row, which is the best.
     return set(dict(rows).values())
 
 
@@ -122,10 +124,10 @@ def read(tx: Connection, number: int) -> Generation:
     Raises:
         UnknownGeneration: there is none of that number, or it is too long ago.
     """
-    found = _generations(tx, "WHERE number = ?", (number,)) or _past(tx, number)
-    if not found:
+    matches = _generations(tx, "WHERE number = ?", (number,)) or _past(tx, number)
+    if not matches:
         raise UnknownGeneration(f"There is no generation {number}. See `riverkeep generations`.")
-    return found[0]
+    return matches[0]
 
 
 def _past(tx: Connection, number: int) -> list[Generation]:
@@ -145,12 +147,12 @@ def _generations(tx: Connection, condition: str, values: tuple[int, ...]) -> lis
     rows = tx.execute(
         f"SELECT number, state, parent, round, digest, source_path, created_at FROM generations {condition}", values
     ).fetchall()
-    wanted = sqlite.as_json(row[0] for row in rows)
+    numbers = sqlite.as_json(row[0] for row in rows)
     scores: dict[int, dict[str, SliceScore]] = defaultdict(dict)
     for row in tx.execute(
         "SELECT generation, slice, mean_nll, tokens, documents, accuracy, macro_f1 FROM scores "
         "WHERE generation IN (SELECT value FROM json_each(?))",
-        (wanted,),
+        (numbers,),
     ):
         scores[row[0]][row[1]] = SliceScore(*row[2:])
     return [
@@ -174,8 +176,8 @@ def save_scores(tx: Connection, generation: int, scores: Mapping[str, SliceScore
         "INSERT OR REPLACE INTO scores(generation, slice, mean_nll, tokens, documents, accuracy, macro_f1) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (generation, name, one.mean_nll, one.tokens, one.documents, one.accuracy, one.macro_f1)
-            for name, one in scores.items()
+            (generation, name, score.mean_nll, score.tokens, score.documents, score.accuracy, score.macro_f1)
+            for name, score in scores.items()
         ],
     )
 
@@ -200,6 +202,7 @@ def sequence_lengths(tx: Connection) -> dict[int, int | None]:
         "SELECT g.number, g.parent, json_extract(r.recipe, '$.sequence_length') "
         "FROM generations g JOIN rounds r ON r.generation = g.number ORDER BY r.number"
     )
+    # In the order of rounds: who scored a generation last says in what it was scored.
     return {scored: length for *pair, length in rows for scored in (base, *pair) if scored is not None}
 
 

@@ -19,10 +19,10 @@ class HeldOutIndex:
 
     def keep_apart(self, tx: Connection, drawn: Sequence[Placed]) -> list[Placed]:
         """Remove from the store, and from the draw, what is a near-duplicate of held-out text."""
-        close = self._index.near(near_duplicates.sketch_texts([one.sample.text for one in drawn]))
-        gone = remove(tx, [one.sample.id for one, out in zip(drawn, close, strict=True) if out])
-        counters.tally(tx, {"near_duplicates": gone})
-        return [one for one, out in zip(drawn, close, strict=True) if not out]
+        close = self._index.near(near_duplicates.sketch_texts([placed.sample.text for placed in drawn]))
+        removed = remove(tx, [placed.sample.id for placed, is_close in zip(drawn, close, strict=True) if is_close])
+        counters.tally(tx, {"near_duplicates": removed})
+        return [placed for placed, is_close in zip(drawn, close, strict=True) if not is_close]
 
 
 def drop_held_out_near_trained(tx: Connection, similarity: float) -> None:
@@ -36,7 +36,7 @@ def drop_held_out_near_trained(tx: Connection, similarity: float) -> None:
         "OR (s.state = 'anchor' AND (SELECT value FROM facts WHERE name = 'anchor_frozen') = 0)"
     )
     held = reading.read(tx, [row[0] for row in rows])
-    sketches = near_duplicates.sketch_texts([one.sample.text for one in held])
+    sketches = near_duplicates.sketch_texts([placed.sample.text for placed in held])
     close = near_duplicates.near_trained(tx, sketches, similarity)
-    gone = remove(tx, [one.sample.id for one, out in zip(held, close, strict=True) if out])
-    counters.tally(tx, {"near_duplicates": gone})
+    removed = remove(tx, [placed.sample.id for placed, is_close in zip(held, close, strict=True) if is_close])
+    counters.tally(tx, {"near_duplicates": removed})

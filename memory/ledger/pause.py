@@ -35,8 +35,8 @@ def find(tx: Connection) -> RoundsPause | None:
 
 def begin(tx: Connection, reason: str, now: float) -> RoundsPause:
     """Pause, or give the pause that there is another reason; one without words keeps what was said before."""
-    before = find(tx)
-    pause = RoundsPause(now, reason) if before is None else RoundsPause(before.since, reason or before.reason)
+    running = find(tx)
+    pause = RoundsPause(now, reason) if running is None else RoundsPause(running.since, reason or running.reason)
     facts.put(tx, _NAME, _COLUMN.dump_json(pause).decode())
     return pause
 

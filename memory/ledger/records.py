@@ -263,14 +263,15 @@ def lineage(parents: Mapping[int, int | None], number: int) -> list[int]:
         parents: each generation's parent. Where a line leads to one that the ledger has let go, the base, which has
             no parent, stands for all before.
     """
-    found: list[int] = []
-    at: int | None = number
-    while at is not None and at in parents and len(found) < len(parents):
-        found.append(at)
-        at = parents[at]
-    if found and at is not None and at not in parents:
-        found += [base for base, parent in parents.items() if parent is None][:1]
-    return found[::-1]
+    line: list[int] = []
+    generation: int | None = number
+    # Never longer than there are generations: damaged rows could lead round in a circle.
+    while generation is not None and generation in parents and len(line) < len(parents):
+        line.append(generation)
+        generation = parents[generation]
+    if line and generation is not None and generation not in parents:
+        line += [base for base, parent in parents.items() if parent is None][:1]
+    return line[::-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,14 +49,22 @@ def number_above(tx: Connection, generation: int, round_number: int) -> bool:
 
 def take_up(tx: Connection, found: Sequence[FoundGeneration]) -> None:
     """Enter generations that served, parents first; the last of them serves."""
-    for one in found:
+    for generation in found:
         tx.execute(
             "INSERT OR REPLACE INTO generations(number, state, parent, round, digest, source_path, created_at) "
             "VALUES (?, ?, ?, ?, ?, '', ?)",
-            (one.number, GenerationState.ACCEPTED, one.parent, one.round, one.digest, one.created_at),
+            (
+                generation.number,
+                GenerationState.ACCEPTED,
+                generation.parent,
+                generation.round,
+                generation.digest,
+                generation.created_at,
+            ),
         )
-        generations.save_scores(tx, one.number, one.scores)
-    last_round = max(one.round for one in found)
-    number_above(tx, max(one.number for one in found), last_round)
+        generations.save_scores(tx, generation.number, generation.scores)
+    last_round = max(generation.round for generation in found)
+    number_above(tx, max(generation.number for generation in found), last_round)
     facts.put(tx, "serving", found[-1].number)
+    # What their rounds were given is not known here: who saw whose text can be told of later rounds alone.
     facts.put(tx, "lineage_from", max(facts.get_int(tx, "lineage_from"), last_round + 1))

@@ -27,21 +27,22 @@ PAST_GENERATIONS = 100_000
 
 def prune(tx: Connection, settings: MemorySettings) -> None:
     """Let go of what lies beyond the bounds. The cost is that of what goes, and of a look at what is kept past them."""
-    begun = facts.get_int(tx, "rounds_begun")
-    held = _held(tx)
-    oldest = begun - max(ROUNDS, settings.lineage_rounds)
-    _forget_samples(tx, begun - settings.lineage_rounds, held)
+    rounds_begun = facts.get_int(tx, "rounds_begun")
+    not_over = _find_not_over(tx)
+    oldest = rounds_begun - max(ROUNDS, settings.lineage_rounds)
+    _forget_samples(tx, rounds_begun - settings.lineage_rounds, not_over)
+    # Before the rounds: a round's line stays as long as its generation is listed.
     _forget_generations(tx, oldest)
-    _forget_rounds(tx, oldest, held)
-    _forget_reports(tx, begun - REPORTS)
+    _forget_rounds(tx, oldest, not_over)
+    _forget_reports(tx, rounds_begun - REPORTS)
     similar_keys.prune(tx)
     _forget_scores(tx, facts.get_int(tx, "generations_numbered") - R_ROWS)
 
 
-def _held(tx: Connection) -> set[int]:
+def _find_not_over(tx: Connection) -> set[int]:
     """Rounds that are not over: unfinished, waiting for a person, or approved by one and not judged again yet."""
-    approved = {one.number for one in rounds.find_approved(tx) if _is_fresh(tx, one.number)}
-    return {one.number for one in rounds.find_unfinished(tx)} | set(rounds.waiting(tx)) | approved
+    approved = {round_.number for round_ in rounds.find_approved(tx) if _is_fresh(tx, round_.number)}
+    return {round_.number for round_ in rounds.find_unfinished(tx)} | set(rounds.waiting(tx)) | approved
 
 
 def _is_fresh(tx: Connection, number: int) -> bool:
@@ -53,10 +54,10 @@ def _is_fresh(tx: Connection, number: int) -> bool:
     return row is not None
 
 
-def _forget_samples(tx: Connection, last: int, held: Collection[int]) -> None:
+def _forget_samples(tx: Connection, last: int, not_over: Collection[int]) -> None:
     """Forget which samples the rounds up to `last` were given."""
-    gone = [number for number in _distinct(tx, "round_samples", "round", last) if number not in held]
-    tx.executemany("DELETE FROM round_samples WHERE round = ?", [(number,) for number in gone])
+    expired = [number for number in _distinct(tx, "round_samples", "round", last) if number not in not_over]
+    tx.executemany("DELETE FROM round_samples WHERE round = ?", [(number,) for number in expired])
     facts.put(tx, "lineage_from", max(facts.get_int(tx, "lineage_from"), last + 1))
 
 
@@ -65,17 +66,18 @@ def _forget_generations(tx: Connection, last_round: int) -> None:
 
     One with scores of documents is the best so far on some slice, and stays whole.
     """
-    gone = _without_document_scores(
+    expired = _without_document_scores(
         tx,
         tx.execute(
             "SELECT number FROM generations WHERE round <= ? AND state IN (?, ?)",
             (last_round, GenerationState.RETIRED, GenerationState.RESERVED),
         ),
     )
-    chosen = (sqlite.as_json(gone),)
+    chosen = (sqlite.as_json(expired),)
     tx.execute(
         "INSERT INTO past_generations(number, parent, round, digest, created_at) "
         "SELECT number, parent, round, digest, created_at FROM generations "
+        # Without a digest a number was reserved and no model came of it: there is nothing to know of it.
         "WHERE digest != '' AND number IN (SELECT value FROM json_each(?))",
         chosen,
     )
@@ -90,7 +92,7 @@ def _forget_generations(tx: Connection, last_round: int) -> None:
     )
 
 
-def _forget_rounds(tx: Connection, last: int, held: Collection[int]) -> None:
+def _forget_rounds(tx: Connection, last: int, not_over: Collection[int]) -> None:
     """Forget the rounds up to `last`, but for those of a generation that is listed or of text that is aside."""
     rows = tx.execute(
         "SELECT number FROM rounds WHERE number <= ? "
@@ -98,9 +100,9 @@ def _forget_rounds(tx: Connection, last: int, held: Collection[int]) -> None:
         "AND NOT EXISTS (SELECT 1 FROM aside WHERE aside.round = rounds.number)",
         (last,),
     ).fetchall()
-    gone = [row for row in rows if row[0] not in held]
-    tx.executemany("DELETE FROM round_offsets WHERE round = ?", gone)
-    tx.executemany("DELETE FROM rounds WHERE number = ?", gone)
+    expired = [row for row in rows if row[0] not in not_over]
+    tx.executemany("DELETE FROM round_offsets WHERE round = ?", expired)
+    tx.executemany("DELETE FROM rounds WHERE number = ?", expired)
 
 
 def _forget_reports(tx: Connection, last: int) -> None:
@@ -113,8 +115,8 @@ def _forget_reports(tx: Connection, last: int) -> None:
 def _forget_scores(tx: Connection, end: int) -> None:
     """Take the rows of generations below `end` out of R: not of those that have files, or a best so far."""
     rows = [number for number in _distinct(tx, "scores", "generation", end - 1) if _is_retired(tx, number)]
-    gone = _without_document_scores(tx, ((number,) for number in rows))
-    tx.executemany("DELETE FROM scores WHERE generation = ?", [(number,) for number in gone])
+    expired = _without_document_scores(tx, ((number,) for number in rows))
+    tx.executemany("DELETE FROM scores WHERE generation = ?", [(number,) for number in expired])
 
 
 def _is_retired(tx: Connection, generation: int) -> bool:
@@ -123,8 +125,8 @@ def _is_retired(tx: Connection, generation: int) -> bool:
 
 
 def _without_document_scores(tx: Connection, generations: Iterable[Sequence[int]]) -> list[int]:
-    found = "SELECT 1 FROM document_scores WHERE generation = ? LIMIT 1"
-    return [number for (number,) in list(generations) if tx.execute(found, (number,)).fetchone() is None]
+    query = "SELECT 1 FROM document_scores WHERE generation = ? LIMIT 1"
+    return [number for (number,) in list(generations) if tx.execute(query, (number,)).fetchone() is None]
 
 
 def _distinct(tx: Connection, table: str, column: str, last: int) -> list[int]:

@@ -18,19 +18,20 @@ def rollback(tx: Connection, to: int | None, *, by: str, now: float) -> tuple[in
     serving = facts.find_int(tx, "serving")
     if serving is None:
         raise WrongState("No generation serves, so there is nothing to roll back from.")
-    wanted = read(tx, serving).parent if to is None else to
-    if wanted is None:
+    number = read(tx, serving).parent if to is None else to
+    if number is None:
         raise WrongState(f"Generation {serving} is the base: there is nothing before it to roll back to.")
-    target = read(tx, wanted)
-    if wanted == serving:
-        raise WrongState(f"Generation {wanted} serves already.")
+    target = read(tx, number)
+    if number == serving:
+        raise WrongState(f"Generation {number} serves already.")
     if target.state not in STATES_TO_SERVE:
-        raise WrongState(f"Generation {wanted} is {target.state}: it cannot serve. See `riverkeep generations`.")
+        raise WrongState(f"Generation {number} is {target.state}: it cannot serve. See `riverkeep generations`.")
+    # In this order: what both lines share has led to the new one too, and stays accepted.
     flag_line(tx, serving, GenerationState.ROLLED_BACK)
-    flag_line(tx, wanted, GenerationState.ACCEPTED)
-    facts.put(tx, "serving", wanted)
-    facts.put(tx, "rollback", _ROLLBACK.dump_json((serving, wanted, now, by)).decode())
-    return serving, wanted
+    flag_line(tx, number, GenerationState.ACCEPTED)
+    facts.put(tx, "serving", number)
+    facts.put(tx, "rollback", _ROLLBACK.dump_json((serving, number, now, by)).decode())
+    return serving, number
 
 
 def last_rollback(tx: Connection) -> Rollback | None:

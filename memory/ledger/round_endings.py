@@ -29,6 +29,7 @@ def accept(
     salt: int,
 ) -> None:
     """See `Store.rounds.accept`."""
+    # First, as it raises where this was done before: the rest takes effect once.
     rounds.end(tx, number, RoundState.ACCEPTED, now=now, verdict=verdict, report=report, detail="")
     generations.accept(tx, generation, round_number=number, digest=digest)
     generations.save_scores(tx, generation, scores)
@@ -40,10 +41,13 @@ def accept(
         spent = [sample for sample in used if sample in trained.untrainable]
         used = [sample for sample in used if sample in trained.touched]
         rounds.note_untouched(tx, number, trained.touched)
+    # While the text is there: replay may have no room for all of it, and it was trained on all the same.
     _remember_trained(tx, used, settings)
+    # What has passed once was not what the earlier rounds were refused for.
     aside.acquit(tx, used + aside.held_out_lately(tx))
     replay_budgets.settle_fresh(tx, used + spent, number, settings, salt)
     if trained is not None:
+        # Before the slices close: what arrived after the text that was used is to stay open.
         slices.keep_newest(tx, max(used, default=0), settings.slice_documents)
     slices.settle(tx, number, settings)
 
@@ -63,9 +67,9 @@ def _by_part(tx: Connection, number: int) -> dict[str, list[int]]:
 
 def _remember_trained(tx: Connection, ids: Sequence[int], settings: MemorySettings) -> None:
     """Note what was trained on: held-out text that comes near it is dropped when the next round begins."""
-    kept = [one.sample for one in reading.read(tx, ids)]
-    sketches = sketch_texts([one.text for one in kept])
-    record_trained(tx, [one.id for one in kept], sketches, settings.trained_documents)
+    samples = [placed.sample for placed in reading.read(tx, ids)]
+    sketches = sketch_texts([sample.text for sample in samples])
+    record_trained(tx, [sample.id for sample in samples], sketches, settings.trained_documents)
 
 
 def refuse(
@@ -120,10 +124,11 @@ def drop(tx: Connection, number: int, *, now: float) -> int:
 def drop_part(tx: Connection, number: int, ids: Sequence[int], *, now: float) -> tuple[int, int]:
     """See `Store.aside.drop_part`."""
     dropped = removal.remove(tx, aside.part_of(tx, number, ids))
-    left = int(tx.execute("SELECT count(*) FROM aside WHERE round = ?", (number,)).fetchone()[0])
-    if left == 0 and rounds.read(tx, number).state is RoundState.WAITING:
+    remaining = int(tx.execute("SELECT count(*) FROM aside WHERE round = ?", (number,)).fetchone()[0])
+    # Nothing is left for a person to decide on.
+    if remaining == 0 and rounds.read(tx, number).state is RoundState.WAITING:
         rounds.step(tx, number, RoundState.DROPPED, now=now)
-    return dropped, left
+    return dropped, remaining
 
 
 def drop_matching(

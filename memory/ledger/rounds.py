@@ -67,35 +67,38 @@ def begin(
     number = facts.get_int(tx, "rounds_begun") + 1
     among = None if released_from is None else _find_released(tx, released_from)
     chosen = draw.fresh_ids(tx, spec.fresh_tokens * facts.bytes_per_token(tx), among)
+    # The search for near-duplicates goes to the disk: not where no round begins anyway.
     if chosen:
         near_held_out.drop_held_out_near_trained(tx, settings.near_duplicate_similarity)
     held_out = near_held_out.HeldOutIndex(tx, settings.near_duplicate_similarity)
     drawn = held_out.keep_apart(tx, reading.read(tx, [sample for sample, _ in chosen]))
+    # Asked before the slices are sealed: where no round begins their period stays open.
     if not drawn or (judgeable is not None and not judgeable(foreseen_slices.foreseen(tx, settings, spec))):
         return None
     categories = all_categories(tx, settings.key_quota)
     fresh = draw.sort_fresh(drawn, spec, number, settings, salt, categories=categories)
     if fresh.over_quota:
         log.warning("text_over_key_quota", samples=len(fresh.over_quota), key_quota=settings.key_quota)
+    # Compared when it arrived, but held-out text may have come since.
     replay = held_out.keep_apart(tx, _draw_replay(tx, fresh, spec, seed))
     slices.seal(tx, number, settings)
     judged_on = draw.draw_slices(tx, spec)
     _enter(
         tx,
         number,
-        told=(trigger, json.dumps(recipe), seed, parent, base, released_from, now),
+        request=(trigger, json.dumps(recipe), seed, parent, base, released_from, now),
         fresh=fresh,
         replay=replay,
     )
-    _record_samples(tx, number, fresh, replay, [one.id for part in judged_on for one in part.samples])
+    _record_samples(tx, number, fresh, replay, [sample.id for part in judged_on for sample in part.samples])
     return RoundDraw(
         number=number,
         seed=seed,
         parent_generation=parent,
         base_generation=base,
-        fresh=tuple(one.sample for one in fresh.train),
-        replay=tuple(one.sample for one in replay),
-        early_stop=tuple(one.sample for one in fresh.early_stop),
+        fresh=tuple(placed.sample for placed in fresh.train),
+        replay=tuple(placed.sample for placed in replay),
+        early_stop=tuple(placed.sample for placed in fresh.early_stop),
         slices=judged_on,
         offsets=_offsets(tx, number),
     )
@@ -109,17 +112,17 @@ def _generations_to_start_from(tx: Connection) -> tuple[int, int]:
 
 
 def _refuse_if_unfinished(tx: Connection) -> None:
-    if open_ones := find_unfinished(tx):
+    if unfinished := find_unfinished(tx):
         raise WrongState(
-            f"Round {open_ones[0].number} is {open_ones[0].state}: finish, fail or abandon it before another begins."
+            f"Round {unfinished[0].number} is {unfinished[0].state}: finish, fail or abandon it before another begins."
         )
 
 
 def _refuse_if_aside_is_full(tx: Connection, settings: MemorySettings) -> None:
-    held = int(tx.execute("SELECT count(*) FROM aside").fetchone()[0])
-    if held >= settings.aside_samples:
+    count = int(tx.execute("SELECT count(*) FROM aside").fetchone()[0])
+    if count >= settings.aside_samples:
         raise AsideFull(
-            f"{held} samples are set aside (`memory.aside_samples` = {settings.aside_samples}): release or drop some "
+            f"{count} samples are set aside (`memory.aside_samples` = {settings.aside_samples}): release or drop some "
             "(`riverkeep memory aside`), or no further round can begin."
         )
 
@@ -148,21 +151,22 @@ def note_untouched(tx: Connection, number: int, touched: Collection[int]) -> Non
 
 
 def _draw_replay(tx: Connection, fresh: FreshDraw, spec: DrawSpec, seed: int) -> list[Placed]:
-    new_bytes = sum(one.bytes for one in fresh.train)
-    wanted = new_bytes * spec.replay_ratio / (1 - spec.replay_ratio)
+    new_bytes = sum(placed.bytes for placed in fresh.train)
+    # The ratio is a share of all that is trained on: r of all is r / (1 - r) of what is new.
+    replay_bytes = new_bytes * spec.replay_ratio / (1 - spec.replay_ratio)
     generator = np.random.Generator(np.random.PCG64(seed))
-    return reading.read(tx, draw.replay_ids(tx, generator, most_bytes=wanted))
+    return reading.read(tx, draw.replay_ids(tx, generator, most_bytes=replay_bytes))
 
 
 def _enter(
     tx: Connection,
     number: int,
     *,
-    told: tuple[str | float | None, ...],
+    request: tuple[str | float | None, ...],
     fresh: FreshDraw,
     replay: Sequence[Placed],
 ) -> None:
-    """Write a round's line: what it was told (trigger to time of begin, in the table's order), and what it drew."""
+    """Write a round's line: what was asked for (trigger to time of begin, in the table's order), and what it drew."""
     facts.put(tx, "rounds_begun", number)
     tx.execute(
         "INSERT INTO rounds(number, state, trigger, recipe, seed, parent_generation, base_generation, "
@@ -172,11 +176,11 @@ def _enter(
         (
             number,
             RoundState.DRAWN,
-            *told,
+            *request,
             len(fresh.train),
-            sum(one.bytes for one in fresh.train),
+            sum(placed.bytes for placed in fresh.train),
             len(replay),
-            sum(one.bytes for one in replay),
+            sum(placed.bytes for placed in replay),
             len(fresh.early_stop),
         ),
     )
@@ -193,9 +197,9 @@ def _record_samples(
     tx.executemany(
         "INSERT INTO round_samples(round, sample, part, stream, offset, key_hash) VALUES (?, ?, ?, ?, ?, ?)",
         [
-            (number, one.sample.id, part, one.stream, one.offset, one.sample.key_hash)
-            for part, placed in parts.items()
-            for one in placed
+            (number, placed.sample.id, part, placed.stream, placed.offset, placed.sample.key_hash)
+            for part, samples in parts.items()
+            for placed in samples
         ],
     )
     tx.execute(
@@ -211,15 +215,15 @@ def step(tx: Connection, number: int, state: RoundState, *, now: float, detail: 
     Raises:
         UnknownRound, WrongState.
     """
-    before = read(tx, number)
-    if not may_follow(before.state, state):
-        raise WrongState(f"Round {number} is {before.state}; it cannot become {state}.")
+    earlier = read(tx, number)
+    if not may_follow(earlier.state, state):
+        raise WrongState(f"Round {number} is {earlier.state}; it cannot become {state}.")
     ended = None if state in UNFINISHED else now
     tx.execute(
         "UPDATE rounds SET state = ?, ended_at = ?, detail = CASE ? WHEN '' THEN detail ELSE ? END WHERE number = ?",
         (state, ended, detail, detail, number),
     )
-    return before
+    return earlier
 
 
 def advance(tx: Connection, number: int, state: RoundState, *, now: float, detail: str) -> None:
@@ -240,13 +244,14 @@ def end(
     detail: str,
 ) -> Round:
     """Bring a round to its outcome, with the gate's word and the report, and return how it was before."""
-    if (before := read(tx, number)).state is state:
+    # A step may be repeated, but what an outcome brings with it may not.
+    if (earlier := read(tx, number)).state is state:
         raise WrongState(f"Round {number} is {state} already.")
     step(tx, number, state, now=now, detail=detail)
     tx.execute(
         "UPDATE rounds SET verdict = ?, report = ? WHERE number = ?", (json.dumps(verdict), json.dumps(report), number)
     )
-    return before
+    return earlier
 
 
 def read(tx: Connection, number: int) -> Round:
@@ -255,10 +260,10 @@ def read(tx: Connection, number: int) -> Round:
     Raises:
         UnknownRound: there is none of that number.
     """
-    found = _rounds(tx, "WHERE number = ?", (number,))
-    if not found:
+    matches = _rounds(tx, "WHERE number = ?", (number,))
+    if not matches:
         raise UnknownRound(f"There is no round {number}.")
-    return found[0]
+    return matches[0]
 
 
 def list_rounds(tx: Connection, limit: int, offset: int) -> list[Round]:
@@ -373,9 +378,9 @@ class _KeptFigures:
 _FIGURES: Final = TypeAdapter(_KeptFigures)
 
 
-def _prequential(number: int, state: RoundState, kept: _KeptFigures) -> Prequential:
-    assert kept.mean_nll is not None  # the query asks for those that have one
+def _prequential(number: int, state: RoundState, figures: _KeptFigures) -> Prequential:
+    assert figures.mean_nll is not None  # the query asks for those that have one
     by_source = {
-        source: (each.mean_nll, each.tokens) for source, each in kept.by_source.items() if each.mean_nll is not None
+        source: (each.mean_nll, each.tokens) for source, each in figures.by_source.items() if each.mean_nll is not None
     }
-    return Prequential(number, state, kept.mean_nll, kept.tokens, by_source)
+    return Prequential(number, state, figures.mean_nll, figures.tokens, by_source)

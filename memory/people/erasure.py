@@ -46,39 +46,40 @@ def erase(tx: Connection, key: str | None, key_hash: int, now: float) -> Forgott
         key_hash: of the key.
         now: unix seconds.
     """
-    known = [row[0] for row in tx.execute("SELECT id FROM samples WHERE key_hash = ?", (key_hash,))]
-    given = tx.execute("SELECT round, sample, part FROM round_samples WHERE key_hash = ?", (key_hash,)).fetchall()
+    sample_ids = [row[0] for row in tx.execute("SELECT id FROM samples WHERE key_hash = ?", (key_hash,))]
+    uses = tx.execute("SELECT round, sample, part FROM round_samples WHERE key_hash = ?", (key_hash,)).fetchall()
     # Sketches are made from text: those of samples that have left memory go too.
-    near_duplicates.forget_trained(tx, {*known, *(sample for _, sample, _ in given)})
-    removal.remove(tx, known)
+    near_duplicates.forget_trained(tx, {*sample_ids, *(sample for _, sample, _ in uses)})
+    removal.remove(tx, sample_ids)
     letters = dead_letters_and_gaps.erase(tx, key, key_hash)
     tx.execute("DELETE FROM key_dresses WHERE key_hash = ?", (key_hash,))
+    # Kept for ever: a redelivery of the erased text is known by it.
     tx.execute("INSERT OR IGNORE INTO forgotten(key_hash, at) VALUES (?, ?)", (key_hash, now))
-    return name_who_saw(tx, known, letters, given)
+    return name_who_saw(tx, sample_ids, letters, uses)
 
 
 def name_who_saw(
-    tx: Connection, known: Sequence[int], letters: int, given: Iterable[tuple[int, int, str]]
+    tx: Connection, sample_ids: Sequence[int], letters: int, uses: Iterable[tuple[int, int, str]]
 ) -> Forgotten:
     """What was erased, and what had seen it, which is kept in mind.
 
     Args:
         tx: of the erasure.
-        known: the samples that were still kept.
+        sample_ids: the samples that were still kept.
         letters: how many dead letters went.
-        given: round, sample and part of all that rounds were given of the text.
+        uses: round, sample and part of all that rounds were given of the text.
     """
     rounds: dict[int, set[str]] = {}
-    for number, _, part in given:
+    for number, _, part in uses:
         rounds.setdefault(number, set()).add(part)
     lineage_from = facts.get_int(tx, "lineage_from")
     trained = find_training_rounds(rounds)
     tx.executemany("INSERT OR IGNORE INTO erased_rounds(round) VALUES (?)", [(number,) for number in trained])
     generations, descendants, clean = seen_by(tx, trained, lineage_from)
     return Forgotten(
-        samples=len(known),
+        samples=len(sample_ids),
         dead_letters=letters,
-        sample_ids=tuple(known),
+        sample_ids=tuple(sample_ids),
         rounds=tuple(sorted(rounds)),
         generations=generations,
         descendants=descendants,
@@ -122,13 +123,13 @@ def seen_by(
         (GenerationState.RESERVED,),
     ).fetchall()
     parents = {number: parent for number, parent, _, _ in rows}
-    concerned, unknown, wanted = set(), set(), set(rounds)
+    concerned, unknown, trained_in = set(), set(), set(rounds)
     for number, parent, its_round, _ in rows:  # A parent's number is lower, so it has been looked at before.
-        if its_round in wanted or parent in concerned:
+        if its_round in trained_in or parent in concerned:
             concerned.add(number)
         if parent is not None and (its_round < lineage_from or parent in unknown or parent not in parents):
             unknown.add(number)
-    direct = tuple(number for number, _, its_round, _ in rows if its_round in wanted)
+    direct = tuple(number for number, _, its_round, _ in rows if its_round in trained_in)
     retired = {number for number, _, _, state in rows if state == GenerationState.RETIRED}
     serving = facts.find_int(tx, "serving")
     led_here = [] if serving is None else lineage(parents, serving)
@@ -146,6 +147,7 @@ def scrub(database: Database) -> None:
     try:
         with database.exclusive() as connection:
             connection.execute("VACUUM")
+            # VACUUM writes the whole file through the log, which holds the old pages until it is cut.
             busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     except StoreFull as error:
         raise StoreFull(

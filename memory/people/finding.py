@@ -44,20 +44,20 @@ class Found:
 
 def find(tx: Connection, key: str | None, key_hash: int, *, limit: int, after: int) -> Found:
     """See `Store.people.find`. Reads over all samples: keys have no index, as they are asked for so seldom."""
-    kept = tx.execute("SELECT id, role FROM samples WHERE key_hash = ? ORDER BY id", (key_hash,)).fetchall()
-    page = [sample for sample, _ in kept if sample > after][:limit]
-    given = tx.execute(
+    samples = tx.execute("SELECT id, role FROM samples WHERE key_hash = ? ORDER BY id", (key_hash,)).fetchall()
+    page = [sample for sample, _ in samples if sample > after][:limit]
+    uses = tx.execute(
         "SELECT round, part, count(*) FROM round_samples WHERE key_hash = ? GROUP BY round, part ORDER BY round",
         (key_hash,),
     ).fetchall()
     rounds: dict[int, dict[str, int]] = {}
-    for number, part, count in given:
+    for number, part, count in uses:
         rounds.setdefault(number, {})[part] = count
     lineage_from = facts.get_int(tx, "lineage_from")
     generations, descendants, clean = erasure.seen_by(tx, erasure.find_training_rounds(rounds), lineage_from)
     erased = tx.execute("SELECT at FROM forgotten WHERE key_hash = ?", (key_hash,)).fetchone()
     return Found(
-        by_role={Role(role): count for role, count in sorted(Counter(role for _, role in kept).items())},
+        by_role={Role(role): count for role, count in sorted(Counter(role for _, role in samples).items())},
         samples=read_places(tx, page),
         dead_letters=tuple(sorted(dead_letters_and_gaps.of_key(tx, key, key_hash))),
         rounds=rounds,

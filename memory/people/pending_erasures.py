@@ -16,23 +16,23 @@ def wait(tx: Connection) -> bool:
 
 def apply(tx: Connection) -> Forgotten:
     """Erase what waits to be erased, and name what had seen it. The keys may come again, with later text."""
-    known = [
+    sample_ids = [
         row[0]
         for row in tx.execute(
             "SELECT s.id FROM samples s JOIN pending_erasures p ON p.key_hash = s.key_hash "
             "WHERE s.id < p.samples_before"
         )
     ]
-    given = tx.execute(
+    uses = tx.execute(
         "SELECT r.round, r.sample, r.part FROM round_samples r JOIN pending_erasures p ON p.key_hash = r.key_hash "
         "WHERE r.sample < p.samples_before"
     ).fetchall()
-    near_duplicates.forget_trained(tx, {*known, *(sample for _, sample, _ in given)})
-    removal.remove(tx, known)
+    near_duplicates.forget_trained(tx, {*sample_ids, *(sample for _, sample, _ in uses)})
+    removal.remove(tx, sample_ids)
     letters = dead_letters_and_gaps.drop(tx, {row[0] for row in tx.execute(_LETTERS)})
     tx.execute("DELETE FROM pending_erasures")
-    counters.tally(tx, {TALLY: len(known)})
-    return erasure.name_who_saw(tx, known, letters, given)
+    counters.tally(tx, {TALLY: len(sample_ids)})
+    return erasure.name_who_saw(tx, sample_ids, letters, uses)
 
 
 _LETTERS = (

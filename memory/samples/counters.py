@@ -22,16 +22,17 @@ def add(tx: Connection, changes: Iterable[Change]) -> None:
     tx.executemany(_ADD, changes)
 
 
-def change_role(tx: Connection, ids_json: str, after: Role) -> None:
+def change_role(tx: Connection, ids_json: str, new_role: Role) -> None:
     """Give the samples with these ids (a JSON array) another role, and move their counts along."""
+    # Counted first, while the rows still have their old roles.
     moved = tx.execute(
         "SELECT role, source, label, count(*), sum(bytes) FROM samples "
         "WHERE id IN (SELECT value FROM json_each(?)) GROUP BY 1, 2, 3",
         (ids_json,),
     ).fetchall()
     add(tx, [(role, source, label, -samples, -size) for role, source, label, samples, size in moved])
-    add(tx, [(after, source, label, samples, size) for _, source, label, samples, size in moved])
-    tx.execute("UPDATE samples SET role = ? WHERE id IN (SELECT value FROM json_each(?))", (after, ids_json))
+    add(tx, [(new_role, source, label, samples, size) for _, source, label, samples, size in moved])
+    tx.execute("UPDATE samples SET role = ? WHERE id IN (SELECT value FROM json_each(?))", (new_role, ids_json))
 
 
 def tally(tx: Connection, amounts: Mapping[str, int]) -> None:

@@ -93,9 +93,11 @@ def move_on(tx: Connection, batch: Batch, now: float) -> dict[Partition, Positio
         else:
             positions[partition] = Position(row[0], row[1], end)
             tx.execute(
+                # Never back: what was delivered again may end below what is stored.
                 "UPDATE streams SET next_offset = max(next_offset, ?), moved_at = ? WHERE id = ?",
                 (end, moved_at, row[0]),
             )
+    # Only a new stream can bring them over the bound, and counting them is not for every batch.
     if any(position.first_new == 0 for position in positions.values()):
         _forget_oldest(tx, [position.stream for position in positions.values()])
     return positions
@@ -106,8 +108,8 @@ def _forget_oldest(tx: Connection, in_use: Iterable[int]) -> None:
 
     What text, dead letters or gaps come from stays, and so does the latest: its number must not be given again.
     """
-    held = int(tx.execute("SELECT count(*) FROM streams").fetchone()[0])
-    if held <= MOST_STREAMS * 1.1:
+    count = int(tx.execute("SELECT count(*) FROM streams").fetchone()[0])
+    if count <= MOST_STREAMS * 1.1:
         return
     tx.execute(
         "DELETE FROM streams WHERE id IN (SELECT id FROM streams WHERE id < (SELECT max(id) FROM streams) "
@@ -115,7 +117,7 @@ def _forget_oldest(tx: Connection, in_use: Iterable[int]) -> None:
         "AND NOT EXISTS (SELECT 1 FROM samples WHERE stream = streams.id) "
         "AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE stream = streams.id) "
         "ORDER BY topic LIKE 'file:%' OR topic LIKE 'stdin:%' DESC, moved_at LIMIT ?)",
-        (sqlite.as_json(in_use), held - MOST_STREAMS),
+        (sqlite.as_json(in_use), count - MOST_STREAMS),
     )
 
 
@@ -136,9 +138,9 @@ def position_of(positions: Mapping[Partition, Position], partition: Partition, o
 
 def partitions(tx: Connection, streams: Iterable[int]) -> dict[int, Partition]:
     """The partitions behind these stream numbers."""
-    wanted = set(streams)
+    numbers = set(streams)
     rows = tx.execute(
         "SELECT id, topic, number, incarnation FROM streams WHERE id IN (SELECT value FROM json_each(?))",
-        (sqlite.as_json(wanted),),
+        (sqlite.as_json(numbers),),
     )
-    return dict.fromkeys(wanted, GONE) | {row[0]: Partition(*row[1:]) for row in rows}
+    return dict.fromkeys(numbers, GONE) | {row[0]: Partition(*row[1:]) for row in rows}

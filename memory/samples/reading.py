@@ -70,6 +70,7 @@ def read_places(tx: Connection, ids: list[int]) -> tuple[FoundSample, ...]:
     return tuple(FoundSample(row.sample, names[row.stream], row.offset) for row in rows)
 
 
+# Held-out text is read over as a whole, and only so much of it is in memory at a time.
 CHUNK = 2_000
 
 

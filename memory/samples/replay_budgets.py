@@ -28,7 +28,9 @@ def settle(tx: Connection, ids: Sequence[int], era: int, settings: MemorySetting
     ).fetchall()
     _add(tx, rows, era, salt)
     _open_era(tx, era, settings.replay_eras)
+    # Only keys of what came now can have gone beyond their quota.
     keys = {row[4] for row in rows} - all_categories(tx, settings.key_quota)
+    # Before the budgets: what a key has too much of should cost no other text its place.
     removal.evict(tx, _beyond_key_quota(tx, keys, settings.key_quota))
     enforce_budgets(tx, settings)
 

@@ -38,11 +38,11 @@ def share(budget: int, wanted: Mapping[K, int]) -> dict[K, int]:
         divide goes to the smallest wants, in the mapping's order among equals.
     """
     shares: dict[K, int] = {}
-    left, claimants = budget, len(wanted)
+    rest, claimants = budget, len(wanted)
     # The smallest want first: what it leaves of its even share is divided among those still to come.
     for key, want in sorted(wanted.items(), key=lambda item: item[1]):
-        shares[key] = min(want, -(-left // claimants))
-        left -= shares[key]
+        shares[key] = min(want, -(-rest // claimants))
+        rest -= shares[key]
         claimants -= 1
     return shares
 
@@ -129,11 +129,11 @@ def merge_eras(eras: list[RoundSpan], most: int) -> list[tuple[RoundSpan, RoundS
     other. The era from before the stream (first round 0) stays as it is.
     """
     # What lies before the stream is the anchor of what the model was: it is never mixed with the stream's eras.
-    own = sorted(era for era in eras if era.first > 0)
+    stream_eras = sorted(era for era in eras if era.first > 0)
     merges = []
-    spare = most - (len(eras) - len(own))
-    while len(own) > max(spare, 1):
-        place = min(range(len(own) - 1), key=lambda i: own[i + 1].last - own[i].first)
-        merges.append((own[place], own[place + 1]))
-        own[place : place + 2] = [RoundSpan(own[place].first, own[place + 1].last)]
+    spare = most - (len(eras) - len(stream_eras))
+    while len(stream_eras) > max(spare, 1):
+        place = min(range(len(stream_eras) - 1), key=lambda i: stream_eras[i + 1].last - stream_eras[i].first)
+        merges.append((stream_eras[place], stream_eras[place + 1]))
+        stream_eras[place : place + 2] = [RoundSpan(stream_eras[place].first, stream_eras[place + 1].last)]
     return merges

@@ -93,6 +93,7 @@ def _admit_to(tx: Connection, row: SliceRow, group: Sequence[Held], bound: int) 
 def cut(tx: Connection, slice_id: int, bound: int) -> list[int]:
     """Take all but the `bound` lowest priorities out of a slice, and lower its threshold. Returns their samples."""
     leaving = tx.execute(
+        # SQLite takes an OFFSET only behind a LIMIT; -1 is none.
         "SELECT priority, sample FROM holdout WHERE slice = ? ORDER BY priority, sample LIMIT -1 OFFSET ?",
         (slice_id, bound),
     ).fetchall()
@@ -111,6 +112,7 @@ def shrink(tx: Connection, bound: int) -> int:
         return 0
     anchor = find(tx, "anchor", ANCHOR_SOURCE)
     sizes = dict(tx.execute("SELECT slice, count(*) FROM holdout GROUP BY slice"))
+    # The anchor is the measure for all time: its text goes before any period's.
     room = max(bound - sizes.pop(anchor.id, 0), 0) if anchor else bound
     allowed = share(room, sizes)
     leaving = [sample for row, size in sizes.items() if size > allowed[row] for sample in cut(tx, row, allowed[row])]
@@ -138,18 +140,18 @@ def _fill_anchor(tx: Connection, settings: MemorySettings) -> None:
     What is offered becomes part of it when the round is accepted: text that is refused must not be a measure for ever.
     """
     anchor, early = (find(tx, state, ANCHOR_SOURCE) for state in ("anchor", "early"))
-    held = _size(tx, anchor.id) if anchor else 0
-    if held >= settings.anchor_minimum:
+    size = _size(tx, anchor.id) if anchor else 0
+    if size >= settings.anchor_minimum:
         facts.put(tx, "anchor_frozen", 1)
         return
     early = early or create(tx, "early", ANCHOR_SOURCE, 0)
     newest = tx.execute(
         "SELECT h.priority, h.sample FROM holdout h JOIN slices s ON s.id = h.slice WHERE s.state = 'pending'"
     )
-    given = first_text(newest, settings.anchor_documents - held - _size(tx, early.id))
+    offered = first_text(newest, settings.anchor_documents - size - _size(tx, early.id))
     tx.execute(
         "UPDATE holdout SET slice = ? WHERE sample IN (SELECT value FROM json_each(?))",
-        (early.id, sqlite.as_json(given)),
+        (early.id, sqlite.as_json(offered)),
     )
 
 
@@ -177,14 +179,14 @@ def _size(tx: Connection, slice_id: int) -> int:
     return int(tx.execute("SELECT count(*) FROM holdout WHERE slice = ?", (slice_id,)).fetchone()[0])
 
 
-def _merge(tx: Connection, into: SliceRow, other: SliceRow, bound: int) -> list[int]:
+def _merge(tx: Connection, into: SliceRow, joined: SliceRow, bound: int) -> list[int]:
     """Move a slice into another; returns the samples that have no place in the union."""
-    threshold = min(into.threshold, other.threshold)
-    tx.execute("UPDATE holdout SET slice = ? WHERE slice = ?", (into.id, other.id))
-    tx.execute("DELETE FROM slices WHERE id = ?", (other.id,))
+    threshold = min(into.threshold, joined.threshold)
+    tx.execute("UPDATE holdout SET slice = ? WHERE slice = ?", (into.id, joined.id))
+    tx.execute("DELETE FROM slices WHERE id = ?", (joined.id,))
     tx.execute(
         "UPDATE slices SET threshold = ?, last_round = max(last_round, ?) WHERE id = ?",
-        (threshold, other.last_round, into.id),
+        (threshold, joined.last_round, into.id),
     )
     above = tx.execute("SELECT sample FROM holdout WHERE slice = ? AND priority > ?", (into.id, threshold)).fetchall()
     tx.execute("DELETE FROM holdout WHERE slice = ? AND priority > ?", (into.id, threshold))
@@ -193,6 +195,7 @@ def _merge(tx: Connection, into: SliceRow, other: SliceRow, bound: int) -> list[
 
 def settle(tx: Connection, round_number: int, settings: MemorySettings) -> None:
     """Close the pending slices at the acceptance of a round, and merge older ones into power-of-two age buckets."""
+    # A closed slice without text would be a column of R on which nothing can be scored.
     _drop_empty(tx)
     tx.execute("UPDATE slices SET state = 'closed' WHERE state = 'pending'")
     facts.put(tx, "last_accepted", round_number)
@@ -203,6 +206,7 @@ def settle(tx: Connection, round_number: int, settings: MemorySettings) -> None:
     for rows in by_source.values():
         for older, newer in merges(rows, settings.recent_slices):
             _merge_scores(tx, name(tx, older), name(tx, newer), name(tx, older._replace(last_round=newer.last_round)))
+            # Read anew: a merge before this one may have changed either.
             removal.evict(tx, _merge(tx, _read(tx, older.id), _read(tx, newer.id), settings.slice_documents))
 
 
@@ -214,12 +218,13 @@ def keep_newest(tx: Connection, after: int, bound: int) -> None:
     last = tx.execute(
         "SELECT max(h.sample) FROM holdout h JOIN slices s ON s.id = h.slice WHERE s.state = 'pending'"
     ).fetchone()[0]
-    left = tx.execute(
+    fresh_fellow = tx.execute(
         "SELECT 1 FROM samples WHERE role = ? AND id > ? AND id < ? LIMIT 1", (Role.FRESH, after, last or 0)
     ).fetchone()
-    if left is None:
+    if fresh_fellow is None:
         return
     for row in list_slices(tx, "pending"):
+        # A state of its own for the moment: the source may have an open slice already.
         later = create(tx, "later", row.source, facts.get_int(tx, "rounds_begun") + 1)
         tx.execute("UPDATE slices SET threshold = ? WHERE id = ?", (row.threshold, later.id))
         tx.execute("UPDATE holdout SET slice = ? WHERE slice = ? AND sample > ?", (later.id, row.id, after))
@@ -276,8 +281,8 @@ def name(tx: Connection, row: SliceRow) -> str:
 
 def source_name(tx: Connection, row: SliceRow) -> str:
     """The name of a slice's source; empty for the anchor."""
-    found = tx.execute("SELECT name FROM sources WHERE id = ?", (row.source,)).fetchone()
-    return str(found[0]) if found else ""
+    name_row = tx.execute("SELECT name FROM sources WHERE id = ?", (row.source,)).fetchone()
+    return str(name_row[0]) if name_row else ""
 
 
 def _merge_scores(tx: Connection, older: str, newer: str, merged: str) -> None:
@@ -296,10 +301,10 @@ def _merge_scores(tx: Connection, older: str, newer: str, merged: str) -> None:
 
 def _forget_scores(tx: Connection, names: Sequence[str]) -> None:
     """Take out of R the columns of slices that are no more: nothing will be compared with them again."""
-    tx.executemany("DELETE FROM scores WHERE slice = ?", [(one,) for one in names])
+    tx.executemany("DELETE FROM scores WHERE slice = ?", [(slice_name,) for slice_name in names])
 
 
-def members(tx: Connection, wanted: Mapping[int, int]) -> dict[int, list[int]]:
+def members(tx: Connection, sizes: Mapping[int, int]) -> dict[int, list[int]]:
     """For each slice id the samples of its lowest priorities, as many as wanted."""
     return {
         slice_id: [
@@ -308,5 +313,5 @@ def members(tx: Connection, wanted: Mapping[int, int]) -> dict[int, list[int]]:
                 "SELECT sample FROM holdout WHERE slice = ? ORDER BY priority, sample LIMIT ?", (slice_id, most)
             )
         ]
-        for slice_id, most in wanted.items()
+        for slice_id, most in sizes.items()
     }
