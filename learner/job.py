@@ -106,6 +106,8 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     material = _material(bench, texts)
     if not material.steps:
         return _report(bench, Outcome.EMPTY, "the new text holds nothing to train on", documents)
+    if note := _replay_note(bench, texts, material):
+        progress.say("replay_capped", reason=note)
     with progress.phase("score", TOKENS, tokens_to_score(bench, texts.slices)):
         base, parent = earlier_scores(bench, texts.slices)
     # Not before the parent was scored: what serves, and is to be bettered, is the parent as it is stored.
@@ -128,7 +130,10 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     }
     touched = find_touched(_steps_kept(material, training), material.new, material.replay, given.fresh)
     summary = replace(
-        _summary(bench, training, texts.fresh), tokens_touched=touched.tokens, tokens_drawn=touched.tokens_drawn
+        _summary(bench, training, texts.fresh),
+        tokens_touched=touched.tokens,
+        tokens_drawn=touched.tokens_drawn,
+        replay_note=note,
     )
     report = _report(bench, Outcome.TRAINED, "", documents)
     return replace(report, slices=scores, training=summary, touched=touched.ids, untrainable=touched.untrainable)
@@ -178,6 +183,18 @@ def _material(bench: Workbench, texts: Texts) -> Material:
     spec = bench.given.spec
     plan = StepPlan(spec.recipe, bench.shape, spec.seed, bench.device.where)
     return prepare(texts.fresh, texts.replay, plan)
+
+
+def _replay_note(bench: Workbench, texts: Texts, material: Material) -> str:
+    """Say, in a sentence, that less is replayed than the recipe asks for; empty where all is, or there is nothing."""
+    recipe, documents, share = bench.given.spec.recipe, len(texts.replay), material.replay_ratio
+    wanted = recipe.replay_share(bench.given.spec.kind)
+    if not documents or share >= wanted:
+        return ""
+    return (
+        f"{share:.1%} of what was trained is replayed text, not {wanted:.0%}: there are {documents:,} documents to "
+        f"replay, each at most {recipe.most_replays} times in a pass over the new text (learner.recipe.most_replays)."
+    )
 
 
 def _train(bench: Workbench, material: Material, texts: Texts, matters: importance.Importance | None) -> Training:

@@ -60,6 +60,15 @@ class RecipeSettings(BaseModel):
         description="Replayed share of a batch, in tokens (documents for a classifier). "
         "Left out: 0.6 for a causal-lm, 0.5 for a classifier.",
     )
+    # Up to four passes over the same text are nearly worth as much as new text, more soon nothing (Muennighoff et al.
+    # 2023, "Scaling Data-Constrained Language Models"); what is replayed without end is learned by heart.
+    most_replays: int = Field(
+        default=4,
+        ge=1,
+        le=1000,
+        description="How often a round may replay one document in each pass over the new text. Where there is so "
+        "little to replay that the ratio needs more, the round keeps a lower ratio, and says so.",
+    )
 
     # how long
     epochs: int = Field(default=1, ge=1, le=1000, description="Passes over the new text.")

@@ -66,6 +66,8 @@ def _facts(round_: Round, conclusion: Conclusion, now: float) -> dict[str, Any]:
             "losses": dict(training.losses),
             "peak_memory_bytes": training.peak_memory_bytes,
         }
+        if training.replay_note:
+            facts["replay_note"] = training.replay_note
     return facts
 
 

@@ -158,6 +158,7 @@ class TrainingSummary:
         phase_peak_bytes: the most memory that was held in each phase; of what `peak_memory_bytes` is the largest.
         tokens_touched: tokens of fresh text that the kept weights were trained on, each counted once.
         tokens_drawn: tokens of all fresh text; None for both where the learner does not say.
+        replay_note: one sentence where less was replayed than the recipe's ratio asks for; else empty.
     """
 
     steps: NonNegativeInt
@@ -174,6 +175,7 @@ class TrainingSummary:
     phase_peak_bytes: Mapping[str, NonNegativeInt] = field(default_factory=dict)
     tokens_touched: NonNegativeInt | None = None
     tokens_drawn: NonNegativeInt | None = None
+    replay_note: str = ""
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

@@ -11,7 +11,7 @@ each token but the document's first is predicted exactly once.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,52 +124,93 @@ def shuffled_passes(count: int, random: np.random.Generator) -> Iterator[int]:
         yield from random.permutation(count).tolist()
 
 
-def balanced_passes(classes: Ints, random: np.random.Generator) -> Iterator[int]:
-    """Yield documents so that every class present comes equally often, each class's in random order."""
+def balanced_draws(classes: Ints, random: np.random.Generator, *, wanted: int, most: int) -> Iterator[int]:
+    """Yield documents so that every class present comes equally often, each class's in random order.
+
+    A class with too few documents for that comes as often as it may, spread over the whole as the others are, and
+    these make up for it.
+
+    Args:
+        classes: of the documents that can be drawn; shape (documents,).
+        random: the order.
+        wanted: how many are to be drawn; fewer come where all have come `most` times.
+        most: how often one document may come.
+    """
     members = [np.flatnonzero(classes == label) for label in np.unique(classes)]
-    passes = [shuffled_passes(len(member), random) for member in members]
-    for chosen in shuffled_passes(len(members), random):
-        yield int(members[chosen][next(passes[chosen])])
+    allowed = np.asarray([most * len(member) for member in members], dtype=np.int64)
+    passes = _passes_for(wanted, allowed)
+    shares = np.minimum(allowed, passes)
+    orders = [shuffled_passes(len(member), random) for member in members]
+    for number in range(passes):
+        # A class that comes in fewer passes skips some throughout: at the end of a round it is needed as at its start.
+        taking = np.flatnonzero(
+            ((2 * number + 2) * shares + passes) // (2 * passes) > (2 * number * shares + passes) // (2 * passes)
+        )
+        for chosen in random.permutation(taking).tolist():
+            yield int(members[chosen][next(orders[chosen])])
 
 
-def plan_steps(
-    new: Ints,
-    replayed: Ints,
-    draws: Iterator[int],
-    *,
-    ratio: float,
-    new_per_step: int,
-    epochs: int,
-    random: np.random.Generator,
-    ages: Ints | None = None,
+def _passes_for(wanted: int, allowed: Ints) -> int:
+    """Return in how many passes, each over what may still be drawn, so many draws are made; at most as many as may."""
+    most = int(allowed.max(initial=0))
+    return bisect_left(range(most), wanted, key=lambda passes: int(np.minimum(passes, allowed).sum()))
+
+
+def equal_steps(
+    rows: int, *, most: int, epochs: int, random: np.random.Generator, ages: Ints | None = None
+) -> Iterator[Ints]:
+    """Yield the new rows of each step: every row once an epoch, steps of one epoch of equal size to within a row.
+
+    A last step of what is left over would be taken at the full learning rate, on the gradient of a few rows.
+
+    Args:
+        rows: how many there are.
+        most: rows in a step, which have one less where the rows do not fill whole steps.
+        epochs: passes over the rows.
+        random: their order.
+        ages: of the rows; where given, older ones come before younger ones, in random order within an eighth of
+            them, so that a plan that is cut off anywhere has seen the oldest. Shape (rows,).
+    """
+    for _ in range(epochs if rows else 0):
+        order = random.permutation(rows)
+        if ages is not None:
+            order = order[np.argsort(_age_groups(ages)[order], kind="stable")]
+        yield from np.array_split(order, -(-rows // most))
+
+
+def add_replay(
+    steps: Iterable[Ints], new: Ints, replayed: Ints, draws: Iterator[int], *, ratio: float
 ) -> Iterator[Step]:
-    """Plan a round: every new row once an epoch, and beside it replayed rows at the replay ratio.
+    """Put replayed rows beside the new ones of each step, at the replay ratio, as long as there are draws.
 
     The ratio is kept in running totals, so that rounding to whole rows never adds up: after each step the replayed
     share is off by less than one row. With nothing to replay, steps have new rows alone.
 
     Args:
+        steps: the new rows of each.
         new: the size (tokens, or 1 for a classifier) of each new row; shape (rows,).
         replayed: the size of each row that can be replayed.
-        draws: endless indices into `replayed`; it may be empty when that is.
+        draws: indices into `replayed`; it may be empty when that is.
         ratio: replayed share of each step, in [0, 1).
-        new_per_step: new rows in a step; the last of an epoch has what is left.
-        epochs: passes over the new rows.
-        random: the order of the new rows.
-        ages: of the new rows; where given, older ones come before younger ones, in random order within an eighth of
-            them, so that a plan that is cut off anywhere has seen the oldest. Shape (rows,).
     """
     owed = 0.0
-    for _ in range(epochs):
-        order = random.permutation(len(new))
-        if ages is not None:
-            order = order[np.argsort(_age_groups(ages)[order], kind="stable")]
-        for first in range(0, len(order), new_per_step):
-            rows = order[first : first + new_per_step]
-            owed += float(new[rows].sum()) * ratio / (1 - ratio)
-            drawn, paid = _draw(replayed, draws, owed)
-            owed -= paid
-            yield Step(rows, drawn)
+    for rows in steps:
+        owed += float(new[rows].sum()) * ratio / (1 - ratio)
+        drawn, paid = _draw(replayed, draws, owed)
+        owed -= paid
+        yield Step(rows, drawn)
+
+
+def bearable_ratio(ratio: float, *, new: float, replayable: float, most: int) -> float:
+    """Return the replay ratio that a round can keep to its end without replaying a row more than `most` times.
+
+    Args:
+        ratio: the wanted one, in [0, 1).
+        new: what a round trains of new text, in tokens (documents for a classifier), repetitions counted.
+        replayable: what there is to replay, each row counted once.
+        most: how often a row may be replayed.
+    """
+    return min(ratio, most * replayable / (most * replayable + new)) if new else ratio
 
 
 def _age_groups(ages: Ints) -> Ints:
@@ -185,30 +226,27 @@ def _draw(sizes: Ints, draws: Iterator[int], owed: float) -> tuple[Ints, float]:
     paid = 0.0
     if len(sizes):
         typical = float(sizes.mean())
-        while owed - paid > typical / 2:
-            drawn.append(next(draws))
-            paid += float(sizes[drawn[-1]])
+        # Rounded to the nearest row: drawn only where it brings the total nearer to what is owed.
+        while owed - paid > typical / 2 and (row := next(draws, None)) is not None:
+            drawn.append(row)
+            paid += float(sizes[row])
     return np.asarray(drawn, dtype=np.int64), paid if len(sizes) else owed
 
 
-def within_budget(
-    steps: Iterator[Step], new: Ints, replayed: Ints, *, max_steps: int | None, max_tokens: int | None
-) -> list[Step]:
-    """Keep the steps that fit the budgets; at least one, if there is any.
+def within_budget(steps: Iterable[Step], new: Ints, replayed: Ints, *, max_tokens: int | None) -> list[Step]:
+    """Keep the steps that fit a budget; at least one, if there is any.
 
     Args:
         steps: as planned.
         new: tokens of each new row.
         replayed: tokens of each row that can be replayed.
-        max_steps: the most steps; None for no limit.
         max_tokens: the most tokens trained, new and replayed; None for no limit.
     """
     kept: list[Step] = []
     tokens = 0
     for step in steps:
         tokens += int(new[step.new].sum() + replayed[step.replayed].sum())
-        over = max_tokens is not None and tokens > max_tokens
-        if kept and (over or len(kept) == max_steps):
+        if kept and max_tokens is not None and tokens > max_tokens:
             break
         kept.append(step)
     return kept

@@ -1,13 +1,25 @@
 """From a round's samples to its steps: what is fed, in which order, and what is minimised."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 
 from checkpoints.probe.conduct import Side
-from learner.material.batches import Rows, Step, balanced_passes, plan_steps, rows_of, shuffled_passes, within_budget
+from learner.material.batches import (
+    Rows,
+    Step,
+    add_replay,
+    balanced_draws,
+    bearable_ratio,
+    equal_steps,
+    rows_of,
+    shuffled_passes,
+    within_budget,
+)
 from learner.material.encoding import Encoded, Ints
 from learner.material.feeds import WIDTH_MULTIPLE, CausalFeed, ClassifierFeed, Feed
 from learner.material.touched import RowContents, document_contents, rows_contents
@@ -52,6 +64,7 @@ class Material:
         steps: over rows of new and of replayed text.
         new: what the rows of new text hold.
         replay: what those of replayed text hold.
+        replay_ratio: that the steps are planned at: less than the recipe's where there is too little to replay.
     """
 
     feed: Feed
@@ -59,6 +72,7 @@ class Material:
     steps: list[Step]
     new: RowContents
     replay: RowContents
+    replay_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +88,19 @@ class Sizes:
     weights: Ints
     tokens: Ints
     ages: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Replayable:
+    """Rows that can be replayed.
+
+    Attributes:
+        sizes: of the rows.
+        draws: given how many rows are wanted, and how often one may come at most, begins a draw of them.
+    """
+
+    sizes: Sizes
+    draws: Callable[[int, int], Iterator[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +123,8 @@ class StepPlan:
         """Return a generator for one purpose, independent of those for others."""
         return np.random.Generator(np.random.PCG64([self.seed, purpose]))
 
-    def steps(self, new: Sizes, old: Sizes, draws: Callable[[], Iterator[int]], ratio: float) -> list[Step]:
-        """StepPlan the steps on new and replayed rows, within the recipe's budgets.
+    def steps(self, new: Sizes, old: Replayable, ratio: float) -> tuple[list[Step], float]:
+        """Plan the steps on new and replayed rows, within the recipe's budgets; return them with their replay ratio.
 
         A step has as many new rows whether or not there is anything to replay: replay is added, it replaces nothing.
         Where the budgets end a round before all new rows were seen, it sees the oldest: what it leaves is drawn again,
@@ -106,37 +133,51 @@ class StepPlan:
         Args:
             new: rows of new text, the oldest text first.
             old: rows that can be replayed.
-            draws: begins an endless draw of rows to replay.
-            ratio: replayed share of each step.
+            ratio: wanted replayed share of each step.
         """
-        everything = np.arange(len(new.weights))
-        steps = self._over(everything, new, old, draws(), ratio)
-        seen = np.unique(np.concatenate([step.new for step in steps])) if steps else everything
-        if len(seen) == len(everything):
-            return steps
-        return self._over(np.sort(np.argsort(new.ages, kind="stable")[: len(seen)]), new, old, draws(), ratio)
+        limit, oldest = self.recipe.max_steps, np.argsort(new.ages, kind="stable")
+        # Steps that are few are whole ones: all rows spread over smaller ones would train fewer of them.
+        fitting = oldest if limit is None else oldest[: limit * self._new_per_step(ratio)]
+        steps, bearable = self._over(np.sort(fitting), new, old, ratio, limit)
+        kept = self._within_tokens(steps, new, old)
+        if len(kept) == len(steps):
+            return steps, bearable
+        # Planned again also where only a later epoch was cut: replay that is short is spread over what is trained.
+        seen = np.unique(np.concatenate([step.new for step in kept]))
+        steps, bearable = self._over(np.sort(oldest[: len(seen)]), new, old, ratio, len(kept))
+        return self._within_tokens(steps, new, old), bearable
 
-    def _over(self, rows: Ints, new: Sizes, old: Sizes, draws: Iterator[int], ratio: float) -> list[Step]:
-        """StepPlan steps over some of the new rows."""
-        steps = plan_steps(
-            new.weights[rows],
-            old.weights,
-            draws,
-            ratio=ratio,
-            new_per_step=max(1, round(self.recipe.batch_sequences * (1 - ratio))),
+    def _new_per_step(self, ratio: float) -> int:
+        return max(1, round(self.recipe.batch_sequences * (1 - ratio)))
+
+    def _over(
+        self, rows: Ints, new: Sizes, old: Replayable, ratio: float, limit: int | None
+    ) -> tuple[list[Step], float]:
+        """Plan at most `limit` steps over some of the new rows."""
+        parts = equal_steps(
+            len(rows),
+            most=self._new_per_step(ratio),
             epochs=self.recipe.epochs,
             random=self.random(0),
             # How far a limit in seconds reaches nobody knows before.
             ages=None if self.recipe.max_seconds is None else new.ages[rows],
         )
-        kept = within_budget(
-            steps, new.tokens[rows], old.tokens, max_steps=self.recipe.max_steps, max_tokens=self.recipe.max_tokens
-        )
-        return [Step(rows[step.new], step.replayed) for step in kept]
+        of_new = [rows[part] for part in islice(parts, limit)]
+        trained, replayable = float(sum(new.weights[part].sum() for part in of_new)), float(old.sizes.weights.sum())
+        # For each pass over the new text: where that comes several times, what is replayed beside it may too.
+        passes = math.ceil(sum(map(len, of_new)) / max(1, len(rows)))
+        most = self.recipe.most_replays * passes
+        bearable = bearable_ratio(ratio, new=trained, replayable=replayable, most=most)
+        # One more than the ratio comes to: what is owed is rounded to whole rows.
+        drawn = old.draws(math.ceil(trained * bearable / (1 - bearable)) + 1, most)
+        return list(add_replay(of_new, new.weights, old.sizes.weights, drawn, ratio=bearable)), bearable
+
+    def _within_tokens(self, steps: list[Step], new: Sizes, old: Replayable) -> list[Step]:
+        return within_budget(steps, new.tokens, old.sizes.tokens, max_tokens=self.recipe.max_tokens)
 
 
 def prepare(fresh: Encoded, replay: Encoded, plan: StepPlan) -> Material:
-    """StepPlan a round's steps on new and replayed documents."""
+    """Plan a round's steps on new and replayed documents."""
     if plan.shape.classes is None:
         return _causal(fresh, replay, plan)
     return _classifier(fresh, replay, plan, plan.shape.classes)
@@ -147,10 +188,12 @@ def _causal(fresh: Encoded, replay: Encoded, plan: StepPlan) -> Material:
     new = rows_of(fresh, shape.longest, packed=shape.packed)
     old = rows_of(replay, shape.longest, packed=shape.packed)
     contents = rows_contents(new, fresh)
-    steps = plan.steps(
+    steps, ratio = plan.steps(
         Sizes(new.targets, new.widths, _ages(new)),
-        Sizes(old.targets, old.widths, _ages(old)),
-        lambda: shuffled_passes(len(old), plan.random(1)),
+        Replayable(
+            Sizes(old.targets, old.widths, _ages(old)),
+            lambda _, most: islice(shuffled_passes(len(old), plan.random(1)), most * len(old)),
+        ),
         recipe.replay_share("causal-lm"),
     )
     return Material(
@@ -168,6 +211,7 @@ def _causal(fresh: Encoded, replay: Encoded, plan: StepPlan) -> Material:
         steps=steps,
         new=contents,
         replay=rows_contents(old, replay),
+        replay_ratio=ratio,
     )
 
 
@@ -179,10 +223,12 @@ def _ages(rows: Rows) -> Ints:
 def _classifier(fresh: Encoded, replay: Encoded, plan: StepPlan, classes: int) -> Material:
     recipe = plan.recipe
     several = plan.shape.several
-    steps = plan.steps(
+    steps, ratio = plan.steps(
         Sizes(np.ones_like(fresh.lengths), fresh.lengths, np.arange(len(fresh))),
-        Sizes(np.ones_like(replay.lengths), replay.lengths, np.arange(len(replay))),
-        lambda: balanced_passes(_strata(replay.labels), plan.random(1)),
+        Replayable(
+            Sizes(np.ones_like(replay.lengths), replay.lengths, np.arange(len(replay))),
+            lambda wanted, most: balanced_draws(_strata(replay.labels), plan.random(1), wanted=wanted, most=most),
+        ),
         recipe.replay_share("classifier"),
     )
     return Material(
@@ -200,6 +246,7 @@ def _classifier(fresh: Encoded, replay: Encoded, plan: StepPlan, classes: int) -
         steps=steps,
         new=document_contents(fresh),
         replay=document_contents(replay),
+        replay_ratio=ratio,
     )
 
 

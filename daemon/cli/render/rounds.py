@@ -67,6 +67,8 @@ def print_round(facts: RoundAnswer) -> None:
         f"{facts['replay_samples']:,} replayed ({facts['replay_tokens']:,} tokens); begun {begun(facts['trigger'])}."
         f"{trained_part(facts)}"
     )
+    if note := (facts.get("report", {}).get("training") or {}).get("replay_note"):
+        console.print(Text(note))
     checks = facts["verdict"].get("checks", [])
     if checks:
         rows = table(

@@ -16,6 +16,7 @@ from checkpoints.files.label_names import NEW_WEIGHTS
 from checkpoints.generation_store import Published
 from checkpoints.load import load_model, load_tokenizer
 from gate.measures import accuracy, mean_nll
+from gate.scores import summary
 from learner import progress
 from learner.directory.plausibility_bounds import PlausibilityBounds, TextBounds
 from learner.directory.report import Outcome, read_report
@@ -216,6 +217,37 @@ def test_first_round_has_nothing_to_replay(base: Published, tmp_path: Path) -> N
     training = run_round(small_round(tmp_path, base)).training
     assert training is not None
     assert training.tokens_replayed == 0
+
+
+@pytest.mark.parametrize("kind", ["causal-lm", "classifier"])
+def test_a_round_says_when_there_is_little_to_replay(
+    kind: str, base: Published, classifier: Published, tmp_path: Path
+) -> None:
+    """In its report, in its progress, and for the ledger: how much was replayed, of how many documents."""
+    path = tmp_path / "round"
+    if kind == "causal-lm":
+        recipe = tiny.SMALL.model_copy(update={"most_replays": 1, "replay_ratio": 0.9})
+        tiny.causal_round(path, base, recipe=recipe)
+    else:
+        recipe = tiny.SMALL.model_copy(update={"early_stop_checks": 0})
+        fresh, replay = tiny.labelled(60, seed=1), tiny.labelled(5, seed=2, first=100)
+        tiny.classifier_round(path, classifier, fresh=fresh, replay=replay, recipe=recipe)
+    report = run_round(path)
+    assert report.training is not None
+    note = report.training.replay_note
+    documents, times = (40, 1) if kind == "causal-lm" else (5, 4)
+    assert f"there are {documents} documents to replay, each at most {times} times" in note
+    said = [orjson.loads(line) for line in (path / "progress.jsonl").read_bytes().splitlines()]
+    assert [event["reason"] for event in said if event["event"] == "replay_capped"] == [note]
+    assert summary(report, {})["training"]["replay_note"] == note
+
+
+def test_a_round_with_enough_to_replay_says_nothing(finished: Path) -> None:
+    """No note, no event."""
+    training = read_report(finished).training
+    assert training is not None
+    assert training.replay_note == ""
+    assert "replay_capped" not in (finished / "progress.jsonl").read_text()
 
 
 def test_known_scores_are_not_computed_again(base: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from learner.directory.round_directory import RoundSample
 from learner.material.batches import (
     Step,
-    balanced_passes,
+    add_replay,
+    balanced_draws,
+    bearable_ratio,
+    equal_steps,
     fill_row,
     pack,
     pieces_of,
-    plan_steps,
     rows_of,
     shuffled_passes,
     within_budget,
@@ -94,15 +96,8 @@ def test_replayed_share_is_never_off_by_a_row(
 ) -> None:
     """After every step the replayed tokens are within one row of what the ratio asks for."""
     new_sizes, old_sizes = np.asarray(new), np.asarray(old)
-    steps = plan_steps(
-        new_sizes,
-        old_sizes,
-        shuffled_passes(len(old), random(1)),
-        ratio=ratio,
-        new_per_step=per_step,
-        epochs=epochs,
-        random=random(),
-    )
+    of_new = equal_steps(len(new), most=per_step, epochs=epochs, random=random())
+    steps = add_replay(of_new, new_sizes, old_sizes, shuffled_passes(len(old), random(1)), ratio=ratio)
     trained = replayed = 0
     for step in steps:
         trained += int(new_sizes[step.new].sum())
@@ -114,9 +109,8 @@ def test_replayed_share_is_never_off_by_a_row(
 def test_every_new_row_is_trained_once_an_epoch(new: list[int], per_step: int, epochs: int) -> None:
     """Nothing new is skipped or repeated, and an empty memory replays nothing."""
     none = np.empty(0, dtype=np.int64)
-    steps = list(
-        plan_steps(np.asarray(new), none, iter(()), ratio=0.5, new_per_step=per_step, epochs=epochs, random=random())
-    )
+    of_new = equal_steps(len(new), most=per_step, epochs=epochs, random=random())
+    steps = list(add_replay(of_new, np.asarray(new), none, iter(()), ratio=0.5))
     trained = [row for step in steps for row in step.new.tolist()]
     assert sorted(trained) == sorted(list(range(len(new))) * epochs)
     assert all(not len(step.replayed) for step in steps)
@@ -130,30 +124,73 @@ def test_a_pass_over_replay_draws_each_row_once(count: int, passes: int) -> None
         assert sorted(drawn[at * count : (at + 1) * count]) == list(range(count))
 
 
+@given(rows=st.integers(0, 200), most=st.integers(1, 30), epochs=st.integers(1, 3), aged=st.booleans())
+def test_steps_of_an_epoch_are_equal_to_within_a_row(rows: int, most: int, epochs: int, aged: bool) -> None:
+    """As few steps as hold the rows, none beyond its size, and no last one of what is left over."""
+    ages = np.arange(rows)[::-1].copy() if aged else None
+    sizes = [len(step) for step in equal_steps(rows, most=most, epochs=epochs, random=random(), ages=ages)]
+    of_epoch = -(-rows // most)
+    assert len(sizes) == of_epoch * epochs
+    for first in range(0, len(sizes), max(of_epoch, 1)):
+        epoch = sizes[first : first + of_epoch]
+        assert sum(epoch) == rows
+        assert max(epoch) <= most
+        assert max(epoch) - min(epoch) <= 1
+
+
+def test_twenty_five_rows_at_twenty_four_a_step_are_no_step_of_one() -> None:
+    """The step of one row that came last was as large a step as any."""
+    assert [len(step) for step in equal_steps(25, most=24, epochs=1, random=random())] == [13, 12]
+
+
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60))
 def test_balanced_replay_gives_every_class_the_same(labels: list[int]) -> None:
     """However rare a class is, it is drawn as often as the others."""
     classes = np.asarray(labels)
     present = len(set(labels))
-    drawn = classes[list(islice(balanced_passes(classes, random()), 5 * present))]
+    drawn = classes[list(balanced_draws(classes, random(), wanted=5 * present, most=60))]
     assert np.bincount(drawn)[np.bincount(drawn) > 0].tolist() == [5] * present
 
 
-@given(
-    st.lists(st.integers(1, 50), min_size=1, max_size=30),
-    st.none() | st.integers(1, 40),
-    st.none() | st.integers(1, 900),
-)
-def test_budgets_cut_a_plan_but_never_to_nothing(
-    tokens: list[int], max_steps: int | None, max_tokens: int | None
-) -> None:
-    """A prefix of the plan is kept; one step more would break a budget."""
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(0, 400), st.integers(1, 5))
+def test_no_document_is_replayed_more_often_than_it_may_be(labels: list[int], wanted: int, most: int) -> None:
+    """A rare class comes as often as it may; the others make up for it, all alike, as far as they may."""
+    classes = np.asarray(labels)
+    drawn = list(balanced_draws(classes, random(), wanted=wanted, most=most))
+    assert len(drawn) >= min(wanted, most * len(labels))
+    assert len(drawn) <= min(wanted + 4, most * len(labels))
+    assert max(np.bincount(drawn), default=0) <= most
+    of_class = np.bincount(classes[drawn], minlength=5)
+    allowed = most * np.bincount(classes, minlength=5)
+    assert np.array_equal(of_class, np.minimum(allowed, of_class.max(initial=0)))
+
+
+def test_a_rare_class_comes_until_the_end_of_a_round() -> None:
+    """Drawn as long as it lasts, it would be gone after a tenth of the steps, and forgotten in the rest."""
+    classes = np.asarray([0] * 400 + [1] * 5)
+    at = np.flatnonzero(classes[list(balanced_draws(classes, random(), wanted=400, most=4))] == 1)
+    assert len(at) == 20
+    assert np.diff([0, *at, 400]).max() <= 25
+
+
+@given(ratio=st.floats(0, 0.95), new=st.integers(0, 10_000), replayable=st.integers(0, 10_000), most=st.integers(1, 9))
+def test_the_ratio_falls_to_what_the_memory_bears(ratio: float, new: int, replayable: int, most: int) -> None:
+    """It is the wanted one, or the one that draws everything as often as it may be drawn."""
+    bearable = bearable_ratio(ratio, new=new, replayable=replayable, most=most)
+    owed = new * bearable / (1 - bearable)
+    assert bearable <= ratio
+    assert owed <= most * replayable * (1 + 1e-9) or not new
+    assert bearable == ratio or owed == pytest.approx(most * replayable)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.none() | st.integers(1, 900))
+def test_budgets_cut_a_plan_but_never_to_nothing(tokens: list[int], max_tokens: int | None) -> None:
+    """A prefix of the plan is kept; one step more would break the budget."""
     none = np.empty(0, dtype=np.int64)
     planned = [Step(np.asarray([at]), none) for at in range(len(tokens))]
-    kept = within_budget(iter(planned), np.asarray(tokens), none, max_steps=max_steps, max_tokens=max_tokens)
+    kept = within_budget(iter(planned), np.asarray(tokens), none, max_tokens=max_tokens)
     assert kept == planned[: len(kept)]
     assert kept
-    assert max_steps is None or len(kept) <= max_steps
     assert max_tokens is None or len(kept) == 1 or sum(tokens[: len(kept)]) <= max_tokens
     if len(kept) < len(tokens):
-        assert len(kept) == max_steps or sum(tokens[: len(kept) + 1]) > (max_tokens or 0)
+        assert sum(tokens[: len(kept) + 1]) > (max_tokens or 0)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learner.directory.round_directory import RoundSample
-from learner.material.batches import AGE_GROUPS, Step, plan_steps, rows_of
+from learner.material.batches import AGE_GROUPS, Step, equal_steps, rows_of
 from learner.material.encoding import Encoded
 from learner.material.step_plan import InputShape, Material, StepPlan, prepare
 from learner.material.touched import document_contents, find_touched, rows_contents
@@ -81,20 +81,9 @@ def test_a_budget_that_is_enough_changes_no_step() -> None:
 @given(st.permutations(range(40)), st.integers(1, 7))
 def test_where_time_may_cut_a_round_off_the_oldest_text_comes_first(ages: list[int], per_step: int) -> None:
     """Whenever it is cut, what was seen is older than what was not, but for one group of equals."""
-    sizes = np.ones(40, np.int64)
-    steps = list(
-        plan_steps(
-            sizes,
-            np.empty(0, np.int64),
-            iter(()),
-            ratio=0.0,
-            new_per_step=per_step,
-            epochs=1,
-            random=np.random.Generator(np.random.PCG64(1)),
-            ages=np.array(ages, np.int64),
-        )
-    )
-    order = [ages[row] for step in steps for row in step.new.tolist()]
+    generator = np.random.Generator(np.random.PCG64(1))
+    steps = equal_steps(40, most=per_step, epochs=1, random=generator, ages=np.array(ages, np.int64))
+    order = [ages[row] for step in steps for row in step.tolist()]
     assert sorted(order) == list(range(40))
     group = 40 // AGE_GROUPS
     assert [age // group for age in order] == sorted(age // group for age in order)

@@ -106,6 +106,15 @@ def test_a_round_says_which_sources_had_too_few_documents_to_judge(screen: io.St
     assert "plausible: forum (7)." in " ".join(screen.getvalue().split())
 
 
+def test_a_round_says_that_less_was_replayed_than_wanted(screen: io.StringIO) -> None:
+    """The sentence that its report has; without one there is none."""
+    round_ = round_line(3, "accepted") | {"parent": 2, "fresh_tokens": 9, "replay_tokens": 9, "verdict": {}}
+    note = "7.4% of what was trained is replayed text, not 60%: there are 20 documents to replay."
+    rounds.print_round(round_ | {"report": {"training": {"replay_note": note}}})
+    rounds.print_round(round_ | {"report": {"training": None}})
+    assert " ".join(screen.getvalue().split()).count(note) == 1
+
+
 def test_status_shows_what_is_wrong(screen: io.StringIO) -> None:
     """A swap that is late, serving that is gone, paused partitions, broken parts."""
     facts = FakeControl().status()
