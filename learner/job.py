@@ -41,6 +41,7 @@ from learner.material.feeds import move_to_device
 from learner.material.step_plan import Material, StepPlan, prepare
 from learner.material.touched import find_touched
 from learner.objectives import importance
+from learner.objectives.router_loss import RouterLoss
 from learner.objectives.weight_pull import QuadraticPull
 from learner.progress import Progress
 from learner.training.early_stopping import EarlyStopping
@@ -215,6 +216,7 @@ def _train(bench: Workbench, material: Material, texts: Texts, matters: importan
             spec.kind, steps_of_new_head=len(material.steps) if has_new_head(bench) else None
         ),
         device=bench.device,
+        router=None if spec.kind == "classifier" else RouterLoss.of(model),
         passed=partial(bench.progress.advance, SEQUENCES),
     )
     stopping = _stopping(bench, texts.early_stop)

@@ -69,7 +69,8 @@ class CausalFeed:
 
     def _batch(self, new: Ints, replayed: Ints) -> MicroBatch:
         rows = [(self.new, row) for row in new.tolist()] + [(self.replay, row) for row in replayed.tolist()]
-        width = _round_up(max(int(text.widths[row]) for text, row in rows), self.multiple)
+        widths = tuple(int(text.widths[row]) for text, row in rows)
+        width = _round_up(max(widths), self.multiple)
         shape = (len(rows), width if self.longest is None else min(width, self.longest))
         ids, targets = np.full(shape, self.pad, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
         positions = np.empty(shape, dtype=np.int64)
@@ -78,7 +79,7 @@ class CausalFeed:
         inputs: dict[str, Any] = {"input_ids": move_to_device(ids, self.device), "use_cache": False}
         if self.packed:
             inputs["position_ids"] = move_to_device(positions, self.device)
-        return MicroBatch(inputs, move_to_device(targets, self.device), first_replayed=len(new))
+        return MicroBatch(inputs, move_to_device(targets, self.device), first_replayed=len(new), widths=widths)
 
 
 @dataclass(frozen=True, slots=True)

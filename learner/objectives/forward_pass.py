@@ -20,12 +20,14 @@ class MicroBatch:
         first_replayed: the rows from this one on come from the memory.
         absent: for a classifier whose new text brings a new label, the classes that the new documents' softmax leaves
             out, (classes,); None for no masking.
+        widths: how many tokens each row of a causal LM holds, padding not counted.
     """
 
     inputs: Mapping[str, Any]
     targets: Tensor
     first_replayed: int
     absent: Tensor | None = None
+    widths: tuple[int, ...] = ()
 
     def replayed_inputs(self) -> dict[str, Any]:
         """Return the model's arguments for the replayed rows alone."""

@@ -15,6 +15,7 @@ from learner.material.batches import Step
 from learner.material.feeds import Feed
 from learner.objectives.forward_pass import MicroBatch
 from learner.objectives.losses import Objective
+from learner.objectives.router_loss import ROUTER, RouterLoss
 from learner.objectives.weight_pull import QuadraticPull
 from learner.progress import Progress
 from learner.settings import RecipeSettings
@@ -88,6 +89,7 @@ class Trainer:
         feed: gives micro-batches.
         objective: what is minimised.
         pull: the penalty on weights; None for none.
+        router: the auxiliary loss of a mixture's router; None for a model without.
         recipe: of the optimizer.
         peak_rate: the largest learning rate.
         device: where it runs.
@@ -105,12 +107,13 @@ class Trainer:
         recipe: RecipeSettings,
         peak_rate: float,
         device: Device,
+        router: RouterLoss | None = None,
         passed: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.model, self.parent = model, parent
         self._feed, self._objective, self._pull = feed, objective, pull
         self._recipe, self._peak_rate, self.device = recipe, peak_rate, device
-        self._passed = passed
+        self._router, self._passed = router, passed
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
         self._optimizer = adamw(self._weights, recipe)
 
@@ -120,10 +123,10 @@ class Trainer:
         Raises:
             Diverged: loss or gradient is not finite; the weights are as they were.
         """
-        targets = self._feed.targets(step)
-        sums = torch.zeros(len(self._objective.names), device=self.device.where)
+        targets, tokens = self._feed.targets(step), self._feed.tokens(step)
+        sums = torch.zeros(len(self._names), device=self.device.where)
         for batch in self._feed.micro_batches(step):
-            sums += self._pass(batch, sum(targets))
+            sums += self._pass(batch, sum(targets), sum(tokens))
             self._passed(len(batch.targets))
         # After the backward pass and before the clip: the pull is part of the gradient that is bounded.
         if self._pull is not None:
@@ -138,20 +141,34 @@ class Trainer:
             group["lr"] = rate * self._peak_rate
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        return StepFigures(self._per_target(totals, targets), norm_value, targets, self._feed.tokens(step))
+        return StepFigures(self._per_target(totals, targets), norm_value, targets, tokens)
 
-    def _pass(self, batch: MicroBatch, total: int) -> Tensor:
-        """Add a micro-batch's gradient to the weights'; return its loss terms.
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return self._objective.names if self._router is None else (*self._objective.names, ROUTER)
+
+    def _pass(self, batch: MicroBatch, targets: int, tokens: int) -> Tensor:
+        """Add a micro-batch's gradient to the weights'; return its loss terms, by `_names`.
 
         A function of its own, so that its logits are gone before the next pass makes others.
+
+        Args:
+            batch: a part of the step.
+            targets: what the whole step predicts.
+            tokens: in the whole step.
         """
         with self.device.autocast():
-            logits = self.model(**batch.inputs).logits
+            output = self.model(**batch.inputs) if self._router is None else self._router.forward(self.model, batch)
             parent_logits = self._parent_logits(batch)
         # The gradient at the logits is known in closed form; only what lies below them needs autograd.
-        terms, gradient = self._objective(logits.detach(), parent_logits, batch, total)
-        logits.backward(gradient)
-        return terms
+        terms, gradient = self._objective(output.logits.detach(), parent_logits, batch, targets)
+        if self._router is None:
+            output.logits.backward(gradient)
+            return terms
+        # A mean over the pass's tokens: by their share in the step, however it is cut into passes.
+        auxiliary = output.aux_loss * (sum(batch.widths) / tokens)
+        torch.autograd.backward([output.logits, auxiliary * self._router.coefficient], [gradient, None])
+        return torch.cat([terms, auxiliary.detach()[None]])
 
     @torch.no_grad()
     def _parent_logits(self, batch: MicroBatch) -> Tensor | None:
@@ -163,10 +180,12 @@ class Trainer:
     def _per_target(self, totals: Sequence[float], targets: tuple[int, int]) -> dict[str, float]:
         new, *replayed = self._objective.names
         losses = {new: totals[0] / max(targets[0], 1)}
-        return losses | {name: total / max(targets[1], 1) for name, total in zip(replayed, totals[1:], strict=True)}
+        losses |= {name: total / max(targets[1], 1) for name, total in zip(replayed, totals[1:], strict=False)}
+        # The router's is no sum over targets.
+        return losses if self._router is None else losses | {ROUTER: totals[-1]}
 
     def _named(self, totals: Sequence[float]) -> str:
-        return ", ".join(f"{name} {total}" for name, total in zip(self._objective.names, totals, strict=True))
+        return ", ".join(f"{name} {total}" for name, total in zip(self._names, totals, strict=True))
 
     def penalty(self) -> float | None:
         """Return the penalty on weights as it stands; None where the recipe has none. Waits for the device."""
