@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from checkpoints.files.durable_writes import replace_file
 from checkpoints.files.label_names import NEW_WEIGHTS
@@ -263,7 +264,21 @@ def _pull(bench: Workbench, matters: importance.Importance | None) -> QuadraticP
     recipe = bench.given.spec.recipe
     if not recipe.l2_sp and matters is None:
         return None
-    return QuadraticPull(dict(bench.model.named_parameters()), l2_sp=recipe.l2_sp, ewc=recipe.ewc, importance=matters)
+    return QuadraticPull(
+        dict(bench.model.named_parameters()),
+        l2_sp=recipe.l2_sp,
+        base=_weights_of_base(bench) if recipe.l2_sp and recipe.l2_sp_anchor == "base" else None,
+        ewc=recipe.ewc,
+        importance=matters,
+    )
+
+
+def _weights_of_base(bench: Workbench) -> dict[str, Tensor] | None:
+    """The base's weights by name; None where the round starts from the base itself."""
+    spec = bench.given.spec
+    if spec.base.digest == spec.parent.digest:
+        return None
+    return dict(_load_master(bench, BASE).named_parameters())
 
 
 def _importance_before(bench: Workbench, texts: Texts) -> importance.Importance | None:

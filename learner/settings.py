@@ -121,7 +121,7 @@ class RecipeSettings(BaseModel):
         default=0.0,
         ge=0,
         lt=1000,
-        description="Decoupled weight decay of matrices: a pull toward zero; l2_sp pulls toward the parent.",
+        description="Decoupled weight decay of matrices: a pull toward zero; l2_sp pulls toward its anchor.",
     )
     clip: float = Field(default=1.0, gt=0, description="Largest norm of a step's gradient.")
 
@@ -152,7 +152,12 @@ class RecipeSettings(BaseModel):
         description="When new text brings a label never seen before, its loss leaves out the labels that the "
         "new text lacks, so that they are not pushed away (classifier, ER-ACE).",
     )
-    l2_sp: float = Field(default=0.0, ge=0, description="Pull of every weight toward the parent's (L2-SP).")
+    l2_sp: float = Field(default=0.0, ge=0, description="Pull of every weight toward an anchor's (L2-SP).")
+    l2_sp_anchor: Literal["parent", "base"] = Field(
+        default="parent",
+        description="What l2_sp pulls toward: the generation that the round starts from, which bounds each round's "
+        "step alone, or the base model (as in the paper), which bounds how far all rounds go together.",
+    )
     ewc: float = Field(
         default=0.0,
         ge=0,
@@ -162,7 +167,8 @@ class RecipeSettings(BaseModel):
         default=0.9,
         ge=0,
         le=1,
-        description="How much of earlier rounds' importance is kept when this round's is added.",
+        description="How much of earlier rounds' importance is kept when this round's is added: the sum grows to "
+        "1 / (1 - ewc_decay) times one round's, and the pull with it.",
     )
     importance_sequences: int = Field(
         default=256,

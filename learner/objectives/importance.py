@@ -5,9 +5,19 @@
 One sequence at a time: squaring the gradient of a batch's mean is too small by up to the batch size. Answers are drawn
 from the model, not taken from the data: that is the Fisher, the data's answers give the "empirical" one, which is
 large where the model is wrong instead of where it is sure (Kunstner et al. 2019). In eval mode, so that dropout adds
-no noise. The result has mean 1, so that a strength means the same for every model.
+no noise.
+
+A sequence counts once, however long it is. Given its text, the answers at its T places are drawn independently, and the
+score of each has mean zero; so the variance of their sum, which the square of a sequence's gradient estimates, is the
+sum of T variances and grows with T. Divided by T it is the Fisher of a place of that sequence, in the mean.
+
+A round's own estimate is brought to mean 1, so that a strength means the same for every model. The running sum over
+rounds, F* = decay F* + F, is not: brought to mean 1 in each round, history keeps decay / (1 + decay) of itself instead
+of decay, and is forgotten in two rounds. It tends to a mean of 1 / (1 - decay): what many rounds say weighs more than
+what one says.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +39,7 @@ def fisher(
     several: bool = False,
     passed: Callable[[int], None] = lambda _: None,
 ) -> Importance:
-    """Estimate the Fisher diagonal of every trained weight, normalised to mean 1.
+    """Estimate the Fisher diagonal of every trained weight, per place of a sequence, brought to mean 1.
 
     Args:
         model: a model with float32 weights; its gradients are cleared, its mode is left as it came.
@@ -62,7 +72,8 @@ def _sampled_log_likelihood(logits: Tensor, generator: torch.Generator) -> Tenso
     # From the model, not from the text: by the text's own labels it is the empirical Fisher, which vanishes where the
     # model is right.
     drawn = sample_classes(log_probabilities.detach().exp(), generator)
-    return log_probabilities.gather(-1, drawn).sum()
+    # By the root, as it will be squared: long sequences count no more than short ones.
+    return log_probabilities.gather(-1, drawn).sum() / math.sqrt(len(drawn))
 
 
 def _sampled_set_log_likelihood(logits: Tensor, generator: torch.Generator) -> Tensor:
@@ -104,14 +115,14 @@ def carry_over(earlier: Importance | None, this: Importance, *, decay: float) ->
     """Add a round's importance to that of the rounds before it, decayed (online EWC, Schwarz et al. 2018).
 
     Args:
-        earlier: of the rounds before, mean 1; None in the first.
+        earlier: the sum over the rounds before; None in the first. A file of an older version, whose sum was brought
+            to mean 1, counts as one round's.
         this: of this round, mean 1.
         decay: how much of the earlier is kept, 0 to 1.
     """
     if earlier is None:
         return this
-    # Normalised again, so that `ewc` keeps its meaning however many rounds there were.
-    return normalise({name: value + decay * earlier[name].to(value.device) for name, value in this.items()})
+    return {name: value + decay * earlier[name].to(value.device) for name, value in this.items()}
 
 
 def save_importance(path: Path, importance: Importance) -> None:

@@ -3,9 +3,13 @@
     penalty(θ) = ½ Σᵢ ωᵢ (θᵢ - aᵢ)²        gradient: ωᵢ (θᵢ - aᵢ)
 
 L2-SP (Li et al. 2018) has one ω for all weights; online EWC (Schwarz et al. 2018) has ω = strength × Fisher. Two
-penalties toward the same anchor add up to one with the sum of their ω, so a round has one pull however many terms
-its recipe names. The gradient is known, so it is added in place after the backward pass: no graph, no second
-forward.
+such penalties add up to one with the sum of their ω, so a round has one pull however many terms its recipe names. Where
+their anchors differ (EWC pulls to the parent, L2-SP as in its paper to what everything started from), the sum's anchor
+lies between them as their ω do, and a constant remains that no weight feels:
+
+    ½ l (θ - b)² + ½ e (θ - p)²  =  ½ (l + e) (θ - a)² + ½ l e / (l + e) (b - p)²,   a = p + l / (l + e) (b - p)
+
+The gradient is known, so it is added in place after the backward pass: no graph, no second forward.
 
 Two things to mind. Decoupled weight decay also pulls, toward zero: beside a pull toward the parent it should be
 zero, and by default is. Tied weights are one parameter with two names: `named_parameters` gives them once, so they
@@ -22,14 +26,15 @@ CHUNK_WEIGHTS = 1 << 26
 
 
 class QuadraticPull:
-    """Pulls parameters toward where they were when the pull was made.
+    """Pulls parameters toward where they were when the pull was made, or partly toward a base.
 
     Args:
         parameters: by name; those that are trained. Their present values become the anchor.
         l2_sp: strength of the pull that all weights feel alike.
+        base: by name, what `l2_sp` pulls toward; None: the present values too.
         ewc: strength of the pull by importance.
-        importance: by name, shaped like the parameters; of mean 1, so that a strength means the same for every
-            model. Needed where `ewc` is not 0.
+        importance: by name, shaped like the parameters; each round's part of it has mean 1, so that a strength means
+            the same for every model. Needed where `ewc` is not 0.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class QuadraticPull:
         parameters: Mapping[str, nn.Parameter],
         *,
         l2_sp: float = 0.0,
+        base: Mapping[str, Tensor] | None = None,
         ewc: float = 0.0,
         importance: Mapping[str, Tensor] | None = None,
     ) -> None:
@@ -49,7 +55,28 @@ class QuadraticPull:
                 importance[name].to(parameter.device, parameter.dtype).mul(ewc).add_(l2_sp)
                 for name, parameter in parameters.items()
             ]
+        self._constant = (
+            self._anchor_between([base[name] for name in parameters]) if base is not None and l2_sp else 0.0
+        )
         self._chunks = _chunks([parameter.numel() for parameter in self._parameters])
+
+    @torch.no_grad()
+    def _anchor_between(self, base: list[Tensor]) -> float:
+        """Move the anchors to where both pulls' sum has its least; return what it is there.
+
+        Args:
+            base: what all weights are pulled to alike, shaped like the parameters.
+        """
+        least = 0.0
+        for index, (anchor, other) in enumerate(zip(self._anchors, base, strict=True)):
+            apart = other.to(anchor.device, anchor.dtype) - anchor
+            if self._omegas is None:
+                anchor.add_(apart)
+                continue
+            share = self._uniform / self._omegas[index]
+            anchor.addcmul_(share, apart)
+            least += float((apart.square_() * (1 - share)).sum()) * self._uniform / 2
+        return least
 
     @torch.no_grad()
     def add_gradient(self) -> None:
@@ -86,7 +113,7 @@ class QuadraticPull:
                 total += squared.sum() * self._uniform
             else:
                 total += squared.mul_(self._omegas[index]).sum()
-        return total / 2
+        return total / 2 + self._constant
 
 
 def _chunks(sizes: list[int]) -> list[range]:

@@ -1,5 +1,6 @@
 """Rounds one after the other: what is learned in one is not lost before the next."""
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ SLOW = tiny.SMALL.model_copy(
     update={"learning_rate": 1e-5, "replay_ratio": 0.0, "kl": 0.0, "floor": 1.0, "warmup": 0.0}
     | {"early_stop_checks": 0, "interpolation": (0.0,), "max_steps": STEPS, "sequence_length": 16}
 )
+FAST = SLOW.model_copy(update={"learning_rate": 1e-3})
 
 
 def grown(dtype: torch.dtype) -> LlamaForCausalLM:
@@ -200,3 +202,23 @@ def test_candidates_lie_between_the_masters_of_parent_and_result(tmp_path: Path)
     parent, whole, half = masters.values()
     for name, value in half.items():
         torch.testing.assert_close(value, (parent[name] + whole[name]) / 2, rtol=2**-14, atol=1e-9)
+
+
+def distance(one: Path, other: Path) -> float:
+    """How far apart two models' weights are."""
+    first, second = (weights_of(load_model(path, "causal-lm", dtype=torch.float32)) for path in (one, other))
+    return math.sqrt(sum(float((value - second[name]).square().sum()) for name, value in first.items()))
+
+
+def test_l2_sp_pulls_to_the_anchor_that_the_recipe_names(tmp_path: Path) -> None:
+    """Toward the base a strong pull takes back what the round before learned, toward the parent it keeps it."""
+    left = {}
+    for anchor in ("parent", "base"):
+        rounds = Rounds(tmp_path / anchor, torch.float32, FAST)
+        rounds.run()
+        learned = distance(rounds.base.path, rounds.latest.path)
+        rounds.recipe = FAST.model_copy(update={"l2_sp": 1e3, "l2_sp_anchor": anchor})
+        rounds.run()
+        left[anchor] = distance(rounds.base.path, rounds.latest.path) / learned
+    assert left["parent"] > 0.9
+    assert left["base"] < 0.7

@@ -73,10 +73,45 @@ def test_fisher_of_a_language_model_has_mean_one() -> None:
 
 
 def test_importance_of_earlier_rounds_decays() -> None:
-    """This round's and the decayed earlier one are added and brought back to mean 1."""
+    """The decayed earlier one and this round's are added, and nothing else is done to them."""
     earlier, this = {"w": torch.tensor([2.0, 0.0])}, {"w": torch.tensor([0.0, 2.0])}
-    torch.testing.assert_close(carry_over(earlier, this, decay=0.5)["w"], torch.tensor([2 / 3, 4 / 3]))
+    torch.testing.assert_close(carry_over(earlier, this, decay=0.5)["w"], torch.tensor([1.0, 2.0]))
     assert carry_over(None, this, decay=0.5) == this
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.9, 1.0])
+def test_oldest_of_eight_rounds_keeps_its_share_of_the_sum(decay: float) -> None:
+    """At 0.9 it is 8.4 %, where bringing the sum to mean 1 in every round leaves 0.5 %."""
+    rounds = 8
+    carried = None
+    for number in range(rounds):
+        # A weight for each round, which that one alone finds important.
+        measured = normalise({"w": torch.eye(rounds)[number]})
+        carried = carry_over(carried, measured, decay=decay)
+    assert carried is not None
+    shares = carried["w"] / carried["w"].sum()
+    expected = torch.tensor([decay ** (rounds - 1 - number) for number in range(rounds)])
+    torch.testing.assert_close(shares, expected / expected.sum(), rtol=1e-5, atol=0)
+
+
+class TwoTopics(nn.Module):
+    """A language model of two features, whose text is about one of them; logits of shape (1, tokens, 2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
+
+    def forward(self, *, topic: int, tokens: int) -> SimpleNamespace:
+        """The same at each place."""
+        chosen = (self.first, self.second)[topic]
+        return SimpleNamespace(logits=chosen.expand(1, tokens, 2))
+
+
+def test_long_sequences_count_no_more_than_short_ones() -> None:
+    """Two hundred texts of 2 tokens and as many of 100 say the same of the weights that each is about."""
+    texts = [{"topic": topic, "tokens": (2, 100)[topic]} for topic in (0, 1)] * 200
+    found = fisher(TwoTopics(), texts, generator=torch.Generator().manual_seed(0))
+    assert found["first"].mean().item() == pytest.approx(found["second"].mean().item(), rel=0.2)
 
 
 def test_importance_of_nothing_is_even() -> None:

@@ -50,6 +50,33 @@ def test_gradient_in_closed_form_is_autograds(
         torch.testing.assert_close(parameter.grad, 1 + gradient)
 
 
+@pytest.mark.parametrize("ewc", [0.0, 2.0])
+def test_pull_to_the_base_and_to_the_parent_is_autograds_of_their_sum(ewc: float) -> None:
+    """L2-SP's anchor is the base, EWC's the parent: gradient and value are those of the two penalties."""
+    parameters, base = weights(), {name: value.detach() for name, value in weights(seed=1).items()}
+    importance = {name: torch.rand_like(parameter) for name, parameter in parameters.items()}
+    pull = QuadraticPull(parameters, l2_sp=0.5, base=base, ewc=ewc, importance=importance if ewc else None)
+    before = moved_from_anchor(parameters)
+    expected = sum(
+        (0.25 * (parameter - base[name]) ** 2 + ewc / 2 * importance[name] * (parameter - before[name]) ** 2).sum()
+        for name, parameter in parameters.items()
+    )
+    assert isinstance(expected, torch.Tensor)
+    gradients = torch.autograd.grad(expected, list(parameters.values()))
+    pull.add_gradient()
+    torch.testing.assert_close(pull.value(), expected.detach())
+    for parameter, gradient in zip(parameters.values(), gradients, strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, 1 + gradient)
+
+
+def test_base_is_no_anchor_where_nothing_pulls_all_weights_alike() -> None:
+    """EWC alone pulls to the parent."""
+    parameters, base = weights(), {name: value.detach() for name, value in weights(seed=1).items()}
+    importance = {name: torch.ones_like(parameter) for name, parameter in parameters.items()}
+    assert QuadraticPull(parameters, base=base, ewc=1.0, importance=importance).value().item() == 0
+
+
 def test_parameter_without_gradient_is_left_alone() -> None:
     """What a step does not train is not pulled either."""
     parameters = weights()
