@@ -14,33 +14,33 @@ evidence.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 from zlib import crc32
 
-from gate.bootstrap import (
-    Replicates,
-    Resampling,
-    accuracy_replicates,
-    balanced_replicates,
-    f1_replicates,
+from gate.best_so_far import ENOUGH_OF, KnownScores, lacking
+from gate.bootstrap import Resampling, interval
+from gate.comparisons import (
+    Comparison,
+    accuracy_difference,
+    balanced_difference,
+    f1_difference,
     mean_of,
-    nll_replicates,
+    nll_difference,
 )
-from gate.evidence import (
+from gate.evidence import Evidence, Scores, always_the_most_frequent, gather
+from gate.held_out import (
     LABELS_TO_TELL,
-    Evidence,
     Group,
     Groups,
     HeldOut,
     InsufficientEvidence,
-    KnownScores,
     Need,
-    Scores,
-    always_the_most_frequent,
-    gather,
     group_slices,
     members_of,
+    needs,
 )
+from gate.keys import keys_among
 from gate.settings import GateSettings
 from gate.text_bounds import plausibility_bounds
 from gate.verdict import (
@@ -55,6 +55,7 @@ from gate.verdict import (
     refused,
     unit_of,
     unproven,
+    with_bounds_not_held,
 )
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.directory.report import Outcome, Report
@@ -63,6 +64,7 @@ from learner.evaluation.text_plausibility import Departure, PrequentialSummary, 
 __all__ = ["Check", "GateSettings", "HeldOut", "Verdict", "best_candidate", "judge", "plausibility_bounds"]
 
 EQUAL_NATS: Final = 0.02
+NO_BEST: Final[Mapping[str, int]] = MappingProxyType({})
 
 FIGURES: Final = {
     "mean_nll": "a mean loss of {:.3f} {}",
@@ -79,16 +81,19 @@ def judge(
     history: Sequence[PrequentialSummary],
     settings: GateSettings,
     approved: bool = False,
+    best: Mapping[str, int] = NO_BEST,
 ) -> Verdict:
     """Decide whether one of the round's candidates may serve.
 
     Args:
         report: what the learner found.
         slices: what was drawn for the round: every slice and document that must have been scored.
-        known: document scores of earlier generations, from which the best so far on each slice is taken.
+        known: document scores of earlier generations, from which the best so far on each slice is taken: also of one
+            that this round scored again.
         history: fresh text of earlier rounds that led to what serves or were approved, oldest first.
         settings: bounds and confidence.
         approved: a person has let this text pass; its plausibility is not judged, the candidates are.
+        best: the generation that R says was best on each slice, where it is neither parent nor base.
 
     Returns:
         The verdict. It depends on nothing but the arguments, and not on the order of anything in them.
@@ -102,6 +107,10 @@ def judge(
     if report.outcome is Outcome.IMPLAUSIBLE or beyond:
         return replace(_waiting(report, beyond, of_text), too_few=few)
     verdict = _on_candidates(report, slices, known, settings, judged_text=bool(departures) or approved)
+    if verdict.candidate is not None:
+        tokens = {row.id: row.tokens for scores in report.slices.values() for row in scores.parent}
+        lacked = lacking(slices, best, known, settings.minimum_documents, tokens)
+        verdict = with_bounds_not_held(verdict, lacked)
     # Beside those of the candidate, which decide: how near to a wait the text came.
     return replace(verdict, checks=(*of_text, *verdict.checks), too_few=few)
 
@@ -119,10 +128,10 @@ def _on_candidates(
         return unproven("the fresh text was not scored under the parent before training")
     try:
         groups = group_slices(slices, settings.minimum_documents)
-        evidence = gather(report, slices, known)
+        evidence = gather(report, slices, known, settings.minimum_documents)
         return _judge_candidates(report, evidence, groups, settings)
     except InsufficientEvidence as error:
-        newest = sum(len(each.documents) for each in slices if each.kind == "newest")
+        newest = next(need.found for need in needs(slices, settings.minimum_documents) if need.what == "newest")
         return unproven(str(error), newest=newest)
 
 
@@ -193,16 +202,16 @@ class _Judged:
         self._kind = report.kind
 
     def learned(self, newest: Group) -> Check:
-        replicates = self._nll("parent", newest)
-        return self._check("learned", newest.name, replicates, -self._settings.minimum_gain, strict=True)
+        gain = self._nll("parent", newest)
+        return self._check("learned", newest, gain, -self._settings.minimum_gain, strict=True)
 
     def rise(self, reference: str, group: Group, bound: float) -> Check:
-        replicates = self._nll("base" if reference == "anchor" else reference, group)
-        return self._check(reference, group.name, replicates, bound)
+        rise = self._nll("base" if reference == "anchor" else reference, group)
+        return self._check(reference, group, rise, bound)
 
     def average(self, reference: str, groups: Sequence[Group], bound: float) -> Check:
         mean = mean_of([self._nll(reference, group) for group in groups])
-        return self._check("average", " + ".join(group.name for group in groups), mean, bound)
+        return self._check("average", _together(groups), mean, bound)
 
     def answers(self, groups: Groups) -> list[Check]:
         """A classifier's accuracy and macro-F1 against the parent's.
@@ -213,15 +222,14 @@ class _Judged:
         every = (groups.newest, *groups.older)
         checks = []
         measures = (
-            ("accuracy", accuracy_replicates, self._settings.max_accuracy_drop),
-            ("f1", f1_replicates, self._settings.max_f1_drop),
+            ("accuracy", accuracy_difference, self._settings.max_accuracy_drop),
+            ("f1", f1_difference, self._settings.max_f1_drop),
         )
-        for name, replicates_of, bound in measures:
-            drops = [_negate(replicates_of(*self._pair("parent", g), self._resampling(g))) for g in every]
+        for name, difference, bound in measures:
+            drops = [difference(*self._pair("parent", group), group.key_of).negated() for group in every]
             for group, drop in zip(every, drops, strict=True):
-                checks.append(self._check(f"{name}_parent", group.name, drop, bound, by_estimate=True))
-            together = " + ".join(group.name for group in every)
-            checks.append(self._check(f"{name}_parent", together, mean_of(drops), bound))
+                checks.append(self._check(f"{name}_parent", group, drop, bound, by_estimate=True))
+            checks.append(self._check(f"{name}_parent", _together(every), mean_of(drops), bound))
         return checks
 
     def above_majority(self, groups: Groups) -> Check | None:
@@ -239,53 +247,61 @@ class _Judged:
         parent = self._evidence.of(everything, "parent")
         if (labels := len({score.label for score in parent})) < LABELS_TO_TELL:
             raise InsufficientEvidence(Need("labels", labels, LABELS_TO_TELL).sentence())
-        majority = always_the_most_frequent(parent)
-        resampling, margin = self._resampling(everything), self._settings.minimum_over_majority
-        if balanced_replicates(parent, majority, resampling).estimate > margin:
+        majority, key_of = always_the_most_frequent(parent), everything.key_of
+        margin = self._settings.minimum_over_majority
+        if balanced_difference(parent, majority, key_of).estimate > margin:
             return None
-        gain = balanced_replicates(self._evidence.of(everything, self._candidate), majority, resampling)
-        return self._check(MAJORITY, everything.name, _negate(gain), -margin, strict=True)
+        gain = balanced_difference(self._evidence.of(everything, self._candidate), majority, key_of)
+        return self._check(MAJORITY, everything, gain.negated(), -margin, strict=True)
 
-    def _nll(self, reference: str, group: Group) -> Replicates:
-        return nll_replicates(*self._pair(reference, group), self._resampling(group))
+    def _nll(self, reference: str, group: Group) -> Comparison:
+        return nll_difference(*self._pair(reference, group), group.key_of)
 
     def _pair(self, reference: str, group: Group) -> tuple[Scores, Scores]:
-        ours, theirs = self._evidence.of(group, self._candidate), self._evidence.of(group, reference)
-        if len(ours) < self._settings.minimum_documents:
-            raise InsufficientEvidence(
-                f"slice {group.name} has {len(ours)} documents with tokens, at least"
-                f" {self._settings.minimum_documents} are needed"
-            )
+        theirs = self._evidence.of(group, reference)
+        both = {score.id for score in theirs}
+        ours = tuple(score for score in self._evidence.of(group, self._candidate) if score.id in both)
+        # The best so far may lack a few documents that were drawn since: it is held to for all that.
+        needed = math.ceil(self._settings.minimum_documents * (ENOUGH_OF if reference == "best" else 1))
+        if (keys := keys_among([score.id for score in ours], group.key_of)) < needed:
+            counted = f"{keys} documents" if keys == len(ours) else f"{len(ours)} documents of {keys} keys"
+            raise InsufficientEvidence(f"slice {group.name} has {counted} with tokens, at least {needed} are needed")
         return ours, theirs
-
-    def _resampling(self, group: Group) -> Resampling:
-        # By round and slice: a verdict can be reached again, and no slice shares another's luck.
-        seed = crc32(f"{self._round}/{group.name}".encode())
-        return Resampling(self._confidence, self._settings.resamples, seed, self._settings.minimum_documents)
 
     def _check(
         self,
         name: str,
-        where: str,
-        replicates: Replicates,
+        where: Group,
+        difference: Comparison,
         bound: float,
         *,
         strict: bool = False,
         by_estimate: bool = False,
     ) -> Check:
-        found = replicates.interval(self._confidence)
+        # By round and slice: a verdict can be reached again, and no slice shares another's luck.
+        seed = crc32(f"{self._round}/{where.name}".encode())
+        how = Resampling(self._confidence, self._settings.resamples, seed)
+        limits = interval(difference, how)
         # `max` would pass over a limit that is no number.
-        worst = math.nan if math.isnan(found.upper) else max(found.estimate, found.upper)
+        worst = math.nan if math.isnan(limits.upper) else max(limits.estimate, limits.upper)
         # The limit, not the estimate: what cannot be ruled out counts as having happened.
-        decisive = found.estimate if by_estimate else worst
-        passed = decisive < bound or (decisive == bound and not strict)
-        unit = unit_of(name, self._kind)
-        return Check(name, where, found.estimate, bound, found.lower, found.upper, found.documents, passed, unit)
+        decisive = limits.estimate if by_estimate else worst
+        return Check(
+            name=name,
+            slice=where.name,
+            figure=limits.estimate,
+            bound=bound,
+            lower=limits.lower,
+            upper=limits.upper,
+            documents=limits.documents,
+            passed=decisive < bound or (decisive == bound and not strict),
+            unit=unit_of(name, self._kind),
+            keys=limits.keys,
+        )
 
 
-def _negate(replicates: Replicates) -> Replicates:
-    """A drop is a negative gain."""
-    return Replicates(-replicates.estimate, -replicates.values, replicates.documents, replicates.freedom)
+def _together(groups: Sequence[Group]) -> Group:
+    return Group(" + ".join(group.name for group in groups), groups[0].kind, tuple(members_of(groups)))
 
 
 def _text_bounds(

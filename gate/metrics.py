@@ -47,6 +47,7 @@ def _families(store: Store, standing: Standing) -> Iterator[Metric]:
     yield _prequential(store)
     yield from _plausibility(store)
     yield _flips(store)
+    yield _not_held(store)
     serving = -1 if standing.serving is None else standing.serving
     generations = store.generations.listed()
     rows = scores.alike(store.generations.score_matrix(), store.generations.scored_in(), serving)
@@ -90,6 +91,16 @@ def _flips(store: Store) -> Metric:
         if direction in flips:
             family.add_metric([direction], flips[direction])
     return family
+
+
+def _not_held(store: Store) -> Metric:
+    verdict = next((round_.verdict for round_ in store.rounds.latest() if round_.verdict.get("candidate")), {})
+    return GaugeMetricFamily(
+        "riverkeep_bounds_not_held",
+        "Slices on which the latest judged candidate could not be held to the best generation so far, as too little is "
+        "known of that one; 0 where all bounds were looked at.",
+        value=len(verdict.get("not_held", ())) if verdict else None,
+    )
 
 
 def _plausibility(store: Store) -> Iterator[Metric]:

@@ -36,6 +36,7 @@ class RoundFigures:
         training: what the training took; None where nothing was trained.
         trained: what was trained on, of what was drawn; None where the learner does not say.
         parent, base: what they scored: R's earlier rows on the new slices, and the next round's cache.
+        best: the same of an earlier generation that was scored again; empty where none was.
         candidate: what the named candidate scored; None where none was judged.
         flips: what that candidate has better or worse than the parent.
         measured: of single documents before training, for a person who parts what is set aside.
@@ -50,6 +51,7 @@ class RoundFigures:
     trained: Trained | None
     parent: ModelScores
     base: ModelScores
+    best: ModelScores
     candidate: ModelScores | None
     flips: Flips | None
     measured: Mapping[str, Any]
@@ -88,6 +90,7 @@ def read_figures(report: Report, candidate: str | None) -> RoundFigures:
         trained=None if report.touched is None else Trained(report.touched, report.untrainable),
         parent=_of_model(report, "parent"),
         base=_of_model(report, "base"),
+        best=_of_model(report, "best"),
         candidate=None if candidate is None else _of_model(report, candidate),
         flips=None if candidate is None else flips[candidate],
         measured=scores.measured(report),

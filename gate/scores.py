@@ -45,11 +45,13 @@ def document_scores(by_slice: Mapping[str, Sequence[DocumentScore]]) -> list[Doc
 
 
 def of_model(report: Report, model: str) -> dict[str, tuple[DocumentScore, ...]]:
-    """Scores by slice of `base`, `parent`, or the candidate of that name."""
+    """Scores by slice of `base`, `parent`, `best`, or the candidate of that name."""
     if model == "base":
         return {name: scores.base for name, scores in report.slices.items()}
     if model == "parent":
         return {name: scores.parent for name, scores in report.slices.items()}
+    if model == "best":
+        return {name: scores.best for name, scores in report.slices.items()}
     return {name: scores.candidates.get(model, ()) for name, scores in report.slices.items()}
 
 

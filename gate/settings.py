@@ -24,13 +24,15 @@ class GateSettings(BaseModel):
         lt=1,
         description="Confidence that a candidate keeps each bound, shared by the round's candidates.",
     )
-    resamples: int = Field(2000, ge=200, le=100_000, description="Resamples of the paired bootstrap over documents.")
+    resamples: int = Field(2000, ge=200, le=100_000, description="Resamples of the paired bootstrap over keys.")
     minimum_documents: int = Field(
-        20,
+        36,
         ge=5,
         le=100_000,
-        description="The newest text and the anchor need as many held-out documents; smaller older slices "
-        "are judged together.",
+        description="The newest text and the anchor need as many held-out documents, those of one key counted once; "
+        "smaller older slices are judged together. A harm that strikes one document in ten, and badly, is wholly "
+        "unseen in 36 of them in 2.3 % of cases: little more than the 1.7 % by which each of three candidates may err. "
+        "With fewer no interval can rule it out.",
     )
     minimum_gain: float = Field(
         0.0,

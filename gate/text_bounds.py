@@ -19,6 +19,10 @@ from memory.ledger.states import RoundState
 ENOUGH_ROUNDS: Final = 3
 """With fewer rounds to compare with, the anchor stands beside them."""
 
+ENOUGH_DOCUMENTS: Final = 20
+"""So many of a source are judged by themselves for plausibility, fewer where fewer may judge a candidate: bounds on
+text lie whole nats away, those on candidates hundredths."""
+
 SPREADS: Final = 6
 """A bound lies at least this many robust standard deviations above the median of earlier rounds."""
 
@@ -53,7 +57,9 @@ def plausibility_bounds(
         )
         for source in known
     }
-    return PlausibilityBounds(_bounds(overall, [level], settings), sources, settings.minimum_documents)
+    return PlausibilityBounds(
+        _bounds(overall, [level], settings), sources, min(settings.minimum_documents, ENOUGH_DOCUMENTS)
+    )
 
 
 def plausible_history(rounds: Iterable[Round], line: Collection[int]) -> list[PrequentialSummary]:

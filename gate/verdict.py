@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any, Final, Literal
 
 from pydantic.dataclasses import dataclass
@@ -56,6 +56,7 @@ class Check:
         documents: how many the figure rests on.
         passed: whether the bound is kept.
         unit: what figure, bound and limits are in.
+        keys: how many keys the documents have, which is what evidence is counted in; 0 of a check of the fresh text.
     """
 
     name: str
@@ -67,6 +68,12 @@ class Check:
     documents: int
     passed: bool
     unit: str
+    keys: int = 0
+
+    @property
+    def counted(self) -> str:
+        """How much text the figure rests on, for a person: keys are named only where they are fewer."""
+        return f"{self.documents} documents" + f" of {self.keys} keys" * (0 < self.keys < self.documents)
 
     @property
     def unproven(self) -> bool:
@@ -93,18 +100,18 @@ class Check:
         if self.passed:
             return f"{found}, within the bound of {self.bound:.3f}"
         if self.unproven:
-            doubt = f"{self.documents} documents cannot rule out {self.upper:.3f}"
+            doubt = f"{self.counted} cannot rule out {self.upper:.3f}"
             return f"{found}, within the bound of {self.bound:.3f}, but {doubt}"
-        return f"{found}, more than the bound of {self.bound:.3f} ({self.documents} documents)"
+        return f"{found}, more than the bound of {self.bound:.3f} ({self.counted})"
 
     def _gain(self, found: str) -> str:
         asked = -self.bound
         if self.passed:
             return f"{found}, at least {-self.upper:.3f}"
         if self.unproven:
-            doubt = f"{self.documents} documents prove no more than {-self.upper:.3f}"
+            doubt = f"{self.counted} prove no more than {-self.upper:.3f}"
             return f"{found}, but {doubt} where more than {asked:.3f} is asked"
-        return f"{found} where more than {asked:.3f} is asked ({self.documents} documents)"
+        return f"{found} where more than {asked:.3f} is asked ({self.counted})"
 
     def _compared(self) -> str:
         """What the candidate is, beside the one that it is held to."""
@@ -125,6 +132,26 @@ def _as_loss(figure: float, unit: str, against: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
+class NotHeld:
+    """A bound that no candidate could be held to, as too little is known of the generation that set it.
+
+    Attributes:
+        slice: the slice's name.
+        generation: the one that was best on it.
+    """
+
+    slice: str
+    generation: int
+
+    def sentence(self) -> str:
+        """What could not be told, for a person."""
+        return (
+            f"No bound against generation {self.generation}, the best so far on slice {self.slice}, could be held: too "
+            "little of what is judged now was scored with it, and it was not scored again."
+        )
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Verdict:
     """What the gate decided about a round.
 
@@ -134,10 +161,11 @@ class Verdict:
         checks: of the fresh text where a person has not approved it, then of that candidate.
         sentence: why, for a person.
         unproven: refused for want of evidence alone: more text, or another recipe, may change the verdict.
-        evidence: documents of the newest held-out text from which on another round may tell more; 0 where that is
-            not what was wanting.
+        evidence: keys of the newest held-out text (documents, where each has its own) from which on another round may
+            tell more; 0 where that is not what was wanting.
         too_few: sources of fresh text with too few documents to judge whether each is plausible by itself, and how many
             of each were looked at.
+        not_held: bounds against the best so far that could not be looked at.
     """
 
     decision: Decision
@@ -147,6 +175,7 @@ class Verdict:
     unproven: bool = False
     evidence: int = 0
     too_few: Mapping[str, int] = field(default_factory=dict)
+    not_held: tuple[NotHeld, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as JSON values, for the ledger; figures that are not finite become None."""
@@ -175,15 +204,30 @@ def refused(candidate: str, checks: Sequence[Check]) -> Verdict:
     return Verdict("refuse", candidate, tuple(checks), sentence, unproven=not proven, evidence=evidence)
 
 
-def _evidence_wanted(checks: Sequence[Check]) -> int:
-    """How many documents of the newest text may prove what these checks could not.
+def with_bounds_not_held(verdict: Verdict, best: Mapping[str, int]) -> Verdict:
+    """The verdict that also says which bounds against the best so far nobody could look at.
 
-    A limit draws near to its figure with the square root of the documents. Figures move too, and older slices do not
+    Args:
+        verdict: on a candidate.
+        best: by slice, the generation that set such a bound.
+    """
+    if not best:
+        return verdict
+    not_held = tuple(NotHeld(name, generation) for name, generation in sorted(best.items()))
+    more = f" ({len(not_held) - 1} more slices alike)" if len(not_held) > 1 else ""
+    sentence = f"{verdict.sentence} {not_held[0].sentence().removesuffix('.')}{more}."
+    return replace(verdict, sentence=sentence, not_held=not_held)
+
+
+def _evidence_wanted(checks: Sequence[Check]) -> int:
+    """How many keys of the newest text may prove what these checks could not.
+
+    A limit draws near to its figure with the square root of the keys. Figures move too, and older slices do not
     grow, so no more is asked for than twice as many; and a little more at least, for something to have changed.
     """
-    documents = next(check.documents for check in checks if check.name == "learned")
+    keys = next(check.keys or check.documents for check in checks if check.name == "learned")
     times = max(_times_more(check) for check in checks if not check.passed)
-    return math.ceil(documents * min(max(times, LEAST_MORE), MOST_MORE))
+    return math.ceil(keys * min(max(times, LEAST_MORE), MOST_MORE))
 
 
 def _times_more(check: Check) -> float:
@@ -197,7 +241,7 @@ def unproven(why: str, *, newest: int = 0) -> Verdict:
 
     Args:
         why: what is missing.
-        newest: held-out documents of the newest text that were drawn, where other ones may tell more.
+        newest: keys of the newest held-out text that was drawn, where other text may tell more.
     """
     evidence = math.ceil(newest * MOST_MORE)
     return Verdict("refuse", None, (), f"Unproven: {why}.", unproven=True, evidence=evidence)

@@ -17,6 +17,7 @@ from learner.directory.parent_and_base import require_intact
 from learner.directory.report import Outcome, PrequentialDocument, Report, SliceScores, TrainingSummary
 from learner.directory.round_directory import (
     BASE,
+    BEST,
     CANDIDATES,
     IMPORTANCE,
     PARENT,
@@ -35,6 +36,7 @@ from learner.evaluation.before_training import (
     prequential_tokens,
     tokens_to_score,
 )
+from learner.evaluation.best_so_far import best_scores, tokens_to_score_again
 from learner.evaluation.document_scores import mean_nll
 from learner.material.batches import Step, document_pieces
 from learner.material.encoding import Encoded
@@ -84,6 +86,8 @@ def run_round(path: Path, echo: TextIO | None = None) -> Report:
         with progress.phase("verify"):
             require_intact(path / PARENT, given.spec.parent)
             require_intact(path / BASE, given.spec.base)
+            if given.spec.best is not None:
+                require_intact(path / BEST, given.spec.best)
         report = _run(given, progress)
         # Last, when every candidate is written: its presence says that the round came to its end.
         replace_file(path / REPORT, report.encode())
@@ -110,8 +114,10 @@ def _run(given: RoundInput, progress: Progress) -> Report:
         return _report(bench, Outcome.EMPTY, "the new text holds nothing to train on", documents)
     if note := _replay_note(bench, texts, material):
         progress.say("replay_capped", reason=note)
-    with progress.phase("score", TOKENS, tokens_to_score(bench, texts.slices)):
+    to_score = tokens_to_score(bench, texts.slices) + tokens_to_score_again(bench, texts.slices)
+    with progress.phase("score", TOKENS, to_score):
         base, parent = earlier_scores(bench, texts.slices)
+        best = best_scores(bench, texts.slices)
     # Not before the parent was scored: what serves, and is to be bettered, is the parent as it is stored.
     add_residuals(bench.model, _residuals(bench, PARENT, bench.model))
     earlier = _importance_before(bench, texts)
@@ -127,7 +133,9 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     with progress.phase("candidates", TOKENS, shares * tokens):
         candidates = _candidates(bench, texts.slices, measured)
     scores = {
-        name: SliceScores(base[name], parent[name], {share: scored[name] for share, scored in candidates.items()})
+        name: SliceScores(
+            base[name], parent[name], {share: scored[name] for share, scored in candidates.items()}, best.get(name, ())
+        )
         for name in texts.slices
     }
     touched = find_touched(_steps_kept(material, training), material.new, material.replay, given.fresh)

@@ -23,10 +23,11 @@ class MemorySettings(BaseModel):
     )
     anchor_documents: int = Field(512, ge=8, le=100_000, description="Most held-out documents of the anchor slice.")
     anchor_minimum: int = Field(
-        32,
+        40,
         ge=1,
-        le=10_000,
-        description="The anchor slice is frozen when a round begins and it holds at least this many documents.",
+        le=100_000,
+        description="The anchor slice is frozen when a round begins and it holds at least this many documents, those "
+        "of one key counted once. As many as `gate.minimum_documents` at least, whatever is written here.",
     )
     recent_slices: int = Field(
         4,

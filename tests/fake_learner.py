@@ -1,7 +1,8 @@
 """A stand-in for `python -m learner`: `python fake_learner.py MODE ROUND_DIR`, without torch, in a blink.
 
 It trains nothing: a candidate is its parent's files, and the scores are invented, as the mode says. Of a classifier's
-documents every third gets another label from base and parent, none from the candidate.
+documents every third gets another label from base and parent, none from the candidate. An earlier generation that it is
+to score again is far better than any of them.
 
 good          the candidate is better on every slice
 worse         the candidate is worse on every slice
@@ -35,6 +36,7 @@ from memory.ledger.records import DocumentScore
 
 TOKENS = 10
 FULL_MICRO_BATCH = 16
+BEST_LOSS = 1.5
 CANDIDATE_LOSS = {"good": 2.5, "slow": 2.5, "oom": 2.5, "killed": 2.5, "partly": 2.5, "worse": 3.5, "doubtful": 2.99}
 
 
@@ -114,6 +116,7 @@ def trained(given: RoundInput, mode: str) -> Report:
                 base=scores(piece.samples, 3.0, wrong=True),
                 parent=scores(piece.samples, 3.0, wrong=True),
                 candidates={"0.00": candidate_scores(piece.samples, mode)},
+                best=() if given.spec.best is None else scores(piece.samples, BEST_LOSS, wrong=False),
             )
             for piece in given.slices
         },

@@ -10,12 +10,13 @@ import structlog
 from checkpoints.card import Card, DataRange
 from checkpoints.errors import CheckpointsError
 from daemon import logs
+from daemon.rounds.best_so_far import find_best, known_scores
 from daemon.rounds.directories import Rooms
 from daemon.rounds.inputs import comparable, history
 from daemon.rounds.record import RoundRecord, trained_range, write_verdict
 from daemon.rounds.retire_generations import retire
 from daemon.settings.tree import Settings
-from gate.evidence import KnownScores
+from gate.best_so_far import KnownScores
 from gate.judge import Verdict, judge
 from gate.round_figures import RoundFigures, read_figures
 from learner.directory.report import Outcome, Report
@@ -92,22 +93,20 @@ class Concluder:
         return judge(
             report,
             record.slices,
-            known=self._known_scores(),
+            known=self._known_scores(record, report),
             history=history(self._store),
             settings=self._settings.gate,
             approved=record.approved,
+            best=find_best(self._store, parent=record.parent, base=record.base),
         )
 
-    def _known_scores(self) -> KnownScores:
-        """Scores of the generations that led to the serving one; of what retention removed, of the best."""
-        scores = {
-            number: self._store.generations.document_scores(number) for number in self._store.generations.serving_line()
-        }
-        return {
-            number: of_documents
-            for number, of_documents in scores.items()
-            if of_documents and comparable(self._store, number, self._settings)
-        }
+    def _known_scores(self, record: RoundRecord, report: Report) -> KnownScores:
+        """What is known of earlier generations, with what this round found of the one that it scored again."""
+        known = known_scores(self._store, self._settings)
+        if record.best is None:
+            return known
+        again = {row.id: row for scores in report.slices.values() for row in scores.best}
+        return {**known, record.best: {**known.get(record.best, {}), **again}}
 
     def _only_said(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict) -> Conclusion:
         detail = f"dry run, nothing was changed: {verdict.sentence}"
@@ -233,5 +232,8 @@ class Concluder:
         for scores, generation in ((figures.parent, record.parent), (figures.base, record.base)):
             self._store.generations.save_scores(generation, scores.slices)
             self._store.generations.save_document_scores(generation, scores.documents)
+        # Taken at another length than the rest of its row, a score would be compared with what it cannot be.
+        if record.best is not None and comparable(self._store, record.best, self._settings):
+            self._store.generations.save_document_scores(record.best, figures.best.documents)
         if figures.bytes_per_token is not None:
             self._store.set_bytes_per_token(figures.bytes_per_token)

@@ -39,37 +39,52 @@ def draw_spec(settings: Settings) -> DrawSpec:
 
 
 def write_inputs(
-    directory: Path, draw: RoundDraw, ask: Ask, rooms: Rooms, settings: Settings, *, lacking: str = ""
+    directory: Path,
+    draw: RoundDraw,
+    ask: Ask,
+    rooms: Rooms,
+    settings: Settings,
+    *,
+    lacking: str = "",
+    best: int | None = None,
 ) -> RoundRecord:
     """Write a round's directory, whole; what was there of an earlier attempt is removed first.
 
     Args:
-        lacking: as in `RoundSpec`.
+        lacking, best: as in `RoundSpec`.
 
     Raises:
         OSError: the disk refused; nothing remains.
         CheckpointsError: parent or base are missing or damaged.
     """
     record = RoundRecord.of(draw, dry_run=ask.dry_run, approved=ask.released_from is not None)
+    record = replace(record, best=best)
     parent_scores = rooms.store.generations.document_scores(draw.parent_generation)
     compared = (draw.parent_generation, draw.base_generation)
     # After a rollback the base's may have been taken in a later round than the parent's.
     reusable = settings.model.kind == "causal-lm" and all(comparable(rooms.store, one, settings) for one in compared)
     known_parent = parent_scores if reusable else {}
     known_base = rooms.store.generations.document_scores(draw.base_generation) if reusable else {}
+    known_best = _known_of_best(rooms, best, settings)
     shutil.rmtree(directory, ignore_errors=True)
     try:
         write_round(
             directory,
-            replace(_spec(draw, record, parent_scores, rooms, settings), lacking=lacking),
+            replace(
+                _spec(draw, record, parent_scores, rooms, settings),
+                lacking=lacking,
+                best=None if best is None else _ref(rooms, best),
+            ),
             parent_dir=rooms.checkpoints.path(draw.parent_generation),
             base_dir=rooms.checkpoints.path(draw.base_generation),
+            best_dir=None if best is None else rooms.checkpoints.path(best),
             fresh=draw.fresh,
             replay=draw.replay,
             early_stop=draw.early_stop,
             slices=[RoundSlice(piece.name, piece.kind, piece.source, piece.samples) for piece in draw.slices],
             known_parent=known_parent,
             known_base=known_base,
+            known_best=known_best,
         )
         record.write(directory)
     except BaseException:
@@ -100,6 +115,13 @@ def _spec(
         plausibility_documents=settings.learner.plausibility_documents,
         approved=record.approved,
     )
+
+
+def _known_of_best(rooms: Rooms, best: int | None, settings: Settings) -> Mapping[int, DocumentScore]:
+    # A classifier's answers are not kept, only whether they were right: it is scored on everything again.
+    if best is None or settings.model.kind != "causal-lm" or not comparable(rooms.store, best, settings):
+        return {}
+    return rooms.store.generations.document_scores(best)
 
 
 def _ref(rooms: Rooms, generation: int) -> GenerationRef:

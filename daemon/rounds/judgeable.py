@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from daemon.settings.tree import Settings
-from gate.evidence import LABELS_TO_TELL, DrawnSlice, HeldOut, Need, needs
+from gate.held_out import LABELS_TO_TELL, DrawnSlice, HeldOut, Need, needs
 from memory.ledger.records import DrawSpec, Round
 from memory.ledger.states import RoundState
 from memory.store import Store
@@ -27,7 +27,8 @@ class Wanted:
 
     Attributes:
         round: the one that was refused.
-        documents: of the newest held-out text, from which on another round may tell more.
+        documents: of the newest held-out text (keys, where several have the same), from which on another round may tell
+            more.
         fresh_samples: from which on it begins in any case: held-out text may be bounded, or come seldom.
     """
 
@@ -52,7 +53,7 @@ class ForeseenEvidence:
 
     @property
     def newest(self) -> int:
-        """Held-out documents of the newest text."""
+        """Held-out documents of the newest text, or keys, where several have the same."""
         return next(need.found for need in self.needs if need.what == "newest")
 
     def needed_by_itself(self, need: Need) -> int:

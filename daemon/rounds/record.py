@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from checkpoints.card import DataRange
 from checkpoints.files.durable_writes import replace_file
 from checkpoints.json_files import STRICT, explain_json, read_json, write_json
-from gate.evidence import HeldOut
+from gate.held_out import HeldOut
 from gate.verdict import Verdict
 from memory.ledger.records import RoundDraw
 from memory.samples.reading import FoundSample
@@ -34,6 +34,7 @@ class RoundRecord:
         approved: a person let this text pass, its plausibility is not judged.
         slices: what was drawn to judge by.
         data: what it is trained on, for the lineage card.
+        best: an earlier generation that the round scores again; None where it scores none.
     """
 
     number: int
@@ -43,6 +44,7 @@ class RoundRecord:
     approved: bool
     slices: tuple[HeldOut, ...]
     data: DataRange
+    best: int | None = None
 
     @classmethod
     def of(cls, draw: RoundDraw, *, dry_run: bool, approved: bool) -> "RoundRecord":

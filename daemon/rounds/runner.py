@@ -13,6 +13,7 @@ from checkpoints.card import ModelKind
 from daemon.metrics import DaemonMetrics
 from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
 from daemon.rounds.begin_or_wait import Ask
+from daemon.rounds.best_so_far import to_score_again
 from daemon.rounds.conclusion import Concluder, Conclusion
 from daemon.rounds.current import CurrentRound
 from daemon.rounds.directories import Rooms
@@ -24,7 +25,7 @@ from daemon.rounds.pointer_repair import repair_pointer
 from daemon.rounds.record import RoundRecord
 from daemon.rounds.recovery import Problem, Recovery
 from daemon.settings.tree import Settings
-from gate.evidence import DrawnSlice, Need
+from gate.held_out import DrawnSlice, Need
 from gate.verdict import not_judgeable
 from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import BadReport, Report, read_report
@@ -111,7 +112,8 @@ class RoundRunner:
                 return self._not_judgeable(draw.number, unmet[0].sentence())
             lacking = unmet[0].sentence() if unmet else ""
             with self._metrics.round_seconds.labels("draw").time():
-                record = write_inputs(directory, draw, ask, self._rooms, settings, lacking=lacking)
+                best = None if lacking else to_score_again(self._rooms, draw, settings)
+                record = write_inputs(directory, draw, ask, self._rooms, settings, lacking=lacking, best=best)
             self._smaller.begin(directory)
             self._rooms.store.rounds.advance(draw.number, RoundState.TRAINING)
             with self._metrics.round_seconds.labels("learner").time():

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from checkpoints.card import ModelKind
 from checkpoints.settings import CheckpointsSettings
@@ -75,6 +75,15 @@ class Settings(BaseModel):
     admin: AdminSettings = AdminSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _anchor_that_can_be_judged_by(self) -> Self:
+        # An anchor that was frozen with fewer could never be judged by, and would take no more.
+        needed = self.gate.minimum_documents
+        if self.memory.anchor_minimum < needed:
+            # Frozen for those who read it; here it is still being made.
+            object.__setattr__(self, "memory", self.memory.model_copy(update={"anchor_minimum": needed}))
+        return self
 
     @property
     def database(self) -> Path:

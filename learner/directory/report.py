@@ -132,11 +132,13 @@ class SliceScores:
         base: of the base model.
         parent: of the generation that the round started from.
         candidates: by the name of the candidate's directory below `candidates/` ("0.00", "0.25", …).
+        best: of the earlier generation that the round was given to score again; empty where it was given none.
     """
 
     base: Scored
     parent: Scored
     candidates: Mapping[str, Scored]
+    best: Scored = ()
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

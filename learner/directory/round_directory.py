@@ -2,6 +2,7 @@
 
 round.json                   what to do: written last, so its presence says that everything else is there
 parent/  base/               hard links of the two generations (copies where links are impossible)
+best/                        of a third, that was best on older text and has to be scored again; most rounds have none
 fresh.jsonl  replay.jsonl  early_stop.jsonl
 slices.json  slices/NNN.jsonl
 known_scores.json            held-out scores computed in earlier rounds
@@ -30,7 +31,7 @@ from memory.ledger.records import DocumentScore, SliceKind
 
 FORMAT: Final = 1
 ROUND = "round.json"
-PARENT, BASE = "parent", "base"
+PARENT, BASE, BEST = "parent", "base", "best"
 FRESH, REPLAY, EARLY_STOP = "fresh.jsonl", "replay.jsonl", "early_stop.jsonl"
 SLICES, KNOWN_SCORES = "slices.json", "known_scores.json"
 PROGRESS, CANDIDATES, REPORT = "progress.jsonl", "candidates", "report.json"
@@ -97,6 +98,8 @@ class RoundSpec:
         plausibility_documents: how many new documents are scored under the parent before training.
         lacking: what there is too little of to judge a candidate, a sentence: it is only looked whether the new text
             is plausible, and nothing is trained. Empty where nothing is lacking.
+        best: an earlier generation that is scored again where its scores are not known, for the gate to hold the
+            candidates to; None where all that it needs is known, or no such generation has files.
         format: of the file.
     """
 
@@ -112,6 +115,7 @@ class RoundSpec:
     plausibility_documents: int = 256
     approved: bool = False
     lacking: str = ""
+    best: GenerationRef | None = None
     format: Literal[1] = FORMAT
 
 
@@ -132,10 +136,11 @@ ScoreColumns = tuple[float, NonNegativeInt, str | None]
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
 class HeldOutScores:
-    """What earlier rounds computed of parent and base, by sample id: `known_scores.json`."""
+    """What earlier rounds computed of parent, base and best so far, by sample id: `known_scores.json`."""
 
     parent: Mapping[Annotated[int, Strict(strict=False)], ScoreColumns]
     base: Mapping[Annotated[int, Strict(strict=False)], ScoreColumns]
+    best: Mapping[Annotated[int, Strict(strict=False)], ScoreColumns] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +155,7 @@ class RoundInput:
     slices: tuple[RoundSlice, ...]
     known_parent: Scores
     known_base: Scores
+    known_best: Scores = field(default_factory=dict)
 
 
 def write_round(
@@ -158,12 +164,14 @@ def write_round(
     *,
     parent_dir: Path,
     base_dir: Path,
+    best_dir: Path | None = None,
     fresh: Iterable[TextSample],
     replay: Iterable[TextSample],
     early_stop: Iterable[TextSample],
     slices: Sequence[RoundSlice],
     known_parent: Scores | None = None,
     known_base: Scores | None = None,
+    known_best: Scores | None = None,
 ) -> None:
     """Write a round's directory for the learner.
 
@@ -172,12 +180,14 @@ def write_round(
         spec: what to do.
         parent_dir: the parent generation's directory, hard-linked into the round's.
         base_dir: the base generation's directory, likewise.
+        best_dir: that of `spec.best`, likewise.
         fresh: new samples, to train on.
         replay: samples drawn from the memory.
         early_stop: samples that decide when to stop, and that the gate never reports on.
         slices: held-out samples.
         known_parent: scores of the parent on held-out samples, by sample id, so that they need no computing.
         known_base: scores of the base, likewise.
+        known_best: scores of `spec.best`, likewise.
 
     Raises:
         FileExistsError: there is already something at `path`.
@@ -186,11 +196,13 @@ def write_round(
     path.mkdir(parents=True)
     _link_tree(parent_dir, path / PARENT)
     _link_tree(base_dir, path / BASE)
+    if best_dir is not None:
+        _link_tree(best_dir, path / BEST)
     _write_samples(path / FRESH, fresh)
     _write_samples(path / REPLAY, replay)
     _write_samples(path / EARLY_STOP, early_stop)
     _write_slices(path, slices)
-    known = HeldOutScores(_columns(known_parent or {}), _columns(known_base or {}))
+    known = HeldOutScores(*(_columns(scores or {}) for scores in (known_parent, known_base, known_best)))
     (path / KNOWN_SCORES).write_bytes(write_json(known))
     _write_spec(path, spec)
 
@@ -212,6 +224,7 @@ def read_round(path: Path) -> RoundInput:
         slices=_read_slices(path),
         known_parent=_scores(known.parent),
         known_base=_scores(known.base),
+        known_best=_scores(known.best),
     )
 
 

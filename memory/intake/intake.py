@@ -213,9 +213,7 @@ class Intake:
         order = priorities(ids[rows], self.salt).tolist()
         sources = self._sources(tx, columns, rows).tolist()
         offered = [slices.Held(*place) for place in zip(order, samples, sources, strict=True)]
-        settings = self._settings
-        bound = settings.anchor_documents if anchor else settings.slice_documents
-        admitted = slices.admit(tx, offered, bound, anchor=anchor)
+        admitted = slices.admit(tx, offered, self._settings, anchor=anchor)
         is_admitted: Bools = np.array([sample in admitted for sample in samples], bool)
         return np.extract(is_admitted, rows)
 

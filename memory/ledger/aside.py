@@ -249,6 +249,6 @@ def _readmit(tx: Connection, held: Sequence[tuple[int, int]], settings: MemorySe
     # The priorities that they had on arrival: what is released has no better chance than what came with it.
     order = priorities(np.array([sample for sample, _ in held], np.int64), salt).tolist()
     offered = [slices.Held(priority, sample, source) for priority, (sample, source) in zip(order, held, strict=True)]
-    admitted = slices.admit(tx, offered, settings.slice_documents, anchor=False)
+    admitted = slices.admit(tx, offered, settings, anchor=False)
     removal.evict(tx, [sample for sample, _ in held if sample not in admitted])
     return admitted

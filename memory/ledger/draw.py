@@ -9,6 +9,7 @@ import numpy as np
 
 from memory.database.sqlite import Connection, as_json
 from memory.identity.fingerprints import priorities
+from memory.identity.shared_keys import first_of_key, within
 from memory.ledger.records import DrawSpec, Slice, SliceKind
 from memory.samples import reading, slices
 from memory.samples.reading import Placed
@@ -127,8 +128,12 @@ def replay_ids(
     return chosen
 
 
-def draw_slices(tx: Connection, spec: DrawSpec) -> tuple[Slice, ...]:
-    """The anchor and the period slices, each with its samples of lowest priority, within the spec's bounds."""
+def draw_slices(tx: Connection, spec: DrawSpec, categories: Collection[int]) -> tuple[Slice, ...]:
+    """The anchor and the period slices, each with its samples of lowest priority, within the spec's bounds.
+
+    Args:
+        categories: keyed hashes of keys that tell nothing about who wrote a document.
+    """
     rows = slices.list_slices(tx, *KINDS)
     sizes = dict(tx.execute("SELECT slice, count(*) FROM holdout GROUP BY slice"))
     drawable = {row.id: sizes[row.id] for row in rows if row.id in sizes}
@@ -144,7 +149,8 @@ def draw_slices(tx: Connection, spec: DrawSpec) -> tuple[Slice, ...]:
             # The anchor may lie in two parts: what it is, and what it is about to take.
             earlier = drawn.get(part.name)
             drawn[part.name] = part if earlier is None else replace(earlier, samples=earlier.samples + part.samples)
-    return tuple(drawn.values())
+    keys = first_of_key([(sample.id, sample.key_hash) for sample in by_id.values()], categories)
+    return tuple(replace(part, keys=within(keys, (each.id for each in part.samples))) for part in drawn.values())
 
 
 KINDS: Final[Mapping[str, SliceKind]] = {

@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from memory.database import facts, sqlite
+from memory.database import sqlite
 from memory.database.sqlite import Connection
+from memory.identity.categories import all_categories
+from memory.identity.shared_keys import first_of_key, within
 from memory.ledger.draw import KINDS, shares
 from memory.ledger.records import DrawSpec, OutlinedSample, SliceOutline
 from memory.samples import slices
@@ -28,7 +30,9 @@ def foreseen(tx: Connection, settings: MemorySettings, spec: DrawSpec) -> tuple[
     parts = sorted(_after_seal(tx, settings), key=lambda part: (part.source, part.state == "pending"))
     allowed = shares(spec, {at: len(part.held) for at, part in enumerate(parts)}, _anchors(parts))
     drawn = [part._replace(held=part.held[: allowed[at]]) for at, part in enumerate(parts)]
-    labels = _labels(tx, [sample for part in drawn for _, sample in part.held])
+    rows = _labels_and_keys(tx, [sample for part in drawn for _, sample in part.held])
+    keys = first_of_key(((sample, key) for sample, _, key in rows), all_categories(tx, settings.key_quota))
+    labels = {sample: label for sample, label, _ in rows}
     names = dict(tx.execute("SELECT id, name FROM sources"))
     return tuple(
         SliceOutline(
@@ -36,6 +40,7 @@ def foreseen(tx: Connection, settings: MemorySettings, spec: DrawSpec) -> tuple[
             kind=KINDS[part.state],
             source=names.get(part.source, ""),
             samples=tuple(OutlinedSample(sample, labels[sample]) for _, sample in part.held if sample in labels),
+            keys=within(keys, (sample for _, sample in part.held)),
         )
         for at, part in enumerate(drawn)
         if part.held
@@ -56,7 +61,7 @@ def _after_seal(tx: Connection, settings: MemorySettings) -> Iterator[_Part]:
     in_early = held[early.id] if early else []
     newest = _newest(tx, held, settings.slice_documents)
     # The same condition and the same choice as when the slices are sealed: see `slices`.
-    if not facts.get_int(tx, "anchor_frozen") and len(in_anchor) < settings.anchor_minimum:
+    if slices.keys_in(tx, [sample for _, sample in in_anchor], settings) < settings.anchor_minimum:
         room = settings.anchor_documents - len(in_anchor) - len(in_early)
         offered = set(slices.first_text((document for of_source in newest.values() for document in of_source), room))
         in_early = sorted(
@@ -87,11 +92,11 @@ def _newest(
     return newest
 
 
-def _labels(tx: Connection, ids: Sequence[int]) -> dict[int, str | None]:
-    """The label of each of these samples."""
-    rows = tx.execute(
-        "SELECT s.id, l.name FROM samples s LEFT JOIN labels l ON l.id = s.label "
+def _labels_and_keys(tx: Connection, ids: Sequence[int]) -> list[tuple[int, str | None, int | None]]:
+    """Each of these samples with its label and its key's hash."""
+    rows: list[tuple[int, str | None, int | None]] = tx.execute(
+        "SELECT s.id, l.name, s.key_hash FROM samples s LEFT JOIN labels l ON l.id = s.label "
         "WHERE s.id IN (SELECT value FROM json_each(?))",
         (sqlite.as_json(ids),),
-    )
-    return dict(rows.fetchall())
+    ).fetchall()
+    return rows

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from memory.database import facts, sqlite
 from memory.database.sqlite import Connection
@@ -10,6 +11,9 @@ from memory.errors import UnknownGeneration, WrongState
 from memory.ledger import rounds
 from memory.ledger.records import DocumentScore, Generation, GenerationState, ScoreRow, SliceScore, lineage
 from memory.samples import slices
+
+BROAD: Final = 0.9
+"""Of the documents of a slice that any generation scored, the share that one must have scored to stand for it."""
 
 STATES_TO_SERVE = (GenerationState.ACCEPTED, GenerationState.ROLLED_BACK)
 
@@ -97,7 +101,7 @@ def retire(tx: Connection, numbers: Sequence[int]) -> None:
     tx.execute(
         "DELETE FROM document_scores WHERE generation IN (SELECT number FROM generations WHERE state = ?) "
         "AND generation NOT IN (SELECT value FROM json_each(?))",
-        (GenerationState.RETIRED, sqlite.as_json(_best_on_a_slice(tx))),
+        (GenerationState.RETIRED, sqlite.as_json(_best_on_a_slice(tx) | _best_on_documents(tx))),
     )
 
 
@@ -116,6 +120,33 @@ def _best_on_a_slice(tx: Connection) -> set[int]:
     )
     # The worst come first: of each slice the dict keeps the last row, which is the best.
     return set(dict(rows).values())
+
+
+def _best_on_documents(tx: Connection) -> set[int]:
+    """The generations of the serving line that were best on what they scored of one slice or another.
+
+    R does not tell: its columns are merged where both are known, and a generation that scored one of the two alone
+    leaves it, as good as it may have been there.
+    """
+    serving = facts.find_int(tx, "serving")
+    rows = tx.execute(
+        "SELECT h.slice, count(*), sum(d.nll - s.nll) / max(sum(d.tokens), 1), -d.generation FROM holdout h "
+        "JOIN document_scores d ON d.sample = h.sample "
+        # Against the serving generation, as one may have scored the harder half of a slice and another the easier.
+        "JOIN document_scores s ON s.generation = ? AND s.sample = h.sample AND s.tokens = d.tokens "
+        "WHERE d.generation IN (SELECT value FROM json_each(?)) GROUP BY h.slice, d.generation",
+        (serving, sqlite.as_json(serving_line(tx))),
+    )
+    by_slice: dict[int, list[tuple[int, float, int]]] = defaultdict(list)
+    for slice_id, *entry in rows:
+        by_slice[slice_id].append((entry[0], entry[1], entry[2]))
+    best = set()
+    for entries in by_slice.values():
+        widest = max(documents for documents, _, _ in entries)
+        # And of those that scored nearly all of it: what was best on a part says nothing of the rest.
+        broad = [entry for entry in entries if entry[0] >= BROAD * widest]
+        best |= {-min(some, key=lambda entry: entry[1:])[2] for some in (entries, broad)}
+    return best
 
 
 def read(tx: Connection, number: int) -> Generation:

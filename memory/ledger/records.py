@@ -44,6 +44,7 @@ class Slice:
             text that this round trains towards) or `period` (older).
         first_round, last_round: the slice's text arrived after round `first_round - 1` began and before `last_round`
             began; both 0 for the anchor.
+        keys: the least held-out document of the draw with the same key, for each that is not that one itself.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Slice:
     first_round: int
     last_round: int
     samples: tuple[Sample, ...]
+    keys: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +70,14 @@ class SliceOutline:
 
     Attributes:
         name: tells it from the others; it is not the name under which scores are kept.
-        kind, source: as in `Slice`.
+        kind, source, keys: as in `Slice`.
     """
 
     name: str
     kind: SliceKind
     source: str
     samples: tuple[OutlinedSample, ...]
+    keys: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

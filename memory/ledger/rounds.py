@@ -82,7 +82,7 @@ def begin(
     # Compared when it arrived, but held-out text may have come since.
     replay = held_out.keep_apart(tx, _draw_replay(tx, fresh, spec, seed))
     slices.seal(tx, number, settings)
-    judged_on = draw.draw_slices(tx, spec)
+    judged_on = draw.draw_slices(tx, spec, categories)
     _enter(
         tx,
         number,

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from memory.database import facts, sqlite
 from memory.database.sqlite import Connection
+from memory.identity.categories import all_categories
+from memory.identity.shared_keys import first_of_key
 from memory.samples import counters, removal, slice_names
 from memory.samples.records import Role
 from memory.samples.reservoir import share
@@ -64,13 +66,14 @@ def create(tx: Connection, state: str, source: int, first_round: int) -> SliceRo
     return SliceRow(int(cursor.lastrowid or 0), state, source, first_round, first_round, NO_THRESHOLD)
 
 
-def admit(tx: Connection, offered: Sequence[Held], bound: int, *, anchor: bool) -> set[int]:
+def admit(tx: Connection, offered: Sequence[Held], settings: MemorySettings, *, anchor: bool) -> set[int]:
     """Offer held-out documents to the open slices of their sources, or to the anchor.
 
     What is displaced is removed. Returns the samples that found a place; the caller stores their text.
     """
-    if anchor and facts.get_int(tx, "anchor_frozen"):
+    if anchor and _is_anchor_frozen(tx, settings):
         return set()
+    bound = settings.anchor_documents if anchor else settings.slice_documents
     groups: dict[int, list[Held]] = defaultdict(list)
     for held in offered:
         groups[ANCHOR_SOURCE if anchor else held.source].append(held)
@@ -130,7 +133,7 @@ def seal(tx: Connection, round_number: int, settings: MemorySettings) -> None:
     _forget_scores(tx, [name(tx, row) for row in list_slices(tx, "pending")])
     first = facts.get_int(tx, "last_accepted") + 1
     tx.execute("UPDATE slices SET first_round = ?, last_round = ? WHERE state = 'pending'", (first, round_number))
-    if not facts.get_int(tx, "anchor_frozen"):
+    if not _is_anchor_frozen(tx, settings):
         _fill_anchor(tx, settings)
 
 
@@ -140,10 +143,10 @@ def _fill_anchor(tx: Connection, settings: MemorySettings) -> None:
     What is offered becomes part of it when the round is accepted: text that is refused must not be a measure for ever.
     """
     anchor, early = (find(tx, state, ANCHOR_SOURCE) for state in ("anchor", "early"))
-    size = _size(tx, anchor.id) if anchor else 0
-    if size >= settings.anchor_minimum:
+    if anchor and keys_in(tx, _members(tx, anchor.id), settings) >= settings.anchor_minimum:
         facts.put(tx, "anchor_frozen", 1)
         return
+    size = _size(tx, anchor.id) if anchor else 0
     early = early or create(tx, "early", ANCHOR_SOURCE, 0)
     newest = tx.execute(
         "SELECT h.priority, h.sample FROM holdout h JOIN slices s ON s.id = h.slice WHERE s.state = 'pending'"
@@ -165,6 +168,30 @@ def first_text(newest: Iterable[tuple[int, int]], room: int) -> list[int]:
     # An even priority is a coin that was thrown when the document arrived.
     offered = sorted((priority, sample) for priority, sample in newest if priority % 2 == 0)
     return [sample for _, sample in offered[: max(room, 0)]]
+
+
+def _is_anchor_frozen(tx: Connection, settings: MemorySettings) -> bool:
+    """Whether the anchor takes no more text; one that was frozen with less than is asked now is thawed."""
+    if not facts.get_int(tx, "anchor_frozen"):
+        return False
+    anchor = find(tx, "anchor", ANCHOR_SOURCE)
+    if anchor and keys_in(tx, _members(tx, anchor.id), settings) >= settings.anchor_minimum:
+        return True
+    # The gate cannot judge by it, and nobody could add to it: a service would never accept a round again.
+    facts.put(tx, "anchor_frozen", 0)
+    return False
+
+
+def keys_in(tx: Connection, samples: Sequence[int], settings: MemorySettings) -> int:
+    """How many keys these samples have: as many as there are, where each has its own or none."""
+    rows = tx.execute(
+        "SELECT id, key_hash FROM samples WHERE id IN (SELECT value FROM json_each(?))", (sqlite.as_json(samples),)
+    ).fetchall()
+    return len(rows) - len(first_of_key(rows, all_categories(tx, settings.key_quota)))
+
+
+def _members(tx: Connection, slice_id: int) -> list[int]:
+    return [row[0] for row in tx.execute("SELECT sample FROM holdout WHERE slice = ?", (slice_id,))]
 
 
 def _take_early_into_anchor(tx: Connection) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.markup import escape
 from rich.text import Text
@@ -84,7 +85,7 @@ def print_round(facts: RoundAnswer) -> None:
                 number_text(check["bound"]),
                 # The fresh text is measured as it is, not estimated from a sample.
                 "" if is_of_text else f"{number_text(check['lower'])} … {number_text(check['upper'])}",
-                str(check["documents"]),
+                _counted(check),
                 Text("✓", "green") if check["passed"] else Text("✗", "red"),
             )
         console.print(rows)
@@ -95,8 +96,24 @@ def print_round(facts: RoundAnswer) -> None:
             console.print(Text(how_to_read(" and ".join(units), drops=drops)))
         for line in names_explained(check["slice"] for check in checks):
             console.print(Text(line))
+    for bound in facts["verdict"].get("not_held", ()):
+        console.print(Text(_not_held(bound)))
     if few := facts["verdict"].get("too_few"):
         console.print(Text(_too_few(few)))
+
+
+def _counted(check: Mapping[str, Any]) -> str:
+    """Documents of a check, and their keys where these are fewer; verdicts of earlier versions counted none."""
+    keys = check.get("keys", 0)
+    return f"{check['documents']} ({keys} keys)" if 0 < keys < check["documents"] else str(check["documents"])
+
+
+def _not_held(bound: Mapping[str, Any]) -> str:
+    """A bound that nobody could look at, so that it is missed in the table above."""
+    return (
+        f"Not held: the bound against generation {bound['generation']}, the best so far on slice "
+        f"{inline(bound['slice'])}, of which too little is known on what is judged now."
+    )
 
 
 def _too_few(sources: Mapping[str, int]) -> str:

@@ -76,7 +76,9 @@ def test_another_sequence_length_is_no_forgetting(here: World) -> None:
     assert forgot > 0.5
     recipe = here.settings.learner.recipe.model_copy(update={"sequence_length": 128})
     learner = here.settings.learner.model_copy(update={"recipe": recipe})
-    here.settings = here.settings.model_copy(update={"learner": learner})
+    # The first one is scored again, and found far better than what follows it.
+    gate = here.settings.gate.model_copy(update={"max_rise_best": 10.0, "max_average_forgetting": 10.0})
+    here.settings = here.settings.model_copy(update={"learner": learner, "gate": gate})
     here.feed(seed=4)
     here.run("good")
     told = {one["number"]: one["sequence_length"] for one in generations(here.store)["generations"]}
@@ -144,8 +146,10 @@ def test_the_ledger_is_read_anew_only_where_it_changed(here: World, monkeypatch:
     here.metric("riverkeep_forgetting_nats")
     assert len(read) == 1
     here.run("good")
-    here.metric("riverkeep_forgetting_nats")
-    assert len(read) == 2
+    read.clear()  # the round itself asks R for the best so far
+    for _ in range(3):
+        here.metric("riverkeep_forgetting_nats")
+    assert len(read) == 1
 
 
 def test_the_slices_shown_are_bounded(here: World, monkeypatch: pytest.MonkeyPatch) -> None:

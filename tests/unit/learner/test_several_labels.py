@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional
 
 from checkpoints.generation_store import Published
-from gate.bootstrap import Resampling, accuracy_replicates, balanced_replicates, f1_replicates
+from gate.bootstrap import Resampling, resample
+from gate.comparisons import accuracy_difference, balanced_difference, f1_difference
 from gate.measures import accuracy, macro_f1
 from learner.directory.report import Outcome
 from learner.directory.round_directory import RoundSample, RoundSlice, write_round
@@ -87,10 +88,9 @@ def test_an_answer_is_right_when_all_labels_are() -> None:
     # a: 2 right of 2 and 2; b: 1 right of 2 true and 2 given.
     assert macro_f1(scores) == pytest.approx((1 + 0.5) / 2)
     assert macro_f1([score(1, "a", "")]) is None
-    how = Resampling(resamples=100, minimum_documents=2)
     better = [replace(each, predicted=each.label) for each in scores]
-    assert accuracy_replicates(better, scores, how).estimate == 0.5
-    assert f1_replicates(better, scores, how).estimate == pytest.approx(0.25)
+    assert accuracy_difference(better, scores).estimate == 0.5
+    assert f1_difference(better, scores).estimate == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(
@@ -108,10 +108,11 @@ def test_each_label_is_balanced_by_itself(answers: Sequence[str], expected: floa
     truth = ["ac", "ac", "bc", "c"]
     given = [score(at, both + "c", fitting) for at, (both, fitting) in enumerate(zip(answers, truth, strict=True))]
     nothing = [score(at, "", fitting) for at, fitting in enumerate(truth)]
-    how = Resampling(resamples=100, minimum_documents=2)
-    found = balanced_replicates(given, nothing, how)
-    assert found.estimate == pytest.approx(expected)
-    assert (abs(found.values) <= 0.5).all()
+    difference = balanced_difference(given, nothing)
+    replicates = resample(difference, Resampling(resamples=100, minimum_keys=2))
+    assert difference.estimate == pytest.approx(expected)
+    assert (abs(replicates.above) <= 0.5).all()
+    assert (abs(replicates.below) <= 0.5).all()
 
 
 def test_importance_draws_each_label_by_itself(several: Published) -> None:

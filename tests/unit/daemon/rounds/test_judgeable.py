@@ -6,7 +6,7 @@ import pytest
 
 from daemon.rounds.judgeable import ForeseenEvidence, Wanted, foresee, needs_of
 from daemon.settings.tree import Settings
-from gate.evidence import Need
+from gate.held_out import Need
 from memory.ledger.records import DrawSpec, OutlinedSample, SliceOutline
 from tests.unit.daemon.rooms import world
 

@@ -6,7 +6,7 @@ import pytest
 
 from checkpoints.card import DataRange
 from daemon.rounds.record import DRAW, BadRecord, RoundRecord
-from gate.evidence import HeldOut
+from gate.held_out import HeldOut
 
 NOTE = RoundRecord(
     number=3,

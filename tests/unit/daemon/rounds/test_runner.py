@@ -18,7 +18,7 @@ from daemon.control.facts.rounds import round_line
 from daemon.control.without_daemon import StoreControl
 from daemon.processes.learner_process import LearnerExit
 from daemon.rounds.begin_or_wait import Ask, Trigger, approval
-from daemon.rounds.conclusion import Concluder
+from daemon.rounds.best_so_far import known_scores
 from daemon.rounds.directories import prune_directories
 from daemon.rounds.inputs import comparable, history
 from daemon.rounds.pointer_repair import reconcile_pointer
@@ -229,14 +229,13 @@ def test_the_gate_measures_against_what_led_to_the_serving_generation(here: Worl
     for seed in (11, 12, 13):
         here.run("good")
         here.feed(seed=seed)
-    concluder = Concluder(here.rooms, here.settings, here.promotion, lambda: "")
-    assert set(concluder._known_scores()) == {0, 1, 2, 3}
+    assert set(known_scores(here.store, here.settings)) == {0, 1, 2, 3}
     assert len(history(here.store)) == 3
     here.store.generations.rollback(1)
-    assert set(concluder._known_scores()) == {0, 1}
+    assert set(known_scores(here.store, here.settings)) == {0, 1}
     assert len(history(here.store)) == 1
     here.store.generations.rollback(3)
-    assert set(concluder._known_scores()) == {0, 1, 2, 3}
+    assert set(known_scores(here.store, here.settings)) == {0, 1, 2, 3}
 
 
 def test_a_round_that_is_called_off_takes_no_effect(here: World) -> None:
@@ -523,7 +522,8 @@ def test_after_a_rollback_the_length_of_each_row_counts(here: World) -> None:
     here.store.generations.rollback(1)
     reconcile_pointer(here.store, here.rooms.checkpoints)
     run_in(512, 14)
-    assert json.loads((here.rooms.round_dir(4) / KNOWN_SCORES).read_bytes()) == {"parent": {}, "base": {}}
+    known = json.loads((here.rooms.round_dir(4) / KNOWN_SCORES).read_bytes())
+    assert known["parent"] == known["base"] == {}
 
 
 def test_directories_of_finished_rounds_are_bounded(here: World) -> None:

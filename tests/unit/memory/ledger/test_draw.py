@@ -15,6 +15,7 @@ from memory.samples.records import Role
 from memory.store import Store
 from streams.document import Partition
 from tests.unit.memory.helpers import (
+    EVERYTHING,
     NOW,
     Stream,
     accept,
@@ -210,3 +211,51 @@ def test_only_a_released_round_is_drawn_by_name(store: Store, stream: Stream) ->
         begin(store, released_from=1)
     with pytest.raises(UnknownRound):
         begin(store, released_from=7)
+
+
+def test_held_out_documents_of_one_key_are_drawn_as_one_voice(tmp_path: Path, stream: Stream) -> None:
+    """In all slices together: an author writes in more than one."""
+    with open_store(tmp_path / "a.db", holdout_share=0.4, anchor_minimum=4) as store:
+        keys = [f"author {n % 12}" if n % 4 else None for n in range(240)]
+        for start in (0, 120):
+            store.append(stream.of([text(n) for n in range(start, start + 120)], keys=keys[start : start + 120]))
+            draw = begin(store)
+            outlined = {part.kind: dict(part.keys) for part in store.rounds.foreseen_slices(EVERYTHING)}
+            if start == 0:
+                accept(store, draw)
+        by_key: dict[int, set[int]] = {}
+        for part in draw.slices:
+            for one in part.samples:
+                number = part.keys.get(one.id, one.id)
+                by_key.setdefault(number, set()).add(-one.id if one.key_hash is None else one.key_hash)
+        assert all(len(hashes) == 1 for hashes in by_key.values())
+        hashes = [next(iter(each)) for each in by_key.values()]
+        assert len(set(hashes)) == len(hashes)
+        assert any(part.keys for part in draw.slices)
+        assert {part.kind: dict(part.keys) for part in draw.slices if part.kind == "anchor"}["anchor"] == outlined[
+            "anchor"
+        ]
+
+
+def test_an_anchor_of_few_keys_is_not_frozen_yet(tmp_path: Path, stream: Stream) -> None:
+    """A hundred documents of three authors are too few to judge by, for ever."""
+    with open_store(tmp_path / "a.db", holdout_share=0.5, anchor_minimum=8) as store:
+        before = Stream(Partition("before", 0))
+        keys = [f"author {n % 8}" for n in range(160)]
+        store.append(before.of([text(5_000 + n) for n in range(160)], keys=keys), before_stream=True)
+        store.append(stream.of([text(n) for n in range(60)]))
+        refuse(store, begin(store))
+        later = [text(9_000 + n) for n in range(60)]
+        assert store.append(before.of(later), before_stream=True).holdout > 0
+
+
+def test_an_anchor_that_was_frozen_with_too_few_takes_more_again(tmp_path: Path, stream: Stream) -> None:
+    """A version before asked for fewer: no round could be judged by it, and nobody could add to it."""
+    before = Stream(Partition("before", 0))
+    with open_store(tmp_path / "a.db", holdout_share=0.5, anchor_minimum=8) as store:
+        store.append(before.of([text(5_000 + n) for n in range(40)]), before_stream=True)
+        store.append(stream.of([text(n) for n in range(60)]))
+        refuse(store, begin(store))
+        assert store.append(before.of([text(7_000 + n) for n in range(40)]), before_stream=True).holdout == 0
+    with open_store(tmp_path / "a.db", holdout_share=0.5, anchor_minimum=60) as store:
+        assert store.append(before.of([text(9_000 + n) for n in range(40)]), before_stream=True).holdout > 0

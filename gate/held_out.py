@@ -1,0 +1,256 @@
+"""What a round is judged on: the slices that were drawn, whether they are enough, and how they are joined to be judged.
+
+All counting is in keys: documents of one key (an author, a thread) are good or bad together, so that ten of them say
+hardly more than one. A document without a key counts by itself.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Literal, Protocol
+
+import pydantic.dataclasses
+from pydantic import Strict
+
+from checkpoints.json_files import STRICT, InOrder
+from gate.keys import KeyOf, keys_among
+from memory.ledger.records import SliceKind
+
+
+class DrawnSample(Protocol):
+    """A sample, of which only number and label matter here."""
+
+    @property
+    def id(self) -> int:
+        """The sample's number in the store."""
+
+    @property
+    def label(self) -> str | None:
+        """A classifier's label."""
+
+
+class DrawnSlice(Protocol):
+    """A slice as the memory draws it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def kind(self) -> str:
+        """`anchor`, `newest` or `period`."""
+
+    @property
+    def source(self) -> str:
+        """Where its text came from."""
+
+    @property
+    def samples(self) -> Sequence[DrawnSample]:
+        """Its documents."""
+
+    @property
+    def keys(self) -> Mapping[int, int]:
+        """The least drawn document of the same key, for each document that is not that one itself."""
+
+
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
+class HeldOut:
+    """A slice as it was drawn.
+
+    Attributes:
+        kind: the anchor, text of earlier rounds (`period`), or what no accepted round was trained on yet.
+        documents: the ids that must have been scored.
+        labels: those that its documents have; empty for a causal LM.
+        keys: the least drawn document of the same key, for each document that is not that one itself; empty where a
+            version before keys were counted drew the slice, so that each document counts by itself.
+    """
+
+    name: str
+    kind: SliceKind
+    source: str
+    documents: Annotated[frozenset[int], InOrder]
+    labels: Annotated[frozenset[str], InOrder] = frozenset()
+    keys: Mapping[Annotated[int, Strict(strict=False)], int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, drawn: DrawnSlice) -> "HeldOut":
+        """What the gate needs to know of a drawn slice.
+
+        Raises:
+            ValueError: it is of no known kind.
+        """
+        kinds: dict[str, SliceKind] = {"anchor": "anchor", "period": "period", "newest": "newest"}
+        if drawn.kind not in kinds:
+            raise ValueError(f"slice {drawn.name} is of kind {drawn.kind!r}, not one of {', '.join(kinds)}")
+        documents = frozenset(each.id for each in drawn.samples)
+        labels = frozenset(each.label for each in drawn.samples if each.label is not None)
+        return cls(drawn.name, kinds[drawn.kind], drawn.source, documents, labels, dict(drawn.keys))
+
+
+REMEDY = "take in text of before the stream with `riverkeep backfill --before-stream`"
+
+LABELS_TO_TELL: Final = 2
+"""Held-out text of a single label cannot tell a classifier that has learned from one that always answers alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that a verdict rests on whatever is trained, of which there must be enough.
+
+    Attributes:
+        what: text of the anchor or the newest text, or the different labels of all held-out text.
+        found: how many keys of it there are, or labels.
+        needed: how many there must be.
+        documents: of such text; as many as `found` where each has a key of its own.
+    """
+
+    what: Literal["anchor", "newest", "labels"]
+    found: int
+    needed: int
+    documents: int = 0
+
+    @property
+    def is_met(self) -> bool:
+        """Whether there are enough."""
+        return self.found >= self.needed
+
+    def sentence(self) -> str:
+        """What is lacked of how much, and how it comes, for a person."""
+        if self.what == "labels":
+            return (
+                f"the held-out text has documents of {self.found} labels, at least {self.needed} are needed to tell a "
+                f"classifier that has learned from one that always answers alike: {REMEDY}, or wait for another label"
+            )
+        text, remedy = ("anchor", REMEDY) if self.what == "anchor" else ("new", "")
+        if not self.found:
+            return f"there is no held-out {text} text to judge by" + (f": {remedy}" if remedy else "")
+        # Only where it differs: most people's documents have no keys, and they need not learn of them here.
+        keyed = self.documents > self.found
+        counted = f"{self.documents} documents of {self.found} keys" if keyed else f"{self.found} documents"
+        wait = f"wait for {self.needed - self.found} more"
+        return f"the held-out {text} text has {counted}, at least {self.needed}{' keys' * keyed} are needed: " + (
+            f"{remedy}, or {wait}" if remedy else wait
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Slices that are judged as one."""
+
+    name: str
+    kind: SliceKind
+    members: tuple[HeldOut, ...]
+
+    @property
+    def documents(self) -> frozenset[int]:
+        """Its documents."""
+        return frozenset[int]().union(*(member.documents for member in self.members))
+
+    @property
+    def key_of(self) -> KeyOf:
+        """The key of each document whose key another drawn document has."""
+        return {document: key for member in self.members for document, key in member.keys.items()}
+
+    @property
+    def size(self) -> int:
+        """How many keys its documents have."""
+        return keys_among(self.documents, self.key_of)
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """All comparisons of a round.
+
+    Attributes:
+        newest: all new text together: on it a candidate must be better.
+        sources: each new source by itself, where there are several: none may be sacrificed for the rest.
+        older: anchor and earlier slices: none may be forgotten.
+    """
+
+    newest: Group
+    sources: tuple[Group, ...]
+    older: tuple[Group, ...]
+
+
+class InsufficientEvidence(Exception):
+    """Something that a verdict rests on is missing or damaged; the message says what."""
+
+
+def group_slices(slices: Sequence[HeldOut], minimum: int) -> Groups:
+    """Group the drawn slices so that each group has enough keys to be judged.
+
+    Older slices with too few keys are judged together; should they be too few even so, they join the
+    smallest other slice, the anchor in the last resort, so that a handful of documents can neither go
+    unwatched nor block every round.
+
+    Raises:
+        InsufficientEvidence: there is no anchor or no new text, or too little of it.
+    """
+    unmet = [need for need in needs(slices, minimum) if not need.is_met]
+    if unmet:
+        raise InsufficientEvidence(unmet[0].sentence())
+    new, anchors, old = _part_by_kind(slices, minimum)
+    return Groups(_join("newest", new), tuple(_by_source(new, minimum)), (*anchors, *old))
+
+
+def needs(slices: Iterable[HeldOut], minimum: int, *, labels: int = 0) -> tuple[Need, ...]:
+    """What a verdict on these slices rests on, whatever is trained: for the gate, and before a round begins.
+
+    Args:
+        slices: as drawn, or as they would be.
+        minimum: keys of the anchor and of the newest text.
+        labels: how many different ones all held-out text must have; 0 where there are none.
+    """
+    listed = list(slices)
+    new, anchors, _ = _part_by_kind(listed, minimum)
+    newest = _join("newest", new)
+    anchor = anchors[0] if anchors else _join("anchor", [])
+    found = [
+        Need("anchor", anchor.size, minimum, len(anchor.documents)),
+        Need("newest", newest.size, minimum, len(newest.documents)),
+    ]
+    if labels:
+        found.append(Need("labels", len(frozenset[str]().union(*(each.labels for each in listed))), labels))
+    return tuple(found)
+
+
+def members_of(groups: Iterable[Group]) -> list[HeldOut]:
+    """The slices of several groups."""
+    return [member for group in groups for member in group.members]
+
+
+def _part_by_kind(slices: Iterable[HeldOut], minimum: int) -> tuple[list[HeldOut], list[Group], list[Group]]:
+    """The newest slices; the groups of the anchor; and those of earlier text, smallest first."""
+    ordered = sorted(slices, key=lambda each: each.name)
+    new = [each for each in ordered if each.kind == "newest"]
+    anchors = _pool("anchor", [each for each in ordered if each.kind == "anchor"], minimum)
+    old = _pool("period", [each for each in ordered if each.kind == "period"], minimum)
+    if len(old) == 1 and old[0].size < minimum and anchors:
+        anchors[0] = _join("anchor", [*anchors[0].members, *old.pop().members])
+    return new, anchors, old
+
+
+def _pool(kind: SliceKind, slices: Sequence[HeldOut], minimum: int) -> list[Group]:
+    """Large slices alone, small ones joined; smallest group first."""
+    alone = [_join(kind, [each]) for each in slices]
+    small = [group.members[0] for group in alone if group.size < minimum]
+    large = [group for group in alone if group.size >= minimum]
+    large.sort(key=lambda group: (group.size, group.name))
+    if small:
+        pool = _join(kind, small)
+        if pool.size < minimum and large:
+            large[0] = _join(kind, [*large[0].members, *small])
+        else:
+            large.append(pool)
+    return sorted(large, key=lambda group: (group.size, group.name))
+
+
+def _by_source(slices: Sequence[HeldOut], minimum: int) -> list[Group]:
+    sources = sorted({each.source for each in slices})
+    if len(sources) < 2:
+        return []
+    groups = [_join("newest", [each for each in slices if each.source == source]) for source in sources]
+    return [group for group in groups if group.size >= minimum]
+
+
+def _join(kind: SliceKind, members: Sequence[HeldOut]) -> Group:
+    return Group(" + ".join(member.name for member in members), kind, tuple(members))
