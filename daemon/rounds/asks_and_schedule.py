@@ -20,6 +20,7 @@ from daemon.rounds.begin_or_wait import Ask, Trigger
 from daemon.settings.crontab import Crontab, crontab
 from daemon.settings.triggers import TriggerSettings
 
+# Every approved round has an ask of its own. What finds no room here is asked for again from the ledger.
 PENDING_MAX = 16
 CLOCK_EVERY_SECONDS = 5.0
 STEP_SECONDS = 1.0
@@ -73,12 +74,13 @@ class Asks:
 
     def answered(self, asks: Iterable[Ask]) -> None:
         """Take asks out."""
-        done = set(asks)
+        answered_asks = set(asks)
         with self._lock:
-            self._pending = {ask: times for ask, times in self._pending.items() if ask not in done}
+            self._pending = {ask: times for ask, times in self._pending.items() if ask not in answered_asks}
 
     def wait(self, timeout: float) -> None:
         """Wait until an ask comes, at most `timeout` seconds."""
+        # Cleared before the caller reads the asks, never after: one that comes between is then seen by that reading.
         self._came.wait(timeout)
         self._came.clear()
 
@@ -111,6 +113,7 @@ class Schedule:
         self._last_began = last_began
         self._clock = clock
         self._steady = steady = steady or since_boot
+        # How far the two clocks are apart changes only when somebody sets the one.
         self._ahead = clock() - steady()
         self._ended = threading.Event()
         self._looker = threading.Thread(target=self._look_at_the_clock, name="clock", daemon=True)
@@ -125,8 +128,10 @@ class Schedule:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # The looker first: it moves jobs of the scheduler.
         self._ended.set()
         self._looker.join()
+        # What its threads may still do is to add an ask.
         self._scheduler.shutdown(wait=False)
 
     def change(self, settings: TriggerSettings) -> None:
@@ -145,6 +150,7 @@ class Schedule:
             return
         self._ahead = ahead
         log.warning("clock_was_set", seconds=round(step, 1))
+        # A reload may take the job away between the look at it and its move.
         with suppress(JobLookupError):
             self._move(Trigger.INTERVAL, lambda job: job.next_run_time + timedelta(seconds=step))
         if step <= -CORRECTION_SECONDS:
@@ -168,6 +174,7 @@ class Schedule:
         return {
             job.id: job.next_run_time.timestamp()
             for job in self._scheduler.get_jobs()
+            # APScheduler's jobs lack the attribute altogether until the scheduler has started.
             if getattr(job, "next_run_time", None) is not None
         }
 

@@ -109,6 +109,7 @@ def decide(snapshot: Snapshot, settings: TriggerSettings) -> Decision:
     """
     if snapshot.stopping:
         return Wait("the service is stopping")
+    # Its asks are kept, and those that came meanwhile: they are looked at again when that round has ended.
     if snapshot.running is not None:
         return Wait(f"round {snapshot.running} is in progress")
     if any(ask.by_a_person for ask in snapshot.asks):
@@ -123,14 +124,16 @@ def decide(snapshot: Snapshot, settings: TriggerSettings) -> Decision:
 
 def _to_a_person(snapshot: Snapshot) -> Decision:
     """An approval waits for evidence as long as it takes, and holds up nobody who asks meanwhile."""
-    asked = [ask for ask in snapshot.asks if ask.by_a_person]
-    answerable = next((ask for ask in asked if ask.released_from is None or not snapshot.lacking), None)
+    asks = [ask for ask in snapshot.asks if ask.by_a_person]
+    # A plain ask goes ahead without evidence: the round that it gets tells in the ledger what was lacking.
+    answerable = next((ask for ask in asks if ask.released_from is None or not snapshot.lacking), None)
     if answerable is None:
-        return Wait(f"{asked[0].by} asked for a round, but {snapshot.lacking}")
+        return Wait(f"{asks[0].by} asked for a round, but {snapshot.lacking}")
     return _answer(answerable, snapshot)
 
 
 def _answer(ask: Ask, snapshot: Snapshot) -> Decision:
+    # A released round draws its own text by id, of which the count of all that is fresh tells nothing.
     if ask.released_from is None and snapshot.fresh_samples == 0:
         return Wait(f"{ask.by} asked for a round, but nothing is fresh", answered=(ask,))
     return Begin(ask, f"{ask.by} asked for it, {snapshot.fresh_samples} samples are fresh")
@@ -151,13 +154,14 @@ def cooling_seconds(since: float | None, now: float, settings: TriggerSettings) 
 
 
 def _by_itself(snapshot: Snapshot, settings: TriggerSettings) -> Decision:
-    short = _too_little(snapshot, settings)
+    short = _describe_shortage(snapshot, settings)
+    # Answered with a no: kept until enough were fresh, it would begin a round at a time that no schedule names.
     if snapshot.asks and short:
         return Wait(f"the {snapshot.asks[0].trigger} came, but {short}", answered=snapshot.asks)
     if snapshot.asks:
         ask = snapshot.asks[0]
         return Begin(ask, f"the {ask.trigger} came and {snapshot.fresh_samples} samples are fresh")
-    reached = _volume_reached(snapshot, settings)
+    reached = _describe_reached_volume(snapshot, settings)
     if reached and short:
         return Wait(f"{reached}, but {short}")
     if reached:
@@ -165,7 +169,7 @@ def _by_itself(snapshot: Snapshot, settings: TriggerSettings) -> Decision:
     return Wait(_what_it_waits_for(snapshot, settings))
 
 
-def _too_little(snapshot: Snapshot, settings: TriggerSettings) -> str:
+def _describe_shortage(snapshot: Snapshot, settings: TriggerSettings) -> str:
     if snapshot.fresh_samples < settings.minimum_fresh_samples:
         return (
             f"only {snapshot.fresh_samples} samples are fresh of the {settings.minimum_fresh_samples} that a"
@@ -174,7 +178,7 @@ def _too_little(snapshot: Snapshot, settings: TriggerSettings) -> str:
     return snapshot.lacking or snapshot.too_early
 
 
-def _volume_reached(snapshot: Snapshot, settings: TriggerSettings) -> str:
+def _describe_reached_volume(snapshot: Snapshot, settings: TriggerSettings) -> str:
     if settings.fresh_samples is not None and snapshot.fresh_samples >= settings.fresh_samples:
         return f"{snapshot.fresh_samples} samples are fresh, {settings.fresh_samples} begin a round"
     if settings.fresh_tokens is not None and snapshot.fresh_tokens >= settings.fresh_tokens:
@@ -184,12 +188,12 @@ def _volume_reached(snapshot: Snapshot, settings: TriggerSettings) -> str:
 
 def _what_it_waits_for(snapshot: Snapshot, settings: TriggerSettings) -> str:
     waits = [
-        f"{wanted} {what} ({count} are there)"
-        for count, wanted, what in (
+        f"{threshold} {what} ({count} are there)"
+        for count, threshold, what in (
             (snapshot.fresh_samples, settings.fresh_samples, "fresh samples"),
             (snapshot.fresh_tokens, settings.fresh_tokens, "fresh tokens"),
         )
-        if wanted is not None
+        if threshold is not None
     ]
     if settings.interval_seconds is not None:
         waits.append(f"the interval of {settings.interval_seconds:.0f} s")

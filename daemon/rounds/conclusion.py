@@ -74,14 +74,15 @@ class Concluder:
         """
         verdict = self._judge(record, report)
         figures = read_figures(report, verdict.candidate)
+        # Before anything follows from it, so that the directory tells why, wherever a crash cuts off what follows.
         write_verdict(directory, verdict)
         log.info("round_judged", decision=verdict.decision, candidate=verdict.candidate, reason=verdict.sentence)
         if record.dry_run:
-            return self._only_said(record, figures, verdict)
+            return self._end_dry_run(record, figures, verdict)
         if verdict.decision == "wait":
             return self._hold(record, figures, verdict)
         if figures.outcome is Outcome.NOT_JUDGEABLE:
-            return self._only_looked(record, figures, verdict)
+            return self._end_untrained(record, figures, verdict)
         self._store.rounds.advance(record.number, RoundState.JUDGED, detail=verdict.sentence)
         if verdict.decision == "accept":
             return self._accept(record, figures, verdict, directory)
@@ -108,15 +109,15 @@ class Concluder:
         again = {row.id: row for scores in report.slices.values() for row in scores.best}
         return {**known, record.best: {**known.get(record.best, {}), **again}}
 
-    def _only_said(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict) -> Conclusion:
+    def _end_dry_run(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict) -> Conclusion:
         detail = f"dry run, nothing was changed: {verdict.sentence}"
-        said = figures.summary(record.data)
-        self._store.rounds.abandon(record.number, verdict=verdict.to_json(), report=said, detail=detail)
+        report = figures.summary(record.data)
+        self._store.rounds.abandon(record.number, verdict=verdict.to_json(), report=report, detail=detail)
         return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, figures=figures)
 
-    def _only_looked(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict) -> Conclusion:
-        said = figures.summary(record.data)
-        self._store.rounds.abandon(record.number, verdict=verdict.to_json(), report=said, detail=verdict.sentence)
+    def _end_untrained(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict) -> Conclusion:
+        report = figures.summary(record.data)
+        self._store.rounds.abandon(record.number, verdict=verdict.to_json(), report=report, detail=verdict.sentence)
         return Conclusion(RoundState.ABANDONED, verdict.sentence, verdict=verdict, figures=figures)
 
     def _hold(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict) -> Conclusion:
@@ -156,10 +157,12 @@ class Concluder:
     def _accept(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict, directory: Path) -> Conclusion:
         assert verdict.candidate is not None
         with self._promotion:
+            # Under the lock that a rollback and an erasure take: neither comes between this look and the acceptance.
             if detail := self._why_void(record):
                 self._store.rounds.advance(record.number, RoundState.ABANDONED, detail=detail)
                 return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, figures=figures)
             generation = self._publish_and_accept(record, figures, verdict, directory)
+            # By then the ledger says so: from here on every line of the log names it.
             logs.carry(generation=generation)
             self._complete(generation)
         return Conclusion(RoundState.ACCEPTED, verdict.sentence, generation, verdict, figures)
@@ -170,6 +173,7 @@ class Concluder:
             self._rooms.checkpoints.point_to(generation)
             retire(self._rooms, self._settings)
         except (OSError, CheckpointsError) as error:
+            # What is swallowed here is made good: the rounds' loop looks at the pointer again, every minute.
             log.critical("promotion_incomplete", generation=generation, reason=str(error))
 
     def _why_void(self, record: RoundRecord) -> str:
@@ -181,8 +185,9 @@ class Concluder:
     def _publish_and_accept(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict, directory: Path) -> int:
         assert verdict.candidate is not None
         assert figures.candidate is not None
-        generation = self._reserved(record.number)
+        generation = self._reserve_number(record.number)
         record = replace(record, data=self._trained_on(record, figures))
+        # On disk before the ledger names it: cut off between, recovery publishes the same again, or removes it.
         published = self._rooms.checkpoints.publish(
             directory / CANDIDATES / verdict.candidate, generation, self._card(record, figures, verdict)
         )
@@ -205,13 +210,14 @@ class Concluder:
             return record.data
         return trained_range(self._store.rounds.text(record.number), figures.trained.touched)
 
-    def _reserved(self, number: int) -> int:
+    def _reserve_number(self, number: int) -> int:
         """The number reserved before this round was cut off, else a new one."""
         reserved = (
             generation.number
             for generation in self._store.generations.listed()
             if generation.round == number and generation.state is GenerationState.RESERVED
         )
+        # Generation 0 is the base's and never reserved by a round, so that `or` skips no number.
         return next(reserved, None) or self._store.generations.reserve(number)
 
     def _card(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict) -> Card:

@@ -152,6 +152,7 @@ class CurrentRound:
     def cancel(self, why: str) -> int | None:
         """Call the round in progress off by a person's word; its number, None where there is none."""
         with self._lock:
+            # Also when none is in progress: who takes back what was asked for is promised the same wait.
             self._cancelled_at = self._clock()
             if self._progress is None:
                 return None

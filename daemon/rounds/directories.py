@@ -32,8 +32,9 @@ def round_directory(rounds_dir: Path, number: int) -> Path:
 
 def round_directories(rounds_dir: Path) -> dict[int, Path]:
     """The directories of rounds that there are, by number, oldest first."""
-    there = rounds_dir.iterdir() if rounds_dir.is_dir() else ()
-    return dict(sorted((int(path.name), path) for path in there if path.name.isdecimal()))
+    paths = rounds_dir.iterdir() if rounds_dir.is_dir() else ()
+    # Whatever else a person put there is left alone.
+    return dict(sorted((int(path.name), path) for path in paths if path.name.isdecimal()))
 
 
 def prune_directories(rooms: Rooms, kept: int) -> None:

@@ -22,5 +22,6 @@ class Past:
         """
         heard_at, passed = self._heard.setdefault(at, (monotonic, max(0.0, wall - at)))
         while len(self._heard) > MOMENTS_KEPT:
+            # A dict keeps its order: the moment first heard of goes.
             del self._heard[next(iter(self._heard))]
         return passed + monotonic - heard_at

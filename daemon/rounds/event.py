@@ -19,14 +19,15 @@ def tell(metrics: DaemonMetrics, store: Store, number: int, conclusion: Conclusi
     round_ = store.rounds.read(number)
     log.info("round_ended", **_facts(round_, conclusion, now))
     metrics.rounds.labels(round_.trigger, conclusion.state.value).inc()
+    # A clock set back meanwhile must not lower the histogram's sum, which Prometheus takes for a restart.
     metrics.round_seconds.labels("total").observe(max(0.0, now - round_.begun_at))
     if conclusion.verdict is not None and round_.trigger != DRY_RUN:
         metrics.gate_verdicts.labels(conclusion.verdict.decision).inc()
     if conclusion.figures is not None:
-        _of_training(metrics, conclusion.figures)
+        _count_training(metrics, conclusion.figures)
 
 
-def _of_training(metrics: DaemonMetrics, figures: RoundFigures) -> None:
+def _count_training(metrics: DaemonMetrics, figures: RoundFigures) -> None:
     if figures.training is not None:
         metrics.training_memory.set(figures.training.peak_memory_bytes)
         metrics.tokens.labels("new").inc(figures.training.tokens_new)
@@ -74,7 +75,7 @@ def _facts(round_: Round, conclusion: Conclusion, now: float) -> dict[str, Any]:
 WOULD = {"accept": "be accepted", "refuse": "be refused", "wait": "wait"}
 
 
-def outcome_of(one: Round) -> str:
+def outcome_of(round_: Round) -> str:
     """The state, for a person: of a dry run, which ends abandoned whatever the gate says, what it would have become."""
-    would = WOULD.get(one.verdict.get("decision", "")) if one.trigger == DRY_RUN else None
-    return one.state.value if would is None else f"dry run: would {would}"
+    would = WOULD.get(round_.verdict.get("decision", "")) if round_.trigger == DRY_RUN else None
+    return round_.state.value if would is None else f"dry run: would {would}"

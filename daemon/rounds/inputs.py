@@ -33,6 +33,7 @@ def draw_spec(settings: Settings) -> DrawSpec:
     """
     recipe = settings.learner.recipe
     ratio = recipe.replay_share(settings.model.kind)
+    # The recipe's budget counts replayed tokens with the new ones.
     budget = FRESH_TOKENS_MAX if recipe.max_tokens is None else int(recipe.max_tokens * (1 - ratio))
     spec = DrawSpec(fresh_tokens=max(1, min(FRESH_TOKENS_MAX, budget)), replay_ratio=ratio)
     return spec if recipe.early_stop_checks else replace(spec, early_stop_share=0.0)
@@ -62,7 +63,9 @@ def write_inputs(
     parent_scores = rooms.store.generations.document_scores(draw.parent_generation)
     compared = (draw.parent_generation, draw.base_generation)
     # After a rollback the base's may have been taken in a later round than the parent's.
-    reusable = settings.model.kind == "causal-lm" and all(comparable(rooms.store, one, settings) for one in compared)
+    reusable = settings.model.kind == "causal-lm" and all(
+        comparable(rooms.store, generation, settings) for generation in compared
+    )
     known_parent = parent_scores if reusable else {}
     known_base = rooms.store.generations.document_scores(draw.base_generation) if reusable else {}
     known_best = _known_of_best(rooms, best, settings)
@@ -86,6 +89,7 @@ def write_inputs(
             known_base=known_base,
             known_best=known_best,
         )
+        # Last: by this note recovery knows a directory whose learner may have begun.
         record.write(directory)
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
@@ -133,9 +137,9 @@ def comparable(store: Store, generation: int, settings: Settings) -> bool:
 
     More context makes a document easier: across a change of that setting scores differ by it, not by what was learned.
     """
-    wanted = settings.learner.recipe.sequence_length
+    sequence_length = settings.learner.recipe.sequence_length
     # What no round has scored has no score that could mislead.
-    return store.generations.scored_in().get(generation, wanted) == wanted
+    return store.generations.scored_in().get(generation, sequence_length) == sequence_length
 
 
 def history(store: Store) -> list[PrequentialSummary]:

@@ -85,11 +85,11 @@ def foresee(store: Store, settings: Settings, spec: DrawSpec, latest: Iterable[R
         latest: rounds, newest first.
     """
     outlines = store.rounds.foreseen_slices(spec)
-    found = needs_of(outlines, settings, first=nothing_trained_serves(store))
-    wanted = waits_for(latest, settings.learner.recipe.model_dump(mode="json"))
-    if wanted is not None and store.counts().fresh_samples >= wanted.fresh_samples:
-        wanted = None
-    return ForeseenEvidence(found, wanted, store.is_full())
+    needs_now = needs_of(outlines, settings, first=nothing_trained_serves(store))
+    awaited = waits_for(latest, settings.learner.recipe.model_dump(mode="json"))
+    if awaited is not None and store.counts().fresh_samples >= awaited.fresh_samples:
+        awaited = None
+    return ForeseenEvidence(needs_now, awaited, store.is_full())
 
 
 def needs_of(slices: Iterable[DrawnSlice], settings: Settings, *, first: bool) -> tuple[Need, ...]:
@@ -99,7 +99,7 @@ def needs_of(slices: Iterable[DrawnSlice], settings: Settings, *, first: bool) -
         first: nothing that was trained here serves yet.
     """
     labels = LABELS_TO_TELL if first and settings.model.kind == "classifier" else 0
-    return needs([HeldOut.of(each) for each in slices], settings.gate.minimum_documents, labels=labels)
+    return needs([HeldOut.of(piece) for piece in slices], settings.gate.minimum_documents, labels=labels)
 
 
 def nothing_trained_serves(store: Store) -> bool:
@@ -115,10 +115,12 @@ def waits_for(latest: Iterable[Round], recipe: Mapping[str, Any]) -> Wanted | No
         latest: newest first; those that were only tried or cut off say nothing.
         recipe: of the next round, as the ledger keeps them.
     """
-    told = next((round_ for round_ in latest if round_.state is not RoundState.ABANDONED), None)
-    if told is None or told.state not in JUDGED_FOR_WANT or told.recipe != recipe:
+    latest_judged = next((round_ for round_ in latest if round_.state is not RoundState.ABANDONED), None)
+    if latest_judged is None or latest_judged.state not in JUDGED_FOR_WANT or latest_judged.recipe != recipe:
         return None
-    documents = told.verdict.get("evidence", 0)
+    documents = latest_judged.verdict.get("evidence", 0)
     if not documents:
         return None
-    return Wanted(told.number, documents, PATIENCE * (told.fresh_samples + told.early_stop_samples))
+    return Wanted(
+        latest_judged.number, documents, PATIENCE * (latest_judged.fresh_samples + latest_judged.early_stop_samples)
+    )

@@ -32,8 +32,10 @@ from memory.ledger.states import RoundState
 
 log = structlog.get_logger(__name__)
 
+# Volume has no event of its own: what the store counts is looked at again.
 LOOK_EVERY_SECONDS = 1.0
 POINTER_EVERY_SECONDS = 60.0
+# Text may be fresh by the count and yet none of it drawn (near what is held out): without a pause the loop would spin.
 NOTHING_DRAWN_PAUSE_SECONDS = 10.0
 COOLING = frozenset({RoundState.REFUSED, RoundState.FAILED})
 
@@ -63,6 +65,7 @@ class RoundsLoop:
         self._monotonic = monotonic
         self._past = Past()
         self._reason = "starting"
+        # Approved rounds of whose text nothing can be trained on any more. A restart finds that out once more.
         self._exhausted: set[int] = set()
         self._pointer_at = float("-inf")
 
@@ -73,6 +76,7 @@ class RoundsLoop:
 
     def run(self, part: Part) -> None:
         """Take up what was cut off, then begin a round whenever the decision says so."""
+        # First of all: the store refuses to begin a round while an earlier one is unfinished.
         self._runner.recover()
         self._prune()
         part.says(State.RUNNING)
@@ -95,6 +99,7 @@ class RoundsLoop:
                 self._asks.answered(decision.answered)
             self._asks.wait(LOOK_EVERY_SECONDS)
             return
+        # Before the round, not after it: who asks while it runs wants another one, with the text that came meanwhile.
         self._asks.answered(answers_to(decision.ask, self._asks.pending()))
         self._begin(decision, part)
 
@@ -106,9 +111,11 @@ class RoundsLoop:
 
         conclusion = self._runner.run(decision.ask, decision.reason, must_stop=must_stop)
         if conclusion is None:
+            # `run` does not tell which of two it was: too little to judge by, or nothing to train on.
             lacking = self._evidence(self._settings()).lacking
             log.info("round_not_begun", reason=lacking or "nothing that is fresh can be trained on")
             if decision.ask.released_from is not None and not lacking:
+                # The ledger goes on listing it as approved, and a person's ask comes before all others.
                 self._exhausted.add(decision.ask.released_from)
             part.stop.wait(NOTHING_DRAWN_PAUSE_SECONDS)
         self._prune()
@@ -118,6 +125,7 @@ class RoundsLoop:
         settings = self._settings()
         counts = self._rooms.store.counts()
         progress, pause = self._current.progress, self._rooms.store.rounds.paused()
+        # An approval that is asked for now stands in the ledger too. It is one ask all the same.
         asks = tuple(dict.fromkeys((*self._approvals(settings.triggers), *self._asks.pending())))
         reached = settings.triggers.share_of_volume(counts.fresh_samples, counts.fresh_tokens) or 0.0
         # Asked for where it decides alone: it reads over the held-out text.
@@ -144,7 +152,7 @@ class RoundsLoop:
         """When the latest round ended that is cooled down after, or a person called rounds off."""
         ended, ago = cooling_since(self._rooms.store.rounds.latest()), self._current.since_cancel
         moments = (
-            None if ended is None else self._told_by_now(ended),
+            None if ended is None else self._shift_to_present_clock(ended),
             None if ago is None else self._clock() - ago,
         )
         return max((at for at in moments if at is not None), default=None)
@@ -165,10 +173,10 @@ class RoundsLoop:
         )
 
     def _still_cools(self, failed_at: float | None, settings: TriggerSettings) -> bool:
-        since = None if failed_at is None else self._told_by_now(failed_at)
+        since = None if failed_at is None else self._shift_to_present_clock(failed_at)
         return cooling_seconds(since, self._clock(), settings) > 0
 
-    def _told_by_now(self, at: float) -> float:
+    def _shift_to_present_clock(self, at: float) -> float:
         """When something was that the ledger knows of, as the clock would tell it that shows the present time."""
         now = self._clock()
         return now - self._past.seconds_since(at, wall=now, monotonic=self._monotonic())
@@ -185,5 +193,5 @@ def cooling_since(latest: Iterable[Round]) -> float | None:
     Args:
         latest: rounds, newest first.
     """
-    told = next((round_ for round_ in latest if round_.state is not RoundState.ABANDONED), None)
-    return told.ended_at if told is not None and told.state in COOLING else None
+    latest_judged = next((round_ for round_ in latest if round_.state is not RoundState.ABANDONED), None)
+    return latest_judged.ended_at if latest_judged is not None and latest_judged.state in COOLING else None

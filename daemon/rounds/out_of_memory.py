@@ -43,6 +43,7 @@ class SmallerMicroBatches:
         A container that is killed whole for memory takes the daemon with its learner. Nothing tells that from other
         sudden ends, and the same round anew would end the same way for ever.
         """
+        # A learner that had not said a word yet had loaded nothing that could fill the memory.
         if not (directory / PROGRESS).exists():
             return ""
         try:

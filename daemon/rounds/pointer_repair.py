@@ -30,6 +30,7 @@ def repair_pointer(store: Store, checkpoints: GenerationStore) -> None:
         pointer = checkpoints.serving()
         in_step = pointer is not None and pointer.generation == store.generations.serving()
     except CheckpointsError:
+        # A pointer that cannot be read is written anew.
         in_step = False
     if not in_step:
         reconcile_pointer(store, checkpoints)

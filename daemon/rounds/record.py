@@ -95,13 +95,13 @@ def trained_range(text: Mapping[str, Sequence[FoundSample]], touched: Collection
         text: what was drawn, by part, as `Store.rounds.text` gives it.
         touched: ids of what was trained on.
     """
-    fresh = [one for one in text.get("fresh", ()) if one.sample.id in touched]
-    replay = [one.sample for one in text.get("replay", ()) if one.sample.id in touched]
+    fresh = [entry for entry in text.get("fresh", ()) if entry.sample.id in touched]
+    replay = [entry.sample for entry in text.get("replay", ()) if entry.sample.id in touched]
     offsets: dict[str, tuple[int, int]] = {}
-    for one in fresh:
-        first, last = offsets.get(partition_name(one.partition), (one.offset, one.offset))
-        offsets[partition_name(one.partition)] = min(first, one.offset), max(last, one.offset)
-    return _range([one.sample for one in fresh], replay, offsets)
+    for entry in fresh:
+        first, last = offsets.get(partition_name(entry.partition), (entry.offset, entry.offset))
+        offsets[partition_name(entry.partition)] = min(first, entry.offset), max(last, entry.offset)
+    return _range([entry.sample for entry in fresh], replay, offsets)
 
 
 def _range(fresh: Sequence[Sample], replay: Sequence[Sample], offsets: Mapping[str, tuple[int, int]]) -> DataRange:

@@ -50,6 +50,7 @@ class Recovery:
                 log.warning("round_recovered", state=conclusion.state.value, reason=conclusion.detail)
                 self.tell(round_.number, conclusion)
                 concluded.append(conclusion)
+        # Last: a reserved generation on disk may be one that a round above was about to have accepted.
         self._remove_leftovers()
         return concluded
 
@@ -79,4 +80,5 @@ class Recovery:
 
 
 def _is_left_over(generation: Generation) -> bool:
+    # Retired: the ledger lets a generation go before its files are removed, and a crash may come between.
     return generation.state in {GenerationState.RESERVED, GenerationState.RETIRED}

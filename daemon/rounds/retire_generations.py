@@ -16,7 +16,7 @@ def retire(rooms: Rooms, settings: Settings) -> list[int]:
     Called at a promotion alone: until then a person may go forward again to what they went back from.
     """
     on_disk = rooms.checkpoints.numbers()
-    going = removable(
+    retired = removable(
         # What the database does not know is not its to remove: it is an older copy, or a new one.
         rooms.store.generations.accepted_among(on_disk),
         line=rooms.store.generations.serving_line(),
@@ -24,11 +24,12 @@ def retire(rooms: Rooms, settings: Settings) -> list[int]:
         previous=_previous(rooms.store),
         keep_last=settings.checkpoints.keep_last,
     )
-    if going:
-        rooms.store.generations.retire(going)
-    for number in going:
+    if retired:
+        # The ledger first: cut off between, recovery removes the files of what it calls retired.
+        rooms.store.generations.retire(retired)
+    for number in retired:
         rooms.checkpoints.remove(number)
-    return list(going)
+    return list(retired)
 
 
 def _previous(store: Store) -> int | None:

@@ -101,12 +101,14 @@ class RoundRunner:
                 conclusion = self._attempt(draw, ask, settings, must_stop)
                 self._tell(draw.number, conclusion)
         finally:
+            # Also where the store failed: a rollback or an erasure waits for the round's end.
             self._current.end()
         return conclusion
 
     def _attempt(self, draw: RoundDraw, ask: Ask, settings: Settings, must_stop: Callable[[], bool]) -> Conclusion:
         directory = self._rooms.round_dir(draw.number)
         try:
+            # On what was drawn: for who asked by hand nothing was checked before, and the ledger is to tell them why.
             unmet = self._unmet(draw.slices, settings)
             if unmet and not _looks_at_least(unmet):
                 return self._not_judgeable(draw.number, unmet[0].sentence())
@@ -240,10 +242,10 @@ def _report_of(record: RoundRecord, directory: Path, kind: ModelKind) -> Report:
             figures prove nothing here.
     """
     report = read_report(directory)
-    for what, found, wanted in (("round", report.round, record.number), ("kind", report.kind, kind)):
-        if found != wanted:
+    for what, reported, expected in (("round", report.round, record.number), ("kind", report.kind, kind)):
+        if reported != expected:
             raise BadReport(
-                f"the report in {directory} says {what} {found}, this is {what} {wanted}: nothing in it is believed; "
-                "begin the round anew"
+                f"the report in {directory} says {what} {reported}, this is {what} {expected}: nothing in it is "
+                "believed; begin the round anew"
             )
     return report

@@ -34,11 +34,11 @@ def take_up_unknown(rooms: Rooms) -> None:
         round_number=max([0, *rounds, *round_directories(rooms.rounds_dir)]),
     ):
         log.warning("numbers_go_on_above_what_is_on_disk", unknown_generations=unknown)
-    if found := _line(store, checkpoints, cards):
-        store.generations.take_up(found)
+    if generations := _line(store, checkpoints, cards):
+        store.generations.take_up(generations)
         log.warning(
             "generations_taken_up",
-            generations=[one.number for one in found],
+            generations=[generation.number for generation in generations],
             reason="they served, and the database does not know them: it is an older copy, or a new one",
             unknown="which samples their rounds were given",
         )
@@ -51,21 +51,23 @@ def _line(store: Store, checkpoints: GenerationStore, cards: dict[int, Card]) ->
         return []
     line: list[int] = []
     parent: int | None = number
+    # Cards are files, which a person may have copied about: parents in a ring must not hold up the start.
     while parent is not None and parent in cards and parent not in line:
         line.append(parent)
         parent = cards[parent].parent
-    known = parent if parent is not None and store.generations.accepted_among([parent]) else serving
-    parents = [*line[1:], known]
+    root = parent if parent is not None and store.generations.accepted_among([parent]) else serving
+    # The oldest of them hangs below what the ledger knows: its own parent there, else what serves by the ledger.
+    parents = [*line[1:], root]
     return [
         FoundGeneration(
-            number=one,
-            parent=its_parent,
-            round=cards[one].round or 0,
-            digest=checkpoints.digest(one),
-            created_at=cards[one].created_at,
-            scores=_scores(cards[one]),
+            number=generation,
+            parent=parent_of_it,
+            round=cards[generation].round or 0,
+            digest=checkpoints.digest(generation),
+            created_at=cards[generation].created_at,
+            scores=_scores(cards[generation]),
         )
-        for one, its_parent in reversed(list(zip(line, parents, strict=True)))
+        for generation, parent_of_it in reversed(list(zip(line, parents, strict=True)))
     ]
 
 
@@ -84,6 +86,7 @@ def _find_pointed(checkpoints: GenerationStore) -> int:
 
 def _card(checkpoints: GenerationStore, number: int) -> Card | None:
     try:
+        # Read for what it raises: without a digest a generation cannot be entered, whatever its card says.
         checkpoints.digest(number)
         return checkpoints.card(number)
     except CheckpointsError as error:
@@ -94,12 +97,12 @@ def _card(checkpoints: GenerationStore, number: int) -> Card | None:
 def _scores(card: Card) -> dict[str, SliceScore]:
     return {
         name: SliceScore(
-            float(one["mean_nll"] or 0.0),
-            int(one["tokens"] or 0),
-            int(one["documents"] or 0),
-            one.get("accuracy"),
-            one.get("macro_f1"),
+            float(score["mean_nll"] or 0.0),
+            int(score["tokens"] or 0),
+            int(score["documents"] or 0),
+            score.get("accuracy"),
+            score.get("macro_f1"),
         )
-        for name, one in card.scores.items()
-        if one.get("mean_nll") is not None
+        for name, score in card.scores.items()
+        if score.get("mean_nll") is not None
     }
