@@ -66,6 +66,7 @@ def configure(*, level: str = "info", format: str = "auto", stream: TextIO | Non
         )
     )
     root = logging.getLogger()
+    # In the place of the others: a reload configures again.
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name, least in QUIET.items():
@@ -136,6 +137,7 @@ class RepeatFilter(logging.Filter):
             self._withheld[kind] = self._withheld.get(kind, 0) + 1
             return False
         if len(self._last) >= REPEATS_REMEMBERED:
+            # All at once: what is forgotten is logged once more at worst.
             self._last.clear()
             self._withheld.clear()
         self._last[kind] = now

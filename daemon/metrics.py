@@ -60,6 +60,7 @@ class DaemonMetrics:
         if event.event != "step":
             return
         losses = event.losses or {}
+        # Names become label values, of which Prometheus keeps a series each: none but the known.
         for term in LOSS_TERMS & losses.keys():
             loss = losses[term]
             self.loss.labels(term).set(math.nan if loss is None else loss)

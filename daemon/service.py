@@ -61,6 +61,7 @@ def running(launch: Launch) -> Iterator["Service"]:
     """A service that has begun, and is ended with the block: in reverse order, within one deadline."""
     with ExitStack() as beginning:
         service = _begin(beginning, launch)
+        # What fails before this line is closed by `beginning` and raised, without a word of a service that stopped.
         stack = beginning.pop_all()
     try:
         with stack:
@@ -72,6 +73,7 @@ def running(launch: Launch) -> Iterator["Service"]:
 def _begin(stack: ExitStack, launch: Launch) -> "Service":
     """Everything that the service is, in the order in which one thing needs another."""
     settings, shared = launch.settings, make_shared(launch)
+    # First: to open a large store takes a while, and a stop that comes meanwhile must be heeded.
     signals = stack.enter_context(Signals(shared.shutdown.begin))
     lock = stack.enter_context(StateLock(settings.state_dir, now=launch.clock()))
     lock.tell("it looks after what an earlier start left, and checks the store")
@@ -90,10 +92,12 @@ def _begin(stack: ExitStack, launch: Launch) -> "Service":
     control = make_control(launch, shared, opened, loops)
     supervisor = make_supervisor(settings, shared, opened, loops, control.apply_tombstones)
     shared.registry.register(LiveState(lambda: read_live(shared, opened, loops)))
+    # Before the parts, and so closed after them: how they begin and how they end can be asked.
     admin = open_surface(stack, launch, shared, control)
     lock.announce(admin.address)
     stack.enter_context(supervisor)
     service = Service(launch, shared, signals, opened, loops, schedule, admin, Notifier(launch.environment))
+    # Entered last, so that it comes first at the end.
     stack.callback(service.begin_to_end)
     return service
 
@@ -140,19 +144,19 @@ class Service:
     def _reload(self) -> None:
         self.notifier.reloading(time.monotonic_ns() // 1000)
         try:
-            read = load(self.launch.config_file, self.launch.environment, files=True)
+            settings = load(self.launch.config_file, self.launch.environment, files=True)
         except BadSettings as error:
             self.shared.settings.refuse(error, self.launch.clock())
             log.warning("settings_not_reloaded", reason=str(error))
         else:
-            self._take(read)
+            self._take(settings)
         # Also where the settings are wrong: a key that leaked must not stay for that.
         self._reload_secrets()
         self.notifier.ready(self._sentence())
 
-    def _take(self, read: Settings) -> None:
+    def _take(self, settings: Settings) -> None:
         """Let settings count from now on, as far as parts that run can take them over."""
-        result = self.shared.settings.take(read)
+        result = self.shared.settings.take(settings)
         logs.configure(level=result.settings.log.level, format=result.settings.log.format)
         self.schedule.change(result.settings.triggers)
         log.info("settings_reloaded", changed=result.changed, need_restart=result.need_restart)

@@ -27,19 +27,20 @@ class TolerantRegistry(CollectorRegistry):
 
     def collect(self) -> Iterable[Metric]:
         """The metrics of every collector that answers, and which do not."""
+        # As `CollectorRegistry.collect` does: a collector may be registered meanwhile.
         with self._lock:
             collectors = copy(self._collector_to_names)
         failed: set[str] = set()
         for collector in collectors:
             try:
                 # All of them before any is passed on: half a family would be no answer either.
-                found = list(collector.collect())
+                metrics = list(collector.collect())
             except Exception as error:  # noqa: BLE001 - whatever it is, the others are to be seen
                 self._tell(type(collector).__name__, error)
                 failed.add(type(collector).__name__)
             else:
-                yield from found
-        yield _failed(failed)
+                yield from metrics
+        yield _failed_family(failed)
 
     def _tell(self, name: str, error: Exception) -> None:
         now = self._monotonic()
@@ -48,7 +49,7 @@ class TolerantRegistry(CollectorRegistry):
             log.warning("collector_failed", collector=name, kind=type(error).__name__, error=str(error))
 
 
-def _failed(names: Iterable[str]) -> Metric:
+def _failed_family(names: Iterable[str]) -> Metric:
     family = GaugeMetricFamily(
         "riverkeep_collector_failed",
         "1 where metrics are missing from this answer, as what they are read from failed.",

@@ -62,7 +62,7 @@ def create_app(control: Control, registry: CollectorRegistry, token: Token) -> S
             DaemonError: _daemon_error,
             StoreError: _store_error,
             HTTPException: _http_error,
-            RequestError: _refused,
+            RequestError: _request_error,
             Exception: _unexpected_error,
         },
     )
@@ -80,7 +80,7 @@ class BearerToken:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401."""
         if scope["type"] == "http":
-            scope["authorized"] = self._authorized(scope)
+            scope["authorized"] = self._is_authorized(scope)
             if not scope["authorized"] and scope["path"] not in OPEN_PATHS:
                 await _error(401, "unauthorized", "Send the token: `Authorization: Bearer TOKEN`.")(
                     scope, receive, send
@@ -91,9 +91,9 @@ class BearerToken:
             asker.set(name_asker(header, peer))
         await self._app(scope, receive, send)
 
-    def _authorized(self, scope: Scope) -> bool:
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        return bears(given, [digest_of(self._token.text)])
+    def _is_authorized(self, scope: Scope) -> bool:
+        header = dict(scope["headers"]).get(b"authorization", b"")
+        return bears(header, [digest_of(self._token.text)])
 
 
 class _Surface:
@@ -133,12 +133,12 @@ class _Surface:
     async def _arguments(self, request: Request, operation: Operation) -> Arguments:
         """What the request asks with. Raises BadRequest, UnknownThing or RequestError."""
         model = operation.arguments
-        of_path = {name: _numbered(text, model.thing) for name, text in request.path_params.items()}
+        of_path = {name: _read_number(text, model.thing) for name, text in request.path_params.items()}
         if operation.has_body:
             bodies = self._bodies[model.most_bytes]
-            arguments, _ = await bodies.read(request, partial(_understood, model=model, of_path=of_path))
+            arguments, _ = await bodies.read(request, partial(_understand, model=model, of_path=of_path))
             return arguments
-        return _checked(model, _of_query(request, model) | of_path)
+        return _check(model, _of_query(request, model) | of_path)
 
     async def _apart(self, ask: Callable[[], T]) -> T:
         """For probes and scrapes: on threads that no slow question of a person takes from them."""
@@ -162,19 +162,19 @@ class _Surface:
         return Response(content, headers={"content-type": kind})
 
 
-def _understood(content: bytes, model: type[Arguments], of_path: dict[str, int]) -> Arguments:
+def _understand(content: bytes, model: type[Arguments], of_path: dict[str, int]) -> Arguments:
     """A body as this model of it; an empty one means every default. Raises BadRequest with the first mistake."""
     try:
         body = load_json(content or b"{}")
     except RequestError as error:
         raise BadRequest(str(error)) from None
-    return _checked(model, body | of_path if isinstance(body, dict) else body)
+    return _check(model, body | of_path if isinstance(body, dict) else body)
 
 
-def _checked(model: type[Arguments], named: Any) -> Arguments:
+def _check(model: type[Arguments], fields: Any) -> Arguments:
     """Raises BadRequest with the first mistake."""
     try:
-        return model.model_validate(named)
+        return model.model_validate(fields)
     except ValidationError as error:
         raise BadRequest(_problem(error.errors(include_input=False, include_url=False)[0], model)) from None
 
@@ -197,7 +197,7 @@ def _whole(name: str, text: str) -> int:
     return int(text)
 
 
-def _numbered(text: str, thing: str) -> int:
+def _read_number(text: str, thing: str) -> int:
     """The number that the path names. Raises UnknownThing for what is no number of any."""
     if not _is_number(text):
         raise UnknownThing(f"There is no {thing} {text[:40]}.")
@@ -229,7 +229,7 @@ async def _http_error(_request: Request, error: Exception) -> Response:
     return _error(error.status_code, "http", error.detail)
 
 
-async def _refused(_request: Request, error: Exception) -> Response:
+async def _request_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
     return _error(error.status, error.code or error.kind, str(error))
 

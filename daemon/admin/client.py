@@ -39,6 +39,7 @@ class RemoteControl:
         self._hashed = hashed
         self._client = httpx.Client(
             base_url=address,
+            # As bytes: httpx encodes texts as ASCII, and the name of a user may have other letters.
             headers={b"authorization": f"Bearer {token}".encode(), HEADER.encode(): local_user().encode()},
             # The daemon is on this machine or named by its operator; a proxy of the environment is not meant.
             trust_env=False,
@@ -63,8 +64,8 @@ class RemoteControl:
         path = operation.path.format_map(call)
         if issubclass(operation.arguments, NamedPerson):
             call["key"] = self._short(call["key"])
-        named = operation.arguments.sent(call)
-        rest = {name: value for name, value in named.items() if f"{{{name}}}" not in operation.path}
+        fields = operation.arguments.sent(call)
+        rest = {name: value for name, value in fields.items() if f"{{{name}}}" not in operation.path}
         answer = self._request(operation, path, **(_query(rest) if operation.method == "GET" else {"json": rest}))
         if not isinstance(answer, list if operation.answers_rows else dict):
             raise self._stranger()
@@ -105,6 +106,6 @@ class RemoteControl:
         return NAMED.get(details.get("type", ""), DaemonError)(message)
 
 
-def _query(named: Mapping[str, Any]) -> dict[str, Any]:
+def _query(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a request: a query knows numbers alone."""
-    return {"params": {name: int(value) for name, value in named.items() if value is not None}}
+    return {"params": {name: int(value) for name, value in fields.items() if value is not None}}

@@ -32,6 +32,7 @@ def ensure_token(settings: AdminSettings, state_dir: Path) -> str:
     """
     path = token_path(settings, state_dir)
     if settings.token_file is None and not path.exists():
+        # With its mode from the first instant, and never into a file that somebody else has put there meanwhile.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(32) + "\n")

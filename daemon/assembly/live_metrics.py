@@ -117,8 +117,8 @@ def _round(live: Live) -> Iterable[Metric]:
     yield _gauge("riverkeep_round_step", "Optimizer steps of the round in progress.", live.round_step)
     yield _gauge("riverkeep_round_steps", "Optimizer steps that it will take.", live.round_steps)
     phase = GaugeMetricFamily("riverkeep_round_phase", "1 for what the round in progress does.", labels=["phase"])
-    for one in ROUND_PHASES:
-        phase.add_metric([one], float(one == live.round_phase))
+    for name in ROUND_PHASES:
+        phase.add_metric([name], float(name == live.round_phase))
     yield phase
 
 
@@ -169,8 +169,8 @@ def _parts(healths: Iterable[Health]) -> Iterable[Metric]:
     failures = GaugeMetricFamily("riverkeep_part_failures", "How often in a row a part broke.", labels=["part"])
     for health in healths:
         failures.add_metric([health.name], health.failures)
-        for one in State:
-            state.add_metric([health.name, one.value], float(one is health.state))
+        for possible in State:
+            state.add_metric([health.name, possible.value], float(possible is health.state))
     yield state
     yield failures
 

@@ -101,6 +101,7 @@ def _ingest(launch: Launch, store: Store, metrics: StreamsMetrics, owner: str) -
     same = SameStore(store)
 
     def open_source() -> KafkaSource:
+        # Before the source asks the store where to read on: a file that is put in its place after this is noticed.
         same.begin()
         return KafkaSource(streams, store, metrics, launch.clock, labels=labels, owner=owner)
 

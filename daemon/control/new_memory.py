@@ -16,12 +16,13 @@ def begin_anew(settings: Settings) -> None:
     """
     path = settings.database
     for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
-        there = path.with_name(name)
-        if there.exists() and there.stat().st_size:
+        file = path.with_name(name)
+        if file.exists() and file.stat().st_size:
             raise Refused(
-                f"{there} is there, and nothing was changed. Where it is damaged, move it, with {path.name}-wal and "
+                f"{file} is there, and nothing was changed. Where it is damaged, move it, with {path.name}-wal and "
                 f"{path.name}-shm if there are such, elsewhere first."
             )
+    # Under another name until it is whole: a crash leaves nothing behind that looks like a memory.
     made = path.with_name(f".{path.name}.new")
     with suppress(FileNotFoundError):
         made.unlink()

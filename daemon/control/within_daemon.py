@@ -141,14 +141,14 @@ class LiveControl(StoreControl):
     @override
     def status(self) -> StatusAnswer:
         try:
-            known, trouble = super().status(), self._views.memory_trouble()
+            answer, trouble = super().status(), self._views.memory_trouble()
         except StoreError as error:
-            known, trouble = self._status_without_store(), self._views.memory_trouble() or str(error)
-        return known | {
+            answer, trouble = self._status_without_store(), self._views.memory_trouble() or str(error)
+        return answer | {
             "running": True,
             "pid": os.getpid(),
             "started_at": self._views.started_at,
-            "serving": self._serving(known["serving"]),
+            "serving": self._serving(answer["serving"]),
             "round": self._round_in_progress(),
             "ingest": self._ingest(),
             "next_round": "not before the memory can be used again" if trouble else self._next_round(),
@@ -160,13 +160,13 @@ class LiveControl(StoreControl):
 
     def _status_without_store(self) -> StatusAnswer:
         """What serves is then what the checkpoint store's pointer says."""
-        known = status_without_store(self._settings.state_dir)
+        answer = status_without_store(self._settings.state_dir)
         try:
             pointer = self._checkpoints.serving()
         except CheckpointsError:
             pointer = None
-        known["serving"]["generation"] = None if pointer is None else pointer.generation
-        return known
+        answer["serving"]["generation"] = None if pointer is None else pointer.generation
+        return answer
 
     @override
     def health(self) -> HealthAnswer:
@@ -197,6 +197,7 @@ class LiveControl(StoreControl):
 
     @override
     def cancel_rounds(self) -> CancelledRounds:
+        # The asks first, or the loop would begin the next one as soon as this round has ended.
         withdrawn = self._asks.withdraw_all()
         # Not while a candidate is being promoted: then the round has been decided.
         with self._promotion:
@@ -205,13 +206,17 @@ class LiveControl(StoreControl):
             raise UnknownThing("No round is in progress and none was asked for: there is nothing to call off.")
         ended = number is None or self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
         log.info("rounds_cancelled", round=number, withdrawn=[ask.by for ask in withdrawn])
-        return {"round": number, "withdrawn": len(withdrawn), "detail": self._cancelled(number, withdrawn, ended=ended)}
+        return {
+            "round": number,
+            "withdrawn": len(withdrawn),
+            "detail": self._describe_cancellation(number, withdrawn, ended=ended),
+        }
 
-    def _cancelled(self, number: int | None, withdrawn: Sequence[Ask], *, ended: bool) -> str:
+    def _describe_cancellation(self, number: int | None, withdrawn: Sequence[Ask], *, ended: bool) -> str:
         off = "" if number is None else f"Round {number} is called off{'' if ended else ' and ends soon'}. "
-        asked = f"What {', '.join(dict.fromkeys(ask.by for ask in withdrawn))} asked for is taken back. "
+        taken_back = f"What {', '.join(dict.fromkeys(ask.by for ask in withdrawn))} asked for is taken back. "
         seconds = self._settings.triggers.cooldown_seconds
-        return f"{off}{asked if withdrawn else ''}By itself none begins for {span(seconds)}; its text stays fresh."
+        return f"{off}{taken_back if withdrawn else ''}By itself none begins for {span(seconds)}; its text stays fresh."
 
     @override
     def approve_round(self, number: int) -> AskedRound:
@@ -252,17 +257,19 @@ class LiveControl(StoreControl):
             progress = self._current.progress
             if progress is not None and progress.number in forgotten.rounds:
                 self._current.call_off("text that it was given has been erased", number=progress.number)
+        # Not under the lock: a round that is being accepted asks for it before it can end.
         called_off = None
         if progress is not None and progress.number in forgotten.rounds:
             self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
             called_off = progress.number
+        # After the wait: the learner of the round that was called off reads its directory to the last.
         directories, similar = self._erase_directories(forgotten.rounds), self._store.people.similar_keys(key)
         return people.erased_person(forgotten, directories, similar, called_off=called_off)
 
     @override
     def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> FoundPerson:
         person, progress = super().find(key, text=text, limit=limit, after=after), self._current.progress
-        if progress is None or all(given["round"] != progress.number for given in person["rounds"]):
+        if progress is None or all(round_["round"] != progress.number for round_ in person["rounds"]):
             return person
         seconds = max(0.0, self._clock() - progress.started_at)
         return person | {"calls_off": {"round": progress.number, "seconds": round(seconds, 1)}}
@@ -291,10 +298,10 @@ class LiveControl(StoreControl):
         if self._views.ingest is None:
             raise Refused(NO_SOURCE)
         ingest = self._views.ingest
-        read = sorted({document.partition_name(each) for each in (*ingest.lag(), *ingest.paused_partitions())})
-        if partition is not None and partition not in read:
+        partitions = sorted({document.partition_name(where) for where in (*ingest.lag(), *ingest.paused_partitions())})
+        if partition is not None and partition not in partitions:
             raise UnknownThing(
-                f"No partition {partition} is read here; those that are: {_list_names(read) or 'none yet'}."
+                f"No partition {partition} is read here; those that are: {_list_names(partitions) or 'none yet'}."
             )
         return {"resumed": ingest.resume(partition)}
 
@@ -304,12 +311,12 @@ class LiveControl(StoreControl):
         waiting = [name for name in self._views.need_restart() if name in DECODING]
         return super().replay_dead_letters(ids=ids) | {"need_restart": waiting}
 
-    def _serving(self, known: ServingStanding) -> ServingStanding:
+    def _serving(self, standing: ServingStanding) -> ServingStanding:
         if self._views.serving is None:
-            return known
+            return standing
         status = self._views.serving()
         troubles = [_detail(health) for health in self._views.parts() if health.name == "serving" and not health.ok]
-        return known | {
+        return standing | {
             "answering": status.generation,
             "address": self._views.serving_address,
             "ok": status.generation is not None and status.healthy and not troubles,

@@ -93,12 +93,12 @@ class StoreControl(Control):
 
     @override
     def status(self) -> StatusAnswer:
-        known = status.status(self._store, self._settings.state_dir)
-        paused = known["rounds_paused"]
-        known["next_round"] = None if paused is None else paused_sentence(paused["reason"])
-        known["evidence"] = status.evidence(self._evidence())
-        known["unknown_generations"] = unknown_generations(self._store, self._checkpoints)
-        return known
+        answer = status.status(self._store, self._settings.state_dir)
+        paused = answer["rounds_paused"]
+        answer["next_round"] = None if paused is None else paused_sentence(paused["reason"])
+        answer["evidence"] = status.evidence(self._evidence())
+        answer["unknown_generations"] = unknown_generations(self._store, self._checkpoints)
+        return answer
 
     def _evidence(self) -> ForeseenEvidence:
         return foresee(self._store, self._settings, draw_spec(self._settings), self._store.rounds.latest())
@@ -116,7 +116,7 @@ class StoreControl(Control):
         # Numbers are consecutive, newest first: those from `before` on are skipped by their count.
         newest = next((round_.number for round_ in self._store.rounds.listed(limit=1)), 0)
         skipped = 0 if before is None else max(0, newest - before + 1)
-        return [rounds.round_line(each) for each in self._store.rounds.listed(limit=limit, offset=skipped)]
+        return [rounds.round_line(entry) for entry in self._store.rounds.listed(limit=limit, offset=skipped)]
 
     @override
     def round(self, number: int) -> RoundAnswer:
@@ -182,9 +182,10 @@ class StoreControl(Control):
     def rollback(self, generation: int | None = None) -> ServedAgain:
         with store_errors():
             target = self._verified_target(generation)
-            left, now_serving = self._store.generations.rollback(target, by=whose_word())
+            before, now_serving = self._store.generations.rollback(target, by=whose_word())
+        # The ledger first, which is the truth: a pointer that the disk holds back is moved by the daemon later.
         self._checkpoints.point_to(now_serving)
-        return {"from": left, "to": now_serving}
+        return {"from": before, "to": now_serving}
 
     @override
     def resume(self, partition: str | None = None) -> ResumedPartitions:
@@ -231,19 +232,19 @@ class StoreControl(Control):
     def drop_aside(
         self, number: int, *, ids: Sequence[int] = (), source: str | None = None, key: str | None = None
     ) -> DroppedAside:
-        left = 0
+        remaining = 0
         with store_errors():
             self._must_hold_aside(number)
             if source is not None or key is not None:
-                dropped, left = self._store.aside.drop_of(number, source=source, key=key)
+                dropped, remaining = self._store.aside.drop_of(number, source=source, key=key)
             elif ids:
-                dropped, left = self._store.aside.drop_part(number, ids)
+                dropped, remaining = self._store.aside.drop_part(number, ids)
             elif self._store.rounds.read(number).state is RoundState.WAITING:
                 dropped = self._store.rounds.drop(number)
             else:
                 dropped = self._store.aside.drop(round_number=number)
         self._erase_directories([number])
-        return {"round": number, "dropped": dropped, "left": left}
+        return {"round": number, "dropped": dropped, "left": remaining}
 
     @override
     def count_aside(self, number: int, *, source: str | None = None, key: str | None = None) -> CountedAside:
@@ -306,10 +307,10 @@ class StoreControl(Control):
 
     def _erase_directories(self, numbers: Sequence[int]) -> dict[int, str]:
         """Remove these rounds' directories, which hold text; says which there were."""
-        there = {number: path for number in numbers if (path := self._directory(number)).is_dir()}
-        for path in there.values():
+        directories = {number: path for number in numbers if (path := self._directory(number)).is_dir()}
+        for path in directories.values():
             shutil.rmtree(path)
-        return {number: str(path) for number, path in there.items()}
+        return {number: str(path) for number, path in directories.items()}
 
     def _directory(self, number: int) -> Path:
         return round_directory(self._settings.rounds_dir, number)

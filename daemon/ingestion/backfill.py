@@ -92,6 +92,7 @@ def backfill(
                 "A classifier's documents need a label: give JSON, and name the field that holds it with --label-field."
             )
         make_state_dir(settings.state_dir)
+        # The daemon looks through the whole file when it starts: a command need not do so again.
         memory = settings.memory.model_copy(update={"integrity_check": False})
         store = stack.enter_context(Store.open(settings.database, memory))
         run = _Run(settings, plan, store, outcome, on_progress, clock)
@@ -159,10 +160,12 @@ class _Run:
             for batch in source:
                 self._store_batch(batch, path)
                 documents += len(batch.documents)
+                # Only the first is kept, for the message: there may be as many as records.
                 letters += [letter for letter in batch.dead_letters if letter.reason not in HARMLESS][: not letters]
                 self.on_progress(path, source.position)
             if source.waiting:
                 self.outcome.waiting[shown_path(path)] = source.waiting
+        # Some dead letters beside documents are normal. None but them means that the file is something else.
         if letters and not documents:
             raise UnreadableFile(
                 f"Nothing of {file.shown} could be read; its first record: {letters[0].reason} ({letters[0].detail}). "
@@ -186,8 +189,10 @@ def _remedy(letter: DeadLetter, look: Look) -> str:
 
 def _refuse_flood(batch: Batch, settings: StreamsSettings, path: str) -> None:
     """Most likely the command names the wrong fields: nothing of the batch is stored, so that it can be mended."""
+    # A file is one partition.
     (partition,) = batch.next_offsets
     records = len(batch.documents) + len(batch.dead_letters)
+    # Each batch is judged by itself, as it is stored or refused as a whole.
     reason = DeadLetterBudget(settings.budget).judge(partition, records, batch.dead_letters, 0.0)
     if reason is None:
         return

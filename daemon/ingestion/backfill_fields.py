@@ -26,6 +26,7 @@ def fields_of(streams: StreamsSettings, named: Mapping[str, str], like: str | No
     """
     if like is not None:
         return {**_of_topic(_topic(streams, like)), **named}
+    # Each in the order of FIELDS, so that topics with the same fields are one key.
     sets = {tuple(_of_topic(topic).items()): topic for topic in streams.topics if topic.format == "json"}
     if len(sets) > 1 and not set(FIELDS) & set(named):
         topics = "; ".join(f"{_name(topic)}: {describe(dict(fields))}" for fields, topic in sets.items())
@@ -44,11 +45,14 @@ def describe(fields: Mapping[str, str]) -> str:
 
 def _topic(streams: StreamsSettings, like: str) -> TopicSettings:
     exact = (topic for topic in streams.topics if like in (topic.name, topic.pattern))
+    # By its own name first: another topic's pattern may fit it as well.
     topic = next(exact, None) or streams.topic(like)
     if topic is not None and topic.format == "json":
         return topic
-    read = ", ".join(_name(topic) for topic in streams.topics if topic.format == "json")
-    raise BadRequest(f"--like {like}: no topic of JSON records is read by that name. Those that are: {read or 'none'}.")
+    json_topics = ", ".join(_name(topic) for topic in streams.topics if topic.format == "json")
+    raise BadRequest(
+        f"--like {like}: no topic of JSON records is read by that name. Those that are: {json_topics or 'none'}."
+    )
 
 
 def _of_topic(topic: TopicSettings) -> Fields:

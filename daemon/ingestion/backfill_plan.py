@@ -17,6 +17,7 @@ from streams.topic_settings import TopicFormat
 JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json", ".jsonlines"})
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".rst", ".log", ".tex"})
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
+# A Kafka topic's longest: what is read is stored under its file's name as under a topic's.
 LONGEST_NAME = 249
 GROWS_SECONDS = 60.0
 """A text that was changed within this time may still be written."""
@@ -132,7 +133,7 @@ def _format(kind: str, fields: Mapping[str, str]) -> TopicFormat:
     try:
         return TopicFormat.model_validate({"format": kind, **fields})
     except ValidationError as error:
-        problems = (f"{_option(str(one['loc'][0]))}: {one['msg']}" for one in error.errors())
+        problems = (f"{_option(str(problem['loc'][0]))}: {problem['msg']}" for problem in error.errors())
         raise BadRequest("; ".join(problems)) from None
 
 

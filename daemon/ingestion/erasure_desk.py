@@ -45,5 +45,6 @@ class TombstoneDesk:
         scrub = self._monotonic() - self._scrubbed_at >= SCRUB_EVERY_SECONDS
         self._apply(scrub)
         if scrub:
+            # Only once it is done: one that broke off is made good at the next look, not in an hour.
             self._scrubbed_at = self._monotonic()
         return True

@@ -144,6 +144,7 @@ class Ingest:
     @property
     def paused(self) -> str:
         """Why all consumption pauses; empty while it does not."""
+        # Into a local: the loop may set it to None, in its own thread, between two looks.
         full = self._full
         return "" if full is None else full.sentence
 
@@ -169,14 +170,16 @@ class Ingest:
         Returns:
             Those that this concerns.
         """
-        chosen = {each for each in self.paused_partitions() if partition in (None, partition_name(each))}
+        # Only noted: the source belongs to the loop's thread, and Kafka's consumer bears no other.
+        partitions = {paused for paused in self.paused_partitions() if partition in (None, partition_name(paused))}
         with self._lock:
-            self._to_resume |= chosen
-        return sorted(partition_name(each) for each in chosen)
+            self._to_resume |= partitions
+        return sorted(partition_name(paused) for paused in partitions)
 
     def run(self, part: Part) -> None:
         """The loop."""
         with self._open_source() as source:
+            # A new source reads on, whatever the last one was told: where memory is still full it is told again.
             self._full = None
             self._assigned_at = float("-inf")
             self._source = source
@@ -189,29 +192,30 @@ class Ingest:
         while not part.stop.is_set():
             part.beat()
             self._say_how_it_is(part, source)
+            # Before each batch, so that at most one goes over the bound.
             self._pause_while_full(source)
             self._resume_what_was_asked(source)
             self._move_one_batch(source)
 
     def _say_how_it_is(self, part: Part, source: Source) -> None:
         paused = source.paused_partitions()
-        read, floods = source.lag().keys(), flooded_names(paused)
+        lags, floods = source.lag().keys(), flooded_names(paused)
         unread = {where for where, why in paused.items() if why in UNREAD}
         now = self._monotonic()
-        if read:
+        if lags:
             self._assigned_at = now
         if trouble := source.trouble:
             part.says(State.WAITING, trouble)
-        elif not read and not source.unanswered():
+        elif not lags and not source.unanswered():
             settling = now - self._assigned_at <= REBALANCE_SECONDS
             part.says(State.RUNNING if settling else State.WAITING, NO_PARTITIONS)
         else:
             missing = source.missing_topics()
-            told = [f"{', '.join(missing)} cannot be read: there is no such topic"] if missing else []
-            told += _unanswered_sentences(source.unanswered())
-            told += [flood_sentence(floods)] if floods else []
-            told += [source.schemas_missing] if source.schemas_missing else []
-            part.says(State.WAITING if len(unread) == len(read) else State.RUNNING, "; ".join(told))
+            sentences = [f"{', '.join(missing)} cannot be read: there is no such topic"] if missing else []
+            sentences += _unanswered_sentences(source.unanswered())
+            sentences += [flood_sentence(floods)] if floods else []
+            sentences += [source.schemas_missing] if source.schemas_missing else []
+            part.says(State.WAITING if len(unread) == len(lags) else State.RUNNING, "; ".join(sentences))
 
     def _pause_while_full(self, source: Source) -> None:
         full = self._why_full()
@@ -227,8 +231,8 @@ class Ingest:
 
     def _resume_what_was_asked(self, source: Source) -> None:
         with self._lock:
-            chosen, self._to_resume = self._to_resume, set()
-        for partition in chosen:
+            partitions, self._to_resume = self._to_resume, set()
+        for partition in partitions:
             source.resume(partition)
             log.info("partition_resumed", topic=partition.topic, partition=partition.number)
 
@@ -237,6 +241,7 @@ class Ingest:
         if batch is None:
             return
         appended = self._store.append(batch, keep_unpublished=self._keep_unpublished)
+        # After the store has it: who goes by the group's offsets must not count what could still be lost.
         source.acknowledge(batch)
         self._tell_of_evictions(appended.dead_letters_evicted)
         self._refusals.tell(batch.dead_letters, self._monotonic())
@@ -258,8 +263,8 @@ def _unanswered_sentences(unanswered: Mapping[tuple[str, int], str]) -> list[str
     if not unanswered:
         return []
     (topic, number), why = next(iter(unanswered.items()))
-    named = f"{topic}/{number}" + (f" and {len(unanswered) - 1} more" if len(unanswered) > 1 else "")
-    return [f"{named} cannot be read, as no broker tells where reading is to go on ({why}): see that there is a leader"]
+    shown = f"{topic}/{number}" + (f" and {len(unanswered) - 1} more" if len(unanswered) > 1 else "")
+    return [f"{shown} cannot be read, as no broker tells where reading is to go on ({why}): see that there is a leader"]
 
 
 def flooded_names(paused: Mapping[Partition, str]) -> list[str]:
@@ -304,7 +309,8 @@ class Refusals:
         """
         for letter in letters:
             self._since.setdefault(letter.partition.topic, Counter())[letter.reason.value] += 1
-        for topic in [one for one in self._since if now - self._told_at.get(one, float("-inf")) >= TOLD_SECONDS]:
+        # A list, as the loop takes topics out of what it goes over.
+        for topic in [name for name in self._since if now - self._told_at.get(name, float("-inf")) >= TOLD_SECONDS]:
             reasons = self._since.pop(topic)
             self._told_at[topic] = now
             log.warning(

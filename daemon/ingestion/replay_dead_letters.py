@@ -54,12 +54,13 @@ def _replay(
     store: Store, settings: Settings, registry: SchemaRegistry | None, ids: frozenset[int], now: float
 ) -> DecodedAgain:
     stream = Partition(REPLAYED, 0, f"{now:.6f}")
-    kept = known = 0
+    kept = duplicates = 0
     still_dead: Counter[str] = Counter()
     for letters in _in_batches(store, ids):
+        # A letter's id stands for its offset, which is behind those already stored of its own partition.
         decoded = {letter.id: _decode(settings, registry, letter, stream, now) for letter in letters}
-        revived = {number: found for number, found in decoded.items() if isinstance(found, Document)}
-        dead = {number: found for number, found in decoded.items() if not isinstance(found, Document)}
+        revived = {number: outcome for number, outcome in decoded.items() if isinstance(outcome, Document)}
+        dead = {number: outcome for number, outcome in decoded.items() if not isinstance(outcome, Document)}
         store.quarantine.note_reasons(dead)
         still_dead.update(reason for reason, _ in dead.values())
         if not revived:
@@ -67,18 +68,19 @@ def _replay(
         batch = Batch(tuple(revived.values()), (), (), {stream: max(revived) + 1})
         appended = store.append(batch)
         stored = appended.fresh + appended.holdout + appended.replay
-        kept, known = kept + stored, known + len(revived) - stored
+        kept, duplicates = kept + stored, duplicates + len(revived) - stored
         store.quarantine.drop(revived)
-    return {"kept": kept, "known": known, "still_dead": still_dead.total(), "reasons": dict(still_dead)}
+    return {"kept": kept, "known": duplicates, "still_dead": still_dead.total(), "reasons": dict(still_dead)}
 
 
 def _in_batches(store: Store, ids: frozenset[int]) -> Iterator[list[StoredDeadLetter]]:
     after = 0
     while letters := store.quarantine.dead_letters(AT_ONCE, after):
+        # By id, not by position: what is revived leaves the quarantine between two pages.
         after = letters[-1].id
-        chosen = [letter for letter in letters if not ids or letter.id in ids]
-        if chosen:
-            yield chosen
+        selected = [letter for letter in letters if not ids or letter.id in ids]
+        if selected:
+            yield selected
 
 
 def _decode(

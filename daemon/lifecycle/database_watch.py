@@ -107,38 +107,40 @@ class MemoryWatch:
     def _look(self) -> None:
         try:
             if (
-                found := self._look_deep() if self._monotonic() >= self._deep_at else self._store.file.look()
+                fault := self._look_deep() if self._monotonic() >= self._deep_at else self._store.file.look()
             ) is not None:
-                raise found
+                raise fault
             self._serving = self._store.generations.serving()
         except StoreError as error:
             self._give_up(error)
 
     def _look_deep(self) -> StoreError | None:
         began = self._monotonic()
-        found = self._store.file.look(deep=True)
+        fault = self._store.file.look(deep=True)
         ended = self._monotonic()
         self._deep_at = ended + max(DEEP_EVERY_SECONDS, (ended - began) / DEEP_SHARE)
-        return found
+        return fault
 
     def _due(self) -> bool:
         """Whether the files are others than were tried, and no longer being written, or it is time to try anyway."""
         signature = self._store.file.signature()
         settled, self._seen = signature == self._seen, signature
+        # Whoever holds the lock may let go of it without a change of any file.
         if isinstance(self._store.file.fault, StoreBusy):
             return True
         return (settled and signature != self._tried) or self._monotonic() >= self._retry_at
 
     def _try_again(self) -> None:
         try:
-            if (found := self._store.file.look()) is not None:
-                raise found
+            if (fault := self._store.file.look()) is not None:
+                raise fault
             self._store.file.reopen()
             self._take_up()
             self._serving = self._store.generations.serving()
         except StoreError as error:
             self._give_up(error)
         except (DaemonError, CheckpointsError) as error:
+            # It can be read, but nothing can serve by it: for the parts that wait it cannot be used.
             self._give_up(WrongState(str(error)))
         else:
             self._failures = 0

@@ -26,6 +26,7 @@ class Patience:
         try:
             yield
         finally:
+            # In this order: a look between the two would take the whole time for a silence without excuse.
             self._ended = self._clock()
             self._lasts = False
 

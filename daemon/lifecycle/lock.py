@@ -77,6 +77,7 @@ class StateLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._descriptor is not None:
+            # While the lock is held: after it the file may be the next daemon's.
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = None
@@ -133,6 +134,7 @@ def _read(path: Path) -> Holder:
     try:
         return read_json(Holder, path.read_bytes())
     except ValidationError:
+        # It is locked and not written yet.
         return Holder(pid=0, host="", started_at=0.0)
 
 

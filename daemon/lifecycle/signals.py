@@ -46,6 +46,7 @@ class Signals:
     def wait(self, timeout: float) -> None:
         """Wait for a signal, at most `timeout` seconds."""
         if select.select([self._reader], [], [], timeout)[0]:
+            # Only emptied: which signals came is noted by the handler.
             self._reader.recv(4096)
 
     def take(self, number: signal.Signals) -> bool:

@@ -89,6 +89,7 @@ class Part:
         self._turning = False
         self._broke = ""
         self._health = Health(name, State.STARTING, "not started yet", vital=vital)
+        # A daemon thread: one that hangs is left behind at the end, and must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -121,9 +122,9 @@ class Part:
 
     def join(self, seconds_left: Callable[[], float]) -> bool:
         """Wait for the thread's end until no time is left; False when it still runs then."""
-        while self._thread.is_alive() and (left := seconds_left()) > 0:
+        while self._thread.is_alive() and (remaining := seconds_left()) > 0:
             # In slices: a second signal may shorten the time while this waits.
-            self._thread.join(min(left, JOIN_SLICE_SECONDS))
+            self._thread.join(min(remaining, JOIN_SLICE_SECONDS))
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -197,6 +198,7 @@ class Supervisor:
             part.stop.set()
         for part in first:
             part.join(lambda: self._seconds_left() - self._last_seconds)
+        # The last ones too, though one of the first may still hang: all share one deadline.
         for part in self._parts:
             part.stop.set()
         for part in reversed(self._parts):
@@ -224,6 +226,7 @@ class Watchers:
 
     def join(self, supervisor: Supervisor) -> None:
         """Count this one in from now on."""
+        # A new tuple: who goes over the old one in another thread is not disturbed.
         self._supervisors = (*self._supervisors, supervisor)
 
     def healths(self) -> tuple[Health, ...]:

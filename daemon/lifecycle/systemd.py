@@ -37,6 +37,7 @@ class Notifier:
 
     def reloading(self, monotonic_usec: int) -> None:
         """Settings are being read again; `ready` ends it."""
+        # With the time systemd tells the `ready` of this reload from an earlier one (Type=notify-reload).
         self.send(RELOADING=1, MONOTONIC_USEC=monotonic_usec)
 
     def stopping(self, status: str) -> None:

@@ -44,6 +44,7 @@ def ensure_base(
     if BASE not in checkpoints.numbers():
         log.info("importing_base_model", model=str(model.path), kind=model.kind)
         _import_in_a_process(checkpoints.root, model, environment, must_stop)
+    # Cut off before this line, the next start finds the files there and only enters them.
     store.generations.register_base(digest=checkpoints.digest(BASE), source_path=str(model.path))
 
 
@@ -57,21 +58,23 @@ def _import_in_a_process(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        # A group of its own, which can be killed whole, and which Ctrl-C at a terminal does not reach.
         start_new_session=True,
     ) as process:
         try:
-            said = _said_at_its_end(process, must_stop)
+            errors = _await_its_end(process, must_stop)
         finally:
             end_group(process)
     if process.returncode:
-        reason = said.strip().rpartition("\n")[2] or f"status {process.returncode}"
+        reason = errors.strip().rpartition("\n")[2] or f"status {process.returncode}"
         raise BadBase(f"The model at {model.path} cannot be the base: {reason}")
 
 
-def _said_at_its_end(process: "subprocess.Popen[bytes]", must_stop: Callable[[], bool]) -> str:
+def _await_its_end(process: "subprocess.Popen[bytes]", must_stop: Callable[[], bool]) -> str:
     """Wait for the process's end; returns what it wrote to standard error."""
     while True:
         try:
+            # Called again after its timeout it has lost nothing of what was written.
             return process.communicate(timeout=LOOK_EVERY_SECONDS)[1].decode(errors="replace")
         except subprocess.TimeoutExpired:
             if must_stop():
@@ -86,6 +89,7 @@ def main(arguments: str) -> None:
     try:
         import_base(GenerationStore(Path(root)), Path(model), kind=kind, labels=tuple(labels))
     except CheckpointsError as error:
+        # In one line: the daemon reads the last one.
         sys.exit(" ".join(str(error).split()))
 
 

@@ -25,6 +25,7 @@ def child_environment(state_dir: Path, environ: Mapping[str, str] = os.environ) 
     systemd's variables stay out: a child does not speak for the service.
     """
     passed_on = {name: value for name, value in environ.items() if name not in {"NOTIFY_SOCKET", "WATCHDOG_USEC"}}
+    # Unbuffered: what a child wrote before it was killed has arrived.
     return {**passed_on, "PYTHONUNBUFFERED": "1", OWNER_VARIABLE: str(state_dir.resolve())}
 
 
@@ -53,6 +54,7 @@ def _belongs_to(process: psutil.Process, owner: str) -> bool:
         return False
     try:
         return process.environ().get(OWNER_VARIABLE) == owner
+    # Another user's, or one that has just ended: none of ours.
     except (psutil.Error, OSError):
         return False
 
@@ -99,5 +101,6 @@ def end_group(process: "subprocess.Popen[bytes]", *, patience_seconds: float = 0
         while not has_ended(process) and time.monotonic() < deadline:
             time.sleep(LOOK_EVERY_SECONDS)
     with suppress(ProcessLookupError, PermissionError):
+        # While it is not reaped its number is still its own: later the group could be another's.
         os.killpg(process.pid, signal.SIGKILL)
     return process.wait()

@@ -54,6 +54,7 @@ class KillCounter:
 def resident_bytes(pid: int) -> int | None:
     """What a process holds of main memory now; None where it is gone or hidden."""
     try:
+        # A zombie holds nothing any more, which is no measure of what it held.
         return psutil.Process(pid).memory_info().rss or None
     except psutil.Error:
         return None

@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 LEARNER = (sys.executable, "-m", "learner")
 LOOK_EVERY_S = 0.2
 READ_BYTES = 65_536
+# A learner that never ends a line, or writes without end, must not fill the daemon's memory.
 LINE_BYTES_MAX = 1 << 20
 ERRORS_BYTES_KEPT = 65_536
 
@@ -95,6 +96,7 @@ class LearnerProcess:
     @property
     def resident(self) -> int | None:
         """Main memory that the learner holds, in bytes, as last looked at; 0 where none runs, None where hidden."""
+        # Into a local: the rounds' thread may set it to None between two looks.
         watch = self._watch
         return 0 if watch is None else watch.resident
 
@@ -122,11 +124,14 @@ class LearnerProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=self._environment,
+            # Whatever it starts (workers of torchrun) is in its group and is killed with it.
             start_new_session=True,
         ) as process:
+            # At once: the kernel's count must be taken while the process is there, and before it can rise.
             kills = KillCounter(process.pid)
             self._watch = watch = _Watch(process, limits, self._clock, on_progress)
             try:
+                # From outside: a function that runs between fork and exec may hang where the parent has threads.
                 self._step_back(process.pid)
                 ended = watch.until_it_ends(must_stop)
             finally:
@@ -170,6 +175,7 @@ class _Watch:
             selector.register(self._process.stdout, selectors.EVENT_READ, self._hear)
             selector.register(self._process.stderr, selectors.EVENT_READ, self._hear_error)
             while True:
+                # Asked before the pipes are read: what it wrote last is then still taken in.
                 ended = has_ended(self._process)
                 self.resident = resident_bytes(self._process.pid) or self.resident
                 self._read(selector)
@@ -186,6 +192,7 @@ class _Watch:
             else:
                 selector.unregister(key.fileobj)
         if not selector.get_map() and not has_ended(self._process):
+            # Both pipes are closed and it goes on: a selector without files does not wait.
             time.sleep(LOOK_EVERY_S)
 
     def _why_it_must_end(self, must_stop: Callable[[], bool]) -> tuple[LearnerEnding, str] | None:
@@ -236,17 +243,17 @@ def _ending_of(returncode: int, watch: _Watch, kills: KillCounter) -> tuple[Lear
     if returncode == 0:
         return LearnerEnding.FINISHED, "the learner wrote its report"
     last = watch.errors.decode(errors="replace").strip().rpartition("\n")[2][-500:]
-    said = f": {last}" if last else ""
+    last_words = f": {last}" if last else ""
     if returncode in _MEANINGS:
         ending, what = _MEANINGS[returncode]
-        return ending, f"{what}{said}"
+        return ending, f"{what}{last_words}"
     if returncode == -signal.SIGKILL:
         # Whoever kills by hand only has it tried once more; taking the kernel's kill for a crash would end the
         # round of every model that needs a smaller micro-batch.
         return LearnerEnding.OUT_OF_MEMORY, _describe_kill(kills.rise(), watch.resident)
     if returncode < 0:
-        return LearnerEnding.CRASHED, f"the learner was killed by signal {-returncode}{_name(-returncode)}{said}"
-    return LearnerEnding.CRASHED, f"the learner ended with status {returncode}{said}"
+        return LearnerEnding.CRASHED, f"the learner was killed by signal {-returncode}{_name(-returncode)}{last_words}"
+    return LearnerEnding.CRASHED, f"the learner ended with status {returncode}{last_words}"
 
 
 def _describe_kill(counted: int | None, resident: int | None) -> str:
