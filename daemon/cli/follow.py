@@ -67,10 +67,10 @@ def watch(
                 busy_at = clock()
             elif clock() - busy_at > PATIENCE_S:
                 raise Refused(f"No round began: {_why_none(status)}.")
-            shown = _progress(status.get("round"), after)
-            progress.update(bar, **shown)
+            fields = _progress(status.get("round"), after)
+            progress.update(bar, **fields)
             if not console.is_terminal:
-                lines.tell(shown)
+                lines.tell(fields)
             pause(EVERY_S)
 
 
@@ -108,6 +108,7 @@ def outcome(ended: RoundAnswer) -> ExitCode:
 
 
 def _first_after(control: Control, after: int) -> RoundLine | None:
+    # They come newest first, and the one that answers is the oldest after the request.
     return next((line for line in reversed(control.rounds(limit=50)) if line["number"] > after), None)
 
 
@@ -120,13 +121,13 @@ class _Lines:
         self._told: str | None = None
         self._told_at = 0.0
 
-    def tell(self, shown: Mapping[str, Any]) -> None:
+    def tell(self, fields: Mapping[str, Any]) -> None:
         """Say what is done, where it is something else than was said last, or that was a while ago."""
-        what, now = shown["phase"], self._clock()
+        what, now = fields["phase"], self._clock()
         if what == self._told and now - self._told_at < LINE_EVERY_S:
             return
         self._told, self._told_at = what, now
-        self._console.print(shown["description"], soft_wrap=True, highlight=False)
+        self._console.print(fields["description"], soft_wrap=True, highlight=False)
 
 
 def _progress(current: RoundStanding | None, after: int) -> dict[str, Any]:
@@ -137,13 +138,14 @@ def _progress(current: RoundStanding | None, after: int) -> dict[str, Any]:
     if current["number"] <= after:
         return _unknown(f"waiting: round {current['number']} is in progress", elapsed)
     work = current.get("work")
-    done, of = (current["step"], current["steps"]) if work is None else (work["done"], work["of"])
+    completed, of = (current["step"], current["steps"]) if work is None else (work["done"], work["of"])
     return {
         "description": f"round {current['number']}: {describe_phase(current)}",
         "phase": current["phase"],
         "elapsed": elapsed,
+        # Without a total rich lets the bar run to and fro.
         "total": of or None,
-        "completed": done,
+        "completed": completed,
     }
 
 

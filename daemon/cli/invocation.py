@@ -28,8 +28,8 @@ def example(*lines: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Add an example to a command's help, below its own docstring, in lines that click leaves as they are."""
 
     def add(function: Callable[P, R]) -> Callable[P, R]:
-        shown = "\n".join(f"  $ {line}" for line in lines)
-        function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n\b\nExample:\n{shown}\n"
+        commands = "\n".join(f"  $ {line}" for line in lines)
+        function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n\b\nExample:\n{commands}\n"
         return function
 
     return add
@@ -126,6 +126,7 @@ def _refuse_undecodable(context: click.Context) -> None:
         if parameter.type is not click.STRING or parameter.name == "key" or not isinstance(value, str):
             continue
         try:
+            # Bytes that are no UTF-8 arrive as lone surrogates, which no database and no JSON takes.
             value.encode()
         except UnicodeEncodeError:
             raise click.UsageError(f"{parameter.opts[-1]} is not UTF-8.") from None

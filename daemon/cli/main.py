@@ -114,7 +114,9 @@ def main() -> None:
     """Run the command line and leave with its exit status."""
     open_standard_streams()
     try:
+        # Standalone, click would end the process itself, with exit statuses of its own.
         code = cli.main(prog_name="riverkeep", standalone_mode=False)
+        # While errors are still caught: at the interpreter's end a broken pipe or a full disk would be a traceback.
         sys.stdout.flush()
     except DaemonError as error:
         code = _fail(str(error), error.exit_code)

@@ -15,6 +15,7 @@ def open_standard_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
+            # It takes the lowest free number, which is this one.
             os.open(os.devnull, os.O_RDWR)
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - until the end
     sys.stdout = _forgiving(sys.stdout, 1)

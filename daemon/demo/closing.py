@@ -21,38 +21,38 @@ QUESTION = "The greatest danger to our country is"
 PICTURE_COLUMNS = 116
 
 
-def show(screen: DemoScreen, service: DemoService, told: "Told") -> ExitCode:
+def show(screen: DemoScreen, service: DemoService, story: "Told") -> ExitCode:
     """Print the tables and say whether everything held; a picture of it all goes beside the settings."""
-    ending = Group(*_parts(screen, service, told))
+    ending = Group(*_parts(screen, service, story))
     screen.console.print(ending)
     picture = service.home / "demo.svg"
     recorder = Console(record=True, width=PICTURE_COLUMNS, file=io.StringIO())
     recorder.print(Group(*screen.lines, "", ending))
     recorder.save_svg(str(picture), title="riverkeep demo")
     screen.console.print(f"A picture of this: {picture}")
-    return ExitCode.OK if all(holds for _, holds in _promises(screen, told)) else ExitCode.FAILED
+    return ExitCode.OK if all(holds for _, holds in _promises(screen, story)) else ExitCode.FAILED
 
 
-def _parts(screen: DemoScreen, service: DemoService, told: "Told") -> Iterator[RenderableType]:
-    kept, naive = told.kept.matrix, told.twin.matrix
+def _parts(screen: DemoScreen, service: DemoService, story: "Told") -> Iterator[RenderableType]:
+    kept, naive = story.kept.matrix, story.twin.matrix
     yield _matrix("Kept by Riverkeep", screen.columns, kept)
     yield _matrix("Naive twin (same new text, no replay, no regularization)", screen.columns, naive)
     yield _comparison(kept, naive)
-    yield _rounds(told)
+    yield _rounds(story)
     yield Text.assemble("\n", (f"{QUESTION} …", "bold"))
-    for generation, answer in told.answers.items():
+    for generation, answer in story.answers.items():
         yield Text.assemble((f"generation {generation}: ", "bold"), answer.strip().replace("\n", " "))
     yield _where(service)
-    for sentence, holds in _promises(screen, told):
+    for sentence, holds in _promises(screen, story):
         yield Text.assemble(("✓ " if holds else "✗ ", "bold green" if holds else "bold red"), sentence)
     yield Text(f"in {screen.seconds:.0f} s")
 
 
-def _promises(screen: DemoScreen, told: "Told") -> tuple[tuple[str, bool], ...]:
+def _promises(screen: DemoScreen, story: "Told") -> tuple[tuple[str, bool], ...]:
     scene, visits = screen.scene, screen.scene.visits
     eras = len(screen.columns) - 1  # the first is the text from before the stream
     return (
-        (f"{len(told.rounds)} rounds", len(told.rounds) >= eras),
+        (f"{len(story.rounds)} rounds", len(story.rounds) >= eras),
         (f"{scene.swaps} swaps", scene.swaps >= eras - 1),
         (
             f"{visits.total} requests, {visits.failed} failed {visits.last_error}".rstrip(),
@@ -111,13 +111,13 @@ def _nats(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _rounds(told: "Told") -> Table:
+def _rounds(story: "Told") -> Table:
     table = Table(title="Rounds", title_justify="left")
     for column in ("round", "outcome", "why"):
         table.add_column(column)
-    for done in told.rounds:
-        style = "green" if done["state"] == "accepted" else "magenta"
-        table.add_row(str(done["number"]), Text(done["state"], style=style), done["detail"])
+    for round_ in story.rounds:
+        style = "green" if round_["state"] == "accepted" else "magenta"
+        table.add_row(str(round_["number"]), Text(round_["state"], style=style), round_["detail"])
     return table
 
 

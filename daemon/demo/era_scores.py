@@ -31,6 +31,7 @@ class EraScores:
                 self._era_of.setdefault(document.id, 0 if name == ANCHOR else number)
         slices = report.slices.values()
         self._fill(0, (d for scores in slices for d in scores.base))
+        # The parent's row too: what it scored on the new era before anything of that was trained on.
         self._fill(number - 1, (d for scores in slices for d in scores.parent))
         self._fill(number, (d for scores in slices for d in scores.candidates[candidate]))
 

@@ -93,16 +93,16 @@ class Lineage:
         return report
 
     def _write(self, source: Path, directory: Path) -> None:
-        given = read_round(source)
+        round_ = read_round(source)
         write_round(
             directory,
-            self._spec(given.spec),
+            self._spec(round_.spec),
             parent_dir=self._current.path,
             base_dir=self._base.path,
-            fresh=given.fresh,
-            replay=given.replay if self._recipe.replay_share("causal-lm") > 0 else (),
-            early_stop=given.early_stop,
-            slices=given.slices,
+            fresh=round_.fresh,
+            replay=round_.replay if self._recipe.replay_share("causal-lm") > 0 else (),
+            early_stop=round_.early_stop,
+            slices=round_.slices,
             known_base=_of_base(source),
         )
 
@@ -124,7 +124,7 @@ def _of_base(source: Path) -> dict[int, DocumentScore]:
     if not (source / REPORT).exists():
         return {}
     slices = read_report(source).slices.values()
-    return {one.id: one for scores in slices for one in scores.base}
+    return {document.id: document for scores in slices for document in scores.base}
 
 
 def _ignore(_: ProgressEvent) -> None:

@@ -72,6 +72,7 @@ class DemoScreen:
     ) -> None:
         self._live.stop()
         self._ended.set()
+        # On a terminal it was never started, and Python joins no such thread.
         if self._teller.ident is not None:
             self._teller.join()
 

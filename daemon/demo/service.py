@@ -115,11 +115,11 @@ def backfill(config: Path) -> None:
     Raises:
         DaemonError: the command failed; the message carries what it said.
     """
-    done = subprocess.run(
+    completed = subprocess.run(
         _command(config, "backfill", "--before-stream", str(BEFORE_STREAM)), capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        raise DaemonError(f"riverkeep backfill failed:\n{done.stdout}{done.stderr}")
+    if completed.returncode:
+        raise DaemonError(f"riverkeep backfill failed:\n{completed.stdout}{completed.stderr}")
 
 
 @contextmanager

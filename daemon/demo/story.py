@@ -159,22 +159,24 @@ class _Story:
         return memory
 
     def _learn(self, era: Era) -> None:
-        done = self._round()
-        if done["state"] != "accepted":
-            self._screen.say(f"round {done['number']} on {era.name}: {done['state']}: {done['detail']}", "bold yellow")
+        round_ = self._round()
+        if round_["state"] != "accepted":
+            self._screen.say(
+                f"round {round_['number']} on {era.name}: {round_['state']}: {round_['detail']}", "bold yellow"
+            )
             return
-        generation = done["generation"]
+        generation = round_["generation"]
         self._await(lambda: self._serving() == generation, f"generation {generation} to serve")
         scene = self._screen.scene
         scene.serving, scene.swaps = generation, scene.swaps + 1
         self._screen.say(
-            f"round {done['number']} accepted: generation {generation} serves, swapped in live", "bold green"
+            f"round {round_['number']} accepted: generation {generation} serves, swapped in live", "bold green"
         )
-        self._follow(done)
+        self._follow(round_)
 
-    def _follow(self, done: RoundAnswer) -> None:
-        directory = self._service.round_directory(done["number"])
-        self.told.kept.add(read_report(directory), done["verdict"]["candidate"])
+    def _follow(self, round_: RoundAnswer) -> None:
+        directory = self._service.round_directory(round_["number"])
+        self.told.kept.add(read_report(directory), round_["verdict"]["candidate"])
         self._screen.scene.kept = self.told.kept.matrix
         self._twin.follow(directory)
 
@@ -193,18 +195,20 @@ class _Story:
     def _poison(self) -> None:
         poison = make_poison(self._stream[POISON_AFTER_ERA % len(self._stream)], POISONED_PARAGRAPHS)
         self._arrive(poison)
-        done = self._round()
-        if done["state"] in ("waiting", "refused"):
+        round_ = self._round()
+        if round_["state"] in ("waiting", "refused"):
             self._screen.scene.refused += 1
-            self._screen.say(f"round {done['number']} on poisoned text is held back: {done['detail']}", "bold magenta")
+            self._screen.say(
+                f"round {round_['number']} on poisoned text is held back: {round_['detail']}", "bold magenta"
+            )
         else:
-            self._screen.say(f"round {done['number']} on poisoned text was {done['state']}", "bold red")
+            self._screen.say(f"round {round_['number']} on poisoned text was {round_['state']}", "bold red")
 
     def _round(self) -> RoundAnswer:
         """Ask for a round and await its end."""
-        asked = self._service.control.request_round()
-        done = self._await(lambda: self._ended_after(asked["after"]), "the round to end")
-        ended = self._service.control.round(done["number"])
+        request = self._service.control.request_round()
+        last = self._await(lambda: self._ended_after(request["after"]), "the round to end")
+        ended = self._service.control.round(last["number"])
         self.told.rounds.append(ended)
         self._screen.scene.step = self._screen.scene.steps = 0
         return ended

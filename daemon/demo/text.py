@@ -70,4 +70,5 @@ def _thin(paragraphs: list[Paragraph], characters: int | None) -> tuple[Paragrap
     if characters is None or characters >= total:
         return tuple(paragraphs)
     share = characters / total
+    # Kept where the running share reaches the next whole number: evenly, and the same each time.
     return tuple(p for number, p in enumerate(paragraphs) if int((number + 1) * share) > int(number * share))

@@ -52,8 +52,8 @@ class Twin:
         Raises:
             DaemonError: its learner failed.
         """
-        for one in self._under_way:
-            one.result()
+        for following in self._under_way:
+            following.result()
 
     def _follow(self, round_directory: Path) -> None:
         report = self._lineage.follow(round_directory, self._on_progress, must_stop=self._ended.is_set)

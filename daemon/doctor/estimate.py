@@ -77,8 +77,8 @@ def row_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
     width = min(recipe.sequence_length, shape.positions)
     logits = (width if shape.by_token else 1) * shape.outputs * 4 * LOGITS_ARRAYS
     scores = 0 if shape.device_type == "cuda" else shape.heads * width
-    kept = HIDDEN_ARRAYS * shape.hidden + INNER_ARRAYS * shape.inner + scores
-    by_token = kept + shape.layers * shape.hidden if recipe.gradient_checkpointing else shape.layers * kept
+    by_layer = HIDDEN_ARRAYS * shape.hidden + INNER_ARRAYS * shape.inner + scores
+    by_token = by_layer + shape.layers * shape.hidden if recipe.gradient_checkpointing else shape.layers * by_layer
     return logits + width * by_token * shape.compute_bytes
 
 

@@ -57,11 +57,11 @@ def _in_silence() -> Iterator[None]:
         client.setLevel(before)
 
 
-def _examine(settings: StreamsSettings, labels: frozenset[str] | None, known: Known) -> list[Finding]:
+def _examine(settings: StreamsSettings, labels: frozenset[str] | None, is_known: Known) -> list[Finding]:
     brokers = ", ".join(settings.bootstrap_servers)
     try:
         options = consumer_options(settings)
-        if unreachable := _unreachable(settings):
+        if unreachable := _why_unreachable(settings):
             return [Finding("broker", ok=False, detail=unreachable, remedy=AWAY)]
         consumer = _consumer(options)
     except (KafkaError, StreamsError, OSError, ValueError) as error:
@@ -74,7 +74,7 @@ def _examine(settings: StreamsSettings, labels: frozenset[str] | None, known: Kn
             )
         ]
     try:
-        return [Finding("broker", ok=True, detail=f"{brokers} answers"), *_topics(consumer, settings, labels, known)]
+        return [Finding("broker", ok=True, detail=f"{brokers} answers"), *_topics(consumer, settings, labels, is_known)]
     finally:
         consumer.close()
 
@@ -87,41 +87,41 @@ def _consumer(options: dict[str, Any]) -> KafkaConsumer:
         return make_client(KafkaConsumer, options)
 
 
-def _unreachable(settings: StreamsSettings) -> str:
+def _why_unreachable(settings: StreamsSettings) -> str:
     """Why no broker can even be connected to, of each; empty where one can. At once, and in the system's words.
 
     The client would try again until `connect_seconds` are over, and then say only that they are.
     """
-    said = []
+    reasons = []
     for server in settings.bootstrap_servers:
         host, port, _ = get_ip_port_afi(server)
         try:
             socket.create_connection((host, port), timeout=settings.connect_seconds).close()
         except OSError as error:
-            said.append(f"{server}: {said_by_the_system(error)}")
+            reasons.append(f"{server}: {said_by_the_system(error)}")
         else:
             return ""
-    return "; ".join(said)
+    return "; ".join(reasons)
 
 
 def _topics(
-    consumer: KafkaConsumer, settings: StreamsSettings, labels: frozenset[str] | None, known: Known
+    consumer: KafkaConsumer, settings: StreamsSettings, labels: frozenset[str] | None, is_known: Known
 ) -> Iterator[Finding]:
     try:
-        there = set(consumer.topics())
+        existing = set(consumer.topics())
     except KafkaError as error:
         yield Finding("topics", ok=False, detail=_describe(error), remedy="Grant DESCRIBE on the topics.")
         return
     for topic in settings.topics:
-        yield from _topic(consumer, settings, topic, there, labels)
-    partitions = sorted(set(_partitions(consumer, settings, there)))
+        yield from _topic(consumer, settings, topic, existing, labels)
+    partitions = sorted(set(_partitions(consumer, settings, existing)))
     if partitions:
-        yield from _group(consumer, settings, partitions, known)
+        yield from _group(consumer, settings, partitions, is_known)
     if settings.dead_letter_topic is not None:
         yield Finding(
             f"dead-letter topic {settings.dead_letter_topic}",
-            ok=settings.dead_letter_topic in there,
-            detail="is there" if settings.dead_letter_topic in there else "is not there, or may not be seen",
+            ok=settings.dead_letter_topic in existing,
+            detail="is there" if settings.dead_letter_topic in existing else "is not there, or may not be seen",
             remedy="Create it and grant WRITE: Riverkeep creates no topics.",
         )
 
@@ -130,10 +130,10 @@ def _topic(
     consumer: KafkaConsumer,
     settings: StreamsSettings,
     topic: TopicSettings,
-    there: set[str],
+    existing: set[str],
     labels: frozenset[str] | None,
 ) -> Iterator[Finding]:
-    if topic.name is not None and topic.name not in there:
+    if topic.name is not None and topic.name not in existing:
         yield Finding(
             f"topic {topic.name}",
             ok=False,
@@ -141,7 +141,7 @@ def _topic(
             remedy="Create it, grant DESCRIBE and READ, or correct the name in `streams.topics`.",
         )
         return
-    names = sorted(name for name in there if topic.matches(name) and not _internal(name))
+    names = sorted(name for name in existing if topic.matches(name) and not _internal(name))
     if not names:
         # Topics that appear later are found: no failure.
         yield Finding(f"topics {topic.pattern}", ok=True, detail="no topic matches yet")
@@ -149,9 +149,9 @@ def _topic(
         yield from _readable(consumer, settings, topic, name, labels)
 
 
-def _partitions(consumer: KafkaConsumer, settings: StreamsSettings, there: set[str]) -> Iterator[TopicPartition]:
+def _partitions(consumer: KafkaConsumer, settings: StreamsSettings, existing: set[str]) -> Iterator[TopicPartition]:
     """Of every topic that would be read."""
-    for name in there:
+    for name in existing:
         if settings.topic(name) is not None and not _internal(name):
             yield from (TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ())
 
@@ -174,7 +174,7 @@ def _readable(
             consumer.seek(partition, end)
         consumer.poll(timeout_ms=POLL_MS, max_records=1)
         ranges = {partition: (starts[partition], ends[partition]) for partition in partitions}
-        looked = [doctor_records.examine(consumer, settings, topic, ranges, labels)] if ranges else []
+        newest = [doctor_records.examine(consumer, settings, topic, ranges, labels)] if ranges else []
         consumer.assign(partitions)
     except KafkaError as error:
         yield Finding(f"topic {name}", ok=False, detail=_describe(error), remedy=remedy)
@@ -182,11 +182,11 @@ def _readable(
     records = sum(end - start for start, end in ranges.values())
     detail = f"{len(partitions)} partitions, about {records:,} records"
     yield Finding(f"topic {name}", ok=bool(partitions), detail=detail, remedy=remedy)
-    yield from looked
+    yield from newest
 
 
 def _group(
-    consumer: KafkaConsumer, settings: StreamsSettings, partitions: list[TopicPartition], known: Known
+    consumer: KafkaConsumer, settings: StreamsSettings, partitions: list[TopicPartition], is_known: Known
 ) -> Iterator[Finding]:
     """The group's offsets, and what a memory that begins with them leaves out."""
     name = f"group {settings.group_id}"
@@ -199,15 +199,15 @@ def _group(
         remedy = "Grant READ on the consumer group to this user."
         yield Finding(name, ok=False, detail=_describe(error), remedy=remedy)
         return
-    kept = sum(offset is not None for offset in committed.values())
-    yield Finding(name, ok=True, detail=f"offsets committed for {kept} of {len(partitions)} partitions")
-    new = [partition for partition in partitions if not known(*partition)]
+    offsets = sum(offset is not None for offset in committed.values())
+    yield Finding(name, ok=True, detail=f"offsets committed for {offsets} of {len(partitions)} partitions")
+    new = [partition for partition in partitions if not is_known(*partition)]
     topics = {partition.topic for partition in partitions if partition not in new}
     left_out = 0
     for partition in new:
-        found = Start("", committed[partition])
+        stored = Start("", committed[partition])
         first, end = begins[partition], ends[partition]
-        start = first_start(found, settings.start, first, end, new_topic=partition.topic not in topics)
+        start = first_start(stored, settings.start, first, end, new_topic=partition.topic not in topics)
         left_out += 0 if start.missing is None else start.missing[1] - start.missing[0] + 1
     if new:
         yield _first_start(settings, left_out, len(new))

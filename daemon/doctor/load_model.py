@@ -41,7 +41,7 @@ def examine(
     from learner.errors import LearnerError  # noqa: PLC0415 - the same
 
     try:
-        chosen = choose(device, precision)
+        device_found = choose(device, precision)
         base = import_base(GenerationStore(store), path, kind=kind, labels=labels).path
         model, tokenizer = load_model(base, kind), load_tokenizer(base)
         conduct = conduct_of(model, kind, tokenizer)
@@ -50,9 +50,9 @@ def examine(
     except CheckpointsError as error:
         return {"error": str(error)}
     text = filler(SAMPLE_CHARACTERS, 0)
-    said: dict[str, Any] = {"device": chosen.name, "served": conduct.told(kind), "cost": conduct.cost(kind)}
-    said["characters_per_token"] = len(text) / len(tokenizer(text)["input_ids"])
-    return said | asdict(_shape(model, kind, chosen, conduct))
+    answer: dict[str, Any] = {"device": device_found.name, "served": conduct.told(kind), "cost": conduct.cost(kind)}
+    answer["characters_per_token"] = len(text) / len(tokenizer(text)["input_ids"])
+    return answer | asdict(_shape(model, kind, device_found, conduct))
 
 
 def _shape(model: Any, kind: str, device: "Device", conduct: "Conduct") -> ModelShape:
@@ -86,9 +86,9 @@ def _number(config: Any, *names: str) -> int | None:
         with suppress(Exception):  # Some refuse what differs from layer to layer, each with an error of its own.
             value = getattr(config, name, None)
         sizes = value if isinstance(value, list) else [value]
-        known = [size for size in sizes if isinstance(size, int)]
-        if known:
-            return max(known)
+        numbers = [size for size in sizes if isinstance(size, int)]
+        if numbers:
+            return max(numbers)
     return None
 
 

@@ -39,8 +39,8 @@ def examine(
     if settings.streams.enabled:
         from daemon.doctor.kafka import examine as examine_kafka  # noqa: PLC0415 - a client only where it is used
 
-        with _known_partitions(settings) as known:
-            findings += examine_kafka(settings.streams, known_labels(settings), known)
+        with _known_partitions(settings) as is_known:
+            findings += examine_kafka(settings.streams, known_labels(settings), is_known)
     if load_model:
         findings += model.examine(settings, say)
     return findings
@@ -75,15 +75,15 @@ def _state_dir(settings: Settings) -> Iterator[Finding]:
 
 def _sync_seconds(directory: Path) -> float:
     """Median seconds of a small durable write."""
-    taken = []
+    seconds = []
     with tempfile.NamedTemporaryFile(dir=directory, prefix=".doctor-") as file:
         for _ in range(SYNCS):
             began = time.perf_counter()
             file.write(b"x" * 4096)
             file.flush()
             os.fsync(file.fileno())
-            taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+            seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
 
 
 def _file_system(path: Path) -> Finding:
@@ -141,14 +141,14 @@ def _database(settings: Settings) -> Iterator[Finding]:
         return
     try:
         with Store.open(settings.database, settings.memory, read_only=True) as store:
-            found = store.file.look(deep=True)
-            unknown = [] if found is not None else unknown_generations(store, checkpoints)
+            fault = store.file.look(deep=True)
+            unknown = [] if fault is not None else unknown_generations(store, checkpoints)
     except StoreTooOld:
         return
     except StoreError as error:
-        found, unknown = error, []
-    if found is not None:
-        yield Finding("database", ok=False, detail=type(found).__name__, remedy=str(found))
+        fault, unknown = error, []
+    if fault is not None:
+        yield Finding("database", ok=False, detail=type(fault).__name__, remedy=str(fault))
         return
     yield Finding("database", ok=True, detail=f"{settings.database} is whole")
     if unknown:

@@ -36,9 +36,9 @@ GUESSING = 0.9
 
 def examine(settings: Settings, say: Say = lambda _: None) -> Iterator[Finding]:
     """Load the model in a process of its own, rehearse a round, and say what was found."""
-    with ExitStack() as kept:
+    with ExitStack() as stack:
         try:
-            store, within = _places(settings, kept)
+            store, within = _places(settings, stack)
         except OSError as error:
             yield Finding("model", ok=False, detail=said_by_the_system(error), remedy=STATE_DIR_REMEDY)
             return
@@ -46,10 +46,10 @@ def examine(settings: Settings, say: Say = lambda _: None) -> Iterator[Finding]:
         yield from _examine(settings, store, within, say)
 
 
-def _places(settings: Settings, kept: ExitStack) -> tuple[Path, Path]:
+def _places(settings: Settings, stack: ExitStack) -> tuple[Path, Path]:
     """The checkpoint store to load from and the folder to write into: of its own where there is no base yet."""
     parent = settings.state_dir if settings.state_dir.is_dir() else None
-    scratch = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix=".doctor-", dir=parent)))
+    scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".doctor-", dir=parent)))
     return settings.checkpoints_dir if settings.base_dir.exists() else scratch / "checkpoints", scratch
 
 
@@ -165,18 +165,18 @@ def _load_in_a_process(settings: Settings, store: Path) -> dict[str, Any]:
     model, learner = settings.model, settings.learner
     arguments = [str(store), str(model.path), model.kind, list(model.labels), learner.device, learner.recipe.precision]
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-m", "daemon.doctor.load_model", json.dumps(arguments)],
             capture_output=True,
             text=True,
             timeout=MODEL_LOAD_S,
             check=False,
         )
-        answer = json.loads(done.stdout.rpartition("\n")[2])  # after what libraries say
+        answer = json.loads(completed.stdout.rpartition("\n")[2])  # after what libraries say
     except subprocess.TimeoutExpired:
         return {"error": f"it did not load within {MODEL_LOAD_S:.0f} s"}
     except ValueError:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+        last = completed.stderr.strip().splitlines()[-1:] or [f"exit status {completed.returncode}"]
         return {"error": f"loading it ended with: {last[0]}"}
     assert isinstance(answer, dict)
     return answer

@@ -12,6 +12,7 @@ from checkpoints.card import ModelKind
 from daemon.doctor.estimate import ModelShape
 
 HEADER_LENGTH_BYTES = 8
+# The bound of safetensors itself: of a damaged file no length is believed.
 LONGEST_HEADER_BYTES = 100_000_000
 STORED_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
@@ -25,17 +26,17 @@ def shape_of_files(path: Path, kind: ModelKind, *, device_type: str) -> ModelSha
         device_type: where it would be trained, `cpu` or `cuda`; on CUDA in half precision.
     """
     try:
-        found = _of_gguf(path) if path.suffix.lower() == ".gguf" else _of_directory(path)
-        sizes = {name: _whole(found[name]) for name in ("hidden", "layers", "parameters", "stored_bytes", "outputs")}
+        facts = _of_gguf(path) if path.suffix.lower() == ".gguf" else _of_directory(path)
+        sizes = {name: _whole(facts[name]) for name in ("hidden", "layers", "parameters", "stored_bytes", "outputs")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, StructError):
         return None
     by_token = kind == "causal-lm"
     return ModelShape(
-        **sizes | ({} if by_token else {"outputs": _whole(found.get("labels") or 2)}),
+        **sizes | ({} if by_token else {"outputs": _whole(facts.get("labels") or 2)}),
         by_token=by_token,
-        inner=_whole(found.get("inner") or 4 * sizes["hidden"]),
-        heads=_whole(found.get("heads") or 0),
-        positions=_whole(found.get("positions") or 2**20),
+        inner=_whole(facts.get("inner") or 4 * sizes["hidden"]),
+        heads=_whole(facts.get("heads") or 0),
+        positions=_whole(facts.get("positions") or 2**20),
         compute_bytes=2 if device_type == "cuda" else 4,
         device_type=device_type,
     )
@@ -51,8 +52,9 @@ def _whole(value: Any) -> int:
 
 def _of_directory(path: Path) -> dict[str, Any]:
     whole = json.loads((path / "config.json").read_text(encoding="utf-8-sig"))
+    # A model of text and images keeps the sizes of its language part by themselves.
     config = whole.get("text_config") or whole
-    parameters, stored = _weights(path)
+    parameters, stored_bytes = _weights(path)
     return {
         "hidden": _first(config, "hidden_size", "d_model", "n_embd"),
         "inner": _first(config, "intermediate_size", "n_inner", "ffn_dim"),
@@ -62,7 +64,7 @@ def _of_directory(path: Path) -> dict[str, Any]:
         "positions": _first(config, "max_position_embeddings", "n_positions", "max_seq_len"),
         "labels": len(whole.get("id2label") or ()),
         "parameters": parameters,
-        "stored_bytes": stored,
+        "stored_bytes": stored_bytes,
     }
 
 
@@ -72,15 +74,15 @@ def _first(config: Mapping[str, Any], *names: str) -> Any:
 
 def _weights(path: Path) -> tuple[int, int]:
     """How many weights the directory's safetensors files hold, and bytes of them."""
-    parameters = stored = 0
+    parameters = stored_bytes = 0
     for file in path.glob("*.safetensors"):
         for tensor in _header(file).values():
             count = math.prod(tensor["shape"])
             parameters += count
-            stored += count * STORED_BYTES.get(tensor["dtype"], 1)
+            stored_bytes += count * STORED_BYTES.get(tensor["dtype"], 1)
     if not parameters:
         raise ValueError("there are no weights")
-    return parameters, stored
+    return parameters, stored_bytes
 
 
 def _header(file: Path) -> dict[str, Any]:
@@ -98,7 +100,10 @@ def _of_gguf(path: Path) -> dict[str, Any]:
 
     reader = GGUFReader(path)
     fields = {
-        name: field.contents() for name, field in reader.fields.items() if not name.startswith("tokenizer.ggml.t")
+        # Tokens and their types are as many as the vocabulary, and would be converted one by one for nothing.
+        name: field.contents()
+        for name, field in reader.fields.items()
+        if not name.startswith("tokenizer.ggml.t")
     }
     family = fields["general.architecture"]
     parameters = sum(int(tensor.n_elements) for tensor in reader.tensors)

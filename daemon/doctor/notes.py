@@ -33,13 +33,13 @@ def _of_topics(settings: Settings) -> Iterator[str]:
 
 def _of_volumes(settings: Settings) -> Iterator[str]:
     triggers, memory = settings.triggers, settings.memory
-    for name, wanted, room in (
+    for name, threshold, room in (
         ("fresh_samples", triggers.fresh_samples, memory.fresh_samples),
         ("fresh_tokens", triggers.fresh_tokens, memory.fresh_tokens),
     ):
-        if wanted is not None and wanted > room:
+        if threshold is not None and threshold > room:
             why = pauses_at(f"memory.{name}", room)
-            yield f"triggers.{name} = {wanted:,} is never reached. {why} it begins no round."
+            yield f"triggers.{name} = {threshold:,} is never reached. {why} it begins no round."
 
 
 def _of_lengths(settings: Settings) -> Iterator[str]:

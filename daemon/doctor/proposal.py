@@ -24,6 +24,7 @@ def proposal(shape: ModelShape, recipe: RecipeSettings, free: int) -> dict[str, 
 def _changes(recipe: RecipeSettings) -> Iterator[dict[str, Any]]:
     rows = rows_at_once(recipe)
     yield {}
+    # As the recipe has it first, and once where it checkpoints already.
     for saving in dict.fromkeys([recipe.gradient_checkpointing, True]):
         for fewer in (rows, *_halve(rows, 1)):
             yield {"micro_batch": fewer, "gradient_checkpointing": saving}

@@ -53,8 +53,8 @@ def examine(
     rows = _newest(consumer, settings, ranges)
     if not rows:
         empty = all(first >= end for first, end in ranges.values())
-        told = "none yet: the topic is empty" if empty else "none came in time: not tried"
-        return Finding(f"records of {name}", ok=True, detail=told)
+        detail = "none yet: the topic is empty" if empty else "none came in time: not tried"
+        return Finding(f"records of {name}", ok=True, detail=detail)
     registry = of_settings(settings.schema_registry, logs=False)
     with registry if registry is not None else nullcontext():
         return _judge(rows, settings, topic, name, labels, registry)
@@ -72,8 +72,8 @@ def _judge(  # noqa: PLR0917  # what is looked at, and by which settings
     try:
         refused = list(_refusals(rows, decoder, name))
     except RegistryAway as away:
-        told = f"they wait for their schemas: {away}"
-        return Finding(f"records of {name}", ok=False, detail=told, remedy=REGISTRY)
+        detail = f"they wait for their schemas: {away}"
+        return Finding(f"records of {name}", ok=False, detail=detail, remedy=REGISTRY)
     if not refused:
         return Finding(f"records of {name}", ok=True, detail=f"the newest {len(rows)} are understood")
     why = ", ".join(f"{number} {reason}" for reason, number in Counter(map(_describe, refused)).most_common())
@@ -88,22 +88,23 @@ def _judge(  # noqa: PLR0917  # what is looked at, and by which settings
 def _newest(
     consumer: KafkaConsumer, settings: StreamsSettings, ranges: dict[TopicPartition, tuple[int, int]]
 ) -> list[Row]:
-    left = {partition: end for partition, (first, end) in ranges.items() if first < end}
-    left = dict(sorted(left.items(), key=lambda one: -one[1])[:PARTITIONS])
-    if not left:
+    ends = {partition: end for partition, (first, end) in ranges.items() if first < end}
+    ends = dict(sorted(ends.items(), key=lambda entry: -entry[1])[:PARTITIONS])
+    if not ends:
         return []
     read_in_chunks(consumer, settings)
-    consumer.assign(list(left))
-    for partition, end in left.items():
+    consumer.assign(list(ends))
+    for partition, end in ends.items():
         consumer.seek(partition, max(ranges[partition][0], end - LOOKED_BACK))
     rows: list[Row] = []
     deadline = time.monotonic() + READING_SECONDS
-    while left and time.monotonic() < deadline:
+    while ends and time.monotonic() < deadline:
         for partition, chunks in consumer.poll(timeout_ms=POLL_MS, max_records=1).items():
             for chunk in chunks:
                 rows += (row for row in chunk.rows if row[3] is not None)
-                if chunk.damaged or chunk.next_offset >= left.get(partition, 0):
-                    left.pop(partition, None)
+                if chunk.damaged or chunk.next_offset >= ends.get(partition, 0):
+                    ends.pop(partition, None)
+        # By time, as offsets of several partitions say nothing of which is newer.
         rows = sorted(rows, key=lambda row: row[1])[-NEWEST:]
     return rows
 
@@ -113,9 +114,9 @@ def _refusals(rows: Sequence[Row], decoder: Decoder, name: str) -> Iterator[Reje
         if isinstance(value, Oversized):
             yield Reason.TOO_LARGE, f"{value.value_bytes} bytes"
             continue
-        found = decoder.decode(value, key, None, Partition(name, 0), offset, 0.0)
-        if not isinstance(found, Document):
-            yield found
+        outcome = decoder.decode(value, key, None, Partition(name, 0), offset, 0.0)
+        if not isinstance(outcome, Document):
+            yield outcome
 
 
 def _describe(refused: Rejection) -> str:
@@ -135,8 +136,8 @@ def _fields(rows: Sequence[Row], registry: SchemaRegistry | None) -> str:
             names |= dict.fromkeys(record)
     if not names and rows and all(isinstance(row[3], bytes) and framing.schema_id(row[3]) is not None for row in rows):
         return "all are framed by a schema registry's client, so that no field can be seen"
-    shown = ", ".join(" ".join(name[:NAME_CHARACTERS].split()) for name in list(names)[:FIELDS_NAMED])
-    return f"their fields: {shown}" if shown else "they have no fields"
+    listing = ", ".join(" ".join(name[:NAME_CHARACTERS].split()) for name in list(names)[:FIELDS_NAMED])
+    return f"their fields: {listing}" if listing else "they have no fields"
 
 
 def _record(value: bytes, registry: SchemaRegistry | None) -> object:

@@ -70,15 +70,15 @@ def examine(
         within: the folder for what a rehearsal writes.
         say: told what is being done.
     """
-    done = list(rehearsals(subject, shape, room, within, say))
-    measured = [one for one in done if isinstance(one, Rehearsed)]
-    failed = [one for one in done if isinstance(one, FailedRehearsal)]
+    outcomes = list(rehearsals(subject, shape, room, within, say))
+    measured = [outcome for outcome in outcomes if isinstance(outcome, Rehearsed)]
+    failed = [outcome for outcome in outcomes if isinstance(outcome, FailedRehearsal)]
     if not measured:
         yield _no_rehearsal(failed[0], settings)
         return
     needed = memory(measured, row_bytes(shape, settings.learner.recipe))
     yield _memory(settings, needed, room, measured, shape.memory_name)
-    last = max(measured, key=lambda one: one.rows)
+    last = max(measured, key=lambda outcome: outcome.rows)
     work = work_of(settings, counts, subject.width)
     yield _time(settings, seconds(last, settings.learner, settings.model.kind, work), work, last)
 
@@ -88,14 +88,15 @@ def rehearsals(
 ) -> Iterator[Rehearsed | FailedRehearsal]:
     """Rehearse with a single row, which shows what can be afforded, then with the settings' rows or as many as that."""
     recipe = subject.settings.recipe
-    wanted = rows_at_once(recipe)
+    rows_wanted = rows_at_once(recipe)
     first = _rehearse(subject, 1, within, say)
     yield first
-    if isinstance(first, FailedRehearsal) or wanted == 1:
+    if isinstance(first, FailedRehearsal) or rows_wanted == 1:
         return
+    # A rehearsal too quick to be measured must not divide by nothing.
     by_time = int(AFFORDED_S / max(_changing_seconds(first, subject), 1e-9))
     by_memory = 1 + int(max(0.0, USED * room.left - first.peak) / row_bytes(shape, recipe))
-    rows = min(wanted, max(2, by_time), by_memory)
+    rows = min(rows_wanted, max(2, by_time), by_memory)
     if rows > 1:
         yield _rehearse(subject, rows, within, say, subject.steps_within(TIMED_S, first.trained_per_second, rows))
 
@@ -139,23 +140,23 @@ def _no_rehearsal(failed: FailedRehearsal, settings: Settings) -> Finding:
 
 def _memory(settings: Settings, needed: Memory, room: Room, measured: list[Rehearsed], name: str) -> Finding:
     recipe = settings.learner.recipe
-    wanted = rows_at_once(recipe)
+    rows_wanted = rows_at_once(recipe)
     fitting = needed.most_rows(room.left)
-    rows = " and ".join(str(one.rows) for one in measured)
+    rows = " and ".join(str(rehearsal.rows) for rehearsal in measured)
     detail = (
-        f"{room.free / GIB:.1f} GiB free; a round needs about {needed.of(wanted) / GIB:.1f} GiB (rehearsed with {rows} "
-        f"rows of {measured[0].width} tokens a pass), answering and a swap {room.serving / GIB:.1f} GiB; "
+        f"{room.free / GIB:.1f} GiB free; a round needs about {needed.of(rows_wanted) / GIB:.1f} GiB (rehearsed with "
+        f"{rows} rows of {measured[0].width} tokens a pass), answering and a swap {room.serving / GIB:.1f} GiB; "
     )
     detail += f"`micro_batch` up to {fitting} fits" if fitting else "no `micro_batch` fits"
     return Finding(
         name,
-        ok=fitting >= wanted,
+        ok=fitting >= rows_wanted,
         detail=detail,
         remedy=_fitting_settings(settings, needed, room.left, fitting),
     )
 
 
-def _fitting_settings(settings: Settings, needed: Memory, left: int, fitting: int) -> str:
+def _fitting_settings(settings: Settings, needed: Memory, room_left: int, fitting: int) -> str:
     """The lines to set where a round does not fit."""
     recipe = settings.learner.recipe
     if fitting:
@@ -165,51 +166,52 @@ def _fitting_settings(settings: Settings, needed: Memory, left: int, fitting: in
             "Set `learner.recipe.micro_batch = 1` and `learner.recipe.gradient_checkpointing = true`, and run this "
             "again: what that saves only a rehearsal tells."
         )
-    if longest := needed.longest(left):
+    if longest := needed.longest(room_left):
         return f"Set `learner.recipe.micro_batch = 1` and `learner.recipe.sequence_length = {longest}`."
     return "Take a smaller model or a larger machine: its weights and their optimizer alone do not fit."
 
 
 def work_of(settings: Settings, counts: Counts | None, width: int) -> RoundWork:
     """What a round will have to do, by the triggers and by what the memory holds."""
-    documents, each = _text(settings, counts)
-    shown = min(each, width) if settings.model.kind == "classifier" else each
-    most = draw_spec(settings).fresh_tokens / each
+    documents, tokens_each = _text(settings, counts)
+    tokens_read = min(tokens_each, width) if settings.model.kind == "classifier" else tokens_each
+    most = draw_spec(settings).fresh_tokens / tokens_each
     documents = min(documents, most)
     share = settings.memory.holdout_share
     draw = draw_spec(settings)
     new = min(draw.slice_documents, documents * share / (1 - share))
     earlier = draw.slice_documents if counts is None else counts.holdout_samples - counts.open_holdout
     return RoundWork(
-        new_tokens=int(documents * shown),
-        tokens_per_document=shown,
-        held_out_new=int(new * shown),
-        held_out=int(min(draw.evaluation_documents, new + earlier) * shown),
+        new_tokens=int(documents * tokens_read),
+        tokens_per_document=tokens_read,
+        held_out_new=int(new * tokens_read),
+        held_out=int(min(draw.evaluation_documents, new + earlier) * tokens_read),
     )
 
 
 def _text(settings: Settings, counts: Counts | None) -> tuple[float, float]:
     """New documents of a round, and tokens of each in the mean."""
-    each = TOKENS_PER_DOCUMENT
+    tokens_each = TOKENS_PER_DOCUMENT
     if counts is not None and (samples := counts.fresh_samples + counts.replay_samples):
-        each = max(1.0, (counts.fresh_tokens + counts.replay_tokens) / samples)
+        tokens_each = max(1.0, (counts.fresh_tokens + counts.replay_tokens) / samples)
     triggers = settings.triggers
     waiting = 0 if counts is None else counts.fresh_samples
     if triggers.fresh_tokens is not None:
-        return triggers.fresh_tokens / each, each
-    return triggers.fresh_samples or waiting or EXAMPLE_TOKENS / each, each
+        return triggers.fresh_tokens / tokens_each, tokens_each
+    return triggers.fresh_samples or waiting or EXAMPLE_TOKENS / tokens_each, tokens_each
 
 
-def _time(settings: Settings, taken: Seconds, work: RoundWork, measured: Rehearsed) -> Finding:
+def _time(settings: Settings, duration: Seconds, work: RoundWork, measured: Rehearsed) -> Finding:
     interval = settings.triggers.interval_seconds
-    fits = interval is None or taken.all <= interval
-    steps = steps_within(taken, interval or 0.0)
+    fits = interval is None or duration.all <= interval
+    steps = steps_within(duration, interval or 0.0)
     return Finding(
         "a round's time",
         ok=fits,
-        detail=f"about {span(taken.all)} for {work.new_tokens:,} new tokens: training "
-        f"{span(taken.training + taken.looking)} ({taken.steps:,} steps, {measured.trained_per_second:,.0f} tokens/s), "
-        f"scoring {span(taken.scoring)}, candidates {span(taken.candidates)} (rehearsed beside what runs now)",
+        detail=f"about {span(duration.all)} for {work.new_tokens:,} new tokens: training "
+        f"{span(duration.training + duration.looking)} ({duration.steps:,} steps, "
+        f"{measured.trained_per_second:,.0f} tokens/s), scoring {span(duration.scoring)}, "
+        f"candidates {span(duration.candidates)} (rehearsed beside what runs now)",
         remedy=f"Rounds begin each {span(interval or 0.0)}: set `learner.recipe.max_steps = {steps}`, or a longer "
         "`triggers.interval_seconds`."
         if steps

@@ -19,8 +19,8 @@ LONGEST_SECONDS = 100 * 366 * 86_400
 
 def contradictions(settings: "Settings", raw: Raw) -> list[Mistake]:
     """Every one of them."""
-    found = (_ports, _hosts, _places, _volumes, _durations, _find_shared_files)
-    return [mistake for look in found for mistake in look(settings, raw)]
+    checks = (_ports, _hosts, _places, _volumes, _durations, _find_shared_files)
+    return [mistake for look in checks for mistake in look(settings, raw)]
 
 
 def _hosts(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
@@ -90,8 +90,8 @@ def _places(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
 
 def _file_among(path: Path) -> Path | None:
     """The path itself or what it lies in, where that is there and no directory."""
-    there = next((place for place in (path, *path.parents) if place.exists()), None)
-    return None if there is None or there.is_dir() else there
+    nearest = next((place for place in (path, *path.parents) if place.exists()), None)
+    return None if nearest is None or nearest.is_dir() else nearest
 
 
 def _volumes(settings: "Settings", raw: Raw) -> Iterator[Mistake]:

@@ -69,9 +69,9 @@ class Crontab:
 
     def _after(self, before: datetime) -> datetime | None:
         # cronsim counts from the next second on, by what clocks show: where they have been set back, that is past.
-        for shown in CronSim(self.line, before.astimezone(self.zone)):
+        for local in CronSim(self.line, before.astimezone(self.zone)):
             # Through UTC, as it may be a midnight that clocks skip.
-            when = shown.astimezone(UTC)
+            when = local.astimezone(UTC)
             if when > before:
                 return when
         return None

@@ -128,6 +128,7 @@ def nearest(model: type[BaseModel], key: Key) -> str | None:
     beside = difflib.get_close_matches(name, siblings(model, key), n=1, cutoff=SIMILAR)
     if beside:
         return dot((*key[:-1], beside[0]))
+    # Reversed, so that of several of one name the first that is declared stays.
     anywhere = {setting.path[-1]: setting for setting in reversed(list(walk(model)))}
     elsewhere = difflib.get_close_matches(name, anywhere, n=1, cutoff=SIMILAR_ELSEWHERE)
     return dot(anywhere[elsewhere[0]].path) if elsewhere else None
@@ -173,10 +174,10 @@ def _quote(value: object) -> str:
 def _bounds(info: FieldInfo) -> str:
     """Pydantic's numeric bounds in words; lengths of lists and texts are left to its message."""
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    found = [
+    phrases = [
         f"{phrase} {getattr(bound, name)}"
         for name, phrase in words.items()
         for bound in info.metadata
         if isinstance(getattr(bound, name, None), (int, float))
     ]
-    return f", {' and '.join(found)}" if found else ""
+    return f", {' and '.join(phrases)}" if phrases else ""

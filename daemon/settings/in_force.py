@@ -30,6 +30,7 @@ class SettingsInForce:
     """Read from any thread; taken over by the one that reloads."""
 
     def __init__(self, settings: Settings) -> None:
+        # One value, replaced whole: nobody reads settings of one reload beside the refusal of another.
         self._standing = _Standing(settings)
 
     @property
@@ -47,9 +48,9 @@ class SettingsInForce:
         """What the latest reload refused; None where it took over what it read."""
         return self._standing.refused
 
-    def take(self, read: Settings) -> Reloaded:
+    def take(self, loaded: Settings) -> Reloaded:
         """Let what was read count, as far as a service that runs can take it over."""
-        result = reload(self.now, read)
+        result = reload(self.now, loaded)
         self._standing = _Standing(result.settings, result.need_restart)
         return result
 

@@ -20,11 +20,11 @@ def known_labels(settings: Settings) -> frozenset[str] | None:
         return None
     imported = settings.base_dir.exists()
     directory = settings.base_dir if imported else settings.model.path
-    named = frozenset(settings.model.labels)
-    if imported or not named:
+    labels = frozenset(settings.model.labels)
+    if imported or not labels:
         with suppress(CheckpointsError):
-            named = frozenset(labels_in(directory))
-    return (LabelSet(named) if _several(directory) else named) or None
+            labels = frozenset(labels_in(directory))
+    return (LabelSet(labels) if _several(directory) else labels) or None
 
 
 def _several(directory: Path) -> bool:

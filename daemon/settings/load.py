@@ -19,10 +19,10 @@ REACHED_BY = ("state_dir", "admin")
 """What a command must know to find a running daemon and to be let in."""
 
 
-def config_file(named: Path | None = None, environment: Mapping[str, str] = os.environ) -> Path | None:
+def config_file(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> Path | None:
     """The file that is named, else RIVERKEEP_CONFIG, else ./riverkeep.toml, else /etc's; None: no file."""
-    if named is not None:
-        return named
+    if path is not None:
+        return path
     if variable := environment.get(CONFIG_VARIABLE):
         return Path(variable)
     return next((place for place in USUAL_PLACES if place.is_file()), None)
@@ -44,16 +44,16 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, file
     if path is not None and raw.file_error:
         mistakes.insert(0, settings_mistakes.unreadable(path, raw.file_error))
         raise BadSettings(mistakes)
-    typed = validation.type_settings(Settings, raw)
-    mistakes = [*typed.mistakes, *mistakes]
+    outcome = validation.type_settings(Settings, raw)
+    mistakes = [*outcome.mistakes, *mistakes]
     if files:
-        mistakes += typed.new(settings_mistakes.of_files(Settings, raw))
-    if files and typed.settings is not None:
-        mistakes += typed.new(of_model(typed.settings, raw) + of_topics(typed.settings, raw))
-        mistakes += typed.new(contradictions(typed.settings, raw))
-    if mistakes or typed.settings is None:
+        mistakes += outcome.new(settings_mistakes.of_files(Settings, raw))
+    if files and outcome.settings is not None:
+        mistakes += outcome.new(of_model(outcome.settings, raw) + of_topics(outcome.settings, raw))
+        mistakes += outcome.new(contradictions(outcome.settings, raw))
+    if mistakes or outcome.settings is None:
         raise BadSettings(mistakes)
-    return typed.settings
+    return outcome.settings
 
 
 def whereabouts(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings | None:
@@ -65,11 +65,11 @@ def whereabouts(path: Path | None, environment: Mapping[str, str] = os.environ) 
     raw = sources.read(Settings, path, environment)
     if raw.file_error or (path is None and not raw.place(("state_dir",))):
         return None
-    typed = validation.type_settings(Settings, raw)
-    wrong = (*typed.taken_out, *(key for _, key in raw.unknown_variables))
+    outcome = validation.type_settings(Settings, raw)
+    wrong = (*outcome.taken_out, *(key for _, key in raw.unknown_variables))
     if any(key[0] in REACHED_BY or nearest(Settings, key) in REACHED_BY for key in wrong):
         return None
-    return typed.settings
+    return outcome.settings
 
 
 RELOADABLE = ("log", "triggers", "gate", "learner", "checkpoints")
@@ -90,9 +90,9 @@ class Reloaded:
     need_restart: tuple[str, ...]
 
 
-def reload(now: Settings, read: Settings) -> Reloaded:
+def reload(now: Settings, loaded: Settings) -> Reloaded:
     """The settings in use after `read` was read while `now` was in use."""
-    different = [name for name in Settings.model_fields if getattr(now, name) != getattr(read, name)]
+    different = [name for name in Settings.model_fields if getattr(now, name) != getattr(loaded, name)]
     changed = tuple(name for name in different if name in RELOADABLE)
-    settings = now.model_copy(update={name: getattr(read, name) for name in changed})
+    settings = now.model_copy(update={name: getattr(loaded, name) for name in changed})
     return Reloaded(settings, changed, tuple(name for name in different if name not in RELOADABLE))

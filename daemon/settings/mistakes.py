@@ -51,9 +51,9 @@ class Mistake:
         return f"{self.key}{f' ({self.place})' if self.place else ''}: {self.problem} {self.remedy}"
 
     def __str__(self) -> str:
-        shown = f" = {self.value}" if self.value is not None else ""
+        value = f" = {self.value}" if self.value is not None else ""
         place = f"  ({self.place})" if self.place else ""
-        return f"{self.key}{shown}{place}\n    {self.problem}\n    {self.remedy}"
+        return f"{self.key}{value}{place}\n    {self.problem}\n    {self.remedy}"
 
 
 class BadSettings(DaemonError):
@@ -175,23 +175,23 @@ def explain(model: type[BaseModel], details: ErrorDetails, raw: Raw) -> Mistake:
         return Mistake(dot(whole), None, raw.place(whole), NO_SUCH_SETTING, _unknown_key_remedy(model, whole))
     info = find(model, key)
     if details["type"] == "missing":
-        key, info = _first_required(key, info)
+        key, info = _find_first_required(key, info)
         return Mistake(dot(key), None, raw.place(key), "It must be set.", _remedy(key, info))
     problem = details["msg"].removeprefix("Value error, ")
-    found = show_value(key, details["input"])
-    return Mistake(dot(key) or "(the whole)", found, raw.place(key), _sentence(problem), _remedy(key, info))
+    value = show_value(key, details["input"])
+    return Mistake(dot(key) or "(the whole)", value, raw.place(key), _sentence(problem), _remedy(key, info))
 
 
 def required_part(model: type[BaseModel], key: Key) -> Key:
     """Of a table that is missing, the key that a person has to write."""
-    return _first_required(key, find(model, key))[0]
+    return _find_first_required(key, find(model, key))[0]
 
 
-def _first_required(key: Key, info: FieldInfo | None) -> tuple[Key, FieldInfo | None]:
+def _find_first_required(key: Key, info: FieldInfo | None) -> tuple[Key, FieldInfo | None]:
     inner = nested_model(info.annotation)[0] if info is not None else None
     for name, field in inner.model_fields.items() if inner is not None else ():
         if field.is_required():
-            return _first_required((*key, name), field)
+            return _find_first_required((*key, name), field)
     return key, info
 
 

@@ -13,6 +13,7 @@ from daemon.settings.fields import Key, dot, holds_path, nested_model
 from daemon.settings.mistakes import Mistake, show_value
 from daemon.settings.sources import INVISIBLE, Raw
 
+# Linux's NAME_MAX, and its PATH_MAX without the NUL at the end.
 LONGEST_NAME = 255
 LONGEST_PATH = 4095
 REMEDY = "Write the path of a file or a directory as the system shows it."
@@ -48,7 +49,7 @@ def _why_impossible(value: str) -> str:
 
 
 def _why_no_name(value: str) -> str:
-    if not _can_be_named(value):
+    if not _is_encodable(value):
         encoding = sys.getfilesystemencoding()
         return f"It has letters that {encoding} has not, the encoding of names here: set LC_ALL=C.UTF-8."
     longest = max(len(_bytes(part)) for part in Path(value).parts)
@@ -64,7 +65,7 @@ def _why_unlikely(value: str) -> str:
     return ""
 
 
-def _can_be_named(path: str) -> bool:
+def _is_encodable(path: str) -> bool:
     try:
         os.fsencode(path)
     except UnicodeEncodeError:

@@ -77,6 +77,7 @@ def _toml(value: Any) -> str:
             text = json.dumps(UNSET)
         case enum.Enum():
             text = _toml(value.value)
+        # Before the numbers: Python takes a bool for an int.
         case bool():
             text = str(value).lower()
         case int() | float():

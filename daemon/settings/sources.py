@@ -86,6 +86,7 @@ def _read_file(raw: Raw, path: Path) -> None:
     except UnicodeDecodeError as error:
         raw.file_error = f"this is not UTF-8 ({_encoding_of(error.object, error.start)}): save it as UTF-8"
     except ValueError:
+        # What is left of these, after the two kinds above: Python reads no number of thousands of digits.
         raw.file_error = "a number in it has thousands of digits, and no setting is so large"
     except OSError as error:
         raw.file_error = f"it cannot be read: {error.strerror}"
@@ -105,13 +106,13 @@ def is_too_deep(value: Any) -> bool:
     """Whether tables and lists lie in each other deeper than any setting; asked level by level, however deep."""
     level = [value]
     for _ in range(DEEPEST):
-        level = [inner for one in level for inner in _inside(one)]
+        level = [inner for container in level for inner in _inside(container)]
     return bool(level)
 
 
 def _inside(value: Any) -> list[Any]:
-    found = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-    return [one for one in found if isinstance(one, dict | list)]
+    values = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [value_inside for value_inside in values if isinstance(value_inside, dict | list)]
 
 
 def what_is_invisible(text: str) -> str:
@@ -163,6 +164,7 @@ def _settle_value(info: FieldInfo, value: Any, base: Path) -> Any:
 
 
 def _read_environment(model: type[BaseModel], raw: Raw, environment: Mapping[str, str]) -> None:
+    # By name, so that a table as a whole comes before the variables of single keys in it, which are laid over it.
     for variable, written in sorted(environment.items()):
         # Files of variables leave line ends in them.
         text = written.strip()

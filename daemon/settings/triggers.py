@@ -75,4 +75,4 @@ class TriggerSettings(BaseModel):
     def share_of_volume(self, fresh_samples: int, fresh_tokens: int) -> float | None:
         """How much of the volume that begins a round is fresh, by the nearer of the two; None where none is set."""
         parts = ((fresh_samples, self.fresh_samples), (fresh_tokens, self.fresh_tokens))
-        return max((fresh / wanted for fresh, wanted in parts if wanted is not None), default=None)
+        return max((fresh / threshold for fresh, threshold in parts if threshold is not None), default=None)

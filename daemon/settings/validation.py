@@ -36,8 +36,8 @@ class Typed(Generic[M]):
 
     def new(self, mistakes: Iterable[Mistake]) -> list[Mistake]:
         """Of what later checks found, that which is not about a default that stands for a mistake."""
-        told = {dot(key) for key in self.taken_out}
-        return [mistake for mistake in mistakes if mistake.key not in told]
+        out = {dot(key) for key in self.taken_out}
+        return [mistake for mistake in mistakes if mistake.key not in out]
 
 
 def type_settings(model: type[M], raw: Raw) -> Typed[M]:
@@ -78,9 +78,9 @@ def _culprit(model: type[BaseModel], details: ErrorDetails) -> Key:
 def _comes_of(gone: frozenset[Key], model: type[BaseModel], details: ErrorDetails) -> bool:
     """Whether an error is about a value that is out, or about a whole table and names one that is."""
     key = _culprit(model, details)
-    named = set(re.findall(r"\w+", details["msg"])) if details["type"] == "value_error" else set()
+    words = set(re.findall(r"\w+", details["msg"])) if details["type"] == "value_error" else set()
     within = (out for out in gone if out[: len(key)] == key)
-    return any(out == key or out[-1] in named for out in within)
+    return any(out == key or out[-1] in words for out in within)
 
 
 def _mend(tree: dict[str, Any], key: Key, *, missing: bool) -> bool:

@@ -48,10 +48,10 @@ def aside(
 
 def _of_round(groups: list[AsideLine], round_number: int | None) -> list[AsideLine]:
     """What that round set aside, or all. Raises UnknownThing for a round that has set nothing aside."""
-    chosen = [group for group in groups if round_number in (None, group["round"])]
-    if round_number is not None and not chosen:
+    selected = [group for group in groups if round_number in (None, group["round"])]
+    if round_number is not None and not selected:
         raise UnknownThing(f"Round {round_number} has set nothing aside; `riverkeep memory aside` lists who has.")
-    return chosen
+    return selected
 
 
 @click.command(short_help="Let what a round set aside back.")
@@ -102,15 +102,15 @@ def drop(
         if by_name:
             # Where standard input is used up, there is nobody to ask.
             yes, key = yes or key == STDIN, None if key is None else key_from(key)
-            chosen = _count(control.count_aside(round_number, source=source, key=key), _named(source, key))
-            confirm(f"Erase these {chosen:,} documents for good?", yes=yes)
+            documents = _count(control.count_aside(round_number, source=source, key=key), _describe_part(source, key))
+            confirm(f"Erase these {documents:,} documents for good?", yes=yes)
         else:
             confirm(f"Erase {f'{len(ids)} of' if ids else ''} what round {round_number} set aside?", yes=yes)
         dropped = control.drop_aside(round_number, ids=ids, source=source, key=key)
     show(dropped, _say_part_dropped if ids or by_name else _say_dropped, as_json=as_json)
 
 
-def _named(source: str | None, key: str | None) -> str:
+def _describe_part(source: str | None, key: str | None) -> str:
     """A source, a key, or both, in words."""
     from daemon.cli.render.printable import inline
 
@@ -119,19 +119,21 @@ def _named(source: str | None, key: str | None) -> str:
     )
 
 
-def _count(counted: CountedAside, named: str) -> int:
+def _count(counted: CountedAside, subject: str) -> int:
     """Say how many documents of what is named a round set aside. Raises UnknownThing for none."""
     from daemon.cli.render.printable import inline
 
-    number, chosen = counted["round"], counted["samples"] + counted["held_out"]
-    if not chosen:
-        there = ", ".join(f"{inline(name)} ({documents:,})" for name, documents in counted["sources"].items())
-        raise UnknownThing(f"Round {number} has set nothing of {named} aside; of all that it has, by source: {there}.")
+    number, matching = counted["round"], counted["samples"] + counted["held_out"]
+    if not matching:
+        sources = ", ".join(f"{inline(name)} ({documents:,})" for name, documents in counted["sources"].items())
+        raise UnknownThing(
+            f"Round {number} has set nothing of {subject} aside; of all that it has, by source: {sources}."
+        )
     say(
-        f"Of the {counted['of']:,} documents that round {number} set aside {chosen:,} are of {named}: "
+        f"Of the {counted['of']:,} documents that round {number} set aside {matching:,} are of {subject}: "
         f"{counted['samples']:,} to train on, {counted['held_out']:,} held out."
     )
-    return chosen
+    return matching
 
 
 def _say_dropped(dropped: DroppedAside) -> None:
@@ -147,6 +149,7 @@ def ids_from(value: str | None) -> tuple[int, ...]:
     if value is None:
         return ()
     words = [word.strip() for word in value.split(",")]
+    # No id has more than 19 digits, and Python refuses to read thousands of them.
     if not all(word.isascii() and word.isdigit() and 1 <= int(word[:20]) <= LARGEST_ID for word in words):
         raise click.UsageError(f"--ids takes ids with commas between them, as 12,15; got {value[:40]!r}.")
     if len(words) > MOST_ASIDE_IDS:

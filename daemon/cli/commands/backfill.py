@@ -126,6 +126,7 @@ def _bar(paths: tuple[str, ...]) -> Iterator["OnProgress"]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        # Started with its own first batch, or each would show the time since the command began.
         tasks = {path: progress.add_task(_short(path), total=_size(path), start=False) for path in paths}
 
         def on_progress(path: str, position: int) -> None:

@@ -64,8 +64,8 @@ def dead_letters(
 def _refuse_options_of_the_list(context: click.Context) -> None:
     """Refuse options that choose what is listed: before `drop`, which drops all, they would seem to choose too."""
     for option in context.command.params:
-        given = context.get_parameter_source(option.name or "") is not click.core.ParameterSource.DEFAULT
-        if given and option.name != "as_json":
+        is_given = context.get_parameter_source(option.name or "") is not click.core.ParameterSource.DEFAULT
+        if is_given and option.name != "as_json":
             command = context.invoked_subcommand
             raise click.UsageError(f"{option.opts[0]} goes with the list, not with `{command}`: name ids.")
 

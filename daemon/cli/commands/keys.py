@@ -20,7 +20,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 def named_key(function: Callable[P, R]) -> Callable[P, R]:
-    """The three ways to name a key: `key`, `key_file`, `key_hash`; `chosen` tells which one was meant."""
+    """The three ways to name a key: `key`, `key_file`, `key_hash`; `choose_key` tells which one was meant."""
     function = click.option(
         "--key-hash", metavar="HEX", help="The key by its hash of 16 digits, as `riverkeep memory find` shows it."
     )(function)
@@ -32,9 +32,9 @@ def named_key(function: Callable[P, R]) -> Callable[P, R]:
     return click.argument("key", required=False)(function)
 
 
-def chosen(key: str | None, key_file: Path | None, key_hash: str | None) -> "str | KeyHash":
+def choose_key(key: str | None, key_file: Path | None, key_hash: str | None) -> "str | KeyHash":
     """The key that is meant. Raises UsageError where it is none, or more than one."""
-    if sum(given is not None for given in (key, key_file, key_hash)) != 1:
+    if sum(way is not None for way in (key, key_file, key_hash)) != 1:
         raise click.UsageError("Name one key: KEY, --key-file or --key-hash.")
     if key_hash is not None:
         return _from_hash(key_hash)
@@ -43,6 +43,7 @@ def chosen(key: str | None, key_file: Path | None, key_hash: str | None) -> "str
 
 def key_from(argument: str) -> str:
     """The key that is named; `-`: on standard input, so that it stays out of the list of processes."""
+    # The bytes that were typed: what is no UTF-8 among them became lone surrogates.
     raw = sys.stdin.buffer.read().removesuffix(b"\n") if argument == STDIN else os.fsencode(argument)
     if not raw:
         raise click.UsageError("The key is empty.")

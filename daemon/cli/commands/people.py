@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.cli.commands.keys import STDIN, chosen, named_key, shorten_key
+from daemon.cli.commands.keys import STDIN, choose_key, named_key, shorten_key
 from daemon.cli.commands.paging import after_option, limit_option
 from daemon.cli.invocation import Invocation, confirm, example, json_option, pass_invocation, say, show, yes_option
 from daemon.control.answers.people import InterruptedRound
@@ -42,12 +42,12 @@ def find(
     """
     from daemon.cli.render.people import print_found
 
-    named = chosen(key, key_file, key_hash)
-    person = invocation.answer(Control.find, named, text=text, limit=limit, after=after)
+    whose = choose_key(key, key_file, key_hash)
+    person = invocation.answer(Control.find, whose, text=text, limit=limit, after=after)
     show(person, print_found, as_json=as_json)
 
 
-def _kept_of(control: Control, key: "str | KeyHash") -> str:
+def _describe_kept(control: Control, key: "str | KeyHash") -> str:
     """How much an erasure would erase, and what it costs; where nothing, what it is good for; and similar keys."""
     from daemon.cli.render.people import similar_lines
     from daemon.errors import UnknownThing
@@ -58,9 +58,9 @@ def _kept_of(control: Control, key: "str | KeyHash") -> str:
     except UnknownThing:
         return nothing
     anything = person["samples"] or person["dead_letters"] or person["rounds"] or person["erased_at"] is not None
-    kept = f"Kept of that key: {person['samples']:,} samples and {person['dead_letters']:,} dead letters."
+    amounts = f"Kept of that key: {person['samples']:,} samples and {person['dead_letters']:,} dead letters."
     similar = similar_lines(person.get("similar", []))
-    return "\n".join([kept if anything else nothing, *_cost_of(person.get("calls_off")), *similar])
+    return "\n".join([amounts if anything else nothing, *_cost_of(person.get("calls_off")), *similar])
 
 
 def _cost_of(off: InterruptedRound | None) -> list[str]:
@@ -98,12 +98,12 @@ def forget(
     also sent to a Kafka topic, and backups, are yours to erase.
     """
     # Where standard input is used up, there is nobody to ask.
-    yes, named = yes or key == STDIN, chosen(key, key_file, key_hash)
+    yes, whose = yes or key == STDIN, choose_key(key, key_file, key_hash)
     with invocation.control(Control.forget) as control:
         if not yes:
-            say(_kept_of(control, named))
-        confirm(f"Erase all text of {shorten_key(named)} for good?", yes=yes)
-        erased = control.forget(named)
+            say(_describe_kept(control, whose))
+        confirm(f"Erase all text of {shorten_key(whose)} for good?", yes=yes)
+        erased = control.forget(whose)
     from daemon.cli.render.people import print_forgotten
 
     show(erased, print_forgotten, as_json=as_json)

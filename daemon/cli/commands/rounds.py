@@ -267,10 +267,10 @@ def _say_what_goes_on(control: Control, take_back: Callable[[], WithdrawnRound] 
         say(f"Round {current['number']} goes on; `riverkeep round cancel` calls it off.")
 
 
-def _confirm(known: GenerationsAnswer, generation: int | None) -> int | None:
+def _confirm(answer: GenerationsAnswer, generation: int | None) -> int | None:
     """Ask whether to go back, from which generation to which; returns the one that was agreed to."""
-    serving = known["serving"]
-    parents = {line["number"]: line["parent"] for line in known["generations"]}
+    serving = answer["serving"]
+    parents = {line["number"]: line["parent"] for line in answer["generations"]}
     target = parents.get(serving) if generation is None and serving is not None else generation
     if serving is not None and target is not None:
         confirm(f"Go back from generation {serving} to generation {target}?", yes=False)

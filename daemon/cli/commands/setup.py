@@ -73,6 +73,7 @@ def init(
         text = _short(model, kind, bootstrap_servers, topic, group or _ask_for_group(path))
         text += _what_fits(path.absolute().parent / model, kind)
     try:
+        # Exclusive, although it was looked for above: it may have come since, while a person was asked.
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileNotFoundError:
@@ -94,8 +95,8 @@ def _what_fits(model: Path, kind: "ModelKind") -> str:
     shape = shape_of_files(model, kind, device_type="cpu" if on_gpu is None else "cuda")
     if shape is None:
         return ""
-    left = (free_bytes() if on_gpu is None else on_gpu) - serving_bytes(shape)
-    change = proposal(shape, RecipeSettings(), left)
+    free = (free_bytes() if on_gpu is None else on_gpu) - serving_bytes(shape)
+    change = proposal(shape, RecipeSettings(), free)
     if change is None:
         say(f"By an estimate no round with {model} fits into this machine's memory: `riverkeep doctor` says more.")
     lines = [f"{name} = {str(value).lower()}" for name, value in (change or {}).items()]

@@ -104,8 +104,8 @@ def heat_table(facts: GenerationsAnswer, *, width: int) -> Table:
 def _that_fit(names: Sequence[str], most: int) -> list[str]:
     """The first, and of the others those whose text came last, in the order of `names`."""
     latest = sorted(names[1:], key=first_round, reverse=True)[: most - 1]
-    kept = {*names[:1], *latest}
-    return [name for name in names if name in kept]
+    fitting = {*names[:1], *latest}
+    return [name for name in names if name in fitting]
 
 
 def _paint(cell: Cell | None) -> Text:
@@ -157,9 +157,9 @@ def print_generations(facts: GenerationsAnswer, *, now: float | None = None) -> 
             line["digest"][:12],
         )
     console.print(rows if facts["generations"] else "No generations yet.")
-    for kind, said in ERASED.items():
+    for kind, meaning in ERASED.items():
         if numbers := [str(line["number"]) for line in facts["generations"] if line.get("erased_text") == kind]:
-            console.print(f"{said.capitalize()}: {', '.join(numbers)}.", style="yellow")
+            console.print(f"{meaning.capitalize()}: {', '.join(numbers)}.", style="yellow")
     answers = [row for row in facts["scores"] if row.get("accuracy") is not None]
     if facts["scores"]:
         console.print(heat_table(facts, width=console.width))

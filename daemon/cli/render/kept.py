@@ -20,16 +20,16 @@ REPEATS = 0.5
 
 def print_memory(facts: MemoryAnswer) -> None:
     """What is kept, what is aside, what is dead."""
-    kept = table("role", "source", "label", "samples", "tokens", fixed=("role", "samples", "tokens"))
+    rows = table("role", "source", "label", "samples", "tokens", fixed=("role", "samples", "tokens"))
     for line in sorted(facts["kept"], key=lambda line: (line["role"], line["source"], line["label"] or "")):
-        kept.add_row(
+        rows.add_row(
             line["role"],
             escape(line["source"]),
             escape(line["label"] or ""),
             f"{line['samples']:,}",
             f"≈{line['tokens']:,}",
         )
-    console.print(kept if facts["kept"] else "Nothing is kept yet.")
+    console.print(rows if facts["kept"] else "Nothing is kept yet.")
     if left_out := not_kept(facts["tallies"]):
         console.print(f"Documents that are not kept, or no longer, since the beginning: {left_out}.")
     if offsets := facts["tallies"].get("gap_offsets"):
@@ -131,8 +131,8 @@ def print_dead_letter(letter: DeadLetterLine, *, whole: bool = True, now: float 
     if letter["detail"]:
         console.print(Text(letter["detail"]))
     for name, value in letter.get("headers", ()):
-        shown = "null" if value is None else inline(value)
-        console.print(Text(f"header {inline(name or '')}: {shown}", "dim", no_wrap=True, overflow="ellipsis"))
+        visible = "null" if value is None else inline(value)
+        console.print(Text(f"header {inline(name or '')}: {visible}", "dim", no_wrap=True, overflow="ellipsis"))
     if dropped := letter.get("headers_dropped", 0):
         console.print(f"{dropped:,} more headers were not kept (`streams.dead_letter_bytes`).")
     _print_passage(letter["value"], whole=whole)
@@ -142,11 +142,11 @@ def print_dead_letter(letter: DeadLetterLine, *, whole: bool = True, now: float 
 
 def _print_passage(text: str, *, whole: bool) -> None:
     """Text from outside, set in, so that no line of it can pass for one of ours."""
-    shown = text if whole or not console.is_terminal else text[:SHOWN_CHARACTERS]
-    lines = printable(shown).split("\n")
+    passage = text if whole or not console.is_terminal else text[:SHOWN_CHARACTERS]
+    lines = printable(passage).split("\n")
     console.print(Text("\n".join(f"    {line}" for line in lines)), soft_wrap=True)
-    if len(shown) < len(text):
-        console.print(f"    … {len(text) - len(shown):,} characters more; --json shows all of it", style="dim")
+    if len(passage) < len(text):
+        console.print(f"    … {len(text) - len(passage):,} characters more; --json shows all of it", style="dim")
 
 
 def print_gaps(gaps: Sequence[GapLine], *, now: float | None = None) -> None:

@@ -27,7 +27,7 @@ def print_found(facts: FoundPerson, *, now: float | None = None) -> None:
         console.print(_samples(facts["kept"], moment))
     if facts["next"] is not None:
         console.print(f"More of them: --after {facts['next']}")
-    rounds = ", ".join(f"{given['round']} ({_parts(given['parts'])})" for given in facts["rounds"])
+    rounds = ", ".join(f"{round_['round']} ({_parts(round_['parts'])})" for round_ in facts["rounds"])
     console.print(f"Given to rounds: {rounds or 'none'}.")
     print_seen_by(facts)
     print_similar(facts)
@@ -37,11 +37,11 @@ def _parts(parts: Mapping[str, int]) -> str:
     return ", ".join(f"{number:,} {part.replace('_', ' ')}" for part, number in parts.items())
 
 
-def _samples(kept: Sequence[SampleLine], now: float) -> Table:
-    with_text = any("text" in sample for sample in kept)
+def _samples(samples: Sequence[SampleLine], now: float) -> Table:
+    with_text = any("text" in sample for sample in samples)
     names = ("id", "role", "source", "from", "offset", "arrived", *(("text",) if with_text else ()))
     rows = table(*names, fixed=("id", "role", "offset"))
-    for sample in kept:
+    for sample in samples:
         row = [
             str(sample["id"]),
             sample["role"],
@@ -80,10 +80,10 @@ def similar_lines(similar: Sequence[SimilarKeyLine]) -> list[str]:
     lines = ["Similar keys, which may name the same person; nothing of them is erased with this one:"]
     for other in similar:
         key = other["how"] if other["key"] is None else f"{inline(other['key'])} ({other['how']})"
-        kept = (
+        amounts = (
             f"{other['samples']:,} samples, {other['dead_letters']:,} dead letters, given to {other['rounds']:,} rounds"
         )
-        lines.append(f"  {key}: {kept}: `{other['erase']}`")
+        lines.append(f"  {key}: {amounts}: `{other['erase']}`")
     return lines
 
 

@@ -45,7 +45,7 @@ def print_rounds(rounds: Sequence[RoundLine], *, now: float | None = None) -> No
             f"{ago(moment - line['begun_at'])} ago",
             "" if line["ended_at"] is None else ago(line["ended_at"] - line["begun_at"]),
             trigger_word(line["trigger"]),
-            f"{line['fresh_samples']:,}" + (f" + {kept:,}" if (kept := line.get("early_stop_samples", 0)) else ""),
+            f"{line['fresh_samples']:,}" + (f" + {apart:,}" if (apart := line.get("early_stop_samples", 0)) else ""),
             f"{line['replay_samples']:,}",
             "" if line["generation"] is None else str(line["generation"]),
         )
@@ -118,16 +118,17 @@ def _not_held(bound: Mapping[str, Any]) -> str:
 
 def _too_few(sources: Mapping[str, int]) -> str:
     """Sources of which nobody could tell whether their text is plausible."""
-    named = ", ".join(f"{inline(name)} ({documents:,})" for name, documents in sorted(sources.items()))
+    listing = ", ".join(f"{inline(name)} ({documents:,})" for name, documents in sorted(sources.items()))
     return (
-        f"Too few documents to judge by themselves whether these sources are plausible: {named}. All text together was."
+        f"Too few documents to judge by themselves whether these sources are plausible: {listing}. "
+        "All text together was."
     )
 
 
 def early_stop_part(facts: RoundLine | RoundStanding) -> str:
     """Fresh text of a round that is not trained on, so that the counts add up."""
-    kept = facts.get("early_stop_samples", 0)
-    return f" and {kept:,} more to tell when to stop" if kept else ""
+    apart = facts.get("early_stop_samples", 0)
+    return f" and {apart:,} more to tell when to stop" if apart else ""
 
 
 def trained_part(round_: RoundLine | LastRoundStanding) -> str:
@@ -135,5 +136,5 @@ def trained_part(round_: RoundLine | LastRoundStanding) -> str:
     trained, drawn = round_.get("tokens_trained"), round_.get("tokens_drawn")
     if trained is None or not drawn:
         return ""
-    left = "; the rest stays fresh" if trained < drawn and round_["state"] == "accepted" else ""
-    return f" Trained on {trained:,} of {drawn:,} new tokens ({trained / drawn:.1%}){left}."
+    remainder = "; the rest stays fresh" if trained < drawn and round_["state"] == "accepted" else ""
+    return f" Trained on {trained:,} of {drawn:,} new tokens ({trained / drawn:.1%}){remainder}."

@@ -34,13 +34,14 @@ class Screen(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The pieces of text that are written, with nothing hidden in them."""
         for segment in super().render(renderable, options):
+            # Control segments are rich's own: they move the cursor, and hold nothing from outside.
             yield segment if segment.control else segment._replace(text=printable(segment.text))
 
 
 def open_screen() -> Screen:
     """Standard output: as wide as the terminal, or as `COLUMNS` says; elsewhere sentences are not broken."""
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Screen(width=None if known else PIPE_COLUMNS)
+    has_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Screen(width=None if has_width else PIPE_COLUMNS)
 
 
 class WholeTable(Table):
@@ -84,6 +85,7 @@ class WholeTable(Table):
             self._word,
             self._heading,
         )
+        # They go from what reads best to what merely fits: the first that fits is taken.
         floor = next((floor for floor in floors if sum(floor) <= room), [1] * len(columns))
         wanting = [whole - least for whole, least in zip(self._whole, floor, strict=True)]
         spare = max(0, min(room - sum(floor), sum(wanting)))

@@ -106,8 +106,8 @@ def _evidence(needs: Sequence[EvidenceStanding]) -> Text:
 
 def not_in_force(sections: Sequence[str]) -> str:
     """That sections of the settings wait for a restart."""
-    named = ", ".join(f"[{name}]" for name in sections)
-    return f"{named} changed on disk, not in force until a restart"
+    tables = ", ".join(f"[{name}]" for name in sections)
+    return f"{tables} changed on disk, not in force until a restart"
 
 
 def _waiting(numbers: Sequence[int]) -> str:

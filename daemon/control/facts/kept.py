@@ -54,15 +54,15 @@ def aside_text(number: int, page: AsidePage) -> AsideTextAnswer:
     """Documents that a round set aside, with their text."""
     return {
         "round": number,
-        "documents": [_aside_document(found, page) for found in page.found],
+        "documents": [_aside_document(entry, page) for entry in page.found],
         "next": page.next,
     }
 
 
-def _aside_document(found: FoundSample, page: AsidePage) -> AsideDocument:
-    sample, measured = found.sample, page.measured.get(found.sample.id)
+def _aside_document(entry: FoundSample, page: AsidePage) -> AsideDocument:
+    sample, measured = entry.sample, page.measured.get(entry.sample.id)
     return {
-        **sample_line(found),
+        **sample_line(entry),
         "held_out": sample.id in page.held_out,
         "key_hash": None if sample.key_hash is None else str(KeyHash(sample.key_hash)),
         "loss": None if measured is None else measured.loss,
@@ -100,14 +100,14 @@ def _bytes_text(value: bytes) -> str:
     return value.decode(errors="backslashreplace")
 
 
-def gap_line(stored: StoredGap) -> GapLine:
+def gap_line(entry: StoredGap) -> GapLine:
     """Offsets that never came."""
     return {
-        "id": stored.id,
-        "topic": stored.gap.partition.topic,
-        "partition": stored.gap.partition.number,
-        "first": stored.gap.first,
-        "last": stored.gap.last,
-        "reason": str(stored.gap.reason),
-        "recorded_at": stored.recorded_at,
+        "id": entry.id,
+        "topic": entry.gap.partition.topic,
+        "partition": entry.gap.partition.number,
+        "first": entry.gap.first,
+        "last": entry.gap.last,
+        "reason": str(entry.gap.reason),
+        "recorded_at": entry.recorded_at,
     }

@@ -40,12 +40,12 @@ def erased_person(
 def found_person(
     person: Found, similar: Sequence[SimilarKey], key_hash: KeyHash, *, text: bool, limit: int
 ) -> FoundPerson:
-    """What is known of a person. `found` has one sample more than `limit` where there is another page."""
+    """What is known of a person. `person` has one sample more than `limit` where there is another page."""
     page = person.samples[:limit]
     return {
         "samples": sum(person.by_role.values()),
         "by_role": {role.name.lower(): samples for role, samples in person.by_role.items()},
-        "kept": [_person_sample(each, text=text) for each in page],
+        "kept": [_person_sample(entry, text=text) for entry in page],
         "next": page[-1].sample.id if len(person.samples) > limit else None,
         "dead_letters": len(person.dead_letters),
         "dead_letter_ids": list(person.dead_letters[:limit]),
@@ -61,9 +61,9 @@ def found_person(
     }
 
 
-def _person_sample(found: FoundSample, *, text: bool) -> SampleLine:
-    line = sample_line(found)
-    return line | {"text": found.sample.text} if text else line
+def _person_sample(entry: FoundSample, *, text: bool) -> SampleLine:
+    line = sample_line(entry)
+    return line | {"text": entry.sample.text} if text else line
 
 
 def similar_keys(similar: Sequence[SimilarKey]) -> list[SimilarKeyLine]:

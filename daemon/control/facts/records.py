@@ -10,17 +10,17 @@ def place(partition: Partition, offset: int) -> RecordPlace:
     return {"topic": partition.topic, "partition": partition.number, "offset": offset}
 
 
-def sample_line(found: FoundSample) -> SampleLine:
+def sample_line(entry: FoundSample) -> SampleLine:
     """A sample without its text."""
-    sample = found.sample
+    sample = entry.sample
     return {
         "id": sample.id,
         "role": sample.role.name.lower(),
         "source": sample.source,
         "label": sample.label,
-        "topic": found.partition.topic,
-        "partition": found.partition.number,
-        "offset": found.offset,
+        "topic": entry.partition.topic,
+        "partition": entry.partition.number,
+        "offset": entry.offset,
         "event_time": sample.event_time,
         "arrived_at": sample.arrived_at,
     }

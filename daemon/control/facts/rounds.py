@@ -78,7 +78,7 @@ def generations(store: Store) -> GenerationsAnswer:
     matrix = sorted(store.generations.score_matrix(), key=lambda entry: (entry.generation, in_order(entry.slice)))
     return {
         "serving": store.generations.serving(),
-        "generations": [generation_line(each, saw_erased, lengths) for each in store.generations.listed()],
+        "generations": [generation_line(generation, saw_erased, lengths) for generation in store.generations.listed()],
         "slices": sorted({entry.slice for entry in matrix}, key=in_order),
         "scores": [_score_line(entry) for entry in matrix],
     }
@@ -102,7 +102,7 @@ def generation_line(
     """A generation in a line.
 
     Args:
-        one: the generation.
+        generation: that it tells of.
         saw_erased: as `Store.people.saw_erased_text` gives it.
         lengths: as `Store.generations.scored_in` gives them.
     """

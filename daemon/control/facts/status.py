@@ -117,7 +117,9 @@ def evidence(foreseen: ForeseenEvidence) -> list[EvidenceStanding]:
 
 def refused_settings(refused: RefusedReload | None) -> RefusedSettings | None:
     """What the latest reload refused; None where it took over what it read."""
-    return None if refused is None else {"at": refused.at, "mistakes": [_mistake(each) for each in refused.mistakes]}
+    return (
+        None if refused is None else {"at": refused.at, "mistakes": [_mistake(mistake) for mistake in refused.mistakes]}
+    )
 
 
 def _mistake(mistake: Mistake) -> MistakeStanding:
