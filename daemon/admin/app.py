@@ -88,6 +88,7 @@ class BearerToken:
                 return
             peer = (scope.get("client") or ("", 0))[0]
             header = dict(scope["headers"]).get(HEADER.encode(), b"").decode(errors="replace")
+            # A context variable: it goes along into the thread that answers, and ends with the request.
             asker.set(name_asker(header, peer))
         await self._app(scope, receive, send)
 
@@ -206,6 +207,7 @@ def _read_number(text: str, thing: str) -> int:
 
 def _is_number(text: str) -> bool:
     """Whether it is a whole number of 64 bits; `int` also takes signs, spaces and digits of other scripts."""
+    # The length before `int`, which fails on thousands of digits with an error of its own.
     return text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_ID)) and int(text) <= LARGEST_ID
 
 

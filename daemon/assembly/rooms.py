@@ -75,6 +75,7 @@ def open_rooms(stack: ExitStack, launch: Launch, shared: Shared, lock: StateLock
     """
     settings, registry = launch.settings, shared.registry
     checkpoints = GenerationStore(settings.checkpoints_dir, metrics=CheckpointsMetrics(registry), clock=launch.clock)
+    # First, as what a crash left half written takes room that the rest may need.
     checkpoints.sweep()
     # What serves was led to by a memory: where that is missing, a new one would forget it without a word.
     has_served = checkpoints.pointer_path.exists()

@@ -179,6 +179,7 @@ class AsidePart(AsideOfRound):
 class ChosenAside(AsidePart):
     """What a round set aside; with ids, a source or a key only that part of it."""
 
+    # Only the first mistake is told, so that thousands of wrong ids need not be described.
     ids: list[Id] = Field(default=[], max_length=MOST_ASIDE_IDS, fail_fast=True)
 
     @model_validator(mode="after")

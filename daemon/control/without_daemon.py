@@ -224,6 +224,7 @@ class StoreControl(Control):
     def release_aside(self, number: int) -> ReleasedAside:
         with store_errors():
             self._must_hold_aside(number)
+            # A round that waits is decided on as a whole: its state changes with its text.
             if self._store.rounds.read(number).state is RoundState.WAITING:
                 return {"round": number, "released": self._store.rounds.release(number)}
             return {"round": number, "released": self._store.aside.release(round_number=number)}

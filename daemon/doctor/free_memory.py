@@ -46,6 +46,7 @@ def free_gpu_bytes() -> int | None:
     query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     try:
         listed = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
+        # It counts in MiB, which are left out of its answer with the units.
         return max(int(line) for line in listed.split()) * 2**20
     except (OSError, ValueError, subprocess.SubprocessError):
         return None

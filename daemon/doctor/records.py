@@ -79,6 +79,7 @@ def _judge(  # noqa: PLR0917  # what is looked at, and by which settings
     why = ", ".join(f"{number} {reason}" for reason, number in Counter(map(_describe, refused)).most_common())
     return Finding(
         f"records of {name}",
+        # Some dead letters are normal. Where no record is understood, it is by the settings.
         ok=len(refused) < len(rows),
         detail=f"of the newest {len(rows)} {len(refused)} would be dead letters: {why}; {_fields(rows, registry)}",
         remedy="Correct the fields in `streams.topics`, or what the producers write.",

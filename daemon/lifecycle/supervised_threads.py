@@ -114,6 +114,7 @@ class Part:
         """How the part is now; a loop that has not turned for too long is stuck, whatever it said last."""
         silent = self._patience.silence(self._beat)
         health = self._health
+        # Between two calls of its target it waits on purpose, and is not stuck.
         if self._turning and self._stuck_seconds is not None and silent > self._stuck_seconds:
             return replace(health, state=State.STUCK, detail=f"its loop has not turned for {silent:.0f} s")
         if self.stop.is_set() and health.state is State.RUNNING:
@@ -214,6 +215,7 @@ class Supervisor:
         stuck = {health.name: health for health in self.healths() if health.state is State.STUCK}
         if stuck.keys() - self._reported:
             log.critical("part_stuck", parts=sorted(stuck), stacks=all_stacks())
+        # As it is now, so that one that turned again and stuck again is logged again.
         self._reported = frozenset(stuck)
         return not any(health.vital for health in stuck.values())
 

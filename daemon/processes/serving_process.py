@@ -170,6 +170,7 @@ class ServingProcess:
     def _pass_on(self, process: "subprocess.Popen[bytes]") -> None:
         """Tell the process what it is to know. It heeds the signals: it has answered."""
         if self._end_is_near.is_set():
+            # At each answer again: one that was started anew since has not heard it.
             process.send_signal(signal.SIGUSR1)
         if not self._reload.is_set():
             return
@@ -211,6 +212,7 @@ class ServingProcess:
         return facts
 
     def _get(self, path: str) -> dict[str, Any] | None:
+        # Never longer than silence is borne: a question to a process that hangs ends before that is to be killed.
         connection = http.client.HTTPConnection(*self._probes, timeout=min(ANSWER_WITHIN_SECONDS, self._stuck_seconds))
         headers = {"authorization": f"Bearer {self._api_key}"} if self._api_key else {}
         try:

@@ -234,4 +234,5 @@ def first_time(now: float, last_began: float | None, interval: float) -> float:
     """When an interval comes first: one after the latest round began, now if that is past."""
     if last_began is None:
         return now + interval
+    # Capped: a begin that a wrong clock recorded in the future must not put the next round off for longer.
     return min(max(now, last_began + interval), now + interval)

@@ -121,6 +121,7 @@ class Concluder:
         return Conclusion(RoundState.ABANDONED, verdict.sentence, verdict=verdict, figures=figures)
 
     def _hold(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict) -> Conclusion:
+        # With each document's own loss, by which a person reads first what fits least.
         aside = self._store.rounds.hold(
             record.number,
             verdict=verdict.to_json(),

@@ -114,6 +114,7 @@ class CurrentRound:
 
     def hear(self, event: ProgressEvent) -> None:
         """Take in what the learner says; what is of no phase or step that a round has is passed over."""
+        # A phase that status and metrics do not know would be shown nowhere.
         if event.event == "phase" and event.name in ROUND_PHASES:
             self.phase(event.name)
         elif event.event == "step" and event.step is not None:

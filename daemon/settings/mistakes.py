@@ -177,6 +177,7 @@ def explain(model: type[BaseModel], details: ErrorDetails, raw: Raw) -> Mistake:
     if details["type"] == "missing":
         key, info = _find_first_required(key, info)
         return Mistake(dot(key), None, raw.place(key), "It must be set.", _remedy(key, info))
+    # Pydantic's words before those of a validator.
     problem = details["msg"].removeprefix("Value error, ")
     value = show_value(key, details["input"])
     return Mistake(dot(key) or "(the whole)", value, raw.place(key), _sentence(problem), _remedy(key, info))
