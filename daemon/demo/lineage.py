@@ -113,6 +113,7 @@ class Lineage:
             base=GenerationRef(BASE, self._base.digest),
             recipe=self._recipe,
             threads=self._threads,
+            # Without bounds, and by nobody's leave: this lineage learns whatever comes.
             plausibility=PlausibilityBounds(),
             plausibility_documents=1,
             approved=True,

@@ -20,6 +20,7 @@ from daemon.settings.load import load
 from daemon.settings.tree import Settings
 
 TOPIC = "addresses"
+# A start imports the model, which takes long on a busy machine. One that has ended is not waited for at all.
 START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 40.0
 

@@ -41,6 +41,7 @@ PROMPT = "The United States of America"
 ANSWER_TOKENS = 40
 ANSWER_SEED = 3
 WAIT_TIMEOUT_S = 600.0
+# Each question takes time from what is shown: asked much more often they would take a tenth of it.
 LOOK_EVERY_S = 0.25
 BEFORE = "before 1900"
 
@@ -74,6 +75,7 @@ def run(
     screen = DemoScreen(console, [BEFORE, *(era.name for era in stream)])
     with ExitStack() as stack:
         logs.configure(level="warning")
+        # It ends before the tables are printed, which it would draw over.
         with screen:
             broker = stack.enter_context(embedded_broker(folder / "broker.log"))
             screen.say("a Kafka-compatible broker listens on " + broker)

@@ -96,6 +96,7 @@ def rehearsals(
     # A rehearsal too quick to be measured must not divide by nothing.
     by_time = int(AFFORDED_S / max(_changing_seconds(first, subject), 1e-9))
     by_memory = 1 + int(max(0.0, USED * room.left - first.peak) / row_bytes(shape, recipe))
+    # Two at least, however long they take: one alone does not show what each further row costs.
     rows = min(rows_wanted, max(2, by_time), by_memory)
     if rows > 1:
         yield _rehearse(subject, rows, within, say, subject.steps_within(TIMED_S, first.trained_per_second, rows))

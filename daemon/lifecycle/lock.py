@@ -89,6 +89,7 @@ class StateLock:
 
     def tell(self, doing: str) -> None:
         """Write what is done before anything listens (`it checks the store`); nothing once the address is told."""
+        # A database is taken up while the daemon runs, too: the address must stay there for the commands.
         if not self._announced:
             self._write(replace(self._holder, doing=doing))
 

@@ -192,6 +192,7 @@ class Concluder:
         published = self._rooms.checkpoints.publish(
             directory / CANDIDATES / verdict.candidate, generation, self._card(record, figures, verdict)
         )
+        # Before the acceptance, which closes slices: R's earlier rows on them could not be written after it.
         self._keep_scores(record, figures)
         self._store.rounds.accept(
             record.number,

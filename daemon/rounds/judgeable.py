@@ -13,6 +13,7 @@ from memory.ledger.records import DrawSpec, Round
 from memory.ledger.states import RoundState
 from memory.store import Store
 
+# A round whose candidate could not be judged at all ends failed, as that is not its text's fault.
 JUDGED_FOR_WANT: Final = frozenset({RoundState.REFUSED, RoundState.FAILED})
 PATIENCE: Final = 4
 """Times the fresh text of a round that was refused for want of evidence begin another, whatever was held out of it."""

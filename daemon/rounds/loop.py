@@ -150,6 +150,7 @@ class RoundsLoop:
 
     def _cool_since(self) -> float | None:
         """When the latest round ended that is cooled down after, or a person called rounds off."""
+        # Drawn one by one, each second: nearly always the first says it all, and reports are long.
         ended, ago = cooling_since(self._rooms.store.rounds.latest()), self._current.since_cancel
         moments = (
             None if ended is None else self._shift_to_present_clock(ended),

@@ -14,6 +14,7 @@ from streams.addresses import why_no_host
 if TYPE_CHECKING:
     from daemon.settings.tree import Settings
 
+# Python's threads can wait hardly longer than this: beyond it a wait is an OverflowError.
 LONGEST_SECONDS = 100 * 366 * 86_400
 
 
@@ -65,6 +66,7 @@ def _find_shared_files(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
 def _ports(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
     serving, admin = settings.serving, settings.admin
     both = serving.host == admin.host or bool(EVERYWHERE & {serving.host, admin.host})
+    # Port 0 is any free one, another for each of them.
     if serving.enabled and both and serving.port == admin.port != 0:
         problem = f"serving.port is {serving.port} too: only one of them could listen there."
         yield Mistake("admin.port", str(admin.port), raw.place(("admin", "port")), problem, "Give one another port.")

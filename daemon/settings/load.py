@@ -66,6 +66,7 @@ def whereabouts(path: Path | None, environment: Mapping[str, str] = os.environ) 
     if raw.file_error or (path is None and not raw.place(("state_dir",))):
         return None
     outcome = validation.type_settings(Settings, raw)
+    # A typo in one key of a recipe must not keep anybody from a rollback.
     wrong = (*outcome.taken_out, *(key for _, key in raw.unknown_variables))
     if any(key[0] in REACHED_BY or nearest(Settings, key) in REACHED_BY for key in wrong):
         return None

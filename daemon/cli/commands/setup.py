@@ -71,6 +71,7 @@ def init(
         if path.exists() and not force:
             raise click.UsageError(_already(path))
         text = _short(model, kind, bootstrap_servers, topic, group or _ask_for_group(path))
+        # As the settings will read it: relative to their own file.
         text += _what_fits(path.absolute().parent / model, kind)
     try:
         # Exclusive, although it was looked for above: it may have come since, while a person was asked.

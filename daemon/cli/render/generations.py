@@ -103,6 +103,7 @@ def heat_table(facts: GenerationsAnswer, *, width: int) -> Table:
 
 def _that_fit(names: Sequence[str], most: int) -> list[str]:
     """The first, and of the others those whose text came last, in the order of `names`."""
+    # By round, not as words, of which 10-11 would come before 3-5.
     latest = sorted(names[1:], key=first_round, reverse=True)[: most - 1]
     fitting = {*names[:1], *latest}
     return [name for name in names if name in fitting]
