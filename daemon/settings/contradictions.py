@@ -14,7 +14,7 @@ from streams.addresses import why_no_host
 if TYPE_CHECKING:
     from daemon.settings.tree import Settings
 
-# Python's threads can wait hardly longer than this: beyond it a wait is an OverflowError.
+# Python's threads cannot wait for 300 years: beyond that a wait is an OverflowError.
 LONGEST_SECONDS = 100 * 366 * 86_400
 
 
