@@ -149,10 +149,10 @@ class NamedPerson(Arguments):
     @classmethod
     def sent(cls, call: Mapping[str, Any]) -> dict[str, Any]:
         """As of any arguments; a key that is a hash has another name."""
-        named = super().sent(call)
-        if isinstance(named["key"], KeyHash):
-            named["key_hash"] = str(named.pop("key"))
-        return named
+        fields = super().sent(call)
+        if isinstance(fields["key"], KeyHash):
+            fields["key_hash"] = str(fields.pop("key"))
+        return fields
 
 
 class FindPage(NamedPerson):

@@ -26,8 +26,8 @@ def local_user() -> str:
 
 def name_asker(header: str, peer: str) -> str:
     """Who asks over HTTP: what the header says, else from where. Nothing of it can command a terminal or a log."""
-    named = "".join(letter for letter in header if letter.isprintable())[:LONGEST]
-    return named or f"a request from {peer or 'nowhere'}"
+    name = "".join(letter for letter in header if letter.isprintable())[:LONGEST]
+    return name or f"a request from {peer or 'nowhere'}"
 
 
 def whose_word() -> str:

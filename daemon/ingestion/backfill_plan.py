@@ -77,8 +77,8 @@ class BackfillPlan:
         return record.format == "text" and now - Path(path).stat().st_mtime > GROWS_SECONDS
 
     def _json_fields(self, streams: StreamsSettings) -> Fields:
-        named = {name: value for name, value in self.fields.items() if name.endswith("_field")}
-        return {**UNNAMED, **fields_of(streams, named, self.like)}
+        options = {name: value for name, value in self.fields.items() if name.endswith("_field")}
+        return {**UNNAMED, **fields_of(streams, options, self.like)}
 
     def _kind(self, path: str, look: Look) -> str:
         """The format: as asked, else by the file's beginning, which its name must not belie."""
@@ -107,10 +107,10 @@ class BackfillPlan:
         raise BadRequest(f"{shown} seems to be {look}: say --format json or --format text.")
 
     def _refuse_fields_of_text(self, path: str, kind: str) -> None:
-        named = [_option(name) for name in self.fields if name.endswith("_field")]
-        if named and kind == "text":
+        options = [_option(name) for name in self.fields if name.endswith("_field")]
+        if options and kind == "text":
             raise BadRequest(
-                f"{shown_path(path)} is read as plain text, which has no fields: leave out {', '.join(named)}, "
+                f"{shown_path(path)} is read as plain text, which has no fields: leave out {', '.join(options)}, "
                 "or say --format json."
             )
 

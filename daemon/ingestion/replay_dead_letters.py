@@ -54,7 +54,7 @@ def _replay(
     store: Store, settings: Settings, registry: SchemaRegistry | None, ids: frozenset[int], now: float
 ) -> DecodedAgain:
     stream = Partition(REPLAYED, 0, f"{now:.6f}")
-    kept = duplicates = 0
+    added = duplicates = 0
     still_dead: Counter[str] = Counter()
     for letters in _in_batches(store, ids):
         # A letter's id stands for its offset, which is behind those already stored of its own partition.
@@ -68,9 +68,9 @@ def _replay(
         batch = Batch(tuple(revived.values()), (), (), {stream: max(revived) + 1})
         appended = store.append(batch)
         stored = appended.fresh + appended.holdout + appended.replay
-        kept, duplicates = kept + stored, duplicates + len(revived) - stored
+        added, duplicates = added + stored, duplicates + len(revived) - stored
         store.quarantine.drop(revived)
-    return {"kept": kept, "known": duplicates, "still_dead": still_dead.total(), "reasons": dict(still_dead)}
+    return {"kept": added, "known": duplicates, "still_dead": still_dead.total(), "reasons": dict(still_dead)}
 
 
 def _in_batches(store: Store, ids: frozenset[int]) -> Iterator[list[StoredDeadLetter]]:

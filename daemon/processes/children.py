@@ -67,9 +67,9 @@ def _signal(process: psutil.Process, *, kill: bool) -> None:
 def _still_alive(processes: list[psutil.Process], patience_seconds: float) -> list[psutil.Process]:
     """Wait for their end; those that are left after `patience_seconds`."""
     deadline = time.monotonic() + patience_seconds
-    while left := [process for process in processes if not _has_ended(process)]:
+    while alive := [process for process in processes if not _has_ended(process)]:
         if time.monotonic() >= deadline:
-            return left
+            return alive
         time.sleep(LOOK_EVERY_SECONDS)
     return []
 

@@ -237,11 +237,11 @@ def serving_process(
     serving = settings.serving
     # The child reads the settings itself; port 0 is chosen here, so that it can be asked at the same place.
     port = serving.port or _free_port(serving.host)
-    chosen = {"RIVERKEEP_STATE_DIR": str(settings.state_dir.absolute()), "RIVERKEEP_SERVING__PORT": str(port)}
+    overrides = {"RIVERKEEP_STATE_DIR": str(settings.state_dir.absolute()), "RIVERKEEP_SERVING__PORT": str(port)}
     config = () if config_file is None else ("--config", str(config_file))
     return ServingProcess(
         command=(sys.executable, "-m", "daemon", *config, "serve"),
-        environment={**environment, **chosen},
+        environment={**environment, **overrides},
         address=(reached_at(serving.host), port),
         api_key_file=serving.api_key_file,
         stuck_seconds=settings.lifecycle.stuck_seconds,

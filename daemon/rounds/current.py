@@ -40,8 +40,8 @@ class PhaseWork:
 
     def sentence(self) -> str:
         """For a person: `1,200 of 4,000 tokens, about 3 min left`."""
-        left = "" if self.seconds_left is None else f", about {span(self.seconds_left)} left"
-        return f"{self.done:,} of {self.of:,} {self.unit}{left}"
+        remaining = "" if self.seconds_left is None else f", about {span(self.seconds_left)} left"
+        return f"{self.done:,} of {self.of:,} {self.unit}{remaining}"
 
 
 @dataclass(frozen=True, slots=True)
