@@ -98,7 +98,7 @@ class Intake:
                     return self._take(
                         tx, batch, columns, before_stream=before_stream, keep_unpublished=keep_unpublished
                     )
-            # IntakeCaches has learned what is now undone; so too where a signal ended it.
+            # They have learned what is now undone; so too where a signal ended it.
             except BaseException:
                 self._caches.stale()
                 raise
