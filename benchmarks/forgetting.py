@@ -88,6 +88,7 @@ class Outcome:
     Attributes:
         tokens: trained in all rounds, new and replayed.
         seconds: of training, in all rounds.
+        round_tokens: trained in each round.
     """
 
     forgetting: float | None
@@ -95,6 +96,7 @@ class Outcome:
     mean_at_the_end: float
     tokens: int
     seconds: float
+    round_tokens: tuple[int, ...]
 
 
 def demo_stream() -> list[list[str]]:
@@ -198,7 +200,7 @@ def follow(rounds: Sequence[Path], home: Path, recipe: RecipeSettings) -> tuple[
         learned = lineage.follow(directory)
         scores.add(learned, best_candidate(learned))
         trained.append(_training(learned))
-    return _outcome(scores.matrix, trained), scores
+    return outcome_of(scores.matrix, trained), scores
 
 
 def best_candidate(learned: Report) -> str:
@@ -214,7 +216,8 @@ def _training(learned: Report) -> TrainingSummary:
     return learned.training
 
 
-def _outcome(matrix: ScoreMatrix, trained: Sequence[TrainingSummary]) -> Outcome:
+def outcome_of(matrix: ScoreMatrix, trained: Sequence[TrainingSummary]) -> Outcome:
+    """What a lineage came to, by R over its rounds and what training took."""
     last = len(matrix.scores) - 1
     forgot, learned = average_forgetting(matrix, last), plasticity(matrix, last)
     assert forgot is not None
@@ -222,10 +225,10 @@ def _outcome(matrix: ScoreMatrix, trained: Sequence[TrainingSummary]) -> Outcome
     return Outcome(forgot, learned, statistics.fmean(matrix.scores[last]), *_cost(trained))
 
 
-def _cost(trained: Sequence[TrainingSummary]) -> tuple[int, float]:
-    """Tokens and seconds."""
-    tokens = sum(each.tokens_new + each.tokens_replayed for each in trained)
-    return tokens, sum(each.seconds for each in trained)
+def _cost(trained: Sequence[TrainingSummary]) -> tuple[int, float, tuple[int, ...]]:
+    """Tokens, seconds, and tokens of each round."""
+    tokens = tuple(summary.tokens_new + summary.tokens_replayed for summary in trained)
+    return sum(tokens), sum(summary.seconds for summary in trained), tokens
 
 
 def joint(rounds: Sequence[Path], home: Path, scores: EraScores) -> Outcome:
@@ -293,9 +296,7 @@ def means_of(outcomes: Sequence[dict[str, Outcome]]) -> dict[str, dict[str, floa
     for lineage in ("naive", "kept", "joint"):
         seeds = [asdict(outcome[lineage]) for outcome in outcomes]
         means[lineage] = {
-            field: statistics.fmean(seed[field] for seed in seeds)
-            for field, first in seeds[0].items()
-            if first is not None
+            field: statistics.fmean(seed[field] for seed in seeds) for field in DIGITS if seeds[0][field] is not None
         }
     return means
 

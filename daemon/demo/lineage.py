@@ -70,18 +70,26 @@ class Lineage:
         on_progress: Callable[[ProgressEvent], None] | None = None,
         *,
         must_stop: Callable[[], bool] = lambda: False,
+        max_tokens: int | None = None,
     ) -> Report:
         """Train on the new text of a round of the kept model, from this lineage's latest generation.
 
         The round's replayed samples are used as far as the recipe replays at all. Where it has a report, its scores of
         the base, which both have, are not made again.
 
+        Args:
+            round_directory: of the kept model.
+            on_progress: gets each word of the learner's progress.
+            must_stop: asked now and then; the learner is ended where it says so.
+            max_tokens: that are trained in this round; None for what the recipe says.
+
         Raises:
             DaemonError: the learner did not finish, or trained nothing.
         """
         number = self._current.generation + 1
         directory = directories.round_directory(self._home / "rounds", number)
-        self._write(round_directory, directory)
+        recipe = self._recipe if max_tokens is None else self._recipe.model_copy(update={"max_tokens": max_tokens})
+        self._write(round_directory, directory, recipe)
         ended = self._learner.run(directory, limits=LIMITS, on_progress=on_progress or _ignore, must_stop=must_stop)
         if ended.ending is not LearnerEnding.FINISHED:
             raise DaemonError(f"The learner on {directory} failed: {ended.detail}.")
@@ -92,26 +100,26 @@ class Lineage:
         self._current = self._store.publish(candidate, number, Card(number, "causal-lm", parent=number - 1))
         return report
 
-    def _write(self, source: Path, directory: Path) -> None:
+    def _write(self, source: Path, directory: Path, recipe: RecipeSettings) -> None:
         round_ = read_round(source)
         write_round(
             directory,
-            self._spec(round_.spec),
+            self._spec(round_.spec, recipe),
             parent_dir=self._current.path,
             base_dir=self._base.path,
             fresh=round_.fresh,
-            replay=round_.replay if self._recipe.replay_share("causal-lm") > 0 else (),
+            replay=round_.replay if recipe.replay_share("causal-lm") > 0 else (),
             early_stop=round_.early_stop,
             slices=round_.slices,
             known_base=_of_base(source),
         )
 
-    def _spec(self, kept: RoundSpec) -> RoundSpec:
+    def _spec(self, kept: RoundSpec, recipe: RecipeSettings) -> RoundSpec:
         return replace(
             kept,
             parent=GenerationRef(self._current.generation, self._current.digest),
             base=GenerationRef(BASE, self._base.digest),
-            recipe=self._recipe,
+            recipe=recipe,
             threads=self._threads,
             # Without bounds, and by nobody's leave: this lineage learns whatever comes.
             plausibility=PlausibilityBounds(),
@@ -125,7 +133,7 @@ def _of_base(source: Path) -> dict[int, DocumentScore]:
     if not (source / REPORT).exists():
         return {}
     slices = read_report(source).slices.values()
-    return {document.id: document for scores in slices for document in scores.base}
+    return {score.id: score for scores in slices for score in scores.base}
 
 
 def _ignore(_: ProgressEvent) -> None:
