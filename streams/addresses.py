@@ -31,14 +31,15 @@ def _written_otherwise(text: str) -> str:
 def _oddly_bracketed(text: str) -> str:
     if text.startswith("[") and ":" not in text.partition("]")[0]:
         return "brackets are for addresses of IPv6"
-    if found := _PORT_BEHIND_IPV6.fullmatch(text):
-        return f"write '[{found[1]}]:{found[2]}', or '[{text}]' where that is no port"
+    if match := _PORT_BEHIND_IPV6.fullmatch(text):
+        return f"write '[{match[1]}]:{match[2]}', or '[{text}]' where that is no port"
     return ""
 
 
 def _wrong_part(host: str, port: str | None) -> str:
     if not host or len(host) > LONGEST_HOST:
         return "it names no host"
+    # Six digits are enough to be too many, and of thousands Python's int raises.
     if port is not None and not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= HIGHEST_PORT):
         return f"its port {port!r} is no number from 1 to {HIGHEST_PORT}"
     return why_no_host(host)
@@ -56,8 +57,8 @@ def why_no_host(host: str) -> str:
 
 
 def _parts(text: str) -> tuple[str, str | None]:
-    if found := _BRACKETED.fullmatch(text):
-        return found[1], found[2]
+    if match := _BRACKETED.fullmatch(text):
+        return match[1], match[2]
     if text.count(":") > 1:  # an address of IPv6 without a port
         return text, None
     host, colon, port = text.partition(":")

@@ -13,6 +13,7 @@ class Backoff:
 
     def wait(self, failures: int) -> float:
         """Seconds to wait after the `failures`-th failure in a row (from 1)."""
+        # Bounded: after a thousand failures the power would be beyond any float.
         return float(min(self.longest, self.first * 2 ** min(failures - 1, 30)))
 
     def failures_after(self, failures: int, ran_for: float) -> int:

@@ -55,5 +55,6 @@ class DeadLetterBudget:
         recent.records = recent.records * fade + records
         recent.dead = recent.dead * fade + dead
         recent.at = now
+        # Beside the share: else the first bad record of a quiet partition would be a flood.
         enough = recent.dead >= self._settings.min_dead_letters
         return enough and recent.dead > self._settings.max_share * recent.records

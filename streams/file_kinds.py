@@ -52,6 +52,7 @@ _FOREIGN: Final = (
     (b"version https://git-lfs", "a git-lfs pointer and not the file itself: `git lfs pull` brings that"),
     (b"{\\rtf", "an RTF document: turn it into plain text first"),
 )
+# A tar archive has its mark behind the first file's name, rights and sizes.
 _TAR_AT, _TAR = 257, b"ustar"
 _CONTROLS: Final = tuple(bytes([code]) for code in (*range(1, 9), *range(14, 27), *range(28, 32), 127))
 """Those that stand in no text of any encoding of one byte; escape sequences (27) do."""
@@ -63,6 +64,7 @@ _NO_JSON: Final = re.compile(rb"\s*\{\s*(?:'[^']*'|[A-Za-z_$][\w$]*)\s*:")
 _RECORD_SEPARATOR: Final = b"\x1e"
 _MARKUP: Final = re.compile(rb"<(!doctype|html|\?xml)\b", re.IGNORECASE)
 
+# UTF-32 first: its little-endian mark begins with that of UTF-16.
 _MARKS: Final = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -106,9 +108,9 @@ def foreign(head: bytes) -> str | None:
     """What a file is that holds no text to be read here, and what makes one of it; None where it may be text."""
     if head.startswith(PARQUET):
         return None
-    for beginning, what in _FOREIGN:
+    for beginning, description in _FOREIGN:
         if head.startswith(beginning):
-            return what
+            return description
     if head[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR:
         return "a tar archive: unpack it, and name the files in it"
     return _binary(head[:BINARY_LOOK])
@@ -128,6 +130,7 @@ def _binary(look: bytes) -> str | None:
 
 def _without_mark(look: bytes) -> str:
     """Which encoding bytes with many zeros seem to be, by the places of these."""
+    # Of Latin letters UTF-16 leaves every second byte zero, and UTF-32 three of four.
     first, second, third, fourth = (look[place::4].count(b"\0") for place in range(4))
     if 2 * min(second, third) > max(second, third) > len(look) / 6:
         return "UTF-32LE" if fourth > first else "UTF-32BE"
@@ -183,9 +186,9 @@ def _otherwise(begin: bytes, lines: list[bytes]) -> Look | None:
     if begin.startswith(_RECORD_SEPARATOR) and _FIELD.match(begin.lstrip(_RECORD_SEPARATOR)):
         return Look.JSON_SEQUENCE
     behind = [_behind_object(line) for line in lines or begin.splitlines()[:1]]
-    if any(one.startswith((b"{", b",{")) for one in behind):
+    if any(rest.startswith((b"{", b",{")) for rest in behind):
         return Look.JSON_ROW
-    if b"," in behind and all(one in (b",", b"") for one in behind):
+    if b"," in behind and all(rest in (b",", b"") for rest in behind):
         return Look.JSON_COMMAS
     if lines and all(map(_NO_JSON.match, lines)):
         return Look.NEARLY_JSON
@@ -211,13 +214,14 @@ def _looks_closed(line: bytes) -> bool:
 
 def _first_lines(head: bytes, *, whole: bool) -> Iterator[bytes]:
     lines = head.removeprefix(codecs.BOM_UTF8).splitlines(keepends=True)
+    # The head ends somewhere within a line.
     if lines and not whole and not lines[-1].endswith((b"\n", b"\r")):
         lines.pop()
-    found = [line for line in lines if line.strip()]
+    filled = [line for line in lines if line.strip()]
     # The last line of a file may still be written.
-    if len(found) > 1 and not found[-1].endswith((b"\n", b"\r")) and not _is_object(found[-1]):
-        found.pop()
-    yield from found[:LOOKED_AT]
+    if len(filled) > 1 and not filled[-1].endswith((b"\n", b"\r")) and not _is_object(filled[-1]):
+        filled.pop()
+    yield from filled[:LOOKED_AT]
 
 
 def _is_object(line: bytes) -> bool:

@@ -15,6 +15,7 @@ def find_rejection(text: str, settings: FilterSettings) -> tuple[Reason, str] | 
     """Why a text is not worth keeping, and the particulars; None when it is."""
     size = len(text)
     least = settings.min_characters
+    # A least of 1 spares the copy that `strip` makes: blank text has been refused as empty.
     if size < least or (least > 1 and len(text.strip()) < least):
         return Reason.TOO_SHORT, f"fewer than {least} characters"
     if size < SHORTEST_JUDGED or settings.max_repetition >= 1 or not _suspicious(text):
@@ -33,6 +34,7 @@ def repetition(text: str) -> float:
     one table in a long document makes it no spam.
     """
     middle = max(0, (len(text) - WINDOW) // 2)
+    # A set: of a short text the three are one.
     windows = {text[:WINDOW], text[middle : middle + WINDOW], text[-WINDOW:]}
     return min(_window_repetition(window) for window in windows)
 
@@ -42,6 +44,7 @@ def _window_repetition(window: str) -> float:
     if total <= 1:
         return 0.0
     distinct = len({window[start : start + SHINGLE] for start in range(total)})
+    # One less of both: so a single shingle over and over comes to 1, and none twice to 0.
     return 1 - (distinct - 1) / (total - 1)
 
 

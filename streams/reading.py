@@ -84,6 +84,7 @@ class PartitionReader:
         self.waits = ""
         stopped = self._decode(chunk, part, now)
         for bad in chunk.bad:
+            # Those behind the record that waits come again with it.
             if stopped is None or bad.first < stopped:
                 self._give_up(bad, part, now)
         if stopped is not None:
@@ -92,12 +93,12 @@ class PartitionReader:
         part.records += len(chunk.rows)
         part.size += chunk.size
         self.position = chunk.next_offset
-        again = None
+        offset = None
         if chunk.damaged:
-            again = self._damaged(chunk.damaged, part, now)
-            self.position = again
+            offset = self._retry_or_give_up(chunk.damaged, part, now)
+            self.position = offset
         part.next_offset = self.position
-        return again
+        return offset
 
     def _decode(self, chunk: Chunk, part: PartitionRead, now: float) -> int | None:
         """Add the records; the offset of the one that waits ends it."""
@@ -110,20 +111,21 @@ class PartitionReader:
                 why = Reason.TOO_LARGE, detail
                 self._bury(part, offset, why, key, value.beginning, size, now, chunk.headers.get(offset))
                 continue
+            # Nearly all are milliseconds, and for each record a call costs more than a comparison.
             seconds = time / 1000 if usual <= time < LATEST_MS else times.of_record(time)
             try:
-                found = decode(value, key, seconds, partition, offset, now)
+                decoded = decode(value, key, seconds, partition, offset, now)
             except RegistryAway as away:
                 self.waits = str(away)
                 return offset
-            if isinstance(found, Document):
-                keep(found)
+            if isinstance(decoded, Document):
+                keep(decoded)
             else:
                 size = len(value or b"")
                 if value is None and self.erases and (whose := key_text(key)):
                     part.erasures.append(Erasure(partition, offset, whose))
                 headers = chunk.headers.get(offset)
-                why = _as_headers_tell(found, headers) if headers else found
+                why = _explain_by_headers(decoded, headers) if headers else decoded
                 self._bury(part, offset, why, key, value or b"", size, now, headers)
         return None
 
@@ -138,21 +140,25 @@ class PartitionReader:
         now: float,
         headers: bytes | None = None,
     ) -> None:
-        kept_key, kept = key and key[: self.kept_bytes], value[: self.kept_bytes]
-        named = self.decoder.keys_in(value)
+        kept_key, kept_value = key and key[: self.kept_bytes], value[: self.kept_bytes]
+        # Of the whole value: an erasure must find the letter by keys that are cut off with the rest, too.
+        named_keys = self.decoder.keys_in(value)
         if kept_key != key and (whole := key_text(key)):
-            named = (*named, whole)
-        own, dropped = bound_headers(parse(headers), self.kept_bytes) if headers else ((), 0)
-        letter = DeadLetter(self.partition, offset, *why, kept_key, kept, size, now, named, own, dropped)
+            named_keys = (*named_keys, whole)
+        own_headers, dropped = bound_headers(parse(headers), self.kept_bytes) if headers else ((), 0)
+        letter = DeadLetter(
+            self.partition, offset, *why, kept_key, kept_value, size, now, named_keys, own_headers, dropped
+        )
         part.dead_letters.append(letter)
 
     def _give_up(self, bad: UnreadableBatch, part: PartitionRead, now: float) -> None:
         why = Reason.UNDECODABLE_BATCH, f"offsets {bad.first} to {bad.last}: {bad.detail}"
         self._bury(part, bad.first, why, None, bad.beginning, bad.batch_bytes, now)
         part.gaps.append(Gap(self.partition, bad.first, bad.last, GapReason.UNDECODABLE_BATCH))
+        # A letter needs its record: the budget for dead letters looks at their share.
         part.records += 1
 
-    def _damaged(self, bad: UnreadableBatch, part: PartitionRead, now: float) -> int:
+    def _retry_or_give_up(self, bad: UnreadableBatch, part: PartitionRead, now: float) -> int:
         """Where to read on: the same batch again, in case the wire was at fault, or after it."""
         self.damaged_times = self.damaged_times + 1 if self.damaged_offset == bad.first else 1
         self.damaged_offset = bad.first
@@ -162,11 +168,11 @@ class PartitionReader:
         return bad.last + 1
 
 
-def _as_headers_tell(found: Rejection, headers: bytes) -> Rejection:
+def _explain_by_headers(rejection: Rejection, headers: bytes) -> Rejection:
     """Why a value is no JSON, where a schema registry's client says in a header what it is."""
-    if found[0] in NO_JSON and any(name == SCHEMA_HEADER for name, _ in parse(headers)):
+    if rejection[0] in NO_JSON and any(name == SCHEMA_HEADER for name, _ in parse(headers)):
         return Reason.SCHEMA_FRAMED, IN_A_HEADER
-    return found
+    return rejection
 
 
 class BatchBuilder:

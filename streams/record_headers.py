@@ -27,15 +27,15 @@ def parse(data: bytes) -> Iterator[Header]:
 
 def bound_headers(headers: Iterable[Header], limit: int) -> tuple[tuple[Header, ...], int]:
     """The first headers that fit into so many bytes, each whole, and how many do not."""
-    kept: list[Header] = []
+    fitting: list[Header] = []
     dropped = size = 0
     for header in headers:
         size += header_bytes(header)
         if dropped or size > limit:
             dropped += 1
         else:
-            kept.append(header)
-    return tuple(kept), dropped
+            fitting.append(header)
+    return tuple(fitting), dropped
 
 
 def header_bytes(header: Header) -> int:
@@ -72,9 +72,11 @@ def for_producer(headers: Iterable[Header]) -> list[tuple[str, Any]]:
 def _read_signed(data: bytes, position: int) -> tuple[int, int]:
     """The zigzag number at a position, and the position after it; -1, at the end, where none is whole."""
     number = shift = 0
+    # Seven bits a byte: ten bytes hold the longest number.
     for at in range(position, min(len(data), position + 10)):
         number |= (data[at] & 0x7F) << shift
         if data[at] < 0x80:
             return (number >> 1) ^ -(number & 1), at + 1
         shift += 7
+    # Beyond the end, so that whoever reads on stops there.
     return -1, len(data) + 1

@@ -17,6 +17,7 @@ def secret(path: Path) -> str:
         BadSecret: it cannot be read or is empty.
     """
     try:
+        # -sig: some editors begin a file with a byte order mark.
         text = path.read_text(encoding="utf-8-sig").strip(INVISIBLE)
     except (OSError, UnicodeDecodeError) as error:
         raise BadSecret(f"the secret in {path} cannot be read: {error}; correct the path or its rights") from error

@@ -162,11 +162,11 @@ class StreamsSettings(BaseModel):
         problems = []
         for at, topic in enumerate(value):
             words, earlier = topic.name or topic.pattern or "", value[:at]
-            if any(topic.name == one.name and topic.pattern == one.pattern for one in earlier):
+            if any(topic.name == other.name and topic.pattern == other.pattern for other in earlier):
                 problems.append(f"{words!r} stands there twice: each topic has one table")
-            elif topic.name and (one := next((one for one in earlier if one.matches(topic.name)), None)):
+            elif topic.name and (other := next((other for other in earlier if other.matches(topic.name)), None)):
                 problems.append(
-                    f"{words!r} is read as {one.pattern!r} says, which comes first: put {words!r} before it"
+                    f"{words!r} is read as {other.pattern!r} says, which comes first: put {words!r} before it"
                 )
         if problems:
             raise ValueError("; ".join(problems))

@@ -129,6 +129,7 @@ def _is_plain(pattern: str) -> bool:
 
 def _has_what_no_topic_has(pattern: str) -> bool:
     """Whether every match has a character that no topic's name may have, outside of brackets and never left out."""
+    # Of such patterns it cannot be told so simply: they pass.
     if "|" in pattern or "(?" in pattern or "\\" in pattern:
         return False
     outside = re.sub(r"\[\^?\]?[^]]*\]", "", pattern)

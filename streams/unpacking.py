@@ -47,10 +47,12 @@ class _Codec:
 
 
 def _gzip() -> _Decompressor:
+    # 31: a window of 15 bits, and 16 for gzip's header around it.
     return zlib.decompressobj(wbits=31)
 
 
 def _zstandard() -> _Decompressor:
+    # The largest window that zstd writes (--long=31), where the library's default would refuse it.
     return zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj()
 
 
@@ -140,14 +142,14 @@ def _member(raw: BinaryIO, codec: _Codec, piece: bytes) -> Generator[bytes, None
     """What one archive holds; returns what was read beyond its end."""
     decompressor = codec.new()
     while piece:
-        before = _copy(decompressor)
+        snapshot = _copy(decompressor)
         try:
-            found = decompressor.decompress(piece)
+            plain = decompressor.decompress(piece)
         except _ERRORS as error:
-            yield _salvage(before, piece)
+            yield _salvage(snapshot, piece)
             raise Damage(f"the {codec.name} data are altered: {error}") from error
-        if found:
-            yield found
+        if plain:
+            yield plain
         if decompressor.eof:
             return decompressor.unused_data or b""
         piece = raw.read(PIECE)
@@ -155,17 +157,19 @@ def _member(raw: BinaryIO, codec: _Codec, piece: bytes) -> Generator[bytes, None
 
 
 def _copy(decompressor: _Decompressor) -> _Decompressor | None:
+    # Only zlib's have it: of the other formats a damaged piece is lost as a whole.
     copy = getattr(decompressor, "copy", None)
     return None if copy is None else copy()
 
 
 def _salvage(decompressor: _Decompressor | None, piece: bytes) -> bytes:
     """What a damaged piece holds before the damage, where the decompressor can be asked again."""
-    found = bytearray()
+    plain = bytearray()
     if decompressor is not None:
         try:
+            # Byte by byte: what lies before the damage is handed out before the damage is met.
             for place in range(len(piece)):
-                found += decompressor.decompress(piece[place : place + 1])
+                plain += decompressor.decompress(piece[place : place + 1])
         except _ERRORS:
             pass
-    return bytes(found)
+    return bytes(plain)

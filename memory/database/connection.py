@@ -90,6 +90,7 @@ class Database(Closing):
             try:
                 self._open_writer()
             except BaseException as error:
+                # Nothing stays half open, whatever ended it; only what the store suffers from is told to others.
                 self._close_connections()
                 if isinstance(error, StoreError):
                     self.fault = error
@@ -201,6 +202,7 @@ class Database(Closing):
         # What is deleted is overwritten: text that a person had erased does not stay in free pages.
         writer.execute("PRAGMA secure_delete = ON")
         writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        # Else the log keeps the greatest size that it ever had, as after an erasure.
         writer.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
         if self._settings.integrity_check:
             self._check(writer)
@@ -220,6 +222,7 @@ class Database(Closing):
             self._check(writer)
 
     def _check(self, writer: Connection) -> None:
+        # Three findings at most: a damaged file has thousands, and one is enough.
         findings = [row[0] for row in writer.execute("PRAGMA quick_check(3)")]
         if findings != ["ok"]:
             raise StoreDamaged(describe_damage(self.path, "; ".join(findings)))

@@ -108,6 +108,7 @@ CREATE INDEX document_scores_sample ON document_scores(sample);
 
 def _statements(script: str) -> list[str]:
     """The statements of a script; `executescript` would commit the transaction that the migration is part of."""
+    # Comments go first, as one may hold a semicolon.
     lines = [line for line in script.splitlines() if not line.startswith("--")]
     return [statement for statement in "\n".join(lines).split(";") if statement.strip()]
 
@@ -120,6 +121,7 @@ def initial(db: Database) -> None:
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     facts = [
         ("secret", secrets.token_bytes(SECRET_BYTES)),
+        # A guess, until a report measures the model's own.
         ("bytes_per_token", 4.0),
         ("next_sample", 1),
         ("rounds_begun", 0),

@@ -84,13 +84,13 @@ def take(
         if letter.offset >= position.first_new:
             new.append(_Letter(position.stream, letter, _hashes(letter, keys)))
     # An erasure holds for what comes later too, whatever it becomes: a letter may quote the erased text.
-    wanted = [entry for entry in new if not keys.is_erased(entry.key_hashes)]
+    admissible = [entry for entry in new if not keys.is_erased(entry.key_hashes)]
     counters.tally(
-        tx, {"dead_letters": len(wanted), **Counter(f"dead_letters:{entry.letter.reason}" for entry in wanted)}
+        tx, {"dead_letters": len(admissible), **Counter(f"dead_letters:{entry.letter.reason}" for entry in admissible)}
     )
-    _store(tx, [entry for entry in wanted if entry.letter.reason not in NOT_KEPT])
+    _store(tx, [entry for entry in admissible if entry.letter.reason not in NOT_KEPT])
     evicted = _make_room(tx, settings, keep_unpublished=keep_unpublished)
-    return Taken(len(wanted), len(new) - len(wanted), len(letters) - len(new), evicted)
+    return Taken(len(admissible), len(new) - len(admissible), len(letters) - len(new), evicted)
 
 
 def _hashes(letter: DeadLetter, keys: KnownKeys) -> list[int]:

@@ -222,6 +222,7 @@ def choose(tx: Connection, round_number: int | None, ids: Sequence[int] | None) 
     else:
         if rounds.read(tx, round_number).state is RoundState.WAITING:
             raise WrongState(f"Round {round_number} waits: approve or reject it as a whole.")
+        # Both values are text: SQLite compares it with a column of integers as a number.
         condition, value = "round = ?", str(round_number)
     return [row[0] for row in tx.execute(f"SELECT sample FROM aside WHERE {condition}", (value,))]
 

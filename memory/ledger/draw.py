@@ -69,6 +69,7 @@ def sort_fresh(
         categories: keyed hashes of keys that have no quota.
     """
     ids = np.array([placed.sample.id for placed in drawn], np.int64)
+    # Without the round's number: of a key's text it is the same part every time that lies over the quota.
     order = priorities(ids, salt).tolist()
     surplus = set(
         over_quota(

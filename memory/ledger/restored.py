@@ -47,10 +47,11 @@ def number_above(tx: Connection, generation: int, round_number: int) -> bool:
     return behind
 
 
-def take_up(tx: Connection, found: Sequence[FoundGeneration]) -> None:
+def take_up(tx: Connection, line: Sequence[FoundGeneration]) -> None:
     """Enter generations that served, parents first; the last of them serves."""
-    for generation in found:
+    for generation in line:
         tx.execute(
+            # The number may be reserved in this older copy: what served under it counts.
             "INSERT OR REPLACE INTO generations(number, state, parent, round, digest, source_path, created_at) "
             "VALUES (?, ?, ?, ?, ?, '', ?)",
             (
@@ -63,8 +64,8 @@ def take_up(tx: Connection, found: Sequence[FoundGeneration]) -> None:
             ),
         )
         generations.save_scores(tx, generation.number, generation.scores)
-    last_round = max(generation.round for generation in found)
-    number_above(tx, max(generation.number for generation in found), last_round)
-    facts.put(tx, "serving", found[-1].number)
+    last_round = max(generation.round for generation in line)
+    number_above(tx, max(generation.number for generation in line), last_round)
+    facts.put(tx, "serving", line[-1].number)
     # What their rounds were given is not known here: who saw whose text can be told of later rounds alone.
     facts.put(tx, "lineage_from", max(facts.get_int(tx, "lineage_from"), last_round + 1))

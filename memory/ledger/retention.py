@@ -41,6 +41,7 @@ def prune(tx: Connection, settings: MemorySettings) -> None:
 
 def _find_not_over(tx: Connection) -> set[int]:
     """Rounds that are not over: unfinished, waiting for a person, or approved by one and not judged again yet."""
+    # Where the approved text is gone by now, no round can be begun with it.
     approved = {round_.number for round_ in rounds.find_approved(tx) if _is_fresh(tx, round_.number)}
     return {round_.number for round_ in rounds.find_unfinished(tx)} | set(rounds.waiting(tx)) | approved
 
@@ -106,6 +107,7 @@ def _forget_rounds(tx: Connection, last: int, not_over: Collection[int]) -> None
 
 
 def _forget_reports(tx: Connection, last: int) -> None:
+    # Those that are empty already are left out: else each round would write thousands of rows again.
     tx.execute(
         "UPDATE rounds SET verdict = '{}', report = '{}' WHERE number <= ? AND state != ? AND report != '{}'",
         (last, RoundState.WAITING),

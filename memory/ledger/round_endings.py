@@ -89,6 +89,7 @@ def refuse(
         return 0
     concerned = rounds.drawn_fresh(tx, number) + aside.held_out_lately(tx)
     aside.count_refusals(tx, concerned)
+    # After the count, of which this refusal is one.
     often = aside.find_refused_often(tx, concerned, settings.refusals_until_aside)
     reason = f"refused {settings.refusals_until_aside} times, last by round {number}"
     return aside.set_aside(tx, often, round_number=number, reason=reason, now=now)

@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 Judgeable: TypeAlias = Callable[[Sequence[SliceOutline]], bool]
 """Whether a round could be judged on these slices."""
 
+# What lies over its key's quota too: it was drawn, and shares the round's outcome.
 PARTS_DRAWN_FRESH = ("fresh", "early_stop", "over_quota")
 
 _BY_ADVANCING = {RoundState.TRAINING, RoundState.JUDGED, RoundState.FAILED, RoundState.ABANDONED}
@@ -220,6 +221,7 @@ def step(tx: Connection, number: int, state: RoundState, *, now: float, detail: 
         raise WrongState(f"Round {number} is {earlier.state}; it cannot become {state}.")
     ended = None if state in UNFINISHED else now
     tx.execute(
+        # A step without words of its own leaves those of the step before.
         "UPDATE rounds SET state = ?, ended_at = ?, detail = CASE ? WHEN '' THEN detail ELSE ? END WHERE number = ?",
         (state, ended, detail, detail, number),
     )

@@ -30,6 +30,7 @@ def apply(tx: Connection) -> Forgotten:
     near_duplicates.forget_trained(tx, {*sample_ids, *(sample for _, sample, _ in uses)})
     removal.remove(tx, sample_ids)
     letters = dead_letters_and_gaps.drop(tx, {row[0] for row in tx.execute(_LETTERS)})
+    # With the erasure itself: where that is undone, they wait again.
     tx.execute("DELETE FROM pending_erasures")
     counters.tally(tx, {TALLY: len(sample_ids)})
     return erasure.name_who_saw(tx, sample_ids, letters, uses)

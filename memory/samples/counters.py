@@ -39,6 +39,7 @@ def tally(tx: Connection, amounts: Mapping[str, int]) -> None:
     """Add to running totals since the store was made."""
     tx.executemany(
         "INSERT INTO tallies(name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
+        # Most batches change few of them: no row is written for nothing.
         [(name, amount) for name, amount in amounts.items() if amount],
     )
 

@@ -89,6 +89,7 @@ def move_on(tx: Connection, batch: Batch, now: float) -> dict[Partition, Positio
                 "INSERT INTO streams(topic, number, incarnation, next_offset, moved_at) VALUES (?, ?, ?, ?, ?)",
                 (partition.topic, partition.number, partition.incarnation, end, moved_at),
             ).lastrowid
+            # Of a new stream nothing is stored: every offset is new.
             positions[partition] = Position(int(stream or 0), 0, end)
         else:
             positions[partition] = Position(row[0], row[1], end)

@@ -43,6 +43,7 @@ def settle_fresh(tx: Connection, ids: Sequence[int], era: int, settings: MemoryS
 
 def _add(tx: Connection, rows: Sequence[tuple[int, int, int, int, int | None]], era: int, salt: int) -> None:
     order = priorities(np.array([row[0] for row in rows], np.int64), salt).tolist()
+    # Behind the last slot: a uniform draw counts on slots without holes.
     first = int(tx.execute("SELECT coalesce(max(slot), -1) + 1 FROM replay").fetchone()[0])
     tx.executemany(
         "INSERT INTO replay(slot, sample, source, era, label, priority, bytes, key_hash) "
@@ -73,6 +74,7 @@ def _open_era(tx: Connection, era: int, most: int) -> None:
     """Make sure that the era is there, and merge older ones where there are too many."""
     tx.execute("INSERT OR IGNORE INTO eras(id, last_round) VALUES (?, ?)", (era, era))
     eras = [RoundSpan(*row) for row in tx.execute("SELECT id, last_round FROM eras")]
+    # The older one's id stays: an era is named by its first round.
     for older, newer in merge_eras(eras, most):
         tx.execute("UPDATE replay SET era = ? WHERE era = ?", (older.first, newer.first))
         tx.execute(

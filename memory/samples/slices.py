@@ -71,6 +71,7 @@ def admit(tx: Connection, offered: Sequence[Held], settings: MemorySettings, *, 
 
     What is displaced is removed. Returns the samples that found a place; the caller stores their text.
     """
+    # Every generation is compared on the same anchor: once frozen it takes nothing.
     if anchor and _is_anchor_frozen(tx, settings):
         return set()
     bound = settings.anchor_documents if anchor else settings.slice_documents
@@ -111,6 +112,7 @@ def shrink(tx: Connection, bound: int) -> int:
 
     Returns how many documents went.
     """
+    # By the counter: this is asked with every batch that holds text out.
     if counters.totals(tx, Role.HOLDOUT)[0] <= bound:
         return 0
     anchor = find(tx, "anchor", ANCHOR_SOURCE)
@@ -124,6 +126,7 @@ def shrink(tx: Connection, bound: int) -> int:
 
 def seal(tx: Connection, round_number: int, settings: MemorySettings) -> None:
     """Close the period at the begin of a round: open slices become pending, joined with what was pending before."""
+    # The period ends here: what arrives while the round runs is of the next one.
     for row in list_slices(tx, "open"):
         pending = find(tx, "pending", row.source)
         if pending is not None:
@@ -215,6 +218,7 @@ def _merge(tx: Connection, into: SliceRow, joined: SliceRow, bound: int) -> list
         "UPDATE slices SET threshold = ?, last_round = max(last_round, ?) WHERE id = ?",
         (threshold, joined.last_round, into.id),
     )
+    # Above it one of the two gave up what it was offered: what the other still has there would weigh too much.
     above = tx.execute("SELECT sample FROM holdout WHERE slice = ? AND priority > ?", (into.id, threshold)).fetchall()
     tx.execute("DELETE FROM holdout WHERE slice = ? AND priority > ?", (into.id, threshold))
     return [sample for (sample,) in above] + cut(tx, into.id, bound)
@@ -253,6 +257,7 @@ def keep_newest(tx: Connection, after: int, bound: int) -> None:
     for row in list_slices(tx, "pending"):
         # A state of its own for the moment: the source may have an open slice already.
         later = create(tx, "later", row.source, facts.get_int(tx, "rounds_begun") + 1)
+        # A part of that slice's sample: what was displaced there is missing here too.
         tx.execute("UPDATE slices SET threshold = ? WHERE id = ?", (row.threshold, later.id))
         tx.execute("UPDATE holdout SET slice = ? WHERE slice = ? AND sample > ?", (later.id, row.id, after))
         if (opened := find(tx, "open", row.source)) is not None:

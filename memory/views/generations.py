@@ -112,9 +112,9 @@ class Generations:
         """See that the next numbers are above these; returns whether they would not have been."""
         return self._file.write(restored.number_above, generation, round_number)
 
-    def take_up(self, found: Sequence[FoundGeneration]) -> None:
+    def take_up(self, line: Sequence[FoundGeneration]) -> None:
         """Enter generations that served, parents first; the last of them serves.
 
         Which samples their rounds were given is not known, and so of no earlier round whether that is all.
         """
-        self._file.write(restored.take_up, found)
+        self._file.write(restored.take_up, line)

@@ -58,6 +58,7 @@ class People:
         Raises:
             StoreBusy, StoreFull: the text is erased from every table, and the file could not be rewritten.
         """
+        # Intake goes on meanwhile: what arrives now came after the tombstones, and their keys are not barred.
         forgotten = self._file.write(pending_erasures.apply)
         if scrub:
             erasure.scrub(self._file.database)
@@ -71,7 +72,7 @@ class People:
         in free space; a keyed hash of the key stays, so that a redelivery is not stored again. Takes seconds a
         gigabyte, in which other writers wait. Nothing is unlearned: see the generations named.
         """
-        # No batch comes between the erasure and the scrubbing, and recall learns afterwards that the key is erased.
+        # No batch comes between the erasure and the scrubbing, and the caches learn afterwards that the key is erased.
         with self._file.intake.paused():
             with self._file.database.write() as tx:
                 forgotten = erasure.erase(tx, _plain_key(key), self.key_hash(key), self._file.clock())

@@ -24,7 +24,7 @@ class Session(Closing):
         self.database = database
         self.settings = settings
         self.clock = clock
-        self._taking = Intake(database, settings, clock) if database.fault is None else None
+        self._intake = Intake(database, settings, clock) if database.fault is None else None
 
     @classmethod
     def open(
@@ -46,6 +46,7 @@ class Session(Closing):
         Raises:
             SqliteTooOld, StoreMissing, NotAStore, StoreTooNew, StoreTooOld, StoreDamaged: see `memory.errors`.
         """
+        # Where the intake cannot be made the database is closed again.
         with ExitStack() as undo:
             database = undo.enter_context(Database.open(path, settings, read_only=read_only))
             store = cls(database, settings, clock)
@@ -81,8 +82,9 @@ class Session(Closing):
             StoreError: it cannot be used, and why.
         """
         self.database.reopen()
+        # The intake reads the store's secret: a file that does not give it is of no use.
         try:
-            self._taking = Intake(self.database, self.settings, self.clock)
+            self._intake = Intake(self.database, self.settings, self.clock)
         except StoreError as error:
             self.database.suspend(error)
             raise
@@ -110,10 +112,10 @@ class Session(Closing):
         Raises:
             StoreError: the file cannot be used, and why.
         """
-        if self._taking is None:
+        if self._intake is None:
             fault = self.database.fault
             raise StoreClosed("The store is not open yet.") if fault is None else type(fault)(*fault.args)
-        return self._taking
+        return self._intake
 
     def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function on the last committed state."""

@@ -24,7 +24,9 @@ def shown_path(path: str | Path) -> str:
     name = os.fsencode(path).decode(errors="backslashreplace")
     if name.isprintable():
         return name
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in name
+    )
 
 
 def is_kept(path: str | Path) -> bool:
@@ -58,6 +60,7 @@ class OpenedFile(Closing):
         self.topic = f"stdin:{name}" if self.path is None else f"file:{shown_path(_place(self.path))}"
         self.source = name if self.path is None else shown_path(Path(path).name).partition(".")[0] or "file"
         self._raw = (stdin or sys.stdin.buffer) if self.path is None else _open(self.path, self.shown)
+        # Who gets an error has nothing to close.
         try:
             self._take_head()
         except OSError as error:
@@ -78,6 +81,7 @@ class OpenedFile(Closing):
             Damage: the rest cannot be read; all before has been handed over.
             OSError: the file cannot be read.
         """
+        # Offsets count the text's bytes: only where these are the file's own bytes can it be jumped to one.
         if start > len(self.head) and self._as_it_lies and self._raw.seekable():
             self._raw.seek(start)
             while chunk := self._raw.read(MIB):
@@ -108,7 +112,7 @@ class OpenedFile(Closing):
             raise UnreadableFile(f"{self.shown} is compressed twice ({inner} within {packed}): unpack it once")
         encoding = encoding_of(first)
         if encoding is not None:
-            text = _as_utf8(_again(first, damage, text), encoding)
+            text = _as_utf8(_put_back(first, damage, text), encoding)
             first, damage = _at_least(text, HEAD)
         self._as_it_lies = packed is None and encoding is None
         self._rest, self._damage = text, damage
@@ -119,8 +123,8 @@ class OpenedFile(Closing):
         self.look = look(self.head, whole=len(self.head) < HEAD)
 
     def _refuse_foreign(self, beginning: bytes) -> None:
-        if (what := foreign(beginning)) is not None:
-            raise UnreadableFile(f"{self.shown} is {what}")
+        if (description := foreign(beginning)) is not None:
+            raise UnreadableFile(f"{self.shown} is {description}")
 
 
 def _place(path: Path) -> Path:
@@ -146,7 +150,7 @@ def _at_least(pieces: Iterator[bytes], size: int) -> tuple[bytes, Damage | None]
     return bytes(gathered), None
 
 
-def _again(first: bytes, damage: Damage | None, rest: Iterator[bytes]) -> Iterator[bytes]:
+def _put_back(first: bytes, damage: Damage | None, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield first
     if damage is not None:
         raise damage

@@ -27,9 +27,9 @@ def rows(path: Path, start: int, fields: Sequence[str], *, most: int, kept: int)
         DamagedFile: the rest cannot be read; what came before it has been handed over.
     """
     parquet = _open(path)
-    there = set(parquet.schema_arrow.names)
+    present = set(parquet.schema_arrow.names)
     # Where none of the fields is there the records say which is missing.
-    columns = [name for name in dict.fromkeys(fields) if name in there] or parquet.schema_arrow.names[:1]
+    columns = [name for name in dict.fromkeys(fields) if name in present] or parquet.schema_arrow.names[:1]
     number = 0
     try:
         for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=columns):

@@ -92,7 +92,7 @@ class FileSource(Closing):
         """
         settings, records = self._settings, self._records()
         rows: list[Row] = []
-        first = after = self._reader.position
+        first = end = self._reader.position
         damage: Exception | None = None
         while True:
             try:
@@ -100,21 +100,23 @@ class FileSource(Closing):
             except (Damage, DamagedFile, OSError) as error:
                 damage, record = error, None
             if record is not None and self._must_wait(record):
+                # Left out of the batch, so that the stored offset stays before it: the next reading finds it grown.
                 self._waiting, record = record.after - record.begin, None
             if record is not None:
                 rows.append((record.begin, NO_TIMESTAMP, None, record.value))
-                after = record.after
-            full = len(rows) >= settings.batch_records or after - first >= settings.batch_bytes
+                end = record.after
+            full = len(rows) >= settings.batch_records or end - first >= settings.batch_bytes
             if rows and (record is None or full):
-                yield self._batch(rows, first, after)
-                rows, first = [], after
+                yield self._batch(rows, first, end)
+                rows, first = [], end
             if record is None:
                 break
+        # After the last batch: what is whole has been handed over.
         if isinstance(damage, DamagedFile):
             raise damage
         if damage is not None:
             raise DamagedFile(
-                f"{self._file.shown} is damaged after byte {after:,} of its text: {damage}; all before was taken"
+                f"{self._file.shown} is damaged after byte {end:,} of its text: {damage}; all before was taken"
             )
 
     def _records(self) -> Iterator[Record]:
@@ -122,8 +124,8 @@ class FileSource(Closing):
         most, kept = settings.max_record_bytes, min(settings.dead_letter_bytes, settings.max_record_bytes)
         if file.look is Look.PARQUET:
             assert file.path is not None
-            named = [name for field in FIELDS if (name := getattr(self._format, field))]
-            return parquet.rows(file.path, start, named, most=most, kept=kept)
+            columns = [name for field in FIELDS if (name := getattr(self._format, field))]
+            return parquet.rows(file.path, start, columns, most=most, kept=kept)
         line_end = line_end_of(file.head)
         return split(file.chunks(start), start, self._how, most=most, kept=kept, line_end=line_end)
 
@@ -133,9 +135,9 @@ class FileSource(Closing):
             return False
         return self._format.format == "text" or not _is_whole_json(record)
 
-    def _batch(self, rows: list[Row], first: int, after: int) -> Batch:
-        chunk = Chunk(TopicPartition(self.partition.topic, 0), first, after, rows, size=after - first)
-        builder = BatchBuilder(records=len(rows), size=after - first)
+    def _batch(self, rows: list[Row], first: int, end: int) -> Batch:
+        chunk = Chunk(TopicPartition(self.partition.topic, 0), first, end, rows, size=end - first)
+        builder = BatchBuilder(records=len(rows), size=end - first)
         self._reader.read(chunk, builder.part(self.partition, first), self._clock())
         batch = builder.build()
         assert batch is not None
@@ -159,10 +161,11 @@ def _incarnation(head: bytes) -> str:
 
 def _start(head: bytes, stored: Mapping[str, int]) -> int:
     """Where to begin: where the store left off in this file, or in what it was before it grew."""
-    return max((offset for incarnation, offset in stored.items() if _began_so(head, incarnation)), default=0)
+    # A small file that grew is known by each of its beginnings: the furthest offset is what was stored.
+    return max((offset for incarnation, offset in stored.items() if _has_begun_so(head, incarnation)), default=0)
 
 
-def _began_so(head: bytes, incarnation: str) -> bool:
+def _has_begun_so(head: bytes, incarnation: str) -> bool:
     digest, _, length = incarnation.partition("@")
-    known = head[: int(length)] if length.isdecimal() else head
-    return hashlib.sha256(known).hexdigest()[:16] == digest and (not length or len(head) >= int(length))
+    beginning = head[: int(length)] if length.isdecimal() else head
+    return hashlib.sha256(beginning).hexdigest()[:16] == digest and (not length or len(head) >= int(length))

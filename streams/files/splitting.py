@@ -62,14 +62,16 @@ def _is_blank(value: bytes | Oversized) -> bool:
 def _pieces(chunks: Iterable[bytes], start: int, separator: bytes, most: int, kept: int) -> Iterator[Record]:
     begin, length, gathered = start, 0, b""
     for chunk in chunks:
+        # What follows the last separator may go on in the next chunk.
         *ended, rest = chunk.split(separator) if separator else [chunk]
         for piece in ended:
             length += len(piece)
+            # Of what is too long only the part that a letter keeps is gathered, however long it goes on.
             if length <= most or len(gathered) < kept:
                 gathered += piece
-            after = begin + length + 1
-            yield Record(begin, after, bound_value(_line(gathered), length, most, kept), ended=True)
-            begin, length, gathered = after, 0, b""
+            end = begin + length + 1
+            yield Record(begin, end, bound_value(_line(gathered), length, most, kept), ended=True)
+            begin, length, gathered = end, 0, b""
         length += len(rest)
         if length <= most:
             gathered += rest
@@ -80,7 +82,7 @@ def _pieces(chunks: Iterable[bytes], start: int, separator: bytes, most: int, ke
 
 
 def _paragraphs(lines: Iterable[Record], most: int, kept: int) -> Iterator[Record]:
-    begin, after, length, gathered = 0, 0, 0, b""
+    begin, end, length, gathered = 0, 0, 0, b""
     for line in lines:
         # A blank line that may go on is none yet.
         if _is_blank(line.value) and line.ended:
@@ -94,6 +96,6 @@ def _paragraphs(lines: Iterable[Record], most: int, kept: int) -> Iterator[Recor
         length += (length > 0) + (line.value.value_bytes if isinstance(line.value, Oversized) else len(value))
         if length <= most or len(gathered) < kept:
             gathered = gathered + b"\n" + value if gathered else value
-        after = line.after
+        end = line.after
     if length and gathered.strip():
-        yield Record(begin, after, bound_value(gathered, length, most, kept), ended=False)
+        yield Record(begin, end, bound_value(gathered, length, most, kept), ended=False)

@@ -88,6 +88,7 @@ class SchemaRegistry(Closing):
             raise ValueError("the value is not framed")
         body = self._readers.get(number) or self._ask_for(number)
         if body is None:
+            # No registry numbers a schema 0, but a number of 8 bytes begins with four zeros.
             why = framing.told_of_long_id(value) if number == 0 else "see which registry its producer uses"
             detail = f"schema {number} is not in the registry at {self._url}: {why}"
             return Reason.UNKNOWN_SCHEMA, detail

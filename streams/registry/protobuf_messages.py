@@ -19,6 +19,7 @@ from streams.document import Reason
 from streams.registry import protobuf_schemas
 
 MOST_INDICES: Final = 100
+# Seven bits a byte: a number of 32 bits takes five.
 VARINT_BYTES: Final = 5
 OTHERS: Final = (
     ": its producer writes by another schema, or the number otherwise than Confluent's clients do (Apicurio's own "

@@ -29,6 +29,7 @@ ROOT: Final = "riverkeep/the-schema-itself.proto"
 """What the schema's own file is called: others cannot import it."""
 MOST_SOURCE_BYTES: Final = 2 * MIB
 CPU_SECONDS: Final = 5
+# CPU_SECONDS ends a schema that is too much for protoc. This ends the wait on a machine that has no time for it.
 WAITED_SECONDS: Final = 30.0
 MEMORY_BYTES: Final = 1024 * MIB
 WRITTEN_BYTES: Final = 16 * MIB
