@@ -40,7 +40,7 @@ class IntakeCaches:
 
     def catch_up(self, tx: Connection) -> None:
         """Learn what other connections have committed since the last time."""
-        # SQLite moves `data_version` with the commits of other connections alone: with its own these are in step already.
+        # SQLite moves `data_version` with the commits of other connections alone: its own are known already.
         version = int(tx.execute("PRAGMA data_version").fetchone()[0])
         if self._version is None:
             self._load(tx)
