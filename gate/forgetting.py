@@ -20,7 +20,7 @@ class ScoreMatrix:
 
     Attributes:
         scores: rows are generations, columns slices; NaN where no score was taken.
-        learned_at: for each column the row that was the first to train on that slice's period; 0 for what the
+        learned_at: for each column the row that was trained on the last of that slice's period; 0 for what the
             base model already knew (the anchor).
         higher_is_better: True for accuracies, False for losses.
     """

@@ -1,5 +1,6 @@
 """What the ledger knows of the serving generation, as metrics: R, forgetting, and how the latest rounds ended."""
 
+import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -9,11 +10,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from gate import scores
+from gate.ledger_reading import read_ledger
 from gate.verdict import ALL_TEXT, OF_TEXT
 from memory.ledger.records import Generation, ScoreRow, Standing
 from memory.store import Store
-
-"""So many rounds back the latest one with a candidate is looked for."""
 
 
 class KnowledgeMetrics(Collector):
@@ -48,11 +48,9 @@ def _families(store: Store, standing: Standing) -> Iterator[Metric]:
     yield from _plausibility(store)
     yield _flips(store)
     yield _not_held(store)
-    serving = -1 if standing.serving is None else standing.serving
-    generations = store.generations.listed()
-    rows = scores.alike(store.generations.score_matrix(), store.generations.scored_in(), serving)
-    yield from _measures(scores.knowledge(rows, generations, serving))
-    yield from _matrix(rows, scores.generations_shown(generations, serving))
+    ledger = read_ledger(store)
+    yield from _measures(ledger.knowledge)
+    yield from _matrix(ledger.rows, scores.generations_shown(ledger.generations, ledger.serving))
 
 
 def _round_ends(standing: Standing) -> Iterator[Metric]:
@@ -141,12 +139,24 @@ def _latest_flips(store: Store) -> Mapping[str, float]:
 
 
 def _measures(known: scores.Knowledge) -> Iterator[Metric]:
+    forgot, moved = known.forgetting, known.backward_transfer
     measures: Mapping[str, tuple[str, float | None]] = {
         "riverkeep_forgetting_nats": (
-            "Average forgetting of the serving generation over slices trained past, at one length; positive is bad.",
-            known.forgetting,
+            "Average forgetting of what serves over slices trained past, on documents the best before scored too.",
+            None if forgot is None else forgot.estimate,
         ),
-        "riverkeep_backward_transfer_nats": ("Backward transfer; positive is good.", known.backward_transfer),
+        "riverkeep_forgetting_lower_nats": (
+            "Average forgetting is above this with a confidence of 95 %: above 0, something was forgotten.",
+            None if forgot is None else _finite(forgot.lower),
+        ),
+        "riverkeep_forgetting_upper_nats": (
+            "Average forgetting is below this with a confidence of 95 %.",
+            None if forgot is None else _finite(forgot.upper),
+        ),
+        "riverkeep_backward_transfer_nats": (
+            "Backward transfer: how much better than those that learned each slice, where still known.",
+            None if moved is None else moved.estimate,
+        ),
         "riverkeep_forward_transfer_nats": ("Forward transfer; positive is good.", known.forward_transfer),
         "riverkeep_plasticity_nats": (
             "Mean loss on each period's slice right after it was learned; lower is better.",
@@ -155,6 +165,10 @@ def _measures(known: scores.Knowledge) -> Iterator[Metric]:
     }
     for name, (what, value) in measures.items():
         yield GaugeMetricFamily(name, what, value=value)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _matrix(rows: Iterable[ScoreRow], generations: Iterable[Generation]) -> Iterator[Metric]:

@@ -5,17 +5,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import to_jsonable_python
 
 from gate import forgetting, measures
+from gate.bootstrap import Interval
+from gate.kept_knowledge import ScoredDocuments, average, forgotten_by_slice, transferred_by_slice
 from learner.directory.report import Report
 from learner.evaluation.text_plausibility import summarise
 from memory.ledger import records
 from memory.ledger.aside import MEASURED
 from memory.ledger.records import DocumentScore, Generation, ScoreRow, SliceScore
-from memory.samples.slice_names import ANCHOR, first_round, source_of
+from memory.samples.slice_names import ANCHOR, first_round, last_round, source_of
 
 ROWS_SHOWN = 8
 SLICES_SHOWN = 64
@@ -115,26 +117,60 @@ def _mean(scores: Sequence[DocumentScore]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What the serving generation knows, in nats per token; None where it cannot be told yet."""
+    """What the serving generation knows, in nats per token; None where it cannot be told yet.
 
-    forgetting: float | None
-    backward_transfer: float | None
+    Attributes:
+        forgetting: mean over the slices that were trained past of how much worse it is than the best before it, on the
+            documents that both have scored, with limits of 95 % each.
+        backward_transfer: the same against the generation that learned the slice's last part; positive is good.
+        forward_transfer: what was known of text before it was trained on.
+        plasticity: how well new text was learned.
+    """
+
+    forgetting: Interval | None
+    backward_transfer: Interval | None
     forward_transfer: float | None
     plasticity: float | None
 
 
-def knowledge(rows: Iterable[ScoreRow], generations: Iterable[Generation], serving: int) -> Knowledge:
-    """The measures of the serving generation, over the generations that led to it."""
+NOTHING_KNOWN: Final = Knowledge(None, None, None, None)
+
+
+def knowledge(
+    rows: Iterable[ScoreRow], generations: Iterable[Generation], serving: int, documents: ScoredDocuments
+) -> Knowledge:
+    """The measures of the serving generation, over the generations that led to it.
+
+    Args:
+        rows: of R, for what can be told of whole slices alone.
+        generations: of the ledger.
+        serving: the serving one.
+        documents: what the generations scored document by document, for what is a difference between two of them.
+    """
     accepted = lineage(generations, serving)
     if not accepted:
-        return Knowledge(None, None, None, None)
-    matrix, last = score_matrix(rows, accepted), len(accepted) - 1
+        return NOTHING_KNOWN
+    numbers, last = [generation.number for generation in accepted], len(accepted) - 1
+
+    def learned_at(name: str) -> int | None:
+        return _find_learning_row(name, accepted)
+
+    listed = list(rows)
+    unmerged = [row for row in listed if not is_merged(row.slice, accepted)]
     return Knowledge(
-        forgetting.average_forgetting(matrix, last),
-        forgetting.backward_transfer(matrix, last),
-        forgetting.forward_transfer(matrix, last),
-        forgetting.plasticity(matrix, last),
+        average(forgotten_by_slice(documents, numbers, learned_at)),
+        average(transferred_by_slice(documents, numbers, learned_at)),
+        # Before the last part of a merged slice was trained on, its first part was: that is no transfer.
+        forgetting.forward_transfer(score_matrix(unmerged, accepted), last),
+        forgetting.plasticity(score_matrix(listed, accepted), last),
     )
+
+
+def is_merged(slice_name: str, generations: Sequence[Generation]) -> bool:
+    """Whether a slice's text was learned by more than one of these generations."""
+    if slice_name == ANCHOR:
+        return False
+    return _first_trained_in(first_round(slice_name), generations) != _find_learning_row(slice_name, generations)
 
 
 def alike(rows: Iterable[ScoreRow], lengths: Mapping[int, int | None], serving: int) -> list[ScoreRow]:
@@ -197,14 +233,17 @@ def score_matrix(rows: Iterable[ScoreRow], generations: Sequence[Generation]) ->
 
 
 def _find_learning_row(slice_name: str, generations: Sequence[Generation]) -> int | None:
-    if slice_name == ANCHOR:
-        return 0
-    first = first_round(slice_name)
+    """The generation that learned the last part of a slice: those before it had not seen all of a merged one."""
+    return 0 if slice_name == ANCHOR else _first_trained_in(last_round(slice_name), generations)
+
+
+def _first_trained_in(round_number: int, generations: Sequence[Generation]) -> int | None:
+    """The first of these that a round of this number, or a later one, made."""
     return next(
         (
             index
             for index, generation in enumerate(generations)
-            if generation.round is not None and generation.round >= first
+            if generation.round is not None and generation.round >= round_number
         ),
         None,
     )

@@ -8,9 +8,12 @@ from typing import Final
 from memory.database import facts, sqlite
 from memory.database.sqlite import Connection
 from memory.errors import UnknownGeneration, WrongState
+from memory.identity.categories import all_categories
+from memory.identity.shared_keys import first_of_key
 from memory.ledger import rounds
 from memory.ledger.records import DocumentScore, Generation, GenerationState, ScoreRow, SliceScore, lineage
 from memory.samples import slices
+from memory.settings import MemorySettings
 
 BROAD: Final = 0.9
 """Of the documents of a slice that any generation scored, the share that one must have scored to stand for it."""
@@ -120,6 +123,18 @@ def _best_on_a_slice(tx: Connection) -> set[int]:
     )
     # The worst come first: of each slice the dict keeps the last row, which is the best.
     return set(dict(rows).values())
+
+
+def held_out_documents(tx: Connection, settings: MemorySettings) -> dict[str, dict[int, int]]:
+    """See `Store.generations.held_out_documents`."""
+    rows = slices.list_slices(tx, "anchor", "closed")
+    members = {slices.name(tx, row): slices.members(tx, {row.id: -1})[row.id] for row in rows}
+    keys = tx.execute(
+        "SELECT id, key_hash FROM samples WHERE id IN (SELECT value FROM json_each(?))",
+        (sqlite.as_json(sample for samples in members.values() for sample in samples),),
+    )
+    shared = first_of_key(keys, all_categories(tx, settings.key_quota))
+    return {name: {sample: shared.get(sample, sample) for sample in samples} for name, samples in members.items()}
 
 
 def _best_on_documents(tx: Connection) -> set[int]:

@@ -26,6 +26,12 @@ def first_round(name: str) -> int:
     return int(first) if first.isdecimal() else 0
 
 
+def last_round(name: str) -> int:
+    """The last of its rounds; 0 for the anchor, and for a name that tells none."""
+    last = rounds_of(name).rpartition("-")[2]
+    return int(last) if last.isdecimal() else 0
+
+
 def in_order(name: str) -> tuple[bool, str, int, str]:
     """A key to sort by: the anchor, then source after source, each in the order in which its text came."""
     return name != ANCHOR, source_of(name), first_round(name), name

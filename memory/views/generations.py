@@ -96,6 +96,13 @@ class Generations:
         """Add to R's row of a generation (the base's score on a new slice, say); known ones are replaced."""
         self._file.write(generations.save_scores, generation, scores)
 
+    def held_out_documents(self) -> dict[str, dict[int, int]]:
+        """The documents of the anchor and of each closed slice by its name, each with the number of its key.
+
+        That number is the least document with the same key: what has none, or a category's, counts by itself.
+        """
+        return self._file.read(generations.held_out_documents, self._file.settings)
+
     def document_scores(self, generation: int) -> dict[int, DocumentScore]:
         """What is known of a generation's scores on held-out documents that are still kept, by sample id."""
         return self._file.read(generations.document_scores, generation)

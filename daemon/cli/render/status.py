@@ -12,6 +12,7 @@ from daemon.cli.render.rounds import early_stop_part, how_to_decide, trained_par
 from daemon.cli.render.screen import console, outcome_text
 from daemon.control.answers.status import (
     EvidenceStanding,
+    ForgettingStanding,
     IngestStanding,
     LastRoundStanding,
     MemoryStanding,
@@ -75,6 +76,8 @@ def _round_rows(facts: StatusAnswer, now: float) -> Iterable[tuple[str, str | Te
         yield "last round", _last_round(last, now)
     if rollback := facts.get("rollback"):
         yield "rollback", _rollback(rollback, facts["serving"], now)
+    if forgotten := facts.get("forgetting"):
+        yield "forgetting", _forgetting(forgotten)
     yield from _next_rows(facts, now)
 
 
@@ -88,6 +91,14 @@ def _next_rows(facts: StatusAnswer, now: float) -> Iterable[tuple[str, str | Tex
         yield "next round", next_round
     if facts.get("evidence"):
         yield "to judge by", _evidence(facts["evidence"])
+
+
+def _forgetting(forgotten: ForgettingStanding) -> str:
+    """How much worse what serves is on old text than the best before it, and how sure that is."""
+    figure, lower, upper = forgotten["figure"], forgotten["lower"], forgotten["upper"]
+    sure = "" if lower is None or upper is None else f" ({lower:+.3f} … {upper:+.3f})"
+    where = f"on {forgotten['documents']:,} older documents"
+    return f"{figure:+.3f} nats per token{sure} {where}; above 0 is worse than before"
 
 
 EVIDENCE = {

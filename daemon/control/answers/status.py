@@ -139,6 +139,20 @@ class IngestStanding(TypedDict):
     trouble: str
 
 
+class ForgettingStanding(TypedDict):
+    """How much worse what serves is than the best before it, in nats per token over old text; positive is bad.
+
+    Attributes:
+        lower, upper: it is above, and below, these with a confidence of 95 % each; None where too few documents tell.
+        documents: how many both have scored.
+    """
+
+    figure: float
+    lower: float | None
+    upper: float | None
+    documents: int
+
+
 class EvidenceStanding(TypedDict):
     """How much there is of one kind of evidence to judge a round by, were it begun now.
 
@@ -200,6 +214,7 @@ class StatusAnswer(TypedDict):
         need_restart: sections of the settings that changed on disk and are not in force until a restart.
         settings_refused: None where the latest reload found no mistakes.
         parts: as in `ReadinessAnswer`.
+        forgetting: of what serves; None before two generations can be compared.
         waiting: numbers of rounds that wait for a person.
         rounds_paused: None while rounds begin by themselves.
         memory_trouble: why the database cannot be used, and what to do; empty while it can.
@@ -221,6 +236,7 @@ class StatusAnswer(TypedDict):
     serving: ServingStanding
     last_round: LastRoundStanding | None
     rollback: RollbackStanding | None
+    forgetting: ForgettingStanding | None
     waiting: list[int]
     evidence: list[EvidenceStanding]
     rounds_paused: PauseStanding | None

@@ -1,11 +1,13 @@
 """How things stand, as far as the store and the settings tell."""
 
+import math
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from daemon.control.answers.status import (
     EvidenceStanding,
+    ForgettingStanding,
     LastRoundStanding,
     MemoryStanding,
     MistakeStanding,
@@ -18,6 +20,8 @@ from daemon.control.facts.rounds import erased_text, round_line
 from daemon.rounds.judgeable import ForeseenEvidence
 from daemon.settings.in_force import RefusedReload
 from daemon.settings.mistakes import Mistake
+from gate.bootstrap import Interval
+from gate.ledger_reading import read_ledger
 from memory.ledger.records import Rollback, Round
 from memory.samples.records import Counts
 from memory.store import Store
@@ -44,6 +48,7 @@ def status_without_store(state_dir: Path) -> StatusAnswer:
         "serving": _serving(None, None),
         "last_round": None,
         "rollback": None,
+        "forgetting": None,
         "waiting": [],
         "evidence": [],
         "rounds_paused": None,
@@ -62,6 +67,7 @@ def status(store: Store, state_dir: Path) -> StatusAnswer:
         "serving": _serving(serving, erased_text(serving, store.people.saw_erased_text())),
         "last_round": None if last is None else _last_round(last),
         "rollback": None if rollback is None else _rollback(rollback),
+        "forgetting": _forgetting(read_ledger(store).knowledge.forgetting),
         "waiting": store.rounds.waiting(),
         "rounds_paused": None if pause is None else {"since": pause.since, "reason": pause.reason},
     }
@@ -88,6 +94,13 @@ def _serving(generation: int | None, erased_text: str | None) -> ServingStanding
         "ok": None,
         "trouble": "",
     }
+
+
+def _forgetting(forgotten: Interval | None) -> ForgettingStanding | None:
+    if forgotten is None:
+        return None
+    lower, upper = (limit if math.isfinite(limit) else None for limit in (forgotten.lower, forgotten.upper))
+    return {"figure": forgotten.estimate, "lower": lower, "upper": upper, "documents": forgotten.documents}
 
 
 def _rollback(rollback: Rollback) -> RollbackStanding:

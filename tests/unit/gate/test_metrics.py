@@ -1,6 +1,7 @@
 """What is shown of the ledger: known or absent, after restarts, rounds and rollbacks alike."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ def shown(here: World) -> dict[str, float | None]:
     return {name: here.metric(f"riverkeep_{name}") for name in AFTER_ROUNDS}
 
 
+def move(here: World, generation: int, loss: float) -> None:
+    """Let a generation have scored every document at this loss per token."""
+    known = here.store.generations.document_scores(generation).values()
+    here.store.generations.save_document_scores(generation, [replace(row, nll=loss * row.tokens) for row in known])
+
+
 def test_what_is_not_known_yet_is_absent(here: World) -> None:
     """A zero would say that nothing was forgotten; before the first round nobody can tell."""
     assert set(shown(here).values()) == {None}
@@ -50,7 +57,7 @@ def test_after_a_rollback_the_figures_are_those_of_what_serves(here: World) -> N
     here.run("good")
     here.feed(seed=3)
     here.run("good")
-    here.store.generations.save_scores(2, {"anchor": SliceScore(9.0, 100, 10)})
+    move(here, 2, 9.0)
     before = here.metric("riverkeep_forgetting_nats")
     assert before is not None
     assert before > 1
@@ -71,9 +78,14 @@ def test_another_sequence_length_is_no_forgetting(here: World) -> None:
     here.feed(seed=3)
     here.run("good")
     here.store.generations.save_scores(1, {"anchor": SliceScore(1.0, 100, 10)})
+    move(here, 1, 1.0)
     forgot = here.metric("riverkeep_forgetting_nats")
     assert forgot is not None
     assert forgot > 0.5
+    lower, upper = (here.metric(f"riverkeep_forgetting_{limit}_nats") for limit in ("lower", "upper"))
+    assert lower is not None
+    assert upper is not None
+    assert lower <= forgot <= upper
     recipe = here.settings.learner.recipe.model_copy(update={"sequence_length": 128})
     learner = here.settings.learner.model_copy(update={"recipe": recipe})
     # The first one is scored again, and found far better than what follows it.

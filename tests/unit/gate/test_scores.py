@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate import scores as knowledge
+from gate.kept_knowledge import NOTHING_SCORED, ScoredDocuments
 from memory.ledger.records import DocumentScore, Generation, GenerationState, ScoreRow, SliceScore
 
 
@@ -29,11 +30,27 @@ MATRIX = [
 ]  # fmt: skip
 
 
+def documents_of(rows: list[ScoreRow]) -> ScoredDocuments:
+    """Ten documents of each slice, by which every generation comes to what R has."""
+    names = sorted({each.slice for each in rows})
+    slices = {name: {10 * at + n: 10 * at + n for n in range(10)} for at, name in enumerate(names)}
+    scores: dict[int, dict[int, DocumentScore]] = {}
+    for each in rows:
+        of_generation = scores.setdefault(each.generation, {})
+        of_generation.update({n: DocumentScore(n, 10 * each.score.mean_nll, 10) for n in slices[each.slice]})
+    return ScoredDocuments(slices, scores)
+
+
+SCORED = documents_of(MATRIX)
+
+
 def test_measures_follow_the_definitions() -> None:
     """Positive forgetting is bad; a slice that nothing was trained on yet counts nowhere."""
-    known = knowledge.knowledge(MATRIX, LEDGER, serving=2)
-    assert known.forgetting == pytest.approx(((3.3 - 3.0) + (3.2 - 3.0)) / 2)
-    assert known.backward_transfer == pytest.approx(((3.0 - 3.3) + (3.0 - 3.2)) / 2)
+    known = knowledge.knowledge(MATRIX, LEDGER, serving=2, documents=SCORED)
+    assert known.forgetting is not None
+    assert known.backward_transfer is not None
+    assert known.forgetting.estimate == pytest.approx(((3.3 - 3.0) + (3.2 - 3.0)) / 2)
+    assert known.backward_transfer.estimate == pytest.approx(((3.0 - 3.3) + (3.0 - 3.2)) / 2)
     assert known.plasticity == pytest.approx((3.0 + 3.0) / 2)
     assert known.forward_transfer == pytest.approx(((4.0 - 4.0) + (5.0 - 4.0)) / 2)
 
@@ -41,14 +58,28 @@ def test_measures_follow_the_definitions() -> None:
 def test_a_rolled_back_generation_is_not_in_the_lineage() -> None:
     """After a rollback the measures are those of what serves."""
     assert [each.number for each in knowledge.lineage(LEDGER, 1)] == [0, 1]
-    known = knowledge.knowledge(MATRIX, LEDGER, serving=1)
-    assert known.forgetting == pytest.approx(0.1)
+    known = knowledge.knowledge(MATRIX, LEDGER, serving=1, documents=SCORED)
+    assert known.forgetting is not None
+    assert known.forgetting.estimate == pytest.approx(0.1)
 
 
 def test_nothing_is_known_of_nothing() -> None:
     """Without scores there are no measures."""
-    assert knowledge.knowledge([], [], serving=0) == knowledge.Knowledge(None, None, None, None)
-    assert knowledge.knowledge([], LEDGER[:1], serving=0).forgetting is None
+    assert knowledge.knowledge([], [], serving=0, documents=NOTHING_SCORED) == knowledge.Knowledge(
+        None, None, None, None
+    )
+    assert knowledge.knowledge([], LEDGER[:1], serving=0, documents=NOTHING_SCORED).forgetting is None
+
+
+def test_a_merged_slice_is_learned_by_the_generation_of_its_last_round() -> None:
+    """Its column right after that is the plasticity; before it, half of the slice had been trained on already."""
+    ledger = [generation(0, None), generation(1, 0, round_=1), generation(2, 1, round_=2), generation(3, 2, round_=3)]
+    rows = [row(number, "wiki@1-2", loss) for number, loss in ((0, 5.0), (1, 4.0), (2, 3.0), (3, 3.5))]
+    known = knowledge.knowledge(rows, ledger, serving=3, documents=documents_of(rows))
+    assert known.plasticity == pytest.approx(3.0)
+    assert known.backward_transfer is not None
+    assert known.backward_transfer.estimate == pytest.approx(-0.5)
+    assert known.forward_transfer is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=30), st.integers(0, 30))

@@ -51,7 +51,7 @@ def test_status_counts_what_is_kept(kept: Kept) -> None:
     status: Facts = kept.control.status()
     assert status["memory"]["fresh_samples"] + status["memory"]["holdout_samples"] == 40
     assert (status["running"], status["serving"]["generation"]) == (False, 0)
-    assert {need["what"]: need["needed"] for need in status["evidence"]} == {"anchor": 20, "newest": 20}
+    assert {need["what"]: need["needed"] for need in status["evidence"]} == {"anchor": 36, "newest": 36}
     kept.refuse()
     status = kept.control.status()
     assert status["last_round"]["detail"] == "forgot too much"

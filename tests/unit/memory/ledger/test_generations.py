@@ -1,11 +1,13 @@
 """The ledger of generations."""
 
+from pathlib import Path
+
 import pytest
 
 from memory.errors import UnknownGeneration, WrongState
 from memory.ledger.records import DocumentScore, GenerationState, SliceScore
 from memory.store import Store
-from tests.unit.memory.helpers import Stream, accept, begin, refuse, round_of, text
+from tests.unit.memory.helpers import Stream, accept, begin, open_store, refuse, round_of, text, with_anchor
 
 
 def rounds(store: Store, stream: Stream, number: int) -> None:
@@ -143,3 +145,22 @@ def test_scores_of_documents_that_are_gone_are_ignored(store: Store, stream: Str
         0, [DocumentScore(held[0], 5.0, 3, was_right=True), DocumentScore(10**9, 1.0, 1)]
     )
     assert store.generations.document_scores(0) == {held[0]: DocumentScore(held[0], 5.0, 3, was_right=True)}
+
+
+def test_held_out_documents_are_told_by_slice_with_their_keys(tmp_path: Path) -> None:
+    """Of the anchor and of what was closed; what is newest has been learned by nobody."""
+    stream = Stream()
+    with open_store(tmp_path / "a.db", holdout_share=0.4, anchor_minimum=1) as store:
+        with_anchor(store)
+        for start in (0, 80):
+            keys = [f"author {n % 7}" for n in range(80)]
+            store.append(stream.of([text(start + n) for n in range(80)], keys=keys))
+            draw = begin(store)
+            if not start:
+                accept(store, draw)
+        told = store.generations.held_out_documents()
+        assert set(told) == {"anchor", "news@1-1"}
+        hashes = {one.id: one.key_hash for part in draw.slices for one in part.samples}
+        period = told["news@1-1"]
+        assert len(set(period.values())) == len({hashes[sample] for sample in period if sample in hashes})
+        assert all(first <= sample for sample, first in period.items())

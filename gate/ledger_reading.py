@@ -1,0 +1,55 @@
+"""What the ledger tells of the serving generation's knowledge, read anew only where the ledger stands otherwise."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from gate.kept_knowledge import ScoredDocuments
+from gate.scores import Knowledge, alike, knowledge, lineage
+from memory.ledger.records import Generation, ScoreRow, Standing
+from memory.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerReading:
+    """The ledger as it stood.
+
+    Attributes:
+        serving: the serving generation; -1 before there is one.
+        generations: all of them.
+        rows: of R, those taken in sequences as long as the serving generation's.
+        knowledge: of the serving generation.
+    """
+
+    serving: int
+    generations: Sequence[Generation]
+    rows: Sequence[ScoreRow]
+    knowledge: Knowledge
+
+
+# Scores of documents are megabytes, and Prometheus and `riverkeep status` both ask every few seconds.
+_remembered: Final[WeakKeyDictionary[Store, tuple[Standing, LedgerReading]]] = WeakKeyDictionary()
+_lock: Final = threading.Lock()
+
+
+def read_ledger(store: Store) -> LedgerReading:
+    """What the ledger tells now. May be called from any thread; a second one waits for the first to have read."""
+    with _lock:
+        standing = store.rounds.standing()
+        found = _remembered.get(store)
+        if found is None or found[0] != standing:
+            found = standing, _read(store, -1 if standing.serving is None else standing.serving)
+            _remembered[store] = found
+        return found[1]
+
+
+def _read(store: Store, serving: int) -> LedgerReading:
+    generations, lengths = store.generations.listed(), store.generations.scored_in()
+    rows = alike(store.generations.score_matrix(), lengths, serving)
+    length = lengths.get(serving)
+    comparable = [each.number for each in lineage(generations, serving) if lengths.get(each.number) == length]
+    scored = {number: store.generations.document_scores(number) for number in comparable}
+    documents = ScoredDocuments(store.generations.held_out_documents(), scored)
+    return LedgerReading(serving, generations, rows, knowledge(rows, generations, serving, documents))
