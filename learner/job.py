@@ -1,15 +1,13 @@
 """One round as a pure job: a round's directory in, candidates and a report out."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from checkpoints.files.durable_writes import replace_file
 from checkpoints.files.label_names import NEW_WEIGHTS
@@ -38,19 +36,18 @@ from learner.evaluation.before_training import (
 )
 from learner.evaluation.best_so_far import best_scores, tokens_to_score_again
 from learner.evaluation.document_scores import mean_nll
-from learner.material.batches import Step, document_pieces
+from learner.material.batches import Step
 from learner.material.encoding import Encoded
-from learner.material.feeds import move_to_device
 from learner.material.step_plan import Material, StepPlan, prepare
 from learner.material.touched import find_touched
-from learner.objectives import importance
+from learner.objectives.importance import Importance, save_importance
 from learner.objectives.router_loss import RouterLoss
-from learner.objectives.weight_pull import QuadraticPull
+from learner.penalties import importance_after, importance_before, pull_of
 from learner.progress import Progress
 from learner.training.early_stopping import EarlyStopping
 from learner.training.train import Diverged, Trainer, Training, train
 from learner.weights.candidates import copy_into, interpolate_into, masters_of, weights_of, write_candidate
-from learner.weights.residual import Residuals, add_residuals, load_residuals, save_residuals
+from learner.weights.residual import add_residuals, save_residuals
 from learner.workbench import DOCUMENTS, SEQUENCES, TOKENS, Workbench, set_up
 
 
@@ -119,8 +116,8 @@ def _run(given: RoundInput, progress: Progress) -> Report:
         base, parent = earlier_scores(bench, texts.slices)
         best = best_scores(bench, texts.slices)
     # Not before the parent was scored: what serves, and is to be bettered, is the parent as it is stored.
-    add_residuals(bench.model, _residuals(bench, PARENT, bench.model))
-    earlier = _importance_before(bench, texts)
+    add_residuals(bench.model, bench.residuals(PARENT, bench.model))
+    earlier = importance_before(bench, texts.replay)
     try:
         rows = sum(len(step.new) + len(step.replayed) for step in material.steps)
         with progress.phase("train", SEQUENCES, rows, most_seconds=given.spec.recipe.max_seconds):
@@ -128,7 +125,7 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     except Diverged as error:
         return _report(bench, Outcome.DIVERGED, str(error), documents)
     # Of the trained result itself, before candidates overwrite its weights to be scored.
-    measured = _importance_after(bench, texts, earlier)
+    measured = importance_after(bench, texts.fresh, earlier)
     shares, tokens = len(set(given.spec.recipe.interpolation)), sum(len(text.tokens) for text in texts.slices.values())
     with progress.phase("candidates", TOKENS, shares * tokens):
         candidates = _candidates(bench, texts.slices, measured)
@@ -147,11 +144,6 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     )
     report = _report(bench, Outcome.TRAINED, "", documents)
     return replace(report, slices=scores, training=summary, touched=touched.ids, untrainable=touched.untrainable)
-
-
-def _residuals(bench: Workbench, which: str, model: Any) -> Residuals:
-    # The parent's are read when they are needed, twice: held meanwhile they would take a byte of memory a weight.
-    return load_residuals(bench.given.path / which / RESIDUALS, model)
 
 
 def _steps_kept(material: Material, training: Training) -> list[Step]:
@@ -207,7 +199,7 @@ def _replay_note(bench: Workbench, texts: Texts, material: Material) -> str:
     )
 
 
-def _train(bench: Workbench, material: Material, texts: Texts, matters: importance.Importance | None) -> Training:
+def _train(bench: Workbench, material: Material, texts: Texts, matters: Importance | None) -> Training:
     spec, model = bench.given.spec, bench.model
     model.requires_grad_(requires_grad=True).train()
     if spec.recipe.gradient_checkpointing:
@@ -219,7 +211,7 @@ def _train(bench: Workbench, material: Material, texts: Texts, matters: importan
         parent,
         feed=material.feed,
         objective=material.objective,
-        pull=_pull(bench, matters),
+        pull=pull_of(bench, matters),
         recipe=spec.recipe,
         peak_rate=spec.recipe.peak_rate(
             spec.kind, steps_of_new_head=len(material.steps) if has_new_head(bench) else None
@@ -238,15 +230,8 @@ def _load_parent(bench: Workbench) -> Any:
     Stored weights, which stay where they are for rounds, would hold back what is learned in steps smaller than theirs.
     """
     if bench.device.compute is torch.float32:
-        return _load_master(bench, PARENT)
+        return bench.load_master(PARENT)
     return bench.load(PARENT, device=bench.device.where, dtype=bench.device.compute)
-
-
-def _load_master(bench: Workbench, which: str) -> Any:
-    """Load parent or base in float32, as it was before it was rounded to be stored."""
-    model = bench.load(which, device=bench.device.where, dtype=torch.float32)
-    add_residuals(model, _residuals(bench, which, model))
-    return model
 
 
 def has_new_head(bench: Workbench) -> bool:
@@ -268,89 +253,12 @@ def _stopping(bench: Workbench, text: Encoded) -> EarlyStopping | None:
     )
 
 
-def _pull(bench: Workbench, matters: importance.Importance | None) -> QuadraticPull | None:
-    recipe = bench.given.spec.recipe
-    if not recipe.l2_sp and matters is None:
-        return None
-    return QuadraticPull(
-        dict(bench.model.named_parameters()),
-        l2_sp=recipe.l2_sp,
-        base=_weights_of_base(bench) if recipe.l2_sp and recipe.l2_sp_anchor == "base" else None,
-        ewc=recipe.ewc,
-        importance=matters,
-    )
-
-
-def _weights_of_base(bench: Workbench) -> dict[str, Tensor] | None:
-    """The base's weights by name; None where the round starts from the base itself."""
-    spec = bench.given.spec
-    if spec.base.digest == spec.parent.digest:
-        return None
-    return dict(_load_master(bench, BASE).named_parameters())
-
-
-def _importance_before(bench: Workbench, texts: Texts) -> importance.Importance | None:
-    """Return what the rounds before found important; in the first such round, what the replayed text says.
-
-    None where the recipe has no such pull, or nothing is known.
-    """
-    if not bench.given.spec.recipe.ewc:
-        return None
-    with bench.progress.phase("importance", SEQUENCES, _most_sequences(bench, texts.replay)):
-        carried = _carry_importance(bench)
-        return _fisher(bench, texts.replay) if carried is None and len(texts.replay) else carried
-
-
-def _carry_importance(bench: Workbench) -> importance.Importance | None:
-    shapes = {name: weight.shape for name, weight in bench.model.named_parameters()}
-    return importance.load_importance(bench.given.path / PARENT / IMPORTANCE, shapes)
-
-
-def _importance_after(
-    bench: Workbench, texts: Texts, earlier: importance.Importance | None
-) -> importance.Importance | None:
-    """Estimate what matters to the result, for the next round's pull; None where the recipe has no such pull."""
-    recipe = bench.given.spec.recipe
-    if not recipe.ewc:
-        return None
-    with bench.progress.phase("importance", SEQUENCES, _most_sequences(bench, texts.fresh)):
-        measured = _fisher(bench, texts.fresh)
-        return importance.carry_over(earlier, measured, decay=recipe.ewc_decay)
-
-
-def _fisher(bench: Workbench, text: Encoded) -> importance.Importance:
-    return importance.fisher(
-        bench.model,
-        _single_sequences(bench, text),
-        generator=torch.Generator().manual_seed(bench.given.spec.seed),
-        several=bench.shape.several,
-        passed=partial(bench.progress.advance, SEQUENCES),
-    )
-
-
-def _most_sequences(bench: Workbench, text: Encoded) -> int:
-    return min(len(text), bench.given.spec.recipe.importance_sequences)
-
-
-def _single_sequences(bench: Workbench, text: Encoded) -> Iterator[dict[str, Any]]:
-    """Yield the model's inputs for random documents (the beginning of long ones), one at a time."""
-    spec = bench.given.spec
-    # A stream of its own: another choice here must not change what is replayed, or in which order.
-    random = np.random.Generator(np.random.PCG64([spec.seed, 3]))
-    for index in random.permutation(len(text))[: spec.recipe.importance_sequences].tolist():
-        for start, stop in document_pieces(text, index, bench.shape.longest)[:1]:
-            ids = text.tokens[start:stop].astype(np.int64)
-            yield {"input_ids": move_to_device(ids[None], bench.device.where)}
-
-
-def _candidates(
-    bench: Workbench, slices: Mapping[str, Encoded], measured: importance.Importance | None
-) -> dict[str, SliceScored]:
+def _candidates(bench: Workbench, slices: Mapping[str, Encoded], measured: Importance | None) -> dict[str, SliceScored]:
     """Write every candidate and score it, with the very weights that would serve."""
     path, scored = bench.given.path, {}
     # In the dtype that is stored, so that what is scored is what will serve, rounding included.
     stored = bench.load(PARENT, device=torch.device("cpu"), dtype=None)
-    parent, result = masters_of(stored, _residuals(bench, PARENT, stored)), weights_of(bench.model)
+    parent, result = masters_of(stored, bench.residuals(PARENT, stored)), weights_of(bench.model)
     for share in sorted(set(bench.given.spec.recipe.interpolation)):
         name = candidate_name(share)
         cut_off = interpolate_into(stored, parent, result, share)
@@ -358,7 +266,7 @@ def _candidates(
         if cut_off:
             save_residuals(path / CANDIDATES / name / RESIDUALS, cut_off)
         if measured is not None:
-            importance.save_importance(path / CANDIDATES / name / IMPORTANCE, measured)
+            save_importance(path / CANDIDATES / name / IMPORTANCE, measured)
         copy_into(bench.model, stored)
         scored[name] = {piece: bench.evaluate(bench.model, text) for piece, text in slices.items()}
         bench.progress.say("candidate", name=name)

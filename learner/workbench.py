@@ -10,11 +10,12 @@ from checkpoints.files.label_names import SEVERAL
 from checkpoints.load import load_model, load_tokenizer, require_match
 from checkpoints.probe.ask import reading_of
 from learner.devices.device import Device, choose, settle
-from learner.directory.round_directory import PARENT, RoundInput
+from learner.directory.round_directory import PARENT, RESIDUALS, RoundInput
 from learner.evaluation.document_scores import Evaluator
 from learner.material.encoding import Encoder, longest_sequence
 from learner.material.step_plan import InputShape
 from learner.progress import Progress
+from learner.weights.residual import Residuals, add_residuals, load_residuals
 
 DOCUMENTS, TOKENS, SEQUENCES = "documents", "tokens", "sequences"
 """What the phases of a round are counted in: encoding, scoring, and training."""
@@ -47,6 +48,19 @@ class Workbench:
     def load(self, which: str, *, device: torch.device, dtype: torch.dtype | None) -> Any:
         """Load another copy of `parent` or `base`; `dtype` None keeps the stored one."""
         return load_model(self.given.path / which, self.given.spec.kind, device=device, dtype=dtype)
+
+    def load_master(self, which: str) -> Any:
+        """Load another copy of `parent` or `base` in float32, as it was before it was rounded to be stored."""
+        model = self.load(which, device=self.device.where, dtype=torch.float32)
+        add_residuals(model, self.residuals(which, model))
+        return model
+
+    def residuals(self, which: str, model: Any) -> Residuals:
+        """What rounding cut off `parent` or `base`, whose weights `model` has; read anew by each call.
+
+        Held through the training it would take a byte of memory a weight.
+        """
+        return load_residuals(self.given.path / which / RESIDUALS, model)
 
     @property
     def device_name(self) -> str:

@@ -1,0 +1,96 @@
+"""What a round's penalty on weights is made of: what it pulls toward, and what the rounds so far found important."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from learner.directory.round_directory import BASE, IMPORTANCE, PARENT
+from learner.material.batches import document_pieces
+from learner.material.encoding import Encoded
+from learner.material.feeds import move_to_device
+from learner.objectives.importance import Importance, carry_over, fisher, load_importance
+from learner.objectives.weight_pull import QuadraticPull
+from learner.workbench import SEQUENCES, Workbench
+
+
+def pull_of(bench: Workbench, matters: Importance | None) -> QuadraticPull | None:
+    """Return the pull on the model's weights as they stand; None where the recipe has none.
+
+    Args:
+        bench: of the round, before a step was taken.
+        matters: what `importance_before` said.
+    """
+    recipe = bench.given.spec.recipe
+    if not recipe.l2_sp and matters is None:
+        return None
+    return QuadraticPull(
+        dict(bench.model.named_parameters()),
+        l2_sp=recipe.l2_sp,
+        base=_weights_of_base(bench) if recipe.l2_sp and recipe.l2_sp_anchor == "base" else None,
+        ewc=recipe.ewc,
+        importance=matters,
+    )
+
+
+def _weights_of_base(bench: Workbench) -> dict[str, Tensor] | None:
+    """The base's weights by name; None where the round starts from the base itself."""
+    spec = bench.given.spec
+    if spec.base.digest == spec.parent.digest:
+        return None
+    return dict(bench.load_master(BASE).named_parameters())
+
+
+def importance_before(bench: Workbench, replay: Encoded) -> Importance | None:
+    """Return what the rounds before found important; in the first such round, what the replayed text says.
+
+    None where the recipe has no such pull, or nothing is known.
+    """
+    if not bench.given.spec.recipe.ewc:
+        return None
+    with bench.progress.phase("importance", SEQUENCES, _most_sequences(bench, replay)):
+        carried = _carry_importance(bench)
+        return _fisher(bench, replay) if carried is None and len(replay) else carried
+
+
+def _carry_importance(bench: Workbench) -> Importance | None:
+    shapes = {name: weight.shape for name, weight in bench.model.named_parameters()}
+    return load_importance(bench.given.path / PARENT / IMPORTANCE, shapes)
+
+
+def importance_after(bench: Workbench, fresh: Encoded, earlier: Importance | None) -> Importance | None:
+    """Estimate what matters to the result, for the next round's pull; None where the recipe has no such pull."""
+    recipe = bench.given.spec.recipe
+    if not recipe.ewc:
+        return None
+    with bench.progress.phase("importance", SEQUENCES, _most_sequences(bench, fresh)):
+        measured = _fisher(bench, fresh)
+        return carry_over(earlier, measured, decay=recipe.ewc_decay)
+
+
+def _fisher(bench: Workbench, text: Encoded) -> Importance:
+    return fisher(
+        bench.model,
+        _single_sequences(bench, text),
+        generator=torch.Generator().manual_seed(bench.given.spec.seed),
+        several=bench.shape.several,
+        passed=partial(bench.progress.advance, SEQUENCES),
+    )
+
+
+def _most_sequences(bench: Workbench, text: Encoded) -> int:
+    return min(len(text), bench.given.spec.recipe.importance_sequences)
+
+
+def _single_sequences(bench: Workbench, text: Encoded) -> Iterator[dict[str, Any]]:
+    """Yield the model's inputs for random documents (the beginning of long ones), one at a time."""
+    spec = bench.given.spec
+    # A stream of its own: another choice here must not change what is replayed, or in which order.
+    random = np.random.Generator(np.random.PCG64([spec.seed, 3]))
+    for index in random.permutation(len(text))[: spec.recipe.importance_sequences].tolist():
+        for start, stop in document_pieces(text, index, bench.shape.longest)[:1]:
+            ids = text.tokens[start:stop].astype(np.int64)
+            yield {"input_ids": move_to_device(ids[None], bench.device.where)}
