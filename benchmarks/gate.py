@@ -158,7 +158,7 @@ def _garbage(texts: Texts, chance: random.Random) -> list[Labelled]:
     ids = [number for number in range(len(tokenizer)) if number not in tokenizer.all_special_ids]
     others = dict(zip(ids, chance.sample(ids, len(ids)), strict=True))
     encoded = [tokenizer(text, add_special_tokens=False)["input_ids"] for text, _ in texts.draw(2, chance)]
-    return [(tokenizer.decode([others.get(token, token) for token in tokens]), "late") for tokens in encoded]
+    return [(str(tokenizer.decode([others.get(token, token) for token in tokens])), "late") for tokens in encoded]
 
 
 def _wrong_labels(texts: Texts, chance: random.Random) -> list[Labelled]:
