@@ -203,7 +203,7 @@ def test_the_model_is_loaded_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert "(rehearsed with 1 and 16 rows of 512 tokens a pass)" in found(findings, "memory").detail
     assert "400,000 new tokens" in found(findings, "a round's time").detail
     assert [line.strip().split(": ")[-1] for line in told[1:5]] == [
-        "Rehearsing a round of two steps, 1 row of 512 tokens a pass …",
+        "Rehearsing a round of 2 steps, 1 row of 512 tokens a pass …",
         "scoring held-out text",
         "training",
         "candidates",
