@@ -86,6 +86,8 @@ def lacking(
     known: KnownScores,
     minimum: int,
     tokens: Mapping[int, int] = NO_TOKENS,
+    *,
+    answers: bool = False,
 ) -> dict[str, int]:
     """The best generation of each older slice on which it has too few scores to hold a candidate to.
 
@@ -95,13 +97,15 @@ def lacking(
         known: what is known of earlier generations.
         minimum: keys that a comparison needs.
         tokens: as `scored_rows` takes them; empty before a round has scored anything.
+        answers: of a classifier: scores count only with what it answered, which earlier versions did not keep.
     """
     older = [drawn for drawn in slices if drawn.kind != "newest" and drawn.name in best]
-    return {
-        drawn.name: best[drawn.name]
-        for drawn in older
-        if not covers(drawn, scored_rows(drawn, known.get(best[drawn.name], {}), tokens), minimum)
-    }
+    lacked = {}
+    for drawn in older:
+        rows = scored_rows(drawn, known.get(best[drawn.name], {}), tokens)
+        if not covers(drawn, [row for row in rows if row.predicted is not None or not answers], minimum):
+            lacked[drawn.name] = best[drawn.name]
+    return lacked
 
 
 def in_order_of_need(lacked: Mapping[str, int]) -> list[int]:

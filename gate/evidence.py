@@ -5,12 +5,13 @@ not finite or of another length makes the evidence insufficient, never the verdi
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from gate.best_so_far import KnownScores, advantage, covers, scored_rows
 from gate.held_out import Group, HeldOut, InsufficientEvidence
-from gate.measures import mean_nll
+from gate.measures import accuracy, macro_f1, mean_nll
 from learner.directory.report import Report, SliceScores
 from memory.ledger.records import DocumentScore
 
@@ -26,6 +27,7 @@ class Evidence:
 
     Attributes:
         best: by slice, document scores of the generation that was best on it: of those documents that it has scored.
+        best_answers: of a classifier by measure, `accuracy` and `f1`, and by slice, the same of the best by it.
         candidates: those whose scores are complete.
         rejected: the other candidates, with the reason.
     """
@@ -34,6 +36,7 @@ class Evidence:
     best: Mapping[str, Scores]
     candidates: tuple[str, ...]
     rejected: Mapping[str, str]
+    best_answers: Mapping[str, Mapping[str, Scores]]
 
     @property
     def parent_is_base(self) -> bool:
@@ -41,7 +44,7 @@ class Evidence:
         return all(scores.base == scores.parent for scores in self.slices.values())
 
     def of(self, group: Group, model: str) -> Scores:
-        """Scores of "base", "parent", "best" or a candidate on a group; documents without tokens left out."""
+        """Scores of "base", "parent", "best", "best_accuracy", "best_f1" or a candidate; without empty documents."""
         scores = {
             score.id: score for member in group.members for score in self._on(member.name, model) if score.tokens > 0
         }
@@ -56,6 +59,8 @@ class Evidence:
     def _on(self, name: str, model: str) -> Scores:
         if model == "best":
             return self.best[name]
+        if model.startswith(BEST_BY):
+            return self.best_answers[model.removeprefix(BEST_BY)][name]
         scores = self.slices[name]
         named = {"base": scores.base, "parent": scores.parent}
         return named[model] if model in named else scores.candidates[model]
@@ -96,7 +101,12 @@ def gather(report: Report, slices: Sequence[HeldOut], known: KnownScores, minimu
         raise InsufficientEvidence("the report has no candidates")
     best = {each.name: _best(each, report.slices[each.name], known, minimum) for each in slices}
     good = tuple(name for name in report.candidates if name not in rejected)
-    return Evidence(report.slices, best, good, rejected)
+    measures = ANSWER_MEASURES if report.kind == "classifier" else {}
+    best_answers = {
+        measure: {each.name: _best_answers(each, report.slices[each.name], known, minimum, figure) for each in slices}
+        for measure, figure in measures.items()
+    }
+    return Evidence(report.slices, best, good, rejected, best_answers)
 
 
 def _check_references(report: Report, drawn: HeldOut) -> None:
@@ -152,6 +162,35 @@ def _best(drawn: HeldOut, scores: SliceScores, known: KnownScores, minimum: int)
             choices.append(tuple(rows))
     ahead = [advantage(rows, parent) for rows in choices]
     return min(zip(ahead, range(len(choices)), choices, strict=True), key=_nan_last)[2]
+
+
+def _best_answers(
+    drawn: HeldOut, scores: SliceScores, known: KnownScores, minimum: int, figure: Callable[[Scores], float | None]
+) -> Scores:
+    """The same by a measure of answers, of which more is better: what is best by loss may answer worse."""
+    parent, tokens = {row.id: row for row in scores.parent}, {row.id: row.tokens for row in scores.parent}
+    choices: list[Scores] = [scores.base, scores.parent]
+    for generation in sorted(known):
+        rows = scored_rows(drawn, known[generation], tokens)
+        # The ledger keeps no true labels: those are the documents', the same for every generation.
+        labelled = tuple(replace(row, label=parent[row.id].label) for row in rows if row.id in parent)
+        if covers(drawn, labelled, minimum) and figure(labelled) is not None:
+            choices.append(labelled)
+    behind = [_gain(figure(tuple(parent[row.id] for row in rows)), figure(rows)) for rows in choices]
+    return min(zip(behind, range(len(choices)), choices, strict=True), key=_nan_last)[2]
+
+
+def _gain(of_parent: float | None, of_other: float | None) -> float:
+    return math.nan if of_parent is None or of_other is None else of_parent - of_other
+
+
+def _macro_f1(scores: Scores) -> float | None:
+    # Of what a version before answers were kept has scored nobody can tell.
+    return None if any(score.predicted is None for score in scores) else macro_f1(scores)
+
+
+BEST_BY: Final = "best_"
+ANSWER_MEASURES: Final[Mapping[str, Callable[[Scores], float | None]]] = {"accuracy": accuracy, "f1": _macro_f1}
 
 
 def _nan_last(choice: tuple[float, int, Scores]) -> tuple[bool, float, int]:

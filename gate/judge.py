@@ -12,7 +12,7 @@ evidence.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
@@ -28,7 +28,7 @@ from gate.comparisons import (
     mean_of,
     nll_difference,
 )
-from gate.evidence import Evidence, Scores, always_the_most_frequent, gather
+from gate.evidence import BEST_BY, Evidence, Scores, always_the_most_frequent, gather
 from gate.held_out import (
     LABELS_TO_TELL,
     Group,
@@ -40,7 +40,7 @@ from gate.held_out import (
     members_of,
     needs,
 )
-from gate.keys import keys_among
+from gate.keys import KeyOf, keys_among
 from gate.settings import GateSettings
 from gate.text_bounds import plausibility_bounds
 from gate.verdict import (
@@ -65,6 +65,8 @@ __all__ = ["Check", "GateSettings", "HeldOut", "Verdict", "best_candidate", "jud
 
 EQUAL_NATS: Final = 0.02
 NO_BEST: Final[Mapping[str, int]] = MappingProxyType({})
+
+Difference = Callable[[Scores, Scores, KeyOf], Comparison]
 
 FIGURES: Final = {
     "mean_nll": "a mean loss of {:.3f} {}",
@@ -109,7 +111,8 @@ def judge(
     verdict = _on_candidates(report, slices, known, settings, judged_text=bool(departures) or approved)
     if verdict.candidate is not None:
         tokens = {row.id: row.tokens for scores in report.slices.values() for row in scores.parent}
-        lacked = lacking(slices, best, known, settings.minimum_documents, tokens)
+        with_answers = report.kind == "classifier"
+        lacked = lacking(slices, best, known, settings.minimum_documents, tokens, answers=with_answers)
         verdict = with_bounds_not_held(verdict, lacked)
     # Beside those of the candidate, which decide: how near to a wait the text came.
     return replace(verdict, checks=(*of_text, *verdict.checks), too_few=few)
@@ -214,23 +217,33 @@ class _Judged:
         return self._check("average", _together(groups), mean, bound)
 
     def answers(self, groups: Groups) -> list[Check]:
-        """A classifier's accuracy and macro-F1 against the parent's.
+        """A classifier's accuracy and macro-F1 against the parent's, the best so far and, on the anchor, the base's.
 
         They move in steps of a whole document, so that on one slice their limits are too wide to prove
         anything: there the estimate is bounded, and the limit over all slices together.
         """
-        every = (groups.newest, *groups.older)
-        checks = []
+        every, settings = (groups.newest, *groups.older), self._settings
+        anchors = [group for group in groups.older if group.kind == "anchor"]
         measures = (
-            ("accuracy", accuracy_difference, self._settings.max_accuracy_drop),
-            ("f1", f1_difference, self._settings.max_f1_drop),
+            ("accuracy", accuracy_difference, settings.max_accuracy_drop, settings.max_accuracy_drop_best),
+            ("f1", f1_difference, settings.max_f1_drop, settings.max_f1_drop_best),
         )
-        for name, difference, bound in measures:
-            drops = [difference(*self._pair("parent", group), group.key_of).negated() for group in every]
-            for group, drop in zip(every, drops, strict=True):
-                checks.append(self._check(f"{name}_parent", group, drop, bound, by_estimate=True))
-            checks.append(self._check(f"{name}_parent", _together(every), mean_of(drops), bound))
+        checks: list[Check] = []
+        for name, difference, bound, bound_best in measures:
+            checks += self._drops(f"{name}_parent", "parent", every, difference, bound)
+            checks += self._drops(f"{name}_best", f"{BEST_BY}{name}", groups.older, difference, bound_best)
+            checks += self._drops(f"{name}_anchor", "base", anchors, difference, bound_best)
         return checks
+
+    def _drops(
+        self, name: str, reference: str, groups: Sequence[Group], difference: Difference, bound: float
+    ) -> list[Check]:
+        """What was lost against one reference: on each group by estimate, on all together by the limit."""
+        drops = [difference(*self._pair(reference, group), group.key_of).negated() for group in groups]
+        alone = [
+            self._check(name, group, drop, bound, by_estimate=True) for group, drop in zip(groups, drops, strict=True)
+        ]
+        return [*alone, self._check(name, _together(groups), mean_of(drops), bound)]
 
     def above_majority(self, groups: Groups) -> Check | None:
         """Whether it is better than always answering alike; None where the base was, or something trained serves.
@@ -262,7 +275,7 @@ class _Judged:
         both = {score.id for score in theirs}
         ours = tuple(score for score in self._evidence.of(group, self._candidate) if score.id in both)
         # The best so far may lack a few documents that were drawn since: it is held to for all that.
-        needed = math.ceil(self._settings.minimum_documents * (ENOUGH_OF if reference == "best" else 1))
+        needed = math.ceil(self._settings.minimum_documents * (ENOUGH_OF if reference.startswith("best") else 1))
         if (keys := keys_among([score.id for score in ours], group.key_of)) < needed:
             counted = f"{keys} documents" if keys == len(ours) else f"{len(ours)} documents of {keys} keys"
             raise InsufficientEvidence(f"slice {group.name} has {counted} with tokens, at least {needed} are needed")

@@ -70,6 +70,16 @@ class GateSettings(BaseModel):
     max_f1_drop: float = Field(
         0.08, ge=0, le=1, description="Largest drop in a classifier's macro-F1, on a slice and on average."
     )
+    max_accuracy_drop_best: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Largest drop in a classifier's accuracy below the best so far on a slice and on average, and on "
+        "the anchor below the base model: small losses add up.",
+    )
+    max_f1_drop_best: float = Field(
+        0.15, ge=0, le=1, description="The same of macro-F1, against the generation whose macro-F1 was the best."
+    )
     minimum_over_majority: float = Field(
         0.1,
         ge=0,

@@ -146,8 +146,8 @@ class NotHeld:
     def sentence(self) -> str:
         """What could not be told, for a person."""
         return (
-            f"No bound against generation {self.generation}, the best so far on slice {self.slice}, could be held: too "
-            "little of what is judged now was scored with it, and it was not scored again."
+            f"Not every bound against generation {self.generation}, the best so far on slice {self.slice}, could be "
+            "held: too little is known of it on what is judged now, and it was not scored again."
         )
 
 

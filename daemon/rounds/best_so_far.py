@@ -36,7 +36,8 @@ def to_score_again(rooms: Rooms, draw: RoundDraw, settings: Settings) -> int | N
     """
     best = find_best(rooms.store, parent=draw.parent_generation, base=draw.base_generation)
     slices = [HeldOut.of(piece) for piece in draw.slices]
-    lacked = lacking(slices, best, known_scores(rooms.store, settings), settings.gate.minimum_documents)
+    known, with_answers = known_scores(rooms.store, settings), settings.model.kind == "classifier"
+    lacked = lacking(slices, best, known, settings.gate.minimum_documents, answers=with_answers)
     return next((number for number in in_order_of_need(lacked) if _has_files(rooms, number)), None)
 
 

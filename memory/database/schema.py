@@ -223,6 +223,12 @@ def pending_erasures(db: Database) -> None:
     )
 
 
+@migrations(name="0009_predicted_labels")
+def predicted_labels(db: Database) -> None:
+    """What a classifier's generation answered, so that later ones are held to its macro-F1; unknown of earlier ones."""
+    db.execute("ALTER TABLE document_scores ADD COLUMN predicted TEXT")
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     names = {migration.name for migration in migrations.pending(db)}

@@ -255,16 +255,18 @@ def sequence_lengths(tx: Connection) -> dict[int, int | None]:
 def save_document_scores(tx: Connection, generation: int, rows: Iterable[DocumentScore]) -> None:
     """Keep scores on held-out documents that are there."""
     tx.executemany(
-        "INSERT OR REPLACE INTO document_scores(generation, sample, nll, tokens, correct) "
-        "SELECT ?, sample, ?, ?, ? FROM holdout WHERE sample = ?",
-        [(generation, row.nll, row.tokens, row.correct, row.id) for row in rows],
+        "INSERT OR REPLACE INTO document_scores(generation, sample, nll, tokens, correct, predicted) "
+        "SELECT ?, sample, ?, ?, ?, ? FROM holdout WHERE sample = ?",
+        [(generation, row.nll, row.tokens, row.correct, row.predicted, row.id) for row in rows],
     )
 
 
 def document_scores(tx: Connection, generation: int) -> dict[int, DocumentScore]:
     """A generation's scores on held-out documents, by sample id."""
-    rows = tx.execute("SELECT sample, nll, tokens, correct FROM document_scores WHERE generation = ?", (generation,))
+    rows = tx.execute(
+        "SELECT sample, nll, tokens, correct, predicted FROM document_scores WHERE generation = ?", (generation,)
+    )
     return {
-        sample: DocumentScore(sample, nll, tokens, was_right=None if correct is None else bool(correct))
-        for sample, nll, tokens, correct in rows
+        sample: DocumentScore(sample, nll, tokens, predicted, was_right=None if correct is None else bool(correct))
+        for sample, nll, tokens, correct, predicted in rows
     }

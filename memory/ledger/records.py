@@ -118,9 +118,10 @@ class DocumentScore:
         id: the sample's id in the store.
         nll: negative log-likelihood in nats, summed over the scored tokens; of the label, for a classifier.
         tokens: how many tokens were scored, >= 0; 1 for a classifier.
-        predicted: the label that a classifier gave; None for a language model, and where the ledger has the score.
-        label: the document's true label; None for a language model.
-        was_right: what the ledger keeps of a classifier's answer.
+        predicted: the label that a classifier gave; None for a language model, and where a version of the ledger before
+            answers were kept has the score.
+        label: the document's true label; None for a language model, and where the ledger has the score.
+        was_right: what the ledger keeps of a classifier's answer in the true label's place.
 
     Where several labels fit, `predicted` and `label` stand for sets (see `streams.decoding.label_sets`), an answer is
     right where they are equal, and the loss is a mean over all labels.
@@ -136,7 +137,10 @@ class DocumentScore:
     @property
     def correct(self) -> bool | None:
         """Whether a classifier was right; None for a language model."""
-        return self.was_right if self.predicted is None else self.predicted == self.label
+        # What the ledger keeps has no true label beside the answer: that one was right is kept by itself.
+        if self.was_right is not None or self.predicted is None:
+            return self.was_right
+        return self.predicted == self.label
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def test_where_its_files_are_gone_the_verdict_says_that_its_bound_was_not_held(
     assert conclusion.state is RoundState.ACCEPTED
     assert conclusion.verdict is not None
     assert [(bound.slice, bound.generation) for bound in conclusion.verdict.not_held] == [(ANCHOR, 1)]
-    assert "No bound against generation 1, the best so far on slice anchor, could be held" in conclusion.detail
+    assert "Not every bound against generation 1, the best so far on slice anchor, could be held" in conclusion.detail
     print_round(round_in_full(here.store.rounds.read(4)))
     assert "Not held: the bound against generation 1" in capsys.readouterr().out.replace("\n", " ")
     assert here.metric("riverkeep_bounds_not_held") == 1

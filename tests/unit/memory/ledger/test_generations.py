@@ -164,3 +164,15 @@ def test_held_out_documents_are_told_by_slice_with_their_keys(tmp_path: Path) ->
         period = told["news@1-1"]
         assert len(set(period.values())) == len({hashes[sample] for sample in period if sample in hashes})
         assert all(first <= sample for sample, first in period.items())
+
+
+def test_what_a_classifier_answered_is_kept_with_its_scores(store: Store, stream: Stream) -> None:
+    """Later ones are held to its macro-F1, for which it must be known what was answered, not only how often rightly."""
+    store.append(stream.of([text(n) for n in range(60)], labels=["a"] * 60))
+    draw = begin(store)
+    one, other = (sample.id for sample in draw.slices[0].samples[:2])
+    store.generations.save_document_scores(
+        0, [DocumentScore(one, 0.5, 1, "a", "a"), DocumentScore(other, 2, 1, "b", "a")]
+    )
+    known = store.generations.document_scores(0)
+    assert [(known[each].predicted, known[each].correct) for each in (one, other)] == [("a", True), ("b", False)]
