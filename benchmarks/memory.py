@@ -31,8 +31,10 @@ SMALL = 10_000
 ROUND = 100_000
 TEXT_BYTES = 400
 PARTITION = Partition("benchmark", 0)
-SETTINGS = MemorySettings(fresh_samples=10**7, replay_samples=10**7, replay_tokens=10**10, duplicate_window=10**7)
-EVERYTHING = DrawSpec(fresh_tokens=10**10, replay_ratio=0.0)
+SETTINGS = MemorySettings(
+    fresh_samples=10**7, replay_samples=10**7, replay_tokens=10**10, duplicate_window=10**7, round_tokens=10**10
+)
+EVERYTHING = DrawSpec(replay_ratio=0.0)
 
 
 def batches(seed: int) -> Iterator[Batch]:

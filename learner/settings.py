@@ -96,6 +96,18 @@ class RecipeSettings(BaseModel):
         le=1000,
         description="Looks without improvement until a round stops and keeps its best weights.",
     )
+    early_stop_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=0.5,
+        description="Share of a round's new samples that is kept apart for those looks, not trained on in this round.",
+    )
+    early_stop_documents: int = Field(
+        default=64,
+        ge=1,
+        le=100_000,
+        description="Most new samples that are kept apart for those looks; each look scores all of them.",
+    )
 
     # the optimizer (AdamW) and its schedule
     learning_rate: float | None = Field(

@@ -16,12 +16,21 @@ class MemorySettings(BaseModel):
         "evaluation and never trained on.",
     )
     slice_documents: int = Field(
-        256, ge=8, le=100_000, description="Most held-out documents of one slice (one source, one period)."
+        256,
+        ge=8,
+        le=100_000,
+        description="Most held-out documents of one slice (one source, one period) that are kept, and that a round is "
+        "judged on.",
     )
     holdout_documents: int = Field(
         20_000, ge=64, le=1_000_000, description="Most held-out documents of all slices together."
     )
-    anchor_documents: int = Field(512, ge=8, le=100_000, description="Most held-out documents of the anchor slice.")
+    anchor_documents: int = Field(
+        512,
+        ge=8,
+        le=100_000,
+        description="Most held-out documents of the anchor slice that are kept, and that a round is judged on.",
+    )
     anchor_minimum: int = Field(
         40,
         ge=1,
@@ -34,6 +43,20 @@ class MemorySettings(BaseModel):
         ge=1,
         le=64,
         description="Latest slices of each source that stay apart; older ones merge into power-of-two age buckets.",
+    )
+    evaluation_documents: int = Field(
+        8_192,
+        ge=8,
+        le=1_000_000,
+        description="Most held-out documents of all slices together that a round is judged on: each of its candidates "
+        "is scored on all of them. Anchor, newest text and older slices share them evenly, and leave one another what "
+        "they do not need. `riverkeep doctor` tells how long it takes.",
+    )
+    round_tokens: int = Field(
+        2_000_000,
+        ge=1,
+        description="Most tokens of fresh text that one round draws, oldest first, and one document in any case; the "
+        "rest waits for the next round. `learner.recipe.max_tokens` may set a lower bound.",
     )
     fresh_samples: int = Field(
         100_000, ge=1, description="Fresh samples at which consumption pauses until a round is accepted."

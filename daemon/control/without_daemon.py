@@ -45,7 +45,6 @@ from daemon.errors import Refused, UnknownThing
 from daemon.ingestion import replay_dead_letters
 from daemon.rounds.begin_or_wait import paused_sentence
 from daemon.rounds.directories import round_directory
-from daemon.rounds.inputs import draw_spec
 from daemon.rounds.judgeable import ForeseenEvidence, foresee
 from daemon.rounds.unknown_generations import unknown_generations
 from daemon.settings.tree import Settings
@@ -101,7 +100,7 @@ class StoreControl(Control):
         return answer
 
     def _evidence(self) -> ForeseenEvidence:
-        return foresee(self._store, self._settings, draw_spec(self._settings), self._store.rounds.latest())
+        return foresee(self._store, self._settings, self._store.rounds.latest())
 
     @override
     def health(self) -> HealthAnswer:

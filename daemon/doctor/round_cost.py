@@ -8,7 +8,6 @@ from checkpoints.card import ModelKind
 from daemon.doctor.estimate import SHORTEST
 from daemon.doctor.rehearsal import Rehearsed
 from learner.settings import LearnerSettings
-from memory.ledger.records import DrawSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +19,14 @@ class RoundWork:
         tokens_per_document: in the mean.
         held_out_new: tokens of held-out text that no generation was scored on before.
         held_out: tokens of all held-out text, on which each candidate is scored.
+        held_out_most: tokens of as much held-out text as a round may be judged on.
     """
 
     new_tokens: int
     tokens_per_document: float
     held_out_new: int
     held_out: int
+    held_out_most: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Seconds:
         candidates: written and scored.
         importance: estimated for the next round.
         steps: how many optimizer steps.
+        evaluation: what of it goes into scoring held-out text, under the parent and each candidate.
+        evaluation_most: the same, were there as much held-out text as a round may be judged on.
     """
 
     starting: float
@@ -49,6 +52,8 @@ class Seconds:
     candidates: float
     importance: float
     steps: int
+    evaluation: float = 0.0
+    evaluation_most: float = 0.0
 
     @property
     def all(self) -> float:
@@ -119,8 +124,7 @@ def seconds(measured: Rehearsed, settings: LearnerSettings, kind: ModelKind, wor
     tokens = min(tokens, recipe.max_tokens or math.inf, (recipe.max_steps or math.inf) * batch_tokens)
     training = min(tokens / measured.trained_per_second, recipe.max_seconds or math.inf)
     documents = work.new_tokens / work.tokens_per_document
-    draw = DrawSpec()
-    looked_at = min(draw.early_stop_documents, documents * draw.early_stop_share) * work.tokens_per_document
+    looked_at = min(recipe.early_stop_documents, documents * recipe.early_stop_share) * work.tokens_per_document
     plausible = min(settings.plausibility_documents, documents) * work.tokens_per_document
     candidates = len(set(recipe.interpolation))
     important = 0.0
@@ -134,6 +138,8 @@ def seconds(measured: Rehearsed, settings: LearnerSettings, kind: ModelKind, wor
         candidates=candidates * (measured.written_seconds + work.held_out / measured.scored_per_second),
         importance=important,
         steps=max(1, math.ceil(tokens / batch_tokens)),
+        evaluation=(work.held_out_new + candidates * work.held_out) / measured.scored_per_second,
+        evaluation_most=(work.held_out_new + candidates * work.held_out_most) / measured.scored_per_second,
     )
 
 

@@ -13,6 +13,7 @@ from daemon.rounds.inputs import draw_spec
 from daemon.settings.tree import Settings
 from daemon.span import span
 from learner.directory.progress_event import ProgressEvent
+from memory.ledger.draw import fresh_budget
 from memory.samples.records import Counts
 
 GIB = 2**30
@@ -174,19 +175,18 @@ def _fitting_settings(settings: Settings, needed: Memory, room_left: int, fittin
 
 def work_of(settings: Settings, counts: Counts | None, width: int) -> RoundWork:
     """What a round will have to do, by the triggers and by what the memory holds."""
-    documents, tokens_each = _text(settings, counts)
+    (documents, tokens_each), memory = _text(settings, counts), settings.memory
     tokens_read = min(tokens_each, width) if settings.model.kind == "classifier" else tokens_each
-    most = draw_spec(settings).fresh_tokens / tokens_each
-    documents = min(documents, most)
-    share = settings.memory.holdout_share
-    draw = draw_spec(settings)
-    new = min(draw.slice_documents, documents * share / (1 - share))
-    earlier = draw.slice_documents if counts is None else counts.holdout_samples - counts.open_holdout
+    documents = min(documents, fresh_budget(draw_spec(settings), memory) / tokens_each)
+    share = memory.holdout_share
+    new = min(memory.slice_documents, documents * share / (1 - share))
+    earlier = memory.anchor_documents if counts is None else counts.holdout_samples - counts.open_holdout
     return RoundWork(
         new_tokens=int(documents * tokens_read),
         tokens_per_document=tokens_read,
         held_out_new=int(new * tokens_read),
-        held_out=int(min(draw.evaluation_documents, new + earlier) * tokens_read),
+        held_out=int(min(memory.evaluation_documents, new + earlier) * tokens_read),
+        held_out_most=int(min(memory.evaluation_documents, memory.holdout_documents) * tokens_read),
     )
 
 
@@ -212,9 +212,21 @@ def _time(settings: Settings, duration: Seconds, work: RoundWork, measured: Rehe
         detail=f"about {span(duration.all)} for {work.new_tokens:,} new tokens: training "
         f"{span(duration.training + duration.looking)} ({duration.steps:,} steps, "
         f"{measured.trained_per_second:,.0f} tokens/s), scoring {span(duration.scoring)}, "
-        f"candidates {span(duration.candidates)} (rehearsed beside what runs now)",
+        f"candidates {span(duration.candidates)} (rehearsed beside what runs now); "
+        f"{_evaluation(settings, duration)}",
         remedy=f"Rounds begin each {span(interval or 0.0)}: set `learner.recipe.max_steps = {steps}`, or a longer "
         "`triggers.interval_seconds`."
         if steps
         else "Rounds begin too often even for one step: set a longer `triggers.interval_seconds`.",
+    )
+
+
+def _evaluation(settings: Settings, taken: Seconds) -> str:
+    """What the evaluation takes of a round, and what it would take with as much held-out text as it may have."""
+    most = settings.memory.evaluation_documents
+    whole = taken.all - taken.evaluation + taken.evaluation_most
+    return (
+        f"held-out text is {span(taken.evaluation)} of it ({taken.evaluation / taken.all:.0%}), and "
+        f"{span(taken.evaluation_most)} ({taken.evaluation_most / whole:.0%}) once there is as much as "
+        f"`memory.evaluation_documents = {most}` lets in"
     )

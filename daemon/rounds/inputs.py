@@ -22,21 +22,23 @@ from learner.evaluation.text_plausibility import PrequentialSummary
 from memory.ledger.records import DocumentScore, DrawSpec, RoundDraw
 from memory.store import Store
 
-FRESH_TOKENS_MAX = DrawSpec().fresh_tokens
 HISTORY_SCANNED = 1_000
 
 
 def draw_spec(settings: Settings) -> DrawSpec:
-    """How much a round may draw: no more fresh text than its token budget can train on.
+    """How much a round may draw by its recipe: no more fresh text than its token budget can train on.
 
     Nothing is kept apart for early stopping where the recipe never looks.
     """
     recipe = settings.learner.recipe
     ratio = recipe.replay_share(settings.model.kind)
-    # The recipe's budget counts replayed tokens with the new ones.
-    budget = FRESH_TOKENS_MAX if recipe.max_tokens is None else int(recipe.max_tokens * (1 - ratio))
-    spec = DrawSpec(fresh_tokens=max(1, min(FRESH_TOKENS_MAX, budget)), replay_ratio=ratio)
-    return spec if recipe.early_stop_checks else replace(spec, early_stop_share=0.0)
+    return DrawSpec(
+        # The recipe's budget counts replayed tokens with the new ones.
+        fresh_tokens=None if recipe.max_tokens is None else max(1, int(recipe.max_tokens * (1 - ratio))),
+        replay_ratio=ratio,
+        early_stop_share=recipe.early_stop_share if recipe.early_stop_checks else 0.0,
+        early_stop_documents=recipe.early_stop_documents,
+    )
 
 
 def write_inputs(

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from daemon.settings.tree import Settings
 from gate.held_out import LABELS_TO_TELL, DrawnSlice, HeldOut, Need, needs
-from memory.ledger.records import DrawSpec, Round
+from memory.ledger.records import Round
 from memory.ledger.states import RoundState
 from memory.store import Store
 
@@ -78,14 +78,15 @@ class ForeseenEvidence:
         )
 
 
-def foresee(store: Store, settings: Settings, spec: DrawSpec, latest: Iterable[Round]) -> ForeseenEvidence:
+def foresee(store: Store, settings: Settings, latest: Iterable[Round]) -> ForeseenEvidence:
     """What there is to judge a round by, were it begun now. Changes nothing.
 
     Args:
-        spec: of the draw.
+        store: what is held out.
+        settings: of the gate and the recipe.
         latest: rounds, newest first.
     """
-    outlines = store.rounds.foreseen_slices(spec)
+    outlines = store.rounds.foreseen_slices()
     needs_now = needs_of(outlines, settings, first=nothing_trained_serves(store))
     awaited = waits_for(latest, settings.learner.recipe.model_dump(mode="json"))
     if awaited is not None and store.counts().fresh_samples >= awaited.fresh_samples:

@@ -22,7 +22,6 @@ from daemon.rounds.begin_or_wait import (
 from daemon.rounds.current import CurrentRound
 from daemon.rounds.directories import Rooms, prune_directories
 from daemon.rounds.elapsed import Past
-from daemon.rounds.inputs import draw_spec
 from daemon.rounds.judgeable import ForeseenEvidence, foresee
 from daemon.rounds.runner import RoundRunner
 from daemon.settings.tree import Settings
@@ -146,7 +145,7 @@ class RoundsLoop:
 
     def _evidence(self, settings: Settings) -> ForeseenEvidence:
         store = self._rooms.store
-        return foresee(store, settings, draw_spec(settings), store.rounds.latest())
+        return foresee(store, settings, store.rounds.latest())
 
     def _cool_since(self) -> float | None:
         """When the latest round ended that is cooled down after, or a person called rounds off."""

@@ -98,6 +98,8 @@ class RoundRunner:
         try:
             with structlog.contextvars.bound_contextvars(round=draw.number, parent=draw.parent_generation):
                 log.info("round_begun", trigger=ask.trigger.value, by=ask.by, dry_run=ask.dry_run, reason=reason)
+                for part in draw.left_out:
+                    log.info("round_leaves_out", what=part.what, documents=part.documents, setting=part.setting)
                 conclusion = self._attempt(draw, ask, settings, must_stop)
                 self._tell(draw.number, conclusion)
         finally:

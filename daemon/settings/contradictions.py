@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 # Python's threads cannot wait for 300 years: beyond that a wait is an OverflowError.
 LONGEST_SECONDS = 100 * 366 * 86_400
+KINDS_OF_SLICES = 3
+"""Anchor, newest and older ones, which share an evaluation evenly: see `memory.ledger.draw.shares`."""
 
 
 def contradictions(settings: "Settings", raw: Raw) -> list[Mistake]:
     """Every one of them."""
-    checks = (_ports, _hosts, _places, _volumes, _durations, _find_shared_files)
+    checks = (_ports, _hosts, _places, _volumes, _evaluation, _durations, _find_shared_files)
     return [mistake for look in checks for mistake in look(settings, raw)]
 
 
@@ -103,6 +105,18 @@ def _volumes(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
         problem = f"{pauses_at('memory.fresh_samples', room)} no round would ever begin by itself."
         remedy = "Lower it, or raise memory.fresh_samples."
         yield Mistake("triggers.minimum_fresh_samples", str(needed), raw.place(key), problem, remedy)
+
+
+def _evaluation(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
+    least, budget = KINDS_OF_SLICES * settings.gate.minimum_documents, settings.memory.evaluation_documents
+    if budget < least:
+        problem = (
+            f"Anchor, newest text and older slices share it, and gate.minimum_documents = "
+            f"{settings.gate.minimum_documents} asks for more: no round could be judged."
+        )
+        remedy = f"Set at least {least}, or lower gate.minimum_documents."
+        key = ("memory", "evaluation_documents")
+        yield Mistake("memory.evaluation_documents", str(budget), raw.place(key), problem, remedy)
 
 
 def pauses_at(bound: str, room: int) -> str:

@@ -229,6 +229,12 @@ def predicted_labels(db: Database) -> None:
     db.execute("ALTER TABLE document_scores ADD COLUMN predicted TEXT")
 
 
+@migrations(name="0010_left_out")
+def left_out(db: Database) -> None:
+    """What a round was not given for a setting's sake, a JSON array: see `LeftOut`."""
+    db.execute("ALTER TABLE rounds ADD COLUMN left_out TEXT NOT NULL DEFAULT '[]'")
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     names = {migration.name for migration in migrations.pending(db)}

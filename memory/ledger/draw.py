@@ -129,17 +129,18 @@ def replay_ids(
     return chosen
 
 
-def draw_slices(tx: Connection, spec: DrawSpec, categories: Collection[int]) -> tuple[Slice, ...]:
-    """The anchor and the period slices, each with its samples of lowest priority, within the spec's bounds.
+def draw_slices(tx: Connection, settings: MemorySettings, categories: Collection[int]) -> tuple[Slice, ...]:
+    """The anchor and the period slices, each with its samples of lowest priority, within the settings' bounds.
 
     Args:
+        tx: of the draw.
+        settings: bounds of one slice, of the anchor and of all.
         categories: keyed hashes of keys that tell nothing about who wrote a document.
     """
     rows = slices.list_slices(tx, *KINDS)
     sizes = dict(tx.execute("SELECT slice, count(*) FROM holdout GROUP BY slice"))
-    drawable = {row.id: sizes[row.id] for row in rows if row.id in sizes}
-    anchors = {row.id for row in rows if KINDS[row.state] == "anchor"}
-    members = slices.members(tx, shares(spec, drawable, anchors))
+    drawable = {row.id: SliceSize(KINDS[row.state], sizes[row.id]) for row in rows if row.id in sizes}
+    members = slices.members(tx, shares(settings, drawable))
     placed = reading.read(tx, [sample for ids in members.values() for sample in ids])
     by_id = {each.sample.id: each.sample for each in placed}
     drawn: dict[str, Slice] = {}
@@ -163,20 +164,44 @@ KINDS: Final[Mapping[str, SliceKind]] = {
 """The states of slices that are drawn, and as what."""
 
 
-def shares(spec: DrawSpec, sizes: Mapping[int, int], anchors: Collection[int]) -> dict[int, int]:
+@dataclass(frozen=True, slots=True)
+class SliceSize:
+    """A slice that asks for its part of an evaluation."""
+
+    kind: SliceKind
+    documents: int
+
+
+def shares(settings: MemorySettings, wanted: Mapping[int, SliceSize]) -> dict[int, int]:
     """How many documents of each slice a round is judged on.
 
+    Without enough of the anchor or of the newest text nothing can be judged: neither loses its part to many old slices.
+
     Args:
-        spec: bounds of one slice and of all.
-        sizes: documents of each slice.
-        anchors: those that are the anchor: without enough of it nothing can be judged, so it goes before many slices.
+        settings: bounds of one slice, of the anchor and of all.
+        wanted: what there is of each slice.
     """
-    wants = {slice_id: min(size, spec.slice_documents) for slice_id, size in sizes.items()}
-    first = share(
-        spec.evaluation_documents, {slice_id: size for slice_id, size in wants.items() if slice_id in anchors}
+    bounded = _within_slices(settings, wanted)
+    kinds = {kind: {one: bounded[one] for one in wanted if wanted[one].kind == kind} for kind in ORDER}
+    given = share(settings.evaluation_documents, {kind: sum(of_kind.values()) for kind, of_kind in kinds.items()})
+    return {one: part for kind in ORDER for one, part in share(given[kind], kinds[kind]).items()}
+
+
+ORDER: Final[tuple[SliceKind, ...]] = ("anchor", "newest", "period")
+
+
+def _within_slices(settings: MemorySettings, wanted: Mapping[int, SliceSize]) -> dict[int, int]:
+    """What each slice may have by its own bound; that of the anchor is of all its parts together."""
+    anchors = share(
+        settings.anchor_documents, {one: each.documents for one, each in wanted.items() if each.kind == "anchor"}
     )
-    rest = spec.evaluation_documents - sum(first.values())
-    return first | share(rest, {slice_id: size for slice_id, size in wants.items() if slice_id not in anchors})
+    others = {one: each.documents for one, each in wanted.items() if each.kind != "anchor"}
+    return anchors | {one: min(documents, settings.slice_documents) for one, documents in others.items()}
+
+
+def fresh_budget(spec: DrawSpec, settings: MemorySettings) -> int:
+    """Most tokens of fresh text."""
+    return settings.round_tokens if spec.fresh_tokens is None else min(settings.round_tokens, spec.fresh_tokens)
 
 
 def _slice(tx: Connection, row: slices.SliceRow, samples: Sequence[Sample]) -> Slice:

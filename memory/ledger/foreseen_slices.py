@@ -8,8 +8,8 @@ from memory.database import sqlite
 from memory.database.sqlite import Connection
 from memory.identity.categories import all_categories
 from memory.identity.shared_keys import first_of_key, within
-from memory.ledger.draw import KINDS, shares
-from memory.ledger.records import DrawSpec, OutlinedSample, SliceOutline
+from memory.ledger.draw import KINDS, SliceSize, shares
+from memory.ledger.records import OutlinedSample, SliceOutline
 from memory.samples import slices
 from memory.samples.slices import ANCHOR_SOURCE
 from memory.settings import MemorySettings
@@ -24,11 +24,11 @@ class _Part(NamedTuple):
     """Priority and sample of each document, lowest priority first."""
 
 
-def foreseen(tx: Connection, settings: MemorySettings, spec: DrawSpec) -> tuple[SliceOutline, ...]:
+def foreseen(tx: Connection, settings: MemorySettings) -> tuple[SliceOutline, ...]:
     """See `Store.rounds.foreseen_slices`."""
     # As the draw lists them, by source and age: what does not divide evenly goes to the first.
     parts = sorted(_after_seal(tx, settings), key=lambda part: (part.source, part.state == "pending"))
-    allowed = shares(spec, {at: len(part.held) for at, part in enumerate(parts)}, _anchors(parts))
+    allowed = shares(settings, {at: SliceSize(KINDS[part.state], len(part.held)) for at, part in enumerate(parts)})
     drawn = [part._replace(held=part.held[: allowed[at]]) for at, part in enumerate(parts)]
     rows = _labels_and_keys(tx, [sample for part in drawn for _, sample in part.held])
     keys = first_of_key(((sample, key) for sample, _, key in rows), all_categories(tx, settings.key_quota))
@@ -45,10 +45,6 @@ def foreseen(tx: Connection, settings: MemorySettings, spec: DrawSpec) -> tuple[
         for at, part in enumerate(drawn)
         if part.held
     )
-
-
-def _anchors(parts: Sequence[_Part]) -> set[int]:
-    return {at for at, part in enumerate(parts) if KINDS[part.state] == "anchor"}
 
 
 def _after_seal(tx: Connection, settings: MemorySettings) -> Iterator[_Part]:

@@ -14,21 +14,37 @@ from streams.document import Partition
 class DrawSpec:
     """What a round may take.
 
+    What bounds its fresh text and its evaluation otherwise are the memory's own settings.
+
     Attributes:
-        fresh_tokens: most tokens of fresh text, oldest first; at least one document is drawn.
+        fresh_tokens: most tokens of fresh text, oldest first, where they are fewer than `memory.round_tokens`; at
+            least one document is drawn. None: only that setting counts.
         replay_ratio: replayed tokens as a share of all training tokens, in [0, 1).
         early_stop_share: share of the fresh draw kept for early stopping, not trained on in this round.
         early_stop_documents: most of those.
-        slice_documents: most documents of one slice to evaluate on.
-        evaluation_documents: most documents of all slices together; shared evenly between slices.
+        fresh_setting: what `fresh_tokens` follows from, to be named where it leaves text out.
     """
 
-    fresh_tokens: int = 2_000_000
+    fresh_tokens: int | None = None
     replay_ratio: float = 0.5
-    early_stop_share: float = 0.05
-    early_stop_documents: int = 64
-    slice_documents: int = 256
-    evaluation_documents: int = 8_192
+    early_stop_share: float = 0.0
+    early_stop_documents: int = 0
+    fresh_setting: str = "learner.recipe.max_tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Text that a round could have been given, and was not, because a setting bounds it.
+
+    Attributes:
+        what: `fresh` (waits for the next round), `over_quota` (is not trained on) or `holdout` (not evaluated on).
+        documents: how many.
+        setting: the key that bounds them, `memory.round_tokens`.
+    """
+
+    what: Literal["fresh", "over_quota", "holdout"]
+    documents: int
+    setting: str
 
 
 SliceKind = Literal["anchor", "newest", "period"]
@@ -86,6 +102,7 @@ class RoundDraw:
 
     Attributes:
         offsets: for each partition the first and last offset among the fresh samples.
+        left_out: what it was not given for a setting's sake.
     """
 
     number: int
@@ -97,6 +114,7 @@ class RoundDraw:
     early_stop: tuple[Sample, ...]
     slices: tuple[Slice, ...]
     offsets: Mapping[Partition, tuple[int, int]]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +180,7 @@ class Round:
         released_from: the waiting round whose text this one was begun with, on a person's word.
         offsets: first and last offset of its fresh samples for each partition.
         fresh_samples, replay_samples, early_stop_samples: how many were drawn; tokens as estimated then.
+        left_out: what it was not given for a setting's sake.
     """
 
     number: int
@@ -184,6 +203,7 @@ class Round:
     replay_tokens: int
     early_stop_samples: int
     offsets: Mapping[Partition, tuple[int, int]] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

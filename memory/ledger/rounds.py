@@ -15,11 +15,12 @@ from memory.database import facts, sqlite
 from memory.database.sqlite import Connection
 from memory.errors import AsideFull, UnknownRound, WrongState
 from memory.identity.categories import all_categories
-from memory.ledger import draw, foreseen_slices, near_held_out
+from memory.ledger import draw, foreseen_slices, left_out, near_held_out
 from memory.ledger.draw import FreshDraw
 from memory.ledger.records import (
     ApprovedRound,
     DrawSpec,
+    LeftOut,
     Prequential,
     Round,
     RoundDraw,
@@ -44,7 +45,8 @@ _BY_ADVANCING = {RoundState.TRAINING, RoundState.JUDGED, RoundState.FAILED, Roun
 
 _COLUMNS = (
     "number, state, trigger, recipe, seed, parent_generation, base_generation, generation, released_from, begun_at, "
-    "ended_at, detail, verdict, report, fresh_samples, fresh_bytes, replay_samples, replay_bytes, early_stop_samples"
+    "ended_at, detail, verdict, report, fresh_samples, fresh_bytes, replay_samples, replay_bytes, early_stop_samples, "
+    "left_out"
 )
 
 
@@ -67,14 +69,14 @@ def begin(
     _refuse_if_aside_is_full(tx, settings)
     number = facts.get_int(tx, "rounds_begun") + 1
     among = None if released_from is None else _find_released(tx, released_from)
-    chosen = draw.fresh_ids(tx, spec.fresh_tokens * facts.bytes_per_token(tx), among)
+    chosen = draw.fresh_ids(tx, draw.fresh_budget(spec, settings) * facts.bytes_per_token(tx), among)
     # The search for near-duplicates goes to the disk: not where no round begins anyway.
     if chosen:
         near_held_out.drop_held_out_near_trained(tx, settings.near_duplicate_similarity)
     held_out = near_held_out.HeldOutIndex(tx, settings.near_duplicate_similarity)
     drawn = held_out.keep_apart(tx, reading.read(tx, [sample for sample, _ in chosen]))
     # Asked before the slices are sealed: where no round begins their period stays open.
-    if not drawn or (judgeable is not None and not judgeable(foreseen_slices.foreseen(tx, settings, spec))):
+    if not drawn or (judgeable is not None and not judgeable(foreseen_slices.foreseen(tx, settings))):
         return None
     categories = all_categories(tx, settings.key_quota)
     fresh = draw.sort_fresh(drawn, spec, number, settings, salt, categories=categories)
@@ -83,13 +85,15 @@ def begin(
     # Compared when it arrived, but held-out text may have come since.
     replay = held_out.keep_apart(tx, _draw_replay(tx, fresh, spec, seed))
     slices.seal(tx, number, settings)
-    judged_on = draw.draw_slices(tx, spec, categories)
+    judged_on = draw.draw_slices(tx, settings, categories)
+    left = left_out.find_left_out(tx, settings, spec, among=among, fresh=fresh, judged_on=judged_on)
     _enter(
         tx,
         number,
         request=(trigger, json.dumps(recipe), seed, parent, base, released_from, now),
         fresh=fresh,
         replay=replay,
+        left=left,
     )
     _record_samples(tx, number, fresh, replay, [sample.id for part in judged_on for sample in part.samples])
     return RoundDraw(
@@ -102,6 +106,7 @@ def begin(
         early_stop=tuple(placed.sample for placed in fresh.early_stop),
         slices=judged_on,
         offsets=_offsets(tx, number),
+        left_out=left,
     )
 
 
@@ -166,14 +171,15 @@ def _enter(
     request: tuple[str | float | None, ...],
     fresh: FreshDraw,
     replay: Sequence[Placed],
+    left: Sequence[LeftOut],
 ) -> None:
     """Write a round's line: what was asked for (trigger to time of begin, in the table's order), and what it drew."""
     facts.put(tx, "rounds_begun", number)
     tx.execute(
         "INSERT INTO rounds(number, state, trigger, recipe, seed, parent_generation, base_generation, "
         "released_from, begun_at, detail, verdict, report, fresh_samples, fresh_bytes, "
-        "replay_samples, replay_bytes, early_stop_samples) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', '{}', '{}', ?, ?, ?, ?, ?)",
+        "replay_samples, replay_bytes, early_stop_samples, left_out) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', '{}', '{}', ?, ?, ?, ?, ?, ?)",
         (
             number,
             RoundState.DRAWN,
@@ -183,6 +189,7 @@ def _enter(
             len(replay),
             sum(placed.bytes for placed in replay),
             len(fresh.early_stop),
+            left_out.write(left),
         ),
     )
     tx.executemany(
@@ -326,6 +333,7 @@ def _rounds(tx: Connection, condition: str, values: tuple[int | str, ...]) -> li
             replay_tokens=facts.tokens(row[17], per_token),
             early_stop_samples=row[18],
             offsets=_offsets(tx, row[0]),
+            left_out=left_out.read(row[19]),
         )
         for row in rows
     ]

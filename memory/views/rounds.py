@@ -80,12 +80,12 @@ class Rounds:
             retention.prune(tx, self._file.settings)
         return drawn
 
-    def foreseen_slices(self, spec: DrawSpec = DrawSpec()) -> tuple[SliceOutline, ...]:  # noqa: B008 - frozen
+    def foreseen_slices(self) -> tuple[SliceOutline, ...]:
         """What a round would be judged on if it began now, by the rules of the draw; changes nothing.
 
         Held-out text that comes near what was trained on goes only when a round is drawn, and counts here until then.
         """
-        return self._file.read(foreseen_slices.foreseen, self._file.settings, spec)
+        return self._file.read(foreseen_slices.foreseen, self._file.settings)
 
     def advance(self, number: int, state: RoundState, *, detail: str = "") -> None:
         """Step a round on to `training` or `judged`, or end it as `failed` or `abandoned`.

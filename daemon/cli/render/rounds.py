@@ -11,7 +11,7 @@ from daemon.cli.render.generations import how_to_read, names_explained
 from daemon.cli.render.printable import inline
 from daemon.cli.render.screen import console, number_text, outcome_text, table
 from daemon.cli.render.wording import DROPS, begun, check_words, trigger_word
-from daemon.control.answers.rounds import RoundAnswer, RoundLine
+from daemon.control.answers.rounds import LeftOutPart, RoundAnswer, RoundLine
 from daemon.control.answers.status import LastRoundStanding, RoundStanding
 from daemon.span import span as ago
 
@@ -70,6 +70,8 @@ def print_round(facts: RoundAnswer) -> None:
     )
     if note := (facts.get("report", {}).get("training") or {}).get("replay_note"):
         console.print(Text(note))
+    if facts.get("left_out"):
+        console.print(Text(left_out_sentence(facts["left_out"])))
     checks = facts["verdict"].get("checks", [])
     if checks:
         rows = table(
@@ -136,5 +138,19 @@ def trained_part(round_: RoundLine | LastRoundStanding) -> str:
     trained, drawn = round_.get("tokens_trained"), round_.get("tokens_drawn")
     if trained is None or not drawn:
         return ""
-    remainder = "; the rest stays fresh" if trained < drawn and round_["state"] == "accepted" else ""
+    remainder = f" within `{until}`" if (until := round_.get("trained_until")) else ""
+    remainder += "; the rest stays fresh" if trained < drawn and round_["state"] == "accepted" else ""
     return f" Trained on {trained:,} of {drawn:,} new tokens ({trained / drawn:.1%}){remainder}."
+
+
+LEFT_OUT = {
+    "fresh": "fresh samples, which wait for the next round",
+    "over_quota": "fresh samples of keys that have more than their quota",
+    "holdout": "held-out documents, on which it is not judged",
+}
+
+
+def left_out_sentence(parts: Sequence[LeftOutPart]) -> str:
+    """What a round was not given for a setting's sake, with the settings' names."""
+    named = (f"{part['documents']:,} {LEFT_OUT[part['what']]} (`{part['setting']}`)" for part in parts)
+    return f"Left out: {'; '.join(named)}."

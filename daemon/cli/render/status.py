@@ -8,7 +8,7 @@ from rich.text import Text
 
 from daemon.cli.render.generations import ERASED
 from daemon.cli.render.phases import describe_phase
-from daemon.cli.render.rounds import early_stop_part, how_to_decide, trained_part
+from daemon.cli.render.rounds import early_stop_part, how_to_decide, left_out_sentence, trained_part
 from daemon.cli.render.screen import console, outcome_text
 from daemon.control.answers.status import (
     EvidenceStanding,
@@ -74,6 +74,8 @@ def _round_rows(facts: StatusAnswer, now: float) -> Iterable[tuple[str, str | Te
             yield "", _why_it_began(current)
     if last := facts.get("last_round"):
         yield "last round", _last_round(last, now)
+        if last.get("left_out"):
+            yield "", left_out_sentence(last["left_out"])
     if rollback := facts.get("rollback"):
         yield "rollback", _rollback(rollback, facts["serving"], now)
     if forgotten := facts.get("forgetting"):

@@ -5,6 +5,19 @@ from typing import Any, TypedDict
 from daemon.control.answers.records import RecordPlace
 
 
+class LeftOutPart(TypedDict):
+    """Text that a round was not given, or not trained on, because a setting bounds it.
+
+    Attributes:
+        what: `fresh` (waits for the next round), `over_quota` (is not trained on) or `holdout` (not evaluated on).
+        setting: the key that bounds them, `memory.round_tokens`.
+    """
+
+    what: str
+    documents: int
+    setting: str
+
+
 class RoundLine(TypedDict):
     """A round in a line.
 
@@ -13,6 +26,8 @@ class RoundLine(TypedDict):
         released_from: the round whose text a person approved, and this one was begun for.
         begun_at, ended_at: unix seconds.
         tokens_trained: of `tokens_drawn` of new text; both None where nothing was trained, or it is not known.
+        trained_until: the setting that ended training before all new text was seen; None where none did.
+        left_out: what it was not given for a setting's sake.
     """
 
     number: int
@@ -32,6 +47,8 @@ class RoundLine(TypedDict):
     early_stop_samples: int
     tokens_trained: int | None
     tokens_drawn: int | None
+    trained_until: str | None
+    left_out: list[LeftOutPart]
 
 
 class RoundAnswer(RoundLine):

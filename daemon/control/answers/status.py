@@ -2,6 +2,8 @@
 
 from typing import TypedDict
 
+from daemon.control.answers.rounds import LeftOutPart
+
 
 class PartStanding(TypedDict):
     """How one part of the daemon is.
@@ -96,6 +98,7 @@ class LastRoundStanding(TypedDict):
     Attributes:
         outcome: what came of it, for a person.
         tokens_trained: of `tokens_drawn` of new text; both None where nothing was trained.
+        trained_until, left_out: as in `RoundLine`.
     """
 
     number: int
@@ -106,6 +109,8 @@ class LastRoundStanding(TypedDict):
     ended_at: float | None
     tokens_trained: int | None
     tokens_drawn: int | None
+    trained_until: str | None
+    left_out: list[LeftOutPart]
 
 
 RollbackStanding = TypedDict("RollbackStanding", {"from": int, "to": int, "at": float, "by": str})

@@ -1,6 +1,7 @@
 """Rounds and generations, as the ledger has them."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from daemon.control.answers.rounds import (
     GenerationLine,
@@ -39,7 +40,28 @@ def round_line(round_: Round) -> RoundLine:
         "early_stop_samples": round_.early_stop_samples,
         "tokens_trained": training.get("tokens_touched"),
         "tokens_drawn": training.get("tokens_drawn"),
+        "trained_until": _bound_of_training(round_.recipe, training),
+        "left_out": [
+            {"what": part.what, "documents": part.documents, "setting": part.setting} for part in round_.left_out
+        ],
     }
+
+
+def _bound_of_training(recipe: Mapping[str, Any], training: Mapping[str, Any]) -> str | None:
+    """The setting that ended a training which did not see all new text."""
+    trained, drawn = training.get("tokens_touched"), training.get("tokens_drawn")
+    if trained is None or drawn is None or trained >= drawn:
+        return None
+    reached = {
+        "max_seconds": training.get("seconds"),
+        "max_steps": training.get("steps"),
+    }
+    for name, figure in reached.items():
+        if (most := recipe.get(name)) is not None and figure is not None and figure >= most:
+            return f"learner.recipe.{name}"
+    if training.get("early_stopped_at") is not None:
+        return "learner.recipe.early_stop_patience"
+    return None if recipe.get("max_tokens") is None else "learner.recipe.max_tokens"
 
 
 def round_in_full(round_: Round) -> RoundAnswer:

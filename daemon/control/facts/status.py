@@ -118,6 +118,8 @@ def _last_round(round_: Round) -> LastRoundStanding:
         "detail": line["detail"],
         "tokens_trained": line["tokens_trained"],
         "tokens_drawn": line["tokens_drawn"],
+        "trained_until": line["trained_until"],
+        "left_out": line["left_out"],
     }
 
 

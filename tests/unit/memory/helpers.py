@@ -14,7 +14,7 @@ from streams.document import Batch, DeadLetter, Document, Gap, Partition, Reason
 NOW = 1_700_000_000.0
 TOPIC = Partition("news", 0, "id-1")
 WORDS = [f"{prefix}{suffix}" for prefix in ["river", "stone", "light", "cloud", "grain"] for suffix in range(400)]
-EVERYTHING = DrawSpec(fresh_tokens=10**9)
+EVERYTHING = DrawSpec(early_stop_share=0.05, early_stop_documents=64)
 
 
 def text(seed: int, words: int = 40) -> str:

@@ -99,6 +99,9 @@ def test_every_limit_on_training_shortens_a_round(changes: dict[str, Any]) -> No
 def test_looks_that_stop_a_round_early_take_their_time() -> None:
     """A twentieth of the new documents, looked at four times."""
     assert taken(early_stop_checks=4) - taken() == pytest.approx(4 * 10 * 200 / 400)
+    assert taken(early_stop_checks=4, early_stop_share=0.5) - taken() == pytest.approx(4 * 64 * 200 / 400)
+    more = taken(early_stop_checks=4, early_stop_share=0.5, early_stop_documents=80)
+    assert more - taken() == pytest.approx(4 * 80 * 200 / 400)
 
 
 def test_importance_takes_its_time() -> None:

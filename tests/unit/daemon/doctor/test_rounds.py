@@ -17,6 +17,7 @@ from daemon.settings.triggers import TriggerSettings
 from learner.directory.progress_event import ProgressEvent
 from learner.settings import LearnerSettings, RecipeSettings
 from memory.samples.records import Counts
+from memory.settings import MemorySettings
 from tests.unit.daemon.doctor.test_machine import TINY
 from tests.unit.daemon.doctor.test_round_cost import MEASURED, ONE
 from tests.unit.learner import tiny
@@ -134,6 +135,25 @@ def test_a_rounds_text_is_what_begins_it(triggers: dict[str, Any], counts: Count
     """So many tokens or samples, else what waits, else an example; never more than a round draws."""
     settings = Settings(model=ModelSettings(path=Path("model")), triggers=TriggerSettings(**triggers))
     assert rounds.work_of(settings, counts, 512).new_tokens == pytest.approx(tokens, abs=1)
+
+
+def test_the_evaluations_budget_is_told_in_seconds_and_as_a_share_of_the_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As it would be now, and once there is as much held-out text as the budget lets in."""
+    said = []
+    for budget in (8_192, 100):
+        _, time = examined(
+            monkeypatch, ONE, MEASURED, counts=COUNTS, memory=MemorySettings(evaluation_documents=budget)
+        )
+        said.append(time.detail.partition("held-out text is ")[2])
+    # 60 documents of 300 tokens are closed, 105 come with 2,000 new ones; 400 tokens a second, three candidates.
+    assert (
+        said[0]
+        == "8 min of it (3%), and 5 h (55%) once there is as much as `memory.evaluation_documents = 8192` lets in"
+    )
+    assert said[1].startswith("5 min of it")
+    assert "`memory.evaluation_documents = 100` lets in" in said[1]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 from daemon.rounds.judgeable import ForeseenEvidence, Wanted, foresee, needs_of
 from daemon.settings.tree import Settings
 from gate.held_out import Need
-from memory.ledger.records import DrawSpec, OutlinedSample, SliceOutline
+from memory.ledger.records import OutlinedSample, SliceOutline
 from tests.unit.daemon.rooms import world
 
 
@@ -39,7 +39,7 @@ def test_a_full_memory_says_that_nothing_more_comes(tmp_path: Path) -> None:
     """What is lacked would be waited for for ever."""
     small = {"holdout_share": 0.2, "anchor_minimum": 8, "fresh_samples": 20}
     with world(tmp_path, memory=small, gate={"minimum_documents": 1_000}) as here:
-        found = foresee(here.store, here.settings, DrawSpec(), here.store.rounds.latest())
+        found = foresee(here.store, here.settings, here.store.rounds.latest())
         assert "at least 1000 are needed" in found.lacking
         assert "raise `memory.fresh_samples`" in found.lacking
 

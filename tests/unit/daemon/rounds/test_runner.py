@@ -86,6 +86,39 @@ def test_only_what_was_trained_on_settles_and_is_told_of(here: World) -> None:
     assert 0 <= first < last_offset < 119
 
 
+@pytest.mark.parametrize(
+    ("recipe", "until"),
+    [
+        ({"max_steps": 20}, "learner.recipe.max_steps"),
+        ({"max_steps": 21}, None),
+        ({"max_seconds": 0.05}, "learner.recipe.max_seconds"),
+        ({"max_tokens": 100_000}, "learner.recipe.max_tokens"),
+        ({}, None),
+    ],
+)
+def test_the_budget_that_ended_a_training_is_named(tmp_path: Path, recipe: dict[str, float], until: str | None) -> None:
+    """The stand-in takes 20 steps in 0.1 s and sees half of the new text."""
+    with world(tmp_path, learner={"recipe": recipe}) as here:
+        assert here.run("partly").state is RoundState.ACCEPTED
+        assert round_line(here.store.rounds.read(1))["trained_until"] == until
+
+
+def test_what_a_budget_leaves_out_is_told_and_drawn_by_a_later_round(tmp_path: Path) -> None:
+    """In the ledger, in the status and in the log; what is left is fresh for the next round."""
+    small = {"holdout_share": 0.2, "anchor_minimum": 8, "round_tokens": 500}
+    with world(tmp_path, memory=small) as here, capture_logs() as logs:
+        fresh = here.store.counts().fresh_samples
+        here.run("good")
+        left = fresh - here.store.rounds.read(1).fresh_samples - here.store.rounds.read(1).early_stop_samples
+        told = [{"what": "fresh", "documents": left, "setting": "memory.round_tokens"}]
+        last: Facts = status.status(here.store, here.settings.state_dir)["last_round"]
+        assert last["left_out"] == round_line(here.store.rounds.read(1))["left_out"] == told
+        (event,) = (line for line in logs if line["event"] == "round_leaves_out")
+        assert {name: event[name] for name in told[0]} == told[0]
+        here.run("good")
+        assert here.store.rounds.read(2).left_out[0].documents < left
+
+
 def test_the_ledger_can_tell_what_made_a_generation(here: World) -> None:
     """Verdict, report, recipe, offsets and the scores of candidate, parent and base are kept."""
     here.run("good")

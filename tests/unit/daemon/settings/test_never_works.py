@@ -171,6 +171,15 @@ def test_a_volume_that_the_memory_never_holds_is_refused(tmp_path: Path) -> None
     )
 
 
+def test_an_evaluation_in_which_no_verdict_is_possible_is_refused(tmp_path: Path) -> None:
+    """Its thirds would each have fewer documents than the gate asks for."""
+    lines = 'state_dir = "s"\nmodel.path = "MODEL"\n[gate]\nminimum_documents = 20\n[memory]\n'
+    assert "Set at least 60" in mistakes_of(tmp_path, f"{lines}evaluation_documents = 59\n")
+    config = tmp_path / "riverkeep.toml"
+    config.write_text(f"{lines}evaluation_documents = 60\n".replace("MODEL", str(tmp_path / "model")))
+    assert load(config, {}, files=True).memory.evaluation_documents == 60
+
+
 @pytest.mark.parametrize(
     ("lines", "says"),
     [

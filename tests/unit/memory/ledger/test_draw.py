@@ -8,14 +8,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from memory.errors import AsideFull, UnknownRound, WrongState
-from memory.ledger.records import DrawSpec
+from memory.ledger.records import DrawSpec, LeftOut
 from memory.ledger.states import RoundState
 from memory.metrics import MemoryMetrics
 from memory.samples.records import Role
 from memory.store import Store
 from streams.document import Partition
 from tests.unit.memory.helpers import (
-    EVERYTHING,
     NOW,
     Stream,
     accept,
@@ -91,7 +90,7 @@ def test_replay_takes_its_share_of_tokens(store: Store, stream: Stream) -> None:
     """Of all training tokens a share of the replay ratio, within a document's length."""
     store.append(stream.of([text(n) for n in range(5_000, 6_500)]), before_stream=True)
     store.append(stream.of([text(n) for n in range(300)]))
-    draw = begin(store, spec=DrawSpec(fresh_tokens=10**9, replay_ratio=0.6))
+    draw = begin(store, spec=DrawSpec(replay_ratio=0.6))
     fresh, replay = (sum(one.tokens for one in part) for part in (draw.fresh, draw.replay))
     assert replay / (fresh + replay) == pytest.approx(0.6, abs=0.01)
 
@@ -165,15 +164,67 @@ def test_the_offsets_of_the_fresh_text_are_told(store: Store, stream: Stream) ->
     assert store.rounds.read(1).offsets == draw.offsets
 
 
-def test_the_evaluation_is_bounded(store: Store, stream: Stream) -> None:
-    """However many slices there are, and the anchor is among them."""
-    for number in range(6):
-        round_of(store, stream, [text(n) for n in range(number * 400, number * 400 + 400)])
-    store.append(stream.of([text(n) for n in range(5_000, 5_400)]))
-    draw = begin(store, spec=DrawSpec(fresh_tokens=10**9, evaluation_documents=40, slice_documents=8))
-    assert sum(len(part.samples) for part in draw.slices) <= 40
-    assert all(1 <= len(part.samples) <= 8 for part in draw.slices)
-    assert draw.slices[0].kind == "anchor"
+def with_many_slices(path: Path, stream: Stream) -> None:
+    """Six accepted rounds and newest text."""
+    with open_store(path, holdout_share=0.3) as store:
+        for number in range(6):
+            round_of(store, stream, [text(n) for n in range(number * 400, number * 400 + 400)])
+        store.append(stream.of([text(n) for n in range(5_000, 5_400)]))
+
+
+def test_the_evaluation_is_bounded(tmp_path: Path, stream: Stream) -> None:
+    """However many slices there are; the anchor and the newest text keep their part beside many old slices."""
+    with_many_slices(tmp_path / "a.db", stream)
+    with open_store(tmp_path / "a.db", evaluation_documents=48) as store:
+        draw = begin(store)
+    documents = Counter[str]()
+    for part in draw.slices:
+        documents[part.kind] += len(part.samples)
+    assert documents == {"anchor": 16, "newest": 16, "period": 16}
+    (left,) = (part for part in draw.left_out if part.what == "holdout")
+    assert left.setting == "memory.evaluation_documents"
+    assert left.documents > 100
+
+
+@pytest.mark.parametrize("bound", [8, 40, 500])
+def test_a_slice_is_judged_on_all_that_its_setting_allows(tmp_path: Path, stream: Stream, bound: int) -> None:
+    """No number of its own stands behind `slice_documents`, and a lower one counts for slices that are fuller."""
+    with open_store(tmp_path / "a.db", holdout_share=0.5, slice_documents=500) as store:
+        round_of(store, stream, [text(n) for n in range(900)])
+        held = store.counts().holdout_samples
+    with open_store(tmp_path / "a.db", slice_documents=bound) as store:
+        store.append(stream.of([text(n) for n in range(5_000, 5_040)]))
+        draw = begin(store)
+        (period,) = (part for part in draw.slices if part.kind == "period")
+        anchor = sum(len(part.samples) for part in draw.slices if part.kind == "anchor")
+    assert len(period.samples) == min(bound, held - anchor)
+    assert any(part.setting == "memory.slice_documents" for part in draw.left_out) is (bound < held - anchor)
+
+
+def test_the_anchor_is_judged_on_as_far_as_its_setting_allows(tmp_path: Path, stream: Stream) -> None:
+    """It keeps more than other slices, and is worth no less in a verdict."""
+    with open_store(tmp_path / "a.db", slice_documents=8, anchor_documents=100, holdout_share=0.5) as store:
+        store.append(stream.of([text(n) for n in range(400)]), before_stream=True)
+        store.append(stream.of([text(n) for n in range(5_000, 5_100)]))
+        draw = begin(store)
+        assert {part.kind: len(part.samples) for part in draw.slices} == {"anchor": 100, "newest": 8}
+
+
+def test_a_round_draws_the_tokens_that_its_setting_allows_and_says_what_waits(tmp_path: Path, stream: Stream) -> None:
+    """The store's own budget, or the recipe's where that is lower; the line of the round keeps what was left."""
+    with open_store(tmp_path / "a.db", round_tokens=3_000) as store:
+        store.append(stream.of([text(n) for n in range(300)]))
+        for spec, most, setting in (
+            (DrawSpec(replay_ratio=0.0), 3_000, "memory.round_tokens"),
+            (DrawSpec(fresh_tokens=1_000, replay_ratio=0.0), 1_000, "learner.recipe.max_tokens"),
+            (DrawSpec(fresh_tokens=10**9, replay_ratio=0.0), 3_000, "memory.round_tokens"),
+        ):
+            fresh = store.counts().fresh_samples
+            draw = begin(store, spec=spec)
+            assert 0.8 * most <= sum(one.tokens for one in draw.fresh) <= most
+            assert draw.left_out == (LeftOut("fresh", fresh - len(draw.fresh), setting),)
+            assert store.rounds.read(draw.number).left_out == draw.left_out
+            store.rounds.fail(draw.number, reason="a test")
 
 
 def test_a_rounds_line_tells_what_it_was_given(store: Store, stream: Stream) -> None:
@@ -220,7 +271,7 @@ def test_held_out_documents_of_one_key_are_drawn_as_one_voice(tmp_path: Path, st
         for start in (0, 120):
             store.append(stream.of([text(n) for n in range(start, start + 120)], keys=keys[start : start + 120]))
             draw = begin(store)
-            outlined = {part.kind: dict(part.keys) for part in store.rounds.foreseen_slices(EVERYTHING)}
+            outlined = {part.kind: dict(part.keys) for part in store.rounds.foreseen_slices()}
             if start == 0:
                 accept(store, draw)
         by_key: dict[int, set[int]] = {}

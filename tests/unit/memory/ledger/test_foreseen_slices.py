@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memory.ledger.records import DrawSpec, Slice, SliceOutline
+from memory.ledger.records import Slice, SliceOutline
 from memory.store import Store
 from tests.unit.memory.helpers import Stream, accept, begin, open_store, refuse, text, with_anchor
 
@@ -26,29 +26,30 @@ def outlined(parts: tuple[SliceOutline, ...]) -> set[tuple[str, str, int, str | 
     return {(part.kind, part.source, one.id, one.label) for part in parts for one in part.samples}
 
 
-def open_small(path: Path) -> Store:
+def open_small(path: Path, **settings: int) -> Store:
     """A store whose slices and anchor are full soon."""
-    return open_store(path, slice_documents=8, anchor_documents=12, anchor_minimum=10, holdout_share=0.4)
+    small = {"slice_documents": 8, "anchor_documents": 12, "anchor_minimum": 10, "holdout_share": 0.4}
+    return open_store(path, **(small | settings))
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(arrivals, st.booleans(), st.integers(1, 30))
+@given(arrivals, st.booleans(), st.integers(8, 30))
 def test_a_round_is_judged_on_what_was_foreseen(
     tmp_path_factory: object, came: list[tuple[str, int, str]], before_stream: bool, evaluation: int
 ) -> None:
     """The anchor's share, merged and full slices, bounds of the draw: all are counted as they will be drawn."""
     path = tmp_path_factory.mktemp("store") / "memory.db"  # type: ignore[attr-defined]
-    stream, spec, seed = Stream(), DrawSpec(slice_documents=6, evaluation_documents=evaluation), 0
-    with open_small(path) as store:
+    stream, seed = Stream(), 0
+    with open_small(path, evaluation_documents=evaluation) as store:
         if before_stream:
             with_anchor(store)
         for source, count, end in came:
             store.append(stream.of([text(seed + n) for n in range(count)], source=source, labels=["a"] * count))
             seed += count
-            found = outlined(store.rounds.foreseen_slices(spec))
+            found = outlined(store.rounds.foreseen_slices())
             if not store.counts().fresh_samples:
                 continue
-            draw = begin(store, spec=spec)
+            draw = begin(store)
             assert drawn(draw.slices) == found
             if end == "accept":
                 accept(store, draw)

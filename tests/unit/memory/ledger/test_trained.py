@@ -111,7 +111,7 @@ def test_held_out_text_stays_newest_with_the_fresh_text_that_it_arrived_with(tmp
 def test_where_all_was_trained_on_the_slice_closes_whole(tmp_path: Path) -> None:
     """Held-out text that is younger than the youngest trained on has no fellows that are fresh."""
     with fed(tmp_path) as store:
-        draw = begin(store, spec=DrawSpec(fresh_tokens=10**9, early_stop_share=0.0))
+        draw = begin(store, spec=DrawSpec(early_stop_share=0.0))
         accept(store, draw, trained=Trained(frozenset(one.id for one in (*draw.fresh, *draw.replay))))
         assert store.counts().open_holdout == 0
         assert {one.role for one in store.counts().by_role_and_source} == {Role.REPLAY, Role.HOLDOUT}

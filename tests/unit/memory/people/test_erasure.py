@@ -19,7 +19,7 @@ from streams.document import Batch, DeadLetter
 from tests.unit.memory.helpers import Stream, accept, begin, column, judge, open_store, refuse, text, value
 
 KEY = "user-1"
-NO_REPLAY = DrawSpec(fresh_tokens=10**9, replay_ratio=0)
+NO_REPLAY = DrawSpec(replay_ratio=0)
 
 
 def secret_text(number: int, words: int = 40) -> str:
@@ -202,9 +202,7 @@ def test_rounds_and_generations_that_saw_the_text_are_named(store: Store, stream
         at = number * 100
         texts = [text(n) for n in range(at, at + 60)]
         store.append(stream.of(texts, keys=[key] * 60))
-        draw = store.rounds.begin(
-            trigger="test", recipe={}, seed=1, spec=DrawSpec(fresh_tokens=10**9, replay_ratio=0.0)
-        )
+        draw = store.rounds.begin(trigger="test", recipe={}, seed=1, spec=DrawSpec(replay_ratio=0.0))
         assert draw is not None
         accept(store, draw)
     forgotten = store.people.forget(KEY)
@@ -222,7 +220,7 @@ def test_rounds_and_generations_that_saw_the_text_are_named(store: Store, stream
 
 def test_generations_that_saw_erased_text_stay_known(tmp_path: Path, stream: Stream) -> None:
     """After the warning has scrolled by, and when lineage and ledger reach back no further; none before an erasure."""
-    spec = DrawSpec(fresh_tokens=10**9, replay_ratio=0.0)
+    spec = DrawSpec(replay_ratio=0.0)
     with open_store(tmp_path / "a.db") as store:
         for number, key in enumerate([None, KEY, None]):
             at = number * 100

@@ -84,6 +84,22 @@ def test_a_round_that_its_budget_ended_shows_tokens_trained_of_drawn(screen: io.
     assert shown.count("Trained on 12,288 of 512,000 new tokens (2.4%); the rest stays fresh.") == 3
 
 
+def test_what_a_setting_left_out_of_a_round_is_told_with_its_name(screen: io.StringIO) -> None:
+    """In the status and by itself; and which setting ended its training."""
+    left = [
+        {"what": "fresh", "documents": 1_200, "setting": "memory.round_tokens"},
+        {"what": "holdout", "documents": 300, "setting": "memory.evaluation_documents"},
+    ]
+    one = round_line(3, "accepted") | {"tokens_trained": 1, "tokens_drawn": 2, "left_out": left}
+    one |= {"trained_until": "learner.recipe.max_steps"}
+    status.print_status(FakeControl().status() | {"last_round": one}, now=NOW)
+    rounds.print_round(one | {"verdict": {}, "parent": 2, "fresh_tokens": 9, "replay_tokens": 9})
+    shown = " ".join(screen.getvalue().split())
+    assert shown.count("Left out: 1,200 fresh samples, which wait for the next round (`memory.round_tokens`); 300") == 2
+    assert shown.count("held-out documents, on which it is not judged (`memory.evaluation_documents`).") == 2
+    assert shown.count("(50.0%) within `learner.recipe.max_steps`; the rest stays fresh.") == 2
+
+
 def test_status_shows_what_there_is_to_judge_by_of_how_much(screen: io.StringIO) -> None:
     """So that nobody has to guess for what a round waits."""
     needs = [{"what": "anchor", "found": 12, "needed": 20}, {"what": "newest", "found": 1_024, "needed": 40}]
