@@ -105,6 +105,7 @@ def ratio(numerators: Floats, denominators: Floats, documents: Ints, key_of: Key
         quotients: Floats = (weights @ over) / (weights @ under)
         return quotients
 
+    # The derivative by a key's weight, at weights of 1: (n_k - r d_k) / sum(d), so that influences sum to 0.
     with _quiet():
         quotient = over.sum() / under.sum()
         influence: Floats = (over - quotient * under) / under.sum()
@@ -121,6 +122,7 @@ def mean_of(parts: Sequence[Comparison]) -> Comparison:
         raise ValueError("the mean of no estimates is not defined")
     keys = np.unique(np.concatenate([part.keys for part in parts]))
     places = [np.searchsorted(keys, part.keys) for part in parts]
+    # Added up: who writes in several slices moves the mean by all of them.
     influence = np.zeros(len(keys))
     for part, place in zip(parts, places, strict=True):
         influence[place] += part.influence / len(parts)
@@ -159,7 +161,7 @@ def _documents_of(scores: Sequence[DocumentScore]) -> Ints:
 def _keys_of(documents: Ints, key_of: KeyOf) -> tuple[Ints, Ints]:
     """The different keys, ascending, and the place among them of each document's."""
     each = np.array([key_of.get(document, document) for document in documents.tolist()], dtype=np.int64)
-    keys, owner = np.unique(each, return_inverse=True)
+    keys, owner = np.unique(each, return_inverse=True)  # ascending: the same resample whatever order documents came in
     return keys, owner
 
 

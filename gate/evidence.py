@@ -17,7 +17,7 @@ from memory.ledger.records import DocumentScore
 
 Scores = tuple[DocumentScore, ...]
 
-# A classifier's loss near 0 comes out of float32 a little below it: so much is rounding, more is damage.
+# A loss near 0 may come out of a sum in float32 a little below it: so much a token is rounding, more is damage.
 NEGATIVE_LOSS = -1e-6
 
 
@@ -92,10 +92,12 @@ def gather(report: Report, slices: Sequence[HeldOut], known: KnownScores, minimu
     names = [each.name for each in slices]
     if len(set(names)) < len(names):
         raise InsufficientEvidence("two drawn slices have the same name")
+    # Of another round, or somebody wrote into the report: then nothing else in it can be believed either.
     if stray := sorted(set(report.slices) - set(names)):
         raise InsufficientEvidence(f"the report has a slice {stray[0]} that was not drawn")
     for each in slices:
         _check_references(report, each)
+    # A damaged candidate is left out, a damaged reference ends it all: without one nobody can be judged.
     rejected = {name: reason for name in report.candidates if (reason := _flaw(report, slices, name))}
     if not report.candidates:
         raise InsufficientEvidence("the report has no candidates")

@@ -204,13 +204,13 @@ def needs(slices: Iterable[HeldOut], minimum: int, *, labels: int = 0) -> tuple[
     new, anchors, _ = _part_by_kind(listed, minimum)
     newest = _join("newest", new)
     anchor = anchors[0] if anchors else _join("anchor", [])
-    found = [
+    needed = [
         Need("anchor", anchor.size, minimum, len(anchor.documents)),
         Need("newest", newest.size, minimum, len(newest.documents)),
     ]
     if labels:
-        found.append(Need("labels", len(frozenset[str]().union(*(each.labels for each in listed))), labels))
-    return tuple(found)
+        needed.append(Need("labels", len(frozenset[str]().union(*(each.labels for each in listed))), labels))
+    return tuple(needed)
 
 
 def members_of(groups: Iterable[Group]) -> list[HeldOut]:
@@ -234,10 +234,12 @@ def _pool(kind: SliceKind, slices: Sequence[HeldOut], minimum: int) -> list[Grou
     alone = [_join(kind, [each]) for each in slices]
     small = [group.members[0] for group in alone if group.size < minimum]
     large = [group for group in alone if group.size >= minimum]
+    # By name among equals: the same slices are to be grouped alike whatever order they were drawn in.
     large.sort(key=lambda group: (group.size, group.name))
     if small:
         pool = _join(kind, small)
         if pool.size < minimum and large:
+            # The smallest, in which their harm is diluted least.
             large[0] = _join(kind, [*large[0].members, *small])
         else:
             large.append(pool)
@@ -246,6 +248,7 @@ def _pool(kind: SliceKind, slices: Sequence[HeldOut], minimum: int) -> list[Grou
 
 def _by_source(slices: Sequence[HeldOut], minimum: int) -> list[Group]:
     sources = sorted({each.source for each in slices})
+    # Of one source alone the newest text is judged already, by the stricter demand that it be learned.
     if len(sources) < 2:
         return []
     groups = [_join("newest", [each for each in slices if each.source == source]) for source in sources]

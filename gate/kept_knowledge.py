@@ -77,6 +77,7 @@ def forgotten_by_slice(
         if learned is not None and learned < last:
             earlier = [documents.compared(name, lineage[last], generation) for generation in lineage[:last]]
             if known := _broad([each for each in earlier if each is not None]):
+                # The best before it, not the latest: small losses add up, each within its bound.
                 forgotten[name] = max(known, key=lambda each: each.estimate)
     return forgotten
 

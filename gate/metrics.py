@@ -70,11 +70,11 @@ def _round_ends(standing: Standing) -> Iterator[Metric]:
 
 
 def _prequential(store: Store) -> Metric:
-    told = store.rounds.prequential_history(1)
+    latest = store.rounds.prequential_history(1)
     return GaugeMetricFamily(
         "riverkeep_prequential_loss_nats",
         "Loss of the latest judged round's fresh text under its parent, before training.",
-        value=told[0].mean_nll if told else None,
+        value=latest[0].mean_nll if latest else None,
     )
 
 
@@ -124,17 +124,18 @@ def _plausibility(store: Store) -> Iterator[Metric]:
 def _latest_text_checks(store: Store) -> Sequence[Mapping[str, Any]]:
     for round_ in store.rounds.latest():
         checks = round_.verdict.get("checks", ())
-        found = [check for check in checks if check["slice"] == ALL_TEXT and check["name"].startswith(OF_TEXT)]
-        if found:
-            return found
+        of_all_text = [check for check in checks if check["slice"] == ALL_TEXT and check["name"].startswith(OF_TEXT)]
+        if of_all_text:
+            return of_all_text
     return ()
 
 
 def _latest_flips(store: Store) -> Mapping[str, float]:
     for round_ in store.rounds.latest():
-        found = round_.report.get("flips", {}).get(round_.verdict.get("candidate"))
-        if isinstance(found, dict):
-            return found
+        flips = round_.report.get("flips", {}).get(round_.verdict.get("candidate"))
+        # Rounds of earlier versions, and those that judged no candidate, have none.
+        if isinstance(flips, dict):
+            return flips
     return {}
 
 
@@ -167,6 +168,7 @@ def _measures(known: scores.Knowledge) -> Iterator[Metric]:
         yield GaugeMetricFamily(name, what, value=value)
 
 
+# A limit of infinity is drawn as a line off the chart, and makes means of it infinite: absent says the same.
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 

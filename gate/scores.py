@@ -84,9 +84,10 @@ def measured(report: Report) -> dict[str, Any]:
     As many as `learner.plausibility_documents`; those whose loss is not finite are left out.
     """
     rows = [
-        [one.id, round(one.nll, 4), one.tokens, round(one.repetition, 3)]
-        for one in report.prequential
-        if math.isfinite(one.nll) and math.isfinite(one.repetition)
+        # Rounded, as a ledger keeps hundreds of them for each round that sets text aside.
+        [document.id, round(document.nll, 4), document.tokens, round(document.repetition, 3)]
+        for document in report.prequential
+        if math.isfinite(document.nll) and math.isfinite(document.repetition)
     ]
     return {MEASURED: rows}
 
@@ -179,8 +180,8 @@ def alike(rows: Iterable[ScoreRow], lengths: Mapping[int, int | None], serving: 
     Args:
         lengths: as `Store.generations.scored_in` gives them.
     """
-    wanted = lengths.get(serving)
-    return [row for row in rows if lengths.get(row.generation) == wanted]
+    length = lengths.get(serving)
+    return [row for row in rows if lengths.get(row.generation) == length]
 
 
 def lineage(generations: Iterable[Generation], serving: int) -> list[Generation]:

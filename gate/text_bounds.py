@@ -100,6 +100,7 @@ def _bounds(own: Sequence[TextFigures], others: Sequence[TextFigures], settings:
 def _bound(own: Sequence[float], others: Sequence[float], rise: float) -> float | None:
     """The level known to be harmless, plus `rise` or six spreads, whichever is more; None without a level."""
     if len(own) < ENOUGH_ROUNDS:
+        # The highest, not a mean: each of them passed, and too low a bound makes harmless text wait for a person.
         levels = [*own, *others]
         return max(levels) + rise if levels else None
     middle = statistics.median(own)

@@ -96,22 +96,23 @@ class Check:
         if self.name == MAJORITY:
             than = f"{'better' if self.figure <= 0 else 'worse'} than {AGAINST['majority']}"
             return self._gain(f"on all held-out text it is {abs(self.figure):.3f} {self.unit} {than}")
-        found = f"on slice {self.slice} {self._compared()}"
+        figure = f"on slice {self.slice} {self._compared()}"
         if self.passed:
-            return f"{found}, within the bound of {self.bound:.3f}"
+            return f"{figure}, within the bound of {self.bound:.3f}"
         if self.unproven:
             doubt = f"{self.counted} cannot rule out {self.upper:.3f}"
-            return f"{found}, within the bound of {self.bound:.3f}, but {doubt}"
-        return f"{found}, more than the bound of {self.bound:.3f} ({self.counted})"
+            return f"{figure}, within the bound of {self.bound:.3f}, but {doubt}"
+        return f"{figure}, more than the bound of {self.bound:.3f} ({self.counted})"
 
-    def _gain(self, found: str) -> str:
-        asked = -self.bound
+    def _gain(self, figure: str) -> str:
+        # A gain is stored as a rise below 0, so that more is worse in every check; a person reads it the other way.
+        least = -self.bound
         if self.passed:
-            return f"{found}, at least {-self.upper:.3f}"
+            return f"{figure}, at least {-self.upper:.3f}"
         if self.unproven:
             doubt = f"{self.counted} prove no more than {-self.upper:.3f}"
-            return f"{found}, but {doubt} where more than {asked:.3f} is asked"
-        return f"{found} where more than {asked:.3f} is asked ({self.counted})"
+            return f"{figure}, but {doubt} where more than {least:.3f} is asked"
+        return f"{figure} where more than {least:.3f} is asked ({self.counted})"
 
     def _compared(self) -> str:
         """What the candidate is, beside the one that it is held to."""
@@ -186,6 +187,7 @@ class Verdict:
 def accepted(candidate: str, checks: Sequence[Check]) -> Verdict:
     """The verdict on a candidate that passed every check: the gain, and the narrowest other margin."""
     learned = next(check for check in checks if check.name == "learned")
+    # By the limit, which decides, and not by the figure: the margin that the next round may use up.
     others = [check for check in checks if check.name != "learned"]
     narrowest = min(others, key=lambda check: check.bound - check.upper)
     sentence = f"Candidate {candidate} accepted: {learned.sentence()}; {narrowest.sentence()}, the narrowest."
@@ -195,6 +197,7 @@ def accepted(candidate: str, checks: Sequence[Check]) -> Verdict:
 def refused(candidate: str, checks: Sequence[Check]) -> Verdict:
     """The verdict on a candidate that failed: the check that failed by most, and how many others did."""
     failed = [check for check in checks if not check.passed]
+    # One proven failure is enough: no evidence that may come can make up for it.
     proven = [check for check in failed if not check.unproven]
     worst = max(proven or failed, key=lambda check: check.excess)
     others = f" ({len(failed) - 1} more checks failed)" if len(failed) > 1 else ""

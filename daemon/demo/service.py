@@ -44,6 +44,9 @@ key_field = "id"
 holdout_share = 0.14        # eras are small here; the default of 0.05 is for longer streams
 anchor_documents = 100      # each is scored by every candidate: enough to tell what is forgotten
 
+[gate]
+minimum_documents = 20      # an era has some 35 held out; by default 36 are asked for, to see harm of one in ten too
+
 [learner.recipe]            # a model of a million parameters: short sequences, its own peak learning rate
 sequence_length = 128
 batch_sequences = 40
