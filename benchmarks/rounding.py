@@ -2,9 +2,9 @@
 
     python -m benchmarks.rounding [--json FILE] [--rounds 8] [--steps 6] [--rate 1e-5]
 
-The demo's base model and the first of its eras, cut into as many parts as there are rounds; each part goes through the
-real memory and is one round of the real learner with the default recipe, ended after a few steps, at a rate that large
-models bear. Three lineages follow the same rounds:
+The demo's base model and the first two of its eras, cut into as many parts as there are rounds; each part goes through
+the real memory and is one round of the real learner with the default recipe, ended after a few steps, at a rate that
+large models bear. Three lineages follow the same rounds:
 
 - float32: the model stored in float32, of which rounding cuts nothing off;
 - kept: stored in bfloat16, each round beginning from what the one before it learned;
@@ -76,7 +76,8 @@ def measure(count: int, recipe: RecipeSettings) -> dict[str, float]:
         home = Path(folder)
         settings = MemorySettings(holdout_share=HOLDOUT_SHARE, recent_slices=count)
         with Store.open(home / "memory.db", settings) as store:
-            rounds = rounds_of(store, parts_of(demo_stream()[0], count), home, SEED)
+            first, second, *_ = demo_stream()
+            rounds = rounds_of(store, parts_of(first + second, count), home, SEED)
         lineages = {
             "float32": Lineage(home / "float32", in_float32(home / "base32"), recipe, threads=THREADS),
             "kept": Lineage(home / "kept", BASE_MODEL, recipe, threads=THREADS),

@@ -121,6 +121,13 @@ class RecipeSettings(BaseModel):
     warmup: float = Field(
         default=0.03, ge=0, lt=1, description="Share of the steps in which the rate rises to its peak."
     )
+    warmup_steps: int = Field(
+        default=10,
+        ge=0,
+        le=1_000_000,
+        description="Steps in which the rate rises at least, but for half of a round: as many as AdamW's mean of "
+        "gradients reaches back, 1 / (1 - beta1), which is empty when a round begins.",
+    )
     floor: float = Field(
         default=0.1,
         ge=0,

@@ -1,6 +1,10 @@
 """Learning rates over a round: warm-up, cosine, floor. Pure."""
 
 import math
+from typing import Final
+
+# However few steps there are, half of a round is trained at full rate and below it as the cosine falls.
+MOST_WARMUP: Final = 0.5
 
 
 def rate_factor(done: float, *, warmup: float, floor: float) -> float:
@@ -18,6 +22,23 @@ def rate_factor(done: float, *, warmup: float, floor: float) -> float:
         return done / warmup
     falling = min((done - warmup) / (1 - warmup), 1.0)
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * falling))
+
+
+def warmup_share(step: int, done: float, *, share: float, least_steps: int) -> float:
+    """Return the share of a round in which its rate rises: as set, but no fewer steps than the optimizer needs.
+
+    Its moments are empty when a round begins. Until some gradients have come the update of a weight is little more
+    than the sign of its last ones, at the full rate, and 3 % of a round of 16 steps is no step. How many steps the
+    whole round will have is told from those so far, as time may end it before the steps do.
+
+    Args:
+        step: the step's index, from 0.
+        done: share of the round that is done with it, in (0, 1].
+        share: what is asked for, in [0, 1).
+        least_steps: steps that it lasts at least, but for `MOST_WARMUP` of a round.
+    """
+    by_steps = least_steps * done / (step + 1)
+    return max(share, min(by_steps, MOST_WARMUP))
 
 
 def share_done(step: int, steps: int, *, seconds: float, max_seconds: float | None) -> float:

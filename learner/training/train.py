@@ -20,7 +20,7 @@ from learner.objectives.weight_pull import QuadraticPull
 from learner.progress import Progress
 from learner.settings import RecipeSettings
 from learner.training.early_stopping import EarlyStopping
-from learner.training.schedules import rate_factor, share_done
+from learner.training.schedules import rate_factor, share_done, warmup_share
 
 # The report's losses are means over this share of the steps, at the end: one step's alone is mostly chance.
 LAST_STEPS_SHARE = 0.1
@@ -132,10 +132,11 @@ class Trainer:
         if self._pull is not None:
             self._pull.add_gradient()
         norm = nn.utils.clip_grad_norm_(self._weights, self._recipe.clip, foreach=True)
-        *totals, norm_value = torch.cat([sums, norm[None]]).tolist()  # the step's only wait for the device
+        # The step's only wait for the device: each figure read by itself would be one more.
+        *totals, norm_value = torch.cat([sums, norm[None]]).tolist()
         # Looked at before the optimizer moves: a single step on NaN would leave nothing to go back to.
         if not all(map(math.isfinite, (*totals, norm_value))):
-            raise Diverged(f"loss or gradient is not finite (gradient norm {norm_value}, {self._named(totals)})")
+            raise Diverged(f"loss or gradient is not finite (gradient norm {norm_value}, {self._describe(totals)})")
         # The schedule is ours, not torch's: it follows time as well as steps, where a round may take only so long.
         for group in self._optimizer.param_groups:
             group["lr"] = rate * self._peak_rate
@@ -172,6 +173,7 @@ class Trainer:
 
     @torch.no_grad()
     def _parent_logits(self, batch: MicroBatch) -> Tensor | None:
+        # On new rows there is nothing to distil: no pass of the parent is spent on them.
         if self.parent is None or batch.first_replayed == len(batch.targets):
             return None
         logits: Tensor = self.parent(**batch.replayed_inputs()).logits
@@ -184,7 +186,7 @@ class Trainer:
         # The router's is no sum over targets.
         return losses if self._router is None else losses | {ROUTER: totals[-1]}
 
-    def _named(self, totals: Sequence[float]) -> str:
+    def _describe(self, totals: Sequence[float]) -> str:
         return ", ".join(f"{name} {total}" for name, total in zip(self._names, totals, strict=True))
 
     def penalty(self) -> float | None:
@@ -200,6 +202,7 @@ def adamw(weights: Iterable[nn.Parameter], recipe: RecipeSettings) -> torch.opti
         {"params": [weight for weight in listed if weight.ndim < 2], "weight_decay": 0.0},
     ]
     filled = [group for group in groups if group["params"]]
+    # No rate: each step sets its own before it moves.
     return torch.optim.AdamW(filled, lr=0.0, betas=(recipe.beta1, recipe.beta2), fused=True)
 
 
@@ -237,13 +240,15 @@ def train(
         # The first step is always taken: a round that learned nothing could not be told from one that failed.
         if recipe.max_seconds is not None and index and training.seconds >= recipe.max_seconds:
             break
-        figures = trainer.step(step, rate_factor(done, warmup=recipe.warmup, floor=recipe.floor))
+        warmup = warmup_share(index, done, share=recipe.warmup, least_steps=recipe.warmup_steps)
+        figures = trainer.step(step, rate_factor(done, warmup=warmup, floor=recipe.floor))
         training.add(figures)
         on_step(figures)
+        # The penalty and the memory that are told make a step wait for the device: not at each one.
         if progress.due() or index + 1 == len(steps):
             note_time(index)
             _say(progress, training, figures, trainer, len(steps))
-        # By the time after the step, as that is when it is looked: a slow step may have used up what was left.
+        # By the time after the step, as that is when it looks: a slow step may have used up what was left.
         if stopping is not None and stopping.ends_after(note_time(index)):
             break
     training.seconds = progress.clock() - began
