@@ -29,6 +29,13 @@ Classifiers are padded on the side that changes nothing, or classify one text at
 hold to the same: documents are packed into rows where the model keeps them apart, and rows share a pass where
 none changes another.
 
+Documents are parted by what pre-training put between them, which is not what the tokenizers of many chat models
+name: theirs ends turns. At import the model is asked behind which of its special tokens ordinary text begins most
+likely; the answer stays with the model (`document_frame.json`), and `riverkeep doctor` tells it ("how it reads
+documents"). Further pieces of a long document begin with the model's first token where its tokenizer has one (BOS)
+and it reads them no worse for it. To be scored, a long document slides by half a sequence, so that every token has
+context.
+
 What is asked is short: some thirty passes of at most 24 tokens, over one model and no copy of it, with windows
 of attention made small meanwhile. Full length is not read: limits are what `config.json` names and the tables
 that a pass looks positions up in. LongRoPE's models are cached up to the length that they were first trained

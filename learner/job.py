@@ -9,6 +9,8 @@ from typing import Any, TextIO
 
 import torch
 
+from checkpoints.document_frame import write_frame
+from checkpoints.files.disk_errors import disk_errors
 from checkpoints.files.durable_writes import replace_file
 from checkpoints.files.label_names import NEW_WEIGHTS
 from learner.directory.parent_and_base import require_intact
@@ -265,6 +267,9 @@ def _candidates(bench: Workbench, slices: Mapping[str, Encoded], measured: Impor
         write_candidate(path / CANDIDATES / name, stored, path / PARENT)
         if cut_off:
             save_residuals(path / CANDIDATES / name / RESIDUALS, cut_off)
+        if bench.encode.frame is not None:
+            with disk_errors(path):
+                write_frame(path / CANDIDATES / name, bench.encode.frame)
         if measured is not None:
             save_importance(path / CANDIDATES / name / IMPORTANCE, measured)
         copy_into(bench.model, stored)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from learner.directory.round_directory import BASE, IMPORTANCE, PARENT
-from learner.material.batches import document_pieces
 from learner.material.encoding import Encoded
 from learner.material.feeds import move_to_device
+from learner.material.pieces import training_pieces
 from learner.objectives.importance import Importance, carry_over, fisher, load_importance
 from learner.objectives.weight_pull import QuadraticPull
 from learner.workbench import SEQUENCES, Workbench
@@ -91,6 +91,6 @@ def _single_sequences(bench: Workbench, text: Encoded) -> Iterator[dict[str, Any
     # A stream of its own: another choice here must not change what is replayed, or in which order.
     random = np.random.Generator(np.random.PCG64([spec.seed, 3]))
     for index in random.permutation(len(text))[: spec.recipe.importance_sequences].tolist():
-        for start, stop in document_pieces(text, index, bench.shape.longest)[:1]:
-            ids = text.tokens[start:stop].astype(np.int64)
+        for piece in training_pieces(text, index, bench.shape.longest)[:1]:
+            ids = piece.ids(text.tokens, text.lead).astype(np.int64)
             yield {"input_ids": move_to_device(ids[None], bench.device.where)}

@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 
+from checkpoints.document_frame import read_frame
 from checkpoints.files.label_names import SEVERAL
 from checkpoints.load import load_model, load_tokenizer, require_match
 from checkpoints.probe.ask import reading_of
+from checkpoints.probe.separators import frame_of
 from learner.devices.device import Device, choose, settle
 from learner.directory.round_directory import PARENT, RESIDUALS, RoundInput
 from learner.evaluation.document_scores import Evaluator
@@ -86,6 +88,10 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
     several = names is not None and model.config.problem_type == SEVERAL
     numbers = None if names is None else {name: number for number, name in names.items()}
     conduct = reading_of(model, spec.kind, tokenizer)
+    frame = None
+    if names is None:
+        # Of a generation that was made before this was kept the model itself is asked.
+        frame = read_frame(parent) or frame_of(model, tokenizer, together=conduct.rows_together)
     wanted = min(spec.recipe.sequence_length, conduct.longest or spec.recipe.sequence_length)
     longest = longest_sequence(model.config, tokenizer, wanted)
     pad = model.config.pad_token_id
@@ -104,7 +110,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
         device=device,
         threads=threads,
         model=model,
-        encode=Encoder(tokenizer, longest, numbers, partial(progress.advance, DOCUMENTS), several=several),
+        encode=Encoder(tokenizer, longest, numbers, partial(progress.advance, DOCUMENTS), several=several, frame=frame),
         evaluate=Evaluator(
             device,
             longest,

@@ -24,6 +24,7 @@ from checkpoints.base.head import add_head, classifies
 from checkpoints.base.mending import PAD, link_files, mend
 from checkpoints.base.saving import save_model, say_when_the_disk_refuses
 from checkpoints.card import Card, ModelKind
+from checkpoints.document_frame import FRAME_FILE, write_frame
 from checkpoints.errors import MismatchedTokenizer, UnsafeModel, UnusableModel
 from checkpoints.files.label_names import require_labels
 from checkpoints.files.model_files import NEVER_RUN, model_files, read_config
@@ -32,6 +33,7 @@ from checkpoints.generation_store import BASE, GenerationStore, Published
 from checkpoints.load import LOCAL, load_model, load_tokenizer, require_match, require_shapes
 from checkpoints.matching import right_pad
 from checkpoints.probe.ask import conduct_of
+from checkpoints.probe.separators import frame_of
 from checkpoints.reasons import needs_code, of_configuration, reason, said_clearly, tokenizer_needs_code
 
 # A model of up to so many weights is probed in single precision, where faults cannot hide behind rounding; of a larger
@@ -97,8 +99,17 @@ def _prepare(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str, ...
     _require_training(loaded, tokenizer, model)
     if sum(weight.numel() for weight in loaded.parameters()) <= PROBED_IN_SINGLE:
         loaded = loaded.float()
-    conduct_of(loaded, kind, tokenizer)
-    return _ensure_padding(headed, scratch / "padded", loaded, tokenizer)
+    conduct = conduct_of(loaded, kind, tokenizer)
+    padded = _ensure_padding(headed, scratch / "padded", loaded, tokenizer)
+    if kind == "classifier":
+        return padded
+    # Kept with the model, not asked in each round: a fine-tuned one could answer otherwise.
+    frame = frame_of(loaded, tokenizer, together=conduct.rows_together)
+    files = {name: path for name, path in model_files(padded).items() if name != FRAME_FILE}
+    with say_when_the_disk_refuses(scratch):
+        framed = link_files(files, scratch / "framed", {})
+        write_frame(framed, frame)
+    return framed
 
 
 def _plain(model: Path, scratch: Path, kind: ModelKind) -> Path:

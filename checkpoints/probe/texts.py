@@ -18,7 +18,7 @@ def plain_tokens(model: PreTrainedModel, count: int, *, text: int = 0) -> list[i
         count: how many.
         text: texts of another number share no beginning.
     """
-    rows = _rows(model)
+    rows = known_tokens(model)
     special = _special(model.config)
     found: list[int] = []
     at = START * (text + 1)
@@ -31,7 +31,7 @@ def plain_tokens(model: PreTrainedModel, count: int, *, text: int = 0) -> list[i
     return found
 
 
-def _rows(model: PreTrainedModel) -> int:
+def known_tokens(model: PreTrainedModel) -> int:
     """How many tokens a model knows; where it hashes characters, and has no row for each, how many bytes there are."""
     try:
         weight: Any = getattr(model.get_input_embeddings(), "weight", None)

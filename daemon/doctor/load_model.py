@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from checkpoints.base.prepare import import_base
 from checkpoints.card import ModelKind
+from checkpoints.document_frame import read_frame
 from checkpoints.generation_store import GenerationStore
 from daemon.doctor.estimate import ModelShape
 from daemon.doctor.rehearsal import filler
@@ -32,11 +33,12 @@ def examine(
     """Load the model as a start would, and say what it needs.
 
     Returns:
-        {"device", "served", "cost", "characters_per_token"} and what `ModelShape` has, or {"error"}.
+        {"device", "served", "cost", "documents", "characters_per_token"} and what `ModelShape` has, or {"error"}.
     """
     from checkpoints.errors import CheckpointsError  # noqa: PLC0415 - torch, and only in this process
     from checkpoints.load import load_model, load_tokenizer  # noqa: PLC0415 - the same
     from checkpoints.probe.ask import conduct_of  # noqa: PLC0415 - the same
+    from checkpoints.probe.separators import frame_of  # noqa: PLC0415 - the same
     from learner.devices.device import choose  # noqa: PLC0415 - the same
     from learner.errors import LearnerError  # noqa: PLC0415 - the same
 
@@ -45,12 +47,14 @@ def examine(
         base = import_base(GenerationStore(store), path, kind=kind, labels=labels).path
         model, tokenizer = load_model(base, kind), load_tokenizer(base)
         conduct = conduct_of(model, kind, tokenizer)
+        frame = None if kind == "classifier" else read_frame(base) or frame_of(model, tokenizer)
     except LearnerError as error:
         return {"error": str(error), "remedy": "Set `learner.device` to one that is here, or to auto."}
     except CheckpointsError as error:
         return {"error": str(error)}
     text = filler(SAMPLE_CHARACTERS, 0)
     answer: dict[str, Any] = {"device": device_found.name, "served": conduct.told(kind), "cost": conduct.cost(kind)}
+    answer["documents"] = "" if frame is None else frame.told(tokenizer)
     answer["characters_per_token"] = len(text) / len(tokenizer(text)["input_ids"])
     return answer | asdict(_shape(model, kind, device_found, conduct))
 

@@ -59,11 +59,13 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
         remedy = answer.get("remedy", "Mend it, or set another `model.path`.")
         yield Finding("model", ok=False, detail=answer["error"], remedy=remedy)
         return
-    device, served, cost = (answer.pop(name, "") for name in ("device", "served", "cost"))
+    device, served, cost, documents = (answer.pop(name, "") for name in ("device", "served", "cost", "documents"))
     characters = answer.pop("characters_per_token", 0.0)
     shape = ModelShape(**answer)
     yield Finding("model", ok=True, detail=f"{_parameters(shape.parameters)}; trains on {device}")
     yield Finding("how it answers", ok=True, detail=f"{served}: {cost}" if cost else served)
+    if documents:
+        yield Finding("how it reads documents", ok=True, detail=documents)
     room = _room(settings, shape)
     if room is None:
         pass

@@ -6,7 +6,7 @@ document by document.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,9 @@ from torch.nn import functional
 
 from checkpoints.probe.conduct import Side
 from learner.devices.device import Device
-from learner.material.batches import document_pieces
 from learner.material.encoding import Encoded
 from learner.material.feeds import move_to_device, pad_documents
+from learner.material.pieces import Piece, scoring_windows
 from learner.objectives.forward_pass import IGNORED
 from learner.objectives.losses import token_losses
 from memory.ledger.records import DocumentScore
@@ -32,8 +32,7 @@ class Evaluator:
 
     Attributes:
         device: where it runs.
-        longest: tokens in a sequence; longer documents of a causal LM are scored in pieces, each but the first with
-            one token of context from before it.
+        longest: tokens in a sequence; longer documents of a causal LM are scored in windows that slide by half of it.
         rows: sequences of full length in one forward pass; of shorter ones, more.
         pad: the token that fills a row.
         labels: a classifier's classes by number; None for a causal LM.
@@ -67,25 +66,30 @@ class Evaluator:
             model.train(was_training)
 
     def _causal(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
-        pieces = [(owner, piece) for owner in range(len(text)) for piece in document_pieces(text, owner, self.longest)]
+        windows = [(owner, each) for owner in range(len(text)) for each in scoring_windows(text, owner, self.longest)]
         nll, tokens = np.zeros(len(text)), np.zeros(len(text), dtype=np.int64)
-        for part in self._by_length([stop - start for _, (start, stop) in pieces]):
-            losses = self._piece_losses(model, [text.tokens[slice(*pieces[index][1])] for index in part])
-            for index, loss in zip(part, losses, strict=True):
-                owner, (start, stop) = pieces[index]
+        for part in self._by_length([window.width for _, window in windows]):
+            owners, chosen = zip(*(windows[index] for index in part), strict=True)
+            losses = self._window_losses(model, text, chosen)
+            for owner, window, loss in zip(owners, chosen, losses, strict=True):
                 nll[owner] += loss
-                tokens[owner] += stop - start - 1
-            self.passed(sum(pieces[index][1][1] - pieces[index][1][0] for index in part))
+                tokens[owner] += window.targets
+            # What windows share is told of once, so that what is done adds up to what there is.
+            begun = sum(
+                window.first == int(text.bounds[owner]) + 1 for owner, window in zip(owners, chosen, strict=True)
+            )
+            self.passed(sum(window.targets for window in chosen) + begun)
         return tuple(
             DocumentScore(sample.id, float(nll[index]), int(tokens[index])) for index, sample in enumerate(text.samples)
         )
 
-    def _piece_losses(self, model: Any, pieces: list[Any]) -> list[float]:
-        shape = (len(pieces), max(map(len, pieces)))
+    def _window_losses(self, model: Any, text: Encoded, windows: Sequence[Piece]) -> list[float]:
+        shape = (len(windows), max(window.width for window in windows))
         ids, targets = np.full(shape, self.pad, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
-        for at, piece in enumerate(pieces):
-            ids[at, : len(piece)] = piece
-            targets[at, : len(piece) - 1] = piece[1:]
+        for at, window in enumerate(windows):
+            ids[at, : window.width] = window.ids(text.tokens, text.lead)
+            last = window.width - 1
+            targets[at, last - window.targets : last] = text.tokens[window.first : window.stop]
         # Padding stands to the right, where causal attention cannot see it: no mask, and the fastest kernel.
         where = self.device.where
         logits = model(input_ids=move_to_device(ids, where), use_cache=False).logits

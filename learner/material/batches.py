@@ -7,7 +7,7 @@ the logits that it would get alone. `checkpoints.probe` asks each model for that
 recurrent model carries its state along) every piece has a row of its own.
 
 The pieces of a long document overlap by one token: the last of one is the context of the next one's first, so that
-each token but the document's first is predicted exactly once.
+each token but the document's first is predicted exactly once. See `learner.material.pieces`.
 """
 
 from bisect import bisect_left, insort
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from learner.material.encoding import Encoded, Ints, Tokens
+from learner.material.pieces import Piece, pieces_of
 
 AGE_GROUPS = 8
 
@@ -27,15 +28,17 @@ class Rows:
 
     Attributes:
         tokens: flat; pieces are slices of it.
-        rows: the pieces of each row as (start, stop).
+        rows: the pieces of each row.
         targets: how many tokens each row predicts; shape (rows,).
         widths: how many tokens each row holds; shape (rows,).
+        lead: the token that pieces begin with which are led by one; None where none is.
     """
 
     tokens: Tokens
-    rows: tuple[tuple[tuple[int, int], ...], ...]
+    rows: tuple[tuple[Piece, ...], ...]
     targets: Ints
     widths: Ints
+    lead: int | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -48,20 +51,6 @@ class Step:
 
     new: Ints
     replayed: Ints
-
-
-def pieces_of(text: Encoded, longest: int) -> list[tuple[int, int]]:
-    """Cut documents into pieces of 2 to `longest` tokens, as (start, stop) into the flat tokens.
-
-    Consecutive pieces of a document share one token. A document of a single token predicts nothing and has none.
-    """
-    return [piece for index in range(len(text)) for piece in document_pieces(text, index, longest)]
-
-
-def document_pieces(text: Encoded, index: int, longest: int) -> list[tuple[int, int]]:
-    """Return the pieces of one document; see `pieces_of`."""
-    start, stop = int(text.bounds[index]), int(text.bounds[index + 1])
-    return [(at, min(at + longest, stop)) for at in range(start, stop - 1, longest - 1)]
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -91,14 +80,14 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
 def rows_of(text: Encoded, longest: int, *, packed: bool) -> Rows:
     """Arrange a causal LM's documents in rows of at most `longest` tokens; one piece a row unless `packed`."""
     pieces = pieces_of(text, longest)
-    lengths = [stop - start for start, stop in pieces]
+    lengths = [piece.width for piece in pieces]
     chosen = pack(lengths, longest) if packed else [[index] for index in range(len(pieces))]
-    widths = np.asarray([sum(lengths[i] for i in row) for row in chosen], dtype=np.int64)
     return Rows(
         tokens=text.tokens,
         rows=tuple(tuple(pieces[i] for i in row) for row in chosen),
-        targets=widths - np.asarray([len(row) for row in chosen], dtype=np.int64),
-        widths=widths,
+        targets=np.asarray([sum(pieces[i].targets for i in row) for row in chosen], dtype=np.int64),
+        widths=np.asarray([sum(lengths[i] for i in row) for row in chosen], dtype=np.int64),
+        lead=text.lead,
     )
 
 
@@ -109,11 +98,12 @@ def fill_row(rows: Rows, index: int, ids: Ints, positions: Ints, targets: Ints) 
     `IGNORED`. Padding stands to the right and continues the last piece, so that no token before it can see it.
     """
     at = 0
-    for start, stop in rows.rows[index]:
-        end = at + stop - start
-        ids[at:end] = rows.tokens[start:stop]
-        targets[at : end - 1] = rows.tokens[start + 1 : stop]
-        positions[at:end] = np.arange(stop - start)
+    for piece in rows.rows[index]:
+        end = at + piece.width
+        ids[at:end] = piece.ids(rows.tokens, rows.lead)
+        # What follows the lead is context: the piece before has predicted it.
+        targets[end - 1 - piece.targets : end - 1] = rows.tokens[piece.first : piece.stop]
+        positions[at:end] = np.arange(piece.width)
         at = end
     positions[at:] = np.arange(len(ids) - at) + positions[at - 1] + 1
 

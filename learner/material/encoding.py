@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from checkpoints.document_frame import DocumentFrame, usual_frame
 from learner.directory.round_directory import TextSample
 from learner.material import plain_text
 from streams.decoding.label_sets import members
@@ -31,12 +32,14 @@ class Encoded:
         samples: what they were made from, in order.
         labels: each document's class; shape (documents,). Zeros for a causal LM. Where several labels may fit, which
             do, 1 or 0: shape (documents, classes).
+        lead: the token that later pieces of a long document begin with too; None for none.
     """
 
     tokens: Tokens
     bounds: Ints
     samples: tuple[TextSample, ...]
     labels: Ints
+    lead: int | None = None
 
     def __len__(self) -> int:
         """Return the number of documents."""
@@ -54,17 +57,16 @@ class Encoded:
     def take(self, indices: Sequence[int]) -> "Encoded":
         """Return some of the documents, in the order asked for."""
         documents = [self.document(index) for index in indices]
-        return _join(documents, [self.samples[index] for index in indices], self.labels[list(indices)])
+        return _join(documents, [self.samples[index] for index in indices], self.labels[list(indices)], self.lead)
 
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
     """Makes documents into tokens the way this model expects them.
 
-    A causal LM's document begins with the tokenizer's beginning-of-sequence token (its end-of-sequence token where
-    it has none, as in GPT-2's family), so that its first word is predicted too and knows that it is the first; it
-    ends with the end-of-sequence token. A classifier's is framed by the tokenizer itself and cut to `max_tokens`. What
-    a document says is plain text; see `learner.material.plain_text`.
+    A causal LM's document stands between the tokens that its pre-training put there, so that its first word is
+    predicted too and knows that it is the first. A classifier's is framed by the tokenizer itself and cut to
+    `max_tokens`. What a document says is plain text; see `learner.material.plain_text`.
 
     Attributes:
         tokenizer: a transformers tokenizer.
@@ -72,6 +74,7 @@ class Encoder:
         labels: a classifier's classes by name; None for a causal LM.
         passed: told how many documents were tokenised, now and then.
         several: whether any number of its labels fits a document.
+        frame: what stands around a causal LM's documents; None: what the tokenizer names.
     """
 
     tokenizer: Any
@@ -79,6 +82,7 @@ class Encoder:
     labels: Mapping[str, int] | None = None
     passed: Callable[[int], None] = lambda _: None
     several: bool = False
+    frame: DocumentFrame | None = None
 
     def knows(self, sample: TextSample) -> bool:
         """Tell whether a classifier has the sample's label; True for a causal LM."""
@@ -90,7 +94,11 @@ class Encoder:
         """Tokenise the samples, leaving out those whose label the model does not have."""
         kept = tuple(sample for sample in samples if self.knows(sample))
         documents = [np.asarray(ids, dtype=np.int32) for ids in self._documents(kept)]
-        return _join(documents, kept, self._classes(kept))
+        return _join(documents, kept, self._classes(kept), self._frame.lead if self.labels is None else None)
+
+    @property
+    def _frame(self) -> DocumentFrame:
+        return self.frame or usual_frame(self.tokenizer)
 
     def _classes(self, samples: Sequence[TextSample]) -> Ints:
         if self.labels is None:
@@ -113,19 +121,18 @@ class Encoder:
             self.passed(len(texts))
 
     def _framed(self, texts: list[str]) -> Iterator[list[int]]:
-        begin = self.tokenizer.bos_token_id
-        end = self.tokenizer.eos_token_id
-        before = [begin] if begin is not None else [end] if end is not None else []
-        after = [end] if end is not None else []
+        frame = self._frame
+        before = [] if frame.opening is None else [frame.opening]
+        after = [] if frame.closing is None else [frame.closing]
         for ids in plain_text.bare(self.tokenizer, texts):
             yield [*before, *ids, *after]
 
 
-def _join(documents: Sequence[Tokens], samples: Sequence[TextSample], labels: Ints) -> Encoded:
+def _join(documents: Sequence[Tokens], samples: Sequence[TextSample], labels: Ints, lead: int | None = None) -> Encoded:
     bounds = np.zeros(len(documents) + 1, dtype=np.int64)
     np.cumsum([len(document) for document in documents], out=bounds[1:])
     tokens = np.concatenate(documents) if documents else np.empty(0, dtype=np.int32)
-    return Encoded(tokens, bounds, tuple(samples), labels)
+    return Encoded(tokens, bounds, tuple(samples), labels, lead)
 
 
 def longest_sequence(config: Any, tokenizer: Any, wanted: int) -> int:

@@ -217,7 +217,7 @@ def _causal(fresh: Encoded, replay: Encoded, plan: StepPlan) -> Material:
 
 def _ages(rows: Rows) -> Ints:
     """Where the oldest text of each row stands among all: rows with the lowest come first."""
-    return np.asarray([min(start for start, _ in pieces) for pieces in rows.rows], dtype=np.int64)
+    return np.asarray([min(piece.start for piece in pieces) for pieces in rows.rows], dtype=np.int64)
 
 
 def _classifier(fresh: Encoded, replay: Encoded, plan: StepPlan, classes: int) -> Material:

@@ -51,7 +51,7 @@ class Touched:
 
 def rows_contents(rows: Rows, text: Encoded) -> RowContents:
     """What a causal LM's rows hold."""
-    starts = [[start for start, _ in pieces] for pieces in rows.rows]
+    starts = [[piece.start for piece in pieces] for pieces in rows.rows]
     documents = [np.searchsorted(text.bounds, row, side="right") - 1 for row in starts]
     ids = tuple(frozenset(text.samples[int(at)].id for at in row) for row in documents)
     return RowContents(ids, rows.widths)

@@ -38,17 +38,27 @@ def test_scores_do_not_depend_on_how_many_rows_fit_a_pass() -> None:
     assert [score.nll for score in one] == pytest.approx([score.nll for score in many], rel=1e-5)
 
 
-def test_long_document_is_scored_in_pieces_without_losing_a_token() -> None:
-    """Every token but the first counts once, each with at least one token before it."""
-    model, text = tiny.llama().eval(), Encoder(tiny.tokenizer(), 64)([RoundSample(1, "the river " * 20, "s")])
+@pytest.mark.parametrize("begins", [True, False])
+def test_long_document_is_scored_in_context_without_losing_a_token(begins: bool) -> None:
+    """Every token but the first counts once, each later one with half a sequence before it, and BOS before that."""
+    tokenizer = tiny.tokenizer()
+    if not begins:
+        tokenizer.bos_token = None
+    model, text = tiny.llama().eval(), Encoder(tokenizer, 64)([RoundSample(1, "the river " * 20, "s")])
     ids = torch.from_numpy(text.document(0)).long()
-    expected = 0.0
-    for start in range(0, len(ids) - 1, 7):
-        piece = ids[start : start + 8][None]
-        expected += model(input_ids=piece, labels=piece).loss.item() * (piece.shape[1] - 1)
-    (score,) = evaluator(longest=8)(model, text)
+    lead = ids[:1] if begins else ids[:0]
+    expected, first = 0.0, 1
+    while first < len(ids):
+        stop = min(8 if first == 1 else first + (3 if begins else 4), len(ids))
+        seen = ids[:stop] if first == 1 else torch.cat([lead, ids[stop - (8 - len(lead)) : stop]])
+        losses = torch.log_softmax(model(input_ids=seen[None]).logits[0, :-1], -1).gather(-1, seen[1:, None])
+        expected -= losses[-(stop - first) :].sum().item()
+        first = stop
+    told: list[int] = []
+    (score,) = evaluator(longest=8, passed=told.append)(model, text)
     assert score.tokens == len(ids) - 1
     assert score.nll == pytest.approx(expected, rel=1e-4)
+    assert sum(told) == len(ids)
 
 
 def test_classifier_is_scored_on_its_label_with_its_answer() -> None:

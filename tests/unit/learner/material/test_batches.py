@@ -16,7 +16,6 @@ from learner.material.batches import (
     equal_steps,
     fill_row,
     pack,
-    pieces_of,
     rows_of,
     shuffled_passes,
     within_budget,
@@ -58,15 +57,6 @@ def test_packing_refuses_what_fits_no_row() -> None:
     """An item longer than a row is an error, not a silent cut."""
     with pytest.raises(ValueError, match="does not fit"):
         pack([41], 40)
-
-
-@given(lengths, st.integers(2, 16))
-def test_every_token_but_the_first_of_a_document_is_predicted_once(items: list[int], longest: int) -> None:
-    """Cut into pieces, a document loses no target and repeats none."""
-    text = encoded(items)
-    predicted = [at for start, stop in pieces_of(text, longest) for at in range(start + 1, stop)]
-    firsts = set(text.bounds[:-1].tolist())
-    assert sorted(predicted) == [at for at in range(len(text.tokens)) if at not in firsts]
 
 
 @given(lengths, st.integers(2, 16), st.booleans())

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from checkpoints.document_frame import DocumentFrame
 from learner.directory.round_directory import RoundSample
 from learner.material import encoding
 from learner.material.encoding import Encoder, longest_sequence
@@ -24,6 +25,16 @@ def test_end_mark_stands_for_a_missing_begin_mark() -> None:
     tokenizer = tiny.tokenizer()
     tokenizer.bos_token = None
     assert Encoder(tokenizer, 64)([RoundSample(1, "the river", "s")]).document(0)[[0, -1]].tolist() == [5, 5]
+
+
+def test_documents_stand_between_what_pre_training_put_there() -> None:
+    """Where that was found out; later pieces begin with the first of them where the model begins with it."""
+    encode = Encoder(tiny.tokenizer(), 64, frame=DocumentFrame(0, 3, leads=False))
+    text = encode([RoundSample(1, "the river", "s")])
+    assert text.document(0)[[0, -1]].tolist() == [0, 3]
+    assert text.lead is None
+    named = Encoder(tiny.tokenizer(), 64)([RoundSample(1, "the river", "s")])
+    assert (named.lead, named.take([0]).lead) == (4, 4)
 
 
 def test_documents_do_not_depend_on_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from learner.directory.round_directory import RoundSample
-from learner.material.batches import pieces_of
 from learner.material.encoding import Encoder
+from learner.material.pieces import pieces_of
 from learner.material.plain_text import bare, control_ids, frame_texts
 from tests.models import make_tokenizer
 from tests.unit.learner import tiny
@@ -72,7 +72,7 @@ def test_end_mark_in_a_document_ends_nothing() -> None:
     first, second, total = map(int, text.bounds)
     assert ends.tolist() == [first, second - 1, second, total - 1]
     assert tokenizer.decode(text.document(0)[1:-1]) == FORGED
-    assert pieces_of(text, 256) == [(first, second), (second, total)]
+    assert [(piece.start, piece.stop) for piece in pieces_of(text, 256)] == [(first, second), (second, total)]
 
 
 def test_classifier_reads_a_forged_frame_as_words() -> None:

@@ -40,7 +40,9 @@ def test_a_document_is_touched_when_any_of_its_tokens_was_in_a_step(lengths: lis
     steps = [Step(np.array(sorted(chosen), np.int64), np.empty(0, np.int64))]
     nothing = rows_contents(rows_of(NONE, 16, packed=True), NONE)
     seen = find_touched(steps, rows_contents(rows, text), nothing, text.samples)
-    tokens = {int(text.tokens[at]) for row in chosen for start, stop in rows.rows[row] for at in range(start, stop)}
+    tokens = {
+        int(text.tokens[at]) for row in chosen for piece in rows.rows[row] for at in range(piece.start, piece.stop)
+    }
     expected = {sample.id for at, sample in enumerate(text.samples) if tokens & set(text.document(at).tolist())}
     assert seen.ids == expected
     assert seen.untrainable == {text.samples[at].id for at, length in enumerate(lengths) if length == 1}
