@@ -7,7 +7,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from gate.kept_knowledge import ScoredDocuments
-from gate.scores import Knowledge, alike, knowledge, lineage
+from gate.scores import Knowledge, alike, knowledge, lineage, way_of
 from memory.ledger.records import Generation, ScoreRow, Standing
 from memory.store import Store
 
@@ -19,7 +19,7 @@ class LedgerReading:
     Attributes:
         serving: the serving generation; -1 before there is one.
         generations: all of them.
-        rows: of R, those taken in sequences as long as the serving generation's.
+        rows: of R, those taken in the way in which the serving generation's were.
         knowledge: of the serving generation.
     """
 
@@ -46,10 +46,9 @@ def read_ledger(store: Store) -> LedgerReading:
 
 
 def _read(store: Store, serving: int) -> LedgerReading:
-    generations, lengths = store.generations.listed(), store.generations.scored_in()
-    rows = alike(store.generations.score_matrix(), lengths, serving)
-    length = lengths.get(serving)
-    comparable = [each.number for each in lineage(generations, serving) if lengths.get(each.number) == length]
-    scored = {number: store.generations.document_scores(number) for number in comparable}
+    generations, matrix = store.generations.listed(), store.generations.score_matrix()
+    rows, how = alike(matrix, serving), way_of(matrix, serving)
+    led_here = [each.number for each in lineage(generations, serving)]
+    scored = {number: store.generations.scores_by_way(number).get(how, {}) for number in led_here}
     documents = ScoredDocuments(store.generations.held_out_documents(), scored)
     return LedgerReading(serving, generations, rows, knowledge(rows, generations, serving, documents))

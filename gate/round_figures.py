@@ -9,6 +9,7 @@ from gate import scores
 from gate.forgetting import Flips
 from learner.directory.report import Outcome, Report, TrainingSummary
 from memory.ledger.records import DocumentScore, SliceScore, Trained
+from memory.ledger.scorings import Scoring
 
 LEAST_BYTES_PER_TOKEN, MOST_BYTES_PER_TOKEN = 0.1, 100.0
 """What lies outside is no text that the memory could count its tokens by."""
@@ -33,6 +34,7 @@ class RoundFigures:
 
     Attributes:
         device: what the learner ran on.
+        scored: how it took all scores; None where it does not say.
         training: what the training took; None where nothing was trained.
         trained: what was trained on, of what was drawn; None where the learner does not say.
         parent, base: what they scored: R's earlier rows on the new slices, and the next round's cache.
@@ -47,6 +49,7 @@ class RoundFigures:
 
     outcome: Outcome
     device: str
+    scored: Scoring | None
     training: TrainingSummary | None
     trained: Trained | None
     parent: ModelScores
@@ -86,6 +89,7 @@ def read_figures(report: Report, candidate: str | None) -> RoundFigures:
     return RoundFigures(
         outcome=report.outcome,
         device=report.device,
+        scored=report.scored,
         training=report.training,
         trained=None if report.touched is None else Trained(report.touched, report.untrainable),
         parent=_of_model(report, "parent"),

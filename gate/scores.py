@@ -17,6 +17,7 @@ from learner.evaluation.text_plausibility import summarise
 from memory.ledger import records
 from memory.ledger.aside import MEASURED
 from memory.ledger.records import DocumentScore, Generation, ScoreRow, SliceScore
+from memory.ledger.scorings import Scoring, most_common
 from memory.samples.slice_names import ANCHOR, first_round, last_round, source_of
 
 ROWS_SHOWN = 8
@@ -174,14 +175,15 @@ def is_merged(slice_name: str, generations: Sequence[Generation]) -> bool:
     return _first_trained_in(first_round(slice_name), generations) != _find_learning_row(slice_name, generations)
 
 
-def alike(rows: Iterable[ScoreRow], lengths: Mapping[int, int | None], serving: int) -> list[ScoreRow]:
-    """The rows of R that were taken in sequences as long as the serving generation's: only those can be compared.
+def alike(rows: Sequence[ScoreRow], serving: int) -> list[ScoreRow]:
+    """The rows of R that were taken in the way in which the serving generation's were: only those can be compared."""
+    how = way_of(rows, serving)
+    return [row for row in rows if row.scored == how]
 
-    Args:
-        lengths: as `Store.generations.scored_in` gives them.
-    """
-    length = lengths.get(serving)
-    return [row for row in rows if lengths.get(row.generation) == length]
+
+def way_of(rows: Iterable[ScoreRow], generation: int) -> Scoring | None:
+    """How a generation's row of R was taken, most of it where that differs; None where that is not known."""
+    return most_common(row.scored for row in rows if row.generation == generation)
 
 
 def lineage(generations: Iterable[Generation], serving: int) -> list[Generation]:

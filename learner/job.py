@@ -40,7 +40,7 @@ from learner.evaluation.best_so_far import best_scores, tokens_to_score_again
 from learner.evaluation.document_scores import mean_nll
 from learner.material.batches import Step
 from learner.material.encoding import Encoded
-from learner.material.step_plan import Material, StepPlan, prepare
+from learner.material.step_plan import Material, StepPlan, prepare, replay_note
 from learner.material.touched import find_touched
 from learner.objectives.importance import Importance, save_importance
 from learner.objectives.router_loss import RouterLoss
@@ -111,7 +111,7 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     material = _material(bench, texts)
     if not material.steps:
         return _report(bench, Outcome.EMPTY, "the new text holds nothing to train on", documents)
-    if note := _replay_note(bench, texts, material):
+    if note := replay_note(material.replay_ratio, len(texts.replay), given.spec.recipe, given.spec.kind):
         progress.say("replay_capped", reason=note)
     to_score = tokens_to_score(bench, texts.slices) + tokens_to_score_again(bench, texts.slices)
     with progress.phase("score", TOKENS, to_score):
@@ -187,18 +187,6 @@ def _material(bench: Workbench, texts: Texts) -> Material:
     spec = bench.given.spec
     plan = StepPlan(spec.recipe, bench.shape, spec.seed, bench.device.where)
     return prepare(texts.fresh, texts.replay, plan)
-
-
-def _replay_note(bench: Workbench, texts: Texts, material: Material) -> str:
-    """Say, in a sentence, that less is replayed than the recipe asks for; empty where all is, or there is nothing."""
-    recipe, documents, share = bench.given.spec.recipe, len(texts.replay), material.replay_ratio
-    wanted = recipe.replay_share(bench.given.spec.kind)
-    if not documents or share >= wanted:
-        return ""
-    return (
-        f"{share:.1%} of what was trained is replayed text, not {wanted:.0%}: there are {documents:,} documents to "
-        f"replay, each at most {recipe.most_replays} times in a pass over the new text (learner.recipe.most_replays)."
-    )
 
 
 def _train(bench: Workbench, material: Material, texts: Texts, matters: Importance | None) -> Training:
@@ -291,6 +279,7 @@ def _report(bench: Workbench, outcome: Outcome, detail: str, documents: tuple[Pr
         training=None,
         touched=None,
         untrainable=frozenset(),
+        scored=bench.scored,
     )
 
 

@@ -12,12 +12,14 @@ from checkpoints.load import load_model, load_tokenizer, require_match
 from checkpoints.probe.ask import reading_of
 from checkpoints.probe.separators import frame_of
 from learner.devices.device import Device, choose, settle
+from learner.directory.report import WAY_OF_SCORING
 from learner.directory.round_directory import PARENT, RESIDUALS, RoundInput
 from learner.evaluation.document_scores import Evaluator
 from learner.material.encoding import Encoder, longest_sequence
 from learner.material.step_plan import InputShape
 from learner.progress import Progress
 from learner.weights.residual import Residuals, add_residuals, load_residuals
+from memory.ledger.scorings import Scoring
 
 DOCUMENTS, TOKENS, SEQUENCES = "documents", "tokens", "sequences"
 """What the phases of a round are counted in: encoding, scoring, and training."""
@@ -36,6 +38,7 @@ class Workbench:
         encode: samples to tokens.
         evaluate: scores documents.
         shape: what the model says about its input.
+        scored: how scores are taken here.
     """
 
     given: RoundInput
@@ -46,6 +49,7 @@ class Workbench:
     encode: Encoder
     evaluate: Evaluator
     shape: InputShape
+    scored: Scoring
 
     def load(self, which: str, *, device: torch.device, dtype: torch.dtype | None) -> Any:
         """Load another copy of `parent` or `base`; `dtype` None keeps the stored one."""
@@ -104,8 +108,11 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
         side=conduct.padding or "right",
         several=several,
     )
+    scored = Scoring(
+        device.where.type, str(device.compute).removeprefix("torch."), spec.recipe.sequence_length, WAY_OF_SCORING
+    )
     return Workbench(
-        given=given,
+        given=given.known_as(scored),
         progress=progress,
         device=device,
         threads=threads,
@@ -123,6 +130,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
             several=several,
         ),
         shape=shape,
+        scored=scored,
     )
 
 

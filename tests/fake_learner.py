@@ -29,10 +29,19 @@ from pathlib import Path
 
 import orjson
 
-from learner.directory.report import FILE_NAME, Outcome, PrequentialDocument, Report, SliceScores, TrainingSummary
+from learner.directory.report import (
+    FILE_NAME,
+    WAY_OF_SCORING,
+    Outcome,
+    PrequentialDocument,
+    Report,
+    SliceScores,
+    TrainingSummary,
+)
 from learner.directory.round_directory import CANDIDATES, PARENT, RoundInput, TextSample, read_round
 from learner.errors import NoRoom, OutOfMemory
 from memory.ledger.records import DocumentScore
+from memory.ledger.scorings import Scoring
 
 TOKENS = 10
 FULL_MICRO_BATCH = 16
@@ -135,7 +144,15 @@ def trained(given: RoundInput, mode: str) -> Report:
         ),
         touched=seen(given) if mode == "partly" else None,
         untrainable=frozenset(),
+        scored=scoring(given),
     )
+
+
+def scoring(given: RoundInput) -> Scoring:
+    """How a learner takes its scores that runs where its round says."""
+    device, recipe = given.spec.device, given.spec.recipe
+    where, precision = ("cpu" if device == "auto" else device.partition(":")[0]), recipe.precision
+    return Scoring(where, "float32" if precision == "auto" else precision, recipe.sequence_length, WAY_OF_SCORING)
 
 
 def seen(given: RoundInput) -> frozenset[int]:

@@ -112,6 +112,7 @@ class Lineage:
             early_stop=round_.early_stop,
             slices=round_.slices,
             known_base=_of_base(source),
+            scored=read_report(source).scored if (source / REPORT).exists() else None,
         )
 
     def _spec(self, kept: RoundSpec, recipe: RecipeSettings) -> RoundSpec:

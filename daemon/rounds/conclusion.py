@@ -12,7 +12,7 @@ from checkpoints.errors import CheckpointsError
 from daemon import logs
 from daemon.rounds.best_so_far import find_best, known_scores
 from daemon.rounds.directories import Rooms
-from daemon.rounds.inputs import comparable, history
+from daemon.rounds.inputs import history
 from daemon.rounds.record import RoundRecord, trained_range, write_verdict
 from daemon.rounds.retire_generations import retire
 from daemon.settings.tree import Settings
@@ -103,7 +103,7 @@ class Concluder:
 
     def _known_scores(self, record: RoundRecord, report: Report) -> KnownScores:
         """What is known of earlier generations, with what this round found of the one that it scored again."""
-        known = known_scores(self._store, self._settings)
+        known = known_scores(self._store, report.scored)
         if record.best is None:
             return known
         again = {row.id: row for scores in report.slices.values() for row in scores.best}
@@ -200,6 +200,7 @@ class Concluder:
             digest=published.digest,
             scores=figures.candidate.slices,
             document_scores=figures.candidate.documents,
+            scored=figures.scored,
             verdict=verdict.to_json(),
             report=figures.summary(record.data),
             trained=figures.trained,
@@ -238,10 +239,9 @@ class Concluder:
     def _keep_scores(self, record: RoundRecord, figures: RoundFigures) -> None:
         """What parent and base were found to score: R's earlier rows on the new slices, and the next round's cache."""
         for scores, generation in ((figures.parent, record.parent), (figures.base, record.base)):
-            self._store.generations.save_scores(generation, scores.slices)
-            self._store.generations.save_document_scores(generation, scores.documents)
-        # Taken at another length than the rest of its row, a score would be compared with what it cannot be.
-        if record.best is not None and comparable(self._store, record.best, self._settings):
-            self._store.generations.save_document_scores(record.best, figures.best.documents)
+            self._store.generations.save_scores(generation, scores.slices, scored=figures.scored)
+            self._store.generations.save_document_scores(generation, scores.documents, scored=figures.scored)
+        if record.best is not None:
+            self._store.generations.save_document_scores(record.best, figures.best.documents, scored=figures.scored)
         if figures.bytes_per_token is not None:
             self._store.set_bytes_per_token(figures.bytes_per_token)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from checkpoints.errors import CheckpointsError
 from daemon.rounds.begin_or_wait import Ask
 from daemon.rounds.directories import Rooms
 from daemon.rounds.record import RoundRecord
@@ -12,6 +13,7 @@ from daemon.settings.tree import Settings
 from gate.judge import plausibility_bounds
 from gate.text_bounds import plausible_history
 from learner.devices.cores import usable_cores
+from learner.directory.report import WAY_OF_SCORING
 from learner.directory.round_directory import (
     GenerationRef,
     RoundSlice,
@@ -20,6 +22,7 @@ from learner.directory.round_directory import (
 )
 from learner.evaluation.text_plausibility import PrequentialSummary
 from memory.ledger.records import DocumentScore, DrawSpec, RoundDraw
+from memory.ledger.scorings import Scoring, most_common
 from memory.store import Store
 
 HISTORY_SCANNED = 1_000
@@ -63,14 +66,9 @@ def write_inputs(
     record = RoundRecord.of(draw, dry_run=ask.dry_run, approved=ask.released_from is not None)
     record = replace(record, best=best)
     parent_scores = rooms.store.generations.document_scores(draw.parent_generation)
-    compared = (draw.parent_generation, draw.base_generation)
-    # After a rollback the base's may have been taken in a later round than the parent's.
-    reusable = settings.model.kind == "causal-lm" and all(
-        comparable(rooms.store, generation, settings) for generation in compared
-    )
-    known_parent = parent_scores if reusable else {}
-    known_base = rooms.store.generations.document_scores(draw.base_generation) if reusable else {}
-    known_best = _known_of_best(rooms, best, settings)
+    how = expected_way(rooms.store, draw.parent_generation, settings)
+    # A classifier's answers are not kept, only whether they were right: it is scored on everything again.
+    reused = how if settings.model.kind == "causal-lm" else None
     shutil.rmtree(directory, ignore_errors=True)
     try:
         write_round(
@@ -87,9 +85,10 @@ def write_inputs(
             replay=draw.replay,
             early_stop=draw.early_stop,
             slices=[RoundSlice(piece.name, piece.kind, piece.source, piece.samples) for piece in draw.slices],
-            known_parent=known_parent,
-            known_base=known_base,
-            known_best=known_best,
+            known_parent=scores_taken(rooms, draw.parent_generation, reused),
+            known_base=scores_taken(rooms, draw.base_generation, reused),
+            known_best={} if best is None else scores_taken(rooms, best, reused),
+            scored=reused,
         )
         # Last: by this note recovery knows a directory whose learner may have begun.
         record.write(directory)
@@ -124,25 +123,42 @@ def _spec(
     )
 
 
-def _known_of_best(rooms: Rooms, best: int | None, settings: Settings) -> Mapping[int, DocumentScore]:
-    # A classifier's answers are not kept, only whether they were right: it is scored on everything again.
-    if best is None or settings.model.kind != "causal-lm" or not comparable(rooms.store, best, settings):
-        return {}
-    return rooms.store.generations.document_scores(best)
-
-
 def _ref(rooms: Rooms, generation: int) -> GenerationRef:
     return GenerationRef(generation, rooms.checkpoints.digest(generation))
 
 
-def comparable(store: Store, generation: int, settings: Settings) -> bool:
-    """Whether a generation's scores were taken in sequences as long as a round takes them now.
+def expected_way(store: Store, generation: int, settings: Settings) -> Scoring | None:
+    """In which way a round from this generation will take its scores, as far as that can be told; None: in a new one.
 
-    More context makes a document easier: across a change of that setting scores differ by it, not by what was learned.
+    Where settings leave device and precision open, the way in which most of the generation's own scores were taken.
+    Only the learner knows what it runs on: it looks again, and scores anew what was taken in another way.
     """
-    sequence_length = settings.learner.recipe.sequence_length
-    # What no round has scored has no score that could mislead.
-    return store.generations.scored_in().get(generation, sequence_length) == sequence_length
+    by_way = store.generations.scores_by_way(generation)
+    return most_common(how for how, scores in by_way.items() if _may_be(how, settings) for _ in scores)
+
+
+def _may_be(how: Scoring | None, settings: Settings) -> bool:
+    recipe, device = settings.learner.recipe, settings.learner.device.partition(":")[0]
+    return (
+        how is not None
+        and (how.way, how.sequence_length) == (WAY_OF_SCORING, recipe.sequence_length)
+        and device in ("auto", how.device)
+        and recipe.precision in ("auto", how.precision)
+    )
+
+
+def scores_taken(rooms: Rooms, generation: int, how: Scoring | None) -> Mapping[int, DocumentScore]:
+    """Scores of a generation that were taken in this way, by sample id; none where its files are not those scored."""
+    if how is None or not _is_the_one_scored(rooms, generation):
+        return {}
+    return rooms.store.generations.scores_by_way(generation).get(how, {})
+
+
+def _is_the_one_scored(rooms: Rooms, generation: int) -> bool:
+    try:
+        return rooms.store.generations.read(generation).digest == rooms.checkpoints.digest(generation)
+    except CheckpointsError:
+        return False
 
 
 def history(store: Store) -> list[PrequentialSummary]:

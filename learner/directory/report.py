@@ -30,6 +30,7 @@ from checkpoints.json_files import (
 )
 from learner.errors import LearnerError
 from memory.ledger.records import DocumentScore
+from memory.ledger.scorings import Scoring
 
 __all__ = [
     "BadReport",
@@ -43,6 +44,8 @@ __all__ = [
 ]
 
 FORMAT: Final = 1
+WAY_OF_SCORING: Final = 2
+"""Raised whenever documents are framed, cut or summed otherwise: no score taken before is compared with one after."""
 FILE_NAME: Final = "report.json"
 
 
@@ -196,6 +199,7 @@ class Report:
         touched: ids of the samples, fresh and replayed, that the kept weights were trained on; None where the
             learner does not say, so that all that was drawn counts as trained on.
         untrainable: ids of fresh samples that no step could ever see.
+        scored: how all scores were taken; None where the learner does not say.
         format: of the file.
     """
 
@@ -209,6 +213,7 @@ class Report:
     training: TrainingSummary | None
     touched: Ids | None
     untrainable: Ids
+    scored: Scoring | None = None
     format: Literal[1] = FORMAT
 
     @property

@@ -28,6 +28,7 @@ from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.errors import BadRoundDirectory
 from learner.settings import SHARE_DECIMALS, RecipeSettings
 from memory.ledger.records import DocumentScore, SliceKind
+from memory.ledger.scorings import Scoring
 
 FORMAT: Final = 1
 ROUND = "round.json"
@@ -136,11 +137,16 @@ ScoreColumns = tuple[float, NonNegativeInt, str | None]
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
 class HeldOutScores:
-    """What earlier rounds computed of parent, base and best so far, by sample id: `known_scores.json`."""
+    """What earlier rounds computed of parent, base and best so far, by sample id: `known_scores.json`.
+
+    Attributes:
+        scored: how all of them were taken; None in a directory of an earlier version, where that is not known.
+    """
 
     parent: Mapping[Annotated[int, Strict(strict=False)], ScoreColumns]
     base: Mapping[Annotated[int, Strict(strict=False)], ScoreColumns]
     best: Mapping[Annotated[int, Strict(strict=False)], ScoreColumns] = field(default_factory=dict)
+    scored: Scoring | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +162,11 @@ class RoundInput:
     known_parent: Scores
     known_base: Scores
     known_best: Scores = field(default_factory=dict)
+    scored: Scoring | None = None
+
+    def known_as(self, how: Scoring) -> "RoundInput":
+        """Return the same with known scores only where they were taken in this way: others are computed anew."""
+        return self if self.scored == how else replace(self, known_parent={}, known_base={}, known_best={})
 
 
 def write_round(
@@ -172,6 +183,7 @@ def write_round(
     known_parent: Scores | None = None,
     known_base: Scores | None = None,
     known_best: Scores | None = None,
+    scored: Scoring | None = None,
 ) -> None:
     """Write a round's directory for the learner.
 
@@ -188,6 +200,7 @@ def write_round(
         known_parent: scores of the parent on held-out samples, by sample id, so that they need no computing.
         known_base: scores of the base, likewise.
         known_best: scores of `spec.best`, likewise.
+        scored: how all these were taken.
 
     Raises:
         FileExistsError: there is already something at `path`.
@@ -202,7 +215,8 @@ def write_round(
     _write_samples(path / REPLAY, replay)
     _write_samples(path / EARLY_STOP, early_stop)
     _write_slices(path, slices)
-    known = HeldOutScores(*(_columns(scores or {}) for scores in (known_parent, known_base, known_best)))
+    parent, base, best = (_columns(scores or {}) for scores in (known_parent, known_base, known_best))
+    known = HeldOutScores(parent, base, best, scored=scored)
     (path / KNOWN_SCORES).write_bytes(write_json(known))
     _write_spec(path, spec)
 
@@ -225,6 +239,7 @@ def read_round(path: Path) -> RoundInput:
         known_parent=_scores(known.parent),
         known_base=_scores(known.base),
         known_best=_scores(known.best),
+        scored=known.scored,
     )
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 import torch
 
+from checkpoints.card import ModelKind
 from checkpoints.probe.conduct import Side
 from learner.material.batches import (
     Rows,
@@ -261,3 +262,21 @@ def _strata(labels: Ints) -> Ints:
 def brings_new_label(fresh: Encoded, replay: Encoded) -> bool:
     """Tell whether new documents have a label that no replayed one has: the memory keeps some of every label."""
     return bool(np.setdiff1d(fresh.labels, replay.labels).size)
+
+
+def replay_note(share: float, documents: int, recipe: RecipeSettings, kind: ModelKind) -> str:
+    """Say, in a sentence, that less is replayed than the recipe asks for; empty where all is, or there is nothing.
+
+    Args:
+        share: of what is trained, that is replayed; see `Material.replay_ratio`.
+        documents: that can be replayed.
+        recipe: of the round.
+        kind: of the model.
+    """
+    wanted = recipe.replay_share(kind)
+    if not documents or share >= wanted:
+        return ""
+    return (
+        f"{share:.1%} of what was trained is replayed text, not {wanted:.0%}: there are {documents:,} documents to "
+        f"replay, each at most {recipe.most_replays} times in a pass over the new text (learner.recipe.most_replays)."
+    )

@@ -235,6 +235,39 @@ def left_out(db: Database) -> None:
     db.execute("ALTER TABLE rounds ADD COLUMN left_out TEXT NOT NULL DEFAULT '[]'")
 
 
+_SCORINGS = """
+-- How scores were taken; rows refer to it. Of scores from before this was kept the length of sequences is known alone:
+-- an accepted round took its own generation's row, its parent's and the base's.
+CREATE TABLE scorings(
+    id INTEGER PRIMARY KEY, device TEXT NOT NULL, precision TEXT NOT NULL, sequence_length INTEGER NOT NULL,
+    way INTEGER NOT NULL, UNIQUE(device, precision, sequence_length, way)) STRICT;
+ALTER TABLE scores ADD COLUMN scoring INTEGER;
+ALTER TABLE document_scores ADD COLUMN scoring INTEGER;
+CREATE TEMP TABLE taken AS
+    SELECT g.number AS number, g.parent AS parent, r.number AS round,
+        CAST(json_extract(r.recipe, '$.sequence_length') AS INTEGER) AS length
+    FROM generations g JOIN rounds r ON r.generation = g.number;
+INSERT INTO scorings(device, precision, sequence_length, way)
+    SELECT DISTINCT '', '', length, 1 FROM taken WHERE length IS NOT NULL;
+UPDATE scores SET scoring = (
+    SELECT s.id FROM taken t JOIN scorings s ON s.sequence_length = t.length
+    WHERE scores.generation IN (t.number, t.parent, (SELECT value FROM facts WHERE name = 'base'))
+    ORDER BY t.round DESC LIMIT 1);
+UPDATE document_scores SET scoring = (
+    SELECT s.id FROM taken t JOIN scorings s ON s.sequence_length = t.length
+    WHERE document_scores.generation IN (t.number, t.parent, (SELECT value FROM facts WHERE name = 'base'))
+    ORDER BY t.round DESC LIMIT 1);
+DROP TABLE taken;
+"""
+
+
+@migrations(name="0011_scorings")
+def scorings(db: Database) -> None:
+    """By which scores that cannot be compared are told apart."""
+    for statement in _statements(_SCORINGS):
+        db.execute(statement)
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     names = {migration.name for migration in migrations.pending(db)}

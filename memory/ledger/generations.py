@@ -10,8 +10,9 @@ from memory.database.sqlite import Connection
 from memory.errors import UnknownGeneration, WrongState
 from memory.identity.categories import all_categories
 from memory.identity.shared_keys import first_of_key
-from memory.ledger import rounds
+from memory.ledger import rounds, scorings
 from memory.ledger.records import DocumentScore, Generation, GenerationState, ScoreRow, SliceScore, lineage
+from memory.ledger.scorings import Scoring
 from memory.samples import slices
 from memory.settings import MemorySettings
 
@@ -149,6 +150,7 @@ def _best_on_documents(tx: Connection) -> set[int]:
         "JOIN document_scores d ON d.sample = h.sample "
         # Against the serving generation, as one may have scored the harder half of a slice and another the easier.
         "JOIN document_scores s ON s.generation = ? AND s.sample = h.sample AND s.tokens = d.tokens "
+        "AND s.scoring IS d.scoring "
         "WHERE d.generation IN (SELECT value FROM json_each(?)) GROUP BY h.slice, d.generation",
         (serving, sqlite.as_json(serving_line(tx))),
     )
@@ -216,13 +218,14 @@ def _generations(tx: Connection, condition: str, values: tuple[int, ...]) -> lis
     ]
 
 
-def save_scores(tx: Connection, generation: int, scores: Mapping[str, SliceScore]) -> None:
+def save_scores(tx: Connection, generation: int, scores: Mapping[str, SliceScore], how: Scoring | None) -> None:
     """Add to R's row of a generation."""
+    scoring = scorings.number_of(tx, how)
     tx.executemany(
-        "INSERT OR REPLACE INTO scores(generation, slice, mean_nll, tokens, documents, accuracy, macro_f1) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO scores(generation, slice, mean_nll, tokens, documents, accuracy, macro_f1, scoring) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (generation, name, score.mean_nll, score.tokens, score.documents, score.accuracy, score.macro_f1)
+            (generation, name, score.mean_nll, score.tokens, score.documents, score.accuracy, score.macro_f1, scoring)
             for name, score in scores.items()
         ],
     )
@@ -231,42 +234,47 @@ def save_scores(tx: Connection, generation: int, scores: Mapping[str, SliceScore
 def score_matrix(tx: Connection) -> list[ScoreRow]:
     """R, as recorded."""
     rows = tx.execute(
-        "SELECT s.generation, s.slice, s.mean_nll, s.tokens, s.documents, s.accuracy, s.macro_f1 FROM scores s "
-        "JOIN generations g ON g.number = s.generation WHERE g.state != ? ORDER BY s.generation, s.slice",
+        "SELECT s.generation, s.slice, s.scoring, s.mean_nll, s.tokens, s.documents, s.accuracy, s.macro_f1 "
+        "FROM scores s JOIN generations g ON g.number = s.generation WHERE g.state != ? "
+        "ORDER BY s.generation, s.slice",
         (GenerationState.RESERVED,),
     )
-    return [ScoreRow(row[0], row[1], SliceScore(*row[2:])) for row in rows]
+    ways = scorings.list_scorings(tx)
+    return [ScoreRow(row[0], row[1], SliceScore(*row[3:]), ways[row[2]]) for row in rows]
 
 
-def sequence_lengths(tx: Connection) -> dict[int, int | None]:
-    """See `Store.generations.scored_in`.
-
-    An accepted round takes its own generation's row, its parent's and the base's.
-    """
-    base = facts.find_int(tx, "base")
-    rows = tx.execute(
-        "SELECT g.number, g.parent, json_extract(r.recipe, '$.sequence_length') "
-        "FROM generations g JOIN rounds r ON r.generation = g.number ORDER BY r.number"
-    )
-    # In the order of rounds: who scored a generation last says in what it was scored.
-    return {scored: length for *pair, length in rows for scored in (base, *pair) if scored is not None}
-
-
-def save_document_scores(tx: Connection, generation: int, rows: Iterable[DocumentScore]) -> None:
+def save_document_scores(tx: Connection, generation: int, rows: Iterable[DocumentScore], how: Scoring | None) -> None:
     """Keep scores on held-out documents that are there."""
+    scoring = scorings.number_of(tx, how)
     tx.executemany(
-        "INSERT OR REPLACE INTO document_scores(generation, sample, nll, tokens, correct, predicted) "
-        "SELECT ?, sample, ?, ?, ?, ? FROM holdout WHERE sample = ?",
-        [(generation, row.nll, row.tokens, row.correct, row.predicted, row.id) for row in rows],
+        "INSERT OR REPLACE INTO document_scores(generation, sample, nll, tokens, correct, predicted, scoring) "
+        "SELECT ?, sample, ?, ?, ?, ?, ? FROM holdout WHERE sample = ?",
+        [(generation, row.nll, row.tokens, row.correct, row.predicted, scoring, row.id) for row in rows],
     )
+
+
+def forget_scores(tx: Connection, generation: int) -> None:
+    """Let go of all that a generation was found to score."""
+    tx.execute("DELETE FROM scores WHERE generation = ?", (generation,))
+    tx.execute("DELETE FROM document_scores WHERE generation = ?", (generation,))
 
 
 def document_scores(tx: Connection, generation: int) -> dict[int, DocumentScore]:
     """A generation's scores on held-out documents, by sample id."""
-    rows = tx.execute(
-        "SELECT sample, nll, tokens, correct, predicted FROM document_scores WHERE generation = ?", (generation,)
-    )
     return {
-        sample: DocumentScore(sample, nll, tokens, predicted, was_right=None if correct is None else bool(correct))
-        for sample, nll, tokens, correct, predicted in rows
+        sample: score for by_sample in scores_by_way(tx, generation).values() for sample, score in by_sample.items()
     }
+
+
+def scores_by_way(tx: Connection, generation: int) -> dict[Scoring | None, dict[int, DocumentScore]]:
+    """The same by how they were taken; under None those of which that is not known."""
+    ways = scorings.list_scorings(tx)
+    rows = tx.execute(
+        "SELECT scoring, sample, nll, tokens, correct, predicted FROM document_scores WHERE generation = ?",
+        (generation,),
+    )
+    found: defaultdict[Scoring | None, dict[int, DocumentScore]] = defaultdict(dict)
+    for scoring, sample, nll, tokens, correct, predicted in rows:
+        was_right = None if correct is None else bool(correct)
+        found[ways[scoring]][sample] = DocumentScore(sample, nll, tokens, predicted, was_right=was_right)
+    return dict(found)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from memory.ledger.scorings import Scoring
 from memory.ledger.states import RoundState
 from memory.samples.records import Sample
 from streams.document import Partition
@@ -163,11 +164,16 @@ class DocumentScore:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
-    """R[generation, slice]."""
+    """R[generation, slice].
+
+    Attributes:
+        scored: how it was taken; None where that is not known.
+    """
 
     generation: int
     slice: str
     score: SliceScore
+    scored: Scoring | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,8 @@ def number_above(tx: Connection, generation: int, round_number: int) -> bool:
 def take_up(tx: Connection, line: Sequence[FoundGeneration]) -> None:
     """Enter generations that served, parents first; the last of them serves."""
     for generation in line:
+        # Another generation may have had the number here: its scores are not this one's.
+        generations.forget_scores(tx, generation.number)
         tx.execute(
             # The number may be reserved in this older copy: what served under it counts.
             "INSERT OR REPLACE INTO generations(number, state, parent, round, digest, source_path, created_at) "
@@ -63,7 +65,7 @@ def take_up(tx: Connection, line: Sequence[FoundGeneration]) -> None:
                 generation.created_at,
             ),
         )
-        generations.save_scores(tx, generation.number, generation.scores)
+        generations.save_scores(tx, generation.number, generation.scores, None)
     last_round = max(generation.round for generation in line)
     number_above(tx, max(generation.number for generation in line), last_round)
     facts.put(tx, "serving", line[-1].number)

@@ -7,6 +7,7 @@ from memory.database.sqlite import Connection
 from memory.identity.near_duplicates import record_trained, sketch_texts
 from memory.ledger import aside, generations, rounds
 from memory.ledger.records import DocumentScore, SliceScore, Trained
+from memory.ledger.scorings import Scoring
 from memory.ledger.states import RoundState
 from memory.samples import counters, reading, removal, replay_budgets, slices
 from memory.samples.records import Role
@@ -21,6 +22,7 @@ def accept(
     digest: str,
     scores: Mapping[str, SliceScore],
     document_scores: Iterable[DocumentScore],
+    scored: Scoring | None,
     verdict: Mapping[str, Any],
     report: Mapping[str, Any],
     trained: Trained | None,
@@ -32,8 +34,8 @@ def accept(
     # First, as it raises where this was done before: the rest takes effect once.
     rounds.end(tx, number, RoundState.ACCEPTED, now=now, verdict=verdict, report=report, detail="")
     generations.accept(tx, generation, round_number=number, digest=digest)
-    generations.save_scores(tx, generation, scores)
-    generations.save_document_scores(tx, generation, document_scores)
+    generations.save_scores(tx, generation, scores, scored)
+    generations.save_document_scores(tx, generation, document_scores, scored)
     drawn = _by_part(tx, number)
     counters.tally(tx, {"over_quota": removal.remove(tx, drawn["over_quota"])})
     used, spent = drawn["fresh"] + drawn["early_stop"], list[int]()

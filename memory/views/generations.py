@@ -6,6 +6,7 @@ from memory.database import facts
 from memory.ledger import generations, restored, rollback
 from memory.ledger.records import DocumentScore, Generation, Rollback, ScoreRow, SliceScore
 from memory.ledger.restored import FoundGeneration
+from memory.ledger.scorings import Scoring
 from memory.views.session import Session
 
 
@@ -88,13 +89,15 @@ class Generations:
         """R, as recorded: of the base and the latest generations, and of those that were best, oldest first."""
         return self._file.read(generations.score_matrix)
 
-    def scored_in(self) -> dict[int, int | None]:
-        """The sequence length, in tokens, in which each row of R was taken last; None where no recipe tells it."""
-        return self._file.read(generations.sequence_lengths)
+    def save_scores(self, generation: int, scores: Mapping[str, SliceScore], *, scored: Scoring | None = None) -> None:
+        """Add to R's row of a generation (the base's score on a new slice, say); known ones are replaced.
 
-    def save_scores(self, generation: int, scores: Mapping[str, SliceScore]) -> None:
-        """Add to R's row of a generation (the base's score on a new slice, say); known ones are replaced."""
-        self._file.write(generations.save_scores, generation, scores)
+        Args:
+            generation: whose.
+            scores: by slice name.
+            scored: how they were taken; None where that is not known.
+        """
+        self._file.write(generations.save_scores, generation, scores, scored)
 
     def held_out_documents(self) -> dict[str, dict[int, int]]:
         """The documents of the anchor and of each closed slice by its name, each with the number of its key.
@@ -107,9 +110,21 @@ class Generations:
         """What is known of a generation's scores on held-out documents that are still kept, by sample id."""
         return self._file.read(generations.document_scores, generation)
 
-    def save_document_scores(self, generation: int, rows: Iterable[DocumentScore]) -> None:
-        """Keep a generation's scores on held-out documents; those of documents no longer kept are ignored."""
-        self._file.write(generations.save_document_scores, generation, rows)
+    def scores_by_way(self, generation: int) -> dict[Scoring | None, dict[int, DocumentScore]]:
+        """The same by how they were taken; under None those of which that is not known."""
+        return self._file.read(generations.scores_by_way, generation)
+
+    def save_document_scores(
+        self, generation: int, rows: Iterable[DocumentScore], *, scored: Scoring | None = None
+    ) -> None:
+        """Keep a generation's scores on held-out documents; those of documents no longer kept are ignored.
+
+        Args:
+            generation: whose.
+            rows: its scores.
+            scored: how they were taken; None where that is not known.
+        """
+        self._file.write(generations.save_document_scores, generation, rows, scored)
 
     def accepted_among(self, numbers: Iterable[int]) -> frozenset[int]:
         """Those generations among these that the ledger knows as accepted, at whatever time."""

@@ -20,6 +20,7 @@ from memory.ledger.records import (
     TrainedSample,
 )
 from memory.ledger.rounds import Judgeable
+from memory.ledger.scorings import Scoring
 from memory.ledger.states import RoundState
 from memory.samples.reading import FoundSample
 from memory.views.session import Session
@@ -117,6 +118,7 @@ class Rounds:
         digest: str,
         scores: Mapping[str, SliceScore],
         document_scores: Iterable[DocumentScore] = (),
+        scored: Scoring | None = None,
         verdict: Mapping[str, Any],
         report: Mapping[str, Any],
         trained: Trained | None = None,
@@ -132,6 +134,7 @@ class Rounds:
             digest: of its files.
             scores: R's row, by slice name.
             document_scores: of the generation on the held-out documents.
+            scored: how both were taken; None where that is not known.
             verdict: the gate's word; JSON values only.
             report: summary of the learner's report; JSON values only. `report["prequential"]`, where given, is
                 `{"mean_nll": nats, "tokens": n, "by_source": {source: {"mean_nll": nats, "tokens": n}}}`.
@@ -148,6 +151,7 @@ class Rounds:
             digest=digest,
             scores=scores,
             document_scores=document_scores,
+            scored=scored,
             verdict=verdict,
             report=report,
             trained=trained,

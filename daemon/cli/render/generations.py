@@ -15,6 +15,7 @@ from daemon.cli.render.screen import console, number_text, state_text, table
 from daemon.control.answers.rounds import GenerationsAnswer, ScoreLine
 from daemon.span import span as ago
 from memory.ledger.records import lineage
+from memory.ledger.scorings import most_common
 from memory.samples.slice_names import ANCHOR, first_round, rounds_of, source_of
 
 CELL_WIDTH = 10
@@ -31,7 +32,7 @@ class Cell:
     Attributes:
         rise: over the best loss on the slice among the generations that led to this one, in nats; None where there
             is none to compare with.
-        apart: scored in other sequences than the serving generation.
+        apart: scored in another way than the serving generation.
     """
 
     mean_nll: float
@@ -42,32 +43,37 @@ class Cell:
 def cells(facts: GenerationsAnswer) -> dict[tuple[int, str], Cell]:
     """The entries of R by generation and slice, each with its rise over the best of those that led to it."""
     parents = {line["number"]: line["parent"] for line in facts["generations"]}
-    apart = {number for numbers in scored_apart(facts).values() for number in numbers}
-    losses: defaultdict[int, dict[str, float]] = defaultdict(dict)
+    how = _served_way(facts)
+    losses: defaultdict[int, dict[str, tuple[float, bool]]] = defaultdict(dict)
     for row in facts["scores"]:
-        losses[row["generation"]][row["slice"]] = float(row["mean_nll"])
+        losses[row["generation"]][row["slice"]] = float(row["mean_nll"]), row.get("scored") != how
     best: dict[int, dict[str, float]] = {}
     entries: dict[tuple[int, str], Cell] = {}
     # A parent has a lower number than what came of it.
     for number in sorted({*parents, *losses}):
         before = next((best[ancestor] for ancestor in reversed(lineage(parents, number)[:-1]) if ancestor in best), {})
         best[number] = dict(before)
-        for name, loss in losses[number].items():
-            earlier = None if number in apart else before.get(name)
-            entries[number, name] = Cell(loss, None if earlier is None else loss - earlier, number in apart)
-            if number not in apart:
+        for name, (loss, apart) in losses[number].items():
+            earlier = None if apart else before.get(name)
+            entries[number, name] = Cell(loss, None if earlier is None else loss - earlier, apart)
+            if not apart:
                 best[number][name] = loss if earlier is None else min(earlier, loss)
     return entries
 
 
-def scored_apart(facts: GenerationsAnswer) -> dict[int | None, list[int]]:
-    """The generations with scores that were taken in other sequences than the serving one's, by length in tokens."""
-    lengths, serving = {line["number"]: line.get("sequence_length") for line in facts["generations"]}, facts["serving"]
-    apart: dict[int | None, list[int]] = {}
-    for number in sorted({row["generation"] for row in facts["scores"]}):
-        if lengths.get(number) != (None if serving is None else lengths.get(serving)):
-            apart.setdefault(lengths.get(number), []).append(number)
-    return apart
+def _served_way(facts: GenerationsAnswer) -> str | None:
+    """How the scores of what serves were taken, most of them where they differ."""
+    return most_common(row.get("scored") for row in facts["scores"] if row["generation"] == facts["serving"])
+
+
+def scored_apart(facts: GenerationsAnswer) -> dict[str | None, list[int]]:
+    """The generations with scores that were taken in another way than the serving one's, by that way."""
+    how = _served_way(facts)
+    apart: defaultdict[str | None, set[int]] = defaultdict(set)
+    for row in facts["scores"]:
+        if row.get("scored") != how:
+            apart[row.get("scored")].add(row["generation"])
+    return {way: sorted(numbers) for way, numbers in apart.items()}
 
 
 def legend(facts: GenerationsAnswer) -> Iterator[str]:
@@ -75,8 +81,8 @@ def legend(facts: GenerationsAnswer) -> Iterator[str]:
     unit = "document" if any(row.get("accuracy") is not None for row in facts["scores"]) else "token"
     yield f"Nats per {unit} on held-out text. ↑ worse than the best that led to it (forgotten), ↓ better."
     yield from names_explained(facts["slices"])
-    for length, numbers in scored_apart(facts).items():
-        how = "at a sequence length not known any more" if length is None else f"in sequences of {length:,} tokens"
+    for way, numbers in scored_apart(facts).items():
+        how = "in a way not known any more" if way is None else way
         yield f"* not comparable with what serves: {', '.join(map(str, numbers))} scored {how}."
 
 

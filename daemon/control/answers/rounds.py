@@ -173,7 +173,11 @@ class GenerationLine(TypedDict):
 
 
 class ScoreLine(TypedDict):
-    """One generation's score on one slice, an entry of R; accuracy and macro-F1 are a classifier's."""
+    """One generation's score on one slice, an entry of R; accuracy and macro-F1 are a classifier's.
+
+    Attributes:
+        scored: how it was taken: only such as were taken alike can be compared. None where that is not known.
+    """
 
     generation: int
     slice: str
@@ -182,6 +186,7 @@ class ScoreLine(TypedDict):
     documents: int
     accuracy: float | None
     macro_f1: float | None
+    scored: str | None
 
 
 class GenerationsAnswer(TypedDict):

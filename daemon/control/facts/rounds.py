@@ -13,6 +13,7 @@ from daemon.control.answers.rounds import (
 )
 from daemon.control.facts.records import place
 from daemon.rounds.event import outcome_of
+from gate.scores import way_of
 from memory.ledger.records import Generation, Round, ScoreRow, TrainedSample
 from memory.samples.slice_names import in_order
 from memory.store import Store
@@ -96,8 +97,10 @@ def round_samples(
 
 def generations(store: Store) -> GenerationsAnswer:
     """The generations, which serves, and R: by generation, within one by slice in the order of `slice_names`."""
-    saw_erased, lengths = store.people.saw_erased_text(), store.generations.scored_in()
+    saw_erased = store.people.saw_erased_text()
     matrix = sorted(store.generations.score_matrix(), key=lambda entry: (entry.generation, in_order(entry.slice)))
+    ways = {number: way_of(matrix, number) for number in {entry.generation for entry in matrix}}
+    lengths = {number: None if way is None else way.sequence_length for number, way in ways.items()}
     return {
         "serving": store.generations.serving(),
         "generations": [generation_line(generation, saw_erased, lengths) for generation in store.generations.listed()],
@@ -115,6 +118,7 @@ def _score_line(entry: ScoreRow) -> ScoreLine:
         "documents": entry.score.documents,
         "accuracy": entry.score.accuracy,
         "macro_f1": entry.score.macro_f1,
+        "scored": None if entry.scored is None else entry.scored.told,
     }
 
 
@@ -126,7 +130,7 @@ def generation_line(
     Args:
         generation: that it tells of.
         saw_erased: as `Store.people.saw_erased_text` gives it.
-        lengths: as `Store.generations.scored_in` gives them.
+        lengths: of the sequences that each was scored in, in tokens; None where that is not known.
     """
     return {
         "number": generation.number,

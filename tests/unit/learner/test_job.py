@@ -32,6 +32,7 @@ from learner.job import has_new_head, run_round
 from learner.settings import RecipeSettings
 from learner.workbench import Workbench
 from memory.ledger.records import DocumentScore
+from memory.ledger.scorings import Scoring
 from tests.unit.learner import tiny
 
 pytestmark = pytest.mark.usefixtures("torch_settings_kept")
@@ -75,6 +76,7 @@ def small_round(
     recipe: RecipeSettings = tiny.SMALL,
     known_parent: Mapping[int, DocumentScore] | None = None,
     known_base: Mapping[int, DocumentScore] | None = None,
+    scored: Scoring | None = tiny.SCORED,
 ) -> Path:
     """Write a round below `path` that replays nothing.
 
@@ -82,6 +84,7 @@ def small_round(
         parent: published as generation 1; None: the base is the parent.
         fresh: None: ten documents.
         held_out: the anchor slice; empty: there are no slices.
+        scored: how the known scores were taken.
     """
     spec = tiny.spec_for(base, recipe=recipe)
     write_round(
@@ -95,6 +98,7 @@ def small_round(
         slices=[RoundSlice("anchor", "anchor", "river", tuple(held_out))] if held_out else [],
         known_parent=known_parent,
         known_base=known_base,
+        scored=scored,
     )
     return path / "round"
 
@@ -257,6 +261,31 @@ def test_known_scores_are_not_computed_again(base: Published, tmp_path: Path, mo
     scores = run_round(path).slices["anchor"].parent
     assert scores[:2] == (DocumentScore(30, 1.25, 3), DocumentScore(31, 2.5, 4))
     assert scores[2].nll > 4
+
+
+@pytest.mark.parametrize(
+    "scored",
+    [
+        replace(tiny.SCORED, device="cuda"),
+        replace(tiny.SCORED, precision="bfloat16"),
+        replace(tiny.SCORED, sequence_length=64),
+        replace(tiny.SCORED, way=1),
+        None,
+    ],
+    ids=["device", "precision", "length", "way", "unknown"],
+)
+def test_what_was_scored_in_another_way_is_scored_anew(base: Published, tmp_path: Path, scored: Scoring | None) -> None:
+    """A difference between the two ways would look like something learned, or forgotten."""
+    known = {30: DocumentScore(30, 1.25, 3), 31: DocumentScore(31, 2.5, 4)}
+    held_out = tiny.samples(2, seed=3, first=30)
+    parent = another(tmp_path)
+    path = small_round(
+        tmp_path, base, parent=parent, held_out=held_out, known_parent=known, known_base=known, scored=scored
+    )
+    report = run_round(path)
+    scores = report.slices["anchor"]
+    assert {score.nll for score in (*scores.parent, *scores.base)}.isdisjoint({1.25, 2.5})
+    assert report.scored == tiny.SCORED
 
 
 def test_base_is_scored_where_it_is_not_the_parent(base: Published, tmp_path: Path) -> None:

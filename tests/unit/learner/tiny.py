@@ -17,8 +17,10 @@ from transformers import (
 
 from checkpoints.card import Card, ModelKind
 from checkpoints.generation_store import GenerationStore, Published
+from learner.directory.report import WAY_OF_SCORING
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import RecipeSettings
+from memory.ledger.scorings import Scoring
 from tests.models import embedding_of
 
 NOUNS = ["river", "boat", "stone", "bridge", "water", "mill", "trader", "letter", "night", "song", "field", "harbour"]
@@ -135,6 +137,10 @@ SMALL = RecipeSettings(
     importance_sequences=8,
     interpolation=(0.0, 0.5),
 )
+
+
+SCORED = Scoring("cpu", "float32", SMALL.sequence_length, WAY_OF_SCORING)
+"""How a round of that recipe takes its scores."""
 
 
 def spec_for(

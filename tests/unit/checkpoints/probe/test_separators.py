@@ -77,7 +77,8 @@ def taught(opening: int, closing: int | None, rows: int | None = None) -> LlamaF
         model(input_ids=ids, labels=ids).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    return model.eval()
+    model.eval()
+    return model
 
 
 def named(*, begin: bool, chat: bool) -> PreTrainedTokenizerFast:
@@ -188,7 +189,9 @@ def test_smollm2_parts_documents_by_the_end_of_text(tmp_path: Path) -> None:
     frame, tokenizer = read_frame(base.path), load_tokenizer(base.path)
     assert tokenizer.eos_token == "<|im_end|>"
     assert frame is not None
-    assert tokenizer.convert_ids_to_tokens([frame.opening, frame.closing]) == ["<|endoftext|>"] * 2
+    assert frame.opening is not None
+    assert tokenizer.convert_ids_to_tokens(frame.opening) == "<|endoftext|>"
+    assert frame.closing == frame.opening
 
 
 def test_only_so_many_marks_are_asked() -> None:

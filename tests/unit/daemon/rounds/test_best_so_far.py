@@ -8,11 +8,15 @@ import pytest
 from daemon.cli.render.rounds import print_round
 from daemon.control.facts.rounds import round_in_full
 from daemon.rounds.best_so_far import find_best, known_scores
+from learner.directory.report import WAY_OF_SCORING
 from learner.directory.round_directory import BEST, read_round
 from memory.ledger.records import SliceScore
+from memory.ledger.scorings import Scoring
 from memory.ledger.states import RoundState
 from memory.samples.slice_names import ANCHOR
 from tests.unit.daemon.rooms import World, world
+
+WAY = Scoring("cpu", "float32", 512, WAY_OF_SCORING)
 
 
 @pytest.fixture
@@ -22,7 +26,7 @@ def here(tmp_path: Path) -> Iterator[World]:
         for seed in (11, 12, 13):
             assert made.run("good").state is RoundState.ACCEPTED
             made.feed(seed=seed)
-        made.store.generations.save_scores(1, {ANCHOR: SliceScore(1.5, 100, 10)})
+        made.store.generations.save_scores(1, {ANCHOR: SliceScore(1.5, 100, 10)}, scored=WAY)
         yield made
 
 
@@ -62,7 +66,7 @@ def test_what_was_scored_again_is_known_from_then_on(here: World) -> None:
     gate = here.settings.gate.model_copy(update={"max_rise_best": 10.0, "max_average_forgetting": 10.0})
     here.settings = here.settings.model_copy(update={"gate": gate})
     assert here.run("good").state is RoundState.ACCEPTED
-    assert known_scores(here.store, here.settings)[1]
+    assert known_scores(here.store, WAY)[1]
 
 
 def test_where_its_files_are_gone_the_verdict_says_that_its_bound_was_not_held(

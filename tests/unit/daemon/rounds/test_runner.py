@@ -20,7 +20,7 @@ from daemon.processes.learner_process import LearnerExit
 from daemon.rounds.begin_or_wait import Ask, Trigger, approval
 from daemon.rounds.best_so_far import known_scores
 from daemon.rounds.directories import prune_directories
-from daemon.rounds.inputs import comparable, history
+from daemon.rounds.inputs import expected_way, history, scores_taken
 from daemon.rounds.pointer_repair import reconcile_pointer
 from daemon.rounds.retire_generations import retire
 from daemon.rounds.runner import RoundRunner
@@ -262,13 +262,13 @@ def test_the_gate_measures_against_what_led_to_the_serving_generation(here: Worl
     for seed in (11, 12, 13):
         here.run("good")
         here.feed(seed=seed)
-    assert set(known_scores(here.store, here.settings)) == {0, 1, 2, 3}
+    assert set(known_scores(here.store, expected_way(here.store, 0, here.settings))) == {0, 1, 2, 3}
     assert len(history(here.store)) == 3
     here.store.generations.rollback(1)
-    assert set(known_scores(here.store, here.settings)) == {0, 1}
+    assert set(known_scores(here.store, expected_way(here.store, 0, here.settings))) == {0, 1}
     assert len(history(here.store)) == 1
     here.store.generations.rollback(3)
-    assert set(known_scores(here.store, here.settings)) == {0, 1, 2, 3}
+    assert set(known_scores(here.store, expected_way(here.store, 0, here.settings))) == {0, 1, 2, 3}
 
 
 def test_a_round_that_is_called_off_takes_no_effect(here: World) -> None:
@@ -526,27 +526,47 @@ def test_a_pointer_that_the_disk_held_back_is_moved_later(here: World, monkeypat
     assert serving(here) == (1, 1)
 
 
-@pytest.mark.parametrize(("sequence_length", "reused"), [(512, True), (1024, False)])
-def test_scores_taken_in_shorter_sequences_are_not_compared(here: World, sequence_length: int, *, reused: bool) -> None:
-    """More context makes text easier: what was scored with less is scored again, for parent and base alike."""
-    here.run("good")
-    recipe = here.settings.learner.recipe.model_copy(update={"sequence_length": sequence_length})
-    learner = here.settings.learner.model_copy(update={"recipe": recipe})
+def change(here: World, *, device: str = "auto", **recipe: Any) -> None:
+    """Set another device, or another recipe."""
+    changed = here.settings.learner.recipe.model_copy(update=recipe)
+    learner = here.settings.learner.model_copy(update={"recipe": changed, "device": device})
     here.settings = here.settings.model_copy(update={"learner": learner})
-    here.feed(seed=11)
+
+
+def known_in(here: World, number: int) -> Any:
+    """What a round was given of earlier scores."""
+    return json.loads((here.rooms.round_dir(number) / KNOWN_SCORES).read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("changed", "reused"),
+    [
+        ({}, True),
+        ({"sequence_length": 1024}, False),
+        ({"precision": "float32"}, True),
+        ({"precision": "bfloat16"}, False),
+        ({"device": "cpu"}, True),
+        ({"device": "cuda:1"}, False),
+    ],
+)
+def test_scores_taken_in_another_way_are_not_compared(here: World, changed: dict[str, Any], *, reused: bool) -> None:
+    """What differs by how it was taken is scored again, for parent and base alike, and what is kept then says so."""
     here.run("good")
-    known = json.loads((here.rooms.round_dir(2) / KNOWN_SCORES).read_bytes())
-    assert bool(known["parent"]) is bool(known["base"]) is reused
-    assert comparable(here.store, 1, here.settings), "its row was taken again"
+    change(here, **changed)
+    here.feed(seed=11)
+    assert here.run("good").state is RoundState.ACCEPTED
+    known = known_in(here, 2)
+    assert bool(known["parent"]) is bool(known["base"]) is (known["scored"] is not None) is reused
+    how = expected_way(here.store, 1, here.settings)
+    assert how is not None, "its row was taken again"
+    assert scores_taken(here.rooms, 1, how)
 
 
-def test_after_a_rollback_the_length_of_each_row_counts(here: World) -> None:
+def test_after_a_rollback_the_way_of_each_row_counts(here: World) -> None:
     """The base was scored anew, in other sequences, since the generation that serves again was made."""
 
     def run_in(sequence_length: int, seed: int) -> None:
-        recipe = here.settings.learner.recipe.model_copy(update={"sequence_length": sequence_length})
-        learner = here.settings.learner.model_copy(update={"recipe": recipe})
-        here.settings = here.settings.model_copy(update={"learner": learner})
+        change(here, sequence_length=sequence_length)
         here.feed(seed=seed)
         assert here.run("good").state is RoundState.ACCEPTED
 
@@ -555,8 +575,22 @@ def test_after_a_rollback_the_length_of_each_row_counts(here: World) -> None:
     here.store.generations.rollback(1)
     reconcile_pointer(here.store, here.rooms.checkpoints)
     run_in(512, 14)
-    known = json.loads((here.rooms.round_dir(4) / KNOWN_SCORES).read_bytes())
-    assert known["parent"] == known["base"] == {}
+    known = known_in(here, 4)
+    assert known["scored"]["sequence_length"] == 512
+    of_base = here.store.generations.scores_by_way(0)
+    short = {id_ for how, scores in of_base.items() if how is not None and how.sequence_length == 128 for id_ in scores}
+    assert known["parent"]
+    assert short.isdisjoint(map(int, known["base"]))
+
+
+def test_scores_of_files_that_are_not_those_scored_are_not_used(here: World) -> None:
+    """Another model lies under the generation's number."""
+    here.run("good")
+    how = expected_way(here.store, 1, here.settings)
+    assert scores_taken(here.rooms, 1, how)
+    with here.store.file.database.write() as tx:
+        tx.execute("UPDATE generations SET digest = 'of another' WHERE number = 1")
+    assert scores_taken(here.rooms, 1, how) == {}
 
 
 def test_directories_of_finished_rounds_are_bounded(here: World) -> None:

@@ -158,9 +158,9 @@ def test_a_broken_field_is_named(path: tuple[str | int, ...], value: object, nam
     assert named in str(error.value)
 
 
-@pytest.mark.parametrize("name", sorted(orjson.loads(small().encode())))
+@pytest.mark.parametrize("name", sorted(orjson.loads(small().encode()).keys() - {"scored"}))
 def test_a_missing_field_is_named(name: str) -> None:
-    """No field has a default in the file."""
+    """No field has a default in the file, but for what an earlier version did not say: how scores were taken."""
     report = orjson.loads(small().encode())
     del report[name]
     with pytest.raises(BadReport, match=rf"report\.{name} is missing"):

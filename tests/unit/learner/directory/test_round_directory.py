@@ -1,5 +1,6 @@
 """A round's directory, written and read."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from learner.directory.plausibility_bounds import PlausibilityBounds, TextBounds
 from learner.directory.round_directory import (
+    KNOWN_SCORES,
     GenerationRef,
     RoundSample,
     RoundSlice,
@@ -21,6 +23,7 @@ from learner.directory.round_directory import (
 from learner.errors import BadRoundDirectory
 from learner.settings import RecipeSettings
 from memory.ledger.records import DocumentScore
+from memory.ledger.scorings import Scoring
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -44,6 +47,9 @@ def spec(**changes: object) -> RoundSpec:
     return RoundSpec(**fields)  # type: ignore[arg-type]  # any of its fields
 
 
+SCORED = Scoring("cpu", "float32", 512, 2)
+
+
 def written(tmp_path: Path, *samples: RoundSample) -> Path:
     """A round that has these samples everywhere."""
     model = tmp_path / "model"
@@ -62,6 +68,7 @@ def written(tmp_path: Path, *samples: RoundSample) -> Path:
         slices=[RoundSlice("anchor", "anchor", "river", samples), RoundSlice("2-3", "period", "sea", ())],
         known_parent={1: DocumentScore(1, 1.5, 4)},
         known_base={2: DocumentScore(2, 0.5, 1, "calm")},
+        scored=SCORED,
     )
     return path
 
@@ -76,6 +83,19 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, rows:
     assert found.slices == (RoundSlice("anchor", "anchor", "river", samples), RoundSlice("2-3", "period", "sea", ()))
     assert found.known_parent == {1: DocumentScore(1, 1.5, 4)}
     assert found.known_base == {2: DocumentScore(2, 0.5, 1, "calm")}
+    assert found.scored == SCORED
+    assert found.known_as(SCORED) == found
+    other = found.known_as(replace(SCORED, precision="bfloat16"))
+    assert other.known_parent == other.known_base == other.known_best == {}
+
+
+def test_known_scores_of_an_earlier_version_are_read_and_not_used(tmp_path: Path) -> None:
+    """Nobody knows how they were taken."""
+    path = written(tmp_path)
+    (path / KNOWN_SCORES).write_text('{"parent": {"1": [1.5, 4, null]}, "base": {}}')
+    found = read_round(path)
+    assert found.known_parent == {1: DocumentScore(1, 1.5, 4)}
+    assert found.known_as(SCORED).known_parent == {}
 
 
 def test_generations_are_linked_whole(tmp_path: Path) -> None:

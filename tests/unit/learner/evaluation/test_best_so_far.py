@@ -34,6 +34,7 @@ def given(tmp_path: Path) -> Path:
         early_stop=[],
         slices=[RoundSlice("anchor", "anchor", "river", tuple(tiny.samples(3, seed=3, first=30)))],
         known_best=KNOWN,
+        scored=tiny.SCORED,
     )
     return tmp_path / "round"
 

@@ -22,6 +22,7 @@ from memory.errors import (
     StoreUnreadable,
     WrongState,
 )
+from memory.ledger.scorings import Scoring
 from memory.settings import MemorySettings
 from memory.store import Store
 from streams.document import Partition
@@ -120,6 +121,36 @@ def test_a_store_of_the_first_version_goes_on_where_it_was(tmp_path: Path) -> No
     bare.close()
     with Store.open(path, SETTINGS) as store, store.file.database.read() as tx:
         assert (facts.get_int(tx, "generations_numbered"), facts.get_int(tx, "lineage_from")) == (5, 8)
+
+
+def test_scores_of_a_store_of_an_earlier_version_know_the_length_of_their_sequences(tmp_path: Path) -> None:
+    """An accepted round took its own generation's, its parent's and the base's; the rest is not known of any."""
+    path = tmp_path / "a.db"
+    bare = sqlite.connect(str(path))
+    schema.migrations.apply(UtilsDatabase(bare), stop_before="0011_scorings")
+    bare.execute("INSERT INTO facts VALUES ('base', 0)")
+    rounds = ((1, 512, 1), (2, 512, 2), (3, 128, 3))
+    for number, length, made in rounds:
+        bare.execute(
+            "INSERT INTO rounds(number, state, trigger, recipe, seed, parent_generation, base_generation, generation, "
+            "begun_at, detail, verdict, report, fresh_samples, fresh_bytes, replay_samples, replay_bytes, "
+            "early_stop_samples) VALUES (?, 'accepted', '', ?, 0, 0, 0, ?, 0.0, '', '{}', '{}', 0, 0, 0, 0, 0)",
+            (number, f'{{"sequence_length": {length}}}', made),
+        )
+    for number, parent, its_round in ((0, None, None), (1, 0, 1), (2, 1, 2), (3, 2, 3), (9, 3, 9)):
+        bare.execute(
+            "INSERT INTO generations VALUES (?, 'accepted', ?, ?, 'digest', '', 0.0)", (number, parent, its_round)
+        )
+        bare.execute("INSERT INTO scores VALUES (?, 'anchor', 3.0, 10, 1, NULL, NULL)", (number,))
+        bare.execute("INSERT INTO document_scores(generation, sample, nll, tokens) VALUES (?, 7, 3.0, 10)", (number,))
+    bare.commit()
+    bare.close()
+    short, long = (Scoring("", "", length, 1) for length in (128, 512))
+    with Store.open(path, SETTINGS) as store:
+        found = {row.generation: row.scored for row in store.generations.score_matrix()}
+        assert found == {0: short, 1: long, 2: short, 3: short, 9: None}
+        assert list(store.generations.scores_by_way(1)) == [long]
+        assert store.generations.document_scores(9)[7].nll == 3.0
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

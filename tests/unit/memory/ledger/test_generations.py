@@ -6,6 +6,8 @@ import pytest
 
 from memory.errors import UnknownGeneration, WrongState
 from memory.ledger.records import DocumentScore, GenerationState, SliceScore
+from memory.ledger.restored import FoundGeneration
+from memory.ledger.scorings import Scoring
 from memory.store import Store
 from tests.unit.memory.helpers import Stream, accept, begin, open_store, refuse, round_of, text, with_anchor
 
@@ -176,3 +178,38 @@ def test_what_a_classifier_answered_is_kept_with_its_scores(store: Store, stream
     )
     known = store.generations.document_scores(0)
     assert [(known[each].predicted, known[each].correct) for each in (one, other)] == [("a", True), ("b", False)]
+
+
+def test_each_score_says_how_it_was_taken(store: Store, stream: Stream) -> None:
+    """A later one that was taken otherwise replaces the one, and leaves the others as they were."""
+    store.append(stream.of([text(n) for n in range(400)]))
+    first, second, *_ = [sample.id for part in begin(store).slices for sample in part.samples]
+    before, after = Scoring("cpu", "float32", 512, 1), Scoring("cuda", "bfloat16", 512, 2)
+    rows = [DocumentScore(first, 5.0, 3), DocumentScore(second, 6.0, 3)]
+    store.generations.save_document_scores(0, rows, scored=before)
+    store.generations.save_document_scores(0, [DocumentScore(second, 5.5, 3)], scored=after)
+    assert store.generations.scores_by_way(0) == {
+        before: {first: DocumentScore(first, 5.0, 3)},
+        after: {second: DocumentScore(second, 5.5, 3)},
+    }
+    store.generations.save_scores(
+        0, {"anchor": SliceScore(2.0, 1, 1), "news@1-1": SliceScore(2.0, 1, 1)}, scored=before
+    )
+    store.generations.save_scores(0, {"anchor": SliceScore(2.1, 1, 1)}, scored=after)
+    store.generations.save_scores(0, {"news@2-2": SliceScore(2.1, 1, 1)})
+    assert {row.slice: row.scored for row in store.generations.score_matrix()} == {
+        "anchor": after,
+        "news@1-1": before,
+        "news@2-2": None,
+    }
+
+
+def test_a_generation_that_is_taken_up_brings_no_scores_of_its_number(store: Store, stream: Stream) -> None:
+    """An older copy of the store had another generation under it."""
+    store.append(stream.of([text(n) for n in range(400)]))
+    generation = accept(store, begin(store))
+    assert store.generations.document_scores(generation)
+    found = FoundGeneration(generation, 0, 9, "another", 1.0, {"anchor": SliceScore(1.0, 1, 1)})
+    store.generations.take_up([found])
+    assert store.generations.document_scores(generation) == {}
+    assert [row.slice for row in store.generations.score_matrix() if row.generation == generation] == ["anchor"]

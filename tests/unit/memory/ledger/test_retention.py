@@ -88,6 +88,7 @@ BOUNDS = {
     "key_counts": 2 * 4,
     "key_dresses": 0,
     "pending_erasures": 0,
+    "scorings": 4,
 }
 """Rows at most, under the small bounds; nobody asks for an erasure here, each of which would be in `forgotten`."""
 

@@ -7,6 +7,12 @@ import pytest
 from rich.console import Console
 
 from daemon.cli.render.generations import cells, heat_table, legend
+from memory.ledger.scorings import Scoring
+
+
+def told(length: int | None) -> str | None:
+    """How a score was taken, in sequences of this length."""
+    return None if length is None else Scoring("cpu", "float32", length, 2).told
 
 
 def facts_of(lengths: dict[int, int | None], parents: dict[int, int | None], losses: dict[int, float]) -> Any:
@@ -15,7 +21,10 @@ def facts_of(lengths: dict[int, int | None], parents: dict[int, int | None], los
         "serving": max(losses),
         "generations": [{"number": one, "parent": parents[one], "sequence_length": lengths[one]} for one in parents],
         "slices": ["a@2-4"],
-        "scores": [{"generation": one, "slice": "a@2-4", "mean_nll": loss} for one, loss in losses.items()],
+        "scores": [
+            {"generation": one, "slice": "a@2-4", "mean_nll": loss, "scored": told(lengths[one])}
+            for one, loss in losses.items()
+        ],
     }
 
 
@@ -50,8 +59,8 @@ def test_scores_of_another_sequence_length_are_marked_and_not_compared() -> None
 
 def test_the_legend_says_what_names_and_marks_mean() -> None:
     """By a name that is there; of marks only where there are some."""
-    told = " ".join(legend(CHANGED))
-    assert "a@2-4: held-out text of a that arrived in time for rounds 2 to 4." in told
-    assert "* not comparable with what serves: 1 scored in sequences of 512 tokens." in told
+    said = " ".join(legend(CHANGED))
+    assert "a@2-4: held-out text of a that arrived in time for rounds 2 to 4." in said
+    assert "* not comparable with what serves: 1 scored in sequences of 512 tokens, on cpu in float32 (way 2)." in said
     alike = facts_of(dict.fromkeys(range(4)), LINE, {0: 4.0, 3: 3.0})
     assert "*" not in " ".join(legend(alike))
