@@ -69,10 +69,10 @@ def _heeding_hangups(keys: ApiKeys) -> Callable[[Starlette], AbstractAsyncContex
 async def _http_error(request: Request, error: Exception) -> Response:
     """What the router refuses: an unknown route or method."""
     assert isinstance(error, HTTPException)
-    asked = f"{request.method} {request.scope['path']}"
+    request_line = f"{request.method} {request.scope['path']}"
     allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
     why = f"this route takes {allowed}" if allowed else "there is no such route; /v1/models is one"
-    response = error_response(RequestError(f"{asked[:LONGEST_ECHO]}: {why}", status=error.status_code))
+    response = error_response(RequestError(f"{request_line[:LONGEST_ECHO]}: {why}", status=error.status_code))
     if allowed:
         response.headers["allow"] = allowed
     return response

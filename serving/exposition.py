@@ -30,8 +30,8 @@ def expose(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
         registry: where they are.
         accept: the request's `Accept` header. OpenMetrics is for who names it and does not rank it below plain text.
     """
-    wanted = {kind: share for kind, share in map(_share, accept.split(",")) if share > 0}
-    if OPENMETRICS in wanted and wanted[OPENMETRICS] >= wanted.get("text/plain", 0):
+    shares = {kind: share for kind, share in map(_share, accept.split(",")) if share > 0}
+    if OPENMETRICS in shares and shares[OPENMETRICS] >= shares.get("text/plain", 0):
         content: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]  # it carries no types
         return content, openmetrics.CONTENT_TYPE_LATEST
     return generate_latest(_WithoutCreated(registry)), CONTENT_TYPE_PLAIN_0_0_4

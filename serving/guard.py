@@ -62,6 +62,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection's scope; only HTTP requests are counted."""
+        # The application's beginning and end come this way too.
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -85,6 +86,7 @@ class Guard:
             await self._app(scope, receive, exchange.send)
         except RequestError as error:
             await exchange.fail(error, scope, receive)
+        # uvicorn cancels what still runs when its time to end is up; a client that waits is owed an answer.
         except asyncio.CancelledError:
             await exchange.fail(NotReady("the server is shutting down; ask another replica"), scope, receive)
             raise
@@ -100,8 +102,8 @@ class Guard:
             await exchange.fail(failed, scope, receive)
 
     def _require_key(self, scope: Scope) -> None:
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        scope["authorized"] = self._keys.admit(given)
+        authorization = dict(scope["headers"]).get(b"authorization", b"")
+        scope["authorized"] = self._keys.admit(authorization)
         # Where nobody needs a key, nobody has shown one.
         scope["has_key"] = scope["authorized"] and self._keys.needed
         if scope["path"] not in OPEN_ROUTES and not scope["authorized"]:
@@ -156,10 +158,12 @@ class _Exchange:
     def _name_generation(self, message: Message) -> None:
         headers = list(message.get("headers", ()))
         current = self._switch.current
+        # The route's own word first: a swap may have come between the request and its answer.
         if current and not any(name == GENERATION_HEADER.encode() for name, _ in headers):
             headers.append((GENERATION_HEADER.encode(), str(current.number).encode()))
         message["headers"] = headers
 
     async def fail(self, error: RequestError, scope: Scope, receive: Receive) -> None:
+        # A status cannot be taken back; the client sees a body that breaks off.
         if not self._started:
             await error_response(error)(scope, receive, self.send)

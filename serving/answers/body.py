@@ -65,9 +65,11 @@ class Bodies:
         """
         body = bytearray()
         try:
+            # Handed in rather than returned, so that what came before an error is taken off what is held as well.
             await self._gather(request, body)
             if len(body) < LONG_BODY_BYTES:
                 return understand(bytes(body)), len(body)
+            # One at a time: each of these threads holds the interpreter for long, which answers under way wait for.
             async with self._reading:
                 return await run_in_threadpool(understand, bytes(body)), len(body)
         finally:
@@ -75,15 +77,18 @@ class Bodies:
 
     async def _gather(self, request: Request, body: bytearray) -> None:
         declared = request.headers.get("content-length", "0")
+        # Twenty digits are beyond every limit; of thousands Python refuses to make a number at all.
         if declared.isdecimal() and int(declared[:20]) > self._limit:
             raise self._too_large()
         try:
             async with asyncio.timeout(self._timeout_s), aclosing(_chunks(request)) as chunks:
                 async for chunk in chunks:
+                    # Both before the check, which may raise: the two have to agree when the body is given back.
                     self._held += len(chunk)
                     body += chunk
                     self._require_room(len(body))
         except TimeoutError:
+            # The door ends connections that are slower still; here the client still gets an answer.
             why = f"the body did not arrive within {self._timeout_s:g} s"
             raise RequestError(why, status=408, kind="timeout_error", code="body_timeout") from None
 
@@ -122,10 +127,12 @@ def parse(body: bytes, shape: type[S]) -> S:
     """
     values = load_json(body)
     if isinstance(values, dict):
+        # Before the shape, which passes over what it does not know: that would change answers without a word.
         refuse_unsupported(values, shape.model_fields)
     try:
         return shape.model_validate(values)
     except ValidationError as error:
+        # Without the input: an error must not echo megabytes of what a client wrote.
         first = error.errors(include_url=False, include_input=False)[0]
         param = ".".join(map(str, first["loc"])) or None
         raise RequestError(f"{param or 'the body'}: {first['msg']}", param=param) from None
@@ -153,6 +160,7 @@ def require_few(body: bytes) -> None:
     # Nearly every body ends here: brackets and colons of its texts included there are few.
     if _containers(body) <= MOST_CONTAINERS and body.count(b":") <= MOST_NAMES:
         return
+    # A long text of code has brackets by the thousand, and makes one string.
     bare = _TEXTS.sub(b"", body)
     if _containers(bare) > MOST_CONTAINERS:
         why = f"the body holds more than {MOST_CONTAINERS} objects and arrays; send several smaller requests"

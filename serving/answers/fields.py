@@ -24,13 +24,14 @@ def read_prompts(value: object) -> list[str | list[int]]:
         return [value]
     if not isinstance(value, list):
         _refuse("prompt", PROMPT_SHAPES)
+    # None at all is left to the route, which knows how many there may be.
     if not value or isinstance(value[0], str):
         _require_all("prompt", value, str, PROMPT_SHAPES)
         return value
     if isinstance(value[0], list):
         _require_all("prompt", value, list, PROMPT_SHAPES)
-        for number, ids in enumerate(value):
-            _require_all(f"prompt.{number}", ids, int, "a token id is a whole number")
+        for place, ids in enumerate(value):
+            _require_all(f"prompt.{place}", ids, int, "a token id is a whole number")
         return value
     _require_all("prompt", value, int, PROMPT_SHAPES)
     return [value]
@@ -95,6 +96,7 @@ def _bias(token: str, bias: Any) -> float:
 
 def _require_all(place: str, values: list[Any], kind: type, why: str) -> None:
     """Refuse the first value of another kind; a bool is no number here."""
+    # By the set of types first: a prompt may be a million ids, for which a loop in Python is slow.
     if set(map(type, values)) - {kind}:
         number = next(number for number, value in enumerate(values) if type(value) is not kind)
         _refuse(f"{place}.{number}", why)

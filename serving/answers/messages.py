@@ -48,6 +48,7 @@ def _message(place: str, value: object) -> Message:
         _refuse(place, 'a message is an object: {"role": "user", "content": "…"}')
     role = _role(f"{place}.role", value.get("role"))
     for name, field in value.items():
+        # Clients send an assistant's turn back as they got it, with empty fields for what it did not use.
         if name not in ("role", "content") and name not in PASSED_OVER and field not in (None, [], {}, ""):
             _refuse(f"{place}.{name[:LONGEST_ECHO]}", WITHOUT.get(name, "not supported here; leave it out"))
     return Message(role, _content(f"{place}.content", value))
@@ -66,6 +67,7 @@ def _content(place: str, message: Mapping[str, Any]) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list) and value:
+        # Without anything between them, as the templates of most models write parts.
         return "".join(_part(f"{place}.{number}", part) for number, part in enumerate(value))
     if value is None or value == []:
         what = "is empty" if value == [] else "is null" if "content" in message else "is missing"
@@ -78,8 +80,8 @@ def _part(place: str, value: object) -> str:
         _refuse(place, f"a part is an object: {TEXT_PART}")
     kind = value.get("type")
     if kind != "text":
-        said = "a part needs its type" if kind is None else f"parts of type {_shorten(kind)} are not supported here"
-        _refuse(place, f"{said}: the model reads text only, {TEXT_PART}")
+        problem = "a part needs its type" if kind is None else f"parts of type {_shorten(kind)} are not supported here"
+        _refuse(place, f"{problem}: the model reads text only, {TEXT_PART}")
     text = value.get("text")
     if not isinstance(text, str):
         _refuse(f"{place}.text", "a text is needed")

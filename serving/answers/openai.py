@@ -27,15 +27,17 @@ class StreamOptions(BaseModel):
     include_obfuscation: bool | None = None
 
 
-class Asked(BaseModel):
+class TextRequest(BaseModel):
     """What requests for text have in common. What of it is null is for the model's `generation_config` to say."""
 
+    # What is not a field here is refused, in better words, before this is made.
     model_config = ConfigDict(strict=True, extra="ignore")
 
     model: str | None = None
     max_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
     top_p: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    # -1 is vLLM's word for all, and clients of vLLM send it.
     top_k: int | None = Field(None, ge=-1)
     min_p: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
     repetition_penalty: float | None = Field(None, ge=0.01, le=100, allow_inf_nan=False)
@@ -65,6 +67,7 @@ class Asked(BaseModel):
             temperature=_or(self.temperature, defaults.temperature),
             top_p=_or(self.top_p, defaults.top_p),
             seed=self.seed,
+            # Not `or`, here and below: 0 is a value, which asks for something.
             top_k=defaults.top_k if self.top_k is None else self.top_k,
             min_p=_or(self.min_p, defaults.min_p),
             repetition_penalty=_or(self.repetition_penalty, defaults.repetition_penalty),
@@ -82,13 +85,13 @@ class Asked(BaseModel):
         return frozenset(self.stop_token_ids or ()) | (frozenset() if self.ignore_eos else usual)
 
 
-class CompletionRequest(Asked):
+class CompletionRequest(TextRequest):
     """Body of `POST /v1/completions`."""
 
     prompt: Annotated[list[str | list[int]], PlainValidator(read_prompts)]
 
 
-class ChatRequest(Asked):
+class ChatRequest(TextRequest):
     """Body of `POST /v1/chat/completions`."""
 
     max_completion_tokens: int | None = Field(None, ge=1)
@@ -139,6 +142,7 @@ class AnswerShape(ABC):
 
     def __init__(self, generation: LoadedGeneration, model: str, created: int) -> None:
         self._common = {
+            # Random, not counted: replicas behind one address must not give the same.
             "id": f"{self.prefix}-{secrets.token_hex(12)}",
             "created": created,
             "model": model,
@@ -178,6 +182,7 @@ class CompletionShape(AnswerShape):
 
     def delta(self, index: int, text: str, finish: Finish | None) -> dict[str, Any]:
         """A further piece of one text."""
+        # Null, not left out: clients with types of their own expect the field.
         return {"index": index, "text": text, "logprobs": None, "finish_reason": finish}
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from serving.errors import RequestError
 
+# A name is the client's own text, of any length.
 LONGEST_ECHO: Final = 100
 
 # What would change the answer and is not supported, and the values of it that ask for nothing; null never does.

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from learner.material.plain_text import control_ids, drop_steering_tokens
 from serving.answers.messages import Message
-from serving.answers.openai import Asked
+from serving.answers.openai import TextRequest
 from serving.answers.template_forms import form_for, render_failure, template_of
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError, TooLong
@@ -31,6 +31,7 @@ class RecentPrompts:
 
     def __init__(self, limit: int) -> None:
         self._prompts: deque[tuple[int, ...]] = deque(maxlen=limit)
+        # Requests add on the event loop while the follower's thread goes through them, which a deque does not allow.
         self._lock = threading.Lock()
 
     def add(self, prompt: Sequence[int]) -> None:
@@ -41,6 +42,7 @@ class RecentPrompts:
     def usable_by(self, generation: LoadedGeneration) -> list[Sequence[int]]:
         """Those that this generation can read; one of its own when there is none."""
         with self._lock:
+            # Ids above the last row of its embedding would fail a pass: another generation may have another vocabulary.
             prompts: list[Sequence[int]] = [prompt for prompt in self._prompts if max(prompt) < generation.tokens]
         return prompts or [[min(generation.stop_ids, default=0)] * 8]
 
@@ -59,6 +61,7 @@ def encode(generation: LoadedGeneration, text: str, param: str) -> list[int]:
         RequestError: there is no token in it, or it cannot be encoded.
     """
     _require_text(text, param)
+    # A prompt that was built by hand, from a chat template say, often has its opening token already.
     bare = list(generation.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     opening = _opening(generation.tokenizer)
     ids = bare if bare[:1] == opening[:1] else [*opening, *bare]
@@ -96,6 +99,7 @@ def cut(generation: LoadedGeneration, text: str, param: str) -> CutText:
         return_special_tokens_mask=True,
         verbose=False,
     )
+    # One is filled by tokenizers in Rust, the other by those in Python.
     beyond = encoded.encodings[0].overflowing if encoded.encodings else encoded.get("overflowing_tokens")
     ids = drop_steering_tokens(encoded["input_ids"], encoded["special_tokens_mask"], control_ids(tokenizer))
     return CutText(_some(generation, ids, param), truncated=bool(beyond))
@@ -140,14 +144,14 @@ def completion_prompt(generation: LoadedGeneration, prompt: str | list[int], par
     return prompt
 
 
-def require_known(generation: LoadedGeneration, asked: Asked) -> None:
+def require_known(generation: LoadedGeneration, body: TextRequest) -> None:
     """Refuse tokens that the model does not have.
 
     Raises:
         RequestError: with the field that names one.
     """
-    named = {f"stop_token_ids.{number}": token for number, token in enumerate(asked.stop_token_ids or ())}
-    named |= {f"logit_bias.{token}": token for token, _ in asked.logit_bias}
+    named = {f"stop_token_ids.{number}": token for number, token in enumerate(body.stop_token_ids or ())}
+    named |= {f"logit_bias.{token}": token for token, _ in body.logit_bias}
     for field, token in named.items():
         if token >= generation.tokens:
             raise RequestError(f"{field}: token ids are in 0 … {generation.tokens - 1}", param=field)
@@ -178,6 +182,7 @@ def chat_prompt(generation: LoadedGeneration, messages: Sequence[Message]) -> tu
         turns = [replace(message, role=_role(message)) for message in messages]
         return _render(generation, template, turns), ()
     lines = _render(generation, PLAIN, [replace(message, role=SPEAKERS[message.role]) for message in messages])
+    # A model that never saw a chat writes on in the user's place.
     return [*_opening(generation.tokenizer), *lines], (PLAIN_STOP,)
 
 
@@ -191,6 +196,7 @@ def _render(generation: LoadedGeneration, template: str, messages: Sequence[Mess
             tools=form.tool_list(),
             chat_template=template,
             add_generation_prompt=True,
+            # Else a message could close its own turn and speak as the system.
             sanitize_control_tokens=True,
             return_dict=False,
             # What is too long is said to the client, not once to the log.
@@ -203,6 +209,7 @@ def _render(generation: LoadedGeneration, template: str, messages: Sequence[Mess
 
 def _opening(tokenizer: Any) -> list[int]:
     """The tokens that this tokenizer begins every text with, if it has such a habit."""
+    # Asked of the tokenizer itself: a flag, a class or a post-processor may be what adds them.
     bare = list(tokenizer(PROBE, add_special_tokens=False)["input_ids"])
     framed = list(tokenizer(PROBE)["input_ids"])
     begins = (at for at in range(len(framed)) if bare and framed[at : at + len(bare)] == bare)
@@ -210,16 +217,17 @@ def _opening(tokenizer: Any) -> list[int]:
 
 
 def _role(message: Message) -> str:
+    # OpenAI's newer name for it, which no template knows.
     return "system" if message.role == "developer" else message.role
 
 
-def room(generation: LoadedGeneration, prompt: Sequence[int], asked: int | None, default: int, param: str) -> int:
+def room(generation: LoadedGeneration, prompt: Sequence[int], requested: int | None, default: int, param: str) -> int:
     """How many tokens the answer to a prompt may have.
 
     Args:
         generation: what answers.
         prompt: token ids.
-        asked: what the request asks for.
+        requested: what the request asks for.
         default: when it asks for nothing; as much of it as fits.
         param: the field that the prompt comes from.
 
@@ -227,6 +235,6 @@ def room(generation: LoadedGeneration, prompt: Sequence[int], asked: int | None,
         TooLong: the prompt, with what was asked for, does not fit the context.
     """
     free = generation.context - len(prompt)
-    if free < (asked or 1):
-        raise TooLong(len(prompt), asked or 0, generation.context, param)
-    return asked or min(default, free)
+    if free < (requested or 1):
+        raise TooLong(len(prompt), requested or 0, generation.context, param)
+    return requested or min(default, free)

@@ -24,6 +24,7 @@ LONGEST_REASON: Final = 300
 CODE: Final = "chat_template_failed"
 # Longer conversations are not remembered: they differ, and take room.
 LONGEST_REMEMBERED: Final = 64
+# Closed at its end, so that the first is not found in the tenth; a word that no template writes by itself.
 MARKER: Final = re.compile(r"xqmark\d+qx")
 # A list of parts that was written out as such, by Python or as JSON.
 WRITTEN_OUT: Final = re.compile(r"""['"]text['"]\s*:\s*['"](xqmark\d+qx)""")
@@ -92,17 +93,18 @@ def form_for(tokenizer: Any, template: str, roles: Sequence[str]) -> Form:
     Raises:
         RequestError: there is no such form: the template refuses these roles, leaves messages of one out, or fails.
     """
+    # A template may write the tokenizer's own tokens, so that one text makes two templates of two tokenizers.
     tokens = tuple(sorted((name, str(token)) for name, token in tokenizer.special_tokens_map.items()))
     find = _form if len(roles) <= LONGEST_REMEMBERED else _form.__wrapped__
-    found = find(_Template(tokenizer, template, tokens), tuple(roles))
-    if isinstance(found, Form):
-        return found
-    raise _refusal(found)
+    form_or_reason = find(_Template(tokenizer, template, tokens), tuple(roles))
+    if isinstance(form_or_reason, Form):
+        return form_or_reason
+    raise _refusal(form_or_reason)
 
 
 def render_failure(error: Exception) -> RequestError:
     """What the client is told when a template fails on what was really said."""
-    return _refusal(_words(error))
+    return _refusal(_describe(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class _Template:
     text: str
     tokens: tuple[tuple[str, str], ...]
 
+    # Not by the tokenizer: each generation loads its own, and would try every form again.
     def __hash__(self) -> int:
         return hash((self.text, self.tokens))
 
@@ -126,6 +129,7 @@ class _Template:
         return str(rendered)
 
 
+# Trying renders up to six times, which every request would wait for.
 @lru_cache(maxsize=256)
 def _form(template: _Template, roles: tuple[str, ...]) -> Form | str:
     """The form to use, or why there is none."""
@@ -145,6 +149,7 @@ def _candidates(roles: Sequence[str], trials: Sequence[_Trial]) -> Iterable[Form
         before = len(trials)
         yield Form(frozenset(), tools)
         yield Form(everyone, tools)
+        # Both have failed by now: the caller notes each trial before it asks for the next form.
         texts, parts = trials[before : before + 2]
         if texts.error is None:
             yield Form(texts.lost, tools)
@@ -155,9 +160,11 @@ def _candidates(roles: Sequence[str], trials: Sequence[_Trial]) -> Iterable[Form
 def _try(template: _Template, form: Form, roles: Sequence[str]) -> _Trial:
     messages = [Message(role, f"xqmark{number}qx") for number, role in enumerate(roles)]
     try:
+        # Some templates write what they are given in capitals.
         rendered = template.render(form.turns(messages), form.tool_list()).casefold()
     except Exception as error:  # noqa: BLE001 - a program of its author's may raise anything
         return _Trial(form, error=error)
+    # A list printed as a list holds its marker, but no model was trained to read that.
     shown = set(MARKER.findall(rendered)) - set(WRITTEN_OUT.findall(rendered))
     return _Trial(form, lost=frozenset(message.role for message in messages if message.content not in shown))
 
@@ -165,20 +172,21 @@ def _try(template: _Template, form: Form, roles: Sequence[str]) -> _Trial:
 def _why(trials: Sequence[_Trial]) -> str:
     """The reason that helps most: what the template's author says, else what is left out, else what fails."""
     errors = [trial.error for trial in trials if trial.error is not None]
-    said = [error for error in errors if type(error) is TemplateError]
+    # By the very class: its heirs are syntax errors and the like, which the author did not mean.
+    refusals = [error for error in errors if type(error) is TemplateError]
     lost = [trial.lost for trial in trials if trial.error is None]
-    if said:
-        return _words(said[0])
+    if refusals:
+        return _describe(refusals[0])
     if lost:
         fewest = min(lost, key=len)
         roles = ", ".join(sorted(fewest))
         return (
             f"the model's chat template leaves out what the role {roles} says: give it to another role, or leave it out"
         )
-    return _words(errors[0])
+    return _describe(errors[0])
 
 
-def _words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     reason = str(error).strip()[:LONGEST_REASON] or "it says nothing more"
     # What `raise_exception` in a template raises is of this very class.
     if type(error) is TemplateError:

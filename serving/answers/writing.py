@@ -58,6 +58,7 @@ class Writing:
     jobs: list[Completion] = field(init=False)
     _listener: Listener[tuple[int, Event]] = field(init=False, default_factory=Listener)
     _deadline: float = field(init=False)
+    # Of those that have ended, by the answer's number.
     _tokens: dict[int, int] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -106,6 +107,7 @@ class Writing:
                 async for index, event in events:
                     text, finish = (event.text, None) if isinstance(event, Delta) else ("", event.reason)
                     yield _sse(shape.chunk([shape.delta(index, text, finish)]) | unknown)
+        # The status went out with the first piece; that `[DONE]` is missing tells clients that the answer is not whole.
         except RequestError as error:
             yield _sse(error_body(error))
             return
@@ -117,6 +119,7 @@ class Writing:
         """What happens to the answers until all have ended; those that have not are given up on the way out."""
         try:
             while len(self._tokens) < len(self.jobs):
+                # Around the waiting alone: at the yield the consumer runs, which a timeout would cancel in its midst.
                 async with asyncio.timeout_at(self._deadline):
                     index, event = await self._listener.get()
                 if isinstance(event, Exception):
@@ -126,9 +129,11 @@ class Writing:
                 yield index, event
         except TimeoutError:
             self.give_up("timeout")
+            # The `finally` below then finds nothing left to count as a client's leaving.
             raise TimedOut(self.timeout_s) from None
         finally:
             self.give_up("client_gone")
+            # Also of what failed or was given up: the passes were run.
             self.metrics.tokens.labels("read").inc(self._prompt_tokens)
             self.metrics.tokens.labels("written").inc(sum(self._tokens.values()))
 
@@ -158,6 +163,7 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | Non
     finally:
         working.cancel()
         leaving.cancel()
+        # Cancelled is not ended: what the work undoes on its way out is done before the response is.
         await asyncio.gather(working, leaving, return_exceptions=True)
 
 

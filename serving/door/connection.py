@@ -66,7 +66,7 @@ class Hall(Protocol):
         """Count one that was ended from here."""
 
 
-class _Heard(h11.Connection):
+class _WatchedRequests(h11.Connection):
     """h11's connection, which tells what of a request has come, and bears no body in crumbs."""
 
     def __init__(self, most_head_bytes: int, hear: Callable[[type[object]], None]) -> None:
@@ -80,6 +80,7 @@ class _Heard(h11.Connection):
         try:
             event = super().next_event()
             self._weigh(event)
+        # uvicorn drops what was wrong; it is kept for the answer.
         except h11.RemoteProtocolError as error:
             self.problem = error
             raise
@@ -100,7 +101,7 @@ class _Heard(h11.Connection):
 class Connection(H11Protocol):
     """A connection that came in through a hall."""
 
-    conn: _Heard
+    conn: _WatchedRequests
 
     def __init__(
         self, config: Config, server_state: ServerState, app_state: dict[str, Any], *, hall: Hall, most_head_bytes: int
@@ -109,7 +110,7 @@ class Connection(H11Protocol):
         super().__init__(config, server_state, app_state, loop)
         self.logger = ERRORS
         self.access_log = False
-        self.conn = _Heard(most_head_bytes, self._heard)
+        self.conn = _WatchedRequests(most_head_bytes, self._advance)
         self._hall = hall
         self._stage, self._since = Stage.IDLE, loop.time()
         self._answered = 0
@@ -135,6 +136,7 @@ class Connection(H11Protocol):
         waiting = self.transport.get_write_buffer_size()
         if not waiting:
             self._unread = None
+        # The transport tells only how much waits; less than at the last look means that the client took some.
         elif self._unread is None or waiting < self._unread[0]:
             self._unread = waiting, now
         else:
@@ -143,6 +145,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """It begins."""
+        # First: the hall asks for the client's address, and may end the connection at once.
         super().connection_made(transport)
         self._hall.enter(self)
 
@@ -162,8 +165,11 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         """The answer is written; what came after its request is looked at now."""
         self._answered += 1
+        # Where an answer is complete before its body, a refusal say, the body is still held to its time.
         if self.conn.their_state is not h11.SEND_BODY and self._stage is not Stage.LEAVING:
             self._move(Stage.IDLE)
+        # This may begin a request that came behind the first, so it comes after the step to IDLE and before the look at
+        # what is left.
         super().on_response_complete()
         if self._stage is Stage.IDLE and self.conn.trailing_data[0]:
             self._move(Stage.HEAD)
@@ -197,6 +203,7 @@ class Connection(H11Protocol):
             self._hall.ended(ending)
         if self._stage is Stage.LEAVING or ending is ConnectionEnding.UNREAD:
             self.transport.abort()
+        # Who asked for nothing is told nothing: a request just under way would take that for its answer.
         elif ending in WORDS and (self._stage is not Stage.IDLE or ending is ConnectionEnding.NO_ROOM):
             status, message, kind, code = WORDS[ending]
             retry = 1 if status == HTTPStatus.SERVICE_UNAVAILABLE else None
@@ -204,6 +211,7 @@ class Connection(H11Protocol):
         else:
             self.transport.close()
         if at_once:
+            # Not when the transport is done, some turns of the loop later: who comes is counted before that.
             self._hall.leave(self)
             self.transport.close()
 
@@ -211,15 +219,20 @@ class Connection(H11Protocol):
         """Say why, and let the client read that: what it still sends is taken in and thrown away for a while."""
         cycle = self._cycle
         if cycle is not None and not cycle.response_complete:
+            # To the application it is as if the client had gone: it stops, and what it still sends is dropped.
             cycle.disconnected = True
             cycle.message_event.set()
+            # Half an answer is out: words behind it would be read as part of it.
             if cycle.response_started:
                 self.transport.abort()
                 return
+        # uvicorn's timer would close it without waiting for the client to read.
         self._unset_keepalive_if_required()
         self._move(Stage.LEAVING)
         self.transport.write(raw_response(error))
+        # Bytes unread when a socket closes make a reset of it, which can reach the client before the words do.
         self.transport.resume_reading()
+        # Half closed: the client sees the end, while what it still sends is taken in.
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
@@ -228,7 +241,7 @@ class Connection(H11Protocol):
         """The latest request with its answer; None before the first, which uvicorn's types do not say."""
         return self.cycle
 
-    def _heard(self, event: type[object]) -> None:
+    def _advance(self, event: type[object]) -> None:
         if event is h11.Request:
             self._move(Stage.BODY)
         elif self._cycle is not None and self._cycle.response_complete:

@@ -75,6 +75,7 @@ def overdue(standing: ConnectionState, bounds: Bounds, now: float) -> Connection
         return ConnectionEnding.UNREAD
     took = now - standing.since
     match standing.stage:
+        # A first request is owed sooner than a further one: connections that never ask are what a flood is made of.
         case Stage.IDLE if took > (bounds.idle_s if standing.answered else bounds.head_s):
             return ConnectionEnding.NOT_USED
         case Stage.HEAD if took > bounds.head_s:

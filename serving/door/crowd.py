@@ -14,17 +14,18 @@ class _Queue(Generic[C]):
         self._strangers: OrderedDict[C, None] = OrderedDict()
         self._regulars: OrderedDict[C, None] = OrderedDict()
 
-    def put(self, one: C, *, may_yield: bool, regular: bool) -> None:
-        self.inside.add(one)
-        self._strangers.pop(one, None)
-        self._regulars.pop(one, None)
+    def put(self, member: C, *, may_yield: bool, regular: bool) -> None:
+        self.inside.add(member)
+        # Taken out first: a key that is set again in an ordered dict keeps its old place.
+        self._strangers.pop(member, None)
+        self._regulars.pop(member, None)
         if may_yield:
-            (self._regulars if regular else self._strangers)[one] = None
+            (self._regulars if regular else self._strangers)[member] = None
 
-    def drop(self, one: C) -> None:
-        self.inside.discard(one)
-        self._strangers.pop(one, None)
-        self._regulars.pop(one, None)
+    def drop(self, member: C) -> None:
+        self.inside.discard(member)
+        self._strangers.pop(member, None)
+        self._regulars.pop(member, None)
 
     def first(self) -> C | None:
         return next(iter(self._strangers), None) or next(iter(self._regulars), None)
@@ -54,6 +55,7 @@ class Crowd(Generic[C]):
     def room_for(self, client: str) -> tuple[bool, C | None]:
         """Whether another connection of a client may come in, and who is to leave for it; None: nobody has to."""
         own = self._of.get(client)
+        # Its own limit first: who has too many already takes no place from others.
         if own is not None and len(own.inside) >= self._most_of_a_client:
             first = own.first()
             return first is not None, first
@@ -62,20 +64,21 @@ class Crowd(Generic[C]):
             return first is not None, first
         return True, None
 
-    def put(self, one: C, client: str, *, may_yield: bool, regular: bool) -> None:
+    def put(self, member: C, client: str, *, may_yield: bool, regular: bool) -> None:
         """Note how one stands, at the end of those that stand alike."""
-        self._clients[one] = client
-        self._all.put(one, may_yield=may_yield, regular=regular)
-        self._of.setdefault(client, _Queue()).put(one, may_yield=may_yield, regular=regular)
+        self._clients[member] = client
+        self._all.put(member, may_yield=may_yield, regular=regular)
+        self._of.setdefault(client, _Queue()).put(member, may_yield=may_yield, regular=regular)
 
-    def drop(self, one: C) -> None:
+    def drop(self, member: C) -> None:
         """Forget one that left; nothing where it is not inside."""
-        client = self._clients.pop(one, None)
+        client = self._clients.pop(member, None)
         if client is None:
             return
-        self._all.drop(one)
+        self._all.drop(member)
         queue = self._of[client]
-        queue.drop(one)
+        queue.drop(member)
+        # Else every address that ever came would be remembered.
         if not queue.inside:
             del self._of[client]
 
@@ -88,11 +91,14 @@ def client_of(host: str) -> str:
     """What counts as one client: an IPv4 address, or the network of 64 bits that an IPv6 address lies in."""
     if ":" not in host:
         return host
+    # Without the zone of a link-local address, which is this machine's name for an interface.
     address, _, _ = host.partition("%")
+    # An IPv4 client that came to a socket of IPv6: ::ffff:192.0.2.1.
     if "." in address:
         return address.rpartition(":")[2]
     head, _, tail = address.partition("::")
     groups = [group for group in head.split(":") if group]
     rest = [group for group in tail.split(":") if group]
     whole = groups + ["0"] * (8 - len(groups) - len(rest)) + rest
+    # Whoever has one such network can take a new address in it for each connection.
     return ":".join(whole[:4])

@@ -15,10 +15,11 @@ LEAST: Final = 16
 
 def raise_limit() -> None:
     """Let this process open as many files as the system lets it by itself, within reason."""
+    # The soft limit is 1024 by custom, for programs that use select(); any process may raise it up to the hard one.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    limit = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 def affordable(connections: int) -> int:

@@ -18,9 +18,11 @@ def read_keys(path: Path) -> list[str]:
         CannotServe: the file cannot be read, holds no key, or a line that can be none.
     """
     try:
+        # Some editors begin a file with a byte order mark, which would become part of the first key.
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CannotServe(f"serving.api_key_file {path} cannot be read: {error}") from error
+    # Not splitlines, which ends lines at more characters than editors do: the number in an error would be another.
     lines = {number: line.strip(INVISIBLE) for number, line in enumerate(text.split("\n"), start=1)}
     keys = {number: line for number, line in lines.items() if line and not line.startswith(COMMENT)}
     if not keys:

@@ -66,12 +66,14 @@ class Door(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                # `Connection` is made of this one: `auto` would load httptools for nothing.
                 http="h11",
                 ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 lifespan="on" if lifespan else "off",
+                # Never before the door's own, which knows more and counts.
                 timeout_keep_alive=math.ceil(max(entrance.bounds.idle_s for entrance in entrances)),
                 timeout_graceful_shutdown=max(1, round(drain_s)),
             )
@@ -82,6 +84,7 @@ class Door(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - the halls have them
         """Begin to let connections in."""
+        # Without a socket of its own uvicorn would open one.
         await super().startup(sockets=[])
         for hall in self._halls:
             hall.open()
@@ -92,6 +95,7 @@ class Door(uvicorn.Server):
         for hall in self._halls:
             hall.close()
         await super().shutdown(sockets)
+        # Last: while requests end, slow clients are still looked after.
         self._looking.cancel()
 
     def _connection(self, hall: "_Hall") -> Connection:
@@ -103,6 +107,7 @@ class Door(uvicorn.Server):
         while True:
             for hall in self._halls:
                 hall.look(loop.time())
+            # The first entrance is where clients come in; those behind it are for probes.
             self._endings.connections.set(len(self._halls[0]))
             self._endings.tell(loop.time())
             self._on_look()
@@ -122,6 +127,7 @@ class _Hall:
         self._crowd: Crowd[Connection] = Crowd(
             most=entrance.bounds.most, most_of_a_client=entrance.bounds.most_of_a_client
         )
+        # An event loop holds its tasks weakly: one that nobody else holds can be collected half done.
         self._welcomes: set[asyncio.Task[None]] = set()
         self._resting: asyncio.TimerHandle | None = None
 
@@ -161,6 +167,7 @@ class _Hall:
             welcome.add_done_callback(self._welcomes.discard)
 
     async def _welcome(self, loop: asyncio.AbstractEventLoop, accepted: socket.socket) -> None:
+        # The client may be gone again by now.
         with suppress(OSError):
             await loop.connect_accepted_socket(lambda: self._connect(self), accepted)
             return
@@ -172,11 +179,13 @@ class _Hall:
             first.end(ConnectionEnding.NO_DESCRIPTOR, at_once=True)
         else:
             self.ended(ConnectionEnding.NO_DESCRIPTOR)
+        # A listener with somebody waiting stays readable: the loop would call back without end.
         loop.remove_reader(self._listener)
         self._resting = loop.call_later(REST_S, self.open)
 
     def look(self, now: float) -> None:
         """End those who take too long. `now`: of the event loop's clock."""
+        # A copy, as those that end leave the set.
         for connection in list(self._inside):
             if (ending := overdue(connection.standing(now), self._bounds, now)) is not None:
                 connection.end(ending)
@@ -186,6 +195,7 @@ class _Hall:
         welcome, first = self._crowd.room_for(client_of(connection.host))
         if first is not None:
             first.end(ConnectionEnding.MADE_ROOM, at_once=True)
+        # Also one that finds no room: while it reads why, its time is watched like everybody's.
         self._inside.add(connection)
         self.moved(connection)
         if not welcome:
@@ -193,6 +203,7 @@ class _Hall:
 
     def moved(self, connection: Connection) -> None:
         """See `connection.Hall`."""
+        # One that left may still take a step, which must not bring it back into the crowd.
         if connection in self._inside:
             may_yield = connection.stage is not Stage.ANSWER
             regular = connection.regular and connection.stage is not Stage.LEAVING

@@ -42,22 +42,23 @@ class Endings:
         )
         for ending in ConnectionEnding:
             self._ended.labels(ending.value)
-        self._untold: Count[ConnectionEnding] = Count()
-        self._told_at: dict[ConnectionEnding, float] = {}
+        self._unlogged: Count[ConnectionEnding] = Count()
+        self._logged_at: dict[ConnectionEnding, float] = {}
 
     def count(self, ending: ConnectionEnding) -> None:
         """Note one."""
         self._ended.labels(ending.value).inc()
-        self._untold[ending] += 1
+        self._unlogged[ending] += 1
 
     def tell(self, now: float) -> None:
         """Log what was noted: each reason at once, and then once a minute with its count. `now`: monotonic seconds."""
-        for ending, count in list(self._untold.items()):
-            if now - self._told_at.get(ending, -TELL_EVERY_S) < TELL_EVERY_S:
+        for ending, count in list(self._unlogged.items()):
+            if now - self._logged_at.get(ending, -TELL_EVERY_S) < TELL_EVERY_S:
                 continue
-            self._told_at[ending] = now
-            del self._untold[ending]
+            self._logged_at[ending] = now
+            del self._unlogged[ending]
+            # Idle connections end all day; that is no news.
             if ending is not ConnectionEnding.NOT_USED:
                 remedy = REMEDIES.get(ending)
-                told = {"listener": self._name, "reason": ending.value, "connections": count}
-                _log.warning("connections_ended", **told, **({"remedy": remedy} if remedy else {}))
+                fields = {"listener": self._name, "reason": ending.value, "connections": count}
+                _log.warning("connections_ended", **fields, **({"remedy": remedy} if remedy else {}))

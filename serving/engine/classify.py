@@ -15,6 +15,7 @@ from serving.metrics import ServingMetrics
 Probabilities = list[list[float]]
 
 
+# By identity: requests are kept in sets, and two that ask the same are two.
 @dataclass(eq=False, slots=True)
 class Classification:
     """Texts of one request.
@@ -62,6 +63,7 @@ class _Texts:
 
     def __init__(self, generation: LoadedGeneration, batch: int, metrics: ServingMetrics) -> None:
         self._generation = generation
+        # Where neither side of padding leaves the answers as they are alone, no text may have company.
         self._batch = batch if generation.conduct.padding else 1
         self._metrics = metrics
         self._running: list[Classification] = []
@@ -77,9 +79,11 @@ class _Texts:
     def run(self) -> None:
         """One forward pass over the oldest texts."""
         self._jobs = deque(self.jobs())
+        # A request's texts may take several passes: those beyond the first `done` of each are still to come.
         picked = [(job, text) for job in self._company() for text in job.texts[len(job.done) :]][: self._batch]
         if not picked:
             return
+        # Before the pass: if it raises, these are the suspects.
         self._running = list(dict.fromkeys(job for job, _ in picked))
         results = probabilities(self._generation, [text for _, text in picked])
         self._metrics.passes.inc()
@@ -89,6 +93,7 @@ class _Texts:
 
     def _company(self) -> list[Classification]:
         """Those whose texts may share the next pass."""
+        # Only when it is the oldest, so that nobody overtakes, and one that fails alone is known to be at fault.
         if self._jobs and self._jobs[0] in self._apart:
             return [self._jobs[0]]
         return [job for job in self._jobs if job not in self._apart]
@@ -99,6 +104,7 @@ class _Texts:
 
     def separate(self) -> None:
         """Let each of them have passes of its own."""
+        # Those that ended are let go: each holds its texts and its generation.
         self._apart = {job for job in (*self._apart, *self._running) if not job.ended}
 
     def answers(self) -> bool:
@@ -120,6 +126,7 @@ def probabilities(generation: LoadedGeneration, texts: Sequence[Sequence[int]]) 
         BrokenGeneration: the model gives no finite numbers.
     """
     model = generation.model
+    # Loading has given every model a padding token, whatever its configuration says.
     ids, mask = pad_texts(texts, int(model.config.pad_token_id), generation.conduct.padding or "right")
     with torch.inference_mode():
         logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits.float()
@@ -162,6 +169,7 @@ class Classifier(Worker[Classification]):
             self._groups[job.generation].add(job)
 
     def _parts(self) -> list[JobGroup[Classification]]:
+        # A group holds its model: that of a generation which was swapped out goes with its last request.
         self._groups = {generation: group for generation, group in self._groups.items() if group.jobs()}
         return list(self._groups.values())
 

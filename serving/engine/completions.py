@@ -48,6 +48,7 @@ class Finished:
 Event = Delta | Finished | Exception
 
 
+# By identity: two requests that ask the same are two.
 @dataclass(eq=False, slots=True)
 class Completion:
     """One answer to be written.
@@ -82,6 +83,7 @@ class Completion:
         """Tell the one who waits, unless it ended or nobody does."""
         if self.ended or self.cancelled:
             return
+        # Before the event is handed over: the event loop takes it at once, and gives up what has not ended yet.
         self.ended = not isinstance(event, Delta)
         self.on_event(event)
 
@@ -94,15 +96,15 @@ class _Answer:
     """A completion under way: its prompt until that is read, then its tokens.
 
     Attributes:
-        seen: the prompt and what was written; what a pass is fed.
-        read: how many of these were fed.
+        tokens: the prompt and what was written; what a pass is fed.
+        fed: how many of these were fed.
         apart: it shares no pass, as one that it shared failed.
     """
 
     def __init__(self, job: Completion) -> None:
         self.job = job
-        self.seen = list(job.prompt)
-        self.read = 0
+        self.tokens = list(job.prompt)
+        self.fed = 0
         self.apart = False
         self._drawing = Drawing(job.sampling, job.prompt)
         self._ends = job.generation.stop_ids if job.stop_ids is None else job.stop_ids
@@ -116,14 +118,16 @@ class _Answer:
 
     def take(self, logits: Tensor) -> None:
         """Draw the next token from its logits, shape (vocabulary,), and tell what it adds or that it ends."""
+        # NaN is what argmax would choose, and what multinomial would blame on the request rather than on the weights.
         if not bool(torch.isfinite(logits).all()):
             number = self.job.generation.number
             self.job.fail(BrokenGeneration(f"generation {number} gives no finite probabilities"))
             return
         token = self._drawing.next(logits)
-        self.seen.append(token)
+        self.tokens.append(token)
         ends = token in self._ends
         text = self._text.end() if ends else self._text.push(token)
+        # An end that comes with the last token allowed is an end: "length" would have clients ask for more.
         full = self.written >= self.job.max_tokens and not ends and not self._text.stopped
         if full:
             text += self._text.end()
@@ -135,7 +139,7 @@ class _Answer:
     @property
     def written(self) -> int:
         """How many tokens it has so far."""
-        return len(self.seen) - len(self.job.prompt)
+        return len(self.tokens) - len(self.job.prompt)
 
 
 class _Group:
@@ -144,6 +148,7 @@ class _Group:
     def __init__(self, generation: LoadedGeneration, metrics: ServingMetrics, beat: Callable[[], None]) -> None:
         self._generation = generation
         self._cached = TokenDecoder(generation.model, generation.conduct.way)
+        # For answers that outgrow what a cache holds rightly, and to see whether the model itself is sound.
         self._anew = TokenDecoder(generation.model, ANEW)
         self._metrics = metrics
         self._beat = beat
@@ -157,6 +162,7 @@ class _Group:
 
     def _caches(self, answer: _Answer) -> bool:
         """Whether what is cached stays right up to the answer's end."""
+        # By the most it may become: keys in the cache would turn wrong in the middle of the answer.
         most = self._generation.conduct.cached_up_to
         return most is None or len(answer.job.prompt) + answer.job.max_tokens <= most
 
@@ -166,11 +172,13 @@ class _Group:
 
     def run(self) -> None:
         """One token for each answer whose prompt is read, then a stretch of the prompts that are not."""
+        # Before the pass: who went away, or was failed after the last pass, is not paid for again.
         self._keep(lambda answer: not (answer.job.cancelled or answer.job.ended))
         for writing in self._writing:
             logits = self._advance(writing.decoder, writing.batch, writing.answers, 1)
             for answer, row in zip(writing.answers, logits, strict=True):
                 answer.take(row)
+        # Before prompts are read: who joins pads to the longest row, and rows that ended would be padded for nothing.
         self._keep(lambda answer: not answer.job.ended)
         trial = all(job.trial for job in self.jobs())
         self._read(TRIAL_TOKENS_A_TURN if trial else PROMPT_TOKENS_A_TURN)
@@ -179,26 +187,31 @@ class _Group:
         while self._reading and budget > 0:
             reading = self._reading[0]
             answer = reading.answer
-            unread = len(answer.seen) - answer.read
+            unread = len(answer.tokens) - answer.fed
+            # A model whose state survives no cut reads the whole prompt at once, however long it holds up others.
             count = min(unread, budget) if reading.decoder.reads_in_stretches else unread
             logits = self._advance(reading.decoder, reading.batch, [answer], count)
             budget -= count
             if count == unread:
+                # An answer that is read anew after a failed pass has had its first token before.
                 first = not answer.written
                 answer.take(logits[0])
                 if first and not answer.job.trial:
                     self._metrics.first_token_seconds.observe(time.monotonic() - answer.job.submitted)
+                # Not before the pass: if that raises, the job has to be among those that can be failed.
                 self._reading.popleft()
                 self._join(reading)
 
     def _advance(self, decoder: TokenDecoder, batch: CachedRows | Alone, answers: list[_Answer], count: int) -> Tensor:
         """Feed each answer the next `count` tokens that it has seen."""
+        # Before the pass: if it raises, these are the suspects.
         self._running = answers
         self._metrics.passes.inc()
+        # For each pass, not each turn: a turn of many prompts may take long without one pass that hangs.
         self._beat()
-        logits = decoder.advance(batch, torch.tensor([each.seen[each.read : each.read + count] for each in answers]))
+        logits = decoder.advance(batch, torch.tensor([each.tokens[each.fed : each.fed + count] for each in answers]))
         for answer in answers:
-            answer.read += count
+            answer.fed += count
         return logits
 
     def _join(self, reading: "_Reading") -> None:
@@ -213,9 +226,9 @@ class _Group:
             shared.batch.join(reading.batch)
             shared.answers.append(reading.answer)
 
-    def _keep(self, wanted: Callable[[_Answer], bool]) -> None:
-        self._reading = deque(reading for reading in self._reading if wanted(reading.answer))
-        self._writing = [kept for kept in (writing.keep(wanted) for writing in self._writing) if kept.answers]
+    def _keep(self, stays: Callable[[_Answer], bool]) -> None:
+        self._reading = deque(reading for reading in self._reading if stays(reading.answer))
+        self._writing = [kept for kept in (writing.keep(stays) for writing in self._writing) if kept.answers]
 
     def suspects(self) -> list[Completion]:
         """Those that shared the last pass."""
@@ -224,14 +237,16 @@ class _Group:
     def separate(self) -> None:
         """Let each of them be read again, from its beginning and by itself: their cache may be half written."""
         suspects, self._running = self._running, []
+        # By identity: only rows that are written share a pass, and the suspects are the very list of their batch.
         self._writing = [writing for writing in self._writing if writing.answers is not suspects]
         for answer in suspects:
-            answer.apart, answer.read = True, 0
+            answer.apart, answer.fed = True, 0
             self.add(answer)
 
     def answers(self) -> bool:
         """Whether the generation still reads what it read when it was loaded."""
         text = torch.tensor([self._generation.conduct.answered])
+        # Without a cache: a failed pass may have left one half written.
         return answers(lambda: self._anew.advance(self._anew.begin(), text))
 
 
@@ -257,9 +272,9 @@ class _Writing:
         together = self.decoder.can_batch and self.decoder is reading.decoder
         return together and not any(answer.apart for answer in (*self.answers, reading.answer))
 
-    def keep(self, wanted: Callable[[_Answer], bool]) -> "_Writing":
+    def keep(self, stays: Callable[[_Answer], bool]) -> "_Writing":
         """Without those that are not wanted."""
-        rows = [row for row, answer in enumerate(self.answers) if wanted(answer)]
+        rows = [row for row, answer in enumerate(self.answers) if stays(answer)]
         if len(rows) == len(self.answers):
             return self
         if rows:
@@ -291,6 +306,7 @@ class Engine(Worker[Completion]):
             self._groups[job.generation].add(_Answer(job))
 
     def _parts(self) -> list[JobGroup[Completion]]:
+        # A group holds its model: that of a generation which was swapped out goes with its last answer.
         self._groups = {generation: group for generation, group in self._groups.items() if group.jobs()}
         return list(self._groups.values())
 

@@ -10,7 +10,7 @@ import structlog
 _log = structlog.get_logger(__name__)
 
 # The least and the most of each that is taken over; None: any size.
-TAKEN: Final[Mapping[str, tuple[float, float | None]]] = {
+RANGES: Final[Mapping[str, tuple[float, float | None]]] = {
     "temperature": (0, None),
     "top_p": (0, 1),
     "top_k": (-1, None),
@@ -63,9 +63,9 @@ class Defaults:
     @classmethod
     def of(cls, config: object) -> Self:
         """Read them off a model's `generation_config`; what is out of range, or not followed here, is warned of."""
-        said = {name: getattr(config, name, None) for name in TAKEN}
-        usable = {name: value for name, value in said.items() if value is not None and _usable(name, value)}
-        unusable = [name for name, value in said.items() if value is not None and name not in usable]
+        configured = {name: getattr(config, name, None) for name in RANGES}
+        usable = {name: value for name, value in configured.items() if value is not None and _usable(name, value)}
+        unusable = [name for name, value in configured.items() if value is not None and name not in usable]
         others = {name: getattr(config, name, None) for name in NOT_FOLLOWED}
         ignored = [name for name, value in others.items() if value is not None and value not in NOT_FOLLOWED[name]]
         if unusable or ignored:
@@ -79,7 +79,8 @@ USUAL: Final = Defaults()
 
 
 def _usable(name: str, value: Any) -> bool:
+    # A generation_config is JSON of its author's, which transformers checks in part only; `True` would pass for 1.
     if isinstance(value, bool) or not isinstance(value, int if name in WHOLE else int | float):
         return False
-    least, most = TAKEN[name]
+    least, most = RANGES[name]
     return math.isfinite(value) and least <= value and (most is None or value <= most)

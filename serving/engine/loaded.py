@@ -17,6 +17,7 @@ from serving.engine.defaults import USUAL, Defaults
 UNBOUNDED_CONTEXT = 1_000_000
 
 
+# By identity: the same generation loaded twice is two models. Weak references tell when the last answer let it go.
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class LoadedGeneration:
     """A model that answers, and what names it. Whoever answers from it holds it; it is freed when nobody does.
@@ -66,6 +67,7 @@ class LoadedGeneration:
     @property
     def tokens(self) -> int:
         """How many tokens it has a place for: ids are below that, whatever a tokenizer may know beyond."""
+        # CANINE and its like have no table of embeddings to count.
         return rows_of(self.model) or len(self.tokenizer)
 
     @property
@@ -137,20 +139,23 @@ class LoadedGeneration:
 
 
 def _context(conduct: Conduct, tokenizer: PreTrainedTokenizerBase) -> int:
+    # A tokenizer that knows no limit says 1e30 in transformers, hence the conversion and the bound.
     limits = (conduct.longest, tokenizer.model_max_length)
     lengths = [int(length) for length in limits if length and length > 0]
     return min([*lengths, UNBOUNDED_CONTEXT])
 
 
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    found: set[int] = set()
+    ids: set[int] = set()
+    # All three: the end of a chat's turn often stands in only one or two of them.
     for source in (getattr(model, "generation_config", None), model.config, tokenizer):
         value: Any = getattr(source, "eos_token_id", None)
-        found.update(value if isinstance(value, list) else [value])
-    return frozenset(found - {None})
+        ids.update(value if isinstance(value, list) else [value])
+    return frozenset(ids - {None})
 
 
 def _unshown(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    # Not all special tokens have a role that `all_special_ids` would list them by; decoding leaves out both sorts.
     added = {number: str(token.content) for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     return dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)) | added
 

@@ -44,6 +44,7 @@ class Sampling:
             return None
         generator = torch.Generator()
         if self.seed is None:
+            # A new generator begins at a fixed seed: without this, all answers would be drawn alike.
             generator.seed()
         else:
             generator.manual_seed(self.seed)
@@ -67,8 +68,8 @@ class Drawing:
         self._sampling = sampling
         self._generator = sampling.generator()
         self._prompt = prompt
-        self._said: Tensor | None = None
-        self._read: Tensor | None = None
+        self._written: Tensor | None = None
+        self._in_prompt: Tensor | None = None
 
     def next(self, logits: Tensor) -> int:
         """The next token.
@@ -79,28 +80,30 @@ class Drawing:
         sampling = self._sampling
         if not (sampling.penalizes or sampling.bias):
             return choose(logits, sampling, self._generator)
+        # A copy: this row is a view into the batch's logits, and biases are added in place.
         scores = logits.to("cpu", torch.float32, copy=True)
         if sampling.penalizes:
-            scores = self._penalized(scores)
+            scores = self._penalize(scores)
         for token, bias in sampling.bias:
             scores[token] += bias
         token = choose(scores, sampling, self._generator)
-        if self._said is not None:
-            self._said[token] += 1
+        if self._written is not None:
+            self._written[token] += 1
         return token
 
-    def _penalized(self, scores: Tensor) -> Tensor:
+    def _penalize(self, scores: Tensor) -> Tensor:
         sampling = self._sampling
-        if self._said is None or self._read is None:
-            self._said = torch.zeros_like(scores)
-            self._read = torch.zeros(len(scores), dtype=torch.bool)
-            self._read[torch.tensor(self._prompt, dtype=torch.long)] = True
-        said = self._said > 0
-        known = self._read | said
+        # Made at the first token: only logits tell how large the vocabulary is.
+        if self._written is None or self._in_prompt is None:
+            self._written = torch.zeros_like(scores)
+            self._in_prompt = torch.zeros(len(scores), dtype=torch.bool)
+            self._in_prompt[torch.tensor(self._prompt, dtype=torch.long)] = True
+        written = self._written > 0
+        present = self._in_prompt | written
         penalty = sampling.repetition_penalty
         repeated = torch.where(scores > 0, scores / penalty, scores * penalty)
-        scores = torch.where(known, repeated, scores)
-        return scores - sampling.presence_penalty * said - sampling.frequency_penalty * self._said
+        scores = torch.where(present, repeated, scores)
+        return scores - sampling.presence_penalty * written - sampling.frequency_penalty * self._written
 
 
 def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator | None) -> int:
@@ -120,6 +123,7 @@ def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator | None
     # The largest becomes 0 first: a tiny temperature would make it infinite.
     scaled = (scores - scores.max()) / max(sampling.temperature, LEAST_TEMPERATURE)
     if 0 < sampling.top_k < len(scaled):
+        # Those that tie with the last one stay, as in transformers.
         scaled = scaled.masked_fill(scaled < scaled.topk(sampling.top_k).values[-1], -torch.inf)
     probabilities = torch.softmax(scaled, dim=-1)
     if sampling.top_p >= 1 and sampling.min_p <= 0:
@@ -127,5 +131,6 @@ def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator | None
     ordered, tokens = probabilities.sort(descending=True)
     # A token stays when those before it have not reached top_p yet; the first always does.
     ordered[1:][(ordered.cumsum(0) - ordered)[1:] >= sampling.top_p] = 0
+    # Against the largest, so that nothing has to be normalised first: multinomial does that.
     ordered[ordered < sampling.min_p * ordered[0]] = 0
     return int(tokens[torch.multinomial(ordered, 1, generator=generator)])

@@ -45,6 +45,8 @@ class TextStream:
         if token in self._words:
             return self._push_unshown(token)
         self._pending.append(token)
+        # A token of bytes may end in the middle of a character, which decodes to the replacement character. Where that
+        # was meant, or the bytes are no UTF-8, waiting ends after a few tokens.
         text = self._new_text()
         if text.endswith(REPLACEMENT) and len(self._pending) < MAX_PENDING:
             return ""
@@ -53,6 +55,7 @@ class TextStream:
 
     def _push_unshown(self, token: int) -> str:
         text = self._new_text() if self._pending else ""
+        # It goes into the context too, but only now: what was pending must be decoded without it.
         self._pending.append(token)
         self._settle()
         released = self._release(text)
@@ -67,6 +70,7 @@ class TextStream:
         return released if self.stopped else released + rest
 
     def _new_text(self) -> str:
+        # The difference of two texts, as a token decoded alone may lose its leading blank or gain one.
         before = self._decode(self._context)
         return self._decode(self._context + self._pending)[len(before) :]
 
@@ -75,13 +79,14 @@ class TextStream:
         self._pending.clear()
 
     def _release(self, text: str, *, shown: bool = True) -> str:
+        # Words that are not shown go through the search too, so that a stop may span them, and are left out at the end.
         marks = self._held_shown + [shown] * len(text)
         text = self._held + text
-        found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
-        self.stopped = bool(found)
+        stops_at = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
+        self.stopped = bool(stops_at)
         keep = max((_overlap(text, stop) for stop in self._stop), default=0)
-        certain = min(found) if found else len(text) - keep
-        self._held, self._held_shown = ("", []) if found else (text[certain:], marks[certain:])
+        certain = min(stops_at) if stops_at else len(text) - keep
+        self._held, self._held_shown = ("", []) if stops_at else (text[certain:], marks[certain:])
         return "".join(compress(text[:certain], marks))
 
 

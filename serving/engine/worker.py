@@ -88,6 +88,7 @@ class Worker(ABC, Generic[J]):
         self._metrics = metrics
         self._waiting: deque[J] = deque()
         self._active = 0
+        # Guards what is waiting and whether it ends; the rest belongs to the worker's thread.
         self._changed = threading.Condition()
         self._ending = False
         self._failures = 0
@@ -95,15 +96,18 @@ class Worker(ABC, Generic[J]):
         self._clock = clock
         self._pass_began: float | None = None
         self._trial_seconds_owed = 0.0
+        # A daemon thread: a pass that hangs cannot be interrupted, and must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
     def trouble(self) -> str:
         """Why it is time for a new process: the thread is gone, passes fail in a row, or one hangs; else empty."""
+        # A thread that was never started is not gone.
         if self._thread.ident is not None and not self._ending and not self._thread.is_alive():
             return "the thread that runs forward passes is gone"
         if self._failures >= FAILURES_UNTIL_BROKEN:
             return f"{self._failures} forward passes failed one after another; the log has their errors"
+        # Read once: the worker's thread sets it to None when the pass ends.
         began = self._pass_began
         if began is not None and (took := self._clock() - began) > self._pass_timeout_s:
             return f"a forward pass has taken {took:.0f} s, more than serving.pass_timeout_s ({self._pass_timeout_s:g})"
@@ -136,6 +140,7 @@ class Worker(ABC, Generic[J]):
             if self._ending:
                 raise NotReady(ENDING)
             if not (unlimited or self._fits(len(jobs))):
+                # About a second for each lot that goes first: nobody knows how long their answers will be.
                 raise QueueFull(1 + len(self._waiting) // self._at_once)
             self._waiting.extend(jobs)
             self._changed.notify()
@@ -143,6 +148,7 @@ class Worker(ABC, Generic[J]):
     def _fits(self, jobs: int) -> bool:
         """Whether so many more fit; who went away keeps no place from those who come."""
         room = self._limit - self._active - jobs
+        # Only where it decides something: going through a long queue at each request would take its square in time.
         if len(self._waiting) > room:
             self._waiting = deque(job for job in self._waiting if not job.cancelled)
         return len(self._waiting) <= room
@@ -169,11 +175,14 @@ class Worker(ABC, Generic[J]):
     def _advance_all(self) -> None:
         # A method of its own, so that no name holds the last part, and its model, while the thread waits.
         parts = self._parts()
+        # A generation that already has a request of its own is no trial any more.
         trials = [part for part in parts if all(job.trial for job in part.jobs())]
         serving = [part for part in parts if part not in trials]
         self._trial_seconds_owed += TRIAL_SHARE * self._advance_in_turn(serving)
+        # May go below 0: a pass cannot be cut short, so what it took too much is waited off afterwards.
         if not serving or self._trial_seconds_owed > 0:
             self._trial_seconds_owed -= self._advance_in_turn(trials)
+        # Nothing is saved up while only one of them wants the time: it would be spent in one go at the next swap.
         if not (serving and trials):
             self._trial_seconds_owed = 0.0
 
@@ -183,6 +192,7 @@ class Worker(ABC, Generic[J]):
         for part in parts:
             self.beat()
             self._advance(part)
+        # Waiting for work is not a pass that hangs.
         self._pass_began = None
         return self._clock() - started
 
@@ -210,13 +220,16 @@ class Worker(ABC, Generic[J]):
             _fail(suspects, Unanswerable(error))
         else:
             jobs = part.jobs()
+            # A candidate that fails is not swapped in; it must not have a process replaced that answers well.
             self._failures += any(not job.trial for job in jobs)
             _fail(jobs, Failed("the model failed on this request; the server's log says why"))
+            # Its cache may be half written; the generation's next request makes a new group.
             self._drop(part)
 
     def _wait_for_work(self) -> bool:
         """Block until there is work and admit what fits; False when it is time to end."""
         with self._changed:
+            # Jobs ended during the last turn: without this the loop would not see that there is nothing left to do.
             self._count()
             while not (self._ending or self._active or self._waiting):
                 self._changed.wait()
@@ -229,12 +242,12 @@ class Worker(ABC, Generic[J]):
         return True
 
     def _take(self) -> list[J]:
-        taken: list[J] = []
-        while self._waiting and self._active + len(taken) < self._at_once:
+        jobs: list[J] = []
+        while self._waiting and self._active + len(jobs) < self._at_once:
             job = self._waiting.popleft()
             if not job.cancelled:
-                taken.append(job)
-        return taken
+                jobs.append(job)
+        return jobs
 
     def _count(self) -> None:
         self._active = sum(len(part.jobs()) for part in self._parts())

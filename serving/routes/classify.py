@@ -15,7 +15,7 @@ from serving.engine.classify import Classification, Classifier, Probabilities
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError, TimedOut
 from serving.listener import Listener
-from serving.routes.parts import Parts, read_asked, run_encoding
+from serving.routes.parts import Parts, read_body, run_encoding
 from serving.routes.responses import json_response, nobody_left
 
 # What is more probable than not.
@@ -32,17 +32,17 @@ class ClassifyRoute:
 
     async def classify(self, request: Request) -> Response:
         """The labels of texts, with their probabilities; a text beyond the context is cut, and that is said."""
-        asked, size = await read_asked(self._bodies, request, ClassifyRequest)
+        body, size = await read_body(self._bodies, request, ClassifyRequest)
         generation = self._parts.current("classifier")
-        self._parts.require_model(asked.model)
-        if not 1 <= len(asked.input) <= self._settings.max_inputs:
+        self._parts.require_model(body.model)
+        if not 1 <= len(body.input) <= self._settings.max_inputs:
             raise RequestError(f"input: 1 to {self._settings.max_inputs} texts", param="input")
-        pairs = zip(asked.input, places("input", len(asked.input)), strict=True)
+        pairs = zip(body.input, places("input", len(body.input)), strict=True)
         texts = await run_encoding(size, lambda: [cut(generation, *pair) for pair in pairs])
-        rows = await unless_gone(request, self._classified(generation, [text.ids for text in texts]))
-        return nobody_left() if rows is None else self._labelled(generation, rows, texts)
+        rows = await unless_gone(request, self._classify_all(generation, [text.ids for text in texts]))
+        return nobody_left() if rows is None else self._respond(generation, rows, texts)
 
-    def _labelled(self, generation: LoadedGeneration, rows: Probabilities, texts: Sequence[CutText]) -> Response:
+    def _respond(self, generation: LoadedGeneration, rows: Probabilities, texts: Sequence[CutText]) -> Response:
         tokens = sum(len(text.ids) for text in texts)
         self._parts.metrics.tokens.labels("read").inc(tokens)
         data = [
@@ -63,12 +63,13 @@ class ClassifyRoute:
         }
         return json_response(answer, generation=generation)
 
-    async def _classified(self, generation: LoadedGeneration, texts: Sequence[Sequence[int]]) -> Probabilities:
+    async def _classify_all(self, generation: LoadedGeneration, texts: Sequence[Sequence[int]]) -> Probabilities:
         listener: Listener[Probabilities | Exception] = Listener()
         job = Classification(generation, texts, listener.put)
         worker = self._parts.worker
         assert isinstance(worker, Classifier)
         worker.submit(job)
+        # One of each request is enough: what is warmed is the model, not the text.
         self._parts.recent.add(texts[0])
         try:
             outcome = await asyncio.wait_for(listener.get(), self._settings.request_timeout_s)
@@ -76,6 +77,7 @@ class ClassifyRoute:
             job.cancelled = True
             self._parts.metrics.cancelled.labels("timeout").inc()
             raise TimedOut(self._settings.request_timeout_s) from None
+        # Also when the route is cancelled from outside, as it is when the client goes away.
         finally:
             self._give_up(job)
         if isinstance(outcome, Exception):

@@ -8,14 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from serving.answers.body import Bodies
-from serving.answers.openai import AnswerShape, Asked, ChatRequest, ChatShape, CompletionRequest, CompletionShape
+from serving.answers.openai import AnswerShape, ChatRequest, ChatShape, CompletionRequest, CompletionShape, TextRequest
 from serving.answers.prompts import chat_prompt, completion_prompt, places, require_known, room
 from serving.answers.writing import Wish, Writing, unless_gone
 from serving.engine.completions import Engine
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError
 from serving.guard import GENERATION_HEADER
-from serving.routes.parts import Parts, read_asked, run_encoding
+from serving.routes.parts import Parts, read_body, run_encoding
 from serving.routes.responses import json_response, nobody_left
 
 
@@ -29,34 +29,35 @@ class CompletionRoutes:
 
     async def completions(self, request: Request) -> Response:
         """OpenAI's text completions."""
-        asked, size = await read_asked(self._bodies, request, CompletionRequest)
+        body, size = await read_body(self._bodies, request, CompletionRequest)
+        # Asked for once: prompt, answer and header have to be of one generation, whatever is swapped in meanwhile.
         generation = self._parts.current("causal-lm")
-        self._parts.require_model(asked.model)
+        self._parts.require_model(body.model)
         # More than can wait would be told to come back for ever.
         most = min(self._settings.max_inputs, self._settings.max_batch + self._settings.max_queue)
-        if not 1 <= len(asked.prompt) <= most:
+        if not 1 <= len(body.prompt) <= most:
             raise RequestError(f"prompt: 1 to {most} prompts", param="prompt")
-        named = places("prompt", len(asked.prompt))
-        pairs = zip(asked.prompt, named, strict=True)
+        named = places("prompt", len(body.prompt))
+        pairs = zip(body.prompt, named, strict=True)
         prompts = await run_encoding(size, lambda: [completion_prompt(generation, *pair) for pair in pairs])
         shape = CompletionShape(generation, self._settings.model_name, int(time.time()))
-        writing = self._writing(generation, asked, prompts=prompts, stops=asked.stop, params=named)
-        return await self._write(request, writing, shape, asked)
+        writing = self._writing(generation, body, prompts=prompts, stops=body.stop, params=named)
+        return await self._write(request, writing, shape, body)
 
     async def chat(self, request: Request) -> Response:
         """OpenAI's chat completions."""
-        asked, size = await read_asked(self._bodies, request, ChatRequest)
+        body, size = await read_body(self._bodies, request, ChatRequest)
         generation = self._parts.current("causal-lm")
-        self._parts.require_model(asked.model)
-        prompt, stops = await run_encoding(size, lambda: chat_prompt(generation, asked.messages))
+        self._parts.require_model(body.model)
+        prompt, stops = await run_encoding(size, lambda: chat_prompt(generation, body.messages))
         shape = ChatShape(generation, self._settings.model_name, int(time.time()))
-        writing = self._writing(generation, asked, prompts=[prompt], stops=(*asked.stop, *stops), params=["messages"])
-        return await self._write(request, writing, shape, asked)
+        writing = self._writing(generation, body, prompts=[prompt], stops=(*body.stop, *stops), params=["messages"])
+        return await self._write(request, writing, shape, body)
 
     def _writing(
         self,
         generation: LoadedGeneration,
-        asked: Asked,
+        body: TextRequest,
         *,
         prompts: list[list[int]],
         stops: Sequence[str],
@@ -64,12 +65,12 @@ class CompletionRoutes:
     ) -> Writing:
         """Queue the answers to a request's prompts."""
         settings, defaults = self._settings, generation.defaults
-        name, limit = asked.limit
+        name, limit = body.limit
         if limit is not None and limit > settings.max_new_tokens:
             raise RequestError(f"{name}: at most {settings.max_new_tokens} tokens may be asked for", param=name)
-        require_known(generation, asked)
+        require_known(generation, body)
         default = min(defaults.max_new_tokens or settings.default_new_tokens, settings.max_new_tokens)
-        sampling, ends = asked.sampling(defaults), asked.stop_ids(generation.stop_ids)
+        sampling, ends = body.sampling(defaults), body.stop_ids(generation.stop_ids)
         wishes = [
             Wish(prompt, room(generation, prompt, limit, default, param), sampling, stops, ends)
             for prompt, param in zip(prompts, params, strict=True)
@@ -77,24 +78,28 @@ class CompletionRoutes:
         writing = Writing(generation, wishes, settings.request_timeout_s, self._parts.metrics)
         worker = self._parts.worker
         assert isinstance(worker, Engine)
+        # All or none: with a part of its prompts in the queue a request could neither go on nor be refused.
         worker.submit(*writing.jobs)
         self._parts.recent.add(prompts[0])
         return writing
 
-    async def _write(self, request: Request, writing: Writing, shape: AnswerShape, asked: Asked) -> Response:
-        if asked.stream:
+    async def _write(self, request: Request, writing: Writing, shape: AnswerShape, body: TextRequest) -> Response:
+        if body.stream:
             return StreamingResponse(
-                writing.streamed(shape, wants_usage=asked.wants_usage),
+                writing.streamed(shape, wants_usage=body.wants_usage),
                 media_type="text/event-stream",
                 headers={
                     GENERATION_HEADER: str(writing.generation.number),
                     "cache-control": "no-cache",
+                    # nginx would gather the pieces of a stream until its buffer is full.
                     "x-accel-buffering": "no",
                 },
+                # A client may go away before the stream's generator has begun, whose `finally` then never runs.
                 background=BackgroundTask(writing.give_up, "client_gone"),
             )
         try:
             answer = await unless_gone(request, writing.whole(shape))
+        # Likewise: work that was cancelled before its first step has no `finally` of its own.
         finally:
             writing.give_up("client_gone")
         return nobody_left() if answer is None else json_response(answer, generation=writing.generation)

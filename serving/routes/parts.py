@@ -74,7 +74,7 @@ class Parts:
             )
 
 
-async def read_asked(bodies: Bodies, request: Request, shape: type[S]) -> tuple[S, int]:
+async def read_body(bodies: Bodies, request: Request, shape: type[S]) -> tuple[S, int]:
     """What a request asks, and the bytes of its body."""
     require_json(request)
     try:
@@ -85,4 +85,5 @@ async def read_asked(bodies: Bodies, request: Request, shape: type[S]) -> tuple[
 
 async def run_encoding(size: int, encode_all: Callable[[], T]) -> T:
     """What `encode_all` returns; beside the event loop where the body it encodes is long."""
+    # A thread costs more than reading a short text; a long one would hold up every other request.
     return encode_all() if size < LONG_BODY_BYTES else await run_in_threadpool(encode_all)

@@ -78,15 +78,15 @@ class StateRoutes:
     async def models(self, _: Request) -> Response:
         """The one model, in OpenAI's shape, with its generation."""
         current = self._parts.current()
-        return json_response({"object": "list", "data": [self._described(current)]}, generation=current)
+        return json_response({"object": "list", "data": [self._describe(current)]}, generation=current)
 
     async def model(self, request: Request) -> Response:
         """The one model by its name, which may hold slashes, written as such or encoded."""
         current = self._parts.current()
         self._parts.require_model(request.path_params["model"])
-        return json_response(self._described(current), generation=current)
+        return json_response(self._describe(current), generation=current)
 
-    def _described(self, generation: LoadedGeneration) -> dict[str, Any]:
+    def _describe(self, generation: LoadedGeneration) -> dict[str, Any]:
         return {
             "id": self._parts.settings.model_name,
             "object": "model",

@@ -6,23 +6,23 @@ from typing import Any
 import pytest
 
 from serving.answers.body import parse
-from serving.answers.openai import Asked, ChatRequest, ClassifyRequest, CompletionRequest
+from serving.answers.openai import ChatRequest, ClassifyRequest, CompletionRequest, TextRequest
 from serving.answers.parameters import PASSED_OVER, REFUSED
 from serving.errors import RequestError
 
-BODIES: dict[type[Asked], dict[str, Any]] = {
+BODIES: dict[type[TextRequest], dict[str, Any]] = {
     CompletionRequest: {"prompt": "a"},
     ChatRequest: {"messages": [{"role": "user", "content": "a"}]},
 }
 SHAPES = pytest.mark.parametrize("shape", list(BODIES))
 
 
-def ask(shape: type[Asked], **extra: object) -> Asked:
+def ask(shape: type[TextRequest], **extra: object) -> TextRequest:
     """A request with something beside the question."""
     return parse(json.dumps(BODIES[shape] | extra).encode(), shape)
 
 
-def refusal(shape: type[Asked], **extra: object) -> RequestError:
+def refusal(shape: type[TextRequest], **extra: object) -> RequestError:
     """The error that it gets."""
     with pytest.raises(RequestError) as caught:
         ask(shape, **extra)
@@ -70,7 +70,7 @@ def refusal(shape: type[Asked], **extra: object) -> RequestError:
         ("use_beam_search", True),
     ],
 )
-def test_what_is_not_supported_is_refused_by_name(shape: type[Asked], name: str, value: object) -> None:
+def test_what_is_not_supported_is_refused_by_name(shape: type[TextRequest], name: str, value: object) -> None:
     """Whatever it asks for."""
     error = refusal(shape, **{name: value})
     assert (error.param, error.code) == (name, "unsupported_parameter")
@@ -81,7 +81,7 @@ def test_what_is_not_supported_is_refused_by_name(shape: type[Asked], name: str,
 @pytest.mark.parametrize(
     "name", ["temprature", "max_new_tokens", "maxTokens", "num_ctx", "grammar", "", "x" * 5000, "ü"]
 )
-def test_what_nobody_knows_is_refused_by_name(shape: type[Asked], name: str) -> None:
+def test_what_nobody_knows_is_refused_by_name(shape: type[TextRequest], name: str) -> None:
     """A name that is mistyped would change nothing without a word."""
     error = refusal(shape, **{name: 1})
     assert (error.param, error.code) == (name[:100], "unknown_parameter")
@@ -92,21 +92,21 @@ def test_what_nobody_knows_is_refused_by_name(shape: type[Asked], name: str) -> 
     ("shape", "name"),
     [(CompletionRequest, "messages"), (CompletionRequest, "max_completion_tokens"), (ChatRequest, "prompt")],
 )
-def test_what_belongs_to_another_route_is_refused_by_name(shape: type[Asked], name: str) -> None:
+def test_what_belongs_to_another_route_is_refused_by_name(shape: type[TextRequest], name: str) -> None:
     """It would be passed over there."""
     assert refusal(shape, **{name: 5}).param == name
 
 
 @SHAPES
 @pytest.mark.parametrize("name", sorted([*REFUSED, "temprature", "anything"]))
-def test_null_asks_for_nothing(shape: type[Asked], name: str) -> None:
+def test_null_asks_for_nothing(shape: type[TextRequest], name: str) -> None:
     """Clients send along what was not set."""
     ask(shape, **{name: None})
 
 
 @SHAPES
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in REFUSED.items() for value in values])
-def test_the_usual_value_asks_for_nothing(shape: type[Asked], name: str, value: object) -> None:
+def test_the_usual_value_asks_for_nothing(shape: type[TextRequest], name: str, value: object) -> None:
     """Defaults that clients send along do no harm, whole numbers written as 1 or 1.0."""
     ask(shape, **{name: value})
     if type(value) is int:
@@ -116,13 +116,13 @@ def test_the_usual_value_asks_for_nothing(shape: type[Asked], name: str, value: 
 @SHAPES
 @pytest.mark.parametrize("name", sorted(PASSED_OVER))
 @pytest.mark.parametrize("value", [True, "a", {"a": "b"}, 5, None])
-def test_what_changes_nothing_passes(shape: type[Asked], name: str, value: object) -> None:
+def test_what_changes_nothing_passes(shape: type[TextRequest], name: str, value: object) -> None:
     """Who asks, and how the provider keeps it."""
     ask(shape, **{name: value})
 
 
 @SHAPES
-def test_tools_that_are_never_called_ask_for_nothing(shape: type[Asked]) -> None:
+def test_tools_that_are_never_called_ask_for_nothing(shape: type[TextRequest]) -> None:
     """`tool_choice` none, with or without tools; so with functions."""
     ask(shape, tools=[{"type": "function"}], tool_choice="none")
     ask(shape, tool_choice="none")
@@ -132,7 +132,7 @@ def test_tools_that_are_never_called_ask_for_nothing(shape: type[Asked]) -> None
 
 
 @SHAPES
-def test_the_usual_values_of_what_is_honoured_pass(shape: type[Asked]) -> None:
+def test_the_usual_values_of_what_is_honoured_pass(shape: type[TextRequest]) -> None:
     """Those that other servers have for their defaults."""
     asked = ask(
         shape, presence_penalty=0, frequency_penalty=0.0, repetition_penalty=1, top_k=-1, min_p=0, logit_bias={},
@@ -180,7 +180,7 @@ def test_the_usual_values_of_what_is_honoured_pass(shape: type[Asked]) -> None:
     ],
 )
 def test_values_that_cannot_be_are_named_by_their_field(
-    shape: type[Asked], extra: dict[str, object], param: str
+    shape: type[TextRequest], extra: dict[str, object], param: str
 ) -> None:
     """As it was sent."""
     error = refusal(shape, **extra)
