@@ -97,6 +97,7 @@ class Unanswerable(RequestError):
     """The forward pass fails on this request, and on no other."""
 
     def __init__(self, error: Exception) -> None:
+        # CUDA has a class for it, MPS and CPU raise RuntimeErrors that only their words tell apart.
         memory = "memory" in str(error).lower()
         why = "it takes more memory than there is" if memory else "it may be longer than the model can read"
         super().__init__(

@@ -60,6 +60,7 @@ def serve(
     """
     keys = ApiKeys(settings.api_key_file)
     device = _device(settings.device)
+    # One core is left to the event loop, which else waits for its turn behind every pass.
     torch.set_num_threads(settings.threads or max(1, usable_cores() - 1))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     metrics = ServingMetrics(_registry())
@@ -76,18 +77,22 @@ def serve(
     end_is_near = threading.Event()
 
     def ending() -> bool:
+        # Called by requests alone, and so never before there is a server.
         return server.should_exit or end_is_near.is_set()
 
     parts = Parts(settings, model_kind, switch, worker, recent, metrics, trouble, ending, checkpoints_root)
     with ExitStack() as stack:
+        # First: what connections are affordable is told from the limit as it is then.
         raise_limit()
         entrances = _entrances(settings, stack)
         endings = Endings("serving", metrics.registry)
         server = Door(build_app(parts, keys), entrances, endings, drain_s=settings.drain_timeout_s)
+        # Undone in reverse: the follower first, which may be waiting for the worker to warm a generation.
         worker.start()
         stack.callback(worker.close)
         follower.start()
         stack.callback(follower.close)
+        # Asked for: port 0 takes whichever is free.
         host, port = entrances[0].listener.getsockname()[:2]
         _log.info("serving_listens", host=host, port=port, device=device, kind=model_kind)
         _heed_signals(server, end_is_near)
@@ -122,6 +127,7 @@ def _heed_signals(server: Door, end_is_near: threading.Event) -> None:
     def end(*_: object) -> None:
         server.should_exit = True
 
+    # Python takes signals on its main thread only, and a test may serve on another.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, end)
         signal.signal(signal.SIGINT, end)
@@ -137,6 +143,7 @@ def _worker(settings: ServingSettings, kind: ModelKind, metrics: ServingMetrics)
             pass_timeout_s=settings.pass_timeout_s,
         )
     return Classifier(
+        # Short requests of one text each have to be able to fill a pass.
         at_once=max(settings.max_batch, settings.classify_batch),
         queue=settings.max_queue,
         batch=settings.classify_batch,
@@ -146,6 +153,7 @@ def _worker(settings: ServingSettings, kind: ModelKind, metrics: ServingMetrics)
 
 
 def _registry() -> CollectorRegistry:
+    # Not the default one, which is the process's for good: serving twice in one would name everything twice.
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -158,6 +166,7 @@ def _device(name: str) -> str:
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
+        # A name may be known and its device absent: only using it tells.
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

@@ -126,6 +126,7 @@ class ServingSettings(BaseModel):
     @model_validator(mode="after")
     def _closed_beyond_loopback(self) -> Self:
         problems = []
+        # All problems at once: who sets it up should not have to start it once for each.
         if self.host not in LOOPBACK and self.api_key_file is None and not self.insecure:
             problems.append(
                 f"host {self.host} can be reached from other machines and there is no api_key_file; "

@@ -37,6 +37,7 @@ _log = structlog.get_logger(__name__)
 NICENESS: Final = 10
 # Files of a generation that its tokenizer is not made of.
 NOT_TOKENIZER: Final = (".safetensors", ".safetensors.index.json", "card.json")
+# A large model that cannot serve takes minutes to be found out: not at every look.
 RETRIES: Final = Backoff(5.0, 300.0)
 FAILURES_KEPT: Final = 16
 MISSING_TOLD_S: Final = 60.0
@@ -75,6 +76,7 @@ class Switch:
     def hold(self, generation: LoadedGeneration) -> None:
         """Count a generation as in memory until it is freed."""
         self._metrics.loaded.inc()
+        # By the last reference, not by the switch: answers under way hold an old generation in memory.
         weakref.finalize(generation, self._metrics.loaded.dec)
 
 
@@ -123,9 +125,9 @@ class Loader:
             require_match(model, tokenizer, path)
         with self._timed("probe"):
             # Of the same architecture the same is true: a swap waits for no probe.
-            known = beside.conduct if beside and copied is not None else None
-            conduct = known or conduct_of(model, self.kind, tokenizer)
-        _say_conduct(number, self.kind, conduct, known=known is not None)
+            shared_conduct = beside.conduct if beside and copied is not None else None
+            conduct = shared_conduct or conduct_of(model, self.kind, tokenizer)
+        _say_conduct(number, self.kind, conduct, shared=shared_conduct is not None)
         return LoadedGeneration.of(
             number,
             self.store.digest(number),
@@ -197,7 +199,7 @@ class Follower:
         self._metrics = metrics
         self._poll_s = poll_s
         self._clock = clock
-        self._seen: tuple[int, ...] | None = None
+        self._followed_stamp: tuple[int, ...] | None = None
         self._retry_at = inf
         self._failures = 0
         self._missing_told_at = -inf
@@ -225,19 +227,22 @@ class Follower:
                 self.look()
             except Exception as error:  # noqa: BLE001 - serving goes on whatever is wrong with the pointer
                 self._note_problem(error)
+            # After the look, so that the first comes at once.
             if self._end.wait(self._poll_s):
                 return
 
     def look(self) -> None:
         """Look at the pointer once, and act when it has moved or a failure is to be tried again."""
+        # Before the pointer is read: one that moves in between has another stamp at the next look.
         stamp = self._stamp()
         if stamp is None:
             self._say_what_is_missing()
-        if stamp == self._seen and self._clock() < self._retry_at:
+        if stamp == self._followed_stamp and self._clock() < self._retry_at:
             return
-        if stamp != self._seen:
+        if stamp != self._followed_stamp:
             self._failures = 0
-        self._seen = stamp
+        # Before it is followed: what fails is tried again after a wait, not at every look.
+        self._followed_stamp = stamp
         self._retry_at = inf
         if not self._act():
             self._failures += 1
@@ -264,8 +269,9 @@ class Follower:
 
     def _stamp(self) -> tuple[int, ...] | None:
         with suppress(FileNotFoundError):
-            found = self._loader.store.pointer_path.stat()
-            return found.st_mtime_ns, found.st_ino, found.st_size
+            entry = self._loader.store.pointer_path.stat()
+            # The pointer is replaced by rename, so that a new one has another inode even within one tick of the clock.
+            return entry.st_mtime_ns, entry.st_ino, entry.st_size
         return None
 
     def _follow(self, pointer: Pointer) -> bool:
@@ -275,10 +281,12 @@ class Follower:
         current = self._switch.current
         if current and (current.number, current.digest) == (pointer.generation, pointer.digest):
             return True
+        # Else this frame would hold the old model, and its memory, as long as it takes to load the new one and beyond.
         del current
         if self._try(pointer.generation, pointer.digest):
             return True
         if self._switch.current is None:
+            # Newest first, up to the first that serves. The pointer holds no digests of them: their manifests must do.
             any(self._try(number, None) for number in pointer.before)
             self._say_fallback(pointer)
         return False
@@ -308,8 +316,10 @@ class Follower:
 
     def _swap_to(self, number: int, digest: str | None) -> None:
         generation = self._loader.load(number, digest, self._switch.current)
+        # Before it is warmed: memory that a candidate takes counts, also of one that then fails.
         self._switch.hold(generation)
         self._loader.warm(generation, self._warm)
+        # At the first one alone: later, what requests hold just then would never be collected.
         if self._switch.current is None:
             _freeze()
         self._switch.turn(generation)
@@ -317,20 +327,22 @@ class Follower:
     def _note_failure(self, number: int, error: Exception) -> None:
         reason = str(error) if isinstance(error, CheckpointsError | BrokenGeneration) else repr(error)
         earlier = {failed: why for failed, why in self._switch.status.failed.items() if failed != number}
+        # A number that fails again becomes the newest.
         recent = dict(list(earlier.items())[1 - FAILURES_KEPT :])
         self._switch.status = replace(self._switch.status, failed={**recent, number: reason})
         self._metrics.swaps.labels("failed").inc()
         _log.error("generation_cannot_serve", generation=number, reason=reason)
 
     def _note_problem(self, error: Exception) -> None:
+        # Once: the follower comes by several times a second.
         if self._switch.status.problem != str(error):
             _log.error("pointer_cannot_be_followed", error=str(error))
         self._switch.status = replace(self._switch.status, problem=str(error))
 
 
-def _say_conduct(number: int, kind: ModelKind, conduct: Conduct, *, known: bool) -> None:
+def _say_conduct(number: int, kind: ModelKind, conduct: Conduct, *, shared: bool) -> None:
     """What a model's nature costs those who ask it is told once, not at each swap."""
-    if not known and (why := conduct.cost(kind)):
+    if not shared and (why := conduct.cost(kind)):
         _log.warning("generation_is_asked_slowly", generation=number, served=conduct.told(kind), reason=why)
 
 

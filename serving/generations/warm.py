@@ -25,6 +25,7 @@ def warming(worker: Engine | Classifier, recent: RecentPrompts) -> Callable[[Loa
 
     def warm(generation: LoadedGeneration) -> None:
         for prompt in recent.usable_by(generation):
+            # A prompt of the old generation may be longer than what the new one has a place for.
             fitting = prompt[: max(1, generation.context - WARM_NEW_TOKENS)]
             if isinstance(worker, Engine):
                 _complete(worker, generation, fitting)
@@ -36,7 +37,9 @@ def warming(worker: Engine | Classifier, recent: RecentPrompts) -> Callable[[Loa
 
 def _complete(worker: Engine, generation: LoadedGeneration, prompt: Sequence[int]) -> None:
     events: SimpleQueue[Event] = SimpleQueue()
+    # Greedy: a trial is to depend on the weights alone.
     job = Completion(generation, prompt, WARM_NEW_TOKENS, Sampling(temperature=0), (), events.put, trial=True)
+    # A queue that clients have filled must not keep a better generation from serving.
     worker.submit(job, unlimited=True)
     while isinstance(event := _next(events, generation), Delta):
         pass
