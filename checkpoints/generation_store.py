@@ -39,6 +39,7 @@ BASE: Final = 0
 MANIFEST: Final = "manifest.json"
 CARD: Final = "card.json"
 FORMAT: Final = 1
+# Far more than retention leaves on disk by default, and still a small file.
 POINTERS_KEPT: Final = 32
 
 _log = structlog.get_logger(__name__)
@@ -125,11 +126,13 @@ class GenerationStore:
         """The generations on disk, oldest first."""
         if not self._generations.is_dir():
             return []
+        # What is not a number is a publication or a removal that a crash cut off.
         return sorted(int(path.name) for path in self._generations.iterdir() if path.name.isdecimal())
 
     def highest_number(self) -> int:
         """The highest number that a generation has or had here, as far as that can be told; -1 for none."""
         pointer = self._serving_or_none()
+        # A directory may have been taken away by hand; what served must not get a second meaning.
         pointed_to = -1 if pointer is None else pointer.generation
         return max([self._highest_removed(), pointed_to, *self.numbers()])
 
@@ -200,6 +203,7 @@ class GenerationStore:
         for name, expected in manifest.files.items():
             _verify_file(directory, name, expected)
         present = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir()}
+        # transformers reads what lies there by its name: a stray file can change what a model answers.
         stray = sorted(present - set(manifest.files) - {MANIFEST})
         if stray:
             raise DamagedGeneration(directory, stray[0], "is not in the manifest")
@@ -217,6 +221,7 @@ class GenerationStore:
         """
         files = model_files(candidate)
         started = time.monotonic()
+        # Before the numbers that were removed: a recovery repeats itself, also after newer ones are gone.
         if number in self.numbers():
             return self._published_already(number, files)
         if number <= self._highest_removed():
@@ -238,6 +243,7 @@ class GenerationStore:
             riverkeep_version=version("riverkeep"),
         )
         contents: dict[str, Path | bytes] = {**files, CARD: _json(stamped)}
+        # From the originals: a copy that comes out otherwise is then found to be damaged.
         listed = {name: ListedFile(atomic.sha256_of(content), _size(content)) for name, content in contents.items()}
         digest = _digest(listed)
         atomic.publish_directory({**contents, MANIFEST: _json(Manifest(listed, digest))}, self.path(number))
@@ -246,6 +252,7 @@ class GenerationStore:
 
     def _published_already(self, number: int, files: Mapping[str, Path]) -> Published:
         manifest = self.manifest(number)
+        # Without the card, which has the time of its writing in it.
         kept = {name: entry.sha256 for name, entry in manifest.files.items() if name != CARD}
         if kept != {name: atomic.sha256_of(path) for name, path in files.items()}:
             raise NumberTaken(number, "another model has it")
@@ -277,10 +284,12 @@ class GenerationStore:
             PublishFailed: the disk refused; the pointer is untouched.
         """
         current = self._serving_or_none()
+        # A recovery that repeats itself need not read gigabytes again.
         if current and current.generation == number and current.digest == self.digest(number):
             return current
         self.verify(number)
         stack = (current.generation, *current.before) if current else ()
+        # Only older ones: what a person went back from was not good enough to fall back to.
         before = tuple(earlier for earlier in stack if earlier < number)[:POINTERS_KEPT]
         pointer = Pointer(number, self.digest(number), self._clock(), before)
         try:
@@ -294,6 +303,7 @@ class GenerationStore:
     def _serving_or_none(self) -> Pointer | None:
         try:
             return self.serving()
+        # Who writes the pointer anew must not be stopped by one that cannot be read.
         except CheckpointsError as error:
             _log.error("serving_pointer_unreadable", error=str(error))
             return None
@@ -309,6 +319,7 @@ class GenerationStore:
             raise CheckpointsError(f"generation {number} serves and cannot be removed; roll back first")
         if number not in self.numbers():
             return
+        # Before the removal: after a crash in between a number is lost, in the other order one could be used again.
         if number > self._highest_removed():
             atomic.replace_file(self._removed_path, _json(RemovedNumbers(number)))
         atomic.remove_directory(self.path(number))
@@ -359,6 +370,7 @@ def _why(error: OSError | ValidationError, file: Path) -> str:
 def _verify_file(directory: Path, name: str, expected: ListedFile) -> None:
     try:
         actual = (directory / name).stat().st_size
+        # The size first: it costs nothing, and tells the most frequent damage, a copy that was cut off.
         if actual != expected.bytes:
             raise DamagedGeneration(directory, name, f"has {actual} bytes instead of {expected.bytes}")
         if atomic.sha256_of(directory / name) != expected.sha256:
@@ -369,6 +381,7 @@ def _verify_file(directory: Path, name: str, expected: ListedFile) -> None:
 
 def _digest(files: Mapping[str, ListedFile]) -> str:
     """SHA-256 over the list in the format of `sha256sum`, sorted by name."""
+    # So that a person can compute it with a shell's own tools.
     listing = "".join(f"{entry.sha256}  {name}\n" for name, entry in sorted(files.items()))
     return hashlib.sha256(listing.encode()).hexdigest()
 
@@ -378,4 +391,5 @@ def _size(content: Path | bytes) -> int:
 
 
 def _json(value: object) -> bytes:
+    # Sorted, so that equal values are equal bytes, and without NaN, which is no JSON.
     return json.dumps(to_jsonable_python(value), indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"

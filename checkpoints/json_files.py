@@ -70,13 +70,14 @@ class AsRow:
                 for name, schema in zip(self.columns, schemas, strict=True)
             ]
         )
+        # In Python the value stands as itself: only JSON knows rows.
         return core_schema.json_or_python_schema(
-            core_schema.no_info_after_validator_function(self._made, arguments),
+            core_schema.no_info_after_validator_function(self._make, arguments),
             core_schema.is_instance_schema(source),
             serialization=core_schema.plain_serializer_function_ser_schema(self.take),
         )
 
-    def _made(self, arguments: tuple[Sequence[Any], Mapping[str, Any]]) -> Any:
+    def _make(self, arguments: tuple[Sequence[Any], Mapping[str, Any]]) -> Any:
         return self.make(*arguments[0])
 
 
@@ -92,6 +93,7 @@ def read_json(kind: type[Kind], content: bytes) -> Kind:
     Raises:
         ValidationError: they are something else; `explain_json` says what.
     """
+    # A type may be any expression of types, which `cache` takes and mypy does not call hashable.
     hashable: Any = kind
     value: Kind = _adapter(hashable).validate_json(content)
     return value
@@ -117,6 +119,7 @@ def explain_json(error: ValidationError, whole: str, columns: Columns | None = N
         whole: what was read, the place's first word.
         columns: where rows stand in it.
     """
+    # The first alone: what follows is often a consequence of it.
     details = error.errors(include_url=False)[0]
     if details["type"] == "json_invalid":
         return f"the {whole} is not JSON: {details['ctx']['error']}"
@@ -140,8 +143,8 @@ def _about_row(place: str, details: ErrorDetails) -> str:
     """What is wrong with the number of a row's columns; empty where it is something else."""
     row, _, column = place.rpartition(".")
     if details["type"] == "missing_positional_only_argument":
-        found = details["input"]
-        lacks = f"has {len(found)} columns, it lacks {column}" if isinstance(found, list) else _not("an array", found)
+        value = details["input"]
+        lacks = f"has {len(value)} columns, it lacks {column}" if isinstance(value, list) else _not("an array", value)
         return f"{row} {lacks}"
     if details["type"] == "unexpected_positional_argument":
         return f"{place.rpartition('[')[0]} has more columns than are known"
@@ -150,8 +153,8 @@ def _about_row(place: str, details: ErrorDetails) -> str:
 
 def _what(details: ErrorDetails) -> str:
     kind, value = details["type"], details["input"]
-    if kind in SAID:
-        return SAID[kind]
+    if kind in SENTENCES:
+        return SENTENCES[kind]
     if kind in EXPECTED:
         return _not(EXPECTED[kind], value)
     if kind == "greater_than_equal":
@@ -159,8 +162,8 @@ def _what(details: ErrorDetails) -> str:
     if kind == "columns":
         return details["msg"]
     if kind in ("literal_error", "enum"):
-        return f"is {_shown(value)}, not {details['ctx']['expected']}"
-    return f"is {_shown(value)}: {details['msg'].removeprefix('Value error, ')}"
+        return f"is {_show(value)}, not {details['ctx']['expected']}"
+    return f"is {_show(value)}: {details['msg'].removeprefix('Value error, ')}"
 
 
 def _not(expected: str, value: object) -> str:
@@ -168,13 +171,13 @@ def _not(expected: str, value: object) -> str:
     return f"is {names.get(type(value), 'a number')}, not {expected}"
 
 
-def _shown(value: object) -> str:
+def _show(value: object) -> str:
     text = repr(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 UNKNOWN: Final = "is not a field that this version of Riverkeep knows"
-SAID: Final = {"missing": "is missing", "extra_forbidden": UNKNOWN, "unexpected_keyword_argument": UNKNOWN}
+SENTENCES: Final = {"missing": "is missing", "extra_forbidden": UNKNOWN, "unexpected_keyword_argument": UNKNOWN}
 EXPECTED: Final = {
     **dict.fromkeys(("int_type", "int_from_float"), "a whole number"),
     "float_type": "a number",

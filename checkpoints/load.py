@@ -61,9 +61,11 @@ def load_model(
         UnusableModel: weights are missing or do not fit the configuration.
     """
     model_files(path)
+    # Before transformers: on a file that was cut off its error names neither the file nor what to do.
     require_whole(path)
     with said_clearly(path, of_configuration):
         config = AutoConfig.from_pretrained(path, **LOCAL)
+    # Read by itself first, so that an error names this file and not the model.
     if (path / GENERATION_CONFIG).is_file():
         with said_clearly(path / GENERATION_CONFIG, _no_defaults):
             GenerationConfig.from_pretrained(path, local_files_only=True)
@@ -96,6 +98,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise UnusableModel(f"{path} {NO_TOKENIZER}")
     longest = tokenizer.model_max_length
+    # transformers believes whatever stands there, and fails on the first text.
     if isinstance(longest, bool) or not isinstance(longest, int | float) or not math.isfinite(longest):
         raise UnusableModel(
             f"{path / 'tokenizer_config.json'}: model_max_length is {shorten(longest)}, it must be a number of tokens; "
@@ -110,12 +113,12 @@ def _take_template(path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     processors = path / "chat_template.json"
     if not tokenizer.chat_template and processors.is_file():
         tokenizer.chat_template = read_object(processors).get("chat_template")
-    found = tokenizer.chat_template
-    texts = found.values() if isinstance(found, Mapping) else [found]
+    template = tokenizer.chat_template
+    texts = template.values() if isinstance(template, Mapping) else [template]
     if not all(text is None or isinstance(text, str) for text in texts):
         raise UnusableModel(
-            f"{path}: chat_template (in tokenizer_config.json or {processors.name}) is {shorten(found)}, it must be a "
-            "text of Jinja; correct it, or leave it out"
+            f"{path}: chat_template (in tokenizer_config.json or {processors.name}) is {shorten(template)}, it must be "
+            "a text of Jinja; correct it, or leave it out"
         )
 
 
@@ -151,13 +154,14 @@ def load_beside(model: PreTrainedModel, path: Path) -> PreTrainedModel | None:
         return None
     stored = _stored_weights(path)
     places = _places(model)
-    wanted = [next((name for name in names if name in stored), None) for names in places]
-    if None in wanted or set(stored) - {name for names in places for name in names}:
+    sources = [next((name for name in names if name in stored), None) for names in places]
+    # Also where something is stored that nothing here takes: then this is no copy of that architecture.
+    if None in sources or set(stored) - {name for names in places for name in names}:
         return None
     fresh = _copy_without_weights(model)
     if fresh.can_generate():
         fresh.generation_config = _generation_config(path, fresh)
-    chosen = [(str(name), stored[str(name)]) for name in wanted]
+    chosen = [(str(name), stored[str(name)]) for name in sources]
     return fresh if _fill(fresh.state_dict(keep_vars=True), chosen) else None
 
 
@@ -186,10 +190,11 @@ def _require_fit(path: Path, kind: ModelKind, model: PreTrainedModel, info: Mapp
         )
     # Other heads and other parts of a model are left; a layer more of those that it has is not.
     patterns = {_numberless(name) for name in model.state_dict()}
-    left = sorted(name for name in info["unexpected_keys"] if _numberless(name) in patterns)
-    if left:
+    # transformers leaves out what it has no place for, without an error.
+    surplus = sorted(name for name in info["unexpected_keys"] if _numberless(name) in patterns)
+    if surplus:
         raise UnusableModel(
-            f"{path}: the weights hold more layers than config.json says ({left[0]}, say); take both from one source"
+            f"{path}: the weights hold more layers than config.json says ({surplus[0]}, say); take both from one source"
         )
 
 
@@ -240,6 +245,7 @@ def _places(model: PreTrainedModel) -> list[list[str]]:
     """The names of each weight: several where it is tied."""
     names: dict[int, list[str]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
+        # By identity: `keep_vars` gives the parameters themselves, so that tied ones are one object.
         names.setdefault(id(tensor), []).append(name)
     return list(names.values())
 
@@ -255,11 +261,13 @@ def _copy_without_weights(model: PreTrainedModel) -> PreTrainedModel:
 
 def _fill(targets: Mapping[str, torch.Tensor], chosen: list[tuple[str, Path]]) -> bool:
     """Read the chosen tensors into their targets; False when a shape differs."""
+    # File by file, as opening one maps it into memory.
     for file in sorted({file for _, file in chosen}):
         with safe_open(file, framework="pt") as tensors, torch.no_grad():
             for name in (name for name, holder in chosen if holder == file):
                 value = tensors.get_tensor(name)
                 if value.shape != targets[name].shape:
                     return False
+                # Into the target's own dtype and device, which the stored ones need not have.
                 targets[name].copy_(value)
     return True

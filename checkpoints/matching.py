@@ -32,6 +32,7 @@ def mismatch(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: M
     vocabulary = tokenizer.get_vocab()
     beyond = {number: token for token, number in vocabulary.items() if number >= rows}
     special = _special_ids(tokenizer)
+    # Any text may bring an ordinary token, and with it an index out of range.
     ordinary = max((number for number in beyond if number not in special), default=None)
     if ordinary is not None:
         return f"has token ids up to {ordinary}, the model only {rows} embeddings"
@@ -40,6 +41,7 @@ def mismatch(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: M
         return f"puts {beyond[framing[0]]!r} ({framing[0]}) around a text, the model has only {rows} embeddings"
     known = len(set(vocabulary.values()) - set(beyond))
     highest = max(set(vocabulary.values()) - set(beyond), default=-1)
+    # By the highest id, not by how many there are: some vocabularies have gaps.
     if highest + 1 < LEAST_VOCABULARY_SHARE * rows:
         return f"knows {known} tokens, the model has {rows} embeddings"
     return None
@@ -77,5 +79,6 @@ def of_text(config: Any, name: str) -> Any:
 
 def set_pad(model: PreTrainedModel, pad: int) -> None:
     """Have a model pad with an id, wherever its classes look for it."""
+    # Classes look in either; where a model has no text part both are the same object.
     for config in (model.config, model.config.get_text_config()):
         config.pad_token_id = pad

@@ -37,6 +37,7 @@ def said_clearly(path: Path, say: Callable[[Path, Exception], str] | None = None
     """
     try:
         yield
+    # Memory says nothing about the model: it may load where there is more.
     except (CheckpointsError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
@@ -64,6 +65,7 @@ def of_configuration(path: Path, error: Exception) -> str:
 
 def _unknown_value(path: Path, error: Exception) -> str | None:
     """Where it is a word in `config.json` that transformers looks up and does not find: which one."""
+    # transformers looks words up in tables, and of the error only the word is left.
     if not isinstance(error, KeyError) or not error.args or not (path / "config.json").is_file():
         return None
     key = next((key for key, each in _entries(read_config(path)) if each == error.args[0]), None)
@@ -105,6 +107,7 @@ def _of_tokenizer_json(path: Path, error: Exception) -> str:
     except UnusableModel as unreadable:
         return str(unreadable)
     try:
+        # Loaded by itself, to tell a damaged file from one that the named class does not take.
         Tokenizer.from_file(str(file))
     except Exception as unknown:  # noqa: BLE001 - the library raises plain `Exception`
         return (
@@ -116,10 +119,10 @@ def _of_tokenizer_json(path: Path, error: Exception) -> str:
             f"{path / 'tokenizer_config.json'}: chat_template is a list, each of it must have a `name` and `template` "
             "that are texts; correct it, or leave it out"
         )
-    named = _tokenizer_class(path)
-    if named:
+    class_name = _tokenizer_class(path)
+    if class_name:
         return (
-            f"{path / 'tokenizer_config.json'} names the tokenizer class {named}, which does not load {file.name} "
+            f"{path / 'tokenizer_config.json'} names the tokenizer class {class_name}, which does not load {file.name} "
             f"({reason(error)}); take both files from one source"
         )
     return f"{file} does not load: {reason(error)}; {AGAIN}"
@@ -128,24 +131,25 @@ def _of_tokenizer_json(path: Path, error: Exception) -> str:
 def _has_templates(path: Path) -> bool:
     """Whether chat templates that stand in a list can be read."""
     try:
-        listed = read_object(path / "tokenizer_config.json").get("chat_template")
+        templates = read_object(path / "tokenizer_config.json").get("chat_template")
     except UnusableModel:
         return True
-    return not isinstance(listed, list) or all(
+    return not isinstance(templates, list) or all(
         isinstance(each, Mapping) and isinstance(each.get("name"), str) and isinstance(each.get("template"), str)
-        for each in listed
+        for each in templates
     )
 
 
 def _tokenizer_class(path: Path) -> str | None:
     try:
-        named = read_object(path / "tokenizer_config.json").get("tokenizer_class")
+        class_name = read_object(path / "tokenizer_config.json").get("tokenizer_class")
     except UnusableModel:
         return None
-    return named if isinstance(named, str) else None
+    return class_name if isinstance(class_name, str) else None
 
 
 def _of_pieces(file: Path, error: Exception) -> str:
+    # tiktoken's files are lines of base64 and a rank, whatever they are called.
     ranks = re.match(rb"[A-Za-z0-9+/=]+ \d+\r?\n", file.read_bytes()[:400])
     needed = ("tiktoken",) if ranks else ("sentencepiece", "protobuf")
     modules = {"protobuf": "google.protobuf"}
@@ -176,10 +180,11 @@ def reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    said = " ".join(lines) if lines[0].endswith(":") else lines[0]
+    text = " ".join(lines) if lines[0].endswith(":") else lines[0]
+    # Of these the text alone says nothing: a KeyError's is the key.
     if isinstance(error, (KeyError, AttributeError, TypeError, IndexError, ZeroDivisionError, AssertionError)):
-        said = f"{type(error).__name__}: {said}"
-    return said.rstrip(".") if len(said) <= LONGEST_REASON else f"{said[:LONGEST_REASON]}…"
+        text = f"{type(error).__name__}: {text}"
+    return text.rstrip(".") if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"
 
 
 def needs_code(config: Mapping[str, Any]) -> str | None:
@@ -187,12 +192,13 @@ def needs_code(config: Mapping[str, Any]) -> str | None:
 
     transformers' own class is taken where it knows the type, and the class that the weights were saved from.
     """
-    named = config.get("auto_map")
-    if not named:
+    auto_map = config.get("auto_map")
+    if not auto_map:
         return None
     kind, classes = config.get("model_type"), config.get("architectures") or []
     if kind not in transformers.CONFIG_MAPPING:
         return f"transformers {transformers.__version__} has no architecture `{kind}`"
+    # By letters alone: what was published as MPTForCausalLM is MptForCausalLM in transformers.
     ours = {name.lower() for name in dir(transformers)}
     foreign = [each for each in classes if str(each).lower() not in ours]
     return f"its weights are of {foreign[0]}, which transformers does not have" if foreign else None
@@ -206,7 +212,7 @@ def tokenizer_needs_code(path: Path) -> str | None:
         return None
     if not isinstance(config, dict) or not config.get("auto_map") or (path / TOKENIZER_JSON).is_file():
         return None
-    named = str(config.get("tokenizer_class"))
-    if named in dir(transformers):
+    class_name = str(config.get("tokenizer_class"))
+    if class_name in dir(transformers):
         return None
-    return f"its tokenizer is {named}, which transformers does not have, and it is not saved as {TOKENIZER_JSON}"
+    return f"its tokenizer is {class_name}, which transformers does not have, and it is not saved as {TOKENIZER_JSON}"

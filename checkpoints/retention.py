@@ -28,6 +28,7 @@ def removable(
         base: the generation that everything started from.
         pinned: further numbers to keep.
     """
+    # A slice from -0 would be all of them.
     newest = sorted(set(numbers) & set(line))[-keep_last:] if keep_last else []
     kept = {base, *newest, *pinned, serving, previous}
     return tuple(number for number in sorted(numbers) if number not in kept)

@@ -39,6 +39,7 @@ def require_size(path: Path, made: Any, config: Any) -> None:
 
 def _described(made: Any, config: Any) -> int:
     # Where it makes no model at all, loading it says why.
+    # Without memory: on this device weights have sizes and nothing else.
     with suppress(Exception), torch.device("meta"):
         return sum(weight.numel() for weight in made(copy.deepcopy(config)).parameters())
     return 0

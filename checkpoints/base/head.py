@@ -34,6 +34,7 @@ def add_head(model: Path, plain: Path, scratch: Path, labels: tuple[str, ...]) -
         raise UnusableModel(
             f"{model} has no classification head, and {len(labels)} labels are set; name at least two labels"
         )
+    # The head is drawn at random: the same base imported again is to be the same generation.
     torch.manual_seed(HEAD_SEED)
     names = dict(enumerate(labels))
     with said_clearly(model):
@@ -45,6 +46,7 @@ def add_head(model: Path, plain: Path, scratch: Path, labels: tuple[str, ...]) -
             output_loading_info=True,
             **LOCAL,
         )
+        # What was drawn learns at another rate in its first round, and has to be known by then.
         if drawn := sorted(loading["missing_keys"]):
             setattr(made.config, NEW_WEIGHTS, drawn)
         save_model(scratch, made, load_tokenizer(plain))

@@ -44,9 +44,9 @@ def mend(model: Path, scratch: Path) -> Path:
 
 def _text(path: Path) -> str:
     """A chat template, whose byte order mark every prompt would begin with."""
-    found = path.read_bytes()
+    content = path.read_bytes()
     try:
-        return found.decode("utf-16" if found[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise UnusableModel(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}); {AGAIN}") from None
 
@@ -60,6 +60,7 @@ def link_files(files: Mapping[str, Path], target: Path, changed: Mapping[str, Ma
             new = changed[name]
             place.write_bytes((new if isinstance(new, str) else json.dumps(new, indent=2)).encode())
         else:
+            # Publishing copies what it is given: a copy here would cost the weights' size twice.
             place.symlink_to(path.resolve())
     return target
 
@@ -72,6 +73,7 @@ def mend_config(values: Mapping[str, Any], vocabulary: int | None) -> dict[str, 
         vocabulary: how many ids there are; None where that is not known.
     """
     rows = _vocabulary(values, vocabulary)
+    # With the vocabulary of the part, where it has one: its ids are counted by that.
     return {name: _mend_value(name, value, rows) for name, value in values.items() if name not in LEFT_OUT}
 
 

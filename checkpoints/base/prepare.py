@@ -65,10 +65,12 @@ def import_base(
         UnsafeModel, UnusableModel, MismatchedTokenizer: it cannot be the base, and why.
         PublishFailed: the disk refused.
     """
+    # Whatever the settings name by now: every generation since was trained from this one.
     if BASE in store.numbers():
         return Published(BASE, store.digest(BASE), store.path(BASE))
     card = Card(BASE, kind, source=str(model.resolve()))
     store.root.mkdir(parents=True, exist_ok=True)
+    # In the store's own file system, which has to have the room anyway; a crash leaves it to `sweep`.
     with tempfile.TemporaryDirectory(dir=store.root, prefix=".import-") as scratch:
         return store.publish(prepare_base(model, Path(scratch), kind, labels), BASE, card)
 
@@ -84,8 +86,8 @@ def prepare_base(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str,
         return _prepare(model, scratch, kind, labels)
     except (UnsafeModel, UnusableModel, MismatchedTokenizer) as error:
         # Of what is made on the way nobody knows, and it is gone when the message is read.
-        said = re.sub(f"{re.escape(str(scratch))}/\\w+", lambda _: str(model), str(error))
-        raise type(error)(said) from error
+        message = re.sub(f"{re.escape(str(scratch))}/\\w+", lambda _: str(model), str(error))
+        raise type(error)(message) from error
 
 
 def _prepare(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str, ...]) -> Path:
@@ -96,6 +98,7 @@ def _prepare(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str, ...
     headed = add_head(model, plain, scratch / "headed", labels) if kind == "classifier" else plain
     loaded, tokenizer = load_model(headed, kind), load_tokenizer(headed)
     require_match(loaded, tokenizer, model)
+    # Everything that could fail later is tried here: the first round would find it out hours from now.
     _require_training(loaded, tokenizer, model)
     if sum(weight.numel() for weight in loaded.parameters()) <= PROBED_IN_SINGLE:
         loaded = loaded.float()
@@ -114,6 +117,7 @@ def _prepare(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str, ...
 
 def _plain(model: Path, scratch: Path, kind: ModelKind) -> Path:
     """A model directory of this kind, of text alone, that asks for no code."""
+    # Code that is named is no reason yet: where transformers has the class, the name is taken out below.
     model_files(model, code_is_left=True)
     require_whole(model)
     config = read_config(model)
@@ -147,6 +151,7 @@ def _text_part(model: Path, plain: Path, scratch: Path, kind: ModelKind) -> Path
     own = _architectures_of(kind, type(text))
     if own is None and _architectures_of(kind, type(config)) is None:
         raise UnusableModel(_no_such_head(model, config, kind))
+    # Its class would load, and be asked without the text that it was trained to read.
     if kind == "causal-lm" and _answers_another(config):
         raise UnusableModel(
             f"{model} reads one text to write another ({config.model_type}, an encoder with a decoder), it is no "
@@ -197,9 +202,11 @@ def _load_part(model: Path, plain: Path, own: Any, text: Any) -> tuple[PreTraine
     Returns:
         the part, and the weights of a classifier's head that are not stored.
     """
+    # Whole models put their text part under one of these names, their classes for text alone under none.
     inside = r"^(?:model\.)?(?:language_model|text_model)\."
     renamed = {f"{inside}lm_head\\.": "lm_head.", f"{inside}(?:model\\.)?": "model."}
     least: set[str] = set()
+    # Configurations of whole and part may disagree: where the head alone is missing, it was the embedding.
     for tied in (text.tie_word_embeddings, True):
         text.tie_word_embeddings = tied
         for names in (renamed, None):
@@ -235,6 +242,7 @@ def _require_training(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     read = tokenizer(TRIAL_TEXT, return_tensors="pt")
     model.train()
     try:
+        # In training mode dropout draws; whoever imports must not find the random state moved.
         with torch.no_grad(), torch.random.fork_rng(), said_clearly(path, _not_trained):
             model(input_ids=read["input_ids"], attention_mask=read["attention_mask"])
     finally:

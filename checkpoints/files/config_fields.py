@@ -18,6 +18,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
+    # To Python `true` is a whole number.
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_LABELS
 
 
@@ -26,6 +27,7 @@ def _are_texts(value: Any) -> bool:
 
 
 def _are_labels(value: Any) -> bool:
+    # By its length first: Python refuses to read a number of thousands of digits, with an error of its own.
     most = len(str(MOST_LABELS))
     return isinstance(value, Mapping) and all(number.isdecimal() and len(number) <= most for number in value)
 
@@ -65,11 +67,12 @@ def require_fields(file: Path, config: Mapping[str, Any], within: str = "") -> N
                 f"{file}: {within}{name} is {shorten(config[name])}, it must be {what}; correct it, or take the file "
                 "from the model's source again"
             )
+    # One level alone, so that a file that nests without end comes to one here.
     if not within and config.get(PART):
         require_fields(file, config[PART], f"{PART}.")
 
 
 def shorten(value: object) -> str:
     """A value for an error, in one short line."""
-    said = repr(value)
-    return said if len(said) <= LONGEST_SHOWN else f"{said[:LONGEST_SHOWN]}…"
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

@@ -33,7 +33,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         error.filename = error.filename or str(path)
         raise
     except Exception as error:  # tokenizers has no class of its own for it
-        if (said := _OS_ERROR.search(str(error))) is None:
+        if (os_error := _OS_ERROR.search(str(error))) is None:
             raise
-        number = int(said[1])
+        number = int(os_error[1])
         raise OSError(number, os.strerror(number), str(path)) from error

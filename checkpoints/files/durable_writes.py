@@ -53,23 +53,26 @@ def step(label: DurableStep) -> None:
     Raises:
         OSError: ENOSPC, when a test asked for it.
     """
-    asked = os.environ.get(FAULT_VARIABLE)
-    if not asked:
+    fault = os.environ.get(FAULT_VARIABLE)
+    if not fault:
         return
-    where, _, action = asked.partition(":")
+    where, _, action = fault.partition(":")
     name, _, count = where.partition("@")
     if name != label:
         return
     _reached[name] += 1
+    # At that time alone, so that what is tried again after a failure goes through.
     if _reached[name] != int(count or 1):
         return
     if action == "kill":
+        # No exception and no exit: those would run `finally` blocks, which a crash does not.
         os.kill(os.getpid(), signal.SIGKILL)
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(label))
 
 
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
+    # Syncing a file writes its content; its name is content of the directory.
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -112,6 +115,7 @@ def publish_directory(files: Mapping[str, Path | bytes], target: Path) -> None:
     Raises:
         OSError: the disk refused; nothing remains.
     """
+    # Beside it, in the same file system: only there a rename is one step.
     staging = target.with_name(f".staging-{target.name}")
     try:
         step(DurableStep.STAGE_MAKE)
@@ -121,6 +125,7 @@ def publish_directory(files: Mapping[str, Path | bytes], target: Path) -> None:
         for name, content in files.items():
             _write_durably(staging / name, content)
         step(DurableStep.STAGE_SYNC_DIRECTORY)
+        # Before the rename, like the files: else a power cut can leave the name with an empty directory behind it.
         sync_directory(staging)
         step(DurableStep.PUBLISH_RENAME)
         staging.rename(target)
@@ -128,6 +133,7 @@ def publish_directory(files: Mapping[str, Path | bytes], target: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
         raise
     step(DurableStep.PUBLISH_SYNC_PARENT)
+    # Until then a power cut takes the rename back, and whoever was told of the generation would not find it.
     sync_directory(target.parent)
     step(DurableStep.PUBLISHED)
 
@@ -149,10 +155,13 @@ def _write_durably(path: Path, content: Path | bytes) -> None:
 
 def remove_directory(path: Path) -> None:
     """Remove a directory so that no reader ever finds half of it under its name."""
+    # Deleting takes many steps, renaming one.
     gone = path.with_name(f".removed-{path.name}")
     step(DurableStep.REMOVE_RENAME)
+    # What an earlier removal left half done would be in the way of the rename.
     shutil.rmtree(gone, ignore_errors=True)
     path.rename(gone)
+    # Before anything is deleted: else a power cut could bring the name back with half of its files.
     sync_directory(path.parent)
     step(DurableStep.REMOVE_DELETE)
     shutil.rmtree(gone)
@@ -161,13 +170,13 @@ def remove_directory(path: Path) -> None:
 
 def sweep(parent: Path) -> list[str]:
     """Remove what interrupted publications and removals left under `parent`; returns the names removed."""
-    left = [path for pattern in (".staging-*", ".removed-*", ".*.new") for path in parent.glob(pattern)]
-    for path in left:
+    leftovers = [path for pattern in (".staging-*", ".removed-*", ".*.new") for path in parent.glob(pattern)]
+    for path in leftovers:
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    return sorted(path.name for path in left)
+    return sorted(path.name for path in leftovers)
 
 
 def sha256_of(content: Path | bytes) -> str:

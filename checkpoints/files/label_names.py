@@ -40,6 +40,7 @@ def labels_of(config: Mapping[str, Any]) -> tuple[str, ...]:
         ValueError: they are not numbered 0 to n-1, not told apart by their names, or not as many as are counted.
     """
     named, counted = config.get("id2label"), config.get("num_labels")
+    # As transformers does it: a classifier without names has `LABEL_0`, `LABEL_1` and so on.
     if not named:
         return unnamed_labels(counted or LABELS_UNNAMED)
     numbers = sorted(int(number) for number in named)
@@ -51,7 +52,9 @@ def labels_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     if counted not in (None, len(numbers)):
         raise ValueError(f"num_labels is {counted}, id2label names {len(numbers)}: leave num_labels out, or name each")
     _require_names(named)
+    # By number: the keys of JSON are texts, among which 10 comes before 2.
     names = tuple(str(name) for _, name in sorted(named.items(), key=lambda item: int(item[0])))
+    # transformers' own map from names back to numbers would lose one of them.
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise ValueError(f"id2label calls several labels {shorten(twice[0])}: answers need names that tell them apart")

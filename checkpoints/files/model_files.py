@@ -15,6 +15,7 @@ KEPT_SUFFIXES: Final = frozenset(
     {".safetensors", ".json", ".txt", ".model", ".spm", ".bpe", ".codes", ".jinja", ".tiktoken"}
 )
 GENERATION_CONFIG: Final = "generation_config.json"
+# A base may be another store's generation, whose card and manifest are not those of the new one.
 OWN_FILES: Final = frozenset({"card.json", "manifest.json"})
 # The files that transformers reads configuration from.
 CONFIGURATIONS: Final = frozenset(
@@ -47,13 +48,14 @@ def model_files(directory: Path, *, code_is_left: bool = False) -> dict[str, Pat
     """
     if not directory.is_dir():
         raise UnusableModel(f"{directory} is not a directory; name a Hugging Face model directory or a .gguf file")
-    found = [path for path in sorted(directory.rglob("*")) if path.is_file()]
+    paths = [path for path in sorted(directory.rglob("*")) if path.is_file()]
     kept = {
         path.relative_to(directory).as_posix(): path
-        for path in found
+        for path in paths
         if path.suffix in KEPT_SUFFIXES and not path.name.startswith(".") and path.name not in OWN_FILES
     }
-    _require_weights(directory, kept, [path.relative_to(directory).as_posix() for path in found])
+    _require_weights(directory, kept, [path.relative_to(directory).as_posix() for path in paths])
+    # Refused, not ignored: without its code a model may load, and answer otherwise than it was trained to.
     if not code_is_left:
         for name, path in kept.items():
             if name in CONFIGURATIONS:
@@ -61,33 +63,34 @@ def model_files(directory: Path, *, code_is_left: bool = False) -> dict[str, Pat
     return kept
 
 
-def _require_weights(directory: Path, kept: dict[str, Path], there: list[str]) -> None:
+def _require_weights(directory: Path, kept: dict[str, Path], names: list[str]) -> None:
     """Refuse a directory that holds no model, or none whose weights are safetensors."""
-    if "adapter_config.json" in there and "config.json" not in there:
+    if "adapter_config.json" in names and "config.json" not in names:
         raise UnusableModel(
             f"{directory} is an adapter without its base model: merge it into its base first (PEFT's "
             "`merge_and_unload`, then `save_pretrained`), and name that directory"
         )
     if not any(name.endswith(".safetensors") and "/" not in name for name in kept):
-        unsafe = [name for name in there if Path(name).suffix in UNSAFE_SUFFIXES - {".py"}]
+        # Code aside: a directory with code and no weights at all has something else wrong with it.
+        unsafe = [name for name in names if Path(name).suffix in UNSAFE_SUFFIXES - {".py"}]
         if unsafe:
             raise UnsafeModel(
                 f"{directory} has weights only as {', '.join(unsafe[:3])}, which can run code when read; "
                 "convert them to safetensors first (model.save_pretrained on a machine you can lose)"
             )
         raise UnusableModel(
-            f"{directory} has no *.safetensors: it holds no model that Riverkeep can load{_instead(there)}"
+            f"{directory} has no *.safetensors: it holds no model that Riverkeep can load{_instead(names)}"
         )
     if "config.json" not in kept:
         raise UnusableModel(f"{directory} has no config.json: it is not a Hugging Face model directory")
 
 
-def _instead(there: list[str]) -> str:
+def _instead(names: list[str]) -> str:
     """What a directory holds in place of safetensors, and what to do with it."""
-    ggufs = [name for name in there if name.endswith(".gguf")]
+    ggufs = [name for name in names if name.endswith(".gguf")]
     if ggufs:
         return f"; to start from {ggufs[0]}, name that file itself as `model.path`"
-    if "model_index.json" in there or any(name.endswith("/config.json") for name in there):
+    if "model_index.json" in names or any(name.endswith("/config.json") for name in names):
         return "; name the directory in which config.json and the weights lie"
     return ""
 
@@ -105,9 +108,9 @@ def read_config(directory: Path) -> dict[str, Any]:
 
 
 def _refuse_code(path: Path) -> None:
-    asked = sorted(CODE_KEYS & _keys(read_object(path)))
-    if asked:
-        raise UnsafeModel(f"{path} asks for code of its own ({', '.join(asked)}); {NEVER_RUN}")
+    code_keys = sorted(CODE_KEYS & _keys(read_object(path)))
+    if code_keys:
+        raise UnsafeModel(f"{path} asks for code of its own ({', '.join(code_keys)}); {NEVER_RUN}")
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -117,9 +120,11 @@ def read_object(path: Path) -> dict[str, Any]:
         UnusableModel: there is none.
     """
     try:
+        # Before it is read: what calls itself a configuration may be gigabytes of weights.
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise UnusableModel(f"{path} is larger than {MAX_CONFIG_BYTES} bytes: no configuration is")
         values = json.loads(path.read_bytes())
+    # JSON that is nested a thousand deep is not a ValueError to Python.
     except (OSError, ValueError, RecursionError) as error:
         if not isinstance(error, OSError):
             refuse_pointer(path)
@@ -130,6 +135,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def _keys(value: object) -> set[str]:
+    # At any depth: the configuration of a part may name code as well.
     if isinstance(value, dict):
         return set(value).union(*map(_keys, value.values()))
     if isinstance(value, list):

@@ -15,6 +15,7 @@ INDEX: Final = "model.safetensors.index.json"
 LFS_POINTER: Final = b"version https://git-lfs"
 # A safetensors file begins with the length of its header as eight bytes.
 LENGTH_BYTES: Final = 8
+# The safetensors library's own limit.
 MAX_HEADER_BYTES: Final = 100_000_000
 SHOWN: Final = 3
 # Of a file, in most file systems.
@@ -29,6 +30,7 @@ def require_whole(directory: Path) -> None:
         UnusableModel: names the file, and what to do.
     """
     for path in sorted(each for each in directory.iterdir() if each.is_file()):
+        # Every file, not the weights alone: git-lfs also holds back large tokenizers.
         refuse_pointer(path)
     if (directory / INDEX).is_file():
         _require_shards(directory)
@@ -65,6 +67,7 @@ def tensors(path: Path) -> frozenset[str]:
             f"{path} ({size:,} bytes) is no safetensors file, or was cut off near its beginning; {AGAIN}"
         )
     ends = [entry["data_offsets"][1] for entry in entries.values()]
+    # The header comes first, so that only the size tells that a copy was cut off.
     whole = LENGTH_BYTES + length + max(ends, default=0)
     if size != whole:
         raise UnusableModel(f"{path} has {size:,} bytes, its header says {whole:,}: it was not copied whole; {AGAIN}")
@@ -93,9 +96,10 @@ def _entries(path: Path) -> dict[str, Any] | None:
 def _header(path: Path, length: int) -> dict[str, Any] | None:
     with path.open("rb") as file:
         file.seek(LENGTH_BYTES)
-        found = file.read(length)
+        content = file.read(length)
     try:
-        header = json.loads(found) if len(found) == length else {}
+        # Anything may stand where a header should: what of it can be wrong raises here, and means the same.
+        header = json.loads(content) if len(content) == length else {}
         entries = [entry for name, entry in header.items() if name != "__metadata__"]
         return header if entries and all(_is_span(entry["data_offsets"]) for entry in entries) else None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -108,8 +112,8 @@ def _is_span(offsets: object) -> bool:
 
 
 def _require_shards(directory: Path) -> None:
-    placed = _weight_map(directory / INDEX)
-    files = sorted(set(placed.values()))
+    file_of = _weight_map(directory / INDEX)
+    files = sorted(set(file_of.values()))
     _require_beside(directory / INDEX, files)
     missing = [name for name in files if not (directory / name).is_file()]
     if missing:
@@ -117,30 +121,31 @@ def _require_shards(directory: Path) -> None:
             f"{directory / INDEX} names {_list_names(missing)}, of {len(files)} files: not here. Copy what is missing "
             "from the model's source"
         )
-    there = {file: tensors(directory / file) for file in files}
-    astray = sorted(tensor for tensor, file in placed.items() if tensor not in there[file])
+    stored = {file: tensors(directory / file) for file in files}
+    astray = sorted(tensor for tensor, file in file_of.items() if tensor not in stored[file])
     if astray:
         raise UnusableModel(
-            f"{directory / INDEX} says that {astray[0]} is in {placed[astray[0]]}, which has it not: index and weights "
-            f"are of two models or versions; take all of them from one source"
+            f"{directory / INDEX} says that {astray[0]} is in {file_of[astray[0]]}, which has it not: index and "
+            f"weights are of two models or versions; take all of them from one source"
         )
 
 
 def _weight_map(index: Path) -> dict[str, str]:
     try:
-        placed = json.loads(index.read_bytes())["weight_map"]
+        file_of = json.loads(index.read_bytes())["weight_map"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        placed = None
-    if not isinstance(placed, dict) or not all(isinstance(file, str) for file in placed.values()):
+        file_of = None
+    if not isinstance(file_of, dict) or not all(isinstance(file, str) for file in file_of.values()):
         raise UnusableModel(f"{index} is not an index of weights (JSON with a `weight_map`); {AGAIN}")
-    if not placed:
+    if not file_of:
         raise UnusableModel(f"{index} names no weights (its `weight_map` is empty); {AGAIN}")
-    return placed
+    return file_of
 
 
 def _require_beside(index: Path, files: Iterable[str]) -> None:
     """Refuse an index that names what is no file of weights in its own directory, or below it."""
     for name in files:
+        # An index is a file of a stranger's: it must not lead out of its directory.
         inside = PurePosixPath(name)
         is_file = inside.suffix == ".safetensors" and name.isprintable() and len(inside.name) <= LONGEST_NAME
         if not is_file or inside.is_absolute() or ".." in inside.parts:

@@ -30,6 +30,7 @@ def conduct_of(model: PreTrainedModel, kind: ModelKind, tokenizer: PreTrainedTok
     if kind == "classifier":
         return reading_of(model, kind, tokenizer)
     probe = CausalProbe(model)
+    # `reading` first: it measures the rounding that `way` compares by.
     return replace(probe.reading(), way=probe.way(), cached_up_to=find_cache_limit(model.config))
 
 

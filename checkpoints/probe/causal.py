@@ -34,14 +34,17 @@ class CausalProbe:
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
         named = named_limit(model.config)
+        # A model of few positions is asked with as many as it has.
         self._count = min(TEXT_TOKENS, named or TEXT_TOKENS)
         self._texts = [plain_tokens(model, self._count, text=text) for text in range(len(READ))]
         tables = Tables(model, self._count)
+        # One pass alone is watched: each of its operations goes through Python meanwhile.
         with tables:
             first = self._whole(self._texts[0])
         self._wholes = [first, *(self._whole(text) for text in self._texts[1:])]
         self._first_place = tables.first
         half = self._count // 2
+        # The same second half behind another first one: how much what came before matters to this model at all.
         other = self._whole([*reversed(self._texts[0][:half]), *self._texts[0][half:]])
         self._effect = float(errors(other[half:], first[half:]).median())
         self._same = Yardstick.of(model.dtype, self._effect).same
@@ -54,6 +57,7 @@ class CausalProbe:
             UnfitModel: it does not.
         """
         text, whole = self._texts[0], self._wholes[0]
+        # First: of a model that draws lots no other comparison would mean anything.
         if not self._same(self._whole(text), whole):
             raise UnfitModel(
                 "this model gives other logits each time that it reads the same text, so that nothing about it can be "
@@ -97,12 +101,15 @@ class CausalProbe:
         """The fastest way to write in which its logits are those of whole passes."""
         with small_windows(self._model, WINDOW):
             wholes = [self._whole(text) for text in self._texts]
+            # With small windows no cache that is cut to a window can pass by luck, as short texts would let it.
             return next((way for way in self._ways() if self._writes(way, wholes)), ANEW)
 
     def _ways(self) -> Iterator[Way]:
+        # The fastest first. Some models count positions from another number than 0: their tables told which.
         firsts = dict.fromkeys((0, self._first_place))
         yield from (Way("shared", first) for first in firsts)
         counted: tuple[int | None, ...] = (None, *firsts)
+        # Reading a prompt in stretches lets others answer meanwhile: any cache that bears it is preferred.
         for stretches in (True, False):
             yield from (Way("given", first, stretches) for first in counted)
             yield from (Way("own", first, stretches) for first in counted)
@@ -110,6 +117,7 @@ class CausalProbe:
     def _writes(self, way: Way, wholes: Sequence[Tensor]) -> bool:
         try:
             return self._writes_alone(way, wholes[0]) and (not way.together or self._writes_together(way, wholes))
+        # Says nothing about the way: taken for a no, it would make this model slow for good.
         except torch.OutOfMemoryError:
             raise
         except Exception:  # noqa: BLE001 - a way in which the model raises, whatever it is, is not its way
@@ -120,13 +128,14 @@ class CausalProbe:
         decoder, text = TokenDecoder(self._model, way), torch.tensor([self._texts[0]])
         batch = decoder.begin()
         begun = max(1, self._count // 2)
+        # Two stretches, as one alone starts from nothing and so cannot lose what came before.
         cuts = [begun // 2, begun] if way.stretches and begun > 1 else [begun]
         cuts += range(begun + 1, self._count + 1)
-        found, start = [], 0
+        pieces, start = [], 0
         for cut in cuts:
-            found.append(decoder.advance(batch, text[:, start:cut]))
+            pieces.append(decoder.advance(batch, text[:, start:cut]))
             start = cut
-        logits, expected = torch.cat(found), whole[[cut - 1 for cut in cuts]]
+        logits, expected = torch.cat(pieces), whole[[cut - 1 for cut in cuts]]
         # A state that forgets soon forgives soon: what a second stretch has lost shows at its own end.
         read = len(cuts) - (self._count - begun)
         return self._same(logits, expected) and (way.together or self._same(logits[:read], expected[:read]))
@@ -138,23 +147,25 @@ class CausalProbe:
         for text, count in enumerate(READ):
             written.join(text, max(1, min(count, self._count - STEPS)))
             written.step()
+        # The one in the middle, so that the rows behind it move up.
         written.leave(1)
         written.step()
         expected = torch.stack([wholes[text][at] for text, at in written.places])
-        return self._same(torch.stack(written.found), expected)
+        return self._same(torch.stack(written.logits), expected)
 
     def _reads_rows_together(self) -> bool:
         """Rows of several lengths, padded on the right, without a mask."""
         lengths = [max(1, min(length, self._count)) for length in (self._count, *READ[1:])]
+        # Any id will do: a causal model cannot see what stands behind its text.
         pad = self._model.config.get_text_config().pad_token_id or 0
         rows = [text[:n] + [pad] * (self._count - n) for text, n in zip(self._texts, lengths, strict=True)]
         try:
-            found = self._logits(torch.tensor(rows))
+            logits = self._logits(torch.tensor(rows))
         except torch.OutOfMemoryError:
             raise
         except Exception:  # noqa: BLE001 - where several rows raise, whatever it is, each is read alone
             return False
-        return all(self._same(found[row, :n], self._wholes[row][:n]) for row, n in enumerate(lengths))
+        return all(self._same(logits[row, :n], self._wholes[row][:n]) for row, n in enumerate(lengths))
 
     def _packs(self) -> bool:
         """Whether a second document in a row gets the logits that it would get alone, by positions that restart.
@@ -162,6 +173,7 @@ class CausalProbe:
         It holds where the model makes its attention mask from positions, which most of transformers' causal LMs do;
         not for recurrent models, nor where positions are counted by the model itself, or from another number than 0.
         """
+        # Two equal halves, neither longer than what the model has positions for.
         size = self._count // 2
         first, second = self._texts[0][:size], self._texts[1][:size]
         positions = torch.arange(size).repeat(2)[None]
@@ -201,8 +213,8 @@ class _Written:
         self._texts = texts
         self._batch: CachedRows | None = None
         self._rows: list[int] = []
-        self._read: dict[int, int] = {}
-        self.found: list[Tensor] = []
+        self._fed: dict[int, int] = {}
+        self.logits: list[Tensor] = []
         self.places: list[tuple[int, int]] = []
 
     def join(self, text: int, count: int) -> None:
@@ -219,7 +231,7 @@ class _Written:
     def step(self) -> None:
         """One more token for each."""
         assert self._batch is not None
-        tokens = [[self._texts[text][self._read[text]]] for text in self._rows]
+        tokens = [[self._texts[text][self._fed[text]]] for text in self._rows]
         self._take(self._rows, self._decoder.advance(self._batch, torch.tensor(tokens)), 1)
 
     def leave(self, text: int) -> None:
@@ -230,9 +242,9 @@ class _Written:
 
     def _take(self, texts: Sequence[int], logits: Tensor, count: int) -> None:
         for text, row in zip(texts, logits, strict=True):
-            self._read[text] = self._read.get(text, 0) + count
-            self.found.append(row)
-            self.places.append((text, self._read[text] - 1))
+            self._fed[text] = self._fed.get(text, 0) + count
+            self.logits.append(row)
+            self.places.append((text, self._fed[text] - 1))
 
 
 def _line(error: BaseException) -> str:

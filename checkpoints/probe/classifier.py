@@ -12,6 +12,7 @@ from checkpoints.probe.conduct import Conduct, Side, UnfitModel
 from checkpoints.probe.lengths import Tables, named_limit
 from checkpoints.probe.texts import plain_tokens
 
+# The longest neither first nor last, and one of a single token, which padding outweighs most.
 LENGTHS: Final = (7, 3, 12, 1)
 SIDES: Final[tuple[Side, ...]] = ("right", "left")
 
@@ -55,6 +56,7 @@ class ClassifierProbe:
         with tables:
             first = self._alone(self._texts[0])
         alone = torch.cat([first, *(self._alone(text) for text in self._texts[1:])])
+        # How far texts differ: of a model that answers all of them nearly alike, faults are as small.
         effect = float(errors(alone.mean(0, keepdim=True).expand_as(alone), alone).median())
         same = Yardstick.of(self._model.dtype, effect).same
         if not same(torch.cat([self._alone(text) for text in self._texts]), alone):
@@ -72,12 +74,13 @@ class ClassifierProbe:
         for chosen in (range(len(self._texts)), (1, 3)):
             ids, mask = pad_texts([self._texts[text] for text in chosen], self._model.config.pad_token_id, side)
             try:
-                found = self._logits(ids, mask)
+                logits = self._logits(ids, mask)
+            # Says nothing about the side: taken for a no, it would have texts take turns for good.
             except torch.OutOfMemoryError:
                 raise
             except Exception:  # noqa: BLE001 - where several texts raise, whatever it is, each is read alone
                 return False
-            if not same(found, alone[list(chosen)]):
+            if not same(logits, alone[list(chosen)]):
                 return False
         return True
 
@@ -88,9 +91,9 @@ class ClassifierProbe:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            said = " ".join(str(error).split())[:200]
+            problem = " ".join(str(error).split())[:200]
             raise UnfitModel(
-                f"this model fails on a plain text of {len(text)} tokens ({type(error).__name__}: {said}); "
+                f"this model fails on a plain text of {len(text)} tokens ({type(error).__name__}: {problem}); "
                 "take one that classifies text alone"
             ) from error
 

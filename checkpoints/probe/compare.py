@@ -46,32 +46,35 @@ class Yardstick:
             noise: likewise, between passes that differ in nothing but how they round; counts in half precision alone.
         """
         most, least = MOST.get(dtype, MOST_SINGLE), LEAST.get(dtype, LEAST_SINGLE)
-        known = 0.0 if math.isnan(effect) else effect
-        rounding = min(TIMES_NOISE * noise, MOST_OF_EFFECT * known) if dtype in MOST and noise < math.inf else 0.0
-        tolerance = min(most, max(least, SHARE_OF_EFFECT * known, rounding))
+        change = 0.0 if math.isnan(effect) else effect
+        rounding = min(TIMES_NOISE * noise, MOST_OF_EFFECT * change) if dtype in MOST and noise < math.inf else 0.0
+        tolerance = min(most, max(least, SHARE_OF_EFFECT * change, rounding))
         return cls(tolerance, ASTRAY_SHARE if dtype in MOST else 0.0)
 
-    def same(self, found: Tensor, expected: Tensor) -> bool:
+    def same(self, actual: Tensor, expected: Tensor) -> bool:
         """Whether two lots of logits are the same but for rounding; shape (places, outputs) both."""
-        if found.shape != expected.shape:
+        if actual.shape != expected.shape:
             return False
-        beyond = (errors(found, expected) > self.tolerance).double().mean()
+        # By place, not on the whole: one row that went wrong would vanish in the mean of many.
+        beyond = (errors(actual, expected) > self.tolerance).double().mean()
         return float(beyond) <= self.astray
 
 
-def errors(found: Tensor, expected: Tensor) -> Tensor:
+def errors(actual: Tensor, expected: Tensor) -> Tensor:
     """The error at each place, in spreads of what is expected; infinite where one alone is no number.
 
     Args:
-        found: shape (places, outputs).
+        actual: shape (places, outputs).
         expected: the same.
     """
-    found, expected = found.double().cpu(), expected.double().cpu()
+    actual, expected = actual.double().cpu(), expected.double().cpu()
+    # Tokens that a model never gives are -inf each time, which is no error.
     finite = torch.isfinite(expected)
-    strange = (torch.isfinite(found) != finite).any(-1)
-    difference = torch.where(finite, found - expected, 0.0).square().mean(-1).sqrt()
+    strange = (torch.isfinite(actual) != finite).any(-1)
+    difference = torch.where(finite, actual - expected, 0.0).square().mean(-1).sqrt()
     known = torch.where(finite, expected, 0.0)
     spread = (known - known.mean(-1, keepdim=True)).square().mean(-1).sqrt().mean()
+    # A head with a single answer has no spread.
     scale = spread if spread > 0 else known.abs().max()
     relative = torch.where(difference > 0, difference / scale, 0.0)
     return torch.where(strange, torch.inf, relative)

@@ -11,6 +11,7 @@ from transformers import DynamicCache, PreTrainedModel
 from checkpoints.probe.conduct import Way
 
 # Under which names a model gives back what it wants to see again.
+# Attention, Mamba, RWKV, and XLNet with its like, each under a name of its own.
 RETURNED: Final = ("past_key_values", "cache_params", "state", "mems")
 
 
@@ -25,6 +26,7 @@ class TokenDecoder:
     def __init__(self, model: PreTrainedModel, way: Way) -> None:
         self._model = model
         self._way = way
+        # Models take what they have a name for, and raise at everything else.
         self._accepts = frozenset(inspect.signature(model.forward).parameters)
 
     @property
@@ -77,6 +79,7 @@ class TokenDecoder:
         positions = self._positions(torch.tensor([[batch.read]]), count)
         output = self._pass(tokens, use_cache=True, **batch.state, **positions)
         returned = {name: getattr(output, name, None) for name in RETURNED if name in self._accepts}
+        # What came back, not what was given: some models return a new cache rather than write into the old one.
         batch.state = {name: value for name, value in returned.items() if value is not None}
         if not batch.state:
             raise LookupError("the model gives no cache back")
@@ -87,17 +90,18 @@ class TokenDecoder:
         batch.tokens = torch.cat([batch.tokens, tokens], dim=1)
         return _last(self._pass(batch.tokens, use_cache=False))
 
-    def _positions(self, seen: Tensor, count: int) -> dict[str, Tensor]:
+    def _positions(self, start: Tensor, count: int) -> dict[str, Tensor]:
         if self._way.first_position is None:
             return {}
-        return {"position_ids": self._way.first_position + seen + torch.arange(count)}
+        return {"position_ids": self._way.first_position + start + torch.arange(count)}
 
     def _pass(self, tokens: Tensor, **arguments: Any) -> Any:
         device = self._model.device
-        wanted = {"logits_to_keep": 1, **arguments}
+        # Else a long prompt has logits for each of its tokens: gigabytes, of which one row is used.
+        named = {"logits_to_keep": 1, **arguments}
         placed = {
             name: value.to(device) if isinstance(value, Tensor) else value
-            for name, value in wanted.items()
+            for name, value in named.items()
             if name in self._accepts and value is not None
         }
         with torch.inference_mode():
@@ -127,6 +131,7 @@ class CachedRows:
 
     def attention_mask(self, new: int) -> Tensor | None:
         """Ones where a sequence has tokens, shape (sequences, cached + new); None where nothing is padded."""
+        # Attention without a mask has faster kernels.
         if bool((self.lengths == self.cached).all()):
             return None
         positions = torch.arange(self.cached + new)
@@ -136,6 +141,7 @@ class CachedRows:
         """Let all sequences but `rows` go."""
         index = torch.tensor(rows, dtype=torch.long)
         self.lengths = self.lengths[index]
+        # Columns in which nobody is left but padding: else a batch would stay as long as its longest ever was.
         surplus = self.cached - int(self.lengths.max())
         for layer in self.layers:
             on_device = index.to(layer.keys.device)
@@ -154,6 +160,7 @@ class CachedRows:
 
 
 def _pad_states(states: Tensor, cached: int) -> Tensor:
+    # On the left, so that every row's last token is in the last column, where the next one is added.
     return torch.nn.functional.pad(states, (0, 0, cached - states.shape[-2], 0))
 
 

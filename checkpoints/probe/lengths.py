@@ -26,8 +26,8 @@ _LOOK_UPS: Final = ("aten::embedding", "aten::index.Tensor")
 
 def named_limit(config: Any) -> int | None:
     """The least limit that a configuration of text names; None where it names none."""
-    found = [getattr(config.get_text_config(), name, None) for name in NAMES]
-    limits = [limit for limit in found if isinstance(limit, int) and limit > 0]
+    values = [getattr(config.get_text_config(), name, None) for name in NAMES]
+    limits = [limit for limit in values if isinstance(limit, int) and limit > 0]
     return min(limits, default=None)
 
 
@@ -45,6 +45,7 @@ class Tables(TorchDispatchMode):
 
     def __init__(self, model: PreTrainedModel, tokens: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it so
+        # By storage: a pass may look a table up through a view, which is another tensor.
         self._tables = {_storage(table) for table in (*model.parameters(), *model.buffers())}
         self._tokens = tokens
         self.limit: int | None = None
@@ -53,15 +54,18 @@ class Tables(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Look at what is looked up, and let it be."""
         result = func(*args, **(kwargs or {}))
+        # Below the modules: models look positions up in embeddings, in buffers, by indexing, in code of their own.
         if func.name() in _LOOK_UPS:
             self._note(args)
         return result
 
     def _note(self, args: Any) -> None:
         table, at = args[0], args[1]
+        # Indexing gives a list of indices, one for each dimension; an embedding gives the index itself.
         places = at[0] if isinstance(at, list | tuple) and len(at) else at
         if not isinstance(places, Tensor) or places.dtype is not torch.long or places.numel() != self._tokens:
             return
+        # Positions count up by one, which the ids of the probe's texts hardly do.
         counted = places.flatten()
         if _storage(table) in self._tables and bool((counted.diff() == 1).all()):
             first = int(counted[0])
@@ -91,6 +95,7 @@ def small_windows(model: PreTrainedModel, window: int) -> Iterator[None]:
         (holder, name, value)
         for holder, names in ((config, CONFIGURED_WINDOWS), *((module, MODULE_WINDOWS) for module in model.modules()))
         for name in names
+        # Larger ones alone: none is given a window that it has not.
         if isinstance(value := getattr(holder, name, None), int) and value > window
     ]
     for holder, name, _ in changed:
@@ -109,6 +114,7 @@ def find_cache_limit(config: Any) -> int | None:
     model was first trained on.
     """
     parameters = getattr(config.get_text_config(), "rope_parameters", None) or {}
+    # Models with several kinds of layers have one set of parameters for each kind.
     by_layer = [each for each in parameters.values() if isinstance(each, dict)] or [parameters]
-    found = [each.get("original_max_position_embeddings") for each in by_layer if each.get("rope_type") == "longrope"]
-    return min((length for length in found if isinstance(length, int)), default=None)
+    lengths = [each.get("original_max_position_embeddings") for each in by_layer if each.get("rope_type") == "longrope"]
+    return min((length for length in lengths if isinstance(length, int)), default=None)

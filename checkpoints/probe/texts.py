@@ -20,15 +20,16 @@ def plain_tokens(model: PreTrainedModel, count: int, *, text: int = 0) -> list[i
     """
     rows = known_tokens(model)
     special = _special(model.config)
-    found: list[int] = []
+    tokens: list[int] = []
     at = START * (text + 1)
-    while len(found) < count:
+    while len(tokens) < count:
         token = at % rows
+        # A stride that divides the vocabulary would come back to the same few tokens.
         at += STRIDE if rows % STRIDE else 1
         # A vocabulary of special tokens alone is asked with what it has.
         if token not in special or at > START * (text + 1) + STRIDE * (rows + count):
-            found.append(token)
-    return found
+            tokens.append(token)
+    return tokens
 
 
 def known_tokens(model: PreTrainedModel) -> int:
@@ -37,17 +38,17 @@ def known_tokens(model: PreTrainedModel) -> int:
         weight: Any = getattr(model.get_input_embeddings(), "weight", None)
     except NotImplementedError:
         weight = None
-    known = getattr(model.config.get_text_config(), "vocab_size", None) or BYTES
-    return int(known if weight is None else weight.shape[0])
+    rows = getattr(model.config.get_text_config(), "vocab_size", None) or BYTES
+    return int(rows if weight is None else weight.shape[0])
 
 
 def _special(config: Any) -> frozenset[int]:
     """Every token id that a configuration, or a part of it, names."""
-    found: set[int] = set()
+    ids: set[int] = set()
     for key, value in config.to_dict().items():
         # Other names may be told layer by layer, and raise where they are asked of the whole.
         if "config" in key and hasattr(part := getattr(config, key, None), "to_dict"):
-            found |= _special(part)
+            ids |= _special(part)
         elif key.endswith(("_token_id", "_token_index")):
-            found.update(each for each in (value if isinstance(value, list) else [value]) if isinstance(each, int))
-    return frozenset(found)
+            ids.update(each for each in (value if isinstance(value, list) else [value]) if isinstance(each, int))
+    return frozenset(ids)
