@@ -143,7 +143,7 @@ def taken(row: Row, model: PreTrainedModel, folder: Path) -> Row:
         return replace(row, refused=str(error).replace(str(folder / "made"), "the model"))
     conduct = generation.conduct
     rows = "packed" if conduct.packed else "rows together" if conduct.rows_together else "row by row"
-    row = replace(row, served=conduct.told(row.kind), longest=conduct.longest, rows=rows)
+    row = replace(row, served=conduct.description(row.kind), longest=conduct.longest, rows=rows)
     wrong = _wrongly_classified(generation) if classifies else _wrongly_written(generation)
     wrong = wrong or _wrongly_learned(row.kind, GenerationRef(0, base.digest), base.path, folder / "round")
     return replace(row, wrong=wrong)

@@ -30,7 +30,7 @@ from checkpoints.files.label_names import NEW_WEIGHTS
 from checkpoints.files.model_files import GENERATION_CONFIG, model_files, read_object
 from checkpoints.files.weight_files import require_whole
 from checkpoints.matching import mismatch, of_text, right_pad, set_pad
-from checkpoints.reasons import NO_TOKENIZER, of_configuration, of_tokenizer, reason, said_clearly
+from checkpoints.reasons import NO_TOKENIZER, explain_configuration, explain_failures, explain_tokenizer, reason
 
 LOCAL: Final[dict[str, Any]] = {"local_files_only": True, "trust_remote_code": False}
 # What differs between two configurations of one architecture.
@@ -63,13 +63,13 @@ def load_model(
     model_files(path)
     # Before transformers: on a file that was cut off its error names neither the file nor what to do.
     require_whole(path)
-    with said_clearly(path, of_configuration):
+    with explain_failures(path, explain_configuration):
         config = AutoConfig.from_pretrained(path, **LOCAL)
     # Read by itself first, so that an error names this file and not the model.
     if (path / GENERATION_CONFIG).is_file():
-        with said_clearly(path / GENERATION_CONFIG, _no_defaults):
+        with explain_failures(path / GENERATION_CONFIG, _no_defaults):
             GenerationConfig.from_pretrained(path, local_files_only=True)
-    with said_clearly(path):
+    with explain_failures(path):
         model, info = _AUTO[kind].from_pretrained(
             path,
             config=config,
@@ -93,7 +93,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     Raises:
         UnusableModel: there is none, or it cannot be read.
     """
-    with said_clearly(path, of_tokenizer):
+    with explain_failures(path, explain_tokenizer):
         tokenizer = AutoTokenizer.from_pretrained(path, **LOCAL)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise UnusableModel(f"{path} {NO_TOKENIZER}")

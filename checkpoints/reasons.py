@@ -25,7 +25,7 @@ AGAIN: Final = "take it from the model's source again"
 
 
 @contextmanager
-def said_clearly(path: Path, say: Callable[[Path, Exception], str] | None = None) -> Iterator[None]:
+def explain_failures(path: Path, say: Callable[[Path, Exception], str] | None = None) -> Iterator[None]:
     """Turn whatever transformers raises about a model into one sentence about it.
 
     Args:
@@ -48,7 +48,7 @@ def _not_loaded(path: Path, error: Exception) -> str:
     return _unknown_value(path, error) or f"{path} cannot be loaded: {reason(error)}"
 
 
-def of_configuration(path: Path, error: Exception) -> str:
+def explain_configuration(path: Path, error: Exception) -> str:
     """Why a model's configuration is none."""
     file = path / "config.json"
     config = read_config(path)
@@ -83,7 +83,7 @@ def _entries(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def of_tokenizer(path: Path, error: Exception) -> str:
+def explain_tokenizer(path: Path, error: Exception) -> str:
     """Why a tokenizer does not load: by the files that there are, as transformers often blames a missing package."""
     for file in sorted(path.glob("*.json")):
         refuse_pointer(file)

@@ -15,7 +15,7 @@ from checkpoints.card import ModelKind
 from checkpoints.errors import UnusableModel
 from checkpoints.files.weight_files import refuse_pointer
 from checkpoints.load import LOCAL
-from checkpoints.reasons import reason, said_clearly
+from checkpoints.reasons import explain_failures, reason
 
 
 def convert_gguf(model: Path, scratch: Path, kind: ModelKind) -> Path:
@@ -34,7 +34,7 @@ def convert_gguf(model: Path, scratch: Path, kind: ModelKind) -> Path:
         raise UnusableModel(
             f"{model} is one of several parts: join them first (`llama-gguf-split --merge`), name the whole"
         )
-    with said_clearly(model, _not_converted):
+    with explain_failures(model, _not_converted):
         tokenizer = AutoTokenizer.from_pretrained(model.parent, gguf_file=model.name, **LOCAL)
         # Quantised weights hold no more than bf16 keeps.
         converted = AutoModelForCausalLM.from_pretrained(

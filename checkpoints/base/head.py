@@ -14,7 +14,7 @@ from checkpoints.errors import UnusableModel
 from checkpoints.files.label_names import NEW_WEIGHTS, labels_in, unnamed_labels
 from checkpoints.files.model_files import read_config
 from checkpoints.load import LOCAL, load_tokenizer
-from checkpoints.reasons import said_clearly
+from checkpoints.reasons import explain_failures
 
 HEAD_SEED: Final = 0
 
@@ -37,7 +37,7 @@ def add_head(model: Path, plain: Path, scratch: Path, labels: tuple[str, ...]) -
     # The head is drawn at random: the same base imported again is to be the same generation.
     torch.manual_seed(HEAD_SEED)
     names = dict(enumerate(labels))
-    with said_clearly(model):
+    with explain_failures(model):
         made, loading = AutoModelForSequenceClassification.from_pretrained(
             plain,
             id2label=names,

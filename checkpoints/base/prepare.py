@@ -34,7 +34,7 @@ from checkpoints.load import LOCAL, load_model, load_tokenizer, require_match, r
 from checkpoints.matching import right_pad
 from checkpoints.probe.ask import conduct_of
 from checkpoints.probe.separators import frame_of
-from checkpoints.reasons import needs_code, of_configuration, reason, said_clearly, tokenizer_needs_code
+from checkpoints.reasons import explain_configuration, explain_failures, needs_code, reason, tokenizer_needs_code
 
 # A model of up to so many weights is probed in single precision, where faults cannot hide behind rounding; of a larger
 # one that would take memory that may not be there.
@@ -145,7 +145,7 @@ def _refuse_needed_code(model: Path, config: Mapping[str, Any]) -> None:
 
 def _text_part(model: Path, plain: Path, scratch: Path, kind: ModelKind) -> Path:
     """The part that reads and writes text, of a model that has others as well (for images, sound); else the model."""
-    with said_clearly(plain, of_configuration):
+    with explain_failures(plain, explain_configuration):
         config = AutoConfig.from_pretrained(plain, **LOCAL)
         text = config.get_text_config()
     own = _architectures_of(kind, type(text))
@@ -157,11 +157,11 @@ def _text_part(model: Path, plain: Path, scratch: Path, kind: ModelKind) -> Path
             f"{model} reads one text to write another ({config.model_type}, an encoder with a decoder), it is no "
             "causal language model: take one that goes on with a text"
         )
-    with said_clearly(plain):
+    with explain_failures(plain):
         require_size(plain, own or _architectures_of(kind, type(config)), config if own is None else text)
     if text is config or "text_config" not in type(config).sub_configs or own is None:
         return plain
-    with said_clearly(plain):
+    with explain_failures(plain):
         part, drawn = _load_part(model, plain, own, _with_labels(config, text))
         save_model(scratch, part, load_tokenizer(plain), without=drawn)
     if drawn:
@@ -243,7 +243,7 @@ def _require_training(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     model.train()
     try:
         # In training mode dropout draws; whoever imports must not find the random state moved.
-        with torch.no_grad(), torch.random.fork_rng(), said_clearly(path, _not_trained):
+        with torch.no_grad(), torch.random.fork_rng(), explain_failures(path, _not_trained):
             model(input_ids=read["input_ids"], attention_mask=read["attention_mask"])
     finally:
         model.eval()

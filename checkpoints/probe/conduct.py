@@ -35,7 +35,7 @@ class Way:
         return self.cache == "shared"
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """How it is served, for people."""
         if self.cache == "none":
             return "one request at a time, read anew for each token"
@@ -71,10 +71,10 @@ class Conduct:
     padding: Side | None = None
     answered: tuple[int, ...] = ()
 
-    def told(self, kind: str) -> str:
+    def description(self, kind: str) -> str:
         """How the model is served, for people."""
         if kind == "causal-lm":
-            return self.way.told
+            return self.way.description
         return "one text at a time" if self.padding is None else f"texts together, padded on the {self.padding}"
 
     def cost(self, kind: str) -> str:

@@ -343,7 +343,7 @@ class Follower:
 def _say_conduct(number: int, kind: ModelKind, conduct: Conduct, *, shared: bool) -> None:
     """What a model's nature costs those who ask it is told once, not at each swap."""
     if not shared and (why := conduct.cost(kind)):
-        _log.warning("generation_is_asked_slowly", generation=number, served=conduct.told(kind), reason=why)
+        _log.warning("generation_is_asked_slowly", generation=number, served=conduct.description(kind), reason=why)
 
 
 def _freeze() -> None:
