@@ -29,7 +29,7 @@ from transformers.models.auto import modeling_auto
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.architectures_document import document
-from benchmarks.one_architecture import Row, tried
+from benchmarks.one_architecture import Row, try_architecture
 from benchmarks.report import Bar, arguments, report
 from checkpoints.card import ModelKind
 
@@ -79,6 +79,7 @@ class Trial:
 
     def start(self) -> int:
         """Begin; returns the process."""
+        # Forked, not started anew: importing torch and transformers takes longer than most trials.
         child = os.fork()
         if not child:
             _try_and_end(self)
@@ -87,13 +88,14 @@ class Trial:
     def end(self, status: int) -> Row:
         """What became of it, once its process ended with that status."""
         shown = f"{self.name}, is_decoder" if self.own else self.name
-        told = self.home / "row.json"
-        if told.exists():
-            row = Row(**json.loads(told.read_text(encoding="utf-8")))
+        file = self.home / "row.json"
+        if file.exists():
+            row = Row(**json.loads(file.read_text(encoding="utf-8")))
         else:
             code = os.waitstatus_to_exitcode(status)
             why = f"not within {LIMIT_SECONDS} s" if code == -signal.SIGALRM else f"its process ended with {code}"
             row = Row(self.name, self.kind, wrong=why)
+        # At once: hundreds of small models together fill a small disk.
         shutil.rmtree(self.home)
         return replace(row, name=shown)
 
@@ -107,6 +109,7 @@ def rows_of(trials: Sequence[Trial], jobs: int) -> Iterator[Row]:
             trial = waiting.popleft()
             trial.home.mkdir(parents=True)
             running[trial.start()] = trial
+        # Whichever ends first: trials take from a second to minutes.
         child, status = os.wait()
         yield running.pop(child).end(status)
 
@@ -115,9 +118,12 @@ def _try_and_end(trial: Trial) -> None:
     """In the child: never returns."""
     code = 1
     try:
+        # The kernel ends it, also where a loop in C never comes back to Python.
         signal.alarm(LIMIT_SECONDS)
         resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
+        # As many processes run as there are cores.
         torch.set_num_threads(1)
+        # By descriptor: libraries in C write there too, in the midst of the parent's table.
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
@@ -125,12 +131,13 @@ def _try_and_end(trial: Trial) -> None:
         (trial.home / "row.json").write_text(json.dumps(asdict(row)), encoding="utf-8")
         code = 0
     finally:
+        # Not sys.exit: the parent's buffers and exit handlers are in this process as well.
         os._exit(code)
 
 
 def _row(trial: Trial) -> Row:
     try:
-        return tried(trial.name, trial.kind, trial.home / "files", own=dict(trial.own))
+        return try_architecture(trial.name, trial.kind, trial.home / "files", own=dict(trial.own))
     except Exception as error:  # noqa: BLE001 - what nobody foresaw is what is looked for
         return Row(trial.name, trial.kind, wrong=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
@@ -164,7 +171,7 @@ def main() -> int:
     chosen = parser.parse_args()
     transformers_logging.set_verbosity_error()
     warnings.simplefilter("ignore")
-    console, found = Console(stderr=True, soft_wrap=True), []
+    console, done = Console(stderr=True, soft_wrap=True), []
     with tempfile.TemporaryDirectory() as folder:
         trials = [
             Trial(name, kind, own, Path(folder) / str(number))
@@ -172,10 +179,12 @@ def main() -> int:
             if not chosen.only or name in chosen.only
         ]
         for row in rows_of(trials, chosen.jobs):
-            found.append(row)
-            told = row.wrong or row.served or row.refused or row.not_made
-            console.print(f"{len(found)}/{len(trials)} {row.name} ({row.kind}): {told}", highlight=False, markup=False)
-    rows = sorted(found, key=lambda row: (row.kind, row.name))
+            done.append(row)
+            outcome = row.wrong or row.served or row.refused or row.not_made
+            console.print(
+                f"{len(done)}/{len(trials)} {row.name} ({row.kind}): {outcome}", highlight=False, markup=False
+            )
+    rows = sorted(done, key=lambda row: (row.kind, row.name))
     details = {"transformers": version("transformers"), "rows": [asdict(row) for row in rows]}
     if chosen.document:
         chosen.document.write_text(document(details), encoding="utf-8")

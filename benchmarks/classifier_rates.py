@@ -64,24 +64,26 @@ class Learned:
 def samples(folder: Path) -> Iterator[RoundSample]:
     """BBC News, its topics mixed."""
     topics = sorted(path.name for path in (folder / TEXT).iterdir() if path.is_dir())
-    found = [(topic, path) for topic in topics for path in sorted((folder / TEXT / topic).glob("*.txt"))]
-    random.Random(0).shuffle(found)
-    for number, (topic, path) in enumerate(found):
+    files = [(topic, path) for topic in topics for path in sorted((folder / TEXT / topic).glob("*.txt"))]
+    # They lie by topic: the first documents of a stream like that would all have one label.
+    random.Random(0).shuffle(files)
+    for number, (topic, path) in enumerate(files):
+        # Some of the articles are no UTF-8; every byte is a letter in Latin 1.
         yield RoundSample(number, path.read_text(encoding="latin-1"), "bbc", topic)
 
 
-def parted(found: Sequence[RoundSample]) -> tuple[list[RoundSample], list[RoundSample]]:
+def split_off_test(documents: Sequence[RoundSample]) -> tuple[list[RoundSample], list[RoundSample]]:
     """The test, as many of each topic, and the rest."""
     test: list[RoundSample] = []
-    for topic in topics_of(found):
-        test += [one for one in found if one.label == topic][:TEST_PER_TOPIC]
-    chosen = {one.id for one in test}
-    return test, [one for one in found if one.id not in chosen]
+    for topic in topics_of(documents):
+        test += [sample for sample in documents if sample.label == topic][:TEST_PER_TOPIC]
+    chosen = {sample.id for sample in test}
+    return test, [sample for sample in documents if sample.id not in chosen]
 
 
-def topics_of(found: Sequence[RoundSample]) -> tuple[str, ...]:
+def topics_of(documents: Sequence[RoundSample]) -> tuple[str, ...]:
     """Their labels."""
-    return tuple(sorted({one.label or "" for one in found}))
+    return tuple(sorted({sample.label or "" for sample in documents}))
 
 
 def learn(
@@ -89,6 +91,7 @@ def learn(
 ) -> Learned:
     """One round at this rate, at the default where it is None."""
     ref = GenerationRef(BASE, store.digest(BASE))
+    # The trained weights alone are scored below; other candidates would cost an evaluation each.
     recipe = RecipeSettings(learning_rate=rate, sequence_length=SEQUENCE_LENGTH, interpolation=(0.0,))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "round"
@@ -113,8 +116,8 @@ def learn(
             slices=[RoundSlice("test", "newest", "bbc", tuple(test))],
         )
         scores = run_round(path, sys.stderr).slices["test"].candidates["0.00"]
-    said = "default" if rate is None else rate
-    return Learned(said, len(fresh), seed, accuracy(scores) or 0.0, macro_f1(scores) or 0.0, _largest(scores))
+    rate_name = "default" if rate is None else rate
+    return Learned(rate_name, len(fresh), seed, accuracy(scores) or 0.0, macro_f1(scores) or 0.0, _largest(scores))
 
 
 def _largest(scores: Sequence[DocumentScore]) -> float:
@@ -127,7 +130,7 @@ def earlier(file: Path | None) -> list[Learned]:
     if file is None or not file.exists():
         return []
     details: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["details"]
-    return [Learned(**one) for one in details["learned"]]
+    return [Learned(**fields) for fields in details["learned"]]
 
 
 def main() -> int:
@@ -138,16 +141,17 @@ def main() -> int:
     parser.add_argument("--documents", type=int, nargs="+", default=[256])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     chosen = parser.parse_args()
-    test, rest = parted(list(samples(chosen.packages)))
+    test, rest = split_off_test(list(samples(chosen.packages)))
     with tempfile.TemporaryDirectory() as folder:
         store = GenerationStore(Path(folder) / "checkpoints")
         import_base(store, chosen.packages / MODEL, kind="classifier", labels=topics_of(test))
         rounds = product(chosen.rates, chosen.documents, chosen.seeds)
         now = [learn(store, rest[:documents], test, rate, seed) for rate, documents, seed in rounds]
-    known = {(one.rate, one.new_documents, one.seed): one for one in (*earlier(chosen.json), *now)}
-    learned = [known[key] for key in sorted(known, key=str)]
+    # Later ones win: a round that is run again replaces what the file told of it.
+    by_key = {(result.rate, result.new_documents, result.seed): result for result in (*earlier(chosen.json), *now)}
+    learned = [by_key[key] for key in sorted(by_key, key=str)]
     details = {"test_documents": len(test), "sequence_length": SEQUENCE_LENGTH}
-    bars = [one.bar() for one in learned]
+    bars = [result.bar() for result in learned]
     return report("a classifier's first round", bars, chosen.json, details | {"learned": list(map(asdict, learned))})
 
 

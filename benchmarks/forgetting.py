@@ -71,12 +71,14 @@ THREADS = 1
 
 def default_recipe() -> RecipeSettings:
     """The defaults on the demo's small model: its sequence length, its peak rate, 24 new sequences a step."""
+    # The batch grows by what is replayed, so that a step has as much new text as naive fine-tuning's.
     share = RecipeSettings().replay_share("causal-lm")
     return RecipeSettings(
         learning_rate=PEAK_RATE,
         sequence_length=SEQUENCE,
         batch_sequences=round(NEW_SEQUENCES / (1 - share)),
         micro_batch=round(NEW_SEQUENCES / (1 - share)),
+        # Every lineage takes all of its steps: one that stops early forgets less for having learned less.
         early_stop_checks=0,
     )
 
@@ -111,12 +113,13 @@ def sharp_stream() -> list[list[str]]:
 
 
 def _python_source() -> list[str]:
+    # Every n-th piece of the whole library rather than its beginning: more than one module's words.
     pieces: list[str] = []
     for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
         source = path.read_text(encoding="utf-8", errors="replace")
         pieces += [source[at : at + PIECE_CHARACTERS] for at in range(0, len(source), PIECE_CHARACTERS)]
-    wanted = ERA_CHARACTERS // PIECE_CHARACTERS
-    return pieces[:: max(1, len(pieces) // wanted)][:wanted]
+    count = ERA_CHARACTERS // PIECE_CHARACTERS
+    return pieces[:: max(1, len(pieces) // count)][:count]
 
 
 # Of the table's columns, by the field of `Outcome`.
@@ -128,7 +131,9 @@ def batch(texts: Iterable[str], topic: str) -> Batch:
     """Texts as one batch of a partition of their own, all from one source."""
     partition = Partition(topic, 0)
     documents = tuple(
-        Document(text, "text", None, None, None, float(offset), partition, offset) for offset, text in enumerate(texts)
+        # The offset for a time: the clock would make every run another one.
+        Document(text, "text", None, None, None, float(offset), partition, offset)
+        for offset, text in enumerate(texts)
     )
     return Batch(documents, (), (), {partition: len(documents)})
 
@@ -143,6 +148,7 @@ def rounds_of(store: Store, stream: Sequence[list[str]], home: Path, seed: int) 
     ref = GenerationRef(BASE, base.digest)
     for number, texts in enumerate(stream, 1):
         store.append(batch(texts, f"era-{number}"))
+        # Drawn before it is trained on by anyone, so that all lineages get the same rounds.
         draw = _draw(store, seed)
         spec = RoundSpec(
             round=number, kind="causal-lm", seed=seed, parent=ref, base=ref, recipe=default_recipe(), device="cpu"
@@ -160,6 +166,7 @@ def _lines(path: Path) -> list[bytes]:
 
 def _draw(store: Store, seed: int) -> RoundDraw:
     spec = DrawSpec(
+        # The whole era, however long: what is left fresh would mix eras.
         fresh_tokens=ALL_TOKENS,
         replay_ratio=default_recipe().replay_share("causal-lm"),
         early_stop_share=0.0,
@@ -237,6 +244,7 @@ def joint(rounds: Sequence[Path], home: Path, scores: EraScores) -> Outcome:
     recipe = default_recipe().model_copy(
         update={
             "replay_ratio": 0.5,
+            # There is no parent worth keeping to: this lineage sees everything at once.
             "kl": 0.0,
             "batch_sequences": 2 * NEW_SEQUENCES,
             "micro_batch": 2 * NEW_SEQUENCES,
@@ -273,16 +281,18 @@ def measure(stream: str, seed: int, naive_rate: float | None, console: Console) 
         settings = MemorySettings(holdout_share=HOLDOUT_SHARE, recent_slices=8)
         with Store.open(home / "memory.db", settings) as store:
             rounds = rounds_of(store, STREAMS[stream](), home, seed)
-        tried = {}
+        outcome_at = {}
+        # The baseline is given its best rate: a badly tuned one would be easy to beat.
         for rate in NAIVE_RATES if naive_rate is None else (naive_rate,):
-            tried[rate], _ = follow(rounds, home / f"naive-{rate}", naive(default_recipe(), rate))
-            console.print(f"{stream}, seed {seed}: naive at {rate}: {tried[rate]}")
-        best = min(tried, key=lambda rate: tried[rate].plasticity or math.inf)
+            outcome_at[rate], _ = follow(rounds, home / f"naive-{rate}", naive(default_recipe(), rate))
+            console.print(f"{stream}, seed {seed}: naive at {rate}: {outcome_at[rate]}")
+        # By plasticity, which is all that a naive fine-tuner looks at; forgetting needs slices that it does not keep.
+        best = min(outcome_at, key=lambda rate: outcome_at[rate].plasticity or math.inf)
         kept, scores = follow(rounds, home / "kept", default_recipe())
         console.print(
             f"{stream}, seed {seed}: kept: {kept}", json.dumps([[round(v, 3) for v in r] for r in scores.matrix.scores])
         )
-        outcomes = {"naive": tried[best], "kept": kept, "joint": joint(rounds, home / "joint", scores)}
+        outcomes = {"naive": outcome_at[best], "kept": kept, "joint": joint(rounds, home / "joint", scores)}
         console.print(f"{stream}, seed {seed}: joint: {outcomes['joint']}")
     return outcomes, best
 
@@ -333,8 +343,8 @@ def show(stream: str, rate: float, outcomes: Sequence[dict[str, Outcome]], conso
     for lineage in ("naive", "kept", "joint"):
         cells = []
         for field, digits in DIGITS.items():
-            found = (getattr(outcome[lineage], field) for outcome in outcomes)
-            values = [value for value in found if value is not None]
+            figures = (getattr(outcome[lineage], field) for outcome in outcomes)
+            values = [value for value in figures if value is not None]
             mean, least, most = (f"{of(values):,.{digits}f}" if values else "–" for of in (statistics.fmean, min, max))
             cells.append(f"{mean} ({least}–{most})" if values else mean)
         table.add_row(lineage, *cells)

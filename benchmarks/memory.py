@@ -31,6 +31,7 @@ SMALL = 10_000
 ROUND = 100_000
 TEXT_BYTES = 400
 PARTITION = Partition("benchmark", 0)
+# Bounds out of reach, so that nothing is dropped and the store grows to the size that is asked for.
 SETTINGS = MemorySettings(
     fresh_samples=10**7, replay_samples=10**7, replay_tokens=10**10, duplicate_window=10**7, round_tokens=10**10
 )
@@ -96,7 +97,7 @@ def fill(store: Store, stream: Iterator[Batch], samples: int) -> list[float]:
     return rounds
 
 
-def timed(function: Callable[[], object]) -> float:
+def seconds_of(function: Callable[[], object]) -> float:
     """How long a call took, in seconds."""
     started = time.perf_counter()
     function()
@@ -107,13 +108,16 @@ def compare(folder: Path, large: Store, stream: Iterator[Batch], blocks: int = 8
     """Median rates of a store at 10,000 samples and of the large one, in documents a second."""
     small_rates, large_rates = [], []
     for block in range(blocks):
+        # A new one for each block, as it would not stay small.
         with Store.open(folder / f"small-{block}.db", SETTINGS) as small:
+            # Another seed for each: the same texts again would be duplicates.
             small_stream = batches(seed=1_000 + block)
             take_in(small, small_stream, SMALL)
             for _ in range(10):
+                # Made before the clock starts.
                 pair = next(small_stream), next(stream)
-                small_rates.append(BATCH / timed(partial(small.append, pair[0])))
-                large_rates.append(BATCH / timed(partial(large.append, pair[1])))
+                small_rates.append(BATCH / seconds_of(partial(small.append, pair[0])))
+                large_rates.append(BATCH / seconds_of(partial(large.append, pair[1])))
     return statistics.median(small_rates), statistics.median(large_rates)
 
 
@@ -122,12 +126,13 @@ def main() -> int:
     parser = arguments(__doc__)
     parser.add_argument("--samples", type=int, default=1_000_000, help="replay in the large store")
     options = parser.parse_args()
+    # Errors alone: every round that is accepted would log a line.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     with tempfile.TemporaryDirectory() as name, Store.open(Path(name) / "large.db", SETTINGS) as large:
         stream = batches(seed=0)
         rounds = fill(large, stream, options.samples)
         small_rate, large_rate = compare(Path(name), large, stream)
-        draws = [timed(partial(large.sample_replay, 1_000, seed=seed)) for seed in range(20)]
+        draws = [seconds_of(partial(large.sample_replay, 1_000, seed=seed)) for seed in range(20)]
         held = large.counts()
         bars = [
             Bar(name="insert rate at the large size ÷ at 10,000", value=large_rate / small_rate, at_least=0.8),

@@ -93,6 +93,7 @@ def make_tokenizer(*, framed: bool) -> PreTrainedTokenizerFast:
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         special_tokens=["<s>", "</s>", "<pad>"],
+        # Every byte has a token, so that no prompt can hold one that is unknown.
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -106,7 +107,7 @@ def make_tokenizer(*, framed: bool) -> PreTrainedTokenizerFast:
     )
 
 
-def tried(name: str, kind: ModelKind, folder: Path, *, own: dict[str, Any] | None = None) -> Row:
+def try_architecture(name: str, kind: ModelKind, folder: Path, *, own: dict[str, Any] | None = None) -> Row:
     """Make a model, and take it the whole way.
 
     Args:
@@ -119,10 +120,10 @@ def tried(name: str, kind: ModelKind, folder: Path, *, own: dict[str, Any] | Non
         model = tiny_model(name, kind, labels=len(LABELS), own=own)
     except CannotShrink as error:
         return Row(name, kind, not_made=str(error))
-    return taken(Row(name, kind, type(model).__name__), model, folder)
+    return take_whole_way(Row(name, kind, type(model).__name__), model, folder)
 
 
-def taken(row: Row, model: PreTrainedModel, folder: Path) -> Row:
+def take_whole_way(row: Row, model: PreTrainedModel, folder: Path) -> Row:
     """Take a model the whole way from its directory to a round."""
     classifies = row.kind == "classifier"
     try:
@@ -132,7 +133,7 @@ def taken(row: Row, model: PreTrainedModel, folder: Path) -> Row:
         model.save_pretrained(folder / "made")
         make_tokenizer(framed=classifies).save_pretrained(folder / "made")
     except Exception as error:  # noqa: BLE001 - transformers cannot write what it made: nothing of ours was asked
-        return replace(row, not_made=f"it cannot be saved: {_said(error)}")
+        return replace(row, not_made=f"it cannot be saved: {_describe(error)}")
     store = GenerationStore(folder / "store")
     try:
         base = import_base(store, folder / "made", kind=row.kind, labels=LABELS if classifies else ())
@@ -144,26 +145,28 @@ def taken(row: Row, model: PreTrainedModel, folder: Path) -> Row:
     conduct = generation.conduct
     rows = "packed" if conduct.packed else "rows together" if conduct.rows_together else "row by row"
     row = replace(row, served=conduct.description(row.kind), longest=conduct.longest, rows=rows)
-    wrong = _wrongly_classified(generation) if classifies else _wrongly_written(generation)
-    wrong = wrong or _wrongly_learned(row.kind, GenerationRef(0, base.digest), base.path, folder / "round")
+    wrong = _check_classifying(generation) if classifies else _check_writing(generation)
+    # A model that is served wrongly is found out by that; what it learns says no more.
+    wrong = wrong or _check_learning(row.kind, GenerationRef(0, base.digest), base.path, folder / "round")
     return replace(row, wrong=wrong)
 
 
-def _wrongly_written(generation: LoadedGeneration) -> str:
+def _check_writing(generation: LoadedGeneration) -> str:
     """What an engine says otherwise than whole passes do; alone, and together with others."""
     engine = Engine(at_once=4, queue=8, metrics=ServingMetrics(CollectorRegistry()))
     engine.start()
     try:
         prompts = [list(generation.tokenizer(prompt)["input_ids"]) for prompt in PROMPTS]
-        expected = [_whole(generation, prompt) for prompt in prompts]
-        alone = [_written(engine, generation, [prompt])[0] for prompt in prompts]
-        together = _written(engine, generation, prompts)
+        expected = [_answer_by_whole_passes(generation, prompt) for prompt in prompts]
+        alone = [_write(engine, generation, [prompt])[0] for prompt in prompts]
+        together = _write(engine, generation, prompts)
     finally:
         engine.close()
     for how, answers in (("alone", alone), ("together", together)):
-        for prompt, answer, said in zip(PROMPTS, answers, expected, strict=True):
-            if said is not None and _plain(answer) != _plain(said):
-                return f"{how}, {prompt!r} is answered with {answer!r}, by whole passes with {said!r}"
+        for prompt, answer, expected_text in zip(PROMPTS, answers, expected, strict=True):
+            # Where the answer turns on a tie, rounding alone decides, and any is right.
+            if expected_text is not None and _plain(answer) != _plain(expected_text):
+                return f"{how}, {prompt!r} is answered with {answer!r}, by whole passes with {expected_text!r}"
     return ""
 
 
@@ -172,35 +175,37 @@ def _plain(text: str) -> str:
     return "".join(letter for letter in text if letter.isascii()).strip()
 
 
-def _whole(generation: LoadedGeneration, prompt: Sequence[int]) -> str | None:
+def _answer_by_whole_passes(generation: LoadedGeneration, prompt: Sequence[int]) -> str | None:
     """The greedy answer by whole passes; None where it turns on a tie."""
-    seen = list(prompt)
+    tokens = list(prompt)
     for _ in range(NEW_TOKENS):
         with torch.inference_mode():
-            logits = generation.model(input_ids=torch.tensor([seen]), use_cache=False).logits[0, -1].float()
+            # Without a cache, each time from the beginning: what training saw, and slow.
+            logits = generation.model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, -1].float()
         best, second = logits.topk(2).values.tolist()
         if best - second < TIE * float(logits.std()):
             return None
         token = int(logits.argmax())
         if token in generation.stop_ids:
             break
-        seen.append(token)
-    return str(generation.tokenizer.decode(seen[len(prompt) :], skip_special_tokens=True))
+        tokens.append(token)
+    return str(generation.tokenizer.decode(tokens[len(prompt) :], skip_special_tokens=True))
 
 
-def _written(engine: Engine, generation: LoadedGeneration, prompts: Sequence[list[int]]) -> list[str]:
+def _write(engine: Engine, generation: LoadedGeneration, prompts: Sequence[list[int]]) -> list[str]:
     queues: list[SimpleQueue[Event]] = [SimpleQueue() for _ in prompts]
     jobs = [
         Completion(generation, prompt, NEW_TOKENS, Sampling(temperature=0), (), queue.put)
         for prompt, queue in zip(prompts, queues, strict=True)
     ]
     engine.submit(*jobs)
-    return [_text(queue) for queue in queues]
+    return [_collect(queue) for queue in queues]
 
 
-def _text(queue: "SimpleQueue[Event]") -> str:
+def _collect(queue: "SimpleQueue[Event]") -> str:
     text = ""
     while True:
+        # Bounded: an engine that hangs is one of the faults that are looked for.
         event = queue.get(timeout=120)
         if isinstance(event, Exception):
             return f"{type(event).__name__}: {event}"
@@ -209,25 +214,25 @@ def _text(queue: "SimpleQueue[Event]") -> str:
         text += event.text
 
 
-def _wrongly_classified(generation: LoadedGeneration) -> str:
+def _check_classifying(generation: LoadedGeneration) -> str:
     """What a classifier says otherwise when texts share a pass, or requests come together."""
     worker = Classifier(at_once=4, queue=8, batch=4, metrics=ServingMetrics(CollectorRegistry()))
     worker.start()
     try:
         texts = [list(generation.tokenizer(text)["input_ids"]) for text in PROMPTS]
-        together = _classified(worker, generation, texts)
+        together = _classify(worker, generation, texts)
     finally:
         worker.close()
     for text, ids, row in zip(PROMPTS, texts, together, strict=True):
-        given = torch.tensor([ids])
+        input_ids = torch.tensor([ids])
         with torch.inference_mode():
-            logits = generation.model(input_ids=given, attention_mask=torch.ones_like(given)).logits[0]
+            logits = generation.model(input_ids=input_ids, attention_mask=torch.ones_like(input_ids)).logits[0]
         if not torch.allclose(torch.tensor(row), torch.softmax(logits.float(), -1), atol=1e-4):
             return f"{text!r} is classified as {row}, alone as {torch.softmax(logits, -1).tolist()}"
     return ""
 
 
-def _classified(worker: Classifier, generation: LoadedGeneration, texts: list[list[int]]) -> list[list[float]]:
+def _classify(worker: Classifier, generation: LoadedGeneration, texts: list[list[int]]) -> list[list[float]]:
     queue: SimpleQueue[list[list[float]] | Exception] = SimpleQueue()
     worker.submit(Classification(generation, texts, queue.put))
     outcome = queue.get(timeout=120)
@@ -236,10 +241,10 @@ def _classified(worker: Classifier, generation: LoadedGeneration, texts: list[li
     return outcome
 
 
-def _wrongly_learned(kind: ModelKind, ref: GenerationRef, path: Path, folder: Path) -> str:
+def _check_learning(kind: ModelKind, ref: GenerationRef, path: Path, folder: Path) -> str:
     """What is wrong with a round: it does not train, or scores otherwise when documents share a pass."""
     spec = RoundSpec(round=1, kind=kind, seed=7, parent=ref, base=ref, recipe=RECIPE, device="cpu", threads=1)
-    held = _samples(6, first=100)
+    holdout = _samples(6, first=100)
     write_round(
         folder,
         spec,
@@ -248,19 +253,20 @@ def _wrongly_learned(kind: ModelKind, ref: GenerationRef, path: Path, folder: Pa
         fresh=_samples(10, first=1),
         replay=_samples(10, first=50),
         early_stop=[],
-        slices=[RoundSlice("anchor", "anchor", "river", tuple(held))],
+        slices=[RoundSlice("anchor", "anchor", "river", tuple(holdout))],
     )
-    if wrong := _wrongly_scored(folder, held):
+    if wrong := _check_scoring(folder, holdout):
         return wrong
     report = run_round(folder)
     return "" if report.outcome is Outcome.TRAINED else f"the round ends as {report.outcome}: {report.detail}"
 
 
-def _wrongly_scored(folder: Path, held: Sequence[RoundSample]) -> str:
+def _check_scoring(folder: Path, holdout: Sequence[RoundSample]) -> str:
     with Progress(folder / "progress.jsonl", None) as progress:
         bench = set_up(read_round(folder), progress)
-        text = bench.encode(held)
+        text = bench.encode(holdout)
         for at, score in enumerate(bench.evaluate(bench.model, text)):
+            # Against a tolerance, as the sums of a batch are rounded in another order.
             (alone,) = bench.evaluate(bench.model, text.take([at]))
             if abs(alone.nll - score.nll) > SAME_LOSS * max(1.0, abs(alone.nll)):
                 return f"a document scores {score.nll} among others, {alone.nll} alone"
@@ -272,7 +278,7 @@ def _samples(count: int, *, first: int) -> list[RoundSample]:
     return [RoundSample(first + at, text, "river", LABELS[at % len(LABELS)]) for at, text in enumerate(texts)]
 
 
-def _said(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
@@ -287,7 +293,7 @@ def main() -> None:
     transformers_logging.set_verbosity_error()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
-        row = tried(chosen.name, chosen.kind, Path(folder), own=chosen.own)
+        row = try_architecture(chosen.name, chosen.kind, Path(folder), own=chosen.own)
     sys.stdout.write(json.dumps(asdict(row)) + "\n")
 
 

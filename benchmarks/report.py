@@ -31,8 +31,8 @@ class Bar:
     def facts(self) -> dict[str, float | str]:
         """The bar as JSON values, without what is not set."""
         bounds = {"at_least": self.at_least, "at_most": self.at_most}
-        set_ones = {name: bound for name, bound in bounds.items() if bound is not None}
-        return {"name": self.name, "value": self.value, **set_ones}
+        set_bounds = {name: bound for name, bound in bounds.items() if bound is not None}
+        return {"name": self.name, "value": self.value, **set_bounds}
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
@@ -52,6 +52,7 @@ def report(title: str, bars: Sequence[Bar], json_file: Path | None, details: Map
         contents = {"bars": [bar.facts() for bar in bars], "machine": _machine(), "details": details or {}}
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
+    # Only after the file is written: a missed bar is what somebody will want to read about.
     return 0 if all(bar.reached for bar in bars) else 1
 
 

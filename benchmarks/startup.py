@@ -39,13 +39,14 @@ def seconds_of(command: tuple[str, ...], ending: int, home: Path) -> float:
     Raises:
         RuntimeError: it ended in another way than it should.
     """
+    # Settings may come by the environment; those of who runs this must not change what is measured.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RIVERKEEP_")}
     began = time.perf_counter()
-    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
-    taken = time.perf_counter() - began
-    if done.returncode != ending:
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}, not {ending}: {done.stderr[-2000:]}")
-    return taken
+    run = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+    elapsed = time.perf_counter() - began
+    if run.returncode != ending:
+        raise RuntimeError(f"{' '.join(command)} ended with {run.returncode}, not {ending}: {run.stderr[-2000:]}")
+    return elapsed
 
 
 def measure(turns: int) -> dict[str, list[float]]:
@@ -56,9 +57,9 @@ def measure(turns: int) -> dict[str, list[float]]:
         (home / "riverkeep.toml").write_text(SETTINGS, encoding="utf-8")
         for turn in range(turns + 1):
             for name, (command, ending) in COMMANDS.items():
-                taken = seconds_of(command, ending, home)
+                elapsed = seconds_of(command, ending, home)
                 if turn:
-                    seconds[name].append(taken)
+                    seconds[name].append(elapsed)
     return seconds
 
 
@@ -75,6 +76,7 @@ def main() -> int:
     options = arguments(__doc__)
     options.add_argument("--turns", type=int, default=20, help="how often each is run (20)")
     chosen = options.parse_args()
+    # Before the first turn: the runs themselves are load.
     before = os.getloadavg()[0]
     seconds = measure(chosen.turns)
     show(seconds)
@@ -85,6 +87,7 @@ def main() -> int:
         Bar(name="a bare interpreter, seconds", value=medians["python -c pass"]),
         Bar(name="an interpreter that imports torch, seconds", value=medians["import torch"]),
     ]
+    # A busy machine is slower at everything; the reader of a figure has to be able to tell.
     load = {"before": before, "after": os.getloadavg()[0]}
     return report("Startup", bars, chosen.json, {"turns": chosen.turns, "load": load})
 

@@ -57,12 +57,13 @@ DEVICE = choose("cpu", "float32")
 
 def model() -> Any:
     """The demo's architecture, with random weights."""
-    made = make_model()
-    made.config.use_cache = False
-    return made.train()
+    llama = make_model()
+    # A cache is kept for nobody in training, and costs memory and time.
+    llama.config.use_cache = False
+    return llama.train()
 
 
-def packed(steps: int) -> Rows:
+def pack_documents(steps: int) -> Rows:
     """Documents of 20 to 400 tokens, packed; enough rows for every step."""
     random = np.random.default_rng(0)
     lengths: list[int] = []
@@ -92,6 +93,7 @@ class Arm:
         weights = dict(trained.named_parameters())
         pull = None
         if penalties:
+            # Any values cost the same; these have the mean of 1 that real ones are normalised to.
             importance = {name: torch.rand_like(weight) * 2 for name, weight in weights.items()}
             pull = QuadraticPull(weights, l2_sp=0.01, ewc=0.1, importance=importance)
         self.trainer = Trainer(
@@ -129,6 +131,7 @@ class Bare:
         self._model = model()
         self._weights = list(self._model.parameters())
         self._optimizer = torch.optim.AdamW(self._weights, lr=RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+        # Made beforehand, so that the learner is held against a loop that pays nothing for feeding.
         self._batches = {id(step): next(feed(rows).micro_batches(step)) for step in steps}
 
     def __call__(self, step: Step) -> None:
@@ -143,16 +146,16 @@ class Bare:
 
 def rows_for_trainer(rows: Rows, steps: list[Step]) -> list[dict[str, Tensor]]:
     """The same batches as single rows; labels are unshifted, as `Trainer` shifts them itself."""
-    found = []
+    trainer_rows = []
     for step in steps:
         batch = next(feed(rows).micro_batches(step))
         labels = torch.full_like(batch.targets, -100)
         labels[:, 1:] = batch.targets[:, :-1]
         ids, positions = batch.inputs["input_ids"], batch.inputs["position_ids"]
-        found += [
+        trainer_rows += [
             {"input_ids": ids[row], "position_ids": positions[row], "labels": labels[row]} for row in range(len(ids))
         ]
-    return found
+    return trainer_rows
 
 
 class InOrder(HuggingFaceTrainer):
@@ -177,6 +180,7 @@ class Turns(TrainerCallback):
         self.seconds["Trainer"].append(time.perf_counter() - self._resumed)
         step = next(self._steps)
         names = list(self._arms)
+        # Whoever comes right after another finds its caches: each gets every place.
         turn = len(self.seconds["Trainer"]) % len(names)
         for name in names[turn:] + names[:turn]:
             began = time.perf_counter()
@@ -188,7 +192,7 @@ class Turns(TrainerCallback):
 def measure(rounds: int, scratch: Path) -> dict[str, list[float]]:
     """Seconds of each arm's steps, turn by turn."""
     total = rounds + WARM_UP
-    rows = packed(total)
+    rows = pack_documents(total)
     none = np.empty(0, dtype=np.int64)
     new = [Step(np.arange(at * ROWS, (at + 1) * ROWS), none) for at in range(total)]
     fresh = round(ROWS * (1 - REPLAYED))
@@ -218,8 +222,10 @@ def measure(rounds: int, scratch: Path) -> dict[str, list[float]]:
             logging_strategy="no",
         )
         data: Any = rows_for_trainer(rows, new)
+        # `Trainer` prints its summary whatever it is told of logging.
         with redirect_stdout(io.StringIO()):
             InOrder(model=model(), args=arguments, train_dataset=data, callbacks=[turns]).train()
+    # The first steps allocate and choose kernels.
     return {name: seconds[WARM_UP:] for name, seconds in turns.seconds.items()}
 
 

@@ -76,8 +76,9 @@ class Swap:
 Measured = tuple[list[Answered], list[Answered], list[Swap]]
 
 
-def expected(path: Path) -> dict[str, str]:
+def expected_answers(path: Path) -> dict[str, str]:
     """What a generation answers to each prompt: greedy, by itself, reading everything anew for each token."""
+    # In single precision, as serving loads it on a CPU: greedy answers would differ by rounding.
     model, tokenizer = load_model(path, "causal-lm", dtype=torch.float32), load_tokenizer(path)
     answers = {}
     for prompt in PROMPTS:
@@ -116,11 +117,12 @@ class Load:
         """Send for `seconds` and wait for the answers."""
         due = time.monotonic()
         end = due + seconds
-        sent = []
+        requests = []
         while (due := due + self._random.expovariate(self._rate)) < end:
+            # By the clock, not by the last answer: a server that stands still must not be asked less.
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            sent.append(asyncio.create_task(self._ask(due, self._random.choice(PROMPTS))))
-        await asyncio.gather(*sent)
+            requests.append(asyncio.create_task(self._ask(due, self._random.choice(PROMPTS))))
+        await asyncio.gather(*requests)
 
     async def _ask(self, due: float, prompt: str) -> None:
         body = {"prompt": prompt, "max_tokens": NEW_TOKENS, "temperature": 0}
@@ -177,6 +179,7 @@ async def measure(
     """Answers without swaps, answers with, and the swaps."""
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         swapper = Swapper(client, store, writer)
+        # Not counted: the first answers and the first swap find cold caches.
         await asyncio.gather(Load(client, rate, seed=-1).run(3), swapper.run(lambda: bool(swapper.swaps)))
         swapper.swaps.clear()
         calm, busy = Load(client, rate, seed=0), Load(client, rate, seed=1)
@@ -192,17 +195,17 @@ def during(answers: list[Answered], swaps: list[Swap], usual_s: float) -> list[A
 
     Choosing those that did meet one would choose the slow ones: a longer wait meets more.
     """
-    return [one for one in answers if any(s.began - usual_s < one.due < s.ended for s in swaps)]
+    return [answer for answer in answers if any(s.began - usual_s < answer.due < s.ended for s in swaps)]
 
 
 def p99(answers: list[Answered]) -> float:
     """99th percentile of the latency in milliseconds."""
-    return float(np.percentile([one.latency_s for one in answers], 99)) * 1e3
+    return float(np.percentile([answer.latency_s for answer in answers], 99)) * 1e3
 
 
 def median(answers: list[Answered]) -> float:
     """Median latency in milliseconds."""
-    return float(np.median([one.latency_s for one in answers])) * 1e3
+    return float(np.median([answer.latency_s for answer in answers])) * 1e3
 
 
 @contextmanager
@@ -240,12 +243,14 @@ def main() -> int:
     parser.add_argument("--layers", type=int, default=4, help="layers of the model")
     parser.add_argument("--width", type=int, default=128, help="width of the model; the defaults are the demo's")
     options = parser.parse_args()
+    # One thread here and one in the server: on two cores they would take them from each other.
     torch.set_num_threads(1)
+    # Spawned: a fork of a process in which torch has threads may hang.
     writer = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
     with tempfile.TemporaryDirectory() as scratch, writer:
         root = Path(scratch) / "checkpoints"
         store = publish_generations(root, Path(scratch), options.generations, options.layers, options.width)
-        said = {number: expected(store.path(number)) for number in store.numbers()}
+        expected = {number: expected_answers(store.path(number)) for number in store.numbers()}
         with serving(root) as url:
             measuring = measure(
                 url,
@@ -257,8 +262,10 @@ def main() -> int:
             )
             calm, busy, swaps = asyncio.run(measuring)
     answers = calm + busy
-    failed = sum(one.status != 200 for one in answers)
-    mixed = sum(one.status == 200 and one.text != said[one.generation][one.prompt] for one in answers)
+    failed = sum(answer.status != 200 for answer in answers)
+    mixed = sum(
+        answer.status == 200 and answer.text != expected[answer.generation][answer.prompt] for answer in answers
+    )
     hit = during(busy, swaps, median(calm) / 1e3)
     bars = [
         Bar(name="p99 latency during swaps / without", value=p99(hit) / p99(calm), at_most=1.5),

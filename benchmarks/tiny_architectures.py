@@ -142,7 +142,7 @@ class CannotShrink(Exception):
     """An architecture of which no small model can be made; the message says why."""
 
 
-def shrunk_config(name: str, own: Mapping[str, Any] | None = None) -> PretrainedConfig:
+def shrink_config(name: str, own: Mapping[str, Any] | None = None) -> PretrainedConfig:
     """The configuration of the smallest model of an architecture.
 
     Raises:
@@ -151,25 +151,26 @@ def shrunk_config(name: str, own: Mapping[str, Any] | None = None) -> Pretrained
     kind = CONFIG_MAPPING[name]
     try:
         default: PretrainedConfig = kind()
-        return _rebuilt(default, {**OWN.get(name, {}), **(own or {})})
+        return _rebuild(default, {**OWN.get(name, {}), **(own or {})})
     except Exception as error:
         raise CannotShrink(f"its configuration refuses the sizes: {_line(error)}") from error
 
 
-def _rebuilt(default: PretrainedConfig, own: Mapping[str, Any]) -> PretrainedConfig:
+def _rebuild(default: PretrainedConfig, own: Mapping[str, Any]) -> PretrainedConfig:
     values = default.to_dict()
     changed: dict[str, Any] = {}
     for key, value in values.items():
         part = _part(default, key)
         if part is not None:
             nested = own.get(key, {})
-            changed[key] = _rebuilt(part, nested)
+            changed[key] = _rebuild(part, nested)
         elif key in SIZES and isinstance(value, int) and not isinstance(value, bool):
             changed[key] = min(value, SIZES[key])
         elif key.endswith(("_token_id", "_token_index")) and isinstance(value, int) and value >= VOCABULARY:
             changed[key] = TOKENS["pad_token_id"]
         elif key.endswith("layer_types") and isinstance(value, list):
             changed[key] = _every_type(value)
+    # Defaults name ids beyond so small a vocabulary.
     for key in TOKENS:
         changed[key] = TOKENS[key]
     plain = {key: value for key, value in own.items() if _part(default, key) is None or not isinstance(value, Mapping)}
@@ -186,6 +187,7 @@ def _part(config: PretrainedConfig, key: str) -> PretrainedConfig | None:
 def _every_type(types: list[Any]) -> list[Any]:
     """So many layers that each type is there, in their order."""
     first = types[:LAYERS]
+    # A kind of layer that comes late in a deep model has a cache of its own to be wrong about.
     missing = [each for each in dict.fromkeys(types) if each not in first]
     return (first[: LAYERS - len(missing)] + missing)[:LAYERS]
 
@@ -205,15 +207,17 @@ def tiny_model(
     Raises:
         CannotShrink: it cannot be made, or not small.
     """
-    config = shrunk_config(name, own)
+    config = shrink_config(name, own)
     auto: Any = AutoModelForCausalLM
     if kind == "classifier":
         auto = AutoModelForSequenceClassification
         config.num_labels = labels
     try:
+        # Sketched first: a size that was not shrunk may ask for gigabytes.
         with torch.device("meta"):
             sketch = auto.from_config(config)
         _require_small(sketch)
+        # After the sketch, which may draw as well.
         torch.manual_seed(seed)
         model = auto.from_config(config)
     except CannotShrink:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.one_architecture import Row, taken, tried
+from benchmarks.one_architecture import Row, take_whole_way, try_architecture
 from benchmarks.tiny_architectures import tiny_model
 from checkpoints.card import ModelKind
 from checkpoints.probe.conduct import Conduct, Way
@@ -43,7 +43,7 @@ def test_a_causal_model_answers_and_learns_as_by_whole_passes(
     name: str, own: dict[str, Any], served: str, tmp_path: Path
 ) -> None:
     """Alone and together; and documents score the same in a batch as by themselves."""
-    row = tried(name, "causal-lm", tmp_path, own=own)
+    row = try_architecture(name, "causal-lm", tmp_path, own=own)
     assert (row.wrong, row.refused, row.not_made) == ("", "", "")
     assert row.served.startswith(served)
 
@@ -51,7 +51,7 @@ def test_a_causal_model_answers_and_learns_as_by_whole_passes(
 @pytest.mark.parametrize("name", ["bert", "xlnet"])
 def test_a_model_that_sees_later_tokens_gets_no_further_than_import(name: str, tmp_path: Path) -> None:
     """However its loss would fall."""
-    row = tried(name, "causal-lm", tmp_path)
+    row = try_architecture(name, "causal-lm", tmp_path)
     assert "sees later tokens" in row.refused
 
 
@@ -65,7 +65,7 @@ def test_a_model_that_sees_later_tokens_gets_no_further_than_import(name: str, t
 )
 def test_a_classifier_answers_and_learns_as_by_single_texts(name: str, served: str, tmp_path: Path) -> None:
     """Whatever shares a pass with a text."""
-    row = tried(name, "classifier", tmp_path)
+    row = try_architecture(name, "classifier", tmp_path)
     assert (row.wrong, row.refused, row.not_made, row.served) == ("", "", "", served)
 
 
@@ -78,7 +78,7 @@ def test_the_whole_way_finds_a_model_that_is_asked_wrongly(
     everything_goes = pretended_conduct()
     monkeypatch.setattr("serving.generations.swap.conduct_of", lambda *_: everything_goes)
     model = tiny_model(name, kind, labels=3, own=own)
-    assert taken(Row(name, kind), model, tmp_path).wrong
+    assert take_whole_way(Row(name, kind), model, tmp_path).wrong
 
 
 def pretended_conduct() -> Conduct:
