@@ -210,10 +210,10 @@ def require_shapes(path: Path, info: Mapping[str, Any]) -> None:
     """
     differing = sorted(info["mismatched_keys"])
     if differing:
-        name, stored, wanted = differing[0]
+        name, stored, described = differing[0]
         raise UnusableModel(
             f"{path}: config.json and the weights do not fit ({len(differing)} differ): {name} is {_shape(stored)} in "
-            f"the weights, {_shape(wanted)} by config.json; take both from one source"
+            f"the weights, {_shape(described)} by config.json; take both from one source"
         )
 
 

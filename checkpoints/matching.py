@@ -39,11 +39,11 @@ def mismatch(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: M
     framing = sorted(_frame(tokenizer, kind) & set(beyond))
     if framing:
         return f"puts {beyond[framing[0]]!r} ({framing[0]}) around a text, the model has only {rows} embeddings"
-    known = len(set(vocabulary.values()) - set(beyond))
+    tokens = len(set(vocabulary.values()) - set(beyond))
     highest = max(set(vocabulary.values()) - set(beyond), default=-1)
     # By the highest id, not by how many there are: some vocabularies have gaps.
     if highest + 1 < LEAST_VOCABULARY_SHARE * rows:
-        return f"knows {known} tokens, the model has {rows} embeddings"
+        return f"knows {tokens} tokens, the model has {rows} embeddings"
     return None
 
 
@@ -60,15 +60,15 @@ def _frame(tokenizer: PreTrainedTokenizerBase, kind: ModelKind) -> set[int]:
     return framing - {None}
 
 
-def right_pad(model: PreTrainedModel, wanted: int | None) -> int:
+def right_pad(model: PreTrainedModel, preferred: int | None) -> int:
     """The id to fill rows of a batch with: the one that is wanted, else the end of a text, else 0.
 
     Only one that the model has a row for: -1 and ids above the last row stand in many configurations.
     """
     rows = rows_of(model)
     ends = of_text(model.config, "eos_token_id")
-    found: list[Any] = [wanted, *(ends if isinstance(ends, list) else [ends])]
-    return next((pad for pad in found if isinstance(pad, int) and 0 <= pad < (rows or pad + 1)), 0)
+    candidates: list[Any] = [preferred, *(ends if isinstance(ends, list) else [ends])]
+    return next((pad for pad in candidates if isinstance(pad, int) and 0 <= pad < (rows or pad + 1)), 0)
 
 
 def of_text(config: Any, name: str) -> Any:

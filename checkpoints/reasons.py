@@ -71,8 +71,8 @@ def _unknown_value(path: Path, error: Exception) -> str | None:
     key = next((key for key, each in _entries(read_config(path)) if each == error.args[0]), None)
     if key is None:
         return None
-    known = f"which transformers {transformers.__version__} does not know"
-    return f"{path / 'config.json'}: {key} is {error.args[0]!r}, {known}; {AGAIN}"
+    unknown_to = f"which transformers {transformers.__version__} does not know"
+    return f"{path / 'config.json'}: {key} is {error.args[0]!r}, {unknown_to}; {AGAIN}"
 
 
 def _entries(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

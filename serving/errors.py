@@ -65,8 +65,8 @@ class QueueFull(RequestError):
 class TooLong(RequestError):
     """A prompt, with what was asked of it, does not fit the model's context."""
 
-    def __init__(self, tokens: int, asked: int, context: int, param: str) -> None:
-        more = f" and {asked} were asked for in the answer" if asked else ""
+    def __init__(self, tokens: int, answer_tokens: int, context: int, param: str) -> None:
+        more = f" and {answer_tokens} were asked for in the answer" if answer_tokens else ""
         super().__init__(
             f"the model's context is {context} tokens; the text has {tokens}{more}: shorten it",
             code="context_length_exceeded",

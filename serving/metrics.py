@@ -9,6 +9,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+# 499 among them: clients that go away have to be told from those that are answered.
 CODES: Final = (200, 400, 401, 404, 405, 408, 413, 415, 429, 499, 500, 503, 504)
 """What requests are answered with."""
 
@@ -84,6 +85,7 @@ class ServingMetrics:
         self.generation = Gauge(
             "riverkeep_serving_generation", "The generation that new requests get; -1: none.", registry=registry
         )
+        # 0 is a generation, the base.
         self.generation.set(-1)
         self.pointed = Gauge(
             "riverkeep_serving_pointed_generation",

@@ -83,7 +83,7 @@ def _mend_value(name: str, value: Any, rows: int | None) -> Any:
     if name in SEVERAL_IDS:
         if not isinstance(value, list) or len(value) == 1:
             return _id(value, rows)
-        return [found for found in (_id(each, rows) for each in value) if found is not None] or None
+        return [number for number in (_id(each, rows) for each in value) if number is not None] or None
     if isinstance(value, Mapping):
         return mend_config(value, rows)
     if isinstance(value, list):

@@ -39,11 +39,11 @@ def labels_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     Raises:
         ValueError: they are not numbered 0 to n-1, not told apart by their names, or not as many as are counted.
     """
-    named, counted = config.get("id2label"), config.get("num_labels")
+    names_by_number, counted = config.get("id2label"), config.get("num_labels")
     # As transformers does it: a classifier without names has `LABEL_0`, `LABEL_1` and so on.
-    if not named:
+    if not names_by_number:
         return unnamed_labels(counted or LABELS_UNNAMED)
-    numbers = sorted(int(number) for number in named)
+    numbers = sorted(int(number) for number in names_by_number)
     if numbers != list(range(len(numbers))):
         raise ValueError(
             f"id2label numbers its labels {', '.join(map(str, numbers[:8]))}, the head's answers count from 0 without "
@@ -51,9 +51,9 @@ def labels_of(config: Mapping[str, Any]) -> tuple[str, ...]:
         )
     if counted not in (None, len(numbers)):
         raise ValueError(f"num_labels is {counted}, id2label names {len(numbers)}: leave num_labels out, or name each")
-    _require_names(named)
+    _require_names(names_by_number)
     # By number: the keys of JSON are texts, among which 10 comes before 2.
-    names = tuple(str(name) for _, name in sorted(named.items(), key=lambda item: int(item[0])))
+    names = tuple(str(name) for _, name in sorted(names_by_number.items(), key=lambda item: int(item[0])))
     # transformers' own map from names back to numbers would lose one of them.
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
@@ -61,8 +61,8 @@ def labels_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     return names
 
 
-def _require_names(named: Mapping[str, Any]) -> None:
-    for number, name in named.items():
+def _require_names(names_by_number: Mapping[str, Any]) -> None:
+    for number, name in names_by_number.items():
         if name is None or not str(name).strip():
             raise ValueError("id2label has a label without a name: name each, or none")
         if isinstance(name, bool) or not isinstance(name, str | int) or not _is_unicode(str(name)):

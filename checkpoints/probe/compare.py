@@ -72,9 +72,9 @@ def errors(actual: Tensor, expected: Tensor) -> Tensor:
     finite = torch.isfinite(expected)
     strange = (torch.isfinite(actual) != finite).any(-1)
     difference = torch.where(finite, actual - expected, 0.0).square().mean(-1).sqrt()
-    known = torch.where(finite, expected, 0.0)
-    spread = (known - known.mean(-1, keepdim=True)).square().mean(-1).sqrt().mean()
+    finite_part = torch.where(finite, expected, 0.0)
+    spread = (finite_part - finite_part.mean(-1, keepdim=True)).square().mean(-1).sqrt().mean()
     # A head with a single answer has no spread.
-    scale = spread if spread > 0 else known.abs().max()
+    scale = spread if spread > 0 else finite_part.abs().max()
     relative = torch.where(difference > 0, difference / scale, 0.0)
     return torch.where(strange, torch.inf, relative)
