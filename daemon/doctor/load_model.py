@@ -53,7 +53,11 @@ def examine(
     except CheckpointsError as error:
         return {"error": str(error)}
     text = filler(SAMPLE_CHARACTERS, 0)
-    answer: dict[str, Any] = {"device": device_found.name, "served": conduct.description(kind), "cost": conduct.cost(kind)}
+    answer: dict[str, Any] = {
+        "device": device_found.name,
+        "served": conduct.description(kind),
+        "cost": conduct.cost(kind),
+    }
     answer["documents"] = "" if frame is None else frame.told(tokenizer)
     answer["characters_per_token"] = len(text) / len(tokenizer(text)["input_ids"])
     return answer | asdict(_shape(model, kind, device_found, conduct))
