@@ -16,7 +16,7 @@ from checkpoints.files.disk_errors import disk_errors
 from checkpoints.files.label_names import NEW_WEIGHTS
 from checkpoints.files.model_files import GENERATION_CONFIG
 from checkpoints.generation_store import CARD, MANIFEST
-from learner.weights.residual import Residual, Residuals, add_residual, is_rounded, residual_of
+from learner.weights.residual import Residual, Residuals, add_residual, is_rounded, residual_of, round_into, thresholds
 
 Weights = dict[str, Tensor]
 
@@ -40,7 +40,7 @@ def interpolate_into(model: Any, parent: Weights, result: Weights, parent_share:
     """Give a model the weights between parent and result, in its own dtype.
 
     Args:
-        model: of the same architecture; overwritten.
+        model: of the same architecture, on the CPU; overwritten.
         parent: the parent's weights.
         result: the trained ones, float32.
         parent_share: 0 gives the result, 1 the parent.
@@ -49,15 +49,18 @@ def interpolate_into(model: Any, parent: Weights, result: Weights, parent_share:
         what rounding to the model's dtype cut off its parameters; buffers are not trained and have nothing to keep.
     """
     residuals: dict[str, Residual] = {}
+    drawn = thresholds()
     trained = {name for name, _ in model.named_parameters()}
     for name, value in _named(model).items():
         if not value.is_floating_point():
             value.copy_(result[name])
             continue
         master = torch.lerp(result[name].float(), parent[name].float(), parent_share)
-        value.copy_(master)
-        if name in trained and is_rounded(value):
-            residuals[name] = residual_of(value, master)
+        if name not in trained or not is_rounded(value):
+            value.copy_(master)
+            continue
+        round_into(value, master, drawn)
+        residuals[name] = residual_of(value, master)
     return residuals
 
 
