@@ -61,10 +61,8 @@ def read_records(
     Args:
         data: of the batch.
         count: how many records it holds.
-        base_offset: of the first record.
-        base_time: to which the records' times are added, in milliseconds.
-        limits: of a record.
-        from_offset: what lies before is left out.
+        base_offset: of the first record; base_time: to which the records' times are added, in milliseconds.
+        limits: of a record; from_offset: what lies before is left out.
         headers: takes the bytes of the headers of those records that have any, by offset.
 
     Raises:
@@ -91,10 +89,10 @@ def read_records(
             value: bytes | Oversized | None = None
             if not length & 1:
                 start, position = position, position + (length >> 1)
-                if position - start + (key_length >> 1) > limits.record_bytes:
-                    value = Oversized(data[start : start + limits.kept_bytes], length >> 1)
-                else:
-                    value = data[start:position]
+                large = position - start + (key_length >> 1) > limits.record_bytes
+                value = (
+                    Oversized(data[start : start + limits.kept_bytes], length >> 1) if large else data[start:position]
+                )
             # A slice beyond the end is short and raises nothing: only the record's own length tells that it is cut off.
             if not position < end <= size:
                 raise Unreadable("a record's fields do not fit its length")
