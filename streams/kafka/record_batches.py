@@ -70,7 +70,7 @@ def read_records(
     """
     rows: list[Row] = []
     # Locals, as this loop runs for each record.
-    append, varint, position, size = rows.append, _varint, 0, len(data)
+    append, varint, position, size, kept = rows.append, _varint, 0, len(data), limits.kept_bytes
     try:
         for _ in range(count):
             # Lengths are zigzag numbers: an even one is twice the length, an odd one says null.
@@ -90,9 +90,7 @@ def read_records(
             if not length & 1:
                 start, position = position, position + (length >> 1)
                 large = position - start + (key_length >> 1) > limits.record_bytes
-                value = (
-                    Oversized(data[start : start + limits.kept_bytes], length >> 1) if large else data[start:position]
-                )
+                value = Oversized(data[start : start + kept], length >> 1) if large else data[start:position]
             # A slice beyond the end is short and raises nothing: only the record's own length tells that it is cut off.
             if not position < end <= size:
                 raise Unreadable("a record's fields do not fit its length")
