@@ -96,6 +96,13 @@ class DaemonMetrics:
         )
 
     def _training(self, registry: CollectorRegistry) -> None:
+        self.micro_batch_ratio = Gauge(
+            "riverkeep_micro_batch_ratio",
+            "What memory leaves of the micro-batch that is set, 0 to 1: below 1 the latest round was tried with a "
+            "smaller one, as `riverkeep status` explains.",
+            registry=registry,
+        )
+        self.micro_batch_ratio.set(1)
         self.loss = Gauge(
             "riverkeep_training_loss_nats",
             "Loss terms of the latest training step, nats per token; of a classifier per document.",

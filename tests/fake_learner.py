@@ -10,6 +10,7 @@ doubtful      the candidate is better on average, but too unevenly to tell
 implausible   stops before training, as with text beyond the plausibility bounds
 hang          says one line and then nothing
 oom           out of memory unless the micro-batch has been halved
+fits_N        out of memory with more than N sequences in a pass, else good
 killed        kills itself as the kernel would for memory, unless the micro-batch has been halved
 killed_again  kills itself as the kernel would for memory
 crash         ends with an error
@@ -64,6 +65,12 @@ def main(mode: str, directory: Path) -> int:
     if mode == "oom" and full:
         sys.stderr.write("no room for the batch\n")
         return OutOfMemory.exit_code
+    if mode.startswith("fits_"):
+        most = int(mode.removeprefix("fits_"))
+        if min(given.spec.recipe.micro_batch, given.spec.recipe.batch_sequences) > most:
+            sys.stderr.write("no room for the batch\n")
+            return OutOfMemory.exit_code
+        mode = "good"
     if mode == "killed_again" or (mode == "killed" and full):
         os.kill(os.getpid(), signal.SIGKILL)
     for step in range(20 if mode == "slow" else 1):

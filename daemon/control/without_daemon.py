@@ -46,6 +46,7 @@ from daemon.ingestion import replay_dead_letters
 from daemon.rounds.begin_or_wait import paused_sentence
 from daemon.rounds.directories import round_directory
 from daemon.rounds.judgeable import ForeseenEvidence, foresee
+from daemon.rounds.out_of_memory import MemoryLimit, limit_by_settings
 from daemon.rounds.unknown_generations import unknown_generations
 from daemon.settings.tree import Settings
 from memory.errors import UnknownGeneration, UnknownRound, WrongState
@@ -96,8 +97,13 @@ class StoreControl(Control):
         paused = answer["rounds_paused"]
         answer["next_round"] = None if paused is None else paused_sentence(paused["reason"])
         answer["evidence"] = status.evidence(self._evidence())
+        answer["micro_batch"] = status.micro_batch(self._memory_limit())
         answer["unknown_generations"] = unknown_generations(self._store, self._checkpoints)
         return answer
+
+    def _memory_limit(self) -> MemoryLimit | None:
+        learner = self._settings.learner
+        return limit_by_settings(self._store.rounds.too_large(), learner.recipe, learner.device)
 
     def _evidence(self) -> ForeseenEvidence:
         return foresee(self._store, self._settings, self._store.rounds.latest())

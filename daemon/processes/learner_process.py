@@ -51,11 +51,20 @@ class LearnerEnding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LearnerExit:
-    """How a learner ended, and a sentence about it."""
+    """How a learner ended, and a sentence about it.
+
+    Attributes:
+        ending: how.
+        detail: the sentence.
+        seconds: that it ran.
+        certain: whether it is known that memory ran out, where it ended so; of a SIGKILL that the kernel did not
+            count it is only likely.
+    """
 
     ending: LearnerEnding
     detail: str
     seconds: float
+    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +149,8 @@ class LearnerProcess:
         _keep_log(directory / "learner.log", bytes(watch.errors))
         if ended is None:
             ended = _ending_of(process.returncode, watch, kills)
-        return LearnerExit(*ended, seconds=self._clock() - began)
+        certain = process.returncode != -signal.SIGKILL or bool(kills.rise())
+        return LearnerExit(*ended, seconds=self._clock() - began, certain=certain)
 
     def _step_back(self, pid: int) -> None:
         with suppress(ProcessLookupError, PermissionError):

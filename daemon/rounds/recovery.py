@@ -9,7 +9,7 @@ import structlog
 from checkpoints.errors import CheckpointsError
 from daemon.rounds.conclusion import Conclusion
 from daemon.rounds.directories import Rooms
-from daemon.rounds.out_of_memory import SmallerMicroBatches
+from daemon.rounds.out_of_memory import MicroBatchLimits
 from daemon.rounds.record import BadRecord, RoundRecord
 from learner.directory.report import BadReport, read_report
 from learner.errors import BadRoundDirectory
@@ -27,7 +27,7 @@ class Recovery:
 
     Attributes:
         rooms: where rounds and generations are kept.
-        smaller: told of rounds whose learner was at work, which may have been killed for memory.
+        limits: told of rounds whose learner was at work, which may have been killed for memory.
         conclude: ends a round whose learner had finished.
         abandon: ends one that had come to nothing, with the reason.
         fail: ends one that cannot be concluded, with the error.
@@ -35,7 +35,7 @@ class Recovery:
     """
 
     rooms: Rooms
-    smaller: SmallerMicroBatches
+    limits: MicroBatchLimits
     conclude: Callable[[RoundRecord, Path], Conclusion]
     abandon: Callable[[int, str], Conclusion]
     fail: Callable[[int, BaseException], Conclusion]
@@ -61,7 +61,7 @@ class Recovery:
             read_report(directory)
         except Problem:
             # The record is written before the learner begins, the report when it has finished.
-            killed = self.smaller.note_cut_off(directory)
+            killed = self.limits.note_cut_off(directory, number)
             return self.abandon(number, f"it was cut off before its learner had finished{killed}")
         if record.dry_run:
             return self.abandon(number, "the dry run was cut off")

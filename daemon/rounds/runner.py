@@ -20,7 +20,7 @@ from daemon.rounds.directories import Rooms
 from daemon.rounds.event import tell
 from daemon.rounds.inputs import draw_spec, write_inputs
 from daemon.rounds.judgeable import needs_of, nothing_trained_serves
-from daemon.rounds.out_of_memory import SmallerMicroBatches
+from daemon.rounds.out_of_memory import MicroBatchLimits
 from daemon.rounds.pointer_repair import repair_pointer
 from daemon.rounds.record import RoundRecord
 from daemon.rounds.recovery import Problem, Recovery
@@ -68,7 +68,7 @@ class RoundRunner:
         self._promotion = promotion
         self._clock = clock
         self._seed = seed
-        self._smaller = SmallerMicroBatches()
+        self._limits = MicroBatchLimits(rooms.store, show=metrics.micro_batch_ratio.set)
         self._told_at = 0.0
 
     def run(self, ask: Ask, reason: str, *, must_stop: Callable[[], bool]) -> Conclusion | None:
@@ -118,10 +118,11 @@ class RoundRunner:
             with self._metrics.round_seconds.labels("draw").time():
                 best = None if lacking else to_score_again(self._rooms, draw, settings)
                 record = write_inputs(directory, draw, ask, self._rooms, settings, lacking=lacking, best=best)
-            self._smaller.begin(directory)
+            self._limits.begin(directory, draw.number)
             self._rooms.store.rounds.advance(draw.number, RoundState.TRAINING)
             with self._metrics.round_seconds.labels("learner").time():
-                ended = self._smaller.learn(directory, partial(self._run_learner, directory, settings, must_stop))
+                run = partial(self._run_learner, directory, settings, must_stop)
+                ended = self._limits.learn(directory, draw.number, run)
             if ended.ending is not LearnerEnding.FINISHED:
                 return self._without_report(draw.number, ended)
             return self._conclude(record, directory, settings)
@@ -206,7 +207,7 @@ class RoundRunner:
         """Finish or discard the rounds that a crash cut off, and remove candidates that were never accepted."""
         return Recovery(
             self._rooms,
-            self._smaller,
+            self._limits,
             conclude=lambda record, directory: self._conclude(record, directory, self._settings()),
             abandon=self._abandon,
             fail=self._fail,

@@ -243,16 +243,26 @@ def read_round(path: Path) -> RoundInput:
     )
 
 
+def read_spec(path: Path) -> RoundSpec:
+    """Read what a round is told to do, without its text.
+
+    Raises:
+        BadRoundDirectory: it is missing, or cannot be understood.
+    """
+    return _read_spec(path)
+
+
 def halve_micro_batch(path: Path) -> int | None:
-    """Make ready to try a round again that ran out of memory.
+    """Make ready to try a round again that ran out of memory. No pass has more sequences than a batch.
 
     Returns:
         The new micro-batch, or None where it was 1 already and nothing was changed.
     """
     spec = _read_spec(path)
-    if spec.recipe.micro_batch == 1:
+    rows = min(spec.recipe.micro_batch, spec.recipe.batch_sequences)
+    if rows == 1:
         return None
-    half = spec.recipe.micro_batch // 2
+    half = rows // 2
     _write_spec(path, _with_micro_batch(spec, half))
     return half
 

@@ -268,6 +268,15 @@ def scorings(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations(name="0012_too_large")
+def too_large(db: Database) -> None:
+    """With which micro-batches rounds ran out of memory: see `memory.ledger.too_large`."""
+    db.execute(
+        "CREATE TABLE too_large(conditions TEXT NOT NULL, micro_batch INTEGER NOT NULL, times INTEGER NOT NULL, "
+        "certain INTEGER NOT NULL, round INTEGER NOT NULL, at REAL NOT NULL, UNIQUE(conditions, micro_batch)) STRICT"
+    )
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     names = {migration.name for migration in migrations.pending(db)}

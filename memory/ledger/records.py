@@ -34,6 +34,27 @@ class DrawSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class TooLarge:
+    """That a round ran out of memory with micro-batches of some size, or seems to have.
+
+    Attributes:
+        conditions: under which; equal texts are equal conditions.
+        micro_batch: sequences in a pass.
+        times: how often, the suspicions counted too.
+        certain: the learner or the kernel said so; else its sudden end may have had another cause.
+        round: the latest to which it happened.
+        at: when, unix seconds.
+    """
+
+    conditions: str
+    micro_batch: int
+    times: int
+    certain: bool
+    round: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class LeftOut:
     """Text that a round could have been given, and was not, because a setting bounds it.
 

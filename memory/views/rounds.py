@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from memory.database import facts
-from memory.ledger import foreseen_slices, pause, retention, round_endings, rounds, standing
+from memory.ledger import foreseen_slices, pause, retention, round_endings, rounds, standing, too_large
 from memory.ledger.pause import RoundsPause
 from memory.ledger.records import (
     ApprovedRound,
@@ -16,6 +16,7 @@ from memory.ledger.records import (
     SliceOutline,
     SliceScore,
     Standing,
+    TooLarge,
     Trained,
     TrainedSample,
 )
@@ -286,3 +287,17 @@ class Rounds:
     def standing(self) -> Standing:
         """Where the ledger stands: for who shows it often, as long as it is the same nothing else changed in it."""
         return self._file.read(standing.standing)
+
+    def too_large(self) -> list[TooLarge]:
+        """Micro-batches with which rounds ran out of memory, the latest first."""
+        return self._file.read(too_large.listed)
+
+    def note_too_large(self, conditions: str, micro_batch: int, *, certain: bool, number: int) -> None:
+        """Remember that a round ran out of memory with micro-batches of so many sequences; see `TooLarge`."""
+        self._file.write(
+            too_large.note, conditions, micro_batch, certain=certain, round_number=number, now=self._file.clock()
+        )
+
+    def note_fits(self, conditions: str, micro_batch: int) -> None:
+        """Forget what speaks against micro-batches of so many sequences: a round has finished with them."""
+        self._file.write(too_large.note_fits, conditions, micro_batch)

@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 
 from checkpoints.generation_store import Published
+from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
+from daemon.rounds.out_of_memory import MicroBatchLimits
 from learner.__main__ import main
 from learner.directory.report import Outcome, read_report
+from learner.directory.round_directory import read_spec
 from tests.disks import files_limited
 from tests.harness import wait_until
 from tests.unit.learner import tiny
+from tests.unit.memory.helpers import Stream, begin, open_store, text
 
 pytestmark = pytest.mark.usefixtures("torch_settings_kept")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -70,6 +74,36 @@ def test_memory_that_runs_out_ends_with_its_own_code(base: Published, tmp_path: 
     assert ended.returncode == 3, ended.stderr[-2000:]
     assert "out of memory" in ended.stderr.splitlines()[-1]
     assert not (path / "report.json").exists()
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_is_halved_until_a_real_round_fits(base: Published, tmp_path: Path) -> None:
+    """The allocator refuses again and again; what fits in the end takes as many steps of as many sequences."""
+    recipe = tiny.SMALL.model_copy(update={"batch_sequences": 1000, "micro_batch": 1000, "interpolation": (0.0,)})
+    path = tiny.causal_round(tmp_path / "round", base, recipe=recipe, fresh=4000)
+    ratios: list[float] = []
+    with open_store(tmp_path / "memory.db") as store:
+        store.append(Stream().of([text(n) for n in range(50)]))
+        number = begin(store, recipe=recipe.model_dump(mode="json")).number
+        limits = MicroBatchLimits(store, show=ratios.append)
+        limits.begin(path, number)
+        process = LearnerProcess(command=(sys.executable, "-c", STARVED), environment=ENVIRONMENT)
+        ended = limits.learn(path, number, lambda: run_starved(process, path))
+        assert ended.ending is LearnerEnding.FINISHED, ended.detail
+        noted = sorted(note.micro_batch for note in store.rounds.too_large())
+        assert all(note.certain for note in store.rounds.too_large())
+    fits = read_spec(path).recipe.micro_batch
+    assert noted == [1000 >> halved for halved in reversed(range(len(noted)))]
+    assert (fits, ratios[-1]) == (1000 >> len(noted), fits / 1000)
+    training = read_report(path).training
+    assert training is not None
+    assert training.micro_batch == fits < 1000
+    assert read_spec(path).recipe.batch_sequences == 1000
+
+
+def run_starved(process: LearnerProcess, path: Path) -> LearnerExit:
+    """Run a round to its end, with all the time that it takes."""
+    return process.run(path, limits=LearnerLimits(600, 600), on_progress=lambda _: None, must_stop=lambda: False)
 
 
 @pytest.mark.slow

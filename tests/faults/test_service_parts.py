@@ -105,26 +105,27 @@ def test_a_killed_learner_fails_its_round_alone(home: Home) -> None:
 
 
 def test_a_learner_killed_as_the_kernel_kills_for_memory_is_tried_with_half(home: Home) -> None:
-    """A SIGKILL that the daemon did not send counts as out of memory, and half the micro-batch may fit."""
+    """A SIGKILL that the daemon did not send counts as out of memory; half of a batch of eight may fit."""
     with daemon(home, learner=fake_learner("killed")) as started:
         started.until(lambda control: control.request_round())
         round_ends(started, 1, RoundState.ACCEPTED)
         (event,) = started.events("round_tried_again")
         assert "killed by signal 9, which the kernel's out-of-memory killer sends" in event["reason"]
-        assert event["micro_batch"] == 8
+        assert event["micro_batch"] == 4
         assert started.stop() == 0
 
 
 def test_a_learner_killed_again_fails_its_round_with_both_attempts(home: Home) -> None:
-    """The reason tells what was seen and what was tried; there is no third attempt, and the text waits."""
+    """The reason tells what was seen, what was tried and what is left to do; the text waits."""
     with daemon(home, learner=fake_learner("killed_again")) as started:
         started.until(lambda control: control.request_round())
         first, tried, second = round_ends(started, 1, RoundState.FAILED).partition(
-            "; tried again with half the micro-batch (8): "
+            "; tried again with a micro-batch of 4, 2, 1: "
         )
         assert tried
         assert "killed by signal 9" in first
         assert "killed by signal 9" in second
+        assert "Set `learner.recipe.gradient_checkpointing = true`, or `learner.recipe.sequence_length` below" in second
         with started.control as control:
             assert control.readiness()["ready"]
             assert control.status()["memory"]["fresh_samples"] > 0
@@ -132,12 +133,16 @@ def test_a_learner_killed_again_fails_its_round_with_both_attempts(home: Home) -
 
 
 def test_a_learner_out_of_memory_succeeds_with_half_the_micro_batch(home: Home) -> None:
-    """It is tried once more, which the log says."""
+    """It is tried once more, which log and status say."""
     with daemon(home, learner=fake_learner("oom")) as started:
         started.until(lambda control: control.request_round())
         round_ends(started, 1, RoundState.ACCEPTED)
         (event,) = started.events("round_tried_again")
-        assert event["micro_batch"] == 8
+        assert event["micro_batch"] == 4
+        with started.control as control:
+            told = control.status()["micro_batch"]
+        assert told is not None
+        assert (told["begins_with"], told["wanted"], told["round"]) == (4, 8, 1)
         assert started.stop() == 0
 
 

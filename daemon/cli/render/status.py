@@ -91,6 +91,8 @@ def _next_rows(facts: StatusAnswer, now: float) -> Iterable[tuple[str, str | Tex
         yield "paused", f"rounds, {ago(now - paused['since'])} ago"
     if next_round := facts.get("next_round"):
         yield "next round", next_round
+    if limit := facts.get("micro_batch"):
+        yield "memory of rounds", Text(f"{limit['detail']}.", "yellow")
     if facts.get("evidence"):
         yield "to judge by", _evidence(facts["evidence"])
 

@@ -208,6 +208,25 @@ class PauseStanding(TypedDict):
     reason: str
 
 
+class MicroBatchStanding(TypedDict):
+    """That rounds begin with a smaller micro-batch than is set, because memory ran out.
+
+    Attributes:
+        begins_with, wanted: sequences in a pass.
+        ran_out_with: sequences in a pass with which it ran out last.
+        round: to which that happened.
+        at: when, unix seconds.
+        detail: what happened, what follows and what to do, a sentence.
+    """
+
+    begins_with: int
+    wanted: int
+    ran_out_with: int
+    round: int
+    at: float
+    detail: str
+
+
 class StatusAnswer(TypedDict):
     """How things stand. What only a running daemon knows is None without one, what only the store knows without that.
 
@@ -224,6 +243,7 @@ class StatusAnswer(TypedDict):
         rounds_paused: None while rounds begin by themselves.
         memory_trouble: why the database cannot be used, and what to do; empty while it can.
         unknown_generations: numbers of generations on disk that the database does not know.
+        micro_batch: None while rounds begin with the one that is set.
     """
 
     running: bool
@@ -247,3 +267,4 @@ class StatusAnswer(TypedDict):
     rounds_paused: PauseStanding | None
     memory_trouble: str
     unknown_generations: list[int]
+    micro_batch: MicroBatchStanding | None

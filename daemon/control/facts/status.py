@@ -10,6 +10,7 @@ from daemon.control.answers.status import (
     ForgettingStanding,
     LastRoundStanding,
     MemoryStanding,
+    MicroBatchStanding,
     MistakeStanding,
     RefusedSettings,
     RollbackStanding,
@@ -18,6 +19,7 @@ from daemon.control.answers.status import (
 )
 from daemon.control.facts.rounds import erased_text, round_line
 from daemon.rounds.judgeable import ForeseenEvidence
+from daemon.rounds.out_of_memory import MemoryLimit
 from daemon.settings.in_force import RefusedReload
 from daemon.settings.mistakes import Mistake
 from gate.bootstrap import Interval
@@ -54,6 +56,7 @@ def status_without_store(state_dir: Path) -> StatusAnswer:
         "rounds_paused": None,
         "memory_trouble": "",
         "unknown_generations": [],
+        "micro_batch": None,
     }
 
 
@@ -128,6 +131,20 @@ def evidence(foreseen: ForeseenEvidence) -> list[EvidenceStanding]:
     return [
         {"what": need.what, "found": need.found, "needed": foreseen.needed_by_itself(need)} for need in foreseen.needs
     ]
+
+
+def micro_batch(limit: MemoryLimit | None) -> MicroBatchStanding | None:
+    """With which micro-batch rounds begin, where it is smaller than the one that is set."""
+    if limit is None:
+        return None
+    return {
+        "begins_with": limit.micro_batch,
+        "wanted": limit.wanted,
+        "ran_out_with": limit.too_large.micro_batch,
+        "round": limit.too_large.round,
+        "at": limit.too_large.at,
+        "detail": limit.sentence(),
+    }
 
 
 def refused_settings(refused: RefusedReload | None) -> RefusedSettings | None:

@@ -86,7 +86,7 @@ def open_store(path: Path, **settings: Any) -> Store:
 
 def begin(store: Store, seed: int = 1, spec: DrawSpec = EVERYTHING, **how: Any) -> RoundDraw:
     """Begin a round that finds something to draw."""
-    draw = store.rounds.begin(trigger="test", recipe={"steps": 3}, seed=seed, spec=spec, **how)
+    draw = store.rounds.begin(trigger="test", seed=seed, spec=spec, **({"recipe": {"steps": 3}} | how))
     assert draw is not None
     return draw
 

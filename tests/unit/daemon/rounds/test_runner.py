@@ -200,16 +200,6 @@ def test_a_dry_run_changes_nothing(here: World) -> None:
     assert here.metric("riverkeep_gate_verdicts_total", verdict="accept") == 1
 
 
-def test_out_of_memory_is_tried_once_more_with_half(here: World) -> None:
-    """The second attempt has half the micro-batch and counts."""
-    conclusion = here.run("oom")
-    assert conclusion.state is RoundState.ACCEPTED, conclusion.detail
-    assert conclusion.figures is not None
-    assert conclusion.figures.training is not None
-    assert conclusion.figures.training.micro_batch == here.settings.learner.recipe.micro_batch // 2
-    assert here.metric("riverkeep_learner_ends_total", ending="out_of_memory") == 1
-
-
 def test_a_crashed_learner_fails_the_round_alone(here: World) -> None:
     """The reason is kept, the parent serves, the text waits, and the next round runs."""
     fresh = here.store.counts().fresh_samples

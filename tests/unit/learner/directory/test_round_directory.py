@@ -50,8 +50,8 @@ def spec(**changes: object) -> RoundSpec:
 SCORED = Scoring("cpu", "float32", 512, 2)
 
 
-def written(tmp_path: Path, *samples: RoundSample) -> Path:
-    """A round that has these samples everywhere."""
+def written(tmp_path: Path, *samples: RoundSample, **recipe: int) -> Path:
+    """A round that has these samples everywhere, and some other settings of its recipe."""
     model = tmp_path / "model"
     (model / "importance").mkdir(parents=True, exist_ok=True)
     (model / "model.safetensors").write_bytes(b"weights")
@@ -59,7 +59,7 @@ def written(tmp_path: Path, *samples: RoundSample) -> Path:
     path = tmp_path / "round"
     write_round(
         path,
-        spec(),
+        spec(recipe=spec().recipe.model_copy(update=recipe)),
         parent_dir=model,
         base_dir=model,
         fresh=samples,
@@ -162,6 +162,12 @@ def test_micro_batch_is_halved_until_it_is_one(tmp_path: Path) -> None:
     path = written(tmp_path)
     assert [halve_micro_batch(path) for _ in range(3)] == [2, 1, None]
     assert read_round(path).spec == spec(recipe=spec().recipe.model_copy(update={"micro_batch": 1}))
+
+
+def test_half_of_a_micro_batch_that_no_batch_fills_is_half_of_a_batch(tmp_path: Path) -> None:
+    """Else a round would be tried in vain until it is smaller than a batch."""
+    path = written(tmp_path, batch_sequences=4)
+    assert halve_micro_batch(path) == 2
 
 
 @pytest.mark.parametrize(("most", "changed", "left"), [(2, True, 2), (5, False, 5), (9, False, 5)])

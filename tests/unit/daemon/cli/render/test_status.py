@@ -12,8 +12,11 @@ from rich.console import Console
 from daemon.cli.render import findings, generations, people, rounds, status
 from daemon.cli.render import kept as render_kept
 from daemon.cli.render.generations import cells, heat_table
+from daemon.control.facts.status import micro_batch
 from daemon.doctor.findings import Finding
+from daemon.rounds.out_of_memory import MemoryLimit
 from daemon.span import span
+from memory.ledger.records import TooLarge
 from streams.document import Pause
 from tests.harness import Facts
 from tests.unit.daemon.cli.render.screens import show_on
@@ -82,6 +85,16 @@ def test_a_round_that_its_budget_ended_shows_tokens_trained_of_drawn(screen: io.
     rounds.print_rounds([one], now=NOW)
     shown = " ".join(screen.getvalue().split())
     assert shown.count("Trained on 12,288 of 512,000 new tokens (2.4%); the rest stays fresh.") == 3
+
+
+def test_status_tells_of_a_smaller_micro_batch_and_what_to_do(screen: io.StringIO) -> None:
+    """In the sentence that the log has too."""
+    noted = TooLarge("{}", 8, 1, certain=True, round=12, at=NOW)
+    told = micro_batch(MemoryLimit(4, 16, noted))
+    status.print_status(FakeControl().status() | {"micro_batch": told}, now=NOW)
+    shown = " ".join(screen.getvalue().split())
+    assert "round 12 ran out of memory with 8 sequences in a pass: rounds begin with 4 of the 16 that are set" in shown
+    assert "Set `learner.recipe.micro_batch = 4` to leave it so" in shown
 
 
 def test_what_a_setting_left_out_of_a_round_is_told_with_its_name(screen: io.StringIO) -> None:
