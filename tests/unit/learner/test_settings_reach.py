@@ -18,7 +18,7 @@ from tests.unit.learner import tiny
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("torch_settings_kept")]
 
 SMALL: Final = tiny.SMALL.model_copy(
-    update={"ewc": 1.0, "early_stop_checks": 4, "warmup": 0.3, "interpolation": (0.0,), "clip": 0.1}
+    update={"ewc": 1.0, "early_stop_checks": 4, "warmup": 0.3, "warmup_steps": 0, "interpolation": (0.0,), "clip": 0.1}
 )
 """With everything in it that is not in every recipe, so that what tunes it shows."""
 
@@ -32,13 +32,17 @@ OTHER: Final[dict[str, tuple[ModelKind, dict[str, Any]]]] = {
     "max_steps": ("causal-lm", {"max_steps": 1}),
     "max_tokens": ("causal-lm", {"max_tokens": 300}),
     "max_seconds": ("causal-lm", {"max_seconds": 1e-6}),
-    "early_stop_checks": ("causal-lm", {"early_stop_checks": 0, "learning_rate": 0.5}),
+    "early_stop_checks": (
+        "causal-lm",
+        {"early_stop_checks": 12, "early_stop_patience": 1, "learning_rate": 0.5, "epochs": 4},
+    ),
     "early_stop_patience": (
         "causal-lm",
         {"early_stop_patience": 1, "early_stop_checks": 12, "learning_rate": 0.5, "epochs": 4},
     ),
     "learning_rate": ("causal-lm", {"learning_rate": 1e-3}),
     "warmup": ("causal-lm", {"warmup": 0.0}),
+    "warmup_steps": ("causal-lm", {"warmup_steps": 5}),
     "floor": ("causal-lm", {"floor": 1.0}),
     "beta1": ("causal-lm", {"beta1": 0.5}),
     "beta2": ("causal-lm", {"beta2": 0.5}),
