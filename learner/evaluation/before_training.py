@@ -45,6 +45,7 @@ def _drawn(bench: Workbench, fresh: Encoded) -> list[int]:
     spec = bench.given.spec
     random = np.random.Generator(np.random.PCG64([spec.seed, 2]))
     count = min(len(fresh), spec.plausibility_documents)
+    # In the order of arrival: a document counts as copied where an earlier one has its phrases.
     drawn: list[int] = np.sort(random.choice(len(fresh), count, replace=False)).tolist()
     return drawn
 
@@ -84,6 +85,7 @@ def earlier_scores(bench: Workbench, slices: Mapping[str, Encoded]) -> tuple[Sli
 
     @cache
     def base_model() -> Any:
+        # As the parent is: two precisions would differ by their rounding.
         return bench.load(BASE, device=bench.device.where, dtype=torch.float32)
 
     return {name: _complete(bench, text, given.known_base, base_model) for name, text in slices.items()}, parent

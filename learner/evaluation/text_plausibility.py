@@ -119,13 +119,14 @@ def copied_shares(documents: Sequence[Sequence[int]], known: Iterable[Sequence[i
         known: tokens of remembered documents, whose phrases are no news and do not count as copied.
     """
     phrases = [_phrases(tokens) if len(tokens) >= 2 * PHRASE else set[int]() for tokens in documents]
+    # Memory holds far more phrases than a round brings: only those that the round has as well are kept.
     wanted = set[int]().union(*phrases)
     no_news = set[int]().union(*(_phrases(tokens) & wanted for tokens in known))
-    seen: set[int] = set()
+    earlier: set[int] = set()
     shares = []
-    for found in phrases:
-        shares.append(len((found & seen) - no_news) / len(found) if found else 0.0)
-        seen |= found
+    for own in phrases:
+        shares.append(len((own & earlier) - no_news) / len(own) if own else 0.0)
+        earlier |= own
     return shares
 
 
@@ -179,7 +180,7 @@ def too_few(documents: Sequence[PrequentialDocument], bounds: PlausibilityBounds
     sources = summarise(documents).sources
     if len(sources) < 2:
         return {}
-    return {name: found.documents for name, found in sources.items() if found.documents < bounds.minimum_documents}
+    return {name: each.documents for name, each in sources.items() if each.documents < bounds.minimum_documents}
 
 
 def _against(source: str | None, figures: TextFigures, bounds: TextBounds) -> list[Departure]:

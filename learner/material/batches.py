@@ -67,6 +67,7 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     for item in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         if lengths[item] > capacity:
             raise ValueError(f"an item of {lengths[item]} does not fit into a row of {capacity}")
+        # Row -1 stands before all: of rows with equal room the first is filled, so that equal input gives equal rows.
         at = bisect_left(room, (lengths[item], -1))
         free, row = room.pop(at) if at < len(room) else (capacity, len(rows))
         if row == len(rows):

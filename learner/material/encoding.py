@@ -131,6 +131,7 @@ class Encoder:
 def _join(documents: Sequence[Tokens], samples: Sequence[TextSample], labels: Ints, lead: int | None = None) -> Encoded:
     bounds = np.zeros(len(documents) + 1, dtype=np.int64)
     np.cumsum([len(document) for document in documents], out=bounds[1:])
+    # NumPy joins no empty list, and an empty memory is an ordinary one: that of the first round.
     tokens = np.concatenate(documents) if documents else np.empty(0, dtype=np.int32)
     return Encoded(tokens, bounds, tuple(samples), labels, lead)
 

@@ -71,6 +71,7 @@ class CausalFeed:
         rows = [(self.new, row) for row in new.tolist()] + [(self.replay, row) for row in replayed.tolist()]
         widths = tuple(int(text.widths[row]) for text, row in rows)
         width = _round_up(max(widths), self.multiple)
+        # Rounded up, a full row would reach beyond the last position that some models have.
         shape = (len(rows), width if self.longest is None else min(width, self.longest))
         ids, targets = np.full(shape, self.pad, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
         positions = np.empty(shape, dtype=np.int64)
@@ -152,6 +153,7 @@ def pad_documents(documents: list[Any], pad: int, device: torch.device, side: Si
 
 def move_to_device(array: Any, device: torch.device) -> Tensor:
     """Return an array as a tensor on the device, without waiting for the copy where that is possible."""
+    # Only from pinned memory does CUDA copy while the CPU goes on.
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
@@ -168,6 +170,7 @@ def _parts(step: Step, new: Ints, replay: Ints, size: int) -> Iterator[tuple[Int
 
 
 def _widest_first(rows: Ints, widths: Ints) -> Ints:
+    # Stable: rows of one width stay in the order of the plan, and a round that is run again gives the same weights.
     ordered: Ints = rows[np.argsort(-widths[rows], kind="stable")]
     return ordered
 
