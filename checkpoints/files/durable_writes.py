@@ -126,7 +126,8 @@ def publish_directory(files: Mapping[str, Path | bytes], target: Path) -> None:
             _write_durably(staging / name, content)
         step(DurableStep.STAGE_SYNC_DIRECTORY)
         # Before the rename, like the files: else a power cut can leave the name with an empty directory behind it.
-        sync_directory(staging)
+        for directory in (staging, *(path for path in staging.rglob("*") if path.is_dir())):
+            sync_directory(directory)
         step(DurableStep.PUBLISH_RENAME)
         staging.rename(target)
     except OSError:

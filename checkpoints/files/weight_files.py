@@ -32,11 +32,12 @@ def require_whole(directory: Path) -> None:
     for path in sorted(each for each in directory.iterdir() if each.is_file()):
         # Every file, not the weights alone: git-lfs also holds back large tokenizers.
         refuse_pointer(path)
+    # Where a directory has both, transformers loads the single file and other engines follow the index.
     if (directory / INDEX).is_file():
         _require_shards(directory)
-    elif (directory / WEIGHTS).is_file():
+    if (directory / WEIGHTS).is_file():
         tensors(directory / WEIGHTS)
-    else:
+    elif not (directory / INDEX).is_file():
         _say_what_is_there(directory)
 
 

@@ -272,6 +272,14 @@ def test_weights_in_several_files_are_taken(store: GenerationStore, copied: Path
     load_model(import_base(store, copied).path, "causal-lm")
 
 
+def test_a_single_file_beside_whole_parts_is_looked_at_too(store: GenerationStore, copied: Path) -> None:
+    """It is what transformers loads, though the parts that the index names are whole."""
+    single = (copied / "model.safetensors").read_bytes()
+    shards(copied)
+    (copied / "model.safetensors").write_bytes(single[: len(single) // 2])
+    assert "model.safetensors" in refusal(store, copied)
+
+
 def test_kernels_of_another_machine_are_not_asked_for(store: GenerationStore, copied: Path) -> None:
     """How attention was computed where a model was made changes none of its answers."""
     config(attn_implementation="flash_attention_2")(copied)

@@ -1,6 +1,7 @@
 """Files and directories appear whole or not at all."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,23 @@ def test_a_directory_holds_what_it_was_given(tmp_path: Path) -> None:
     assert (tmp_path / "out/000001/a").read_bytes() == b"copied"
     assert (tmp_path / "out/000001/sub/b").read_bytes() == b"given"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["000001"]
+
+
+def test_all_of_a_directory_is_synced_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files, and each directory that holds their names; after the rename the one that holds its own."""
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink().relative_to(tmp_path)))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    durable_writes.publish_directory({"a": b"a", "sub/b": b"b", "sub/deeper/c": b"c"}, tmp_path / "out" / "000001")
+    staging = "out/.staging-000001"
+    before = {f"{staging}/{name}" for name in ("a", "sub", "sub/b", "sub/deeper", "sub/deeper/c")} | {staging}
+    assert set(synced[:-1]) == before
+    assert synced[-1] == "out"
 
 
 def test_a_published_file_is_a_copy(tmp_path: Path) -> None:
