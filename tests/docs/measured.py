@@ -36,6 +36,7 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
     "plasticity cost": ("demo: plasticity cost", "sharp: plasticity cost"),
     "mean of all slices at the end": ("demo: mean of all slices at the end", "sharp: mean of all slices at the end"),
     "a step with L2-SP and EWC": ("step with penalties / plain step", "distilled step / same without KL"),
+    "what eight rounds at 1e-5 gain": ("gain stored in bfloat16 / in float32",),
     "the learner's tokens/s": ("learner's tokens/s / bare loop's", "learner's tokens/s / Trainer's"),
     "Kafka to durable store": ("ingestion, share of a bare poll loop's records/s",),
     "growth of resident memory": ("growth of resident memory over 1,000,000 records", "resident memory of the daemon"),
@@ -96,6 +97,7 @@ def end_of(stream: str, lineage: str) -> Value:
 
 
 TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
+    r"what eight rounds at (\S+) gain": (detail("rounding", "rate"),),
     r"On (\d+) cores": (lambda results: only({each["machine"]["cores"] for each in results.values()}),),
     r"(\d+) seeds": (detail("forgetting", "demo", "seeds"),),
     r"records of (\d+) bytes": (detail("ingest", "record_bytes"),),
