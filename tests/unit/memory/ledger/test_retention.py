@@ -89,6 +89,7 @@ BOUNDS = {
     "key_dresses": 0,
     "pending_erasures": 0,
     "scorings": 4,
+    "too_large": 0,  # no learner runs out of memory here
 }
 """Rows at most, under the small bounds; nobody asks for an erasure here, each of which would be in `forgotten`."""
 
