@@ -13,7 +13,7 @@ from before the stream and two rounds of addresses, DOCUMENTS each; from there e
 A natural round that waits or is refused is an error of the gate, and one that is unproven is a want of evidence,
 counted by itself; a poisoned round that is accepted is a hole. For each round the failed checks are noted: what each
 of them contributed. Where FILE exists, what it tells of other kinds, seeds and cases stays there, so that the whole
-can be measured in parts: a round takes half a minute on one core, a seed of one kind some five.
+can be measured in parts.
 """
 
 import codecs

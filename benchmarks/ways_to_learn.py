@@ -13,8 +13,8 @@ The streams, the memory and the measures are those of `benchmarks.forgetting`. E
 - shipped: the default recipe to the letter, made for models that learn at a rate thirty times lower;
 - joint: all eras at once from the base model, mixed half and half with text from before the stream.
 
-Where FILE exists, what it tells of other streams, seeds and ways stays there, so that the whole, some three hours on
-one core, can be measured in parts. Figures in nats per token; tokens and seconds of training, over all rounds.
+Where FILE exists, what it tells of other streams, seeds and ways stays there, so that the whole can be measured in
+parts. Figures in nats per token; tokens and seconds of training, over all rounds.
 """
 
 import json
