@@ -8,7 +8,8 @@ Many comparisons are made, and that cannot open the gate: a candidate passes onl
 the chance to accept one that breaks a bound is at most that of a single comparison (intersection-union test,
 Berger 1982). Several candidates could open it, one of them passing by luck, so they share the chance of error
 (Bonferroni). The price is power: small slices leave wide limits, and a refusal says when it is for want of
-evidence.
+evidence. What was refused for that alone may be judged again on more text: `gate.looks` says how often, and how much
+surer each later judgement has to be.
 """
 
 import math
@@ -41,6 +42,7 @@ from gate.held_out import (
     needs,
 )
 from gate.keys import KeyOf, keys_among
+from gate.looks import confidence_at, more_for_next_look
 from gate.settings import GateSettings
 from gate.text_bounds import plausibility_bounds
 from gate.verdict import (
@@ -51,6 +53,7 @@ from gate.verdict import (
     Check,
     Verdict,
     accepted,
+    evidence_wanted,
     not_judgeable,
     refused,
     unit_of,
@@ -84,6 +87,7 @@ def judge(
     settings: GateSettings,
     approved: bool = False,
     best: Mapping[str, int] = NO_BEST,
+    look: int = 1,
 ) -> Verdict:
     """Decide whether one of the round's candidates may serve.
 
@@ -96,6 +100,7 @@ def judge(
         settings: bounds and confidence.
         approved: a person has let this text pass; its plausibility is not judged, the candidates are.
         best: the generation that R says was best on each slice, where it is neither parent nor base.
+        look: how often these candidates have been judged with this time, from 1.
 
     Returns:
         The verdict. It depends on nothing but the arguments, and not on the order of anything in them.
@@ -108,18 +113,28 @@ def judge(
     of_text = tuple(_text_check(departure, report.kind) for departure in departures)
     if report.outcome is Outcome.IMPLAUSIBLE or beyond:
         return replace(_waiting(report, beyond, of_text), too_few=few)
-    verdict = _on_candidates(report, slices, known, settings, judged_text=bool(departures) or approved)
+    judged_text = bool(departures) or approved
+    verdict = _on_candidates(report, slices, known, settings, look, judged_text=judged_text)
+    if verdict.candidate is not None and verdict.evidence:
+        more = more_for_next_look(settings, look, len(report.candidates))
+        verdict = replace(verdict, evidence=evidence_wanted(verdict.checks, more=more))
     if verdict.candidate is not None:
         tokens = {row.id: row.tokens for scores in report.slices.values() for row in scores.parent}
         with_answers = report.kind == "classifier"
         lacked = lacking(slices, best, known, settings.minimum_documents, tokens, answers=with_answers)
         verdict = with_bounds_not_held(verdict, lacked)
     # Beside those of the candidate, which decide: how near to a wait the text came.
-    return replace(verdict, checks=(*of_text, *verdict.checks), too_few=few)
+    return replace(verdict, checks=(*of_text, *verdict.checks), too_few=few, look=look)
 
 
 def _on_candidates(
-    report: Report, slices: Sequence[HeldOut], known: KnownScores, settings: GateSettings, *, judged_text: bool
+    report: Report,
+    slices: Sequence[HeldOut],
+    known: KnownScores,
+    settings: GateSettings,
+    look: int,
+    *,
+    judged_text: bool,
 ) -> Verdict:
     """The verdict on a round whose text is plausible, or was approved."""
     if report.outcome is Outcome.NOT_JUDGEABLE:
@@ -132,7 +147,7 @@ def _on_candidates(
     try:
         groups = group_slices(slices, settings.minimum_documents)
         evidence = gather(report, slices, known, settings.minimum_documents)
-        return _judge_candidates(report, evidence, groups, settings)
+        return _judge_candidates(report, evidence, groups, settings, look)
     except InsufficientEvidence as error:
         newest = next(need.found for need in needs(slices, settings.minimum_documents) if need.what == "newest")
         return unproven(str(error), newest=newest)
@@ -158,10 +173,13 @@ def best_candidate(means: Mapping[str, float]) -> str:
     return min(name for name, mean in means.items() if mean <= lowest + EQUAL_NATS)
 
 
-def _judge_candidates(report: Report, evidence: Evidence, groups: Groups, settings: GateSettings) -> Verdict:
+def _judge_candidates(report: Report, evidence: Evidence, groups: Groups, settings: GateSettings, look: int) -> Verdict:
     if not evidence.candidates:
         return unproven(evidence.rejected[min(evidence.rejected)])
-    checks = {name: _checks(report, evidence, groups, name, settings) for name in evidence.candidates}
+    checks = {
+        name: _checks(_Judged(report, evidence, name, settings, look), report.kind, groups, settings)
+        for name in evidence.candidates
+    }
     passing = [name for name in checks if all(check.passed for check in checks[name])]
     if passing:
         # Only among those that pass: the lowest mean could belong to one that gave up the anchor for the news.
@@ -178,11 +196,8 @@ def _distance(evidence: Evidence, checks: Mapping[str, Sequence[Check]], name: s
     return proven, len(failed), evidence.mean_over_slices(name), name
 
 
-def _checks(
-    report: Report, evidence: Evidence, groups: Groups, candidate: str, settings: GateSettings
-) -> tuple[Check, ...]:
+def _checks(judged: "_Judged", kind: str, groups: Groups, settings: GateSettings) -> tuple[Check, ...]:
     """Every check of one candidate."""
-    judged = _Judged(report, evidence, candidate, settings)
     # Every check has to pass, so that no order among them matters, and none can be bought by another.
     checks = [judged.learned(groups.newest)]
     checks += [judged.rise("parent", group, settings.max_rise_parent) for group in groups.sources]
@@ -193,7 +208,7 @@ def _checks(
         if group.kind == "anchor":
             checks.append(judged.rise("anchor", group, settings.max_rise_anchor))
     checks.append(judged.average("best", groups.older, settings.max_average_forgetting))
-    if report.kind == "classifier":
+    if kind == "classifier":
         checks += judged.answers(groups)
         if (above := judged.above_majority(groups)) is not None:
             checks.append(above)
@@ -203,12 +218,14 @@ def _checks(
 class _Judged:
     """One candidate compared with its references, with limits shared by the round's candidates."""
 
-    def __init__(self, report: Report, evidence: Evidence, candidate: str, settings: GateSettings) -> None:
+    def __init__(self, report: Report, evidence: Evidence, candidate: str, settings: GateSettings, look: int) -> None:
         self._evidence = evidence
         self._candidate = candidate
         self._settings = settings
         # Bonferroni: of several candidates one would pass by chance more often than the setting says.
         self._confidence = 1 - (1 - settings.confidence) / len(report.candidates)
+        # And of several looks. Only at text that came since: what is looked at again as it was cannot pass by chance.
+        self._confidence_newest = 1 - (1 - confidence_at(settings, look)) / len(report.candidates)
         self._round = report.round
         self._kind = report.kind
 
@@ -301,7 +318,9 @@ class _Judged:
     ) -> Check:
         # By round and slice: a verdict can be reached again, and no slice shares another's luck.
         seed = crc32(f"{self._round}/{where.name}".encode())
-        how = Resampling(self._confidence, self._settings.resamples, seed)
+        grows = any(member.kind == "newest" for member in where.members)
+        confidence = self._confidence_newest if grows else self._confidence
+        how = Resampling(confidence, self._settings.resamples, seed)
         limits = interval(difference, how)
         # `max` would pass over a limit that is no number.
         worst = math.nan if math.isnan(limits.upper) else max(limits.estimate, limits.upper)

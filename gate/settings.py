@@ -25,7 +25,8 @@ class GateSettings(BaseModel):
         0.95,
         ge=0.5,
         lt=1,
-        description="Confidence that a candidate keeps each bound, shared by the round's candidates.",
+        description="Confidence that a candidate keeps each bound, shared by the round's candidates. One that is "
+        "judged again, as evidence was wanting, may err on text that came since in a quarter as many cases.",
     )
     resamples: int = Field(2000, ge=200, le=100_000, description="Resamples of the paired bootstrap over keys.")
     minimum_documents: int = Field(

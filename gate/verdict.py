@@ -167,6 +167,7 @@ class Verdict:
         too_few: sources of fresh text with too few documents to judge whether each is plausible by itself, and how many
             of each were looked at.
         not_held: bounds against the best so far that could not be looked at.
+        look: how often the candidates have been judged with this time: see `gate.looks`.
     """
 
     decision: Decision
@@ -177,6 +178,7 @@ class Verdict:
     evidence: int = 0
     too_few: Mapping[str, int] = field(default_factory=dict)
     not_held: tuple[NotHeld, ...] = ()
+    look: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as JSON values, for the ledger; figures that are not finite become None."""
@@ -203,7 +205,7 @@ def refused(candidate: str, checks: Sequence[Check]) -> Verdict:
     others = f" ({len(failed) - 1} more checks failed)" if len(failed) > 1 else ""
     what = "refused" if proven else "unproven"
     sentence = f"Candidate {candidate} {what}: {worst.sentence()}{others}."
-    evidence = 0 if proven else _evidence_wanted(checks)
+    evidence = 0 if proven else evidence_wanted(checks)
     return Verdict("refuse", candidate, tuple(checks), sentence, unproven=not proven, evidence=evidence)
 
 
@@ -222,14 +224,18 @@ def with_bounds_not_held(verdict: Verdict, best: Mapping[str, int]) -> Verdict:
     return replace(verdict, sentence=sentence, not_held=not_held)
 
 
-def _evidence_wanted(checks: Sequence[Check]) -> int:
+def evidence_wanted(checks: Sequence[Check], *, more: float = 1.0) -> int:
     """How many keys of the newest text may prove what these checks could not.
 
     A limit draws near to its figure with the square root of the keys. Figures move too, and older slices do not
     grow, so no more is asked for than twice as many; and a little more at least, for something to have changed.
+
+    Args:
+        checks: of a candidate that failed for want of evidence.
+        more: times the keys that prove as much at the look to come.
     """
     keys = next(check.keys or check.documents for check in checks if check.name == "learned")
-    times = max(_times_more(check) for check in checks if not check.passed)
+    times = more * max(_times_more(check) for check in checks if not check.passed)
     return math.ceil(keys * min(max(times, LEAST_MORE), MOST_MORE))
 
 
