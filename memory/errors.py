@@ -64,6 +64,10 @@ class WrongState(StoreError):
     """A round or generation is in a state from which the asked step is not possible."""
 
 
+class NotJudgedAgain(StoreError):
+    """What a round trained cannot be judged once more: its text, its parent or what it is judged on has changed."""
+
+
 class StoreUnreadable(StoreError):
     """The operating system refused to read or write the file."""
 

@@ -277,6 +277,12 @@ def too_large(db: Database) -> None:
     )
 
 
+@migrations(name="0013_trained_in")
+def trained_in(db: Database) -> None:
+    """The round that trained what a round judged again; null where it trained its own candidates."""
+    db.execute("ALTER TABLE rounds ADD COLUMN trained_in INTEGER")
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     names = {migration.name for migration in migrations.pending(db)}

@@ -49,7 +49,7 @@ def find_left_out(
             "fresh", _waiting(tx, among) - len(fresh.all()), spec.fresh_setting if by_recipe else "memory.round_tokens"
         ),
         LeftOut("over_quota", len(fresh.over_quota), "memory.key_quota"),
-        *_left_of_slices(tx, settings, judged_on),
+        *left_of_slices(tx, settings, judged_on),
     )
     return tuple(part for part in parts if part.documents > 0)
 
@@ -61,7 +61,8 @@ def _waiting(tx: Connection, among: Collection[int] | None) -> int:
     return int(rows.fetchone()[0])
 
 
-def _left_of_slices(tx: Connection, settings: MemorySettings, judged_on: Sequence[Slice]) -> Iterator[LeftOut]:
+def left_of_slices(tx: Connection, settings: MemorySettings, judged_on: Sequence[Slice]) -> Iterator[LeftOut]:
+    """Held-out text that slices leave out; there may be none of it."""
     held: dict[bool, int] = defaultdict(int)
     rows = tx.execute("SELECT s.state, count(*) FROM holdout h JOIN slices s ON s.id = h.slice GROUP BY s.state")
     for state, documents in rows:

@@ -205,6 +205,7 @@ class Round:
         recipe, verdict, report: as they were given, JSON values only.
         detail: the reason for its state, for a person.
         released_from: the waiting round whose text this one was begun with, on a person's word.
+        trained_in: the round that trained the candidates which this one judged again; None where it trained its own.
         offsets: first and last offset of its fresh samples for each partition.
         fresh_samples, replay_samples, early_stop_samples: how many were drawn; tokens as estimated then.
         left_out: what it was not given for a setting's sake.
@@ -231,6 +232,7 @@ class Round:
     early_stop_samples: int
     offsets: Mapping[Partition, tuple[int, int]] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
+    trained_in: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

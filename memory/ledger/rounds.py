@@ -3,13 +3,10 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import field
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import structlog
-from pydantic import ConfigDict, TypeAdapter
-from pydantic.dataclasses import dataclass
 
 from memory.database import facts, sqlite
 from memory.database.sqlite import Connection
@@ -21,7 +18,6 @@ from memory.ledger.records import (
     ApprovedRound,
     DrawSpec,
     LeftOut,
-    Prequential,
     Round,
     RoundDraw,
     SliceOutline,
@@ -46,7 +42,7 @@ _BY_ADVANCING = {RoundState.TRAINING, RoundState.JUDGED, RoundState.FAILED, Roun
 _COLUMNS = (
     "number, state, trigger, recipe, seed, parent_generation, base_generation, generation, released_from, begun_at, "
     "ended_at, detail, verdict, report, fresh_samples, fresh_bytes, replay_samples, replay_bytes, early_stop_samples, "
-    "left_out"
+    "left_out, trained_in"
 )
 
 
@@ -64,9 +60,9 @@ def begin(
     salt: int,
 ) -> RoundDraw | None:
     """See `Store.rounds.begin`."""
-    parent, base = _generations_to_start_from(tx)
-    _refuse_if_unfinished(tx)
-    _refuse_if_aside_is_full(tx, settings)
+    parent, base = generations_to_start_from(tx)
+    refuse_if_unfinished(tx)
+    refuse_if_aside_is_full(tx, settings)
     number = facts.get_int(tx, "rounds_begun") + 1
     among = None if released_from is None else _find_released(tx, released_from)
     chosen = draw.fresh_ids(tx, draw.fresh_budget(spec, settings) * facts.bytes_per_token(tx), among)
@@ -105,26 +101,33 @@ def begin(
         replay=tuple(placed.sample for placed in replay),
         early_stop=tuple(placed.sample for placed in fresh.early_stop),
         slices=judged_on,
-        offsets=_offsets(tx, number),
+        offsets=offsets_of(tx, number),
         left_out=left,
     )
 
 
-def _generations_to_start_from(tx: Connection) -> tuple[int, int]:
+def generations_to_start_from(tx: Connection) -> tuple[int, int]:
+    """The serving generation and the base.
+
+    Raises:
+        WrongState: there are none.
+    """
     serving, base = facts.find_int(tx, "serving"), facts.find_int(tx, "base")
     if serving is None or base is None:
         raise WrongState("No base model is registered, so no round can start. Run `riverkeep check`, then start again.")
     return serving, base
 
 
-def _refuse_if_unfinished(tx: Connection) -> None:
+def refuse_if_unfinished(tx: Connection) -> None:
+    """Raise WrongState where a round has no outcome yet."""
     if unfinished := find_unfinished(tx):
         raise WrongState(
             f"Round {unfinished[0].number} is {unfinished[0].state}: finish, fail or abandon it before another begins."
         )
 
 
-def _refuse_if_aside_is_full(tx: Connection, settings: MemorySettings) -> None:
+def refuse_if_aside_is_full(tx: Connection, settings: MemorySettings) -> None:
+    """Raise AsideFull where no further round may add to what is set aside."""
     count = int(tx.execute("SELECT count(*) FROM aside").fetchone()[0])
     if count >= settings.aside_samples:
         raise AsideFull(
@@ -332,14 +335,16 @@ def _rounds(tx: Connection, condition: str, values: tuple[int | str, ...]) -> li
             replay_samples=row[16],
             replay_tokens=facts.tokens(row[17], per_token),
             early_stop_samples=row[18],
-            offsets=_offsets(tx, row[0]),
+            offsets=offsets_of(tx, row[0]),
             left_out=left_out.read(row[19]),
+            trained_in=row[20],
         )
         for row in rows
     ]
 
 
-def _offsets(tx: Connection, number: int) -> dict[Partition, tuple[int, int]]:
+def offsets_of(tx: Connection, number: int) -> dict[Partition, tuple[int, int]]:
+    """The first and last offset of a round's fresh samples in each partition."""
     rows = tx.execute("SELECT stream, first, last FROM round_offsets WHERE round = ?", (number,)).fetchall()
     names = offsets.partitions(tx, (row[0] for row in rows))
     return {names[stream]: (first, last) for stream, first, last in rows}
@@ -364,33 +369,3 @@ def round_text(tx: Connection, number: int) -> dict[str, tuple[FoundSample, ...]
     ):
         parts[part].append(sample)
     return {part: read_places(tx, ids) for part, ids in parts.items()}
-
-
-def prequential_history(tx: Connection, limit: int) -> list[Prequential]:
-    """Rounds whose report says what fresh text cost before training, newest first."""
-    rows = tx.execute(
-        "SELECT number, state, json_extract(report, '$.prequential') FROM rounds "
-        "WHERE json_extract(report, '$.prequential.mean_nll') IS NOT NULL ORDER BY number DESC LIMIT ?",
-        (limit,),
-    )
-    return [_prequential(number, RoundState(state), _FIGURES.validate_json(text)) for number, state, text in rows]
-
-
-@dataclass(frozen=True, slots=True, config=ConfigDict(extra="ignore", strict=True))
-class _KeptFigures:
-    """What the ledger keeps of fresh text before training, of all that there is: nats per token, tokens, by source."""
-
-    mean_nll: float | None  # SQLite reads NaN as null.
-    tokens: int
-    by_source: Mapping[str, "_KeptFigures"] = field(default_factory=dict)
-
-
-_FIGURES: Final = TypeAdapter(_KeptFigures)
-
-
-def _prequential(number: int, state: RoundState, figures: _KeptFigures) -> Prequential:
-    assert figures.mean_nll is not None  # the query asks for those that have one
-    by_source = {
-        source: (each.mean_nll, each.tokens) for source, each in figures.by_source.items() if each.mean_nll is not None
-    }
-    return Prequential(number, state, figures.mean_nll, figures.tokens, by_source)

@@ -4,7 +4,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from memory.database import facts
-from memory.ledger import foreseen_slices, pause, retention, round_endings, rounds, standing, too_large
+from memory.ledger import (
+    foreseen_slices,
+    judging_again,
+    pause,
+    prequential,
+    retention,
+    round_endings,
+    rounds,
+    standing,
+    too_large,
+)
+from memory.ledger.judging_again import JudgeableOn
 from memory.ledger.pause import RoundsPause
 from memory.ledger.records import (
     ApprovedRound,
@@ -78,6 +89,30 @@ class Rounds:
                 judgeable=judgeable,
                 settings=self._file.settings,
                 salt=self._file.intake.salt,
+            )
+            retention.prune(tx, self._file.settings)
+        return drawn
+
+    def begin_again(self, kept: int, *, trigger: str, now: float, judgeable: JudgeableOn) -> RoundDraw:
+        """Number a round that judges once more what round `kept` trained, or judged again itself.
+
+        It has the parent, the recipe, the seed and the text of that round, and is judged on slices drawn anew, but for
+        what comes near its text. The round is then `drawn`.
+
+        Args:
+            kept: a round that was refused for want of evidence.
+            trigger: why, in a few words.
+            now: unix seconds.
+            judgeable: asked whether it could be judged on these slices.
+
+        Raises:
+            NotJudgedAgain: it cannot be judged again, and why; nothing has changed.
+            WrongState: a round is unfinished, or there is no base generation.
+            UnknownRound: no round `kept`.
+        """
+        with self._file.database.write() as tx:
+            drawn = judging_again.begin(
+                tx, kept, trigger=trigger, now=now, judgeable=judgeable, settings=self._file.settings
             )
             retention.prune(tx, self._file.settings)
         return drawn
@@ -266,7 +301,7 @@ class Rounds:
 
     def prequential_history(self, limit: int = 20) -> list[Prequential]:
         """What fresh text cost the serving generation before it was trained on, newest round first."""
-        return self._file.read(rounds.prequential_history, limit)
+        return self._file.read(prequential.history, limit)
 
     def by_state(self) -> dict[str, int]:
         """How many rounds of the ledger are in each state; 0 where none is."""
