@@ -13,6 +13,7 @@ from checkpoints.document_frame import write_frame
 from checkpoints.files.disk_errors import disk_errors
 from checkpoints.files.durable_writes import replace_file
 from checkpoints.files.label_names import NEW_WEIGHTS
+from learner.directory.kept_candidates import require_kept_intact
 from learner.directory.parent_and_base import require_intact
 from learner.directory.report import Outcome, PrequentialDocument, Report, SliceScores, TrainingSummary
 from learner.directory.round_directory import (
@@ -38,6 +39,7 @@ from learner.evaluation.before_training import (
 )
 from learner.evaluation.best_so_far import best_scores, tokens_to_score_again
 from learner.evaluation.document_scores import mean_nll
+from learner.judging_again import judge_again
 from learner.material.batches import Step
 from learner.material.encoding import Encoded
 from learner.material.step_plan import Material, StepPlan, prepare, replay_note
@@ -87,7 +89,9 @@ def run_round(path: Path, echo: TextIO | None = None) -> Report:
             require_intact(path / BASE, given.spec.base)
             if given.spec.best is not None:
                 require_intact(path / BEST, given.spec.best)
-        report = _run(given, progress)
+            if given.spec.kept is not None:
+                require_kept_intact(path, given.spec.kept)
+        report = _run(given, progress) if given.spec.kept is None else judge_again(given, progress)
         # Last, when every candidate is written: its presence says that the round came to its end.
         replace_file(path / REPORT, report.encode())
         progress.say("done", outcome=report.outcome.value, detail=report.detail)

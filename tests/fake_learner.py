@@ -7,6 +7,7 @@ to score again is far better than any of them.
 good          the candidate is better on every slice
 worse         the candidate is worse on every slice
 doubtful      the candidate is better on average, but too unevenly to tell
+unsure        the same on new text alone, where more of it may tell; good on older text
 implausible   stops before training, as with text beyond the plausibility bounds
 hang          says one line and then nothing
 oom           out of memory unless the micro-batch has been halved
@@ -30,6 +31,7 @@ from pathlib import Path
 
 import orjson
 
+from learner.directory.kept_candidates import KEPT, require_kept_intact, take_over
 from learner.directory.report import (
     FILE_NAME,
     WAY_OF_SCORING,
@@ -38,8 +40,9 @@ from learner.directory.report import (
     Report,
     SliceScores,
     TrainingSummary,
+    read_report,
 )
-from learner.directory.round_directory import CANDIDATES, PARENT, RoundInput, TextSample, read_round
+from learner.directory.round_directory import CANDIDATES, PARENT, RoundInput, RoundSlice, TextSample, read_round
 from learner.errors import NoRoom, OutOfMemory
 from memory.ledger.records import DocumentScore
 from memory.ledger.scorings import Scoring
@@ -47,7 +50,16 @@ from memory.ledger.scorings import Scoring
 TOKENS = 10
 FULL_MICRO_BATCH = 16
 BEST_LOSS = 1.5
-CANDIDATE_LOSS = {"good": 2.5, "slow": 2.5, "oom": 2.5, "killed": 2.5, "partly": 2.5, "worse": 3.5, "doubtful": 2.99}
+CANDIDATE_LOSS = {
+    "good": 2.5,
+    "slow": 2.5,
+    "oom": 2.5,
+    "killed": 2.5,
+    "partly": 2.5,
+    "worse": 3.5,
+    "doubtful": 2.99,
+    "unsure": 2.99,
+}
 
 
 def main(mode: str, directory: Path) -> int:
@@ -103,9 +115,11 @@ def scores(samples: tuple[TextSample, ...], loss: float, *, wrong: bool) -> tupl
     return tuple(found)
 
 
-def candidate_scores(samples: tuple[TextSample, ...], mode: str) -> tuple[DocumentScore, ...]:
+def candidate_scores(piece: RoundSlice, mode: str) -> tuple[DocumentScore, ...]:
     """Of the candidate, as the mode says."""
-    found = scores(samples, CANDIDATE_LOSS[mode], wrong=False)
+    if mode == "unsure":
+        mode = "doubtful" if piece.kind == "newest" else "good"
+    found = scores(piece.samples, CANDIDATE_LOSS[mode], wrong=False)
     if mode != "doubtful":
         return found
     uneven = TOKENS * 0.9
@@ -118,7 +132,13 @@ def prequential(given: RoundInput, loss: float) -> tuple[PrequentialDocument, ..
 
 
 def trained(given: RoundInput, mode: str) -> Report:
-    """A report with one candidate, and the candidate."""
+    """A report with one candidate, and the candidate; of one that is judged again what its training took."""
+    if given.spec.kept is not None:
+        require_kept_intact(given.path, given.spec.kept)
+        shutil.rmtree(given.path / CANDIDATES, ignore_errors=True)
+        take_over(given.path)
+        earlier = read_report(given.path / KEPT)
+        return replace(earlier, round=given.spec.round, slices=slice_scores(given, mode), scored=scoring(given))
     shutil.copytree(given.path / PARENT, given.path / CANDIDATES / "0.00", dirs_exist_ok=True)
     return Report(
         round=given.spec.round,
@@ -127,15 +147,7 @@ def trained(given: RoundInput, mode: str) -> Report:
         detail="",
         device="none",
         prequential=prequential(given, 3.0),
-        slices={
-            piece.name: SliceScores(
-                base=scores(piece.samples, 3.0, wrong=True),
-                parent=scores(piece.samples, 3.0, wrong=True),
-                candidates={"0.00": candidate_scores(piece.samples, mode)},
-                best=() if given.spec.best is None else scores(piece.samples, BEST_LOSS, wrong=False),
-            )
-            for piece in given.slices
-        },
+        slices=slice_scores(given, mode),
         training=TrainingSummary(
             steps=20,
             tokens_new=1000,
@@ -153,6 +165,19 @@ def trained(given: RoundInput, mode: str) -> Report:
         untrainable=frozenset(),
         scored=scoring(given),
     )
+
+
+def slice_scores(given: RoundInput, mode: str) -> dict[str, SliceScores]:
+    """Of base, parent, candidate and best so far, as the mode says."""
+    return {
+        piece.name: SliceScores(
+            base=scores(piece.samples, 3.0, wrong=True),
+            parent=scores(piece.samples, 3.0, wrong=True),
+            candidates={"0.00": candidate_scores(piece, mode)},
+            best=() if given.spec.best is None else scores(piece.samples, BEST_LOSS, wrong=False),
+        )
+        for piece in given.slices
+    }
 
 
 def scoring(given: RoundInput) -> Scoring:

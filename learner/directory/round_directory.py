@@ -3,6 +3,7 @@
 round.json                   what to do: written last, so its presence says that everything else is there
 parent/  base/               hard links of the two generations (copies where links are impossible)
 best/                        of a third, that was best on older text and has to be scored again; most rounds have none
+kept/                        candidates that an earlier round trained, to be judged once more; most rounds have none
 fresh.jsonl  replay.jsonl  early_stop.jsonl
 slices.json  slices/NNN.jsonl
 known_scores.json            held-out scores computed in earlier rounds
@@ -11,8 +12,6 @@ candidates/0.00/ …           out: whole model directories, named by the parent
 report.json                  out: written last; its presence says that the learner finished
 """
 
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,9 @@ from pydantic import ConfigDict, NonNegativeInt, Strict, ValidationError
 
 from checkpoints.card import ModelKind
 from checkpoints.json_files import STRICT, Kind, explain_json, read_json, write_json
+from learner.directory import kept_candidates
+from learner.directory.kept_candidates import KeptCandidates
+from learner.directory.links import link_tree
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.errors import BadRoundDirectory
 from learner.settings import SHARE_DECIMALS, RecipeSettings
@@ -101,6 +103,8 @@ class RoundSpec:
             is plausible, and nothing is trained. Empty where nothing is lacking.
         best: an earlier generation that is scored again where its scores are not known, for the gate to hold the
             candidates to; None where all that it needs is known, or no such generation has files.
+        kept: candidates that an earlier round trained with the same text and recipe from the same parent: they are
+            scored, and nothing is trained. None where the round trains its own.
         format: of the file.
     """
 
@@ -117,6 +121,7 @@ class RoundSpec:
     approved: bool = False
     lacking: str = ""
     best: GenerationRef | None = None
+    kept: KeptCandidates | None = None
     format: Literal[1] = FORMAT
 
 
@@ -176,6 +181,7 @@ def write_round(
     parent_dir: Path,
     base_dir: Path,
     best_dir: Path | None = None,
+    kept_dir: Path | None = None,
     fresh: Iterable[TextSample],
     replay: Iterable[TextSample],
     early_stop: Iterable[TextSample],
@@ -193,6 +199,7 @@ def write_round(
         parent_dir: the parent generation's directory, hard-linked into the round's.
         base_dir: the base generation's directory, likewise.
         best_dir: that of `spec.best`, likewise.
+        kept_dir: directory of the round that has the candidates of `spec.kept`, which are linked likewise.
         fresh: new samples, to train on.
         replay: samples drawn from the memory.
         early_stop: samples that decide when to stop, and that the gate never reports on.
@@ -207,10 +214,12 @@ def write_round(
         OSError: the disk is full or cannot be written.
     """
     path.mkdir(parents=True)
-    _link_tree(parent_dir, path / PARENT)
-    _link_tree(base_dir, path / BASE)
+    link_tree(parent_dir, path / PARENT)
+    link_tree(base_dir, path / BASE)
     if best_dir is not None:
-        _link_tree(best_dir, path / BEST)
+        link_tree(best_dir, path / BEST)
+    if kept_dir is not None:
+        kept_candidates.put_into(path, kept_dir)
     _write_samples(path / FRESH, fresh)
     _write_samples(path / REPLAY, replay)
     _write_samples(path / EARLY_STOP, early_stop)
@@ -287,17 +296,6 @@ def candidate_name(parent_share: float) -> str:
     """
     whole, _, decimals = f"{parent_share:.{SHARE_DECIMALS}f}".partition(".")
     return f"{whole}.{decimals.rstrip('0'):0<2}"
-
-
-def _link_tree(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, copy_function=_link_or_copy)
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
 
 
 def _write_samples(path: Path, samples: Iterable[TextSample]) -> None:

@@ -1,0 +1,58 @@
+"""A round that trains nothing: it scores candidates that an earlier round trained on held-out text drawn anew."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+
+from learner.directory.kept_candidates import KEPT, take_over
+from learner.directory.report import Report, SliceScores, read_report
+from learner.directory.round_directory import CANDIDATES, RoundInput
+from learner.evaluation.before_training import SliceScored, earlier_scores, tokens_to_score
+from learner.evaluation.best_so_far import best_scores, tokens_to_score_again
+from learner.material.encoding import Encoded
+from learner.progress import Progress
+from learner.workbench import DOCUMENTS, TOKENS, Workbench, set_up
+
+
+def judge_again(given: RoundInput, progress: Progress) -> Report:
+    """Score a round's kept candidates beside base and parent, and report them as if it had trained them itself.
+
+    What the training took, which samples it touched and how the new text fared before it are those of the report that
+    came with the candidates.
+
+    Raises:
+        BadReport: that report cannot be understood.
+        checkpoints.errors.CheckpointsError: a model cannot be loaded.
+        OSError: the disk refused.
+    """
+    earlier = read_report(given.path / KEPT)
+    with progress.phase("load"):
+        bench = set_up(given, progress)
+    with progress.phase("encode", DOCUMENTS, sum(len(piece.samples) for piece in given.slices)):
+        slices = {piece.name: bench.encode(piece.samples) for piece in given.slices}
+    to_score = tokens_to_score(bench, slices) + tokens_to_score_again(bench, slices)
+    with progress.phase("score", TOKENS, to_score):
+        base, parent = earlier_scores(bench, slices)
+        best = best_scores(bench, slices)
+    names = take_over(given.path)
+    tokens = len(names) * sum(len(text.tokens) for text in slices.values())
+    with progress.phase("candidates", TOKENS, tokens):
+        candidates = {name: _score(bench, name, slices) for name in names}
+    scores = {
+        name: SliceScores(
+            base[name], parent[name], {share: scored[name] for share, scored in candidates.items()}, best.get(name, ())
+        )
+        for name in slices
+    }
+    return replace(
+        earlier, round=given.spec.round, device=bench.device_name, slices=scores, scored=bench.scored, detail=""
+    )
+
+
+def _score(bench: Workbench, name: str, slices: Mapping[str, Encoded]) -> SliceScored:
+    """A candidate's scores, with the weights as they are stored, as its own round took them."""
+    model = bench.load(f"{CANDIDATES}/{name}", device=bench.device.where, dtype=torch.float32)
+    scored = {piece: bench.evaluate(model, text) for piece, text in slices.items()}
+    bench.progress.say("candidate", name=name)
+    return scored
