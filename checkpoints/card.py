@@ -45,6 +45,7 @@ class Card:
         kind: what the model is for.
         parent: the generation that its round started from; None for the base.
         round: the round that made it; None for the base.
+        trained_in: the round that trained it, where `round` only judged it again; else None.
         recipe: the round's recipe as it was set, with the interpolation weight that won.
         data: what it was trained on.
         scores: mean NLL per token (nats) and the like, by slice.
@@ -63,3 +64,4 @@ class Card:
     source: str | None = None
     created_at: float = 0.0
     riverkeep_version: str = ""
+    trained_in: int | None = None

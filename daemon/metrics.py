@@ -23,6 +23,8 @@ OUTCOMES = (
     RoundState.FAILED,
     RoundState.ABANDONED,
 )
+UNPROVEN = "unproven"
+"""Of a round that judged again: refused, for want of evidence alone."""
 ROUND_SECONDS = (1, 5, 15, 60, 300, 900, 3_600, 4 * 3_600)
 
 
@@ -46,6 +48,8 @@ class DaemonMetrics:
         for outcome in OUTCOMES:
             for trigger in (*Trigger, DRY_RUN):
                 self.rounds.labels(trigger, outcome)
+        for ended in (*OUTCOMES, UNPROVEN):
+            self.judged_again.labels(ended)
         for phase in PHASES:
             self.round_seconds.labels(phase)
         for decision in get_args(Decision):
@@ -89,6 +93,12 @@ class DaemonMetrics:
             "riverkeep_gate_verdicts",
             "What the gate said of a round; dry runs do not count.",
             ["verdict"],
+            registry=registry,
+        )
+        self.judged_again = Counter(
+            "riverkeep_judged_again",
+            "Rounds that judged again, on more text, what an earlier one had trained and could not prove, by outcome.",
+            ["outcome"],
             registry=registry,
         )
         self.learner_ends = Counter(

@@ -1,10 +1,8 @@
 """The commands' operations on the store itself; the running daemon adds to them what only it knows."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from typing_extensions import override
 
@@ -44,7 +42,7 @@ from daemon.control.protocol import Control
 from daemon.errors import Refused, UnknownThing
 from daemon.ingestion import replay_dead_letters
 from daemon.rounds.begin_or_wait import paused_sentence
-from daemon.rounds.directories import round_directory
+from daemon.rounds.directories import erase_directories
 from daemon.rounds.judgeable import ForeseenEvidence, foresee
 from daemon.rounds.out_of_memory import MemoryLimit, limit_by_settings
 from daemon.rounds.unknown_generations import unknown_generations
@@ -96,7 +94,9 @@ class StoreControl(Control):
         answer = status.status(self._store, self._settings.state_dir)
         paused = answer["rounds_paused"]
         answer["next_round"] = None if paused is None else paused_sentence(paused["reason"])
-        answer["evidence"] = status.evidence(self._evidence())
+        evidence = self._evidence()
+        answer["evidence"] = status.evidence(evidence)
+        answer["kept"] = evidence.kept_sentence
         answer["micro_batch"] = status.micro_batch(self._memory_limit())
         answer["unknown_generations"] = unknown_generations(self._store, self._checkpoints)
         return answer
@@ -126,7 +126,9 @@ class StoreControl(Control):
     @override
     def round(self, number: int) -> RoundAnswer:
         with store_errors():
-            return rounds.round_in_full(self._store.rounds.read(number))
+            round_, evidence = self._store.rounds.read(number), self._evidence()
+        is_kept = evidence.kept is not None and evidence.kept.number == number
+        return rounds.round_in_full(round_, evidence.kept_sentence if is_kept else "")
 
     @override
     def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> RoundSamplesAnswer:
@@ -313,13 +315,7 @@ class StoreControl(Control):
 
     def _erase_directories(self, numbers: Sequence[int]) -> dict[int, str]:
         """Remove these rounds' directories, which hold text; says which there were."""
-        directories = {number: path for number in numbers if (path := self._directory(number)).is_dir()}
-        for path in directories.values():
-            shutil.rmtree(path)
-        return {number: str(path) for number, path in directories.items()}
-
-    def _directory(self, number: int) -> Path:
-        return round_directory(self._settings.rounds_dir, number)
+        return {number: str(path) for number, path in erase_directories(self._settings.rounds_dir, numbers).items()}
 
     def _last_round(self) -> int:
         return next((round_.number for round_ in self._store.rounds.listed(limit=1)), 0)

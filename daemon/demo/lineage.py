@@ -126,6 +126,9 @@ class Lineage:
             plausibility=PlausibilityBounds(),
             plausibility_documents=1,
             approved=True,
+            # Of other generations than this lineage's, and trained otherwise.
+            best=None,
+            kept=None,
         )
 
 

@@ -9,16 +9,22 @@ from daemon.settings.tree import Settings
 _TEXT_BYTES_PER_TOKEN: Final = 4.5
 # The base, the previous one, and the one that is being published.
 _GENERATIONS_BESIDE: Final = 3
+# Of the round in progress, and of one that could not be proven yet.
+_CANDIDATE_SETS: Final = 2
 # Formats whose rounding is kept in a byte a weight, and the bytes of a weight's importance.
 _ROUNDED: Final = ("BF16", "F16")
 _IMPORTANCE_BYTES: Final = 4
 
 
 def bytes_to_come(settings: Settings) -> int:
-    """Generations that are kept and one round's candidates, and the memory at its budgets, less what is there."""
+    """What everything that is kept takes when it is full, less what is there.
+
+    Generations, one round's candidates and another's that wait to be judged again, and the memory at its budgets.
+    """
     memory = settings.memory
     text = int((memory.fresh_tokens + memory.replay_tokens) * _TEXT_BYTES_PER_TOKEN) + memory.quarantine_bytes
-    trained = settings.checkpoints.keep_last + _GENERATIONS_BESIDE - 1 + len(settings.learner.recipe.interpolation)
+    candidates = len(settings.learner.recipe.interpolation)
+    trained = settings.checkpoints.keep_last + _GENERATIONS_BESIDE - 1 + _CANDIDATE_SETS * candidates
     model = _model(settings)
     base = _size_of(model)
     return text + base + trained * (base + bytes_beside(model, settings)) - _size_of(settings.state_dir)

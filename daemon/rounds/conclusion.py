@@ -18,7 +18,9 @@ from daemon.rounds.retire_generations import retire
 from daemon.settings.tree import Settings
 from gate.best_so_far import KnownScores
 from gate.judge import Verdict, judge
+from gate.looks import may_prove
 from gate.round_figures import RoundFigures, read_figures
+from learner.directory.kept_candidates import keep
 from learner.directory.report import Outcome, Report
 from learner.directory.round_directory import CANDIDATES
 from memory.ledger.records import GenerationState
@@ -86,6 +88,8 @@ class Concluder:
         self._store.rounds.advance(record.number, RoundState.JUDGED, detail=verdict.sentence)
         if verdict.decision == "accept":
             return self._accept(record, figures, verdict, directory)
+        # Before the round ends: cut off between, recovery judges it anew and comes by here again.
+        self._keep(record, verdict, directory)
         if figures.outcome is Outcome.TRAINED and verdict.candidate is None:
             return self._could_not_judge(record, figures, verdict)
         return self._refuse(record, figures, verdict)
@@ -99,6 +103,7 @@ class Concluder:
             settings=self._settings.gate,
             approved=record.approved,
             best=find_best(self._store, parent=record.parent, base=record.base),
+            look=record.look,
         )
 
     def _known_scores(self, record: RoundRecord, report: Report) -> KnownScores:
@@ -108,6 +113,18 @@ class Concluder:
             return known
         again = {row.id: row for scores in report.slices.values() for row in scores.best}
         return {**known, record.best: {**known.get(record.best, {}), **again}}
+
+    def _keep(self, record: RoundRecord, verdict: Verdict, directory: Path) -> None:
+        """Keep the candidates of a round that was refused for want of evidence, where more of it may prove them."""
+        # A full memory takes in no more text, held-out text neither.
+        if not may_prove(verdict, record.slices, look=record.look) or self._store.is_full():
+            return
+        try:
+            keep(directory, trained_in=record.trained_in or record.number, judgings=record.look)
+        except OSError as error:
+            log.warning("candidates_not_kept", reason=str(error))
+        else:
+            log.info("candidates_kept", documents=verdict.evidence, judgings=record.look)
 
     def _end_dry_run(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict) -> Conclusion:
         detail = f"dry run, nothing was changed: {verdict.sentence}"
@@ -231,6 +248,7 @@ class Concluder:
             kind=self._settings.model.kind,
             parent=record.parent,
             round=record.number,
+            trained_in=record.trained_in,
             recipe={**self._settings.learner.recipe.model_dump(mode="json"), "parent_share": float(verdict.candidate)},
             data=record.data,
             scores={name: asdict(score) for name, score in figures.candidate.slices.items()},

@@ -1,11 +1,18 @@
 """The rooms that a round walks through."""
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from checkpoints.generation_store import GenerationStore
+from daemon.rounds.kept.kept_round import find_kept
+from learner.directory.kept_candidates import let_go, read_kept
 from memory.store import Store
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +45,25 @@ def round_directories(rounds_dir: Path) -> dict[int, Path]:
 
 
 def prune_directories(rooms: Rooms, kept: int) -> None:
-    """Remove the directories of finished rounds but for the latest; those of waiting rounds stay."""
-    waiting = set(rooms.store.rounds.waiting())
-    finished = [path for number, path in round_directories(rooms.rounds_dir).items() if number not in waiting]
+    """Remove the directories of finished rounds but for the latest; those of waiting rounds stay.
+
+    So does that of the round whose candidates are kept to be judged again.
+    """
+    latest_kept = find_kept(rooms.store.rounds.latest(), rooms.round_dir)
+    staying = set(rooms.store.rounds.waiting()) | ({latest_kept.number} if latest_kept is not None else set())
+    finished = [path for number, path in round_directories(rooms.rounds_dir).items() if number not in staying]
+    for path in finished:
+        let_go(path)
     for path in finished[: max(0, len(finished) - kept)]:
         shutil.rmtree(path)
+
+
+def erase_directories(rounds_dir: Path, numbers: Iterable[int]) -> dict[int, Path]:
+    """Remove the directories of these rounds, as text in them is erased; returns those that there were."""
+    paths = {number: path for number in numbers if (path := round_directory(rounds_dir, number)).is_dir()}
+    for number, path in paths.items():
+        if (kept := read_kept(path)) is not None:
+            reason = f"text that round {number} was given is erased"
+            log.warning("candidates_given_up", trained_in=kept.trained_in, reason=reason)
+        shutil.rmtree(path)
+    return paths

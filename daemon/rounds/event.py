@@ -4,11 +4,12 @@ from typing import Any
 
 import structlog
 
-from daemon.metrics import DaemonMetrics
+from daemon.metrics import UNPROVEN, DaemonMetrics
 from daemon.rounds.begin_or_wait import DRY_RUN
 from daemon.rounds.conclusion import Conclusion
 from gate.round_figures import RoundFigures
 from memory.ledger.records import Round
+from memory.ledger.states import RoundState
 from memory.store import Store
 
 log = structlog.get_logger(__name__)
@@ -23,8 +24,15 @@ def tell(metrics: DaemonMetrics, store: Store, number: int, conclusion: Conclusi
     metrics.round_seconds.labels("total").observe(max(0.0, now - round_.begun_at))
     if conclusion.verdict is not None and round_.trigger != DRY_RUN:
         metrics.gate_verdicts.labels(conclusion.verdict.decision).inc()
-    if conclusion.figures is not None:
+    if round_.trained_in is not None:
+        metrics.judged_again.labels(_outcome_of_looking_again(conclusion)).inc()
+    elif conclusion.figures is not None:
         _count_training(metrics, conclusion.figures)
+
+
+def _outcome_of_looking_again(conclusion: Conclusion) -> str:
+    unproven = conclusion.verdict is not None and conclusion.verdict.unproven
+    return UNPROVEN if unproven and conclusion.state is RoundState.REFUSED else conclusion.state.value
 
 
 def _count_training(metrics: DaemonMetrics, figures: RoundFigures) -> None:
@@ -45,6 +53,7 @@ def _facts(round_: Round, conclusion: Conclusion, now: float) -> dict[str, Any]:
         "fresh_tokens": round_.fresh_tokens,
         "replay_samples": round_.replay_samples,
         "released_from": round_.released_from,
+        "trained_in": round_.trained_in,
     }
     if conclusion.generation is not None:
         facts["generation"] = conclusion.generation

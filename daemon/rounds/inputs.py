@@ -8,18 +8,23 @@ from pathlib import Path
 from checkpoints.errors import CheckpointsError
 from daemon.rounds.begin_or_wait import Ask
 from daemon.rounds.directories import Rooms
+from daemon.rounds.kept.kept_round import KeptRound
 from daemon.rounds.record import RoundRecord
 from daemon.settings.tree import Settings
 from gate.judge import plausibility_bounds
 from gate.text_bounds import plausible_history
 from learner.devices.cores import usable_cores
+from learner.directory.kept_candidates import read_kept
 from learner.directory.report import WAY_OF_SCORING
 from learner.directory.round_directory import (
     GenerationRef,
     RoundSlice,
     RoundSpec,
+    read_round,
+    read_spec,
     write_round,
 )
+from learner.errors import BadRoundDirectory
 from learner.evaluation.text_plausibility import PrequentialSummary
 from memory.ledger.records import DocumentScore, DrawSpec, RoundDraw
 from memory.ledger.scorings import Scoring, most_common
@@ -53,18 +58,23 @@ def write_inputs(
     *,
     lacking: str = "",
     best: int | None = None,
+    kept: KeptRound | None = None,
 ) -> RoundRecord:
     """Write a round's directory, whole; what was there of an earlier attempt is removed first.
 
     Args:
         lacking, best: as in `RoundSpec`.
+        kept: the round whose candidates this one judges again; None where it trains.
 
     Raises:
-        OSError: the disk refused; nothing remains.
+        OSError: the disk refused, or what is kept is not there; nothing remains.
         CheckpointsError: parent or base are missing or damaged.
+        BadRecord, BadRoundDirectory: what is kept cannot be read.
     """
-    record = RoundRecord.of(draw, dry_run=ask.dry_run, approved=ask.released_from is not None)
-    record = replace(record, best=best)
+    record = replace(_recorded(draw, ask, kept, rooms), best=best)
+    kept_dir = None if kept is None else rooms.round_dir(kept.number)
+    # The very text that was trained on: replayed samples may have left the memory since.
+    text = draw if kept_dir is None else read_round(kept_dir)
     parent_scores = rooms.store.generations.document_scores(draw.parent_generation)
     how = expected_way(rooms.store, draw.parent_generation, settings)
     # A classifier's answers are not kept, only whether they were right: it is scored on everything again.
@@ -77,13 +87,15 @@ def write_inputs(
                 _spec(draw, record, parent_scores, rooms, settings),
                 lacking=lacking,
                 best=None if best is None else _ref(rooms, best),
+                kept=None if kept_dir is None else read_kept(kept_dir),
             ),
             parent_dir=rooms.checkpoints.path(draw.parent_generation),
             base_dir=rooms.checkpoints.path(draw.base_generation),
             best_dir=None if best is None else rooms.checkpoints.path(best),
-            fresh=draw.fresh,
-            replay=draw.replay,
-            early_stop=draw.early_stop,
+            kept_dir=kept_dir,
+            fresh=text.fresh,
+            replay=text.replay,
+            early_stop=text.early_stop,
             slices=[RoundSlice(piece.name, piece.kind, piece.source, piece.samples) for piece in draw.slices],
             known_parent=scores_taken(rooms, draw.parent_generation, reused),
             known_base=scores_taken(rooms, draw.base_generation, reused),
@@ -96,6 +108,22 @@ def write_inputs(
         shutil.rmtree(directory, ignore_errors=True)
         raise
     return record
+
+
+def _recorded(draw: RoundDraw, ask: Ask, kept: KeptRound | None, rooms: Rooms) -> RoundRecord:
+    """The note on a round; of one that judges again, what was trained on is as it was, and a person's word holds on.
+
+    Raises:
+        BadRoundDirectory: the parent is not the one that was trained from, whatever its number.
+    """
+    record = RoundRecord.of(draw, dry_run=ask.dry_run, approved=ask.released_from is not None)
+    if kept is None:
+        return record
+    directory = rooms.round_dir(kept.number)
+    earlier, parent = RoundRecord.read(directory), read_spec(directory).parent
+    if parent != _ref(rooms, record.parent):
+        raise BadRoundDirectory(f"generation {record.parent} is not the one that round {kept.trained_in} trained from")
+    return replace(record, approved=earlier.approved, data=earlier.data, trained_in=kept.trained_in, look=kept.look)
 
 
 def _spec(

@@ -1,20 +1,22 @@
 """Whether a round that begins now could be judged: the gate's own counting, before anything is trained.
 
-Where a round was refused for want of evidence, the next one by itself waits until there is more of it.
+Where a round was refused for want of evidence, the next one by itself waits until there is more of it. Then it judges
+again what was trained; where that was given up, it trains anew.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
+from daemon.rounds.directories import round_directory
+from daemon.rounds.kept.kept_round import JUDGED_FOR_WANT, KeptRound, find_kept, latest_judged, why_void
 from daemon.settings.tree import Settings
 from gate.held_out import LABELS_TO_TELL, DrawnSlice, HeldOut, Need, needs
+from gate.looks import LOOKS
 from memory.ledger.records import Round
-from memory.ledger.states import RoundState
 from memory.store import Store
 
-# A round whose candidate could not be judged at all ends failed, as that is not its text's fault.
-JUDGED_FOR_WANT: Final = frozenset({RoundState.REFUSED, RoundState.FAILED})
 PATIENCE: Final = 4
 """Times the fresh text of a round that was refused for want of evidence begin another, whatever was held out of it."""
 FULL: Final = (
@@ -46,11 +48,13 @@ class ForeseenEvidence:
         needs: what every verdict rests on.
         wanted: what a refusal for want of evidence lets the next round wait for; None where there is none such.
         full: no more text comes before a round is accepted.
+        kept: what the next round by itself judges again, once there is what it waits for; None where it trains.
     """
 
     needs: tuple[Need, ...]
     wanted: Wanted | None
     full: bool
+    kept: KeptRound | None = None
 
     @property
     def newest(self) -> int:
@@ -75,7 +79,17 @@ class ForeseenEvidence:
         return (
             f"round {self.wanted.round} was refused for want of evidence: {self.newest} of the {self.wanted.documents} "
             "held-out documents of new text are there that the next round by itself waits for"
-        )
+        ) + (f"; {self.kept_sentence}" if self.kept_sentence else "")
+
+    @property
+    def kept_sentence(self) -> str:
+        """What is kept to be judged again, and when that is; empty where nothing is."""
+        return "" if self.kept is None else self.kept.sentence(self.newest)
+
+    @property
+    def judged_again(self) -> KeptRound | None:
+        """What a round that begins by itself now judges again; None where it trains."""
+        return self.kept if self.kept is not None and self.newest >= self.kept.documents else None
 
 
 def foresee(store: Store, settings: Settings, latest: Iterable[Round]) -> ForeseenEvidence:
@@ -88,10 +102,15 @@ def foresee(store: Store, settings: Settings, latest: Iterable[Round]) -> Forese
     """
     outlines = store.rounds.foreseen_slices()
     needs_now = needs_of(outlines, settings, first=nothing_trained_serves(store))
-    awaited = waits_for(latest, settings.learner.recipe.model_dump(mode="json"))
+    # Drawn once: each is read from the ledger, with its long report.
+    judged, recipe = latest_judged(latest), settings.learner.recipe.model_dump(mode="json")
+    awaited = None if judged is None else waits_for(judged, recipe)
     if awaited is not None and store.counts().fresh_samples >= awaited.fresh_samples:
         awaited = None
-    return ForeseenEvidence(needs_now, awaited, store.is_full())
+    kept = None if judged is None else find_kept([judged], partial(round_directory, settings.rounds_dir))
+    if kept is not None and why_void(kept, serving=store.generations.serving(), recipe=recipe):
+        kept = None
+    return ForeseenEvidence(needs_now, awaited, store.is_full(), kept)
 
 
 def needs_of(slices: Iterable[DrawnSlice], settings: Settings, *, first: bool) -> tuple[Need, ...]:
@@ -110,19 +129,17 @@ def nothing_trained_serves(store: Store) -> bool:
     return serving is None or store.generations.read(serving).parent is None
 
 
-def waits_for(latest: Iterable[Round], recipe: Mapping[str, Any]) -> Wanted | None:
-    """What the latest round lets the next one wait for; None where it was judged, or the recipe is another since.
+def waits_for(judged: Round, recipe: Mapping[str, Any]) -> Wanted | None:
+    """What a round lets the next one wait for; None where it was judged, or the next one trains something else.
 
     Args:
-        latest: newest first; those that were only tried or cut off say nothing.
+        judged: the latest that was not only tried or cut off.
         recipe: of the next round, as the ledger keeps them.
     """
-    latest_judged = next((round_ for round_ in latest if round_.state is not RoundState.ABANDONED), None)
-    if latest_judged is None or latest_judged.state not in JUDGED_FOR_WANT or latest_judged.recipe != recipe:
+    if judged.state not in JUDGED_FOR_WANT or judged.recipe != recipe:
         return None
-    documents = latest_judged.verdict.get("evidence", 0)
-    if not documents:
+    documents = judged.verdict.get("evidence", 0)
+    # What was judged as often as it may be is given up, and all text that is fresh trains the next.
+    if not documents or judged.verdict.get("look", 1) >= LOOKS:
         return None
-    return Wanted(
-        latest_judged.number, documents, PATIENCE * (latest_judged.fresh_samples + latest_judged.early_stop_samples)
-    )
+    return Wanted(judged.number, documents, PATIENCE * (judged.fresh_samples + judged.early_stop_samples))

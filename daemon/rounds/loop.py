@@ -23,6 +23,7 @@ from daemon.rounds.current import CurrentRound
 from daemon.rounds.directories import Rooms, prune_directories
 from daemon.rounds.elapsed import Past
 from daemon.rounds.judgeable import ForeseenEvidence, foresee
+from daemon.rounds.kept.kept_round import latest_judged
 from daemon.rounds.runner import RoundRunner
 from daemon.settings.tree import Settings
 from daemon.settings.triggers import TriggerSettings
@@ -193,5 +194,5 @@ def cooling_since(latest: Iterable[Round]) -> float | None:
     Args:
         latest: rounds, newest first.
     """
-    latest_judged = next((round_ for round_ in latest if round_.state is not RoundState.ABANDONED), None)
-    return latest_judged.ended_at if latest_judged is not None and latest_judged.state in COOLING else None
+    judged = latest_judged(latest)
+    return judged.ended_at if judged is not None and judged.state in COOLING else None

@@ -35,6 +35,8 @@ class RoundRecord:
         slices: what was drawn to judge by.
         data: what it is trained on, for the lineage card.
         best: an earlier generation that the round scores again; None where it scores none.
+        trained_in: the round that trained what this one judges again; None where it trains itself.
+        look: how often its candidates will have been judged with this round.
     """
 
     number: int
@@ -45,6 +47,8 @@ class RoundRecord:
     slices: tuple[HeldOut, ...]
     data: DataRange
     best: int | None = None
+    trained_in: int | None = None
+    look: int = 1
 
     @classmethod
     def of(cls, draw: RoundDraw, *, dry_run: bool, approved: bool) -> "RoundRecord":

@@ -18,8 +18,9 @@ from daemon.rounds.conclusion import Concluder, Conclusion
 from daemon.rounds.current import CurrentRound
 from daemon.rounds.directories import Rooms
 from daemon.rounds.event import tell
-from daemon.rounds.inputs import draw_spec, write_inputs
+from daemon.rounds.inputs import write_inputs
 from daemon.rounds.judgeable import needs_of, nothing_trained_serves
+from daemon.rounds.kept.again_or_anew import DrawnRound, draw_round
 from daemon.rounds.out_of_memory import MicroBatchLimits
 from daemon.rounds.pointer_repair import repair_pointer
 from daemon.rounds.record import RoundRecord
@@ -29,7 +30,6 @@ from gate.held_out import DrawnSlice, Need
 from gate.verdict import not_judgeable
 from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import BadReport, Report, read_report
-from memory.ledger.records import RoundDraw, SliceOutline
 from memory.ledger.states import RoundState
 
 log = structlog.get_logger(__name__)
@@ -83,31 +83,34 @@ class RoundRunner:
         """
         settings = self._settings()
         began, self._told_at = self._clock(), time.monotonic()
-        draw = self._rooms.store.rounds.begin(
-            trigger=ask.recorded_as,
-            recipe=settings.learner.recipe.model_dump(mode="json"),
-            seed=self._seed(),
-            spec=draw_spec(settings),
-            now=began,
-            released_from=ask.released_from,
-            judgeable=None if _answered_in_the_ledger(ask) else partial(self._is_judgeable, settings),
-        )
-        if draw is None:
+        is_judgeable = partial(self._is_judgeable, settings)
+        drawn = draw_round(self._rooms, settings, ask, seed=self._seed, now=began, is_judgeable=is_judgeable)
+        if drawn is None:
             return None
+        draw = drawn.draw
         self._current.begin(draw.number, began, reason=reason, fresh=len(draw.fresh), early_stop=len(draw.early_stop))
         try:
             with structlog.contextvars.bound_contextvars(round=draw.number, parent=draw.parent_generation):
-                log.info("round_begun", trigger=ask.trigger.value, by=ask.by, dry_run=ask.dry_run, reason=reason)
+                log.info(
+                    "round_begun",
+                    trigger=ask.trigger.value,
+                    by=ask.by,
+                    dry_run=ask.dry_run,
+                    reason=reason,
+                    trained_in=None if drawn.judges is None else drawn.judges.trained_in,
+                )
                 for part in draw.left_out:
                     log.info("round_leaves_out", what=part.what, documents=part.documents, setting=part.setting)
-                conclusion = self._attempt(draw, ask, settings, must_stop)
+                conclusion = self._attempt(drawn, ask, settings, must_stop)
+                drawn.tell(conclusion.state)
                 self._tell(draw.number, conclusion)
         finally:
             # Also where the store failed: a rollback or an erasure waits for the round's end.
             self._current.end()
         return conclusion
 
-    def _attempt(self, draw: RoundDraw, ask: Ask, settings: Settings, must_stop: Callable[[], bool]) -> Conclusion:
+    def _attempt(self, drawn: DrawnRound, ask: Ask, settings: Settings, must_stop: Callable[[], bool]) -> Conclusion:
+        draw, kept = drawn.draw, drawn.judges
         directory = self._rooms.round_dir(draw.number)
         try:
             # On what was drawn: for who asked by hand nothing was checked before, and the ledger is to tell them why.
@@ -117,7 +120,9 @@ class RoundRunner:
             lacking = unmet[0].sentence() if unmet else ""
             with self._metrics.round_seconds.labels("draw").time():
                 best = None if lacking else to_score_again(self._rooms, draw, settings)
-                record = write_inputs(directory, draw, ask, self._rooms, settings, lacking=lacking, best=best)
+                record = write_inputs(
+                    directory, draw, ask, self._rooms, settings, lacking=lacking, best=best, kept=kept
+                )
             self._limits.begin(directory, draw.number)
             self._rooms.store.rounds.advance(draw.number, RoundState.TRAINING)
             with self._metrics.round_seconds.labels("learner").time():
@@ -134,7 +139,7 @@ class RoundRunner:
         first = nothing_trained_serves(self._rooms.store)
         return [need for need in needs_of(slices, settings, first=first) if not need.is_met]
 
-    def _is_judgeable(self, settings: Settings, slices: Sequence[SliceOutline]) -> bool:
+    def _is_judgeable(self, settings: Settings, slices: Iterable[DrawnSlice]) -> bool:
         return not self._unmet(slices, settings)
 
     def _run_learner(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
@@ -221,11 +226,6 @@ class RoundRunner:
         """Let followers serve what the store says, where a disk error left an acceptance or a rollback half done."""
         with self._promotion:
             repair_pointer(self._rooms.store, self._rooms.checkpoints)
-
-
-def _answered_in_the_ledger(ask: Ask) -> bool:
-    """Whether somebody waits for this round's line, so that it is drawn even if it can only say what is lacking."""
-    return ask.by_a_person and ask.released_from is None
 
 
 def _looks_at_least(unmet: Sequence[Need]) -> bool:

@@ -46,5 +46,6 @@ class LifecycleSettings(BaseModel):
     rounds_kept: int = Field(
         3,
         ge=0,
-        description="How many finished rounds' directories stay on disk; a waiting round's always does.",
+        description="How many finished rounds' directories stay on disk; a waiting round's always does, and that of "
+        "one whose candidates are judged again when more evidence has come.",
     )

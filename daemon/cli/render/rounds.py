@@ -1,7 +1,7 @@
 """Rounds as a person sees them: in a list, one in full, and how to decide on one that waits."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
@@ -68,10 +68,8 @@ def print_round(facts: RoundAnswer) -> None:
         f"{facts['replay_samples']:,} replayed ({facts['replay_tokens']:,} tokens); begun {begun(facts['trigger'])}."
         f"{trained_part(facts)}"
     )
-    if note := (facts.get("report", {}).get("training") or {}).get("replay_note"):
+    for note in _notes(facts):
         console.print(Text(note))
-    if facts.get("left_out"):
-        console.print(Text(left_out_sentence(facts["left_out"])))
     checks = facts["verdict"].get("checks", [])
     if checks:
         rows = table(
@@ -102,6 +100,18 @@ def print_round(facts: RoundAnswer) -> None:
         console.print(Text(_not_held(bound)))
     if few := facts["verdict"].get("too_few"):
         console.print(Text(_too_few(few)))
+
+
+def _notes(facts: RoundAnswer) -> Iterator[str]:
+    """What is out of the ordinary in what a round was given, and in what becomes of it."""
+    if note := (facts.get("report", {}).get("training") or {}).get("replay_note"):
+        yield note
+    if facts.get("left_out"):
+        yield left_out_sentence(facts["left_out"])
+    if (trained_in := facts.get("trained_in")) is not None:
+        yield f"It trained nothing: it judged again, on text drawn anew, what round {trained_in} had trained."
+    if kept := facts.get("kept"):
+        yield f"{kept[0].upper()}{kept[1:]}."
 
 
 def _counted(check: Mapping[str, Any]) -> str:

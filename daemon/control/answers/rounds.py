@@ -24,6 +24,7 @@ class RoundLine(TypedDict):
     Attributes:
         outcome: what came of it, for a person.
         released_from: the round whose text a person approved, and this one was begun for.
+        trained_in: the round that trained what this one judged again; None where it trained itself.
         begun_at, ended_at: unix seconds.
         tokens_trained: of `tokens_drawn` of new text; both None where nothing was trained, or it is not known.
         trained_until: the setting that ended training before all new text was seen; None where none did.
@@ -37,6 +38,7 @@ class RoundLine(TypedDict):
     parent: int
     generation: int | None
     released_from: int | None
+    trained_in: int | None
     begun_at: float
     ended_at: float | None
     detail: str
@@ -57,6 +59,7 @@ class RoundAnswer(RoundLine):
     Attributes:
         recipe, verdict, report: as the round's directory has them; empty before there are such.
         offsets: what it covers, by partition: the first and the last offset.
+        kept: that its candidates are kept to be judged again, and when that is, a sentence; empty where they are not.
     """
 
     base: int
@@ -65,6 +68,7 @@ class RoundAnswer(RoundLine):
     verdict: dict[str, Any]
     report: dict[str, Any]
     offsets: dict[str, list[int]]
+    kept: str
 
 
 class RoundSampleLine(RecordPlace):

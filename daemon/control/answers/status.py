@@ -244,6 +244,7 @@ class StatusAnswer(TypedDict):
         memory_trouble: why the database cannot be used, and what to do; empty while it can.
         unknown_generations: numbers of generations on disk that the database does not know.
         micro_batch: None while rounds begin with the one that is set.
+        kept: that a round's candidates are kept to be judged again, and when that is, a sentence; else empty.
     """
 
     running: bool
@@ -268,3 +269,4 @@ class StatusAnswer(TypedDict):
     memory_trouble: str
     unknown_generations: list[int]
     micro_batch: MicroBatchStanding | None
+    kept: str

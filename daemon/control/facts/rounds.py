@@ -31,6 +31,7 @@ def round_line(round_: Round) -> RoundLine:
         "parent": round_.parent_generation,
         "generation": round_.generation,
         "released_from": round_.released_from,
+        "trained_in": round_.trained_in,
         "begun_at": round_.begun_at,
         "ended_at": round_.ended_at,
         "detail": round_.detail,
@@ -65,8 +66,13 @@ def _bound_of_training(recipe: Mapping[str, Any], training: Mapping[str, Any]) -
     return None if recipe.get("max_tokens") is None else "learner.recipe.max_tokens"
 
 
-def round_in_full(round_: Round) -> RoundAnswer:
-    """A round with everything the ledger holds of it."""
+def round_in_full(round_: Round, kept: str = "") -> RoundAnswer:
+    """A round with everything the ledger holds of it.
+
+    Args:
+        round_: that it tells of.
+        kept: when its candidates are judged again, where they are kept; else empty.
+    """
     return {
         **round_line(round_),
         "base": round_.base_generation,
@@ -75,6 +81,7 @@ def round_in_full(round_: Round) -> RoundAnswer:
         "verdict": dict(round_.verdict),
         "report": dict(round_.report),
         "offsets": {partition_name(partition): list(ends) for partition, ends in round_.offsets.items()},
+        "kept": kept,
     }
 
 

@@ -57,6 +57,7 @@ def status_without_store(state_dir: Path) -> StatusAnswer:
         "memory_trouble": "",
         "unknown_generations": [],
         "micro_batch": None,
+        "kept": "",
     }
 
 

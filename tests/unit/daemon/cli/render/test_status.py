@@ -14,6 +14,7 @@ from daemon.cli.render import kept as render_kept
 from daemon.cli.render.generations import cells, heat_table
 from daemon.control.facts.status import micro_batch
 from daemon.doctor.findings import Finding
+from daemon.rounds.kept.kept_round import KeptRound
 from daemon.rounds.out_of_memory import MemoryLimit
 from daemon.span import span
 from memory.ledger.records import TooLarge
@@ -119,6 +120,21 @@ def test_status_shows_what_there_is_to_judge_by_of_how_much(screen: io.StringIO)
     status.print_status(FakeControl().status() | {"evidence": needs}, now=NOW)
     shown = " ".join(screen.getvalue().split())
     assert "to judge by 12 held-out documents of the anchor (20 are needed), 1,024 held-out documents of new" in shown
+
+
+def test_what_is_kept_to_be_judged_again_is_told(screen: io.StringIO) -> None:
+    """By the status and by the round itself; a round that judged says what."""
+    kept = KeptRound(number=3, trained_in=3, look=2, documents=72, parent=2, recipe={}).sentence(newest=60)
+    status.print_status(FakeControl().status() | {"kept": kept}, now=NOW)
+    facts = {"verdict": {}, "parent": 2, "fresh_tokens": 9, "replay_tokens": 9}
+    rounds.print_round(round_line(3, "refused") | facts | {"kept": kept})
+    rounds.print_round(round_line(4, "accepted") | facts | {"trained_in": 3, "kept": ""})
+    shown = " ".join(screen.getvalue().split())
+    assert "kept what round 3 trained is kept, and judged again when 12 more held-out documents" in shown
+    assert (
+        "What round 3 trained is kept, and judged again when 12 more held-out documents of new text have come" in shown
+    )
+    assert shown.count("It trained nothing: it judged again, on text drawn anew, what round 3 had trained.") == 1
 
 
 def test_status_tells_of_a_rollback(screen: io.StringIO) -> None:
