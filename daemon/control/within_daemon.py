@@ -186,10 +186,13 @@ class LiveControl(StoreControl):
     def request_round(self, *, dry_run: bool = False) -> AskedRound:
         if self._store.counts().fresh_samples == 0:
             raise Refused("Nothing is fresh: a round would have nothing to learn.")
+        # Before the loop may answer it: then it is gone.
+        kept = None if dry_run else self._evidence().kept
         self._asks.add(_ask_of(dry_run=dry_run))
         progress = self._current.progress
         detail = "A round begins." if progress is None else f"A round begins when round {progress.number} has ended."
-        return {"after": self._last_round(), "detail": detail}
+        given_up = "" if kept is None else f" What round {kept.trained_in} could not prove is given up for it."
+        return {"after": self._last_round(), "detail": detail + given_up}
 
     @override
     def withdraw_round(self, *, dry_run: bool = False) -> WithdrawnRound:

@@ -44,7 +44,7 @@ class KeptRound:
         when = f"when {lacking:,} more held-out documents of new text have come" if lacking > 0 else "by the next round"
         return (
             f"what round {self.trained_in} trained is kept, and judged again {when} (time {self.look} of {LOOKS}); "
-            "`riverkeep round run` trains anew instead"
+            "`riverkeep round begin` trains anew instead"
         )
 
 

@@ -221,6 +221,15 @@ def test_a_round_and_what_was_asked_for_are_called_off(tmp_path: Path) -> None:
         assert answer["detail"].startswith("Round 4 is called off. What a person asked for is taken back.")
 
 
+def test_who_asks_for_a_round_is_told_what_is_given_up_for_it(tmp_path: Path) -> None:
+    """What was trained and waits to be judged again; a dry run leaves it."""
+    with world(tmp_path) as here:
+        control = live_control(here)
+        here.run("unsure")
+        assert control.request_round(dry_run=True)["detail"] == "A round begins."
+        assert control.request_round()["detail"].endswith("What round 1 could not prove is given up for it.")
+
+
 def test_only_a_request_that_waits_is_withdrawn(tmp_path: Path) -> None:
     """Once answered it is too late."""
     with world(tmp_path) as here:

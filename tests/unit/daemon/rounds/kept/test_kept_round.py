@@ -113,3 +113,4 @@ def test_a_person_is_told_what_it_waits_for(newest: int, said: str) -> None:
     assert sentence.startswith("what round 7 trained is kept")
     assert said in sentence
     assert "time 2 of 3" in sentence
+    assert "`riverkeep round begin`" in sentence
