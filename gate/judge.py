@@ -59,10 +59,11 @@ from gate.verdict import (
     unit_of,
     unproven,
     with_bounds_not_held,
+    with_what_is_new,
 )
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.directory.report import Outcome, Report
-from learner.evaluation.text_plausibility import Departure, PrequentialSummary, compare, too_few
+from learner.evaluation.text_plausibility import Departure, PrequentialSummary, compare, new_kinds, too_few
 
 __all__ = ["Check", "GateSettings", "HeldOut", "Verdict", "best_candidate", "judge", "plausibility_bounds"]
 
@@ -74,6 +75,9 @@ Difference = Callable[[Scores, Scores, KeyOf], Comparison]
 FIGURES: Final = {
     "mean_nll": "a mean loss of {:.3f} {}",
     "upper_nll": "a loss of {:.3f} {} in its upper decile",
+    "contradicted_share": "a share of {:.3f} documents whose label the parent is sure to be another",
+    "incoherent_share": "a share of {:.3f} documents that are incoherent (words in an order that no others share, "
+    "broken characters, or read worse than guessed)",
     "repetitive_share": "a share of {:.3f} documents that mostly repeat themselves or each other",
 }
 
@@ -107,12 +111,12 @@ def judge(
     """
     bounds = _text_bounds(report, slices, history, settings)
     # A person's word is about the text alone: whether the candidate forgot is judged all the same.
-    departures = () if approved else compare(report.prequential, bounds)
+    departures = () if approved else compare(report.prequential, bounds, report.kind)
     few = {} if approved else too_few(report.prequential, bounds)
     beyond = [departure for departure in departures if not departure.within]
     of_text = tuple(_text_check(departure, report.kind) for departure in departures)
     if report.outcome is Outcome.IMPLAUSIBLE or beyond:
-        return replace(_waiting(report, beyond, of_text), too_few=few)
+        return with_what_is_new(replace(_waiting(report, beyond, of_text), too_few=few), *_what_is_new(report, bounds))
     judged_text = bool(departures) or approved
     verdict = _on_candidates(report, slices, known, settings, look, judged_text=judged_text)
     if verdict.candidate is not None and verdict.evidence:
@@ -124,7 +128,13 @@ def judge(
         lacked = lacking(slices, best, known, settings.minimum_documents, tokens, answers=with_answers)
         verdict = with_bounds_not_held(verdict, lacked)
     # Beside those of the candidate, which decide: how near to a wait the text came.
-    return replace(verdict, checks=(*of_text, *verdict.checks), too_few=few, look=look)
+    verdict = replace(verdict, checks=(*of_text, *verdict.checks), too_few=few, look=look)
+    return with_what_is_new(verdict, *_what_is_new(report, bounds))
+
+
+def _what_is_new(report: Report, bounds: PlausibilityBounds) -> tuple[Mapping[str, int], Sequence[str]]:
+    """Labels that the parent has not learned, and sources whose text is of a kind that memory does not hold."""
+    return report.new_labels, new_kinds(report.prequential, bounds.minimum_documents)
 
 
 def _on_candidates(
@@ -368,7 +378,7 @@ def _text_check(departure: Departure, kind: str) -> Check:
         figure,
         departure.documents,
         departure.within,
-        "of the documents" if departure.name == "repetitive_share" else LOSS_UNITS[kind],
+        "of the documents" if departure.name.endswith("_share") else LOSS_UNITS[kind],
     )
 
 

@@ -96,11 +96,30 @@ class GateSettings(BaseModel):
         gt=0,
         le=100,
         description="New text whose loss before training (its mean, or the upper decile over its documents) lies "
-        "this far above earlier text's makes the round wait for a person. Earlier text's is the median of the latest "
+        "this far above earlier text's makes the round wait for a person: of a language model, text that is not shown "
+        "to be coherent; of a classifier, text of the kind that memory holds, with labels that it has learned. What is "
+        "merely new is not judged by its loss. Earlier text's is the median of the latest "
         "`plausible_rounds` rounds that led to what serves or whose text was approved. Where these differed much the "
         "bound is 6 robust spreads above it (of 1.4826 times their median distance from it), if that is more; with "
         "fewer than 3 of them it is this far above the highest of them and of the anchor. Sources are judged by "
         "themselves too. `riverkeep round show N` shows figures and bounds.",
+    )
+    plausible_incoherence: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="New text makes the round wait for a person where the share of its documents that are incoherent "
+        "lies this far above earlier text's median: whose words stand in an order that no others share, as those of "
+        "words in random order do; with replaced or control characters; or that a language model reads worse than it "
+        "would guess. It is the same in every language and domain.",
+    )
+    plausible_contradiction: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="New text of another kind than what memory holds makes the round wait for a person where a "
+        "classifier is sure (by 0.9) of another label than the given one in a share of documents that lies this far "
+        "above earlier text's. It errs more there, but not in every second answer.",
     )
     plausible_repetition: float = Field(
         0.1,

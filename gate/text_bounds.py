@@ -1,18 +1,21 @@
 """How unlike earlier text the new text may be: bounds drawn from what earlier rounds and the anchor showed.
 
 Natural drift must pass: a clean new era lies a few tenths of a nat above the anchor, text with shuffled words
-well over a nat above that. So a bound is a level that is known to be harmless plus a generous rise, and rises
-further where earlier rounds differed much among themselves.
+well over a nat above that. So a bound on a loss is a level that is known to be harmless plus a generous rise, and rises
+further where earlier rounds differed much among themselves. New domains lie higher still; to which text these bounds
+apply is decided in `learner.evaluation.text_plausibility`. A bound on a share of documents is what earlier text had,
+and so much more.
 """
 
 import math
 import statistics
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from gate.settings import GateSettings
 from learner.directory.plausibility_bounds import PlausibilityBounds, TextBounds
-from learner.evaluation.text_plausibility import PrequentialSummary, TextFigures, text_figures
+from learner.evaluation.text_plausibility import SURE, PrequentialSummary, TextFigures, text_figures
 from memory.ledger.records import Round
 from memory.ledger.states import RoundState
 
@@ -47,7 +50,7 @@ def plausibility_bounds(
     """
     recent = history[-settings.plausible_rounds :]
     overall = [summary.overall for summary in recent]
-    level = text_figures(score for score in anchor if math.isfinite(score[0]))
+    level = _of_anchor([score for score in anchor if math.isfinite(score[0])])
     known = sorted({source for summary in recent for source in summary.sources})
     sources = {
         source: _bounds(
@@ -60,6 +63,13 @@ def plausibility_bounds(
     return PlausibilityBounds(
         _bounds(overall, [level], settings), sources, min(settings.minimum_documents, ENOUGH_DOCUMENTS)
     )
+
+
+def _of_anchor(scores: Sequence[tuple[float, int]]) -> TextFigures:
+    # A label that gets so little is one where another is sure, or several share the rest: no fewer than the former.
+    unlikely = [nll >= -math.log(1 - SURE) * tokens for nll, tokens in scores if tokens]
+    share = sum(unlikely) / len(unlikely) if unlikely else math.nan
+    return replace(text_figures(scores), contradicted_share=share)
 
 
 def plausible_history(rounds: Iterable[Round], line: Collection[int]) -> list[PrequentialSummary]:
@@ -88,17 +98,29 @@ def _bounds(own: Sequence[TextFigures], others: Sequence[TextFigures], settings:
     """Bounds from a text's own earlier rounds, with others to fall back on while they are few."""
     own = [figures for figures in own if figures.documents]
     others = [figures for figures in others if figures.documents]
-    shares = [figures.repetitive_share for figures in own]
-    repetition = statistics.median(shares) if shares else 0.0
+    repetitive = [figures.repetitive_share for figures in own]
+    incoherent = [figures.incoherent_share for figures in own]
+    contradicted = [f.contradicted_share for f in own], [f.contradicted_share for f in others]
     return TextBounds(
         mean_nll=_bound([f.mean_nll for f in own], [f.mean_nll for f in others], settings.plausible_rise),
         upper_nll=_bound([f.upper_nll for f in own], [f.upper_nll for f in others], settings.plausible_rise),
-        repetitive_share=min(1.0, repetition + settings.plausible_repetition),
+        repetitive_share=_share_bound(repetitive, (), settings.plausible_repetition),
+        incoherent_share=_share_bound(incoherent, (), settings.plausible_incoherence),
+        contradicted_share=_share_bound(*contradicted, settings.plausible_contradiction),
     )
+
+
+def _share_bound(own: Sequence[float], others: Sequence[float], rise: float) -> float:
+    """The median of a text's own earlier shares, else the highest of others, else 0; and `rise` more."""
+    own, others = ([share for share in shares if not math.isnan(share)] for shares in (own, others))
+    level = statistics.median(own) if own else max(others, default=0.0)
+    return min(1.0, level + rise)
 
 
 def _bound(own: Sequence[float], others: Sequence[float], rise: float) -> float | None:
     """The level known to be harmless, plus `rise` or six spreads, whichever is more; None without a level."""
+    # A round all of whose labels were new has no loss to tell.
+    own, others = ([value for value in values if not math.isnan(value)] for values in (own, others))
     if len(own) < ENOUGH_ROUNDS:
         # The highest, not a mean: each of them passed, and too low a bound makes harmless text wait for a person.
         levels = [*own, *others]

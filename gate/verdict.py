@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from pydantic.dataclasses import dataclass
 from pydantic_core import to_jsonable_python
 
+from checkpoints.files.config_fields import shorten
 from checkpoints.json_files import STRICT, Figure
 
 Decision = Literal["accept", "refuse", "wait"]
@@ -28,6 +29,9 @@ LEAST_MORE: Final = 1.25
 MOST_MORE: Final = 2.0
 """Times the documents that could not prove a candidate are asked for before another round begins by itself."""
 DROPS: Final = {"accuracy": "accuracy", "f1": "macro-F1"}
+NAMES_TOLD: Final = 5
+"""New labels that a verdict's sentence names."""
+SOURCES_TOLD: Final = 20
 LEAST_SHOWN: Final = 0.0005
 """What is less is 0.000 before a person: neither better nor worse."""
 LOSS_UNITS: Final = {"causal-lm": "nats per token", "classifier": "nats per document"}
@@ -168,6 +172,8 @@ class Verdict:
             of each were looked at.
         not_held: bounds against the best so far that could not be looked at.
         look: how often the candidates have been judged with this time: see `gate.looks`.
+        new_labels: labels of fresh text that the parent has not learned, and how many documents have each.
+        new_kinds: sources whose fresh text is of another kind than what memory holds.
     """
 
     decision: Decision
@@ -179,6 +185,8 @@ class Verdict:
     too_few: Mapping[str, int] = field(default_factory=dict)
     not_held: tuple[NotHeld, ...] = ()
     look: int = 1
+    new_labels: Mapping[str, int] = field(default_factory=dict)
+    new_kinds: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as JSON values, for the ledger; figures that are not finite become None."""
@@ -207,6 +215,24 @@ def refused(candidate: str, checks: Sequence[Check]) -> Verdict:
     sentence = f"Candidate {candidate} {what}: {worst.sentence()}{others}."
     evidence = 0 if proven else evidence_wanted(checks)
     return Verdict("refuse", candidate, tuple(checks), sentence, unproven=not proven, evidence=evidence)
+
+
+def with_what_is_new(verdict: Verdict, labels: Mapping[str, int], kinds: Sequence[str]) -> Verdict:
+    """The verdict that also says what the parent does not know yet, and was not judged for that.
+
+    Args:
+        labels: with their documents, the most frequent first.
+        kinds: sources whose text is of a new kind.
+    """
+    told = [f"{shorten(name)} ({documents:,} documents)" for name, documents in list(labels.items())[:NAMES_TOLD]]
+    more = f" and {len(labels) - len(told)} more" if len(labels) > len(told) else ""
+    said = f" New labels: {', '.join(told)}{more}." if told else ""
+    return replace(
+        verdict,
+        sentence=verdict.sentence + said,
+        new_labels=dict(labels),
+        new_kinds=tuple(sorted(kinds)[:SOURCES_TOLD]),
+    )
 
 
 def with_bounds_not_held(verdict: Verdict, best: Mapping[str, int]) -> Verdict:

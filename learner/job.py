@@ -15,7 +15,7 @@ from checkpoints.files.durable_writes import replace_file
 from checkpoints.files.label_names import NEW_WEIGHTS
 from learner.directory.kept_candidates import require_kept_intact
 from learner.directory.parent_and_base import require_intact
-from learner.directory.report import Outcome, PrequentialDocument, Report, SliceScores, TrainingSummary
+from learner.directory.report import Outcome, Report, SliceScores, TrainingSummary
 from learner.directory.round_directory import (
     BASE,
     BEST,
@@ -30,6 +30,7 @@ from learner.directory.round_directory import (
     read_round,
 )
 from learner.evaluation.before_training import (
+    NewText,
     SliceScored,
     earlier_scores,
     implausible,
@@ -105,16 +106,16 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     with progress.phase("encode", DOCUMENTS, _documents(given)):
         texts = _encode(bench)
     # Before training, on text that the parent never saw: afterwards its loss says nothing of how strange it is.
-    with progress.phase("plausibility", TOKENS, prequential_tokens(bench, texts.fresh)):
-        documents = prequential(bench, texts.fresh, texts.replay)
-        why = "" if given.spec.approved else implausible(documents, given.spec.plausibility)
+    with progress.phase("plausibility", TOKENS, prequential_tokens(bench, texts.fresh, texts.replay)):
+        new_text = prequential(bench, texts.fresh, texts.replay)
+        why = "" if given.spec.approved else implausible(new_text.documents, given.spec.plausibility, given.spec.kind)
     if why:
-        return _report(bench, Outcome.IMPLAUSIBLE, why, documents)
+        return _report(bench, Outcome.IMPLAUSIBLE, why, new_text)
     if given.spec.lacking:
-        return _report(bench, Outcome.NOT_JUDGEABLE, given.spec.lacking, documents)
+        return _report(bench, Outcome.NOT_JUDGEABLE, given.spec.lacking, new_text)
     material = _material(bench, texts)
     if not material.steps:
-        return _report(bench, Outcome.EMPTY, "the new text holds nothing to train on", documents)
+        return _report(bench, Outcome.EMPTY, "the new text holds nothing to train on", new_text)
     if note := replay_note(material.replay_ratio, len(texts.replay), given.spec.recipe, given.spec.kind):
         progress.say("replay_capped", reason=note)
     to_score = tokens_to_score(bench, texts.slices) + tokens_to_score_again(bench, texts.slices)
@@ -129,7 +130,7 @@ def _run(given: RoundInput, progress: Progress) -> Report:
         with progress.phase("train", SEQUENCES, rows, most_seconds=given.spec.recipe.max_seconds):
             training = _train(bench, material, texts, earlier)
     except Diverged as error:
-        return _report(bench, Outcome.DIVERGED, str(error), documents)
+        return _report(bench, Outcome.DIVERGED, str(error), new_text)
     # Of the trained result itself, before candidates overwrite its weights to be scored.
     measured = importance_after(bench, texts.fresh, earlier)
     shares, tokens = len(set(given.spec.recipe.interpolation)), sum(len(text.tokens) for text in texts.slices.values())
@@ -148,7 +149,7 @@ def _run(given: RoundInput, progress: Progress) -> Report:
         tokens_drawn=touched.tokens_drawn,
         replay_note=note,
     )
-    report = _report(bench, Outcome.TRAINED, "", documents)
+    report = _report(bench, Outcome.TRAINED, "", new_text)
     return replace(report, slices=scores, training=summary, touched=touched.ids, untrainable=touched.untrainable)
 
 
@@ -270,7 +271,7 @@ def _candidates(bench: Workbench, slices: Mapping[str, Encoded], measured: Impor
     return scored
 
 
-def _report(bench: Workbench, outcome: Outcome, detail: str, documents: tuple[PrequentialDocument, ...]) -> Report:
+def _report(bench: Workbench, outcome: Outcome, detail: str, new_text: NewText) -> Report:
     spec = bench.given.spec
     return Report(
         round=spec.round,
@@ -278,7 +279,8 @@ def _report(bench: Workbench, outcome: Outcome, detail: str, documents: tuple[Pr
         outcome=outcome,
         detail=detail,
         device=bench.device_name,
-        prequential=documents,
+        prequential=new_text.documents,
+        new_labels=new_text.new_labels,
         slices={},
         training=None,
         touched=None,

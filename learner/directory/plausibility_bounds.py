@@ -10,11 +10,16 @@ from checkpoints.json_files import STRICT
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class TextBounds:
-    """The largest plausible figures of a text; None where nothing is known to compare with."""
+    """The largest plausible figures of a text; None where nothing is known to compare with.
+
+    They are those of `learner.evaluation.text_plausibility.TextFigures`.
+    """
 
     mean_nll: float | None = None
     upper_nll: float | None = None
     repetitive_share: float | None = None
+    incoherent_share: float | None = None
+    contradicted_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

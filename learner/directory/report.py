@@ -72,6 +72,13 @@ class PrequentialDocument:
         tokens: how many tokens were scored; 1 for a classifier.
         repetition: share of the document that repeats itself, or one before it, 0 to 1
             (the greater of `learner.evaluation.text_plausibility.repetition_share` and `copied_shares`).
+        coherent: whether its words stand in an order that other documents share, its letters are whole, and a causal
+            LM reads it better than it would guess; None where it is too short to tell, or a version before this was
+            looked at wrote the report.
+        strangeness: how unlike remembered text its words are; see `learner.evaluation.familiarity`. None where that
+            cannot be told.
+        contradicted: a classifier is sure of another label than the document has.
+        new_label: a classifier has not learned the document's label yet.
     """
 
     id: int
@@ -79,6 +86,10 @@ class PrequentialDocument:
     nll: float
     tokens: int
     repetition: float
+    coherent: bool | None = None
+    strangeness: float | None = None
+    contradicted: bool = False
+    new_label: bool = False
 
 
 def _score(id_: int, nll: float | None, tokens: int, predicted: str | None, label: str | None) -> DocumentScore:
@@ -93,16 +104,32 @@ def _columns_of_score(score: DocumentScore) -> list[Any]:
     return row if score.predicted is None else [*row, score.predicted, score.label]
 
 
-def _prequential(
-    id_: int, source: str, nll: float | None, tokens: int, repetition: float | None
-) -> PrequentialDocument:
+def _prequential(*columns: Any) -> PrequentialDocument:
+    id_, source, nll, tokens, repetition, coherent, strangeness, contradicted, new_label = columns
     return PrequentialDocument(
-        id_, source, math.nan if nll is None else nll, tokens, math.nan if repetition is None else repetition
+        id_,
+        source,
+        math.nan if nll is None else nll,
+        tokens,
+        math.nan if repetition is None else repetition,
+        coherent,
+        strangeness,
+        bool(contradicted),
+        bool(new_label),
     )
 
 
 def _columns_of_prequential(document: PrequentialDocument) -> list[Any]:
-    return [document.id, document.source, _number(document.nll), document.tokens, _number(document.repetition)]
+    """Without what nothing is told of, at the end."""
+    row = [document.id, document.source, _number(document.nll), document.tokens, _number(document.repetition)]
+    further = [document.coherent, document.strangeness, document.contradicted, document.new_label]
+    is_told = (
+        document.coherent is not None,
+        document.strangeness is not None,
+        document.contradicted,
+        document.new_label,
+    )
+    return [*row, *further[: max((at for at, told in enumerate(is_told, 1) if told), default=0)]]
 
 
 def _number(value: float) -> float | None:
@@ -116,14 +143,25 @@ _SCORE = AsRow(
     optional=2,
 )
 _PREQUENTIAL = AsRow(
-    {"id": int, "source": str, "nll": float | None, "tokens": NonNegativeInt, "repetition": float | None},
+    {
+        "id": int,
+        "source": str,
+        "nll": float | None,
+        "tokens": NonNegativeInt,
+        "repetition": float | None,
+        "coherent": bool | None,
+        "strangeness": float | None,
+        "contradicted": bool | None,
+        "new_label": bool | None,
+    },
     _prequential,
     _columns_of_prequential,
+    optional=4,
 )
 Scored = Annotated[tuple[Annotated[DocumentScore, _SCORE], ...], EndsAtFirst]
 """Scores of documents; in JSON each is an array, `[id, nll, tokens]` and for a classifier `predicted` and `label`."""
 ScoredBefore = Annotated[tuple[Annotated[PrequentialDocument, _PREQUENTIAL], ...], EndsAtFirst]
-"""The same of fresh documents: `[id, source, nll, tokens, repetition]`."""
+"""The same of fresh documents: `[id, source, nll, tokens, repetition]`, and what else is told of them."""
 Ids = Annotated[frozenset[int], InOrder]
 
 
@@ -200,6 +238,8 @@ class Report:
             learner does not say, so that all that was drawn counts as trained on.
         untrainable: ids of fresh samples that no step could ever see.
         scored: how all scores were taken; None where the learner does not say.
+        new_labels: of a classifier, labels of the fresh text that the parent has not learned, and how many documents
+            have each: the most frequent ones.
         format: of the file.
     """
 
@@ -214,6 +254,7 @@ class Report:
     touched: Ids | None
     untrainable: Ids
     scored: Scoring | None = None
+    new_labels: Mapping[str, NonNegativeInt] = field(default_factory=dict)
     format: Literal[1] = FORMAT
 
     @property

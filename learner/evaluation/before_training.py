@@ -1,43 +1,98 @@
 """What is scored before a round trains: the new text under the parent, the held-out text under base and parent."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 
+from checkpoints.card import ModelKind
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.directory.report import PrequentialDocument
 from learner.directory.round_directory import BASE, Scores, TextSample
-from learner.evaluation.text_plausibility import compare, copied_shares, repetition_share
+from learner.evaluation.coherence import coherence
+from learner.evaluation.document_scores import mean_nll
+from learner.evaluation.familiarity import RememberedWords
+from learner.evaluation.known_labels import count_new, known_labels
+from learner.evaluation.text_plausibility import SURE, compare, copied_shares, repetition_share
 from learner.material.encoding import Encoded
 from learner.workbench import Workbench
 from memory.ledger.records import DocumentScore
+from streams.decoding.label_sets import members
 
 REMEMBERED = 4
 """Replayed documents whose phrases are known, for each new one: templates that memory holds are no news."""
 
+USUAL = 64
+"""Replayed documents that tell how well a causal LM reads."""
+ABOVE_USUAL = 1.0
+"""Nats per token."""
+
 SliceScored = dict[str, tuple[DocumentScore, ...]]
 
 
-def prequential(bench: Workbench, fresh: Encoded, replay: Encoded) -> tuple[PrequentialDocument, ...]:
+@dataclass(frozen=True, slots=True)
+class NewText:
+    """A round's new text before it is trained on.
+
+    Attributes:
+        documents: a random sample of it, or all, under the parent.
+        new_labels: of a classifier, the labels that the parent has not learned, with the documents of each.
+    """
+
+    documents: tuple[PrequentialDocument, ...]
+    new_labels: Mapping[str, int] = field(default_factory=dict)
+
+
+def prequential(bench: Workbench, fresh: Encoded, replay: Encoded) -> NewText:
     """Score new documents, or a random sample of them, under the parent before it trains on them."""
     drawn = _drawn(bench, fresh)
     text, count = fresh.take(drawn), len(drawn)
+    remembered = range(min(len(replay), REMEMBERED * count))
     tokens = [text.document(at).tolist() for at in range(count)]
-    remembered = (replay.document(at).tolist() for at in range(min(len(replay), REMEMBERED * count)))
-    copied = copied_shares(tokens, remembered)
-    return tuple(
-        PrequentialDocument(
-            id=score.id,
-            source=text.samples[at].source,
-            nll=score.nll,
-            tokens=score.tokens,
+    copied = copied_shares(tokens, (replay.document(at).tolist() for at in remembered))
+    texts = [sample.text for sample in fresh.samples]
+    ordered = coherence(texts, drawn, (replay.samples[at].text for at in remembered), seed=bench.given.spec.seed)
+    words = RememberedWords(replay.samples[at].text for at in remembered)
+    known = None if bench.shape.classes is None else known_labels(bench, replay)
+    documents = tuple(
+        replace(
+            document,
             repetition=max(repetition_share(tokens[at]), copied[at]),
+            coherent=ordered[at] if document.coherent is None else document.coherent,
+            strangeness=words.strangeness(text.samples[at].text),
         )
-        for at, score in enumerate(bench.evaluate(bench.model, text))
+        for at, document in enumerate(_read(bench, text, known, replay))
     )
+    return NewText(documents, {} if known is None else count_new(bench.given.fresh, known))
+
+
+def _read(
+    bench: Workbench, text: Encoded, known: frozenset[str] | None, replay: Encoded
+) -> Iterator[PrequentialDocument]:
+    """What the parent makes of each document.
+
+    Args:
+        known: the labels that it has learned; None for a causal LM.
+        replay: remembered text, by which it is known how well a causal LM reads.
+    """
+    if known is None:
+        # Worse than this, or no number, is no language that is merely new. A model that learned nothing only guesses.
+        usual = mean_nll(bench.evaluate(bench.model, replay.take(_usual(replay))))
+        worst = max(math.log(len(bench.encode.tokenizer)), usual + ABOVE_USUAL)
+        for sample, score in zip(text.samples, bench.evaluate(bench.model, text), strict=True):
+            coherent = None if score.nll <= worst * score.tokens else False
+            yield PrequentialDocument(score.id, sample.source, score.nll, score.tokens, 0.0, coherent)
+        return
+    for sample, (score, sureness) in zip(text.samples, bench.evaluate.with_sureness(bench.model, text), strict=True):
+        is_new = not members(sample.label) <= known
+        contradicted = not is_new and not score.correct and sureness >= SURE
+        yield PrequentialDocument(
+            score.id, sample.source, score.nll, score.tokens, 0.0, contradicted=contradicted, new_label=is_new
+        )
 
 
 def _drawn(bench: Workbench, fresh: Encoded) -> list[int]:
@@ -50,9 +105,15 @@ def _drawn(bench: Workbench, fresh: Encoded) -> list[int]:
     return drawn
 
 
-def prequential_tokens(bench: Workbench, fresh: Encoded) -> int:
+def _usual(replay: Encoded) -> range:
+    """Which remembered documents tell how well a model reads: the memory gives them in random order."""
+    return range(min(len(replay), USUAL))
+
+
+def prequential_tokens(bench: Workbench, fresh: Encoded, replay: Encoded) -> int:
     """How many tokens `prequential` scores."""
-    return int(fresh.lengths[_drawn(bench, fresh)].sum())
+    usual = int(replay.lengths[_usual(replay)].sum()) if bench.shape.classes is None else 0
+    return int(fresh.lengths[_drawn(bench, fresh)].sum()) + usual
 
 
 def tokens_to_score(bench: Workbench, slices: Mapping[str, Encoded]) -> int:
@@ -64,11 +125,11 @@ def tokens_to_score(bench: Workbench, slices: Mapping[str, Encoded]) -> int:
     return sum(int(text.lengths[_missing(text, known)].sum()) for known in models for text in slices.values())
 
 
-def implausible(documents: tuple[PrequentialDocument, ...], bounds: PlausibilityBounds) -> str:
+def implausible(documents: Sequence[PrequentialDocument], bounds: PlausibilityBounds, kind: ModelKind) -> str:
     """Say which figures of the new text are beyond their bounds; empty where none is."""
     return "; ".join(
         f"{each.name} of {each.source or 'all new text'} is {each.figure:.3f}, the bound is {each.bound:.3f}"
-        for each in compare(documents, bounds)
+        for each in compare(documents, bounds, kind)
         if not each.within
     )
 

@@ -7,6 +7,7 @@ document by document.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,11 +58,23 @@ class Evaluator:
 
         The model is left in the mode (training or not) that it came in.
         """
+        if self.labels is None:
+            with self._reading(model):
+                return self._causal(model, text)
+        return tuple(score for score, _ in self.with_sureness(model, text))
+
+    def with_sureness(self, model: Any, text: Encoded) -> tuple[tuple[DocumentScore, float], ...]:
+        """Score each document of a classifier, and say how sure it is of its answer, by its own word: 0 to 1."""
+        with self._reading(model):
+            return self._classified(model, text)
+
+    @contextmanager
+    def _reading(self, model: Any) -> Iterator[None]:
         was_training = model.training
         model.eval()
         try:
             with torch.no_grad(), self.device.autocast():
-                return self._causal(model, text) if self.labels is None else self._classified(model, text)
+                yield
         finally:
             model.train(was_training)
 
@@ -96,20 +109,27 @@ class Evaluator:
         summed: list[float] = token_losses(logits, move_to_device(targets, where)).sum(1).tolist()
         return summed
 
-    def _classified(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
+    def _classified(self, model: Any, text: Encoded) -> tuple[tuple[DocumentScore, float], ...]:
         assert self.labels is not None
-        scores: list[DocumentScore | None] = [None] * len(text)
+        scores: list[tuple[DocumentScore, float] | None] = [None] * len(text)
         for part in self._by_length(text.lengths.tolist()):
             inputs = pad_documents([text.document(index) for index in part], self.pad, self.device.where, self.side)
             logits: Tensor = model(**inputs).logits.float()
             targets = move_to_device(text.labels[part], self.device.where)
             losses, answers = self._sets(logits, targets) if self.several else self._classes(logits, targets)
-            for index, loss, answer in zip(part, losses.tolist(), answers, strict=True):
+            sureness = self._sureness(logits).tolist()
+            for index, loss, answer, sure in zip(part, losses.tolist(), answers, sureness, strict=True):
                 sample = text.samples[index]
                 label = write_set(members(sample.label)) if self.several else sample.label
-                scores[index] = DocumentScore(sample.id, loss, 1, answer, label)
+                scores[index] = DocumentScore(sample.id, loss, 1, answer, label), sure
             self.passed(int(text.lengths[part].sum()))
         return tuple(score for score in scores if score is not None)
+
+    def _sureness(self, logits: Tensor) -> Tensor:
+        """The probability of each document's answer; of a set of labels, that each of them is right."""
+        if not self.several:
+            return logits.softmax(-1).amax(-1)
+        return functional.logsigmoid(logits.abs()).sum(-1).exp()
 
     def _classes(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, list[str]]:
         """Each document's loss, and the most probable of its labels."""

@@ -1,24 +1,35 @@
-"""Whether fresh text is plausible: how the parent reads it before training, compared with earlier arrivals.
+"""Whether fresh text is plausible: whether it looks like poison, and not merely new, beside earlier arrivals.
 
-Two figures of a text are bounded from above by what earlier text showed: its mean loss and its upper decile
-of loss (a tenth of poison hides in a mean, not in a decile). A third, the share of documents that repeat
-themselves or each other, catches what a loss cannot: near-constant text, and text from one template, is easy to
-predict. Torch-free and numpy-free.
+Shares of documents are bounded by what earlier text showed: of those that repeat themselves or each other
+(near-constant text, and text from one template, is easy to predict: no loss catches it), and of those that are
+incoherent (words in random order, what another tokenizer decoded: see `learner.evaluation.coherence`).
+
+So are two figures of the parent's loss before training, the mean and the upper decile (a tenth of poison hides in a
+mean, not in a decile), but only of text that may owe them to something else than its being new:
+
+- of a causal LM, documents that are not shown to be coherent, where they are more than a tenth; of the mean, where
+  they are more than half;
+- of a classifier, documents of the kind that memory knows, with labels that the parent knows. Of another kind of text
+  it is bounded how often the parent is sure of another label: it errs more there, but not in every second answer.
+
+Torch-free and numpy-free.
 """
 
 import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pydantic.dataclasses
 from pydantic_core import to_jsonable_python
 
+from checkpoints.card import ModelKind
 from checkpoints.json_files import STRICT, Figure
 from learner.directory.plausibility_bounds import PlausibilityBounds, TextBounds
 from learner.directory.report import PrequentialDocument
+from learner.evaluation.familiarity import FAMILIAR
 
 GRAM: Final = 4
 WINDOW: Final = 256
@@ -26,6 +37,9 @@ PHRASE: Final = 16
 """Tokens in a row that independent documents hardly ever share."""
 REPETITIVE: Final = 0.5
 UPPER_DECILE: Final = 0.9
+TENTH: Final = 0.1
+SURE: Final = 0.9
+"""A classifier that gives an answer this much is sure of it."""
 
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
@@ -38,6 +52,13 @@ class TextFigures:
         mean_nll: nats per token, all losses over all tokens; NaN where nothing could be scored.
         upper_nll: upper decile of the documents' nats per token; NaN where nothing could be scored.
         repetitive_share: share of documents, 0 to 1, of which more than half repeats itself or other documents.
+        incoherent_share: share of documents that are shown not to be coherent.
+        contradicted_share: of a classifier, share of the documents with labels that it knows whose label contradicts an
+            answer that it is sure of.
+        strangeness: how unlike remembered text it is in the mean; see `learner.evaluation.familiarity`.
+
+    A classifier's losses are of documents whose label it knows. The last three are NaN where a version that did not
+    look at them wrote the figures, or nothing could be told.
     """
 
     documents: int
@@ -45,6 +66,14 @@ class TextFigures:
     mean_nll: Figure
     upper_nll: Figure
     repetitive_share: Figure
+    incoherent_share: Figure = math.nan
+    contradicted_share: Figure = math.nan
+    strangeness: Figure = math.nan
+
+    @property
+    def is_strange(self) -> bool:
+        """Whether it is of another kind than what memory holds."""
+        return self.strangeness > FAMILIAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +165,19 @@ def _phrases(tokens: Sequence[int]) -> set[int]:
 
 def summarise(documents: Sequence[PrequentialDocument]) -> PrequentialSummary:
     """The figures of a round's fresh text, over all of it and by source."""
+    sources = {source: _summary(of_source) for source, of_source in _by_source(documents).items()}
+    return PrequentialSummary(_summary(documents), sources)
+
+
+def _by_source(documents: Sequence[PrequentialDocument]) -> dict[str, list[PrequentialDocument]]:
     by_source: defaultdict[str, list[PrequentialDocument]] = defaultdict(list)
     for document in documents:
         by_source[document.source].append(document)
-    sources = {source: _summary(by_source[source]) for source in sorted(by_source)}
-    return PrequentialSummary(_summary(documents), sources)
+    return dict(sorted(by_source.items()))
+
+
+def _scored(documents: Iterable[PrequentialDocument]) -> int:
+    return sum(document.tokens > 0 for document in documents)
 
 
 def text_figures(scores: Iterable[tuple[float, int]], *, repetitive_share: float = 0.0) -> TextFigures:
@@ -162,17 +199,27 @@ def text_figures(scores: Iterable[tuple[float, int]], *, repetitive_share: float
     )
 
 
-def compare(documents: Sequence[PrequentialDocument], bounds: PlausibilityBounds) -> tuple[Departure, ...]:
-    """Every figure of a round's fresh text that has a bound, beside its bound.
+def compare(
+    documents: Sequence[PrequentialDocument], bounds: PlausibilityBounds, kind: ModelKind = "causal-lm"
+) -> tuple[Departure, ...]:
+    """Every figure of a round's fresh text that is judged by and has a bound, beside its bound.
 
     A source that no bound is known for is compared with the overall ones: new sources are the usual way in.
     """
-    summary = summarise(documents)
-    compared = _against(None, summary.overall, bounds.overall)
-    for source, figures in summary.sources.items():
-        if figures.documents >= bounds.minimum_documents:
-            compared += _against(source, figures, bounds.sources.get(source, bounds.overall))
+    compared = _against(None, documents, bounds.overall, kind)
+    for source, of_source in _by_source(documents).items():
+        if _scored(of_source) >= bounds.minimum_documents:
+            compared += _against(source, of_source, bounds.sources.get(source, bounds.overall), kind)
     return tuple(compared)
+
+
+def new_kinds(documents: Sequence[PrequentialDocument], minimum: int) -> list[str]:
+    """The sources whose text is of another kind than what memory holds, of those with so many documents."""
+    return [
+        source
+        for source, figures in summarise(documents).sources.items()
+        if figures.documents >= minimum and figures.is_strange
+    ]
 
 
 def too_few(documents: Sequence[PrequentialDocument], bounds: PlausibilityBounds) -> dict[str, int]:
@@ -183,21 +230,70 @@ def too_few(documents: Sequence[PrequentialDocument], bounds: PlausibilityBounds
     return {name: each.documents for name, each in sources.items() if each.documents < bounds.minimum_documents}
 
 
-def _against(source: str | None, figures: TextFigures, bounds: TextBounds) -> list[Departure]:
+def _against(
+    source: str | None, documents: Sequence[PrequentialDocument], bounds: TextBounds, kind: ModelKind
+) -> list[Departure]:
+    figures = _summary(documents)
     if not figures.documents:
         return []
-    named = ("mean_nll", "upper_nll", "repetitive_share")
+    counted = [*_of_loss(documents, figures, bounds, kind), ("repetitive_share", figures, figures.documents)]
+    if not math.isnan(figures.incoherent_share):
+        counted.append(("incoherent_share", figures, figures.documents))
     return [
-        Departure(name, source, getattr(figures, name), bound, figures.documents)
-        for name in named
+        Departure(name, source, getattr(measured, name), bound, number)
+        for name, measured, number in counted
         if (bound := getattr(bounds, name)) is not None
     ]
 
 
+def _of_loss(
+    documents: Sequence[PrequentialDocument], figures: TextFigures, bounds: TextBounds, kind: ModelKind
+) -> list[tuple[str, TextFigures, int]]:
+    """The figures that the parent's reading gives, of which text, and of how many documents."""
+    if kind == "causal-lm":
+        return _of_words(documents, figures)
+    known = [document for document in documents if document.tokens and not document.new_label]
+    if not known:
+        return []
+    if figures.is_strange and bounds.contradicted_share is not None and math.isfinite(figures.mean_nll):
+        return [("contradicted_share", figures, len(known))]
+    return [("mean_nll", figures, len(known)), ("upper_nll", figures, len(known))]
+
+
+def _of_words(documents: Sequence[PrequentialDocument], figures: TextFigures) -> list[tuple[str, TextFigures, int]]:
+    """The same of a causal LM: of documents that are not shown to be coherent, beside which the others lie low."""
+    lowered = [replace(document, nll=0.0) if document.coherent else document for document in documents]
+    rest = [document for document in lowered if document.tokens and not document.coherent]
+    beside_others = _summary(lowered)
+    if len(rest) > figures.documents / 2:
+        return [("mean_nll", _summary(rest), len(rest)), ("upper_nll", beside_others, figures.documents)]
+    if len(rest) > TENTH * figures.documents or not math.isfinite(beside_others.upper_nll):
+        return [("upper_nll", beside_others, figures.documents)]
+    return []
+
+
 def _summary(documents: Sequence[PrequentialDocument]) -> TextFigures:
-    repetitive = sum(document.repetition > REPETITIVE for document in documents)
-    share = repetitive / len(documents) if documents else 0.0
-    return text_figures(((each.nll, each.tokens) for each in documents), repetitive_share=share)
+    known = [document for document in documents if not document.new_label]
+    figures = text_figures(((each.nll, each.tokens) for each in known), repetitive_share=_share(_repetitive(documents)))
+    told = [document.coherent is False for document in documents]
+    looked_at = any(document.coherent is not None for document in documents)
+    strange = [document.strangeness for document in documents if document.strangeness is not None]
+    return replace(
+        figures,
+        documents=_scored(documents),
+        tokens=sum(document.tokens for document in documents),
+        incoherent_share=_share(told) if looked_at else math.nan,
+        contradicted_share=_share([document.contradicted for document in known]) if known else math.nan,
+        strangeness=statistics.fmean(strange) if strange else math.nan,
+    )
+
+
+def _repetitive(documents: Sequence[PrequentialDocument]) -> list[bool]:
+    return [document.repetition > REPETITIVE for document in documents]
+
+
+def _share(those: Sequence[bool]) -> float:
+    return sum(those) / len(those) if those else 0.0
 
 
 def _quantile(values: list[float], share: float) -> float:

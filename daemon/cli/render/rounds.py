@@ -100,6 +100,8 @@ def print_round(facts: RoundAnswer) -> None:
         console.print(Text(_not_held(bound)))
     if few := facts["verdict"].get("too_few"):
         console.print(Text(_too_few(few)))
+    for line in _what_is_new(facts["verdict"]):
+        console.print(Text(line))
 
 
 def _notes(facts: RoundAnswer) -> Iterator[str]:
@@ -126,6 +128,16 @@ def _not_held(bound: Mapping[str, Any]) -> str:
         f"Not held: the bound against generation {bound['generation']}, the best so far on slice "
         f"{inline(bound['slice'])}, of which too little is known on what is judged now."
     )
+
+
+def _what_is_new(verdict: Mapping[str, Any]) -> Iterator[str]:
+    """Labels and kinds of text that were not judged by what the parent makes of them; older verdicts have none."""
+    if labels := verdict.get("new_labels"):
+        ordered = sorted(labels.items(), key=lambda item: (-item[1], item[0]))
+        listing = ", ".join(f"{inline(name)} ({documents:,})" for name, documents in ordered)
+        yield f"New labels, on which the new text was not judged: {listing}."
+    if kinds := verdict.get("new_kinds"):
+        yield f"Text of another kind than what memory holds: {', '.join(map(inline, kinds))}."
 
 
 def _too_few(sources: Mapping[str, int]) -> str:

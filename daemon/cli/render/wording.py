@@ -14,6 +14,8 @@ CHECKS: Final = {
     "plausible_mean_nll": "new text: mean loss",
     "plausible_upper_nll": "new text: worst tenth",
     "plausible_repetitive_share": "new text: repetitive",
+    "plausible_incoherent_share": "new text: incoherent",
+    "plausible_contradicted_share": "new text: other labels",
     "learned": "learned, vs parent",
     "parent": "loss vs parent",
     "best": "loss vs best",

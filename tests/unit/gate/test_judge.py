@@ -500,6 +500,35 @@ def test_a_source_with_too_few_documents_to_judge_by_itself_is_told_of() -> None
     assert verdict_on(report({"0.00": GOOD}, prequential=fresh(count=5))).too_few == {}
 
 
+def test_a_new_domain_of_ordinary_text_is_judged_by_its_candidates() -> None:
+    """Two nats above all that came before, in an order that its own words share: it does not wait, and is told of."""
+    new = tuple(replace(each, coherent=True, strangeness=1.5) for each in fresh(LEVEL + 2.0))
+    verdict = verdict_on(report({"0.00": GOOD}, prequential=new))
+    assert verdict.decision == "accept"
+    assert verdict.new_kinds == ("news",)
+    shuffled = tuple(replace(each, coherent=False) for each in new)
+    assert verdict_on(report({"0.00": GOOD}, prequential=shuffled)).decision == "wait"
+    assert "loss of" in verdict_on(report({"0.00": GOOD}, prequential=fresh(LEVEL + 2.0))).sentence
+
+
+def test_incoherent_text_that_is_read_well_waits() -> None:
+    """The sentence says what it looks like."""
+    odd = tuple(replace(each, coherent=at % 3 > 0) for at, each in enumerate(fresh()))
+    verdict = verdict_on(report({"0.00": GOOD}, prequential=odd))
+    assert verdict.decision == "wait"
+    assert "a share of 0.333 documents that are incoherent" in verdict.sentence
+
+
+def test_new_labels_are_told_and_not_judged() -> None:
+    """The most frequent by name, and how many more there are."""
+    labels = {f"label {at}": 100 - at for at in range(7)}
+    verdict = verdict_on(replace(report({"0.00": GOOD}), new_labels=labels))
+    assert verdict.decision == "accept"
+    assert "New labels: 'label 0' (100 documents), 'label 1' (99 documents)" in verdict.sentence
+    assert verdict.sentence.endswith("'label 4' (96 documents) and 2 more.")
+    assert verdict.to_json()["new_labels"] == labels
+
+
 @pytest.mark.parametrize("candidate", [GOOD, {**GOOD, "anchor": 0.4}])
 def test_the_verdict_shows_how_near_to_a_wait_the_text_came(candidate: dict[str, float]) -> None:
     """Also where it was plausible; what the verdict says of the candidate is chosen without it."""

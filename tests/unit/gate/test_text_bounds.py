@@ -1,6 +1,7 @@
 """Bounds on fresh text: drawn from trusted rounds and the anchor, generous to drift, closed to poison."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -155,3 +156,26 @@ def test_shuffled_words_are_never_plausible_after_natural_drift(steps: list[floa
     failed = [each.name for each in compare(documents, bounds) if not each.within]
     spread = (bounds.overall.mean_nll or 0) - max(levels)
     assert "mean_nll" in failed or spread > 1.0
+
+
+def test_shares_are_bound_by_what_earlier_rounds_had() -> None:
+    """Their median; a version that did not look at them, or nothing at all, counts as none."""
+    looked = replace(summary(3.0).overall, incoherent_share=0.2, contradicted_share=0.1)
+    history = [summary(3.0), *[PrequentialSummary(looked, {})] * 3]
+    bounds = plausibility_bounds(history, [], SETTINGS).overall
+    assert bounds.incoherent_share == pytest.approx(0.2 + SETTINGS.plausible_incoherence)
+    assert bounds.contradicted_share == pytest.approx(0.1 + SETTINGS.plausible_contradiction)
+    unknown = plausibility_bounds([summary(3.0)], [], SETTINGS).overall
+    assert (unknown.incoherent_share, unknown.contradicted_share) == pytest.approx((0.1, 0.3))
+
+
+def test_noisy_labels_are_no_news_where_the_anchor_has_them() -> None:
+    """A fifth of its labels get less than a tenth: before any round ended, so many may be contradicted."""
+    anchor = [(3.0, 1)] * 20 + [(0.1, 1)] * 80
+    found = plausibility_bounds([], anchor, SETTINGS).overall.contradicted_share
+    assert found == pytest.approx(0.2 + SETTINGS.plausible_contradiction)
+
+
+def test_a_round_without_a_loss_sets_no_bound_on_it() -> None:
+    """All its labels were new."""
+    assert plausibility_bounds([summary(math.nan), summary(3.0)], [], SETTINGS).overall.mean_nll == pytest.approx(4.0)

@@ -387,7 +387,27 @@ def test_documents_without_a_known_label_are_left_out_and_told(classifier: Publi
     assert report.outcome is Outcome.TRAINED
     assert report.untrainable == {500, 501, 502}
     assert len(report.prequential) == 10
+    assert report.new_labels == {"windy": 3}
     assert '"event":"left_out","documents":3' in (path / "progress.jsonl").read_text()
+
+
+def test_a_label_that_a_new_head_never_saw_is_not_judged_by_its_loss(tmp_path: Path) -> None:
+    """The head has a row for it; memory has no text of it, or a single record: not what one sender once said."""
+    model = tiny.bert()
+    setattr(model.config, NEW_WEIGHTS, ["classifier.weight"])
+    base = tiny.generation(tmp_path / "g", model, tiny.tokenizer(bert=True), "classifier")
+    once = replace(tiny.labelled(1, seed=5, first=800, labels=tiny.LABELS[2:])[0], source="once")
+    path = tiny.classifier_round(
+        tmp_path / "round",
+        base,
+        fresh=tiny.labelled(30, seed=1),
+        replay=[*tiny.labelled(60, seed=3, first=700, labels=tiny.LABELS[:2]), once],
+        recipe=tiny.SMALL,
+    )
+    report = run_round(path)
+    new = {sample.id for sample in tiny.labelled(30, seed=1) if sample.label == tiny.LABELS[2]}
+    assert {document.id for document in report.prequential if document.new_label} == new
+    assert report.new_labels == {tiny.LABELS[2]: len(new)}
 
 
 @pytest.mark.parametrize(("new", "parent", "expected"), [(True, 0, True), (True, 1, False), (False, 0, False)])

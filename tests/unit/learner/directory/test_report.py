@@ -43,6 +43,10 @@ REPORTS = st.builds(
             nll=FIGURES,
             tokens=st.integers(0, 10**6),
             repetition=st.floats(0, 1),
+            coherent=st.none() | st.booleans(),
+            strangeness=st.none() | st.floats(-5, 5),
+            contradicted=st.booleans(),
+            new_label=st.booleans(),
         ),
         max_size=3,
     ).map(tuple),
@@ -76,6 +80,7 @@ REPORTS = st.builds(
     ),
     touched=st.none() | st.frozensets(st.integers(0, 2**60), max_size=3),
     untrainable=st.frozensets(st.integers(0, 2**60), max_size=3),
+    new_labels=st.dictionaries(NAMES, st.integers(0, 1000), max_size=3),
 )
 
 

@@ -1,6 +1,7 @@
 """Scores document by document."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,21 @@ def test_classifier_is_scored_on_its_label_with_its_answer() -> None:
         assert score.nll == pytest.approx(-logits[text.labels[index]].item(), rel=1e-4)
         assert score.predicted == tiny.LABELS[int(logits.argmax())]
         assert score.label == text.samples[index].label
+
+
+def test_a_classifier_says_how_sure_it_is_of_its_answer() -> None:
+    """The probability of the label that it gives; of a set, that every one of them is right."""
+    labels = {label: at for at, label in enumerate(tiny.LABELS)}
+    model, text = tiny.bert().eval(), Encoder(tiny.tokenizer(bert=True), 64, labels)(tiny.labelled(7, seed=1))
+    score = evaluator(labels=dict(enumerate(tiny.LABELS)))
+    assert tuple(each for each, _ in score.with_sureness(model, text)) == score(model, text)
+    for index, (_, sureness) in enumerate(score.with_sureness(model, text)):
+        logits = model(input_ids=torch.from_numpy(text.document(index)).long()[None]).logits[0]
+        assert sureness == pytest.approx(logits.softmax(-1).max().item(), rel=1e-4)
+    sets = Encoder(tiny.tokenizer(bert=True), 64, labels, several=True)(tiny.labelled(7, seed=1))
+    for index, (_, sureness) in enumerate(replace(score, several=True).with_sureness(model, sets)):
+        fits = model(input_ids=torch.from_numpy(sets.document(index)).long()[None]).logits[0].sigmoid()
+        assert sureness == pytest.approx(torch.maximum(fits, 1 - fits).prod().item(), rel=1e-4)
 
 
 def test_model_is_scored_in_eval_mode_and_left_in_its_own() -> None:

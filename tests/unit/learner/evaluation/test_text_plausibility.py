@@ -3,12 +3,14 @@
 import math
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from checkpoints.card import ModelKind
 from learner.directory.plausibility_bounds import PlausibilityBounds, TextBounds
 from learner.directory.report import PrequentialDocument
 from learner.evaluation.text_plausibility import (
@@ -17,16 +19,17 @@ from learner.evaluation.text_plausibility import (
     PrequentialSummary,
     compare,
     copied_shares,
+    new_kinds,
     repetition_share,
     summarise,
 )
 
 
 def document(
-    id_: int, loss: float, *, source: str = "news", tokens: int = 10, repetition: float = 0.0
+    id_: int, loss: float, *, source: str = "news", tokens: int = 10, repetition: float = 0.0, **more: Any
 ) -> PrequentialDocument:
     """A document of `loss` nats per token."""
-    return PrequentialDocument(id_, source, loss * tokens, tokens, repetition)
+    return PrequentialDocument(id_, source, loss * tokens, tokens, repetition, **more)
 
 
 def test_one_token_repeated_is_all_repetition() -> None:
@@ -163,3 +166,80 @@ def test_a_summary_of_nothing_is_json_with_nulls() -> None:
     value = summarise([]).to_json()
     assert value["mean_nll"] is None
     assert math.isnan(PrequentialSummary.from_json(value).overall.mean_nll)
+
+
+BOUNDS = PlausibilityBounds(TextBounds(4.0, 4.5, 0.1, 0.1, 0.35), {}, 20)
+
+
+def beyond(documents: Sequence[PrequentialDocument], kind: ModelKind = "causal-lm") -> list[str]:
+    """The figures that do not keep those bounds."""
+    return [departure.name for departure in compare(documents, BOUNDS, kind) if not departure.within]
+
+
+def test_a_new_domain_of_ordinary_text_is_plausible_whatever_its_loss() -> None:
+    """What a model has not seen it reads badly; that its words stand in an order is enough."""
+    assert beyond([document(n, 6.0, coherent=True) for n in range(50)]) == []
+    assert beyond([document(n, 6.0) for n in range(50)]) == ["mean_nll", "upper_nll"] * 2
+
+
+def test_a_tenth_of_text_that_may_be_poison_is_judged_beside_what_is_coherent() -> None:
+    """A new domain hides nothing: what is not shown to be coherent has its loss bounded."""
+    coherent = [document(n, 6.0, coherent=True) for n in range(80)]
+    assert "upper_nll" in beyond([*coherent, *(document(100 + n, 9.0) for n in range(20))])
+    assert beyond([*coherent, *(document(100 + n, 4.0) for n in range(20))]) == []
+
+
+def test_incoherent_text_waits_however_well_it_is_read() -> None:
+    """In a share that earlier text does not have."""
+    documents = [document(n, 2.0, coherent=n % 4 > 0) for n in range(80)]
+    assert set(beyond(documents)) == {"incoherent_share"}
+    assert beyond([document(n, 2.0, coherent=n % 12 > 0) for n in range(84)]) == []
+
+
+def test_a_loss_that_is_no_number_is_never_hidden_by_coherent_text() -> None:
+    """A single one among a hundred."""
+    documents = [document(n, 3.0, coherent=True) for n in range(100)]
+    broken = PrequentialDocument(100, "news", math.nan, 5, 0.0, coherent=False)
+    assert "upper_nll" in beyond([*documents, broken])
+
+
+def test_documents_of_new_labels_are_not_judged_by_their_loss() -> None:
+    """Nobody can be right of a label that was never learned; their text is looked at all the same."""
+    known = [document(n, 0.3, tokens=1) for n in range(40)]
+    new = [document(100 + n, 9.0, tokens=1, new_label=True) for n in range(40)]
+    assert beyond([*known, *new], "classifier") == []
+    assert beyond(new, "classifier") == []
+    assert compare(new, BOUNDS, "classifier") != ()
+    repeated = [document(200 + n, 9.0, tokens=1, new_label=True, repetition=1.0) for n in range(40)]
+    assert "repetitive_share" in beyond([*known, *repeated], "classifier")
+
+
+def test_another_kind_of_text_is_held_to_how_often_its_labels_are_contradicted() -> None:
+    """A classifier errs more there, and is sure of it; where it is in every second document the labels are wrong."""
+    errs = [document(n, 6.0 * (n % 5 == 0), tokens=1, contradicted=n % 5 == 0, strangeness=1.0) for n in range(100)]
+    assert beyond(errs, "classifier") == []
+    wrong = [document(n, 6.0 * (n % 2), tokens=1, contradicted=n % 2 > 0, strangeness=1.0) for n in range(100)]
+    assert set(beyond(wrong, "classifier")) == {"contradicted_share"}
+
+
+def test_wrong_labels_of_the_kind_that_memory_knows_wait_as_ever() -> None:
+    """A seventh of them shows in the upper decile."""
+    wrong = [document(n, 6.0 * (n % 7 == 0), tokens=1, contradicted=n % 7 == 0, strangeness=0.1) for n in range(140)]
+    assert set(beyond(wrong, "classifier")) == {"upper_nll"}
+
+
+def test_sources_of_another_kind_are_named() -> None:
+    """Those with enough documents to tell."""
+    documents = [document(n, 3.0, source="news", strangeness=0.1) for n in range(30)]
+    documents += [document(100 + n, 3.0, source="web", strangeness=0.9) for n in range(30)]
+    documents += [document(200 + n, 3.0, source="few", strangeness=5.0) for n in range(3)]
+    assert new_kinds(documents, 20) == ["web"]
+
+
+def test_figures_that_an_older_version_kept_can_be_read() -> None:
+    """They lack what was not looked at then, and set the bounds that they can."""
+    old = {"documents": 2, "tokens": 20, "mean_nll": 3.0, "upper_nll": 3.5, "repetitive_share": 0.0}
+    summary = PrequentialSummary.from_json({**old, "by_source": {"news": old}})
+    assert summary.overall.mean_nll == 3.0
+    assert math.isnan(summary.overall.incoherent_share)
+    assert not summary.overall.is_strange

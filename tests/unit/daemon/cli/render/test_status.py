@@ -151,6 +151,16 @@ def test_a_round_says_which_sources_had_too_few_documents_to_judge(screen: io.St
     assert "plausible: forum (7)." in " ".join(screen.getvalue().split())
 
 
+def test_a_round_says_what_is_new(screen: io.StringIO) -> None:
+    """Labels that the parent has not learned, and sources of another kind of text."""
+    round_ = round_line(3, "accepted") | {"parent": 2, "fresh_tokens": 9, "replay_tokens": 9}
+    verdict = {"checks": [], "new_labels": {"chess": 4, "sports": 312}, "new_kinds": ["web"]}
+    rounds.print_round(round_ | {"verdict": verdict})
+    shown = " ".join(screen.getvalue().split())
+    assert "on which the new text was not judged: sports (312), chess (4)." in shown
+    assert "Text of another kind than what memory holds: web." in shown
+
+
 def test_a_round_says_that_less_was_replayed_than_wanted(screen: io.StringIO) -> None:
     """The sentence that its report has; without one there is none."""
     round_ = round_line(3, "accepted") | {"parent": 2, "fresh_tokens": 9, "replay_tokens": 9, "verdict": {}}
