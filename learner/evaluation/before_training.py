@@ -15,7 +15,7 @@ from learner.directory.report import PrequentialDocument
 from learner.directory.round_directory import BASE, Scores, TextSample
 from learner.evaluation.coherence import coherence
 from learner.evaluation.document_scores import mean_nll
-from learner.evaluation.familiarity import RememberedWords
+from learner.evaluation.familiarity import MOST_DOCUMENTS, RememberedWords
 from learner.evaluation.known_labels import count_new, known_labels
 from learner.evaluation.text_plausibility import SURE, compare, copied_shares, repetition_share
 from learner.material.encoding import Encoded
@@ -51,12 +51,12 @@ def prequential(bench: Workbench, fresh: Encoded, replay: Encoded) -> NewText:
     """Score new documents, or a random sample of them, under the parent before it trains on them."""
     drawn = _drawn(bench, fresh)
     text, count = fresh.take(drawn), len(drawn)
-    remembered = range(min(len(replay), REMEMBERED * count))
+    remembered = _spread(replay, REMEMBERED * count)
     tokens = [text.document(at).tolist() for at in range(count)]
     copied = copied_shares(tokens, (replay.document(at).tolist() for at in remembered))
     texts = [sample.text for sample in fresh.samples]
     ordered = coherence(texts, drawn, (replay.samples[at].text for at in remembered), seed=bench.given.spec.seed)
-    words = RememberedWords(replay.samples[at].text for at in remembered)
+    words = RememberedWords(replay.samples[at].text for at in _spread(replay, MOST_DOCUMENTS))
     known = None if bench.shape.classes is None else known_labels(bench, replay)
     documents = tuple(
         replace(
@@ -81,7 +81,7 @@ def _read(
     """
     if known is None:
         # Worse than this, or no number, is no language that is merely new. A model that learned nothing only guesses.
-        usual = mean_nll(bench.evaluate(bench.model, replay.take(_usual(replay))))
+        usual = mean_nll(bench.evaluate(bench.model, replay.take(_spread(replay, USUAL))))
         worst = max(math.log(len(bench.encode.tokenizer)), usual + ABOVE_USUAL)
         for sample, score in zip(text.samples, bench.evaluate(bench.model, text), strict=True):
             coherent = None if score.nll <= worst * score.tokens else False
@@ -105,14 +105,15 @@ def _drawn(bench: Workbench, fresh: Encoded) -> list[int]:
     return drawn
 
 
-def _usual(replay: Encoded) -> range:
-    """Which remembered documents tell how well a model reads: the memory gives them in random order."""
-    return range(min(len(replay), USUAL))
+def _spread(replay: Encoded, most: int) -> list[int]:
+    """At most so many remembered documents, evenly spread: they may lie in the order in which they came."""
+    spread: list[int] = np.linspace(0, len(replay), min(len(replay), most), endpoint=False, dtype=int).tolist()
+    return spread
 
 
 def prequential_tokens(bench: Workbench, fresh: Encoded, replay: Encoded) -> int:
     """How many tokens `prequential` scores."""
-    usual = int(replay.lengths[_usual(replay)].sum()) if bench.shape.classes is None else 0
+    usual = int(replay.lengths[_spread(replay, USUAL)].sum()) if bench.shape.classes is None else 0
     return int(fresh.lengths[_drawn(bench, fresh)].sum()) + usual
 
 

@@ -39,7 +39,8 @@ class RememberedWords:
         for words in documents:
             self._counts.update(words)
         self._total = self._counts.total()
-        usual = [self._surprise(words, Counter(words)) for words in documents[:COMPARED] if words]
+        spread = documents[:: max(1, len(documents) // COMPARED)]
+        usual = [self._surprise(words, Counter(words)) for words in spread if words]
         self._mean = statistics.fmean(usual) if usual else math.nan
         self._spread = statistics.stdev(usual) if len(usual) >= LEAST_DOCUMENTS else 0.0
 
