@@ -1,5 +1,7 @@
 """A round from its directory to its report."""
 
+import json
+import random
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -187,11 +189,28 @@ BOUNDS = PlausibilityBounds(TextBounds(mean_nll=0.5))
 def test_implausible_text_is_not_trained_on(base: Published, tmp_path: Path) -> None:
     """The round ends before training and says which figure is beyond which bound."""
     path = tiny.causal_round(tmp_path / "round", base, plausibility=BOUNDS, plausibility_documents=10)
+    _shuffle_words(path / "fresh.jsonl")
     report = run_round(path)
     assert report.outcome is Outcome.IMPLAUSIBLE
     assert "mean_nll of all new text" in report.detail
     assert len(report.prequential) == 10
     assert not (path / "candidates").exists()
+
+
+def _shuffle_words(file: Path) -> None:
+    """Put the words of a round's documents into random order."""
+    rows, chance = [json.loads(line) for line in file.read_text().splitlines()], random.Random(0)
+    for row in rows:
+        row["text"] = " ".join(chance.sample(words := row["text"].split(), len(words)))
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_new_domain_is_trained_on_however_badly_it_is_read(base: Published, tmp_path: Path) -> None:
+    """The same text in its own order: beyond the bound on a loss, and coherent."""
+    path = tiny.causal_round(tmp_path / "round", base, plausibility=BOUNDS, plausibility_documents=10)
+    report = run_round(path)
+    assert report.outcome is Outcome.TRAINED
+    assert sum(document.coherent is True for document in report.prequential) >= 9
 
 
 def test_approved_text_is_trained_on_however_implausible(base: Published, tmp_path: Path) -> None:
