@@ -77,7 +77,7 @@ FIGURES: Final = {
     "upper_nll": "a loss of {:.3f} {} in its upper decile",
     "contradicted_share": "a share of {:.3f} documents whose label the parent is sure to be another",
     "incoherent_share": "a share of {:.3f} documents that are incoherent (words in an order that no others share, "
-    "broken characters, or read worse than guessed)",
+    "broken characters, or read like random tokens)",
     "repetitive_share": "a share of {:.3f} documents that mostly repeat themselves or each other",
 }
 

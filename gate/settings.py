@@ -110,8 +110,8 @@ class GateSettings(BaseModel):
         le=1,
         description="New text makes the round wait for a person where the share of its documents that are incoherent "
         "lies this far above earlier text's median: whose words stand in an order that no others share, as those of "
-        "words in random order do; with replaced or control characters; or that a language model reads worse than it "
-        "would guess. It is the same in every language and domain.",
+        "words in random order do; with replaced or control characters; or that a language model reads as badly as "
+        "random tokens. It is the same in every language and domain.",
     )
     plausible_contradiction: float = Field(
         0.3,

@@ -73,7 +73,7 @@ class PrequentialDocument:
         repetition: share of the document that repeats itself, or one before it, 0 to 1
             (the greater of `learner.evaluation.text_plausibility.repetition_share` and `copied_shares`).
         coherent: whether its words stand in an order that other documents share, its letters are whole, and a causal
-            LM reads it better than it would guess; None where it is too short to tell, or a version before this was
+            LM reads it better than random tokens; None where it is too short to tell, or a version before this was
             looked at wrote the report.
         strangeness: how unlike remembered text its words are; see `learner.evaluation.familiarity`. None where that
             cannot be told.

@@ -1,6 +1,5 @@
 """What is scored before a round trains: the new text under the parent, the held-out text under base and parent."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -12,7 +11,7 @@ import torch
 from checkpoints.card import ModelKind
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.directory.report import PrequentialDocument
-from learner.directory.round_directory import BASE, Scores, TextSample
+from learner.directory.round_directory import BASE, RoundSample, Scores, TextSample
 from learner.evaluation.coherence import coherence
 from learner.evaluation.document_scores import mean_nll
 from learner.evaluation.familiarity import MOST_DOCUMENTS, RememberedWords
@@ -30,6 +29,9 @@ USUAL = 64
 """Replayed documents that tell how well a causal LM reads."""
 ABOVE_USUAL = 1.0
 """Nats per token."""
+RANDOM_DOCUMENTS, RANDOM_LENGTH = 8, 128
+LIKE_RANDOM = 0.9
+"""Of the loss of random tokens: 0.7 of it is what a language costs that a model never saw, garbage costs all of it."""
 
 SliceScored = dict[str, tuple[DocumentScore, ...]]
 
@@ -80,10 +82,9 @@ def _read(
         replay: remembered text, by which it is known how well a causal LM reads.
     """
     if known is None:
-        # Worse than this, or no number, is no language that is merely new. A model that learned nothing only guesses.
-        usual = mean_nll(bench.evaluate(bench.model, replay.take(_spread(replay, USUAL))))
-        worst = max(math.log(len(bench.encode.tokenizer)), usual + ABOVE_USUAL)
+        worst = _worst_reading(bench, replay)
         for sample, score in zip(text.samples, bench.evaluate(bench.model, text), strict=True):
+            # A loss that is no number is no language either.
             coherent = None if score.nll <= worst * score.tokens else False
             yield PrequentialDocument(score.id, sample.source, score.nll, score.tokens, 0.0, coherent)
         return
@@ -105,6 +106,25 @@ def _drawn(bench: Workbench, fresh: Encoded) -> list[int]:
     return drawn
 
 
+def _worst_reading(bench: Workbench, replay: Encoded) -> float:
+    """The loss beyond which a causal LM reads a text as it reads none that is merely new, in nats per token.
+
+    A language that it never saw it reads badly, but not as badly as tokens that were drawn at random, which is how what
+    another tokenizer decoded looks to it. One that has learned nothing reads everything so.
+    """
+    usual = mean_nll(bench.evaluate(bench.model, replay.take(_spread(replay, USUAL))))
+    at_random = mean_nll(bench.evaluate(bench.model, _random_tokens(bench)))
+    return max(LIKE_RANDOM * at_random, usual + ABOVE_USUAL)
+
+
+def _random_tokens(bench: Workbench) -> Encoded:
+    random = np.random.Generator(np.random.PCG64([bench.given.spec.seed, 4]))
+    length = min(RANDOM_LENGTH, bench.shape.longest)
+    tokens = random.integers(0, len(bench.encode.tokenizer), RANDOM_DOCUMENTS * length).astype(np.int32)
+    samples = tuple(RoundSample(at, "", "random") for at in range(RANDOM_DOCUMENTS))
+    return Encoded(tokens, np.arange(RANDOM_DOCUMENTS + 1) * length, samples, np.zeros(RANDOM_DOCUMENTS, np.int64))
+
+
 def _spread(replay: Encoded, most: int) -> list[int]:
     """At most so many remembered documents, evenly spread: they may lie in the order in which they came."""
     spread: list[int] = np.linspace(0, len(replay), min(len(replay), most), endpoint=False, dtype=int).tolist()
@@ -113,8 +133,10 @@ def _spread(replay: Encoded, most: int) -> list[int]:
 
 def prequential_tokens(bench: Workbench, fresh: Encoded, replay: Encoded) -> int:
     """How many tokens `prequential` scores."""
-    usual = int(replay.lengths[_spread(replay, USUAL)].sum()) if bench.shape.classes is None else 0
-    return int(fresh.lengths[_drawn(bench, fresh)].sum()) + usual
+    drawn = int(fresh.lengths[_drawn(bench, fresh)].sum())
+    if bench.shape.classes is not None:
+        return drawn
+    return drawn + int(replay.lengths[_spread(replay, USUAL)].sum()) + len(_random_tokens(bench).tokens)
 
 
 def tokens_to_score(bench: Workbench, slices: Mapping[str, Encoded]) -> int:
