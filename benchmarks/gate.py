@@ -41,6 +41,7 @@ from checkpoints.base.prepare import import_base
 from checkpoints.card import ModelKind
 from checkpoints.generation_store import BASE, GenerationStore
 from daemon.demo.text import BASE_MODEL, BEFORE_STREAM, eras
+from daemon.held_out_keys import ask_for_held_out
 from daemon.metrics import DaemonMetrics
 from daemon.processes.learner_process import LearnerProcess
 from daemon.rounds.begin_or_wait import Ask, Trigger
@@ -232,7 +233,9 @@ class Service:
         return conclusion
 
     def _store(self) -> Store:
-        return Store.open(self._settings.database, self._settings.memory)
+        store = Store.open(self._settings.database, self._settings.memory)
+        ask_for_held_out(store, self._settings)
+        return store
 
 
 def _known(texts: Texts, number: int, chance: random.Random) -> list[Labelled]:

@@ -31,6 +31,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.report import Bar, arguments, report
 from daemon.demo.broker import free_port
 from daemon.demo.text import BASE_MODEL
+from gate.keys_wanted import keys_at_first
+from gate.settings import MINIMUM_KEYS
 from memory.settings import MemorySettings
 from memory.store import Store
 from streams.kafka.source import KafkaSource
@@ -100,6 +102,8 @@ def end_to_end(bootstrap: str, topic: str, number: int) -> dict[str, Any]:
         Store.open(Path(folder) / "riverkeep.db", memory) as store,
         KafkaSource(settings, store, StreamsMetrics(CollectorRegistry())) as source,
     ):
+        # As the daemon asks for a language model.
+        store.ask_for_held_out(keys_at_first("causal-lm", MINIMUM_KEYS))
 
         def turn() -> int:
             batch = source.poll(1.0)

@@ -261,11 +261,11 @@ def evidence_wanted(checks: Sequence[Check], *, more: float = 1.0) -> int:
         more: times the keys that prove as much at the look to come.
     """
     keys = next(check.keys or check.documents for check in checks if check.name == "learned")
-    times = more * max(_times_more(check) for check in checks if not check.passed)
+    times = more * max(times_more(check) for check in checks if not check.passed)
     return math.ceil(keys * min(max(times, LEAST_MORE), MOST_MORE))
 
 
-def _times_more(check: Check) -> float:
+def times_more(check: Check) -> float:
     """How many times its documents a check would need, were its figure the true one."""
     room, doubt = check.bound - check.figure, check.upper - check.figure
     return (doubt / room) ** 2 if room > 0 and math.isfinite(doubt) else math.inf

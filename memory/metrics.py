@@ -69,8 +69,19 @@ class MemoryMetrics(Collector):
         yield _gauge(
             "riverkeep_memory_bytes_per_token", "Bytes of text to a token, as measured.", counts.bytes_per_token
         )
+        yield self._held_out()
         yield from self._files()
         yield self._rounds()
+
+    def _held_out(self) -> Metric:
+        shares = GaugeMetricFamily(
+            "riverkeep_memory_holdout_share",
+            "Share that is held out of a source's new keys; of the sources that bring most.",
+            labels=["source"],
+        )
+        for source, share in list(self._store.held_out_shares().items())[:SOURCES_SHOWN]:
+            shares.add_metric([source], share)
+        return shares
 
     def _files(self) -> Iterator[Metric]:
         sizes = GaugeMetricFamily("riverkeep_memory_file_bytes", "Size of the store's files.", labels=["file"])

@@ -13,7 +13,22 @@ class MemorySettings(BaseModel):
         gt=0.0,
         le=0.5,
         description="Share of arriving groups (documents of one key, else one content) that is held out for "
-        "evaluation and never trained on.",
+        "evaluation and never trained on, at least: of sources that bring little more is held out, until a slice has "
+        "the keys that the gate needs.",
+    )
+    holdout_share_most: float = Field(
+        0.2,
+        gt=0.0,
+        le=0.5,
+        description="The largest share that is held out of a source, however little it brings; where it is not above "
+        "`holdout_share`, that share is held out of everything.",
+    )
+    remembered_sides: int = Field(
+        2_000_000,
+        ge=1_000,
+        description="Groups of which it is remembered whether they were held out, as none ever changes its side (8 "
+        "bytes each in RAM and on disk). When there are more, the share that may be held out at most falls toward "
+        "`holdout_share`, and what lies beyond it need not be remembered.",
     )
     slice_documents: int = Field(
         256,

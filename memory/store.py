@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 
 from memory.database import facts
+from memory.intake import held_out_share
 from memory.intake.records import Appended
 from memory.ledger import draw
 from memory.samples import counters, offsets, reading
@@ -143,6 +144,23 @@ class Store(Closing):
         if not 0.1 <= value <= 100:
             raise ValueError(f"{value} bytes per token is not between 0.1 and 100")
         self.file.write(facts.put, "bytes_per_token", float(value))
+
+    def ask_for_held_out(self, keys: int) -> None:
+        """Say how many keys each slice needs to be judged by: sources that bring little have a larger share held out.
+
+        Args:
+            keys: at least 0, where 0 holds out the same share of everything.
+
+        Raises:
+            ValueError: fewer than 0.
+        """
+        if keys < 0:
+            raise ValueError(f"{keys} keys cannot be held out")
+        self.file.write(facts.put, held_out_share.KEYS_ASKED, keys)
+
+    def held_out_shares(self) -> dict[str, float]:
+        """By source, the share that is held out of its new keys now."""
+        return self.file.read(held_out_share.shares_in_force, self.file.settings)
 
     def sample_replay(self, count: int, *, seed: int) -> list[Sample]:
         """Samples drawn uniformly from replay without replacement: `count`, or all where there are fewer."""

@@ -8,13 +8,14 @@ from checkpoints.generation_store import GenerationStore
 from checkpoints.metrics import CheckpointsMetrics
 from daemon import logs
 from daemon.assembly.launch import Launch, Shared
+from daemon.held_out_keys import ask_for_held_out
 from daemon.lifecycle.database_watch import MemoryWatch
 from daemon.lifecycle.lock import StateLock
 from daemon.processes.base import ensure_base
 from daemon.rounds.directories import Rooms
 from daemon.rounds.pointer_repair import reconcile_pointer
 from daemon.rounds.unknown_generations import take_up_unknown
-from daemon.settings.tree import ModelSettings
+from daemon.settings.tree import Settings
 from gate.metrics import KnowledgeMetrics
 from memory.metrics import MemoryMetrics
 from memory.store import Store
@@ -39,14 +40,14 @@ class TakeUp:
     def __init__(
         self,
         rooms: Rooms,
-        model: ModelSettings,
+        settings: Callable[[], Settings],
         environment: Mapping[str, str],
         *,
         tell: Callable[[str], None],
         must_stop: Callable[[], bool],
     ) -> None:
         self._rooms = rooms
-        self._model = model
+        self._settings = settings
         self._environment = environment
         self._tell = tell
         self._must_stop = must_stop
@@ -54,12 +55,13 @@ class TakeUp:
         self._problem_of: int | None = None
 
     def __call__(self) -> None:
-        """Import the base once, know again what the database does not know, move the pointer."""
-        store, checkpoints = self._rooms.store, self._rooms.checkpoints
+        """Import the base once, know again what the database does not know, move the pointer, say what to hold out."""
+        store, checkpoints, settings = self._rooms.store, self._rooms.checkpoints, self._settings()
         if store.generations.serving() is None:
-            self._tell(f"it imports {self._model.path} as generation 0, once, which takes a large model minutes")
-        ensure_base(store, checkpoints, self._model, self._environment, must_stop=self._must_stop)
+            self._tell(f"it imports {settings.model.path} as generation 0, once, which takes a large model minutes")
+        ensure_base(store, checkpoints, settings.model, self._environment, must_stop=self._must_stop)
         take_up_unknown(self._rooms)
+        ask_for_held_out(store, settings)
         self._problem, self._problem_of = reconcile_pointer(store, checkpoints), store.generations.serving()
 
     def problem_of(self, serving: int | None) -> str:
@@ -87,7 +89,7 @@ def open_rooms(stack: ExitStack, launch: Launch, shared: Shared, lock: StateLock
     rooms = Rooms(store, checkpoints, settings.rounds_dir)
     take_up = TakeUp(
         rooms,
-        settings.model,
+        lambda: shared.settings.now,
         launch.child_environment(),
         tell=lock.tell,
         must_stop=lambda: shared.shutdown.begun,

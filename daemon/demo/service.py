@@ -41,7 +41,8 @@ name = "{topic}"
 key_field = "id"
 
 [memory]
-holdout_share = 0.14        # eras are small here; the default of 0.05 is for longer streams
+holdout_share = 0.14        # the same of each era, so that its figures can be compared; by default it follows the need
+holdout_share_most = 0.14
 anchor_documents = 100      # each is scored by every candidate: enough to tell what is forgotten
 
 [gate]

@@ -12,7 +12,9 @@ from daemon.doctor.round_cost import Memory, RoundWork, Seconds, memory, seconds
 from daemon.rounds.inputs import draw_spec
 from daemon.settings.tree import Settings
 from daemon.span import span
+from gate.keys_wanted import keys_at_first
 from learner.directory.progress_event import ProgressEvent
+from memory.intake.held_out_share import steady_share
 from memory.ledger.draw import fresh_budget
 from memory.samples.records import Counts
 
@@ -178,7 +180,8 @@ def work_of(settings: Settings, counts: Counts | None, width: int) -> RoundWork:
     (documents, tokens_each), memory = _text(settings, counts), settings.memory
     tokens_read = min(tokens_each, width) if settings.model.kind == "classifier" else tokens_each
     documents = min(documents, fresh_budget(draw_spec(settings), memory) / tokens_each)
-    share = memory.holdout_share
+    keys = keys_at_first(settings.model.kind, settings.gate.minimum_documents)
+    share = steady_share(int(documents), keys, memory)
     new = min(memory.slice_documents, documents * share / (1 - share))
     earlier = memory.anchor_documents if counts is None else counts.holdout_samples - counts.open_holdout
     return RoundWork(

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from daemon.errors import BadRequest, Refused
+from daemon.held_out_keys import ask_for_held_out
 from daemon.ingestion.backfill_fields import FIELDS, Fields
 from daemon.ingestion.backfill_plan import BackfillPlan
 from daemon.lifecycle.lock import make_state_dir
@@ -95,6 +96,8 @@ def backfill(
         # The daemon looks through the whole file when it starts: a command need not do so again.
         memory = settings.memory.model_copy(update={"integrity_check": False})
         store = stack.enter_context(Store.open(settings.database, memory))
+        # Most text from before the stream comes before any daemon.
+        ask_for_held_out(store, settings)
         run = _Run(settings, plan, store, outcome, on_progress, clock)
         for path, record in formats.items():
             try:

@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from checkpoints.card import ModelKind
+from daemon.held_out_keys import ask_for_held_out
 from daemon.metrics import DaemonMetrics
 from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
 from daemon.rounds.begin_or_wait import Ask
@@ -174,7 +175,9 @@ class RoundRunner:
         self._current.phase("judge")
         with self._metrics.round_seconds.labels("judge").time():
             concluder = Concluder(self._rooms, settings, self._promotion, lambda: self._current.called_off)
-            return concluder.conclude(record, report, directory)
+            conclusion = concluder.conclude(record, report, directory)
+        ask_for_held_out(self._rooms.store, settings)
+        return conclusion
 
     def _without_report(self, number: int, ended: LearnerExit) -> Conclusion:
         if ended.ending is LearnerEnding.STOPPED:

@@ -283,6 +283,39 @@ def trained_in(db: Database) -> None:
     db.execute("ALTER TABLE rounds ADD COLUMN trained_in INTEGER")
 
 
+_SIDES = """
+-- On which side of the split groups fell: hashes in order of arrival, many to a row, 1 in the lowest bit for held out.
+CREATE TABLE sides(id INTEGER PRIMARY KEY, hashes BLOB NOT NULL) STRICT;
+-- What each source's open slice has been offered: hashes of groups.
+CREATE TABLE arrivals(
+    source INTEGER NOT NULL, before_stream INTEGER NOT NULL, period INTEGER NOT NULL, earlier INTEGER NOT NULL,
+    counted BLOB NOT NULL, PRIMARY KEY(source, before_stream)) STRICT;
+-- What had come before sides were remembered, and 1 where it was held out.
+CREATE TABLE earlier_keys(key_hash INTEGER PRIMARY KEY, held INTEGER NOT NULL) STRICT;
+-- Further facts: holdout_keys (how many keys a slice is to have), zone_start and zone_end (see `known_sides`), and
+-- split_by_share, which a store has that earlier versions filled: what goes on being split by a fixed share, as nobody
+-- knows what had come. All keys are known while lineage is whole; all contents, while no hash of one was let go and
+-- none can come again under another label.
+INSERT INTO facts SELECT 'split_by_share', CASE
+    WHEN (SELECT value FROM facts WHERE name = 'lineage_from') > 1 THEN 'everything'
+    WHEN (SELECT min(id) FROM seen) > 1 OR EXISTS (SELECT 1 FROM labels) THEN 'contents'
+    ELSE 'nothing' END
+    FROM facts WHERE name = 'next_sample' AND value > 1;
+INSERT INTO earlier_keys SELECT key_hash, min(held) FROM (
+    SELECT key_hash, part = 'slice' AS held FROM round_samples
+    UNION ALL
+    SELECT s.key_hash, coalesce(a.role, s.role) = 4 FROM samples s LEFT JOIN aside a ON a.sample = s.id)
+    WHERE key_hash IS NOT NULL GROUP BY key_hash;
+"""
+
+
+@migrations(name="0014_sides")
+def sides(db: Database) -> None:
+    """By which the share that is held out can change, and no key changes its side."""
+    for statement in _statements(_SIDES):
+        db.execute(statement)
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     names = {migration.name for migration in migrations.pending(db)}

@@ -18,6 +18,10 @@ class SortedRuns:
     def __len__(self) -> int:
         return sum(len(keys) for keys, _ in self._runs)
 
+    def all(self) -> UInt64s:
+        """Every number, in no order."""
+        return np.concatenate([np.zeros(0, np.uint64), *(keys for keys, _ in self._runs)])
+
     def add(self, keys: UInt64s, owners: NDArray[np.int32] | None = None) -> None:
         """Add numbers; n log n in what is added, and now and then a merge."""
         if not len(keys):

@@ -3,11 +3,11 @@
 import numpy as np
 
 from memory.database.sqlite import Connection
-from memory.identity.categories import Categories
 from memory.identity.exact_duplicates import SeenContents
 from memory.identity.fingerprints import Bools, Int64s
 from memory.identity.near_duplicates import SketchIndex
 from memory.intake.names import Names
+from memory.intake.split import Splitter
 from memory.samples import reading
 from memory.settings import MemorySettings
 
@@ -17,7 +17,7 @@ STALE_SKETCHES = 4_096
 
 
 class IntakeCaches:
-    """Contents seen, held-out text, erased keys, keys of categories, and the numbers of sources and labels.
+    """Contents seen, held-out text, erased keys, what the split remembers, and the numbers of sources and labels.
 
     Changed inside a transaction; when that is undone, `stale` must be called.
     """
@@ -26,7 +26,7 @@ class IntakeCaches:
         self._similarity = settings.near_duplicate_similarity
         self.sources = Names("sources", settings.max_sources)
         self.labels = Names("labels", MOST_LABELS)
-        self.categories = Categories(settings.key_quota)
+        self.splitter = Splitter(settings)
         self.seen = SeenContents(settings.duplicate_window)
         self.held = SketchIndex(self._similarity)
         self._held_at_load = 0
@@ -46,6 +46,7 @@ class IntakeCaches:
             self._load(tx)
         elif version != self._version:
             self.seen.catch_up(tx)
+            self.splitter.catch_up(tx)
             self._read_held(tx)
             self._read_small(tx)
         elif len(self.held) > 2 * (self._held_at_load + STALE_SKETCHES):
@@ -54,6 +55,7 @@ class IntakeCaches:
 
     def _load(self, tx: Connection) -> None:
         self.seen.load(tx)
+        self.splitter.load(tx)
         self._load_held(tx)
         self._read_small(tx)
 
@@ -68,7 +70,6 @@ class IntakeCaches:
     def _read_small(self, tx: Connection) -> None:
         self.sources.forget()
         self.labels.forget()
-        self.categories.forget()
         self._forgotten = np.array([row[0] for row in tx.execute("SELECT key_hash FROM forgotten")], np.int64)
 
     def assigned(self, last_sample: int) -> None:

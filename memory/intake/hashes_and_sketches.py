@@ -1,4 +1,4 @@
-"""What can be said of arriving documents without the store: hashes, side of the split, sketches."""
+"""What can be said of arriving documents without the store: hashes and sketches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from memory.errors import MisplacedText
 from memory.identity import similar_keys
 from memory.identity.fingerprints import Bools, Hasher, Int64s, UInt64s, normalise
 from memory.identity.sketches import Sketches, sketch
-from memory.intake.split import held_out
 from streams.document import Document, Partition
 
 KEYS_REMEMBERED = 65_536
@@ -25,9 +24,9 @@ class Looked:
     Attributes:
         contents: identity of text and label.
         keys: signed keyed hash of the key; 0 where `keyed` is false.
-        held: on the held-out side of the split, by key where there is one.
+        groups: hashes of what falls on one side of the split together: the key, where there is one, else the content.
         dresses: of the keys that may be another's in another dress, by hash: hashes of the plain ones, and which dress.
-        held_by_content: the same, by content alone.
+        content_groups: the same of the content alone.
         sizes: bytes of UTF-8.
     """
 
@@ -41,8 +40,8 @@ class Looked:
     contents: UInt64s
     keys: Int64s
     keyed: Bools
-    held: Bools
-    held_by_content: Bools
+    groups: UInt64s
+    content_groups: UInt64s
     sizes: Int64s
     dresses: Mapping[int, tuple[tuple[int, str], ...]]
     sketches: Sketches
@@ -60,9 +59,8 @@ class _Key(NamedTuple):
 class Looker:
     """Looks at documents under the store's secret."""
 
-    def __init__(self, secret: bytes, holdout_share: float) -> None:
+    def __init__(self, secret: bytes) -> None:
         self.hasher = Hasher(secret)
-        self._share = holdout_share
         # Caches of this object, not of its class: what they hold depends on the store's secret.
         self._key = lru_cache(KEYS_REMEMBERED)(self._look_at_key)
         self._label = lru_cache(LABELS_REMEMBERED)(self.hasher.label)
@@ -91,8 +89,8 @@ class Looker:
             contents=contents ^ self._label_hashes(labels),
             keys=key_hashes,
             keyed=keyed,
-            held=held_out(groups, self._share),
-            held_by_content=held_out(by_content, self._share),
+            groups=groups,
+            content_groups=by_content,
             sizes=np.fromiter(map(len, encoded), np.int64, len(encoded)),
             sketches=sketch(normalised),
             dresses=dresses,

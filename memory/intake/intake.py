@@ -15,11 +15,12 @@ from memory.database.sqlite import Connection
 from memory.errors import StoreReopened
 from memory.identity import near_duplicates, similar_keys
 from memory.identity.fingerprints import Bools, Int64s, priorities
-from memory.intake import dead_letters_and_gaps, split, tombstones
+from memory.intake import dead_letters_and_gaps, tombstones
 from memory.intake.caches import IntakeCaches
 from memory.intake.hashes_and_sketches import Looked, Looker
 from memory.intake.names import NO_LABEL
 from memory.intake.records import Appended
+from memory.intake.split import Offered
 from memory.samples import counters, offsets, replay_budgets, slices
 from memory.samples.offsets import Position, position_of
 from memory.samples.records import Role
@@ -60,7 +61,7 @@ class Intake:
         self._lock = threading.Lock()
         self._caches = IntakeCaches(settings)
         with database.read() as tx:
-            self._looker = Looker(facts.secret(tx), settings.holdout_share)
+            self._looker = Looker(facts.secret(tx))
 
     @property
     def salt(self) -> int:
@@ -180,32 +181,25 @@ class Intake:
         first = facts.get_int(tx, "next_sample")
         facts.put(tx, "next_sample", first + len(columns))
         ids = np.arange(first, first + len(columns), dtype=np.int64)
-        offered = rows[held_out[rows]]
+        offered = rows[held_out]
         held = self._admit(tx, columns, ids, offered, anchor=before_stream)
         # Before the rest of the batch is compared: what was held out of it is to be found too.
         self._caches.held.add(columns.sketches.take(held))
         self._caches.assigned(first + len(columns) - 1)
-        fresh = rows[~held_out[rows]]
+        fresh = rows[~held_out]
         fresh = fresh[~self._caches.held.near(columns.sketches.take(fresh))]
         return _Sorting(streams, ids, fresh, held), len(offered) - len(held)
 
     def _held_out(self, tx: Connection, columns: Looked, rows: Int64s, *, before_stream: bool) -> Bools:
-        return split.sides(
-            tx,
-            keys=columns.keys,
-            keyed=columns.keyed,
-            held_by_key=columns.held,
-            held_by_content=columns.held_by_content,
-            sources=self._by_source(tx, columns, rows),
-            categories=self._caches.categories,
-            before_stream=before_stream,
+        """Which of these documents are held out, one entry each."""
+        offered = Offered(
+            columns.keys[rows],
+            columns.keyed[rows],
+            columns.groups[rows],
+            columns.content_groups[rows],
+            self._sources(tx, columns, rows),
         )
-
-    def _by_source(self, tx: Connection, columns: Looked, rows: Int64s) -> Iterator[tuple[int, Int64s]]:
-        """These documents by the number of their source."""
-        sources = self._sources(tx, columns, rows)
-        for source in np.unique(sources).tolist():
-            yield source, rows[sources == source]
+        return self._caches.splitter.split(tx, offered, before_stream=before_stream)
 
     def _admit(self, tx: Connection, columns: Looked, ids: Int64s, rows: Int64s, *, anchor: bool) -> Int64s:
         """Find held-out documents a place; returns those that found one."""

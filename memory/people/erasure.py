@@ -7,7 +7,7 @@ from memory.database import facts
 from memory.database.connection import Database
 from memory.database.sqlite import Connection
 from memory.errors import StoreBusy, StoreFull
-from memory.identity import near_duplicates
+from memory.identity import earlier_keys, near_duplicates
 from memory.intake import dead_letters_and_gaps
 from memory.ledger.records import GenerationState, lineage
 from memory.samples import removal
@@ -53,6 +53,7 @@ def erase(tx: Connection, key: str | None, key_hash: int, now: float) -> Forgott
     removal.remove(tx, sample_ids)
     letters = dead_letters_and_gaps.erase(tx, key, key_hash)
     tx.execute("DELETE FROM key_dresses WHERE key_hash = ?", (key_hash,))
+    earlier_keys.forget_key(tx, key_hash)
     # Kept for ever: a redelivery of the erased text is known by it.
     tx.execute("INSERT OR IGNORE INTO forgotten(key_hash, at) VALUES (?, ?)", (key_hash, now))
     return name_who_saw(tx, sample_ids, letters, uses)

@@ -1,7 +1,7 @@
 """What is kept, as a person sees it: by role and source, set aside, dead; and the text of what is to be decided on."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.markup import escape
 from rich.text import Text
@@ -14,6 +14,7 @@ from daemon.span import span as ago
 
 SHOWN_CHARACTERS = 2_000
 """Of a document on a terminal, where there are others to see."""
+SOURCES_SHOWN = 10
 REPEATS = 0.5
 """The share of a document that repeats from which on it is marked."""
 
@@ -30,6 +31,8 @@ def print_memory(facts: MemoryAnswer) -> None:
             f"≈{line['tokens']:,}",
         )
     console.print(rows if facts["kept"] else "Nothing is kept yet.")
+    if shares := facts["holdout_shares"]:
+        console.print(f"Held out of new text: {_shares(shares)}.")
     if left_out := not_kept(facts["tallies"]):
         console.print(f"Documents that are not kept, or no longer, since the beginning: {left_out}.")
     if offsets := facts["tallies"].get("gap_offsets"):
@@ -42,6 +45,13 @@ def print_memory(facts: MemoryAnswer) -> None:
         ordered = sorted(reasons.items(), key=lambda item: -item[1])
         counts = ", ".join(f"{number:,} {reason}" for reason, number in ordered)
         console.print(f"Dead letters so far, also those that made room, and tombstones, which hold nothing: {counts}")
+
+
+def _shares(shares: Mapping[str, float]) -> str:
+    """Each share with its sources; the first few of many."""
+    shown = [f"{share:.1%} of {escape(inline(source))}" for source, share in shares.items()]
+    more = f", {len(shown) - SOURCES_SHOWN} more" if len(shown) > SOURCES_SHOWN else ""
+    return ", ".join(shown[:SOURCES_SHOWN]) + more
 
 
 def print_aside(groups: Sequence[AsideLine], *, now: float | None = None) -> None:

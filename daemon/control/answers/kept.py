@@ -44,6 +44,7 @@ class MemoryAnswer(TypedDict):
     """What is kept, and what was left out.
 
     Attributes:
+        holdout_shares: by source, the share that is held out of its new keys now.
         dead_letter_reasons: since the beginning, also of those that made room.
         tallies: totals since the beginning, as in `Counts`.
     """
@@ -54,6 +55,7 @@ class MemoryAnswer(TypedDict):
     dead_letter_reasons: dict[str, int]
     tallies: dict[str, int]
     bytes_per_token: float
+    holdout_shares: dict[str, float]
 
 
 class AsideDocument(SampleLine):

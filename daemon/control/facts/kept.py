@@ -34,6 +34,7 @@ def memory(store: Store) -> MemoryAnswer:
         "dead_letter_reasons": reasons,
         "tallies": {name: number for name, number in counts.tallies.items() if ":" not in name},
         "bytes_per_token": counts.bytes_per_token,
+        "holdout_shares": store.held_out_shares(),
     }
 
 

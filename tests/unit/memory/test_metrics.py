@@ -35,6 +35,18 @@ def test_samples_are_shown_by_role_and_source(store: Store, stream: Stream, regi
     assert registry.get_sample_value("riverkeep_memory_rounds", {"state": "accepted"}) == 1
 
 
+def test_the_share_that_is_held_out_is_shown_by_source(
+    store: Store, stream: Stream, registry: CollectorRegistry
+) -> None:
+    """It follows what is asked for and what has come."""
+    store.append(stream.of([text(n) for n in range(200)]))
+    shares = [registry.get_sample_value("riverkeep_memory_holdout_share", {"source": "news"})]
+    store.ask_for_held_out(50)
+    store.append(stream.of([text(n) for n in range(200, 400)]))
+    shares.append(registry.get_sample_value("riverkeep_memory_holdout_share", {"source": "news"}))
+    assert shares == [0.05, 0.2]
+
+
 def test_what_was_dropped_is_shown_by_cause(store: Store, stream: Stream, registry: CollectorRegistry) -> None:
     """Every cause is there from the start, so that a rate exists before the first one."""
     store.append(stream.of([text(1), text(1)]))

@@ -137,6 +137,23 @@ def test_a_rounds_text_is_what_begins_it(triggers: dict[str, Any], counts: Count
     assert rounds.work_of(settings, counts, 512).new_tokens == pytest.approx(tokens, abs=1)
 
 
+@pytest.mark.parametrize(
+    ("samples", "kind", "share"), [(500, "causal-lm", 0.108), (500, "classifier", 0.2), (9_000, "causal-lm", 0.05)]
+)
+def test_what_a_round_holds_out_is_what_its_gate_needs(samples: int, kind: str, share: float) -> None:
+    """Of little text more than of much, and more for a classifier."""
+    model = ModelSettings.model_validate(
+        {"path": "model", "kind": kind, "labels": ("a", "b")} if kind == "classifier" else {"path": "model"}
+    )
+    settings = Settings(
+        model=model,
+        triggers=TriggerSettings(fresh_samples=samples),
+        memory=MemorySettings(slice_documents=1_000),
+    )
+    work = rounds.work_of(settings, None, 512)
+    assert work.held_out_new == pytest.approx(samples * share / (1 - share) * work.tokens_per_document, rel=0.01)
+
+
 def test_the_evaluations_budget_is_told_in_seconds_and_as_a_share_of_the_round(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

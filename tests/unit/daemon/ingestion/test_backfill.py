@@ -66,6 +66,8 @@ def test_files_of_every_kind_are_taken_in(tmp_path: Path, settings: Settings) ->
     assert outcome.totals["fresh"] + outcome.totals["holdout"] == counted(settings) == 70
     with Store.open(settings.database, settings.memory) as store:
         assert {one.source for one in store.counts().by_role_and_source} == {"a", "b", "letters"}
+        # Without a daemon too as much is held out as the gate will need.
+        assert set(store.held_out_shares().values()) == {settings.memory.holdout_share_most}
 
 
 def test_a_second_time_stores_nothing(tmp_path: Path, settings: Settings) -> None:

@@ -55,6 +55,7 @@ OTHER: Final[dict[str, Any]] = {
     "learner.recipe.max_tokens": 900,
     "learner.recipe.max_seconds": 5.0,
     "memory.holdout_share": 0.2,
+    "memory.holdout_share_most": 0.5,
     "memory.slice_documents": 9,
     "memory.anchor_documents": 15,
     "memory.anchor_minimum": 1_000,
@@ -79,6 +80,7 @@ NOT_OF_A_ROUND: Final = {
     "memory.fresh_tokens": "pauses reading: tests/unit/daemon/ingestion/test_ingest.py",
     "memory.duplicate_window": "more than a thousand arrivals: tests/unit/memory/identity/test_exact_duplicates.py",
     "memory.trained_documents": "a thousand at least: tests/unit/memory/identity/test_near_duplicates.py",
+    "memory.remembered_sides": "a thousand at least: tests/unit/memory/intake/test_split.py",
     "memory.refusals_until_aside": "of refused rounds: tests/unit/memory/ledger/test_aside.py",
     "memory.aside_samples": "of refused rounds: tests/unit/memory/ledger/test_draw.py",
     "memory.quarantine_rows": "of dead letters",
@@ -161,6 +163,7 @@ def directory_of(template: Path, home: Path, key: str | None) -> dict[str, bytes
     checkpoints = GenerationStore(settings.checkpoints_dir, clock=lambda: NOW)
     streams = [Stream(Partition(f"topic {number}", 0, "id")) for number in range(3)]
     with Store.open(settings.database, settings.memory, clock=lambda: NOW) as store:
+        store.ask_for_held_out(40)
         before = Stream(Partition("before", 0))
         store.append(before.of([text(n) for n in range(900_000, 900_100)]), before_stream=True)
         for number in range(1, 6):

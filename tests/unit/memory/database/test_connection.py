@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlite_utils import Database as UtilsDatabase
 
@@ -22,6 +23,8 @@ from memory.errors import (
     StoreUnreadable,
     WrongState,
 )
+from memory.identity.earlier_keys import EarlierKeys, SplitByShare, split_by_share
+from memory.identity.known_sides import Zone, find_zone
 from memory.ledger.scorings import Scoring
 from memory.settings import MemorySettings
 from memory.store import Store
@@ -256,3 +259,62 @@ def test_many_threads_may_use_one_store(store: Store) -> None:
 def partition(number: int) -> Partition:
     """A partition of its own for each thread."""
     return Partition("threads", number)
+
+
+def make_store_of_an_earlier_version(
+    path: Path, *, lineage_from: int = 1, first_seen: int = 1, labels: int = 0
+) -> None:
+    """One that stored text and ran a round before sides were remembered: keys 1 to 3, the last of them held out."""
+    bare = sqlite.connect(str(path))
+    schema.migrations.apply(UtilsDatabase(bare), stop_before="0014_sides")
+    bare.execute("UPDATE facts SET value = 9 WHERE name = 'next_sample'")
+    bare.execute("UPDATE facts SET value = ? WHERE name = 'lineage_from'", (lineage_from,))
+    bare.execute("INSERT INTO seen(id, hashes) VALUES (?, x'0000000000000001')", (first_seen,))
+    bare.executemany("INSERT INTO labels(name) VALUES (?)", [(str(label),) for label in range(labels)])
+    bare.executemany(
+        "INSERT INTO round_samples VALUES (1, ?, ?, 1, 0, ?)", [(1, "fresh", 1), (2, "replay", 2), (3, "slice", 3)]
+    )
+    bare.executemany(
+        "INSERT INTO samples VALUES (?, ?, 4, 1, 0, 9, ?, ?, NULL, 0.0, 'text')", [(4, 2, 4, 4), (5, 4, 5, 5)]
+    )
+    bare.commit()
+    bare.close()
+
+
+def test_keys_of_a_store_of_an_earlier_version_stay_on_their_sides(tmp_path: Path) -> None:
+    """Also those whose text is gone, by its lineage."""
+    make_store_of_an_earlier_version(tmp_path / "a.db")
+    keys, keyed = np.arange(1, 7), np.array([True] * 5 + [False])
+    with Store.open(tmp_path / "a.db", SETTINGS) as store, store.file.database.read() as tx:
+        earlier = EarlierKeys()
+        earlier.load(tx)
+    assert earlier.split_by_share is SplitByShare.NOTHING
+    assert earlier.keep_sides(keys, keyed, np.ones(6, bool)).tolist() == [False, False, True, False, True, True]
+    assert earlier.keep_sides(keys, keyed, np.zeros(6, bool)).tolist() == [False, False, True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("known", "fixed", "end"),
+    [
+        ({"lineage_from": 2}, SplitByShare.EVERYTHING, 0.07),
+        ({"first_seen": 2}, SplitByShare.CONTENTS, 0.5),
+        ({"labels": 1}, SplitByShare.CONTENTS, 0.5),
+    ],
+)
+def test_what_an_earlier_version_does_not_tell_goes_on_being_split_by_its_share(
+    tmp_path: Path, known: dict[str, int], fixed: SplitByShare, end: float
+) -> None:
+    """Keys of rounds that have left the lineage, contents that were let go, text that may come again otherwise."""
+    make_store_of_an_earlier_version(tmp_path / "a.db", **known)
+    memory, stream = MemorySettings(holdout_share=0.07, slice_documents=2_000), Stream()
+    with Store.open(tmp_path / "a.db", memory) as store:
+        store.ask_for_held_out(500)
+        store.append(stream.of([text(n) for n in range(2_000)]))
+        held = store.counts().holdout_samples
+        store.append(stream.of([text(n) for n in range(3_000, 5_000)], keys=[f"k{n}" for n in range(2_000)]))
+        held_of_keys = store.counts().holdout_samples - held
+        with store.file.database.read() as tx:
+            assert split_by_share(tx) is fixed
+            assert find_zone(tx) == Zone(0.07 if fixed is SplitByShare.EVERYTHING else 0.0, end)
+    assert 0.05 * 2_000 < held < 0.1 * 2_000
+    assert (held_of_keys > 0.13 * 2_000) is (fixed is SplitByShare.CONTENTS)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memory.identity.fingerprints import Hasher, normalise, priorities
-from memory.intake.split import held_out
+from memory.identity.known_sides import below as held_out
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=8)
 

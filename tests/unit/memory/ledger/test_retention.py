@@ -34,6 +34,8 @@ SMALL = {
     "anchor_minimum": 4,
     "recent_slices": 2,
     "holdout_share": 0.4,
+    "holdout_share_most": 0.5,
+    "remembered_sides": 1_000,
     "replay_samples": 50,
     "replay_eras": 4,
     "key_quota": 1_000,
@@ -89,6 +91,9 @@ BOUNDS = {
     "key_dresses": 0,
     "pending_erasures": 0,
     "scorings": 4,
+    "sides": 3,
+    "arrivals": 2 * 4,
+    "earlier_keys": 0,
     "too_large": 0,  # no learner runs out of memory here
 }
 """Rows at most, under the small bounds; nobody asks for an erasure here, each of which would be in `forgotten`."""

@@ -338,6 +338,7 @@ def test_text_from_outside_is_not_markup(screen: io.StringIO) -> None:
         "tallies": {"duplicates": 3, "near_duplicates": 1, "surplus": 0},
         "quarantine": {"dead_letters": 1, "bytes": 3},
         "dead_letter_reasons": {"not_json": 4},
+        "holdout_shares": {"[/big]": 0.05, "small": 0.1125},
     }
     render_kept.print_memory(facts)
     render_kept.print_dead_letters([letter], total=1, now=NOW)
@@ -346,6 +347,7 @@ def test_text_from_outside_is_not_markup(screen: io.StringIO) -> None:
         "[/x]",
         "[/d]",
         "4 not_json",
+        "Held out of new text: 5.0% of [/big], 11.2% of small.",
     ):
         assert words in screen.getvalue()
     assert "3 that were kept already, 1 that is nearly held-out text." in " ".join(screen.getvalue().split())
