@@ -59,55 +59,79 @@ def read_records(
     """The records of a decompressed batch (record format 2) from `from_offset` on.
 
     Args:
-        data: of the batch.
+        data: the batch behind its header.
         count: how many records it holds.
-        base_offset: of the first record; base_time: to which the records' times are added, in milliseconds.
-        limits: of a record; from_offset: what lies before is left out.
+        base_offset: the offset of its first record.
+        base_time: what the records' times are counted from, milliseconds since 1970.
+        limits: how long a record may be.
+        from_offset: records before it are left out.
         headers: takes the bytes of the headers of those records that have any, by offset.
 
     Raises:
         Unreadable: the bytes are not `count` records.
     """
     rows: list[Row] = []
-    # Locals, as this loop runs for each record.
-    append, varint, position, size, kept = rows.append, _varint, 0, len(data), limits.kept_bytes
+    position = 0
     try:
         for _ in range(count):
-            # Lengths are zigzag numbers: an even one is twice the length, an odd one says null.
-            length, position = varint(data, position)
-            end = position + (length >> 1)
-            # One byte of attributes comes first, which format 2 leaves unused in a record.
-            time, position = varint(data, position + 1)
-            delta, position = varint(data, position)
-            offset = base_offset + (delta >> 1)
-            key_length, position = varint(data, position)
-            key = None
-            if not key_length & 1:
-                start, position = position, position + (key_length >> 1)
-                key = data[start:position]
-            length, position = varint(data, position)
-            value: bytes | Oversized | None = None
-            if not length & 1:
-                start, position = position, position + (length >> 1)
-                large = position - start + (key_length >> 1) > limits.record_bytes
-                value = Oversized(data[start : start + kept], length >> 1) if large else data[start:position]
-            # A slice beyond the end is short and raises nothing: only the record's own length tells that it is cut off.
-            if not position < end <= size:
-                raise Unreadable("a record's fields do not fit its length")
-            behind, position = position, end
+            time, index, key, value, headers_at, position = _read_record(data, position, limits)
+            offset = base_offset + index
             if offset >= from_offset:
                 # One byte is the number of headers where there are none.
-                if headers is not None and end - behind > 1:
-                    headers[offset] = data[behind:end]
-                append((offset, base_time + ((time >> 1) ^ -(time & 1)), key, value))
+                if headers is not None and position - headers_at > 1:
+                    headers[offset] = data[headers_at:position]
+                rows.append((offset, base_time + time, key, value))
     except IndexError:
         raise Unreadable("the last record is cut off") from None
-    if position != size:
-        raise Unreadable(f"{size - position} bytes are left after the last record")
+    if position != len(data):
+        raise Unreadable(f"{len(data) - position} bytes are left after the last record")
     return rows
 
 
-def _varint(data: bytes, position: int) -> tuple[int, int]:
+# A plain tuple, as `Row` is: one is made for each record.
+_Record = tuple[int, int, bytes | None, bytes | Oversized | None, int, int]
+"""Time and offset beyond those of the batch, key, value, and the positions where the headers begin and end."""
+
+
+def _read_record(data: bytes, position: int, limits: Limits) -> _Record:
+    """The record that begins at a position."""
+    length, position = _read_varint(data, position)
+    end = position + (length >> 1)
+    # One byte of attributes comes first, which format 2 leaves unused in a record.
+    time, position = _read_varint(data, position + 1)
+    index, position = _read_varint(data, position)
+    key, position = _read_key(data, position)
+    allowed = limits.record_bytes - len(key or b"")
+    value, position = _read_value(data, position, allowed, limits.kept_bytes)
+    # A slice beyond the end is short and raises nothing: only the record's own length tells that it is cut off.
+    if not position < end <= len(data):
+        raise Unreadable("a record's fields do not fit its length")
+    # Zigzag undone: times may lie before the batch's first, offsets do not.
+    return (time >> 1) ^ -(time & 1), index >> 1, key, value, position, end
+
+
+def _read_key(data: bytes, position: int) -> tuple[bytes | None, int]:
+    """The key whose length stands at a position, and the position after it."""
+    length, start = _read_varint(data, position)
+    # Lengths are zigzag numbers: an even one is twice the length, an odd one is negative and says null.
+    if length & 1:
+        return None, start
+    end = start + (length >> 1)
+    return data[start:end], end
+
+
+def _read_value(data: bytes, position: int, allowed: int, kept: int) -> tuple[bytes | Oversized | None, int]:
+    """The value whose length stands at a position, its first `kept` bytes if it is too long; the position after it."""
+    length, start = _read_varint(data, position)
+    if length & 1:
+        return None, start
+    size = length >> 1
+    end = start + size
+    # Cut before it is copied: it may be as large as the whole batch.
+    return (Oversized(data[start : start + kept], size) if size > allowed else data[start:end]), end
+
+
+def _read_varint(data: bytes, position: int) -> tuple[int, int]:
     """The unsigned number at a position (zigzag is the caller's), and the position after it."""
     byte = data[position]
     if byte < 0x80:
