@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic.dataclasses import dataclass
 
 from checkpoints.json_files import STRICT
+
+CARD: Final = "card.json"
 
 ModelKind = Literal["causal-lm", "classifier"]
 

@@ -11,7 +11,7 @@ from pydantic import NonNegativeInt, ValidationError
 from pydantic.dataclasses import dataclass
 
 from checkpoints.errors import UnusableModel
-from checkpoints.json_files import STRICT, explain_json, read_json, write_json
+from checkpoints.json_files import STRICT, explain_unreadable, read_json, write_json
 
 FRAME_FILE: Final = "document_frame.json"
 
@@ -67,9 +67,9 @@ def read_frame(directory: Path) -> DocumentFrame | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        why = explain_json(error, "frame") if isinstance(error, ValidationError) else error
         raise UnusableModel(
-            f"{path} cannot be read: {why}; verify the generation, roll back if it is damaged"
+            f"{path} cannot be read: {explain_unreadable(error, 'frame')}; "
+            "verify the generation, roll back if it is damaged"
         ) from error
 
 

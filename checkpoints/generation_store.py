@@ -7,8 +7,6 @@ Layout under the root::
     removed.json          {"highest"}: the highest number ever removed, so that none is used again
 """
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -17,12 +15,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-import pydantic.dataclasses
 import structlog
-from pydantic import NonNegativeInt, ValidationError
-from pydantic_core import to_jsonable_python
+from pydantic import ValidationError
 
-from checkpoints.card import Card
+from checkpoints.card import CARD, Card
 from checkpoints.errors import (
     CheckpointsError,
     DamagedGeneration,
@@ -32,34 +28,15 @@ from checkpoints.errors import (
 )
 from checkpoints.files import durable_writes as atomic
 from checkpoints.files.model_files import model_files
-from checkpoints.json_files import STRICT, Kind, explain_json, read_json
+from checkpoints.json_files import Kind, explain_unreadable, read_json, write_sorted_json
+from checkpoints.manifest import MANIFEST, Manifest, digest_of, files_of_model, list_files, verify_files
 from checkpoints.metrics import CheckpointsMetrics
+from checkpoints.removed_numbers import highest_removed, remember_removed
+from checkpoints.serving_pointer import Pointer, fall_back_list, read_pointer
 
 BASE: Final = 0
-MANIFEST: Final = "manifest.json"
-CARD: Final = "card.json"
-FORMAT: Final = 1
-# Far more than retention leaves on disk by default, and still a small file.
-POINTERS_KEPT: Final = 32
 
 _log = structlog.get_logger(__name__)
-
-
-@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
-class Pointer:
-    """Which generation serves.
-
-    Attributes:
-        generation: its number.
-        digest: its manifest's digest, so that a follower loads what was meant.
-        since: when it was pointed to, unix seconds.
-        before: those that served before and were not rolled back from, newest first: what to fall back to.
-    """
-
-    generation: int
-    digest: str
-    since: float
-    before: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +46,6 @@ class Published:
     generation: int
     digest: str
     path: Path
-
-
-@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
-class ListedFile:
-    """What a file must be: its SHA-256 (hexadecimal) and its size."""
-
-    sha256: str
-    bytes: NonNegativeInt
-
-
-@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
-class Manifest:
-    """What a generation's files must be, by name, and a digest of that list."""
-
-    files: Mapping[str, ListedFile]
-    digest: str
-    format: int = FORMAT
-
-
-@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
-class RemovedNumbers:
-    """The highest number of a generation that was ever removed."""
-
-    highest: int
 
 
 class GenerationStore:
@@ -134,7 +87,7 @@ class GenerationStore:
         pointer = self._serving_or_none()
         # A directory may have been taken away by hand; what served must not get a second meaning.
         pointed_to = -1 if pointer is None else pointer.generation
-        return max([self._highest_removed(), pointed_to, *self.numbers()])
+        return max([highest_removed(self._removed_path), pointed_to, *self.numbers()])
 
     def card(self, number: int) -> Card:
         """The lineage card of a generation.
@@ -151,7 +104,7 @@ class GenerationStore:
             MissingGeneration, DamagedGeneration: there is none, or it cannot be read or contradicts itself.
         """
         manifest = self._read(number, MANIFEST, Manifest)
-        if manifest.digest != _digest(manifest.files):
+        if manifest.digest != digest_of(manifest.files):
             raise DamagedGeneration(self.path(number), MANIFEST, "its digest is not that of its list")
         return manifest
 
@@ -171,7 +124,7 @@ class GenerationStore:
         Raises:
             MissingGeneration, DamagedGeneration: as `manifest`.
         """
-        return _digest({name: entry for name, entry in self.manifest(number).files.items() if name != CARD})
+        return digest_of(files_of_model(self.manifest(number)))
 
     def size(self, number: int) -> int:
         """Bytes of a generation on disk, by its manifest."""
@@ -200,13 +153,7 @@ class GenerationStore:
         manifest = self.manifest(number)
         if digest is not None and manifest.digest != digest:
             raise DamagedGeneration(directory, MANIFEST, f"digest {manifest.digest[:12]} is not {digest[:12]}")
-        for name, expected in manifest.files.items():
-            _verify_file(directory, name, expected)
-        present = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir()}
-        # transformers reads what lies there by its name: a stray file can change what a model answers.
-        stray = sorted(present - set(manifest.files) - {MANIFEST})
-        if stray:
-            raise DamagedGeneration(directory, stray[0], "is not in the manifest")
+        verify_files(directory, manifest)
 
     def publish(self, candidate: Path, number: int, card: Card) -> Published:
         """Make a candidate directory generation `number`, durably, whole or not at all.
@@ -224,8 +171,8 @@ class GenerationStore:
         # Before the numbers that were removed: a recovery repeats itself, also after newer ones are gone.
         if number in self.numbers():
             return self._published_already(number, files)
-        if number <= self._highest_removed():
-            raise NumberTaken(number, f"numbers up to {self._highest_removed()} have been removed")
+        if number <= highest_removed(self._removed_path):
+            raise NumberTaken(number, f"numbers up to {highest_removed(self._removed_path)} have been removed")
         try:
             published = self._write(files, number, card)
         except OSError as error:
@@ -242,18 +189,16 @@ class GenerationStore:
             created_at=card.created_at or self._clock(),
             riverkeep_version=version("riverkeep"),
         )
-        contents: dict[str, Path | bytes] = {**files, CARD: _json(stamped)}
+        contents: dict[str, Path | bytes] = {**files, CARD: write_sorted_json(stamped)}
         # From the originals: a copy that comes out otherwise is then found to be damaged.
-        listed = {name: ListedFile(atomic.sha256_of(content), _size(content)) for name, content in contents.items()}
-        digest = _digest(listed)
-        atomic.publish_directory({**contents, MANIFEST: _json(Manifest(listed, digest))}, self.path(number))
-        _log.info("generation_published", generation=number, digest=digest[:12])
-        return Published(number, digest, self.path(number))
+        manifest = list_files(contents)
+        atomic.publish_directory({**contents, MANIFEST: write_sorted_json(manifest)}, self.path(number))
+        _log.info("generation_published", generation=number, digest=manifest.digest[:12])
+        return Published(number, manifest.digest, self.path(number))
 
     def _published_already(self, number: int, files: Mapping[str, Path]) -> Published:
         manifest = self.manifest(number)
-        # Without the card, which has the time of its writing in it.
-        kept = {name: entry.sha256 for name, entry in manifest.files.items() if name != CARD}
+        kept = {name: entry.sha256 for name, entry in files_of_model(manifest).items()}
         if kept != {name: atomic.sha256_of(path) for name, path in files.items()}:
             raise NumberTaken(number, "another model has it")
         return Published(number, manifest.digest, self.path(number))
@@ -264,15 +209,7 @@ class GenerationStore:
         Raises:
             CheckpointsError: the pointer cannot be read.
         """
-        try:
-            return read_json(Pointer, self.pointer_path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValidationError) as error:
-            raise CheckpointsError(
-                f"{self.pointer_path} cannot be read: {_why(error, self.pointer_path)}; "
-                "`riverkeep rollback GENERATION` writes it anew"
-            ) from error
+        return read_pointer(self.pointer_path)
 
     def point_to(self, number: int) -> Pointer:
         """Let generation `number` serve: verify it, then move the pointer, durably.
@@ -288,12 +225,9 @@ class GenerationStore:
         if current and current.generation == number and current.digest == self.digest(number):
             return current
         self.verify(number)
-        stack = (current.generation, *current.before) if current else ()
-        # Only older ones: what a person went back from was not good enough to fall back to.
-        before = tuple(earlier for earlier in stack if earlier < number)[:POINTERS_KEPT]
-        pointer = Pointer(number, self.digest(number), self._clock(), before)
+        pointer = Pointer(number, self.digest(number), self._clock(), fall_back_list(current, number))
         try:
-            atomic.replace_file(self.pointer_path, _json(pointer))
+            atomic.replace_file(self.pointer_path, write_sorted_json(pointer))
         except OSError as error:
             raise PublishFailed(number, error) from error
         atomic.step(atomic.DurableStep.POINTED)
@@ -320,8 +254,7 @@ class GenerationStore:
         if number not in self.numbers():
             return
         # Before the removal: after a crash in between a number is lost, in the other order one could be used again.
-        if number > self._highest_removed():
-            atomic.replace_file(self._removed_path, _json(RemovedNumbers(number)))
+        remember_removed(self._removed_path, number)
         atomic.remove_directory(self.path(number))
         _log.info("generation_removed", generation=number)
         self._count_kept()
@@ -334,17 +267,6 @@ class GenerationStore:
         for path in self.root.glob(".import-*"):
             shutil.rmtree(path)
         self._count_kept()
-
-    def _highest_removed(self) -> int:
-        try:
-            return read_json(RemovedNumbers, self._removed_path.read_bytes()).highest
-        except FileNotFoundError:
-            return -1
-        except ValidationError as error:
-            raise CheckpointsError(
-                f"{self._removed_path} cannot be read: {_why(error, self._removed_path)}; write "
-                '{"highest": N} into it, N being the highest number ever used'
-            ) from error
 
     def _count_kept(self) -> None:
         if not self._metrics:
@@ -360,36 +282,5 @@ class GenerationStore:
         try:
             return read_json(kind, (directory / name).read_bytes())
         except (OSError, ValidationError) as error:
-            raise DamagedGeneration(directory, name, f"cannot be read ({_why(error, Path(name))})") from error
-
-
-def _why(error: OSError | ValidationError, file: Path) -> str:
-    return explain_json(error, file.stem) if isinstance(error, ValidationError) else str(error)
-
-
-def _verify_file(directory: Path, name: str, expected: ListedFile) -> None:
-    try:
-        actual = (directory / name).stat().st_size
-        # The size first: it costs nothing, and tells the most frequent damage, a copy that was cut off.
-        if actual != expected.bytes:
-            raise DamagedGeneration(directory, name, f"has {actual} bytes instead of {expected.bytes}")
-        if atomic.sha256_of(directory / name) != expected.sha256:
-            raise DamagedGeneration(directory, name, "its content has changed")
-    except OSError as error:
-        raise DamagedGeneration(directory, name, f"cannot be read ({error.strerror})") from error
-
-
-def _digest(files: Mapping[str, ListedFile]) -> str:
-    """SHA-256 over the list in the format of `sha256sum`, sorted by name."""
-    # So that a person can compute it with a shell's own tools.
-    listing = "".join(f"{entry.sha256}  {name}\n" for name, entry in sorted(files.items()))
-    return hashlib.sha256(listing.encode()).hexdigest()
-
-
-def _size(content: Path | bytes) -> int:
-    return len(content) if isinstance(content, bytes) else content.stat().st_size
-
-
-def _json(value: object) -> bytes:
-    # Sorted, so that equal values are equal bytes, and without NaN, which is no JSON.
-    return json.dumps(to_jsonable_python(value), indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
+            why = explain_unreadable(error, Path(name).stem)
+            raise DamagedGeneration(directory, name, f"cannot be read ({why})") from error

@@ -4,6 +4,7 @@ pydantic says where a value is at fault as a path of names and indices. A person
 write it, `report.slices.anchor.base[3].nll`, and what stands there in JSON's own words.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
-from pydantic_core import CoreSchema, ErrorDetails, core_schema
+from pydantic_core import CoreSchema, ErrorDetails, core_schema, to_jsonable_python
 
 STRICT: Final = ConfigDict(extra="forbid", strict=True)
 """Of every type that stands in a file: nothing is converted, nothing that is not known is passed over."""
@@ -105,6 +106,15 @@ def write_json(value: object, *, indent: int | None = None) -> bytes:
     return _adapter(hashable).dump_json(value, indent=indent)
 
 
+def write_sorted_json(value: object) -> bytes:
+    """The bytes that `read_json` reads back, on lines for a person to read; equal values are equal bytes.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    return json.dumps(to_jsonable_python(value), indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
+
+
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     """How a type is read and written; made when it is first needed, as that takes some milliseconds."""
@@ -125,6 +135,11 @@ def explain_json(error: ValidationError, whole: str, columns: Columns | None = N
         return f"the {whole} is not JSON: {details['ctx']['error']}"
     place = _place(whole, details["loc"], columns or {})
     return _about_row(place, details) or f"{place} {_what(details)}"
+
+
+def explain_unreadable(error: OSError | ValidationError, whole: str) -> str:
+    """Why a file gave no value: what the disk said, or what is wrong with the JSON in it; `whole` as `explain_json`."""
+    return explain_json(error, whole) if isinstance(error, ValidationError) else str(error)
 
 
 def _place(whole: str, location: Sequence[int | str], columns: Columns) -> str:

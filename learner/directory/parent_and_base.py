@@ -5,8 +5,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from checkpoints.files.durable_writes import sha256_of
-from checkpoints.generation_store import MANIFEST, Manifest
-from checkpoints.json_files import explain_json, read_json
+from checkpoints.json_files import explain_unreadable, read_json
+from checkpoints.manifest import MANIFEST, Manifest
 from learner.directory.round_directory import GenerationRef
 from learner.errors import BadRoundDirectory
 
@@ -31,11 +31,9 @@ def _manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
     try:
         return read_json(Manifest, path.read_bytes())
-    except OSError as error:
-        raise BadRoundDirectory(f"{path} is no manifest ({error}). Discard the round.") from error
-    except ValidationError as error:
+    except (OSError, ValidationError) as error:
         raise BadRoundDirectory(
-            f"{path} is no manifest ({explain_json(error, 'manifest')}). Discard the round."
+            f"{path} is no manifest ({explain_unreadable(error, 'manifest')}). Discard the round."
         ) from error
 
 

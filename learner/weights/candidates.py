@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from checkpoints.card import CARD
 from checkpoints.files.disk_errors import disk_errors
 from checkpoints.files.label_names import NEW_WEIGHTS
 from checkpoints.files.model_files import GENERATION_CONFIG
-from checkpoints.generation_store import CARD, MANIFEST
+from checkpoints.manifest import MANIFEST
 from learner.weights.residual import Residual, Residuals, add_residual, is_rounded, residual_of, round_into, thresholds
 
 Weights = dict[str, Tensor]

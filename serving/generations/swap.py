@@ -23,10 +23,12 @@ from transformers import PreTrainedModel
 
 from checkpoints.card import ModelKind
 from checkpoints.errors import CheckpointsError
-from checkpoints.generation_store import GenerationStore, Manifest, Pointer
+from checkpoints.generation_store import GenerationStore
 from checkpoints.load import load_beside, load_model, load_tokenizer, require_match
+from checkpoints.manifest import Manifest
 from checkpoints.probe.ask import conduct_of
 from checkpoints.probe.conduct import Conduct
+from checkpoints.serving_pointer import Pointer
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import BrokenGeneration
 from serving.metrics import ServingMetrics

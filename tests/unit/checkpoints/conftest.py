@@ -35,3 +35,9 @@ def candidate(tmp_path: Path) -> Path:
 def card(number: int) -> Card:
     """A card for generation `number`."""
     return Card(number, "causal-lm", parent=number - 1, round=number)
+
+
+def publish(store: GenerationStore, candidate: Path, *numbers: int) -> None:
+    """Publish the same model under several numbers."""
+    for number in numbers:
+        store.publish(candidate, number, card(number))

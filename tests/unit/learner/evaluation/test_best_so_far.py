@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from checkpoints.generation_store import MANIFEST
+from checkpoints.manifest import MANIFEST
 from learner.directory.round_directory import BEST, GenerationRef, RoundSlice, write_round
 from learner.errors import BadRoundDirectory
 from learner.job import run_round
