@@ -31,7 +31,6 @@ from learner.directory.round_directory import (
 )
 from learner.evaluation.before_training import (
     NewText,
-    SliceScored,
     earlier_scores,
     implausible,
     prequential,
@@ -40,6 +39,7 @@ from learner.evaluation.before_training import (
 )
 from learner.evaluation.best_so_far import best_scores, tokens_to_score_again
 from learner.evaluation.document_scores import mean_nll
+from learner.evaluation.missing_scores import SliceScored
 from learner.judging_again import judge_again
 from learner.material.batches import Step
 from learner.material.encoding import Encoded

@@ -1,9 +1,8 @@
 """What is scored before a round trains: the new text under the parent, the held-out text under base and parent."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,15 +10,15 @@ import torch
 from checkpoints.card import ModelKind
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.directory.report import PrequentialDocument
-from learner.directory.round_directory import BASE, RoundSample, Scores, TextSample
+from learner.directory.round_directory import BASE, RoundSample
 from learner.evaluation.coherence import coherence
 from learner.evaluation.document_scores import mean_nll
 from learner.evaluation.familiarity import MOST_DOCUMENTS, RememberedWords
 from learner.evaluation.known_labels import count_new, known_labels
+from learner.evaluation.missing_scores import SliceScored, complete_scores, missing_tokens
 from learner.evaluation.text_plausibility import SURE, compare, copied_shares, repetition_share
 from learner.material.encoding import Encoded
 from learner.workbench import Workbench
-from memory.ledger.records import DocumentScore
 from streams.decoding.label_sets import members
 
 REMEMBERED = 4
@@ -32,8 +31,6 @@ ABOVE_USUAL = 1.0
 RANDOM_DOCUMENTS, RANDOM_LENGTH = 8, 128
 LIKE_RANDOM = 0.9
 """Of the loss of random tokens: 0.7 of it is what a language costs that a model never saw, garbage costs all of it."""
-
-SliceScored = dict[str, tuple[DocumentScore, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +139,10 @@ def prequential_tokens(bench: Workbench, fresh: Encoded, replay: Encoded) -> int
 def tokens_to_score(bench: Workbench, slices: Mapping[str, Encoded]) -> int:
     """How many tokens `earlier_scores` scores, under parent and base."""
     given = bench.given
-    models = [given.known_parent]
+    tokens = missing_tokens(slices, given.known_parent)
     if given.spec.base.digest != given.spec.parent.digest:
-        models.append(given.known_base)
-    return sum(int(text.lengths[_missing(text, known)].sum()) for known in models for text in slices.values())
+        tokens += missing_tokens(slices, given.known_base)
+    return tokens
 
 
 def implausible(documents: Sequence[PrequentialDocument], bounds: PlausibilityBounds, kind: ModelKind) -> str:
@@ -163,29 +160,9 @@ def earlier_scores(bench: Workbench, slices: Mapping[str, Encoded]) -> tuple[Sli
     Called before training: the bench's model still is the parent. The base is loaded only where something is missing.
     """
     given = bench.given
-    parent = {name: _complete(bench, text, given.known_parent, lambda: bench.model) for name, text in slices.items()}
+    parent = complete_scores(bench, slices, given.known_parent, lambda: bench.model)
     if given.spec.base.digest == given.spec.parent.digest:
         return parent, parent
-
-    @cache
-    def base_model() -> Any:
-        # As the parent is: two precisions would differ by their rounding.
-        return bench.load(BASE, device=bench.device.where, dtype=torch.float32)
-
-    return {name: _complete(bench, text, given.known_base, base_model) for name, text in slices.items()}, parent
-
-
-def _complete(bench: Workbench, text: Encoded, known: Scores, model: Callable[[], Any]) -> tuple[DocumentScore, ...]:
-    missing = _missing(text, known)
-    computed = {score.id: score for score in bench.evaluate(model(), text.take(missing))} if missing else {}
-    return tuple(computed.get(sample.id) or _from_known(sample, known) for sample in text.samples)
-
-
-def _missing(text: Encoded, known: Scores) -> list[int]:
-    return [at for at, sample in enumerate(text.samples) if sample.id not in known]
-
-
-def _from_known(sample: TextSample, known: Scores) -> DocumentScore:
-    score = known[sample.id]
-    label = None if score.predicted is None else sample.label
-    return DocumentScore(sample.id, score.nll, score.tokens, score.predicted, label)
+    # As the parent is: two precisions would differ by their rounding.
+    load_base = partial(bench.load, BASE, device=bench.device.where, dtype=torch.float32)
+    return complete_scores(bench, slices, given.known_base, load_base), parent

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from checkpoints.manifest import MANIFEST
-from learner.directory.round_directory import BEST, GenerationRef, RoundSlice, write_round
+from learner.directory.report import Report
+from learner.directory.round_directory import BEST, REPORT, GenerationRef, RoundSlice, write_round
 from learner.errors import BadRoundDirectory
 from learner.job import run_round
 from memory.ledger.records import DocumentScore
@@ -53,3 +54,27 @@ def test_one_that_is_damaged_stops_the_round_before_anything_is_trained(given: P
     (given / BEST / MANIFEST).unlink()
     with pytest.raises(BadRoundDirectory, match="no manifest"):
         run_round(given)
+
+
+def test_known_answers_of_a_classifier_get_their_documents_label(tmp_path: Path) -> None:
+    """The ledger keeps none, and a report whose answers lack the true label cannot be read."""
+    tokenizer, held_out = tiny.tokenizer(bert=True), tiny.labelled(3, seed=3, first=30)
+    base = tiny.generation(tmp_path / "base", tiny.bert(), tokenizer, "classifier")
+    best = tiny.generation(tmp_path / "best", tiny.bert(seed=5), tokenizer, "classifier")
+    write_round(
+        tmp_path / "round",
+        replace(tiny.spec_for(base, kind="classifier"), best=GenerationRef(1, best.digest)),
+        parent_dir=base.path,
+        base_dir=base.path,
+        best_dir=best.path,
+        fresh=tiny.labelled(10, seed=1),
+        replay=[],
+        early_stop=[],
+        slices=[RoundSlice("anchor", "anchor", "river", tuple(held_out))],
+        known_best={30: DocumentScore(30, 1.25, 1, "calm", was_right=True)},
+        scored=tiny.SCORED,
+    )
+    run_round(tmp_path / "round")
+    scores = Report.decode((tmp_path / "round" / REPORT).read_bytes()).slices["anchor"].best
+    assert (scores[0].nll, scores[0].predicted) == (1.25, "calm")
+    assert [score.label for score in scores] == [sample.label for sample in held_out]
