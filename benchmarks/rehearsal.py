@@ -38,8 +38,8 @@ from checkpoints.base.prepare import import_base
 from checkpoints.card import ModelKind
 from checkpoints.generation_store import BASE, GenerationStore
 from daemon.demo.text import BASE_MODEL, eras
-from daemon.doctor.rehearsal import FEWEST_STEPS, FailedRehearsal, Rehearsed, Subject, filler, rehearse
-from daemon.doctor.round_cost import RoundWork, memory, seconds
+from daemon.doctor.rehearsal import FEWEST_STEPS, FailedRehearsal, RehearsalFigures, Subject, filler, rehearse
+from daemon.doctor.round_cost import RoundWork, estimate_seconds, fit_memory
 from daemon.doctor.rounds import TIMED_S
 from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
 from learner.directory.report import TrainingSummary, read_report
@@ -148,34 +148,34 @@ class Compared:
 def compare(name: str, subject: Subject, folder: Path) -> Compared:
     """Rehearse, run the round, compare."""
     rows = subject.settings.recipe.micro_batch
-    one, four = (_rehearsed(subject, each, folder, FEWEST_STEPS) for each in (1, 4))
-    own = _rehearsed(subject, rows, folder, subject.steps_within(TIMED_S, one.trained_per_second, rows))
-    rounds = sorted((real_round(subject, folder) for _ in range(ROUNDS)), key=lambda each: each[1])
+    one_row, four_rows = (_rehearse(subject, count, folder, FEWEST_STEPS) for count in (1, 4))
+    own = _rehearse(subject, rows, folder, subject.steps_within(TIMED_S, one_row.trained_per_second, rows))
+    rounds = sorted((real_round(subject, folder) for _ in range(ROUNDS)), key=lambda round_: round_[1])
     training, took = rounds[ROUNDS // 2]
-    told = seconds(own, subject.settings, subject.kind, work_of(subject))
-    direct, extrapolated = memory([own], 0.0).of(rows), memory([one, four], 0.0).of(rows)
+    foretold = estimate_seconds(own, subject.settings, subject.kind, work_of(subject))
+    direct, extrapolated = fit_memory([own], 0.0).of(rows), fit_memory([one_row, four_rows], 0.0).of(rows)
     peak = training.peak_memory_bytes
     return Compared(
         name,
         direct / peak,
         extrapolated / peak,
-        told.all / took,
+        foretold.total / took,
         {
             "peak_gib": peak / 2**30,
             "told_gib": direct / 2**30,
             "seconds": took,
             "shortest_seconds": rounds[0][1],
             "longest_seconds": rounds[-1][1],
-            "told_seconds": told.all,
+            "told_seconds": foretold.total,
         },
     )
 
 
-def _rehearsed(subject: Subject, rows: int, folder: Path, steps: int) -> Rehearsed:
-    done = rehearse(subject, rows, steps=steps, seconds=LIMIT_S, within=folder, on_progress=lambda _: None)
-    if isinstance(done, FailedRehearsal):
-        raise SystemExit(done.why)
-    return done
+def _rehearse(subject: Subject, rows: int, folder: Path, steps: int) -> RehearsalFigures:
+    outcome = rehearse(subject, rows, steps=steps, seconds=LIMIT_S, within=folder, on_progress=lambda _: None)
+    if isinstance(outcome, FailedRehearsal):
+        raise SystemExit(outcome.why)
+    return outcome
 
 
 def documents(first: int, count: int, kind: ModelKind) -> list[RoundSample]:

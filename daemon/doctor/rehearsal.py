@@ -73,12 +73,12 @@ class Subject:
 
     def steps_within(self, seconds: float, tokens_per_second: float, rows: int) -> int:
         """How many optimizer steps a rehearsal with so many rows a pass may take, at a speed known from another."""
-        each = recipe_of(self, rows).batch_sequences * self.width / max(tokens_per_second, 1e-9)
-        return min(MOST_STEPS, max(FEWEST_STEPS, int(seconds / each)))
+        step_seconds = recipe_of(self, rows).batch_sequences * self.width / max(tokens_per_second, 1e-9)
+        return min(MOST_STEPS, max(FEWEST_STEPS, int(seconds / step_seconds)))
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsed:
+class RehearsalFigures:
     """What a rehearsal took.
 
     Attributes:
@@ -124,9 +124,9 @@ class FailedRehearsal:
 
 def filler(characters: int, seed: int) -> str:
     """Made-up text of at least so many characters."""
-    chosen, words, length = random.Random(seed), list[str](), 0  # noqa: S311 - no secret
+    generator, words, length = random.Random(seed), list[str](), 0  # noqa: S311 - no secret
     while length < characters:
-        words.append(chosen.choice(WORDS))
+        words.append(generator.choice(WORDS))
         length += len(words[-1]) + 1
     return " ".join(words)
 
@@ -139,7 +139,7 @@ def rehearse(
     seconds: float,
     within: Path | None,
     on_progress: Callable[[ProgressEvent], None],
-) -> Rehearsed | FailedRehearsal:
+) -> RehearsalFigures | FailedRehearsal:
     """Run a made-up round with micro-batches of so many rows, in a process of its own.
 
     Args:
@@ -157,14 +157,14 @@ def rehearse(
     with TemporaryDirectory(prefix=".rehearsal-", dir=within) as folder:
         directory = Path(folder) / "round"
         _write(directory, subject, rows, steps)
-        ended = LearnerProcess().run(
+        outcome = LearnerProcess().run(
             directory,
             limits=LearnerLimits(silence=seconds, time=seconds),
             on_progress=on_progress,
             must_stop=lambda: False,
         )
-        if ended.ending is not LearnerEnding.FINISHED:
-            return FailedRehearsal(rows, ended.detail, for_memory=ended.ending is LearnerEnding.OUT_OF_MEMORY)
+        if outcome.ending is not LearnerEnding.FINISHED:
+            return FailedRehearsal(rows, outcome.detail, for_memory=outcome.ending is LearnerEnding.OUT_OF_MEMORY)
         report = read_report(directory)
     if report.training is None:
         return FailedRehearsal(
@@ -175,34 +175,34 @@ def rehearse(
     return _summarise(report.training, rows, subject, tokens)
 
 
-def _summarise(training: TrainingSummary, rows: int, subject: Subject, held_out: int) -> Rehearsed:
+def _summarise(training: TrainingSummary, rows: int, subject: Subject, held_out: int) -> RehearsalFigures:
     seconds, recipe = training.phase_seconds, subject.settings.recipe
-    scored = held_out / max(seconds["score"], 1e-9)
+    scored_per_second = held_out / max(seconds["score"], 1e-9)
     candidates = len(set(recipe.interpolation))
     # Looks are spread over the steps, each at one document: they count by themselves.
-    looking = min(training.steps, recipe.early_stop_checks) * subject.width / scored
-    trained = training.tokens_new + training.tokens_replayed
-    important = None
+    stopping_seconds = min(training.steps, recipe.early_stop_checks) * subject.width / scored_per_second
+    trained_tokens = training.tokens_new + training.tokens_replayed
+    important_per_second = None
     if recipe.ewc:
         # Before and after training: replayed and new documents.
-        important = sum(_documents(subject, rows, training.steps)) / max(seconds["importance"], 1e-9)
-    return Rehearsed(
+        important_per_second = sum(_documents(subject, rows, training.steps)) / max(seconds["importance"], 1e-9)
+    return RehearsalFigures(
         rows=rows,
         width=subject.width,
         peaks=training.phase_peak_bytes,
         load_seconds=seconds["verify"] + seconds["load"] + seconds["encode"],
-        trained_per_second=trained / max(training.seconds - looking, training.seconds / 2),
-        scored_per_second=scored,
-        written_seconds=max(0.0, seconds["candidates"] / candidates - held_out / scored),
-        important_per_second=important,
+        trained_per_second=trained_tokens / max(training.seconds - stopping_seconds, training.seconds / 2),
+        scored_per_second=scored_per_second,
+        written_seconds=max(0.0, seconds["candidates"] / candidates - held_out / scored_per_second),
+        important_per_second=important_per_second,
     )
 
 
 def recipe_of(subject: Subject, rows: int, steps: int = FEWEST_STEPS) -> RecipeSettings:
     """The user's recipe, in so many steps that each have a pass of new rows alone and one of replayed rows alone."""
     recipe = subject.settings.recipe
-    new = 1 - recipe.replay_share(subject.kind)
-    batch = math.ceil(rows / min(new, 1 - new)) if new < 1 else rows
+    new_share = 1 - recipe.replay_share(subject.kind)
+    batch = math.ceil(rows / min(new_share, 1 - new_share)) if new_share < 1 else rows
     changed = {
         "micro_batch": rows,
         "batch_sequences": min(recipe.batch_sequences, batch),
@@ -215,9 +215,9 @@ def recipe_of(subject: Subject, rows: int, steps: int = FEWEST_STEPS) -> RecipeS
 def _documents(subject: Subject, rows: int, steps: int) -> tuple[int, int]:
     """How many new and replayed documents, of a row each, the steps need."""
     recipe = recipe_of(subject, rows, steps)
-    share = recipe.replay_share(subject.kind)
-    new = steps * max(1, round(recipe.batch_sequences * (1 - share)))
-    return new, 0 if not share else max(1, round(new * share / (1 - share)))
+    replayed_share = recipe.replay_share(subject.kind)
+    new = steps * max(1, round(recipe.batch_sequences * (1 - replayed_share)))
+    return new, 0 if not replayed_share else max(1, round(new * replayed_share / (1 - replayed_share)))
 
 
 def _write(directory: Path, subject: Subject, rows: int, steps: int) -> None:

@@ -1,13 +1,17 @@
-"""What a round will take, told from rehearsals of it: memory by the size of a micro-batch, time by phase. Pure."""
+"""What a round will take, foretold from rehearsals of it: memory by the size of a micro-batch, time by phase. Pure."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from checkpoints.card import ModelKind
 from daemon.doctor.estimate import SHORTEST
-from daemon.doctor.rehearsal import Rehearsed
+from daemon.doctor.rehearsal import RehearsalFigures
 from learner.settings import LearnerSettings
+
+MOST_ROWS: Final = 2**16
+"""No micro-batch is proposed beyond it, however little a row takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class Seconds:
     Attributes:
         starting: until the model is there and the text read.
         training: optimizer steps.
-        looking: at samples that may stop them early.
+        early_stopping: scoring the samples that may stop them early.
         scoring: held-out text under the parent, and new text before it is trained on.
         candidates: written and scored.
         importance: estimated for the next round.
@@ -47,7 +51,7 @@ class Seconds:
 
     starting: float
     training: float
-    looking: float
+    early_stopping: float
     scoring: float
     candidates: float
     importance: float
@@ -56,9 +60,9 @@ class Seconds:
     evaluation_most: float = 0.0
 
     @property
-    def all(self) -> float:
+    def total(self) -> float:
         """The whole round."""
-        return self.starting + self.training + self.looking + self.scoring + self.candidates + self.importance
+        return self.starting + self.training + self.early_stopping + self.scoring + self.candidates + self.importance
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +79,11 @@ class Memory:
 
     def of(self, rows: int) -> int:
         """Bytes with micro-batches of so many rows."""
-        return math.ceil(max(fixed + each * rows for fixed, each in self.lines))
+        return math.ceil(max(fixed + row_bytes * rows for fixed, row_bytes in self.lines))
 
     def most_rows(self, available: int) -> int:
         """The largest micro-batch for which so many bytes suffice; 0 where none does."""
-        return min((self._rows_on(fixed, each, available) for fixed, each in self.lines), default=0)
-
-    @staticmethod
-    def _rows_on(fixed: float, each: float, available: int) -> int:
-        if available < fixed:
-            return 0
-        return 2**16 if each < 1 else min(2**16, int((available - fixed) / each))
+        return min((_rows_on(fixed, row_bytes, available) for fixed, row_bytes in self.lines), default=0)
 
     def longest(self, available: int) -> int:
         """The longest sequence, a power of two, for which so many bytes suffice one at a time; 0 where none does."""
@@ -93,61 +91,67 @@ class Memory:
         fitting = [
             width
             for width in widths
-            if max(fixed + each * width / self.width for fixed, each in self.lines) <= available
+            if max(fixed + row_bytes * width / self.width for fixed, row_bytes in self.lines) <= available
         ]
         return max(fitting, default=0)
 
 
-def memory(rehearsed: Sequence[Rehearsed], row_bytes: float) -> Memory:
-    """Put a line through what was measured.
+def _rows_on(fixed: float, row_bytes: float, available: int) -> int:
+    if available < fixed:
+        return 0
+    return MOST_ROWS if row_bytes < 1 else min(MOST_ROWS, int((available - fixed) / row_bytes))
+
+
+def fit_memory(rehearsals: Sequence[RehearsalFigures], row_bytes: float) -> Memory:
+    """Put a line through what rehearsals measured.
 
     Args:
-        rehearsed: one rehearsal, or two with micro-batches of different sizes.
+        rehearsals: one, or two with micro-batches of different sizes.
         row_bytes: of each row, by the model's shape, where there is but one rehearsal.
     """
-    last = max(rehearsed, key=lambda one: one.rows)
-    first = min(rehearsed, key=lambda one: one.rows)
+    largest = max(rehearsals, key=lambda rehearsal: rehearsal.rows)
+    smallest = min(rehearsals, key=lambda rehearsal: rehearsal.rows)
     lines = []
-    for phase, peak in last.peaks.items():
-        each = row_bytes
-        if first.rows < last.rows:
-            each = max(0.0, (peak - first.peaks.get(phase, peak)) / (last.rows - first.rows))
-        lines.append((peak - each * last.rows, each))
-    return Memory(tuple(lines), last.width)
+    for phase, peak in largest.peaks.items():
+        slope = row_bytes
+        if smallest.rows < largest.rows:
+            slope = max(0.0, (peak - smallest.peaks.get(phase, peak)) / (largest.rows - smallest.rows))
+        lines.append((peak - slope * largest.rows, slope))
+    return Memory(tuple(lines), largest.width)
 
 
-def seconds(measured: Rehearsed, settings: LearnerSettings, kind: ModelKind, work: RoundWork) -> Seconds:
+def estimate_seconds(
+    rehearsal: RehearsalFigures, settings: LearnerSettings, kind: ModelKind, work: RoundWork
+) -> Seconds:
     """How long a round takes at the speed of a rehearsal."""
     recipe = settings.recipe
-    batch_tokens = recipe.batch_sequences * (measured.width if kind == "causal-lm" else _document(measured, work))
+    # Language models fill their sequences with several documents, classifiers take one in each.
+    sequence_tokens = rehearsal.width if kind == "causal-lm" else min(rehearsal.width, work.tokens_per_document)
+    batch_tokens = recipe.batch_sequences * sequence_tokens
     tokens = work.new_tokens * recipe.epochs / (1 - recipe.replay_share(kind))
     tokens = min(tokens, recipe.max_tokens or math.inf, (recipe.max_steps or math.inf) * batch_tokens)
-    training = min(tokens / measured.trained_per_second, recipe.max_seconds or math.inf)
+    training = min(tokens / rehearsal.trained_per_second, recipe.max_seconds or math.inf)
     documents = work.new_tokens / work.tokens_per_document
-    looked_at = min(recipe.early_stop_documents, documents * recipe.early_stop_share) * work.tokens_per_document
-    plausible = min(settings.plausibility_documents, documents) * work.tokens_per_document
+    early_stop_tokens = min(recipe.early_stop_documents, documents * recipe.early_stop_share) * work.tokens_per_document
+    plausibility_tokens = min(settings.plausibility_documents, documents) * work.tokens_per_document
     candidates = len(set(recipe.interpolation))
-    important = 0.0
-    if measured.important_per_second is not None:
-        important = min(recipe.importance_sequences, documents) / measured.important_per_second
+    importance_seconds = 0.0
+    if rehearsal.important_per_second is not None:
+        importance_seconds = min(recipe.importance_sequences, documents) / rehearsal.important_per_second
     return Seconds(
-        starting=measured.load_seconds,
+        starting=rehearsal.load_seconds,
         training=training,
-        looking=recipe.early_stop_checks * looked_at / measured.scored_per_second,
-        scoring=(plausible + work.held_out_new) / measured.scored_per_second,
-        candidates=candidates * (measured.written_seconds + work.held_out / measured.scored_per_second),
-        importance=important,
+        early_stopping=recipe.early_stop_checks * early_stop_tokens / rehearsal.scored_per_second,
+        scoring=(plausibility_tokens + work.held_out_new) / rehearsal.scored_per_second,
+        candidates=candidates * (rehearsal.written_seconds + work.held_out / rehearsal.scored_per_second),
+        importance=importance_seconds,
         steps=max(1, math.ceil(tokens / batch_tokens)),
-        evaluation=(work.held_out_new + candidates * work.held_out) / measured.scored_per_second,
-        evaluation_most=(work.held_out_new + candidates * work.held_out_most) / measured.scored_per_second,
+        evaluation=(work.held_out_new + candidates * work.held_out) / rehearsal.scored_per_second,
+        evaluation_most=(work.held_out_new + candidates * work.held_out_most) / rehearsal.scored_per_second,
     )
-
-
-def _document(measured: Rehearsed, work: RoundWork) -> float:
-    return min(measured.width, work.tokens_per_document)
 
 
 def steps_within(whole: Seconds, limit: float) -> int:
     """How many optimizer steps a round of at most so many seconds has room for; 0 where none is left."""
-    left = limit - (whole.all - whole.training)
-    return max(0, int(whole.steps * left / whole.training)) if whole.training else whole.steps
+    training_limit = limit - (whole.total - whole.training)
+    return max(0, int(whole.steps * training_limit / whole.training)) if whole.training else whole.steps

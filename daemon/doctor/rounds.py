@@ -7,8 +7,8 @@ from pathlib import Path
 
 from daemon.doctor.estimate import ModelShape, row_bytes, rows_at_once
 from daemon.doctor.findings import Finding
-from daemon.doctor.rehearsal import FEWEST_STEPS, FailedRehearsal, Rehearsed, Subject, recipe_of, rehearse
-from daemon.doctor.round_cost import Memory, RoundWork, Seconds, memory, seconds, steps_within
+from daemon.doctor.rehearsal import FEWEST_STEPS, FailedRehearsal, RehearsalFigures, Subject, recipe_of, rehearse
+from daemon.doctor.round_cost import Memory, RoundWork, Seconds, estimate_seconds, fit_memory, steps_within
 from daemon.rounds.inputs import draw_spec
 from daemon.settings.tree import Settings
 from daemon.span import span
@@ -74,21 +74,21 @@ def examine(
         say: told what is being done.
     """
     outcomes = list(rehearsals(subject, shape, room, within, say))
-    measured = [outcome for outcome in outcomes if isinstance(outcome, Rehearsed)]
+    measured = [outcome for outcome in outcomes if isinstance(outcome, RehearsalFigures)]
     failed = [outcome for outcome in outcomes if isinstance(outcome, FailedRehearsal)]
     if not measured:
         yield _no_rehearsal(failed[0], settings)
         return
-    needed = memory(measured, row_bytes(shape, settings.learner.recipe))
+    needed = fit_memory(measured, row_bytes(shape, settings.learner.recipe))
     yield _memory(settings, needed, room, measured, shape.memory_name)
-    last = max(measured, key=lambda outcome: outcome.rows)
+    largest = max(measured, key=lambda rehearsal: rehearsal.rows)
     work = work_of(settings, counts, subject.width)
-    yield _time(settings, seconds(last, settings.learner, settings.model.kind, work), work, last)
+    yield _time(settings, estimate_seconds(largest, settings.learner, settings.model.kind, work), work, largest)
 
 
 def rehearsals(
     subject: Subject, shape: ModelShape, room: Room, within: Path, say: Say
-) -> Iterator[Rehearsed | FailedRehearsal]:
+) -> Iterator[RehearsalFigures | FailedRehearsal]:
     """Rehearse with a single row, which shows what can be afforded, then with the settings' rows or as many as that."""
     recipe = subject.settings.recipe
     rows_wanted = rows_at_once(recipe)
@@ -105,7 +105,7 @@ def rehearsals(
         yield _rehearse(subject, rows, within, say, subject.steps_within(TIMED_S, first.trained_per_second, rows))
 
 
-def _changing_seconds(first: Rehearsed, subject: Subject) -> float:
+def _changing_seconds(first: RehearsalFigures, subject: Subject) -> float:
     """Seconds of a rehearsal with one row that grow with the rows."""
     recipe = recipe_of(subject, 1)
     trained = FEWEST_STEPS * recipe.batch_sequences * first.width / first.trained_per_second
@@ -114,7 +114,7 @@ def _changing_seconds(first: Rehearsed, subject: Subject) -> float:
 
 def _rehearse(
     subject: Subject, rows: int, within: Path, say: Say, steps: int = FEWEST_STEPS
-) -> Rehearsed | FailedRehearsal:
+) -> RehearsalFigures | FailedRehearsal:
     say(
         f"Rehearsing a round of {steps} steps, {rows} {'row' if rows == 1 else 'rows'} of {subject.width} tokens a "
         "pass …"
@@ -142,7 +142,7 @@ def _no_rehearsal(failed: FailedRehearsal, settings: Settings) -> Finding:
     )
 
 
-def _memory(settings: Settings, needed: Memory, room: Room, measured: list[Rehearsed], name: str) -> Finding:
+def _memory(settings: Settings, needed: Memory, room: Room, measured: list[RehearsalFigures], name: str) -> Finding:
     recipe = settings.learner.recipe
     rows_wanted = rows_at_once(recipe)
     fitting = needed.most_rows(room.left)
@@ -205,15 +205,15 @@ def _text(settings: Settings, counts: Counts | None) -> tuple[float, float]:
     return triggers.fresh_samples or waiting or EXAMPLE_TOKENS / tokens_each, tokens_each
 
 
-def _time(settings: Settings, duration: Seconds, work: RoundWork, measured: Rehearsed) -> Finding:
+def _time(settings: Settings, duration: Seconds, work: RoundWork, measured: RehearsalFigures) -> Finding:
     interval = settings.triggers.interval_seconds
-    fits = interval is None or duration.all <= interval
+    fits = interval is None or duration.total <= interval
     steps = steps_within(duration, interval or 0.0)
     return Finding(
         "a round's time",
         ok=fits,
-        detail=f"about {span(duration.all)} for {work.new_tokens:,} new tokens: training "
-        f"{span(duration.training + duration.looking)} ({duration.steps:,} steps, "
+        detail=f"about {span(duration.total)} for {work.new_tokens:,} new tokens: training "
+        f"{span(duration.training + duration.early_stopping)} ({duration.steps:,} steps, "
         f"{measured.trained_per_second:,.0f} tokens/s), scoring {span(duration.scoring)}, "
         f"candidates {span(duration.candidates)} (rehearsed beside what runs now); "
         f"{_evaluation(settings, duration)}",
@@ -224,12 +224,12 @@ def _time(settings: Settings, duration: Seconds, work: RoundWork, measured: Rehe
     )
 
 
-def _evaluation(settings: Settings, taken: Seconds) -> str:
+def _evaluation(settings: Settings, duration: Seconds) -> str:
     """What the evaluation takes of a round, and what it would take with as much held-out text as it may have."""
     most = settings.memory.evaluation_documents
-    whole = taken.all - taken.evaluation + taken.evaluation_most
+    whole = duration.total - duration.evaluation + duration.evaluation_most
     return (
-        f"held-out text is {span(taken.evaluation)} of it ({taken.evaluation / taken.all:.0%}), and "
-        f"{span(taken.evaluation_most)} ({taken.evaluation_most / whole:.0%}) once there is as much as "
+        f"held-out text is {span(duration.evaluation)} of it ({duration.evaluation / duration.total:.0%}), and "
+        f"{span(duration.evaluation_most)} ({duration.evaluation_most / whole:.0%}) once there is as much as "
         f"`memory.evaluation_documents = {most}` lets in"
     )

@@ -1,4 +1,4 @@
-"""What a round will take, told from rehearsals: lines for memory, sums for time."""
+"""What a round will take, foretold from rehearsals: lines for memory, sums for time."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.doctor.rehearsal import Rehearsed
-from daemon.doctor.round_cost import Memory, RoundWork, memory, seconds, steps_within
+from daemon.doctor.rehearsal import RehearsalFigures
+from daemon.doctor.round_cost import Memory, RoundWork, estimate_seconds, fit_memory, steps_within
 from learner.settings import LearnerSettings, RecipeSettings
 
 GIB = 2**30
-MEASURED = Rehearsed(
+MEASURED = RehearsalFigures(
     rows=4,
     width=512,
     peaks={"load": GIB, "train": 3 * GIB, "candidates": 2 * GIB},
@@ -33,52 +33,52 @@ MEMORIES = st.builds(
 
 def test_a_line_goes_through_both_rehearsals_of_each_phase() -> None:
     """What does not grow with the rows stays; the larger of the phases is what a round takes."""
-    told = memory([ONE, MEASURED], row_bytes=0.0)
-    assert told.of(1) == 2 * GIB, "candidates take more than training one row"
-    assert told.of(4) == 3 * GIB
-    assert told.of(16) == 9 * GIB
+    needed = fit_memory([ONE, MEASURED], row_bytes=0.0)
+    assert needed.of(1) == 2 * GIB, "candidates take more than training one row"
+    assert needed.of(4) == 3 * GIB
+    assert needed.of(16) == 9 * GIB
 
 
 def test_of_one_rehearsal_the_models_shape_tells_the_slope() -> None:
     """Its own micro-batch is exact."""
-    told = memory([MEASURED], row_bytes=GIB / 4)
-    assert told.of(4) == 3 * GIB
-    assert told.of(8) == 4 * GIB
+    needed = fit_memory([MEASURED], row_bytes=GIB / 4)
+    assert needed.of(4) == 3 * GIB
+    assert needed.of(8) == 4 * GIB
 
 
-@given(told=MEMORIES, available=BYTES)
-def test_the_largest_micro_batch_is_the_largest_that_fits(told: Memory, available: int) -> None:
+@given(needed=MEMORIES, available=BYTES)
+def test_the_largest_micro_batch_is_the_largest_that_fits(needed: Memory, available: int) -> None:
     """It fits, and one row more does not."""
-    rows = told.most_rows(available)
+    rows = needed.most_rows(available)
     if rows:
-        assert told.of(rows) <= available + 1
+        assert needed.of(rows) <= available + 1
     if rows < 2**16:
-        assert told.of(rows + 1) >= available
+        assert needed.of(rows + 1) >= available
 
 
-@given(told=MEMORIES, rows=st.integers(1, 1000), more=st.integers(0, 1000))
-def test_more_rows_never_take_less(told: Memory, rows: int, more: int) -> None:
+@given(needed=MEMORIES, rows=st.integers(1, 1000), more=st.integers(0, 1000))
+def test_more_rows_never_take_less(needed: Memory, rows: int, more: int) -> None:
     """Nor do more bytes allow fewer rows."""
-    assert told.of(rows) <= told.of(rows + more)
-    assert told.most_rows(rows * GIB) <= told.most_rows((rows + more) * GIB)
+    assert needed.of(rows) <= needed.of(rows + more)
+    assert needed.most_rows(rows * GIB) <= needed.most_rows((rows + more) * GIB)
 
 
-@given(told=MEMORIES, available=BYTES)
-def test_a_shorter_sequence_is_proposed_only_where_it_fits(told: Memory, available: int) -> None:
+@given(needed=MEMORIES, available=BYTES)
+def test_a_shorter_sequence_is_proposed_only_where_it_fits(needed: Memory, available: int) -> None:
     """A power of two, no longer than the one that was rehearsed."""
-    longest = told.longest(available)
+    longest = needed.longest(available)
     if not longest:
-        assert any(fixed + each * 64 / told.width > available for fixed, each in told.lines)
+        assert any(fixed + row_bytes * 64 / needed.width > available for fixed, row_bytes in needed.lines)
         return
-    assert 64 <= longest <= told.width
+    assert 64 <= longest <= needed.width
     assert longest & (longest - 1) == 0
-    assert all(fixed + each * longest / told.width <= available for fixed, each in told.lines)
+    assert all(fixed + row_bytes * longest / needed.width <= available for fixed, row_bytes in needed.lines)
 
 
 def taken(work: RoundWork = WORK, **changes: Any) -> float:
     """Seconds of a round with this recipe."""
     recipe = RecipeSettings.model_validate({"replay_ratio": 0.5, "early_stop_checks": 0, **changes})
-    return seconds(MEASURED, LearnerSettings(recipe=recipe), "causal-lm", work).all
+    return estimate_seconds(MEASURED, LearnerSettings(recipe=recipe), "causal-lm", work).total
 
 
 def test_a_rounds_time_is_the_sum_of_its_parts() -> None:
@@ -108,7 +108,7 @@ def test_importance_takes_its_time() -> None:
     """Of at most as many sequences as there are documents."""
     measured = replace(MEASURED, important_per_second=5.0)
     settings = LearnerSettings(recipe=RecipeSettings(ewc=1.0))
-    assert seconds(measured, settings, "causal-lm", WORK).importance == pytest.approx(200 / 5)
+    assert estimate_seconds(measured, settings, "causal-lm", WORK).importance == pytest.approx(200 / 5)
 
 
 @given(work=st.integers(1, 10_000_000), more=st.integers(0, 10_000_000))
@@ -121,11 +121,11 @@ def test_more_text_never_takes_less_time(work: int, more: int) -> None:
 def test_the_steps_that_are_proposed_fit_into_the_interval(limit: float) -> None:
     """And are no more than a round has."""
     settings = LearnerSettings(recipe=RecipeSettings(replay_ratio=0.5, early_stop_checks=0))
-    whole = seconds(MEASURED, settings, "causal-lm", WORK)
-    steps = steps_within(whole, min(limit, whole.all))
+    whole = estimate_seconds(MEASURED, settings, "causal-lm", WORK)
+    steps = steps_within(whole, min(limit, whole.total))
     assert 0 <= steps <= whole.steps
     if steps:
         recipe = settings.recipe.model_copy(update={"max_steps": steps})
-        shorter = seconds(MEASURED, settings.model_copy(update={"recipe": recipe}), "causal-lm", WORK)
+        shorter = estimate_seconds(MEASURED, settings.model_copy(update={"recipe": recipe}), "causal-lm", WORK)
         # The last step of a round is seldom whole.
-        assert shorter.all <= limit + whole.training / whole.steps + 1e-6
+        assert shorter.total <= limit + whole.training / whole.steps + 1e-6

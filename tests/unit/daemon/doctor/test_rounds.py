@@ -10,7 +10,15 @@ import pytest
 from daemon.doctor import rounds
 from daemon.doctor.estimate import ModelShape
 from daemon.doctor.findings import Finding
-from daemon.doctor.rehearsal import FEWEST_STEPS, MOST_STEPS, FailedRehearsal, Rehearsed, Subject, recipe_of, rehearse
+from daemon.doctor.rehearsal import (
+    FEWEST_STEPS,
+    MOST_STEPS,
+    FailedRehearsal,
+    RehearsalFigures,
+    Subject,
+    recipe_of,
+    rehearse,
+)
 from daemon.doctor.rounds import Room
 from daemon.settings.tree import ModelSettings, Settings
 from daemon.settings.triggers import TriggerSettings
@@ -42,7 +50,7 @@ COUNTS = Counts(
 
 def examined(
     monkeypatch: pytest.MonkeyPatch,
-    *answers: Rehearsed | FailedRehearsal,
+    *answers: RehearsalFigures | FailedRehearsal,
     room: int = 100,
     counts: Counts | None = None,
     shape: ModelShape = TINY,
@@ -182,7 +190,7 @@ def test_a_rehearsal_is_a_whole_round_of_the_real_learner(tmp_path: Path, recipe
     subject = Subject(base.path, base.digest, "causal-lm", 128, 2.0, settings)
     events: list[ProgressEvent] = []
     done = rehearse(subject, 3, seconds=120, within=tmp_path, on_progress=events.append)
-    assert isinstance(done, Rehearsed), done
+    assert isinstance(done, RehearsalFigures), done
     assert (done.rows, done.width) == (3, 64)
     assert {"train", "score", "candidates"} <= set(done.peaks)
     assert done.peak == max(done.peaks.values()) > 10**8
@@ -214,7 +222,7 @@ def test_a_classifier_is_rehearsed_with_its_labels(tmp_path: Path) -> None:
         within=tmp_path,
         on_progress=lambda _: None,
     )
-    assert isinstance(done, Rehearsed), done
+    assert isinstance(done, RehearsalFigures), done
 
 
 @pytest.mark.slow
