@@ -35,7 +35,7 @@ class DocumentFrame:
         """The token that later pieces begin with; None for none."""
         return self.opening if self.leads else None
 
-    def told(self, tokenizer: Any) -> str:
+    def describe(self, tokenizer: Any) -> str:
         """How documents are framed, for people."""
         named = [tokenizer.convert_ids_to_tokens(mark) for mark in (self.opening, self.closing) if mark is not None]
         if not named:

@@ -58,7 +58,7 @@ def examine(
         "served": conduct.description(kind),
         "cost": conduct.cost(kind),
     }
-    answer["documents"] = "" if frame is None else frame.told(tokenizer)
+    answer["documents"] = "" if frame is None else frame.describe(tokenizer)
     answer["characters_per_token"] = len(text) / len(tokenizer(text)["input_ids"])
     return answer | asdict(_shape(model, kind, device_found, conduct))
 

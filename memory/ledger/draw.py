@@ -12,9 +12,9 @@ from memory.identity.fingerprints import priorities
 from memory.identity.shared_keys import first_of_key, within
 from memory.ledger.records import DrawSpec, Slice, SliceKind
 from memory.samples import reading, slices
+from memory.samples.fair_shares import over_quota, share
 from memory.samples.reading import Placed
 from memory.samples.records import Role, Sample
-from memory.samples.reservoir import over_quota, share
 from memory.settings import MemorySettings
 
 PRIORITIES = 2**63

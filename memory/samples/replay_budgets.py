@@ -9,8 +9,9 @@ from memory.database.sqlite import Connection
 from memory.identity.categories import all_categories
 from memory.identity.fingerprints import priorities
 from memory.samples import counters, removal
+from memory.samples.fair_shares import over_quota
 from memory.samples.records import Role
-from memory.samples.reservoir import Amount, RoundSpan, Stratum, allowances, merge_eras, over_quota, too_many
+from memory.samples.replay_membership import Amount, RoundSpan, Stratum, allowances, merge_eras, too_many
 from memory.settings import MemorySettings
 
 BEFORE_STREAM = 0

@@ -16,8 +16,8 @@ from memory.database.sqlite import Connection
 from memory.identity.categories import all_categories
 from memory.identity.shared_keys import first_of_key
 from memory.samples import counters, removal, slice_names
+from memory.samples.fair_shares import share
 from memory.samples.records import Role
-from memory.samples.reservoir import share
 from memory.settings import MemorySettings
 
 NO_THRESHOLD = 2**63 - 1

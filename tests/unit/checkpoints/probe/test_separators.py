@@ -179,7 +179,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 )
 def test_a_person_is_told_of_it(frame: DocumentFrame, said: str) -> None:
     """By the tokens' own words."""
-    assert frame.told(make_tokenizer()).startswith(said)
+    assert frame.describe(make_tokenizer()).startswith(said)
 
 
 @pytest.mark.slow
