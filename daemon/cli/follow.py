@@ -60,9 +60,11 @@ def watch(
         bar = progress.add_task("waiting for the round to begin", total=None, elapsed="")
         while True:
             ours = _first_after(control, after)
+            # The ledger and not the status says what became of it: between two looks the round may have come and gone.
             if ours is not None and ours["state"] in ENDED:
                 return control.round(ours["number"])
             status = control.status()
+            # Another round in progress counts too: the one that was asked for comes after it, however long that takes.
             if status.get("round") is not None or ours is not None:
                 busy_at = clock()
             elif clock() - busy_at > PATIENCE_S:
@@ -87,6 +89,7 @@ def until_it_serves(
         serving = control.status()["serving"]
         if serving.get("answering") == generation:
             return ""
+        # Another round, or a rollback, may have moved the pointer on while this command looked away.
         if serving["generation"] != generation:
             return f"generation {serving['generation']} is to serve by now"
         if serving.get("ok") is None:
@@ -124,6 +127,7 @@ class _Lines:
     def tell(self, fields: Mapping[str, Any]) -> None:
         """Say what is done, where it is something else than was said last, or that was a while ago."""
         what, now = fields["phase"], self._clock()
+        # Progress bars draw over themselves. A log that was told each look would have two lines a second.
         if what == self._told and now - self._told_at < LINE_EVERY_S:
             return
         self._told, self._told_at = what, now
@@ -134,6 +138,7 @@ def _progress(current: RoundStanding | None, after: int) -> dict[str, Any]:
     """How the round in progress gets on; `after`: the last one that does not answer the request."""
     if current is None:
         return _unknown("waiting for the round to begin", "")
+    # When it began is told by the daemon's clock, which may be ahead of this one.
     elapsed = str(timedelta(seconds=max(0, int(time.time() - current["begun_at"]))))
     if current["number"] <= after:
         return _unknown(f"waiting: round {current['number']} is in progress", elapsed)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
+# Every command imports this file, `riverkeep --help` too: what takes time to import is imported where it is used.
 if TYPE_CHECKING:
     from daemon.control.protocol import Control
     from daemon.settings.mistakes import BadSettings, Mistake
@@ -29,6 +30,7 @@ def example(*lines: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
     def add(function: Callable[P, R]) -> Callable[P, R]:
         commands = "\n".join(f"  $ {line}" for line in lines)
+        # Its own indentation off first: click takes off what all lines share, which with these lines were nothing.
         function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n\b\nExample:\n{commands}\n"
         return function
 
@@ -82,6 +84,7 @@ class Invocation:
         settings, mistakes = self._settings_to_reach()
         with reach(settings, write=BY_NAME[ask.__name__].changes_the_store, mistakes=mistakes) as control:
             if mistakes is not None:
+                # Not before it is reached: where no daemon runs, these mistakes are the answer.
                 say(f"riverkeep: warning: {mistakes.in_line()} Asking the daemon on {settings.state_dir} all the same.")
             yield control
 
@@ -153,8 +156,10 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     try:
+        # On standard error: what a script reads from standard output is the answer alone.
         agreed = click.confirm(question, err=True)
     except click.Abort:
+        # click aborts alike at Ctrl-C and where standard input has ended, which asks for another remedy.
         if sys.stdin.isatty():
             raise
         raise click.UsageError("Nobody answers here, so nothing was changed: --yes goes on without asking.") from None
@@ -165,6 +170,7 @@ def confirm(question: str, *, yes: bool) -> None:
 def pass_json_on(context: click.Context, *, as_json: bool) -> None:
     """Let `--json` before a subcommand's name mean what it means after it."""
     if context.invoked_subcommand is not None and as_json:
+        # As a default: the subcommand's own words are parsed after this.
         context.default_map = {context.invoked_subcommand: {"as_json": True}}
 
 
@@ -172,6 +178,7 @@ def print_json(facts: Any) -> None:
     """Print facts as JSON on standard output: text from outside too, with nothing that a terminal would obey."""
     from daemon.cli.render.printable import printable_json
 
+    # Some facts are paths.
     click.echo(printable_json(json.dumps(facts, indent=2, ensure_ascii=False, default=str)))
 
 

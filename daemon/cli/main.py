@@ -30,6 +30,7 @@ COMMANDS = {
 }
 """Each command, where in daemon.cli.commands it is; in the order of the help."""
 
+# By name: a room that was not imported raises nothing, so none is imported to catch its errors.
 ROOM_ERRORS = {
     "streams.errors": "StreamsError",
     "memory.errors": "StoreError",
@@ -64,6 +65,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name."""
         if cmd_name not in COMMANDS:
+            # While a shell asks for completions the word is not finished yet, and nothing may be printed.
             if not ctx.resilient_parsing:
                 self._suggest(ctx, cmd_name)
             return None
@@ -129,6 +131,7 @@ def main() -> None:
         # `riverkeep round list | head`: who reads has had enough.
         write_no_more()
         code = ExitCode.OK
+    # A full disk among them: what is left in the buffer would fail once more at the interpreter's end, as a traceback.
     except _expected_errors() as error:
         write_no_more()
         code = _fail(_describe(error), ExitCode.FAILED)

@@ -14,6 +14,7 @@ MOVED: Final = {"resume": ("memory", "dead-letters", "resume")}
 
 def verb_of_round(words: Sequence[str]) -> list[str]:
     """What stood after `riverkeep round`, with the verb that it means now."""
+    # `--show=7` and `--show 7` were the same.
     parts = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
     at = next((at for at, part in enumerate(parts) if part.removeprefix("--") in ROUND_VERBS), None)
     if at is None:

@@ -50,6 +50,7 @@ def reach(settings: "Settings", *, write: bool, mistakes: "BadSettings | None" =
                 f"There is nothing in {settings.state_dir} yet: no daemon has run there. Is `state_dir` the right one?"
             )
         if write:
+            # Until the command is done: no daemon starts, and changes things, while a person thinks about a question.
             stack.enter_context(StateLock(settings.state_dir, now=time()))
         yield stack.enter_context(_on_the_store(settings, write=write))
 
@@ -67,6 +68,7 @@ def _key_hash(settings: "Settings", key: str) -> "KeyHash":
     from memory.samples.records import KeyHash  # noqa: PLC0415 - seldom needed
     from memory.store import Store  # noqa: PLC0415 - SQLite
 
+    # The hash takes the store's secret, which no operation gives away.
     with Store.open(settings.database, settings.memory, read_only=True) as store:
         return KeyHash(store.people.key_hash(key))
 

@@ -33,5 +33,6 @@ def _forgiving(stream: TextIO | None, number: int) -> TextIO:
 def write_no_more() -> None:
     """Let what is still to be written to standard output go nowhere: nobody reads it, or it cannot be written."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
+    # Closed it would be the lowest free number, and the next file that is opened would be standard output.
     os.dup2(nowhere, 1)
     os.close(nowhere)

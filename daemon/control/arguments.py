@@ -22,6 +22,7 @@ LONGEST_KEY_BODY_BYTES: Final = 768 * 1024
 
 
 def _within_a_page(rows: int) -> int:
+    # Not refused: whoever wants more than a page holds goes on with the next one in any case.
     return max(1, min(rows, MOST_ROWS))
 
 
@@ -140,10 +141,12 @@ class NamedPerson(Arguments):
 
     def call(self) -> dict[str, Any]:
         """As of any arguments; `key` is what names the person. Raises BadRequest where nothing does, or both do."""
+        # Both could contradict each other, and of two people only one would be erased.
         if (self.key is None) == (self.key_hash is None):
             raise BadRequest("Name one: `key`, or `key_hash` (16 hexadecimal digits).")
         call = super().call()
         digits = call.pop("key_hash")
+        # The digits are no argument of the method: its `key` is a key or a hash.
         return call if digits is None else call | {"key": KeyHash.from_hex(digits)}
 
     @classmethod

@@ -17,6 +17,7 @@ def begin_anew(settings: Settings) -> None:
     path = settings.database
     for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
         file = path.with_name(name)
+        # An empty file holds nothing that could be lost.
         if file.exists() and file.stat().st_size:
             raise Refused(
                 f"{file} is there, and nothing was changed. Where it is damaged, move it, with {path.name}-wal and "
@@ -26,5 +27,6 @@ def begin_anew(settings: Settings) -> None:
     made = path.with_name(f".{path.name}.new")
     with suppress(FileNotFoundError):
         made.unlink()
+    # Closed before it is renamed: SQLite knows its write-ahead log by the database's name.
     Store.open(made, settings.memory).close()
     made.replace(path)

@@ -26,6 +26,7 @@ LONG_S: Final = 3_600.0
 LEARNER_ENDS_S: Final = 120.0
 
 
+# Without slots: a cached property is kept in the instance's dictionary.
 @dataclass(frozen=True)
 class Operation:
     """One thing that can be asked of Riverkeep.

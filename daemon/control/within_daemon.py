@@ -142,6 +142,7 @@ class LiveControl(StoreControl):
     def status(self) -> StatusAnswer:
         try:
             answer, trouble = super().status(), self._views.memory_trouble()
+        # When the database cannot be read people look at the status first: it answers without.
         except StoreError as error:
             answer, trouble = self._status_without_store(), self._views.memory_trouble() or str(error)
         return answer | {
@@ -179,6 +180,7 @@ class LiveControl(StoreControl):
             health.name: {"ok": health.ok, "detail": _detail(health)} for health in self._views.parts()
         }
         if problem := self._views.problem():
+            # No part of the process, and no reason to restart it: only the readiness tells.
             parts["serving_generation"] = {"ok": False, "detail": problem}
         return {"ready": all(part["ok"] for part in parts.values()), "parts": parts}
 
@@ -301,6 +303,7 @@ class LiveControl(StoreControl):
         if self._views.ingest is None:
             raise Refused(NO_SOURCE)
         ingest = self._views.ingest
+        # Both: of a partition that is paused the lag may not be known, and most of those read are not paused.
         partitions = sorted({document.partition_name(where) for where in (*ingest.lag(), *ingest.paused_partitions())})
         if partition is not None and partition not in partitions:
             raise UnknownThing(

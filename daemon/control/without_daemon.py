@@ -133,6 +133,7 @@ class StoreControl(Control):
     @override
     def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> RoundSamplesAnswer:
         with store_errors():
+            # Asked for its error: of a round that is not known no page of samples would be an answer.
             self._store.rounds.read(number)
             # One more than the page holds tells whether there is another.
             samples = self._store.rounds.samples(number, limit + 1, after)
@@ -196,6 +197,7 @@ class StoreControl(Control):
 
     @override
     def resume(self, partition: str | None = None) -> ResumedPartitions:
+        # Pauses for a flood are kept in RAM.
         raise Refused(f"{self._no_daemon()}; it begins with no partition paused.")
 
     @override
@@ -296,6 +298,7 @@ class StoreControl(Control):
         target = self._store.generations.read(serving).parent if generation is None else generation
         if target is None:
             raise Refused(f"Generation {serving} is the base: there is none before it.")
+        # Asked for its error, which says more of a number that was never used than that there are no files.
         self._store.generations.read(target)
         try:
             self._checkpoints.verify(target)

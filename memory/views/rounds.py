@@ -90,6 +90,7 @@ class Rounds:
                 settings=self._file.settings,
                 salt=self._file.intake.salt,
             )
+            # Here, as what is kept is counted in rounds: with each new one another has become too old.
             retention.prune(tx, self._file.settings)
         return drawn
 

@@ -24,6 +24,7 @@ class Session(Closing):
         self.database = database
         self.settings = settings
         self.clock = clock
+        # It reads the store's secret, which a file that is not open does not give.
         self._intake = Intake(database, settings, clock) if database.fault is None else None
 
     @classmethod
@@ -114,6 +115,7 @@ class Session(Closing):
         """
         if self._intake is None:
             fault = self.database.fault
+            # A new error each time, as `Database` raises it: many threads would hang their traces on the same one.
             raise StoreClosed("The store is not open yet.") if fault is None else type(fault)(*fault.args)
         return self._intake
 

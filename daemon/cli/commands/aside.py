@@ -98,6 +98,7 @@ def drop(
     by_name = source is not None or key is not None
     if ids and by_name:
         raise click.UsageError("--ids does not go with --source or --key.")
+    # Counted and erased through the same control: without a daemon its lock keeps everyone else out in between.
     with invocation.control(Control.drop_aside) as control:
         if by_name:
             # Where standard input is used up, there is nobody to ask.

@@ -54,6 +54,7 @@ def dead_letters(
     if number is not None:
         show(invocation.answer(Control.dead_letter, number), print_dead_letter, as_json=as_json)
         return
+    # A page says nothing of how many there are.
     with invocation.control(Control.dead_letters) as control:
         letters = control.dead_letters(limit=limit, before=before, text=text)
         memory = control.status()["memory"]

@@ -16,6 +16,7 @@ R = TypeVar("R")
 
 STDIN: Final = "-"
 HASH_DIGITS: Final = 16
+# Some editors put it before UTF-8, and nobody sees it: the key would be another one.
 _BOM: Final = b"\xef\xbb\xbf"
 
 

@@ -31,4 +31,5 @@ def before_option() -> Decorator:
 
 
 def _at_most_the_largest(_context: click.Context, _option: click.Parameter, value: int | None) -> int | None:
+    # A greater one overflows SQLite's integers, and would be told as a mistake.
     return None if value is None else min(value, LARGEST_ID)

@@ -54,6 +54,7 @@ def _describe_kept(control: Control, key: "str | KeyHash") -> str:
 
     nothing = "Nothing is kept of that key. Erased all the same, none of its text is stored from then on either."
     try:
+        # What is counted is everything, whatever the page holds.
         person = control.find(key, limit=1)
     except UnknownThing:
         return nothing

@@ -221,6 +221,7 @@ def _ask_and_wait(
     from daemon.cli.follow import outcome, until_it_serves, watch
 
     try:
+        # Asked for within: whoever is ended right after it takes the request back too.
         with _end_on_sigterm():
             ended = watch(control, ask()["after"])
     except KeyboardInterrupt:
@@ -290,6 +291,7 @@ def rollback(invocation: Invocation, generation: int | None, *, yes: bool, as_js
     The one rolled back from is not promoted again by itself.
     """
     with invocation.control(Control.rollback) as control:
+        # The number that was agreed to goes along: while the person thought, another generation may have been accepted.
         target = generation if yes else _confirm(control.generations(), generation)
         served = control.rollback(target)
     show(served, _say_served, as_json=as_json)

@@ -32,6 +32,7 @@ name = {topic}
 text_field = "text"                          # the JSON field; or format = "text" for plain text
 """
 COMMENTS_AT = 45
+# The settings' bound on a group.
 LONGEST_GROUP = 249
 FITTING = """
 [learner.recipe]                             # what fits here by an estimate: `riverkeep doctor` rehearses a round
@@ -112,6 +113,7 @@ def _ask_for_group(path: Path) -> str:
     """A group that no other project has: one that was used before hides what came before its offsets."""
     folder = re.sub(r"[^A-Za-z0-9._-]+", "-", path.absolute().parent.name)
     proposed = f"riverkeep-{folder}"[:LONGEST_GROUP].strip("-")
+    # In a script there is nobody to ask, and standard error is where the question would be.
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return proposed
     return str(click.prompt("Kafka's consumer group, of this project alone", default=proposed, err=True))

@@ -46,6 +46,7 @@ def cells(facts: GenerationsAnswer) -> dict[tuple[int, str], Cell]:
     how = _served_way(facts)
     losses: defaultdict[int, dict[str, tuple[float, bool]]] = defaultdict(dict)
     for row in facts["scores"]:
+        # Scores that were taken otherwise (precision, length of sequences) differ by that alone.
         losses[row["generation"]][row["slice"]] = float(row["mean_nll"]), row.get("scored") != how
     best: dict[int, dict[str, float]] = {}
     entries: dict[tuple[int, str], Cell] = {}
@@ -56,6 +57,7 @@ def cells(facts: GenerationsAnswer) -> dict[tuple[int, str], Cell]:
         for name, (loss, apart) in losses[number].items():
             earlier = None if apart else before.get(name)
             entries[number, name] = Cell(loss, None if earlier is None else loss - earlier, apart)
+            # Only its like may become the best: else a generation would seem to forget by being scored in another way.
             if not apart:
                 best[number][name] = loss if earlier is None else min(earlier, loss)
     return entries

@@ -137,6 +137,7 @@ def print_dead_letter(letter: DeadLetterLine, *, whole: bool = True, now: float 
     key = letter["key"]
     of_key = "no key" if key is None else f"key {inline(key)}"
     head = f"{letter['id']}  {where}  {letter['reason']}  {of_key}  {ago(moment - letter['arrived_at'])} ago"
+    # As `Text`: in a string rich takes brackets for its markup, and topics and keys may have some.
     console.print(Text(head, "bold"))
     if letter["detail"]:
         console.print(Text(letter["detail"]))
@@ -152,6 +153,7 @@ def print_dead_letter(letter: DeadLetterLine, *, whole: bool = True, now: float 
 
 def _print_passage(text: str, *, whole: bool) -> None:
     """Text from outside, set in, so that no line of it can pass for one of ours."""
+    # In a pipe somebody wants it all, on a terminal one long document would push the others out of sight.
     passage = text if whole or not console.is_terminal else text[:SHOWN_CHARACTERS]
     lines = printable(passage).split("\n")
     console.print(Text("\n".join(f"    {line}" for line in lines)), soft_wrap=True)

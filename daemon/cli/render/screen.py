@@ -63,6 +63,7 @@ class WholeTable(Table):
     def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
         """As `Table.add_row`, of strings and `Text`."""
         for number, cell in enumerate(cells):
+            # Escapes are longer than what they stand for, and markup is not shown: measured is what will be seen.
             text = cell if isinstance(cell, Text) else Text.from_markup(printable(str(cell)))
             self._word[number] = max(self._word[number], _longest_word(text.plain))
             self._whole[number] = max(self._whole[number], text.cell_len)
@@ -70,6 +71,7 @@ class WholeTable(Table):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The lines, laid out for the width that there is."""
+        # No terminal is as wide: it is the width that `open_screen` gave.
         width = PIPE_TABLE_COLUMNS if options.max_width == PIPE_COLUMNS else options.max_width
         room = width - BETWEEN_COLUMNS * len(self.columns) + 1
         for column, width in zip(self.columns, self._widths(room), strict=True):
@@ -132,4 +134,5 @@ def state_text(state: str) -> Text:
 def number_text(value: Any) -> str:
     """A figure to three decimals, which is never less than nothing; empty where there is none."""
     text = "" if value is None else f"{value:.3f}"
+    # A loss of minus nothing reads like a gain.
     return "0.000" if text == "-0.000" else text

@@ -166,6 +166,7 @@ def _serving(serving: ServingStanding) -> str | Text:
         line += f" ({ERASED[erased_text]})"
     if serving.get("address"):
         line += f" at {serving['address']}"
+    # Loading and warming a large model takes minutes, in which the one before goes on answering.
     if serving.get("answering") not in (None, serving["generation"]):
         return Text(f"{line}; still answering from {serving['answering']}", "yellow")
     if serving.get("ok") is False:
@@ -208,6 +209,7 @@ def _ingest(ingest: IngestStanding) -> str | Text:
     lag = ingest.get("lag_records")
     sentences = [_behind(lag, ingest.get("trouble", ""))]
     paused = ingest.get("paused", {})
+    # One sentence for all that a flood paused: the remedy is the same for each, and a topic may have hundreds.
     floods = flooded(paused)
     if floods:
         sentences.append(flood_sentence(floods))

@@ -13,6 +13,7 @@ from memory.store import Store
 def memory(store: Store) -> MemoryAnswer:
     """What is kept, by role, source and label; how many were left out, and why."""
     counts = store.counts()
+    # Counts by reason bear the reason behind a colon; the others are of what became of documents.
     reasons = {
         name.removeprefix("dead_letters:"): number
         for name, number in counts.tallies.items()

@@ -54,6 +54,7 @@ def _bound_of_training(recipe: Mapping[str, Any], training: Mapping[str, Any]) -
     trained, drawn = training.get("tokens_touched"), training.get("tokens_drawn")
     if trained is None or drawn is None or trained >= drawn:
         return None
+    # Time and steps show by themselves that they ran out. The budget of tokens leaves no trace: it comes last.
     reached = {
         "max_seconds": training.get("seconds"),
         "max_steps": training.get("steps"),
@@ -90,6 +91,7 @@ def round_samples(
 ) -> RoundSamplesAnswer:
     """A page of the samples that a round was given. `samples` has one more than `limit` where there is another page."""
     page = samples[:limit]
+    # An empty page may be the end of a list, or a list that is not kept any more.
     gone = not samples and number < lineage_from
     note = f"Which samples rounds before {lineage_from} were given is not known any more (`memory.lineage_rounds`)."
     return {

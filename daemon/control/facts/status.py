@@ -103,6 +103,7 @@ def _serving(generation: int | None, erased_text: str | None) -> ServingStanding
 def _forgetting(forgotten: Interval | None) -> ForgettingStanding | None:
     if forgotten is None:
         return None
+    # JSON has no word for infinity, which a limit is where too few documents tell.
     lower, upper = (limit if math.isfinite(limit) else None for limit in (forgotten.lower, forgotten.upper))
     return {"figure": forgotten.estimate, "lower": lower, "upper": upper, "documents": forgotten.documents}
 
