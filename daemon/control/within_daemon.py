@@ -256,17 +256,7 @@ class LiveControl(StoreControl):
 
     @override
     def forget(self, key: str | KeyHash) -> ErasedPerson:
-        # Whoever writes waits until the file is rewritten, which may take longer than a stuck loop is borne.
-        with self._promotion, self._views.patient():
-            forgotten = self._store.people.forget(key)
-            progress = self._current.progress
-            if progress is not None and progress.number in forgotten.rounds:
-                self._current.call_off("text that it was given has been erased", number=progress.number)
-        # Not under the lock: a round that is being accepted asks for it before it can end.
-        called_off = None
-        if progress is not None and progress.number in forgotten.rounds:
-            self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
-            called_off = progress.number
+        forgotten, called_off = self._erase(lambda: self._store.people.forget(key))
         # After the wait: the learner of the round that was called off reads its directory to the last.
         directories, similar = self._erase_directories(forgotten.rounds), self._store.people.similar_keys(key)
         return people.erased_person(forgotten, directories, similar, called_off=called_off)
@@ -281,13 +271,7 @@ class LiveControl(StoreControl):
 
     def apply_tombstones(self, scrub: bool) -> Forgotten:
         """Erase what the stream's tombstones ask for; a round that was given the text is called off, as by `forget`."""
-        with self._promotion, self._views.patient():
-            forgotten = self._store.people.apply_tombstones(scrub=scrub)
-            progress = self._current.progress
-            if progress is not None and progress.number in forgotten.rounds:
-                self._current.call_off("text that it was given has been erased", number=progress.number)
-        if progress is not None and progress.number in forgotten.rounds:
-            self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
+        forgotten, _ = self._erase(lambda: self._store.people.apply_tombstones(scrub=scrub))
         self._erase_directories(forgotten.rounds)
         if forgotten.generations:
             log.warning(
@@ -297,6 +281,20 @@ class LiveControl(StoreControl):
                 clean_generation=forgotten.clean_generation,
             )
         return forgotten
+
+    def _erase(self, erase: Callable[[], Forgotten]) -> tuple[Forgotten, int | None]:
+        """Erase text, and end the round in progress where that was given some; the number of that round, if so."""
+        # Whoever writes waits until the file is rewritten, which may take longer than a stuck loop is borne.
+        with self._promotion, self._views.patient():
+            forgotten = erase()
+            progress = self._current.progress
+            called_off = None if progress is None or progress.number not in forgotten.rounds else progress.number
+            if called_off is not None:
+                self._current.call_off("text that it was given has been erased", number=called_off)
+        # Not under the lock: a round that is being accepted asks for it before it can end.
+        if called_off is not None:
+            self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
+        return forgotten, called_off
 
     @override
     def resume(self, partition: str | None = None) -> ResumedPartitions:
