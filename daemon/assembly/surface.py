@@ -11,7 +11,8 @@ from daemon.assembly.loops import Loops
 from daemon.assembly.parts import admin_part
 from daemon.assembly.rooms import OpenedRooms
 from daemon.control.facts.status import refused_settings
-from daemon.control.within_daemon import LiveControl, Views
+from daemon.control.views import Views
+from daemon.control.within_daemon import LiveControl
 from serving.door.descriptors import raise_limit
 
 

@@ -1,7 +1,9 @@
-"""How much may be asked for at once, and how large what is named may be; the same with a daemon and without."""
+"""How much may be asked for at once, how large what is named may be, and how long an answer may wait."""
 
 from typing import Final
 
+ROUND_ENDS_WITHIN_S: Final = 120.0
+"""So long an answer waits for the end of a round that is called off; its learner gets a while to end."""
 LARGEST_ID: Final = 2**63 - 1
 """Of what the store numbers: samples, gaps, dead letters."""
 MOST_ROWS: Final = 500

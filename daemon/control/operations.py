@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, get_origin, get_type_hints
 
 from daemon.control import arguments as given
 from daemon.control.arguments import Arguments
+from daemon.control.bounds import ROUND_ENDS_WITHIN_S
 from daemon.control.protocol import Control
 
 Ask = Callable[..., Any]
@@ -22,8 +23,8 @@ SOON_S: Final = 60.0
 # An erasure compacts the store and takes seconds a gigabyte, and so does a search that reads over it; a replay
 # decodes the whole quarantine.
 LONG_S: Final = 3_600.0
-# A learner that is told to end gets a while to do so.
-LEARNER_ENDS_S: Final = 120.0
+# Longer than the answer itself waits for the learner, or the one who asked would be gone by then.
+LEARNER_ENDS_S: Final = ROUND_ENDS_WITHIN_S + SOON_S
 
 
 # Without slots: a cached property is kept in the instance's dictionary.

@@ -2,10 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import structlog
 from typing_extensions import override
@@ -29,17 +26,17 @@ from daemon.control.answers.status import (
     PartStanding,
     PhaseStanding,
     ReadinessAnswer,
-    RefusedSettings,
     RoundStanding,
     ServingStanding,
     StatusAnswer,
 )
+from daemon.control.bounds import ROUND_ENDS_WITHIN_S
 from daemon.control.facts import people
 from daemon.control.facts.status import status_without_store
+from daemon.control.views import Views
 from daemon.control.without_daemon import StoreControl
 from daemon.errors import Refused, UnknownThing
 from daemon.lifecycle.supervised_threads import Health, State
-from daemon.processes.serving_process import ServingStatus
 from daemon.rounds.asks_and_schedule import Asks
 from daemon.rounds.begin_or_wait import Ask, Trigger, approval, paused_sentence
 from daemon.rounds.current import CurrentRound, PhaseWork
@@ -50,68 +47,14 @@ from memory.people.erasure import Forgotten
 from memory.samples.records import KeyHash
 from memory.store import Store
 from streams import document
-from streams.document import Partition
 
 log = structlog.get_logger(__name__)
 
-ROUND_ENDS_WITHIN_SECONDS = 120.0
 NAMES_LISTED = 16
 CANCELLED = "a person called it off (`riverkeep round cancel`)"
 DECODING = frozenset({"streams", "model"})
 """Sections of the settings by which a record becomes a document: formats and filters; labels."""
 NO_SOURCE = "No topics are set (`streams.topics`), so nothing is consumed."
-
-
-class IngestView(Protocol):
-    """What is asked of the ingest loop, from other threads."""
-
-    @property
-    def paused(self) -> str:
-        """Why all consumption pauses; empty while it does not."""
-
-    @property
-    def trouble(self) -> str:
-        """Why nothing can come; empty while all is well."""
-
-    def lag(self) -> Mapping[Partition, int]:
-        """Records in each partition that are not yet read; empty while that is not known."""
-
-    def paused_partitions(self) -> Mapping[Partition, str]:
-        """Partitions that are paused by themselves, and why."""
-
-    def resume(self, partition: str | None) -> list[str]:
-        """Read on where a flood of dead letters paused (None: everywhere); which partitions that concerns."""
-
-
-@dataclass(frozen=True, slots=True)
-class Views:
-    """What the parts of the daemon show.
-
-    Attributes:
-        parts: how each part is.
-        patient: while it lasts no part counts as stuck.
-        ingest: None where nothing is consumed.
-        serving: how the serving process is; None where none is started.
-        serving_address: where it answers, `http://host:port`.
-        next_round: a sentence, what the triggers wait for.
-        problem: what is wrong with the serving generation's files; empty when nothing is.
-        need_restart: sections of the settings that a reload found changed, and that a restart will take over.
-        settings_refused: what the latest reload refused; None where it found no mistakes.
-        started_at: unix seconds.
-        memory_trouble: why the memory cannot be used, and what to do; empty while it can.
-    """
-
-    parts: Callable[[], tuple[Health, ...]]
-    patient: Callable[[], AbstractContextManager[None]]
-    ingest: IngestView | None
-    serving: Callable[[], ServingStatus] | None
-    serving_address: str | None
-    next_round: Callable[[], str]
-    problem: Callable[[], str]
-    need_restart: Callable[[], tuple[str, ...]]
-    settings_refused: Callable[[], RefusedSettings | None]
-    started_at: float
-    memory_trouble: Callable[[], str] = str
 
 
 class LiveControl(StoreControl):
@@ -188,13 +131,13 @@ class LiveControl(StoreControl):
     def request_round(self, *, dry_run: bool = False) -> AskedRound:
         if self._store.counts().fresh_samples == 0:
             raise Refused("Nothing is fresh: a round would have nothing to learn.")
-        # Before the loop may answer it: then it is gone.
+        # Looked up before it is asked for: the loop may begin the round that answers at once, and what is kept be gone.
+        after, progress = self._last_round(), self._current.progress
         kept = None if dry_run else self._evidence().kept
         self._asks.add(_ask_of(dry_run=dry_run))
-        progress = self._current.progress
         detail = "A round begins." if progress is None else f"A round begins when round {progress.number} has ended."
         given_up = "" if kept is None else f" What round {kept.trained_in} could not prove is given up for it."
-        return {"after": self._last_round(), "detail": detail + given_up}
+        return {"after": after, "detail": detail + given_up}
 
     @override
     def withdraw_round(self, *, dry_run: bool = False) -> WithdrawnRound:
@@ -209,7 +152,7 @@ class LiveControl(StoreControl):
             number = self._current.cancel(CANCELLED)
         if number is None and not withdrawn:
             raise UnknownThing("No round is in progress and none was asked for: there is nothing to call off.")
-        ended = number is None or self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
+        ended = number is None or self._current.wait_for_end(ROUND_ENDS_WITHIN_S)
         log.info("rounds_cancelled", round=number, withdrawn=[ask.by for ask in withdrawn])
         return {
             "round": number,
@@ -293,7 +236,7 @@ class LiveControl(StoreControl):
                 self._current.call_off("text that it was given has been erased", number=called_off)
         # Not under the lock: a round that is being accepted asks for it before it can end.
         if called_off is not None:
-            self._current.wait_for_end(ROUND_ENDS_WITHIN_SECONDS)
+            self._current.wait_for_end(ROUND_ENDS_WITHIN_S)
         return forgotten, called_off
 
     @override

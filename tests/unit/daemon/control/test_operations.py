@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from daemon.control.arguments import NamedPerson
-from daemon.control.operations import OPERATIONS, Operation
+from daemon.control.bounds import ROUND_ENDS_WITHIN_S
+from daemon.control.operations import BY_NAME, OPERATIONS, Operation
 from daemon.control.protocol import Control
 from daemon.control.without_daemon import StoreControl
 from daemon.errors import DaemonError
@@ -115,3 +116,8 @@ def test_what_needs_a_daemon_does_nothing_without_one(kept: Kept) -> None:
                     continue
                 assert not any(answer.values()), operation.name
         assert kept.control.status() == before
+
+
+def test_whoever_calls_a_round_off_waits_longer_than_its_learner_may_take() -> None:
+    """Else a slow end would be told as a daemon that does not answer."""
+    assert BY_NAME["cancel_rounds"].within_s > ROUND_ENDS_WITHIN_S

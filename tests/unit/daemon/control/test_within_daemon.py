@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from daemon.control.answers.status import RefusedSettings
-from daemon.control.within_daemon import LiveControl, Views
+from daemon.control.views import Views
+from daemon.control.within_daemon import LiveControl
 from daemon.errors import UnknownThing
 from daemon.lifecycle.supervised_threads import Health, State
 from daemon.rounds.asks_and_schedule import Asks
@@ -228,6 +229,17 @@ def test_who_asks_for_a_round_is_told_what_is_given_up_for_it(tmp_path: Path) ->
         here.run("unsure")
         assert control.request_round(dry_run=True)["detail"] == "A round begins."
         assert control.request_round()["detail"].endswith("What round 1 could not prove is given up for it.")
+
+
+def test_a_round_that_begins_at_once_comes_after_its_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits takes the first round beyond the number in the answer: no later one must be that."""
+    with world(tmp_path) as here:
+        control = live_control(here)
+        here.feed(seed=9)
+        begin = here.store.rounds.begin
+        monkeypatch.setattr(control._asks, "add", lambda _ask: begin(trigger="by_hand", recipe={}, seed=1))
+        after = control.request_round()["after"]
+        assert [line["number"] for line in control.rounds()] == [after + 1]
 
 
 def test_only_a_request_that_waits_is_withdrawn(tmp_path: Path) -> None:

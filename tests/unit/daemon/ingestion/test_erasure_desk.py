@@ -30,7 +30,7 @@ def test_the_desk_erases_what_waits_and_nothing_where_nothing_does(tmp_path: Pat
 
 def test_a_round_that_was_given_the_text_is_called_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As by an erasure that a person asks for; one that was not given it goes on."""
-    monkeypatch.setattr("daemon.control.within_daemon.ROUND_ENDS_WITHIN_SECONDS", 0.0)
+    monkeypatch.setattr("daemon.control.within_daemon.ROUND_ENDS_WITHIN_S", 0.0)
     with world(tmp_path) as here:
         stream = Stream()
         keys = [f"u-{n % 7}" for n in range(70)]

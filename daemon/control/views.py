@@ -1,0 +1,63 @@
+"""What the control sees of the running daemon's parts."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from daemon.control.answers.status import RefusedSettings
+from daemon.lifecycle.supervised_threads import Health
+from daemon.processes.serving_process import ServingStatus
+from streams.document import Partition
+
+
+class IngestView(Protocol):
+    """What is asked of the ingest loop, from other threads."""
+
+    @property
+    def paused(self) -> str:
+        """Why all consumption pauses; empty while it does not."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can come; empty while all is well."""
+
+    def lag(self) -> Mapping[Partition, int]:
+        """Records in each partition that are not yet read; empty while that is not known."""
+
+    def paused_partitions(self) -> Mapping[Partition, str]:
+        """Partitions that are paused by themselves, and why."""
+
+    def resume(self, partition: str | None) -> list[str]:
+        """Read on where a flood of dead letters paused (None: everywhere); which partitions that concerns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What the parts of the daemon show.
+
+    Attributes:
+        parts: how each part is.
+        patient: while it lasts no part counts as stuck.
+        ingest: None where nothing is consumed.
+        serving: how the serving process is; None where none is started.
+        serving_address: where it answers, `http://host:port`.
+        next_round: a sentence, what the triggers wait for.
+        problem: what is wrong with the serving generation's files; empty when nothing is.
+        need_restart: sections of the settings that a reload found changed, and that a restart will take over.
+        settings_refused: what the latest reload refused; None where it found no mistakes.
+        started_at: unix seconds.
+        memory_trouble: why the memory cannot be used, and what to do; empty while it can.
+    """
+
+    parts: Callable[[], tuple[Health, ...]]
+    patient: Callable[[], AbstractContextManager[None]]
+    ingest: IngestView | None
+    serving: Callable[[], ServingStatus] | None
+    serving_address: str | None
+    next_round: Callable[[], str]
+    problem: Callable[[], str]
+    need_restart: Callable[[], tuple[str, ...]]
+    settings_refused: Callable[[], RefusedSettings | None]
+    started_at: float
+    memory_trouble: Callable[[], str] = str
