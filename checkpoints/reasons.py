@@ -15,13 +15,12 @@ from tokenizers import Tokenizer
 
 from checkpoints.errors import CheckpointsError, UnusableModel
 from checkpoints.files.model_files import read_config, read_object
-from checkpoints.files.weight_files import refuse_pointer
+from checkpoints.files.weight_files import AGAIN, refuse_pointer
 from checkpoints.installing import pip_install
 
 LONGEST_REASON: Final = 240
 NO_TOKENIZER: Final = "holds no tokenizer that transformers can load; save the model's own there (tokenizer.json)"
 TOKENIZER_JSON: Final = "tokenizer.json"
-AGAIN: Final = "take it from the model's source again"
 
 
 @contextmanager

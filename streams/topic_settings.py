@@ -1,7 +1,7 @@
 """Which topics are read, and what one record of them is."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -24,6 +24,9 @@ def _is_no_directory(name: str) -> str:
 
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$"), AfterValidator(_is_no_directory)]
 TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+FIELDS: Final = ("text_field", "key_field", "label_field", "source_field", "time_field")
+"""The settings that name a field of a JSON record."""
 
 
 class TopicFormat(BaseModel):

@@ -62,7 +62,7 @@ def tensors(path: Path) -> frozenset[str]:
     """
     size = path.stat().st_size
     length = int.from_bytes(_beginning(path, LENGTH_BYTES), "little")
-    entries = _entries(path)
+    entries = entries_of(path)
     if entries is None:
         raise UnusableModel(
             f"{path} ({size:,} bytes) is no safetensors file, or was cut off near its beginning; {AGAIN}"
@@ -75,6 +75,16 @@ def tensors(path: Path) -> frozenset[str]:
     return frozenset(entries)
 
 
+def entries_of(path: Path) -> dict[str, Any] | None:
+    """What a safetensors file's header says of each tensor, by its name; None where it is no such file.
+
+    Each entry has at least `dtype`, `shape` and `data_offsets` in a file that safetensors wrote.
+    """
+    length = int.from_bytes(_beginning(path, LENGTH_BYTES), "little")
+    header = _header(path, length) if length <= MAX_HEADER_BYTES else None
+    return header and {name: entry for name, entry in header.items() if name != "__metadata__"}
+
+
 def stored_weights(directory: Path) -> Counter[str]:
     """How many weights a model's directory holds by safetensors' name of their format: "BF16", "F16", "F32" and so on.
 
@@ -82,16 +92,9 @@ def stored_weights(directory: Path) -> Counter[str]:
     """
     counts: Counter[str] = Counter()
     for path in sorted(directory.glob("*.safetensors")):
-        for entry in (_entries(path) or {}).values():
+        for entry in (entries_of(path) or {}).values():
             counts[entry["dtype"]] += math.prod(entry["shape"])
     return counts
-
-
-def _entries(path: Path) -> dict[str, Any] | None:
-    """What a file's header says of each tensor; None where it is no safetensors file."""
-    length = int.from_bytes(_beginning(path, LENGTH_BYTES), "little")
-    header = _header(path, length) if length <= MAX_HEADER_BYTES else None
-    return header and {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
 def _header(path: Path, length: int) -> dict[str, Any] | None:

@@ -7,8 +7,7 @@ from gate.forgetting import ScoreMatrix
 from gate.measures import mean_nll
 from learner.directory.report import Report
 from memory.ledger.records import DocumentScore
-
-ANCHOR = "anchor"
+from memory.samples.slice_names import ANCHOR
 
 
 class EraScores:

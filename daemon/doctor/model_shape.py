@@ -5,15 +5,12 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from struct import error as StructError  # noqa: N812 - it is an error's class
-from struct import unpack
 from typing import Any
 
 from checkpoints.card import ModelKind
+from checkpoints.files.weight_files import entries_of
 from daemon.doctor.estimate import ModelShape
 
-HEADER_LENGTH_BYTES = 8
-# The bound of safetensors itself: of a damaged file no length is believed.
-LONGEST_HEADER_BYTES = 100_000_000
 STORED_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 
@@ -76,23 +73,16 @@ def _weights(path: Path) -> tuple[int, int]:
     """How many weights the directory's safetensors files hold, and bytes of them."""
     parameters = stored_bytes = 0
     for file in path.glob("*.safetensors"):
-        for tensor in _header(file).values():
+        entries = entries_of(file)
+        if entries is None:
+            raise ValueError(f"{file} is no safetensors file")
+        for tensor in entries.values():
             count = math.prod(tensor["shape"])
             parameters += count
             stored_bytes += count * STORED_BYTES.get(tensor["dtype"], 1)
     if not parameters:
         raise ValueError("there are no weights")
     return parameters, stored_bytes
-
-
-def _header(file: Path) -> dict[str, Any]:
-    with file.open("rb") as opened:
-        (length,) = unpack("<Q", opened.read(HEADER_LENGTH_BYTES))
-        if length > LONGEST_HEADER_BYTES:
-            raise ValueError("no header is so long")
-        header: dict[str, Any] = json.loads(opened.read(length))
-    header.pop("__metadata__", None)
-    return header
 
 
 def _of_gguf(path: Path) -> dict[str, Any]:

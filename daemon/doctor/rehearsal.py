@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import orjson
 
 from checkpoints.card import ModelKind
+from checkpoints.files.label_names import SEVERAL
 from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
 from learner.devices.cores import usable_cores
 from learner.directory.progress_event import ProgressEvent
@@ -43,7 +44,6 @@ WORDS = (
 )
 SOURCE = "rehearsal"
 SEED = 7
-SEVERAL = "multi_label_classification"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from daemon.errors import BadRequest, Refused
 from daemon.held_out_keys import ask_for_held_out
-from daemon.ingestion.backfill_fields import FIELDS, Fields
+from daemon.ingestion.backfill_fields import Fields
 from daemon.ingestion.backfill_plan import BackfillPlan
 from daemon.lifecycle.lock import make_state_dir
 from daemon.settings.labels import known_labels
@@ -22,7 +22,7 @@ from streams.file_kinds import Look
 from streams.files.opened_file import OpenedFile, is_kept, shown_path
 from streams.files.source import FileSource
 from streams.settings import StreamsSettings
-from streams.topic_settings import TopicFormat
+from streams.topic_settings import FIELDS, TopicFormat
 
 OnProgress = Callable[[str, int], None]
 """Told the path and how many bytes of its text (rows of Parquet) have been read."""

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 from daemon.errors import BadRequest
 from streams.settings import StreamsSettings
-from streams.topic_settings import TopicSettings
+from streams.topic_settings import FIELDS, TopicSettings
 
-FIELDS = ("text_field", "key_field", "label_field", "source_field", "time_field")
 UNNAMED = {"text_field": "text"}
 
 Fields = dict[str, str]

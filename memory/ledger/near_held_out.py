@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from memory.database.sqlite import Connection
 from memory.identity import near_duplicates
+from memory.identity.fingerprints import Bools
 from memory.identity.near_duplicates import SketchIndex
 from memory.samples import counters, reading
 from memory.samples.reading import Placed
@@ -20,9 +21,7 @@ class HeldOutIndex:
     def keep_apart(self, tx: Connection, drawn: Sequence[Placed]) -> list[Placed]:
         """Remove from the store, and from the draw, what is a near-duplicate of held-out text."""
         close = self._index.near(near_duplicates.sketch_texts([placed.sample.text for placed in drawn]))
-        removed = remove(tx, [placed.sample.id for placed, is_close in zip(drawn, close, strict=True) if is_close])
-        counters.tally(tx, {"near_duplicates": removed})
-        return [placed for placed, is_close in zip(drawn, close, strict=True) if not is_close]
+        return _remove_close(tx, drawn, close)
 
 
 def drop_held_out_near_trained(tx: Connection, similarity: float) -> None:
@@ -38,5 +37,11 @@ def drop_held_out_near_trained(tx: Connection, similarity: float) -> None:
     held = reading.read(tx, [row[0] for row in rows])
     sketches = near_duplicates.sketch_texts([placed.sample.text for placed in held])
     close = near_duplicates.near_trained(tx, sketches, similarity)
-    removed = remove(tx, [placed.sample.id for placed, is_close in zip(held, close, strict=True) if is_close])
+    _remove_close(tx, held, close)
+
+
+def _remove_close(tx: Connection, text: Sequence[Placed], close: Bools) -> list[Placed]:
+    """Remove from the store what is close to something else; returns the others."""
+    removed = remove(tx, [placed.sample.id for placed, is_close in zip(text, close, strict=True) if is_close])
     counters.tally(tx, {"near_duplicates": removed})
+    return [placed for placed, is_close in zip(text, close, strict=True) if not is_close]

@@ -48,15 +48,26 @@ def erase(tx: Connection, key: str | None, key_hash: int, now: float) -> Forgott
     """
     sample_ids = [row[0] for row in tx.execute("SELECT id FROM samples WHERE key_hash = ?", (key_hash,))]
     uses = tx.execute("SELECT round, sample, part FROM round_samples WHERE key_hash = ?", (key_hash,)).fetchall()
-    # Sketches are made from text: those of samples that have left memory go too.
-    near_duplicates.forget_trained(tx, {*sample_ids, *(sample for _, sample, _ in uses)})
-    removal.remove(tx, sample_ids)
+    remove_samples(tx, sample_ids, uses)
     letters = dead_letters_and_gaps.erase(tx, key, key_hash)
     tx.execute("DELETE FROM key_dresses WHERE key_hash = ?", (key_hash,))
     earlier_keys.forget_key(tx, key_hash)
     # Kept for ever: a redelivery of the erased text is known by it.
     tx.execute("INSERT OR IGNORE INTO forgotten(key_hash, at) VALUES (?, ?)", (key_hash, now))
     return name_who_saw(tx, sample_ids, letters, uses)
+
+
+def remove_samples(tx: Connection, sample_ids: Sequence[int], uses: Iterable[tuple[int, int, str]]) -> None:
+    """Remove samples, and what was made of their text.
+
+    Args:
+        tx: of the erasure.
+        sample_ids: the samples that are still kept.
+        uses: round, sample and part of all that rounds were given of the text.
+    """
+    # Sketches are made from text: those of samples that have left memory go too.
+    near_duplicates.forget_trained(tx, {*sample_ids, *(sample for _, sample, _ in uses)})
+    removal.remove(tx, sample_ids)
 
 
 def name_who_saw(

@@ -1,12 +1,11 @@
 """Erasures that tombstones asked for, done many at a time: one reads over the memory once for all that wait."""
 
 from memory.database.sqlite import Connection
-from memory.identity import near_duplicates
 from memory.intake import dead_letters_and_gaps
 from memory.intake.tombstones import TALLY
 from memory.people import erasure
 from memory.people.erasure import Forgotten
-from memory.samples import counters, removal
+from memory.samples import counters
 
 
 def wait(tx: Connection) -> bool:
@@ -27,8 +26,7 @@ def apply(tx: Connection) -> Forgotten:
         "SELECT r.round, r.sample, r.part FROM round_samples r JOIN pending_erasures p ON p.key_hash = r.key_hash "
         "WHERE r.sample < p.samples_before"
     ).fetchall()
-    near_duplicates.forget_trained(tx, {*sample_ids, *(sample for _, sample, _ in uses)})
-    removal.remove(tx, sample_ids)
+    erasure.remove_samples(tx, sample_ids, uses)
     letters = dead_letters_and_gaps.drop(tx, {row[0] for row in tx.execute(_LETTERS)})
     # With the erasure itself: where that is undone, they wait again.
     tx.execute("DELETE FROM pending_erasures")

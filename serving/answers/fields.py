@@ -23,7 +23,7 @@ def read_prompts(value: object) -> list[str | list[int]]:
     if isinstance(value, str):
         return [value]
     if not isinstance(value, list):
-        _refuse("prompt", PROMPT_SHAPES)
+        refuse("prompt", PROMPT_SHAPES)
     # None at all is left to the route, which knows how many there may be.
     if not value or isinstance(value[0], str):
         _require_all("prompt", value, str, PROMPT_SHAPES)
@@ -46,7 +46,7 @@ def read_texts(value: object) -> list[str]:
     if isinstance(value, str):
         return [value]
     if not isinstance(value, list):
-        _refuse("input", "a text or a list of texts is needed")
+        refuse("input", "a text or a list of texts is needed")
     _require_all("input", value, str, "a text is needed")
     return value
 
@@ -59,11 +59,11 @@ def read_stops(value: object) -> tuple[str, ...]:
     """
     stops = [] if value is None else [value] if isinstance(value, str) else value
     if not isinstance(stops, list) or len(stops) > MAX_STOPS:
-        _refuse("stop", f"a text or a list of up to {MAX_STOPS} texts is needed")
+        refuse("stop", f"a text or a list of up to {MAX_STOPS} texts is needed")
     for number, stop in enumerate(stops):
         if not isinstance(stop, str) or not 0 < len(stop) <= MAX_STOP_LENGTH:
             place = "stop" if isinstance(value, str) else f"stop.{number}"
-            _refuse(place, f"a text of 1 to {MAX_STOP_LENGTH} characters is needed")
+            refuse(place, f"a text of 1 to {MAX_STOP_LENGTH} characters is needed")
     return tuple(stops)
 
 
@@ -76,21 +76,21 @@ def read_bias(value: object) -> tuple[tuple[int, float], ...]:
     if value is None:
         return ()
     if not isinstance(value, dict) or len(value) > MAX_BIASES:
-        _refuse("logit_bias", f"an object of up to {MAX_BIASES} token ids is needed")
+        refuse("logit_bias", f"an object of up to {MAX_BIASES} token ids is needed")
     return tuple((_token_id(token), _bias(token, bias)) for token, bias in value.items())
 
 
 def _token_id(token: str) -> int:
     # Python's own idea of a number has blanks, underscores and digits of other scripts.
     if not (token.isascii() and token.isdecimal() and len(token) < 10):
-        _refuse(f"logit_bias.{token[:LONGEST_ECHO]}", "this is no token id")
+        refuse(f"logit_bias.{token[:LONGEST_ECHO]}", "this is no token id")
     return int(token)
 
 
 def _bias(token: str, bias: Any) -> float:
     numeric = isinstance(bias, int | float) and not isinstance(bias, bool)
     if not numeric or not math.isfinite(bias) or abs(bias) > MAX_BIAS:
-        _refuse(f"logit_bias.{token}", f"a number from {-MAX_BIAS} to {MAX_BIAS} is needed")
+        refuse(f"logit_bias.{token}", f"a number from {-MAX_BIAS} to {MAX_BIAS} is needed")
     return float(bias)
 
 
@@ -99,8 +99,9 @@ def _require_all(place: str, values: list[Any], kind: type, why: str) -> None:
     # By the set of types first: a prompt may be a million ids, for which a loop in Python is slow.
     if set(map(type, values)) - {kind}:
         number = next(number for number, value in enumerate(values) if type(value) is not kind)
-        _refuse(f"{place}.{number}", why)
+        refuse(f"{place}.{number}", why)
 
 
-def _refuse(place: str, why: str) -> NoReturn:
+def refuse(place: str, why: str) -> NoReturn:
+    """Raises RequestError, which names the place in the request."""
     raise RequestError(f"{place}: {why}", param=place)

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
+from serving.answers.fields import refuse
 from serving.errors import RequestError
 
 ROLES: Final = ("system", "developer", "user", "assistant")
@@ -39,26 +40,26 @@ def read_messages(value: object) -> list[Message]:
         RequestError: something in them is no text, or is not as it should be; names the place, `messages.2.content.1`.
     """
     if not isinstance(value, list) or not value:
-        _refuse("messages", "a list of messages is needed, each with its role and content")
+        refuse("messages", "a list of messages is needed, each with its role and content")
     return [_message(f"messages.{number}", message) for number, message in enumerate(value)]
 
 
 def _message(place: str, value: object) -> Message:
     if not isinstance(value, dict):
-        _refuse(place, 'a message is an object: {"role": "user", "content": "…"}')
+        refuse(place, 'a message is an object: {"role": "user", "content": "…"}')
     role = _role(f"{place}.role", value.get("role"))
     for name, field in value.items():
         # Clients send an assistant's turn back as they got it, with empty fields for what it did not use.
         if name not in ("role", "content") and name not in PASSED_OVER and field not in (None, [], {}, ""):
-            _refuse(f"{place}.{name[:LONGEST_ECHO]}", WITHOUT.get(name, "not supported here; leave it out"))
+            refuse(f"{place}.{name[:LONGEST_ECHO]}", WITHOUT.get(name, "not supported here; leave it out"))
     return Message(role, _content(f"{place}.content", value))
 
 
 def _role(place: str, value: object) -> str:
     if value in ("tool", "function"):
-        _refuse(place, f"calls of tools are not supported here, and so no messages of the role {value}")
+        refuse(place, f"calls of tools are not supported here, and so no messages of the role {value}")
     if not isinstance(value, str) or value not in ROLES:
-        _refuse(place, f"{_shorten(value)} is none of {', '.join(ROLES)}")
+        refuse(place, f"{_shorten(value)} is none of {', '.join(ROLES)}")
     return value
 
 
@@ -77,20 +78,16 @@ def _content(place: str, message: Mapping[str, Any]) -> str:
 
 def _part(place: str, value: object) -> str:
     if not isinstance(value, dict):
-        _refuse(place, f"a part is an object: {TEXT_PART}")
+        refuse(place, f"a part is an object: {TEXT_PART}")
     kind = value.get("type")
     if kind != "text":
         problem = "a part needs its type" if kind is None else f"parts of type {_shorten(kind)} are not supported here"
-        _refuse(place, f"{problem}: the model reads text only, {TEXT_PART}")
+        refuse(place, f"{problem}: the model reads text only, {TEXT_PART}")
     text = value.get("text")
     if not isinstance(text, str):
-        _refuse(f"{place}.text", "a text is needed")
+        refuse(f"{place}.text", "a text is needed")
     return text
 
 
 def _shorten(value: object) -> str:
     return value[:LONGEST_ECHO] if isinstance(value, str) else "null" if value is None else f"a {type(value).__name__}"
-
-
-def _refuse(place: str, why: str) -> NoReturn:
-    raise RequestError(f"{place}: {why}", param=place)

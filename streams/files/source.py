@@ -18,13 +18,11 @@ from streams.files.opened_file import HEAD, OpenedFile
 from streams.files.splitting import Record, Split, line_end_of, split
 from streams.reading import BatchBuilder, PartitionReader
 from streams.settings import StreamsSettings
-from streams.topic_settings import TopicFormat
+from streams.topic_settings import FIELDS, TopicFormat
 from streams.unpacking import Damage
 
 StoredOffsets = Callable[[str], Mapping[str, int]]
 """The store's next offset of each incarnation that it knows of a file."""
-
-FIELDS = ("text_field", "key_field", "label_field", "source_field", "time_field")
 
 
 class FileSource(Closing):

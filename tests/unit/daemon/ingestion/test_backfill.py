@@ -9,13 +9,13 @@ import pytest
 
 from daemon.errors import BadRequest, Refused
 from daemon.ingestion.backfill import backfill
-from daemon.ingestion.backfill_fields import FIELDS
 from daemon.ingestion.backfill_plan import BackfillPlan
 from daemon.settings.tree import ModelSettings, Settings
 from memory.settings import MemorySettings
 from memory.store import Store
 from streams.file_kinds import Look
 from streams.settings import BudgetSettings, StreamsSettings
+from streams.topic_settings import FIELDS
 from tests.unit.daemon.cli.test_main import riverkeep
 from tests.unit.daemon.kept import WORDS
 
