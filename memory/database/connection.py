@@ -1,4 +1,4 @@
-"""The database file: opening it, checking it, and turns at writing it."""
+"""The database file in use: its connections, turns at writing it, and whether it still is the one that was opened."""
 
 import threading
 from collections.abc import Iterator
@@ -6,33 +6,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-import structlog
-from sqlite_utils import Database as UtilsDatabase
-
-from memory.database import schema, sqlite
+from memory.database import opening, sqlite
 from memory.database.sqlite import Connection
 from memory.database.sqlite_errors import RESTORE, describe_damage, explain, explain_unreadable
 from memory.errors import (
-    NotAStore,
-    SqliteTooOld,
     StoreClosed,
     StoreDamaged,
     StoreError,
     StoreMissing,
-    StoreTooNew,
-    StoreTooOld,
     StoreUnreadable,
     WrongState,
 )
 from memory.settings import MemorySettings
 from streams.closing import Closing
 
-log = structlog.get_logger(__name__)
-
-PAGE_BYTES = 8192
 CACHE_KIB = 8 * 1024
-CHECKPOINT_PAGES = 2_000
-WAL_BYTES_KEPT = 64 * 2**20
 IDLE_READERS = 4
 LOOK_SECONDS = 1.0
 """How long a look at the file waits for one who holds it locked."""
@@ -138,20 +126,20 @@ class Database(Closing):
         # mode=rw: without it SQLite would make the file where it is missing.
         connection = sqlite.connect(f"{self.path.absolute().as_uri()}?mode=rw", timeout=LOOK_SECONDS, uri=True)
         try:
-            _refuse_foreign(self.path, connection)
+            opening.refuse_foreign(self.path, connection)
             if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 raise StoreDamaged(describe_damage(self.path, "it is empty"))
             if deep:
-                self._check(connection)
+                opening.check(self.path, connection)
         finally:
             connection.close()
 
     def _open_writer(self) -> None:
-        refuse_old_sqlite(sqlite.sqlite_version_info)
+        opening.refuse_old_sqlite(sqlite.sqlite_version_info)
         self._refuse_missing()
         with self._translate_errors():
             self._connection = self._connect(self._settings.busy_timeout_s)
-            self._prepare(self._connection)
+            opening.prepare(self.path, self._connection, self._settings, read_only=self.read_only)
         self._identity = _identity_of(self.path)
 
     def _refuse_missing(self) -> None:
@@ -174,44 +162,6 @@ class Database(Closing):
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection
 
-    def _prepare(self, writer: Connection) -> None:
-        _refuse_foreign(self.path, writer)
-        utils = UtilsDatabase(writer, recursive_triggers=False, execute_plugins=False)
-        if unknown := schema.unknown_migrations(utils):
-            raise StoreTooNew(
-                f"{self.path} was written by a newer Riverkeep (it has {', '.join(unknown)}). Install that version."
-            )
-        if self.read_only:
-            self._prepare_reading(writer, utils)
-        else:
-            self._prepare_writing(writer, utils)
-
-    def _prepare_reading(self, writer: Connection, utils: UtilsDatabase) -> None:
-        if pending := schema.migrations.pending(utils):
-            raise StoreTooOld(
-                f"{self.path} needs {len(pending)} migration(s). Start this version of Riverkeep there once."
-            )
-        writer.execute("PRAGMA query_only = ON")
-
-    def _prepare_writing(self, writer: Connection, utils: UtilsDatabase) -> None:
-        # Before the log is turned on: after that SQLite changes no page's size any more.
-        writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        writer.execute("PRAGMA journal_mode = WAL")
-        # With NORMAL a power cut takes the last commits back, whose offsets Kafka has been told by then.
-        writer.execute("PRAGMA synchronous = FULL")
-        # What is deleted is overwritten: text that a person had erased does not stay in free pages.
-        writer.execute("PRAGMA secure_delete = ON")
-        writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        # Else the log keeps the greatest size that it ever had, as after an erasure.
-        writer.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
-        if self._settings.integrity_check:
-            self._check(writer)
-        if schema.migrations.pending(utils):
-            with _transaction(writer):  # So that two starting processes do not both migrate.
-                for migration in schema.migrations.pending(utils):
-                    log.info("store_migrating", path=str(self.path), migration=migration.name)
-                schema.migrations.apply(utils)
-
     def check(self) -> None:
         """Look through the file's structure.
 
@@ -219,20 +169,14 @@ class Database(Closing):
             StoreDamaged: it is inconsistent; the message says what to do.
         """
         with self.exclusive() as writer:
-            self._check(writer)
-
-    def _check(self, writer: Connection) -> None:
-        # Three findings at most: a damaged file has thousands, and one is enough.
-        findings = [row[0] for row in writer.execute("PRAGMA quick_check(3)")]
-        if findings != ["ok"]:
-            raise StoreDamaged(describe_damage(self.path, "; ".join(findings)))
+            opening.check(self.path, writer)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A turn at writing: one transaction, committed when the block ends and undone when it raises."""
         if self.read_only:
             raise WrongState(f"{self.path} was opened for reading only.")
-        with self.exclusive() as writer, _transaction(writer):
+        with self.exclusive() as writer, sqlite.transaction(writer):
             yield writer
 
     @contextmanager
@@ -330,29 +274,6 @@ class Database(Closing):
             raise explained from error
 
 
-@contextmanager
-def _transaction(writer: Connection) -> Iterator[None]:
-    """Committed when the block ends and undone when it raises."""
-    # The write lock at once: a transaction that began with reading fails instead of waiting where another one wrote.
-    writer.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        writer.execute("COMMIT")
-    except BaseException:
-        # SQLite has undone the transaction itself after some errors (a full disk among them).
-        if writer.in_transaction:
-            writer.execute("ROLLBACK")
-        raise
-
-
-def _refuse_foreign(path: Path, connection: Connection) -> None:
-    """An empty file may become a store; another program's database may not."""
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    if tables and application != schema.APPLICATION_ID:
-        raise NotAStore(f"{path} is an SQLite database, but not of Riverkeep. Choose another `state_dir`.")
-
-
 def _identity_of(path: Path) -> tuple[int, int] | None:
     try:
         stat = path.stat()
@@ -385,13 +306,3 @@ def _create(path: Path) -> None:
         path.touch(mode=0o600)
     except OSError as error:
         raise explain_unreadable(path, str(error)) from error
-
-
-def refuse_old_sqlite(version: tuple[int, ...]) -> None:
-    """Raise `SqliteTooOld` for a library that is not safe to keep the store with."""
-    if version < sqlite.OLDEST:
-        present, needed = ".".join(map(str, version)), ".".join(map(str, sqlite.OLDEST))
-        raise SqliteTooOld(
-            f"SQLite {present} can corrupt a database when its write-ahead log is reset; Riverkeep needs {needed} or "
-            "newer. Install pysqlite3 0.6.1 or newer into this environment: it brings its own."
-        )

@@ -4,7 +4,8 @@ A file must be opened with one and the same library everywhere, and the standard
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,3 +30,18 @@ def primary_code(error: DatabaseError) -> int:
 def as_json(ids: Iterable[int]) -> str:
     """Ids as one bound value, which `json_each` takes apart again: no limit on how many, one statement for all."""
     return json.dumps(list(ids))
+
+
+@contextmanager
+def transaction(writer: Connection) -> Iterator[None]:
+    """Committed when the block ends and undone when it raises."""
+    # The write lock at once: a transaction that began with reading fails instead of waiting where another one wrote.
+    writer.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        writer.execute("COMMIT")
+    except BaseException:
+        # SQLite has undone the transaction itself after some errors (a full disk among them).
+        if writer.in_transaction:
+            writer.execute("ROLLBACK")
+        raise

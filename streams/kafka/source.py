@@ -1,8 +1,7 @@
 """Kafka as a source of batches: assignment, positions, pauses, and what brokers do on bad days."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from kafka.errors import (
@@ -18,7 +17,6 @@ from kafka.structs import TopicPartition
 from streams.backoff import Backoff
 from streams.chunk import Chunk
 from streams.closing import Closing
-from streams.dead_letter_flood import DeadLetterBudget
 from streams.document import Batch, Partition, Pause
 from streams.errors import MembershipTaken, NotAuthorized
 from streams.kafka.assignment import Assignment, Doubt
@@ -26,8 +24,9 @@ from streams.kafka.broker_silence import Absence
 from streams.kafka.client import REFUSALS
 from streams.kafka.consumer import Consumer
 from streams.kafka.first_position import Offsets
+from streams.kafka.flood_pauses import FloodPauses
 from streams.metrics import StreamsMetrics
-from streams.reading import BatchBuilder, PartitionRead
+from streams.reading import BatchBuilder
 from streams.registry.client import of_settings
 from streams.settings import StreamsSettings
 
@@ -80,9 +79,7 @@ class KafkaSource(Closing):
             settings, store, metrics, labels=labels, owner=owner, registry=self._registry, monotonic=monotonic
         )
         self._consumer: Consumer | None = None
-        self._budget = DeadLetterBudget(settings.budget)
-        self._flooded: dict[TopicPartition, float] = {}
-        self._resumed: deque[Partition] = deque()
+        self._floods = FloodPauses(settings.budget, metrics, monotonic)
         self._all_paused: Pause | None = None
         self._failures = 0
         self._retry_at = self._watched_at = self._committed_at = self._topics_at = self._warned_at = float("-inf")
@@ -119,7 +116,7 @@ class KafkaSource(Closing):
         builder = BatchBuilder(records=self._settings.batch_records, size=self._settings.batch_bytes)
         self._gather(self._consumer, builder, timeout_s)
         for part in builder.parts():
-            self._judge(part)
+            self._floods.judge(part)
         self._watch(self._consumer)
         batch = builder.build()
         if batch is not None:
@@ -160,7 +157,7 @@ class KafkaSource(Closing):
 
     def resume(self, partition: Partition) -> None:
         """Let a partition come again that was paused for its dead letters. Takes effect at the next poll."""
-        self._resumed.append(partition)
+        self._floods.resume(partition)
 
     # what others ask
 
@@ -301,42 +298,13 @@ class KafkaSource(Closing):
 
     def _choose_held(self) -> set[TopicPartition]:
         """The partitions that must not come now."""
-        now = self._monotonic()
-        resumed = {TopicPartition(p.topic, p.number) for p in self._drain_resumes()}
-        if (pause_s := self._settings.budget.pause_seconds) is not None:
-            resumed |= {topic_partition for topic_partition, since in self._flooded.items() if now - since >= pause_s}
         partitions = self._assignment.partitions()
-        for topic_partition in list(self._flooded):
-            # One that went to another replica takes its pause with it: if it comes back, it is judged anew.
-            if topic_partition in resumed or topic_partition not in partitions:
-                del self._flooded[topic_partition]
-                log.info("partition_resumed", topic=topic_partition.topic, partition=topic_partition.partition)
-        held = set(partitions) if self._all_paused else set(self._flooded)
+        self._floods.lift(partitions)
+        held = set(partitions) if self._all_paused else self._floods.paused()
         if self._registry is not None and self._registry.rests:
             # Only while the registry rests: then they flow again, and the first record of each asks it anew.
             held |= self._assignment.waiting().keys()
         return held | self._assignment.unsettled()
-
-    def _drain_resumes(self) -> Iterator[Partition]:
-        while self._resumed:
-            yield self._resumed.popleft()
-
-    def _judge(self, part: PartitionRead) -> None:
-        partition = part.partition
-        reason = self._budget.judge(partition, part.records, part.dead_letters, self._monotonic())
-        if reason is None:
-            return
-        # Else what caused this pause would pause it again with the first record after it.
-        self._budget.forgive(partition)
-        self._flooded[TopicPartition(partition.topic, partition.number)] = self._monotonic()
-        self._metrics.floods.labels(partition.topic).inc()
-        log.error(
-            "dead_letter_flood",
-            topic=partition.topic,
-            partition=partition.number,
-            reason=reason,
-            resume="riverkeep memory dead-letters resume",
-        )
 
     def _watch(self, consumer: Consumer) -> None:
         held = self._choose_held()
@@ -354,7 +322,7 @@ class KafkaSource(Closing):
         partitions = self._assignment.partitions()
         flooded = {
             partitions[topic_partition]: Pause.DEAD_LETTER_FLOOD
-            for topic_partition in self._flooded
+            for topic_partition in self._floods.paused()
             if topic_partition in partitions
         }
         all_paused = dict.fromkeys(partitions.values(), self._all_paused) if self._all_paused else {}
