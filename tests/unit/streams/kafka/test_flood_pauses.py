@@ -56,8 +56,7 @@ def test_a_person_ends_a_pause_and_the_same_dead_letters_begin_no_other() -> Non
     assert floods.paused() == ASSIGNED, "taken up by the thread that polls"
     floods.lift(ASSIGNED)
     assert not floods.paused()
-    one = flood()
-    floods.judge(PartitionRead(NEWS, 11, dead_letters=one.dead_letters[:1], records=1))
+    floods.judge(PartitionRead(NEWS, 11, dead_letters=flood().dead_letters[:1], records=1))
     assert not floods.paused()
     floods.judge(flood())
     assert floods.paused() == ASSIGNED
