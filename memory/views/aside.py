@@ -38,6 +38,7 @@ class Aside:
             ValueError: neither or both of `round_number` and `ids` are given.
         """
         with self._file.database.write() as tx:
+            # In the transaction that acts on it: meanwhile another person may release it, or drop it.
             chosen = aside.choose(tx, round_number, ids)
             return aside.release(tx, chosen, self._file.settings, self._file.intake.salt)
 

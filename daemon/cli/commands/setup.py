@@ -2,6 +2,7 @@
 
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,14 +123,16 @@ def _ask_for_group(path: Path) -> str:
 def _short(model: str, kind: str, bootstrap_servers: str, topic: str, group: str) -> str:
     import json
 
-    servers = ", ".join(json.dumps(server.strip()) for server in bootstrap_servers.split(","))
+    # JSON's strings are TOML's too, but for what lies above U+FFFF: as escapes those are pairs, which TOML refuses.
+    quote = partial(json.dumps, ensure_ascii=False)
+    servers = ", ".join(quote(server.strip()) for server in bootstrap_servers.split(","))
     short = TEMPLATE.format(
-        path=f"path = {json.dumps(model)} ".ljust(COMMENTS_AT),
+        path=f"path = {quote(model)} ".ljust(COMMENTS_AT),
         kind=f'kind = "{kind}" '.ljust(COMMENTS_AT),
         other="classifier" if kind == "causal-lm" else "causal-lm",
         servers=servers,
-        topic=json.dumps(topic),
-        group=f"group_id = {json.dumps(group)} ".ljust(COMMENTS_AT),
+        topic=quote(topic),
+        group=f"group_id = {quote(group)} ".ljust(COMMENTS_AT),
     )
     return short + LABEL if kind == "classifier" else short
 

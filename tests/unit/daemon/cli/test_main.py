@@ -136,7 +136,7 @@ def test_an_unknown_command_is_a_usage_error(home: Path) -> None:
 
 def test_init_writes_settings_that_check_understands(tmp_path: Path) -> None:
     """From nothing to a checked file in two commands; the model is the only thing to bring."""
-    model = tmp_path / 'odd "name"'
+    model = tmp_path / 'odd "name" 🚂'
     model.mkdir()
     made = riverkeep("init", "--model", str(model), "--bootstrap-servers", "a:9092, b:9092", cwd=tmp_path)
     assert made.returncode == 0
