@@ -13,8 +13,8 @@ import pydantic.dataclasses
 from pydantic import PositiveInt, ValidationError
 
 from checkpoints.files.durable_writes import replace_file, sha256_of
-from checkpoints.generation_store import ListedFile
 from checkpoints.json_files import STRICT, read_json, write_json
+from checkpoints.manifest import ListedFile
 from learner.directory.links import link_or_copy, link_tree
 from learner.errors import BadRoundDirectory
 
