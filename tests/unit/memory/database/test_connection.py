@@ -16,6 +16,7 @@ from memory.errors import (
 )
 from memory.settings import MemorySettings
 from memory.store import Store
+from streams.document import Partition
 from tests.unit.memory.helpers import Stream, open_store, text
 
 SETTINGS = MemorySettings(busy_timeout_s=0.05)
@@ -123,3 +124,8 @@ def test_many_threads_may_use_one_store(store: Store) -> None:
     assert failures == []
     counts = store.counts()
     assert counts.fresh_samples + counts.holdout_samples + sum(counts.tallies.values()) == 400
+
+
+def partition(number: int) -> Partition:
+    """A partition of its own for each thread."""
+    return Partition("threads", number)

@@ -22,7 +22,6 @@ from memory.identity.known_sides import Zone, find_zone
 from memory.ledger.scorings import Scoring
 from memory.settings import MemorySettings
 from memory.store import Store
-from streams.document import Partition
 from tests.unit.memory.helpers import Stream, text
 
 SETTINGS = MemorySettings(busy_timeout_s=0.05)
@@ -144,11 +143,6 @@ def test_opening_twice_migrates_once_and_keeps_the_secret(tmp_path: Path) -> Non
             secrets.append(tx.execute("SELECT value FROM facts WHERE name = 'secret'").fetchone()[0])
     assert secrets[0] == secrets[1]
     assert len(secrets[0]) == 32
-
-
-def partition(number: int) -> Partition:
-    """A partition of its own for each thread."""
-    return Partition("threads", number)
 
 
 def make_store_of_an_earlier_version(
