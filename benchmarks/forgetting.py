@@ -38,9 +38,8 @@ from checkpoints.generation_store import BASE, GenerationStore
 from daemon.demo.era_scores import EraScores
 from daemon.demo.lineage import Lineage, naive
 from daemon.demo.text import BASE_MODEL, BEFORE_STREAM, eras
-from gate import judge
+from gate import choice
 from gate.forgetting import ScoreMatrix, average_forgetting, plasticity
-from gate.measures import mean_nll
 from learner.directory.report import Report, TrainingSummary
 from learner.directory.round_directory import (
     GenerationRef,
@@ -53,6 +52,7 @@ from learner.directory.round_directory import (
 from learner.settings import RecipeSettings
 from memory.ledger.records import DrawSpec, RoundDraw
 from memory.ledger.states import RoundState
+from memory.samples.slice_names import last_round
 from memory.settings import MemorySettings
 from memory.store import Store
 from streams.document import Batch, Document, Partition
@@ -212,9 +212,9 @@ def follow(rounds: Sequence[Path], home: Path, recipe: RecipeSettings) -> tuple[
 
 def best_candidate(learned: Report) -> str:
     """The one that the gate takes of several that pass."""
-    slices = learned.slices.values()
-    return judge.best_candidate(
-        {name: statistics.fmean(mean_nll(s.candidates[name]) for s in slices) for name in learned.candidates}
+    older = {name: scores for name, scores in learned.slices.items() if last_round(name) < learned.round}
+    return choice.best_candidate(
+        learned.candidates, everywhere=choice.pairwise(learned.slices), on_older=choice.pairwise(older)
     )
 
 

@@ -175,12 +175,19 @@ class InsufficientEvidence(Exception):
     """Something that a verdict rests on is missing or damaged; the message says what."""
 
 
-def group_slices(slices: Sequence[HeldOut], minimum: int) -> Groups:
+def group_slices(slices: Sequence[HeldOut], minimum: int, *, enough: int = 0, enough_new: int = 0) -> Groups:
     """Group the drawn slices so that each group has enough keys to be judged.
 
-    Older slices with too few keys are judged together; should they be too few even so, they join the
-    smallest other slice, the anchor in the last resort, so that a handful of documents can neither go
-    unwatched nor block every round.
+    Older slices with too few keys are joined, in the order of their names, until each group has enough; what is left
+    over joins the smallest. Should all of them together have too few to be judged, they join the anchor in the last
+    resort, so that a handful of documents can neither go unwatched nor block every round. New sources are joined alike,
+    and left out where they have too few even so.
+
+    Args:
+        slices: as drawn.
+        minimum: keys that anything must have to be judged.
+        enough: keys from which on an older slice is judged alone; `minimum` at least.
+        enough_new: the same of a new source.
 
     Raises:
         InsufficientEvidence: there is no anchor or no new text, or too little of it.
@@ -188,8 +195,8 @@ def group_slices(slices: Sequence[HeldOut], minimum: int) -> Groups:
     unmet = [need for need in needs(slices, minimum) if not need.is_met]
     if unmet:
         raise InsufficientEvidence(unmet[0].sentence())
-    new, anchors, old = _part_by_kind(slices, minimum)
-    return Groups(_join("newest", new), tuple(_by_source(new, minimum)), (*anchors, *old))
+    new, anchors, old = _part_by_kind(slices, minimum, max(enough, minimum))
+    return Groups(_join("newest", new), tuple(_by_source(new, minimum, max(enough_new, minimum))), (*anchors, *old))
 
 
 def needs(slices: Iterable[HeldOut], minimum: int, *, labels: int = 0) -> tuple[Need, ...]:
@@ -201,7 +208,8 @@ def needs(slices: Iterable[HeldOut], minimum: int, *, labels: int = 0) -> tuple[
         labels: how many different ones all held-out text must have; 0 where there are none.
     """
     listed = list(slices)
-    new, anchors, _ = _part_by_kind(listed, minimum)
+    # Whether the anchor has to carry older text hangs on the minimum alone, not on what would be enough to prove much.
+    new, anchors, _ = _part_by_kind(listed, minimum, minimum)
     newest = _join("newest", new)
     anchor = anchors[0] if anchors else _join("anchor", [])
     needed = [
@@ -218,41 +226,51 @@ def members_of(groups: Iterable[Group]) -> list[HeldOut]:
     return [member for group in groups for member in group.members]
 
 
-def _part_by_kind(slices: Iterable[HeldOut], minimum: int) -> tuple[list[HeldOut], list[Group], list[Group]]:
+def _part_by_kind(
+    slices: Iterable[HeldOut], minimum: int, enough: int
+) -> tuple[list[HeldOut], list[Group], list[Group]]:
     """The newest slices; the groups of the anchor; and those of earlier text, smallest first."""
     ordered = sorted(slices, key=lambda each: each.name)
     new = [each for each in ordered if each.kind == "newest"]
-    anchors = _pool("anchor", [each for each in ordered if each.kind == "anchor"], minimum)
-    old = _pool("period", [each for each in ordered if each.kind == "period"], minimum)
+    anchors = _pool([_join("anchor", [each]) for each in ordered if each.kind == "anchor"], minimum)
+    old = _pool([_join("period", [each]) for each in ordered if each.kind == "period"], enough)
     if len(old) == 1 and old[0].size < minimum and anchors:
         anchors[0] = _join("anchor", [*anchors[0].members, *old.pop().members])
     return new, anchors, old
 
 
-def _pool(kind: SliceKind, slices: Sequence[HeldOut], minimum: int) -> list[Group]:
-    """Large slices alone, small ones joined; smallest group first."""
-    alone = [_join(kind, [each]) for each in slices]
-    small = [group.members[0] for group in alone if group.size < minimum]
-    large = [group for group in alone if group.size >= minimum]
+def _pool(alone: Sequence[Group], enough: int) -> list[Group]:
+    """Large groups as they are, small ones joined until they are large; smallest first."""
+    pooled = [group for group in alone if group.size >= enough]
+    waiting: list[Group] = []
+    for group in alone:
+        if group.size < enough:
+            waiting.append(group)
+            if (joined := _unite(waiting)).size >= enough:
+                pooled.append(joined)
+                waiting = []
     # By name among equals: the same slices are to be grouped alike whatever order they were drawn in.
-    large.sort(key=lambda group: (group.size, group.name))
-    if small:
-        pool = _join(kind, small)
-        if pool.size < minimum and large:
-            # The smallest, in which their harm is diluted least.
-            large[0] = _join(kind, [*large[0].members, *small])
-        else:
-            large.append(pool)
-    return sorted(large, key=lambda group: (group.size, group.name))
+    pooled.sort(key=lambda group: (group.size, group.name))
+    if waiting and pooled:
+        # The smallest, in which their harm is diluted least.
+        pooled[0] = _unite([pooled[0], *waiting])
+        pooled.sort(key=lambda group: (group.size, group.name))
+    return pooled or ([_unite(waiting)] if waiting else [])
 
 
-def _by_source(slices: Sequence[HeldOut], minimum: int) -> list[Group]:
+def _by_source(slices: Sequence[HeldOut], minimum: int, enough: int) -> list[Group]:
     sources = sorted({each.source for each in slices})
-    # Of one source alone the newest text is judged already, by the stricter demand that it be learned.
-    if len(sources) < 2:
-        return []
-    groups = [_join("newest", [each for each in slices if each.source == source]) for source in sources]
-    return [group for group in groups if group.size >= minimum]
+    alone = [_join("newest", [each for each in slices if each.source == source]) for source in sources]
+    few = [group for group in alone if group.size < minimum]
+    if few and _unite(few).size < minimum:
+        alone = [group for group in alone if group.size >= minimum]
+    groups = _pool(alone, enough)
+    # All of them together are judged already, by the stricter demand that they be learned.
+    return [group for group in groups if len(group.members) < len(slices)]
+
+
+def _unite(groups: Sequence[Group]) -> Group:
+    return _join(groups[0].kind, list(members_of(groups)))
 
 
 def _join(kind: SliceKind, members: Sequence[HeldOut]) -> Group:

@@ -6,49 +6,37 @@ up. A bound is kept when the confidence limit of the paired difference over docu
 
 Many comparisons are made, and that cannot open the gate: a candidate passes only if it keeps every bound, so
 the chance to accept one that breaks a bound is at most that of a single comparison (intersection-union test,
-Berger 1982). Several candidates could open it, one of them passing by luck, so they share the chance of error
-(Bonferroni). The price is power: small slices leave wide limits, and a refusal says when it is for want of
-evidence. What was refused for that alone may be judged again on more text: `gate.looks` says how often, and how much
-surer each later judgement has to be.
+Berger 1982). Several candidates could open it, one of them passing by luck, so they share the chance of error, by how
+much they do alike (`gate.statistics.joint_levels`). The price is power: small slices leave wide limits, and a refusal
+says when it is for want of evidence. What was refused for that alone may be judged again on more text: `gate.looks`
+says how often, and how much surer each later judgement has to be.
+
+Bounds are in proportion too: what was lost on older text may not be proven to be more than a share of what was gained
+on the newest. That one is open where nothing is proven, so that noise refuses no harmless round of a small gain; the
+bounds above stay closed.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 from zlib import crc32
 
-from gate.best_so_far import ENOUGH_OF, KnownScores, lacking
-from gate.bootstrap import Resampling, interval
-from gate.comparisons import (
-    Comparison,
-    accuracy_difference,
-    balanced_difference,
-    f1_difference,
-    mean_of,
-    nll_difference,
-)
-from gate.evidence import BEST_BY, Evidence, Scores, always_the_most_frequent, gather
-from gate.held_out import (
-    LABELS_TO_TELL,
-    Group,
-    Groups,
-    HeldOut,
-    InsufficientEvidence,
-    Need,
-    group_slices,
-    members_of,
-    needs,
-)
-from gate.keys import KeyOf, keys_among
+from gate.best_so_far import KnownScores, lacking
+from gate.choice import best_candidate, pairwise
+from gate.evidence import Evidence, gather
+from gate.held_out import Group, Groups, HeldOut, InsufficientEvidence, group_slices, needs
 from gate.looks import confidence_at, more_for_next_look
+from gate.questions import PARENT, Question, Questions, spread_of
 from gate.settings import GateSettings
+from gate.statistics.bootstrap import Interval, Resampling, interval
+from gate.statistics.joint_levels import joint_level
+from gate.statistics.power import keys_to_prove
 from gate.text_bounds import plausibility_bounds
 from gate.verdict import (
     ALL_TEXT,
     LOSS_UNITS,
-    MAJORITY,
     OF_TEXT,
     Check,
     Verdict,
@@ -65,12 +53,9 @@ from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.directory.report import Outcome, Report
 from learner.evaluation.text_plausibility import Departure, PrequentialSummary, compare, new_kinds, too_few
 
-__all__ = ["Check", "GateSettings", "HeldOut", "Verdict", "best_candidate", "judge", "plausibility_bounds"]
+__all__ = ["Check", "GateSettings", "HeldOut", "Verdict", "judge", "plausibility_bounds"]
 
-EQUAL_NATS: Final = 0.02
 NO_BEST: Final[Mapping[str, int]] = MappingProxyType({})
-
-Difference = Callable[[Scores, Scores, KeyOf], Comparison]
 
 FIGURES: Final = {
     "mean_nll": "a mean loss of {:.3f} {}",
@@ -155,48 +140,34 @@ def _on_candidates(
     if not judged_text:
         return unproven("the fresh text was not scored under the parent before training")
     try:
-        groups = group_slices(slices, settings.minimum_documents)
+        # Before anything is looked at: whether there is enough does not hang on what was scored.
+        group_slices(slices, settings.minimum_documents)
         evidence = gather(report, slices, known, settings.minimum_documents)
-        return _judge_candidates(report, evidence, groups, settings, look)
+        return _judge_candidates(report, evidence, slices, settings, look)
     except InsufficientEvidence as error:
         newest = next(need.found for need in needs(slices, settings.minimum_documents) if need.what == "newest")
         return unproven(str(error), newest=newest)
 
 
-def best_candidate(means: Mapping[str, float]) -> str:
-    """The best of several candidates: the lowest mean loss over all slices, and of equals the one that learned most.
-
-    Interpolation toward the parent trades new text for old along a line on which the mean hardly moves, so the
-    lowest of nearly equal means is chance, and taking it costs plasticity round after round. Means within
-    `EQUAL_NATS` of the lowest therefore count as equal, and the smallest share of the parent is taken.
-
-    The figures that are then reported come from the documents that chose. That flatters the chosen one by 0.001 nats of
-    the newest text's gain where candidates lie on one line (a fiftieth of the half-width of its limit), and by 0.009 (a
-    seventh) were they unlike each other, with 36 documents a slice; its limits, which all candidates share, err in less
-    than the stated 5 % (`tests/unit/gate/test_choice.py`). So no documents are set apart for the choice alone: halves
-    would widen every limit by two fifths.
-
-    Args:
-        means: mean loss over all slices, in nats, by candidate; names are the parent's share in it.
-    """
-    lowest = min(means.values())
-    return min(name for name, mean in means.items() if mean <= lowest + EQUAL_NATS)
-
-
-def _judge_candidates(report: Report, evidence: Evidence, groups: Groups, settings: GateSettings, look: int) -> Verdict:
+def _judge_candidates(
+    report: Report, evidence: Evidence, slices: Sequence[HeldOut], settings: GateSettings, look: int
+) -> Verdict:
     if not evidence.candidates:
         return unproven(evidence.rejected[min(evidence.rejected)])
-    checks = {
-        name: _checks(_Judged(report, evidence, name, settings, look), report.kind, groups, settings)
-        for name in evidence.candidates
-    }
+    checks = _checks(report, evidence, slices, settings, look)
     passing = [name for name in checks if all(check.passed for check in checks[name])]
     if passing:
         # Only among those that pass: the lowest mean could belong to one that gave up the anchor for the news.
-        best = best_candidate({name: evidence.mean_over_slices(name) for name in passing})
+        best = _best(passing, evidence, slices)
         return accepted(best, checks[best])
     nearest = min(checks, key=lambda name: _distance(evidence, checks, name))
     return refused(nearest, checks[nearest])
+
+
+def _best(names: Sequence[str], evidence: Evidence, slices: Sequence[HeldOut]) -> str:
+    key_of = {document: key for each in slices for document, key in each.keys.items()}
+    older = {each.name: evidence.slices[each.name] for each in slices if each.kind != "newest"}
+    return best_candidate(names, everywhere=pairwise(evidence.slices, key_of), on_older=pairwise(older, key_of))
 
 
 def _distance(evidence: Evidence, checks: Mapping[str, Sequence[Check]], name: str) -> tuple[int, int, float, str]:
@@ -206,152 +177,107 @@ def _distance(evidence: Evidence, checks: Mapping[str, Sequence[Check]], name: s
     return proven, len(failed), evidence.mean_over_slices(name), name
 
 
-def _checks(judged: "_Judged", kind: str, groups: Groups, settings: GateSettings) -> tuple[Check, ...]:
-    """Every check of one candidate."""
-    # Every check has to pass, so that no order among them matters, and none can be bought by another.
-    checks = [judged.learned(groups.newest)]
-    checks += [judged.rise("parent", group, settings.max_rise_parent) for group in groups.sources]
-    for group in groups.older:
-        checks.append(judged.rise("parent", group, settings.max_rise_parent))
-        checks.append(judged.rise("best", group, settings.max_rise_best))
-        # Of later text the base knows nothing to be held to.
-        if group.kind == "anchor":
-            checks.append(judged.rise("anchor", group, settings.max_rise_anchor))
-    checks.append(judged.average("best", groups.older, settings.max_average_forgetting))
-    if kind == "classifier":
-        checks += judged.answers(groups)
-        if (above := judged.above_majority(groups)) is not None:
-            checks.append(above)
-    return tuple(checks)
+def _checks(
+    report: Report, evidence: Evidence, slices: Sequence[HeldOut], settings: GateSettings, look: int
+) -> dict[str, tuple[Check, ...]]:
+    """Every check of every candidate."""
+    groups, undiluted = _grouped(evidence, slices, settings)
+    questions = Questions(evidence, report.kind, settings).ask(groups, undiluted)
+    limits = _Limits(report, evidence.candidates, questions, settings, look)
+    answers = [limits.checks(question) for question in questions]
+    return {name: tuple(checks[name] for checks in answers) for name in evidence.candidates}
 
 
-class _Judged:
-    """One candidate compared with its references, with limits shared by the round's candidates."""
+def _grouped(evidence: Evidence, slices: Sequence[HeldOut], settings: GateSettings) -> tuple[Groups, list[Group]]:
+    """The groups that are judged, and what was joined to others only as it could prove nothing by itself."""
+    least = settings.minimum_documents
+    plain = group_slices(slices, least)
 
-    def __init__(self, report: Report, evidence: Evidence, candidate: str, settings: GateSettings, look: int) -> None:
-        self._evidence = evidence
-        self._candidate = candidate
-        self._settings = settings
-        # Bonferroni: of several candidates one would pass by chance more often than the setting says.
-        self._confidence = 1 - (1 - settings.confidence) / len(report.candidates)
-        # And of several looks. Only at text that came since: what is looked at again as it was cannot pass by chance.
-        self._confidence_newest = 1 - (1 - confidence_at(settings, look)) / len(report.candidates)
+    def enough(kind: str) -> int:
+        spread = spread_of(evidence, [each for each in slices if each.kind == kind])
+        return keys_to_prove(settings.max_rise_parent, spread, settings.confidence)
+
+    groups = group_slices(slices, least, enough=enough("period"), enough_new=enough("newest"))
+    judged = {group.name for group in (*groups.sources, *groups.older)}
+    return groups, [group for group in (*plain.sources, *plain.older) if group.name not in judged]
+
+
+class _Limits:
+    """How a round's candidates stand to what they are asked, with limits that share the chance of error."""
+
+    def __init__(
+        self,
+        report: Report,
+        candidates: Sequence[str],
+        questions: Sequence[Question],
+        settings: GateSettings,
+        look: int,
+    ) -> None:
         self._round = report.round
         self._kind = report.kind
+        self._look = look
+        self._candidates = candidates
+        self._settings = settings
+        # Bad candidates may lie on both sides of the good ones, and each side gets half of the chance of error.
+        self._sides = 2
+        if len(candidates) < 2 or not any(self._parent_may_break(question) for question in questions):
+            self._sides = 1
 
-    def learned(self, newest: Group) -> Check:
-        gain = self._nll("parent", newest)
-        return self._check("learned", newest, gain, -self._settings.minimum_gain, strict=True)
+    def checks(self, question: Question) -> dict[str, Check]:
+        """The check that a question is for each candidate."""
+        confidence = self._confidence(question)
+        return {name: self._check(question, name, self._of(question, name, confidence)) for name in self._candidates}
 
-    def rise(self, reference: str, group: Group, bound: float) -> Check:
-        rise = self._nll("base" if reference == "anchor" else reference, group)
-        return self._check(reference, group, rise, bound)
-
-    def average(self, reference: str, groups: Sequence[Group], bound: float) -> Check:
-        mean = mean_of([self._nll(reference, group) for group in groups])
-        return self._check("average", _together(groups), mean, bound)
-
-    def answers(self, groups: Groups) -> list[Check]:
-        """A classifier's accuracy and macro-F1 against the parent's, the best so far and, on the anchor, the base's.
-
-        They move in steps of a whole document, so that on one slice their limits are too wide to prove
-        anything: there the estimate is bounded, and the limit over all slices together.
-        """
-        every, settings = (groups.newest, *groups.older), self._settings
-        anchors = [group for group in groups.older if group.kind == "anchor"]
-        measures = (
-            ("accuracy", accuracy_difference, settings.max_accuracy_drop, settings.max_accuracy_drop_best),
-            ("f1", f1_difference, settings.max_f1_drop, settings.max_f1_drop_best),
-        )
-        checks: list[Check] = []
-        for name, difference, bound, bound_best in measures:
-            checks += self._drops(f"{name}_parent", "parent", every, difference, bound)
-            checks += self._drops(f"{name}_best", f"{BEST_BY}{name}", groups.older, difference, bound_best)
-            checks += self._drops(f"{name}_anchor", "base", anchors, difference, bound_best)
-        return checks
-
-    def _drops(
-        self, name: str, reference: str, groups: Sequence[Group], difference: Difference, bound: float
-    ) -> list[Check]:
-        """What was lost against one reference: on each group by estimate, on all together by the limit."""
-        drops = [difference(*self._pair(reference, group), group.key_of).negated() for group in groups]
-        alone = [
-            self._check(name, group, drop, bound, by_estimate=True) for group, drop in zip(groups, drops, strict=True)
-        ]
-        return [*alone, self._check(name, _together(groups), mean_of(drops), bound)]
-
-    def above_majority(self, groups: Groups) -> Check | None:
-        """Whether it is better than always answering alike; None where the base was, or something trained serves.
-
-        A new head answers at random, and one that has learned a little answers nearly one label: both are no worse than
-        such a parent on every slice.
-
-        Raises:
-            InsufficientEvidence: the held-out text has one label, so that nobody can tell.
-        """
-        if not self._evidence.parent_is_base:
-            return None
-        everything = Group("held-out text", "newest", (*groups.newest.members, *members_of(groups.older)))
-        parent = self._evidence.of(everything, "parent")
-        if (labels := len({score.label for score in parent})) < LABELS_TO_TELL:
-            raise InsufficientEvidence(Need("labels", labels, LABELS_TO_TELL).sentence())
-        majority, key_of = always_the_most_frequent(parent), everything.key_of
-        margin = self._settings.minimum_over_majority
-        if balanced_difference(parent, majority, key_of).estimate > margin:
-            return None
-        gain = balanced_difference(self._evidence.of(everything, self._candidate), majority, key_of)
-        return self._check(MAJORITY, everything, gain.negated(), -margin, strict=True)
-
-    def _nll(self, reference: str, group: Group) -> Comparison:
-        return nll_difference(*self._pair(reference, group), group.key_of)
-
-    def _pair(self, reference: str, group: Group) -> tuple[Scores, Scores]:
-        theirs = self._evidence.of(group, reference)
-        both = {score.id for score in theirs}
-        ours = tuple(score for score in self._evidence.of(group, self._candidate) if score.id in both)
-        # The best so far may lack a few documents that were drawn since: it is held to for all that.
-        needed = math.ceil(self._settings.minimum_documents * (ENOUGH_OF if reference.startswith("best") else 1))
-        if (keys := keys_among([score.id for score in ours], group.key_of)) < needed:
-            counted = f"{keys} documents" if keys == len(ours) else f"{len(ours)} documents of {keys} keys"
-            raise InsufficientEvidence(f"slice {group.name} has {counted} with tokens, at least {needed} are needed")
-        return ours, theirs
-
-    def _check(
-        self,
-        name: str,
-        where: Group,
-        difference: Comparison,
-        bound: float,
-        *,
-        strict: bool = False,
-        by_estimate: bool = False,
-    ) -> Check:
-        # By round and slice: a verdict can be reached again, and no slice shares another's luck.
-        seed = crc32(f"{self._round}/{where.name}".encode())
-        grows = any(member.kind == "newest" for member in where.members)
-        confidence = self._confidence_newest if grows else self._confidence
-        how = Resampling(confidence, self._settings.resamples, seed)
-        limits = interval(difference, how)
-        # `max` would pass over a limit that is no number.
-        worst = math.nan if math.isnan(limits.upper) else max(limits.estimate, limits.upper)
+    def _check(self, question: Question, candidate: str, limits: Interval) -> Check:
         # The limit, not the estimate: what cannot be ruled out counts as having happened.
-        decisive = limits.estimate if by_estimate else worst
+        least = limits.estimate - question.differences[candidate].standard_error
+        decisive = {"limit": _worst(limits), "error": least, "proof": limits.lower}[question.by]
+        raised = question.gains.get(candidate, 0.0)
         return Check(
-            name=name,
-            slice=where.name,
-            figure=limits.estimate,
-            bound=bound,
-            lower=limits.lower,
-            upper=limits.upper,
+            name=question.name,
+            slice=question.where.name,
+            figure=limits.estimate + raised,
+            bound=question.bound + raised,
+            lower=limits.lower + raised,
+            upper=limits.upper + raised,
             documents=limits.documents,
-            passed=decisive < bound or (decisive == bound and not strict),
-            unit=unit_of(name, self._kind),
+            passed=decisive < question.bound or (decisive == question.bound and not question.strict),
+            unit=unit_of(question.name, self._kind),
             keys=limits.keys,
         )
 
+    def _confidence(self, question: Question) -> float:
+        if question.by == "proof":
+            # The other way round: none is to be refused by luck because there were many chances for it.
+            return 1 - (1 - self._settings.confidence) / question.alike
+        # Several looks share it too. Only at text that came since: what is looked at as it was cannot pass by chance.
+        grows = any(member.kind == "newest" for member in question.where.members)
+        stated = confidence_at(self._settings, self._look) if grows else self._settings.confidence
+        chance = (1 - stated) / self._sides
+        if not question.is_of_losses:
+            return 1 - chance / len(self._candidates)
+        asked = [question.differences[name] for name in self._candidates]
+        if self._sides > 1 and PARENT in question.differences:
+            asked.append(question.differences[PARENT])
+        return 1 - joint_level(asked, chance, resamples=self._settings.resamples, seed=self._seed(question))
 
-def _together(groups: Sequence[Group]) -> Group:
-    return Group(" + ".join(group.name for group in groups), groups[0].kind, tuple(members_of(groups)))
+    def _parent_may_break(self, question: Question) -> bool:
+        if question.by != "limit" or question.parent_breaks or PARENT not in question.differences:
+            return question.parent_breaks
+        return not _worst(self._of(question, PARENT, self._confidence(question))) <= question.bound
+
+    def _of(self, question: Question, model: str, confidence: float) -> Interval:
+        how = Resampling(confidence, self._settings.resamples, self._seed(question))
+        return interval(question.differences[model], how)
+
+    def _seed(self, question: Question) -> int:
+        # By round and slice: a verdict can be reached again, and no slice shares another's luck.
+        return crc32(f"{self._round}/{question.where.name}".encode())
+
+
+def _worst(limits: Interval) -> float:
+    # `max` would pass over a limit that is no number.
+    return math.nan if math.isnan(limits.upper) else max(limits.estimate, limits.upper)
 
 
 def _text_bounds(

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from gate.best_so_far import KnownScores, is_enough
-from gate.bootstrap import Interval, Resampling, interval
-from gate.comparisons import Comparison, mean_of, nll_difference
 from gate.keys import KeyOf
 from gate.settings import MINIMUM_KEYS
+from gate.statistics.bootstrap import Interval, Resampling, interval
+from gate.statistics.comparisons import Comparison, mean_of, nll_difference
 from memory.ledger.records import DocumentScore
 
 CONFIDENCE: Final = 0.95

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from checkpoints.card import ModelKind
-from gate.verdict import MAJORITY, MOST_MORE, Check, times_more
+from gate.verdict import BY_PROOF, MAJORITY, MOST_MORE, Check, times_more
 
 AT_FIRST: Final[dict[ModelKind, float]] = {"causal-lm": 1.5, "classifier": 4.0}
 """Times `minimum_documents` that a slice needs before any verdict tells.
@@ -39,7 +39,7 @@ def keys_wanted(kind: ModelKind, minimum: int, checks: Sequence[Check]) -> int:
 
     As many as the check that was hardest to prove would have needed, were its figure the true one: more than there were
     where it failed for want of evidence, but no more than twice as many, as figures move; fewer where it passed. What
-    was proven to be beyond its bound asks for nothing, as no evidence could have helped.
+    was proven to be beyond its bound asks for nothing, as no evidence could have helped; nor does what only a proof fails.
 
     Args:
         kind: of the model.
@@ -50,7 +50,7 @@ def keys_wanted(kind: ModelKind, minimum: int, checks: Sequence[Check]) -> int:
     needed = (
         check.keys * min(times_more(check), MOST_MORE) / (len(slices) if check.name == MAJORITY else _joined(check))
         for check in checks
-        if check.keys and (check.passed or check.unproven)
+        if check.keys and (check.passed or check.unproven) and check.name not in BY_PROOF
     )
     return max(keys_at_first(kind, minimum), math.ceil(max(needed, default=0.0)))
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 from pydantic_core import to_jsonable_python
 
 from gate import forgetting, measures
-from gate.bootstrap import Interval
 from gate.kept_knowledge import ScoredDocuments, average, forgotten_by_slice, transferred_by_slice
+from gate.statistics.bootstrap import Interval
 from learner.directory.report import Report
 from learner.evaluation.text_plausibility import summarise
 from memory.ledger import records

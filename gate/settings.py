@@ -25,8 +25,9 @@ class GateSettings(BaseModel):
         0.95,
         ge=0.5,
         lt=1,
-        description="Confidence that a candidate keeps each bound, shared by the round's candidates. One that is "
-        "judged again, as evidence was wanting, may err on text that came since in a quarter as many cases.",
+        description="Confidence that a candidate keeps each bound, shared by the round's candidates as far as they "
+        "differ. One that is judged again, as evidence was wanting, may err on text that came since in a quarter as "
+        "many cases.",
     )
     resamples: int = Field(2000, ge=200, le=100_000, description="Resamples of the paired bootstrap over keys.")
     minimum_documents: int = Field(
@@ -34,9 +35,10 @@ class GateSettings(BaseModel):
         ge=5,
         le=100_000,
         description="The newest text and the anchor need as many held-out documents, those of one key counted once; "
-        "smaller older slices are judged together. A harm that strikes one document in ten, and badly, is wholly "
-        "unseen in 36 of them in 2.3 % of cases: little more than the 1.7 % by which each of three candidates may err. "
-        "With fewer no interval can rule it out.",
+        "smaller older slices are judged together, and also those that have too few to prove `max_rise_parent` of a "
+        "harmless candidate, as far as their documents differ. A harm that strikes one document in ten, and badly, is "
+        "wholly unseen in 36 of them in 2.3 % of cases: little more than the 1.7 % by which each of three candidates "
+        "may err that have nothing in common. With fewer no interval can rule it out.",
     )
     minimum_gain: float = Field(
         0.0,
@@ -64,6 +66,14 @@ class GateSettings(BaseModel):
         ge=0,
         le=10,
         description="Largest mean rise over all older slices, each against the best so far on it.",
+    )
+    max_harm_per_gain: float = Field(
+        0.5,
+        ge=0,
+        le=1000,
+        description="Largest rise of an older slice's loss over the serving parent, and of all of them on average, as "
+        "a share of the fall of the newest text's, beyond 0.01 nats. Only what the documents prove to be more is "
+        "refused, so that noise refuses no harmless round.",
     )
     max_accuracy_drop: float = Field(
         0.05, ge=0, le=1, description="Largest drop in a classifier's accuracy, on a slice and on average."

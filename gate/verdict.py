@@ -19,9 +19,15 @@ AGAINST: Final = {
     "best": "the best generation so far",
     "anchor": "the base model",
     "average": "the best so far on average over the older slices",
+    "proportion": "the parent",
+    "alone": "the parent",
     "majority": "always giving the most frequent answer",
 }
 MAJORITY: Final = "balanced_majority"
+PROPORTION: Final = "proportion"
+ALONE: Final = "alone"
+BY_PROOF: Final = frozenset({PROPORTION, ALONE})
+"""Checks that only what is proven to break the bound fails."""
 ALL_TEXT: Final = "fresh text"
 OF_TEXT: Final = "plausible_"
 """How the names of checks of the fresh text itself begin."""
@@ -50,8 +56,9 @@ class Check:
 
     Attributes:
         name: "learned", "parent", "best", "anchor" or "average" for losses; the same after
-            "accuracy_" or "f1_" for drops of those; "balanced_majority" for what a classifier must be above before it
-            first serves; after "plausible_" for the fresh text itself.
+            "accuracy_" or "f1_" for drops of those; "proportion" for a loss beside the gain on the newest text; "alone"
+            for that of a slice that is judged with others, by itself; "balanced_majority" for what a classifier must be
+            above before it first serves; after "plausible_" for the fresh text itself.
         slice: the slice's name; several joined by " + " where small ones were judged together.
         figure: what was measured, so that more is worse.
         bound: the largest that is allowed.
@@ -100,13 +107,17 @@ class Check:
         if self.name == MAJORITY:
             than = f"{'better' if self.figure <= 0 else 'worse'} than {AGAINST['majority']}"
             return self._gain(f"on all held-out text it is {abs(self.figure):.3f} {self.unit} {than}")
-        figure = f"on slice {self.slice} {self._compared()}"
+        return self._beside_bound(f"on slice {self.slice} {self._compared()}")
+
+    def _beside_bound(self, figure: str) -> str:
+        bound = f"the bound of {self.bound:.3f}" + " that its gain sets" * (self.name == PROPORTION)
+        if self.passed and self.figure > self.bound:
+            return f"{figure}, which {self.counted} do not prove to be more than {bound}"
         if self.passed:
-            return f"{figure}, within the bound of {self.bound:.3f}"
+            return f"{figure}, within {bound}"
         if self.unproven:
-            doubt = f"{self.counted} cannot rule out {self.upper:.3f}"
-            return f"{figure}, within the bound of {self.bound:.3f}, but {doubt}"
-        return f"{figure}, more than the bound of {self.bound:.3f} ({self.counted})"
+            return f"{figure}, within {bound}, but {self.counted} cannot rule out {self.upper:.3f}"
+        return f"{figure}, more than {bound} ({self.counted})"
 
     def _gain(self, figure: str) -> str:
         # A gain is stored as a rise below 0, so that more is worse in every check; a person reads it the other way.
@@ -198,7 +209,7 @@ def accepted(candidate: str, checks: Sequence[Check]) -> Verdict:
     """The verdict on a candidate that passed every check: the gain, and the narrowest other margin."""
     learned = next(check for check in checks if check.name == "learned")
     # By the limit, which decides, and not by the figure: the margin that the next round may use up.
-    others = [check for check in checks if check.name != "learned"]
+    others = [check for check in checks if check.name not in {"learned", *BY_PROOF}]
     narrowest = min(others, key=lambda check: check.bound - check.upper)
     sentence = f"Candidate {candidate} accepted: {learned.sentence()}; {narrowest.sentence()}, the narrowest."
     return Verdict("accept", candidate, tuple(checks), sentence)

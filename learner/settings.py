@@ -196,11 +196,11 @@ class RecipeSettings(BaseModel):
         description="Sequences on which importance is estimated, one at a time.",
     )
     interpolation: tuple[Share, ...] = Field(
-        default=(0.0, 0.25, 0.5),
+        default=(0.0, 0.25, 0.5, 0.75),
         min_length=1,
         max_length=11,
         description="Candidates of a round: the parent's share in each, to at most six decimals. "
-        "0 is the trained result itself.",
+        "0 is the trained result itself; with a large share a small step is tried before a round is given up.",
     )
 
     # how it is computed

@@ -21,6 +21,8 @@ CHECKS: Final = {
     "best": "loss vs best",
     "anchor": "loss vs base",
     "average": "mean loss vs best",
+    "proportion": "loss vs gain",
+    "alone": "loss vs parent, by itself",
     "majority": "vs the most frequent label",
     "balanced_majority": "balanced accuracy, to always answering alike",
 }

@@ -22,8 +22,8 @@ from daemon.rounds.judgeable import ForeseenEvidence
 from daemon.rounds.out_of_memory import MemoryLimit
 from daemon.settings.in_force import RefusedReload
 from daemon.settings.mistakes import Mistake
-from gate.bootstrap import Interval
 from gate.ledger_reading import read_ledger
+from gate.statistics.bootstrap import Interval
 from memory.ledger.records import Rollback, Round
 from memory.samples.records import Counts
 from memory.store import Store

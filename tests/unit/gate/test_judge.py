@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.judge import EQUAL_NATS, GateSettings, HeldOut, Verdict, best_candidate, judge
+from gate.judge import GateSettings, HeldOut, Verdict, judge
 from gate.verdict import Check, unit_of
 from learner.directory.report import Outcome, PrequentialDocument, Report, SliceScores, TrainingSummary
 from learner.evaluation.text_plausibility import PrequentialSummary
@@ -903,15 +903,3 @@ def test_the_verdict_is_json_for_the_ledger() -> None:
         value["checks"][0]
     )
     assert len(value["checks"]) == len(verdict.checks)
-
-
-@given(
-    st.dictionaries(
-        st.sampled_from(["0.00", "0.25", "0.50"]), st.floats(0, 10, allow_nan=False), min_size=1, max_size=3
-    )
-)
-def test_of_equal_candidates_the_one_that_learned_most_is_taken(means: dict[str, float]) -> None:
-    """Never one that is worse than the best by more than the margin, nor a larger share of the parent than needed."""
-    chosen = best_candidate(means)
-    within = [name for name, mean in means.items() if mean <= min(means.values()) + EQUAL_NATS]
-    assert chosen == min(within)

@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional
 
 from checkpoints.generation_store import Published
-from gate.bootstrap import Resampling, resample
-from gate.comparisons import accuracy_difference, balanced_difference, f1_difference
 from gate.measures import accuracy, macro_f1
+from gate.statistics.bootstrap import Resampling, resample
+from gate.statistics.comparisons import accuracy_difference, balanced_difference, f1_difference
 from learner.directory.report import Outcome
 from learner.directory.round_directory import RoundSample, RoundSlice, write_round
 from learner.job import run_round

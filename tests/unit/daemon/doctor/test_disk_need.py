@@ -50,11 +50,11 @@ def test_importance_is_counted_where_the_recipe_has_it(tmp_path: Path) -> None:
 
 
 def test_need_grows_by_what_lies_beside_each_generation_but_the_base(tmp_path: Path) -> None:
-    """Thirteen of them at the defaults: five kept, two more on the way, three candidates, three of an earlier round."""
+    """Fifteen of them at the defaults: five kept, two more on the way, four candidates, four of an earlier round."""
     path = saved(tmp_path, torch.bfloat16)
     plain, important = settings(tmp_path), settings(tmp_path, ewc=1.0)
     beside = bytes_beside(path, important) - bytes_beside(path, plain)
-    assert bytes_to_come(important) - bytes_to_come(plain) == 13 * beside
+    assert bytes_to_come(important) - bytes_to_come(plain) == 15 * beside
 
 
 def test_size_is_that_of_the_imported_base(tmp_path: Path) -> None:

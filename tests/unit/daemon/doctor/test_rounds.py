@@ -172,10 +172,10 @@ def test_the_evaluations_budget_is_told_in_seconds_and_as_a_share_of_the_round(
             monkeypatch, ONE, MEASURED, counts=COUNTS, memory=MemorySettings(evaluation_documents=budget)
         )
         said.append(time.detail.partition("held-out text is ")[2])
-    # 60 documents of 300 tokens are closed, 105 come with 2,000 new ones; 400 tokens a second, three candidates.
+    # 60 documents of 300 tokens are closed, 105 come with 2,000 new ones; 400 tokens a second, four candidates.
     assert (
         said[0]
-        == "8 min of it (3%), and 5 h (55%) once there is as much as `memory.evaluation_documents = 8192` lets in"
+        == "10 min of it (4%), and 7 h (62%) once there is as much as `memory.evaluation_documents = 8192` lets in"
     )
     assert said[1].startswith("5 min of it")
     assert "`memory.evaluation_documents = 100` lets in" in said[1]

@@ -6,6 +6,7 @@ a document hard cancels in their difference (Koehn 2004, "Statistical significan
 evaluation").
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -44,6 +45,16 @@ class Comparison:
         """The difference where each key counts once."""
         with _quiet():
             return float(self.figure(np.ones((1, len(self.keys))))[0])
+
+    @property
+    def standard_error(self) -> float:
+        """Of the estimate, keys drawn anew: sqrt(n / (n - 1) times the sum of squared influences).
+
+        Infinite for a single key.
+        """
+        keys = len(self.keys)
+        with _quiet():
+            return math.sqrt(float((self.influence**2).sum()) * keys / (keys - 1)) if keys > 1 else math.inf
 
     def negated(self) -> "Comparison":
         """The other model's figure minus this one's: a drop is a negative gain."""
@@ -120,17 +131,23 @@ def mean_of(parts: Sequence[Comparison]) -> Comparison:
     """
     if not parts:
         raise ValueError("the mean of no estimates is not defined")
+    return sum_of(parts, [1 / len(parts)] * len(parts))
+
+
+def sum_of(parts: Sequence[Comparison], factors: Sequence[float]) -> Comparison:
+    """Several differences, each times its factor, added up; a key that is in several counts alike in each."""
     keys = np.unique(np.concatenate([part.keys for part in parts]))
     places = [np.searchsorted(keys, part.keys) for part in parts]
-    # Added up: who writes in several slices moves the mean by all of them.
+    # Added up: who writes in several slices moves the sum by all of them.
     influence = np.zeros(len(keys))
-    for part, place in zip(parts, places, strict=True):
-        influence[place] += part.influence / len(parts)
+    with _quiet():
+        for part, place, factor in zip(parts, places, factors, strict=True):
+            influence[place] += factor * part.influence
 
     def figure(weights: Floats) -> Floats:
         figures = [part.figure(weights[:, place]) for part, place in zip(parts, places, strict=True)]
-        means: Floats = np.mean(figures, axis=0)
-        return means
+        sums: Floats = np.asarray(factors) @ np.array(figures)
+        return sums
 
     return Comparison(keys, sum(part.documents for part in parts), figure, influence)
 

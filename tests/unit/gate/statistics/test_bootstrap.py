@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.bootstrap import Interval, Replicates, Resampling, TooFewKeys, interval, resample, t_quantile
-from gate.comparisons import (
+from gate.measures import accuracy, macro_f1, mean_nll
+from gate.statistics.bootstrap import Interval, Replicates, Resampling, TooFewKeys, interval, resample, t_quantile
+from gate.statistics.comparisons import (
     Comparison,
     Floats,
     accuracy_difference,
@@ -22,7 +23,6 @@ from gate.comparisons import (
     nll_difference,
     ratio,
 )
-from gate.measures import accuracy, macro_f1, mean_nll
 from memory.ledger.records import DocumentScore
 
 HOW = Resampling(confidence=0.95, resamples=4000, seed=7)

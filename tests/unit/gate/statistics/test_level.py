@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from gate.bootstrap import Resampling, interval
-from gate.comparisons import Comparison, Floats, mean_of, ratio
 from gate.judge import GateSettings
+from gate.statistics.bootstrap import Resampling, interval
+from gate.statistics.comparisons import Comparison, Floats, mean_of, ratio
 
 BOUND = 0.08
 STATED = 0.05 / 3

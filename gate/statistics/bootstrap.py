@@ -14,10 +14,11 @@ documents decide. So three things are done beside resampling.
 
 And no limit is nearer to the estimate than Student's, which is exact where differences are normal.
 
-`tests/unit/gate/test_level.py` simulates it. Chance to pass at a true harm that lies at the bound, where 1.67 % is
-stated, for 36 / 50 / 256 keys: normal 1.0 / 1.1 / 1.1 %; one key in ten harmed by 0.8 and the rest by nothing 2.4 / 0.3
-/ 0.1 %; harm that grows with length, lengths log-normal with a spread of 0.5, 2.1 / 1.6 / 0.7 %; ten documents a key
-0.7 / 1.5 % (36 / 50 keys). An expanded percentile interval has 11.9 / 9.4 / 4.8 % for harm that grows with length.
+`tests/unit/gate/statistics/test_level.py` simulates it. Chance to pass at a true harm that lies at the bound, where
+1.67 % is stated, for 36 / 50 / 256 keys: normal 1.0 / 1.1 / 1.1 %; one key in ten harmed by 0.8 and the rest by nothing
+2.4 / 0.3 / 0.1 %; harm that grows with length, lengths log-normal with a spread of 0.5, 2.1 / 1.6 / 0.7 %; ten
+documents a key 0.7 / 1.5 % (36 / 50 keys). An expanded percentile interval has 11.9 / 9.4 / 4.8 % for harm that grows
+with length.
 Where lengths spread by 1, a mean over tokens hangs on a handful of documents, and no interval holds: 5 % at 256.
 What was tried beside this is in `docs/learning-log.md`.
 """
@@ -29,7 +30,7 @@ from typing import Final
 
 import numpy as np
 
-from gate.comparisons import Comparison, Floats
+from gate.statistics.comparisons import Comparison, Floats
 
 CHUNK: Final = 256
 """Resamples drawn at once: bounds the memory to CHUNK × keys × 8 bytes, whatever the resamples."""
