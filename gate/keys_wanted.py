@@ -39,7 +39,7 @@ def keys_wanted(kind: ModelKind, minimum: int, checks: Sequence[Check]) -> int:
 
     As many as the check that was hardest to prove would have needed, were its figure the true one: more than there were
     where it failed for want of evidence, but no more than twice as many, as figures move; fewer where it passed. What
-    was proven to be beyond its bound asks for nothing, as no evidence could have helped; nor does what only a proof fails.
+    was proven to be beyond its bound asks for nothing, as no evidence could have helped; nor what only proof fails.
 
     Args:
         kind: of the model.

@@ -19,7 +19,11 @@ def test_a_classifier_needs_more_than_a_language_model() -> None:
     assert (keys_at_first("causal-lm", MINIMUM), keys_at_first("classifier", MINIMUM)) == (54, 144)
 
 
-@pytest.mark.parametrize("checks", [(), (PASSED,), (PROVEN,), (replace(UNPROVEN, figure=math.nan),)])
+DOUBTED = replace(PASSED, name="alone", figure=0.09, upper=0.3)
+"""By itself a slice that is judged with others is refused only where it is proven to be beyond the bound."""
+
+
+@pytest.mark.parametrize("checks", [(), (PASSED,), (PROVEN,), (replace(UNPROVEN, figure=math.nan),), (DOUBTED,)])
 def test_nothing_unproven_asks_for_no_more_than_at_first(checks: tuple[Check, ...]) -> None:
     """Neither what passed with room to spare, nor what no evidence could have helped."""
     assert keys_wanted("causal-lm", MINIMUM, checks) == 54
