@@ -31,8 +31,8 @@ from checkpoints.base.prepare import import_base
 from checkpoints.card import Card, ModelKind
 from checkpoints.generation_store import BASE, GenerationStore
 from daemon.demo.text import BASE_MODEL
+from gate.plausible_new_text import plausibility_bounds
 from gate.settings import GateSettings
-from gate.text_bounds import plausibility_bounds
 from learner.directory.report import PrequentialDocument
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSpec, write_round
 from learner.evaluation.text_plausibility import TextFigures, compare, summarise

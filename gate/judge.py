@@ -28,12 +28,12 @@ from gate.choice import best_candidate, pairwise
 from gate.evidence import Evidence, gather
 from gate.held_out import Group, Groups, HeldOut, InsufficientEvidence, group_slices, needs
 from gate.looks import confidence_at, more_for_next_look
+from gate.plausible_new_text import plausibility_bounds
 from gate.questions import PARENT, Question, Questions, spread_of
 from gate.settings import GateSettings
 from gate.statistics.bootstrap import Interval, Resampling, interval
 from gate.statistics.joint_levels import joint_level
 from gate.statistics.power import keys_to_prove
-from gate.text_bounds import plausibility_bounds
 from gate.verdict import (
     ALL_TEXT,
     LOSS_UNITS,

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from memory.ledger.records import DocumentScore
-from streams.decoding.label_sets import members
+from streams.decoding.several_labels import members
 
 
 def mean_nll(scores: Sequence[DocumentScore]) -> float:

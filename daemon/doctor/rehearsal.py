@@ -21,7 +21,7 @@ from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import TrainingSummary, read_report
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import LearnerSettings, RecipeSettings
-from streams.decoding.label_sets import write_set
+from streams.decoding.several_labels import write_set
 
 FEWEST_STEPS = 2
 """AdamW makes its moments in the first step: only the second has everything in memory."""

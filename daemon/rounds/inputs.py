@@ -12,7 +12,7 @@ from daemon.rounds.kept.kept_round import KeptRound
 from daemon.rounds.record import RoundRecord
 from daemon.settings.tree import Settings
 from gate.judge import plausibility_bounds
-from gate.text_bounds import plausible_history
+from gate.plausible_new_text import plausible_history
 from learner.devices.cores import usable_cores
 from learner.directory.kept_candidates import read_kept
 from learner.directory.report import WAY_OF_SCORING

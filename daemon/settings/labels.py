@@ -7,7 +7,7 @@ from checkpoints.errors import CheckpointsError
 from checkpoints.files.label_names import is_multi_label, labels_in
 from checkpoints.files.model_files import read_config
 from daemon.settings.tree import Settings
-from streams.decoding.label_sets import LabelSet
+from streams.decoding.several_labels import LabelSet
 
 
 def known_labels(settings: Settings) -> frozenset[str] | None:

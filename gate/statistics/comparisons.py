@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gate.keys import NO_KEYS, KeyOf
 from memory.ledger.records import DocumentScore
-from streams.decoding.label_sets import is_set, members
+from streams.decoding.several_labels import is_set, members
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

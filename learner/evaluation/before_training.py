@@ -19,7 +19,7 @@ from learner.evaluation.missing_scores import SliceScored, complete_scores, miss
 from learner.evaluation.text_plausibility import SURE, compare, copied_shares, repetition_share
 from learner.material.encoding import Encoded
 from learner.workbench import Workbench
-from streams.decoding.label_sets import members
+from streams.decoding.several_labels import members
 
 REMEMBERED = 4
 """Replayed documents whose phrases are known, for each new one: templates that memory holds are no news."""

@@ -24,7 +24,7 @@ from learner.material.pieces import Piece, scoring_windows
 from learner.objectives.forward_pass import IGNORED
 from learner.objectives.losses import token_losses
 from memory.ledger.records import DocumentScore
-from streams.decoding.label_sets import members, write_set
+from streams.decoding.several_labels import members, write_set
 
 
 @dataclass(frozen=True, slots=True)

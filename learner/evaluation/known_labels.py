@@ -9,7 +9,7 @@ from checkpoints.files.model_files import read_config
 from learner.directory.round_directory import BASE, TextSample
 from learner.material.encoding import Encoded
 from learner.workbench import Workbench
-from streams.decoding.label_sets import members
+from streams.decoding.several_labels import members
 
 ENOUGH_DOCUMENTS: Final = 20
 """Replayed documents of a label from which on it counts as learned."""

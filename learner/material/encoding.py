@@ -14,7 +14,7 @@ import numpy.typing as npt
 from checkpoints.document_frame import DocumentFrame, usual_frame
 from learner.directory.round_directory import TextSample
 from learner.material import plain_text
-from streams.decoding.label_sets import members
+from streams.decoding.several_labels import members
 
 Ints = npt.NDArray[np.int64]
 Tokens = npt.NDArray[np.int32]

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import orjson
 
-from streams.decoding import field_values, framing, json_records, label_sets, times
+from streams.decoding import field_values, framing, json_records, several_labels, times
 from streams.decoding.fields import MISSING, Field, behind
-from streams.decoding.label_sets import LabelSet
+from streams.decoding.several_labels import LabelSet
 from streams.decoding.times import EARLIEST, LATEST
 from streams.document import Document, Partition, Reason, Rejection, key_text
 from streams.errors import RegistryAway
@@ -219,7 +219,7 @@ class Decoder:
             for each in (field_value if isinstance(field_value, list) else [field_value])
         ]
         refused = next((name for name in names if not isinstance(name, str)), None)
-        return refused or label_sets.write_set(name for name in names if isinstance(name, str))
+        return refused or several_labels.write_set(name for name in names if isinstance(name, str))
 
 
 def decoder_by(

@@ -9,7 +9,7 @@ import pytest
 from gate.verdict import Check
 from learner.directory.report import Report, SliceScores
 from memory.ledger.records import DocumentScore
-from streams.decoding.label_sets import write_set
+from streams.decoding.several_labels import write_set
 from tests.unit.gate.test_judge import SLICES, classified, verdict_on
 
 SHARES = {"river": 0.5, "weather": 0.3, "strike": 0.1}

@@ -21,7 +21,7 @@ from learner.objectives.forward_pass import MicroBatch
 from learner.objectives.importance import fisher
 from learner.objectives.losses import ClassifierObjective
 from memory.ledger.records import DocumentScore
-from streams.decoding.label_sets import write_set
+from streams.decoding.several_labels import write_set
 from tests.unit.learner import tiny
 
 NUMBERS = {label: at for at, label in enumerate(tiny.LABELS)}

@@ -9,7 +9,7 @@ import pytest
 
 from daemon.settings.labels import known_labels
 from daemon.settings.tree import Settings
-from streams.decoding.label_sets import LabelSet
+from streams.decoding.several_labels import LabelSet
 from tests.unit.daemon.cli.test_main import riverkeep
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from learner.directory.round_directory import RoundSample
 from learner.evaluation.known_labels import ENOUGH_DOCUMENTS, LABELS_TOLD, count_new, learned_from
-from streams.decoding.label_sets import write_set
+from streams.decoding.several_labels import write_set
 
 
 def test_a_label_of_a_few_documents_among_many_is_not_learned() -> None:

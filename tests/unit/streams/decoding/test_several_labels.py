@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.decoding.decode import Decoder
-from streams.decoding.label_sets import LabelSet, is_set, members, write_set
+from streams.decoding.several_labels import LabelSet, is_set, members, write_set
 from streams.document import Document, Partition, Reason
 from streams.topic_settings import TopicFormat
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate.plausible_new_text import plausibility_bounds, plausible_history
 from gate.settings import GateSettings
-from gate.text_bounds import plausibility_bounds, plausible_history
 from learner.directory.report import PrequentialDocument
 from learner.evaluation.text_plausibility import PrequentialSummary, TextFigures, compare
 from memory.ledger.records import Round
