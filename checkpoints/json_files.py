@@ -34,11 +34,12 @@ def _nan_for_null(value: object) -> object:
     return math.nan if value is None else value
 
 
-def _null_for_nan(value: float) -> float | None:
+def null_for_nan(value: float) -> float | None:
+    """A number as JSON has it: null where it is not finite."""
     return value if math.isfinite(value) else None
 
 
-Figure = Annotated[float, BeforeValidator(_nan_for_null), PlainSerializer(_null_for_nan)]
+Figure = Annotated[float, BeforeValidator(_nan_for_null), PlainSerializer(null_for_nan)]
 """A number that may not be finite: JSON has no word for that, so it is `null` there, and NaN again when it is read."""
 
 InOrder: Final = PlainSerializer(sorted)

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from checkpoints.card import DataRange
 from checkpoints.files.durable_writes import replace_file
-from checkpoints.json_files import STRICT, explain_json, read_json, write_json
+from checkpoints.json_files import STRICT, explain_unreadable, read_json, write_json
 from gate.held_out import HeldOut
 from gate.verdict import Verdict
 from memory.ledger.records import RoundDraw
@@ -76,10 +76,8 @@ class RoundRecord:
         """
         try:
             return read_json(cls, (directory / DRAW).read_bytes())
-        except OSError as error:
-            raise BadRecord(f"{directory / DRAW} cannot be read: {error}") from error
-        except ValidationError as error:
-            raise BadRecord(f"{directory / DRAW} cannot be read: {explain_json(error, 'draw')}") from error
+        except (OSError, ValidationError) as error:
+            raise BadRecord(f"{directory / DRAW} cannot be read: {explain_unreadable(error, 'draw')}") from error
 
 
 def write_verdict(directory: Path, verdict: Verdict) -> None:

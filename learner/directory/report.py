@@ -25,6 +25,7 @@ from checkpoints.json_files import (
     Figure,
     InOrder,
     explain_json,
+    null_for_nan,
     read_json,
     write_json,
 )
@@ -100,7 +101,7 @@ def _score(id_: int, nll: float | None, tokens: int, predicted: str | None, labe
 
 def _columns_of_score(score: DocumentScore) -> list[Any]:
     """Labels only where there are any."""
-    row: list[Any] = [score.id, _number(score.nll), score.tokens]
+    row: list[Any] = [score.id, null_for_nan(score.nll), score.tokens]
     return row if score.predicted is None else [*row, score.predicted, score.label]
 
 
@@ -121,7 +122,7 @@ def _prequential(*columns: Any) -> PrequentialDocument:
 
 def _columns_of_prequential(document: PrequentialDocument) -> list[Any]:
     """Without what nothing is told of, at the end."""
-    row = [document.id, document.source, _number(document.nll), document.tokens, _number(document.repetition)]
+    row = [document.id, document.source, null_for_nan(document.nll), document.tokens, null_for_nan(document.repetition)]
     further = [document.coherent, document.strangeness, document.contradicted, document.new_label]
     is_told = (
         document.coherent is not None,
@@ -130,10 +131,6 @@ def _columns_of_prequential(document: PrequentialDocument) -> list[Any]:
         document.new_label,
     )
     return [*row, *further[: max((at for at, told in enumerate(is_told, 1) if told), default=0)]]
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 _SCORE = AsRow(

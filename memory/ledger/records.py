@@ -163,8 +163,8 @@ class DocumentScore:
         label: the document's true label; None for a language model, and where the ledger has the score.
         was_right: what the ledger keeps of a classifier's answer in the true label's place.
 
-    Where several labels fit, `predicted` and `label` stand for sets (see `streams.decoding.several_labels`), an answer is
-    right where they are equal, and the loss is a mean over all labels.
+    Where several labels fit, `predicted` and `label` stand for sets (see `streams.decoding.several_labels`), an answer
+    is right where they are equal, and the loss is a mean over all labels.
     """
 
     id: int
