@@ -52,7 +52,6 @@ def configure(*, level: str = "info", format: str = "auto", stream: TextIO | Non
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(target)
     handler.addFilter(RepeatFilter("kafka", "uvicorn", "asyncio"))

@@ -1,16 +1,37 @@
 """Fixtures that tests of several rooms share: real brokers, and a word at the end on what went unproven."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
+from daemon import logs
 from tests.brokers import Broker, running
 from tests.unproven import unproven
 
 # How long an example or its making takes says how busy the machine is, and nothing of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Take back what a test configures, as a command or a service does: the next one would log to elsewhere."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in logs.QUIET}
+    yield
+    structlog.contextvars.clear_contextvars()
+    logs._carried.clear()
+    if not structlog.is_configured():
+        return
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
 
 
 @pytest.fixture(scope="session")
