@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from benchmarks.tiny_architectures import tiny_model
-from daemon.doctor import kafka, machine, model
+from daemon.doctor import kafka, machine, model, rounds
 from daemon.doctor.estimate import ModelShape, serving_bytes, training_bytes
 from daemon.doctor.findings import Finding
 from daemon.lifecycle.lock import StateLock
@@ -33,6 +33,8 @@ from tests.models import make_tokenizer
 from tests.unit.daemon.cli.test_main import riverkeep
 
 BASE_MODEL = Path(__file__).parents[4] / "daemon" / "demo" / "data" / "model"
+SMALL = LearnerSettings(recipe=RecipeSettings(micro_batch=1, sequence_length=32))
+"""One rehearsal, and that a short one."""
 Usage = namedtuple("Usage", "total used free")  # noqa: PYI024 - as shutil's own
 
 
@@ -192,8 +194,9 @@ def _examined(
 
 
 @pytest.mark.slow
-def test_the_model_is_loaded_in_a_process_of_its_own(tmp_path: Path) -> None:
+def test_the_model_is_loaded_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real model: its size and device are told, a round is rehearsed with it, and nothing of that stays."""
+    monkeypatch.setattr(rounds, "TIMED_S", 0.0)
     chosen = settings(tmp_path).model_copy(update={"model": ModelSettings(path=BASE_MODEL)})
     chosen.state_dir.mkdir()
     told: list[str] = []
@@ -275,7 +278,7 @@ def test_a_model_without_attention_is_measured(tmp_path: Path) -> None:
         tmp_path / "model"
     )
     make_tokenizer().save_pretrained(tmp_path / "model")
-    findings = list(model.examine(settings(tmp_path)))
+    findings = list(model.examine(settings(tmp_path, learner=SMALL)))
     assert "thousand parameters" in found(findings, "model").detail, findings
     assert "a round needs about" in found(findings, "memory").detail
 
@@ -352,7 +355,10 @@ def test_how_a_model_will_answer_is_told(
     made = tiny_model(name, "causal-lm", own=own)
     made.save_pretrained(tmp_path / "model")
     make_tokenizer().save_pretrained(tmp_path / "model")
-    findings = list(model.examine(settings(tmp_path)))
+    chosen = settings(tmp_path)
+    # Beside a daemon, so that no round is rehearsed: this is about answers.
+    with StateLock(chosen.state_dir, now=0.0):
+        findings = list(model.examine(chosen))
     finding = found(findings, "how it answers" if ok else "model")
     assert finding.ok is ok
     assert re.search(said, finding.detail)
