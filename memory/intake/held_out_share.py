@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from memory.database import facts
 from memory.database.sqlite import Connection
 from memory.identity.fingerprints import Int64s, UInt64s
-from memory.identity.known_sides import below, find_zone
+from memory.identity.known_sides import Zone, below, find_zone
 from memory.samples import slices
 from memory.settings import MemorySettings
 
@@ -161,14 +161,14 @@ def _read(tx: Connection, whose: SliceOf) -> SliceArrivals:
     return NOTHING_ARRIVED if row is None else SliceArrivals(row[0], row[1], np.frombuffer(row[2], np.uint64))
 
 
-def share_asked(tx: Connection, settings: MemorySettings, *, before_stream: bool) -> ShareAsked:
+def share_asked(tx: Connection, settings: MemorySettings, zone: Zone | None, *, before_stream: bool) -> ShareAsked:
     """How much is to be held out now, within the settings and what the store's zone leaves open."""
     keys = facts.find_int(tx, KEYS_ASKED) or 0
     if keys and not before_stream and slices.anchor_takes_of_stream(tx, settings):
         # Half of what the stream's first slices hold becomes the anchor.
         keys *= 2
     most = max(settings.holdout_share, settings.holdout_share_most)
-    if (zone := find_zone(tx)) is not None:
+    if zone is not None:
         most = min(most, zone.end)
     # A slice keeps no more than its bound, whatever is asked.
     return ShareAsked(min(keys, settings.slice_documents), settings.holdout_share, most)
@@ -176,7 +176,8 @@ def share_asked(tx: Connection, settings: MemorySettings, *, before_stream: bool
 
 def shares_in_force(tx: Connection, settings: MemorySettings) -> dict[str, float]:
     """By source, the share that is held out of its new groups now; those first that bring most."""
-    asked, now = share_asked(tx, settings, before_stream=False), facts.get_int(tx, "rounds_begun") + 1
+    asked = share_asked(tx, settings, find_zone(tx), before_stream=False)
+    now = facts.get_int(tx, "rounds_begun") + 1
     expected = {
         source: _expected(now, asked, *counted)
         for source, *counted in tx.execute(

@@ -1,6 +1,6 @@
 """The split: which text is held out, and never trained on. Decided once, as it arrives, and never otherwise again."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,9 @@ from memory.identity.fingerprints import Bools, Int64s, UInt64s
 from memory.identity.known_sides import KnownSides
 from memory.intake.held_out_share import ALL_SOURCES, Arrivals, Floats, SliceOf, share_asked
 from memory.settings import MemorySettings
+
+RowsBySource = Sequence[tuple[int, Int64s]]
+"""Numbers of sources, each with the rows of a batch that are its."""
 
 
 class Offered(NamedTuple):
@@ -74,39 +77,37 @@ class Splitter:
                 the anchor.
         """
         least = self._settings.holdout_share
-        by_key = self._by_key(tx, offered, before_stream=before_stream)
+        by_source = [
+            (source, np.flatnonzero(offered.sources == source)) for source in np.unique(offered.sources).tolist()
+        ]
+        by_key = self._by_key(tx, offered, by_source, before_stream=before_stream)
         groups = np.where(by_key, offered.groups, offered.contents)
-        shares = self._shares_of(tx, groups, offered.sources, before_stream=before_stream)
+        shares = self._shares_of(tx, groups, by_source, before_stream=before_stream)
         if self._earlier.split_by_share is SplitByShare.CONTENTS:
             shares[~by_key] = least
         is_wanted = groups < (shares * 2.0**64).astype(np.uint64)
         is_wanted = self._earlier.keep_sides(offered.keys, by_key, is_wanted)
         return self._sides.decide(tx, groups, is_wanted, least)
 
-    def _by_key(self, tx: Connection, offered: Offered, *, before_stream: bool) -> Bools:
+    def _by_key(self, tx: Connection, offered: Offered, by_source: RowsBySource, *, before_stream: bool) -> Bools:
         """Which documents fall on the side of their key: those that have one, where it does not name a category."""
         by_key = offered.keyed.copy()
-        for source, rows in _by_source(offered.sources):
+        for source, rows in by_source:
             keyed = rows[offered.keyed[rows]]
             part = KeyedPart(source, before_stream)
             common = self._categories.arrived(tx, part, offered.keys[keyed], without_key=len(rows) - len(keyed))
             by_key[keyed[np.isin(offered.keys[keyed], common)]] = False
         return by_key
 
-    def _shares_of(self, tx: Connection, groups: UInt64s, sources: Int64s, *, before_stream: bool) -> Floats:
+    def _shares_of(self, tx: Connection, groups: UInt64s, by_source: RowsBySource, *, before_stream: bool) -> Floats:
         """The share that was in force when each of the documents came, (documents,)."""
-        asked = share_asked(tx, self._settings, before_stream=before_stream)
+        asked = share_asked(tx, self._settings, self._sides.zone, before_stream=before_stream)
         if asked.is_fixed:
             return np.full(len(groups), asked.least)
         # The anchor is one slice, of all sources, until it is frozen.
         period = 0 if before_stream else facts.get_int(tx, "rounds_begun") + 1
         together = self._arrived.arrive(tx, SliceOf(ALL_SOURCES, before_stream), period, groups, asked)
         of_source = together.copy()
-        for source, rows in () if before_stream else _by_source(sources):
+        for source, rows in () if before_stream else by_source:
             of_source[rows] = self._arrived.arrive(tx, SliceOf(source, before_stream), period, groups[rows], asked)
         return asked.of(of_source, together)
-
-
-def _by_source(sources: Int64s) -> Iterable[tuple[int, Int64s]]:
-    for source in np.unique(sources).tolist():
-        yield source, np.flatnonzero(sources == source)

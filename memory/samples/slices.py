@@ -189,12 +189,13 @@ def anchor_takes_of_stream(tx: Connection, settings: MemorySettings) -> bool:
     """Whether the next round gives the anchor half of the newest held-out text."""
     if facts.get_int(tx, "anchor_frozen"):
         return False
-    anchor = find(tx, "anchor", ANCHOR_SOURCE)
+    if (anchor := find(tx, "anchor", ANCHOR_SOURCE)) is None:
+        return True
     # Asked with every batch, so without the categories, whose text counts by document: a key too few is no harm here.
     rows = tx.execute(
         "SELECT count(DISTINCT coalesce(s.key_hash, 'sample ' || s.id)) FROM holdout h "
         "JOIN samples s ON s.id = h.sample WHERE h.slice = ?",
-        (anchor.id if anchor else None,),
+        (anchor.id,),
     )
     return int(rows.fetchone()[0]) < settings.anchor_minimum
 
