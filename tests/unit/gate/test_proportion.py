@@ -70,5 +70,5 @@ def test_the_ratio_is_a_setting() -> None:
 @pytest.mark.parametrize("gain", [0.03, 0.3])
 def test_noise_refuses_no_harmless_round(gain: float) -> None:
     """However small the gain: of rounds that did no harm at most one in twenty is held to have done some."""
-    verdicts = [verdict_on(round_of(gain, 0.0, 0.0, 0.0, 0.0), keys=54, seed=seed) for seed in range(60)]
-    assert sum("proportion" in failed(verdict) for verdict in verdicts) <= 3
+    verdicts = [verdict_on(round_of(gain, 0.0, 0.0, 0.0, 0.0), keys=54, seed=seed) for seed in range(30)]
+    assert sum("proportion" in failed(verdict) for verdict in verdicts) <= 2
