@@ -45,13 +45,16 @@ from learner.material.batches import Step
 from learner.material.encoding import Encoded
 from learner.material.step_plan import Material, StepPlan, prepare, replay_note
 from learner.material.touched import find_touched
+from learner.new_labels import grow_for_new_labels
 from learner.objectives.importance import Importance, save_importance
 from learner.objectives.router_loss import RouterLoss
+from learner.objectives.weight_pull import QuadraticPull
 from learner.penalties import importance_after, importance_before, pull_of
 from learner.progress import Progress
 from learner.training.early_stopping import EarlyStopping
 from learner.training.train import Diverged, Trainer, Training, train
 from learner.weights.candidates import copy_into, interpolate_into, masters_of, weights_of, write_candidate
+from learner.weights.grown_head import GrownRows, grow, grown_weights
 from learner.weights.residual import add_residuals, save_residuals
 from learner.workbench import DOCUMENTS, SEQUENCES, TOKENS, Workbench, set_up
 
@@ -125,17 +128,18 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     # Not before the parent was scored: what serves, and is to be bettered, is the parent as it is stored.
     add_residuals(bench.model, bench.residuals(PARENT, bench.model))
     earlier = importance_before(bench, texts.replay)
+    rows = grow_for_new_labels(bench, texts.fresh, texts.replay)
     try:
-        rows = sum(len(step.new) + len(step.replayed) for step in material.steps)
-        with progress.phase("train", SEQUENCES, rows, most_seconds=given.spec.recipe.max_seconds):
-            training = _train(bench, material, texts, earlier)
+        sequences = sum(len(step.new) + len(step.replayed) for step in material.steps)
+        with progress.phase("train", SEQUENCES, sequences, most_seconds=given.spec.recipe.max_seconds):
+            training = _train(bench, material, texts, pull_of(bench, earlier, rows))
     except Diverged as error:
         return _report(bench, Outcome.DIVERGED, str(error), new_text)
     # Of the trained result itself, before candidates overwrite its weights to be scored.
     measured = importance_after(bench, texts.fresh, earlier)
     shares, tokens = len(set(given.spec.recipe.interpolation)), sum(len(text.tokens) for text in texts.slices.values())
     with progress.phase("candidates", TOKENS, shares * tokens):
-        candidates = _candidates(bench, texts.slices, measured)
+        candidates = _candidates(bench, texts.slices, measured, rows)
     scores = {
         name: SliceScores(
             base[name], parent[name], {share: scored[name] for share, scored in candidates.items()}, best.get(name, ())
@@ -194,7 +198,7 @@ def _material(bench: Workbench, texts: Texts) -> Material:
     return prepare(texts.fresh, texts.replay, plan)
 
 
-def _train(bench: Workbench, material: Material, texts: Texts, matters: Importance | None) -> Training:
+def _train(bench: Workbench, material: Material, texts: Texts, pull: QuadraticPull | None) -> Training:
     spec, model = bench.given.spec, bench.model
     model.requires_grad_(requires_grad=True).train()
     if spec.recipe.gradient_checkpointing:
@@ -206,7 +210,7 @@ def _train(bench: Workbench, material: Material, texts: Texts, matters: Importan
         parent,
         feed=material.feed,
         objective=material.objective,
-        pull=pull_of(bench, matters),
+        pull=pull,
         recipe=spec.recipe,
         peak_rate=spec.recipe.peak_rate(
             spec.kind, steps_of_new_head=len(material.steps) if has_new_head(bench) else None
@@ -248,12 +252,17 @@ def _stopping(bench: Workbench, text: Encoded) -> EarlyStopping | None:
     )
 
 
-def _candidates(bench: Workbench, slices: Mapping[str, Encoded], measured: Importance | None) -> dict[str, SliceScored]:
+def _candidates(
+    bench: Workbench, slices: Mapping[str, Encoded], measured: Importance | None, rows: GrownRows | None
+) -> dict[str, SliceScored]:
     """Write every candidate and score it, with the very weights that would serve."""
     path, scored = bench.given.path, {}
     # In the dtype that is stored, so that what is scored is what will serve, rounding included.
     stored = bench.load(PARENT, device=torch.device("cpu"), dtype=None)
     parent, result = masters_of(stored, bench.residuals(PARENT, stored)), weights_of(bench.model)
+    if rows is not None:
+        grow(stored, rows)
+        parent = grown_weights(parent, rows)
     for share in sorted(set(bench.given.spec.recipe.interpolation)):
         name = candidate_name(share)
         cut_off = interpolate_into(stored, parent, result, share)

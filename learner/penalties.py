@@ -14,15 +14,17 @@ from learner.material.feeds import move_to_device
 from learner.material.pieces import training_pieces
 from learner.objectives.importance import Importance, carry_over, fisher, load_importance
 from learner.objectives.weight_pull import QuadraticPull
+from learner.weights.grown_head import GrownRows, with_rows_of
 from learner.workbench import SEQUENCES, Workbench
 
 
-def pull_of(bench: Workbench, matters: Importance | None) -> QuadraticPull | None:
+def pull_of(bench: Workbench, matters: Importance | None, rows: GrownRows | None = None) -> QuadraticPull | None:
     """Return the pull on the model's weights as they stand; None where the recipe has none.
 
     Args:
         bench: of the round, before a step was taken.
         matters: what `importance_before` said.
+        rows: what the head has grown, which nothing pulls on; None where it has not.
     """
     recipe = bench.given.spec.recipe
     if not recipe.l2_sp and matters is None:
@@ -32,8 +34,15 @@ def pull_of(bench: Workbench, matters: Importance | None) -> QuadraticPull | Non
         l2_sp=recipe.l2_sp,
         base=_weights_of_base(bench) if recipe.l2_sp and recipe.l2_sp_anchor == "base" else None,
         ewc=recipe.ewc,
-        importance=matters,
+        importance=None if matters is None else _with_new_rows(matters, bench),
+        free_rows={} if rows is None else dict.fromkeys(rows.weights, rows.first),
     )
+
+
+def _with_new_rows(importance: Importance, bench: Workbench) -> Importance:
+    """Importance of the model as it is now: what it has in addition matters to nothing yet."""
+    nothing = {name: torch.zeros_like(weight) for name, weight in bench.model.named_parameters()}
+    return with_rows_of(importance, nothing)
 
 
 def _weights_of_base(bench: Workbench) -> dict[str, Tensor] | None:
@@ -41,7 +50,9 @@ def _weights_of_base(bench: Workbench) -> dict[str, Tensor] | None:
     spec = bench.given.spec
     if spec.base.digest == spec.parent.digest:
         return None
-    return dict(bench.load_master(BASE).named_parameters())
+    base = {name: weight.detach() for name, weight in bench.load_master(BASE).named_parameters()}
+    # Of a label that the base never had it says nothing: such a row is held to what it was before the round.
+    return with_rows_of(base, {name: weight.detach() for name, weight in bench.model.named_parameters()})
 
 
 def importance_before(bench: Workbench, replay: Encoded) -> Importance | None:
@@ -68,7 +79,8 @@ def importance_after(bench: Workbench, fresh: Encoded, earlier: Importance | Non
         return None
     with bench.progress.phase("importance", SEQUENCES, _most_sequences(bench, fresh)):
         measured = _fisher(bench, fresh)
-        return carry_over(earlier, measured, decay=recipe.ewc_decay)
+        carried = None if earlier is None else _with_new_rows(earlier, bench)
+        return carry_over(carried, measured, decay=recipe.ewc_decay)
 
 
 def _fisher(bench: Workbench, text: Encoded) -> Importance:

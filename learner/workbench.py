@@ -1,5 +1,6 @@
 """What a round works with, once loaded: the model, its tokenizer, the device, and how to score."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -88,7 +89,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
     tokenizer = load_tokenizer(parent)
     model = load_model(parent, spec.kind, device=device.where, dtype=torch.float32)
     require_match(model, tokenizer, parent)
-    names = _labels(model.config) if spec.kind == "classifier" else None
+    names = _labels(model.config, spec.new_labels) if spec.kind == "classifier" else None
     several = names is not None and model.config.problem_type == SEVERAL
     numbers = None if names is None else {name: number for number, name in names.items()}
     conduct = reading_of(model, spec.kind, tokenizer)
@@ -134,5 +135,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
     )
 
 
-def _labels(config: Any) -> dict[int, str]:
-    return {int(number): str(name) for number, name in config.id2label.items()}
+def _labels(config: Any, new: Iterable[str]) -> dict[int, str]:
+    """The labels of a classifier by number, and after them those that it is to learn."""
+    names = {int(number): str(name) for number, name in config.id2label.items()}
+    return names | dict(enumerate((name for name in new if name not in names.values()), len(names)))

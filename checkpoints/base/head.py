@@ -59,7 +59,8 @@ def classifies(config: Mapping[str, Any]) -> bool:
 
 
 def _require_labels(model: Path, named: tuple[str, ...], labels: tuple[str, ...]) -> None:
-    if labels and named != labels:
+    # What comes after them is learned later.
+    if labels and named != labels[: len(named)]:
         raise UnusableModel(
             f"{model} classifies into {', '.join(named)}, the settings name {', '.join(labels)}; "
             "name the same labels in the same order, or none"

@@ -59,11 +59,12 @@ def write_inputs(
     lacking: str = "",
     best: int | None = None,
     kept: KeptRound | None = None,
+    new_labels: tuple[str, ...] = (),
 ) -> RoundRecord:
     """Write a round's directory, whole; what was there of an earlier attempt is removed first.
 
     Args:
-        lacking, best: as in `RoundSpec`.
+        lacking, best, new_labels: as in `RoundSpec`.
         kept: the round whose candidates this one judges again; None where it trains.
 
     Raises:
@@ -88,6 +89,7 @@ def write_inputs(
                 lacking=lacking,
                 best=None if best is None else _ref(rooms, best),
                 kept=None if kept_dir is None else read_kept(kept_dir),
+                new_labels=new_labels if kept_dir is None else read_spec(kept_dir).new_labels,
             ),
             parent_dir=rooms.checkpoints.path(draw.parent_generation),
             base_dir=rooms.checkpoints.path(draw.base_generation),

@@ -100,7 +100,8 @@ def foresee(store: Store, settings: Settings, latest: Iterable[Round]) -> Forese
         settings: of the gate and the recipe.
         latest: rounds, newest first.
     """
-    outlines = store.rounds.foreseen_slices()
+    answered = answered_labels(settings, store.generations.serving())
+    outlines = judged_by(store.rounds.foreseen_slices(), answered)
     needs_now = needs_of(outlines, settings, first=nothing_trained_serves(store))
     # Drawn once: each is read from the ledger, with its long report.
     judged, recipe = latest_judged(latest), settings.learner.recipe.model_dump(mode="json")

@@ -114,6 +114,7 @@ class RoundRunner:
         draw, kept = drawn.draw, drawn.judges
         directory = self._rooms.round_dir(draw.number)
         try:
+            draw, new_labels = part_by_labels(draw, settings)
             # On what was drawn: for who asked by hand nothing was checked before, and the ledger is to tell them why.
             unmet = self._unmet(draw.slices, settings)
             if unmet and not _looks_at_least(unmet):
@@ -122,7 +123,15 @@ class RoundRunner:
             with self._metrics.round_seconds.labels("draw").time():
                 best = None if lacking else to_score_again(self._rooms, draw, settings)
                 record = write_inputs(
-                    directory, draw, ask, self._rooms, settings, lacking=lacking, best=best, kept=kept
+                    directory,
+                    draw,
+                    ask,
+                    self._rooms,
+                    settings,
+                    lacking=lacking,
+                    best=best,
+                    kept=kept,
+                    new_labels=new_labels,
                 )
             self._limits.begin(directory, draw.number)
             self._rooms.store.rounds.advance(draw.number, RoundState.TRAINING)
@@ -140,8 +149,9 @@ class RoundRunner:
         first = nothing_trained_serves(self._rooms.store)
         return [need for need in needs_of(slices, settings, first=first) if not need.is_met]
 
-    def _is_judgeable(self, settings: Settings, slices: Iterable[DrawnSlice]) -> bool:
-        return not self._unmet(slices, settings)
+    def _is_judgeable(self, settings: Settings, slices: Sequence[SliceOutline]) -> bool:
+        answered = answered_labels(settings, self._rooms.store.generations.serving())
+        return not self._unmet(judged_by(slices, answered), settings)
 
     def _run_learner(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
         self._current.phase("start")

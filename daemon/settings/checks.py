@@ -3,6 +3,7 @@
 from checkpoints.errors import CheckpointsError
 from checkpoints.files.label_names import labels_in
 from daemon.settings import sources
+from daemon.settings.labels import extends
 from daemon.settings.mistakes import Mistake
 from daemon.settings.tree import Settings
 
@@ -43,14 +44,14 @@ def of_topics(settings: Settings, raw: sources.Raw) -> list[Mistake]:
 
 
 def of_labels(settings: Settings, raw: sources.Raw) -> list[Mistake]:
-    """Labels are part of generation 0: it has no answer for one that is named later."""
+    """Labels are part of generation 0: what is named after them is learned later, nothing else can be."""
     if settings.model.kind != "classifier" or not settings.model.labels:
         return []
     try:
         has = labels_in(settings.base_dir)
     except CheckpointsError:
         return []  # What is damaged is said where it is loaded.
-    if has == settings.model.labels:
+    if extends(settings.model.labels, has):
         return []
     return [
         Mistake(
@@ -58,6 +59,7 @@ def of_labels(settings: Settings, raw: sources.Raw) -> list[Mistake]:
             ", ".join(settings.model.labels),
             raw.place(("model", "labels")),
             f"Generation 0 in {settings.state_dir} classifies into {', '.join(has)}.",
-            "Name the same labels in the same order, or none; other labels need another state_dir.",
+            "Name the same labels in the same order, or none; new ones come after them. Other labels need another "
+            "state_dir.",
         )
     ]

@@ -13,18 +13,25 @@ from streams.decoding.several_labels import LabelSet
 def known_labels(settings: Settings) -> frozenset[str] | None:
     """The labels of a classifier, as its base names them, or before there is one the settings; None for a causal LM.
 
-    A held-out document of any other label could never be scored, and no round that is judged on it accepted. None too
+    Labels that the settings name after those of the base are learned when there are enough documents of them. A
+    held-out document of any other label could never be scored, and no round that is judged on it accepted. None too
     where nothing names them: nothing can be trained then either. A `LabelSet` where any number of them fits a document.
     """
     if settings.model.kind != "classifier":
         return None
     imported = settings.base_dir.exists()
     directory = settings.base_dir if imported else settings.model.path
-    labels = frozenset(settings.model.labels)
+    labels = settings.model.labels
     if imported or not labels:
         with suppress(CheckpointsError):
-            labels = frozenset(labels_in(directory))
-    return (LabelSet(labels) if _several(directory) else labels) or None
+            has = labels_in(directory)
+            labels = labels if extends(labels, has) else has
+    return (LabelSet(labels) if _several(directory) else frozenset(labels)) or None
+
+
+def extends(labels: tuple[str, ...], has: tuple[str, ...]) -> bool:
+    """Whether labels are those that a model has, in their order, with others to be learned after them."""
+    return labels[: len(has)] == has
 
 
 def _several(directory: Path) -> bool:

@@ -29,7 +29,9 @@ class ModelSettings(BaseModel):
     )
     labels: tuple[str, ...] = Field(
         (),
-        description="A classifier's labels in order; needed where the model's configuration names none.",
+        description="A classifier's labels in order; needed where the model's configuration names none. Labels that "
+        "are added at the end later are learned once there are enough documents of them "
+        "(`learner.new_label_documents`); until they are named here their documents are dead letters.",
     )
     kind: ModelKind = Field("causal-lm", description="What the model is: a causal language model or a text classifier.")
 

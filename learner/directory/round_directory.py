@@ -105,6 +105,7 @@ class RoundSpec:
             candidates to; None where all that it needs is known, or no such generation has files.
         kept: candidates that an earlier round trained with the same text and recipe from the same parent: they are
             scored, and nothing is trained. None where the round trains its own.
+        new_labels: of a classifier, labels that the parent's head lacks and the candidates' have, in this order.
         format: of the file.
     """
 
@@ -122,6 +123,7 @@ class RoundSpec:
     lacking: str = ""
     best: GenerationRef | None = None
     kept: KeptCandidates | None = None
+    new_labels: tuple[str, ...] = ()
     format: Literal[1] = FORMAT
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from learner.objectives.forward_pass import IGNORED
 from learner.objectives.losses import token_losses
 from memory.ledger.records import DocumentScore
 from streams.decoding.several_labels import members, write_set
+
+UNANSWERED: Final = 1e-3
+"""The probability of a label that a model has no answer for, to that of all others: a loss of 6.9 nats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ class Evaluator:
         scores: list[tuple[DocumentScore, float] | None] = [None] * len(text)
         for part in self._by_length(text.lengths.tolist()):
             inputs = pad_documents([text.document(index) for index in part], self.pad, self.device.where, self.side)
-            logits: Tensor = model(**inputs).logits.float()
+            logits = self._for_labels(model, model(**inputs).logits.float())
             targets = move_to_device(text.labels[part], self.device.where)
             losses, answers = self._sets(logits, targets) if self.several else self._classes(logits, targets)
             sureness = self._sureness(logits).tolist()
@@ -124,6 +127,22 @@ class Evaluator:
                 scores[index] = DocumentScore(sample.id, loss, 1, answer, label), sure
             self.passed(int(text.lengths[part].sum()))
         return tuple(score for score in scores if score is not None)
+
+    def _for_labels(self, model: Any, logits: Tensor) -> Tensor:
+        """A model's logits by the labels that are scored, which may be more than it has, or others.
+
+        One that lacks a label cannot answer it. It is given the label with `UNANSWERED`: so its loss there is no
+        infinity, and hardly any more elsewhere than it was.
+        """
+        assert self.labels is not None
+        named = {str(name): int(number) for number, name in model.config.id2label.items()}
+        columns = [named.get(label) for _, label in sorted(self.labels.items())]
+        if columns == list(range(logits.shape[-1])):
+            return logits
+        kept = logits[:, [column for column in columns if column is not None]]
+        share = math.log(UNANSWERED)
+        missing = kept.new_full((len(kept), 1), share) if self.several else kept.logsumexp(-1, keepdim=True) + share
+        return torch.cat([missing if column is None else logits[:, column, None] for column in columns], -1)
 
     def _sureness(self, logits: Tensor) -> Tensor:
         """The probability of each document's answer; of a set of labels, that each of them is right."""

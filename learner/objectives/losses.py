@@ -209,7 +209,9 @@ class ClassifierObjective:
         replay = self._entropy(z[cut:], batch.targets[cut:])
         distance = new.new_zeros(())
         if parent_logits is not None:
-            distance = (z[cut:] - parent_logits.float()).square().mean(-1).sum()
+            # The parent has no logit of a label that the model learns in this round.
+            told = z[cut:, : parent_logits.shape[-1]]
+            distance = (told - parent_logits.float()).square().mean(-1).sum()
         loss = (new + self.beta * replay + self.alpha * distance) / total
         (gradient,) = torch.autograd.grad(loss, z)
         return torch.stack([new, replay, distance]).detach(), gradient.to(logits.dtype)

@@ -17,10 +17,13 @@ are pulled once.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
+NO_FREE_ROWS: Final[Mapping[str, int]] = MappingProxyType({})
 # Differences are made for this many weights at a time, so that a pull needs no second copy of the model.
 CHUNK_WEIGHTS = 1 << 26
 
@@ -35,6 +38,7 @@ class QuadraticPull:
         ewc: strength of the pull by importance.
         importance: by name, shaped like the parameters; each round's part of it has mean 1, so that a strength means
             the same for every model. Needed where `ewc` is not 0.
+        free_rows: by name, the row from which on a parameter is not pulled: a head's for labels that are new to it.
     """
 
     def __init__(
@@ -45,8 +49,10 @@ class QuadraticPull:
         base: Mapping[str, Tensor] | None = None,
         ewc: float = 0.0,
         importance: Mapping[str, Tensor] | None = None,
+        free_rows: Mapping[str, int] = NO_FREE_ROWS,
     ) -> None:
         self._parameters = list(parameters.values())
+        self._free_rows = {index: free_rows[name] for index, name in enumerate(parameters) if name in free_rows}
         self._anchors = [parameter.detach().clone() for parameter in self._parameters]
         self._uniform = l2_sp
         self._omegas: list[Tensor] | None = None
@@ -93,10 +99,16 @@ class QuadraticPull:
             apart = torch._foreach_sub(  # noqa: SLF001 - torch names its fused loops so
                 [self._parameters[index] for index in touched], [self._anchors[index] for index in touched]
             )
+            for index, difference in zip(touched, apart, strict=True):
+                self._let_free(index, difference)
             if self._omegas is None:
                 torch._foreach_add_(gradients, apart, alpha=self._uniform)
             else:
                 torch._foreach_addcmul_(gradients, apart, [self._omegas[index] for index in touched])
+
+    def _let_free(self, index: int, difference: Tensor) -> None:
+        if index in self._free_rows:
+            difference[self._free_rows[index] :] = 0
 
     def _gradient(self, index: int) -> Tensor:
         gradient = self._parameters[index].grad
@@ -109,6 +121,7 @@ class QuadraticPull:
         total = torch.zeros((), device=self._anchors[0].device if self._anchors else None)
         for index, (parameter, anchor) in enumerate(zip(self._parameters, self._anchors, strict=True)):
             squared = (parameter - anchor).square_()
+            self._let_free(index, squared)
             if self._omegas is None:
                 total += squared.sum() * self._uniform
             else:

@@ -1,0 +1,93 @@
+"""Which labels a classifier's round may bring, and which its head grows a row for.
+
+A label comes to be known by a person's word: they add it to the end of `model.labels`. It is learned once enough
+documents of it have come, of enough different keys, so that neither a mistaken record nor one sender's many makes it an
+answer. Until then its documents wait among the fresh text, and none that is held out is judged by.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+from checkpoints.errors import CheckpointsError
+from checkpoints.files.label_names import labels_in
+from checkpoints.generation_store import GenerationStore
+from daemon.settings.tree import Settings
+from memory.ledger.records import RoundDraw, Slice, SliceOutline
+from streams.decoding.label_sets import members
+
+
+class LabelledSample(Protocol):
+    """A sample, of which only number, label and key matter here."""
+
+    @property
+    def id(self) -> int:
+        """Its number in the store."""
+
+    @property
+    def label(self) -> str | None:
+        """Its label."""
+
+    @property
+    def key_hash(self) -> int | None:
+        """The keyed hash of its key; None where it has none."""
+
+
+AnySlice = TypeVar("AnySlice", Slice, SliceOutline)
+
+
+def answered_labels(settings: Settings, generation: int | None) -> tuple[str, ...] | None:
+    """The labels that a generation answers with, in their order; None for a causal LM, or where nobody can tell."""
+    if settings.model.kind != "classifier" or generation is None:
+        return None
+    with suppress(CheckpointsError):
+        return labels_in(GenerationStore(settings.checkpoints_dir).path(generation))
+    return None
+
+
+def labels_to_grow(
+    fresh: Iterable[LabelledSample], *, named: Sequence[str], answered: Collection[str], least: int
+) -> tuple[str, ...]:
+    """The named labels that are not answered yet, and that documents of enough different keys have.
+
+    Args:
+        fresh: what a round would train on. A document without a key counts by itself.
+        named: in the settings, in their order.
+        answered: by the parent.
+        least: how many keys.
+    """
+    keys: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
+    for sample in fresh:
+        key = ("document", sample.id) if sample.key_hash is None else ("key", sample.key_hash)
+        for label in members(sample.label):
+            keys[label].add(key)
+    return tuple(label for label in named if label not in answered and len(keys[label]) >= least)
+
+
+def judged_by(slices: Iterable[AnySlice], answered: Collection[str] | None) -> list[AnySlice]:
+    """The slices without documents whose label the parent has no answer for: with nothing can it be compared there."""
+    if answered is None:
+        return list(slices)
+    kept = (
+        replace(piece, samples=tuple(sample for sample in piece.samples if members(sample.label) <= set(answered)))
+        for piece in slices
+    )
+    return [piece for piece in kept if piece.samples]
+
+
+def part_by_labels(draw: RoundDraw, settings: Settings) -> tuple[RoundDraw, tuple[str, ...]]:
+    """A draw without the documents whose label the round neither learns nor is judged by; and what its head grows."""
+    answered = answered_labels(settings, draw.parent_generation)
+    if answered is None:
+        return draw, ()
+    least = max(settings.learner.new_label_documents, settings.gate.minimum_documents)
+    new = labels_to_grow(draw.fresh, named=settings.model.labels, answered=answered, least=least)
+    learned = {*answered, *new}
+    fresh, replay, early_stop = (
+        tuple(sample for sample in part if members(sample.label) <= learned)
+        for part in (draw.fresh, draw.replay, draw.early_stop)
+    )
+    slices = tuple(judged_by(draw.slices, answered))
+    return replace(draw, fresh=fresh, replay=replay, early_stop=early_stop, slices=slices), new
