@@ -258,10 +258,10 @@ class LearnerSettings(BaseModel):
         default=36,
         ge=5,
         le=1_000_000,
-        description="A label that `model.labels` names after those of the model is learned by the first round whose new "
-        "text has documents of it with so many different keys (at least `gate.minimum_documents`); a document "
-        "without a key counts by itself. Until then its documents wait. So neither a mistaken record nor many of one sender "
-        "make it an answer.",
+        description="A label that `model.labels` names after those of the model is learned by the first round whose "
+        "new text has documents of it with so many different keys (at least `gate.minimum_documents`); a document "
+        "without a key counts by itself. Until then its documents wait. So neither a mistaken record nor many of one "
+        "sender make it an answer.",
     )
     plausibility_documents: int = Field(
         default=256,

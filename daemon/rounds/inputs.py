@@ -10,7 +10,9 @@ from daemon.rounds.begin_or_wait import Ask
 from daemon.rounds.directories import Rooms
 from daemon.rounds.kept.kept_round import KeptRound
 from daemon.rounds.record import RoundRecord
+from daemon.settings.labels import answered_labels
 from daemon.settings.tree import Settings
+from gate.growing_labels import judged_by, labels_to_grow
 from gate.judge import plausibility_bounds
 from gate.plausible_new_text import plausible_history
 from learner.devices.cores import usable_cores
@@ -29,6 +31,7 @@ from learner.evaluation.text_plausibility import PrequentialSummary
 from memory.ledger.records import DocumentScore, DrawSpec, RoundDraw
 from memory.ledger.scorings import Scoring, most_common
 from memory.store import Store
+from streams.decoding.label_sets import members
 
 HISTORY_SCANNED = 1_000
 
@@ -47,6 +50,22 @@ def draw_spec(settings: Settings) -> DrawSpec:
         early_stop_share=recipe.early_stop_share if recipe.early_stop_checks else 0.0,
         early_stop_documents=recipe.early_stop_documents,
     )
+
+
+def part_by_labels(draw: RoundDraw, settings: Settings) -> tuple[RoundDraw, tuple[str, ...]]:
+    """A draw without the documents whose label the round neither learns nor is judged by; and what its head grows."""
+    answered = answered_labels(settings, draw.parent_generation)
+    if answered is None:
+        return draw, ()
+    least = max(settings.learner.new_label_documents, settings.gate.minimum_documents)
+    new = labels_to_grow(draw.fresh, named=settings.model.labels, answered=answered, least=least)
+    learned = {*answered, *new}
+    fresh, replay, early_stop = (
+        tuple(sample for sample in part if members(sample.label) <= learned)
+        for part in (draw.fresh, draw.replay, draw.early_stop)
+    )
+    slices = tuple(judged_by(draw.slices, answered))
+    return replace(draw, fresh=fresh, replay=replay, early_stop=early_stop, slices=slices), new
 
 
 def write_inputs(

@@ -19,14 +19,16 @@ from daemon.rounds.conclusion import Concluder, Conclusion
 from daemon.rounds.current import CurrentRound
 from daemon.rounds.directories import Rooms
 from daemon.rounds.event import tell
-from daemon.rounds.inputs import write_inputs
+from daemon.rounds.inputs import part_by_labels, write_inputs
 from daemon.rounds.judgeable import needs_of, nothing_trained_serves
 from daemon.rounds.kept.again_or_anew import DrawnRound, draw_round
 from daemon.rounds.out_of_memory import MicroBatchLimits
 from daemon.rounds.pointer_repair import repair_pointer
 from daemon.rounds.record import RoundRecord
 from daemon.rounds.recovery import Problem, Recovery
+from daemon.settings.labels import answered_labels
 from daemon.settings.tree import Settings
+from gate.growing_labels import judged_by
 from gate.held_out import DrawnSlice, Need
 from gate.verdict import not_judgeable
 from learner.directory.progress_event import ProgressEvent

@@ -6,6 +6,7 @@ from pathlib import Path
 from checkpoints.errors import CheckpointsError
 from checkpoints.files.label_names import is_multi_label, labels_in
 from checkpoints.files.model_files import read_config
+from checkpoints.generation_store import GenerationStore
 from daemon.settings.tree import Settings
 from streams.decoding.several_labels import LabelSet
 
@@ -32,6 +33,15 @@ def known_labels(settings: Settings) -> frozenset[str] | None:
 def extends(labels: tuple[str, ...], has: tuple[str, ...]) -> bool:
     """Whether labels are those that a model has, in their order, with others to be learned after them."""
     return labels[: len(has)] == has
+
+
+def answered_labels(settings: Settings, generation: int | None) -> tuple[str, ...] | None:
+    """The labels that a generation answers with, in their order; None for a causal LM, or where nobody can tell."""
+    if settings.model.kind != "classifier" or generation is None:
+        return None
+    with suppress(CheckpointsError):
+        return labels_in(GenerationStore(settings.checkpoints_dir).path(generation))
+    return None
 
 
 def _several(directory: Path) -> bool:

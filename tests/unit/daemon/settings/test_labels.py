@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daemon.settings.labels import known_labels
+from daemon.settings.labels import answered_labels, known_labels
 from daemon.settings.tree import Settings
 from streams.decoding.several_labels import LabelSet
 from tests.unit.daemon.cli.test_main import riverkeep
@@ -57,6 +57,17 @@ def test_labels_that_are_named_later_are_not_known(tmp_path: Path) -> None:
     assert known_labels(settings) == frozenset({"calm", "flood"})
     (settings.base_dir / "config.json").write_text("damaged")
     assert known_labels(settings) == frozenset({"calm", "storm"})
+
+
+def test_labels_that_are_named_after_those_of_the_base_are_to_be_learned(tmp_path: Path) -> None:
+    """Their documents are taken in, in whatever order they come; what a generation answers is what its files say."""
+    settings = settings_for(tmp_path, {}, labels=("calm", "flood", "frost"))
+    settings.base_dir.mkdir(parents=True)
+    (settings.base_dir / "config.json").write_text(json.dumps({"id2label": {"0": "calm", "1": "flood"}}))
+    assert known_labels(settings) == frozenset({"calm", "flood", "frost"})
+    assert answered_labels(settings, 0) == ("calm", "flood")
+    assert answered_labels(settings, 1) is None
+    assert answered_labels(settings, None) is None
 
 
 def test_a_model_that_cannot_be_read_names_none(tmp_path: Path) -> None:

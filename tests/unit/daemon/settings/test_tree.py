@@ -263,6 +263,7 @@ def test_labels_cannot_change_once_the_model_was_read(tmp_path: Path) -> None:
     named = {"RIVERKEEP_STATE_DIR": str(tmp_path / "state"), "RIVERKEEP_MODEL__KIND": "classifier"}
     load(written(tmp_path, 'labels = ["calm", "flood"]\n'), named, files=True)
     load(written(tmp_path, ""), named, files=True)
+    load(written(tmp_path, 'labels = ["calm", "flood", "frost"]\n'), named, files=True)
     (mistake,) = mistakes(tmp_path, 'labels = ["calm", "storm"]\n', named, files=True)
     assert (mistake.key, mistake.place) == ("model.labels", "riverkeep.toml line 3")
     assert "calm, flood" in mistake.problem

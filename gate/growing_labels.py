@@ -7,15 +7,10 @@ answer. Until then its documents wait among the fresh text, and none that is hel
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from checkpoints.errors import CheckpointsError
-from checkpoints.files.label_names import labels_in
-from checkpoints.generation_store import GenerationStore
-from daemon.settings.tree import Settings
-from memory.ledger.records import RoundDraw, Slice, SliceOutline
+from memory.ledger.records import Slice, SliceOutline
 from streams.decoding.label_sets import members
 
 
@@ -36,15 +31,6 @@ class LabelledSample(Protocol):
 
 
 AnySlice = TypeVar("AnySlice", Slice, SliceOutline)
-
-
-def answered_labels(settings: Settings, generation: int | None) -> tuple[str, ...] | None:
-    """The labels that a generation answers with, in their order; None for a causal LM, or where nobody can tell."""
-    if settings.model.kind != "classifier" or generation is None:
-        return None
-    with suppress(CheckpointsError):
-        return labels_in(GenerationStore(settings.checkpoints_dir).path(generation))
-    return None
 
 
 def labels_to_grow(
@@ -75,19 +61,3 @@ def judged_by(slices: Iterable[AnySlice], answered: Collection[str] | None) -> l
         for piece in slices
     )
     return [piece for piece in kept if piece.samples]
-
-
-def part_by_labels(draw: RoundDraw, settings: Settings) -> tuple[RoundDraw, tuple[str, ...]]:
-    """A draw without the documents whose label the round neither learns nor is judged by; and what its head grows."""
-    answered = answered_labels(settings, draw.parent_generation)
-    if answered is None:
-        return draw, ()
-    least = max(settings.learner.new_label_documents, settings.gate.minimum_documents)
-    new = labels_to_grow(draw.fresh, named=settings.model.labels, answered=answered, least=least)
-    learned = {*answered, *new}
-    fresh, replay, early_stop = (
-        tuple(sample for sample in part if members(sample.label) <= learned)
-        for part in (draw.fresh, draw.replay, draw.early_stop)
-    )
-    slices = tuple(judged_by(draw.slices, answered))
-    return replace(draw, fresh=fresh, replay=replay, early_stop=early_stop, slices=slices), new
