@@ -117,6 +117,8 @@ class RoundRunner:
         directory = self._rooms.round_dir(draw.number)
         try:
             draw, new_labels = part_by_labels(draw, settings)
+            if new_labels:
+                log.info("round_grows_labels", labels=list(new_labels))
             # On what was drawn: for who asked by hand nothing was checked before, and the ledger is to tell them why.
             unmet = self._unmet(draw.slices, settings)
             if unmet and not _looks_at_least(unmet):
