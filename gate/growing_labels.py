@@ -8,9 +8,9 @@ answer. Until then its documents wait among the fresh text, and none that is hel
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from memory.ledger.records import Slice, SliceOutline
+from gate.held_out import DrawnSlice
 from streams.decoding.label_sets import members
 
 
@@ -30,7 +30,7 @@ class LabelledSample(Protocol):
         """The keyed hash of its key; None where it has none."""
 
 
-AnySlice = TypeVar("AnySlice", Slice, SliceOutline)
+AnySlice = TypeVar("AnySlice", bound=DrawnSlice)
 
 
 def labels_to_grow(
@@ -56,8 +56,11 @@ def judged_by(slices: Iterable[AnySlice], answered: Collection[str] | None) -> l
     """The slices without documents whose label the parent has no answer for: with nothing can it be compared there."""
     if answered is None:
         return list(slices)
-    kept = (
-        replace(piece, samples=tuple(sample for sample in piece.samples if members(sample.label) <= set(answered)))
-        for piece in slices
-    )
-    return [piece for piece in kept if piece.samples]
+    return [kept for piece in slices if (kept := _without_others(piece, set(answered))).samples]
+
+
+def _without_others(piece: AnySlice, answered: set[str]) -> AnySlice:
+    # Slices are frozen dataclasses, with text or without; the protocol cannot say so.
+    drawn: Any = piece
+    kept: AnySlice = replace(drawn, samples=tuple(each for each in piece.samples if members(each.label) <= answered))
+    return kept

@@ -153,7 +153,7 @@ class RoundRunner:
         first = nothing_trained_serves(self._rooms.store)
         return [need for need in needs_of(slices, settings, first=first) if not need.is_met]
 
-    def _is_judgeable(self, settings: Settings, slices: Sequence[SliceOutline]) -> bool:
+    def _is_judgeable(self, settings: Settings, slices: Iterable[DrawnSlice]) -> bool:
         answered = answered_labels(settings, self._rooms.store.generations.serving())
         return not self._unmet(judged_by(slices, answered), settings)
 
