@@ -27,7 +27,7 @@ from memory.ledger.records import DocumentScore
 from streams.decoding.several_labels import members, write_set
 
 UNANSWERED: Final = 1e-3
-"""The probability of a label that a model has no answer for, to that of all others: a loss of 6.9 nats."""
+"""What counts as the probability of a label that a model has no answer for: a loss of 6.9 nats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +131,15 @@ class Evaluator:
     def _for_labels(self, model: Any, logits: Tensor) -> Tensor:
         """A model's logits by the labels that are scored, which may be more than it has, or others.
 
-        One that lacks a label cannot answer it. It is given the label with `UNANSWERED`: so its loss there is no
-        infinity, and hardly any more elsewhere than it was.
+        One that lacks a label cannot answer it, and its other answers stay what they were.
         """
         assert self.labels is not None
         named = {str(name): int(number) for number, name in model.config.id2label.items()}
         columns = [named.get(label) for _, label in sorted(self.labels.items())]
         if columns == list(range(logits.shape[-1])):
             return logits
-        kept = logits[:, [column for column in columns if column is not None]]
-        share = math.log(UNANSWERED)
-        missing = kept.new_full((len(kept), 1), share) if self.several else kept.logsumexp(-1, keepdim=True) + share
+        share = math.log(UNANSWERED) if self.several else torch.finfo(logits.dtype).min
+        missing = logits.new_full((len(logits), 1), share)
         return torch.cat([missing if column is None else logits[:, column, None] for column in columns], -1)
 
     def _sureness(self, logits: Tensor) -> Tensor:
@@ -153,7 +151,9 @@ class Evaluator:
     def _classes(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, list[str]]:
         """Each document's loss, and the most probable of its labels."""
         assert self.labels is not None
-        losses = functional.cross_entropy(logits, targets, reduction="none")
+        lacking = logits.gather(-1, targets[:, None])[:, 0] == torch.finfo(logits.dtype).min
+        # No infinity: a label that cannot be answered is one that is given a small probability.
+        losses = functional.cross_entropy(logits, targets, reduction="none").masked_fill(lacking, -math.log(UNANSWERED))
         return losses, [self.labels[answer] for answer in logits.argmax(-1).tolist()]
 
     def _sets(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, list[str]]:

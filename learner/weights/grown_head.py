@@ -7,8 +7,9 @@ mean of the other rows, f the mean of what the head is given for the label's doc
     row = m + a (f - g)        a and the bias such that at f the row's logit is that of the best other row,
                                and at g it is `BELOW` beneath it
 
-The other rows stay as they are: at first no old document loses more of its label's probability than e^-BELOW, in the
-mean, and training decides the rest.
+Where f and g lie so near each other that the row would stand further from m than the furthest other one, a is as large
+as that allows, and the bias such that the second holds. The other rows stay as they are: at first no old document loses
+more of its label's probability than e^-BELOW, in the mean, and training decides the rest.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,8 +44,8 @@ class GrownRows:
     weights: Mapping[str, Tensor]
 
 
-def find_head(model: Any) -> tuple[str, nn.Linear]:
-    """The last layer of a classifier, which gives its logits, with its name.
+def find_head(model: Any) -> tuple[str, Any]:
+    """The last layer of a classifier, an `nn.Linear` which gives its logits, with its name.
 
     Raises:
         HeadCannotGrow: there is no such layer.
@@ -80,9 +81,10 @@ def head_inputs(model: Any, documents: Iterable[Mapping[str, Tensor]]) -> Tensor
         handle.remove()
         model.train(was_training)
     if not given:
-        return head.weight.new_zeros((0, head.in_features)).float()
+        return torch.zeros((0, head.in_features), device=head.weight.device)
     # Where the head reads every place, the model answers by its last one.
-    return torch.stack([each.reshape(-1, each.shape[-1])[-1] for each in given]).float()
+    answered: Tensor = torch.stack([each.reshape(-1, each.shape[-1])[-1] for each in given]).float()
+    return answered
 
 
 @torch.no_grad()
@@ -107,7 +109,7 @@ def imprint(model: Any, labels: Sequence[str], documents: Sequence[Tensor], reme
     return GrownRows(tuple(labels), head.out_features, weights)
 
 
-def _row(head: nn.Linear, own: Tensor | None, others: Tensor | None) -> tuple[Tensor, Tensor]:
+def _row(head: Any, own: Tensor | None, others: Tensor | None) -> tuple[Tensor, Tensor]:
     weight = head.weight.float()
     bias = weight.new_zeros(len(weight)) if head.bias is None else head.bias.float()
     mean, offset = weight.mean(0), bias.mean()
@@ -116,12 +118,10 @@ def _row(head: nn.Linear, own: Tensor | None, others: Tensor | None) -> tuple[Te
     apart = own - others
     high = (weight @ own + bias).max() - mean @ own
     low = (weight @ others + bias).max() - BELOW - mean @ others
-    along = apart @ apart
-    if head.bias is None:
-        # Without a bias only one of both can be asked for: that it answers its own.
-        return mean + (high / (apart @ own)) * apart if apart @ own > 0 else mean, offset
-    scale = (high - low) / along.clamp_min(torch.finfo(along.dtype).tiny)
-    return mean + scale * apart, high - scale * (apart @ own)
+    length = apart.norm().clamp_min(torch.finfo(apart.dtype).eps)
+    scale = ((high - low) / length.square()).clamp_max((weight - mean).norm(dim=1).max() / length)
+    # A head without a bias leaves it at that.
+    return mean + scale * apart, low - scale * (apart @ others)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from checkpoints.card import Card
+from checkpoints.files.label_names import labels_in
 from checkpoints.generation_store import GenerationStore, Published
 from checkpoints.load import load_model, load_tokenizer
 from gate.measures import accuracy
@@ -83,7 +84,7 @@ def round_of(
 def base_of(trained: Published) -> Published:
     """Its base."""
     store = GenerationStore(trained.path.parent.parent)
-    return Published(0, store.path(0), store.digest(0))
+    return Published(0, store.digest(0), store.path(0))
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +116,12 @@ def test_a_label_that_arrives_is_learned_and_served(trained: Published, grown: t
     path, report = grown
     assert report.outcome is Outcome.TRAINED
     asked = tiny.labelled(30, seed=77)
-    for share in ("0.00", "0.50"):
-        candidate = path / "candidates" / share
-        assert list(load_model(candidate, "classifier").config.id2label.values()) == list(tiny.LABELS)
-        assert answers(candidate, *(each.text for each in asked)) == [each.label for each in asked]
+    result, halfway = path / "candidates" / "0.00", path / "candidates" / "0.50"
+    assert answers(result, *(each.text for each in asked)) == [each.label for each in asked]
     old = [each for each in asked if each.label in OLD]
-    assert answers(trained.path, *(each.text for each in old)) == [each.label for each in old]
+    for generation in (halfway, trained.path):
+        assert answers(generation, *(each.text for each in old)) == [each.label for each in old]
+    assert (labels_in(result), labels_in(halfway), labels_in(trained.path)) == (tiny.LABELS, tiny.LABELS, OLD)
     assert "grown" in (path / "progress.jsonl").read_text()
 
 
@@ -180,4 +181,4 @@ def test_several_labels_may_come_at_once_and_sets_of_them(tmp_path: Path) -> Non
     )
     report = run_round(path)
     assert report.outcome is Outcome.TRAINED
-    assert list(load_model(path / "candidates" / "0.00", "classifier").config.id2label.values()) == list(everything)
+    assert labels_in(path / "candidates" / "0.00") == everything
