@@ -130,7 +130,13 @@ def test_the_old_labels_are_compared_with_what_the_parent_is(trained: Published,
     _, report = grown
     again = run_round(
         round_of(
-            grown[0].parent / "again", base_of(trained), trained, tiny.labelled(8, seed=2, labels=OLD), [], judged=OLD
+            grown[0].parent / "again",
+            base_of(trained),
+            trained,
+            tiny.labelled(8, seed=2, labels=OLD),
+            [],
+            judged=OLD,
+            recipe=tiny.SMALL,
         )
     )
     assert report.slices["anchor"].parent == again.slices["anchor"].parent
@@ -152,7 +158,9 @@ def test_the_next_round_scores_a_base_that_lacks_the_label(
         tiny.labelled(20, seed=5),
         tiny.labelled(40, seed=6, first=700),
         judged=tiny.LABELS,
-        recipe=RECIPE.model_copy(update={"ewc": 0.1, "l2_sp": 1e-4, "l2_sp_anchor": "base", "interpolation": (0.0,)}),
+        recipe=RECIPE.model_copy(
+            update={"ewc": 0.1, "l2_sp": 1e-4, "l2_sp_anchor": "base", "interpolation": (0.0,), "epochs": 2}
+        ),
     )
     scores = run_round(path).slices["anchor"]
     assert accuracy(scores.parent) == accuracy(scores.candidates["0.00"]) == 1.0
@@ -177,6 +185,7 @@ def test_several_labels_may_come_at_once_and_sets_of_them(tmp_path: Path) -> Non
         tiny.labelled(20, seed=2, labels=everything),
         tiny.labelled(20, seed=3, first=700, labels=OLD),
         judged=OLD,
+        recipe=tiny.SMALL,
         new_labels=everything[2:],
     )
     report = run_round(path)
