@@ -4,9 +4,9 @@ All counting is in keys: documents of one key (an author, a thread) are good or 
 hardly more than one. A document without a key counts by itself.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Final, Literal, Protocol
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Final, Literal, Protocol, TypeVar
 
 import pydantic.dataclasses
 from pydantic import Strict
@@ -14,6 +14,7 @@ from pydantic import Strict
 from checkpoints.json_files import STRICT, InOrder
 from gate.keys import KeyOf, keys_among
 from memory.ledger.records import SliceKind
+from streams.decoding.label_sets import members
 
 
 class DrawnSample(Protocol):
@@ -50,6 +51,9 @@ class DrawnSlice(Protocol):
     @property
     def keys(self) -> Mapping[int, int]:
         """The least drawn document of the same key, for each document that is not that one itself."""
+
+
+AnySlice = TypeVar("AnySlice", bound=DrawnSlice)
 
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
@@ -275,3 +279,17 @@ def _unite(groups: Sequence[Group]) -> Group:
 
 def _join(kind: SliceKind, members: Sequence[HeldOut]) -> Group:
     return Group(" + ".join(member.name for member in members), kind, tuple(members))
+
+
+def judged_by(slices: Iterable[AnySlice], answered: Collection[str] | None) -> list[AnySlice]:
+    """The slices without documents whose label the parent has no answer for: with nothing can it be compared there."""
+    if answered is None:
+        return list(slices)
+    return [kept for piece in slices if (kept := _without_others(piece, set(answered))).samples]
+
+
+def _without_others(piece: AnySlice, answered: set[str]) -> AnySlice:
+    # Slices are frozen dataclasses, with text or without; the protocol cannot say so.
+    drawn: Any = piece
+    kept: AnySlice = replace(drawn, samples=tuple(each for each in piece.samples if members(each.label) <= answered))
+    return kept

@@ -10,9 +10,9 @@ from daemon.rounds.begin_or_wait import Ask
 from daemon.rounds.directories import Rooms
 from daemon.rounds.kept.kept_round import KeptRound
 from daemon.rounds.record import RoundRecord
-from daemon.settings.labels import answered_labels
+from daemon.settings.labels import answered_labels, labels_to_grow
 from daemon.settings.tree import Settings
-from gate.growing_labels import judged_by, labels_to_grow
+from gate.held_out import judged_by
 from gate.judge import plausibility_bounds
 from gate.plausible_new_text import plausible_history
 from learner.devices.cores import usable_cores
@@ -99,17 +99,13 @@ def write_inputs(
     how = expected_way(rooms.store, draw.parent_generation, settings)
     # A classifier's answers are not kept, only whether they were right: it is scored on everything again.
     reused = how if settings.model.kind == "causal-lm" else None
+    spec = _spec(draw, record, parent_scores, rooms, settings)
+    spec = replace(spec, lacking=lacking, new_labels=new_labels, best=None if best is None else _ref(rooms, best))
     shutil.rmtree(directory, ignore_errors=True)
     try:
         write_round(
             directory,
-            replace(
-                _spec(draw, record, parent_scores, rooms, settings),
-                lacking=lacking,
-                best=None if best is None else _ref(rooms, best),
-                kept=None if kept_dir is None else read_kept(kept_dir),
-                new_labels=new_labels if kept_dir is None else read_spec(kept_dir).new_labels,
-            ),
+            spec if kept_dir is None else _judging_again(spec, kept_dir),
             parent_dir=rooms.checkpoints.path(draw.parent_generation),
             base_dir=rooms.checkpoints.path(draw.base_generation),
             best_dir=None if best is None else rooms.checkpoints.path(best),
@@ -170,6 +166,11 @@ def _spec(
         plausibility_documents=settings.learner.plausibility_documents,
         approved=record.approved,
     )
+
+
+def _judging_again(spec: RoundSpec, kept_dir: Path) -> RoundSpec:
+    """The candidates have the labels that they were trained with, whatever has come since."""
+    return replace(spec, kept=read_kept(kept_dir), new_labels=read_spec(kept_dir).new_labels)
 
 
 def _ref(rooms: Rooms, generation: int) -> GenerationRef:

@@ -13,8 +13,7 @@ from daemon.rounds.directories import round_directory
 from daemon.rounds.kept.kept_round import JUDGED_FOR_WANT, KeptRound, find_kept, latest_judged, why_void
 from daemon.settings.labels import answered_labels
 from daemon.settings.tree import Settings
-from gate.growing_labels import judged_by
-from gate.held_out import LABELS_TO_TELL, DrawnSlice, HeldOut, Need, needs
+from gate.held_out import LABELS_TO_TELL, DrawnSlice, HeldOut, Need, judged_by, needs
 from gate.looks import LOOKS
 from memory.ledger.records import Round
 from memory.store import Store

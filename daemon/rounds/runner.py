@@ -28,8 +28,7 @@ from daemon.rounds.record import RoundRecord
 from daemon.rounds.recovery import Problem, Recovery
 from daemon.settings.labels import answered_labels
 from daemon.settings.tree import Settings
-from gate.growing_labels import judged_by
-from gate.held_out import DrawnSlice, Need
+from gate.held_out import DrawnSlice, Need, judged_by
 from gate.verdict import not_judgeable
 from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import BadReport, Report, read_report

@@ -1,14 +1,22 @@
-"""The labels that a classifier's documents may have."""
+"""The labels that a classifier's documents may have, and which of them its head is to grow a row for.
 
+A label comes to be known by a person's word: they add it to the end of `model.labels`. It is learned once enough
+documents of it have come, of enough different keys, so that neither a mistaken record nor one sender's many makes it an
+answer. Until then its documents wait among the fresh text, and none that is held out is judged by.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from checkpoints.errors import CheckpointsError
 from checkpoints.files.label_names import is_multi_label, labels_in
 from checkpoints.files.model_files import read_config
 from checkpoints.generation_store import GenerationStore
 from daemon.settings.tree import Settings
-from streams.decoding.several_labels import LabelSet
+from streams.decoding.several_labels import LabelSet, members
 
 
 def known_labels(settings: Settings) -> frozenset[str] | None:
@@ -33,6 +41,41 @@ def known_labels(settings: Settings) -> frozenset[str] | None:
 def extends(labels: tuple[str, ...], has: tuple[str, ...]) -> bool:
     """Whether labels are those that a model has, in their order, with others to be learned after them."""
     return labels[: len(has)] == has
+
+
+class LabelledSample(Protocol):
+    """A sample, of which only number, label and key matter here."""
+
+    @property
+    def id(self) -> int:
+        """Its number in the store."""
+
+    @property
+    def label(self) -> str | None:
+        """Its label."""
+
+    @property
+    def key_hash(self) -> int | None:
+        """The keyed hash of its key; None where it has none."""
+
+
+def labels_to_grow(
+    fresh: Iterable[LabelledSample], *, named: Sequence[str], answered: Collection[str], least: int
+) -> tuple[str, ...]:
+    """The named labels that are not answered yet, and that documents of enough different keys have.
+
+    Args:
+        fresh: what a round would train on. A document without a key counts by itself.
+        named: in the settings, in their order.
+        answered: by the parent.
+        least: how many keys.
+    """
+    keys: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
+    for sample in fresh:
+        key = ("document", sample.id) if sample.key_hash is None else ("key", sample.key_hash)
+        for label in members(sample.label):
+            keys[label].add(key)
+    return tuple(label for label in named if label not in answered and len(keys[label]) >= least)
 
 
 def answered_labels(settings: Settings, generation: int | None) -> tuple[str, ...] | None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.growing_labels import judged_by, labels_to_grow
+from daemon.settings.labels import labels_to_grow
+from gate.held_out import judged_by
 from memory.ledger.records import OutlinedSample, SliceOutline
 from memory.samples.records import Role, Sample
 
