@@ -14,7 +14,7 @@ from pydantic import Strict
 from checkpoints.json_files import STRICT, InOrder
 from gate.keys import KeyOf, keys_among
 from memory.ledger.records import SliceKind
-from streams.decoding.label_sets import members
+from streams.decoding.several_labels import members
 
 
 class DrawnSample(Protocol):

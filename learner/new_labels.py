@@ -10,7 +10,7 @@ from learner.material.encoding import Encoded
 from learner.material.feeds import pad_documents
 from learner.weights.grown_head import GrownRows, grow, head_inputs, imprint
 from learner.workbench import Workbench
-from streams.decoding.label_sets import members
+from streams.decoding.several_labels import members
 
 LOOKED_AT: Final = 32
 """Documents of each new label, and of the others, that tell where its row begins."""

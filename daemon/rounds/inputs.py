@@ -31,7 +31,7 @@ from learner.evaluation.text_plausibility import PrequentialSummary
 from memory.ledger.records import DocumentScore, DrawSpec, RoundDraw
 from memory.ledger.scorings import Scoring, most_common
 from memory.store import Store
-from streams.decoding.label_sets import members
+from streams.decoding.several_labels import members
 
 HISTORY_SCANNED = 1_000
 
