@@ -850,6 +850,19 @@ def test_more_candidates_share_the_chance_of_error(extra: str) -> None:
     assert widths[1] > widths[0]
 
 
+def test_where_the_parent_may_break_a_bound_itself_each_side_has_half_of_the_chance() -> None:
+    """Then what is nearer to it may be bad as well as what is further away: limits widen in every comparison."""
+    what = report({"0.00": GOOD, "0.50": {"news@2-2": -0.2}})
+    within, beyond = ({3: {row.id: row for row in scores(SLICES[1].documents, best, seed=9)}} for best in (-0.02, -0.3))
+    widths = [
+        next(check.upper - check.lower for check in verdict_on(what, known=known).checks if check.name == "learned")
+        for known in ({}, within, beyond)
+    ]
+    assert widths[0] == widths[1] < widths[2]
+    asked = verdict_on(what, gate=SETTINGS.model_copy(update={"minimum_gain": 0.01}))
+    assert next(check.upper - check.lower for check in asked.checks if check.name == "learned") > widths[0]
+
+
 @pytest.mark.slow
 def test_a_candidate_whose_harm_is_by_key_passes_no_more_often_than_three_candidates_may() -> None:
     """Ten documents a key, a true harm at the bound: 21 % passed when documents were resampled."""
