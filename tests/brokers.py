@@ -16,6 +16,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError
 
+from streams.kafka.client import make_client
 from tests.harness import wait_until
 from tests.unproven import APACHE, KAFKA_LIBS
 
@@ -47,7 +48,11 @@ def free_port() -> int:
 def answers(bootstrap: str) -> bool:
     """Whether a broker there answers a request for its metadata."""
     try:
-        client = KafkaAdminClient(bootstrap_servers=bootstrap, bootstrap_timeout_ms=1000, request_timeout_ms=1500)
+        # As the service makes its clients: kafka-python leaves thread and sockets of one that finds no answer.
+        client = make_client(
+            KafkaAdminClient,
+            {"bootstrap_servers": bootstrap, "bootstrap_timeout_ms": 1000, "request_timeout_ms": 1500},
+        )
     except KafkaError:
         return False
     try:

@@ -177,7 +177,7 @@ def test_the_evaluations_budget_is_told_in_seconds_and_as_a_share_of_the_round(
         said[0]
         == "10 min of it (4%), and 7 h (62%) once there is as much as `memory.evaluation_documents = 8192` lets in"
     )
-    assert said[1].startswith("5 min of it")
+    assert said[1].startswith("6 min of it")
     assert "`memory.evaluation_documents = 100` lets in" in said[1]
 
 
