@@ -53,7 +53,7 @@ def pairwise(slices: Mapping[str, SliceScores], key_of: KeyOf = NO_KEYS) -> Pair
     """
     scored = [each.candidates for each in slices.values() if any(row.tokens for row in each.parent)]
 
-    def difference(one: str, other: str) -> Comparison:
-        return mean_of([nll_difference(rows[one], rows[other], key_of) for rows in scored])
+    def difference(candidate: str, other: str) -> Comparison:
+        return mean_of([nll_difference(rows[candidate], rows[other], key_of) for rows in scored])
 
     return difference

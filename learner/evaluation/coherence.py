@@ -48,8 +48,8 @@ def words_of(text: str) -> list[Word]:
     parts = text.split(maxsplit=MOST_WORDS)[:MOST_WORDS]
     if sum(map(len, parts)) > LONGEST_MEAN_WORD * len(parts):
         parts = [letter for part in parts for letter in part[:MOST_WORDS]][:MOST_WORDS]
-    found = (_PART.findall(part) for part in parts)
-    return [(pieces[0], pieces[-1]) for pieces in found if pieces]
+    words = (_PART.findall(part) for part in parts)
+    return [(pieces[0], pieces[-1]) for pieces in words if pieces]
 
 
 def is_broken(text: str) -> bool:

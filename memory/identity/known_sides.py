@@ -134,8 +134,8 @@ class KnownSides:
         while len(kept) > self._most and zone.end > zone.start:
             zone = zone.narrowed(least)
             is_held = (sides & SIDE) == SIDE
-            told = (below(sides, zone.start) & is_held) | (~below(sides, zone.end) & ~is_held)
-            kept = sides[~told]
+            implied = (below(sides, zone.start) & is_held) | (~below(sides, zone.end) & ~is_held)
+            kept = sides[~implied]
         self._log.replace(tx, kept)
         self._runs, self._reach = SortedRuns(), np.uint64(0)
         self._remember(kept)
