@@ -25,27 +25,11 @@ from daemon.lifecycle.lock import StateLock
 from daemon.settings.admin import AdminSettings
 from daemon.settings.reference import reference
 from memory.samples.records import KeyHash
+from tests.command_line import riverkeep, started_riverkeep
 from tests.harness import wait_until
 from tests.unit.daemon.fakes import FakeControl
 
 HEAVY = ("torch", "transformers", "numpy", "kafka", "tokenizers", "sqlite_utils")
-
-
-def riverkeep(
-    *arguments: str, cwd: Path, stdin: str = "", environment: dict[str, str] | None = None, python: tuple[str, ...] = ()
-) -> "subprocess.CompletedProcess[str]":
-    """Run one command to its end."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RIVERKEEP_")}
-    return subprocess.run(
-        [sys.executable, *python, "-m", "daemon", *arguments],
-        cwd=cwd,
-        env={**inherited, **(environment or {})},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -75,7 +59,7 @@ def imported(run: "subprocess.CompletedProcess[str]") -> set[str]:
 
 def test_help_imports_nothing_heavy(home: Path) -> None:
     """`--help` comes without torch, numpy, Kafka's client, pydantic or a store."""
-    run = riverkeep("--help", cwd=home, python=("-X", "importtime"))
+    run = started_riverkeep("--help", cwd=home, python=("-X", "importtime"))
     assert run.returncode == 0
     assert "daemon" in imported(run)
     assert imported(run).isdisjoint({*HEAVY, "pydantic", "rich", "httpx", "starlette"})
@@ -110,7 +94,7 @@ COMMANDS = dict(every_command())
 @pytest.mark.parametrize("arguments", [["check"], ["init", "other.toml"], ["status"]], ids=" ".join)
 def test_commands_without_a_store_import_nothing_heavy(home: Path, arguments: list[str]) -> None:
     """Where nothing has run yet, neither torch nor numpy, Kafka's client or SQLite is imported."""
-    assert imported(riverkeep(*arguments, cwd=home, python=("-X", "importtime"))).isdisjoint(HEAVY)
+    assert imported(started_riverkeep(*arguments, cwd=home, python=("-X", "importtime"))).isdisjoint(HEAVY)
 
 
 def test_the_help_tells_every_exit_status() -> None:
@@ -371,7 +355,7 @@ def test_commands_reach_the_daemon(
     home: Path, control: FakeControl, arguments: list[str], call: tuple[str, object]
 ) -> None:
     """Each writing command goes through the admin surface, imports nothing heavy, and prints facts as JSON."""
-    run = riverkeep(*arguments, "--json", cwd=home, python=("-X", "importtime"))
+    run = started_riverkeep(*arguments, "--json", cwd=home, python=("-X", "importtime"))
     assert (run.returncode, control.calls) == (0, [call])
     assert isinstance(json.loads(run.stdout), dict)
     assert imported(run).isdisjoint(HEAVY)

@@ -16,7 +16,7 @@ from memory.store import Store
 from streams.file_kinds import Look
 from streams.settings import BudgetSettings, StreamsSettings
 from streams.topic_settings import FIELDS
-from tests.unit.daemon.cli.test_main import riverkeep
+from tests.command_line import riverkeep
 from tests.unit.daemon.kept import WORDS
 
 

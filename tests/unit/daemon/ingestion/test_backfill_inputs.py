@@ -18,7 +18,7 @@ import zstandard
 from pyarrow.parquet import write_table
 from pysqlite3 import dbapi2 as sqlite3
 
-from tests.unit.daemon.cli.test_main import riverkeep
+from tests.command_line import riverkeep
 from tests.unit.daemon.ingestion.test_backfill import sentence
 
 RECORDS = [{"text": sentence(number), "id": f"user-{number}"} for number in range(20)]

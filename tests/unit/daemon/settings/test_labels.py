@@ -10,7 +10,7 @@ import pytest
 from daemon.settings.labels import answered_labels, known_labels
 from daemon.settings.tree import Settings
 from streams.decoding.several_labels import LabelSet
-from tests.unit.daemon.cli.test_main import riverkeep
+from tests.command_line import riverkeep
 
 
 def settings_for(path: Path, config: dict[str, Any], **model: Any) -> Settings:
