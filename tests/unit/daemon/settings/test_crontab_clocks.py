@@ -8,6 +8,7 @@ clocks have gone forward.
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -60,10 +61,11 @@ def of_year(expression: str, zone: str, year: int) -> list[datetime]:
     return list(times(expression, zone, start, end))
 
 
-def dates_of(zone: str, year: int) -> set[date]:
+@cache
+def dates_of(zone: str, year: int) -> frozenset[date]:
     """The dates that a zone's clocks really show in a year."""
     hours = (datetime(year, 1, 1, tzinfo=UTC) + timedelta(hours=hour) for hour in range(-24, 24 * 367))
-    return {day for day in (hour.astimezone(ZoneInfo(zone)).date() for hour in hours) if day.year == year}
+    return frozenset(day for day in (hour.astimezone(ZoneInfo(zone)).date() for hour in hours) if day.year == year)
 
 
 def dates_expected(zone: str, year: int, clock: time) -> Counter[date]:
@@ -104,11 +106,13 @@ def test_times_at_which_clocks_are_changed_come_once_on_each_date(zone: str, clo
         assert Counter(when.date() for when in found) == dates_expected(zone, year, time(hour, minute))
 
 
-def changes_of(zone: str) -> list[datetime]:
+@cache
+def changes_of(zone: str) -> tuple[datetime, ...]:
     """The hours in which a zone's clocks are changed, in its years here."""
     hours = [datetime(year, 1, 1, tzinfo=UTC) + timedelta(hours=one) for year in CHANGES[zone] for one in range(8_760)]
     offsets = [hour.astimezone(ZoneInfo(zone)).utcoffset() for hour in hours]
-    return [hour for hour, before, after in zip(hours, offsets, offsets[1:], strict=False) if before != after]
+    pairs = zip(hours, offsets, offsets[1:], strict=False)
+    return tuple(hour for hour, before, after in pairs if before != after)
 
 
 @pytest.mark.parametrize("zone", ZONES)
