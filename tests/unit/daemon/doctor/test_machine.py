@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from benchmarks.tiny_architectures import tiny_model
-from daemon.doctor import kafka, machine, model, rounds
+from daemon.doctor import kafka, load_model, machine, model, rounds
 from daemon.doctor.estimate import ModelShape, serving_bytes, training_bytes
 from daemon.doctor.findings import Finding
 from daemon.lifecycle.lock import StateLock
@@ -29,8 +29,8 @@ from streams.security_settings import SecuritySettings
 from streams.settings import StreamsSettings
 from streams.topic_settings import TopicSettings
 from tests.brokers import Broker, make_topic, send
+from tests.command_line import riverkeep
 from tests.models import make_tokenizer
-from tests.unit.daemon.cli.test_main import riverkeep
 
 BASE_MODEL = Path(__file__).parents[4] / "daemon" / "demo" / "data" / "model"
 SMALL = LearnerSettings(recipe=RecipeSettings(micro_batch=1, sequence_length=32))
@@ -214,7 +214,21 @@ def test_the_model_is_loaded_in_a_process_of_its_own(tmp_path: Path, monkeypatch
     assert not list(chosen.state_dir.iterdir())
 
 
+@pytest.fixture
+def loaded_here(monkeypatch: pytest.MonkeyPatch, torch_settings_kept: None) -> None:
+    """The model is loaded in this process: the real job without the seconds that the start of a process takes."""
+
+    def load(chosen: Settings, store: Path) -> object:
+        path, kind, labels = chosen.model.path, chosen.model.kind, chosen.model.labels
+        device, precision = chosen.learner.device, chosen.learner.recipe.precision
+        answer = load_model.examine(store, path, kind, labels, device=device, precision=precision)
+        return json.loads(json.dumps(answer))
+
+    monkeypatch.setattr(model, "_load_in_a_process", load)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("loaded_here")
 def test_beside_a_daemon_no_round_is_rehearsed(tmp_path: Path) -> None:
     """It would take memory and time from it: an estimate is all there is."""
     chosen = settings(tmp_path).model_copy(update={"model": ModelSettings(path=BASE_MODEL)})
@@ -268,6 +282,7 @@ def test_topics_are_tried_on_a_real_broker(embedded_broker: Broker) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("loaded_here")
 def test_a_model_without_attention_is_measured(tmp_path: Path) -> None:
     """It has no heads: an estimate, no traceback."""
     from transformers import MambaConfig, MambaForCausalLM
@@ -284,6 +299,7 @@ def test_a_model_without_attention_is_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("loaded_here")
 def test_a_device_that_is_not_here_is_no_fault_of_the_models(tmp_path: Path) -> None:
     """The remedy is about the device."""
     chosen = settings(tmp_path, learner=LearnerSettings(device="cuda:9"))
@@ -340,6 +356,7 @@ def test_doctor_leaves_with_a_status_and_json(tmp_path: Path) -> None:
     assert "Set `admin.port`" in " ".join(shown.stdout.split()) or "admin.port" in shown.stdout
 
 
+@pytest.mark.usefixtures("loaded_here")
 @pytest.mark.parametrize(
     ("name", "own", "ok", "said"),
     [
