@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from hypothesis import HealthCheck, settings
 from daemon import logs
 from tests.brokers import Broker, running
 from tests.unproven import unproven
+
+# Before torch is imported, and for all that is started: several tests run at once, and a second thread of each would
+# mostly wait for a core, turning in a circle.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How long an example or its making takes says how busy the machine is, and nothing of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -28,7 +28,7 @@ def test_two_eras_are_learned_and_the_poison_is_not(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": "/usr/bin:/bin", "COLUMNS": "200", "HOME": str(tmp_path)},
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": "200", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
     for promise in ("3 rounds", "2 swaps", "requests, 0 failed", "1 poisoned batch held back"):
