@@ -85,11 +85,12 @@ def complete(serving_url: str, prompt: str, *, max_tokens: int, seed: int) -> st
 def await_answering(serving_url: str, timeout_s: float, lives: Callable[[], bool]) -> bool:
     """Whether the serving process was ready within `timeout_s` seconds, and while what starts it lives."""
     deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline and lives():
-        try:
-            if httpx.get(f"{serving_url}/readyz", timeout=1.0).status_code == httpx.codes.OK:
-                return True
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.1)
+    with httpx.Client(base_url=serving_url, timeout=1.0) as client:
+        while time.monotonic() < deadline and lives():
+            try:
+                if client.get("/readyz").status_code == httpx.codes.OK:
+                    return True
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.1)
     return False
