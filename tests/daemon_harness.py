@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from checkpoints.card import Card
 from checkpoints.generation_store import GenerationStore
 from daemon.admin.client import RemoteControl
@@ -27,7 +25,7 @@ from memory.samples.records import Role
 from memory.store import Store
 from streams.document import Batch, Document, Partition
 from tests.brokers import Broker, free_port
-from tests.harness import wait_until
+from tests.harness import get, wait_until
 
 ROOT = Path(__file__).parent.parent
 FAKE_LEARNER = ROOT / "tests" / "fake_learner.py"
@@ -219,7 +217,8 @@ class Daemon:
         return RemoteControl(address, read_token(settings.admin, settings.state_dir))
 
     def _address(self) -> str:
-        holder = holder_of(self.home.settings.state_dir)
+        # Where the settings have it: to read them for each look would take longer than to look.
+        holder = holder_of(self.home.path / "state")
         return holder.admin if holder is not None and holder.pid == self.process.pid else ""
 
     def _alive(self) -> bool:
@@ -263,7 +262,7 @@ class Daemon:
 
     def metrics(self) -> str:
         """What Prometheus gets."""
-        return httpx.get(f"{self._address()}/metrics", trust_env=False).text
+        return get(f"{self._address()}/metrics").text
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import httpx
 import yaml
 
 from tests.brokers import free_port
-from tests.harness import wait_until
+from tests.harness import get, wait_until
 from tests.unproven import PROMETHEUS, program
 
 SCRAPE_SECONDS = 0.5
@@ -28,7 +28,7 @@ class Prometheus:
 
     def get(self, path: str, **query: Any) -> Any:
         """The data of an answer of its API; an expression that fails is an error."""
-        answer = httpx.get(f"{self.url}/api/v1/{path}", params=query, trust_env=False, timeout=30).json()
+        answer = get(f"{self.url}/api/v1/{path}", params=query, timeout=30).json()
         assert answer["status"] == "success", answer
         return answer["data"]
 
@@ -82,7 +82,7 @@ def scraping(
 def _is_ready(found: Prometheus, process: "subprocess.Popen[bytes]", path: Path) -> bool:
     assert process.poll() is None, (path / "prometheus.log").read_text()[-2000:]
     try:
-        return httpx.get(f"{found.url}/-/ready", trust_env=False).status_code == 200
+        return get(f"{found.url}/-/ready").status_code == 200
     except httpx.TransportError:
         return False
 

@@ -12,7 +12,7 @@ import pytest
 from daemon.errors import DaemonError
 from tests.brokers import Broker, make_topic, running, send
 from tests.daemon_harness import Daemon, Home, daemon, end_what_is_left, fill, make_home, sentences
-from tests.harness import wait_until
+from tests.harness import post, wait_until
 from tests.models import make_causal
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ def answers(started: Daemon) -> str:
     def ask() -> str | None:
         assert started.process.poll() is None, started.log.read_text()[-4000:]
         try:
-            answer = httpx.post(address, json={"prompt": "river", "max_tokens": 1}, timeout=10, trust_env=False)
+            answer = post(address, json={"prompt": "river", "max_tokens": 1}, timeout=10)
         except httpx.HTTPError:
             return None
         return answer.headers["x-riverkeep-generation"] if answer.status_code == 200 else None

@@ -79,13 +79,13 @@ def test_nothing_is_lost_or_doubled_or_half(tmp_path: Path, broker: Broker) -> N
     # transactions one after another, so that there is hardly a moment in which a kill cuts nothing off.
     home.write(max_tokens=10_000, session_timeout_seconds=1.5, heartbeat_seconds=0.3)
     home.config.write_text(home.config.read_text().replace("[streams]\n", "[streams]\nbatch_records = 5\n"))
-    reached, cut = [0], 0
+    database, reached, cut = home.settings.database, [0], 0
     with sending(broker, topic) as finish:
         for life in range(KILLS):
             with daemon(home, learner=fake_learner("good")) as started:
                 wait_until(lambda: started.events("service_ready") or started.process.poll(), timeout_s=60)
                 assert started.process.poll() is None, started.log.read_text()[-3000:]
-                live(started, chosen, home, topic, until_a_round=life % 2 == 1)
+                live(started, chosen, database, topic, until_a_round=life % 2 == 1)
                 started.kill()
             started.log.rename(tmp_path / f"life-{life}.log")
             with home.store() as store:
@@ -94,10 +94,10 @@ def test_nothing_is_lost_or_doubled_or_half(tmp_path: Path, broker: Broker) -> N
                 reached.append(check_offsets(store, topic))
         with daemon(home, learner=fake_learner("good")) as started:
             everything = [(number % 2, number // 2) for number in range(finish())]
-            started.until(lambda _: len(kept_offsets(home, topic)) >= len(everything), timeout_s=120)
+            started.until(lambda _: len(kept_offsets(database, topic)) >= len(everything), timeout_s=120)
             started.until(lambda control: control.status()["round"] is None)
             assert started.stop() == 0
-    assert sorted(kept_offsets(home, topic)) == sorted(everything)
+    assert sorted(kept_offsets(database, topic)) == sorted(everything)
     with home.store() as store:
         check_offsets(store, topic)
         check_rounds_are_whole(store, home)
@@ -110,20 +110,20 @@ def test_nothing_is_lost_or_doubled_or_half(tmp_path: Path, broker: Broker) -> N
     assert lives >= KILLS // 4, "hardly a life read anything: nothing was proven of ingestion"
 
 
-def live(started: Daemon, chosen: random.Random, home: Home, topic: str, *, until_a_round: bool) -> None:
+def live(started: Daemon, chosen: random.Random, database: Path, topic: str, *, until_a_round: bool) -> None:
     """Let the daemon live for a random moment into its next round, or for a random time from when it reads on."""
-    before = len(kept_offsets(home, topic))
+    before = len(kept_offsets(database, topic))
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        if started.events("round_begun") if until_a_round else len(kept_offsets(home, topic)) > before:
+        if started.events("round_begun") if until_a_round else len(kept_offsets(database, topic)) > before:
             break
-        time.sleep(0.01)
+        time.sleep(0.03)
     time.sleep(chosen.uniform(0.0, ROUND_S if until_a_round else LONGEST_LIFE_S))
 
 
-def kept_offsets(home: Home, topic: str) -> list[tuple[int, int]]:
+def kept_offsets(database: Path, topic: str) -> list[tuple[int, int]]:
     """Partition and offset of every record of the topic that is kept, as a sample or as a dead letter."""
-    with closing(sqlite.connect(home.settings.database)) as connection:
+    with closing(sqlite.connect(database)) as connection:
         return list(
             connection.execute(
                 "SELECT number, offset FROM samples JOIN streams ON streams.id = stream WHERE topic = ? UNION ALL "

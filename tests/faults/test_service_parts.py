@@ -6,7 +6,6 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
@@ -16,7 +15,7 @@ from daemon.processes.children import OWNER_VARIABLE
 from memory.ledger.states import RoundState
 from tests.brokers import Broker, make_topic, running, send
 from tests.daemon_harness import Daemon, Home, daemon, fake_learner, fill, make_home, sentences
-from tests.harness import Facts, wait_until
+from tests.harness import Facts, get, wait_until
 from tests.models import make_causal
 
 pytestmark = pytest.mark.slow
@@ -210,7 +209,7 @@ def test_serving_that_is_killed_comes_back(tmp_path: Path, model: Path) -> None:
         started.until(lambda control: control.readiness()["ready"])
         assert _serving_of(started).pid != first.pid
         url = f"http://127.0.0.1:{home.serving_port}/v1/riverkeep/generation"
-        assert httpx.get(url, trust_env=False).json()["generation"] == 0
+        assert get(url).json()["generation"] == 0
         assert started.stop() == 0
 
 

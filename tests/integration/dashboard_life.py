@@ -17,7 +17,7 @@ from daemon.lifecycle.lock import holder_of
 from streams.document import Partition
 from tests.brokers import Broker, make_topic, send
 from tests.daemon_harness import Daemon, Home, batch_of, daemon, fake_learner, fill, make_home, sentences
-from tests.harness import Facts, wait_until
+from tests.harness import Facts, get, wait_until
 from tests.models import make_causal, make_classifier
 from tests.prometheus import Prometheus, jobs_of, scraping
 
@@ -132,7 +132,7 @@ def _classifier_home(path: Path) -> Home:
 
 def _ready(home: Home) -> bool:
     try:
-        return httpx.get(f"http://{serving_address(home)}/readyz", trust_env=False).status_code == 200
+        return get(f"http://{serving_address(home)}/readyz").status_code == 200
     except httpx.TransportError:
         return False
 
@@ -197,7 +197,7 @@ def _ask(home: Home) -> list[float]:
 
 def _generation(home: Home) -> int:
     url = f"http://{serving_address(home)}/v1/riverkeep/generation"
-    return int(httpx.get(url, trust_env=False).json()["generation"])
+    return int(get(url).json()["generation"])
 
 
 def _round_of(started: Daemon) -> None:

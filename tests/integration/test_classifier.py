@@ -20,7 +20,7 @@ from gate import measures
 from learner.directory.report import Report, read_report
 from tests.brokers import Broker, make_topic, send
 from tests.daemon_harness import ROOT, Daemon, Home, daemon, make_home
-from tests.harness import Facts, wait_until
+from tests.harness import Facts, post, wait_until
 from tests.models import make_classifier, make_tokenizer
 
 pytestmark = pytest.mark.slow
@@ -99,7 +99,7 @@ def backfill(home: Home, documents: Sequence[Mapping[str, str]]) -> Facts:
 def classify(home: Home, *texts: str) -> httpx.Response:
     """Ask the serving process."""
     url = f"http://127.0.0.1:{home.serving_port}/v1/classify"
-    return httpx.post(url, json={"input": list(texts)}, trust_env=False, timeout=60)
+    return post(url, json={"input": list(texts)}, timeout=60)
 
 
 def answering(home: Home) -> int | None:

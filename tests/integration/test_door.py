@@ -15,7 +15,7 @@ import pytest
 
 from serving.door.descriptors import raise_limit
 from tests.daemon_harness import daemon, make_home
-from tests.harness import wait_until
+from tests.harness import get, post, wait_until
 from tests.integration.test_serving import KEY, SHORT, Server, free_port, make_store
 from tests.models import make_causal
 
@@ -52,12 +52,12 @@ class Listener:
 
     def probed(self) -> set[int]:
         """What probes get, each on a connection of its own."""
-        return {httpx.get(f"{self.url}{path}", timeout=20).status_code for path in ("/healthz", "/readyz", "/metrics")}
+        return {get(f"{self.url}{path}", timeout=20).status_code for path in ("/healthz", "/readyz", "/metrics")}
 
     def metric(self, reason: str) -> float:
         """How many connections it ended for that reason."""
         name = f'riverkeep_{self.name}_connections_ended_total{{reason="{reason}"}}'
-        lines = httpx.get(f"{self.url}/metrics", timeout=20).text.splitlines()
+        lines = get(f"{self.url}/metrics", timeout=20).text.splitlines()
         return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
@@ -208,8 +208,8 @@ def test_few_descriptors_bound_the_crowd(tmp_path: Path) -> None:
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (400, 400))
         # The limit is looked at when it starts; from here on this one has too few for what it lets in.
         with crowd(server.port, b"GET /heal", 800):
-            wait_until(lambda: httpx.get(f"{server.url}/healthz", timeout=20).status_code == 200)
-            assert httpx.post(f"{server.url}/v1/completions", json=SHORT, timeout=60).status_code == 200
+            wait_until(lambda: get(f"{server.url}/healthz", timeout=20).status_code == 200)
+            assert post(f"{server.url}/v1/completions", json=SHORT, timeout=60).status_code == 200
         assert len(server.log.read_text().splitlines()) < 60
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
 
@@ -222,10 +222,10 @@ def test_probes_have_a_port_of_their_own(tmp_path: Path) -> None:
         probes = f"http://127.0.0.1:{port}"
         with crowd(server.port, b"GET /heal", 100):
             for path in ("/healthz", "/readyz", "/metrics"):
-                assert httpx.get(probes + path, timeout=20).status_code == 200
-        refused = httpx.post(f"{probes}/v1/completions", json=SHORT, timeout=60)
+                assert get(probes + path, timeout=20).status_code == 200
+        refused = post(f"{probes}/v1/completions", json=SHORT, timeout=60)
         assert refused.status_code == 404
         assert "serving.port" in refused.json()["error"]["message"]
         asked = server.metric('requests_total{code="200",route="/healthz"}')
-        httpx.get(f"{probes}/healthz")
+        get(f"{probes}/healthz")
         assert server.metric('requests_total{code="200",route="/healthz"}') == asked

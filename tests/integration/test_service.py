@@ -22,7 +22,7 @@ from memory.ledger.states import RoundState
 from streams.document import Batch, Document, Partition
 from tests.brokers import Broker, make_topic, running, send
 from tests.daemon_harness import ROOT, Daemon, Home, daemon, fake_learner, fill, make_home, sentences
-from tests.harness import wait_until
+from tests.harness import get, post, wait_until
 from tests.models import make_causal
 
 MIB = 1024 * 1024
@@ -427,22 +427,20 @@ def test_text_on_disk_is_its_owners_alone(home: Home) -> None:
 def _answers(home: Home, key: str = "none is needed") -> int | None:
     try:
         url = f"http://127.0.0.1:{home.serving_port}/v1/riverkeep/generation"
-        answer: dict[str, int | None] = httpx.get(
-            url, trust_env=False, timeout=5, headers={"authorization": f"Bearer {key}"}
-        ).json()
+        answer: dict[str, int | None] = get(url, timeout=5, headers={"authorization": f"Bearer {key}"}).json()
     except (httpx.HTTPError, ValueError):
         return None
     return answer.get("generation")
 
 
 def _readyz(home: Home) -> httpx.Response:
-    return httpx.get(f"http://127.0.0.1:{home.serving_port}/readyz", trust_env=False, timeout=5)
+    return get(f"http://127.0.0.1:{home.serving_port}/readyz", timeout=5)
 
 
 def _complete(home: Home) -> httpx.Response:
     url = f"http://127.0.0.1:{home.serving_port}/v1/completions"
     body = {"model": "riverkeep", "prompt": "the river", "max_tokens": 4}
-    return httpx.post(url, json=body, trust_env=False, timeout=60)
+    return post(url, json=body, timeout=60)
 
 
 def _daemon_memory(started: Daemon) -> int:

@@ -19,7 +19,7 @@ from checkpoints.base.prepare import import_base
 from checkpoints.card import Card
 from checkpoints.files.durable_writes import replace_file
 from checkpoints.generation_store import GenerationStore
-from tests.harness import wait_until
+from tests.harness import get, post, wait_until
 from tests.hostile import CHATS, COMPLETIONS
 from tests.models import make_causal, make_classifier
 
@@ -68,13 +68,13 @@ class Server:
         """Whether it is ready."""
         assert self.process.poll() is None, self.log.read_text()
         try:
-            return httpx.get(f"{self.url}/readyz").status_code == 200
+            return get(f"{self.url}/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
     def ready(self) -> dict[str, object]:
         """What `/readyz` says."""
-        return dict(httpx.get(f"{self.url}/readyz", headers={"authorization": f"Bearer {KEY}"}).json())
+        return dict(get(f"{self.url}/readyz", headers={"authorization": f"Bearer {KEY}"}).json())
 
     def reason(self) -> str:
         """Why it is not ready; empty while it says nothing."""
@@ -85,7 +85,7 @@ class Server:
 
     def metric(self, name: str) -> float:
         """A metric's value, by its name with labels; 0 where it is not there yet."""
-        for line in httpx.get(f"{self.url}/metrics").text.splitlines():
+        for line in get(f"{self.url}/metrics").text.splitlines():
             if line.startswith(f"riverkeep_serving_{name} "):
                 return float(line.rpartition(" ")[2])
         return 0.0
@@ -301,9 +301,9 @@ def peak_bytes(pid: int) -> int:
 def test_a_body_that_is_cheap_to_send_is_cheap_to_refuse(server: Server, route: str, make: Callable[[], bytes]) -> None:
     """Two megabytes made of the smallest things there are: a sentence, and hardly more memory than the body takes."""
     headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
-    httpx.post(f"{server.url}/v1/completions", json=SHORT, headers=headers, timeout=60)
+    post(f"{server.url}/v1/completions", json=SHORT, headers=headers, timeout=60)
     before = peak_bytes(server.process.pid)
-    answer = httpx.post(f"{server.url}/v1/{route}", content=make(), headers=headers, timeout=60)
+    answer = post(f"{server.url}/v1/{route}", content=make(), headers=headers, timeout=60)
     assert answer.status_code == 400
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
     assert peak_bytes(server.process.pid) - before < 150 * 1024 * 1024
@@ -381,7 +381,7 @@ def test_a_damaged_candidate_is_reported_while_the_old_one_serves(tmp_path: Path
         replace_file(store.pointer_path, promotion)
         wait_until(lambda: server.metric('swaps_total{outcome="failed"}') == 1, what="the refusal")
         assert "model.safetensors" in server.ready()["failed"]["1"]  # type: ignore[index]  # JSON
-        answer = httpx.post(f"{server.url}/v1/completions", json=SHORT, timeout=60)
+        answer = post(f"{server.url}/v1/completions", json=SHORT, timeout=60)
         assert answer.status_code == 200
         assert answer.headers["x-riverkeep-generation"] == "0"
 
@@ -409,7 +409,7 @@ def test_each_generation_answers_by_its_own_defaults(tmp_path: Path) -> None:
             assert {answer.usage and answer.usage.completion_tokens for answer in answers} == {tokens}
             assert len({answer.choices[0].text for answer in answers}) == 1
         assert client.models.retrieve("org/model-1").id == "org/model-1"
-        assert httpx.get(f"{server.url}/v1/models/org/model-1").json()["id"] == "org/model-1"
+        assert get(f"{server.url}/v1/models/org/model-1").json()["id"] == "org/model-1"
         with pytest.raises(openai.NotFoundError) as caught:
             client.models.retrieve("org/model-2")
         assert caught.value.code == "model_not_found"
@@ -456,7 +456,7 @@ def test_keys_change_without_an_answer_lost(tmp_path: Path) -> None:
     with Server(store.root, api_key_file=str(keys)) as server:
 
         def status_of(key: str) -> int:
-            return httpx.get(f"{server.url}/v1/models", headers={"authorization": f"Bearer {key}"}).status_code
+            return get(f"{server.url}/v1/models", headers={"authorization": f"Bearer {key}"}).status_code
 
         headers = {"authorization": f"Bearer {KEY}"}
         with httpx.stream("POST", f"{server.url}/v1/completions", json=LONG, headers=headers, timeout=60) as response:
@@ -481,7 +481,7 @@ def test_killed_it_comes_back_with_the_same_answer(tmp_path: Path) -> None:
     texts = []
     for _ in range(2):
         with Server(store.root) as server:
-            answer = httpx.post(f"{server.url}/v1/completions", json=SHORT, timeout=60)
+            answer = post(f"{server.url}/v1/completions", json=SHORT, timeout=60)
             texts.append(answer.json()["choices"][0]["text"])
             server.process.kill()
     assert texts[0] == texts[1]
@@ -494,10 +494,10 @@ def test_a_classifier_is_served(tmp_path: Path) -> None:
     store.publish(make_classifier(tmp_path / "1", seed=1), 1, Card(1, "classifier"))
     store.point_to(0)
     with Server(store.root, kind="classifier") as server:
-        before = httpx.post(f"{server.url}/v1/classify", json={"input": ["one", "two"]}, timeout=60)
+        before = post(f"{server.url}/v1/classify", json={"input": ["one", "two"]}, timeout=60)
         store.point_to(1)
         server.until_serves(1)
-        after = httpx.post(f"{server.url}/v1/classify", json={"input": ["one", "two"]}, timeout=60)
+        after = post(f"{server.url}/v1/classify", json={"input": ["one", "two"]}, timeout=60)
     assert (before.headers["x-riverkeep-generation"], after.headers["x-riverkeep-generation"]) == ("0", "1")
     assert before.json()["data"] != after.json()["data"]
 
@@ -533,5 +533,5 @@ def test_a_real_chat_model_answers(smollm2: Path) -> None:
     question = {"role": "user", "content": "What is the capital of France?"}
     with Server(smollm2) as server:
         body = {"messages": [question], "max_tokens": 12, "temperature": 0}
-        answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=120).json()
+        answer = post(f"{server.url}/v1/chat/completions", json=body, timeout=120).json()
     assert "Paris" in answer["choices"][0]["message"]["content"]

@@ -16,7 +16,7 @@ from daemon.lifecycle.shutdown import Shutdown
 from daemon.lifecycle.supervised_threads import Part, State, Supervisor
 from daemon.processes.serving_process import ServingProcess
 from streams.backoff import Backoff
-from tests.harness import wait_until
+from tests.harness import get, post, wait_until
 from tests.integration.test_serving import SHORT, free_port, make_store
 
 # Each starts processes that import torch.
@@ -39,7 +39,7 @@ class Sick:
     def ask(self) -> int:
         """The status of an answer; 0 where there is none."""
         with suppress(httpx.TransportError):
-            return httpx.post(f"{self.url}/v1/completions", json=SHORT, timeout=240).status_code
+            return post(f"{self.url}/v1/completions", json=SHORT, timeout=240).status_code
         return 0
 
     @contextmanager
@@ -48,7 +48,8 @@ class Sick:
         enough = threading.Event()
 
         def ask() -> None:
-            while not enough.is_set():
+            # Not without a pause: where nobody answers that would take a core.
+            while not enough.wait(0.05):
                 self.ask()
 
         asker = threading.Thread(target=ask)
@@ -100,13 +101,13 @@ def test_a_sick_replica_says_no_to_the_probe_of_life(tmp_path: Path, how: str, w
         sick.fault.touch()
         with sick.asked():
             wait_until(
-                lambda: httpx.get(f"{sick.url}/healthz", timeout=60).status_code == 503,
+                lambda: get(f"{sick.url}/healthz", timeout=60).status_code == 503,
                 timeout_s=240,
                 what="the probe's no",
             )
-            assert words in httpx.get(f"{sick.url}/healthz", timeout=60).json()["detail"]
-            assert httpx.get(f"{sick.url}/readyz", timeout=60).status_code == 503
-            assert "riverkeep_serving_healthy 0.0" in httpx.get(f"{sick.url}/metrics", timeout=60).text
+            assert words in get(f"{sick.url}/healthz", timeout=60).json()["detail"]
+            assert get(f"{sick.url}/readyz", timeout=60).status_code == 503
+            assert "riverkeep_serving_healthy 0.0" in get(f"{sick.url}/metrics", timeout=60).text
             process.kill()
     finally:
         process.kill()

@@ -27,7 +27,7 @@ from daemon.settings.admin import AdminSettings
 from memory.errors import StoreBusy
 from memory.samples.records import KeyHash
 from serving.door.bearer import digest_of
-from tests.harness import Facts, wait_until
+from tests.harness import PLAIN_HTTP, Facts, get, wait_until
 from tests.hostile import filled, names
 from tests.unit.daemon.fakes import FakeControl
 
@@ -99,14 +99,15 @@ def address(surface: tuple[str, FakeControl], control: FakeControl) -> str:
 @pytest.fixture
 def client(address: str) -> Iterator[httpx.Client]:
     """A client with the token."""
-    with httpx.Client(base_url=address, headers={"authorization": f"Bearer {TOKEN}"}, trust_env=False) as client:
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    with httpx.Client(base_url=address, headers=headers, verify=PLAIN_HTTP, trust_env=False) as client:
         yield client
 
 
 @pytest.fixture
 def stranger(address: str) -> Iterator[httpx.Client]:
     """A client without the token."""
-    with httpx.Client(base_url=address, trust_env=False) as client:
+    with httpx.Client(base_url=address, verify=PLAIN_HTTP, trust_env=False) as client:
         yield client
 
 
@@ -273,7 +274,7 @@ def test_another_token_counts_from_the_next_request(registry: CollectorRegistry)
     with listening(create_app(FakeControl(), registry, token), AdminSettings(port=0)) as admin:
 
         def status_of(given: str) -> int:
-            return httpx.get(f"{admin.address}/status", headers={"authorization": f"Bearer {given}"}).status_code
+            return get(f"{admin.address}/status", headers={"authorization": f"Bearer {given}"}).status_code
 
         assert (status_of(TOKEN), status_of("another")) == (200, 401)
         token.text = "another"
@@ -441,7 +442,7 @@ def test_it_listens_beyond_loopback_with_one(registry: CollectorRegistry, tmp_pa
     (tmp_path / "token").write_text(TOKEN)
     settings = AdminSettings(host="0.0.0.0", port=0, token_file=tmp_path / "token")
     with listening(create_app(FakeControl(), registry, Token(TOKEN)), settings) as admin:
-        assert httpx.get(f"{admin.address}/healthz", trust_env=False).status_code == 200
+        assert get(f"{admin.address}/healthz").status_code == 200
 
 
 def test_a_port_in_use_is_said_so(registry: CollectorRegistry, address: str) -> None:
@@ -483,9 +484,9 @@ def test_a_listener_whose_thread_dies_comes_back(registry: CollectorRegistry, co
     inner = create_app(control, registry, Token(TOKEN))
     with listening(app, AdminSettings(port=0)) as admin:
         with suppress(httpx.TransportError):
-            httpx.get(f"{admin.address}/die", trust_env=False)
+            get(f"{admin.address}/die")
         assert dying.is_set()
-        assert httpx.get(f"{admin.address}/healthz", trust_env=False, timeout=60).status_code == 200
+        assert get(f"{admin.address}/healthz", timeout=60).status_code == 200
         wait_until(lambda: admin.parts.healths()[0].state is State.RUNNING)
     gc.collect()
 
@@ -503,16 +504,14 @@ def test_probes_are_answered_while_slow_questions_take_every_thread(
 
     monkeypatch.setattr(control, "status", wait)
     headers = {"authorization": f"Bearer {TOKEN}"}
-    askers = [
-        threading.Thread(target=lambda: httpx.get(f"{address}/status", headers=headers, timeout=60)) for _ in range(60)
-    ]
+    askers = [threading.Thread(target=lambda: get(f"{address}/status", headers=headers, timeout=60)) for _ in range(60)]
     for asker in askers:
         asker.start()
     try:
         for _ in range(40):
             assert waiting.acquire(timeout=60)
         for path in ("/healthz", "/readyz", "/metrics"):
-            assert httpx.get(f"{address}{path}", trust_env=False, timeout=20).status_code in (200, 503)
+            assert get(f"{address}{path}", timeout=20).status_code in (200, 503)
     finally:
         released.set()
         for asker in askers:
