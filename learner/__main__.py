@@ -8,13 +8,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from transformers.utils import logging as transformers_logging
-
 from checkpoints.errors import CheckpointsError
 from checkpoints.files.disk_errors import is_no_room
-from learner.devices.device import is_out_of_memory
+from checkpoints.quick_imports import quick_imports
 from learner.errors import BadRoundDirectory, LearnerError, NoRoom, OutOfMemory
-from learner.job import run_round
+
+with quick_imports():
+    from transformers.utils import logging as transformers_logging
+
+    from learner.devices.device import is_out_of_memory
+    from learner.job import run_round
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from checkpoints.quick_imports import quick_imports
 from serving.errors import CannotServe
 from serving.settings import ServingSettings
 
@@ -20,7 +21,8 @@ def main() -> int:
     arguments = parser.parse_args()
     # Until the application heeds it: it reads its keys later than this anyway.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from serving.run import serve  # noqa: PLC0415 - torch, not needed to be told of a mistake
+    with quick_imports():
+        from serving.run import serve  # noqa: PLC0415 - torch, not needed to be told of a mistake
 
     try:
         content = arguments.settings.read_bytes() if arguments.settings else b"{}"

@@ -1,6 +1,7 @@
 """Fixtures that tests of several rooms share: real brokers, and a word at the end on what went unproven."""
 
 import fcntl
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from tests.unproven import unproven
 # Before torch is imported, and for all that is started: several tests run at once, and a second thread of each would
 # mostly wait for a core, turning in a circle.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# While tests are collected; see `checkpoints/quick_imports.py`.
+gc.disable()
 
 # How long an example or its making takes says how busy the machine is, and nothing of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -91,6 +95,13 @@ def torch_settings_kept() -> Iterator[None]:
     yield
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(mode=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Collect garbage again, past all that has been imported."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

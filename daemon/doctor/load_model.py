@@ -11,13 +11,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from checkpoints.base.prepare import import_base
 from checkpoints.card import ModelKind
 from checkpoints.document_frame import read_frame
 from checkpoints.generation_store import GenerationStore
+from checkpoints.quick_imports import quick_imports
 from daemon.doctor.estimate import ModelShape
 from daemon.doctor.rehearsal import filler
 from learner.settings import Precision
+
+with quick_imports():
+    from checkpoints.base.prepare import import_base
 
 if TYPE_CHECKING:
     from checkpoints.probe.conduct import Conduct

@@ -10,6 +10,7 @@ import structlog
 
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation_store import BASE, GenerationStore
+from checkpoints.quick_imports import quick_imports
 from daemon.errors import DaemonError
 from daemon.lifecycle.shutdown import StoppedEarly
 from daemon.processes.children import end_group
@@ -83,7 +84,8 @@ def _await_its_end(process: "subprocess.Popen[bytes]", must_stop: Callable[[], b
 
 def main(arguments: str) -> None:
     """Import, in the process that may load torch; an error is the last line of standard error."""
-    from checkpoints.base.prepare import import_base  # noqa: PLC0415 - torch, which the daemon never loads
+    with quick_imports():
+        from checkpoints.base.prepare import import_base  # noqa: PLC0415 - torch, which the daemon never loads
 
     root, model, kind, labels = json.loads(arguments)
     try:

@@ -58,7 +58,10 @@ def serve(invocation: Invocation) -> int:
 
     # Until the application heeds it: it reads its keys later than this anyway.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from serving.run import serve as answer
+    from checkpoints.quick_imports import quick_imports
+
+    with quick_imports():
+        from serving.run import serve as answer
 
     settings = invocation.settings(files=True)
     _configure_logs(settings)
