@@ -67,7 +67,7 @@ def reading_home(tmp_path: Path, broker: Broker) -> tuple[Home, str]:
 def take_in_some(started: Daemon, home: Home, topic: str, broker: Broker) -> None:
     """A hundred records, while there is room."""
     send(broker, topic, *records(0, 100))
-    started.until(lambda _: len(kept_offsets(home, topic)) == 100, what="the first records")
+    started.until(lambda _: len(kept_offsets(home.settings.database, topic)) == 100, what="the first records")
 
 
 def refused(started: Daemon, home: Home, topic: str, broker: Broker) -> str:
@@ -81,7 +81,7 @@ def refused(started: Daemon, home: Home, topic: str, broker: Broker) -> str:
         # What is there can be read: nothing but reading from Kafka waits.
         assert not status["memory_trouble"]
         assert status["memory"]["fresh_samples"] > 0
-    assert len(kept_offsets(home, topic)) < RECORDS
+    assert len(kept_offsets(home.settings.database, topic)) < RECORDS
     started.until(lambda _: len(started.events("part_broken")) > 1, what="a second attempt")
     assert all("riverkeep.db" in event["detail"] for event in started.events("part_broken"))
     assert not started.events("memory_unusable")
@@ -90,8 +90,8 @@ def refused(started: Daemon, home: Home, topic: str, broker: Broker) -> str:
 
 def assert_everything_is_kept_once(started: Daemon, home: Home, topic: str) -> None:
     """And the service is ready again, without a person or a restart."""
-    started.until(lambda _: len(kept_offsets(home, topic)) >= RECORDS, what="every record")
-    assert sorted(kept_offsets(home, topic)) == [(0, offset) for offset in range(RECORDS)]
+    started.until(lambda _: len(kept_offsets(home.settings.database, topic)) >= RECORDS, what="every record")
+    assert sorted(kept_offsets(home.settings.database, topic)) == [(0, offset) for offset in range(RECORDS)]
     started.until(lambda control: control.readiness()["ready"], what="readiness")
     assert started.stop() == 0
     with home.store() as store:
