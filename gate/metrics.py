@@ -3,6 +3,7 @@
 import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily
@@ -13,6 +14,7 @@ from gate import scores
 from gate.ledger_reading import read_ledger
 from gate.verdict import ALL_TEXT, OF_TEXT
 from memory.ledger.records import Generation, ScoreRow, Standing
+from memory.ledger.states import RoundState
 from memory.store import Store
 
 
@@ -48,6 +50,7 @@ def _families(store: Store, standing: Standing) -> Iterator[Metric]:
     yield from _plausibility(store)
     yield _flips(store)
     yield _not_held(store)
+    yield _unproven(store)
     ledger = read_ledger(store)
     yield from _measures(ledger.knowledge)
     yield from _matrix(ledger.rows, scores.generations_shown(ledger.generations, ledger.serving))
@@ -98,6 +101,17 @@ def _not_held(store: Store) -> Metric:
         "Slices on which the latest judged candidate could not be held to the best generation so far, as too little is "
         "known of that one; 0 where all bounds were looked at.",
         value=len(verdict.get("not_held", ())) if verdict else None,
+    )
+
+
+def _unproven(store: Store) -> Metric:
+    # A dry run and what a person asked in vain change nothing.
+    ended = (round_.verdict for round_ in store.rounds.latest() if round_.state is not RoundState.ABANDONED)
+    judged = (verdict for verdict in ended if verdict.get("decision"))
+    return GaugeMetricFamily(
+        "riverkeep_unproven_rounds",
+        "Latest rounds in a row that were refused for want of evidence alone, of the last 32.",
+        value=sum(1 for _ in takewhile(lambda verdict: verdict.get("unproven", False), judged)),
     )
 
 

@@ -70,6 +70,11 @@ class MemoryMetrics(Collector):
             "riverkeep_memory_bytes_per_token", "Bytes of text to a token, as measured.", counts.bytes_per_token
         )
         yield self._held_out()
+        yield _gauge(
+            "riverkeep_memory_holdout_share_most",
+            "The largest share that may be held out of a source's new keys.",
+            self._store.held_out_most(),
+        )
         yield from self._files()
         yield self._rounds()
 

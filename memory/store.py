@@ -162,6 +162,10 @@ class Store(Closing):
         """By source, the share that is held out of its new keys now."""
         return self.file.read(held_out_share.shares_in_force, self.file.settings)
 
+    def held_out_most(self) -> float:
+        """The largest share that may be held out of a source's new keys now."""
+        return self.file.read(held_out_share.most_in_force, self.file.settings)
+
     def sample_replay(self, count: int, *, seed: int) -> list[Sample]:
         """Samples drawn uniformly from replay without replacement: `count`, or all where there are fewer."""
         generator = np.random.Generator(np.random.PCG64(seed))

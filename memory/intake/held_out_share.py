@@ -174,6 +174,11 @@ def share_asked(tx: Connection, settings: MemorySettings, zone: Zone | None, *, 
     return ShareAsked(min(keys, settings.slice_documents), settings.holdout_share, most)
 
 
+def most_in_force(tx: Connection, settings: MemorySettings) -> float:
+    """The largest share that may be held out of a source's new groups now."""
+    return share_asked(tx, settings, find_zone(tx), before_stream=False).most
+
+
 def shares_in_force(tx: Connection, settings: MemorySettings) -> dict[str, float]:
     """By source, the share that is held out of its new groups now; those first that bring most."""
     asked = share_asked(tx, settings, find_zone(tx), before_stream=False)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from daemon.metrics import UNPROVEN
 from memory.metrics import DROPPED
 from tests.integration.dashboard_life import (
     ANSWERED,
@@ -60,7 +61,7 @@ def _knowledge(life: Life) -> dict[str, list[Shown]]:
     gained = scores[0, "anchor"] - scores[1, "anchor"]
     last = told.rounds[0]
     flips = last["report"]["flips"][last["verdict"]["candidate"]]
-    fresh = told.status["memory"]["fresh_samples"]
+    fresh, forgot = told.status["memory"]["fresh_samples"], told.status["forgetting"]
     loss = last["report"]["prequential"]["mean_nll"]
     return {
         "Forgetting": [{daemon: about(-gained)}],
@@ -70,8 +71,12 @@ def _knowledge(life: Life) -> dict[str, list[Shown]]:
         "Serving generation": [{f"answers at {serving}": 1}, {f"ledger of {daemon}": 1}],
         "Fresh text until a round": [{daemon: about(fresh / 1_000)}],
         "R: loss of each generation on each slice": [{f"{one} {name}": v for (one, name), v in scores.items()}],
-        "Forgetting and plasticity": [
+        "Forgetting, with its interval": [
             {f"forgetting {daemon}": about(-gained)},
+            {f"at least {daemon}": about(forgot["lower"])},
+            {f"at most {daemon}": about(forgot["upper"])},
+        ],
+        "New text, before and after it is learned": [
             {f"plasticity {daemon}": about(scores[1, new])},
             {f"new text before training {daemon}": about(loss)},
         ],
@@ -109,6 +114,7 @@ def _rounds(life: Life) -> dict[str, list[Shown]]:
     ended = Counter(one["state"] for one in rounds)
     took = [one["ended_at"] - one["begun_at"] for one in rounds]
     mean = sum(took) / len(took)
+    ended_ways = ("accepted", "refused", "waiting", "failed", "abandoned")
     checks = [one for one in last["verdict"]["checks"] if one["slice"] == "fresh text"]
     losses = last["report"]["training"]["losses"]
 
@@ -121,9 +127,7 @@ def _rounds(life: Life) -> dict[str, list[Shown]]:
 
     return {
         "Verdicts of the gate in an hour": [{one: decided[one] for one in ("accept", "refuse", "wait")}],
-        "Rounds that ended in an hour, by outcome": [
-            {one: ended[one] for one in ("accepted", "refused", "waiting", "failed", "abandoned")}
-        ],
+        "Rounds that ended in an hour, by outcome": [{one: ended[one] for one in ended_ways}],
         "Duration of rounds": [
             {"total": about(mean), **{phase: Between(0.001, mean) for phase in ("draw", "learner", "judge")}}
         ],
@@ -131,6 +135,9 @@ def _rounds(life: Life) -> dict[str, list[Shown]]:
         "Loss terms": [{f"{term} {daemon}": about(loss, 0.5) for term, loss in losses.items()}],
         "Training speed": [{f"tokens/s of {daemon}": Between(1)}],
         "Progress of the round": [{}],
+        "Judged again in an hour, by outcome": [dict.fromkeys((*ended_ways, UNPROVEN), 0)],
+        "What could not be proven": [{f"unproven in a row {daemon}": 0}, {f"bounds not held {daemon}": 0}],
+        "Micro-batch that memory leaves": [{daemon: 1}],
         "Fresh text: its loss before training": [
             plausibility("figure", repetitive=False),
             plausibility("bound", repetitive=False),
@@ -169,7 +176,8 @@ def _memory(life: Life) -> dict[str, list[Shown]]:
     everything = told.memory["kept"]
     none = dict.fromkeys(("fresh", "replay", "holdout", "aside"), 0)
     with life.model.home.store() as store:
-        fill = store.fill(store.counts())
+        fill, shares, open_holdout = store.fill(store.counts()), store.held_out_shares(), store.counts().open_holdout
+        most = store.held_out_most()
     tallies = told.memory["tallies"]
     return {
         "Samples by role": [none | kept("role", "samples", everything)],
@@ -183,6 +191,8 @@ def _memory(life: Life) -> dict[str, list[Shown]]:
             {f"{name} {daemon}": Between(1) for name in ("database", "wal")},
             {f"quarantine {daemon}": told.memory["quarantine"]["bytes"]},
         ],
+        "Share held out, by source": [shares, {f"most of {daemon}": most}],
+        "Held out since the last accepted round": [{daemon: open_holdout}],
         "Generations on disk": [{daemon: about(_size(life.model.home.settings.checkpoints_dir / "generations"))}],
         "Parts": [{f"{part} {daemon}": 0 if one["ok"] else 3 for part, one in told.status["parts"].items()}],
     }

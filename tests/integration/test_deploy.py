@@ -41,6 +41,49 @@ SUFFIXES = {
     "histogram": ("_bucket", "_sum", "_count"),
     "summary": ("_sum", "_count"),
 }
+NOT_DRAWN = {
+    "how long something took that the log tells of each time": {
+        "riverkeep_checkpoint_publish_seconds",
+        "riverkeep_last_swap_seconds",
+        "riverkeep_last_round_ended_timestamp_seconds",
+    },
+    "what `riverkeep status` says of the round in progress, for who asks more often than Prometheus": {
+        "riverkeep_round_phase",
+        "riverkeep_round_phase_done_ratio",
+        "riverkeep_round_phase_left_seconds",
+    },
+    "another view of what is drawn": {
+        "riverkeep_answering_generation",
+        "riverkeep_learner_ends",
+        "riverkeep_memory_dead_letters",
+        "riverkeep_memory_gap_offsets",
+        "riverkeep_memory_quarantine_rows",
+        "riverkeep_part_failures",
+    },
+    "trouble that ends by itself; what does not has an alert": {
+        "riverkeep_commit_errors",
+        "riverkeep_dead_letter_floods",
+        "riverkeep_partitions_made_anew",
+        "riverkeep_partitions_moved",
+        "riverkeep_poll_errors",
+        "riverkeep_serving_cancelled",
+        "riverkeep_serving_failures",
+        "riverkeep_stalled_partitions",
+    },
+    "amounts and sizes for capacity planning, seldom looked at": {
+        "riverkeep_admin_connections",
+        "riverkeep_checkpoints_kept",
+        "riverkeep_dead_letters_published",
+        "riverkeep_memory_bytes_per_token",
+        "riverkeep_serving_classified_texts",
+        "riverkeep_serving_connections",
+        "riverkeep_serving_forward_passes",
+        "riverkeep_serving_loaded_generations",
+        "riverkeep_serving_tokens",
+        "riverkeep_trained_tokens",
+    },
+}
+"""By the reason, the metrics that are on no panel and in no alert."""
 METRIC = re.compile(r"\b(?:riverkeep|process|up)(?:_\w+)?\b(?=[\s{\[)]|$)")
 
 
@@ -382,6 +425,7 @@ def _register(registry: CollectorRegistry, database: Path) -> None:
     from checkpoints.metrics import CheckpointsMetrics
     from daemon.assembly.live_metrics import Live, LiveState
     from daemon.metrics import DaemonMetrics
+    from daemon.rounds.current import PhaseWork
     from gate.metrics import KnowledgeMetrics
     from memory.metrics import MemoryMetrics
     from memory.settings import MemorySettings
@@ -398,7 +442,8 @@ def _register(registry: CollectorRegistry, database: Path) -> None:
     CheckpointsMetrics(registry)
     DaemonMetrics(registry)
     Endings("admin", registry)
-    live = Live((), None, "", 0, 0, 1, 1, 1.0, 0.5, serving_healthy=True)
+    work = PhaseWork(1, 2, "tokens", 3.0)
+    live = Live((), None, "", 0, 0, 1, 1, 1.0, 0.5, serving_healthy=True, round_work=work)
     registry.register(LiveState(lambda: live))
 
 
@@ -495,6 +540,17 @@ def test_the_dashboard_names_only_metrics_that_exist(known_metrics: set[str]) ->
     """A renamed metric would empty its panel."""
     named = {metric for each in panels() for target in each["targets"] for metric in metrics_in(target["expr"])}
     assert named - known_metrics == set()
+
+
+def test_every_metric_is_drawn_or_watched_or_left_out_for_a_reason(known_metrics: set[str]) -> None:
+    """What nobody sees might as well not be measured."""
+    on_panels = {metric for each in panels() for target in each["targets"] for metric in metrics_in(target["expr"])}
+    watched = {metric for rule in rules() for metric in metrics_in(rule["expr"])}
+    left_out = set().union(*NOT_DRAWN.values())
+    families = {re.sub(r"_(total|bucket|sum|count)$", "", metric) for metric in known_metrics if "riverkeep" in metric}
+    seen = {re.sub(r"_(total|bucket|sum|count)$", "", metric) for metric in on_panels | watched}
+    assert families - seen == left_out
+    assert sum(map(len, NOT_DRAWN.values())) == len(left_out)
 
 
 def test_no_metric_means_one_thing_here_and_another_there(of_the_daemon: set[str], of_serving: set[str]) -> None:

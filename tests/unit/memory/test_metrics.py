@@ -45,6 +45,7 @@ def test_the_share_that_is_held_out_is_shown_by_source(
     store.append(stream.of([text(n) for n in range(200, 400)]))
     shares.append(registry.get_sample_value("riverkeep_memory_holdout_share", {"source": "news"}))
     assert shares == [0.05, 0.2]
+    assert registry.get_sample_value("riverkeep_memory_holdout_share_most") == 0.2
 
 
 def test_what_was_dropped_is_shown_by_cause(store: Store, stream: Stream, registry: CollectorRegistry) -> None:

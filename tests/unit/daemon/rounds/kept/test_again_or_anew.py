@@ -102,11 +102,13 @@ def test_after_three_times_it_is_given_up(here: World) -> None:
         assert again(here, "unsure").state is RoundState.REFUSED
         assert here.store.rounds.read(look).verdict["look"] == look
     assert here.metric("riverkeep_judged_again_total", outcome="unproven") == 2
+    assert here.metric("riverkeep_unproven_rounds") == 3
     assert foreseen(here).kept is None
     assert isinstance(decided(here), Begin)
     here.run("good", BY_ITSELF)
     line = here.store.rounds.read(4)
     assert (line.state, line.trained_in) == (RoundState.ACCEPTED, None)
+    assert here.metric("riverkeep_unproven_rounds") == 0
     assert line.fresh_samples > 2 * here.store.rounds.read(1).fresh_samples
 
 
