@@ -38,11 +38,11 @@ def read_ledger(store: Store) -> LedgerReading:
     """What the ledger tells now. May be called from any thread; a second one waits for the first to have read."""
     with _lock:
         standing = store.rounds.standing()
-        found = _remembered.get(store)
-        if found is None or found[0] != standing:
-            found = standing, _read(store, -1 if standing.serving is None else standing.serving)
-            _remembered[store] = found
-        return found[1]
+        read_at, reading = _remembered.get(store, (None, None))
+        if reading is None or read_at != standing:
+            reading = _read(store, -1 if standing.serving is None else standing.serving)
+            _remembered[store] = standing, reading
+        return reading
 
 
 def _read(store: Store, serving: int) -> LedgerReading:

@@ -29,17 +29,11 @@ from learner.directory.round_directory import (
     candidate_name,
     read_round,
 )
-from learner.evaluation.before_training import (
-    NewText,
-    earlier_scores,
-    implausible,
-    prequential,
-    prequential_tokens,
-    tokens_to_score,
-)
+from learner.evaluation.base_and_parent import earlier_scores, tokens_to_score
 from learner.evaluation.best_so_far import best_scores, tokens_to_score_again
 from learner.evaluation.document_scores import mean_nll
 from learner.evaluation.missing_scores import SliceScored
+from learner.evaluation.new_text import NewText, implausible, prequential, prequential_tokens
 from learner.judging_again import judge_again
 from learner.material.batches import Step
 from learner.material.encoding import Encoded

@@ -8,7 +8,7 @@ import torch
 from learner.directory.kept_candidates import KEPT, take_over
 from learner.directory.report import Report, SliceScores, read_report
 from learner.directory.round_directory import CANDIDATES, RoundInput
-from learner.evaluation.before_training import earlier_scores, tokens_to_score
+from learner.evaluation.base_and_parent import earlier_scores, tokens_to_score
 from learner.evaluation.best_so_far import best_scores, tokens_to_score_again
 from learner.evaluation.missing_scores import SliceScored
 from learner.material.encoding import Encoded

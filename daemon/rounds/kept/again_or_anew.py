@@ -92,8 +92,8 @@ def _why_anew(kept: KeptRound, ask: Ask, rooms: Rooms, settings: Settings) -> st
     if void:
         return void
     # It begins all the same where much fresh text has come, or no more can: to look again would prove as little.
-    found = foresee(store, settings, store.rounds.latest())
-    return "" if found.newest >= kept.documents else "the held-out text that they waited for has not come"
+    evidence = foresee(store, settings, store.rounds.latest())
+    return "" if evidence.newest >= kept.documents else "the held-out text that they waited for has not come"
 
 
 def _answered_in_the_ledger(ask: Ask) -> bool:

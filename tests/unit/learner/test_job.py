@@ -29,7 +29,7 @@ from learner.directory.round_directory import (
     read_round,
     write_round,
 )
-from learner.evaluation import before_training
+from learner.evaluation import base_and_parent
 from learner.job import has_new_head, run_round
 from learner.settings import RecipeSettings
 from learner.workbench import Workbench
@@ -496,7 +496,7 @@ def test_base_model_is_loaded_only_when_something_is_missing(
     known = {1: DocumentScore(1, 1.0, 2), 2: DocumentScore(2, 3.0, 4)}
     held_out = tiny.samples(2, seed=3)
     path = small_round(tmp_path, base, parent=another(tmp_path), held_out=held_out, known_base=known)
-    monkeypatch.setattr(before_training, "BASE", "no such directory")
+    monkeypatch.setattr(base_and_parent, "BASE", "no such directory")
     assert run_round(path).slices["anchor"].base == (DocumentScore(1, 1.0, 2), DocumentScore(2, 3.0, 4))
 
 

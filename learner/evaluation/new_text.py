@@ -1,21 +1,18 @@
-"""What is scored before a round trains: the new text under the parent, the held-out text under base and parent."""
+"""What a round's new text is like before it is trained on: how the parent reads it, and whether that is plausible."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
-import torch
 
 from checkpoints.card import ModelKind
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.directory.report import PrequentialDocument
-from learner.directory.round_directory import BASE, RoundSample
+from learner.directory.round_directory import RoundSample
 from learner.evaluation.coherence import coherence
 from learner.evaluation.document_scores import mean_nll
 from learner.evaluation.familiarity import MOST_DOCUMENTS, RememberedWords
 from learner.evaluation.known_labels import count_new, known_labels
-from learner.evaluation.missing_scores import SliceScored, complete_scores, missing_tokens
 from learner.evaluation.text_plausibility import SURE, compare, copied_shares, repetition_share
 from learner.material.encoding import Encoded
 from learner.workbench import Workbench
@@ -136,15 +133,6 @@ def prequential_tokens(bench: Workbench, fresh: Encoded, replay: Encoded) -> int
     return drawn + int(replay.lengths[_spread(replay, USUAL)].sum()) + len(_random_tokens(bench).tokens)
 
 
-def tokens_to_score(bench: Workbench, slices: Mapping[str, Encoded]) -> int:
-    """How many tokens `earlier_scores` scores, under parent and base."""
-    given = bench.given
-    tokens = missing_tokens(slices, given.known_parent)
-    if given.spec.base.digest != given.spec.parent.digest:
-        tokens += missing_tokens(slices, given.known_base)
-    return tokens
-
-
 def implausible(documents: Sequence[PrequentialDocument], bounds: PlausibilityBounds, kind: ModelKind) -> str:
     """Say which figures of the new text are beyond their bounds; empty where none is."""
     return "; ".join(
@@ -152,17 +140,3 @@ def implausible(documents: Sequence[PrequentialDocument], bounds: PlausibilityBo
         for each in compare(documents, bounds, kind)
         if not each.within
     )
-
-
-def earlier_scores(bench: Workbench, slices: Mapping[str, Encoded]) -> tuple[SliceScored, SliceScored]:
-    """Score base and parent on held-out text, where no earlier round has; return both by slice.
-
-    Called before training: the bench's model still is the parent. The base is loaded only where something is missing.
-    """
-    given = bench.given
-    parent = complete_scores(bench, slices, given.known_parent, lambda: bench.model)
-    if given.spec.base.digest == given.spec.parent.digest:
-        return parent, parent
-    # As the parent is: two precisions would differ by their rounding.
-    load_base = partial(bench.load, BASE, device=bench.device.where, dtype=torch.float32)
-    return complete_scores(bench, slices, given.known_base, load_base), parent
