@@ -104,9 +104,6 @@ def judge(
         return with_what_is_new(replace(_waiting(report, beyond, of_text), too_few=few), *_what_is_new(report, bounds))
     judged_text = bool(departures) or approved
     verdict = _on_candidates(report, slices, known, settings, look, judged_text=judged_text)
-    if verdict.candidate is not None and verdict.evidence:
-        more = more_for_next_look(settings, look, len(report.candidates))
-        verdict = replace(verdict, evidence=evidence_wanted(verdict.checks, more=more))
     if verdict.candidate is not None:
         tokens = {row.id: row.tokens for scores in report.slices.values() for row in scores.parent}
         with_answers = report.kind == "classifier"
@@ -154,14 +151,22 @@ def _judge_candidates(
 ) -> Verdict:
     if not evidence.candidates:
         return unproven(evidence.rejected[min(evidence.rejected)])
-    checks = _checks(report, evidence, slices, settings, look)
+    groups, undiluted = _grouped(evidence, slices, settings)
+    questions = Questions(evidence, report.kind, settings).ask(groups, undiluted)
+    limits = _Limits(report, evidence.candidates, questions, settings, look)
+    checks = _checks(evidence.candidates, questions, limits)
     passing = [name for name in checks if all(check.passed for check in checks[name])]
     if passing:
         # Only among those that pass: the lowest mean could belong to one that gave up the anchor for the news.
         best = _best(passing, evidence, slices)
         return accepted(best, checks[best])
     nearest = min(checks, key=lambda name: _distance(evidence, checks, name))
-    return refused(nearest, checks[nearest])
+    verdict = refused(nearest, checks[nearest])
+    if verdict.evidence:
+        asked = zip(questions, verdict.checks, strict=True)
+        more = [1.0 if check.passed else limits.more_at_next_look(question) for question, check in asked]
+        verdict = replace(verdict, evidence=evidence_wanted(verdict.checks, more))
+    return verdict
 
 
 def _best(names: Sequence[str], evidence: Evidence, slices: Sequence[HeldOut]) -> str:
@@ -178,14 +183,11 @@ def _distance(evidence: Evidence, checks: Mapping[str, Sequence[Check]], name: s
 
 
 def _checks(
-    report: Report, evidence: Evidence, slices: Sequence[HeldOut], settings: GateSettings, look: int
+    candidates: Sequence[str], questions: Sequence[Question], limits: "_Limits"
 ) -> dict[str, tuple[Check, ...]]:
-    """Every check of every candidate."""
-    groups, undiluted = _grouped(evidence, slices, settings)
-    questions = Questions(evidence, report.kind, settings).ask(groups, undiluted)
-    limits = _Limits(report, evidence.candidates, questions, settings, look)
+    """Every check of every candidate, in the order of the questions."""
     answers = [limits.checks(question) for question in questions]
-    return {name: tuple(checks[name] for checks in answers) for name in evidence.candidates}
+    return {name: tuple(checks[name] for checks in answers) for name in candidates}
 
 
 def _grouped(evidence: Evidence, slices: Sequence[HeldOut], settings: GateSettings) -> tuple[Groups, list[Group]]:
@@ -225,8 +227,14 @@ class _Limits:
 
     def checks(self, question: Question) -> dict[str, Check]:
         """The check that a question is for each candidate."""
-        confidence = self._confidence(question)
+        confidence = self._confidence(question, self._look)
         return {name: self._check(question, name, self._of(question, name, confidence)) for name in self._candidates}
+
+    def more_at_next_look(self, question: Question) -> float:
+        """How many times the keys that just prove the answer to a question at this look prove it at the next."""
+        if question.by != "limit":
+            return 1.0
+        return more_for_next_look(*(self._confidence(question, look) for look in (self._look, self._look + 1)))
 
     def _check(self, question: Question, candidate: str, limits: Interval) -> Check:
         # The limit, not the estimate: what cannot be ruled out counts as having happened.
@@ -246,13 +254,13 @@ class _Limits:
             keys=limits.keys,
         )
 
-    def _confidence(self, question: Question) -> float:
+    def _confidence(self, question: Question, look: int) -> float:
         if question.by == "proof":
             # The other way round: none is to be refused by luck because there were many chances for it.
             return 1 - (1 - self._settings.confidence) / question.alike
         # Several looks share it too. Only at text that came since: what is looked at as it was cannot pass by chance.
         grows = any(member.kind == "newest" for member in question.where.members)
-        stated = confidence_at(self._settings, self._look) if grows else self._settings.confidence
+        stated = confidence_at(self._settings, look) if grows else self._settings.confidence
         chance = (1 - stated) / self._sides
         if not question.is_of_losses:
             return 1 - chance / len(self._candidates)
@@ -264,7 +272,7 @@ class _Limits:
     def _parent_may_break(self, question: Question) -> bool:
         if question.by != "limit" or question.parent_breaks or PARENT not in question.differences:
             return question.parent_breaks
-        return not _worst(self._of(question, PARENT, self._confidence(question))) <= question.bound
+        return not _worst(self._of(question, PARENT, self._confidence(question, self._look))) <= question.bound
 
     def _of(self, question: Question, model: str, confidence: float) -> Interval:
         how = Resampling(confidence, self._settings.resamples, self._seed(question))

@@ -38,23 +38,18 @@ def confidence_at(settings: GateSettings, look: int) -> float:
     return 1 - (1 - settings.confidence) * (1.0 if look == 1 else LATER)
 
 
-def more_for_next_look(settings: GateSettings, look: int, candidates: int) -> float:
-    """How many times the keys that just sufficed at this look suffice at the next; 1 after the second.
+def more_for_next_look(confidence: float, next_confidence: float) -> float:
+    """How many times the keys that just sufficed at one look suffice at the next.
 
     Limits are as wide as the normal's quantile and draw near with the square root of the keys.
 
     Args:
-        settings: with the stated confidence.
-        look: from 1.
-        candidates: that share the chance of error.
+        confidence: of each candidate's limits at this look, as the candidates share the chance of error.
+        next_confidence: the same at the next.
     """
-
-    def quantile(at: int) -> float:
-        return NormalDist().inv_cdf(1 - (1 - confidence_at(settings, at)) / candidates)
-
-    this = quantile(look)
-    # Of one candidate at a confidence of one half any limit suffices.
-    return 1.0 if this <= 0 else (quantile(look + 1) / this) ** 2
+    quantile, next_quantile = map(NormalDist().inv_cdf, (confidence, next_confidence))
+    # At a confidence of one half any limit suffices.
+    return 1.0 if quantile <= 0 else (next_quantile / quantile) ** 2
 
 
 def may_prove(verdict: Verdict, slices: Iterable[HeldOut], *, look: int) -> bool:

@@ -261,7 +261,7 @@ def with_bounds_not_held(verdict: Verdict, best: Mapping[str, int]) -> Verdict:
     return replace(verdict, sentence=sentence, not_held=not_held)
 
 
-def evidence_wanted(checks: Sequence[Check], *, more: float = 1.0) -> int:
+def evidence_wanted(checks: Sequence[Check], more: Sequence[float] = ()) -> int:
     """How many keys of the newest text may prove what these checks could not.
 
     A limit draws near to its figure with the square root of the keys. Figures move too, and older slices do not
@@ -269,10 +269,11 @@ def evidence_wanted(checks: Sequence[Check], *, more: float = 1.0) -> int:
 
     Args:
         checks: of a candidate that failed for want of evidence.
-        more: times the keys that prove as much at the look to come.
+        more: of each check, times the keys that prove as much at the look to come; 1 where left out.
     """
     keys = next(check.keys or check.documents for check in checks if check.name == "learned")
-    times = more * max(times_more(check) for check in checks if not check.passed)
+    factors = more or [1.0] * len(checks)
+    times = max(times_more(check) * each for check, each in zip(checks, factors, strict=True) if not check.passed)
     return math.ceil(keys * min(max(times, LEAST_MORE), MOST_MORE))
 
 

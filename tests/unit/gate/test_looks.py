@@ -70,24 +70,33 @@ def test_only_text_that_came_since_has_to_prove_more() -> None:
     assert set(times.values()) == {1.0}
 
 
-def unevenly_better() -> Report:
-    """A candidate that is better on the newest text on average, but now much and now not at all."""
+def unevenly_better(*names: str) -> Report:
+    """Candidates, each alike, that are better on the newest text on average, but now much and now not at all."""
     whole = report({"0.00": {NEWEST.name: -0.05}})
-    newest = whole.slices[NEWEST.name]
-    rows = tuple(
-        replace(row, nll=row.nll + (26 if at % 2 else -26)) for at, row in enumerate(newest.candidates["0.00"])
+    rows = {name: piece.candidates["0.00"] for name, piece in whole.slices.items()}
+    rows[NEWEST.name] = tuple(
+        replace(row, nll=row.nll + (23 if at % 2 else -23)) for at, row in enumerate(rows[NEWEST.name])
     )
-    return replace(whole, slices={**whole.slices, NEWEST.name: replace(newest, candidates={"0.00": rows})})
+    slices = {name: replace(piece, candidates=dict.fromkeys(names, rows[name])) for name, piece in whole.slices.items()}
+    return replace(whole, slices=slices)
 
 
 def test_as_much_more_is_asked_for_as_the_next_look_needs() -> None:
     """Its limits are wider: with what would just have done now it would be unproven again."""
-    verdict = judged(unevenly_better(), 1)
-    more = more_for_next_look(SETTINGS, 1, candidates=1)
+    verdict = judged(unevenly_better("0.00"), 1)
+    more = more_for_next_look(*(confidence_at(SETTINGS, look) for look in (1, 2)))
     assert verdict.unproven
     assert 1.5 < more < 2.5
-    assert verdict.evidence == evidence_wanted(verdict.checks, more=more) > evidence_wanted(verdict.checks)
-    assert more_for_next_look(SETTINGS, 2, candidates=3) == 1
+    everywhere = [more] * len(verdict.checks)
+    assert verdict.evidence == evidence_wanted(verdict.checks, everywhere) > evidence_wanted(verdict.checks)
+    assert more_for_next_look(*(confidence_at(SETTINGS, look) for look in (2, 3))) == 1
+
+
+def test_candidates_that_do_alike_ask_for_no_less_than_one_of_them() -> None:
+    """As their limits are his, so is what the next look needs: an equal part of the chance each would ask for less."""
+    one, three = judged(unevenly_better("0.00"), 1), judged(unevenly_better("0.00", "0.25", "0.50"), 1)
+    assert three.checks == one.checks
+    assert three.evidence == one.evidence
 
 
 def failed(name: str, where: str) -> Check:
