@@ -8,7 +8,8 @@ from typing import Final
 from checkpoints.card import ModelKind
 from daemon.doctor.estimate import SHORTEST
 from daemon.doctor.rehearsal import RehearsalFigures
-from learner.settings import LearnerSettings
+from learner.evaluation.text_plausibility import RANDOM_DOCUMENTS, RANDOM_LENGTH, USUAL_DOCUMENTS
+from learner.settings import LearnerSettings, RecipeSettings
 
 MOST_ROWS: Final = 2**16
 """No micro-batch is proposed beyond it, however little a row takes."""
@@ -41,7 +42,7 @@ class Seconds:
         starting: until the model is there and the text read.
         training: optimizer steps.
         early_stopping: scoring the samples that may stop them early.
-        scoring: held-out text under the parent, and new text before it is trained on.
+        scoring: held-out text under the parent, new text before it is trained on, and what that is compared with.
         candidates: written and scored.
         importance: estimated for the next round.
         steps: how many optimizer steps.
@@ -133,22 +134,41 @@ def estimate_seconds(
     training = min(tokens / rehearsal.trained_per_second, recipe.max_seconds or math.inf)
     documents = work.new_tokens / work.tokens_per_document
     early_stop_tokens = min(recipe.early_stop_documents, documents * recipe.early_stop_share) * work.tokens_per_document
-    plausibility_tokens = min(settings.plausibility_documents, documents) * work.tokens_per_document
+    plausible = min(settings.plausibility_documents, documents) + usual_documents(recipe, kind, documents)
+    at_random = RANDOM_DOCUMENTS * min(RANDOM_LENGTH, rehearsal.width) if kind == "causal-lm" else 0
     candidates = len(set(recipe.interpolation))
+    scored_per_second = rehearsal.scored_per_second / times_read(work.tokens_per_document, rehearsal.width)
     importance_seconds = 0.0
     if rehearsal.important_per_second is not None:
         importance_seconds = min(recipe.importance_sequences, documents) / rehearsal.important_per_second
     return Seconds(
         starting=rehearsal.load_seconds,
         training=training,
-        early_stopping=recipe.early_stop_checks * early_stop_tokens / rehearsal.scored_per_second,
-        scoring=(plausibility_tokens + work.held_out_new) / rehearsal.scored_per_second,
-        candidates=candidates * (rehearsal.written_seconds + work.held_out / rehearsal.scored_per_second),
+        early_stopping=recipe.early_stop_checks * early_stop_tokens / scored_per_second,
+        scoring=(plausible * work.tokens_per_document + work.held_out_new) / scored_per_second
+        + at_random / rehearsal.scored_per_second,
+        candidates=candidates * (rehearsal.written_seconds + work.held_out / scored_per_second),
         importance=importance_seconds,
         steps=max(1, math.ceil(tokens / batch_tokens)),
-        evaluation=(work.held_out_new + candidates * work.held_out) / rehearsal.scored_per_second,
-        evaluation_most=(work.held_out_new + candidates * work.held_out_most) / rehearsal.scored_per_second,
+        evaluation=(work.held_out_new + candidates * work.held_out) / scored_per_second,
+        evaluation_most=(work.held_out_new + candidates * work.held_out_most) / scored_per_second,
     )
+
+
+def usual_documents(recipe: RecipeSettings, kind: ModelKind, documents: float) -> float:
+    """How many replayed documents tell how well a causal LM reads, beside so many new ones; none of a classifier's."""
+    replay_share = recipe.replay_share(kind)
+    return min(USUAL_DOCUMENTS, documents * replay_share / (1 - replay_share)) if kind == "causal-lm" else 0.0
+
+
+def times_read(tokens: float, width: int) -> float:
+    """How many tokens a model reads to score one of a document: beyond the first window they slide by half.
+
+    Args:
+        tokens: of the document.
+        width: tokens in a sequence, which the first window fills.
+    """
+    return max(1.0, 2 - width / tokens)
 
 
 def steps_within(whole: Seconds, limit: float) -> int:

@@ -13,7 +13,15 @@ from learner.evaluation.coherence import coherence
 from learner.evaluation.document_scores import mean_nll
 from learner.evaluation.familiarity import MOST_DOCUMENTS, RememberedWords
 from learner.evaluation.known_labels import count_new, known_labels
-from learner.evaluation.text_plausibility import SURE, compare, copied_shares, repetition_share
+from learner.evaluation.text_plausibility import (
+    RANDOM_DOCUMENTS,
+    RANDOM_LENGTH,
+    SURE,
+    USUAL_DOCUMENTS,
+    compare,
+    copied_shares,
+    repetition_share,
+)
 from learner.material.encoding import Encoded
 from learner.workbench import Workbench
 from streams.decoding.several_labels import members
@@ -21,11 +29,8 @@ from streams.decoding.several_labels import members
 REMEMBERED = 4
 """Replayed documents whose phrases are known, for each new one: templates that memory holds are no news."""
 
-USUAL = 64
-"""Replayed documents that tell how well a causal LM reads."""
 ABOVE_USUAL = 1.0
 """Nats per token."""
-RANDOM_DOCUMENTS, RANDOM_LENGTH = 8, 128
 LIKE_RANDOM = 0.9
 """Of the loss of random tokens: 0.7 of it is what a language costs that a model never saw, garbage costs all of it."""
 
@@ -106,7 +111,7 @@ def _worst_reading(bench: Workbench, replay: Encoded) -> float:
     A language that it never saw it reads badly, but not as badly as tokens that were drawn at random, which is how what
     another tokenizer decoded looks to it. One that has learned nothing reads everything so.
     """
-    usual = mean_nll(bench.evaluate(bench.model, replay.take(_spread(replay, USUAL))))
+    usual = mean_nll(bench.evaluate(bench.model, replay.take(_spread(replay, USUAL_DOCUMENTS))))
     at_random = mean_nll(bench.evaluate(bench.model, _random_tokens(bench)))
     return max(LIKE_RANDOM * at_random, usual + ABOVE_USUAL)
 
@@ -130,7 +135,7 @@ def prequential_tokens(bench: Workbench, fresh: Encoded, replay: Encoded) -> int
     drawn = int(fresh.lengths[_drawn(bench, fresh)].sum())
     if bench.shape.classes is not None:
         return drawn
-    return drawn + int(replay.lengths[_spread(replay, USUAL)].sum()) + len(_random_tokens(bench).tokens)
+    return drawn + int(replay.lengths[_spread(replay, USUAL_DOCUMENTS)].sum()) + len(_random_tokens(bench).tokens)
 
 
 def implausible(documents: Sequence[PrequentialDocument], bounds: PlausibilityBounds, kind: ModelKind) -> str:

@@ -43,6 +43,12 @@ UPPER_DECILE: Final = 0.9
 TENTH: Final = 0.1
 SURE: Final = 0.9
 """A classifier that gives an answer this much is sure of it."""
+USUAL_DOCUMENTS: Final = 64
+"""Replayed documents that tell how well a causal LM reads."""
+RANDOM_DOCUMENTS: Final = 8
+"""Documents of tokens drawn at random, which tell how a causal LM reads what is no language."""
+RANDOM_LENGTH: Final = 128
+"""Tokens of each, or as many as a sequence has."""
 
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.doctor.rehearsal import RehearsalFigures
-from daemon.doctor.round_cost import Memory, RoundWork, estimate_seconds, fit_memory, steps_within
+from daemon.doctor.round_cost import Memory, RoundWork, estimate_seconds, fit_memory, steps_within, times_read
 from learner.settings import LearnerSettings, RecipeSettings
 
 GIB = 2**30
@@ -82,9 +82,33 @@ def taken(work: RoundWork = WORK, **changes: Any) -> float:
 
 
 def test_a_rounds_time_is_the_sum_of_its_parts() -> None:
-    """Load, plausibility and scoring, training of new and replayed text, four candidates."""
-    assert taken() == pytest.approx(10 + (40_000 + 2_000) / 400 + 80_000 / 100 + 4 * (2 + 8_000 / 400))
+    """Load, plausibility and scoring, training of new and replayed text, four candidates.
+
+    What is plausible is told beside 64 replayed documents, and 8 of random tokens.
+    """
+    compared = 64 * 200 + 8 * 128
+    assert taken() == pytest.approx(10 + (40_000 + compared + 2_000) / 400 + 80_000 / 100 + 4 * (2 + 8_000 / 400))
     assert taken(interpolation=[0.0]) == pytest.approx(taken() - 3 * (2 + 20))
+
+
+def test_little_is_replayed_and_nothing_by_a_classifier_to_compare_new_text_with() -> None:
+    """No more documents than are replayed; a classifier tells by its answers alone."""
+    few = replace(WORK, new_tokens=2_000)
+    assert taken(few) - taken(replace(few, new_tokens=1_800)) == pytest.approx(2 * 200 / 400 + 2 * 200 / 100)
+    settings = LearnerSettings(recipe=RecipeSettings(replay_ratio=0.5))
+    assert estimate_seconds(MEASURED, settings, "classifier", WORK).scoring == pytest.approx(42_000 / 400)
+
+
+def test_long_documents_are_read_twice_beyond_their_first_sequence() -> None:
+    """Wherever text is scored; trained on they are once."""
+    long, longer = (replace(WORK, tokens_per_document=tokens) for tokens in (512.0, 2_048.0))
+    settings = LearnerSettings(recipe=RecipeSettings(replay_ratio=0.5, early_stop_checks=1))
+    once, twice = (estimate_seconds(MEASURED, settings, "causal-lm", work) for work in (long, longer))
+    assert times_read(512.0, 512) == times_read(100.0, 512) == 1
+    assert times_read(2_048.0, 512) == 1.75
+    assert twice.training == once.training
+    assert twice.evaluation == pytest.approx(1.75 * once.evaluation)
+    assert twice.candidates - 4 * 2 == pytest.approx(1.75 * (once.candidates - 4 * 2))
 
 
 @pytest.mark.parametrize(
