@@ -17,6 +17,7 @@ from memory.intake import held_out_share
 from memory.intake.records import Appended
 from memory.ledger import draw
 from memory.samples import counters, offsets, reading
+from memory.samples.reading import FreshLabel
 from memory.samples.records import Counts, Sample
 from memory.settings import MemorySettings
 from memory.views.aside import Aside
@@ -157,6 +158,10 @@ class Store(Closing):
         if keys < 0:
             raise ValueError(f"{keys} keys cannot be held out")
         self.file.write(facts.put, held_out_share.KEYS_ASKED, keys)
+
+    def fresh_labels(self) -> list[FreshLabel]:
+        """All fresh samples that have a label, without their text: it costs a look at each fresh sample."""
+        return self.file.read(reading.fresh_labels)
 
     def held_out_shares(self) -> dict[str, float]:
         """By source, the share that is held out of its new keys now."""

@@ -38,6 +38,7 @@ from daemon.control.answers.rounds import (
 from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
 from daemon.control.asker import whose_word
 from daemon.control.facts import kept, people, rounds, status
+from daemon.control.facts.labels import waiting_labels
 from daemon.control.protocol import Control
 from daemon.errors import Refused, UnknownThing
 from daemon.ingestion import replay_dead_letters
@@ -97,6 +98,7 @@ class StoreControl(Control):
         evidence = self._evidence()
         answer["evidence"] = status.evidence(evidence)
         answer["kept"] = evidence.kept_sentence
+        answer["waiting_labels"] = waiting_labels(self._store, self._settings)
         answer["micro_batch"] = status.micro_batch(self._memory_limit())
         answer["unknown_generations"] = unknown_generations(self._store, self._checkpoints)
         return answer

@@ -10,7 +10,7 @@ from daemon.rounds.begin_or_wait import Ask
 from daemon.rounds.directories import Rooms
 from daemon.rounds.kept.kept_round import KeptRound
 from daemon.rounds.record import RoundRecord
-from daemon.settings.labels import answered_labels, labels_to_grow
+from daemon.settings.labels import answered_labels, keys_to_learn, labels_to_grow
 from daemon.settings.tree import Settings
 from gate.held_out import judged_by
 from gate.judge import plausibility_bounds
@@ -57,7 +57,7 @@ def part_by_labels(draw: RoundDraw, settings: Settings) -> tuple[RoundDraw, tupl
     answered = answered_labels(settings, draw.parent_generation)
     if answered is None:
         return draw, ()
-    least = max(settings.learner.new_label_documents, settings.gate.minimum_documents)
+    least = keys_to_learn(settings)
     new = labels_to_grow(draw.fresh, named=settings.model.labels, answered=answered, least=least)
     learned = {*answered, *new}
     fresh, replay, early_stop = (

@@ -70,12 +70,23 @@ def labels_to_grow(
         answered: by the parent.
         least: how many keys.
     """
+    keys = keys_by_label(fresh)
+    return tuple(label for label in named if label not in answered and keys.get(label, 0) >= least)
+
+
+def keys_by_label(samples: Iterable[LabelledSample]) -> dict[str, int]:
+    """How many different keys the documents of each label have; a document without a key counts by itself."""
     keys: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
-    for sample in fresh:
+    for sample in samples:
         key = ("document", sample.id) if sample.key_hash is None else ("key", sample.key_hash)
         for label in members(sample.label):
             keys[label].add(key)
-    return tuple(label for label in named if label not in answered and len(keys[label]) >= least)
+    return {label: len(of_label) for label, of_label in keys.items()}
+
+
+def keys_to_learn(settings: Settings) -> int:
+    """How many different keys the new documents of a label must have for a round to learn it."""
+    return max(settings.learner.new_label_documents, settings.gate.minimum_documents)
 
 
 def answered_labels(settings: Settings, generation: int | None) -> tuple[str, ...] | None:

@@ -210,6 +210,11 @@ def latest(tx: Connection, limit: int, before: int | None) -> list[StoredDeadLet
     return _letters(tx, "WHERE id < coalesce(?, id + 1) ORDER BY id DESC LIMIT ?", (before, limit))
 
 
+def by_detail(tx: Connection, reason: Reason) -> dict[str, int]:
+    """How many dead letters of one reason there are, by the particulars."""
+    return dict(tx.execute("SELECT detail, count(*) FROM dead_letters WHERE reason = ? GROUP BY detail", (reason,)))
+
+
 def find_letter(tx: Connection, number: int) -> StoredDeadLetter | None:
     """The dead letter of that id, where there is one."""
     return next(iter(_letters(tx, "WHERE id = ?", (number,))), None)

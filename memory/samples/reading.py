@@ -54,6 +54,23 @@ def read(tx: Connection, ids: Iterable[int]) -> list[Placed]:
     ]
 
 
+class FreshLabel(NamedTuple):
+    """A fresh sample's number in the store, its label, and the keyed hash of its key."""
+
+    id: int
+    label: str
+    key_hash: int | None
+
+
+def fresh_labels(tx: Connection) -> list[FreshLabel]:
+    """All fresh samples that have a label, without their text."""
+    rows = tx.execute(
+        "SELECT s.id, l.name, s.key_hash FROM samples s JOIN labels l ON l.id = s.label "
+        f"WHERE s.role = {Role.FRESH.value}"
+    )
+    return [FreshLabel(*row) for row in rows]
+
+
 @dataclass(frozen=True, slots=True)
 class FoundSample:
     """A sample that is kept, and where it came from."""

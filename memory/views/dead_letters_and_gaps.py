@@ -26,6 +26,10 @@ class Quarantine:
         """Dead letters in the quarantine with ids below `before`, newest first."""
         return self._file.read(dead_letters_and_gaps.latest, limit, before)
 
+    def by_detail(self, reason: Reason) -> dict[str, int]:
+        """How many dead letters of one reason the quarantine has, by the particulars; it is read over as a whole."""
+        return self._file.read(dead_letters_and_gaps.by_detail, reason)
+
     def dead_letter(self, number: int) -> StoredDeadLetter | None:
         """The dead letter of that id; None where the quarantine has it not, or no longer."""
         return self._file.read(dead_letters_and_gaps.find_letter, number)

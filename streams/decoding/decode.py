@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from streams.decoding import field_values, framing, json_records, several_labels, times
+from streams.decoding import field_values, framing, json_records, several_labels, times, unknown_label
 from streams.decoding.fields import MISSING, Field, behind
 from streams.decoding.several_labels import LabelSet
 from streams.decoding.times import EARLIEST, LATEST
@@ -206,8 +206,8 @@ class Decoder:
             return names[0]
         label = next((name for name in names if name in self._labels), None)
         if label is None:
-            there_are = f"the {len(self._labels)} labels: {self._labels_shown}"
-            return Reason.UNKNOWN_LABEL, f"field {field.name} is {_shorten(names[0])}, none of {there_are}"
+            detail = unknown_label.tell(field.name, _shorten(names[0]), len(self._labels), self._labels_shown)
+            return Reason.UNKNOWN_LABEL, detail
         return label
 
     def _several_of(self, field_value: object, field: Field, value: bytes) -> str | Rejection | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from checkpoints.files.config_fields import shorten
 from daemon.cli.render.generations import ERASED
 from daemon.cli.render.phases import describe_phase
 from daemon.cli.render.rounds import early_stop_part, how_to_decide, left_out_sentence, trained_part
@@ -22,6 +23,7 @@ from daemon.control.answers.status import (
     RoundStanding,
     ServingStanding,
     StatusAnswer,
+    WaitingLabel,
 )
 from daemon.ingestion.flood_sentence import flood_sentence, flooded
 from daemon.lifecycle.supervised_threads import State
@@ -97,6 +99,8 @@ def _next_rows(facts: StatusAnswer, now: float) -> Iterable[tuple[str, str | Tex
         yield "kept", kept
     if facts.get("evidence"):
         yield "to judge by", _evidence(facts["evidence"])
+    for waiting in facts.get("waiting_labels", ()):
+        yield "label waits", Text(_waiting_label(waiting), "yellow")
 
 
 def _forgetting(forgotten: ForgettingStanding) -> str:
@@ -119,6 +123,11 @@ def _evidence(needs: Sequence[EvidenceStanding]) -> Text:
     lacking = any(need["found"] < need["needed"] for need in needs)
     parts = [f"{need['found']:,} {EVIDENCE[need['what']]} ({need['needed']:,} are needed)" for need in needs]
     return Text(", ".join(parts), "yellow" if lacking else "")
+
+
+def _waiting_label(waiting: WaitingLabel) -> str:
+    number = waiting["documents"]
+    return f"{shorten(waiting['label'])}: {number:,} {'document' if number == 1 else 'documents'}; {waiting['detail']}"
 
 
 def not_in_force(sections: Sequence[str]) -> str:

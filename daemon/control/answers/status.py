@@ -227,6 +227,20 @@ class MicroBatchStanding(TypedDict):
     detail: str
 
 
+class WaitingLabel(TypedDict):
+    """A label that what serves cannot answer, though documents have it.
+
+    Attributes:
+        label: its name.
+        documents: how many wait, or are dead letters.
+        detail: where they are, what they wait for and what to do, a sentence.
+    """
+
+    label: str
+    documents: int
+    detail: str
+
+
 class StatusAnswer(TypedDict):
     """How things stand. What only a running daemon knows is None without one, what only the store knows without that.
 
@@ -245,6 +259,7 @@ class StatusAnswer(TypedDict):
         unknown_generations: numbers of generations on disk that the database does not know.
         micro_batch: None while rounds begin with the one that is set.
         kept: that a round's candidates are kept to be judged again, and when that is, a sentence; else empty.
+        waiting_labels: of a classifier, those of most documents first.
     """
 
     running: bool
@@ -270,3 +285,4 @@ class StatusAnswer(TypedDict):
     unknown_generations: list[int]
     micro_batch: MicroBatchStanding | None
     kept: str
+    waiting_labels: list[WaitingLabel]

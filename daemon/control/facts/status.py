@@ -58,6 +58,7 @@ def status_without_store(state_dir: Path) -> StatusAnswer:
         "unknown_generations": [],
         "micro_batch": None,
         "kept": "",
+        "waiting_labels": [],
     }
 
 

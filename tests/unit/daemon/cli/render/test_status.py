@@ -137,6 +137,18 @@ def test_what_is_kept_to_be_judged_again_is_told(screen: io.StringIO) -> None:
     assert shown.count("It trained nothing: it judged again, on text drawn anew, what round 3 had trained.") == 1
 
 
+def test_labels_that_wait_are_told_with_what_to_do(screen: io.StringIO) -> None:
+    """Nothing in a name from outside is markup, or moves the cursor."""
+    waiting = [
+        {"label": "[red]frost\x1b", "documents": 1_200, "detail": "the next round learns it"},
+        {"label": "hail", "documents": 1, "detail": "dead letters: add it to the end of `model.labels`"},
+    ]
+    status.print_status(FakeControl().status() | {"waiting_labels": waiting}, now=NOW)
+    shown = " ".join(screen.getvalue().split())
+    assert "label waits '[red]frost\\x1b': 1,200 documents; the next round learns it" in shown
+    assert "label waits 'hail': 1 document; dead letters: add it to the end of `model.labels`" in shown
+
+
 def test_status_tells_of_a_rollback(screen: io.StringIO) -> None:
     """From which to which, how long ago, by whom."""
     told = {"from": 5, "to": 2, "at": NOW - 7_200, "by": "ops@host"}
