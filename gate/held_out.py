@@ -4,7 +4,7 @@ All counting is in keys: documents of one key (an author, a thread) are good or 
 hardly more than one. A document without a key counts by itself.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final, Literal, Protocol, TypeVar
 
@@ -281,11 +281,43 @@ def _join(kind: SliceKind, members: Sequence[HeldOut]) -> Group:
     return Group(" + ".join(member.name for member in members), kind, tuple(members))
 
 
-def judged_by(slices: Iterable[AnySlice], answered: Collection[str] | None) -> list[AnySlice]:
-    """The slices without documents whose label the parent has no answer for: with nothing can it be compared there."""
+def judged_by(
+    slices: Iterable[AnySlice],
+    answered: Collection[str] | None,
+    learned: Callable[[], Collection[str]] = tuple,
+    *,
+    minimum: int = 0,
+) -> list[AnySlice]:
+    """The slices without documents whose label the parent has no answer for: with nothing can it be compared there.
+
+    Where too little of the newest text is left so, a round that learns such labels is judged on their documents too:
+    its candidates have to be better there than chance, which is what the parent knows of them.
+
+    Args:
+        slices: as drawn, or as they would be.
+        answered: the labels that the parent answers; None for a causal LM.
+        learned: gives those that the round learns besides; asked only where that matters.
+        minimum: keys of the newest text that a verdict needs.
+    """
     if answered is None:
         return list(slices)
-    return [kept for piece in slices if (kept := _without_others(piece, set(answered))).samples]
+    listed, old = list(slices), set(answered)
+    judged = _within(listed, old, newest=old)
+    if _is_enough_new(judged, minimum) or not (new := learned()):
+        return judged
+    with_new = _within(listed, old, newest={*old, *new})
+    return with_new if _is_enough_new(with_new, minimum) else judged
+
+
+def _is_enough_new(slices: Iterable[DrawnSlice], minimum: int) -> bool:
+    needed = needs([HeldOut.of(piece) for piece in slices], minimum)
+    return all(need.is_met for need in needed if need.what == "newest")
+
+
+def _within(slices: Iterable[AnySlice], answered: set[str], *, newest: set[str]) -> list[AnySlice]:
+    """The slices without documents of labels that are not among these, or of the newest text among those."""
+    parts = [_without_others(piece, newest if piece.kind == "newest" else answered) for piece in slices]
+    return [part for part in parts if part.samples]
 
 
 def _without_others(piece: AnySlice, answered: set[str]) -> AnySlice:

@@ -1,7 +1,7 @@
 """From a draw to a round directory that a learner can run."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from daemon.rounds.begin_or_wait import Ask
 from daemon.rounds.directories import Rooms
 from daemon.rounds.kept.kept_round import KeptRound
 from daemon.rounds.record import RoundRecord
-from daemon.settings.labels import answered_labels, keys_to_learn, labels_to_grow
+from daemon.settings.labels import answered_labels, labels_learned
 from daemon.settings.tree import Settings
 from gate.held_out import judged_by
 from gate.judge import plausibility_bounds
@@ -52,19 +52,28 @@ def draw_spec(settings: Settings) -> DrawSpec:
     )
 
 
-def part_by_labels(draw: RoundDraw, settings: Settings) -> tuple[RoundDraw, tuple[str, ...]]:
-    """A draw without the documents whose label the round neither learns nor is judged by; and what its head grows."""
+def part_by_labels(
+    draw: RoundDraw, settings: Settings, *, trained: Collection[str] | None = None
+) -> tuple[RoundDraw, tuple[str, ...]]:
+    """A draw without the documents whose label the round neither learns nor is judged by; and what its head grows.
+
+    Args:
+        draw: as the memory gave it.
+        settings: of the service.
+        trained: the labels that what is judged again has grown, whatever was named since; None where the round trains.
+    """
     answered = answered_labels(settings, draw.parent_generation)
     if answered is None:
         return draw, ()
-    least = keys_to_learn(settings)
-    new = labels_to_grow(draw.fresh, named=settings.model.labels, answered=answered, least=least)
+    new = labels_learned(settings, draw.fresh, answered)
+    if trained is not None:
+        new = tuple(label for label in new if label in trained)
     learned = {*answered, *new}
     fresh, replay, early_stop = (
         tuple(sample for sample in part if members(sample.label) <= learned)
         for part in (draw.fresh, draw.replay, draw.early_stop)
     )
-    slices = tuple(judged_by(draw.slices, answered))
+    slices = tuple(judged_by(draw.slices, answered, lambda: new, minimum=settings.gate.minimum_documents))
     return replace(draw, fresh=fresh, replay=replay, early_stop=early_stop, slices=slices), new
 
 

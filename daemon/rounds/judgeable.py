@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from daemon.rounds.directories import round_directory
 from daemon.rounds.kept.kept_round import JUDGED_FOR_WANT, KeptRound, find_kept, latest_judged, why_void
-from daemon.settings.labels import answered_labels
+from daemon.settings.labels import answered_labels, labels_learned
 from daemon.settings.tree import Settings
 from gate.held_out import LABELS_TO_TELL, DrawnSlice, HeldOut, Need, judged_by, needs
 from gate.looks import LOOKS
@@ -102,7 +102,12 @@ def foresee(store: Store, settings: Settings, latest: Iterable[Round]) -> Forese
         latest: rounds, newest first.
     """
     answered = answered_labels(settings, store.generations.serving())
-    outlines = judged_by(store.rounds.foreseen_slices(), answered)
+    outlines = judged_by(
+        store.rounds.foreseen_slices(),
+        answered,
+        lambda: labels_learned(settings, store.fresh_labels(), answered),
+        minimum=settings.gate.minimum_documents,
+    )
     needs_now = needs_of(outlines, settings, first=nothing_trained_serves(store))
     # Drawn once: each is read from the ledger, with its long report.
     judged, recipe = latest_judged(latest), settings.learner.recipe.model_dump(mode="json")

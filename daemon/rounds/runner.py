@@ -26,13 +26,15 @@ from daemon.rounds.out_of_memory import MicroBatchLimits
 from daemon.rounds.pointer_repair import repair_pointer
 from daemon.rounds.record import RoundRecord
 from daemon.rounds.recovery import Problem, Recovery
-from daemon.settings.labels import answered_labels
+from daemon.settings.labels import answered_labels, labels_learned
 from daemon.settings.tree import Settings
 from gate.held_out import DrawnSlice, Need, judged_by
 from gate.verdict import not_judgeable
 from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import BadReport, Report, read_report
+from learner.directory.round_directory import read_spec
 from memory.ledger.states import RoundState
+from memory.samples.records import Sample
 
 log = structlog.get_logger(__name__)
 
@@ -115,7 +117,8 @@ class RoundRunner:
         draw, kept = drawn.draw, drawn.judges
         directory = self._rooms.round_dir(draw.number)
         try:
-            draw, new_labels = part_by_labels(draw, settings)
+            trained = None if kept is None else read_spec(self._rooms.round_dir(kept.number)).new_labels
+            draw, new_labels = part_by_labels(draw, settings, trained=trained)
             if new_labels:
                 log.info("round_grows_labels", labels=list(new_labels))
             # On what was drawn: for who asked by hand nothing was checked before, and the ledger is to tell them why.
@@ -152,9 +155,10 @@ class RoundRunner:
         first = nothing_trained_serves(self._rooms.store)
         return [need for need in needs_of(slices, settings, first=first) if not need.is_met]
 
-    def _is_judgeable(self, settings: Settings, slices: Iterable[DrawnSlice]) -> bool:
+    def _is_judgeable(self, settings: Settings, slices: Iterable[DrawnSlice], fresh: Sequence[Sample]) -> bool:
         answered = answered_labels(settings, self._rooms.store.generations.serving())
-        return not self._unmet(judged_by(slices, answered), settings)
+        learned, minimum = partial(labels_learned, settings, fresh, answered), settings.gate.minimum_documents
+        return not self._unmet(judged_by(slices, answered, learned, minimum=minimum), settings)
 
     def _run_learner(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
         self._current.phase("start")

@@ -84,6 +84,15 @@ def keys_by_label(samples: Iterable[LabelledSample]) -> dict[str, int]:
     return {label: len(of_label) for label, of_label in keys.items()}
 
 
+def labels_learned(
+    settings: Settings, fresh: Iterable[LabelledSample], answered: Collection[str] | None
+) -> tuple[str, ...]:
+    """The labels that a round on this text learns besides those that its parent answers; None: it answers with none."""
+    if answered is None:
+        return ()
+    return labels_to_grow(fresh, named=settings.model.labels, answered=answered, least=keys_to_learn(settings))
+
+
 def keys_to_learn(settings: Settings) -> int:
     """How many different keys the new documents of a label must have for a round to learn it."""
     return max(settings.learner.new_label_documents, settings.gate.minimum_documents)

@@ -1,6 +1,7 @@
 """The scores of base and parent on held-out text: taken before a round trains, where no earlier round has."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -24,8 +25,11 @@ def earlier_scores(bench: Workbench, slices: Mapping[str, Encoded]) -> tuple[Sli
     """Score base and parent on held-out text, where no earlier round has; return both by slice.
 
     Called before training: the bench's model still is the parent. The base is loaded only where something is missing.
+    Of a label that the round learns they know no more than chance tells.
     """
     given = bench.given
+    if given.spec.new_labels:
+        bench = replace(bench, evaluate=bench.evaluate.at_chance())
     parent = complete_scores(bench, slices, given.known_parent, lambda: bench.model)
     if given.spec.base.digest == given.spec.parent.digest:
         return parent, parent

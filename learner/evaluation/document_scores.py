@@ -8,7 +8,7 @@ document by document.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +27,7 @@ from memory.ledger.records import DocumentScore
 from streams.decoding.several_labels import members, write_set
 
 UNANSWERED: Final = 1e-3
-"""What counts as the probability of a label that a model has no answer for: a loss of 6.9 nats."""
+"""What counts as the probability of a label that a model has no answer for: a loss of 6.9 nats. See `at_chance`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class Evaluator:
         rows_together: whether sequences of several lengths may share a pass; where not, each is read alone.
         side: on which a classifier's documents are padded.
         several: whether any number of its labels fits a document.
+        unanswered: what counts as the probability of a label that a model has no answer for.
     """
 
     device: Device
@@ -55,6 +56,7 @@ class Evaluator:
     rows_together: bool = True
     side: Side = "right"
     several: bool = False
+    unanswered: float = UNANSWERED
 
     def __call__(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
         """Score each document; those in which there is nothing to predict come with 0 tokens.
@@ -70,6 +72,14 @@ class Evaluator:
         """Score each document of a classifier, and say how sure it is of its answer, by its own word: 0 to 1."""
         with self._reading(model):
             return self._classified(model, text)
+
+    def at_chance(self) -> "Evaluator":
+        """One that gives a model which has no answer for a label what a guess among all labels gives it.
+
+        A candidate that learns the label has to do better; better than next to nothing is any. Where any number of
+        labels fits a document each is a question by itself, and it stays as it is.
+        """
+        return self if self.several or not self.labels else replace(self, unanswered=1 / len(self.labels))
 
     @contextmanager
     def _reading(self, model: Any) -> Iterator[None]:
@@ -153,7 +163,9 @@ class Evaluator:
         assert self.labels is not None
         lacking = logits.gather(-1, targets[:, None])[:, 0] == torch.finfo(logits.dtype).min
         # No infinity: a label that cannot be answered is one that is given a small probability.
-        losses = functional.cross_entropy(logits, targets, reduction="none").masked_fill(lacking, -math.log(UNANSWERED))
+        losses = functional.cross_entropy(logits, targets, reduction="none").masked_fill(
+            lacking, -math.log(self.unanswered)
+        )
         return losses, [self.labels[answer] for answer in logits.argmax(-1).tolist()]
 
     def _sets(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, list[str]]:

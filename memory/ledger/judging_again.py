@@ -15,11 +15,11 @@ from memory.ledger.records import RoundDraw, Slice
 from memory.ledger.states import RoundState
 from memory.samples import reading, slices
 from memory.samples.reading import Placed
-from memory.samples.records import Role
+from memory.samples.records import Role, Sample
 from memory.settings import MemorySettings
 
-JudgeableOn: TypeAlias = Callable[[Sequence[Slice]], bool]
-"""Whether a round can be judged on these slices."""
+JudgeableOn: TypeAlias = Callable[[Sequence[Slice], Sequence[Sample]], bool]
+"""Whether a round that was trained on this fresh text can be judged on these slices."""
 
 _TAKEN_OVER = (
     "recipe, seed, parent_generation, base_generation, fresh_samples, fresh_bytes, replay_samples, replay_bytes, "
@@ -44,7 +44,7 @@ def begin(
     slices.seal(tx, number, settings)
     drawn = draw.draw_slices(tx, settings, all_categories(tx, settings.key_quota))
     judged_on = _apart_from(drawn, text, settings.near_duplicate_similarity)
-    if not judgeable(judged_on):
+    if not judgeable(judged_on, [placed.sample for placed in text["fresh"]]):
         raise NotJudgedAgain("too little is held out that is unlike what it was trained on")
     left = tuple(part for part in left_out.left_of_slices(tx, settings, drawn) if part.documents > 0)
     _enter(tx, number, kept, trigger=trigger, now=now, left=left_out.write(left))

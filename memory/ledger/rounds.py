@@ -26,13 +26,14 @@ from memory.ledger.records import (
 from memory.ledger.states import UNFINISHED, RoundState, may_follow
 from memory.samples import offsets, reading, slices
 from memory.samples.reading import FoundSample, Placed, read_places
+from memory.samples.records import Sample
 from memory.settings import MemorySettings
 from streams.document import Partition
 
 log = structlog.get_logger(__name__)
 
-Judgeable: TypeAlias = Callable[[Sequence[SliceOutline]], bool]
-"""Whether a round could be judged on these slices."""
+Judgeable: TypeAlias = Callable[[Sequence[SliceOutline], Sequence[Sample]], bool]
+"""Whether a round could be judged on these slices, were it trained on this fresh text."""
 
 # What lies over its key's quota too: it was drawn, and shares the round's outcome.
 PARTS_DRAWN_FRESH = ("fresh", "early_stop", "over_quota")
@@ -71,11 +72,13 @@ def begin(
         near_held_out.drop_held_out_near_trained(tx, settings.near_duplicate_similarity)
     held_out = near_held_out.HeldOutIndex(tx, settings.near_duplicate_similarity)
     drawn = held_out.keep_apart(tx, reading.read(tx, [sample for sample, _ in chosen]))
-    # Asked before the slices are sealed: where no round begins their period stays open.
-    if not drawn or (judgeable is not None and not judgeable(foreseen_slices.foreseen(tx, settings))):
+    if not drawn:
         return None
     categories = all_categories(tx, settings.key_quota)
     fresh = draw.sort_fresh(drawn, spec, number, settings, salt, categories=categories)
+    # Asked before the slices are sealed: where no round begins their period stays open.
+    if judgeable is not None and not judgeable(foreseen_slices.foreseen(tx, settings), _samples(fresh.train)):
+        return None
     if fresh.over_quota:
         log.warning("text_over_key_quota", samples=len(fresh.over_quota), key_quota=settings.key_quota)
     # Compared when it arrived, but held-out text may have come since.
@@ -104,6 +107,10 @@ def begin(
         offsets=offsets_of(tx, number),
         left_out=left,
     )
+
+
+def _samples(placed: Sequence[Placed]) -> list[Sample]:
+    return [each.sample for each in placed]
 
 
 def generations_to_start_from(tx: Connection) -> tuple[int, int]:

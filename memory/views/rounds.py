@@ -70,8 +70,8 @@ class Rounds:
             spec: limits of the draw.
             now: unix seconds; the clock's where None.
             released_from: draw the text of this released round and no other fresh text.
-            judgeable: asked, once near-duplicates are gone, whether a round could be judged on what is held out; where
-                it could not, none is begun and None returned. Left out: it is begun in any case.
+            judgeable: asked, once near-duplicates are gone, whether a round on this fresh text could be judged on what
+                is held out; where it could not, none is begun and None returned. Left out: it is begun in any case.
 
         Raises:
             WrongState: a round is unfinished, there is no base generation, or `released_from` was not released.
@@ -104,7 +104,7 @@ class Rounds:
             kept: a round that was refused for want of evidence.
             trigger: why, in a few words.
             now: unix seconds.
-            judgeable: asked whether it could be judged on these slices.
+            judgeable: asked whether a round on its text could be judged on these slices.
 
         Raises:
             NotJudgedAgain: it cannot be judged again, and why; nothing has changed.

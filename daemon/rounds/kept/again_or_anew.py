@@ -1,6 +1,6 @@
 """Whether a round judges again what is kept or trains anew, and its draw."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -15,6 +15,7 @@ from gate.held_out import DrawnSlice
 from memory.errors import NotJudgedAgain
 from memory.ledger.records import RoundDraw
 from memory.ledger.states import RoundState
+from memory.samples.records import Sample
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +49,7 @@ def draw_round(
     *,
     seed: Callable[[], int],
     now: float,
-    is_judgeable: Callable[[Iterable[DrawnSlice]], bool],
+    is_judgeable: Callable[[Iterable[DrawnSlice], Sequence[Sample]], bool],
 ) -> DrawnRound | None:
     """Draw a round: of what is kept, where that can be judged again now; else anew. None where nothing can be drawn.
 
@@ -56,7 +57,7 @@ def draw_round(
         rooms, settings, ask: as they are when it begins.
         seed: of a round that trains.
         now: unix seconds.
-        is_judgeable: whether it could be judged on these slices.
+        is_judgeable: whether it could be judged on these slices, on this fresh text.
 
     Raises:
         RiverMemoryError: the store failed.

@@ -1,5 +1,6 @@
 """A label that arrives: a round grows the head, learns it, and the old labels hold."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,10 @@ from checkpoints.card import Card
 from checkpoints.files.label_names import labels_in
 from checkpoints.generation_store import GenerationStore, Published
 from checkpoints.load import load_model, load_tokenizer
-from gate.measures import accuracy
+from gate.held_out import HeldOut
+from gate.judge import judge
+from gate.measures import accuracy, mean_nll
+from gate.settings import GateSettings
 from learner.directory.report import Outcome, Report
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, write_round
 from learner.evaluation.document_scores import UNANSWERED
@@ -25,6 +29,7 @@ from tests.unit.learner import tiny
 pytestmark = pytest.mark.usefixtures("torch_settings_kept")
 
 OLD, NEW = tiny.LABELS[:2], tiny.LABELS[2]
+NEWEST = "river@1-1"
 RECIPE = tiny.SMALL.model_copy(
     update={
         "epochs": 12,
@@ -64,9 +69,11 @@ def round_of(
     *,
     judged: Sequence[str],
     recipe: RecipeSettings = RECIPE,
+    newest: Sequence[RoundSample] = (),
     **more: Any,
 ) -> Path:
     """A round's directory, with held-out documents of the labels that it is judged on."""
+    anchor = RoundSlice("anchor", "anchor", "river", tuple(tiny.labelled(20, seed=9, first=9000, labels=judged)))
     spec = tiny.spec_for(base, kind="classifier", recipe=recipe, **more)
     write_round(
         path,
@@ -76,7 +83,7 @@ def round_of(
         fresh=fresh,
         replay=replay,
         early_stop=[],
-        slices=[RoundSlice("anchor", "anchor", "river", tuple(tiny.labelled(20, seed=9, first=9000, labels=judged)))],
+        slices=[anchor, *([RoundSlice(NEWEST, "newest", "river", tuple(newest))] if newest else [])],
     )
     return path
 
@@ -98,6 +105,7 @@ def grown(trained: Published, tmp_path_factory: pytest.TempPathFactory) -> tuple
         tiny.labelled(60, seed=3, first=700, labels=OLD),
         judged=OLD,
         recipe=RECIPE.model_copy(update={"ewc": 0.1, "l2_sp": 1e-4, "l2_sp_anchor": "base"}),
+        newest=tiny.labelled(40, seed=12, first=8000, labels=(NEW,)),
         new_labels=(NEW,),
     )
     return path, run_round(path)
@@ -144,6 +152,22 @@ def test_the_old_labels_are_compared_with_what_the_parent_is(trained: Published,
     new = [document for document in report.prequential if document.new_label]
     assert report.new_labels == {NEW: len(new)}
     assert all(document.nll == pytest.approx(-torch.tensor(UNANSWERED).log().item(), abs=0.01) for document in new)
+
+
+def test_where_all_that_is_new_is_the_label_it_has_to_be_learned_better_than_chance(grown: tuple[Path, Report]) -> None:
+    """The parent, which cannot answer it, is taken to guess among all labels: no row that was not trained passes so."""
+    _, report = grown
+    scores = report.slices[NEWEST]
+    assert [score.nll for score in (*scores.parent, *scores.base)] == pytest.approx([math.log(3)] * 80)
+    slices = [
+        HeldOut(name, "newest" if name == NEWEST else "anchor", "", frozenset(row.id for row in piece.parent))
+        for name, piece in report.slices.items()
+    ]
+    gate = GateSettings(minimum_documents=5, resamples=400)
+    verdict = judge(report, slices, known={}, history=[], settings=gate, approved=True)
+    (learned,) = [check for check in verdict.checks if check.name == "learned"]
+    assert learned.passed
+    assert learned.figure == pytest.approx(mean_nll(scores.candidates[verdict.candidate or ""]) - math.log(3))
 
 
 def test_the_next_round_scores_a_base_that_lacks_the_label(

@@ -50,6 +50,30 @@ def test_a_label_with_enough_documents_is_learned_but_not_judged_by(settings: Se
     assert [(piece.name, labels_in(piece.samples)) for piece in given.slices] == [("new", {"calm"})]
 
 
+def test_where_little_else_is_new_it_is_judged_by_too(settings: Settings) -> None:
+    """Else a round whose new text holds the new label alone could never be judged; older text is as ever."""
+    fresh, others = samples(["frost"] * 60), samples(["calm"] * 5 + ["frost"] * 36 + ["hail"], first=2000)
+    pieces = (Slice("new", "newest", "news", 1, 1, others), Slice("old", "period", "news", 0, 0, others[:12]))
+    given, new = part_by_labels(RoundDraw(1, 7, 0, 0, fresh, (), (), pieces, {}), settings)
+    assert new == ("frost",)
+    kept = {piece.name: labels_in(piece.samples) for piece in given.slices}
+    assert kept == {"new": {"calm", "frost"}, "old": {"calm"}}
+    enough = samples(["calm"] * 36 + ["frost"] * 36, first=2000)
+    given, _ = part_by_labels(
+        RoundDraw(1, 7, 0, 0, fresh, (), (), (Slice("new", "newest", "news", 1, 1, enough),), {}), settings
+    )
+    assert labels_in(given.slices[0].samples) == {"calm"}
+
+
+def test_what_is_judged_again_has_the_labels_that_it_was_trained_with(settings: Settings) -> None:
+    """A label that was named since is nothing that its candidates could answer."""
+    fresh, others = samples(["frost"] * 60), samples(["frost"] * 36, first=2000)
+    drawn = RoundDraw(1, 7, 0, 0, fresh, (), (), (Slice("new", "newest", "news", 1, 1, others),), {})
+    assert part_by_labels(drawn, settings, trained=("frost",)) == part_by_labels(drawn, settings)
+    given, new = part_by_labels(drawn, settings, trained=())
+    assert (given.slices, new) == ((), ())
+
+
 @pytest.mark.parametrize("fresh", [samples(["frost"] * 39), samples(["frost"] * 500, key=7)])
 def test_until_then_its_documents_wait(settings: Settings, fresh: tuple[Sample, ...]) -> None:
     """Neither trained on nor judged by: one document too few, and five hundred of one key."""

@@ -1,13 +1,19 @@
 """What there is to judge a round by, before anything is trained."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from checkpoints.generation_store import GenerationStore
+from daemon.rounds.inputs import part_by_labels
 from daemon.rounds.judgeable import ForeseenEvidence, Wanted, foresee, needs_of
 from daemon.settings.tree import Settings
 from gate.held_out import Need
 from memory.ledger.records import OutlinedSample, SliceOutline
+from memory.store import Store
+from streams.document import Batch, Document, Partition
+from tests.daemon_harness import sentences
 from tests.unit.daemon.rooms import world
 
 
@@ -33,6 +39,41 @@ def test_a_classifier_s_first_round_needs_two_labels_to_be_judged_by(
     assert [need.is_met for need in needs] == [True, True, met]
     assert met or "documents of 1 labels, at least 2 are needed" in needs[-1].sentence()
     assert len(needs_of(slices, classifier(tmp_path), first=False)) == 2
+
+
+def arrive(store: Store, labels: list[str], *, seed: int, before_stream: bool = False) -> None:
+    """Let documents with these labels arrive, each by itself."""
+    partition = Partition(f"file {seed}", 0)
+    texts = sentences(len(labels), seed=seed)
+    documents = tuple(
+        Document(text, "news", None, label, None, 1e9, partition, at)
+        for at, (text, label) in enumerate(zip(texts, labels, strict=True))
+    )
+    store.append(Batch(documents, (), (), {partition: len(labels)}), before_stream=before_stream)
+
+
+def test_a_round_whose_new_text_holds_a_new_label_alone_can_be_judged(tmp_path: Path) -> None:
+    """As soon as enough documents have it, as a person who named it was promised; not before."""
+    base = GenerationStore(tmp_path / "checkpoints").path(0)
+    base.mkdir(parents=True)
+    (base / "config.json").write_text(json.dumps({"id2label": {"0": "a", "1": "b"}}))
+    model = {"path": "m", "kind": "classifier", "labels": ["a", "b", "c"]}
+    memory = {"holdout_share": 0.4, "holdout_share_most": 0.5, "anchor_minimum": 8, "near_duplicate_similarity": 1.0}
+    settings = Settings.model_validate(
+        {"state_dir": str(tmp_path), "model": model, "memory": memory, "gate": {"minimum_documents": 8}}
+    )
+    with Store.open(settings.database, settings.memory) as store:
+        store.generations.register_base(digest="0" * 64, source_path="m")
+        arrive(store, ["a", "b"] * 30, seed=1, before_stream=True)
+        arrive(store, ["c"] * 40, seed=2)
+        assert "held-out new text" in foresee(store, settings, ()).lacking
+        arrive(store, ["c"] * 80, seed=3)
+        assert foresee(store, settings, ()).lacking == ""
+        draw = store.rounds.begin(trigger="test", recipe={}, seed=1)
+        assert draw is not None
+        given, new = part_by_labels(draw, settings)
+        assert new == ("c",)
+        assert all(need.is_met for need in needs_of(given.slices, settings, first=True))
 
 
 def test_a_full_memory_says_that_nothing_more_comes(tmp_path: Path) -> None:

@@ -74,11 +74,11 @@ def test_a_round_that_cannot_be_judged_is_not_begun(tmp_path: Path) -> None:
         store.append(Stream().of([text(n) for n in range(60)]))
         asked: list[int] = []
 
-        def never(parts: object) -> bool:
+        def never(parts: object, fresh: object) -> bool:
             asked.append(1)
             return False
 
         assert store.rounds.begin(trigger="test", recipe={}, seed=1, judgeable=never) is None
         assert asked == [1]
         assert store.rounds.listed() == []
-        assert store.rounds.begin(trigger="test", recipe={}, seed=1, judgeable=lambda _: True) is not None
+        assert store.rounds.begin(trigger="test", recipe={}, seed=1, judgeable=lambda *_: True) is not None

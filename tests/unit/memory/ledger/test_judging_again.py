@@ -14,7 +14,7 @@ PART = ("fresh", "replay", "early_stop")
 
 def again(store: Store, kept: int) -> RoundDraw:
     """Begin a round that judges `kept` again."""
-    return store.rounds.begin_again(kept, trigger="test", now=NOW, judgeable=lambda _: True)
+    return store.rounds.begin_again(kept, trigger="test", now=NOW, judgeable=lambda *_: True)
 
 
 def unproven(store: Store, draw: RoundDraw) -> None:
@@ -121,6 +121,6 @@ def test_what_cannot_be_judged_does_not_begin(store: Store, kept: RoundDraw) -> 
     """Asked of the slices as they are drawn; their period stays open."""
     before = store.counts()
     with pytest.raises(NotJudgedAgain, match="too little is held out"):
-        store.rounds.begin_again(kept.number, trigger="test", now=NOW, judgeable=lambda _: False)
+        store.rounds.begin_again(kept.number, trigger="test", now=NOW, judgeable=lambda *_: False)
     assert store.counts() == before
     assert not store.rounds.unfinished()
