@@ -15,6 +15,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from transformers import BertConfig, BertModel
 
+from checkpoints.base.prepare import import_base
+from checkpoints.generation_store import GenerationStore
 from checkpoints.load import load_model
 from gate import measures
 from learner.directory.report import Report, read_report
@@ -26,12 +28,14 @@ from tests.models import make_classifier, make_tokenizer
 pytestmark = pytest.mark.slow
 
 LABELS = ("calm", "flood", "frost")
+OF_THE_BASE = LABELS[:2]
 SHARES = (0.5, 0.3, 0.2)
 Words = Mapping[str, Sequence[str]]
 BEFORE: Words = {"calm": ("aloha", "lala"), "flood": ("rivet", "tiver"), "frost": ("nub", "bun")}
 FIRST: Words = {"calm": ("ssoss", "mossm"), "flood": ("ghdge", "dehge"), "frost": ("zzyx", "xyzzy")}
 SECOND: Words = {"calm": ("qoqq", "oqqo"), "flood": ("wkww", "kwkw"), "frost": ("jfj", "fjf")}
 RECIPE = """\
+new_label_documents = 20
 [learner.recipe]
 epochs = 12
 early_stop_checks = 0
@@ -124,12 +128,14 @@ class Lived:
     Attributes:
         rounds: both of them, in full.
         before: what generation 0 said of words that it had not seen.
+        waiting: what the status said of labels that wait, before the first round.
     """
 
     home: Home
     daemon: Daemon
     rounds: tuple[Facts, Facts]
     before: Facts
+    waiting: list[Facts]
 
     def report(self, number: int) -> Report:
         """What the learner found."""
@@ -153,26 +159,31 @@ class Lived:
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory, embedded_broker: Broker) -> Iterator[Lived]:
-    """An encoder without a head, text from before the stream, and two rounds on labelled text from Kafka."""
+    """An encoder without a head, text from before the stream, and two rounds on labelled text from Kafka.
+
+    One of the labels was added to the settings when the base had its head.
+    """
     path, topic = tmp_path_factory.mktemp("classifier"), make_topic(embedded_broker)
     model = make_encoder(path)
     home = make_classifier_home(
         path / "home", model=model, broker=embedded_broker, topic=topic, serving=True, labels=LABELS
     )
+    import_base(GenerationStore(home.settings.checkpoints_dir), model, kind="classifier", labels=OF_THE_BASE)
     assert backfill(home, labelled(BEFORE, 300, seed=1))["replay"] > 200
     with daemon(home) as started:
         wait_until(lambda: answering(home) == 0, timeout_s=90, what="generation 0 answering")
         before: Facts = classify(home, *(words[0] for words in FIRST.values())).json()
-        rounds = []
+        rounds, waiting = [], list[Facts]()
         for number, words in enumerate((FIRST, SECOND), 1):
             records = as_records(labelled(words, 400, seed=10 + number))
             send(embedded_broker, topic, *records, b'{"text": "of another kind", "label": "storm"}')
             started.until(lambda control: control.status()["memory"]["fresh_samples"] > 250, what="text from Kafka")
             with started.control as control:
+                waiting = waiting or [dict(each) for each in control.status()["waiting_labels"]]
                 control.request_round()
             rounds.append(ended_round(started, number))
         wait_until(lambda: answering(home) == 2, timeout_s=60, what="generation 2 answering")
-        yield Lived(home, started, (rounds[0], rounds[1]), before)
+        yield Lived(home, started, (rounds[0], rounds[1]), before, waiting)
         assert started.stop() == 0
 
 
@@ -183,12 +194,21 @@ def test_rounds_on_labelled_text_are_accepted(lived: Lived) -> None:
         assert {"learned", "accuracy_parent", "f1_parent"} <= {check["name"] for check in round_["verdict"]["checks"]}
 
 
-def test_an_encoder_got_a_head_for_the_labels(lived: Lived) -> None:
-    """Generation 0 and what came of it answer by the labels that are set, in their order."""
-    for number in (0, 2):
+def test_an_encoder_got_a_head_for_the_labels_and_a_row_for_each_that_is_added(lived: Lived) -> None:
+    """Generation 0 answers by the labels that were set, in their order, and what came of it by the one added since."""
+    for number, labels in ((0, OF_THE_BASE), (1, LABELS), (2, LABELS)):
         path = lived.home.settings.checkpoints_dir / "generations" / f"{number:06d}"
-        assert load_model(path, "classifier").config.id2label == dict(enumerate(LABELS))
-    assert list(lived.before["data"][0]["probabilities"]) == list(LABELS)
+        assert load_model(path, "classifier").config.id2label == dict(enumerate(labels))
+    assert list(lived.before["data"][0]["probabilities"]) == list(OF_THE_BASE)
+    (event,) = lived.daemon.events("round_grows_labels")
+    assert (event["round"], event["labels"]) == (1, ["frost"])
+
+
+def test_a_label_that_waits_for_its_row_is_told(lived: Lived) -> None:
+    """Of those that nobody named too, whose records are dead letters."""
+    told = {each["label"]: each["detail"] for each in lived.waiting}
+    assert told["frost"] == "the next round learns it"
+    assert "add it to the end of `model.labels`" in told["storm"]
 
 
 def test_answers_follow_the_new_text(lived: Lived) -> None:
