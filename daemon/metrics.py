@@ -15,6 +15,8 @@ from learner.directory.progress_event import ProgressEvent
 from memory.ledger.states import RoundState
 
 LOSS_TERMS = frozenset({"new", "replay", "kl", "logits"})
+SAVES = {"saved": "saved", "not_saved": "failed"}
+"""What a learner says of a save, and how it is counted."""
 PHASES = ("draw", "learner", "judge", "total")
 OUTCOMES = (
     RoundState.ACCEPTED,
@@ -56,11 +58,15 @@ class DaemonMetrics:
             self.gate_verdicts.labels(decision)
         for ending in LearnerEnding:
             self.learner_ends.labels(ending)
+        for outcome_of_save in SAVES.values():
+            self.saves.labels(outcome_of_save)
         for kind in ("new", "replayed"):
             self.tokens.labels(kind)
 
     def hear(self, event: ProgressEvent) -> None:
-        """Show what the learner says of a step."""
+        """Show what the learner says of a step, and count how often it saved the round."""
+        if event.event in SAVES:
+            self.saves.labels(SAVES[event.event]).inc()
         if event.event != "step":
             return
         losses = event.losses or {}
@@ -103,6 +109,18 @@ class DaemonMetrics:
         )
         self.learner_ends = Counter(
             "riverkeep_learner_ends", "How learner processes ended.", ["ending"], registry=registry
+        )
+
+        self.saves = Counter(
+            "riverkeep_round_saves",
+            "How often rounds under way saved themselves, to go on from there; failed where the disk refused.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.gone_on = Counter(
+            "riverkeep_rounds_gone_on",
+            "How often a round went on from what it had saved, after its learner was killed or the service ended.",
+            registry=registry,
         )
 
     def _training(self, registry: CollectorRegistry) -> None:

@@ -29,6 +29,7 @@ from learner.directory.round_directory import (
     candidate_name,
     read_round,
 )
+from learner.directory.saved_round import forget_saved, saved_step
 from learner.evaluation.base_and_parent import earlier_scores, tokens_to_score
 from learner.evaluation.best_so_far import best_scores, tokens_to_score_again
 from learner.evaluation.document_scores import mean_nll
@@ -45,6 +46,7 @@ from learner.objectives.router_loss import RouterLoss
 from learner.objectives.weight_pull import QuadraticPull
 from learner.penalties import importance_after, importance_before, pull_of
 from learner.progress import Progress
+from learner.saves import saves_of
 from learner.training.early_stopping import EarlyStopping
 from learner.training.train import Diverged, Trainer, Training, train
 from learner.weights.candidates import copy_into, interpolate_into, masters_of, weights_of, write_candidate
@@ -64,7 +66,9 @@ class Texts:
 
 
 def run_round(path: Path, echo: TextIO | None = None) -> Report:
-    """Run the round in a directory and write its report there; what an earlier, killed run left is removed first.
+    """Run the round in a directory and write its report there.
+
+    It goes on from what an earlier, killed run saved; what else that left is removed first.
 
     Args:
         path: a directory that `learner.directory.round_directory.write_round` made.
@@ -80,7 +84,7 @@ def run_round(path: Path, echo: TextIO | None = None) -> Report:
     # The report first: where it is, candidates are taken for whole.
     (path / REPORT).unlink(missing_ok=True)
     shutil.rmtree(path / CANDIDATES, ignore_errors=True)
-    with Progress(path / PROGRESS, echo) as progress:
+    with Progress(path / PROGRESS, echo, goes_on=saved_step(path) is not None) as progress:
         # Directories travel between machines, and a damaged parent would only be found out as a bad candidate.
         with progress.phase("verify"):
             require_intact(path / PARENT, given.spec.parent)
@@ -92,6 +96,7 @@ def run_round(path: Path, echo: TextIO | None = None) -> Report:
         report = _run(given, progress) if given.spec.kept is None else judge_again(given, progress)
         # Last, when every candidate is written: its presence says that the round came to its end.
         replace_file(path / REPORT, report.encode())
+        forget_saved(path)
         progress.say("done", outcome=report.outcome.value, detail=report.detail)
     return report
 
@@ -214,7 +219,8 @@ def _train(bench: Workbench, material: Material, texts: Texts, pull: QuadraticPu
         passed=partial(bench.progress.advance, SEQUENCES),
     )
     stopping = _stopping(bench, texts.early_stop)
-    return train(trainer, material.steps, spec.recipe, progress=bench.progress, stopping=stopping)
+    saves = saves_of(bench, material.steps)
+    return train(trainer, material.steps, spec.recipe, progress=bench.progress, stopping=stopping, saves=saves)
 
 
 def _load_parent(bench: Workbench) -> Any:

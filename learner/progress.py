@@ -61,13 +61,24 @@ class Progress:
         path: the file to write, made anew.
         echo: where each line is also printed; None for nowhere.
         clock: monotonic seconds.
+        goes_on: what an earlier learner said stays in the file, and this one's follows it.
     """
 
-    def __init__(self, path: Path, echo: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: Path,
+        echo: TextIO | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        goes_on: bool = False,
+    ) -> None:
         self.clock = clock
         self.phase_seconds: dict[str, float] = {}
         self.phase_peak_bytes: dict[str, int] = {}
-        self._file = path.open("wb")
+        self._file = path.open("ab" if goes_on else "wb")
+        if self._file.tell():
+            # A learner that was killed may have left half a line.
+            self._file.write(b"\n")
         self._echo = echo
         self._began = self._said = self._step_said = clock()
         self._phase = ""
@@ -107,6 +118,12 @@ class Progress:
         self._work.done += amount
         if self.clock() - self._said >= WORK_INTERVAL_S:
             self.say("work", phase=self._phase, **self._figures())
+
+    def count_earlier(self, amount: int, seconds: float) -> None:
+        """Count what an earlier learner had done of the phase that runs, and the time that it took."""
+        if self._work is not None:
+            self._work.done += amount
+            self._work.began -= seconds
 
     def alive(self) -> None:
         """Say that work goes on, if nothing has been said for a while; called from inside long loops."""

@@ -254,6 +254,13 @@ class LearnerSettings(BaseModel):
         gt=0,
         description="A learner that reports nothing for this long is taken for hung and ended.",
     )
+    save_seconds: float = Field(
+        default=300.0,
+        ge=0,
+        description="How often a round under way saves itself into its directory (weights, optimizer, its place), to "
+        "go on from there when its learner was killed or the service stopped. It waits longer where one save takes "
+        "more than a hundredth of that. A round that is shorter never does; 0 saves after every step.",
+    )
     new_label_documents: int = Field(
         default=36,
         ge=5,

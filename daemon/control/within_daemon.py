@@ -199,9 +199,8 @@ class LiveControl(StoreControl):
 
     @override
     def forget(self, key: str | KeyHash) -> ErasedPerson:
-        forgotten, called_off = self._erase(lambda: self._store.people.forget(key))
-        # After the wait: the learner of the round that was called off reads its directory to the last.
-        directories, similar = self._erase_directories(forgotten.rounds), self._store.people.similar_keys(key)
+        forgotten, called_off, directories = self._erase(lambda: self._store.people.forget(key))
+        similar = self._store.people.similar_keys(key)
         return people.erased_person(forgotten, directories, similar, called_off=called_off)
 
     @override
@@ -214,8 +213,7 @@ class LiveControl(StoreControl):
 
     def apply_tombstones(self, scrub: bool) -> Forgotten:
         """Erase what the stream's tombstones ask for; a round that was given the text is called off, as by `forget`."""
-        forgotten, _ = self._erase(lambda: self._store.people.apply_tombstones(scrub=scrub))
-        self._erase_directories(forgotten.rounds)
+        forgotten, _, _ = self._erase(lambda: self._store.people.apply_tombstones(scrub=scrub))
         if forgotten.generations:
             log.warning(
                 "tombstones_erased_trained_text",
@@ -225,8 +223,12 @@ class LiveControl(StoreControl):
             )
         return forgotten
 
-    def _erase(self, erase: Callable[[], Forgotten]) -> tuple[Forgotten, int | None]:
-        """Erase text, and end the round in progress where that was given some; the number of that round, if so."""
+    def _erase(self, erase: Callable[[], Forgotten]) -> tuple[Forgotten, int | None, dict[int, str]]:
+        """Erase text, and end the round in progress where that was given some.
+
+        Returns:
+            what was erased, the number of that round, if so, and the directories of rounds that held the text.
+        """
         # Whoever writes waits until the file is rewritten, which may take longer than a stuck loop is borne.
         with self._promotion, self._views.patient():
             forgotten = erase()
@@ -234,10 +236,15 @@ class LiveControl(StoreControl):
             called_off = None if progress is None or progress.number not in forgotten.rounds else progress.number
             if called_off is not None:
                 self._current.call_off("text that it was given has been erased", number=called_off)
+            # Under the lock under which a round begins to go on that was cut off: none does with this text.
+            others = [number for number in forgotten.rounds if number != called_off]
+            directories = self._erase_directories(others)
         # Not under the lock: a round that is being accepted asks for it before it can end.
         if called_off is not None:
             self._current.wait_for_end(ROUND_ENDS_WITHIN_S)
-        return forgotten, called_off
+            # After the wait: its learner reads its directory to the last.
+            directories |= self._erase_directories([called_off])
+        return forgotten, called_off, directories
 
     @override
     def resume(self, partition: str | None = None) -> ResumedPartitions:
@@ -279,6 +286,7 @@ class LiveControl(StoreControl):
             "phase": progress.phase,
             "step": progress.step,
             "steps": progress.steps,
+            "gone_on_from": progress.gone_on_from,
             "work": None if progress.work is None else _work(progress.work),
             "begun_at": progress.started_at,
             "reason": progress.reason,

@@ -14,12 +14,18 @@ _CANDIDATE_SETS: Final = 2
 # Formats whose rounding is kept in a byte a weight, and the bytes of a weight's importance.
 _ROUNDED: Final = ("BF16", "F16")
 _IMPORTANCE_BYTES: Final = 4
+# Of each weight that a round saves under way: itself and the optimizer's two moments; and where it looks when to stop,
+# the best so far.
+_SAVED_BYTES, _BEST_BYTES = 3 * 4, 4
+# The last one, and the one that is being written.
+_SAVES: Final = 2
 
 
 def bytes_to_come(settings: Settings) -> int:
     """What everything that is kept takes when it is full, less what is there.
 
-    Generations, one round's candidates and another's that wait to be judged again, and the memory at its budgets.
+    Generations, one round's candidates and another's that wait to be judged again, what a round saves of itself, and
+    the memory at its budgets.
     """
     memory = settings.memory
     text = int((memory.fresh_tokens + memory.replay_tokens) * _TEXT_BYTES_PER_TOKEN) + memory.quarantine_bytes
@@ -27,7 +33,14 @@ def bytes_to_come(settings: Settings) -> int:
     trained = settings.checkpoints.keep_last + _GENERATIONS_BESIDE - 1 + _CANDIDATE_SETS * candidates
     model = _model(settings)
     base = _size_of(model)
-    return text + base + trained * (base + bytes_beside(model, settings)) - _size_of(settings.state_dir)
+    rounds = trained * (base + bytes_beside(model, settings)) + save_bytes(model, settings)
+    return text + base + rounds - _size_of(settings.state_dir)
+
+
+def save_bytes(model: Path, settings: Settings) -> int:
+    """What a round under way takes to save itself, while one save takes the place of another."""
+    best = _BEST_BYTES if settings.learner.recipe.early_stop_checks else 0
+    return _SAVES * stored_weights(model).total() * (_SAVED_BYTES + best)
 
 
 def bytes_beside(model: Path, settings: Settings) -> int:

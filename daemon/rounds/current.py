@@ -52,6 +52,7 @@ class RoundProgress:
         phase: what it does now, one of `ROUND_PHASES`.
         work: how much of that is done; None where it cannot be counted.
         steps: optimizer steps it will take; 0 while unknown.
+        gone_on_from: the step that its learner went on from, as an earlier one was cut off; 0 where none was.
         started_at: unix seconds.
         reason: why it began, a sentence.
         fresh_samples: fresh text that it trains on.
@@ -67,6 +68,7 @@ class RoundProgress:
     work: PhaseWork | None = None
     step: int = 0
     steps: int = 0
+    gone_on_from: int = 0
     tokens_per_second: float | None = None
 
 
@@ -117,20 +119,27 @@ class CurrentRound:
         # A phase that status and metrics do not know would be shown nowhere.
         if event.event == "phase" and event.name in ROUND_PHASES:
             self.phase(event.name)
-        elif event.event == "step" and event.step is not None:
+        elif event.event in ("step", "goes_on") and event.step is not None:
+            self._step(event, event.step)
+        elif event.event == "begun_anew":
             with self._lock:
                 if self._progress is not None:
-                    self._progress = replace(
-                        self._progress,
-                        step=event.step,
-                        steps=self._progress.steps if event.steps is None else event.steps,
-                        tokens_per_second=event.tokens_per_second,
-                    )
-
+                    self._progress = replace(self._progress, step=0, gone_on_from=0)
         if (work := _work(event)) is not None:
             with self._lock:
                 if self._progress is not None:
                     self._progress = replace(self._progress, work=work)
+
+    def _step(self, event: ProgressEvent, step: int) -> None:
+        with self._lock:
+            if self._progress is not None:
+                self._progress = replace(
+                    self._progress,
+                    step=step,
+                    steps=self._progress.steps if event.steps is None else event.steps,
+                    gone_on_from=step if event.event == "goes_on" else self._progress.gone_on_from,
+                    tokens_per_second=event.tokens_per_second,
+                )
 
     def end(self) -> None:
         """The round has ended."""

@@ -45,12 +45,16 @@ def round_directories(rounds_dir: Path) -> dict[int, Path]:
 
 
 def prune_directories(rooms: Rooms, kept: int) -> None:
-    """Remove the directories of finished rounds but for the latest; those of waiting rounds stay.
+    """Remove the directories of finished rounds but for the latest; those of waiting and unfinished rounds stay.
 
     So does that of the round whose candidates are kept to be judged again.
     """
-    latest_kept = find_kept(rooms.store.rounds.latest(), rooms.round_dir)
-    staying = set(rooms.store.rounds.waiting()) | ({latest_kept.number} if latest_kept is not None else set())
+    unfinished = {round_.number for round_ in rooms.store.rounds.unfinished()}
+    ended = (round_ for round_ in rooms.store.rounds.latest() if round_.number not in unfinished)
+    latest_kept = find_kept(ended, rooms.round_dir)
+    staying = unfinished | set(rooms.store.rounds.waiting())
+    if latest_kept is not None:
+        staying.add(latest_kept.number)
     finished = [path for number, path in round_directories(rooms.rounds_dir).items() if number not in staying]
     for path in finished:
         let_go(path)

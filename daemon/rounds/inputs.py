@@ -174,6 +174,7 @@ def _spec(
         plausibility=plausibility_bounds(history(rooms.store), level, settings.gate),
         plausibility_documents=settings.learner.plausibility_documents,
         approved=record.approved,
+        save_seconds=settings.learner.save_seconds,
     )
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import structlog
 
@@ -75,11 +76,13 @@ class RoundsLoop:
         return self._reason
 
     def run(self, part: Part) -> None:
-        """Take up what was cut off, then begin a round whenever the decision says so."""
+        """Take up what was cut off, let go on what can, then begin a round whenever the decision says so."""
         # First of all: the store refuses to begin a round while an earlier one is unfinished.
         self._runner.recover()
         self._prune()
         part.says(State.RUNNING)
+        if self._runner.go_on(must_stop=partial(self._must_stop, part)) is not None:
+            self._prune()
         while not part.stop.is_set():
             part.beat()
             self._repair_pointer()
@@ -104,11 +107,7 @@ class RoundsLoop:
         self._begin(decision, part)
 
     def _begin(self, decision: Begin, part: Part) -> None:
-        def must_stop() -> bool:
-            # Asked all the while that the learner runs, whose own limits are watched there.
-            part.beat()
-            return self._shutdown.round_must_end()
-
+        must_stop = partial(self._must_stop, part)
         conclusion = self._runner.run(decision.ask, decision.reason, must_stop=must_stop)
         if conclusion is None:
             # `run` does not tell which of two it was: too little to judge by, or nothing to train on.
@@ -119,6 +118,11 @@ class RoundsLoop:
                 self._exhausted.add(decision.ask.released_from)
             part.stop.wait(NOTHING_DRAWN_PAUSE_SECONDS)
         self._prune()
+
+    def _must_stop(self, part: Part) -> bool:
+        # Asked all the while that the learner runs, whose own limits are watched there.
+        part.beat()
+        return self._shutdown.round_must_end()
 
     def decision(self) -> Decision:
         """What is to be done now; changes nothing."""

@@ -17,6 +17,8 @@ from daemon.rounds.begin_or_wait import Ask
 from daemon.rounds.best_so_far import to_score_again
 from daemon.rounds.conclusion import Concluder, Conclusion
 from daemon.rounds.current import CurrentRound
+from daemon.rounds.cut_off.going_on import note_going_on, note_stopped
+from daemon.rounds.cut_off.recovery import Problem, Recovery
 from daemon.rounds.directories import Rooms
 from daemon.rounds.event import tell
 from daemon.rounds.inputs import part_by_labels, write_inputs
@@ -25,7 +27,6 @@ from daemon.rounds.kept.again_or_anew import DrawnRound, draw_round
 from daemon.rounds.out_of_memory import MicroBatchLimits
 from daemon.rounds.pointer_repair import repair_pointer
 from daemon.rounds.record import RoundRecord
-from daemon.rounds.recovery import Problem, Recovery
 from daemon.settings.labels import answered_labels, labels_learned
 from daemon.settings.tree import Settings
 from gate.held_out import DrawnSlice, Need, judged_by
@@ -33,6 +34,7 @@ from gate.verdict import not_judgeable
 from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import BadReport, Report, read_report
 from learner.directory.round_directory import read_spec
+from learner.directory.saved_round import forget_saved
 from memory.ledger.states import RoundState
 from memory.samples.records import Sample
 
@@ -74,6 +76,7 @@ class RoundRunner:
         self._seed = seed
         self._limits = MicroBatchLimits(rooms.store, show=metrics.micro_batch_ratio.set)
         self._told_at = 0.0
+        self._told_not_saved = False
 
     def run(self, ask: Ask, reason: str, *, must_stop: Callable[[], bool]) -> Conclusion | None:
         """Run one round to its end; None where nothing could be drawn.
@@ -86,7 +89,7 @@ class RoundRunner:
             RiverMemoryError: the store failed; the round is unfinished, and `recover` takes it up.
         """
         settings = self._settings()
-        began, self._told_at = self._clock(), time.monotonic()
+        began, self._told_at, self._told_not_saved = self._clock(), time.monotonic(), False
         is_judgeable = partial(self._is_judgeable, settings)
         drawn = draw_round(self._rooms, settings, ask, seed=self._seed, now=began, is_judgeable=is_judgeable)
         if drawn is None:
@@ -106,7 +109,8 @@ class RoundRunner:
                 for part in draw.left_out:
                     log.info("round_leaves_out", what=part.what, documents=part.documents, setting=part.setting)
                 conclusion = self._attempt(drawn, ask, settings, must_stop)
-                drawn.tell(conclusion.state)
+                if conclusion.state is not RoundState.TRAINING:
+                    drawn.tell(conclusion.state)
                 self._tell(draw.number, conclusion)
         finally:
             # Also where the store failed: a rollback or an erasure waits for the round's end.
@@ -139,16 +143,22 @@ class RoundRunner:
                     kept=kept,
                     new_labels=new_labels,
                 )
-            self._limits.begin(directory, draw.number)
-            self._rooms.store.rounds.advance(draw.number, RoundState.TRAINING)
-            with self._metrics.round_seconds.labels("learner").time():
-                run = partial(self._run_learner, directory, settings, must_stop)
-                ended = self._limits.learn(directory, draw.number, run)
-            if ended.ending is not LearnerEnding.FINISHED:
-                return self._without_report(draw.number, ended)
-            return self._conclude(record, directory, settings)
+            return self._learn(record, directory, settings, must_stop)
         except Problem as error:
             return self._fail(draw.number, error)
+
+    def _learn(
+        self, record: RoundRecord, directory: Path, settings: Settings, must_stop: Callable[[], bool]
+    ) -> Conclusion:
+        number = record.number
+        self._limits.begin(directory, number)
+        self._rooms.store.rounds.advance(number, RoundState.TRAINING)
+        with self._metrics.round_seconds.labels("learner").time():
+            run = partial(self._run_learner_on, directory, settings, must_stop)
+            ended = self._limits.learn(directory, number, run)
+        if ended.ending is LearnerEnding.FINISHED:
+            return self._conclude(record, directory, settings)
+        return self._without_report(record, ended)
 
     def _unmet(self, slices: Iterable[DrawnSlice], settings: Settings) -> list[Need]:
         """What the gate will lack to judge a round on these slices, whatever is trained."""
@@ -159,6 +169,21 @@ class RoundRunner:
         answered = answered_labels(settings, self._rooms.store.generations.serving())
         learned, minimum = partial(labels_learned, settings, fresh, answered), settings.gate.minimum_documents
         return not self._unmet(judged_by(slices, answered, learned, minimum=minimum), settings)
+
+    def _run_learner_on(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
+        """Run the learner; where somebody killed it, and not certainly for memory, let it go on from what it saved."""
+        ended = self._run_learner(directory, settings, must_stop)
+        while ended.ending is LearnerEnding.OUT_OF_MEMORY and not ended.certain:
+            step = note_going_on(directory)
+            if step is None:
+                break
+            self._tell_going_on(step, ended.detail)
+            ended = self._run_learner(directory, settings, must_stop)
+        return ended
+
+    def _tell_going_on(self, step: int, reason: str) -> None:
+        self._metrics.gone_on.inc()
+        log.warning("round_goes_on", step=step, reason=reason)
 
     def _run_learner(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
         self._current.phase("start")
@@ -174,6 +199,11 @@ class RoundRunner:
     def _hear(self, event: ProgressEvent) -> None:
         self._current.hear(event)
         self._metrics.hear(event)
+        if event.event == "begun_anew":
+            log.warning("round_begun_anew", reason=event.reason)
+        if event.event == "not_saved" and not self._told_not_saved:
+            self._told_not_saved = True
+            log.warning("round_not_saved", step=event.step, reason=event.reason)
         progress, now = self._current.progress, time.monotonic()
         if progress is not None and now - self._told_at >= TOLD_SECONDS:
             self._told_at = now
@@ -189,6 +219,8 @@ class RoundRunner:
 
     def _conclude(self, record: RoundRecord, directory: Path, settings: Settings) -> Conclusion:
         report = _report_of(record, directory, settings.model.kind)
+        # A learner that was killed at its very end has left it.
+        forget_saved(directory)
         self._current.phase("judge")
         with self._metrics.round_seconds.labels("judge").time():
             concluder = Concluder(self._rooms, settings, self._promotion, lambda: self._current.called_off)
@@ -196,15 +228,29 @@ class RoundRunner:
         ask_for_held_out(self._rooms.store, settings)
         return conclusion
 
-    def _without_report(self, number: int, ended: LearnerExit) -> Conclusion:
+    def _without_report(self, record: RoundRecord, ended: LearnerExit) -> Conclusion:
+        number, directory = record.number, self._rooms.round_dir(record.number)
         if ended.ending is LearnerEnding.STOPPED:
-            return self._abandon(number, self._current.called_off or "the service was stopped")
+            return self._stopped(record, directory)
         log.error("learner_failed", ending=ended.ending.value, reason=ended.detail)
         if ended.ending is LearnerEnding.NO_ROOM:
             # First, as the store may need the space; other failures leave the directory for a person to look at.
-            shutil.rmtree(self._rooms.round_dir(number), ignore_errors=True)
+            shutil.rmtree(directory, ignore_errors=True)
+        # Several times the model, and no failed round goes on.
+        forget_saved(directory)
         self._rooms.store.rounds.fail(number, reason=ended.detail)
         return Conclusion(RoundState.FAILED, ended.detail)
+
+    def _stopped(self, record: RoundRecord, directory: Path) -> Conclusion:
+        """A round that was called off ends; one that the service's end cut off goes on later, where it saved itself."""
+        if called_off := self._current.called_off:
+            return self._abandon(record.number, called_off)
+        step = None if record.dry_run else note_stopped(directory)
+        if step is None:
+            return self._abandon(record.number, "the service was stopped")
+        detail = f"the service was stopped; the round goes on from step {step:,} when it starts again"
+        self._rooms.store.rounds.advance(record.number, RoundState.TRAINING, detail=detail)
+        return Conclusion(RoundState.TRAINING, detail)
 
     def _not_judgeable(self, number: int, lacking: str) -> Conclusion:
         """Answer a person at once whose round no gate could judge; its text stays fresh."""
@@ -228,8 +274,55 @@ class RoundRunner:
         self._rooms.store.rounds.fail(number, reason=reason)
         return Conclusion(RoundState.FAILED, reason)
 
+    def go_on(self, *, must_stop: Callable[[], bool]) -> Conclusion | None:
+        """Let the round go on that `recover` left, to its end; None where there is none.
+
+        Args:
+            must_stop: as in `run`.
+
+        Raises:
+            RiverMemoryError: as in `run`.
+        """
+        round_ = next(iter(self._rooms.store.rounds.unfinished()), None)
+        if round_ is None:
+            return None
+        self._told_at, self._told_not_saved = time.monotonic(), False
+        reason = "it was cut off, and goes on from where it was saved"
+        # Under the lock that an erasure takes: it removes the directory before that, or calls the round off after.
+        with self._promotion:
+            self._current.begin(
+                round_.number,
+                round_.begun_at,
+                reason=reason,
+                fresh=round_.fresh_samples,
+                early_stop=round_.early_stop_samples,
+            )
+        try:
+            with structlog.contextvars.bound_contextvars(round=round_.number, parent=round_.parent_generation):
+                conclusion = self._go_on(round_.number, must_stop)
+                self._tell(round_.number, conclusion)
+        finally:
+            self._current.end()
+        return conclusion
+
+    def _go_on(self, number: int, must_stop: Callable[[], bool]) -> Conclusion:
+        directory = self._rooms.round_dir(number)
+        try:
+            step = note_going_on(directory)
+            if step is None:
+                return self._abandon(number, "it was cut off, and what its learner had saved is gone")
+            record = RoundRecord.read(directory)
+            self._rooms.store.rounds.advance(number, RoundState.TRAINING, detail=f"went on from step {step:,}")
+            self._tell_going_on(step, "it was cut off with the service")
+            return self._learn(record, directory, self._settings(), must_stop)
+        except Problem as error:
+            return self._fail(number, error)
+
     def recover(self) -> list[Conclusion]:
-        """Finish or discard the rounds that a crash cut off, and remove candidates that were never accepted."""
+        """Finish or discard the rounds that a crash cut off, and remove candidates that were never accepted.
+
+        What may go on from where its learner saved it is left to `go_on`.
+        """
         return Recovery(
             self._rooms,
             self._limits,
@@ -240,6 +333,9 @@ class RoundRunner:
         ).run()
 
     def _tell(self, number: int, conclusion: Conclusion) -> None:
+        if conclusion.state is RoundState.TRAINING:
+            log.info("round_interrupted", reason=conclusion.detail)
+            return
         tell(self._metrics, self._rooms.store, number, conclusion, now=self._clock())
 
     def repair_pointer(self) -> None:

@@ -2,10 +2,12 @@
 
 import errno
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.utils import deterministic
 
 from learner.devices import peaks
@@ -79,6 +81,25 @@ def settle(device: Device, *, seed: int, threads: int | None) -> int:
         # Filling every new tensor with NaN guards against reading it unset; no kernel used here does.
         deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch's module takes it by itself
     return torch.get_num_threads()
+
+
+def random_state(device: Device) -> dict[str, Tensor]:
+    """Return the state of torch's random numbers, by what kind of device draws them."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.where.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device.where)
+    elif device.where.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def restore_random(device: Device, states: Mapping[str, Tensor]) -> None:
+    """Let torch draw on from where `random_state` was taken."""
+    torch.set_rng_state(states["cpu"])
+    if device.where.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device.where)
+    elif device.where.type == "mps":
+        torch.mps.set_rng_state(states["mps"])
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

@@ -13,7 +13,7 @@ class ProgressEvent:
     """One line of the learner's progress; what an event does not tell is empty or None.
 
     Attributes:
-        event: `phase`, `work`, `step`, `alive`, `start`, `candidate`, `done`, ….
+        event: `phase`, `work`, `step`, `alive`, `start`, `goes_on`, `saved`, `not_saved`, `candidate`, `done`, ….
         seconds: since the learner began.
         name: of the phase that begins, or of the candidate.
         unit: what the phase's work is counted in; empty where it cannot be counted.
@@ -25,6 +25,7 @@ class ProgressEvent:
         losses: mean of each loss term, nats per token; None where it was not finite.
         penalty: of the weights.
         memory_bytes: of the device.
+        reason: a sentence, or its end.
     """
 
     event: str
@@ -40,6 +41,7 @@ class ProgressEvent:
     penalty: float | None = None
     tokens_per_second: float | None = None
     memory_bytes: float | None = None
+    reason: str = ""
 
 
 def read_event(line: bytes) -> ProgressEvent | None:

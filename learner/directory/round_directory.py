@@ -7,6 +7,7 @@ kept/                        candidates that an earlier round trained, to be jud
 fresh.jsonl  replay.jsonl  early_stop.jsonl
 slices.json  slices/NNN.jsonl
 known_scores.json            held-out scores computed in earlier rounds
+saved/                       of a round under way: where it stands, from which it goes on when its learner was killed
 progress.jsonl               out: one JSON object a line, also printed
 candidates/0.00/ …           out: whole model directories, named by the parent's share in them
 report.json                  out: written last; its presence says that the learner finished
@@ -106,6 +107,7 @@ class RoundSpec:
         kept: candidates that an earlier round trained with the same text and recipe from the same parent: they are
             scored, and nothing is trained. None where the round trains its own.
         new_labels: of a classifier, labels that the parent's head lacks and the candidates' have, in this order.
+        save_seconds: how often the round saves itself; None for never.
         format: of the file.
     """
 
@@ -124,6 +126,7 @@ class RoundSpec:
     best: GenerationRef | None = None
     kept: KeptCandidates | None = None
     new_labels: tuple[str, ...] = ()
+    save_seconds: float | None = None
     format: Literal[1] = FORMAT
 
 

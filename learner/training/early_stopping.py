@@ -1,10 +1,12 @@
 """When a round stops before its last step, and which weights it keeps. Never decided on what the gate reports."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from learner.directory.saved_round import StoppingPlace
 
 
 class EarlyStopping:
@@ -71,3 +73,30 @@ class EarlyStopping:
         for weight, best in zip(self._model.parameters(), self._best_weights, strict=True):
             weight.copy_(best)
         return self._best_step
+
+    def place(self) -> StoppingPlace:
+        """Return where it stands, without the best weights."""
+        return StoppingPlace(
+            next_part=self._next_part,
+            steps=self._steps,
+            step_of_last_look=self._step_of_last_look,
+            best_loss=self._best_loss if self._best_weights else None,
+            best_step=self._best_step,
+            without_gain=self._without_gain,
+        )
+
+    def best_weights(self) -> Sequence[Tensor]:
+        """Return the best weights so far, in the order of the model's; none before there are any."""
+        return self._best_weights
+
+    def go_on(self, place: StoppingPlace, best_weights: Sequence[Tensor]) -> None:
+        """Stand where another stood in the same round.
+
+        Args:
+            place: as `place` gave it.
+            best_weights: as `best_weights` gave them, in main memory.
+        """
+        self._next_part, self._steps = place.next_part, place.steps
+        self._step_of_last_look, self._without_gain = place.step_of_last_look, place.without_gain
+        self._best_loss = float("inf") if place.best_loss is None else place.best_loss
+        self._best_step, self._best_weights = place.best_step, list(best_weights)

@@ -1,15 +1,16 @@
 """The training of a round: the step, and the loop around it."""
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from learner.devices.device import Device
+from learner.devices.device import Device, random_state, restore_random
+from learner.directory.saved_round import TrainingPlace, UnusableSave
 from learner.errors import LearnerError
 from learner.material.batches import Step
 from learner.material.feeds import Feed
@@ -67,6 +68,28 @@ class Training:
         # Of the steps taken, not of those planned: time may end a round long before them.
         while len(self.recent) > max(1, round(self.steps * LAST_STEPS_SHARE)):
             self.recent.popleft()
+
+    def place(self, stopping: EarlyStopping | None) -> TrainingPlace:
+        """Return where the round stands, without its tensors; not before its first step."""
+        return TrainingPlace(
+            steps=self.steps,
+            tokens_new=self.tokens_new,
+            tokens_replayed=self.tokens_replayed,
+            seconds=self.seconds,
+            recent=tuple(self.recent),
+            stopping=None if stopping is None else stopping.place(),
+        )
+
+    @classmethod
+    def at(cls, place: TrainingPlace) -> "Training":
+        """Return what the training of a round had come to at a place."""
+        return cls(
+            steps=place.steps,
+            tokens_new=place.tokens_new,
+            tokens_replayed=place.tokens_replayed,
+            seconds=place.seconds,
+            recent=deque(dict(losses) for losses in place.recent),
+        )
 
     @property
     def tokens_per_second(self) -> float:
@@ -193,6 +216,39 @@ class Trainer:
         """Return the penalty on weights as it stands; None where the recipe has none. Waits for the device."""
         return None if self._pull is None else float(self._pull.value())
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all that steps change, by name: weights, buffers, the optimizer's moments, torch's random state."""
+        held: dict[str, Tensor] = {f"weight.{name}": weight for name, weight in self.model.named_parameters()}
+        held |= {f"buffer.{name}": buffer for name, buffer in self.model.named_buffers()}
+        for index, moments in self._optimizer.state_dict()["state"].items():
+            held |= {f"optimizer.{index}.{name}": moment for name, moment in moments.items()}
+        return held | {f"random.{name}": state for name, state in random_state(self.device).items()}
+
+    @torch.no_grad()
+    def go_on(self, held: Mapping[str, Tensor]) -> None:
+        """Stand where another stood whose `tensors` these are, in the same round from the same parent.
+
+        Raises:
+            UnusableSave: they are of another model; nothing is changed.
+        """
+        own = {name: tensor for name, tensor in self.tensors().items() if name.startswith(("weight.", "buffer."))}
+        if any(name not in held or held[name].shape != tensor.shape for name, tensor in own.items()):
+            raise UnusableSave("its tensors are those of another model")
+        for name, tensor in own.items():
+            tensor.copy_(held[name])
+        moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
+        for name, moment in _below("optimizer", held).items():
+            index, _, which = name.partition(".")
+            # What was read lies in a file that is soon removed.
+            moments[int(index)][which] = moment.clone()
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": dict(moments)})
+        restore_random(self.device, _below("random", held))
+
+
+def _below(prefix: str, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those tensors whose names begin with a word, by the rest of their names."""
+    return {name.removeprefix(f"{prefix}."): value for name, value in held.items() if name.startswith(f"{prefix}.")}
+
 
 def adamw(weights: Iterable[nn.Parameter], recipe: RecipeSettings) -> torch.optim.AdamW:
     """Return the optimizer; weight decay is for matrices alone, as biases and norms have no zero to shrink to."""
@@ -206,6 +262,19 @@ def adamw(weights: Iterable[nn.Parameter], recipe: RecipeSettings) -> torch.opti
     return torch.optim.AdamW(filled, lr=0.0, betas=(recipe.beta1, recipe.beta2), fused=True)
 
 
+class Saves(Protocol):
+    """Keeps where a round stands; called by `train`, in its thread."""
+
+    def go_on(self, trainer: Trainer, stopping: EarlyStopping | None) -> Training:
+        """Bring both to where the round was saved; return what its training had come to, nothing where it was not."""
+
+    def due(self) -> bool:
+        """Tell, after a step, whether it is time to save."""
+
+    def save(self, trainer: Trainer, stopping: EarlyStopping | None, training: Training) -> None:
+        """Save where the round stands after a step. What the disk refuses is told, not raised."""
+
+
 def train(
     trainer: Trainer,
     steps: Sequence[Step],
@@ -213,9 +282,12 @@ def train(
     *,
     progress: Progress,
     stopping: EarlyStopping | None = None,
+    saves: Saves | None = None,
     on_step: Callable[[StepFigures], None] = lambda _: None,
 ) -> Training:
     """Train a round to its end: all steps, or the time that it may take, or no more improvement.
+
+    It goes on from where it was saved, if it was.
 
     Args:
         trainer: takes the steps.
@@ -223,19 +295,23 @@ def train(
         recipe: warm-up, floor and budgets.
         progress: told of steps.
         stopping: looks at samples that the gate never reports on; None never stops early.
+        saves: keeps where the round stands, so that it can go on from there; None for nothing of that.
         on_step: called after each step.
 
     Raises:
         Diverged: loss or gradient was not finite.
     """
-    training, began = Training(), progress.clock()
+    training = Training() if saves is None else saves.go_on(trainer, stopping)
+    if training.steps:
+        _say_where_it_goes_on(progress, training, steps)
+    began = progress.clock() - training.seconds
 
     def note_time(index: int) -> float:
         """Note how long the round has trained; return the share of it that is done after the step of this index."""
         training.seconds = progress.clock() - began
         return share_done(index, len(steps), seconds=training.seconds, max_seconds=recipe.max_seconds)
 
-    for index, step in enumerate(steps):
+    for index, step in enumerate(steps[training.steps :], training.steps):
         done = note_time(index)
         # The first step is always taken: a round that learned nothing could not be told from one that failed.
         if recipe.max_seconds is not None and index and training.seconds >= recipe.max_seconds:
@@ -251,11 +327,20 @@ def train(
         # By the time after the step, as that is when it looks: a slow step may have used up what was left.
         if stopping is not None and stopping.ends_after(note_time(index)):
             break
+        if saves is not None and saves.due():
+            note_time(index)
+            saves.save(trainer, stopping, training)
     training.seconds = progress.clock() - began
     # Back to the best weights also where all steps were taken: the last need not be the best.
     if stopping is not None:
         training.early_stopped_at = stopping.restore_best()
     return training
+
+
+def _say_where_it_goes_on(progress: Progress, training: Training, steps: Sequence[Step]) -> None:
+    before = sum(len(step.new) + len(step.replayed) for step in steps[: training.steps])
+    progress.count_earlier(before, training.seconds)
+    progress.say("goes_on", step=training.steps, steps=len(steps), trained_seconds=round(training.seconds, 3))
 
 
 def _say(progress: Progress, training: Training, figures: StepFigures, trainer: Trainer, steps: int) -> None:

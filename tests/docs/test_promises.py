@@ -96,6 +96,13 @@ PROOFS: Final = {
     "A round is a directory": {
         "tests/unit/learner/test_job.py": ["test_same_directory_gives_the_same_weights_wherever_it_lies"],
     },
+    "A round that was killed or stopped": {
+        "tests/faults/test_going_on.py": ["test_a_learner_killed_anywhere_reaches_the_same"],
+        "tests/unit/daemon/rounds/cut_off/test_going_on.py": [
+            "test_a_round_goes_on_when_the_service_starts_again",
+            "test_a_round_that_takes_the_service_with_it_at_one_place_is_given_up",
+        ],
+    },
     "Forgetting is measured on text": {
         "tests/unit/memory/intake/test_intake.py": [
             "test_training_text_close_to_held_out_text_is_dropped",

@@ -74,6 +74,7 @@ class RoundStanding(TypedDict):
 
     Attributes:
         phase: what it does now, one of `ROUND_PHASES`.
+        gone_on_from: the step that its learner went on from, as an earlier one was cut off; 0 where none was.
         work: how much of that is done; None where it cannot be counted.
         begun_at: unix seconds.
         reason: why it began, a sentence.
@@ -85,6 +86,7 @@ class RoundStanding(TypedDict):
     phase: str
     step: int
     steps: int
+    gone_on_from: int
     work: PhaseStanding | None
     begun_at: float
     reason: str

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from daemon.doctor.disk_need import bytes_beside, bytes_to_come
+from daemon.doctor.disk_need import bytes_beside, bytes_to_come, save_bytes
 from daemon.settings.tree import ModelSettings, Settings
 from learner.objectives.importance import save_importance
 from learner.settings import LearnerSettings, RecipeSettings
+from learner.training.train import adamw
 from learner.weights.candidates import interpolate_into, weights_of
 from learner.weights.residual import save_residuals
+from learner.weights.streamed_tensors import write_streamed
 from tests.unit.learner import tiny
 
 HEADER_BYTES = 8192
@@ -55,6 +57,21 @@ def test_need_grows_by_what_lies_beside_each_generation_but_the_base(tmp_path: P
     plain, important = settings(tmp_path), settings(tmp_path, ewc=1.0)
     beside = bytes_beside(path, important) - bytes_beside(path, plain)
     assert bytes_to_come(important) - bytes_to_come(plain) == 15 * beside
+
+
+def test_what_a_round_saves_of_itself_is_counted(tmp_path: Path) -> None:
+    """As much as its file takes, twice: weights and two moments, and the best so far where it looks when to stop."""
+    path, model = saved(tmp_path, torch.bfloat16), tiny.llama()
+    trained = dict(model.named_parameters())
+    optimizer = adamw(trained.values(), RecipeSettings())
+    model(**dict.fromkeys(("input_ids", "labels"), torch.ones(1, 4, dtype=torch.long))).loss.backward()
+    optimizer.step()
+    moments = [state[name] for state in optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
+    written = [*trained.values(), *moments]
+    listed = write_streamed(tmp_path / "s.safetensors", {str(at): tensor for at, tensor in enumerate(written)})
+    never = save_bytes(path, settings(tmp_path, early_stop_checks=0))
+    assert never == pytest.approx(2 * listed.bytes, abs=2 * HEADER_BYTES)
+    assert save_bytes(path, settings(tmp_path)) == never * 4 // 3
 
 
 def test_size_is_that_of_the_imported_base(tmp_path: Path) -> None:

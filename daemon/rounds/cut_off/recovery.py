@@ -8,12 +8,15 @@ import structlog
 
 from checkpoints.errors import CheckpointsError
 from daemon.rounds.conclusion import Conclusion
+from daemon.rounds.cut_off.going_on import step_to_go_on_from
 from daemon.rounds.directories import Rooms
 from daemon.rounds.out_of_memory import MicroBatchLimits
 from daemon.rounds.record import BadRecord, RoundRecord
 from learner.directory.report import BadReport, read_report
+from learner.directory.round_directory import REPORT, read_spec
 from learner.errors import BadRoundDirectory
-from memory.ledger.records import Generation, GenerationState
+from memory.ledger.records import Generation, GenerationState, Round
+from memory.ledger.states import RoundState
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +30,7 @@ class Recovery:
 
     Attributes:
         rooms: where rounds and generations are kept.
-        limits: told of rounds whose learner was at work, which may have been killed for memory.
+        limits: told of rounds whose learner was at work and had saved nothing, which may have been killed for memory.
         conclude: ends a round whose learner had finished.
         abandon: ends one that had come to nothing, with the reason.
         fail: ends one that cannot be concluded, with the error.
@@ -42,10 +45,15 @@ class Recovery:
     tell: Callable[[int, Conclusion], None]
 
     def run(self) -> list[Conclusion]:
-        """Finish or discard the rounds that were cut off, and remove candidates that were never accepted."""
+        """Finish or discard the rounds that were cut off, and remove candidates that were never accepted.
+
+        What may go on from where its learner saved it stays unfinished.
+        """
         concluded = []
         for round_ in self.rooms.store.rounds.unfinished():
             with structlog.contextvars.bound_contextvars(round=round_.number, parent=round_.parent_generation):
+                if self._goes_on(round_):
+                    continue
                 conclusion = self._take_up(round_.number)
                 log.warning("round_recovered", state=conclusion.state.value, reason=conclusion.detail)
                 self.tell(round_.number, conclusion)
@@ -53,6 +61,24 @@ class Recovery:
         # Last: a reserved generation on disk may be one that a round above was about to have accepted.
         self._remove_leftovers()
         return concluded
+
+    def _goes_on(self, round_: Round) -> bool:
+        directory = self.rooms.round_dir(round_.number)
+        try:
+            record, spec = RoundRecord.read(directory), read_spec(directory)
+        except Problem:
+            return False
+        # A directory from before the store was restored may have another round's number.
+        is_its_own = (record.number, record.parent, spec.seed) == (
+            round_.number,
+            round_.parent_generation,
+            round_.seed,
+        )
+        serves = self.rooms.store.generations.serving() == record.parent
+        in_training = round_.state is RoundState.TRAINING and not (directory / REPORT).exists()
+        return (
+            is_its_own and serves and in_training and not record.dry_run and step_to_go_on_from(directory) is not None
+        )
 
     def _take_up(self, number: int) -> Conclusion:
         directory = self.rooms.round_dir(number)

@@ -1,0 +1,1 @@
+"""What becomes of rounds that were cut off: ended by what they had reached, gone on with from a save, or discarded."""

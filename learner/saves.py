@@ -1,0 +1,165 @@
+"""How a round saves itself into its directory while it trains, and goes on from there."""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import torch
+import transformers
+from torch import Tensor
+
+from checkpoints.json_files import write_sorted_json
+from learner.directory.round_directory import EARLY_STOP, FRESH, REPLAY
+from learner.directory.saved_round import (
+    SavedRound,
+    UnusableSave,
+    drop_unnoted,
+    forget_saved,
+    note_saved,
+    read_saved,
+    require_usable,
+    tensors_path,
+)
+from learner.errors import BadRoundDirectory
+from learner.material.batches import Step
+from learner.progress import Progress
+from learner.training.early_stopping import EarlyStopping
+from learner.training.save_times import SaveTimes
+from learner.training.train import Trainer, Training
+from learner.weights.streamed_tensors import write_streamed
+from learner.weights.tensor_files import load_tensors
+from learner.workbench import Workbench
+
+COPIES: Final = 3
+"""What a save has of each weight, in its own size: itself and the optimizer's two moments. The best so far is one more.
+"""
+
+
+class RoundSaves:
+    """Saves a round into its directory; see `learner.training.train.Saves`.
+
+    Args:
+        directory: of the round.
+        belongs_to: what the round is known by.
+        every: seconds between two saves; None for never.
+        progress: told of each.
+    """
+
+    def __init__(
+        self, directory: Path, belongs_to: Mapping[str, str], *, every: float | None, progress: Progress
+    ) -> None:
+        self._directory, self._belongs_to, self._progress = directory, dict(belongs_to), progress
+        self._every, self._times = every, SaveTimes(every, progress.clock())
+
+    def go_on(self, trainer: Trainer, stopping: EarlyStopping | None) -> Training:
+        """Bring both to where the round was saved; what cannot be used is removed, and the round begins anew."""
+        training = self._go_on(trainer, stopping)
+        weights = sum(weight.numel() * weight.element_size() for weight in trainer.model.parameters())
+        size = weights * (COPIES if stopping is None else COPIES + 1)
+        self._times = SaveTimes.begun(self._every, self._progress.clock(), size)
+        return training
+
+    def _go_on(self, trainer: Trainer, stopping: EarlyStopping | None) -> Training:
+        try:
+            saved = read_saved(self._directory)
+            if saved is None:
+                return Training()
+            held = _read(require_usable(self._directory, saved, self._belongs_to))
+            trainer.go_on(held)
+        except UnusableSave as error:
+            self._progress.say("begun_anew", reason=f"what the round had saved cannot be used: {error}")
+            forget_saved(self._directory)
+            return Training()
+        # What a save left half done when it was cut off.
+        drop_unnoted(self._directory)
+        if stopping is not None and saved.place.stopping is not None:
+            stopping.go_on(saved.place.stopping, _best_weights(held))
+        return Training.at(saved.place)
+
+    def due(self) -> bool:
+        """Tell whether it is time to save."""
+        return self._times.due(self._progress.clock())
+
+    def save(self, trainer: Trainer, stopping: EarlyStopping | None, training: Training) -> None:
+        """Save where the round stands; one that the disk refuses is told of, and the one before it stands."""
+        began = self._progress.clock()
+        try:
+            size = self._write(trainer, stopping, training)
+        except OSError as error:
+            reason = f"{error.strerror or error}: {error.filename or self._directory}"
+            self._progress.say("not_saved", step=training.steps, reason=reason)
+        else:
+            took = round(self._progress.clock() - began, 3)
+            self._progress.say("saved", step=training.steps, bytes=size, took_seconds=took)
+        self._times = self._times.saved(began, self._progress.clock())
+
+    def _write(self, trainer: Trainer, stopping: EarlyStopping | None, training: Training) -> int:
+        tensors = trainer.tensors()
+        if stopping is not None:
+            tensors |= {f"best.{index:06d}": weight for index, weight in enumerate(stopping.best_weights())}
+        _require_room(self._directory, sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()))
+        path = tensors_path(self._directory, training.steps)
+        try:
+            listed = write_streamed(path, tensors, self._progress.alive)
+            note_saved(self._directory, SavedRound(self._belongs_to, training.place(stopping), path.name, listed))
+        finally:
+            drop_unnoted(self._directory)
+        return listed.bytes
+
+
+def _require_room(directory: Path, size: int) -> None:
+    """Refuse what would fill the disk, before it stops others that write there."""
+    if shutil.disk_usage(directory).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory))
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        loaded = load_tensors(path)
+    except BadRoundDirectory as error:
+        raise UnusableSave(str(error)) from error
+    assert loaded is not None
+    return loaded[0]
+
+
+def _best_weights(held: Mapping[str, Tensor]) -> list[Tensor]:
+    # Copies: what was read lies in a file that is soon removed.
+    return [held[name].clone() for name in sorted(held) if name.startswith("best.")]
+
+
+def saves_of(bench: Workbench, steps: Sequence[Step]) -> RoundSaves:
+    """Return what saves a round whose steps are planned."""
+    spec = bench.given.spec
+    return RoundSaves(bench.given.path, known_by(bench, steps), every=spec.save_seconds, progress=bench.progress)
+
+
+def known_by(bench: Workbench, steps: Sequence[Step]) -> dict[str, str]:
+    """Return what a round is known by: whatever would train other weights if it were another.
+
+    How many rows a pass has is no part of it: a round that ran out of memory goes on with fewer.
+    """
+    spec, path = bench.given.spec, bench.given.path
+    recipe = spec.recipe.model_dump(mode="json", exclude={"micro_batch"})
+    return {
+        "round": f"{spec.round}, seed {spec.seed}",
+        "parent": spec.parent.digest,
+        "base": spec.base.digest,
+        "recipe": hashlib.sha256(write_sorted_json([recipe, spec.new_labels])).hexdigest(),
+        "text": _digest((path / name).read_bytes() for name in (FRESH, REPLAY, EARLY_STOP)),
+        "plan of steps": _digest(part.tobytes() for step in steps for part in (step.new, step.replayed)),
+        "device": f"{bench.device_name}, {bench.device.compute}",
+        "version of torch": torch.__version__,
+        "version of transformers": transformers.__version__,
+    }
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        # With its length: else what ends one part could begin the next.
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()

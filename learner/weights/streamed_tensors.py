@@ -1,0 +1,82 @@
+"""Tensors written to a safetensors file one by one, so that main memory never holds a second copy of all of them.
+
+The library's own writer takes all tensors in main memory at once: of a model that is trained on a GPU, its weights and
+the optimizer's moments.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from checkpoints.files.durable_writes import DurableStep, step
+from checkpoints.files.weight_files import LENGTH_BYTES
+from checkpoints.manifest import ListedFile
+
+FORMATS: Final = {
+    torch.bool: "BOOL",
+    torch.uint8: "U8",
+    torch.int8: "I8",
+    torch.int16: "I16",
+    torch.int32: "I32",
+    torch.int64: "I64",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float32: "F32",
+    torch.float64: "F64",
+}
+"""safetensors' names of formats."""
+
+
+def write_streamed(path: Path, tensors: Mapping[str, Tensor], passed: Callable[[], None] = lambda: None) -> ListedFile:
+    """Write tensors to a safetensors file, durable on return; return what the file is.
+
+    Args:
+        path: the file, made anew.
+        tensors: by name, on any device.
+        passed: told after each of them.
+
+    Raises:
+        KeyError: a tensor has a format that `FORMATS` lacks.
+        OSError: the disk refused; nothing remains.
+    """
+    digest = hashlib.sha256()
+    try:
+        step(DurableStep.STAGE_COPY)
+        with path.open("wb") as file:
+            for part in _parts(tensors):
+                file.write(part)
+                digest.update(part)
+                passed()
+            step(DurableStep.STAGE_SYNC_FILE)
+            file.flush()
+            os.fsync(file.fileno())
+            return ListedFile(digest.hexdigest(), file.tell())
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _parts(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
+    header = _header(tensors)
+    yield len(header).to_bytes(LENGTH_BYTES, "little")
+    yield header
+    for tensor in tensors.values():
+        yield tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def _header(tensors: Mapping[str, Tensor]) -> bytes:
+    entries: dict[str, Any] = {}
+    begin = 0
+    for name, tensor in tensors.items():
+        end = begin + tensor.numel() * tensor.element_size()
+        entries[name] = {"dtype": FORMATS[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+        begin = end
+    content = json.dumps(entries).encode()
+    # As the library does, so that what follows lies aligned.
+    return content.ljust(-(-len(content) // LENGTH_BYTES) * LENGTH_BYTES)

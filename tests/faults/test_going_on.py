@@ -1,0 +1,189 @@
+"""A learner killed anywhere goes on from what it saved, and reaches what one reaches that was never killed.
+
+The learners are processes of their own, forked from this one so that torch is imported once; SIGKILL is real. The seed
+is printed: with it the kills are the same.
+"""
+
+import os
+import random
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import orjson
+import pytest
+
+from checkpoints.files import durable_writes
+from checkpoints.files.durable_writes import FAULT_VARIABLE, DurableStep
+from checkpoints.generation_store import Published
+from learner.directory.report import Report, read_report
+from learner.directory.round_directory import ROUND
+from learner.directory.saved_round import SAVED, STATE, read_saved
+from learner.job import run_round
+from learner.settings import LearnerSettings
+from tests.unit.learner import tiny
+
+pytestmark = pytest.mark.usefixtures("torch_settings_kept")
+SAVING = [
+    DurableStep.STAGE_COPY,
+    DurableStep.STAGE_SYNC_FILE,
+    DurableStep.FILE_WRITE,
+    DurableStep.FILE_RENAME,
+    DurableStep.FILE_SYNC_PARENT,
+]
+# More time than there is: no step depends on it, and what was trained before can be made to exceed it.
+MOST_SECONDS = 1e9
+RECIPE = tiny.SMALL.model_copy(
+    update={
+        "epochs": 2,
+        "l2_sp": 0.1,
+        "early_stop_checks": 4,
+        "interpolation": (0.0,),
+        "max_seconds": MOST_SECONDS,
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """A tiny Llama as generation 0, with dropout: its steps draw random numbers."""
+    model = tiny.llama()
+    model.config.attention_dropout = 0.2
+    return tiny.generation(tmp_path_factory.mktemp("base"), model, tiny.tokenizer(), "causal-lm")
+
+
+def write(path: Path, base: Published, seconds: float) -> Path:
+    """A round with replay, KL, a pull and looks when to stop, that saves itself every so many seconds."""
+    return tiny.causal_round(path, base, recipe=RECIPE, fresh=36, save_seconds=seconds)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, base: Published) -> Path:
+    """A round at the default, which is far shorter than the time between saves, run to its end."""
+    path = write(tmp_path_factory.mktemp("undisturbed") / "round", base, LearnerSettings().save_seconds)
+    run_round(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cut_off(tmp_path_factory: pytest.TempPathFactory, base: Published) -> Path:
+    """A round whose learner was killed in its fourth save."""
+    path = write(tmp_path_factory.mktemp("cut_off") / "round", base, 0.0)
+    assert ending(path, f"{DurableStep.STAGE_COPY.value}@4:kill") == -signal.SIGKILL
+    return path
+
+
+def begin(path: Path, fault: str = "") -> tuple[int, TextIO]:
+    """Begin a learner in a process of its own; its process id, and what it says."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(writing)
+        return pid, os.fdopen(reading)
+    status = 1
+    try:
+        durable_writes._reached.clear()
+        os.environ[FAULT_VARIABLE] = fault
+        run_round(path, echo=os.fdopen(writing, "w"))
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def ending(path: Path, fault: str = "", *, at: int | None = None) -> int:
+    """Let a learner live to its end, or until it has saved this step; its status, or minus its signal."""
+    pid, saying = begin(path, fault)
+    with saying:
+        for event in map(orjson.loads, saying):
+            if at is not None and event["event"] == "saved" and event["step"] >= at:
+                os.kill(pid, signal.SIGKILL)
+                break
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def said(path: Path, event: str) -> list[dict[str, Any]]:
+    """What learners have told of an event in a round's directory; what was cut off within a line is passed over."""
+    lines = (path / "progress.jsonl").read_bytes().splitlines() if (path / "progress.jsonl").exists() else []
+    whole = [orjson.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}")]
+    return [line for line in whole if line["event"] == event]
+
+
+def without_time(report: Report) -> Report:
+    """A report but for what a clock or the machine's memory says."""
+    training = report.training
+    assert training is not None
+    timeless: dict[str, Any] = {"seconds": 0.0, "tokens_per_second": 0.0, "phase_seconds": {}, "phase_peak_bytes": {}}
+    return replace(report, training=replace(training, peak_memory_bytes=0, **timeless))
+
+
+def digests(path: Path) -> dict[str, bytes]:
+    """Every file of every candidate."""
+    files = [file for file in (path / "candidates").rglob("*") if file.is_file()]
+    return {str(file.relative_to(path)): file.read_bytes() for file in files}
+
+
+def test_a_learner_killed_anywhere_reaches_the_same(cut_off: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """Within saves and between steps, life after life: the candidates and the report of a learner never killed.
+
+    In its last life the disk is full for one save: that is told, and the next one goes through.
+    """
+    seed = int(os.environ.get("RIVERKEEP_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
+    print(f"seed {seed}: RIVERKEEP_TEST_SEED={seed} repeats the kills")
+    chosen = random.Random(seed)
+    path = shutil.copytree(cut_off, tmp_path / "round")
+    label = chosen.choice(SAVING)
+    assert ending(path, f"{label.value}@{chosen.randint(1, 2)}:kill") == -signal.SIGKILL
+    assert ending(path, at=chosen.randint(6, 8)) == -signal.SIGKILL
+    assert ending(path, f"{DurableStep.FILE_SYNC.value}@1:enospc") == 0
+    assert digests(path) == digests(undisturbed)
+    assert without_time(read_report(path)) == without_time(read_report(undisturbed))
+    assert not (path / SAVED).exists()
+    went_on = [event["step"] for event in said(path, "goes_on")]
+    assert len(went_on) == 3
+    assert went_on == sorted(went_on)
+    (refused,) = said(path, "not_saved")
+    assert "No space left" in refused["reason"]
+    assert refused["step"] == went_on[-1] + 1 < said(path, "saved")[-1]["step"]
+
+
+def test_a_round_shorter_than_the_time_between_saves_never_saves(undisturbed: Path) -> None:
+    """It costs nothing."""
+    assert said(undisturbed, "saved") == []
+    assert said(undisturbed, "step") != []
+
+
+def test_what_cannot_be_used_is_told_and_the_round_begins_anew(
+    cut_off: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    """One bit of it is another: no step goes on from it, and the result is the undisturbed one's."""
+    path = shutil.copytree(cut_off, tmp_path / "round")
+    saved = read_saved(path)
+    assert saved is not None
+    tensors = path / SAVED / saved.tensors
+    content = bytearray(tensors.read_bytes())
+    content[-9] ^= 1
+    tensors.write_bytes(content)
+    run_round(path)
+    (event,) = said(path, "begun_anew")
+    assert "is damaged" in event["reason"]
+    assert said(path, "goes_on") == []
+    assert digests(path) == digests(undisturbed)
+
+
+def test_with_fewer_rows_in_a_pass_it_goes_on_and_time_trained_before_counts(cut_off: Path, tmp_path: Path) -> None:
+    """A round that ran out of memory keeps what it had trained; none gets the time that it may take once more."""
+    path = shutil.copytree(cut_off, tmp_path / "round")
+    spec, note = orjson.loads((path / ROUND).read_bytes()), path / SAVED / STATE
+    spec["recipe"] |= {"micro_batch": 2}
+    (path / ROUND).write_bytes(orjson.dumps(spec))
+    saved = orjson.loads(note.read_bytes())
+    saved["place"]["seconds"] = MOST_SECONDS + 1
+    note.write_bytes(orjson.dumps(saved))
+    training = run_round(path).training
+    assert training is not None
+    assert [event["step"] for event in said(path, "goes_on")] == [3]
+    assert training.steps == 3
+    assert training.seconds > MOST_SECONDS
+    assert training.micro_batch == 2
