@@ -11,6 +11,10 @@ class LearnerError(Exception):
     exit_code = 1
 
 
+class UnrenderableChat(Exception):
+    """A model's chat template does not write a conversation; the message says why, to whoever wrote it."""
+
+
 class OutOfMemory(LearnerError):
     """The device's memory did not hold the round; half the micro-batch may."""
 

@@ -1,6 +1,7 @@
 """One round as a pure job: a round's directory in, candidates and a report out."""
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -117,7 +118,8 @@ def _run(given: RoundInput, progress: Progress) -> Report:
         return _report(bench, Outcome.NOT_JUDGEABLE, given.spec.lacking, new_text)
     material = _material(bench, texts)
     if not material.steps:
-        return _report(bench, Outcome.EMPTY, "the new text holds nothing to train on", new_text)
+        why = f": {texts.fresh.refused[0]}" if texts.fresh.refused else ""
+        return _report(bench, Outcome.EMPTY, f"the new text holds nothing to train on{why}", new_text)
     if note := replay_note(material.replay_ratio, len(texts.replay), given.spec.recipe, given.spec.kind):
         progress.say("replay_capped", reason=note)
     to_score = tokens_to_score(bench, texts.slices) + tokens_to_score_again(bench, texts.slices)
@@ -188,7 +190,15 @@ def _encode(bench: Workbench) -> Texts:
     left_out = len(given.fresh) - len(texts.fresh) + len(given.replay) - len(texts.replay)
     if left_out:
         bench.progress.say("left_out", documents=left_out, reason="they have no label that the model has")
+    for why, chats in _refused(texts).most_common():
+        bench.progress.say("left_out", documents=chats, reason=why)
     return texts
+
+
+def _refused(texts: Texts) -> Counter[str]:
+    """Why chats are no material, and how many for each reason."""
+    parts = (texts.fresh, texts.replay, texts.early_stop, *texts.slices.values())
+    return Counter(why for text in parts for why in text.refused)
 
 
 def _material(bench: Workbench, texts: Texts) -> Material:

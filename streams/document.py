@@ -27,7 +27,7 @@ class Document(NamedTuple):
     """Decoded text with its metadata.
 
     A named tuple, not a dataclass: one is made for each record, and a frozen dataclass takes four times
-    as long.     Times are unix seconds.
+    as long. Times are unix seconds. `turns` are a chat's, as in `streams.chats`; None for a document that is none.
     """
 
     text: str
@@ -38,6 +38,7 @@ class Document(NamedTuple):
     arrived_at: float
     partition: Partition
     offset: int
+    turns: str | None = None
 
 
 def key_text(key: bytes | None) -> str | None:
@@ -76,6 +77,13 @@ class Reason(StrEnum):
     TOO_SHORT = "too_short"
     TOO_LARGE = "too_large"
     REPETITIVE = "repetitive"
+    NO_MESSAGES = "no_messages"
+    UNKNOWN_ROLE = "unknown_role"
+    EMPTY_TURN = "empty_turn"
+    NO_ASSISTANT_TURN = "no_assistant_turn"
+    TOOL_CALLS = "tool_calls"
+    NOT_TEXT = "not_text"
+    CHAT_NOT_TAKEN = "chat_not_taken"
     UNDECODABLE_BATCH = "undecodable_batch"
 
 

@@ -25,7 +25,7 @@ def _is_no_directory(name: str) -> str:
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$"), AfterValidator(_is_no_directory)]
 TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
-FIELDS: Final = ("text_field", "key_field", "label_field", "source_field", "time_field")
+FIELDS: Final = ("text_field", "messages_field", "key_field", "label_field", "source_field", "time_field")
 """The settings that name a field of a JSON record."""
 
 
@@ -42,6 +42,12 @@ class TopicFormat(BaseModel):
         "text",
         description="The field with the text. Where no field bears the whole name, a dot reaches into an object: "
         "payload.body. What stands in quotes is one name, dots and all: '\"log.message\".text'.",
+    )
+    messages_field: FieldPath | None = Field(
+        None,
+        description="The field with the messages of a chat, a list of {role, content}: the model's chat template "
+        "writes them, and what the assistant says is learned. A record that has it is a chat, any other a document. "
+        "Left out: `messages`, in records without a text.",
     )
     key_field: FieldPath | None = Field(
         None,
@@ -69,10 +75,11 @@ class TopicFormat(BaseModel):
 
     @model_validator(mode="after")
     def _fields_need_json(self) -> Self:
-        fields = (self.key_field, self.label_field, self.source_field, self.time_field)
+        fields = (self.messages_field, self.key_field, self.label_field, self.source_field, self.time_field)
         if self.format == "text" and any(fields):
             raise ValueError(
-                "plain text has no fields: leave out key_field, label_field, source_field and time_field, "
+                "plain text has no fields: leave out messages_field, key_field, label_field, source_field and "
+                "time_field, "
                 'or set format = "json"'
             )
         return self

@@ -14,6 +14,7 @@ from kafka.errors import KafkaConnectionError, KafkaError
 from daemon.doctor import records as doctor_records
 from daemon.doctor import registry
 from daemon.doctor.findings import Finding
+from daemon.doctor.records import RecordNeeds
 from daemon.errors import said_by_the_system
 from streams.errors import StreamsError
 from streams.kafka.client import consumer_options, make_client
@@ -30,7 +31,11 @@ Known = Callable[[str, int], bool]
 
 
 def examine(
-    settings: StreamsSettings, labels: frozenset[str] | None = None, known: Known = lambda _topic, _number: False
+    settings: StreamsSettings,
+    labels: frozenset[str] | None = None,
+    known: Known = lambda _topic, _number: False,
+    *,
+    no_chats: str = "",
 ) -> list[Finding]:
     """Reach the brokers, look for each topic, and try to read it, its newest records and the group's offsets.
 
@@ -40,9 +45,10 @@ def examine(
         settings: of the streams.
         labels: the labels there are; None where documents need none.
         known: which partitions are no new ones.
+        no_chats: why the model can learn from no chat; empty where it can.
     """
     with _in_silence():
-        return [*_examine(settings, labels, known), *registry.examine(settings.schema_registry)]
+        return [*_examine(settings, RecordNeeds(labels, no_chats), known), *registry.examine(settings.schema_registry)]
 
 
 @contextmanager
@@ -57,7 +63,7 @@ def _in_silence() -> Iterator[None]:
         client.setLevel(before)
 
 
-def _examine(settings: StreamsSettings, labels: frozenset[str] | None, is_known: Known) -> list[Finding]:
+def _examine(settings: StreamsSettings, needs: RecordNeeds, is_known: Known) -> list[Finding]:
     brokers = ", ".join(settings.bootstrap_servers)
     try:
         options = consumer_options(settings)
@@ -74,7 +80,7 @@ def _examine(settings: StreamsSettings, labels: frozenset[str] | None, is_known:
             )
         ]
     try:
-        return [Finding("broker", ok=True, detail=f"{brokers} answers"), *_topics(consumer, settings, labels, is_known)]
+        return [Finding("broker", ok=True, detail=f"{brokers} answers"), *_topics(consumer, settings, needs, is_known)]
     finally:
         consumer.close()
 
@@ -105,7 +111,7 @@ def _why_unreachable(settings: StreamsSettings) -> str:
 
 
 def _topics(
-    consumer: KafkaConsumer, settings: StreamsSettings, labels: frozenset[str] | None, is_known: Known
+    consumer: KafkaConsumer, settings: StreamsSettings, needs: RecordNeeds, is_known: Known
 ) -> Iterator[Finding]:
     try:
         existing = set(consumer.topics())
@@ -113,7 +119,7 @@ def _topics(
         yield Finding("topics", ok=False, detail=_describe(error), remedy="Grant DESCRIBE on the topics.")
         return
     for topic in settings.topics:
-        yield from _topic(consumer, settings, topic, existing, labels)
+        yield from _topic(consumer, settings, topic, existing, needs)
     partitions = sorted(set(_partitions(consumer, settings, existing)))
     if partitions:
         yield from _group(consumer, settings, partitions, is_known)
@@ -131,7 +137,7 @@ def _topic(
     settings: StreamsSettings,
     topic: TopicSettings,
     existing: set[str],
-    labels: frozenset[str] | None,
+    needs: RecordNeeds,
 ) -> Iterator[Finding]:
     if topic.name is not None and topic.name not in existing:
         yield Finding(
@@ -146,7 +152,7 @@ def _topic(
         # Topics that appear later are found: no failure.
         yield Finding(f"topics {topic.pattern}", ok=True, detail="no topic matches yet")
     for name in names[:TRIED_TOPICS]:
-        yield from _readable(consumer, settings, topic, name, labels)
+        yield from _readable(consumer, settings, topic, name, needs)
 
 
 def _partitions(consumer: KafkaConsumer, settings: StreamsSettings, existing: set[str]) -> Iterator[TopicPartition]:
@@ -161,7 +167,7 @@ def _internal(name: str) -> bool:
 
 
 def _readable(
-    consumer: KafkaConsumer, settings: StreamsSettings, topic: TopicSettings, name: str, labels: frozenset[str] | None
+    consumer: KafkaConsumer, settings: StreamsSettings, topic: TopicSettings, name: str, needs: RecordNeeds
 ) -> Iterator[Finding]:
     """Fetch at the topic's end, where the broker checks the right to read; then look at the newest records."""
     remedy = "Grant READ and DESCRIBE on the topic to this user."
@@ -174,7 +180,7 @@ def _readable(
             consumer.seek(partition, end)
         consumer.poll(timeout_ms=POLL_MS, max_records=1)
         ranges = {partition: (starts[partition], ends[partition]) for partition in partitions}
-        newest = [doctor_records.examine(consumer, settings, topic, ranges, labels)] if ranges else []
+        newest = [doctor_records.examine(consumer, settings, topic, ranges, needs)] if ranges else []
         consumer.assign(partitions)
     except KafkaError as error:
         yield Finding(f"topic {name}", ok=False, detail=_describe(error), remedy=remedy)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from daemon.admin.token import read_token
+from daemon.settings.chats import why_no_chats
 from daemon.settings.contradictions import pauses_at
 from daemon.settings.tree import Settings
 from serving.door.key_file import read_keys
@@ -16,6 +17,7 @@ def notes(settings: Settings) -> list[str]:
     """A sentence for each, from settings without mistakes; their secrets' files are read."""
     return [
         *_of_topics(settings),
+        *_of_chats(settings),
         *_of_volumes(settings),
         *_of_lengths(settings),
         *_find_shared(settings),
@@ -29,6 +31,12 @@ def _of_topics(settings: Settings) -> Iterator[str]:
             "streams.topics is empty: nothing will be read from Kafka, and text comes by `riverkeep backfill` alone. "
             "Add [[streams.topics]] with a name."
         )
+
+
+def _of_chats(settings: Settings) -> Iterator[str]:
+    named = [topic.name or topic.pattern for topic in settings.streams.topics if topic.messages_field is not None]
+    if named and (why := why_no_chats(settings)):
+        yield f"messages_field is set for {', '.join(map(str, named))}, and each chat becomes a dead letter: {why}."
 
 
 def _of_volumes(settings: Settings) -> Iterator[str]:

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import orjson
 from kafka import KafkaConsumer, TopicPartition
@@ -30,12 +31,25 @@ NAME_CHARACTERS = 40
 REGISTRY = "Mend what is named; until then the partition waits, and nothing of it is lost."
 
 
+@dataclass(frozen=True, slots=True)
+class RecordNeeds:
+    """What a model needs of a record.
+
+    Attributes:
+        labels: the labels there are; None where documents need none.
+        no_chats: why it can learn from no chat; empty where it can.
+    """
+
+    labels: frozenset[str] | None = None
+    no_chats: str = ""
+
+
 def examine(
     consumer: KafkaConsumer,
     settings: StreamsSettings,
     topic: TopicSettings,
     ranges: dict[TopicPartition, tuple[int, int]],
-    labels: frozenset[str] | None,
+    needs: RecordNeeds,
 ) -> Finding:
     """Decode up to five of the newest records of a topic.
 
@@ -44,7 +58,7 @@ def examine(
         settings: of the streams.
         topic: the settings for that topic.
         ranges: by partition of one topic: its first offset and its end.
-        labels: the labels there are; None where documents need none.
+        needs: of the model.
 
     Raises:
         KafkaError: the records cannot be read.
@@ -57,7 +71,7 @@ def examine(
         return Finding(f"records of {name}", ok=True, detail=detail)
     registry = of_settings(settings.schema_registry, logs=False)
     with registry if registry is not None else nullcontext():
-        return _judge(rows, settings, topic, name, labels, registry)
+        return _judge(rows, settings, topic, name, needs, registry)
 
 
 def _judge(  # noqa: PLR0917  # what is looked at, and by which settings
@@ -65,10 +79,10 @@ def _judge(  # noqa: PLR0917  # what is looked at, and by which settings
     settings: StreamsSettings,
     topic: TopicSettings,
     name: str,
-    labels: frozenset[str] | None,
+    needs: RecordNeeds,
     registry: SchemaRegistry | None,
 ) -> Finding:
-    decoder = decoder_by(settings, topic, name, labels=labels, registry=registry)
+    decoder = decoder_by(settings, topic, name, labels=needs.labels, registry=registry, no_chats=needs.no_chats)
     try:
         refused = list(_refusals(rows, decoder, name))
     except RegistryAway as away:

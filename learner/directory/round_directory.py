@@ -32,6 +32,7 @@ from learner.errors import BadRoundDirectory
 from learner.settings import SHARE_DECIMALS, RecipeSettings
 from memory.ledger.records import DocumentScore, SliceKind
 from memory.ledger.scorings import Scoring
+from streams.chats import learned_text
 
 FORMAT: Final = 1
 ROUND = "round.json"
@@ -63,6 +64,10 @@ class TextSample(Protocol):
     def source(self) -> str:
         """Where it came from."""
 
+    @property
+    def turns(self) -> str | None:
+        """Of a chat, who said how much of its text, as in `streams.chats`; None for a document."""
+
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
 class RoundSample:
@@ -72,6 +77,7 @@ class RoundSample:
     text: str
     source: str
     label: str | None = None
+    turns: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +313,8 @@ def _write_samples(path: Path, samples: Iterable[TextSample]) -> None:
     with path.open("wb") as file:
         for sample in samples:
             row = {"id": sample.id, "text": sample.text, "source": sample.source, "label": sample.label}
-            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+            chat = {} if sample.turns is None else {"turns": sample.turns}
+            file.write(orjson.dumps(row | chat, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def _write_slices(path: Path, slices: Sequence[RoundSlice]) -> None:
@@ -372,11 +379,20 @@ def _read_samples(path: Path) -> tuple[RoundSample, ...]:
 def _samples(path: Path) -> Iterator[RoundSample]:
     for number, line in enumerate(_content(path).splitlines(), 1):
         try:
-            yield read_json(RoundSample, line)
+            sample = read_json(RoundSample, line)
         except ValidationError as error:
             raise BadRoundDirectory(
                 f"{path}, line {number}, is not a sample: {explain_json(error, 'sample')}"
             ) from error
+        _require_turns(sample, path, number)
+        yield sample
+
+
+def _require_turns(sample: RoundSample, path: Path, number: int) -> None:
+    try:
+        learned_text(sample.text, sample.turns)
+    except ValueError as error:
+        raise BadRoundDirectory(f"{path}, line {number}, is no chat: its turns do not fit its text") from error
 
 
 def _read_slices(path: Path) -> tuple[RoundSlice, ...]:

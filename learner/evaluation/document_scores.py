@@ -104,7 +104,7 @@ class Evaluator:
             begun = sum(
                 window.first == int(text.bounds[owner]) + 1 for owner, window in zip(owners, chosen, strict=True)
             )
-            self.passed(sum(window.targets for window in chosen) + begun)
+            self.passed(sum(window.stop - window.first for window in chosen) + begun)
         return tuple(
             DocumentScore(sample.id, float(nll[index]), int(tokens[index])) for index, sample in enumerate(text.samples)
         )
@@ -114,8 +114,7 @@ class Evaluator:
         ids, targets = np.full(shape, self.pad, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
         for at, window in enumerate(windows):
             ids[at, : window.width] = window.ids(text.tokens, text.lead)
-            last = window.width - 1
-            targets[at, last - window.targets : last] = text.tokens[window.first : window.stop]
+            window.write_targets(targets[at], text.tokens, text.learned)
         # Padding stands to the right, where causal attention cannot see it: no mask, and the fastest kernel.
         where = self.device.where
         logits = model(input_ids=move_to_device(ids, where), use_cache=False).logits

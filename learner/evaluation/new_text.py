@@ -8,7 +8,7 @@ import numpy as np
 from checkpoints.card import ModelKind
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.directory.report import PrequentialDocument
-from learner.directory.round_directory import RoundSample
+from learner.directory.round_directory import RoundSample, TextSample
 from learner.evaluation.coherence import coherence
 from learner.evaluation.document_scores import mean_nll
 from learner.evaluation.familiarity import MOST_DOCUMENTS, RememberedWords
@@ -24,6 +24,7 @@ from learner.evaluation.text_plausibility import (
 )
 from learner.material.encoding import Encoded
 from learner.workbench import Workbench
+from streams.chats import learned_text
 from streams.decoding.several_labels import members
 
 REMEMBERED = 4
@@ -53,22 +54,27 @@ def prequential(bench: Workbench, fresh: Encoded, replay: Encoded) -> NewText:
     drawn = _drawn(bench, fresh)
     text, count = fresh.take(drawn), len(drawn)
     remembered = _spread(replay, REMEMBERED * count)
-    tokens = [text.document(at).tolist() for at in range(count)]
-    copied = copied_shares(tokens, (replay.document(at).tolist() for at in remembered))
-    texts = [sample.text for sample in fresh.samples]
-    ordered = coherence(texts, drawn, (replay.samples[at].text for at in remembered), seed=bench.given.spec.seed)
-    words = RememberedWords(replay.samples[at].text for at in _spread(replay, MOST_DOCUMENTS))
+    # Of chats what the assistant says: a system's words are the same in all of them, and no fault of the text.
+    tokens = [text.learned_of(at).tolist() for at in range(count)]
+    copied = copied_shares(tokens, (replay.learned_of(at).tolist() for at in remembered))
+    texts = [_said(sample) for sample in fresh.samples]
+    ordered = coherence(texts, drawn, (_said(replay.samples[at]) for at in remembered), seed=bench.given.spec.seed)
+    words = RememberedWords(_said(replay.samples[at]) for at in _spread(replay, MOST_DOCUMENTS))
     known = None if bench.shape.classes is None else known_labels(bench, replay)
     documents = tuple(
         replace(
             document,
             repetition=max(repetition_share(tokens[at]), copied[at]),
             coherent=ordered[at] if document.coherent is None else document.coherent,
-            strangeness=words.strangeness(text.samples[at].text),
+            strangeness=words.strangeness(_said(text.samples[at])),
         )
         for at, document in enumerate(_read(bench, text, known, replay))
     )
     return NewText(documents, {} if known is None else count_new(bench.given.fresh, known))
+
+
+def _said(sample: TextSample) -> str:
+    return learned_text(sample.text, sample.turns)
 
 
 def _read(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from learner.material.chats import Bools
 from learner.material.encoding import Encoded, Ints, Tokens
 from learner.material.pieces import Piece, pieces_of
 
@@ -32,6 +33,7 @@ class Rows:
         targets: how many tokens each row predicts; shape (rows,).
         widths: how many tokens each row holds; shape (rows,).
         lead: the token that pieces begin with which are led by one; None where none is.
+        learned: which tokens are to be predicted; None: all. See `Encoded`.
     """
 
     tokens: Tokens
@@ -39,6 +41,7 @@ class Rows:
     targets: Ints
     widths: Ints
     lead: int | None = None
+    learned: Bools | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -89,6 +92,7 @@ def rows_of(text: Encoded, longest: int, *, packed: bool) -> Rows:
         targets=np.asarray([sum(pieces[i].targets for i in row) for row in chosen], dtype=np.int64),
         widths=np.asarray([sum(lengths[i] for i in row) for row in chosen], dtype=np.int64),
         lead=text.lead,
+        learned=text.learned,
     )
 
 
@@ -102,8 +106,7 @@ def fill_row(rows: Rows, index: int, ids: Ints, positions: Ints, targets: Ints) 
     for piece in rows.rows[index]:
         end = at + piece.width
         ids[at:end] = piece.ids(rows.tokens, rows.lead)
-        # What follows the lead is context: the piece before has predicted it.
-        targets[end - 1 - piece.targets : end - 1] = rows.tokens[piece.first : piece.stop]
+        piece.write_targets(targets[at:end], rows.tokens, rows.learned)
         positions[at:end] = np.arange(piece.width)
         at = end
     positions[at:] = np.arange(len(ids) - at) + positions[at - 1] + 1

@@ -5,7 +5,7 @@ and little more. Torch-free but for the tokenizer it is given.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ import numpy.typing as npt
 
 from checkpoints.document_frame import DocumentFrame, usual_frame
 from learner.directory.round_directory import TextSample
+from learner.errors import UnrenderableChat
 from learner.material import plain_text
+from learner.material.chats import Bools, EncodedChat, encode_chat
+from streams.chats import split
 from streams.decoding.several_labels import members
 
 Ints = npt.NDArray[np.int64]
@@ -33,6 +36,9 @@ class Encoded:
         labels: each document's class; shape (documents,). Zeros for a causal LM. Where several labels may fit, which
             do, 1 or 0: shape (documents, classes).
         lead: the token that later pieces of a long document begin with too; None for none.
+        learned: which tokens are to be predicted: of documents all, of chats what the assistant says; shape (total,).
+            None where there is no chat, so that all are.
+        refused: of each chat that is no material, and has no tokens, why.
     """
 
     tokens: Tokens
@@ -40,6 +46,8 @@ class Encoded:
     samples: tuple[TextSample, ...]
     labels: Ints
     lead: int | None = None
+    learned: Bools | None = None
+    refused: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of documents."""
@@ -54,10 +62,26 @@ class Encoded:
         """Return one document's tokens."""
         return self.tokens[self.bounds[index] : self.bounds[index + 1]]
 
+    def learned_of(self, index: int) -> Tokens:
+        """Return those of one document's tokens that are to be predicted; of a document all."""
+        tokens = self.document(index)
+        if self.learned is None:
+            return tokens
+        return np.extract(self.learned[self.bounds[index] : self.bounds[index + 1]], tokens)
+
+    def passed_over(self, first: int, stop: int) -> int:
+        """Return how many of the tokens from `first` to before `stop` are not to be predicted."""
+        return 0 if self.learned is None else stop - first - int(np.count_nonzero(self.learned[first:stop]))
+
     def take(self, indices: Sequence[int]) -> "Encoded":
         """Return some of the documents, in the order asked for."""
         documents = [self.document(index) for index in indices]
-        return _join(documents, [self.samples[index] for index in indices], self.labels[list(indices)], self.lead)
+        samples = [self.samples[index] for index in indices]
+        learned = None
+        if self.learned is not None:
+            bounds = ((self.bounds[index], self.bounds[index + 1]) for index in indices)
+            learned = _concatenate([self.learned[begin:end] for begin, end in bounds], np.bool_)
+        return replace(_join(documents, samples, self.labels[list(indices)], self.lead), learned=learned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +90,8 @@ class Encoder:
 
     A causal LM's document stands between the tokens that its pre-training put there, so that its first word is
     predicted too and knows that it is the first. A classifier's is framed by the tokenizer itself and cut to
-    `max_tokens`. What a document says is plain text; see `learner.material.plain_text`.
+    `max_tokens`. What a document says is plain text; see `learner.material.plain_text`. A chat is written by the
+    model's chat template; see `learner.material.chats`.
 
     Attributes:
         tokenizer: a transformers tokenizer.
@@ -93,8 +118,38 @@ class Encoder:
     def __call__(self, samples: Sequence[TextSample]) -> Encoded:
         """Tokenise the samples, leaving out those whose label the model does not have."""
         kept = tuple(sample for sample in samples if self.knows(sample))
-        documents = [np.asarray(ids, dtype=np.int32) for ids in self._documents(kept)]
-        return _join(documents, kept, self._classes(kept), self._frame.lead if self.labels is None else None)
+        if self.labels is not None:
+            documents = [np.asarray(ids, dtype=np.int32) for ids in self._documents(kept)]
+            return _join(documents, kept, self._classes(kept))
+        return self._with_chats(kept)
+
+    def _with_chats(self, samples: tuple[TextSample, ...]) -> Encoded:
+        chats, refused = self._chats(samples)
+        documents = {at: np.asarray(chat.ids, dtype=np.int32) for at, chat in chats.items()}
+        plain = [at for at in range(len(samples)) if at not in chats]
+        for at, ids in zip(plain, self._documents([samples[at] for at in plain]), strict=True):
+            documents[at] = np.asarray(ids, dtype=np.int32)
+        ordered = [documents[at] for at in range(len(samples))]
+        text = _join(ordered, samples, self._classes(samples), self._frame.lead)
+        if not chats:
+            return text
+        learned = [chats[at].learned if at in chats else np.ones(len(own), np.bool_) for at, own in enumerate(ordered)]
+        return replace(text, learned=_concatenate(learned, np.bool_), refused=refused)
+
+    def _chats(self, samples: Sequence[TextSample]) -> tuple[dict[int, EncodedChat], tuple[str, ...]]:
+        """The chats by where they stand among the samples, and why some are empty: the template writes them not."""
+        chats, refused = {}, []
+        control = plain_text.control_ids(self.tokenizer) if any(sample.turns for sample in samples) else frozenset()
+        for at, sample in enumerate(samples):
+            if sample.turns is None:
+                continue
+            try:
+                chats[at] = encode_chat(self.tokenizer, split(sample.text, sample.turns), control)
+            except UnrenderableChat as why:
+                chats[at] = EncodedChat([], np.zeros(0, np.bool_))
+                refused.append(str(why))
+            self.passed(1)
+        return chats, tuple(refused)
 
     @property
     def _frame(self) -> DocumentFrame:
@@ -131,9 +186,12 @@ class Encoder:
 def _join(documents: Sequence[Tokens], samples: Sequence[TextSample], labels: Ints, lead: int | None = None) -> Encoded:
     bounds = np.zeros(len(documents) + 1, dtype=np.int64)
     np.cumsum([len(document) for document in documents], out=bounds[1:])
+    return Encoded(_concatenate(documents, np.int32), bounds, tuple(samples), labels, lead)
+
+
+def _concatenate(arrays: Sequence[Any], dtype: Any) -> Any:
     # NumPy joins no empty list, and an empty memory is an ordinary one: that of the first round.
-    tokens = np.concatenate(documents) if documents else np.empty(0, dtype=np.int32)
-    return Encoded(tokens, bounds, tuple(samples), labels, lead)
+    return np.concatenate(arrays) if arrays else np.empty(0, dtype=dtype)
 
 
 def longest_sequence(config: Any, tokenizer: Any, wanted: int) -> int:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from learner.material.encoding import Encoded, Tokens
+from learner.material.chats import Bools
+from learner.material.encoding import Encoded, Ints, Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,14 @@ class Piece:
         first: the first token that it predicts; what it holds before that is context.
         stop: the end, exclusive.
         led: whether the model's first token stands before it, which is itself never predicted.
+        passed_over: how many tokens from `first` on it does not predict: in a chat what others than the assistant say.
     """
 
     start: int
     first: int
     stop: int
     led: bool = False
+    passed_over: int = 0
 
     @property
     def width(self) -> int:
@@ -40,8 +43,8 @@ class Piece:
 
     @property
     def targets(self) -> int:
-        """Tokens that it predicts: all up to the end from the first one on."""
-        return self.stop - self.first
+        """Tokens that it predicts: all up to the end from the first one on, but for those passed over."""
+        return self.stop - self.first - self.passed_over
 
     def ids(self, tokens: Tokens, lead: int | None) -> Tokens:
         """Return what the model sees, shape (width,).
@@ -53,14 +56,28 @@ class Piece:
         held = tokens[self.start : self.stop]
         return np.concatenate([np.asarray([lead], dtype=tokens.dtype), held]) if self.led else held
 
+    def write_targets(self, targets: Ints, tokens: Tokens, learned: Bools | None) -> None:
+        """Write what it predicts, each where the model predicts it: at the token before.
+
+        Args:
+            targets: at each place of the piece, shape (width,), or longer; what is not predicted stays as it is.
+            tokens: the flat ones.
+            learned: which of them are to be predicted; None: all.
+        """
+        # What follows the lead is context: the piece before has predicted it.
+        last = self.width - 1
+        places, held = targets[last - (self.stop - self.first) : last], slice(self.first, self.stop)
+        np.copyto(places, tokens[held], where=True if learned is None else learned[held])
+
 
 def pieces_of(text: Encoded, longest: int) -> list[Piece]:
     """Cut documents into pieces of 2 to `longest` tokens for training.
 
     Consecutive pieces of a document share one token, the context of the later one's first target. A document of a
-    single token predicts nothing and has none.
+    single token predicts nothing and has none, and of a chat those are left out in which the assistant says nothing.
     """
-    return [piece for index in range(len(text)) for piece in training_pieces(text, index, longest)]
+    pieces = (piece for index in range(len(text)) for piece in training_pieces(text, index, longest))
+    return [piece for piece in pieces if piece.targets]
 
 
 def training_pieces(text: Encoded, index: int, longest: int) -> list[Piece]:
@@ -72,7 +89,7 @@ def training_pieces(text: Encoded, index: int, longest: int) -> list[Piece]:
     while first < stop:
         leads = led and first > begin + 1
         end = min(first - 1 + longest - leads, stop)
-        pieces.append(Piece(first - 1, first, end, leads))
+        pieces.append(Piece(first - 1, first, end, leads, text.passed_over(first, end)))
         first = end
     return pieces
 
@@ -88,12 +105,12 @@ def scoring_windows(text: Encoded, index: int, longest: int) -> Iterator[Piece]:
     led = _is_led(text, longest)
     held = longest - led
     end = min(begin + longest, stop)
-    yield Piece(begin, begin + 1, end)
+    yield Piece(begin, begin + 1, end, passed_over=text.passed_over(begin + 1, end))
     # At least one token a window, also of sequences so short that a half leaves none beside the lead.
     stride = max(1, held - -(-longest // 2))
     while end < stop:
         first, end = end, min(end + stride, stop)
-        yield Piece(end - held, first, end, led)
+        yield Piece(end - held, first, end, led, text.passed_over(first, end))
 
 
 def _is_led(text: Encoded, longest: int) -> bool:

@@ -316,6 +316,12 @@ def sides(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations(name="0015_turns")
+def turns(db: Database) -> None:
+    """Who said how much of a chat's text, as in `streams.chats`; null for a document."""
+    db.execute("ALTER TABLE samples ADD COLUMN turns TEXT")
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     names = {migration.name for migration in migrations.pending(db)}

@@ -11,6 +11,7 @@ from memory.errors import MisplacedText
 from memory.identity import similar_keys
 from memory.identity.fingerprints import Bools, Hasher, Int64s, UInt64s, normalise
 from memory.identity.sketches import Sketches, sketch
+from streams.chats import roles
 from streams.document import Document, Partition
 
 KEYS_REMEMBERED = 65_536
@@ -22,7 +23,8 @@ class Looked:
     """A batch's documents by column, one entry a document.
 
     Attributes:
-        contents: identity of text and label.
+        turns: of chats, as in `streams.chats`.
+        contents: identity of text, label and, of a chat, who speaks.
         keys: signed keyed hash of the key; 0 where `keyed` is false.
         groups: hashes of what falls on one side of the split together: the key, where there is one, else the content.
         dresses: of the keys that may be another's in another dress, by hash: hashes of the plain ones, and which dress.
@@ -31,6 +33,7 @@ class Looked:
     """
 
     texts: Sequence[str]
+    turns: Sequence[str | None]
     sources: Sequence[str]
     labels: Sequence[str | None]
     event_times: Sequence[float | None]
@@ -73,20 +76,21 @@ class Looker:
         """
         # `zip` of no documents gives no columns at all.
         columns: Any = tuple(zip(*documents, strict=True)) or ((),) * len(Document._fields)
-        texts, sources, keys, labels, event_times, arrivals, partitions, offsets = columns
+        texts, sources, keys, labels, event_times, arrivals, partitions, offsets, turns = columns
         encoded = _encode(texts)
         normalised = normalise(encoded)
         contents, by_content = self.hasher.contents(normalised).T
         key_hashes, keyed, groups, dresses = self._by_key(keys, by_content)
         return Looked(
             texts=texts,
+            turns=turns,
             sources=sources,
             labels=labels,
             event_times=event_times,
             arrivals=arrivals,
             partitions=partitions,
             offsets=np.array(offsets, np.int64),
-            contents=contents ^ self._label_hashes(labels),
+            contents=contents ^ self._label_hashes(labels) ^ self._label_hashes(list(map(_speakers, turns))),
             keys=key_hashes,
             keyed=keyed,
             groups=groups,
@@ -119,6 +123,11 @@ class Looker:
         if not any(labels):
             return np.zeros(len(labels), np.uint64)
         return np.array([0 if label is None else self._label(label) for label in labels], np.uint64)
+
+
+def _speakers(turns: str | None) -> str | None:
+    """By which a chat is told from a document, and from another chat, of the same text; None for a document."""
+    return None if turns is None else f"chat: {', '.join(roles(turns))}"
 
 
 def _encode(texts: Sequence[str]) -> list[bytes]:

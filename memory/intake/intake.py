@@ -30,8 +30,9 @@ from streams.document import Batch, Partition
 T = TypeVar("T")
 
 _INSERT = """
-    INSERT INTO samples(id, role, bytes, source, label, stream, offset, key_hash, event_time, arrived_at, text)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO samples(id, role, bytes, source, label, stream, offset, key_hash, event_time, arrived_at, text,
+        turns)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -236,6 +237,7 @@ class Intake:
                 _take_rows(columns.event_times, rows),
                 _take_rows(columns.arrivals, rows),
                 _take_rows(columns.texts, rows),
+                _take_rows(columns.turns, rows),
                 strict=True,
             ),
         )

@@ -15,7 +15,7 @@ _ROLES = {role.value: role for role in Role}
 
 _SELECT = """
     SELECT s.id, s.text, sources.name, labels.name, s.role, s.bytes, s.key_hash, s.event_time, s.arrived_at,
-        s.stream, s.offset
+        s.stream, s.offset, s.turns
     FROM samples s JOIN sources ON sources.id = s.source LEFT JOIN labels ON labels.id = s.label
     WHERE s.id IN (SELECT value FROM json_each(?)) ORDER BY s.id
 """
@@ -45,6 +45,7 @@ def read(tx: Connection, ids: Iterable[int]) -> list[Placed]:
                 key_hash=row[6],
                 event_time=row[7],
                 arrived_at=row[8],
+                turns=row[11],
             ),
             row[5],
             row[9],

@@ -51,6 +51,7 @@ class Sample:
         key_hash: keyed 64-bit hash of the document's key; the key itself is not kept.
         tokens: estimated from the text's bytes by the store's bytes per token.
         event_time, arrived_at: unix seconds.
+        turns: of a chat, who said how much of its text, as in `streams.chats`; None for a document.
     """
 
     id: int
@@ -62,6 +63,7 @@ class Sample:
     key_hash: int | None
     event_time: float | None
     arrived_at: float
+    turns: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,12 @@
 """A chat's messages as clients write them: texts are taken, and whatever else there may be is named."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from serving.answers.fields import refuse
 from serving.errors import RequestError
+from streams.chats import ROLES, Message
 
-ROLES: Final = ("system", "developer", "user", "assistant")
 LONGEST_ECHO: Final = 64
 TEXT_PART: Final = '{"type": "text", "text": "…"}'
 # Fields that clients send along, and that change nothing of what was said.
@@ -18,19 +17,6 @@ WITHOUT: Final[Mapping[str, str]] = {
     "refusal": "refusals are not supported here; say what was said as content",
     "audio": "the model reads text only",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation.
-
-    Attributes:
-        role: one of `ROLES`.
-        content: what was said; its parts are joined.
-    """
-
-    role: str
-    content: str
 
 
 def read_messages(value: object) -> list[Message]:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from learner.errors import UnrenderableChat
+from learner.material.chats import render, system_role
 from learner.material.plain_text import control_ids, drop_steering_tokens
-from serving.answers.messages import Message
+from learner.material.template_forms import template_of
 from serving.answers.openai import TextRequest
-from serving.answers.template_forms import form_for, render_failure, template_of
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError, TooLong
+from streams.chats import Message
 
 # More of a prompt adds nothing to a warm-up.
 WARM_TOKENS: Final = 64
@@ -20,6 +22,7 @@ PROBE: Final = "a"
 SPEAKERS: Final = {"system": "System", "developer": "System", "user": "User", "assistant": "Assistant"}
 PLAIN: Final = "{% for turn in messages %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}Assistant:"
 PLAIN_STOP: Final = "\nUser:"
+TEMPLATE_FAILED: Final = "chat_template_failed"
 
 
 class RecentPrompts:
@@ -177,11 +180,13 @@ def chat_prompt(generation: LoadedGeneration, messages: Sequence[Message]) -> tu
         RequestError: the template refuses the conversation (roles that do not alternate, say), leaves a message out or
             fails, or a message holds what the tokenizer takes for a control token however it is read.
     """
-    template = template_of(generation.tokenizer)
-    if template is not None:
-        turns = [replace(message, role=_role(message)) for message in messages]
-        return _render(generation, template, turns), ()
-    lines = _render(generation, PLAIN, [replace(message, role=SPEAKERS[message.role]) for message in messages])
+    try:
+        template = template_of(generation.tokenizer)
+        if template is not None:
+            return _render(generation, template, [system_role(message) for message in messages]), ()
+        lines = _render(generation, PLAIN, [replace(message, role=SPEAKERS[message.role]) for message in messages])
+    except UnrenderableChat as error:
+        raise RequestError(f"messages: {error}", code=TEMPLATE_FAILED, param="messages") from None
     # A model that never saw a chat writes on in the user's place.
     return [*_opening(generation.tokenizer), *lines], (PLAIN_STOP,)
 
@@ -189,22 +194,8 @@ def chat_prompt(generation: LoadedGeneration, messages: Sequence[Message]) -> tu
 def _render(generation: LoadedGeneration, template: str, messages: Sequence[Message]) -> list[int]:
     for message in messages:
         _require_text(message.content, "messages")
-    form = form_for(generation.tokenizer, template, [message.role for message in messages])
-    try:
-        ids: Any = generation.tokenizer.apply_chat_template(
-            form.turns(messages),
-            tools=form.tool_list(),
-            chat_template=template,
-            add_generation_prompt=True,
-            # Else a message could close its own turn and speak as the system.
-            sanitize_control_tokens=True,
-            return_dict=False,
-            # What is too long is said to the client, not once to the log.
-            tokenizer_kwargs={"verbose": False},
-        )
-    except Exception as error:  # noqa: BLE001 - a template is a program of its author's, and may raise anything
-        raise render_failure(error) from None
-    return _keep_known_ids(generation, _some(generation, list(ids), "messages"), "messages")
+    ids = render(generation.tokenizer, template, messages)
+    return _keep_known_ids(generation, _some(generation, ids, "messages"), "messages")
 
 
 def _opening(tokenizer: Any) -> list[int]:
@@ -214,11 +205,6 @@ def _opening(tokenizer: Any) -> list[int]:
     framed = list(tokenizer(PROBE)["input_ids"])
     begins = (at for at in range(len(framed)) if bare and framed[at : at + len(bare)] == bare)
     return framed[: next(begins, 0)]
-
-
-def _role(message: Message) -> str:
-    # OpenAI's newer name for it, which no template knows.
-    return "system" if message.role == "developer" else message.role
 
 
 def room(generation: LoadedGeneration, prompt: Sequence[int], requested: int | None, default: int, param: str) -> int:

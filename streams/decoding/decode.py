@@ -7,8 +7,10 @@ from typing import Any, Protocol
 
 import orjson
 
+from streams.chats import Chat
 from streams.decoding import field_values, framing, json_records, several_labels, times, unknown_label
 from streams.decoding.fields import MISSING, Field, behind
+from streams.decoding.messages import read_chat
 from streams.decoding.several_labels import LabelSet
 from streams.decoding.times import EARLIEST, LATEST
 from streams.document import Document, Partition, Reason, Rejection, key_text
@@ -22,6 +24,8 @@ SHOWN_CHARACTERS = 40
 SHOWN_LABELS = 10
 LONGEST_NAME = 128
 """Characters of a source or a label; they become metric labels and class names."""
+USUAL_MESSAGES = "messages"
+"""Where the messages of a chat stand, if no setting names the field."""
 MOST_KEYS = 100
 """Of bytes that are no JSON so many keys are taken at most; nearly all have one."""
 
@@ -42,6 +46,7 @@ class Decoder:
         labels: the labels there are, one of which each document must have, or of a `LabelSet` any number; None where
             documents need none and any is taken.
         registry: reads framed values; None: they are dead letters.
+        no_chats: why the model can learn from no chat; empty where it can.
     """
 
     def __init__(
@@ -53,10 +58,14 @@ class Decoder:
         filters: FilterSettings | None = None,
         max_record_bytes: int,
         registry: Framed | None = None,
+        no_chats: str = "",
     ) -> None:
         self._registry = registry
         self._json = format_.format == "json"
         self._text = Field(format_.text_field)
+        self._messages = Field(format_.messages_field or USUAL_MESSAGES)
+        self._messages_first = format_.messages_field is not None
+        self._no_chats = no_chats
         self._key = _field(format_.key_field)
         self._key_sought = None if self._key is None else behind(self._key)
         self._label = _field(format_.label_field)
@@ -97,6 +106,7 @@ class Decoder:
         if len(value) > self._max_record_bytes:
             return Reason.TOO_LARGE, f"{len(value)} bytes; max_record_bytes is {self._max_record_bytes}"
         record: object = None
+        turns = None
         if self._json:
             try:
                 record = orjson.loads(value)
@@ -110,6 +120,10 @@ class Decoder:
                 if isinstance(record, tuple):
                     return record
             text = _text_of(record, self._text)
+            if (self._messages_first or isinstance(text, tuple)) and (chat := self._chat_of(record, text)) is not None:
+                if isinstance(chat, tuple):
+                    return chat
+                text, turns = chat.text, chat.turns
         elif (glue := framing.told_of_glue(value)) is not None:
             return Reason.SCHEMA_FRAMED, glue
         elif (number := framing.schema_id(value)) is None:
@@ -124,7 +138,9 @@ class Decoder:
             return Reason.EMPTY_TEXT, "the text is empty"
         if rejection := find_rejection(text, self._filters):
             return rejection
-        document = Document(text, self._default_source, key_text(key), None, event_time, arrived_at, partition, offset)
+        document = Document(
+            text, self._default_source, key_text(key), None, event_time, arrived_at, partition, offset, turns
+        )
         if self._has_fields:
             return self._with_fields(document, record, value)
         if event_time is None or EARLIEST <= event_time < LATEST:
@@ -145,6 +161,18 @@ class Decoder:
             return tuple(islice(dict.fromkeys(field_values.keys_behind(self._key_sought, value)), MOST_KEYS))
         key = field_values.key(field_value, self._key, value)
         return (key,) if isinstance(key, str) else ()
+
+    def _chat_of(self, record: object, text: str | Rejection) -> Chat | Rejection | None:
+        """The chat that a record is, or why it is none; None for a record that means to be no chat.
+
+        Where no setting names the field, a record is one that has no text.
+        """
+        if not isinstance(record, dict) or not (self._messages_first or text[0] is Reason.MISSING_FIELD):
+            return None
+        messages = self._messages.find(record)
+        if messages is MISSING or messages is None:
+            return None
+        return (Reason.CHAT_NOT_TAKEN, self._no_chats) if self._no_chats else read_chat(messages, self._messages)
 
     def _load_otherwise(self, value: bytes, error: orjson.JSONDecodeError) -> tuple[Any, bytes]:
         """What a value holds, or the `Rejection`, that orjson does not read; and the value without its frame."""
@@ -229,6 +257,7 @@ def decoder_by(
     *,
     labels: frozenset[str] | None,
     registry: Framed | None = None,
+    no_chats: str = "",
 ) -> Decoder:
     """A decoder with the filters and limits that are set for all text; see `Decoder` for the rest."""
     return Decoder(
@@ -238,6 +267,7 @@ def decoder_by(
         filters=settings.filters,
         max_record_bytes=settings.max_record_bytes,
         registry=registry,
+        no_chats=no_chats,
     )
 
 

@@ -9,7 +9,7 @@ from kafka.structs import TopicPartition
 
 from streams.chunk import NO_TIMESTAMP, Chunk, Row
 from streams.closing import Closing
-from streams.decoding.decode import decoder_by
+from streams.decoding.decode import USUAL_MESSAGES, decoder_by
 from streams.document import Batch, Partition
 from streams.errors import DamagedFile
 from streams.file_kinds import Look
@@ -40,6 +40,7 @@ class FileSource(Closing):
         how: what one document of a plain text is.
         ended: whether the file will not grow: else what has no end yet waits for it.
         labels: the labels there are; None where documents need none.
+        no_chats: why the model can learn from no chat; empty where it can.
         clock: unix seconds.
     """
 
@@ -53,6 +54,7 @@ class FileSource(Closing):
         how: Split = "paragraph",
         ended: bool = True,
         labels: frozenset[str] | None = None,
+        no_chats: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._file = file
@@ -63,7 +65,7 @@ class FileSource(Closing):
         self._clock = clock
         self._waiting = 0
         self.partition = Partition(file.topic, 0, _incarnation(file.head))
-        decoder = decoder_by(self._settings, format_, file.source, labels=labels)
+        decoder = decoder_by(self._settings, format_, file.source, labels=labels, no_chats=no_chats)
         start = _start(file.head, stored_offsets(file.topic))
         self._reader = PartitionReader(self.partition, decoder, start, self._settings.dead_letter_bytes)
 
@@ -123,6 +125,7 @@ class FileSource(Closing):
         if file.look is Look.PARQUET:
             assert file.path is not None
             columns = [name for field in FIELDS if (name := getattr(self._format, field))]
+            columns.append(USUAL_MESSAGES)
             return parquet.rows(file.path, start, columns, most=most, kept=kept)
         line_end = line_end_of(file.head)
         return split(file.chunks(start), start, self._how, most=most, kept=kept, line_end=line_end)

@@ -49,6 +49,7 @@ class Assignment:
         store: its offsets rule.
         metrics: counted into.
         labels: the labels there are; None where documents need none.
+        no_chats: why the model can learn from no chat; empty where it can.
         owner: this replica's name in its commits.
         registry: reads framed values.
         monotonic: seconds, of a clock that never goes back.
@@ -61,6 +62,7 @@ class Assignment:
         metrics: StreamsMetrics,
         *,
         labels: frozenset[str] | None,
+        no_chats: str = "",
         owner: str,
         registry: Framed | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -69,6 +71,7 @@ class Assignment:
         self._beginnings = Beginnings(settings, store, metrics, owner=owner)
         self._metrics = metrics
         self._labels = labels
+        self._no_chats = no_chats
         self._owner = owner
         self._registry = registry
         self._monotonic = monotonic
@@ -287,7 +290,14 @@ class Assignment:
 
     def _read_from(self, consumer: Consumer, topic_partition: TopicPartition, begun: Begun, now: float) -> None:
         topic = self._settings.topic(topic_partition.topic) or TopicFormat()
-        decoder = decoder_by(self._settings, topic, topic_partition.topic, labels=self._labels, registry=self._registry)
+        decoder = decoder_by(
+            self._settings,
+            topic,
+            topic_partition.topic,
+            labels=self._labels,
+            registry=self._registry,
+            no_chats=self._no_chats,
+        )
         reader = PartitionReader(begun.partition, decoder, begun.offset, self._settings.dead_letter_bytes)
         reader.erases = isinstance(topic, TopicSettings) and topic.on_tombstone == "erase"
         self._readings[topic_partition] = Reading(reader, begun.topic_id, begun.offset, begun.offset, now)

@@ -55,6 +55,7 @@ class KafkaSource(Closing):
         clock: unix seconds, for what is said of documents and dead letters.
         monotonic: seconds, of a clock that never goes back, for every period.
         labels: the labels there are; None where documents need none.
+        no_chats: why the model can learn from no chat; empty where it can.
         owner: names this replica's store, so that what another replica stored is told from what is to be read.
     """
 
@@ -66,6 +67,7 @@ class KafkaSource(Closing):
         clock: Callable[[], float] = time.time,
         *,
         labels: frozenset[str] | None = None,
+        no_chats: str = "",
         owner: str = "",
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -76,7 +78,14 @@ class KafkaSource(Closing):
         owner = owner or settings.group_instance_id or "-"
         self._registry = of_settings(settings.schema_registry, monotonic)
         self._assignment = Assignment(
-            settings, store, metrics, labels=labels, owner=owner, registry=self._registry, monotonic=monotonic
+            settings,
+            store,
+            metrics,
+            labels=labels,
+            no_chats=no_chats,
+            owner=owner,
+            registry=self._registry,
+            monotonic=monotonic,
         )
         self._consumer: Consumer | None = None
         self._floods = FloodPauses(settings.budget, metrics, monotonic)

@@ -42,6 +42,7 @@ WAITS = (
 @click.option("--ended", is_flag=True, help="Take a text's end too although it was changed within the last minute.")
 @click.option("--like", metavar="TOPIC", help="The topic whose fields the records have, where topics differ.")
 @click.option("--text-field", help="The JSON field with the text.")
+@click.option("--messages-field", help="The JSON field with the messages of a chat; otherwise `messages`.")
 @click.option("--key-field", help="The JSON field that tells whose text it is.")
 @click.option("--label-field", help="The JSON field with the label.")
 @click.option("--source-field", help="The JSON field with the source.")

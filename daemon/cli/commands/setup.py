@@ -148,6 +148,7 @@ def check(invocation: Invocation, *, as_json: bool) -> int:
     most probably not meant, is noted and changes no exit status: no topics, a short secret, a secret that all can read.
     """
     from daemon.doctor.notes import notes
+    from daemon.settings.chats import needed_of_records
     from daemon.settings.mistakes import BadSettings
 
     file = invocation.config_file()
@@ -165,6 +166,7 @@ def check(invocation: Invocation, *, as_json: bool) -> int:
         for note in noted:
             say(f"Note: {note}")
         click.echo(f"No mistakes in {file or 'the environment'}; state is kept in {settings.state_dir}.")
+        click.echo(f"Of records {needed_of_records(settings)}.")
     return ExitCode.OK
 
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from daemon.cli.render.printable import inline, printable
 from daemon.cli.render.screen import console, table
-from daemon.cli.render.wording import not_kept
+from daemon.cli.render.wording import not_kept, shown_text
 from daemon.control.answers.kept import AsideLine, AsideTextAnswer, DeadLetterLine, GapLine, MemoryAnswer
 from daemon.span import span as ago
 
@@ -91,7 +91,7 @@ def print_aside_text(facts: AsideTextAnswer, *, now: float | None = None) -> Non
         head += [] if document["loss"] is None else [f"loss {document['loss']:.2f}"]
         head += [f"repeats {document['repetition']:.0%}"] if (document["repetition"] or 0.0) >= REPEATS else []
         console.print(Text(f"{'  '.join(head)}  {ago(moment - document['arrived_at'])} ago", "bold"))
-        _print_passage(document["text"], whole=False)
+        _print_passage(shown_text(document), whole=False)
     if facts["next"] is not None:
         console.print(f"More of them: --after {facts['next']}")
 

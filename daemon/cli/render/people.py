@@ -9,6 +9,7 @@ from rich.text import Text
 
 from daemon.cli.render.printable import inline
 from daemon.cli.render.screen import console, table
+from daemon.cli.render.wording import shown_text
 from daemon.control.answers.people import ErasedPerson, FoundPerson, SeenBy, SimilarKeyLine
 from daemon.control.answers.records import SampleLine
 from daemon.span import span as ago
@@ -50,7 +51,7 @@ def _samples(samples: Sequence[SampleLine], now: float) -> Table:
             str(sample["offset"]),
             f"{ago(now - sample['arrived_at'])} ago",
         ]
-        rows.add_row(*row, *([escape(sample["text"])] if with_text else []))
+        rows.add_row(*row, *([escape(shown_text(sample))] if with_text else []))
     return rows
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
+from daemon.control.answers.records import SampleLine
+
 BEGUN: Final = {
     "by_hand": "by hand",
     "interval": "by the interval",
@@ -69,3 +71,10 @@ def not_kept(tallies: Mapping[str, int]) -> str:
     """What became of documents that are not kept, or no longer; empty where all are."""
     parts = (f"{tallies[name]:,} {words[tallies[name] != 1]}" for name, words in TALLIES.items() if tallies.get(name))
     return ", ".join(parts)
+
+
+def shown_text(sample: SampleLine) -> str:
+    """A sample's text; of a chat each turn behind the name of who speaks."""
+    if "messages" in sample:
+        return "\n\n".join(f"{message['role']}: {message['content']}" for message in sample["messages"])
+    return sample["text"]

@@ -11,11 +11,19 @@ class RecordPlace(TypedDict):
     offset: int
 
 
+class MessageLine(TypedDict):
+    """One turn of a chat."""
+
+    role: str
+    content: str
+
+
 class SampleLine(RecordPlace):
     """A sample; with its text only where that is asked for.
 
     Attributes:
         event_time, arrived_at: unix seconds.
+        messages: of a chat; its text is what they say.
     """
 
     id: int
@@ -25,3 +33,4 @@ class SampleLine(RecordPlace):
     event_time: float | None
     arrived_at: float
     text: NotRequired[str]
+    messages: NotRequired[list[MessageLine]]

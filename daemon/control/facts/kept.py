@@ -1,7 +1,7 @@
 """What is kept: samples by role, what is set aside, dead letters, and offsets that never came."""
 
 from daemon.control.answers.kept import AsideDocument, AsideLine, AsideTextAnswer, DeadLetterLine, GapLine, MemoryAnswer
-from daemon.control.facts.records import sample_line
+from daemon.control.facts.records import sample_with_text
 from memory.intake.records import StoredDeadLetter, StoredGap
 from memory.ledger.aside import AsidePage
 from memory.ledger.records import AsideGroup
@@ -64,12 +64,11 @@ def aside_text(number: int, page: AsidePage) -> AsideTextAnswer:
 def _aside_document(entry: FoundSample, page: AsidePage) -> AsideDocument:
     sample, measured = entry.sample, page.measured.get(entry.sample.id)
     return {
-        **sample_line(entry),
+        **sample_with_text(entry),
         "held_out": sample.id in page.held_out,
         "key_hash": None if sample.key_hash is None else str(KeyHash(sample.key_hash)),
         "loss": None if measured is None else measured.loss,
         "repetition": None if measured is None else measured.repetition,
-        "text": sample.text,
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from daemon.control.answers.people import ErasedPerson, FoundPerson, SimilarKeyLine
 from daemon.control.answers.records import SampleLine
-from daemon.control.facts.records import sample_line
+from daemon.control.facts.records import sample_line, sample_with_text
 from memory.identity.similar_keys import SimilarKey
 from memory.people.erasure import Forgotten
 from memory.people.finding import Found
@@ -62,8 +62,7 @@ def found_person(
 
 
 def _person_sample(entry: FoundSample, *, text: bool) -> SampleLine:
-    line = sample_line(entry)
-    return line | {"text": entry.sample.text} if text else line
+    return sample_with_text(entry) if text else sample_line(entry)
 
 
 def similar_keys(similar: Sequence[SimilarKey]) -> list[SimilarKeyLine]:

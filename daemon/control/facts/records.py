@@ -2,6 +2,7 @@
 
 from daemon.control.answers.records import RecordPlace, SampleLine
 from memory.samples.reading import FoundSample
+from streams.chats import split
 from streams.document import Partition
 
 
@@ -24,3 +25,13 @@ def sample_line(entry: FoundSample) -> SampleLine:
         "event_time": sample.event_time,
         "arrived_at": sample.arrived_at,
     }
+
+
+def sample_with_text(entry: FoundSample) -> SampleLine:
+    """A sample with its text, and with its messages where it is a chat."""
+    sample, line = entry.sample, sample_line(entry)
+    line["text"] = sample.text
+    if sample.turns is not None:
+        messages = split(sample.text, sample.turns)
+        line["messages"] = [{"role": message.role, "content": message.content} for message in messages]
+    return line

@@ -309,3 +309,23 @@ def test_a_file_can_only_be_like_a_topic_that_is_read() -> None:
     """The topics that there are, are named."""
     with pytest.raises(BadRequest, match=r"--like news: .*articles"):
         BackfillPlan(["a.jsonl"], like="news").formats({"a.jsonl": Look.JSON_LINES}, topics(BY_ID))
+
+
+def test_chats_and_documents_are_taken_from_one_file(tmp_path: Path, settings: Settings) -> None:
+    """Each record is what it has; one that is neither is a dead letter, and so are chats for a model without any."""
+    answer = {"role": "assistant", "content": sentence(1)}
+    records = [
+        {"text": sentence(2)},
+        {"messages": [{"role": "user", "content": sentence(3)}, answer]},
+        {"messages": [{"role": "user", "content": sentence(4)}]},
+    ]
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text("".join(json.dumps({**record, "f": name}) + "\n" for record in records))
+    totals = backfill(settings, BackfillPlan([str(tmp_path / "a.jsonl")]), ignore).totals
+    assert (totals["fresh"] + totals["holdout"], totals["dead_letters"]) == (2, 1)
+    settings.model.path.mkdir()
+    named = BackfillPlan([str(tmp_path / "b.jsonl")], {"messages_field": "messages"})
+    assert backfill(settings, named, ignore).totals["dead_letters"] == 2
+    with Store.open(settings.database, settings.memory) as store:
+        tallies = store.counts().tallies
+    assert (tallies["dead_letters:no_assistant_turn"], tallies["dead_letters:chat_not_taken"]) == (1, 2)

@@ -1,5 +1,8 @@
 """Laws of cutting long documents: nothing lost, nothing twice, each piece with its first token, scored in context."""
 
+from dataclasses import replace
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -112,3 +115,33 @@ def test_a_window_slides_by_half_a_sequence() -> None:
     """Twenty tokens in sequences of eight, with nothing before later windows."""
     windows = list(scoring_windows(encoded([20], None), 0, 8))
     assert windows == [Piece(0, 1, 8), Piece(4, 8, 12), Piece(8, 12, 16), Piece(12, 16, 20)]
+
+
+@given(lengths, st.integers(2, 40), leads, st.randoms(use_true_random=False), st.booleans())
+def test_of_a_chat_what_is_learned_is_predicted_once_and_the_rest_never(
+    items: list[int], longest: int, lead: int | None, random: Random, packed: bool
+) -> None:
+    """Trained and scored; rows count what they predict, and none is there in which nothing is."""
+    plain = encoded(items, lead)
+    learned = np.asarray([random.random() < 0.3 for _ in plain.tokens], dtype=np.bool_)
+    text = replace(plain, learned=learned)
+    firsts = set(text.bounds[:-1].tolist())
+    expected = [at for at in range(len(text.tokens)) if learned[at] and at not in firsts]
+    rows = rows_of(text, longest, packed=packed)
+    trained: list[int] = []
+    for number in range(len(rows)):
+        ids, positions = np.zeros(longest, np.int64), np.empty(longest, np.int64)
+        targets = np.full(longest, IGNORED, np.int64)
+        fill_row(rows, number, ids, positions, targets)
+        counted = targets[targets != IGNORED].tolist()
+        assert rows.targets[number] == len(counted) > 0
+        trained += counted
+    assert sorted(trained) == expected
+    scored: list[int] = []
+    for window in (window for index in range(len(text)) for window in scoring_windows(text, index, longest)):
+        targets = np.full(longest, IGNORED, np.int64)
+        window.write_targets(targets, text.tokens, text.learned)
+        counted = targets[targets != IGNORED].tolist()
+        assert window.targets == len(counted)
+        scored += counted
+    assert sorted(scored) == expected

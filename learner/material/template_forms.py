@@ -13,15 +13,14 @@ from typing import Any, Final
 
 from jinja2 import TemplateError
 
-from serving.answers.messages import Message
-from serving.errors import RequestError
+from learner.errors import UnrenderableChat
+from streams.chats import Message
 
 Turn = dict[str, Any]
 Render = Callable[[list[Turn], list[Any] | None], str]
 
 DEFAULT: Final = "default"
 LONGEST_REASON: Final = 300
-CODE: Final = "chat_template_failed"
 # Longer conversations are not remembered: they differ, and take room.
 LONGEST_REMEMBERED: Final = 64
 # Closed at its end, so that the first is not found in the tenth; a word that no template writes by itself.
@@ -67,7 +66,7 @@ def template_of(tokenizer: Any) -> str | None:
     """The tokenizer's chat template; of several the one called default, or the only one. None: it has none.
 
     Raises:
-        RequestError: there are several, and none is the default.
+        UnrenderableChat: there are several, and none is the default.
     """
     template: str | Mapping[str, str] | None = tokenizer.chat_template
     if not isinstance(template, Mapping):
@@ -77,34 +76,35 @@ def template_of(tokenizer: Any) -> str | None:
     if not template:
         return None
     names = ", ".join(sorted(template))
-    raise _refusal(
+    raise UnrenderableChat(
         f"the model has chat templates called {names}, and none called {DEFAULT}, which chats are written by"
     )
 
 
-def form_for(tokenizer: Any, template: str, roles: Sequence[str]) -> Form:
+def form_for(tokenizer: Any, template: str, roles: Sequence[str], *, opens_answer: bool = True) -> Form:
     """The form in which a template renders every message of a conversation.
 
     Args:
         tokenizer: whose template it is.
         template: its text.
         roles: of the messages, in order.
+        opens_answer: whether an answer is to follow.
 
     Raises:
-        RequestError: there is no such form: the template refuses these roles, leaves messages of one out, or fails.
+        UnrenderableChat: there is no such form: the template refuses these roles, leaves messages of one out, or fails.
     """
     # A template may write the tokenizer's own tokens, so that one text makes two templates of two tokenizers.
     tokens = tuple(sorted((name, str(token)) for name, token in tokenizer.special_tokens_map.items()))
     find = _form if len(roles) <= LONGEST_REMEMBERED else _form.__wrapped__
-    form_or_reason = find(_Template(tokenizer, template, tokens), tuple(roles))
+    form_or_reason = find(_Template(tokenizer, template, tokens, opens_answer), tuple(roles))
     if isinstance(form_or_reason, Form):
         return form_or_reason
-    raise _refusal(form_or_reason)
+    raise UnrenderableChat(form_or_reason)
 
 
-def render_failure(error: Exception) -> RequestError:
-    """What the client is told when a template fails on what was really said."""
-    return _refusal(_describe(error))
+def render_failure(error: Exception) -> UnrenderableChat:
+    """What is told when a template fails on what was really said."""
+    return UnrenderableChat(_describe(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +114,20 @@ class _Template:
     tokenizer: Any
     text: str
     tokens: tuple[tuple[str, str], ...]
+    opens_answer: bool
 
     # Not by the tokenizer: each generation loads its own, and would try every form again.
     def __hash__(self) -> int:
-        return hash((self.text, self.tokens))
+        return hash((self.text, self.tokens, self.opens_answer))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Template) and (self.text, self.tokens) == (other.text, other.tokens)
+        if not isinstance(other, _Template):
+            return False
+        return (self.text, self.tokens, self.opens_answer) == (other.text, other.tokens, other.opens_answer)
 
     def render(self, turns: list[Turn], tools: list[Any] | None) -> str:
         rendered = self.tokenizer.apply_chat_template(
-            turns, chat_template=self.text, tools=tools, add_generation_prompt=True, tokenize=False
+            turns, chat_template=self.text, tools=tools, add_generation_prompt=self.opens_answer, tokenize=False
         )
         return str(rendered)
 
@@ -192,7 +195,3 @@ def _describe(error: Exception) -> str:
     if type(error) is TemplateError:
         return f"the model's chat template refuses them: {reason}"
     return f"the model's chat template fails on them: {type(error).__name__}: {reason}"
-
-
-def _refusal(why: str) -> RequestError:
-    return RequestError(f"messages: {why}", code=CODE, param="messages")

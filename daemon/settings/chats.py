@@ -1,0 +1,30 @@
+"""Whether the model can learn from chats, and what it needs of a record; as its files say, without loading it."""
+
+from contextlib import suppress
+from typing import Final
+
+from checkpoints.errors import CheckpointsError
+from checkpoints.files.chat_templates import has_chat_template
+from daemon.settings.tree import Settings
+
+OF_A_CLASSIFIER: Final = "a classifier learns from texts with a label, not from chats"
+WITHOUT_TEMPLATE: Final = "the model has no chat template, by which a chat becomes a text that it reads"
+
+
+def why_no_chats(settings: Settings) -> str:
+    """Why the model can learn from no chat; empty where it can, or where nobody can tell before it is imported."""
+    if settings.model.kind == "classifier":
+        return OF_A_CLASSIFIER
+    directory = settings.base_dir if settings.base_dir.exists() else settings.model.path
+    with suppress(CheckpointsError):
+        return WITHOUT_TEMPLATE if directory.is_dir() and not has_chat_template(directory) else ""
+    return ""
+
+
+def needed_of_records(settings: Settings) -> str:
+    """What a record needs to have for this model to learn from it, in a sentence."""
+    if settings.model.kind == "classifier":
+        return f"each needs a text and a label (label_field): {OF_A_CLASSIFIER}"
+    if why := why_no_chats(settings):
+        return f"each needs a text; chats (messages) become dead letters, chat_not_taken: {why}"
+    return "each needs a text, or a chat (messages) with something that the assistant says"

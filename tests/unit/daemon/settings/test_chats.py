@@ -1,0 +1,45 @@
+"""Whether chats are taken, and what is said of it before anything is read."""
+
+from pathlib import Path
+
+from daemon.doctor.notes import notes
+from daemon.settings.chats import OF_A_CLASSIFIER, WITHOUT_TEMPLATE, needed_of_records, why_no_chats
+from daemon.settings.tree import Settings
+
+
+def settings_for(path: Path, kind: str = "causal-lm", **topic: str) -> Settings:
+    """Settings with a model that lies below a path."""
+    return Settings.model_validate(
+        {
+            "state_dir": str(path / "state"),
+            "model": {"path": str(path / "model"), "kind": kind},
+            "streams": {"topics": [{"name": "chats", **topic}]},
+        }
+    )
+
+
+def test_a_language_model_needs_a_template(tmp_path: Path) -> None:
+    """Before it is there nobody can tell, and nothing is refused; the base speaks for a model that is gone."""
+    settings = settings_for(tmp_path)
+    assert why_no_chats(settings) == ""
+    settings.model.path.mkdir()
+    assert why_no_chats(settings) == WITHOUT_TEMPLATE
+    assert "chat_not_taken" in needed_of_records(settings)
+    settings.base_dir.mkdir(parents=True)
+    (settings.base_dir / "chat_template.jinja").write_text("{{ messages }}")
+    assert why_no_chats(settings) == ""
+    assert "a chat (messages)" in needed_of_records(settings)
+
+
+def test_a_classifier_takes_no_chats(tmp_path: Path) -> None:
+    """Whatever its tokenizer has."""
+    settings = settings_for(tmp_path, "classifier")
+    assert why_no_chats(settings) == OF_A_CLASSIFIER
+    assert "label" in needed_of_records(settings)
+
+
+def test_a_field_that_nothing_is_taken_of_is_noted(tmp_path: Path) -> None:
+    """Where it is set: where none is, a record may still have messages."""
+    (tmp_path / "model").mkdir()
+    assert any("messages_field is set for chats" in note for note in notes(settings_for(tmp_path, messages_field="m")))
+    assert not any("messages_field" in note for note in notes(settings_for(tmp_path)))
