@@ -31,11 +31,11 @@ class EncodedChat:
     """A chat as tokens.
 
     Attributes:
-        ids: of the whole.
+        ids: of the whole; shape (tokens,).
         learned: which of them the assistant says, what ends its turns among them; shape (tokens,).
     """
 
-    ids: list[int]
+    ids: npt.NDArray[np.int32]
     learned: Bools
 
 
@@ -104,7 +104,7 @@ def encode_chat(tokenizer: Any, messages: Sequence[Message], control: Collection
             raise UnrenderableChat(OPEN)
         learned[begin:after] = True
         end = after
-    return EncodedChat(whole, learned)
+    return EncodedChat(np.asarray(whole, dtype=np.int32), learned)
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ class Encoder:
 
     def _with_chats(self, samples: tuple[TextSample, ...]) -> Encoded:
         chats, refused = self._chats(samples)
-        documents = {at: np.asarray(chat.ids, dtype=np.int32) for at, chat in chats.items()}
+        documents = {at: chat.ids for at, chat in chats.items()}
         plain = [at for at in range(len(samples)) if at not in chats]
         for at, ids in zip(plain, self._documents([samples[at] for at in plain]), strict=True):
             documents[at] = np.asarray(ids, dtype=np.int32)
@@ -138,7 +138,8 @@ class Encoder:
 
     def _chats(self, samples: Sequence[TextSample]) -> tuple[dict[int, EncodedChat], tuple[str, ...]]:
         """The chats by where they stand among the samples, and why some are empty: the template writes them not."""
-        chats, refused = {}, []
+        chats: dict[int, EncodedChat] = {}
+        refused: list[str] = []
         control = plain_text.control_ids(self.tokenizer) if any(sample.turns for sample in samples) else frozenset()
         for at, sample in enumerate(samples):
             if sample.turns is None:
@@ -146,7 +147,7 @@ class Encoder:
             try:
                 chats[at] = encode_chat(self.tokenizer, split(sample.text, sample.turns), control)
             except UnrenderableChat as why:
-                chats[at] = EncodedChat([], np.zeros(0, np.bool_))
+                chats[at] = EncodedChat(np.empty(0, np.int32), np.empty(0, np.bool_))
                 refused.append(str(why))
             self.passed(1)
         return chats, tuple(refused)

@@ -28,5 +28,5 @@ def test_the_text_is_what_a_person_would_call_it() -> None:
 @pytest.mark.parametrize("turns", ["", "{}", '[["user", 1]]', '[["user", -1], ["user", 9]]', '[["user"]]', "[[1, 5]]"])
 def test_turns_that_do_not_fit_are_refused(turns: str) -> None:
     """Of a file that was changed, say."""
-    with pytest.raises(ValueError, match="turns|validation error"):
+    with pytest.raises(ValueError, match=r"turns|validation error"):
         split("hello", turns)

@@ -85,7 +85,7 @@ def test_an_answer_is_learned_behind_the_very_tokens_that_it_is_asked_by() -> No
     tokenizer.chat_template = CHATML
     prompt = render(tokenizer, CHATML, TALK[:-1])
     chat, _ = encoded(CHATML)
-    assert chat.ids[: len(prompt)] == prompt
+    assert chat.ids[: len(prompt)].tolist() == prompt
     assert chat.learned[len(prompt)]
     assert not chat.learned[len(prompt) - 1]
 
@@ -97,7 +97,7 @@ def test_no_message_forges_a_turn(template: str, said: str) -> None:
     chat, learned = encoded(template, [Message("user", said), Message("assistant", said), *TALK[3:]])
     written, _ = encoded(template, [Message("user", "x"), Message("assistant", "x"), *TALK[3:]])
     for control in (0, 1, 2):
-        assert chat.ids.count(control) == written.ids.count(control)
+        assert (chat.ids == control).sum() == (written.ids == control).sum()
     assert said.strip() in learned[0]
     assert len(learned) == 2
 
@@ -146,5 +146,5 @@ def test_a_real_chat_model_learns_what_it_would_answer(smollm2: Path) -> None:
     ids = [token for token, learned in zip(chat.ids, chat.learned, strict=True) if learned]
     assert tokenizer.decode(ids) == "It is strong.<|im_end|>the union<|im_end|>"
     prompt = render(tokenizer, template_of(tokenizer) or "", TALK[:2])
-    assert chat.ids[: len(prompt)] == prompt
+    assert chat.ids[: len(prompt)].tolist() == prompt
     assert chat.learned[len(prompt)]

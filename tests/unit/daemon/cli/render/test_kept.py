@@ -112,3 +112,12 @@ def test_what_a_round_measured_is_shown_beside_the_text(pipe: io.StringIO) -> No
     assert "loss 9.50  repeats 80%" in pipe.getvalue()
     print_aside_text(FakeControl().aside_text(3, limit=1), now=0.0)
     assert pipe.getvalue().count("loss") == 1
+
+
+def test_a_chat_is_shown_turn_by_turn(pipe: io.StringIO) -> None:
+    """With the name of who speaks."""
+    page = FakeControl().aside_text(3, limit=1)
+    messages = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Here."}]
+    page["documents"][0] |= {"text": "Where?\n\nHere.", "messages": messages}
+    print_aside_text(page, now=0.0)
+    assert "    user: Where?\n    \n    assistant: Here.\n" in pipe.getvalue()
