@@ -79,6 +79,10 @@ class RoundSample:
     label: str | None = None
     turns: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse turns that do not fit the text: a ValueError."""
+        learned_text(self.text, self.turns)
+
 
 @dataclass(frozen=True, slots=True)
 class RoundSlice:
@@ -379,20 +383,11 @@ def _read_samples(path: Path) -> tuple[RoundSample, ...]:
 def _samples(path: Path) -> Iterator[RoundSample]:
     for number, line in enumerate(_content(path).splitlines(), 1):
         try:
-            sample = read_json(RoundSample, line)
+            yield read_json(RoundSample, line)
         except ValidationError as error:
             raise BadRoundDirectory(
                 f"{path}, line {number}, is not a sample: {explain_json(error, 'sample')}"
             ) from error
-        _require_turns(sample, path, number)
-        yield sample
-
-
-def _require_turns(sample: RoundSample, path: Path, number: int) -> None:
-    try:
-        learned_text(sample.text, sample.turns)
-    except ValueError as error:
-        raise BadRoundDirectory(f"{path}, line {number}, is no chat: its turns do not fit its text") from error
 
 
 def _read_slices(path: Path) -> tuple[RoundSlice, ...]:

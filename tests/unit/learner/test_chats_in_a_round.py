@@ -1,7 +1,6 @@
 """Chats and documents in one round: trained, replayed, held out and read beforehand by what the assistant says."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,8 @@ import torch
 from checkpoints.generation_store import Published
 from learner.devices.device import choose
 from learner.directory.report import Outcome, read_report
-from learner.directory.round_directory import BadRoundDirectory, RoundSample, RoundSlice, read_round, write_round
+from learner.directory.round_directory import RoundSample, RoundSlice, read_round, write_round
+from learner.errors import BadRoundDirectory
 from learner.evaluation.document_scores import Evaluator
 from learner.job import run_round
 from learner.material.encoding import Encoder
@@ -116,6 +116,8 @@ def test_a_held_out_chat_is_scored_on_what_the_assistant_says(longest: int) -> N
 def test_turns_that_do_not_fit_their_text_are_refused(tmp_path: Path, base: Published) -> None:
     """A directory may have been changed by hand."""
     (chat,) = chats(1, seed=4, first=1)
-    path = written(tmp_path / "round", base, [replace(chat, text=f"{chat.text} more")])
-    with pytest.raises(BadRoundDirectory, match="line 1, is no chat"):
+    path = written(tmp_path / "round", base, [chat])
+    fresh = path / "fresh.jsonl"
+    fresh.write_text(fresh.read_text().replace(chat.text.split()[-1], "otherwise"))
+    with pytest.raises(BadRoundDirectory, match=r"line 1, is not a sample: .*characters"):
         read_round(path)
