@@ -8,11 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from serving.answers.body import Many
 from serving.answers.fields import MAX_STOP_IDS, read_bias, read_prompts, read_stops, read_texts
-from serving.answers.messages import Message, read_messages
+from serving.answers.messages import read_messages
 from serving.engine.completions import Finish
 from serving.engine.defaults import Defaults
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
+from streams.chats import Message
 
 MAX_SEED: Final = 2**63 - 1
 

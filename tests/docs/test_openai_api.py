@@ -8,10 +8,10 @@ import pytest
 
 from serving.answers.fields import MAX_BIASES, MAX_STOP_IDS, MAX_STOP_LENGTH, MAX_STOPS
 from serving.answers.messages import PASSED_OVER as PASSED_OVER_IN_MESSAGES
-from serving.answers.messages import ROLES
 from serving.answers.openai import ChatRequest, CompletionRequest
 from serving.answers.parameters import PASSED_OVER, REFUSED, refuse_unsupported
 from serving.errors import RequestError
+from streams.chats import ROLES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "openai-api.md").read_text()
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from serving.answers.messages import Message, read_messages
+from serving.answers.messages import read_messages
 from serving.errors import RequestError
+from streams.chats import Message
 
 USER = {"role": "user", "content": "hi"}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}

@@ -14,10 +14,10 @@ from transformers import ByT5Tokenizer
 from checkpoints.load import load_tokenizer
 from learner.directory.round_directory import RoundSample
 from learner.material.encoding import Encoder, longest_sequence
-from serving.answers.messages import Message
 from serving.answers.prompts import RecentPrompts, chat_prompt, completion_prompt, cut, encode, room
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError, TooLong
+from streams.chats import Message
 from tests.unit.serving.conftest import load
 
 TALK = [Message(role="developer", content="be brief"), Message(role="user", content="hi")]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from serving.answers.messages import Message
 from serving.answers.prompts import chat_prompt
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError
+from streams.chats import Message
 from tests.unit.serving.conftest import load
 
 HI = [Message("user", "hi there")]
