@@ -58,7 +58,8 @@ def split(text: str, turns: str) -> tuple[Message, ...]:
     Raises:
         ValueError: they are none: no such turns, or another length.
     """
-    messages, at = [], 0
+    messages: list[Message] = []
+    at = 0
     for role, length in _TURNS.validate_json(turns, strict=False):
         if messages:
             at += len(BETWEEN)

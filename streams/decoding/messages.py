@@ -10,7 +10,7 @@ from streams.document import Reason, Rejection
 
 MOST_MESSAGES: Final = 256
 """Where the turns of a chat begin is found by rendering its beginnings, each of them: twice as many cost four times."""
-TOOLS: Final = frozenset({"tool", "function"})
+TOOLS: Final = ("tool", "function")
 CALLS: Final = ("tool_calls", "function_call")
 NO_TEXT: Final = ("refusal", "audio")
 # A system's turn may say nothing: so a template's own first words are left out.

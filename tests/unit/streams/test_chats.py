@@ -1,7 +1,7 @@
 """A chat is one text and its turns, and both together are the conversation again."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.chats import ROLES, Message, join, learned_text, roles, split
@@ -9,6 +9,7 @@ from streams.chats import ROLES, Message, join, learned_text, roles, split
 messages = st.lists(st.builds(Message, st.sampled_from(ROLES), st.text(max_size=30)), min_size=1, max_size=8)
 
 
+@settings(max_examples=30)
 @given(messages)
 def test_what_is_joined_is_split_as_it_was(said: list[Message]) -> None:
     """Whatever is said, blank lines and other writings among it."""
