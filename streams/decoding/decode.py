@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import orjson
 
-from streams.chats import Chat
 from streams.decoding import field_values, framing, json_records, several_labels, times, unknown_label
 from streams.decoding.fields import MISSING, Field, behind
 from streams.decoding.messages import read_chat
@@ -106,7 +105,7 @@ class Decoder:
         if len(value) > self._max_record_bytes:
             return Reason.TOO_LARGE, f"{len(value)} bytes; max_record_bytes is {self._max_record_bytes}"
         record: object = None
-        turns = None
+        turns: str | None = None
         if self._json:
             try:
                 record = orjson.loads(value)
@@ -115,21 +114,14 @@ class Decoder:
                 if value.startswith(BOM):
                     return self.decode(value[3:], key, event_time, partition, offset, arrived_at)
                 record, value = self._load_otherwise(value, error)
-                # A tuple is no value of JSON, so that it can stand for the rejection without another type around each
-                # record.
+                # A tuple is no value of JSON: it stands for the rejection, without another type around each record.
                 if isinstance(record, tuple):
                     return record
             text = _text_of(record, self._text)
-            if (self._messages_first or isinstance(text, tuple)) and (chat := self._chat_of(record, text)) is not None:
-                if isinstance(chat, tuple):
-                    return chat
-                text, turns = chat.text, chat.turns
-        elif (glue := framing.told_of_glue(value)) is not None:
-            return Reason.SCHEMA_FRAMED, glue
-        elif (number := framing.schema_id(value)) is None:
-            text = _plain(value)
+            if self._messages_first or isinstance(text, tuple):
+                text, turns = self._chat_of(record, text)
         else:
-            text = _only_text(self._behind_the_frame(value, number))
+            text = self._text_alone(value)
         if isinstance(text, tuple):
             return text
         if "\0" in text:
@@ -162,17 +154,27 @@ class Decoder:
         key = field_values.key(field_value, self._key, value)
         return (key,) if isinstance(key, str) else ()
 
-    def _chat_of(self, record: object, text: str | Rejection) -> Chat | Rejection | None:
-        """The chat that a record is, or why it is none; None for a record that means to be no chat.
+    def _chat_of(self, record: object, text: str | Rejection) -> tuple[str | Rejection, str | None]:
+        """Text and turns of the chat that a record is, or why it is none; the text that it had, where it means none.
 
         Where no setting names the field, a record is one that has no text.
         """
         if not isinstance(record, dict) or not (self._messages_first or text[0] is Reason.MISSING_FIELD):
-            return None
+            return text, None
         messages = self._messages.find(record)
         if messages is MISSING or messages is None:
-            return None
-        return (Reason.CHAT_NOT_TAKEN, self._no_chats) if self._no_chats else read_chat(messages, self._messages)
+            return text, None
+        if self._no_chats:
+            return (Reason.CHAT_NOT_TAKEN, self._no_chats), None
+        chat = read_chat(messages, self._messages)
+        return (chat, None) if isinstance(chat, tuple) else (chat.text, chat.turns)
+
+    def _text_alone(self, value: bytes) -> str | Rejection:
+        if (glue := framing.told_of_glue(value)) is not None:
+            return Reason.SCHEMA_FRAMED, glue
+        if (number := framing.schema_id(value)) is None:
+            return _plain(value)
+        return _only_text(self._behind_the_frame(value, number))
 
     def _load_otherwise(self, value: bytes, error: orjson.JSONDecodeError) -> tuple[Any, bytes]:
         """What a value holds, or the `Rejection`, that orjson does not read; and the value without its frame."""
