@@ -314,7 +314,7 @@ def test_a_file_can_only_be_like_a_topic_that_is_read() -> None:
 def test_chats_and_documents_are_taken_from_one_file(tmp_path: Path, settings: Settings) -> None:
     """Each record is what it has; one that is neither is a dead letter, and so are chats for a model without any."""
     answer = {"role": "assistant", "content": sentence(1)}
-    records = [
+    records: list[dict[str, object]] = [
         {"text": sentence(2)},
         {"messages": [{"role": "user", "content": sentence(3)}, answer]},
         {"messages": [{"role": "user", "content": sentence(4)}]},

@@ -55,7 +55,7 @@ def encoded(template: object, messages: Sequence[Message] = TALK) -> tuple[Encod
         if learned:
             passages += [] if at and chat.learned[at - 1] else [[]]
             passages[-1].append(token)
-    return chat, [tokenizer.decode(passage) for passage in passages]
+    return chat, [str(tokenizer.decode(passage)) for passage in passages]
 
 
 @pytest.mark.parametrize(
