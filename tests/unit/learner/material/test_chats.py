@@ -1,18 +1,14 @@
 """Of a chat the assistant's turns are learned, each with what ends it and nothing else, whatever the template."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
-from checkpoints.generation_store import BASE, GenerationStore
-from checkpoints.load import load_tokenizer
 from learner.directory.round_directory import RoundSample
 from learner.errors import UnrenderableChat
 from learner.material.chats import EncodedChat, encode_chat, render
 from learner.material.encoding import Encoder
 from learner.material.plain_text import control_ids
-from learner.material.template_forms import template_of
 from streams.chats import Message, join
 from tests.models import make_tokenizer
 from tests.unit.serving.answers.test_template_forms import AS_PARTS, AS_TEXT, EITHER, MIXED, TRIMMED_PARTS
@@ -137,14 +133,3 @@ def test_documents_and_chats_are_encoded_together() -> None:
     assert (len(text.document(1)), [one.count("never") for one in text.refused]) == (0, [1])
     taken = text.take([3, 2])
     assert [taken.learned_of(at).tolist() for at in (0, 1)] == [text.learned_of(at).tolist() for at in (3, 2)]
-
-
-def test_a_real_chat_model_learns_what_it_would_answer(smollm2: Path) -> None:
-    """By its own template and tokenizer: the words, and the token by which it ends a turn."""
-    tokenizer = load_tokenizer(GenerationStore(smollm2).path(BASE))
-    chat = encode_chat(tokenizer, TALK, control_ids(tokenizer))
-    ids = [token for token, learned in zip(chat.ids, chat.learned, strict=True) if learned]
-    assert tokenizer.decode(ids) == "It is strong.<|im_end|>the union<|im_end|>"
-    prompt = render(tokenizer, template_of(tokenizer) or "", TALK[:2])
-    assert chat.ids[: len(prompt)].tolist() == prompt
-    assert chat.learned[len(prompt)]
