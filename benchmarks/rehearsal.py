@@ -275,7 +275,9 @@ def subject_of(name: str, folder: Path, changes: Mapping[str, Any]) -> Subject:
 def _reach(file: Path, *, rows: int) -> None:
     """Let a tokenizer know a token for the last row, as one does that was made for so large a vocabulary."""
     tokenizer = json.loads(file.read_text(encoding="utf-8"))
-    tokenizer["model"]["vocab"].setdefault("\ue000", rows - 1)
+    vocabulary = tokenizer["model"]["vocab"]
+    if rows - 1 not in vocabulary.values():
+        vocabulary["\ue000"] = rows - 1
     file.write_text(json.dumps(tokenizer), encoding="utf-8")
 
 
