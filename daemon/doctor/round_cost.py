@@ -137,7 +137,9 @@ def estimate_seconds(
     plausible = min(settings.plausibility_documents, documents) + usual_documents(recipe, kind, documents)
     at_random = RANDOM_DOCUMENTS * min(RANDOM_LENGTH, rehearsal.width) if kind == "causal-lm" else 0
     candidates = len(set(recipe.interpolation))
-    scored_per_second = rehearsal.scored_per_second / times_read(work.tokens_per_document, rehearsal.width)
+    # A classifier's documents are cut.
+    times = times_read(work.tokens_per_document, rehearsal.width) if kind == "causal-lm" else 1.0
+    scored_per_second = rehearsal.scored_per_second / times
     importance_seconds = 0.0
     if rehearsal.important_per_second is not None:
         importance_seconds = min(recipe.importance_sequences, documents) / rehearsal.important_per_second
@@ -161,14 +163,17 @@ def usual_documents(recipe: RecipeSettings, kind: ModelKind, documents: float) -
     return min(USUAL_DOCUMENTS, documents * replay_share / (1 - replay_share)) if kind == "causal-lm" else 0.0
 
 
-def times_read(tokens: float, width: int) -> float:
-    """How many tokens a model reads to score one of a document: beyond the first window they slide by half.
+def times_read(tokens_per_document: float, width: int) -> float:
+    """How many tokens a model reads to score one of a text: beyond a document's first window they slide by half.
+
+    Lengths are taken to be exponential with this mean m. Then m exp(-w/m) tokens of a document lie beyond its first w,
+    each read twice, and of exp(-w/m) of the documents, which have more windows, the last reads half of one too much.
 
     Args:
-        tokens: of the document.
-        width: tokens in a sequence, which the first window fills.
+        tokens_per_document: in the mean.
+        width: tokens in a window.
     """
-    return max(1.0, 2 - width / tokens)
+    return 1 + math.exp(-width / tokens_per_document) * (1 + width / (2 * tokens_per_document))
 
 
 def steps_within(whole: Seconds, limit: float) -> int:

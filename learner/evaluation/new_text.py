@@ -125,7 +125,9 @@ def _worst_reading(bench: Workbench, replay: Encoded) -> float:
 def _random_tokens(bench: Workbench) -> Encoded:
     random = np.random.Generator(np.random.PCG64([bench.given.spec.seed, 4]))
     length = min(RANDOM_LENGTH, bench.shape.longest)
-    tokens = random.integers(0, len(bench.encode.tokenizer), RANDOM_DOCUMENTS * length).astype(np.int32)
+    # By number, not by count: a vocabulary may have holes, and two tokens of one number.
+    numbers = np.unique(list(bench.encode.tokenizer.get_vocab().values())).astype(np.int32)
+    tokens = numbers[random.integers(0, len(numbers), RANDOM_DOCUMENTS * length)]
     samples = tuple(RoundSample(at, "", "random") for at in range(RANDOM_DOCUMENTS))
     return Encoded(tokens, np.arange(RANDOM_DOCUMENTS + 1) * length, samples, np.zeros(RANDOM_DOCUMENTS, np.int64))
 

@@ -3,12 +3,16 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.doctor.rehearsal import RehearsalFigures
 from daemon.doctor.round_cost import Memory, RoundWork, estimate_seconds, fit_memory, steps_within, times_read
+from learner.directory.round_directory import RoundSample
+from learner.material.encoding import Encoded
+from learner.material.pieces import scoring_windows
 from learner.settings import LearnerSettings, RecipeSettings
 
 GIB = 2**30
@@ -86,29 +90,45 @@ def test_a_rounds_time_is_the_sum_of_its_parts() -> None:
 
     What is plausible is told beside 64 replayed documents, and 8 of random tokens.
     """
-    compared = 64 * 200 + 8 * 128
-    assert taken() == pytest.approx(10 + (40_000 + compared + 2_000) / 400 + 80_000 / 100 + 4 * (2 + 8_000 / 400))
-    assert taken(interpolation=[0.0]) == pytest.approx(taken() - 3 * (2 + 20))
+    compared, times = 64 * 200, times_read(200.0, MEASURED.width)
+    scored = times * (40_000 + compared + 2_000) / 400 + 8 * 128 / 400
+    assert taken() == pytest.approx(10 + scored + 80_000 / 100 + 4 * (2 + times * 8_000 / 400))
+    assert taken(interpolation=[0.0]) == pytest.approx(taken() - 3 * (2 + 20 * times))
 
 
 def test_little_is_replayed_and_nothing_by_a_classifier_to_compare_new_text_with() -> None:
     """No more documents than are replayed; a classifier tells by its answers alone."""
     few = replace(WORK, new_tokens=2_000)
-    assert taken(few) - taken(replace(few, new_tokens=1_800)) == pytest.approx(2 * 200 / 400 + 2 * 200 / 100)
+    assert taken(few) - taken(replace(few, new_tokens=1_800)) == pytest.approx(
+        times_read(200.0, MEASURED.width) * 2 * 200 / 400 + 2 * 200 / 100
+    )
     settings = LearnerSettings(recipe=RecipeSettings(replay_ratio=0.5))
     assert estimate_seconds(MEASURED, settings, "classifier", WORK).scoring == pytest.approx(42_000 / 400)
 
 
 def test_long_documents_are_read_twice_beyond_their_first_sequence() -> None:
-    """Wherever text is scored; trained on they are once."""
-    long, longer = (replace(WORK, tokens_per_document=tokens) for tokens in (512.0, 2_048.0))
+    """Wherever a language model scores text; trained on they are once, and a classifier's are cut."""
+    short, long = (replace(WORK, tokens_per_document=tokens) for tokens in (50.0, 2_048.0))
     settings = LearnerSettings(recipe=RecipeSettings(replay_ratio=0.5, early_stop_checks=1))
-    once, twice = (estimate_seconds(MEASURED, settings, "causal-lm", work) for work in (long, longer))
-    assert times_read(512.0, 512) == times_read(100.0, 512) == 1
-    assert times_read(2_048.0, 512) == 1.75
+    once, twice = (estimate_seconds(MEASURED, settings, "causal-lm", work) for work in (short, long))
+    ratio = times_read(2_048.0, MEASURED.width) / times_read(50.0, MEASURED.width)
     assert twice.training == once.training
-    assert twice.evaluation == pytest.approx(1.75 * once.evaluation)
-    assert twice.candidates - 4 * 2 == pytest.approx(1.75 * (once.candidates - 4 * 2))
+    assert twice.evaluation == pytest.approx(ratio * once.evaluation)
+    assert twice.candidates - 4 * 2 == pytest.approx(ratio * (once.candidates - 4 * 2))
+    cut, whole = (estimate_seconds(MEASURED, settings, "classifier", work) for work in (short, long))
+    assert cut.evaluation == whole.evaluation
+
+
+@pytest.mark.parametrize("mean", [20.0, 200.0, 460.0, 2_000.0, 20_000.0])
+def test_how_often_text_is_read_is_what_its_windows_hold(mean: float) -> None:
+    """Within a twentieth, for lengths that are exponential."""
+    random = np.random.Generator(np.random.PCG64(3))
+    lengths = np.maximum(2, random.exponential(mean, 2_000)).astype(int)
+    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    samples = tuple(RoundSample(at, "", "") for at in range(len(lengths)))
+    text = Encoded(np.zeros(bounds[-1], np.int32), bounds, samples, np.zeros(len(lengths), np.int64))
+    read = sum(window.width for at in range(len(lengths)) for window in scoring_windows(text, at, 256))
+    assert times_read(mean, 256) == pytest.approx(read / lengths.sum(), rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -122,10 +142,11 @@ def test_every_limit_on_training_shortens_a_round(changes: dict[str, Any]) -> No
 
 def test_looks_that_stop_a_round_early_take_their_time() -> None:
     """A twentieth of the new documents, looked at four times."""
-    assert taken(early_stop_checks=4) - taken() == pytest.approx(4 * 10 * 200 / 400)
-    assert taken(early_stop_checks=4, early_stop_share=0.5) - taken() == pytest.approx(4 * 64 * 200 / 400)
+    look = 200 * times_read(200.0, MEASURED.width) / 400
+    assert taken(early_stop_checks=4) - taken() == pytest.approx(4 * 10 * look)
+    assert taken(early_stop_checks=4, early_stop_share=0.5) - taken() == pytest.approx(4 * 64 * look)
     more = taken(early_stop_checks=4, early_stop_share=0.5, early_stop_documents=80)
-    assert more - taken() == pytest.approx(4 * 80 * 200 / 400)
+    assert more - taken() == pytest.approx(4 * 80 * look)
 
 
 def test_importance_takes_its_time() -> None:
