@@ -47,11 +47,13 @@ from daemon.doctor.rounds import TIMED_S
 from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
 from learner.directory.report import TrainingSummary, read_report
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
-from learner.settings import LearnerSettings, RecipeSettings
+from learner.settings import REPLAY_RATIO, LearnerSettings, RecipeSettings
 
 LABELS = ("calm", "storm")
-FRESH, REPLAYED, HELD_OUT, EARLY = 20, 46, 12, 1
+FRESH, HELD_OUT, EARLY = 20, 12, 1
 """Documents of each role; of the new text, as large a share may end a round early as in the service."""
+REPLAYED: Mapping[ModelKind, int] = {kind: round(FRESH * ratio / (1 - ratio)) for kind, ratio in REPLAY_RATIO.items()}
+"""As many as the service draws beside them."""
 PARAGRAPHS: Mapping[ModelKind, tuple[int, ...]] = {"causal-lm": (1, 2, 3), "classifier": (2,)}
 """In one document after another, some 230 tokens each."""
 ROUNDS = 3
@@ -198,7 +200,7 @@ def _rehearse(subject: Subject, rows: int, folder: Path, steps: int) -> Rehearsa
 def documents(first: int, count: int, kind: ModelKind) -> list[RoundSample]:
     """Documents of the demo's stream, spread over its eras; with labels for a classifier."""
     everything = [paragraph.text for era in eras() for paragraph in era.paragraphs]
-    step = len(everything) // (FRESH + REPLAYED + HELD_OUT + EARLY)
+    step = len(everything) // (FRESH + REPLAYED[kind] + HELD_OUT + EARLY)
     return [
         RoundSample(
             number,
@@ -219,23 +221,23 @@ def work_of(subject: Subject) -> RoundWork:
         lengths = (len(tokenizer(one.text)["input_ids"]) for one in documents(first, count, subject.kind))
         return sum(min(length, cut or length) for length in lengths)
 
-    new, held_out = tokens(0, FRESH), tokens(FRESH + REPLAYED, HELD_OUT)
+    new, held_out = tokens(0, FRESH), tokens(FRESH + REPLAYED[subject.kind], HELD_OUT)
     return RoundWork(new, new / FRESH, held_out, held_out)
 
 
 def real_round(subject: Subject, folder: Path) -> tuple[TrainingSummary, float]:
     """Run it; its summary, and seconds without the start of the process."""
     directory, kind = folder / "round", subject.kind
-    ref = GenerationRef(BASE, subject.digest)
+    ref, replayed = GenerationRef(BASE, subject.digest), REPLAYED[kind]
     write_round(
         directory,
         RoundSpec(round=1, kind=kind, seed=1, parent=ref, base=ref, recipe=subject.settings.recipe, device="cpu"),
         parent_dir=subject.directory,
         base_dir=subject.directory,
         fresh=documents(0, FRESH, kind),
-        replay=documents(FRESH, REPLAYED, kind),
-        early_stop=documents(FRESH + REPLAYED + HELD_OUT, EARLY, kind),
-        slices=[RoundSlice("anchor", "anchor", "speeches", tuple(documents(FRESH + REPLAYED, HELD_OUT, kind)))],
+        replay=documents(FRESH, replayed, kind),
+        early_stop=documents(FRESH + replayed + HELD_OUT, EARLY, kind),
+        slices=[RoundSlice("anchor", "anchor", "speeches", tuple(documents(FRESH + replayed, HELD_OUT, kind)))],
     )
     limits = LearnerLimits(silence=LIMIT_S, time=LIMIT_S)
     ended = LearnerProcess().run(directory, limits=limits, on_progress=lambda _: None, must_stop=lambda: False)

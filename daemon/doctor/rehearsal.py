@@ -15,6 +15,7 @@ import orjson
 
 from checkpoints.card import ModelKind
 from checkpoints.files.label_names import SEVERAL
+from daemon.doctor.scoring_reads import tokens_read
 from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
 from learner.devices.cores import usable_cores
 from learner.directory.progress_event import ProgressEvent
@@ -87,7 +88,7 @@ class RehearsalFigures:
         peaks: bytes of memory at the highest, by phase.
         load_seconds: until the model was there and the text read.
         trained_per_second: tokens, new and replayed.
-        scored_per_second: tokens.
+        scored_per_second: tokens that are read to score others.
         written_seconds: for one candidate, beside scoring it.
         important_per_second: sequences on which importance was estimated; None where the recipe has none.
     """
@@ -170,8 +171,10 @@ def rehearse(
         return FailedRehearsal(
             rows, f"the made-up round ended as {report.outcome.value}: {report.detail}", for_memory=False
         )
-    held_out = sum(score.tokens for slice_ in report.slices.values() for score in slice_.parent)
-    tokens = held_out if subject.kind == "causal-lm" else rows * subject.width
+    scores = [score for slice_ in report.slices.values() for score in slice_.parent]
+    # The first token of a document is read, but not scored.
+    read = sum(tokens_read(score.tokens + 1, subject.width) for score in scores)
+    tokens = read if subject.kind == "causal-lm" else rows * subject.width
     return _summarise(report.training, rows, subject, tokens)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from checkpoints.card import ModelKind
 from daemon.doctor.estimate import SHORTEST
 from daemon.doctor.rehearsal import RehearsalFigures
+from daemon.doctor.scoring_reads import times_read
 from learner.evaluation.text_plausibility import RANDOM_DOCUMENTS, RANDOM_LENGTH, USUAL_DOCUMENTS
 from learner.settings import LearnerSettings, RecipeSettings
 
@@ -161,19 +162,6 @@ def usual_documents(recipe: RecipeSettings, kind: ModelKind, documents: float) -
     """How many replayed documents tell how well a causal LM reads, beside so many new ones; none of a classifier's."""
     replay_share = recipe.replay_share(kind)
     return min(USUAL_DOCUMENTS, documents * replay_share / (1 - replay_share)) if kind == "causal-lm" else 0.0
-
-
-def times_read(tokens_per_document: float, width: int) -> float:
-    """How many tokens a model reads to score one of a text: beyond a document's first window they slide by half.
-
-    Lengths are taken to be exponential with this mean m. Then m exp(-w/m) tokens of a document lie beyond its first w,
-    each read twice, and of exp(-w/m) of the documents, which have more windows, the last reads half of one too much.
-
-    Args:
-        tokens_per_document: in the mean.
-        width: tokens in a window.
-    """
-    return 1 + math.exp(-width / tokens_per_document) * (1 + width / (2 * tokens_per_document))
 
 
 def steps_within(whole: Seconds, limit: float) -> int:

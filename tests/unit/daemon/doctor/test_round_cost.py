@@ -3,16 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.doctor.rehearsal import RehearsalFigures
-from daemon.doctor.round_cost import Memory, RoundWork, estimate_seconds, fit_memory, steps_within, times_read
-from learner.directory.round_directory import RoundSample
-from learner.material.encoding import Encoded
-from learner.material.pieces import scoring_windows
+from daemon.doctor.round_cost import Memory, RoundWork, estimate_seconds, fit_memory, steps_within
+from daemon.doctor.scoring_reads import times_read
 from learner.settings import LearnerSettings, RecipeSettings
 
 GIB = 2**30
@@ -117,18 +114,6 @@ def test_long_documents_are_read_twice_beyond_their_first_sequence() -> None:
     assert twice.candidates - 4 * 2 == pytest.approx(ratio * (once.candidates - 4 * 2))
     cut, whole = (estimate_seconds(MEASURED, settings, "classifier", work) for work in (short, long))
     assert cut.evaluation == whole.evaluation
-
-
-@pytest.mark.parametrize("mean", [20.0, 200.0, 460.0, 2_000.0, 20_000.0])
-def test_how_often_text_is_read_is_what_its_windows_hold(mean: float) -> None:
-    """Within a twentieth, for lengths that are exponential."""
-    random = np.random.Generator(np.random.PCG64(3))
-    lengths = np.maximum(2, random.exponential(mean, 2_000)).astype(int)
-    bounds = np.concatenate([[0], np.cumsum(lengths)])
-    samples = tuple(RoundSample(at, "", "") for at in range(len(lengths)))
-    text = Encoded(np.zeros(bounds[-1], np.int32), bounds, samples, np.zeros(len(lengths), np.int64))
-    read = sum(window.width for at in range(len(lengths)) for window in scoring_windows(text, at, 256))
-    assert times_read(mean, 256) == pytest.approx(read / lengths.sum(), rel=0.05)
 
 
 @pytest.mark.parametrize(
