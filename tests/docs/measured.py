@@ -51,6 +51,11 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "accuracy at rate default, 256 new documents, seed 2",
         "accuracy at rate default, 900 new documents, seed 1",
     ),
+    "what `riverkeep doctor` foretells": (
+        "memory, farthest off",
+        "memory from 1 and 4 rows, farthest off",
+        "seconds, farthest off",
+    ),
     "architectures of transformers": ("architectures that answer or learn otherwise",),
     "insert rate at": ("insert rate at the large size", "drawing 1,000 of"),
 }
