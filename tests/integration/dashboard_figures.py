@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from daemon.metrics import UNPROVEN
+from daemon.metrics import SAVES, UNPROVEN
 from memory.metrics import DROPPED
 from tests.integration.dashboard_life import (
     ANSWERED,
@@ -138,6 +138,10 @@ def _rounds(life: Life) -> dict[str, list[Shown]]:
         "Judged again in an hour, by outcome": [dict.fromkeys((*ended_ways, UNPROVEN), 0)],
         "What could not be proven": [{f"unproven in a row {daemon}": 0}, {f"bounds not held {daemon}": 0}],
         "Micro-batch that memory leaves": [{daemon: 1}],
+        "Rounds that saved themselves and went on, in an hour": [
+            dict.fromkeys(SAVES.values(), 0),
+            {f"went on {daemon}": 0},
+        ],
         "Fresh text: its loss before training": [
             plausibility("figure", repetitive=False),
             plausibility("bound", repetitive=False),
