@@ -32,9 +32,9 @@ class Prometheus:
         assert answer["status"] == "success", answer
         return answer["data"]
 
-    def values(self, expression: str) -> dict[Labels, float]:
-        """What an expression is now, by labels."""
-        found = self.get("query", query=expression)["result"]
+    def values(self, expression: str, *, at: float | None = None) -> dict[Labels, float]:
+        """What an expression is now, or was at a time in unix seconds, by labels."""
+        found = self.get("query", query=expression, **({} if at is None else {"time": at}))["result"]
         return {frozenset(each["metric"].items()): float(each["value"][1]) for each in found}
 
     def history(self, expression: str, *, since: float, until: float) -> list[float]:
