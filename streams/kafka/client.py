@@ -68,6 +68,8 @@ class Client(KafkaNetClient):  # type: ignore[misc]  # kafka-python has no types
         self.failure: Exception | None = None
         self._connect = self._manager.get_connection
         self._manager.get_connection = self._get_connection
+        self._build_transport = self._manager._build_transport  # noqa: SLF001 - no public way
+        self._manager._build_transport = self._build_patient_transport  # noqa: SLF001 - no public way
 
     def _get_connection(self, node_id: object, *args: Any, **options: Any) -> Any:
         if self.begins and isinstance(self.failure, REFUSALS):
@@ -80,12 +82,32 @@ class Client(KafkaNetClient):  # type: ignore[misc]  # kafka-python has no types
             connection.close_future.add_errback(self._note_failure)
         return connection
 
+    async def _build_patient_transport(self, *args: Any, **options: Any) -> Any:
+        return read_to_the_end(await self._build_transport(*args, **options))
+
     def _note_connection(self, _: object) -> None:
         self.begins, self.failure = False, None
 
     def _note_failure(self, error: Exception) -> None:
         if not isinstance(self.failure, REFUSALS):
             self.failure = error
+
+
+def read_to_the_end(transport: Any) -> Any:
+    """The transport, which now hands on what a broker said before it hung up, and only then that it did.
+
+    kafka-python throws that away where both lie ready at once, as on a busy machine: a broker that says why it refuses
+    a login hangs up at once, and would count as a broker that is away.
+    """
+    receive = transport._sock_recv  # noqa: SLF001 - no public way
+
+    def receive_or_fail() -> tuple[bytes, Exception | None]:
+        data, error = receive()
+        # The next read meets the end anew.
+        return data, None if data else error
+
+    transport._sock_recv = receive_or_fail  # noqa: SLF001 - no public way
+    return transport
 
 
 def make_client(kind: Callable[..., T], options: dict[str, Any]) -> T:

@@ -154,7 +154,8 @@ def _live(started: Daemon, broker: Broker, topic: str) -> list[float]:
     send(broker, topic, *_records(first), *BAD, *[_record(first[0], "person-0")] * DUPLICATES)
     started.until(lambda _: _stored(started.home, topic) == arrived, what="text from Kafka")
     seconds = _ask(started.home)
-    _round_of(started)
+    first_round = _round_of(started)
+    assert first_round["state"] == "accepted", first_round["detail"]
     wait_until(lambda: _generation(started.home) == 1, what="generation 1 answering")
     started.home.write(minimum_gain=9)
     started.process.send_signal(signal.SIGHUP)
@@ -172,7 +173,7 @@ def _record(text: str, key: str) -> bytes:
 
 
 def _records(texts: Sequence[str]) -> list[bytes]:
-    return [_record(text, f"person-{at % 50}") for at, text in enumerate(texts)]
+    return [_record(text, f"person-{at}") for at, text in enumerate(texts)]
 
 
 def _stored(home: Home, topic: str) -> int:
@@ -200,11 +201,13 @@ def _generation(home: Home) -> int:
     return int(get(url).json()["generation"])
 
 
-def _round_of(started: Daemon) -> None:
-    """One more round, to its end."""
+def _round_of(started: Daemon) -> Facts:
+    """One more round, at its end."""
     with started.control as control:
         number = control.request_round()["after"] + 1
     started.until(lambda control: control.round(number)["ended_at"], timeout_s=180, what=f"the end of round {number}")
+    with started.control as control:
+        return control.round(number)
 
 
 def _scraped(prometheus: Prometheus) -> int:

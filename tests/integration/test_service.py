@@ -44,7 +44,7 @@ def broker() -> Iterator[Broker]:
 
 def records(texts: list[str]) -> list[bytes]:
     """As a producer would send them."""
-    return [json.dumps({"text": text, "key": f"person-{at % 50}"}).encode() for at, text in enumerate(texts)]
+    return [json.dumps({"text": text, "key": f"person-{at}"}).encode() for at, text in enumerate(texts)]
 
 
 def state_of(control: RemoteControl, number: int) -> str:
