@@ -41,8 +41,8 @@ name = "{topic}"
 key_field = "id"
 
 [memory]
-holdout_share = 0.14        # the same of each era, so that its figures can be compared; by default it follows the need
-holdout_share_most = 0.14
+holdout_share = 0.16        # the same of each era, so that its figures can be compared; by default it follows the need
+holdout_share_most = 0.16
 anchor_documents = 100      # each is scored by every candidate: enough to tell what is forgotten
 
 [gate]

@@ -30,7 +30,7 @@ from daemon.exit_codes import ExitCode
 from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import Report, read_report
 
-ERA_CHARACTERS = 210_000
+ERA_CHARACTERS = 185_000
 FIRST_ERA = 1
 """Of so few words of 1900–1921 a model that has read what came before learns too little to be proven."""
 ARRIVAL_SECONDS = 2.0
