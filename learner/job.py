@@ -2,7 +2,8 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from checkpoints.document_frame import write_frame
 from checkpoints.files.disk_errors import disk_errors
 from checkpoints.files.durable_writes import replace_file
 from checkpoints.files.label_names import NEW_WEIGHTS
+from learner.adapting import attach_adapter
 from learner.directory.kept_candidates import require_kept_intact
 from learner.directory.parent_and_base import require_intact
 from learner.directory.report import Outcome, Report, SliceScores, TrainingSummary
@@ -44,12 +46,13 @@ from learner.material.touched import find_touched
 from learner.new_labels import grow_for_new_labels
 from learner.objectives.importance import Importance, save_importance
 from learner.objectives.router_loss import RouterLoss
-from learner.objectives.weight_pull import QuadraticPull
+from learner.objectives.weight_pull import Pull
 from learner.penalties import importance_after, importance_before, pull_of
 from learner.progress import Progress
 from learner.saves import saves_of
 from learner.training.early_stopping import EarlyStopping
 from learner.training.train import Diverged, Trainer, Training, train
+from learner.weights.adapter import Adapter
 from learner.weights.candidates import copy_into, interpolate_into, masters_of, weights_of, write_candidate
 from learner.weights.grown_head import GrownRows, grow, grown_weights
 from learner.weights.residual import add_residuals, save_residuals
@@ -130,17 +133,21 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     add_residuals(bench.model, bench.residuals(PARENT, bench.model))
     earlier = importance_before(bench, texts.replay)
     rows = grow_for_new_labels(bench, texts.fresh, texts.replay)
+    adapter = attach_adapter(bench, rows)
     try:
         sequences = sum(len(step.new) + len(step.replayed) for step in material.steps)
         with progress.phase("train", SEQUENCES, sequences, most_seconds=given.spec.recipe.max_seconds):
-            training = _train(bench, material, texts, pull_of(bench, earlier, rows))
+            training = _train(bench, material, texts, pull_of(bench, earlier, rows, adapter), adapter)
     except Diverged as error:
         return _report(bench, Outcome.DIVERGED, str(error), new_text)
+    changed = None if adapter is None else adapter.weights.keys()
+    if adapter is not None:
+        adapter.merge()
     # Of the trained result itself, before candidates overwrite its weights to be scored.
     measured = importance_after(bench, texts.fresh, earlier)
     shares, tokens = len(set(given.spec.recipe.interpolation)), sum(len(text.tokens) for text in texts.slices.values())
     with progress.phase("candidates", TOKENS, shares * tokens):
-        candidates = _candidates(bench, texts.slices, measured, rows)
+        candidates = _candidates(bench, texts.slices, measured, rows, changed)
     scores = {
         name: SliceScores(
             base[name], parent[name], {share: scored[name] for share, scored in candidates.items()}, best.get(name, ())
@@ -207,16 +214,19 @@ def _material(bench: Workbench, texts: Texts) -> Material:
     return prepare(texts.fresh, texts.replay, plan)
 
 
-def _train(bench: Workbench, material: Material, texts: Texts, pull: QuadraticPull | None) -> Training:
+def _train(bench: Workbench, material: Material, texts: Texts, pull: Pull | None, adapter: Adapter | None) -> Training:
     spec, model = bench.given.spec, bench.model
-    model.requires_grad_(requires_grad=True).train()
+    if adapter is None:
+        model.requires_grad_(requires_grad=True)
+    model.train()
     if spec.recipe.gradient_checkpointing:
         model.activation_checkpointing_enable()
-    # A model of its own, as training overwrites the other; not loaded where no row would be distilled.
-    parent = _load_parent(bench) if material.objective.needs_parent and len(texts.replay) else None
+    # Not loaded where no row would be distilled.
+    distils = material.objective.needs_parent and len(texts.replay)
     trainer = Trainer(
         model,
-        parent,
+        _parent(bench, adapter) if distils else None,
+        standing=nullcontext if adapter is None else adapter.off,
         feed=material.feed,
         objective=material.objective,
         pull=pull,
@@ -233,11 +243,14 @@ def _train(bench: Workbench, material: Material, texts: Texts, pull: QuadraticPu
     return train(trainer, material.steps, spec.recipe, progress=bench.progress, stopping=stopping, saves=saves)
 
 
-def _load_parent(bench: Workbench) -> Any:
+def _parent(bench: Workbench, adapter: Adapter | None) -> Any:
     """What replayed text is distilled from: the weights that training begins with, as far as the passes resolve them.
 
     Stored weights, which stay where they are for rounds, would hold back what is learned in steps smaller than theirs.
+    With an adapter it is the model itself; else a model of its own, as training overwrites the other.
     """
+    if adapter is not None:
+        return bench.model
     if bench.device.compute is torch.float32:
         return bench.load_master(PARENT)
     return bench.load(PARENT, device=bench.device.where, dtype=bench.device.compute)
@@ -263,16 +276,30 @@ def _stopping(bench: Workbench, text: Encoded) -> EarlyStopping | None:
 
 
 def _candidates(
-    bench: Workbench, slices: Mapping[str, Encoded], measured: Importance | None, rows: GrownRows | None
+    bench: Workbench,
+    slices: Mapping[str, Encoded],
+    measured: Importance | None,
+    rows: GrownRows | None,
+    changed: Collection[str] | None,
 ) -> dict[str, SliceScored]:
-    """Write every candidate and score it, with the very weights that would serve."""
+    """Write every candidate and score it, with the very weights that would serve.
+
+    Args:
+        bench: of the round, with its trained model.
+        slices: what candidates are scored on.
+        measured: importance, which goes with each.
+        rows: what the head has grown.
+        changed: the names of the weights that differ from the parent's; None for all.
+    """
     path, scored = bench.given.path, {}
     # In the dtype that is stored, so that what is scored is what will serve, rounding included.
     stored = bench.load(PARENT, device=torch.device("cpu"), dtype=None)
-    parent, result = masters_of(stored, bench.residuals(PARENT, stored)), weights_of(bench.model)
+    parent, result = masters_of(stored, bench.residuals(PARENT, stored)), weights_of(bench.model, changed)
     if rows is not None:
         grow(stored, rows)
         parent = grown_weights(parent, rows)
+    # What did not change is the parent's: there need be no second copy of it.
+    result = parent | result
     for share in sorted(set(bench.given.spec.recipe.interpolation)):
         name = candidate_name(share)
         cut_off = interpolate_into(stored, parent, result, share)

@@ -1,6 +1,6 @@
 """What a round's penalty on weights is made of: what it pulls toward, and what the rounds so far found important."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,47 +12,59 @@ from learner.directory.round_directory import BASE, IMPORTANCE, PARENT
 from learner.material.encoding import Encoded
 from learner.material.feeds import move_to_device
 from learner.material.pieces import training_pieces
+from learner.objectives.change_pull import ChangePull, PullsTogether
 from learner.objectives.importance import Importance, carry_over, fisher, load_importance
-from learner.objectives.weight_pull import QuadraticPull
+from learner.objectives.weight_pull import Pull, QuadraticPull
+from learner.weights.adapter import Adapter
 from learner.weights.grown_head import GrownRows, with_rows_of
 from learner.workbench import SEQUENCES, Workbench
 
 
-def pull_of(bench: Workbench, matters: Importance | None, rows: GrownRows | None = None) -> QuadraticPull | None:
+def pull_of(
+    bench: Workbench, matters: Importance | None, rows: GrownRows | None = None, adapter: Adapter | None = None
+) -> Pull | None:
     """Return the pull on the model's weights as they stand; None where the recipe has none.
 
     Args:
         bench: of the round, before a step was taken.
         matters: what `importance_before` said.
         rows: what the head has grown, which nothing pulls on; None where it has not.
+        adapter: of the model: what it changes is pulled on, and what it trains whole; None where all weights train.
     """
     recipe = bench.given.spec.recipe
     if not recipe.l2_sp and matters is None:
         return None
-    return QuadraticPull(
-        dict(bench.model.named_parameters()),
-        l2_sp=recipe.l2_sp,
-        base=_weights_of_base(bench) if recipe.l2_sp and recipe.l2_sp_anchor == "base" else None,
-        ewc=recipe.ewc,
-        importance=None if matters is None else _with_new_rows(matters, bench),
-        free_rows={} if rows is None else dict.fromkeys(rows.weights, rows.first),
-    )
+    parameters = dict(bench.model.named_parameters())
+    weights: Mapping[str, Tensor] = parameters if adapter is None else adapter.weights
+    terms: dict[str, Any] = {
+        "l2_sp": recipe.l2_sp,
+        "base": _weights_of_base(bench, weights) if recipe.l2_sp and recipe.l2_sp_anchor == "base" else None,
+        "ewc": recipe.ewc,
+        "importance": None if matters is None else _with_new_rows(matters, weights),
+    }
+    free_rows = {} if rows is None else dict.fromkeys(rows.weights, rows.first)
+    if adapter is None:
+        return QuadraticPull(parameters, free_rows=free_rows, **terms)
+    whole = QuadraticPull(adapter.whole, free_rows=free_rows, **terms)
+    return PullsTogether(ChangePull(adapter.adapted, **terms), whole)
 
 
-def _with_new_rows(importance: Importance, bench: Workbench) -> Importance:
-    """Importance of the model as it is now: what it has in addition matters to nothing yet."""
-    nothing = {name: torch.zeros_like(weight) for name, weight in bench.model.named_parameters()}
-    return with_rows_of(importance, nothing)
+def _with_new_rows(importance: Importance, weights: Mapping[str, Tensor]) -> Importance:
+    """Importance of a model's weights as they are now: what they have in addition matters to nothing yet."""
+    nothing = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    return with_rows_of({name: importance[name] for name in weights}, nothing)
 
 
-def _weights_of_base(bench: Workbench) -> dict[str, Tensor] | None:
+def _weights_of_base(bench: Workbench, weights: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     """The base's weights by name; None where the round starts from the base itself."""
     spec = bench.given.spec
     if spec.base.digest == spec.parent.digest:
         return None
-    base = {name: weight.detach() for name, weight in bench.load_master(BASE).named_parameters()}
+    base = dict(bench.load_master(BASE).named_parameters())
     # Of a label that the base never had it says nothing: such a row is held to what it was before the round.
-    return with_rows_of(base, {name: weight.detach() for name, weight in bench.model.named_parameters()})
+    return with_rows_of(
+        {name: base[name].detach() for name in weights}, {name: weight.detach() for name, weight in weights.items()}
+    )
 
 
 def importance_before(bench: Workbench, replay: Encoded) -> Importance | None:
@@ -79,7 +91,7 @@ def importance_after(bench: Workbench, fresh: Encoded, earlier: Importance | Non
         return None
     with bench.progress.phase("importance", SEQUENCES, _most_sequences(bench, fresh)):
         measured = _fisher(bench, fresh)
-        carried = None if earlier is None else _with_new_rows(earlier, bench)
+        carried = None if earlier is None else _with_new_rows(earlier, dict(bench.model.named_parameters()))
         return carry_over(carried, measured, decay=recipe.ewc_decay)
 
 

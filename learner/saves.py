@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +36,8 @@ from learner.weights.tensor_files import load_tensors
 from learner.workbench import Workbench
 
 COPIES: Final = 3
-"""What a save has of each weight, in its own size: itself and the optimizer's two moments. The best so far is one more.
+"""What a save has of each trained weight, in its own size: itself and the optimizer's two moments. The best so far is
+one more.
 """
 
 
@@ -58,7 +60,8 @@ class RoundSaves:
     def go_on(self, trainer: Trainer, stopping: EarlyStopping | None) -> Training:
         """Bring both to where the round was saved; what cannot be used is removed, and the round begins anew."""
         training = self._go_on(trainer, stopping)
-        weights = sum(weight.numel() * weight.element_size() for weight in trainer.model.parameters())
+        trained = (weight for weight in trainer.model.parameters() if weight.requires_grad)
+        weights = sum(weight.numel() * weight.element_size() for weight in trained)
         size = weights * (COPIES if stopping is None else COPIES + 1)
         self._times = SaveTimes.begun(self._every, self._progress.clock(), size)
         return training
@@ -144,7 +147,8 @@ def known_by(bench: Workbench, steps: Sequence[Step]) -> dict[str, str]:
     """
     spec, path = bench.given.spec, bench.given.path
     recipe = spec.recipe.model_dump(mode="json", exclude={"micro_batch"})
-    return {
+    adapters = {} if spec.recipe.adapter is None else {"version of peft": version("peft")}
+    return adapters | {
         "round": f"{spec.round}, seed {spec.seed}",
         "parent": spec.parent.digest,
         "base": spec.base.digest,

@@ -18,7 +18,7 @@ are pulled once.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,16 @@ from torch import Tensor, nn
 NO_FREE_ROWS: Final[Mapping[str, int]] = MappingProxyType({})
 # Differences are made for this many weights at a time, so that a pull needs no second copy of the model.
 CHUNK_WEIGHTS = 1 << 26
+
+
+class Pull(Protocol):
+    """A penalty on weights."""
+
+    def add_gradient(self) -> None:
+        """Add the penalty's gradient to that of each trained weight, in place, after the backward pass."""
+
+    def value(self) -> Tensor:
+        """Return the penalty, a scalar. For reports: training needs only its gradient."""
 
 
 class QuadraticPull:

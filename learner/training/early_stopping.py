@@ -1,10 +1,10 @@
 """When a round stops before its last step, and which weights it keeps. Never decided on what the gate reports."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from learner.directory.saved_round import StoppingPlace
 
@@ -17,7 +17,7 @@ class EarlyStopping:
     away for not having been looked at.
 
     Args:
-        model: whose weights are kept (in main memory) and put back.
+        model: whose trained weights are kept (in main memory) and put back.
         loss: the mean loss on the early-stopping samples.
         checks: how many looks a whole round has.
         patience: looks without gain until the round stops.
@@ -56,7 +56,7 @@ class EarlyStopping:
         if loss < self._best_loss:
             self._best_loss, self._best_step, self._without_gain = loss, self._steps, 0
             # To main memory: a second copy of the model beside its gradients and moments need not fit the device.
-            self._best_weights = [weight.detach().to("cpu", copy=True) for weight in self._model.parameters()]
+            self._best_weights = [weight.detach().to("cpu", copy=True) for weight in self._trained()]
 
     @torch.no_grad()
     def restore_best(self) -> int | None:
@@ -70,9 +70,12 @@ class EarlyStopping:
             self._look()
         if not self._best_weights or self._best_step == self._steps:
             return None
-        for weight, best in zip(self._model.parameters(), self._best_weights, strict=True):
+        for weight, best in zip(self._trained(), self._best_weights, strict=True):
             weight.copy_(best)
         return self._best_step
+
+    def _trained(self) -> Iterator[nn.Parameter]:
+        return (weight for weight in self._model.parameters() if weight.requires_grad)
 
     def place(self) -> StoppingPlace:
         """Return where it stands, without the best weights."""

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ from learner.material.feeds import Feed
 from learner.objectives.forward_pass import MicroBatch
 from learner.objectives.losses import Objective
 from learner.objectives.router_loss import ROUTER, RouterLoss
-from learner.objectives.weight_pull import QuadraticPull
+from learner.objectives.weight_pull import Pull
 from learner.progress import Progress
 from learner.settings import RecipeSettings
 from learner.training.early_stopping import EarlyStopping
@@ -107,8 +108,9 @@ class Trainer:
     """Takes optimizer steps.
 
     Args:
-        model: with float32 weights, which are trained in place.
+        model: with float32 weights, of which those that require a gradient are trained in place.
         parent: what it is distilled from; None where the objective needs none.
+        standing: the context in which `parent` answers as the parent, where it is the model itself.
         feed: gives micro-batches.
         objective: what is minimised.
         pull: the penalty on weights; None for none.
@@ -126,14 +128,15 @@ class Trainer:
         *,
         feed: Feed,
         objective: Objective,
-        pull: QuadraticPull | None,
+        pull: Pull | None,
         recipe: RecipeSettings,
         peak_rate: float,
         device: Device,
+        standing: Callable[[], AbstractContextManager[None]] = nullcontext,
         router: RouterLoss | None = None,
         passed: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self.model, self.parent = model, parent
+        self.model, self.parent, self._standing = model, parent, standing
         self._feed, self._objective, self._pull = feed, objective, pull
         self._recipe, self._peak_rate, self.device = recipe, peak_rate, device
         self._router, self._passed = router, passed
@@ -199,7 +202,8 @@ class Trainer:
         # On new rows there is nothing to distil: no pass of the parent is spent on them.
         if self.parent is None or batch.first_replayed == len(batch.targets):
             return None
-        logits: Tensor = self.parent(**batch.replayed_inputs()).logits
+        with self._standing():
+            logits: Tensor = self.parent(**batch.replayed_inputs()).logits
         return logits
 
     def _per_target(self, totals: Sequence[float], targets: tuple[int, int]) -> dict[str, float]:
@@ -218,7 +222,8 @@ class Trainer:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all that steps change, by name: weights, buffers, the optimizer's moments, torch's random state."""
-        held: dict[str, Tensor] = {f"weight.{name}": weight for name, weight in self.model.named_parameters()}
+        trained = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+        held: dict[str, Tensor] = {f"weight.{name}": weight for name, weight in trained.items()}
         held |= {f"buffer.{name}": buffer for name, buffer in self.model.named_buffers()}
         for index, moments in self._optimizer.state_dict()["state"].items():
             held |= {f"optimizer.{index}.{name}": moment for name, moment in moments.items()}

@@ -6,6 +6,7 @@ below one rounding step (see `learner.weights.residual`). Tied weights are one p
 """
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,16 @@ from learner.weights.residual import Residual, Residuals, add_residual, is_round
 Weights = dict[str, Tensor]
 
 
-def weights_of(model: Any) -> Weights:
-    """Return a copy of a model's parameters and stored buffers, on the CPU, by name; tied ones once."""
-    return {name: value.detach().to("cpu", copy=True) for name, value in _named(model).items()}
+def weights_of(model: Any, only: Collection[str] | None = None) -> Weights:
+    """Return a copy of a model's parameters and stored buffers, on the CPU, by name; tied ones once.
+
+    Args:
+        model: on any device.
+        only: the names of those that are wanted; None for all.
+    """
+    named = _named(model)
+    wanted = named if only is None else {name: named[name] for name in only}
+    return {name: value.detach().to("cpu", copy=True) for name, value in wanted.items()}
 
 
 def masters_of(stored: Any, residuals: Residuals) -> Weights:

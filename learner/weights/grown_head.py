@@ -140,6 +140,26 @@ def grow(model: Any, rows: GrownRows) -> None:
     model.num_labels = len(names)
 
 
+@torch.no_grad()
+def narrow(model: Any, name: str, part: nn.Module, rows: int) -> None:
+    """Take from a copy of a part of a model the head's rows beyond a number, in place.
+
+    Args:
+        model: whose head has grown.
+        name: of the part in the model.
+        part: the copy of it; left alone where the head is elsewhere.
+        rows: how many the head keeps.
+    """
+    full_name, _ = find_head(model)
+    if not f"{full_name}.".startswith(f"{name}."):
+        return
+    head: Any = part.get_submodule(full_name.removeprefix(name).removeprefix("."))
+    head.weight = nn.Parameter(head.weight[:rows].clone(), requires_grad=head.weight.requires_grad)
+    if head.bias is not None:
+        head.bias = nn.Parameter(head.bias[:rows].clone(), requires_grad=head.bias.requires_grad)
+    head.out_features = rows
+
+
 def grown_weights(weights: Mapping[str, Tensor], rows: GrownRows) -> dict[str, Tensor]:
     """A copy of a model's weights, by name, with those rows."""
     return {

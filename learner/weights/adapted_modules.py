@@ -1,0 +1,80 @@
+"""Which linear maps of a model an adapter changes: the model is asked for what it has, there is no list of models.
+
+Layers are what a model has many of, numbered. Of their linear maps those are attention's whose path says so; all others
+are counted to the feed-forward part ("mlp"), also where an architecture mixes tokens otherwise. A mixture's router is
+left alone: it decides which expert learns. The head and the embeddings are no part of a layer.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from learner.errors import LearnerError
+
+PARTS: Final = ("mlp", "attention")
+"""Words that stand for many modules; every other one is a module's name."""
+
+_ATTENTION: Final = re.compile(r"att(n|ention)", re.IGNORECASE)
+_ROUTERS: Final = frozenset({"gate", "router", "shared_expert_gate"})
+
+
+class NoSuchModules(LearnerError):
+    """A model has nothing of what an adapter is to change; the message says what it has."""
+
+
+def choose_modules(model: Any, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the full names of the linear maps that are meant, in the model's order.
+
+    Args:
+        model: whose layers are looked through.
+        wanted: words of `PARTS`, or names, each the end of a full one (`q_proj`, `mlp.up_proj`).
+
+    Raises:
+        NoSuchModules: a word or name fits none.
+    """
+    maps = dict(_maps_of_layers(model))
+    for word in wanted:
+        if not any(_fits(word, name, part) for name, part in maps.items()):
+            raise NoSuchModules(
+                f"learner.recipe.adapter_modules names {word}, and no linear map in the layers of this "
+                f"{type(model).__name__} is meant by it; {_describe(maps)}"
+            )
+    return tuple(name for name, part in maps.items() if any(_fits(word, name, part) for word in wanted))
+
+
+def _fits(word: str, name: str, part: str) -> bool:
+    return part == word if word in PARTS else f".{name}".endswith(f".{word}")
+
+
+def _maps_of_layers(model: Any) -> Iterator[tuple[str, str]]:
+    """Yield each linear map's full name with the part that it belongs to."""
+    for name, module in model.named_modules():
+        path = name.split(".")
+        # Exactly these: a class derived from them may be called otherwise than by its forward.
+        if type(module) not in (nn.Linear, Conv1D) or not any(word.isdigit() for word in path):
+            continue
+        if path[-1] not in _ROUTERS and "router" not in path:
+            yield name, PARTS[1] if any(_ATTENTION.search(word) for word in path) else PARTS[0]
+
+
+def _describe(maps: dict[str, str]) -> str:
+    if not maps:
+        return "there is none at all: train all weights (adapter left out)"
+    names: dict[str, list[str]] = defaultdict(list)
+    for name, part in maps.items():
+        below = _below_layer(name)
+        if below not in names[part]:
+            names[part].append(below)
+    there = "; ".join(f"{part}: {', '.join(names[part])}" for part in PARTS if names[part])
+    return f"it has {there}"
+
+
+def _below_layer(name: str) -> str:
+    """A module's name as it is in every layer."""
+    path = name.split(".")
+    last_number = max(at for at, word in enumerate(path) if word.isdigit())
+    return ".".join(path[last_number + 1 :]) or path[last_number - 1]
