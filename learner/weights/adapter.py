@@ -161,7 +161,7 @@ def attach(model: Any, shape: AdapterShape, *, seed: int, heads: bool, known_lab
 
 def _inject(model: Any, names: tuple[str, ...], shape: AdapterShape, seed: int) -> Any:
     try:
-        from peft import LoraConfig, LoraModel  # noqa: PLC0415 - an extra, which takes seconds to import
+        from peft import LoraConfig, LoraModel  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise NoAdapters(
             f'learner.recipe.adapter = "{shape.kind}" needs peft: in Riverkeep\'s checkout run '

@@ -10,6 +10,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
@@ -93,6 +95,22 @@ def llama(*, seed: int = 0, tied: bool = True, dtype: torch.dtype = torch.float3
         pad_token_id=0,
     )
     return torch.nn.Module.to(LlamaForCausalLM(config), dtype)
+
+
+def gpt2(*, seed: int = 0) -> GPT2LMHeadModel:
+    """A GPT-2 of some 20,000 parameters, whose linear maps are stored the other way round, with dropout."""
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        vocab_size=len(tokenizer()),
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=64,
+        bos_token_id=4,
+        eos_token_id=5,
+        pad_token_id=0,
+    )
+    return GPT2LMHeadModel(config)
 
 
 def broken_llama() -> LlamaForCausalLM:
