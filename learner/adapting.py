@@ -1,8 +1,20 @@
 """A round that trains an adapter in place of all weights."""
 
-from learner.weights.adapter import Adapter, AdapterShape, attach
+from learner.settings import RecipeSettings
+from learner.weights.adapter import Adapter, AdapterShape, attach, require_adaptable
 from learner.weights.grown_head import GrownRows
 from learner.workbench import Workbench
+
+
+def require_adapter_fits(bench: Workbench) -> None:
+    """Refuse a recipe whose adapter cannot be made, before anything is scored.
+
+    Raises:
+        learner.weights.adapter.NoAdapters: peft is not installed.
+        learner.weights.adapted_modules.NoSuchModules: the model has nothing of what is to be changed.
+    """
+    if (shape := _shape(bench.given.spec.recipe)) is not None:
+        require_adaptable(bench.model, shape)
 
 
 def attach_adapter(bench: Workbench, rows: GrownRows | None) -> Adapter | None:
@@ -16,16 +28,23 @@ def attach_adapter(bench: Workbench, rows: GrownRows | None) -> Adapter | None:
         learner.weights.adapter.NoAdapters: peft is not installed.
         learner.weights.adapted_modules.NoSuchModules: the model has nothing of what is to be changed.
     """
-    spec, recipe = bench.given.spec, bench.given.spec.recipe
-    if recipe.adapter is None:
+    spec = bench.given.spec
+    shape = _shape(spec.recipe)
+    if shape is None:
         return None
     adapter = attach(
         bench.model,
-        AdapterShape(recipe.adapter, recipe.adapter_rank, recipe.adapter_alpha, recipe.adapter_modules),
+        shape,
         seed=spec.seed,
         heads=spec.kind == "classifier",
         known_labels=None if rows is None else rows.first,
     )
     trained = sum(weight.numel() for weight in bench.model.parameters() if weight.requires_grad)
-    bench.progress.say("adapter", kind=recipe.adapter, parameters=trained, matrices=len(adapter.adapted))
+    bench.progress.say("adapter", kind=shape.kind, parameters=trained, matrices=len(adapter.adapted))
     return adapter
+
+
+def _shape(recipe: RecipeSettings) -> AdapterShape | None:
+    if recipe.adapter is None:
+        return None
+    return AdapterShape(recipe.adapter, recipe.adapter_rank, recipe.adapter_alpha, recipe.adapter_modules)

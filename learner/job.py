@@ -15,7 +15,7 @@ from checkpoints.document_frame import write_frame
 from checkpoints.files.disk_errors import disk_errors
 from checkpoints.files.durable_writes import replace_file
 from checkpoints.files.label_names import NEW_WEIGHTS
-from learner.adapting import attach_adapter
+from learner.adapting import attach_adapter, require_adapter_fits
 from learner.directory.kept_candidates import require_kept_intact
 from learner.directory.parent_and_base import require_intact
 from learner.directory.report import Outcome, Report, SliceScores, TrainingSummary
@@ -108,6 +108,7 @@ def run_round(path: Path, echo: TextIO | None = None) -> Report:
 def _run(given: RoundInput, progress: Progress) -> Report:
     with progress.phase("load"):
         bench = set_up(given, progress)
+        require_adapter_fits(bench)
     _say_start(bench)
     with progress.phase("encode", DOCUMENTS, _documents(given)):
         texts = _encode(bench)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from checkpoints.installing import pip_install
+from learner.adapter_library import HOW_TO_INSTALL, has_adapters
 from learner.errors import LearnerError
 from learner.settings import AdapterKind
 from learner.weights.adapted_modules import NoSuchModules, choose_modules
@@ -146,6 +146,7 @@ def attach(model: Any, shape: AdapterShape, *, seed: int, heads: bool, known_lab
         NoAdapters: peft is not installed.
         NoSuchModules: the model has nothing of what is to be changed, or peft cannot change it.
     """
+    require_adaptable(model, shape)
     names = choose_modules(model, shape.modules)
     heads_before = {name: deepcopy(model.get_submodule(name)) for name in _heads(model)} if heads else {}
     for name, head in heads_before.items():
@@ -159,14 +160,21 @@ def attach(model: Any, shape: AdapterShape, *, seed: int, heads: bool, known_lab
     return adapter
 
 
+def require_adaptable(model: Any, shape: AdapterShape) -> None:
+    """Refuse what `attach` would refuse, without changing anything.
+
+    Raises:
+        NoAdapters: peft is not installed.
+        NoSuchModules: the model has nothing of what is to be changed.
+    """
+    if not has_adapters():
+        raise NoAdapters(f'learner.recipe.adapter = "{shape.kind}" needs peft: {HOW_TO_INSTALL}, or leave adapter out')
+    choose_modules(model, shape.modules)
+
+
 def _inject(model: Any, names: tuple[str, ...], shape: AdapterShape, seed: int) -> Any:
-    try:
-        from peft import LoraConfig, LoraModel  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise NoAdapters(
-            f'learner.recipe.adapter = "{shape.kind}" needs peft: in Riverkeep\'s checkout run '
-            f"`{pip_install('-c', 'constraints.txt', '.[adapters]')}`, or leave adapter out"
-        ) from error
+    from peft import LoraConfig, LoraModel  # noqa: PLC0415 - an extra
+
     transposed = {isinstance(model.get_submodule(name), Conv1D) for name in names}
     config = LoraConfig(
         r=shape.rank,

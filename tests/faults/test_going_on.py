@@ -22,7 +22,7 @@ from learner.directory.report import Report, read_report
 from learner.directory.round_directory import ROUND
 from learner.directory.saved_round import SAVED, STATE, read_saved
 from learner.job import run_round
-from learner.settings import LearnerSettings
+from learner.settings import LearnerSettings, RecipeSettings
 from tests.unit.learner import tiny
 
 pytestmark = pytest.mark.usefixtures("torch_settings_kept")
@@ -54,9 +54,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Published:
     return tiny.generation(tmp_path_factory.mktemp("base"), model, tiny.tokenizer(), "causal-lm")
 
 
-def write(path: Path, base: Published, seconds: float) -> Path:
+def write(path: Path, base: Published, seconds: float, recipe: RecipeSettings = RECIPE) -> Path:
     """A round with replay, KL, a pull and looks when to stop, that saves itself every so many seconds."""
-    return tiny.causal_round(path, base, recipe=RECIPE, fresh=36, save_seconds=seconds)
+    return tiny.causal_round(path, base, recipe=recipe, fresh=36, save_seconds=seconds)
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +187,19 @@ def test_with_fewer_rows_in_a_pass_it_goes_on_and_time_trained_before_counts(cut
     assert training.steps == 3
     assert training.seconds > MOST_SECONDS
     assert training.micro_batch == 2
+
+
+def test_an_adapter_goes_on_too_from_a_save_of_its_own_size(cut_off: Path, base: Published, tmp_path: Path) -> None:
+    """The model that stands still is no part of it."""
+    recipe = RECIPE.model_copy(update={"adapter": "dora", "adapter_rank": 2, "epochs": 1})
+    undisturbed, path = (write(tmp_path / name, base, seconds, recipe) for name, seconds in (("a", 1e9), ("b", 0.0)))
+    run_round(undisturbed)
+    assert ending(path, f"{DurableStep.STAGE_COPY.value}@3:kill") == -signal.SIGKILL
+    saved, whole = read_saved(path), read_saved(cut_off)
+    assert saved is not None
+    assert whole is not None
+    assert saved.listed.bytes < whole.listed.bytes / 3
+    run_round(path)
+    assert len(said(path, "goes_on")) == 1
+    assert digests(path) == digests(undisturbed)
+    assert without_time(read_report(path)) == without_time(read_report(undisturbed))

@@ -12,7 +12,7 @@ from checkpoints.generation_store import GenerationStore, Published
 from checkpoints.load import load_model
 from gate.measures import mean_nll
 from learner.directory.report import Outcome
-from learner.directory.round_directory import RESIDUALS, GenerationRef, RoundSlice, write_round
+from learner.directory.round_directory import PROGRESS, RESIDUALS, GenerationRef, RoundSlice, write_round
 from learner.job import run_round
 from learner.settings import RecipeSettings
 from learner.weights.adapted_modules import NoSuchModules
@@ -116,10 +116,12 @@ def test_a_classifier_learns_a_new_label_with_an_adapter(tmp_path: Path) -> None
 
 
 def test_a_model_that_has_nothing_of_what_is_named_is_told_so(tmp_path: Path, base: Published) -> None:
-    """Before anything is trained."""
+    """Before anything is read, scored or trained."""
     recipe = LORA.model_copy(update={"adapter_modules": ("c_fc",)})
+    path = tiny.causal_round(tmp_path / "round", base, recipe=recipe)
     with pytest.raises(NoSuchModules, match="names c_fc"):
-        run_round(tiny.causal_round(tmp_path / "round", base, recipe=recipe))
+        run_round(path)
+    assert '"name":"encode"' not in (path / PROGRESS).read_text().replace(" ", "")
 
 
 @pytest.mark.parametrize(("kind", "usual"), [("causal-lm", 1e-4), ("classifier", 2e-5)])

@@ -58,6 +58,10 @@ OTHER: Final[dict[str, tuple[ModelKind, dict[str, Any]]]] = {
     "ewc": ("causal-lm", {"ewc": 100.0}),
     "importance_sequences": ("causal-lm", {"importance_sequences": 2}),
     "interpolation": ("causal-lm", {"interpolation": (0.0, 0.25)}),
+    "adapter": ("causal-lm", {"adapter": "lora"}),
+    "adapter_rank": ("causal-lm", {"adapter_rank": 2, "adapter": "lora"}),
+    "adapter_alpha": ("causal-lm", {"adapter_alpha": 4, "adapter": "lora"}),
+    "adapter_modules": ("causal-lm", {"adapter_modules": ("attention",), "adapter": "lora"}),
     "precision": ("causal-lm", {"precision": "bfloat16"}),
 }
 """By setting: of which kind of model, and another value (of the setting, and of what it shows with)."""

@@ -105,6 +105,8 @@ def test_the_parent_of_a_head_that_grew_has_the_labels_that_it_had() -> None:
 
 def test_without_peft_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an extra."""
-    monkeypatch.setitem(sys.modules, "peft", None)
+    monkeypatch.delitem(sys.modules, "peft", raising=False)
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "path_importer_cache", {})
     with pytest.raises(NoAdapters, match=r'adapter = "lora" needs peft: .* install -c constraints.txt \'.\[adapters\]'):
         attach(tiny.llama(), SHAPES[0], seed=3, heads=False)
