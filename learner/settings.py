@@ -19,6 +19,8 @@ MOST_FOR_NEW_HEAD = 1e-3
 # An adapter learns as fast as whole weights at ten times their rate, whatever its rank (Schulman et al. 2025, "LoRA
 # Without Regret").
 ADAPTER_RATE_FACTOR = 10
+ADAPTER_PARTS = ("mlp", "attention")
+"""Words that stand for many modules where an adapter's are named; every other one is a module's name."""
 
 # Candidates are named by the parent's share in them, to this many decimals: no two shares may have one name.
 SHARE_DECIMALS = 6

@@ -17,6 +17,8 @@ _IMPORTANCE_BYTES: Final = 4
 # Of each weight that a round saves under way: itself and the optimizer's two moments; and where it looks when to stop,
 # the best so far.
 _SAVED_BYTES, _BEST_BYTES = 3 * 4, 4
+# Of a matrix that is 256 wide or wider, an adapter's change of rank 1 has at most so much.
+_ADAPTER_SHARE_PER_RANK: Final = 1 / 128
 # The last one, and the one that is being written.
 _SAVES: Final = 2
 
@@ -39,8 +41,10 @@ def bytes_to_come(settings: Settings) -> int:
 
 def save_bytes(model: Path, settings: Settings) -> int:
     """What a round under way takes to save itself, while one save takes the place of another."""
-    best = _BEST_BYTES if settings.learner.recipe.early_stop_checks else 0
-    return _SAVES * stored_weights(model).total() * (_SAVED_BYTES + best)
+    recipe = settings.learner.recipe
+    best = _BEST_BYTES if recipe.early_stop_checks else 0
+    trained = 1.0 if recipe.adapter is None else min(1.0, recipe.adapter_rank * _ADAPTER_SHARE_PER_RANK)
+    return int(_SAVES * stored_weights(model).total() * trained * (_SAVED_BYTES + best))
 
 
 def bytes_beside(model: Path, settings: Settings) -> int:

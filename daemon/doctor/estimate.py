@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from learner.settings import RecipeSettings
+from learner.settings import ADAPTER_PARTS, RecipeSettings
 
 MIB = 2**20
 
@@ -10,6 +10,12 @@ PROCESS_BYTES = {"cpu": 800 * MIB, "cuda": 600 * MIB}
 """Of a process that has loaded torch and transformers: resident memory, or on a GPU its context and workspaces."""
 WEIGHT_BYTES = 4 + 4 + 8 + 4
 """A weight while training: float32 weight and gradient, AdamW's two moments, the parent that is distilled from."""
+STILL_BYTES = 4
+"""A weight that stands still beside an adapter, in float32: without the adapter it is the parent's."""
+ADAPTER_BYTES = 4 + 4 + 8
+"""An adapter's weight, with gradient and moments."""
+MASTER_BYTES = 4
+"""Of a weight when candidates are made, in main memory: the model's, the parent's, and the result's where it changed."""
 LOGITS_ARRAYS = 6
 """Arrays of a micro-batch's logits at once: the model's, its softmax and gradient, and as many for distillation."""
 SHORTEST = 64
@@ -59,7 +65,8 @@ def training_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
     A guide for where no round can be rehearsed. The counts of arrays are fitted to what rounds of a small Llama took on
     a CPU, and right within a tenth there.
     """
-    return least_bytes(shape) + rows_at_once(recipe) * row_bytes(shape, recipe)
+    training = _at_rest(shape, recipe) + rows_at_once(recipe) * row_bytes(shape, recipe)
+    return max(training, _candidates_bytes(shape, recipe))
 
 
 def rows_at_once(recipe: RecipeSettings) -> int:
@@ -67,9 +74,41 @@ def rows_at_once(recipe: RecipeSettings) -> int:
     return min(recipe.micro_batch, recipe.batch_sequences)
 
 
-def least_bytes(shape: ModelShape) -> int:
+def least_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
     """What a round takes whatever its micro-batch: the process, and weights with their optimizer."""
-    return _process(shape) + shape.parameters * WEIGHT_BYTES
+    return max(_at_rest(shape, recipe), _candidates_bytes(shape, recipe))
+
+
+def _at_rest(shape: ModelShape, recipe: RecipeSettings) -> int:
+    """Between two passes of the training."""
+    if recipe.adapter is None:
+        return _process(shape) + shape.parameters * WEIGHT_BYTES
+    changed = recipe.adapter_rank * sum(width for width, _ in _adapted(shape, recipe))
+    return _process(shape) + shape.parameters * STILL_BYTES + changed * ADAPTER_BYTES
+
+
+def _candidates_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
+    """When candidates are made; on a GPU lies the model alone, which is the least of it."""
+    if shape.device_type == "cuda":
+        return 0
+    changed = shape.parameters
+    if recipe.adapter is not None:
+        changed = min(changed, sum(size for _, size in _adapted(shape, recipe)))
+    return _process(shape) + shape.stored_bytes + MASTER_BYTES * (2 * shape.parameters + changed)
+
+
+def _adapted(shape: ModelShape, recipe: RecipeSettings) -> list[tuple[int, int]]:
+    """What an adapter changes in all layers: inputs and outputs together, and weights, for each part of a layer.
+
+    Names of modules are counted as all of both parts.
+    """
+    named = any(word not in ADAPTER_PARTS for word in recipe.adapter_modules)
+    parts = ADAPTER_PARTS if named else set(recipe.adapter_modules)
+    sizes = {
+        "mlp": (3 * (shape.hidden + shape.inner), 3 * shape.hidden * shape.inner),
+        "attention": (8 * shape.hidden, 4 * shape.hidden**2),
+    }
+    return [(shape.layers * width, shape.layers * size) for width, size in (sizes[part] for part in parts)]
 
 
 def row_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:

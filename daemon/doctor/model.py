@@ -17,10 +17,11 @@ from daemon.doctor.findings import Finding
 from daemon.doctor.free_memory import free_bytes, free_gpu_bytes
 from daemon.doctor.proposal import as_lines, proposal
 from daemon.doctor.rehearsal import Subject
-from daemon.doctor.rounds import Room, Say
+from daemon.doctor.rounds import WITH_ADAPTER, Room, Say
 from daemon.errors import STATE_DIR_REMEDY, said_by_the_system
 from daemon.lifecycle.lock import holder_of
 from daemon.settings.tree import Settings
+from learner.settings import RecipeSettings
 from memory.samples.records import Counts
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
     room = _room(settings, shape)
     if room is None:
         pass
-    elif room.left < least_bytes(shape):
-        yield _too_large(shape, room)
+    elif room.left < least_bytes(shape, settings.learner.recipe):
+        yield _too_large(settings, shape, room)
     elif holder_of(settings.state_dir) is not None:
         yield _estimate(settings, shape, room)
     else:
@@ -100,15 +101,25 @@ def _room(settings: Settings, shape: ModelShape) -> Room | None:
     return None if free is None else Room(free, serving_bytes(shape) if settings.serving.enabled else 0)
 
 
-def _too_large(shape: ModelShape, room: Room) -> Finding:
+def _too_large(settings: Settings, shape: ModelShape, room: Room) -> Finding:
     """Of a model for which no rehearsal need be tried."""
+    recipe = settings.learner.recipe
+    least = least_bytes(shape, recipe)
     return Finding(
         shape.memory_name,
         ok=False,
-        detail=f"{room.free / GIB:.1f} GiB free; a round needs {least_bytes(shape) / GIB:.1f} GiB for weights and "
+        detail=f"{room.free / GIB:.1f} GiB free; a round needs {least / GIB:.1f} GiB for weights and "
         f"optimizer alone, answering and a swap {room.serving / GIB:.1f} GiB",
-        remedy="No `learner.recipe.micro_batch` is small enough: take a smaller model or a larger machine.",
+        remedy=f"No `learner.recipe.micro_batch` is small enough: {_smaller(shape, recipe, room)}.",
     )
+
+
+def _smaller(shape: ModelShape, recipe: RecipeSettings, room: Room) -> str:
+    """What is left to do where weights and optimizer alone do not fit."""
+    with_adapter = least_bytes(shape, recipe.model_copy(update={"adapter": "lora"}))
+    if recipe.adapter is None and with_adapter <= room.left:
+        return f"set {WITH_ADAPTER}, with which those take {with_adapter / GIB:.1f} GiB, and run this again"
+    return "take a smaller model or a larger machine"
 
 
 def _estimate(settings: Settings, shape: ModelShape, room: Room) -> Finding:

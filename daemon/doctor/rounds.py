@@ -29,6 +29,7 @@ TIMED_S = 15.0
 """What the second rehearsal may take longer than two steps, so that its speed is that of a round."""
 EXAMPLE_TOKENS = 100_000
 TOKENS_PER_DOCUMENT = 200.0
+WITH_ADAPTER = '`learner.recipe.adapter = "lora"` (no second model, and next to no optimizer)'
 LONG_PHASES = {
     "score": "scoring held-out text",
     "train": "training",
@@ -137,8 +138,8 @@ def _no_rehearsal(failed: FailedRehearsal, settings: Settings) -> Finding:
         "memory",
         ok=False,
         detail=f"a round ran out of memory with one row a pass: {failed.why}",
-        remedy=f"Set `learner.recipe.micro_batch = 1` with {saving}{shorter}, or take a smaller model; then run "
-        "this again.",
+        remedy=f"Set `learner.recipe.micro_batch = 1` with {saving}{shorter}"
+        f"{'' if recipe.adapter else f', or {WITH_ADAPTER}'}, or take a smaller model; then run this again.",
     )
 
 
@@ -172,6 +173,8 @@ def _fitting_settings(settings: Settings, needed: Memory, room_left: int, fittin
         )
     if longest := needed.longest(room_left):
         return f"Set `learner.recipe.micro_batch = 1` and `learner.recipe.sequence_length = {longest}`."
+    if recipe.adapter is None:
+        return f"Set {WITH_ADAPTER}, and run this again: what that saves only a rehearsal tells."
     return "Take a smaller model or a larger machine: its weights and their optimizer alone do not fit."
 
 

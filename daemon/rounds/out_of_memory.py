@@ -19,7 +19,16 @@ from memory.store import Store
 
 log = structlog.get_logger(__name__)
 
-SIZES: Final = ("micro_batch", "batch_sequences", "sequence_length", "precision", "gradient_checkpointing")
+SIZES: Final = (
+    "micro_batch",
+    "batch_sequences",
+    "sequence_length",
+    "precision",
+    "gradient_checkpointing",
+    "adapter",
+    "adapter_rank",
+    "adapter_modules",
+)
 STRENGTHS: Final = ("kl", "der_alpha", "ewc", "l2_sp")
 """Settings of which it only counts whether they are 0: what they ask for is in memory then, or is not."""
 SUSPICIONS: Final = 2
@@ -205,7 +214,9 @@ def _nothing_smaller(directory: Path) -> str:
         saving.insert(0, "`learner.recipe.gradient_checkpointing = true`")
     if recipe.ewc:
         saving.append("`learner.recipe.ewc = 0` (no importance of each weight)")
-    if recipe.kl or recipe.der_alpha:
+    if recipe.adapter is None:
+        saving.append('`learner.recipe.adapter = "lora"` (no second model, and next to no optimizer)')
+    if (recipe.kl or recipe.der_alpha) and recipe.adapter is None:
         saving.append("`learner.recipe.kl = 0` and `der_alpha = 0` (no second model, but more is forgotten)")
     return (
         f"the micro-batch is 1 already: memory does not hold one sequence. Set {', or '.join(saving)}; else take a "

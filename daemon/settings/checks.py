@@ -1,4 +1,4 @@
-"""What is wrong with model, topics and labels once they are looked up on this machine."""
+"""What is wrong with model, topics, labels and adapter once they are looked up on this machine."""
 
 from checkpoints.errors import CheckpointsError
 from checkpoints.files.label_names import labels_in
@@ -6,6 +6,7 @@ from daemon.settings import sources
 from daemon.settings.labels import extends
 from daemon.settings.mistakes import Mistake
 from daemon.settings.tree import Settings
+from learner.adapter_library import HOW_TO_INSTALL, has_adapters
 
 
 def of_model(settings: Settings, raw: sources.Raw) -> list[Mistake]:
@@ -40,6 +41,22 @@ def of_topics(settings: Settings, raw: sources.Raw) -> list[Mistake]:
         )
         for index, topic in enumerate(settings.streams.topics)
         if topic.label_field is None
+    ]
+
+
+def of_adapter(settings: Settings, raw: sources.Raw) -> list[Mistake]:
+    """An adapter is made by a library that is an extra."""
+    adapter = settings.learner.recipe.adapter
+    if adapter is None or has_adapters():
+        return []
+    return [
+        Mistake(
+            "learner.recipe.adapter",
+            adapter,
+            raw.place(("learner", "recipe", "adapter")),
+            "It needs the library peft, which is not installed.",
+            f"{HOW_TO_INSTALL[0].upper()}{HOW_TO_INSTALL[1:]}, or leave adapter out.",
+        )
     ]
 
 

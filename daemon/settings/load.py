@@ -7,7 +7,7 @@ from pathlib import Path
 
 from daemon.settings import mistakes as settings_mistakes
 from daemon.settings import sources, validation
-from daemon.settings.checks import of_model, of_topics
+from daemon.settings.checks import of_adapter, of_model, of_topics
 from daemon.settings.contradictions import contradictions
 from daemon.settings.fields import nearest
 from daemon.settings.mistakes import BadSettings, Mistake
@@ -49,7 +49,9 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, file
     if files:
         mistakes += outcome.new(settings_mistakes.of_files(Settings, raw))
     if files and outcome.settings is not None:
-        mistakes += outcome.new(of_model(outcome.settings, raw) + of_topics(outcome.settings, raw))
+        mistakes += outcome.new(
+            of_model(outcome.settings, raw) + of_topics(outcome.settings, raw) + of_adapter(outcome.settings, raw)
+        )
         mistakes += outcome.new(contradictions(outcome.settings, raw))
     if mistakes or outcome.settings is None:
         raise BadSettings(mistakes)

@@ -14,9 +14,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from learner.errors import LearnerError
-
-PARTS: Final = ("mlp", "attention")
-"""Words that stand for many modules; every other one is a module's name."""
+from learner.settings import ADAPTER_PARTS as PARTS
 
 _ATTENTION: Final = re.compile(r"att(n|ention)", re.IGNORECASE)
 _ROUTERS: Final = frozenset({"gate", "router", "shared_expert_gate"})

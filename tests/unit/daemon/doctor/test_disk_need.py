@@ -74,6 +74,14 @@ def test_what_a_round_saves_of_itself_is_counted(tmp_path: Path) -> None:
     assert save_bytes(path, settings(tmp_path)) == never * 4 // 3
 
 
+def test_an_adapter_saves_next_to_nothing_of_itself(tmp_path: Path) -> None:
+    """In proportion to its rank, and no more than the weights would take."""
+    path = saved(tmp_path, torch.bfloat16)
+    whole = save_bytes(path, settings(tmp_path))
+    assert save_bytes(path, settings(tmp_path, adapter="lora", adapter_rank=4)) == pytest.approx(whole / 32, rel=1e-3)
+    assert save_bytes(path, settings(tmp_path, adapter="dora", adapter_rank=1024)) == whole
+
+
 def test_size_is_that_of_the_imported_base(tmp_path: Path) -> None:
     """A .gguf file is several times larger once it is imported."""
     (tmp_path / "model").write_bytes(b"GGUF")

@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.tiny_architectures import tiny_model
 from daemon.doctor import kafka, load_model, machine, model, rounds
-from daemon.doctor.estimate import ModelShape, serving_bytes, training_bytes
+from daemon.doctor.estimate import ModelShape, least_bytes, serving_bytes, training_bytes
 from daemon.doctor.findings import Finding
 from daemon.lifecycle.lock import StateLock
 from daemon.settings.admin import AdminSettings
@@ -124,6 +124,21 @@ def test_memory_that_does_not_suffice_is_found(tmp_path: Path, monkeypatch: pyte
     assert "smaller model" in finding.remedy
 
 
+def test_a_model_that_fits_with_an_adapter_alone_is_told_to_have_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An 8B on a GPU of 80 GB: 32 GB of it in float32, where all weights and their optimizer are 160."""
+    large = replace(TINY, parameters=8 * 10**9, stored_bytes=16 * 10**9, device_type="cuda")
+    monkeypatch.setattr(model, "_load_in_a_process", lambda *_: {"device": "cuda (x)", **asdict(large)})
+    monkeypatch.setattr(model, "free_gpu_bytes", lambda: 78 * 2**30)
+    finding = found(list(model.examine(settings(tmp_path))), "GPU memory")
+    assert not finding.ok
+    with_adapter = least_bytes(large, RecipeSettings(adapter="lora")) / 2**30
+    assert 30 < with_adapter < 33
+    assert 'set `learner.recipe.adapter = "lora"`' in finding.remedy
+    assert f"with which those take {with_adapter:.1f} GiB" in finding.remedy
+
+
 TINY = ModelShape(
     parameters=1_066_112,
     stored_bytes=2_132_224,
@@ -162,6 +177,22 @@ def test_what_takes_memory_is_counted(larger: ModelShape, recipe: RecipeSettings
     assert training_bytes(larger, recipe) > training_bytes(TINY, RecipeSettings())
     saving = recipe.model_copy(update={"gradient_checkpointing": True})
     assert training_bytes(larger, saving) < training_bytes(larger, recipe)
+
+
+def test_an_adapter_takes_less_and_the_more_of_it_the_more() -> None:
+    """Of a model of a billion parameters on a GPU weights once; on a CPU candidates are made in the same memory."""
+    shape = replace(TINY, parameters=10**9, stored_bytes=2 * 10**9, hidden=2048, inner=8192, layers=16, outputs=32_000)
+    recipe = RecipeSettings(sequence_length=64, micro_batch=1)
+    lora = recipe.model_copy(update={"adapter": "lora"})
+    all_modules = lora.model_copy(update={"adapter_modules": ("mlp", "attention")})
+    large = all_modules.model_copy(update={"adapter_rank": 256})
+    on_gpu = replace(shape, device_type="cuda")
+    sizes = [training_bytes(on_gpu, each) for each in (lora, all_modules, large, recipe)]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] - sizes[0] == pytest.approx(16e9, rel=0.02)
+    assert training_bytes(shape, lora) < training_bytes(shape, all_modules) < 0.8 * training_bytes(shape, recipe)
+    by_name = lora.model_copy(update={"adapter_modules": ("q_proj",)})
+    assert training_bytes(shape, by_name) == training_bytes(shape, all_modules)
 
 
 @pytest.mark.parametrize(("loss", "ok"), [(7.6, False), (7.0, False), (3.5, True)])

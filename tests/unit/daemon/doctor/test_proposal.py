@@ -28,6 +28,7 @@ RECIPES = st.builds(
     batch_sequences=st.integers(1, 64),
     sequence_length=st.integers(8, 4096),
     gradient_checkpointing=st.booleans(),
+    adapter=st.sampled_from([None, "lora", "dora"]),
 )
 FREE = st.integers(0, 64 * 2**30)
 
@@ -37,7 +38,7 @@ def test_what_is_proposed_fits_and_is_never_more_than_was_set(recipe: RecipeSett
     """By the same estimate; nothing is proposed only where the smallest micro-batch is too large."""
     change = proposal(SHAPE, recipe, free)
     if change is None:
-        least = {"micro_batch": 1, "gradient_checkpointing": True}
+        least = {"micro_batch": 1, "gradient_checkpointing": True, "adapter": recipe.adapter or "lora"}
         assert training_bytes(SHAPE, recipe.model_copy(update=least)) > free
         return
     changed = RecipeSettings.model_validate(recipe.model_dump() | change)
@@ -45,6 +46,7 @@ def test_what_is_proposed_fits_and_is_never_more_than_was_set(recipe: RecipeSett
     assert changed.micro_batch <= recipe.micro_batch
     assert changed.sequence_length <= recipe.sequence_length
     assert changed.gradient_checkpointing >= recipe.gradient_checkpointing
+    assert recipe.adapter in (changed.adapter, None)
 
 
 @given(RECIPES)

@@ -84,13 +84,15 @@ def test_what_does_not_fit_gets_the_largest_micro_batch_that_does(monkeypatch: p
     [
         ({}, "`learner.recipe.gradient_checkpointing = true`"),
         ({"gradient_checkpointing": True}, "`learner.recipe.sequence_length = 256`"),
+        ({"gradient_checkpointing": True, "sequence_length": 64}, '`learner.recipe.adapter = "lora"`'),
+        ({"gradient_checkpointing": True, "sequence_length": 64, "adapter": "lora"}, "a smaller model"),
     ],
 )
 def test_where_not_even_one_row_fits_other_settings_are_proposed(
-    monkeypatch: pytest.MonkeyPatch, recipe: Mapping[str, object], remedy: str
+    monkeypatch: pytest.MonkeyPatch, recipe: Mapping[str, Any], remedy: str
 ) -> None:
-    """Checkpointing first, which changes no result; then shorter sequences."""
-    wide = replace(ONE, peaks={"train": 3 * GIB})
+    """Checkpointing first, which changes no result; then shorter sequences, then an adapter."""
+    wide = replace(ONE, peaks={"train": 3 * GIB}, width=min(ONE.width, recipe.get("sequence_length", ONE.width)))
     memory, _ = examined(monkeypatch, wide, room=2, recipe=recipe, shape=replace(TINY, outputs=500_000))
     assert "no `micro_batch` fits" in memory.detail
     assert remedy in memory.remedy

@@ -76,7 +76,13 @@ def with_recipe(here: World, **recipe: Any) -> Settings:
 
 @pytest.mark.parametrize(
     "change",
-    [{"sequence_length": 256}, {"precision": "bfloat16"}, {"gradient_checkpointing": True}, {"kl": 0.0}],
+    [
+        {"sequence_length": 256},
+        {"precision": "bfloat16"},
+        {"gradient_checkpointing": True},
+        {"kl": 0.0},
+        {"adapter": "lora"},
+    ],
 )
 def test_the_larger_one_is_tried_again_when_the_recipe_asks_otherwise(here: World, change: dict[str, Any]) -> None:
     """And what was known before is known again when it is changed back."""
@@ -113,6 +119,7 @@ def test_where_not_one_sequence_fits_the_round_fails_with_what_is_left_to_do(her
         "`learner.recipe.gradient_checkpointing = true`",
         "`learner.recipe.sequence_length` below 512",
         "`learner.recipe.kl = 0`",
+        '`learner.recipe.adapter = "lora"`',
     ):
         assert words in conclusion.detail
     here.run("fits_0")

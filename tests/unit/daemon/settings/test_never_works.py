@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from daemon.doctor.notes import notes
+from daemon.settings import checks
 from daemon.settings.load import load
 from daemon.settings.mistakes import BadSettings
 from daemon.settings.triggers import TriggerSettings
@@ -149,6 +150,19 @@ def test_two_listeners_on_one_port_are_refused(tmp_path: Path) -> None:
     load_fine = tmp_path / "riverkeep.toml"
     load_fine.write_text(load_fine.read_text().replace("[admin]", '[admin]\nhost = "127.0.0.2"'))
     assert load(load_fine, {}, files=True).admin.port == 9000
+
+
+def test_an_adapter_without_its_library_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a round fails for it; where the library is, nothing is said."""
+    lines = 'state_dir = "s"\nmodel.path = "MODEL"\n[learner.recipe]\nadapter = "lora"\n'
+    monkeypatch.setattr(checks, "has_adapters", lambda: False)
+    said = mistakes_of(tmp_path, lines)
+    assert "learner.recipe.adapter" in said
+    assert "pip install -c constraints.txt '.[adapters]'" in said
+    monkeypatch.undo()
+    assert load(tmp_path / "riverkeep.toml", {}, files=True).learner.recipe.adapter == "lora"
 
 
 def test_a_file_where_a_directory_is_needed_is_refused(tmp_path: Path) -> None:
