@@ -15,7 +15,7 @@ STILL_BYTES = 4
 ADAPTER_BYTES = 4 + 4 + 8
 """An adapter's weight, with gradient and moments."""
 MASTER_BYTES = 4
-"""Of a weight when candidates are made, in main memory: the model's, the parent's, and the result's where it changed."""
+"""Of a weight when candidates are made, in main memory: the model's, the parent's, the result's where it changed."""
 LOGITS_ARRAYS = 6
 """Arrays of a micro-batch's logits at once: the model's, its softmax and gradient, and as many for distillation."""
 SHORTEST = 64

@@ -103,6 +103,19 @@ PROOFS: Final = {
             "test_a_round_that_takes_the_service_with_it_at_one_place_is_given_up",
         ],
     },
+    "An adapter's round makes whole models": {
+        "tests/unit/learner/test_adapting.py": [
+            "test_a_round_learns_through_an_adapter_and_its_candidates_are_whole_models",
+            "test_a_classifier_learns_a_new_label_with_an_adapter",
+        ],
+        "tests/unit/learner/training/test_adapter_steps.py": [
+            "test_the_model_without_its_adapter_is_as_good_a_parent_as_a_copy_of_it",
+            "test_gradients_and_the_optimizer_are_of_the_adapter_alone",
+        ],
+        "tests/unit/learner/weights/test_adapter.py": [
+            "test_without_it_the_model_is_its_parent_and_merged_it_is_what_was_trained",
+        ],
+    },
     "Forgetting is measured on text": {
         "tests/unit/memory/intake/test_intake.py": [
             "test_training_text_close_to_held_out_text_is_dropped",
