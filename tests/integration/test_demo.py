@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from memory.samples.records import Role
 from memory.settings import MemorySettings
 from memory.store import Store
+from tests.daemon_harness import kept_texts
 
 HALF = """
 import sys
@@ -43,6 +45,7 @@ def test_two_eras_are_learned_and_the_poison_is_not(tmp_path: Path) -> None:
     with Store.open(tmp_path / "state" / "riverkeep.db", MemorySettings(), read_only=True) as store:
         assert [each.state.value for each in store.rounds.listed()[::-1]] == ["accepted", "accepted", "waiting"]
         assert store.generations.serving() == 2
+        assert Role.FRESH not in kept_texts(store), "text of an era came after its round had begun"
 
 
 def check_the_ending(shown: str, home: Path) -> None:
