@@ -14,6 +14,8 @@ says how often, and how much surer each later judgement has to be.
 Bounds are in proportion too: what was lost on older text may not be proven to be more than a share of what was gained
 on the newest. That one is open where nothing is proven, so that noise refuses no harmless round of a small gain; the
 bounds above stay closed.
+
+Skills, prompts with expected answers, are bounded like older text: in the share that is answered rightly.
 """
 
 import math
@@ -31,6 +33,9 @@ from gate.looks import confidence_at, more_for_next_look
 from gate.plausible_new_text import plausibility_bounds
 from gate.questions import PARENT, Question, Questions, spread_of
 from gate.settings import GateSettings
+from gate.skills.guarded import NO_GUARD, GuardedSkills
+from gate.skills.prompts_needed import prompts_needed, unseen_drop
+from gate.skills.skill_questions import ask_about_skills, with_broken
 from gate.statistics.bootstrap import Interval, Resampling, interval
 from gate.statistics.joint_levels import joint_level
 from gate.statistics.power import keys_to_prove
@@ -77,6 +82,7 @@ def judge(
     approved: bool = False,
     best: Mapping[str, int] = NO_BEST,
     look: int = 1,
+    guard: GuardedSkills = NO_GUARD,
 ) -> Verdict:
     """Decide whether one of the round's candidates may serve.
 
@@ -90,6 +96,7 @@ def judge(
         approved: a person has let this text pass; its plausibility is not judged, the candidates are.
         best: the generation that R says was best on each slice, where it is neither parent nor base.
         look: how often these candidates have been judged with this time, from 1.
+        guard: the skills that were drawn for the round, with what earlier generations are known to answer.
 
     Returns:
         The verdict. It depends on nothing but the arguments, and not on the order of anything in them.
@@ -103,14 +110,14 @@ def judge(
     if report.outcome is Outcome.IMPLAUSIBLE or beyond:
         return with_what_is_new(replace(_waiting(report, beyond, of_text), too_few=few), *_what_is_new(report, bounds))
     judged_text = bool(departures) or approved
-    verdict = _on_candidates(report, slices, known, settings, look, judged_text=judged_text)
+    verdict = _on_candidates(report, slices, known, settings, look, guard=guard, judged_text=judged_text)
     if verdict.candidate is not None:
         tokens = {row.id: row.tokens for scores in report.slices.values() for row in scores.parent}
         with_answers = report.kind == "classifier"
         lacked = lacking(slices, best, known, settings.minimum_documents, tokens, answers=with_answers)
         verdict = with_bounds_not_held(verdict, lacked)
     # Beside those of the candidate, which decide: how near to a wait the text came.
-    verdict = replace(verdict, checks=(*of_text, *verdict.checks), too_few=few, look=look)
+    verdict = with_broken(replace(verdict, checks=(*of_text, *verdict.checks), too_few=few, look=look), report)
     return with_what_is_new(verdict, *_what_is_new(report, bounds))
 
 
@@ -126,6 +133,7 @@ def _on_candidates(
     settings: GateSettings,
     look: int,
     *,
+    guard: GuardedSkills,
     judged_text: bool,
 ) -> Verdict:
     """The verdict on a round whose text is plausible, or was approved."""
@@ -140,19 +148,26 @@ def _on_candidates(
         # Before anything is looked at: whether there is enough does not hang on what was scored.
         group_slices(slices, settings.minimum_documents)
         evidence = gather(report, slices, known, settings.minimum_documents)
-        return _judge_candidates(report, evidence, slices, settings, look)
+        return _judge_candidates(report, evidence, slices, settings, look=look, guard=guard)
     except InsufficientEvidence as error:
         newest = next(need.found for need in needs(slices, settings.minimum_documents) if need.what == "newest")
         return unproven(str(error), newest=newest)
 
 
 def _judge_candidates(
-    report: Report, evidence: Evidence, slices: Sequence[HeldOut], settings: GateSettings, look: int
+    report: Report,
+    evidence: Evidence,
+    slices: Sequence[HeldOut],
+    settings: GateSettings,
+    *,
+    look: int,
+    guard: GuardedSkills,
 ) -> Verdict:
     if not evidence.candidates:
         return unproven(evidence.rejected[min(evidence.rejected)])
     groups, undiluted = _grouped(evidence, slices, settings)
     questions = Questions(evidence, report.kind, settings).ask(groups, undiluted)
+    questions += ask_about_skills(report, guard, evidence.candidates)
     limits = _Limits(report, evidence.candidates, questions, settings, look)
     checks = _checks(evidence.candidates, questions, limits)
     passing = [name for name in checks if all(check.passed for check in checks[name])]
@@ -241,6 +256,7 @@ class _Limits:
         least = limits.estimate - question.differences[candidate].standard_error
         decisive = {"limit": _worst(limits), "error": least, "proof": limits.lower}[question.by]
         raised = question.gains.get(candidate, 0.0)
+        passed = decisive < question.bound or (decisive == question.bound and not question.strict)
         return Check(
             name=question.name,
             slice=question.where.name,
@@ -249,10 +265,22 @@ class _Limits:
             lower=limits.lower + raised,
             upper=limits.upper + raised,
             documents=limits.documents,
-            passed=decisive < question.bound or (decisive == question.bound and not question.strict),
+            passed=passed,
             unit=unit_of(question.name, self._kind),
-            keys=limits.keys,
+            keys=0 if question.is_of_skill else limits.keys,
+            missing=0 if passed or not question.is_of_skill else self._missing(question, limits),
         )
+
+    def _missing(self, question: Question, limits: Interval) -> int:
+        """About how many more prompts would prove that a skill keeps its bound, were the figure the true one."""
+        room, prompts = question.bound - limits.estimate, limits.documents
+        if room <= 0:
+            return 0
+        needed = prompts_needed(question.bound, self._confidence(question, self._look))
+        # Those first in which no loss could hide; the limit draws near with the root of their number only from there.
+        if prompts < needed:
+            return needed - prompts
+        return math.ceil(prompts * ((limits.upper - limits.estimate) / room) ** 2) - prompts
 
     def _confidence(self, question: Question, look: int) -> float:
         if question.by == "proof":
@@ -276,7 +304,11 @@ class _Limits:
 
     def _of(self, question: Question, model: str, confidence: float) -> Interval:
         how = Resampling(confidence, self._settings.resamples, self._seed(question))
-        return interval(question.differences[model], how)
+        limits = interval(question.differences[model], how)
+        if not question.is_of_skill:
+            return limits
+        # Text has a least number of documents for it: a harm that struck none of them has a limit of nothing.
+        return replace(limits, upper=max(limits.upper, unseen_drop(limits.documents, confidence)))
 
     def _seed(self, question: Question) -> int:
         # By round and slice: a verdict can be reached again, and no slice shares another's luck.

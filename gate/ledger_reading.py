@@ -8,7 +8,9 @@ from weakref import WeakKeyDictionary
 
 from gate.kept_knowledge import ScoredDocuments
 from gate.scores import Knowledge, alike, knowledge, lineage, way_of
+from gate.skills.known_skills import comparable
 from memory.ledger.records import Generation, ScoreRow, Standing
+from memory.ledger.skills.skill_scores import SkillRow
 from memory.store import Store
 
 
@@ -21,12 +23,14 @@ class LedgerReading:
         generations: all of them.
         rows: of R, those taken in the way in which the serving generation's were.
         knowledge: of the serving generation.
+        skills: what generations answer rightly, as far as it can be compared with what the serving one does.
     """
 
     serving: int
     generations: Sequence[Generation]
     rows: Sequence[ScoreRow]
     knowledge: Knowledge
+    skills: Sequence[SkillRow] = ()
 
 
 # Scores of documents are megabytes, and Prometheus and `riverkeep status` both ask every few seconds.
@@ -51,4 +55,5 @@ def _read(store: Store, serving: int) -> LedgerReading:
     led_here = [each.number for each in lineage(generations, serving)]
     scored = {number: store.generations.scores_by_way(number).get(how, {}) for number in led_here}
     documents = ScoredDocuments(store.generations.held_out_documents(), scored)
-    return LedgerReading(serving, generations, rows, knowledge(rows, generations, serving, documents))
+    skills = comparable(store.generations.skill_scores(), serving)
+    return LedgerReading(serving, generations, rows, knowledge(rows, generations, serving, documents), skills)

@@ -14,6 +14,7 @@ from gate import scores
 from gate.ledger_reading import read_ledger
 from gate.verdict import ALL_TEXT, OF_TEXT
 from memory.ledger.records import Generation, ScoreRow, Standing
+from memory.ledger.skills.skill_scores import SkillRow
 from memory.ledger.states import RoundState
 from memory.store import Store
 
@@ -53,7 +54,9 @@ def _families(store: Store, standing: Standing) -> Iterator[Metric]:
     yield _unproven(store)
     ledger = read_ledger(store)
     yield from _measures(ledger.knowledge)
-    yield from _matrix(ledger.rows, scores.generations_shown(ledger.generations, ledger.serving))
+    shown = scores.generations_shown(ledger.generations, ledger.serving)
+    yield from _matrix(ledger.rows, shown)
+    yield _skills(ledger.skills, shown)
 
 
 def _round_ends(standing: Standing) -> Iterator[Metric]:
@@ -186,6 +189,20 @@ def _measures(known: scores.Knowledge) -> Iterator[Metric]:
 # A limit of infinity is drawn as a line off the chart, and makes means of it infinite: absent says the same.
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _skills(rows: Iterable[SkillRow], generations: Iterable[Generation]) -> Metric:
+    family = GaugeMetricFamily(
+        "riverkeep_skill_right_ratio",
+        "Share of a skill's prompts that a kept generation answers rightly: of the version that the serving one was "
+        "asked.",
+        labels=["generation", "skill"],
+    )
+    kept = {generation.number for generation in generations}
+    for row in rows:
+        if row.generation in kept:
+            family.add_metric([str(row.generation), row.skill], row.score.share)
+    return family
 
 
 def _matrix(rows: Iterable[ScoreRow], generations: Iterable[Generation]) -> Iterator[Metric]:

@@ -20,7 +20,7 @@ from gate.statistics.comparisons import (
     sum_of,
 )
 from gate.statistics.power import spread_within
-from gate.verdict import ALONE, MAJORITY, PROPORTION
+from gate.verdict import ALONE, MAJORITY, OF_SKILL, PROPORTION
 
 PARENT: Final = "parent"
 HARM_ALLOWANCE: Final = 0.01
@@ -60,6 +60,11 @@ class Question:
     def is_of_losses(self) -> bool:
         """Whether the differences are of losses, which are convex along the line of the candidates."""
         return "_" not in self.name
+
+    @property
+    def is_of_skill(self) -> bool:
+        """Whether the differences are of a skill's right answers, and evidence is counted in prompts."""
+        return self.name.startswith(OF_SKILL)
 
 
 class Questions:

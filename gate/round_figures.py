@@ -1,7 +1,7 @@
 """A round's report, read once: what the end of a round needs of it, whichever way it ends. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from checkpoints.card import DataRange
@@ -10,6 +10,7 @@ from gate.forgetting import Flips
 from learner.directory.report import Outcome, Report, TrainingSummary
 from memory.ledger.records import DocumentScore, SliceScore, Trained
 from memory.ledger.scorings import Scoring
+from memory.ledger.skills.skill_scores import SkillScore
 
 LEAST_BYTES_PER_TOKEN, MOST_BYTES_PER_TOKEN = 0.1, 100.0
 """What lies outside is no text that the memory could count its tokens by."""
@@ -22,10 +23,12 @@ class ModelScores:
     Attributes:
         slices: its row of R.
         documents: its scores document by document, those that are finite.
+        skills: what it answers rightly, by the skill's name.
     """
 
     slices: Mapping[str, SliceScore]
     documents: tuple[DocumentScore, ...]
+    skills: Mapping[str, SkillScore] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,8 @@ def read_figures(report: Report, candidate: str | None) -> RoundFigures:
 
 def _of_model(report: Report, model: str) -> ModelScores:
     by_slice = scores.of_model(report, model)
-    return ModelScores(scores.slice_scores(by_slice), tuple(scores.document_scores(by_slice)))
+    skills = scores.skills_of(report, model)
+    return ModelScores(scores.slice_scores(by_slice), tuple(scores.document_scores(by_slice)), skills)
 
 
 def _bytes_per_token(report: Report) -> float | None:

@@ -18,6 +18,7 @@ from memory.ledger import records
 from memory.ledger.aside import MEASURED
 from memory.ledger.records import DocumentScore, Generation, ScoreRow, SliceScore
 from memory.ledger.scorings import Scoring, most_common
+from memory.ledger.skills.skill_scores import SkillScore
 from memory.samples.slice_names import ANCHOR, first_round, last_round, source_of
 
 ROWS_SHOWN = 8
@@ -58,6 +59,15 @@ def of_model(report: Report, model: str) -> dict[str, tuple[DocumentScore, ...]]
     return {name: scores.candidates.get(model, ()) for name, scores in report.slices.items()}
 
 
+def skills_of(report: Report, model: str) -> dict[str, SkillScore]:
+    """What `base`, `parent` or the candidate of that name answers rightly, by skill; of others nothing is known."""
+    rights = {
+        name: {"base": scores.base, "parent": scores.parent, **scores.candidates}.get(model)
+        for name, scores in report.skills.items()
+    }
+    return {name: SkillScore(report.skills[name].version, each) for name, each in rights.items() if each is not None}
+
+
 def summary(report: Report, flips: Mapping[str, forgetting.Flips]) -> dict[str, Any]:
     """The report without its documents, by slice and model; JSON values only.
 
@@ -74,9 +84,25 @@ def summary(report: Report, flips: Mapping[str, forgetting.Flips]) -> dict[str, 
         "slices": _by_slice(report, _mean),
         "flips": {candidate: asdict(each) for candidate, each in flips.items()},
     }
+    if report.skills:
+        facts["skills"] = _skills(report)
     if report.kind == "causal-lm":
         return facts
     return facts | {"accuracy": _by_slice(report, measures.accuracy), "macro_f1": _by_slice(report, measures.macro_f1)}
+
+
+def _skills(report: Report) -> dict[str, Any]:
+    """By skill its version, how many prompts it has, and the share of them that each model answers rightly."""
+    models = ("base", "parent", *report.candidates)
+    by_model = {model: skills_of(report, model) for model in models}
+    return {
+        name: {
+            "version": scores.version,
+            "prompts": len(scores.parent),
+            "right": {model: by_model[model][name].share for model in models if name in by_model[model]},
+        }
+        for name, scores in report.skills.items()
+    }
 
 
 def measured(report: Report) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pydantic_core import to_jsonable_python
 
 from checkpoints.files.config_fields import shorten
 from checkpoints.json_files import STRICT, Figure
+from learner.directory.round_skills import BrokenAnswer
 
 Decision = Literal["accept", "refuse", "wait"]
 
@@ -34,7 +35,9 @@ OF_TEXT: Final = "plausible_"
 LEAST_MORE: Final = 1.25
 MOST_MORE: Final = 2.0
 """Times the documents that could not prove a candidate are asked for before another round begins by itself."""
-DROPS: Final = {"accuracy": "accuracy", "f1": "macro-F1"}
+OF_SKILL: Final = "skill_"
+"""How the names of checks of a skill begin."""
+DROPS: Final = {"accuracy": "accuracy", "f1": "macro-F1", "skill": "share of right answers"}
 NAMES_TOLD: Final = 5
 """New labels that a verdict's sentence names."""
 SOURCES_TOLD: Final = 20
@@ -46,7 +49,12 @@ LOSS_UNITS: Final = {"causal-lm": "nats per token", "classifier": "nats per docu
 def unit_of(check: str, kind: str) -> str:
     """What a check's figure is in, for a person, by its name and the model's kind."""
     measure = check.rpartition("_")[0]
-    units = {"accuracy": "of accuracy", "f1": "of macro-F1", "balanced": "of balanced accuracy"}
+    units = {
+        "accuracy": "of accuracy",
+        "f1": "of macro-F1",
+        "balanced": "of balanced accuracy",
+        "skill": "of the prompts",
+    }
     return units.get(measure, LOSS_UNITS[kind])
 
 
@@ -58,7 +66,8 @@ class Check:
         name: "learned", "parent", "best", "anchor" or "average" for losses; the same after
             "accuracy_" or "f1_" for drops of those; "proportion" for a loss beside the gain on the newest text; "alone"
             for that of a slice that is judged with others, by itself; "balanced_majority" for what a classifier must be
-            above before it first serves; after "plausible_" for the fresh text itself.
+            above before it first serves; after "plausible_" for the fresh text itself, after "skill_" for what is
+            answered rightly of a skill, whose name `slice` then is.
         slice: the slice's name; several joined by " + " where small ones were judged together.
         figure: what was measured, so that more is worse.
         bound: the largest that is allowed.
@@ -67,7 +76,9 @@ class Check:
         documents: how many the figure rests on.
         passed: whether the bound is kept.
         unit: what figure, bound and limits are in.
-        keys: how many keys the documents have, which is what evidence is counted in; 0 of a check of the fresh text.
+        keys: how many keys the documents have, which is what evidence is counted in; 0 of a check of the fresh text,
+            and of a skill, whose prompts count each by itself.
+        missing: of a skill, about how many more prompts would prove what these could not; 0 where nothing was wanting.
     """
 
     name: str
@@ -80,10 +91,18 @@ class Check:
     passed: bool
     unit: str
     keys: int = 0
+    missing: int = 0
+
+    @property
+    def is_of_skill(self) -> bool:
+        """Whether it is about a skill, not about text."""
+        return self.name.startswith(OF_SKILL)
 
     @property
     def counted(self) -> str:
         """How much text the figure rests on, for a person: keys are named only where they are fewer."""
+        if self.is_of_skill:
+            return f"{self.documents} prompts"
         return f"{self.documents} documents" + f" of {self.keys} keys" * (0 < self.keys < self.documents)
 
     @property
@@ -99,7 +118,7 @@ class Check:
     def sentence(self) -> str:
         """What was found, for a person: slice, figure, bound."""
         if not all(map(math.isfinite, (self.figure, self.lower, self.upper))):
-            return f"on slice {self.slice} the comparison {self.name} gives no finite figure"
+            return f"on {self._where} the comparison {self.name} gives no finite figure"
         if self.name == "learned":
             return self._gain(
                 f"on the newest text ({self.slice}) it is {_as_loss(self.figure, self.unit, 'the parent')}"
@@ -107,7 +126,11 @@ class Check:
         if self.name == MAJORITY:
             than = f"{'better' if self.figure <= 0 else 'worse'} than {AGAINST['majority']}"
             return self._gain(f"on all held-out text it is {abs(self.figure):.3f} {self.unit} {than}")
-        return self._beside_bound(f"on slice {self.slice} {self._compared()}")
+        return self._beside_bound(f"on {self._where} {self._compared()}")
+
+    @property
+    def _where(self) -> str:
+        return f"{'skill' if self.is_of_skill else 'slice'} {self.slice}"
 
     def _beside_bound(self, figure: str) -> str:
         bound = f"the bound of {self.bound:.3f}" + " that its gain sets" * (self.name == PROPORTION)
@@ -116,7 +139,8 @@ class Check:
         if self.passed:
             return f"{figure}, within {bound}"
         if self.unproven:
-            return f"{figure}, within {bound}, but {self.counted} cannot rule out {self.upper:.3f}"
+            more = f": about {self.missing:,} more may" if self.missing else ""
+            return f"{figure}, within {bound}, but {self.counted} cannot rule out {self.upper:.3f}{more}"
         return f"{figure}, more than {bound} ({self.counted})"
 
     def _gain(self, figure: str) -> str:
@@ -185,6 +209,7 @@ class Verdict:
         look: how often the candidates have been judged with this time: see `gate.looks`.
         new_labels: labels of fresh text that the parent has not learned, and how many documents have each.
         new_kinds: sources whose fresh text is of another kind than what memory holds.
+        broken: by skill, some prompts that the parent answers rightly and the candidate does not.
     """
 
     decision: Decision
@@ -198,6 +223,14 @@ class Verdict:
     look: int = 1
     new_labels: Mapping[str, int] = field(default_factory=dict)
     new_kinds: tuple[str, ...] = ()
+    broken: Mapping[str, tuple[BrokenAnswer, ...]] = field(default_factory=dict)
+
+    def and_broken(self, broken: Mapping[str, tuple[BrokenAnswer, ...]]) -> "Verdict":
+        """The verdict that also tells what the candidate broke; its sentence, where that decided."""
+        worst = None if self.decision == "accept" else worst_failure(self.checks)
+        examples = broken.get(worst.slice, ()) if worst is not None and worst.is_of_skill else ()
+        said = f" Broken, for one: {examples[0].prompt} (expected {examples[0].expected})." if examples else ""
+        return replace(self, broken=dict(broken), sentence=self.sentence + said)
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as JSON values, for the ledger; figures that are not finite become None."""
@@ -218,14 +251,24 @@ def accepted(candidate: str, checks: Sequence[Check]) -> Verdict:
 def refused(candidate: str, checks: Sequence[Check]) -> Verdict:
     """The verdict on a candidate that failed: the check that failed by most, and how many others did."""
     failed = [check for check in checks if not check.passed]
-    # One proven failure is enough: no evidence that may come can make up for it.
     proven = [check for check in failed if not check.unproven]
-    worst = max(proven or failed, key=lambda check: check.excess)
+    worst = worst_failure(checks)
+    assert worst is not None
     others = f" ({len(failed) - 1} more checks failed)" if len(failed) > 1 else ""
     what = "refused" if proven else "unproven"
     sentence = f"Candidate {candidate} {what}: {worst.sentence()}{others}."
-    evidence = 0 if proven else evidence_wanted(checks)
+    # More text proves nothing about a skill.
+    in_vain = proven or any(check.is_of_skill for check in failed)
+    evidence = 0 if in_vain else evidence_wanted(checks)
     return Verdict("refuse", candidate, tuple(checks), sentence, unproven=not proven, evidence=evidence)
+
+
+def worst_failure(checks: Sequence[Check]) -> Check | None:
+    """The check that failed by most; None where none did."""
+    failed = [check for check in checks if not check.passed]
+    # One proven failure is enough: no evidence that may come can make up for it.
+    proven = [check for check in failed if not check.unproven]
+    return max(proven or failed, key=lambda check: check.excess, default=None)
 
 
 def with_what_is_new(verdict: Verdict, labels: Mapping[str, int], kinds: Sequence[str]) -> Verdict:

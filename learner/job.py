@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,7 @@ from checkpoints.files.label_names import NEW_WEIGHTS
 from learner.adapting import attach_adapter, require_adapter_fits
 from learner.directory.kept_candidates import require_kept_intact
 from learner.directory.parent_and_base import require_intact
-from learner.directory.report import Outcome, Report, SliceScores, TrainingSummary
+from learner.directory.report import Outcome, Report, TrainingSummary
 from learner.directory.round_directory import (
     BASE,
     BEST,
@@ -29,6 +29,7 @@ from learner.directory.round_directory import (
     REPORT,
     RESIDUALS,
     RoundInput,
+    RoundSample,
     candidate_name,
     read_round,
 )
@@ -36,8 +37,9 @@ from learner.directory.saved_round import forget_saved, saved_step
 from learner.evaluation.base_and_parent import earlier_scores, tokens_to_score
 from learner.evaluation.best_so_far import best_scores, tokens_to_score_again
 from learner.evaluation.document_scores import mean_nll
-from learner.evaluation.missing_scores import SliceScored
+from learner.evaluation.missing_scores import SliceScored, join_scores
 from learner.evaluation.new_text import NewText, implausible, prequential, prequential_tokens
+from learner.evaluation.skills import Answers, Skills
 from learner.judging_again import judge_again
 from learner.material.batches import Step
 from learner.material.encoding import Encoded
@@ -112,6 +114,7 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     _say_start(bench)
     with progress.phase("encode", DOCUMENTS, _documents(given)):
         texts = _encode(bench)
+        skills = Skills.of(bench)
     # Before training, on text that the parent never saw: afterwards its loss says nothing of how strange it is.
     with progress.phase("plausibility", TOKENS, prequential_tokens(bench, texts.fresh, texts.replay)):
         new_text = prequential(bench, texts.fresh, texts.replay)
@@ -130,6 +133,8 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     with progress.phase("score", TOKENS, to_score):
         base, parent = earlier_scores(bench, texts.slices)
         best = best_scores(bench, texts.slices)
+    with skills.phase():
+        earlier_answers = skills.ask_earlier()
     # Not before the parent was scored: what serves, and is to be bettered, is the parent as it is stored.
     add_residuals(bench.model, bench.residuals(PARENT, bench.model))
     earlier = importance_before(bench, texts.replay)
@@ -147,23 +152,23 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     # Of the trained result itself, before candidates overwrite its weights to be scored.
     measured = importance_after(bench, texts.fresh, earlier)
     shares, tokens = len(set(given.spec.recipe.interpolation)), sum(len(text.tokens) for text in texts.slices.values())
-    with progress.phase("candidates", TOKENS, shares * tokens):
-        candidates = _candidates(bench, texts.slices, measured, rows, changed)
-    scores = {
-        name: SliceScores(
-            base[name], parent[name], {share: scored[name] for share, scored in candidates.items()}, best.get(name, ())
-        )
-        for name in texts.slices
-    }
-    touched = find_touched(_steps_kept(material, training), material.new, material.replay, given.fresh)
-    summary = replace(
-        _summary(bench, training, texts.fresh),
-        tokens_touched=touched.tokens,
-        tokens_drawn=touched.tokens_drawn,
-        replay_note=note,
+    with progress.phase("candidates", TOKENS, shares * (tokens + skills.tokens)):
+        candidates, answers = _candidates(bench, texts.slices, skills, measured=measured, rows=rows, changed=changed)
+    summary = _summary(bench, training, texts.fresh, note)
+    return replace(
+        _with_touched(_report(bench, Outcome.TRAINED, "", new_text), summary, material, training, given.fresh),
+        slices=join_scores(base, parent, best, candidates),
+        skills=skills.scores(earlier_answers, answers),
     )
-    report = _report(bench, Outcome.TRAINED, "", new_text)
-    return replace(report, slices=scores, training=summary, touched=touched.ids, untrainable=touched.untrainable)
+
+
+def _with_touched(
+    report: Report, summary: TrainingSummary, material: Material, training: Training, fresh: Sequence[RoundSample]
+) -> Report:
+    """The report that also says what training took, and what of the text it saw."""
+    touched = find_touched(_steps_kept(material, training), material.new, material.replay, fresh)
+    summary = replace(summary, tokens_touched=touched.tokens, tokens_drawn=touched.tokens_drawn)
+    return replace(report, training=summary, touched=touched.ids, untrainable=touched.untrainable)
 
 
 def _steps_kept(material: Material, training: Training) -> list[Step]:
@@ -279,20 +284,23 @@ def _stopping(bench: Workbench, text: Encoded) -> EarlyStopping | None:
 def _candidates(
     bench: Workbench,
     slices: Mapping[str, Encoded],
+    skills: Skills,
+    *,
     measured: Importance | None,
     rows: GrownRows | None,
     changed: Collection[str] | None,
-) -> dict[str, SliceScored]:
-    """Write every candidate and score it, with the very weights that would serve.
+) -> tuple[dict[str, SliceScored], dict[str, Answers]]:
+    """Write every candidate, score it and ask it, with the very weights that would serve.
 
     Args:
         bench: of the round, with its trained model.
         slices: what candidates are scored on.
+        skills: what they are asked.
         measured: importance, which goes with each.
         rows: what the head has grown.
         changed: the names of the weights that differ from the parent's; None for all.
     """
-    path, scored = bench.given.path, {}
+    path, scored, answers = bench.given.path, {}, {}
     # In the dtype that is stored, so that what is scored is what will serve, rounding included.
     stored = bench.load(PARENT, device=torch.device("cpu"), dtype=None)
     parent, result = masters_of(stored, bench.residuals(PARENT, stored)), weights_of(bench.model, changed)
@@ -314,8 +322,9 @@ def _candidates(
             save_importance(path / CANDIDATES / name / IMPORTANCE, measured)
         copy_into(bench.model, stored)
         scored[name] = {piece: bench.evaluate(bench.model, text) for piece, text in slices.items()}
+        answers[name] = skills.ask(bench.model)
         bench.progress.say("candidate", name=name)
-    return scored
+    return scored, answers
 
 
 def _report(bench: Workbench, outcome: Outcome, detail: str, new_text: NewText) -> Report:
@@ -336,7 +345,7 @@ def _report(bench: Workbench, outcome: Outcome, detail: str, new_text: NewText) 
     )
 
 
-def _summary(bench: Workbench, training: Training, fresh: Encoded) -> TrainingSummary:
+def _summary(bench: Workbench, training: Training, fresh: Encoded, note: str) -> TrainingSummary:
     text_bytes = sum(len(sample.text.encode()) for sample in fresh.samples)
     return TrainingSummary(
         steps=training.steps,
@@ -351,4 +360,5 @@ def _summary(bench: Workbench, training: Training, fresh: Encoded) -> TrainingSu
         early_stopped_at=training.early_stopped_at,
         phase_seconds=dict(bench.progress.phase_seconds),
         phase_peak_bytes=dict(bench.progress.phase_peak_bytes),
+        replay_note=note,
     )

@@ -6,11 +6,12 @@ from dataclasses import replace
 import torch
 
 from learner.directory.kept_candidates import KEPT, take_over
-from learner.directory.report import Report, SliceScores, read_report
+from learner.directory.report import Report, read_report
 from learner.directory.round_directory import CANDIDATES, RoundInput
 from learner.evaluation.base_and_parent import earlier_scores, tokens_to_score
 from learner.evaluation.best_so_far import best_scores, tokens_to_score_again
-from learner.evaluation.missing_scores import SliceScored
+from learner.evaluation.missing_scores import SliceScored, join_scores
+from learner.evaluation.skills import Answers, Skills
 from learner.material.encoding import Encoded
 from learner.progress import Progress
 from learner.workbench import DOCUMENTS, TOKENS, Workbench, set_up
@@ -32,28 +33,33 @@ def judge_again(given: RoundInput, progress: Progress) -> Report:
         bench = set_up(given, progress)
     with progress.phase("encode", DOCUMENTS, sum(len(piece.samples) for piece in given.slices)):
         slices = {piece.name: bench.encode(piece.samples) for piece in given.slices}
+        skills = Skills.of(bench)
     to_score = tokens_to_score(bench, slices) + tokens_to_score_again(bench, slices)
     with progress.phase("score", TOKENS, to_score):
         base, parent = earlier_scores(bench, slices)
         best = best_scores(bench, slices)
+    with skills.phase():
+        earlier_answers = skills.ask_earlier()
     names = take_over(given.path)
-    tokens = len(names) * sum(len(text.tokens) for text in slices.values())
+    tokens = len(names) * (skills.tokens + sum(len(text.tokens) for text in slices.values()))
     with progress.phase("candidates", TOKENS, tokens):
-        candidates = {name: _score(bench, name, slices) for name in names}
-    scores = {
-        name: SliceScores(
-            base[name], parent[name], {share: scored[name] for share, scored in candidates.items()}, best.get(name, ())
-        )
-        for name in slices
-    }
+        judged = {name: _score(bench, name, slices, skills) for name in names}
+    candidates = {name: scored for name, (scored, _) in judged.items()}
     return replace(
-        earlier, round=given.spec.round, device=bench.device_name, slices=scores, scored=bench.scored, detail=""
+        earlier,
+        round=given.spec.round,
+        device=bench.device_name,
+        slices=join_scores(base, parent, best, candidates),
+        scored=bench.scored,
+        detail="",
+        skills=skills.scores(earlier_answers, {name: answers for name, (_, answers) in judged.items()}),
     )
 
 
-def _score(bench: Workbench, name: str, slices: Mapping[str, Encoded]) -> SliceScored:
-    """A candidate's scores, with the weights as they are stored, as its own round took them."""
+def _score(bench: Workbench, name: str, slices: Mapping[str, Encoded], skills: Skills) -> tuple[SliceScored, Answers]:
+    """A candidate's scores and answers, with the weights as they are stored, as its own round took them."""
     model = bench.load(f"{CANDIDATES}/{name}", device=bench.device.where, dtype=torch.float32)
     scored = {piece: bench.evaluate(model, text) for piece, text in slices.items()}
+    answers = skills.ask(model)
     bench.progress.say("candidate", name=name)
-    return scored
+    return scored, answers

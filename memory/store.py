@@ -6,7 +6,7 @@ readers see the last committed state and delay nobody.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
@@ -118,6 +118,17 @@ class Store(Closing):
         return self.file.intake.append(
             batch, before_stream=before_stream, keep_unpublished=keep_unpublished, opened=opened
         )
+
+    def keep_out(self, texts: Iterable[str]) -> None:
+        """Say which text from outside nothing may be trained on, in place of what was said before.
+
+        What arrives and is one of these texts, or nearly, is dropped as a near-duplicate of held-out text is, and what
+        was kept already when a round would draw it. It is not written down: whoever opens the store says it again.
+
+        Args:
+            texts: each about 130 bytes in RAM; of those with less than some 36 bytes only the same text is told.
+        """
+        self.file.keep_out(texts)
 
     def is_full(self) -> bool:
         """Whether the fresh buffer has reached a budget, so that consumption should pause."""

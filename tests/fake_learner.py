@@ -17,6 +17,7 @@ killed_again  kills itself as the kernel would for memory
 crash         ends with an error
 full_disk     finds no room for the candidate
 diverged      the loss was not finite
+unskilled     good, but the candidate answers every second prompt of a skill wrongly, which all others answer rightly
 partly        good, having seen the older half of the new text and none of the replayed
 slow          good, after two seconds of steps
 """
@@ -43,7 +44,9 @@ from learner.directory.report import (
     read_report,
 )
 from learner.directory.round_directory import CANDIDATES, PARENT, RoundInput, RoundSlice, TextSample, read_round
+from learner.directory.round_skills import BrokenAnswer, SkillScores
 from learner.errors import NoRoom, OutOfMemory
+from learner.skills.prompts import Skill
 from memory.ledger.records import DocumentScore
 from memory.ledger.scorings import Scoring
 
@@ -56,6 +59,7 @@ CANDIDATE_LOSS = {
     "oom": 2.5,
     "killed": 2.5,
     "partly": 2.5,
+    "unskilled": 2.5,
     "worse": 3.5,
     "doubtful": 2.99,
     "unsure": 2.99,
@@ -138,7 +142,8 @@ def trained(given: RoundInput, mode: str) -> Report:
         shutil.rmtree(given.path / CANDIDATES, ignore_errors=True)
         take_over(given.path)
         earlier = read_report(given.path / KEPT)
-        return replace(earlier, round=given.spec.round, slices=slice_scores(given, mode), scored=scoring(given))
+        slices, skills = slice_scores(given, mode), skill_scores(given, mode)
+        return replace(earlier, round=given.spec.round, slices=slices, skills=skills, scored=scoring(given))
     shutil.copytree(given.path / PARENT, given.path / CANDIDATES / "0.00", dirs_exist_ok=True)
     return Report(
         round=given.spec.round,
@@ -164,7 +169,23 @@ def trained(given: RoundInput, mode: str) -> Report:
         touched=seen(given) if mode == "partly" else None,
         untrainable=frozenset(),
         scored=scoring(given),
+        skills=skill_scores(given, mode),
     )
+
+
+def skill_scores(given: RoundInput, mode: str) -> dict[str, SkillScores]:
+    """What base, parent and candidate answer, as the mode says."""
+    return {skill.name: _skill_scores(skill, mode) for skill in given.skills}
+
+
+def _skill_scores(skill: Skill, mode: str) -> SkillScores:
+    every = "1" * len(skill.prompts)
+    candidate = "".join("10"[at % 2] for at in range(len(every))) if mode == "unskilled" else every
+    broken = [prompt for prompt, right in zip(skill.prompts, candidate, strict=True) if right == "0"]
+    told = tuple(
+        BrokenAnswer(prompt.line, repr(prompt.question), repr(prompt.right_answers[0]), "'?'") for prompt in broken[:10]
+    )
+    return SkillScores(skill.version, every, every, {"0.00": candidate}, {"0.00": told})
 
 
 def slice_scores(given: RoundInput, mode: str) -> dict[str, SliceScores]:

@@ -16,6 +16,7 @@ from daemon.rounds.directories import Rooms
 from daemon.rounds.pointer_repair import reconcile_pointer
 from daemon.rounds.unknown_generations import take_up_unknown
 from daemon.settings.tree import Settings
+from daemon.skills import keep_skills_out
 from gate.metrics import KnowledgeMetrics
 from memory.metrics import MemoryMetrics
 from memory.store import Store
@@ -62,6 +63,7 @@ class TakeUp:
         ensure_base(store, checkpoints, settings.model, self._environment, must_stop=self._must_stop)
         take_up_unknown(self._rooms)
         ask_for_held_out(store, settings)
+        keep_skills_out(store, settings)
         self._problem, self._problem_of = reconcile_pointer(store, checkpoints), store.generations.serving()
 
     def problem_of(self, serving: int | None) -> str:

@@ -77,9 +77,12 @@ def _key_hash(settings: "Settings", key: str) -> "KeyHash":
 def _on_the_store(settings: "Settings", *, write: bool) -> Iterator["Control"]:
     from checkpoints.generation_store import GenerationStore  # noqa: PLC0415 - needed without a daemon only
     from daemon.control.without_daemon import StoreControl  # noqa: PLC0415 - the same
+    from daemon.skills import keep_skills_out  # noqa: PLC0415 - the same
     from memory.store import Store  # noqa: PLC0415 - SQLite
 
     # A command answers at once; the daemon checks the whole file when it starts.
     memory = settings.memory.model_copy(update={"integrity_check": False})
     with Store.open(settings.database, memory, read_only=not write) as store:
+        if write:
+            keep_skills_out(store, settings)
         yield StoreControl(settings, store, GenerationStore(settings.checkpoints_dir))

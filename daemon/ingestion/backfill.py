@@ -14,6 +14,7 @@ from daemon.lifecycle.lock import make_state_dir
 from daemon.settings.chats import why_no_chats
 from daemon.settings.labels import known_labels
 from daemon.settings.tree import Settings
+from daemon.skills import keep_skills_out
 from memory.intake.records import Appended
 from memory.store import Store
 from streams.dead_letter_flood import HARMLESS, DeadLetterBudget
@@ -99,6 +100,7 @@ def backfill(
         store = stack.enter_context(Store.open(settings.database, memory))
         # Most text from before the stream comes before any daemon.
         ask_for_held_out(store, settings)
+        keep_skills_out(store, settings)
         run = _Run(settings, plan, store, outcome, on_progress, clock)
         for path, record in formats.items():
             try:

@@ -16,10 +16,12 @@ from daemon.rounds.inputs import history
 from daemon.rounds.record import RoundRecord, trained_range, write_verdict
 from daemon.rounds.retire_generations import retire
 from daemon.settings.tree import Settings
+from daemon.skills import known_rights
 from gate.best_so_far import KnownScores
 from gate.judge import Verdict, judge
 from gate.looks import may_prove
-from gate.round_figures import RoundFigures, read_figures
+from gate.round_figures import ModelScores, RoundFigures, read_figures
+from gate.skills.guarded import GuardedSkills, KnownRights
 from learner.directory.kept_candidates import keep
 from learner.directory.report import Outcome, Report
 from learner.directory.round_directory import CANDIDATES
@@ -81,6 +83,9 @@ class Concluder:
         log.info("round_judged", decision=verdict.decision, candidate=verdict.candidate, reason=verdict.sentence)
         if record.dry_run:
             return self._end_dry_run(record, figures, verdict)
+        # Whatever the verdict: the next round need not ask them again.
+        self._keep_answers(record.parent, figures.parent, figures)
+        self._keep_answers(record.base, figures.base, figures)
         if verdict.decision == "wait":
             return self._hold(record, figures, verdict)
         if figures.outcome is Outcome.NOT_JUDGEABLE:
@@ -104,7 +109,11 @@ class Concluder:
             approved=record.approved,
             best=find_best(self._store, parent=record.parent, base=record.base),
             look=record.look,
+            guard=GuardedSkills(record.skills, self._known_rights(record, report)),
         )
+
+    def _known_rights(self, record: RoundRecord, report: Report) -> KnownRights:
+        return known_rights(self._store, {skill.name: skill.version for skill in record.skills}, report.scored)
 
     def _known_scores(self, record: RoundRecord, report: Report) -> KnownScores:
         """What is known of earlier generations, with what this round found of the one that it scored again."""
@@ -211,6 +220,7 @@ class Concluder:
         )
         # Before the acceptance, which closes slices: R's earlier rows on them could not be written after it.
         self._keep_scores(record, figures)
+        self._keep_answers(generation, figures.candidate, figures)
         self._store.rounds.accept(
             record.number,
             generation=generation,
@@ -253,6 +263,11 @@ class Concluder:
             data=record.data,
             scores={name: asdict(score) for name, score in figures.candidate.slices.items()},
         )
+
+    def _keep_answers(self, generation: int, scores: ModelScores, figures: RoundFigures) -> None:
+        """What a generation was found to answer rightly: for the best so far, and for the next round."""
+        if figures.scored is not None and scores.skills:
+            self._store.generations.save_skill_scores(generation, scores.skills, scored=figures.scored)
 
     def _keep_scores(self, record: RoundRecord, figures: RoundFigures) -> None:
         """What parent and base were found to score: R's earlier rows on the new slices, and the next round's cache."""

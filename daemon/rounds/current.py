@@ -16,6 +16,7 @@ ROUND_PHASES = (
     "encode",
     "plausibility",
     "score",
+    "skills",
     "importance",
     "train",
     "candidates",

@@ -1,7 +1,7 @@
 """From a draw to a round directory that a learner can run."""
 
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from daemon.rounds.kept.kept_round import KeptRound
 from daemon.rounds.record import RoundRecord
 from daemon.settings.labels import answered_labels, labels_learned
 from daemon.settings.tree import Settings
+from daemon.skills import guarded, known_rights
 from gate.held_out import judged_by
 from gate.judge import plausibility_bounds
 from gate.plausible_new_text import plausible_history
@@ -26,8 +27,10 @@ from learner.directory.round_directory import (
     read_spec,
     write_round,
 )
+from learner.directory.round_skills import KnownSkill, KnownSkills
 from learner.errors import BadRoundDirectory
 from learner.evaluation.text_plausibility import PrequentialSummary
+from learner.skills.prompts import Skill
 from memory.ledger.records import DocumentScore, DrawSpec, RoundDraw
 from memory.ledger.scorings import Scoring, most_common
 from memory.store import Store
@@ -88,26 +91,26 @@ def write_inputs(
     best: int | None = None,
     kept: KeptRound | None = None,
     new_labels: tuple[str, ...] = (),
+    skills: Sequence[Skill] = (),
 ) -> RoundRecord:
     """Write a round's directory, whole; what was there of an earlier attempt is removed first.
 
     Args:
         lacking, best, new_labels: as in `RoundSpec`.
         kept: the round whose candidates this one judges again; None where it trains.
+        skills: what is asked of base, parent and candidates.
 
     Raises:
         OSError: the disk refused, or what is kept is not there; nothing remains.
         CheckpointsError: parent or base are missing or damaged.
         BadRecord, BadRoundDirectory: what is kept cannot be read.
     """
-    record = replace(_recorded(draw, ask, kept, rooms), best=best)
+    record = replace(_recorded(draw, ask, kept, rooms), best=best, skills=guarded(skills, settings))
     kept_dir = None if kept is None else rooms.round_dir(kept.number)
     # The very text that was trained on: replayed samples may have left the memory since.
     text = draw if kept_dir is None else read_round(kept_dir)
     parent_scores = rooms.store.generations.document_scores(draw.parent_generation)
-    how = expected_way(rooms.store, draw.parent_generation, settings)
-    # A classifier's answers are not kept, only whether they were right: it is scored on everything again.
-    reused = how if settings.model.kind == "causal-lm" else None
+    reused = _way_of_reused(rooms, draw, settings)
     spec = _spec(draw, record, parent_scores, rooms, settings)
     spec = replace(spec, lacking=lacking, new_labels=new_labels, best=None if best is None else _ref(rooms, best))
     shutil.rmtree(directory, ignore_errors=True)
@@ -126,6 +129,8 @@ def write_inputs(
             known_parent=scores_taken(rooms, draw.parent_generation, reused),
             known_base=scores_taken(rooms, draw.base_generation, reused),
             known_best={} if best is None else scores_taken(rooms, best, reused),
+            skills=skills,
+            known_skills=_known_skills(rooms, record, reused),
             scored=reused,
         )
         # Last: by this note recovery knows a directory whose learner may have begun.
@@ -134,6 +139,13 @@ def write_inputs(
         shutil.rmtree(directory, ignore_errors=True)
         raise
     return record
+
+
+def _way_of_reused(rooms: Rooms, draw: RoundDraw, settings: Settings) -> Scoring | None:
+    """How scores were taken that the round need not take again; None: there are no such."""
+    # A classifier's answers are not kept, only whether they were right: it is scored on everything again.
+    is_causal = settings.model.kind == "causal-lm"
+    return expected_way(rooms.store, draw.parent_generation, settings) if is_causal else None
 
 
 def _recorded(draw: RoundDraw, ask: Ask, kept: KeptRound | None, rooms: Rooms) -> RoundRecord:
@@ -194,7 +206,10 @@ def expected_way(store: Store, generation: int, settings: Settings) -> Scoring |
     Only the learner knows what it runs on: it looks again, and scores anew what was taken in another way.
     """
     by_way = store.generations.scores_by_way(generation)
-    return most_common(how for how, scores in by_way.items() if _may_be(how, settings) for _ in scores)
+    taken = [how for how, scores in by_way.items() for _ in scores]
+    # Of a refused round only what was answered is kept.
+    taken += [row.scored for row in store.generations.skill_scores() if row.generation == generation]
+    return most_common(how for how in taken if _may_be(how, settings))
 
 
 def _may_be(how: Scoring | None, settings: Settings) -> bool:
@@ -212,6 +227,19 @@ def scores_taken(rooms: Rooms, generation: int, how: Scoring | None) -> Mapping[
     if how is None or not _is_the_one_scored(rooms, generation):
         return {}
     return rooms.store.generations.scores_by_way(generation).get(how, {})
+
+
+def _known_skills(rooms: Rooms, record: RoundRecord, how: Scoring | None) -> KnownSkills:
+    """What parent and base are known to answer rightly of the skills as they are now."""
+    known = known_rights(rooms.store, {skill.name: skill.version for skill in record.skills}, how)
+    of_parent, of_base = (
+        known.get(generation, {}) if _is_the_one_scored(rooms, generation) else {}
+        for generation in (record.parent, record.base)
+    )
+    return {
+        skill.name: KnownSkill(skill.version, of_parent.get(skill.name), of_base.get(skill.name))
+        for skill in record.skills
+    }
 
 
 def _is_the_one_scored(rooms: Rooms, generation: int) -> bool:

@@ -11,6 +11,7 @@ from checkpoints.card import DataRange
 from checkpoints.files.durable_writes import replace_file
 from checkpoints.json_files import STRICT, explain_unreadable, read_json, write_json
 from gate.held_out import HeldOut
+from gate.skills.guarded import GuardedSkill
 from gate.verdict import Verdict
 from memory.ledger.records import RoundDraw
 from memory.samples.reading import FoundSample
@@ -37,6 +38,7 @@ class RoundRecord:
         best: an earlier generation that the round scores again; None where it scores none.
         trained_in: the round that trained what this one judges again; None where it trains itself.
         look: how often its candidates will have been judged with this round.
+        skills: what its candidates must still be able to do.
     """
 
     number: int
@@ -49,6 +51,7 @@ class RoundRecord:
     best: int | None = None
     trained_in: int | None = None
     look: int = 1
+    skills: tuple[GuardedSkill, ...] = ()
 
     @classmethod
     def of(cls, draw: RoundDraw, *, dry_run: bool, approved: bool) -> "RoundRecord":

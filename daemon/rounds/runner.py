@@ -29,6 +29,7 @@ from daemon.rounds.pointer_repair import repair_pointer
 from daemon.rounds.record import RoundRecord
 from daemon.settings.labels import answered_labels, labels_learned
 from daemon.settings.tree import Settings
+from daemon.skills import SkillsRead, keep_skills_out
 from gate.held_out import DrawnSlice, Need, judged_by
 from gate.verdict import not_judgeable
 from learner.directory.progress_event import ProgressEvent
@@ -90,6 +91,8 @@ class RoundRunner:
         """
         settings = self._settings()
         began, self._told_at, self._told_not_saved = self._clock(), time.monotonic(), False
+        # Before the draw: what comes near their text is not to be drawn.
+        skills = keep_skills_out(self._rooms.store, settings)
         is_judgeable = partial(self._is_judgeable, settings)
         drawn = draw_round(self._rooms, settings, ask, seed=self._seed, now=began, is_judgeable=is_judgeable)
         if drawn is None:
@@ -108,7 +111,7 @@ class RoundRunner:
                 )
                 for part in draw.left_out:
                     log.info("round_leaves_out", what=part.what, documents=part.documents, setting=part.setting)
-                conclusion = self._attempt(drawn, ask, settings, must_stop)
+                conclusion = self._attempt(drawn, ask, settings, must_stop, skills=skills)
                 if conclusion.state is not RoundState.TRAINING:
                     drawn.tell(conclusion.state)
                 self._tell(draw.number, conclusion)
@@ -117,7 +120,15 @@ class RoundRunner:
             self._current.end()
         return conclusion
 
-    def _attempt(self, drawn: DrawnRound, ask: Ask, settings: Settings, must_stop: Callable[[], bool]) -> Conclusion:
+    def _attempt(
+        self,
+        drawn: DrawnRound,
+        ask: Ask,
+        settings: Settings,
+        must_stop: Callable[[], bool],
+        *,
+        skills: SkillsRead,
+    ) -> Conclusion:
         draw, kept = drawn.draw, drawn.judges
         directory = self._rooms.round_dir(draw.number)
         try:
@@ -142,6 +153,7 @@ class RoundRunner:
                     best=best,
                     kept=kept,
                     new_labels=new_labels,
+                    skills=skills.require(),
                 )
             return self._learn(record, directory, settings, must_stop)
         except Problem as error:

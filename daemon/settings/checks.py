@@ -1,12 +1,18 @@
-"""What is wrong with model, topics, labels and adapter once they are looked up on this machine."""
+"""What is wrong with model, topics, labels, adapter and skills once they are looked up on this machine."""
+
+from collections.abc import Iterator
 
 from checkpoints.errors import CheckpointsError
 from checkpoints.files.label_names import labels_in
 from daemon.settings import sources
+from daemon.settings.chats import WITHOUT_TEMPLATE, why_no_chats
 from daemon.settings.labels import extends
 from daemon.settings.mistakes import Mistake
 from daemon.settings.tree import Settings
+from gate.skills.prompts_needed import confidence_of_each, prompts_needed
 from learner.adapter_library import HOW_TO_INSTALL, has_adapters
+from learner.skills.prompts import BadSkill, Skill, has_chats, read_skill
+from learner.skills.settings import SkillSettings
 
 
 def of_model(settings: Settings, raw: sources.Raw) -> list[Mistake]:
@@ -80,3 +86,49 @@ def of_labels(settings: Settings, raw: sources.Raw) -> list[Mistake]:
             "state_dir.",
         )
     ]
+
+
+def of_skills(settings: Settings, raw: sources.Raw) -> list[Mistake]:
+    """Files that cannot be read, or that could never prove anything; and a classifier's, which answers no prompt."""
+    skills = settings.evaluation.skills
+    if skills and settings.model.kind == "classifier":
+        return [
+            Mistake(
+                "evaluation.skills",
+                None,
+                raw.place(("evaluation", "skills", 0)),
+                "A classifier answers with its labels, not in words: no prompt can be asked of it.",
+                "Leave them out; `gate.max_accuracy_drop` and its like bound what it has right.",
+            )
+        ]
+    return [mistake for at, skill in enumerate(skills) for mistake in _of_skill(at, skill, settings, raw)]
+
+
+def _of_skill(at: int, skill: SkillSettings, settings: Settings, raw: sources.Raw) -> Iterator[Mistake]:
+    key, place = f"evaluation.skills[{at}].file", raw.place(("evaluation", "skills", at))
+    try:
+        read = read_skill(skill)
+    except BadSkill as error:
+        problem = f"{error}."[len(f"skill {skill.name}: ") :].removeprefix(f"{skill.file}: ")
+        remedy = "A JSON object a line: `prompt` or `messages`, and one of `exact`, `contains`, `choices`."
+        yield Mistake(key, str(skill.file), place, f"{problem[0].upper()}{problem[1:]}", remedy)
+        return
+    if (line := has_chats(read)) is not None and why_no_chats(settings) == WITHOUT_TEMPLATE:
+        problem = f"Line {line} asks in `messages`, and {WITHOUT_TEMPLATE}."
+        yield Mistake(key, str(skill.file), place, problem, "Ask with `prompt`, which the model goes on with.")
+    if missing := _missing_prompts(read, skill, settings):
+        bound = min(skill.max_drop_parent, skill.max_drop_best)
+        problem = (
+            f"It has {len(read.prompts):,} prompts. In so few a drop of {bound:g} can go unseen, so that no candidate "
+            "would ever be accepted."
+        )
+        remedy = f"Add {missing:,} prompts, or raise `max_drop_parent` and `max_drop_best`."
+        yield Mistake(key, str(skill.file), place, problem, remedy)
+
+
+def _missing_prompts(read: Skill, skill: SkillSettings, settings: Settings) -> int:
+    """How many more it takes for the gate to prove anything, in a round like most."""
+    candidates = len(set(settings.learner.recipe.interpolation))
+    confidence = confidence_of_each(settings.gate.confidence, candidates)
+    needed = prompts_needed(min(skill.max_drop_parent, skill.max_drop_best), confidence)
+    return max(0, needed - len(read.prompts))

@@ -26,7 +26,12 @@ key, with two underscores between them (RIVERKEEP_MODEL__PATH, RIVERKEEP_LEARNER
 JSON). An empty variable counts as not set. "none" unsets what can be unset. Paths are relative to this
 file. Secrets are written into files of their own, and keys that end in _file name those."""
 
-EXAMPLES = {("model", "path"): "/models/my-model", ("streams", "topics", "name"): "news"}
+EXAMPLES = {
+    ("model", "path"): "/models/my-model",
+    ("streams", "topics", "name"): "news",
+    ("evaluation", "skills", "name"): "arithmetic",
+    ("evaluation", "skills", "file"): "skills/arithmetic.jsonl",
+}
 """What stands for a value that has no default."""
 
 

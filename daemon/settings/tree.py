@@ -13,6 +13,7 @@ from daemon.settings.lifecycle import LifecycleSettings
 from daemon.settings.triggers import TriggerSettings
 from gate.settings import GateSettings
 from learner.settings import LearnerSettings
+from learner.skills.settings import EvaluationSettings
 from memory.settings import MemorySettings
 from serving.settings import ServingSettings
 from streams.settings import StreamsSettings
@@ -74,6 +75,7 @@ class Settings(BaseModel):
     serving: ServingSettings = ServingSettings()
     triggers: TriggerSettings = TriggerSettings()
     gate: GateSettings = GateSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
     admin: AdminSettings = AdminSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
     log: LogSettings = LogSettings()

@@ -29,6 +29,7 @@ from checkpoints.json_files import (
     read_json,
     write_json,
 )
+from learner.directory.round_skills import SkillScores
 from learner.errors import LearnerError
 from memory.ledger.records import DocumentScore
 from memory.ledger.scorings import Scoring
@@ -237,6 +238,7 @@ class Report:
         scored: how all scores were taken; None where the learner does not say.
         new_labels: of a classifier, labels of the fresh text that the parent has not learned, and how many documents
             have each: the most frequent ones.
+        skills: what was answered rightly, by the skill's name.
         format: of the file.
     """
 
@@ -252,6 +254,7 @@ class Report:
     untrainable: Ids
     scored: Scoring | None = None
     new_labels: Mapping[str, NonNegativeInt] = field(default_factory=dict)
+    skills: Mapping[str, SkillScores] = field(default_factory=dict)
     format: Literal[1] = FORMAT
 
     @property

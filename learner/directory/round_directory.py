@@ -7,30 +7,34 @@ kept/                        candidates that an earlier round trained, to be jud
 fresh.jsonl  replay.jsonl  early_stop.jsonl
 slices.json  slices/NNN.jsonl
 known_scores.json            held-out scores computed in earlier rounds
+skills/  known_skills.json   prompts with expected answers, where there are any: see `round_skills`
 saved/                       of a round under way: where it stands, from which it goes on when its learner was killed
 progress.jsonl               out: one JSON object a line, also printed
 candidates/0.00/ …           out: whole model directories, named by the parent's share in them
 report.json                  out: written last; its presence says that the learner finished
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import orjson
 import pydantic.dataclasses
-from pydantic import ConfigDict, NonNegativeInt, Strict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from checkpoints.card import ModelKind
 from checkpoints.json_files import STRICT, Kind, explain_json, read_json, write_json
 from learner.directory import kept_candidates
 from learner.directory.kept_candidates import KeptCandidates
+from learner.directory.known_scores import HeldOutScores, Scores, columns, scores_of
 from learner.directory.links import link_tree
 from learner.directory.plausibility_bounds import PlausibilityBounds
+from learner.directory.round_skills import KnownSkills, SkillFile, read_known_skills, read_skills, write_skills
 from learner.errors import BadRoundDirectory
 from learner.settings import SHARE_DECIMALS, RecipeSettings
-from memory.ledger.records import DocumentScore, SliceKind
+from learner.skills.prompts import Skill
+from memory.ledger.records import SliceKind
 from memory.ledger.scorings import Scoring
 from streams.chats import learned_text
 
@@ -118,6 +122,7 @@ class RoundSpec:
             scored, and nothing is trained. None where the round trains its own.
         new_labels: of a classifier, labels that the parent's head lacks and the candidates' have, in this order.
         save_seconds: how often the round saves itself; None for never.
+        skills: what base, parent and candidates are asked; `write_round` enters them.
         format: of the file.
     """
 
@@ -137,6 +142,7 @@ class RoundSpec:
     kept: KeptCandidates | None = None
     new_labels: tuple[str, ...] = ()
     save_seconds: float | None = None
+    skills: tuple[SkillFile, ...] = ()
     format: Literal[1] = FORMAT
 
 
@@ -148,25 +154,6 @@ class SliceFile:
     kind: SliceKind
     source: str
     file: str
-
-
-Scores = Mapping[int, DocumentScore]
-ScoreColumns = tuple[float, NonNegativeInt, str | None]
-"""Loss in nats, tokens, and the label that a classifier gave."""
-
-
-@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
-class HeldOutScores:
-    """What earlier rounds computed of parent, base and best so far, by sample id: `known_scores.json`.
-
-    Attributes:
-        scored: how all of them were taken; None in a directory of an earlier version, where that is not known.
-    """
-
-    parent: Mapping[Annotated[int, Strict(strict=False)], ScoreColumns]
-    base: Mapping[Annotated[int, Strict(strict=False)], ScoreColumns]
-    best: Mapping[Annotated[int, Strict(strict=False)], ScoreColumns] = field(default_factory=dict)
-    scored: Scoring | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,11 +169,15 @@ class RoundInput:
     known_parent: Scores
     known_base: Scores
     known_best: Scores = field(default_factory=dict)
+    skills: tuple[Skill, ...] = ()
+    known_skills: KnownSkills = field(default_factory=dict)
     scored: Scoring | None = None
 
     def known_as(self, how: Scoring) -> "RoundInput":
         """Return the same with known scores only where they were taken in this way: others are computed anew."""
-        return self if self.scored == how else replace(self, known_parent={}, known_base={}, known_best={})
+        if self.scored == how:
+            return self
+        return replace(self, known_parent={}, known_base={}, known_best={}, known_skills={})
 
 
 def write_round(
@@ -204,6 +195,8 @@ def write_round(
     known_parent: Scores | None = None,
     known_base: Scores | None = None,
     known_best: Scores | None = None,
+    skills: Sequence[Skill] = (),
+    known_skills: KnownSkills | None = None,
     scored: Scoring | None = None,
 ) -> None:
     """Write a round's directory for the learner.
@@ -222,6 +215,8 @@ def write_round(
         known_parent: scores of the parent on held-out samples, by sample id, so that they need no computing.
         known_base: scores of the base, likewise.
         known_best: scores of `spec.best`, likewise.
+        skills: what base, parent and candidates are asked.
+        known_skills: what parent and base were found to answer rightly.
         scored: how all these were taken.
 
     Raises:
@@ -239,10 +234,10 @@ def write_round(
     _write_samples(path / REPLAY, replay)
     _write_samples(path / EARLY_STOP, early_stop)
     _write_slices(path, slices)
-    parent, base, best = (_columns(scores or {}) for scores in (known_parent, known_base, known_best))
+    parent, base, best = (columns(scores or {}) for scores in (known_parent, known_base, known_best))
     known = HeldOutScores(parent, base, best, scored=scored)
     (path / KNOWN_SCORES).write_bytes(write_json(known))
-    _write_spec(path, spec)
+    _write_spec(path, replace(spec, skills=write_skills(path, skills, known_skills or {})))
 
 
 def read_round(path: Path) -> RoundInput:
@@ -252,6 +247,7 @@ def read_round(path: Path) -> RoundInput:
         BadRoundDirectory: a file is missing, is no JSON, lacks a field or has one of the wrong kind.
     """
     spec = _read_spec(path)
+    skills = read_skills(path, spec.skills)
     known = _read(path / KNOWN_SCORES, HeldOutScores, "scores", "does not hold scores of parent and base")
     return RoundInput(
         path=path,
@@ -260,9 +256,11 @@ def read_round(path: Path) -> RoundInput:
         replay=_read_samples(path / REPLAY),
         early_stop=_read_samples(path / EARLY_STOP),
         slices=_read_slices(path),
-        known_parent=_scores(known.parent),
-        known_base=_scores(known.base),
-        known_best=_scores(known.best),
+        known_parent=scores_of(known.parent),
+        known_base=scores_of(known.base),
+        known_best=scores_of(known.best),
+        skills=skills,
+        known_skills=read_known_skills(path, skills),
         scored=known.scored,
     )
 
@@ -335,14 +333,6 @@ def _write_spec(path: Path, spec: RoundSpec) -> None:
     beside = path / f"{ROUND}.part"
     beside.write_bytes(write_json(spec, indent=2))
     beside.replace(path / ROUND)
-
-
-def _columns(scores: Scores) -> dict[int, ScoreColumns]:
-    return {id_: (score.nll, score.tokens, score.predicted) for id_, score in scores.items()}
-
-
-def _scores(columns: Mapping[int, ScoreColumns]) -> dict[int, DocumentScore]:
-    return {id_: DocumentScore(id_, *row) for id_, row in columns.items()}
 
 
 def _read(path: Path, kind: type[Kind], whole: str, wrong: str) -> Kind:

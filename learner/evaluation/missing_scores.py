@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from learner.directory.round_directory import Scores, TextSample
+from learner.directory.known_scores import Scores
+from learner.directory.report import SliceScores
+from learner.directory.round_directory import TextSample
 from learner.material.encoding import Encoded
 from learner.workbench import Workbench
 from memory.ledger.records import DocumentScore
@@ -26,6 +28,18 @@ def complete_scores(
     """
     load_once = cache(load)
     return {name: _complete_slice(bench, text, known, load_once) for name, text in slices.items()}
+
+
+def join_scores(
+    base: SliceScored, parent: SliceScored, best: SliceScored, candidates: Mapping[str, SliceScored]
+) -> dict[str, SliceScores]:
+    """What each model scored, by slice: as a report has it. Of the best so far there may be nothing."""
+    return {
+        name: SliceScores(
+            base[name], parent[name], {share: scored[name] for share, scored in candidates.items()}, best.get(name, ())
+        )
+        for name in parent
+    }
 
 
 def missing_tokens(slices: Mapping[str, Encoded], known: Scores) -> int:

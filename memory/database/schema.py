@@ -322,6 +322,15 @@ def turns(db: Database) -> None:
     db.execute("ALTER TABLE samples ADD COLUMN turns TEXT")
 
 
+@migrations(name="0016_skills")
+def skills(db: Database) -> None:
+    """What generations were found to answer rightly: a letter a prompt, 1 or 0, of one version of each skill."""
+    db.execute(
+        "CREATE TABLE skill_scores(generation INTEGER NOT NULL, skill TEXT NOT NULL, version TEXT NOT NULL, "
+        "scoring INTEGER NOT NULL, rights TEXT NOT NULL, PRIMARY KEY(generation, skill)) WITHOUT ROWID, STRICT"
+    )
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     names = {migration.name for migration in migrations.pending(db)}

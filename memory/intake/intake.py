@@ -15,6 +15,7 @@ from memory.database.sqlite import Connection
 from memory.errors import StoreReopened
 from memory.identity import near_duplicates, similar_keys
 from memory.identity.fingerprints import Bools, Int64s, priorities
+from memory.identity.kept_out import KeptOut
 from memory.intake import dead_letters_and_gaps, tombstones
 from memory.intake.caches import IntakeCaches
 from memory.intake.hashes_and_sketches import Looked, Looker
@@ -63,11 +64,22 @@ class Intake:
         self._caches = IntakeCaches(settings)
         with database.read() as tx:
             self._looker = Looker(facts.secret(tx))
+        self._kept_out = KeptOut(self._looker.hasher, settings.near_duplicate_similarity)
 
     @property
     def salt(self) -> int:
         """The salt of every random order of samples."""
         return self._looker.hasher.salt
+
+    @property
+    def kept_out(self) -> KeptOut:
+        """Text from outside that nothing may be trained on."""
+        return self._kept_out
+
+    def keep_out(self, texts: Sequence[str]) -> None:
+        """See `Store.keep_out`."""
+        # Replaced whole: a batch that is being taken in has all of the old or all of the new.
+        self._kept_out = KeptOut(self._looker.hasher, self._settings.near_duplicate_similarity, texts)
 
     def key_hash(self, key: str) -> int:
         """The keyed hash by which a key is known."""
@@ -189,6 +201,7 @@ class Intake:
         self._caches.assigned(first + len(columns) - 1)
         fresh = rows[~held_out]
         fresh = fresh[~self._caches.held.near(columns.sketches.take(fresh))]
+        fresh = fresh[~self._kept_out.near(columns.sketches.take(fresh), columns.content_groups[fresh])]
         return _Sorting(streams, ids, fresh, held), len(offered) - len(held)
 
     def _held_out(self, tx: Connection, columns: Looked, rows: Int64s, *, before_stream: bool) -> Bools:

@@ -13,6 +13,7 @@ from memory.identity.shared_keys import first_of_key
 from memory.ledger import rounds, scorings
 from memory.ledger.records import DocumentScore, Generation, GenerationState, ScoreRow, SliceScore, lineage
 from memory.ledger.scorings import Scoring
+from memory.ledger.skills import skill_scores
 from memory.samples import slices
 from memory.settings import MemorySettings
 
@@ -257,6 +258,7 @@ def forget_scores(tx: Connection, generation: int) -> None:
     """Let go of all that a generation was found to score."""
     tx.execute("DELETE FROM scores WHERE generation = ?", (generation,))
     tx.execute("DELETE FROM document_scores WHERE generation = ?", (generation,))
+    skill_scores.forget(tx, generation)
 
 
 def document_scores(tx: Connection, generation: int) -> dict[int, DocumentScore]:

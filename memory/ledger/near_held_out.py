@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from memory.database.sqlite import Connection
 from memory.identity import near_duplicates
 from memory.identity.fingerprints import Bools
+from memory.identity.kept_out import KeptOut
 from memory.identity.near_duplicates import SketchIndex
 from memory.samples import counters, reading
 from memory.samples.reading import Placed
@@ -12,15 +13,17 @@ from memory.samples.removal import remove
 
 
 class HeldOutIndex:
-    """All held-out text, to keep what comes near it out of a draw."""
+    """All held-out text, and what is kept out from outside, to keep what comes near it out of a draw."""
 
-    def __init__(self, tx: Connection, similarity: float) -> None:
+    def __init__(self, tx: Connection, similarity: float, kept_out: KeptOut) -> None:
+        self._kept_out = kept_out
         self._index = SketchIndex(similarity)
         reading.read_held(tx, self._index, 0)
 
     def keep_apart(self, tx: Connection, drawn: Sequence[Placed]) -> list[Placed]:
-        """Remove from the store, and from the draw, what is a near-duplicate of held-out text."""
-        close = self._index.near(near_duplicates.sketch_texts([placed.sample.text for placed in drawn]))
+        """Remove from the store, and from the draw, what is a near-duplicate of text that nothing is trained on."""
+        texts = [placed.sample.text for placed in drawn]
+        close = self._index.near(near_duplicates.sketch_texts(texts)) | self._kept_out.near_texts(texts)
         return _remove_close(tx, drawn, close)
 
 

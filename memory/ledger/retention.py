@@ -11,6 +11,7 @@ from memory.database.sqlite import Connection
 from memory.identity import similar_keys
 from memory.ledger import rounds
 from memory.ledger.records import GenerationState
+from memory.ledger.skills import skill_scores
 from memory.ledger.states import RoundState
 from memory.samples.records import Role
 from memory.settings import MemorySettings
@@ -36,7 +37,9 @@ def prune(tx: Connection, settings: MemorySettings) -> None:
     _forget_rounds(tx, oldest, not_over)
     _forget_reports(tx, rounds_begun - REPORTS)
     similar_keys.prune(tx)
-    _forget_scores(tx, facts.get_int(tx, "generations_numbered") - R_ROWS)
+    beyond_r = facts.get_int(tx, "generations_numbered") - R_ROWS
+    _forget_scores(tx, beyond_r)
+    skill_scores.prune(tx, beyond_r)
 
 
 def _find_not_over(tx: Connection) -> set[int]:

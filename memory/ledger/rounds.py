@@ -12,6 +12,7 @@ from memory.database import facts, sqlite
 from memory.database.sqlite import Connection
 from memory.errors import AsideFull, UnknownRound, WrongState
 from memory.identity.categories import all_categories
+from memory.identity.kept_out import KeptOut
 from memory.ledger import draw, foreseen_slices, left_out, near_held_out
 from memory.ledger.draw import FreshDraw
 from memory.ledger.records import (
@@ -59,6 +60,7 @@ def begin(
     judgeable: Judgeable | None,
     settings: MemorySettings,
     salt: int,
+    kept_out: KeptOut,
 ) -> RoundDraw | None:
     """See `Store.rounds.begin`."""
     parent, base = generations_to_start_from(tx)
@@ -70,7 +72,7 @@ def begin(
     # The search for near-duplicates goes to the disk: not where no round begins anyway.
     if chosen:
         near_held_out.drop_held_out_near_trained(tx, settings.near_duplicate_similarity)
-    held_out = near_held_out.HeldOutIndex(tx, settings.near_duplicate_similarity)
+    held_out = near_held_out.HeldOutIndex(tx, settings.near_duplicate_similarity, kept_out)
     drawn = held_out.keep_apart(tx, reading.read(tx, [sample for sample, _ in chosen]))
     if not drawn:
         return None
@@ -86,14 +88,8 @@ def begin(
     slices.seal(tx, number, settings)
     judged_on = draw.draw_slices(tx, settings, categories)
     left = left_out.find_left_out(tx, settings, spec, among=among, fresh=fresh, judged_on=judged_on)
-    _enter(
-        tx,
-        number,
-        request=(trigger, json.dumps(recipe), seed, parent, base, released_from, now),
-        fresh=fresh,
-        replay=replay,
-        left=left,
-    )
+    request = (trigger, json.dumps(recipe), seed, parent, base, released_from, now)
+    _enter(tx, number, request=request, fresh=fresh, replay=replay, left=left)
     _record_samples(tx, number, fresh, replay, [sample.id for part in judged_on for sample in part.samples])
     return RoundDraw(
         number=number,

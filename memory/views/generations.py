@@ -7,6 +7,8 @@ from memory.ledger import generations, restored, rollback
 from memory.ledger.records import DocumentScore, Generation, Rollback, ScoreRow, SliceScore
 from memory.ledger.restored import FoundGeneration
 from memory.ledger.scorings import Scoring
+from memory.ledger.skills import skill_scores
+from memory.ledger.skills.skill_scores import SkillRow, SkillScore
 from memory.views.session import Session
 
 
@@ -98,6 +100,20 @@ class Generations:
             scored: how they were taken; None where that is not known.
         """
         self._file.write(generations.save_scores, generation, scores, scored)
+
+    def skill_scores(self) -> list[SkillRow]:
+        """What generations were found to answer rightly of each skill, by generation and skill."""
+        return self._file.read(skill_scores.listed)
+
+    def save_skill_scores(self, generation: int, scores: Mapping[str, SkillScore], *, scored: Scoring) -> None:
+        """Keep what a generation answers rightly, by the skill's name; what was known of these skills is replaced.
+
+        Args:
+            generation: whose.
+            scores: by the skill's name.
+            scored: how they were taken.
+        """
+        self._file.write(skill_scores.save, generation, scores, scored)
 
     def held_out_documents(self) -> dict[str, dict[int, int]]:
         """The documents of the anchor and of each closed slice by its name, each with the number of its key.

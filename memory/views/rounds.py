@@ -89,6 +89,7 @@ class Rounds:
                 judgeable=judgeable,
                 settings=self._file.settings,
                 salt=self._file.intake.salt,
+                kept_out=self._file.intake.kept_out,
             )
             # Here, as what is kept is counted in rounds: with each new one another has become too old.
             retention.prune(tx, self._file.settings)

@@ -1,7 +1,7 @@
 """A store's file while it is in use: opening and closing it, and one call as one transaction."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Self, TypeVar
@@ -26,6 +26,7 @@ class Session(Closing):
         self.clock = clock
         # It reads the store's secret, which a file that is not open does not give.
         self._intake = Intake(database, settings, clock) if database.fault is None else None
+        self._kept_out: tuple[str, ...] = ()
 
     @classmethod
     def open(
@@ -86,9 +87,16 @@ class Session(Closing):
         # The intake reads the store's secret: a file that does not give it is of no use.
         try:
             self._intake = Intake(self.database, self.settings, self.clock)
+            self._intake.keep_out(self._kept_out)
         except StoreError as error:
             self.database.suspend(error)
             raise
+
+    def keep_out(self, texts: Iterable[str]) -> None:
+        """See `Store.keep_out`."""
+        self._kept_out = tuple(texts)
+        if self._intake is not None:
+            self._intake.keep_out(self._kept_out)
 
     def look(self, *, deep: bool = False) -> StoreError | None:
         """What is wrong with the file, noticed in use or by a look at it; None where nothing is.

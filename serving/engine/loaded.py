@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -10,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from checkpoints.card import ModelKind
 from checkpoints.files.label_names import SEVERAL
 from checkpoints.matching import rows_of
+from checkpoints.probe.answer_ends import end_tokens
 from checkpoints.probe.ask import conduct_of
 from checkpoints.probe.conduct import Conduct
 from serving.engine.defaults import USUAL, Defaults
@@ -126,7 +126,7 @@ class LoadedGeneration:
             tokenizer=tokenizer,
             conduct=conduct,
             context=context,
-            stop_ids=_stop_ids(model, tokenizer),
+            stop_ids=end_tokens(model, tokenizer),
             several=classifies and model.config.problem_type == SEVERAL,
             labels=_labels(model) if kind == "classifier" else (),
             loaded_at=loaded_at,
@@ -143,15 +143,6 @@ def _context(conduct: Conduct, tokenizer: PreTrainedTokenizerBase) -> int:
     limits = (conduct.longest, tokenizer.model_max_length)
     lengths = [int(length) for length in limits if length and length > 0]
     return min([*lengths, UNBOUNDED_CONTEXT])
-
-
-def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    ids: set[int] = set()
-    # All three: the end of a chat's turn often stands in only one or two of them.
-    for source in (getattr(model, "generation_config", None), model.config, tokenizer):
-        value: Any = getattr(source, "eos_token_id", None)
-        ids.update(value if isinstance(value, list) else [value])
-    return frozenset(ids - {None})
 
 
 def _unshown(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:

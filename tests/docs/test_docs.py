@@ -39,12 +39,18 @@ def test_the_reference_as_it_is_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_reference_uncommented_is_the_defaults(tmp_path: Path) -> None:
-    """Each value that is shown is the default; only the model and the example topic are not."""
+    """Each value that is shown is the default; only the model, the example topic and the example skill are not."""
     text = re.sub(r"^#(?! |$)", "", reference(), flags=re.MULTILINE)
     (tmp_path / "riverkeep.toml").write_text(text)
     shown = load(tmp_path / "riverkeep.toml", {})
     assert [topic.name for topic in shown.streams.topics] == ["news"]
-    plain = shown.model_copy(update={"streams": shown.streams.model_copy(update={"topics": ()})})
+    assert [skill.name for skill in shown.evaluation.skills] == ["arithmetic"]
+    plain = shown.model_copy(
+        update={
+            "streams": shown.streams.model_copy(update={"topics": ()}),
+            "evaluation": shown.evaluation.model_copy(update={"skills": ()}),
+        }
+    )
     assert plain == load(None, {"RIVERKEEP_MODEL__PATH": str(shown.model.path)})
 
 

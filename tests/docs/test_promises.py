@@ -116,6 +116,18 @@ PROOFS: Final = {
             "test_without_it_the_model_is_its_parent_and_merged_it_is_what_was_trained",
         ],
     },
+    "A candidate that lost what its owner expects": {
+        "tests/integration/test_skills.py": ["test_what_it_learned_does_not_buy_what_it_broke"],
+        "tests/unit/gate/skills/test_skill_questions.py": [
+            "test_a_candidate_that_breaks_a_skill_is_refused_though_it_learned",
+            "test_small_losses_add_up_against_the_best_and_the_base",
+            "test_a_skill_that_was_not_asked_as_drawn_opens_nothing",
+        ],
+        "tests/unit/memory/identity/test_kept_out.py": [
+            "test_what_arrives_and_comes_near_is_dropped",
+            "test_what_was_stored_before_is_never_drawn",
+        ],
+    },
     "Forgetting is measured on text": {
         "tests/unit/memory/intake/test_intake.py": [
             "test_training_text_close_to_held_out_text_is_dropped",

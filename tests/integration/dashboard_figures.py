@@ -136,6 +136,9 @@ def _rounds(life: Life) -> dict[str, list[Shown]]:
         "Training speed": [{f"tokens/s of {daemon}": Between(1)}],
         "Progress of the round": [{}],
         "Judged again in an hour, by outcome": [dict.fromkeys((*ended_ways, UNPROVEN), 0)],
+        "Skills: prompts answered rightly": [
+            {f"{one['generation']} {one['skill']}": one["right"] for one in told.generations["skills"]}
+        ],
         "What could not be proven": [{f"unproven in a row {daemon}": 0}, {f"bounds not held {daemon}": 0}],
         "Micro-batch that memory leaves": [{daemon: 1}],
         "Rounds that saved themselves and went on, in an hour": [

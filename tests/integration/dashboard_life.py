@@ -101,7 +101,7 @@ def lived(path: Path, broker: Broker) -> Iterator[Life]:
         fresh_samples=1_000,
     )
     streams = f'[streams]\ndead_letter_topic = "{dead}"\n'
-    home.config.write_text(home.config.read_text().replace("[streams]\n", streams))
+    home.config.write_text(home.config.read_text().replace("[streams]\n", streams) + _skill_in(path))
     fill(home, before=120, fresh=0)
     other = _classifier_home(path)
     with daemon(home) as started, daemon(other, learner=fake_learner("good")) as classifier:
@@ -115,6 +115,14 @@ def lived(path: Path, broker: Broker) -> Iterator[Life]:
             told = Told.by(started), Told.by(classifier)
             yield Life(prometheus, topic, started, classifier, *told, seconds, began, time.time())
         assert started.stop() == 0
+
+
+def _skill_in(path: Path) -> str:
+    """Write a skill's file, and return the settings that name it."""
+    lines = (json.dumps({"prompt": f"{number} + 1 =", "exact": f"{number + 1}"}) for number in range(50))
+    file = path / "sums.jsonl"
+    file.write_text("\n".join(lines))
+    return f'\n[[evaluation.skills]]\nname = "sums"\nfile = {json.dumps(str(file))}\nmost_tokens = 2\n'
 
 
 def _classifier_home(path: Path) -> Home:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from daemon.cli.render.printable import inline, printable
 from daemon.cli.render.screen import console, number_text, state_text, table
-from daemon.control.answers.rounds import GenerationsAnswer, ScoreLine
+from daemon.control.answers.rounds import GenerationsAnswer, ScoreLine, SkillLine
 from daemon.span import span as ago
 from memory.ledger.records import lineage
 from memory.ledger.scorings import most_common
@@ -143,7 +143,7 @@ ERASED = {
 
 def how_to_read(units: str, *, drops: bool) -> str:
     """What the figures of checks are."""
-    lost = "; accuracy and macro-F1 as what was lost: below 0 they rose" if drops else ""
+    lost = "; accuracy, macro-F1 and right answers as what was lost: below 0 they rose" if drops else ""
     return (
         "Above its bound a check fails. "
         f"Losses are in {units}; vs another model as the change: below 0 is a gain{lost}. "
@@ -176,6 +176,29 @@ def print_generations(facts: GenerationsAnswer, *, now: float | None = None) -> 
             console.print(Text(sentence))
     if served := [row for row in answers if row["generation"] == facts["serving"]]:
         console.print(_answers(served))
+    # A daemon of an earlier version tells of none.
+    if skills := facts.get("skills"):
+        console.print(_skills(skills, facts["serving"]))
+        if not all(row["comparable"] for row in skills):
+            console.print("* of other prompts than what serves was asked, or taken in another way: not comparable.")
+
+
+def _skills(rows: Sequence[SkillLine], serving: int | None) -> Table:
+    """The share of each skill's prompts that each generation answers rightly."""
+    names = sorted({row["skill"] for row in rows})
+    shares = {(row["generation"], row["skill"]): row for row in rows}
+    made = table("right answers", *map(escape, names), fixed=("right answers",))
+    for generation in sorted({generation for generation, _ in shares}):
+        cells = (_share_right(shares.get((generation, name))) for name in names)
+        made.add_row(f"{generation}{' ←' if generation == serving else ''}", *cells)
+    return made
+
+
+def _share_right(row: SkillLine | None) -> Text:
+    if row is None:
+        return Text("·", "dim")
+    share = f"{row['right']:.1%} of {row['prompts']:,}"
+    return Text(share) if row["comparable"] else Text(f"{share}*", "dim")
 
 
 def _answers(scores: Sequence[ScoreLine]) -> Table:

@@ -10,6 +10,7 @@ from rich.text import Text
 from daemon.cli.render.generations import how_to_read, names_explained
 from daemon.cli.render.printable import inline
 from daemon.cli.render.screen import console, number_text, outcome_text, table
+from daemon.cli.render.skills import print_skills
 from daemon.cli.render.wording import DROPS, begun, check_words, trigger_word
 from daemon.control.answers.rounds import LeftOutPart, RoundAnswer, RoundLine
 from daemon.control.answers.status import LastRoundStanding, RoundStanding
@@ -94,8 +95,9 @@ def print_round(facts: RoundAnswer) -> None:
         if units:
             drops = any(check["name"].partition("_")[0] in DROPS for check in checks)
             console.print(Text(how_to_read(" and ".join(units), drops=drops)))
-        for line in names_explained(check["slice"] for check in checks):
+        for line in names_explained(check["slice"] for check in checks if not check["name"].startswith("skill_")):
             console.print(Text(line))
+    print_skills(facts)
     for bound in facts["verdict"].get("not_held", ()):
         console.print(Text(_not_held(bound)))
     if few := facts["verdict"].get("too_few"):

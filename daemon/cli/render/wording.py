@@ -28,7 +28,7 @@ CHECKS: Final = {
     "majority": "vs the most frequent label",
     "balanced_majority": "balanced accuracy, to always answering alike",
 }
-DROPS: Final = {"accuracy": "accuracy lost", "f1": "macro-F1 lost"}
+DROPS: Final = {"accuracy": "accuracy lost", "f1": "macro-F1 lost", "skill": "right answers lost"}
 VERSUS: Final = {
     "parent": "vs parent",
     "best": "vs best",

@@ -193,17 +193,38 @@ class ScoreLine(TypedDict):
     scored: str | None
 
 
+class SkillLine(TypedDict):
+    """One generation's figure on one skill.
+
+    Attributes:
+        version: of the skill's prompts and of how they are asked, shortened.
+        right: share of the prompts that it answers rightly, 0 to 1.
+        scored: how that was taken; None where that is not known.
+        comparable: whether what serves was asked the same, in the same way.
+    """
+
+    generation: int
+    skill: str
+    version: str
+    prompts: int
+    right: float
+    scored: str | None
+    comparable: bool
+
+
 class GenerationsAnswer(TypedDict):
     """The generations, which of them serves, and R.
 
     Attributes:
         slices: names of those that `scores` are of, in order.
+        skills: what generations answer rightly, by generation and skill.
     """
 
     serving: int | None
     generations: list[GenerationLine]
     slices: list[str]
     scores: list[ScoreLine]
+    skills: list[SkillLine]
 
 
 ServedAgain = TypedDict("ServedAgain", {"from": int, "to": int})

@@ -10,11 +10,14 @@ from daemon.control.answers.rounds import (
     RoundLine,
     RoundSamplesAnswer,
     ScoreLine,
+    SkillLine,
 )
 from daemon.control.facts.records import place
 from daemon.rounds.event import outcome_of
 from gate.scores import way_of
+from gate.skills.known_skills import comparable
 from memory.ledger.records import Generation, Round, ScoreRow, TrainedSample
+from memory.ledger.skills.skill_scores import SkillRow
 from memory.samples.slice_names import in_order
 from memory.store import Store
 from streams.document import partition_name
@@ -106,15 +109,29 @@ def round_samples(
 
 def generations(store: Store) -> GenerationsAnswer:
     """The generations, which serves, and R: by generation, within one by slice in the order of `slice_names`."""
-    saw_erased = store.people.saw_erased_text()
+    saw_erased, skills = store.people.saw_erased_text(), store.generations.skill_scores()
+    alike = comparable(skills, -1 if (serving := store.generations.serving()) is None else serving)
     matrix = sorted(store.generations.score_matrix(), key=lambda entry: (entry.generation, in_order(entry.slice)))
     ways = {number: way_of(matrix, number) for number in {entry.generation for entry in matrix}}
     lengths = {number: None if way is None else way.sequence_length for number, way in ways.items()}
     return {
-        "serving": store.generations.serving(),
+        "serving": serving,
         "generations": [generation_line(generation, saw_erased, lengths) for generation in store.generations.listed()],
         "slices": sorted({entry.slice for entry in matrix}, key=in_order),
         "scores": [_score_line(entry) for entry in matrix],
+        "skills": [_skill_line(row, is_comparable=row in alike) for row in skills],
+    }
+
+
+def _skill_line(row: SkillRow, *, is_comparable: bool) -> SkillLine:
+    return {
+        "generation": row.generation,
+        "skill": row.skill,
+        "version": row.score.version[:12],
+        "prompts": len(row.score.rights),
+        "right": row.score.share,
+        "scored": None if row.scored is None else row.scored.told,
+        "comparable": is_comparable,
     }
 
 

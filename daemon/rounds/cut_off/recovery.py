@@ -15,12 +15,13 @@ from daemon.rounds.record import BadRecord, RoundRecord
 from learner.directory.report import BadReport, read_report
 from learner.directory.round_directory import REPORT, read_spec
 from learner.errors import BadRoundDirectory
+from learner.skills.prompts import BadSkill
 from memory.ledger.records import Generation, GenerationState, Round
 from memory.ledger.states import RoundState
 
 log = structlog.get_logger(__name__)
 
-Problem = (OSError, CheckpointsError, BadReport, BadRecord, BadRoundDirectory)
+Problem = (OSError, CheckpointsError, BadReport, BadRecord, BadRoundDirectory, BadSkill)
 """What ends a round with a reason; what the store raises ends the part, and recovery takes up the round."""
 
 

@@ -19,9 +19,11 @@ from learner.directory.report import (
     TrainingSummary,
     read_report,
 )
+from learner.directory.round_skills import BrokenAnswer, SkillScores
 from memory.ledger.records import DocumentScore
 
 FIGURES = st.floats(min_value=0, max_value=1e9)
+RIGHTS = st.text("01", max_size=4)
 NAMES = st.text(min_size=1, max_size=8)
 LANGUAGE_SCORES = st.builds(DocumentScore, id=st.integers(0, 2**60), nll=FIGURES, tokens=st.integers(0, 10**6))
 LABEL_SCORES = st.builds(
@@ -81,6 +83,20 @@ REPORTS = st.builds(
     touched=st.none() | st.frozensets(st.integers(0, 2**60), max_size=3),
     untrainable=st.frozensets(st.integers(0, 2**60), max_size=3),
     new_labels=st.dictionaries(NAMES, st.integers(0, 1000), max_size=3),
+    skills=st.dictionaries(
+        NAMES,
+        st.builds(
+            SkillScores,
+            version=NAMES,
+            base=RIGHTS,
+            parent=RIGHTS,
+            candidates=st.dictionaries(NAMES, RIGHTS, max_size=2),
+            broken=st.dictionaries(
+                NAMES, st.tuples(st.builds(BrokenAnswer, st.integers(1, 99), NAMES, NAMES, NAMES)), max_size=1
+            ),
+        ),
+        max_size=2,
+    ),
 )
 
 
@@ -163,7 +179,7 @@ def test_a_broken_field_is_named(path: tuple[str | int, ...], value: object, nam
     assert named in str(error.value)
 
 
-@pytest.mark.parametrize("name", sorted(orjson.loads(small().encode()).keys() - {"scored", "new_labels"}))
+@pytest.mark.parametrize("name", sorted(orjson.loads(small().encode()).keys() - {"scored", "new_labels", "skills"}))
 def test_a_missing_field_is_named(name: str) -> None:
     """No field has a default in the file, but for what an earlier version did not say."""
     report = orjson.loads(small().encode())

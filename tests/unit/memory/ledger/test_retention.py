@@ -8,6 +8,8 @@ import pytest
 from memory.errors import AsideFull, UnknownGeneration, UnknownRound, WrongState
 from memory.ledger import retention
 from memory.ledger.records import GenerationState, RoundDraw, SliceScore, lineage
+from memory.ledger.scorings import Scoring
+from memory.ledger.skills.skill_scores import SkillScore
 from memory.ledger.states import RoundState
 from memory.samples import offsets
 from memory.store import Store
@@ -95,8 +97,12 @@ BOUNDS = {
     "arrivals": 2 * 4,
     "earlier_keys": 0,
     "too_large": 0,  # no learner runs out of memory here
+    "skill_scores": 2 * 30,
 }
 """Rows at most, under the small bounds; nobody asks for an erasure here, each of which would be in `forgotten`."""
+
+
+SCORED = Scoring("cpu", "float32", 512, 2)
 
 
 class Years:
@@ -159,6 +165,9 @@ class Years:
     def _accept(self, draw: RoundDraw) -> None:
         number = accept(self.store, draw, nll=self.chance.uniform(1, 3), report={"filler": "x" * 2_000})
         assert number > self.generation
+        for name in ("sums", "names"):
+            rights = "".join(self.chance.choices("01", k=40))
+            self.store.generations.save_skill_scores(number, {name: SkillScore("v", rights)}, scored=SCORED)
         self.generation = number
         self.made[number] = draw.number
         kept = {0, number, draw.parent_generation, *range(number - 2, number)}

@@ -1,0 +1,1 @@
+"""What the ledger keeps of skills: which prompts each generation answered rightly."""
