@@ -21,6 +21,7 @@ from daemon.doctor.rounds import WITH_ADAPTER, Room, Say
 from daemon.errors import STATE_DIR_REMEDY, said_by_the_system
 from daemon.lifecycle.lock import holder_of
 from daemon.settings.tree import Settings
+from daemon.skills import read_skills
 from learner.settings import RecipeSettings
 from memory.samples.records import Counts
 
@@ -83,6 +84,7 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
             shape.positions,
             characters,
             settings.learner,
+            read_skills(settings).skills,
         )
         yield from rounds.examine(settings, subject, shape, room, _counts(settings), within=within, say=say)
     if shape.by_token:

@@ -22,6 +22,7 @@ from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import TrainingSummary, read_report
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import LearnerSettings, RecipeSettings
+from learner.skills.prompts import Skill
 from streams.decoding.several_labels import write_set
 
 FEWEST_STEPS = 2
@@ -44,6 +45,8 @@ WORDS = (
     "mill",
 )
 SOURCE = "rehearsal"
+PROMPTS_ASKED = 16
+"""Prompts of each skill that a rehearsal asks."""
 SEED = 7
 
 
@@ -58,6 +61,7 @@ class Subject:
         longest: tokens that the model takes at most.
         characters_per_token: of `filler`, under the model's tokenizer.
         settings: of the learner.
+        skills: what rounds ask, of which a rehearsal asks a part.
     """
 
     directory: Path
@@ -66,6 +70,12 @@ class Subject:
     longest: int
     characters_per_token: float
     settings: LearnerSettings
+    skills: tuple[Skill, ...] = ()
+
+    @property
+    def prompts(self) -> int:
+        """How many a round asks each model."""
+        return sum(len(skill.prompts) for skill in self.skills)
 
     @property
     def width(self) -> int:
@@ -91,6 +101,7 @@ class RehearsalFigures:
         scored_per_second: tokens that are read to score others.
         written_seconds: for one candidate, beside scoring it.
         important_per_second: sequences on which importance was estimated; None where the recipe has none.
+        asked_per_second: prompts of skills that a model was asked; None where there are none.
     """
 
     rows: int
@@ -101,6 +112,7 @@ class RehearsalFigures:
     scored_per_second: float
     written_seconds: float
     important_per_second: float | None = None
+    asked_per_second: float | None = None
 
     @property
     def peak(self) -> int:
@@ -189,6 +201,9 @@ def _summarise(training: TrainingSummary, rows: int, subject: Subject, held_out:
     if recipe.ewc:
         # Before and after training: replayed and new documents.
         important_per_second = sum(_documents(subject, rows, training.steps)) / max(seconds["importance"], 1e-9)
+    # Parent and base are one model here, which is asked once; so is each candidate.
+    asking_seconds = seconds.get("skills", 0.0)
+    asked = sum(len(skill.prompts) for skill in _sampled(subject))
     return RehearsalFigures(
         rows=rows,
         width=subject.width,
@@ -196,9 +211,14 @@ def _summarise(training: TrainingSummary, rows: int, subject: Subject, held_out:
         load_seconds=seconds["verify"] + seconds["load"] + seconds["encode"],
         trained_per_second=trained_tokens / max(training.seconds - stopping_seconds, training.seconds / 2),
         scored_per_second=scored_per_second,
-        written_seconds=max(0.0, seconds["candidates"] / candidates - held_out / scored_per_second),
+        written_seconds=max(0.0, seconds["candidates"] / candidates - held_out / scored_per_second - asking_seconds),
         important_per_second=important_per_second,
+        asked_per_second=asked / max(asking_seconds, 1e-9) if asked else None,
     )
+
+
+def _sampled(subject: Subject) -> tuple[Skill, ...]:
+    return tuple(skill.sampled(PROMPTS_ASKED) for skill in subject.skills)
 
 
 def recipe_of(subject: Subject, rows: int, steps: int = FEWEST_STEPS) -> RecipeSettings:
@@ -256,6 +276,7 @@ def _write(directory: Path, subject: Subject, rows: int, steps: int) -> None:
         replay=samples(replayed),
         early_stop=samples(1 if spec.recipe.early_stop_checks else 0),
         slices=[RoundSlice(SOURCE, "anchor", SOURCE, tuple(samples(rows)))],
+        skills=_sampled(subject),
     )
 
 

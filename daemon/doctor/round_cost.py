@@ -26,6 +26,7 @@ class RoundWork:
         held_out_new: tokens of held-out text that no generation was scored on before.
         held_out: tokens of all held-out text, on which each candidate is scored.
         held_out_most: tokens of as much held-out text as a round may be judged on.
+        prompts: of all skills, which the parent, once, and each candidate are asked.
     """
 
     new_tokens: int
@@ -33,6 +34,7 @@ class RoundWork:
     held_out_new: int
     held_out: int
     held_out_most: int = 0
+    prompts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Seconds:
         steps: how many optimizer steps.
         evaluation: what of it goes into scoring held-out text, under the parent and each candidate.
         evaluation_most: the same, were there as much held-out text as a round may be judged on.
+        skills: asking the parent and each candidate the prompts of skills.
     """
 
     starting: float
@@ -60,11 +63,13 @@ class Seconds:
     steps: int
     evaluation: float = 0.0
     evaluation_most: float = 0.0
+    skills: float = 0.0
 
     @property
     def total(self) -> float:
         """The whole round."""
-        return self.starting + self.training + self.early_stopping + self.scoring + self.candidates + self.importance
+        trained = self.training + self.early_stopping + self.importance
+        return self.starting + trained + self.scoring + self.candidates + self.skills
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +160,7 @@ def estimate_seconds(
         steps=max(1, math.ceil(tokens / batch_tokens)),
         evaluation=(work.held_out_new + candidates * work.held_out) / scored_per_second,
         evaluation_most=(work.held_out_new + candidates * work.held_out_most) / scored_per_second,
+        skills=(1 + candidates) * work.prompts / (rehearsal.asked_per_second or math.inf),
     )
 
 

@@ -1,7 +1,7 @@
 """What a round will take with these settings, by a rehearsal of it, and settings with which it fits."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def examine(
     needed = fit_memory(measured, row_bytes(shape, settings.learner.recipe))
     yield _memory(settings, needed, room, measured, shape.memory_name)
     largest = max(measured, key=lambda rehearsal: rehearsal.rows)
-    work = work_of(settings, counts, subject.width)
+    work = replace(work_of(settings, counts, subject.width), prompts=subject.prompts)
     yield _time(settings, estimate_seconds(largest, settings.learner, settings.model.kind, work), work, largest)
 
 
@@ -218,13 +218,17 @@ def _time(settings: Settings, duration: Seconds, work: RoundWork, measured: Rehe
         detail=f"about {span(duration.total)} for {work.new_tokens:,} new tokens: training "
         f"{span(duration.training + duration.early_stopping)} ({duration.steps:,} steps, "
         f"{measured.trained_per_second:,.0f} tokens/s), scoring {span(duration.scoring)}, "
-        f"candidates {span(duration.candidates)} (rehearsed beside what runs now); "
+        f"candidates {span(duration.candidates)}{_skills(duration, work)} (rehearsed beside what runs now); "
         f"{_evaluation(settings, duration)}",
         remedy=f"Rounds begin each {span(interval or 0.0)}: set `learner.recipe.max_steps = {steps}`, or a longer "
         "`triggers.interval_seconds`."
         if steps
         else "Rounds begin too often even for one step: set a longer `triggers.interval_seconds`.",
     )
+
+
+def _skills(duration: Seconds, work: RoundWork) -> str:
+    return f", asking {work.prompts:,} prompts of skills {span(duration.skills)}" if work.prompts else ""
 
 
 def _evaluation(settings: Settings, duration: Seconds) -> str:

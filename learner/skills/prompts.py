@@ -143,6 +143,14 @@ class Skill:
             raise BadSkill("; ".join(mistakes[:MISTAKES_TOLD]) + more)
         return cls(name, tuple(prompts), asking, content, version_of(content, asking))
 
+    def sampled(self, most: int) -> "Skill":
+        """The same skill with so many of its prompts at most, evenly spread over the file; they keep their lines."""
+        step = max(1, -(-len(self.prompts) // most))
+        chosen = {prompt.line for prompt in self.prompts[::step]}
+        lines = self.content.split(b"\n")
+        kept = b"\n".join(line if number in chosen else b"" for number, line in enumerate(lines, 1))
+        return Skill.of(self.name, kept, self.asking)
+
     def texts(self) -> Iterator[str]:
         """What must not be trained on: each prompt, what is asked last in it, and both with a right answer."""
         for prompt in self.prompts:

@@ -41,5 +41,7 @@ class KeptOut:
 
     def near_texts(self, texts: Sequence[str]) -> Bools:
         """The same of texts that were not looked at."""
+        if not len(self._contents):
+            return np.zeros(len(texts), bool)
         normalised = normalise([text.encode() for text in texts])
         return self.near(sketch(normalised), self._hasher.contents(normalised)[:, 1])

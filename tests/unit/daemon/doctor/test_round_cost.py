@@ -32,6 +32,15 @@ MEMORIES = st.builds(
 )
 
 
+def test_asking_takes_the_time_of_the_parent_and_of_each_candidate() -> None:
+    """At the rehearsal's speed; without skills nothing."""
+    settings = LearnerSettings(recipe=RecipeSettings(interpolation=(0.0, 0.5)))
+    plain = estimate_seconds(MEASURED, settings, "causal-lm", WORK)
+    asked = estimate_seconds(replace(MEASURED, asked_per_second=5.0), settings, "causal-lm", replace(WORK, prompts=100))
+    assert (plain.skills, asked.skills) == (0.0, 60.0)
+    assert asked.total == pytest.approx(plain.total + 60.0)
+
+
 def test_a_line_goes_through_both_rehearsals_of_each_phase() -> None:
     """What does not grow with the rows stays; the larger of the phases is what a round takes."""
     needed = fit_memory([ONE, MEASURED], row_bytes=0.0)

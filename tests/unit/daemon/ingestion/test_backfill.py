@@ -11,6 +11,7 @@ from daemon.errors import BadRequest, Refused
 from daemon.ingestion.backfill import backfill
 from daemon.ingestion.backfill_plan import BackfillPlan
 from daemon.settings.tree import ModelSettings, Settings
+from learner.skills.settings import EvaluationSettings, SkillSettings
 from memory.settings import MemorySettings
 from memory.store import Store
 from streams.file_kinds import Look
@@ -68,6 +69,21 @@ def test_files_of_every_kind_are_taken_in(tmp_path: Path, settings: Settings) ->
         assert {one.source for one in store.counts().by_role_and_source} == {"a", "b", "letters"}
         # Without a daemon too as much is held out as the gate will need.
         assert set(store.held_out_shares().values()) == {settings.memory.holdout_share_most}
+
+
+def test_what_comes_near_a_skills_prompts_is_not_taken_in(tmp_path: Path, settings: Settings) -> None:
+    """Though no daemon has run yet."""
+    prompts = tmp_path / "skill.jsonl"
+    prompts.write_text("\n".join(json.dumps({"prompt": sentence(n), "exact": "x"}) for n in range(0, 30, 3)))
+    skills = EvaluationSettings(skills=(SkillSettings(name="known", file=prompts),))
+    guarded = settings.model_copy(update={"evaluation": skills})
+    outcome = backfill(guarded, BackfillPlan([str(jsonl(tmp_path / "a.jsonl", 30))], before_stream=True), ignore)
+    # What is held out is never trained on anyway.
+    assert outcome.totals["near_duplicates"] + outcome.totals["holdout"] >= 10
+    with Store.open(settings.database, settings.memory) as store:
+        replayed = {sample.text for sample in store.sample_replay(30, seed=1)}
+    assert replayed
+    assert not replayed & {sentence(n) for n in range(0, 30, 3)}
 
 
 def test_a_second_time_stores_nothing(tmp_path: Path, settings: Settings) -> None:

@@ -119,6 +119,13 @@ def test_what_is_kept_out_of_training_is_all_that_is_said() -> None:
     ]
 
 
+def test_of_a_skill_some_prompts_may_be_asked() -> None:
+    """Spread over the file, and known by their lines."""
+    whole = skill(*[{"prompt": f"{number} + 1 =", "exact": "x"} for number in range(10)])
+    assert [prompt.line for prompt in whole.sampled(4).prompts] == [1, 4, 7, 10]
+    assert whole.sampled(10).prompts == whole.prompts
+
+
 def test_names_tell_skills_apart() -> None:
     """Verdicts and metrics go by them."""
     one = {"name": "sums", "file": "a.jsonl"}

@@ -64,7 +64,7 @@ def test_generations_show_skills_and_mark_what_cannot_be_compared(screen: io.Str
         {**line, "generation": 1, "right": 0.75, "comparable": True},
     ]
     facts: Facts = {"serving": 1, "generations": [], "slices": [], "scores": []}
-    print_generations({**facts, "skills": rows}, now=NOW)
+    print_generations(facts | {"skills": rows}, now=NOW)
     shown = " ".join(screen.getvalue().split())
     assert "50.0% of 60*" in shown
     assert "1 ← 75.0% of 60 " in shown
