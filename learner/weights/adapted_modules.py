@@ -1,12 +1,19 @@
 """Which linear maps of a model an adapter changes: the model is asked for what it has, there is no list of models.
 
-Layers are what a model has many of, numbered. Of their linear maps those are attention's whose path says so; all others
-are counted to the feed-forward part ("mlp"), also where an architecture mixes tokens otherwise. A mixture's router is
-left alone: it decides which expert learns. The head and the embeddings are no part of a layer.
+Layers are what a model has many of, numbered. Of their linear maps those are attention's whose path says so; the others
+are the feed-forward part ("mlp"). Left alone are:
+
+- a mixture's router, which decides which expert learns, and experts that are no linear maps of their own;
+- what mixes tokens otherwise than by attention (state spaces, recurrences): such code reads weights past their modules,
+  where the change beside them is not seen;
+- what sees or hears, through which no text goes;
+- a weight that several modules share, which only one of their changes could be merged into;
+- the head and the embeddings, which are no part of a layer.
 """
 
+import inspect
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -17,7 +24,10 @@ from learner.errors import LearnerError
 from learner.settings import ADAPTER_PARTS as PARTS
 
 _ATTENTION: Final = re.compile(r"att(n|ention)", re.IGNORECASE)
-_ROUTERS: Final = frozenset({"gate", "router", "shared_expert_gate"})
+_LEFT_ALONE: Final = re.compile(
+    r"^(gate|shared_expert_gate)$|router|mamba|mixer|ssm|recurrent|rglru|linear_attn|vision|visual|image|audio|img",
+    re.IGNORECASE,
+)
 
 
 class NoSuchModules(LearnerError):
@@ -50,18 +60,28 @@ def _fits(word: str, name: str, part: str) -> bool:
 
 def _maps_of_layers(model: Any) -> Iterator[tuple[str, str]]:
     """Yield each linear map's full name with the part that it belongs to."""
-    for name, module in model.named_modules():
+    named = dict(model.named_modules())
+    holders = Counter(id(weight) for module in named.values() for weight in module.parameters(recurse=False))
+    for name, module in named.items():
         path = name.split(".")
-        # Exactly these: a class derived from them may be called otherwise than by its forward.
-        if type(module) not in (nn.Linear, Conv1D) or not any(word.isdigit() for word in path):
+        if not _is_map(module) or holders[id(module.weight)] > 1 or not any(word.isdigit() for word in path):
             continue
-        if path[-1] not in _ROUTERS and "router" not in path:
+        if not any(_LEFT_ALONE.search(word) for word in path):
             yield name, PARTS[1] if any(_ATTENTION.search(word) for word in path) else PARTS[0]
+
+
+def _is_map(module: nn.Module) -> bool:
+    """Whether a module maps what it is given, and that alone, with its weight."""
+    if type(module) in (nn.Linear, Conv1D):
+        return True
+    # Architectures derive their own from it; torch's own is read past its forward.
+    own = isinstance(module, nn.Linear) and not type(module).__module__.startswith("torch.")
+    return own and len(inspect.signature(module.forward).parameters) == 1
 
 
 def _describe(maps: dict[str, str]) -> str:
     if not maps:
-        return "there is none at all: train all weights (adapter left out)"
+        return "there is none that an adapter could change: train all weights (adapter left out)"
     names: dict[str, list[str]] = defaultdict(list)
     for name, part in maps.items():
         below = _below_layer(name)

@@ -11,7 +11,7 @@ With the change left out the model is its own parent: what it is distilled from 
 classifier's head is small and has to learn labels: it is trained whole, beside a copy of what it was.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from transformers.pytorch_utils import Conv1D
 from learner.adapter_library import HOW_TO_INSTALL, has_adapters
 from learner.errors import LearnerError
 from learner.settings import AdapterKind
-from learner.weights.adapted_modules import NoSuchModules, choose_modules
+from learner.weights.adapted_modules import choose_modules
 from learner.weights.grown_head import find_head, narrow
 
 _NAME: Final = "default"
@@ -89,12 +89,10 @@ class Adapter:
         whole: further weights that are trained, each as it is, by name.
     """
 
-    def __init__(self, model: Any, tuner: Any, heads_before: Mapping[str, nn.Module]) -> None:
-        self._model, self._tuner, self._heads_before = model, tuner, dict(heads_before)
+    def __init__(self, model: Any, layers: Mapping[str, Any], heads_before: Mapping[str, nn.Module]) -> None:
+        self._model, self._layers, self._heads_before = model, dict(layers), dict(heads_before)
         self.adapted = {
-            f"{name}.weight": AdaptedWeight(module.get_base_layer().weight, module)
-            for name, module in model.named_modules()
-            if hasattr(module, "get_delta_weight")
+            f"{name}.weight": AdaptedWeight(layer.get_base_layer().weight, layer) for name, layer in layers.items()
         }
         self.whole: dict[str, nn.Parameter] = {
             f"{head}.{name}": weight
@@ -112,23 +110,29 @@ class Adapter:
         """Let the model be its parent meanwhile, without dropout; call no backward pass of it within."""
         was_training = self._model.training
         heads = {name: self._model.get_submodule(name) for name in self._heads_before}
-        self._tuner.disable_adapter_layers()
+        self._enable(adapters=False)
         self._put(self._heads_before)
         self._model.eval()
         try:
             yield
         finally:
             self._put(heads)
-            self._tuner.enable_adapter_layers()
+            self._enable(adapters=True)
             self._model.train(was_training)
 
-    def _put(self, heads: Mapping[str, nn.Module]) -> None:
-        for name, head in heads.items():
-            self._model.set_submodule(name, head)
+    def _enable(self, *, adapters: bool) -> None:
+        for layer in self._layers.values():
+            layer.enable_adapters(adapters)
+
+    def _put(self, modules: Mapping[str, nn.Module]) -> None:
+        for name, module in modules.items():
+            self._model.set_submodule(name, module)
 
     def merge(self) -> None:
         """Write the change into the model's weights, in place: it is a plain one again, all of whose weights train."""
-        self._tuner.merge_and_unload()
+        for layer in self._layers.values():
+            layer.merge()
+        self._put({name: layer.get_base_layer() for name, layer in self._layers.items()})
         self._model.requires_grad_(requires_grad=True)
 
 
@@ -144,7 +148,7 @@ def attach(model: Any, shape: AdapterShape, *, seed: int, heads: bool, known_lab
 
     Raises:
         NoAdapters: peft is not installed.
-        NoSuchModules: the model has nothing of what is to be changed, or peft cannot change it.
+        NoSuchModules: the model has nothing of what is to be changed.
     """
     require_adaptable(model, shape)
     names = choose_modules(model, shape.modules)
@@ -153,8 +157,11 @@ def attach(model: Any, shape: AdapterShape, *, seed: int, heads: bool, known_lab
         head.requires_grad_(requires_grad=False)
         if known_labels is not None:
             narrow(model, name, head, known_labels)
-    tuner = _inject(model, names, shape, seed)
-    adapter = Adapter(model, tuner, heads_before)
+    model.requires_grad_(requires_grad=False)
+    layers = _layers(model, names, shape, seed)
+    for name, layer in layers.items():
+        model.set_submodule(name, layer)
+    adapter = Adapter(model, layers, heads_before)
     for weight in adapter.whole.values():
         weight.requires_grad = True
     return adapter
@@ -172,25 +179,29 @@ def require_adaptable(model: Any, shape: AdapterShape) -> None:
     choose_modules(model, shape.modules)
 
 
-def _inject(model: Any, names: tuple[str, ...], shape: AdapterShape, seed: int) -> Any:
-    from peft import LoraConfig, LoraModel  # noqa: PLC0415 - an extra
+def _layers(model: Any, names: Sequence[str], shape: AdapterShape, seed: int) -> dict[str, Any]:
+    """Wrap each of those modules into peft's layer, by name.
 
-    transposed = {isinstance(model.get_submodule(name), Conv1D) for name in names}
-    config = LoraConfig(
-        r=shape.rank,
-        lora_alpha=shape.alpha,
-        lora_dropout=0.0,
-        target_modules=list(names),
-        use_dora=shape.kind == "dora",
-        fan_in_fan_out=True in transposed,
-    )
-    # On the CPU whatever the device: there peft draws.
+    Made one by one: its way of doing all at once goes by the ends of names, and by what they were called in earlier
+    versions of transformers.
+    """
+    from peft import LoraConfig  # noqa: PLC0415 - an extra
+    from peft.tuners.lora import Linear  # noqa: PLC0415 - the same
+
+    layers = {}
+    # The CPU's draws alone, whatever the device: peft makes an adapter there.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            return LoraModel(model, config, _NAME)
-        except ValueError as error:
-            raise NoSuchModules(f"peft cannot change what learner.recipe.adapter_modules names: {error}") from error
+        torch.default_generator.manual_seed(seed)
+        for name in names:
+            module = model.get_submodule(name)
+            transposed = isinstance(module, Conv1D)
+            config = LoraConfig(
+                r=shape.rank, lora_alpha=shape.alpha, use_dora=shape.kind == "dora", fan_in_fan_out=transposed
+            )
+            layers[name] = Linear(
+                module, _NAME, config, r=shape.rank, lora_alpha=shape.alpha, is_target_conv_1d_layer=transposed
+            ).train(module.training)
+    return layers
 
 
 def _heads(model: Any) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from transformers import OPTConfig, OPTForCausalLM, Qwen2MoeConfig, Qwen2MoeForCausalLM
 
+from benchmarks.tiny_architectures import tiny_model
 from learner.weights.adapted_modules import NoSuchModules, choose_modules
 from tests.unit.learner import tiny
 
@@ -74,6 +75,17 @@ def test_a_mixtures_router_is_left_alone() -> None:
     """Of its linear maps the expert remains that all tokens go through."""
     shared = [f"mlp.shared_expert.{name}" for name in ("gate_proj", "up_proj", "down_proj")]
     assert below_layer(mixture(), "mlp") == shared
+
+
+def test_what_mixes_tokens_otherwise_and_what_sees_is_left_alone() -> None:
+    """Also where a module of theirs is named: the change beside it would not be seen, or never be reached."""
+    jamba = tiny_model("jamba", "causal-lm")
+    assert not [name for name in choose_modules(jamba, ["mlp", "attention"]) if "mamba" in name]
+    with pytest.raises(NoSuchModules, match="names dt_proj"):
+        choose_modules(jamba, ["dt_proj"])
+    with pytest.raises(NoSuchModules, match="there is none that an adapter could change"):
+        choose_modules(tiny_model("mamba", "causal-lm"), ["mlp"])
+    assert not [name for name in choose_modules(tiny_model("gemma3", "causal-lm"), ["mlp"]) if "vision" in name]
 
 
 def test_modules_are_named_by_their_ends() -> None:

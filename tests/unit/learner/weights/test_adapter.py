@@ -3,12 +3,14 @@
 import copy
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.tiny_architectures import tiny_model
 from learner.weights.adapter import Adapter, AdapterShape, NoAdapters, attach
 from learner.weights.grown_head import GrownRows, grow
 from tests.unit.learner import tiny
@@ -59,6 +61,18 @@ def test_without_it_the_model_is_its_parent_and_merged_it_is_what_was_trained(ma
     assert {name for name in merged if not torch.equal(merged[name], parents[name])} == names
     assert all(torch.allclose(parents[name] + changes[name], merged[name], atol=1e-6) for name in changes)
     assert all(weight.requires_grad for weight in merged.values())
+
+
+@pytest.mark.parametrize("name", ["falcon", "glm4_moe", "jamba", "zamba2"])
+def test_architectures_that_do_otherwise_are_merged_into_what_was_trained(name: str) -> None:
+    """A linear map of its own kind, a mixture, state spaces that read weights past their modules, shared weights."""
+    before, model, adapter = moved(partial(tiny_model, name, "causal-lm"), SHAPES[0])
+    trained = logits(model)
+    assert not torch.allclose(trained, logits(before), atol=1e-2)
+    with adapter.off():
+        assert torch.equal(logits(model), logits(before))
+    adapter.merge()
+    assert torch.allclose(logits(model), trained, atol=1e-3)
 
 
 def test_only_the_adapter_trains_and_a_classifiers_head() -> None:
