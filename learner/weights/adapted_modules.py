@@ -11,13 +11,14 @@ are the feed-forward part ("mlp"). Left alone are:
 - the head and the embeddings, which are no part of a layer.
 """
 
-import inspect
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import torch
 from torch import nn
+from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from learner.errors import LearnerError
@@ -25,7 +26,7 @@ from learner.settings import ADAPTER_PARTS as PARTS
 
 _ATTENTION: Final = re.compile(r"att(n|ention)", re.IGNORECASE)
 _LEFT_ALONE: Final = re.compile(
-    r"^(gate|shared_expert_gate)$|router|mamba|mixer|ssm|recurrent|rglru|linear_attn|vision|visual|image|audio|img",
+    r"^(gate|shared_expert_gate)$|router|mamba|mixer|ssm|lstm|recurrent|rglru|linear_attn|vision|visual|image|audio|img",
     re.IGNORECASE,
 )
 
@@ -74,9 +75,20 @@ def _is_map(module: nn.Module) -> bool:
     """Whether a module maps what it is given, and that alone, with its weight."""
     if type(module) in (nn.Linear, Conv1D):
         return True
-    # Architectures derive their own from it; torch's own is read past its forward.
-    own = isinstance(module, nn.Linear) and not type(module).__module__.startswith("torch.")
-    return own and len(inspect.signature(module.forward).parameters) == 1
+    # Torch's own of a kind is read past its forward.
+    return isinstance(module, nn.Linear) and not type(module).__module__.startswith("torch.") and _is_plain(module)
+
+
+@torch.no_grad()
+def _is_plain(module: nn.Linear) -> bool:
+    """Whether an architecture's own kind of linear map is one: it is tried."""
+    given = torch.linspace(-1, 1, module.in_features).to(module.weight)[None]
+    expected = functional.linear(given, module.weight, module.bias)
+    try:
+        mapped = module(given)
+    except (IndexError, RuntimeError, TypeError, ValueError):
+        return False
+    return isinstance(mapped, torch.Tensor) and mapped.shape == expected.shape and torch.allclose(mapped, expected)
 
 
 def _describe(maps: dict[str, str]) -> str:

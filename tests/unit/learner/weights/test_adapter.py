@@ -63,10 +63,13 @@ def test_without_it_the_model_is_its_parent_and_merged_it_is_what_was_trained(ma
     assert all(weight.requires_grad for weight in merged.values())
 
 
-@pytest.mark.parametrize("name", ["falcon", "glm4_moe", "jamba", "zamba2"])
-def test_architectures_that_do_otherwise_are_merged_into_what_was_trained(name: str) -> None:
-    """A linear map of its own kind, a mixture, state spaces that read weights past their modules, shared weights."""
-    before, model, adapter = moved(partial(tiny_model, name, "causal-lm"), SHAPES[0])
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("falcon", "mlp"), ("deepseek_v4", "attention"), ("glm4_moe", "mlp"), ("jamba", "mlp"), ("zamba2", "mlp")],
+)
+def test_architectures_that_do_otherwise_are_merged_into_what_was_trained(name: str, part: str) -> None:
+    """Linear maps of their own kinds, mixtures, state spaces that read weights past their modules, shared weights."""
+    before, model, adapter = moved(partial(tiny_model, name, "causal-lm"), AdapterShape("lora", 4, 8, (part,)))
     trained = logits(model)
     assert not torch.allclose(trained, logits(before), atol=1e-2)
     with adapter.off():
