@@ -48,10 +48,10 @@ def expected(life: Life) -> dict[str, list[Any]]:
 
 
 def legend(target: dict[str, Any], labels: Labels) -> str:
-    """What a series is called; in a table, by its generation and slice."""
+    """What a series is called; in a table, by its generation and slice or skill."""
     names = dict(labels)
     if target.get("format") == "table":
-        return f"{names['generation']} {names['slice']}"
+        return f"{names['generation']} {names.get('slice') or names['skill']}"
     return re.sub(r"\{\{(\w+)\}\}", lambda found: names.get(found[1], ""), target["legendFormat"])
 
 
