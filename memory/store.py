@@ -122,11 +122,12 @@ class Store(Closing):
     def keep_out(self, texts: Iterable[str]) -> None:
         """Say which text from outside nothing may be trained on, in place of what was said before.
 
-        What arrives and is one of these texts, or nearly, is dropped as a near-duplicate of held-out text is, and what
-        was kept already when a round would draw it. It is not written down: whoever opens the store says it again.
+        What arrives and is one of these texts, or nearly, or quotes one, is dropped as a near-duplicate of held-out
+        text is, and what was kept already when a round would draw it. It is not written down: whoever opens the store
+        says it again.
 
         Args:
-            texts: each about 130 bytes in RAM; of those with less than some 36 bytes only the same text is told.
+            texts: each about 500 bytes in RAM; of those with less than some 36 bytes only the same text is told.
         """
         self.file.keep_out(texts)
 

@@ -77,10 +77,12 @@ class Prompt:
 
     @property
     def text(self) -> str:
-        """What is said before the answer, turn after turn."""
+        """What is said before the answer, turn after turn; of a chat without what the system is told."""
         if isinstance(self.asked, str):
             return self.asked
-        return BETWEEN.join(message.content for message in self.asked)
+        # An application tells all its chats the same: by that none is told from another.
+        said = [message.content for message in self.asked if message.role not in {"system", "developer"}]
+        return BETWEEN.join(said)
 
     @property
     def question(self) -> str:
@@ -154,7 +156,7 @@ class Skill:
     def texts(self) -> Iterator[str]:
         """What must not be trained on: each prompt, what is asked last in it, and both with a right answer."""
         for prompt in self.prompts:
-            for text in dict.fromkeys((prompt.text, prompt.question)):
+            for text in filter(None, dict.fromkeys((prompt.text, prompt.question))):
                 yield text
                 # White space is alike wherever texts are compared: it stands for whatever parts the two.
                 yield from (f"{text} {answer}" for answer in prompt.right_answers)

@@ -87,7 +87,7 @@ def _window_hashes(data: Bytes) -> UInt32s:
     return twelve
 
 
-def _counted_shingles(texts: NormalisedTexts) -> tuple[UInt32s, Int64s, Int64s]:
+def counted_shingles(texts: NormalisedTexts) -> tuple[UInt32s, Int64s, Int64s]:
     """Hashes of the shingles that count, and for each text where its own start and end among them."""
     overlap = SHINGLE_BYTES - 1
     places, hashes = [np.zeros(0, np.int64)], [np.zeros(0, np.uint32)]
@@ -105,7 +105,7 @@ def _counted_shingles(texts: NormalisedTexts) -> tuple[UInt32s, Int64s, Int64s]:
 
 def sketch(texts: NormalisedTexts) -> Sketches:
     """The sketches of normalised texts."""
-    shingles, firsts, lasts = _counted_shingles(texts)
+    shingles, firsts, lasts = counted_shingles(texts)
     known = lasts - firsts >= LEAST_SHINGLES
     least = np.zeros((len(known), PLACES), np.uint32)
     if known.any():

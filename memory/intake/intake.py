@@ -201,7 +201,7 @@ class Intake:
         self._caches.assigned(first + len(columns) - 1)
         fresh = rows[~held_out]
         fresh = fresh[~self._caches.held.near(columns.sketches.take(fresh))]
-        fresh = fresh[~self._kept_out.near(columns.sketches.take(fresh), columns.content_groups[fresh])]
+        fresh = fresh[~self._kept_out.near(_take_rows(columns.texts, fresh))]
         return _Sorting(streams, ids, fresh, held), len(offered) - len(held)
 
     def _held_out(self, tx: Connection, columns: Looked, rows: Int64s, *, before_stream: bool) -> Bools:

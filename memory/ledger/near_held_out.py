@@ -23,7 +23,7 @@ class HeldOutIndex:
     def keep_apart(self, tx: Connection, drawn: Sequence[Placed]) -> list[Placed]:
         """Remove from the store, and from the draw, what is a near-duplicate of text that nothing is trained on."""
         texts = [placed.sample.text for placed in drawn]
-        close = self._index.near(near_duplicates.sketch_texts(texts)) | self._kept_out.near_texts(texts)
+        close = self._index.near(near_duplicates.sketch_texts(texts)) | self._kept_out.near(texts)
         return _remove_close(tx, drawn, close)
 
 

@@ -33,7 +33,7 @@ def test_the_three_kinds_of_answers_and_the_two_of_prompts() -> None:
     assert (one.line, one.asked, one.kind, one.expected) == (1, "1 + 1 =", "exact", ("2",))
     assert (two.line, two.kind, two.expected) == (3, "contains", ("4", "four"))
     assert two.asked == (Message("system", "Be short."), Message("user", "2 + 2?"))
-    assert (two.text, two.question) == ("Be short.\n\n2 + 2?", "2 + 2?")
+    assert (two.text, two.question) == ("2 + 2?", "2 + 2?")
     assert (three.line, three.right, three.right_answers, four.right_answers) == (4, 1, ("France",), ("Italy",))
 
 
@@ -106,15 +106,16 @@ def test_the_version_tells_prompts_and_asking_apart() -> None:
 
 
 def test_what_is_kept_out_of_training_is_all_that_is_said() -> None:
-    """Prompts, the last turn by itself, and both with each right answer."""
+    """Prompts, the last turn by itself, and both with each right answer; not what the system is told."""
+    turns = [{"role": role, "content": role} for role in ("system", "user", "assistant", "user")]
     said = skill(
         {"prompt": "1 + 1 =", "exact": ["2", "two"]},
-        {"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}], "contains": "A"},
+        {"messages": turns, "contains": "A"},
         {"prompt": "P", "choices": ["wrong", "right"], "answer": 1},
     ).texts()
     assert list(said) == [
         *("1 + 1 =", "1 + 1 = 2", "1 + 1 = two"),
-        *("S\n\nU", "S\n\nU A", "U", "U A"),
+        *("user\n\nassistant\n\nuser", "user\n\nassistant\n\nuser A", "user", "user A"),
         *("P", "P right"),
     ]
 

@@ -46,6 +46,21 @@ def test_what_was_stored_before_is_never_drawn(tmp_path: Path) -> None:
         assert not forbidden & kept(store)
 
 
+def test_a_document_that_quotes_it_is_dropped(store: Store, stream: Stream) -> None:
+    """Among much else; the common frame of many texts quotes none of them, nor does half of one."""
+    frame = text(900, words=12)
+    store.keep_out([f"{frame} {text(n, words=12)}" for n in range(60)])
+    around = [text(1_000 + n, words=60) for n in range(2)]
+    quotes = [" ".join((around[0], frame, text(number, words=12), around[1])) for number in (3, 4, 5)]
+    others = [" ".join((text(2_000 + n, words=60), frame, text(3_000 + n, words=12))) for n in range(30)]
+    halves = [" ".join((text(4_000 + n, words=60), " ".join(text(n, words=12).split()[:6]))) for n in range(10)]
+    appended = store.append(stream.of([*quotes, *others, *halves]))
+    assert not kept(store) & set(quotes)
+    assert appended.near_duplicates + appended.holdout >= 3
+    assert len(kept(store)) == appended.fresh == 43 - appended.near_duplicates - appended.holdout
+    assert appended.near_duplicates <= 3
+
+
 def test_it_holds_when_the_file_is_opened_anew(store: Store, stream: Stream) -> None:
     """And what is said later takes the place of what was said before."""
     store.keep_out([LONG])
