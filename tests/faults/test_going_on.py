@@ -46,6 +46,14 @@ RECIPE = tiny.SMALL.model_copy(
 )
 
 
+SKILL = tiny.skill(
+    [
+        {"prompt": "the engine", "contains": "the"},
+        {"prompt": "the signal carries the", "choices": ["cable", "river", "</s>"], "answer": "cable"},
+    ]
+)
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Published:
     """A tiny Llama as generation 0, with dropout: its steps draw random numbers."""
@@ -55,8 +63,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Published:
 
 
 def write(path: Path, base: Published, seconds: float, recipe: RecipeSettings = RECIPE) -> Path:
-    """A round with replay, KL, a pull and looks when to stop, that saves itself every so many seconds."""
-    return tiny.causal_round(path, base, recipe=recipe, fresh=36, save_seconds=seconds)
+    """A round with replay, KL, a pull, a skill and looks when to stop, that saves itself every so many seconds."""
+    return tiny.causal_round(path, base, recipe=recipe, fresh=36, skills=[SKILL], save_seconds=seconds)
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +147,7 @@ def test_a_learner_killed_anywhere_reaches_the_same(cut_off: Path, undisturbed: 
     assert ending(path, f"{DurableStep.FILE_SYNC.value}@1:enospc") == 0
     assert digests(path) == digests(undisturbed)
     assert without_time(read_report(path)) == without_time(read_report(undisturbed))
+    assert set(read_report(path).skills) == {"words"}
     assert not (path / SAVED).exists()
     went_on = [event["step"] for event in said(path, "goes_on")]
     assert len(went_on) == 3

@@ -1,7 +1,9 @@
 """Models and text small enough to train in a test: made on the fly, with random weights."""
 
+import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from checkpoints.generation_store import GenerationStore, Published
 from learner.directory.report import WAY_OF_SCORING
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import RecipeSettings
+from learner.skills.prompts import Asking, Skill
 from memory.ledger.scorings import Scoring
 from tests.models import embedding_of
 
@@ -161,6 +164,17 @@ SCORED = Scoring("cpu", "float32", SMALL.sequence_length, WAY_OF_SCORING)
 """How a round of that recipe takes its scores."""
 
 
+def skill(lines: Iterable[Mapping[str, Any]], **more: Any) -> Skill:
+    """A skill called `words`, of answers of four tokens at most.
+
+    Args:
+        lines: its prompts, as a file has them.
+        more: how it is asked otherwise.
+    """
+    asking = Asking(4, None, ignore_case=False, choice_by="sum", between=" ", chat_template=True)
+    return Skill.of("words", "\n".join(map(json.dumps, lines)).encode(), replace(asking, **more))
+
+
 def spec_for(
     base: Published, *, kind: ModelKind = "causal-lm", recipe: RecipeSettings = SMALL, **more: Any
 ) -> RoundSpec:
@@ -170,7 +184,15 @@ def spec_for(
     return RoundSpec(kind=kind, parent=ref, base=ref, recipe=recipe, **fields)
 
 
-def causal_round(path: Path, base: Published, *, recipe: RecipeSettings = SMALL, fresh: int = 60, **more: Any) -> Path:
+def causal_round(
+    path: Path,
+    base: Published,
+    *,
+    recipe: RecipeSettings = SMALL,
+    fresh: int = 60,
+    skills: Sequence[Skill] = (),
+    **more: Any,
+) -> Path:
     """Write a round of `fresh` documents of new text about engines, with replayed and held-out text about rivers."""
     spec = spec_for(base, recipe=recipe, **more)
     slices = [
@@ -186,6 +208,7 @@ def causal_round(path: Path, base: Published, *, recipe: RecipeSettings = SMALL,
         replay=samples(40, seed=2, first=1000),
         early_stop=samples(6, seed=5, first=5000, nouns=NEW_NOUNS),
         slices=slices,
+        skills=skills,
     )
     return path
 

@@ -24,7 +24,6 @@ from daemon.settings.tree import ModelSettings, Settings
 from daemon.settings.triggers import TriggerSettings
 from learner.directory.progress_event import ProgressEvent
 from learner.settings import LearnerSettings, RecipeSettings
-from learner.skills.prompts import Asking, Skill
 from memory.samples.records import Counts
 from memory.settings import MemorySettings
 from tests.unit.daemon.doctor.test_machine import TINY
@@ -191,9 +190,7 @@ def test_a_rehearsal_is_a_whole_round_of_the_real_learner(tmp_path: Path, recipe
     """All its phases, at the recipe's width and rows; nothing stays."""
     base = tiny.generation(tmp_path / "store", tiny.llama(), tiny.tokenizer(), "causal-lm")
     settings = LearnerSettings(device="cpu", threads=1, recipe=RecipeSettings(sequence_length=64, **recipe))
-    lines = b"\n".join(b'{"prompt": "the %s", "exact": "stone"}' % noun.encode() for noun in tiny.NOUNS)
-    asking = Asking(4, None, ignore_case=False, choice_by="sum", between=" ", chat_template=True)
-    skills = () if recipe else (Skill.of("nouns", lines, asking),)
+    skills = () if recipe else (tiny.skill({"prompt": f"the {noun}", "exact": "stone"} for noun in tiny.NOUNS),)
     subject = Subject(base.path, base.digest, "causal-lm", 128, 2.0, settings, skills)
     events: list[ProgressEvent] = []
     done = rehearse(subject, 3, seconds=120, within=tmp_path, on_progress=events.append)
