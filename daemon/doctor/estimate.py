@@ -18,6 +18,8 @@ MASTER_BYTES = 4
 """Of a weight when candidates are made, in main memory: the model's, the parent's, the result's where it changed."""
 LOGITS_ARRAYS = 6
 """Arrays of a micro-batch's logits at once: the model's, its softmax and gradient, and as many for distillation."""
+ADAPTER_ARRAYS = {"lora": 1, "dora": 5}
+"""What an adapter keeps of each token, in outputs of the linear maps that it changes."""
 SHORTEST = 64
 """Tokens of a sequence below which nothing is proposed: too little is learned from such text."""
 HIDDEN_ARRAYS = 16
@@ -83,8 +85,8 @@ def _at_rest(shape: ModelShape, recipe: RecipeSettings) -> int:
     """Between two passes of the training."""
     if recipe.adapter is None:
         return _process(shape) + shape.parameters * WEIGHT_BYTES
-    changed = recipe.adapter_rank * sum(width for width, _ in _adapted(shape, recipe))
-    return _process(shape) + shape.parameters * STILL_BYTES + changed * ADAPTER_BYTES
+    trained = recipe.adapter_rank * shape.layers * sum(maps.sides for maps in _adapted(shape, recipe))
+    return _process(shape) + shape.parameters * STILL_BYTES + trained * ADAPTER_BYTES
 
 
 def _candidates_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
@@ -93,22 +95,29 @@ def _candidates_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
         return 0
     changed = shape.parameters
     if recipe.adapter is not None:
-        changed = min(changed, sum(size for _, size in _adapted(shape, recipe)))
+        changed = min(changed, shape.layers * sum(maps.weights for maps in _adapted(shape, recipe)))
     return _process(shape) + shape.stored_bytes + MASTER_BYTES * (2 * shape.parameters + changed)
 
 
-def _adapted(shape: ModelShape, recipe: RecipeSettings) -> list[tuple[int, int]]:
-    """What an adapter changes in all layers: inputs and outputs together, and weights, for each part of a layer.
+@dataclass(frozen=True, slots=True)
+class _Maps:
+    """Linear maps of a part of a layer: their inputs and outputs together, their outputs, their weights."""
 
-    Names of modules are counted as all of both parts.
-    """
+    sides: int
+    outputs: int
+    weights: int
+
+
+def _adapted(shape: ModelShape, recipe: RecipeSettings) -> list[_Maps]:
+    """What an adapter changes in each layer; names of modules are counted as all of both parts."""
     named = any(word not in ADAPTER_PARTS for word in recipe.adapter_modules)
     parts = ADAPTER_PARTS if named else set(recipe.adapter_modules)
-    sizes = {
-        "mlp": (3 * (shape.hidden + shape.inner), 3 * shape.hidden * shape.inner),
-        "attention": (8 * shape.hidden, 4 * shape.hidden**2),
+    hidden, inner = shape.hidden, shape.inner
+    maps = {
+        "mlp": _Maps(3 * (hidden + inner), 2 * inner + hidden, 3 * hidden * inner),
+        "attention": _Maps(8 * hidden, 4 * hidden, 4 * hidden**2),
     }
-    return [(shape.layers * width, shape.layers * size) for width, size in (sizes[part] for part in parts)]
+    return [maps[part] for part in parts]
 
 
 def row_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
@@ -117,6 +126,8 @@ def row_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
     logits = (width if shape.by_token else 1) * shape.outputs * 4 * LOGITS_ARRAYS
     scores = 0 if shape.device_type == "cuda" else shape.heads * width
     by_layer = HIDDEN_ARRAYS * shape.hidden + INNER_ARRAYS * shape.inner + scores
+    if recipe.adapter is not None:
+        by_layer += ADAPTER_ARRAYS[recipe.adapter] * sum(maps.outputs for maps in _adapted(shape, recipe))
     by_token = by_layer + shape.layers * shape.hidden if recipe.gradient_checkpointing else shape.layers * by_layer
     return logits + width * by_token * shape.compute_bytes
 

@@ -191,8 +191,36 @@ def test_an_adapter_takes_less_and_the_more_of_it_the_more() -> None:
     assert sizes == sorted(sizes)
     assert sizes[-1] - sizes[0] == pytest.approx(16e9, rel=0.02)
     assert training_bytes(shape, lora) < training_bytes(shape, all_modules) < 0.8 * training_bytes(shape, recipe)
+    assert training_bytes(shape, lora.model_copy(update={"adapter": "dora", "micro_batch": 60})) > training_bytes(
+        shape, lora.model_copy(update={"micro_batch": 60})
+    )
     by_name = lora.model_copy(update={"adapter_modules": ("q_proj",)})
     assert training_bytes(shape, by_name) == training_bytes(shape, all_modules)
+
+
+def test_what_rounds_with_an_adapter_took_is_foretold() -> None:
+    """Of a Llama of 36 million parameters in bf16: measured on a CPU, 4 rows of 128 tokens a pass."""
+    shape = ModelShape(
+        parameters=35_660_288,
+        stored_bytes=71_320_576,
+        outputs=2048,
+        by_token=True,
+        hidden=512,
+        inner=2048,
+        heads=8,
+        layers=8,
+        positions=512,
+        compute_bytes=4,
+        device_type="cpu",
+    )
+    recipe = RecipeSettings(sequence_length=128, micro_batch=4)
+    measured: list[tuple[dict[str, object], float]] = [
+        ({}, 1.913e9),
+        ({"adapter": "lora"}, 1.428e9),
+        ({"adapter": "dora", "adapter_modules": ("mlp", "attention")}, 1.926e9),
+    ]
+    for update, peak in measured:
+        assert training_bytes(shape, recipe.model_copy(update=update)) == pytest.approx(peak, rel=0.15)
 
 
 @pytest.mark.parametrize(("loss", "ok"), [(7.6, False), (7.0, False), (3.5, True)])
