@@ -3,9 +3,9 @@
     python -m benchmarks.adapters [--json FILE]
 
 The demo's model and its last era, one round each of all weights and of LoRA as it is by default, at ten times their
-rate; scored on held-out text of that era and of the time before the stream. Then every architecture of transformers as
-a small random model: with the adapter left out it must be what it was, and merged what it was with the adapter. Takes
-five minutes on two cores.
+rate; scored on held-out text of that era and of the time before the stream (what they took is in FILE). Then every
+architecture of transformers as a small random model: with the adapter left out it must be what it was, and merged what
+it was with the adapter. Takes five minutes on two cores.
 """
 
 import copy
@@ -124,13 +124,16 @@ class Tried:
 
 
 def architectures() -> Iterator[Tried]:
-    """Each one that can be made small and reads token ids alone."""
+    """Each one that can be made small, reads token ids alone and says the same to them again."""
     for name, kind, own in everything():
         try:
             model = tiny_model(name, kind, own=own)
             before = copy.deepcopy(model)
-            logits_of(before)
+            repeats = torch.equal(logits_of(before), logits_of(before))
         except (CannotShrink, *CANNOT_RUN):
+            continue
+        # Reformer draws its hashes anew each time: nothing can be told of it.
+        if not repeats:
             continue
         for part in ("mlp", "attention"):
             try:
@@ -179,7 +182,6 @@ def main() -> int:
     bars = [
         Bar(name="gained through an adapter / with all weights", value=lora.gained / whole.gained, at_least=0.7),
         Bar(name="forgotten through an adapter / with all weights", value=lora.forgotten / whole.forgotten, at_most=1),
-        Bar(name="training time through an adapter / of all weights", value=lora.seconds / whole.seconds, at_most=1),
         Bar(name="architectures whose adapter is not what is merged", value=len(wrong), at_most=0),
         Bar(
             name="architectures with an adapter", value=len({(each.name, each.kind) for each in tried if not each.none})

@@ -18,7 +18,8 @@ NEW_HEAD_RATE_TIMES_STEPS = 0.01
 MOST_FOR_NEW_HEAD = 1e-3
 # An adapter wants ten times the rate of whole weights, whatever its rank (Schulman et al. 2025, "LoRA Without Regret").
 # On the demo's model a round of its last era forgot alike so: 0.031 nats of the anchor at 1e-2 for 0.353 gained, where
-# all weights at 1e-3 forgot 0.036 for 0.455; at 3e-3 an adapter gained 0.216, at 3e-2 no more and forgot 0.138.
+# all weights at 1e-3 forgot 0.036 for 0.455 (`benchmarks/adapters.py`); at 3e-3 an adapter gained 0.216, at 3e-2 no
+# more than at 1e-2, and forgot 0.138.
 ADAPTER_RATE_FACTOR = 10
 ADAPTER_PARTS = ("mlp", "attention")
 """Words that stand for many modules where an adapter's are named; every other one is a module's name."""

@@ -57,6 +57,11 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "seconds, farthest off",
     ),
     "architectures of transformers": ("architectures that answer or learn otherwise",),
+    "gained by a round through LoRA": (
+        "gained through an adapter / with all weights",
+        "forgotten through an adapter / with all weights",
+        "architectures whose adapter is not what is merged",
+    ),
     "insert rate at": ("insert rate at the large size", "drawing 1,000 of"),
 }
 """What a row's words and those of its bars begin with, in the order in which the row prints their figures."""
