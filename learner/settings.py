@@ -216,9 +216,9 @@ class RecipeSettings(BaseModel):
     adapter: AdapterKind | None = Field(
         default=None,
         description="Train a low-rank change of some weights in place of all weights: LoRA, or DoRA, which learns the "
-        "size of each row by itself and takes longer. The optimizer is then a few megabytes and no second copy of the "
-        "parent is held for KL. Candidates are whole models, with the change merged in. A classifier's head is trained "
-        "whole. Needs `pip install '.[adapters]'`. Left out: all weights are trained.",
+        "size of each row by itself and takes longer and more memory. The optimizer is then a few megabytes and no "
+        "second copy of the parent is held for KL. Candidates are whole models, with the change merged in. A "
+        "classifier's head is trained whole. Needs `pip install '.[adapters]'`. Left out: all weights are trained.",
     )
     adapter_rank: int = Field(
         default=16, ge=1, le=4096, description="Rank of the change: how much an adapter can hold, and its size."

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -11,12 +12,15 @@ from checkpoints.card import Card
 from checkpoints.generation_store import GenerationStore, Published
 from checkpoints.load import load_model
 from gate.measures import mean_nll
+from learner.adapting import attach_adapter
 from learner.directory.report import Outcome
 from learner.directory.round_directory import PROGRESS, RESIDUALS, GenerationRef, RoundSlice, write_round
 from learner.job import run_round
 from learner.settings import RecipeSettings
 from learner.weights.adapted_modules import NoSuchModules
+from learner.weights.adapter import Adapter
 from learner.weights.candidates import weights_of
+from learner.workbench import Workbench
 from tests.unit.learner import tiny
 
 pytestmark = pytest.mark.usefixtures("torch_settings_kept")
@@ -122,6 +126,33 @@ def test_a_model_that_has_nothing_of_what_is_named_is_told_so(tmp_path: Path, ba
     with pytest.raises(NoSuchModules, match="names c_fc"):
         run_round(path)
     assert '"name":"encode"' not in (path / PROGRESS).read_text().replace(" ", "")
+
+
+def attached(**update: Any) -> Adapter:
+    """The adapter of a recipe, beside a tiny Llama, with nothing but ones in what it learns."""
+    spec = SimpleNamespace(recipe=LORA.model_copy(update=update), seed=7, kind="causal-lm")
+    bench = SimpleNamespace(
+        given=SimpleNamespace(spec=spec), model=tiny.llama(), progress=SimpleNamespace(say=lambda *_, **__: None)
+    )
+    adapter = attach_adapter(cast("Workbench", bench), None)
+    assert adapter is not None
+    with torch.no_grad():
+        for weight in bench.model.parameters():
+            if weight.requires_grad:
+                weight.fill_(1.0)
+    return adapter
+
+
+def test_each_setting_of_an_adapter_reaches_it() -> None:
+    """Ones in both matrices make a change of alpha everywhere, whatever the rank: rank times alpha / rank."""
+    for update in ({"adapter_rank": 2}, {"adapter_rank": 4}, {"adapter_alpha": 5}):
+        adapter = attached(**update)
+        recipe = LORA.model_copy(update=update)
+        trained = [weight for each in adapter.adapted.values() for weight in each.layer.lora_A.parameters()]
+        assert {len(weight) for weight in trained} == {recipe.adapter_rank}
+        assert all(bool((each.change() == recipe.adapter_alpha).all()) for each in adapter.adapted.values())
+    assert all(".self_attn." in name for name in attached(adapter_modules=("attention",)).adapted)
+    assert all(".mlp." in name for name in attached().adapted)
 
 
 @pytest.mark.parametrize(("kind", "usual"), [("causal-lm", 1e-4), ("classifier", 2e-5)])

@@ -59,9 +59,6 @@ OTHER: Final[dict[str, tuple[ModelKind, dict[str, Any]]]] = {
     "importance_sequences": ("causal-lm", {"importance_sequences": 2}),
     "interpolation": ("causal-lm", {"interpolation": (0.0, 0.25)}),
     "adapter": ("causal-lm", {"adapter": "lora"}),
-    "adapter_rank": ("causal-lm", {"adapter_rank": 2, "adapter": "lora"}),
-    "adapter_alpha": ("causal-lm", {"adapter_alpha": 4, "adapter": "lora"}),
-    "adapter_modules": ("causal-lm", {"adapter_modules": ("attention",), "adapter": "lora"}),
     "precision": ("causal-lm", {"precision": "bfloat16"}),
 }
 """By setting: of which kind of model, and another value (of the setting, and of what it shows with)."""
@@ -71,6 +68,9 @@ ELSEWHERE: Final = {
     "early_stop_documents": "of the draw: tests/unit/daemon/rounds/test_settings_reach.py",
     "ewc_decay": "needs an earlier round: tests/unit/learner/test_job.py",
     "l2_sp_anchor": "needs an earlier round: tests/unit/learner/test_rounds_in_a_row.py",
+    "adapter_rank": "of the adapter: tests/unit/learner/test_adapting.py",
+    "adapter_alpha": "of the adapter: tests/unit/learner/test_adapting.py",
+    "adapter_modules": "of the adapter: tests/unit/learner/test_adapting.py",
     "gradient_checkpointing": "changes no result: tests/unit/learner/training/test_train.py",
 }
 
