@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from learner.objectives.part_sizes import places_of_part
 from learner.settings import ADAPTER_PARTS, RecipeSettings
 
 MIB = 2**20
@@ -16,13 +17,14 @@ ADAPTER_BYTES = 4 + 4 + 8
 """An adapter's weight, with gradient and moments."""
 MASTER_BYTES = 4
 """Of a weight when candidates are made, in main memory: the model's, the parent's, the result's where it changed."""
-LOGITS_ARRAYS = 6
-"""Arrays of a micro-batch's logits at once: the model's, its softmax and gradient, and as many for distillation."""
+LOGITS_ARRAYS = {"cpu": 3, "cuda": 5}
+"""Float32 arrays of logits at once, of the places that a part of them has: the logits, the model's distribution and the
+parent's. Where the forward pass is in bfloat16 logits and gradient have arrays of their own."""
 ADAPTER_ARRAYS = {"lora": 1, "dora": 5}
 """What an adapter keeps of each token, in outputs of the linear maps that it changes."""
 SHORTEST = 64
 """Tokens of a sequence below which nothing is proposed: too little is learned from such text."""
-HIDDEN_ARRAYS = 16
+HIDDEN_ARRAYS = 13
 INNER_ARRAYS = 6
 """What a layer keeps of each token for the backward pass, in widths of the model and of its feed-forward part."""
 
@@ -67,7 +69,7 @@ def training_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
     A guide for where no round can be rehearsed. The counts of arrays are fitted to what rounds of a small Llama took on
     a CPU, and right within a tenth there.
     """
-    training = _at_rest(shape, recipe) + rows_at_once(recipe) * row_bytes(shape, recipe)
+    training = _at_rest(shape, recipe) + _logits_bytes(shape) + rows_at_once(recipe) * row_bytes(shape, recipe)
     return max(training, _candidates_bytes(shape, recipe))
 
 
@@ -77,8 +79,8 @@ def rows_at_once(recipe: RecipeSettings) -> int:
 
 
 def least_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
-    """What a round takes whatever its micro-batch: the process, and weights with their optimizer."""
-    return max(_at_rest(shape, recipe), _candidates_bytes(shape, recipe))
+    """What a round takes whatever its micro-batch: the process, weights with their optimizer, a part of the logits."""
+    return max(_at_rest(shape, recipe) + _logits_bytes(shape), _candidates_bytes(shape, recipe))
 
 
 def _at_rest(shape: ModelShape, recipe: RecipeSettings) -> int:
@@ -123,18 +125,26 @@ def _adapted(shape: ModelShape, recipe: RecipeSettings) -> list[_Maps]:
 def row_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
     """What each sequence of a micro-batch takes. CUDA's kernels keep no scores of attention."""
     width = min(recipe.sequence_length, shape.positions)
-    logits = (width if shape.by_token else 1) * shape.outputs * 4 * LOGITS_ARRAYS
     scores = 0 if shape.device_type == "cuda" else shape.heads * width
     by_layer = HIDDEN_ARRAYS * shape.hidden + INNER_ARRAYS * shape.inner + scores
     if recipe.adapter is not None:
         by_layer += ADAPTER_ARRAYS[recipe.adapter] * sum(maps.outputs for maps in _adapted(shape, recipe))
     by_token = by_layer + shape.layers * shape.hidden if recipe.gradient_checkpointing else shape.layers * by_layer
-    return logits + width * by_token * shape.compute_bytes
+    return width * by_token * shape.compute_bytes
 
 
 def serving_bytes(shape: ModelShape) -> int:
     """What answering takes at the moment of a swap: the process, and two generations."""
     return _process(shape) + 2 * shape.stored_bytes
+
+
+def _logits_bytes(shape: ModelShape) -> int:
+    """Of a classifier they are few."""
+    if not shape.by_token:
+        return 0
+    places = places_of_part(shape.device_type, vocabulary=shape.outputs, width=shape.hidden)
+    arrays = LOGITS_ARRAYS["cuda" if shape.device_type == "cuda" else "cpu"]
+    return places * shape.outputs * 4 * arrays
 
 
 def _process(shape: ModelShape) -> int:

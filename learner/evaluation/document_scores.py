@@ -22,7 +22,9 @@ from learner.material.encoding import Encoded
 from learner.material.feeds import move_to_device, pad_documents
 from learner.material.pieces import Piece, scoring_windows
 from learner.objectives.forward_pass import IGNORED
+from learner.objectives.halves import Halves
 from learner.objectives.losses import token_losses
+from learner.objectives.part_sizes import parts
 from memory.ledger.records import DocumentScore
 from streams.decoding.several_labels import members, write_set
 
@@ -93,10 +95,10 @@ class Evaluator:
 
     def _causal(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
         windows = [(owner, each) for owner in range(len(text)) for each in scoring_windows(text, owner, self.longest)]
-        nll, tokens = np.zeros(len(text)), np.zeros(len(text), dtype=np.int64)
+        halves, nll, tokens = Halves(model), np.zeros(len(text)), np.zeros(len(text), dtype=np.int64)
         for part in self._by_length([window.width for _, window in windows]):
             owners, chosen = zip(*(windows[index] for index in part), strict=True)
-            losses = self._window_losses(model, text, chosen)
+            losses = self._window_losses(halves, text, chosen)
             for owner, window, loss in zip(owners, chosen, losses, strict=True):
                 nll[owner] += loss
                 tokens[owner] += window.targets
@@ -109,7 +111,7 @@ class Evaluator:
             DocumentScore(sample.id, float(nll[index]), int(tokens[index])) for index, sample in enumerate(text.samples)
         )
 
-    def _window_losses(self, model: Any, text: Encoded, windows: Sequence[Piece]) -> list[float]:
+    def _window_losses(self, model: Halves, text: Encoded, windows: Sequence[Piece]) -> list[float]:
         shape = (len(windows), max(window.width for window in windows))
         ids, targets = np.full(shape, self.pad, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
         for at, window in enumerate(windows):
@@ -117,8 +119,13 @@ class Evaluator:
             window.write_targets(targets[at], text.tokens, text.learned)
         # Padding stands to the right, where causal attention cannot see it: no mask, and the fastest kernel.
         where = self.device.where
-        logits = model(input_ids=move_to_device(ids, where), use_cache=False).logits
-        summed: list[float] = token_losses(logits, move_to_device(targets, where)).sum(1).tolist()
+        read = model.read({"input_ids": move_to_device(ids, where), "use_cache": False})
+        counted, wanted = move_to_device(np.flatnonzero(targets != IGNORED), where), move_to_device(targets, where)
+        losses = torch.zeros(wanted.shape, dtype=torch.float32, device=where).flatten()
+        for part in parts(len(counted), model.places_of_part(read.hidden)):
+            places = counted[part]
+            losses[places] = token_losses(model.head.logits(read.hidden[places]), wanted.flatten()[places])
+        summed: list[float] = losses.view(shape).sum(1).tolist()
         return summed
 
     def _classified(self, model: Any, text: Encoded) -> tuple[tuple[DocumentScore, float], ...]:

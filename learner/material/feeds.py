@@ -80,7 +80,16 @@ class CausalFeed:
         inputs: dict[str, Any] = {"input_ids": move_to_device(ids, self.device), "use_cache": False}
         if self.packed:
             inputs["position_ids"] = move_to_device(positions, self.device)
-        return MicroBatch(inputs, move_to_device(targets, self.device), first_replayed=len(new), widths=widths)
+        # Found here, not on the device, which would have to be waited for.
+        places = np.flatnonzero(targets != IGNORED)
+        cut = np.searchsorted(places, len(new) * shape[1])
+        return MicroBatch(
+            inputs,
+            move_to_device(targets, self.device),
+            first_replayed=len(new),
+            widths=widths,
+            places=tuple(move_to_device(part, self.device) for part in (places[:cut], places[cut:])),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ class MicroBatch:
         absent: for a classifier whose new text brings a new label, the classes that the new documents' softmax leaves
             out, (classes,); None for no masking.
         widths: how many tokens each row of a causal LM holds, padding not counted.
+        places: of a causal LM, where in the rows laid end to end there is something to predict, in new text and in
+            replayed; each of shape (places,).
     """
 
     inputs: Mapping[str, Any]
@@ -28,6 +30,7 @@ class MicroBatch:
     first_replayed: int
     absent: Tensor | None = None
     widths: tuple[int, ...] = ()
+    places: tuple[Tensor, ...] = ()
 
     def replayed_inputs(self) -> dict[str, Any]:
         """Return the model's arguments for the replayed rows alone."""

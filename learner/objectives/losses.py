@@ -9,43 +9,19 @@ Terms are sums; the gradient is divided once by what the whole batch has to pred
 accumulation change nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from learner.objectives.forward_pass import IGNORED, MicroBatch
+from learner.objectives.forward_pass import MicroBatch
+from learner.objectives.workspace import Workspace
 
-# Of a part of the logits, by kind of device. On the CPU below what glibc maps anew at each allocation (32 MiB), and
-# within reach of its caches; on a GPU large enough that the launch of a kernel costs nothing beside it.
-MOST_ELEMENTS: Final[Mapping[str, int]] = {"cpu": 1 << 22, "cuda": 1 << 26}
-
-
-class Objective(Protocol):
-    """A loss and its parts."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The terms that it gives, in order: of the new text first, then those of the replayed."""
-
-    @property
-    def needs_parent(self) -> bool:
-        """Whether the parent's forward pass is needed on replayed rows."""
-
-    def __call__(
-        self, logits: Tensor, parent_logits: Tensor | None, batch: MicroBatch, total: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return the terms, (names,), summed over the micro-batch, and the loss's gradient, shaped like the logits.
-
-        Args:
-            logits: of the model, detached, in the compute dtype; it may be overwritten.
-            parent_logits: of the parent on the replayed rows alone; None where it is not needed or there are none.
-            batch: what both saw.
-            total: what the whole step predicts (tokens, or documents for a classifier): the loss's divisor.
-        """
+Objective: TypeAlias = "CausalObjective | ClassifierObjective"
+"""What a round minimises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,96 +44,74 @@ class CausalObjective:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The terms; see `Objective`."""
+        """The terms: cross-entropy on new and on replayed text, and the divergence."""
         return ("new", "replay", "kl")
 
     @property
     def needs_parent(self) -> bool:
-        """Whether the parent is needed; see `Objective`."""
+        """Whether the parent's forward pass is needed on what is replayed."""
         return self.kl > 0
 
     @torch.no_grad()
     def __call__(
-        self, logits: Tensor, parent_logits: Tensor | None, batch: MicroBatch, total: int
+        self, logits: Tensor, parents: Callable[[], Tensor] | None, targets: Tensor, total: int, workspace: Workspace
     ) -> tuple[Tensor, Tensor]:
-        """Return terms and gradient; see `Objective`. Logits have shape (rows, width, vocabulary).
+        """Return cross-entropy and divergence of some places, summed, and the loss's gradient at their logits.
 
-        They are overwritten with the gradient, part by part: beside them and the parent's nothing is as large.
+        Args:
+            logits: of shape (places, vocabulary), without a graph, in the compute dtype.
+            parents: makes the parent's, of the same shape, when `logits` are done with: both may lie in array 0 of the
+                workspace. None for places of new text, and where there is no parent.
+            targets: the token to predict at each; shape (places,).
+            total: tokens that the whole step predicts, the loss's divisor: how a step is cut into passes and parts
+                changes nothing.
+            workspace: where all else is computed; the gradient lies in it until the next call.
         """
-        cut = batch.first_replayed
-        losses = logits.new_zeros(len(logits), dtype=torch.float32)
-        divergence = torch.zeros_like(losses)
-        for rows, places in parts_of(logits, cut):
-            targets, z = batch.targets[rows, places], logits[rows, places]
-            # Padding, and what no token precedes, is predicted by nobody: it adds neither loss nor gradient.
-            counted = (targets != IGNORED).unsqueeze(-1)
-            targets = targets.clamp_min(0).unsqueeze(-1)
-            # In float32 whatever the logits are: in bfloat16 a vocabulary of 50,000 loses the small probabilities.
-            log_q = torch.log_softmax(z, -1, dtype=torch.float32)
-            losses[rows] -= (log_q.gather(-1, targets) * counted).sum((1, 2))
-            if parent_logits is None or rows.start < cut:
-                gradient = log_q.exp_()
-            else:
-                parents = parent_logits[rows.start - cut : rows.stop - cut, places]
-                apart, gradient = self._distilled(log_q, z, parents)
-                divergence[rows] += (apart * counted).sum((1, 2))
-            # softmax minus target: one is taken off at each place that was to be predicted.
-            gradient.scatter_add_(-1, targets, torch.full_like(targets, -1, dtype=gradient.dtype))
-            # Divided once, by the targets of the whole batch: how it is cut into passes changes nothing.
-            z.copy_(gradient.mul_(counted / total))
-        terms = torch.stack([losses[:cut].sum(), losses[cut:].sum(), divergence.sum()])
-        return terms, logits
+        wanted, dtype = targets[:, None], logits.dtype
+        # In float32 whatever the logits are: in bfloat16 a vocabulary of 50,000 loses the small probabilities.
+        log_q = _log_softmax(logits, workspace.array(1, len(logits)))
+        loss, divergence = -log_q.gather(-1, wanted).sum(), log_q.new_zeros(())
+        if parents is None:
+            gradient = log_q.exp_()
+        else:
+            apart, gradient = self._distilled(log_q, logits, parents, workspace)
+            divergence = apart.sum()
+        # softmax minus target: one is taken off at what was to be predicted.
+        gradient.scatter_add_(-1, wanted, torch.full_like(wanted, -1, dtype=gradient.dtype))
+        return torch.stack([loss, divergence]), gradient.div_(total).to(dtype)
 
-    def _distilled(self, log_q: Tensor, logits: Tensor, parent_logits: Tensor) -> tuple[Tensor, Tensor]:
+    def _distilled(
+        self, log_q: Tensor, logits: Tensor, parents: Callable[[], Tensor], workspace: Workspace
+    ) -> tuple[Tensor, Tensor]:
         """Return the divergence at each place, and q + kl T (q_T - p_T) made in `log_q`."""
-        temperature = self.temperature
-        log_p = torch.log_softmax(_soften(parent_logits, temperature), -1, dtype=torch.float32)
+        temperature, places = self.temperature, len(logits)
+        # Before the parent's logits are made where these lie.
+        soft = log_q if temperature == 1 else _log_softmax(_soften(logits, temperature), workspace.array(3, places))
+        parent_logits = parents()
+        log_p = _log_softmax(_soften(parent_logits, temperature), workspace.array(2, places))
         # KL(p || q), the parent first: the mass that the parent has must not go, wherever the model puts its own.
-        p = log_p.exp()
+        p = torch.exp(log_p, out=workspace.array(0, places))
+        divergence = log_p.sub_(soft).mul_(p).sum(-1, keepdim=True)
         if temperature == 1:
-            divergence = log_p.sub_(log_q).mul_(p).sum(-1, keepdim=True)
             gradient = log_q.exp_().lerp_(p, -self.kl)  # q - kl (p - q)
         else:
-            soft = torch.log_softmax(_soften(logits, temperature), -1, dtype=torch.float32)
-            divergence = log_p.sub_(soft).mul_(p).sum(-1, keepdim=True)
             gradient = log_q.exp_().add_(soft.exp_().sub_(p), alpha=self.kl * temperature)
         # T squared keeps the term's gradient as large as without a temperature (Hinton et al. 2015).
         return divergence * temperature**2, gradient
 
 
-def parts_of(logits: Tensor, cut: int | None = None) -> Iterator[tuple[slice, slice]]:
-    """Cut logits into parts that are small enough to make a few float32 copies of, as (rows, places).
-
-    A large vocabulary makes the logits of a pass the largest thing in memory, gigabytes at usual sizes; each operation
-    on all of them at once needs as much again, and on the CPU the kernel hands every such block out page by page.
-
-    Args:
-        logits: of shape (rows, width, vocabulary).
-        cut: a row at which a part ends in any case.
-    """
-    rows, width, vocabulary = logits.shape
-    most = MOST_ELEMENTS.get(logits.device.type, MOST_ELEMENTS["cuda"])
-    places = max(1, min(width, most // vocabulary))
-    height = max(1, most // (width * vocabulary))
-    for begin, end in ((0, cut), (cut, rows)) if cut is not None else ((0, rows),):
-        for row in range(begin, end, height):
-            for place in range(0, width, places):
-                yield slice(row, min(row + height, end)), slice(place, min(place + places, width))
-
-
 def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return -log q of the token at each place in float32, 0 where it is `IGNORED`; shape (rows, width).
+    """Return -log q of the token at each place in float32; shape (places,).
 
     Args:
-        logits: of shape (rows, width, vocabulary), in any dtype.
-        targets: of shape (rows, width).
+        logits: of shape (places, vocabulary), in any dtype.
+        targets: of shape (places,).
     """
-    losses = torch.empty(targets.shape, dtype=torch.float32, device=logits.device)
-    for rows, places in parts_of(logits):
-        z, wanted = logits[rows, places].flatten(0, 1).float(), targets[rows, places]
-        entropy = functional.cross_entropy(z, wanted.flatten(), ignore_index=IGNORED, reduction="none")
-        losses[rows, places] = entropy.view(wanted.shape)
-    return losses
+    return functional.cross_entropy(logits.float(), targets, reduction="none")
+
+
+def _log_softmax(logits: Tensor, out: Tensor) -> Tensor:
+    return torch.log_softmax(logits, -1, dtype=torch.float32, out=out)
 
 
 def _soften(logits: Tensor, temperature: float) -> Tensor:
@@ -189,18 +143,25 @@ class ClassifierObjective:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The terms; see `Objective`."""
+        """The terms: cross-entropy on new and on replayed documents, and the distance of logits."""
         return ("new", "replay", "logits")
 
     @property
     def needs_parent(self) -> bool:
-        """Whether the parent is needed; see `Objective`."""
+        """Whether the parent's forward pass is needed on what is replayed."""
         return self.alpha > 0
 
     def __call__(
         self, logits: Tensor, parent_logits: Tensor | None, batch: MicroBatch, total: int
     ) -> tuple[Tensor, Tensor]:
-        """Return terms and gradient; see `Objective`. Logits have shape (rows, classes)."""
+        """Return the terms, summed over the micro-batch, and the loss's gradient at the logits.
+
+        Args:
+            logits: of the model, detached, in the compute dtype; shape (rows, classes).
+            parent_logits: of the parent on the replayed rows alone; None where it is not needed or there are none.
+            batch: what both saw.
+            total: documents in the whole step, the loss's divisor.
+        """
         cut = batch.first_replayed
         z = logits.float().requires_grad_()
         # The least finite number, not -inf: where a row has nothing else, -inf makes NaN of its softmax.

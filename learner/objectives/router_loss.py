@@ -11,12 +11,14 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from learner.objectives.forward_pass import MicroBatch
+from learner.objectives.halves import Halves, Read
 
 ROUTER: Final = "router"
 """Of the term in a step's figures: the loss itself, before the coefficient."""
@@ -54,10 +56,11 @@ class RouterLoss:
             return None
         return cls(coefficient) if isinstance(loss, Tensor) else None
 
-    def forward(self, model: Any, batch: MicroBatch) -> Any:
-        """Return the model's output on a batch, with `aux_loss`, a scalar over all tokens that are no padding."""
-        with _mask_for_the_loss_alone(model):
-            return model(**batch.inputs, attention_mask=_mask(batch), output_router_logits=True)
+    def read(self, model: Halves, batch: MicroBatch) -> Read:
+        """Return what the model's body makes of a batch, with the loss over all tokens that are no padding."""
+        asked = partial(model.model, attention_mask=_mask(batch), output_router_logits=True)
+        with _mask_for_the_loss_alone(model.model):
+            return model.read(batch.inputs, asked)
 
 
 def _coefficient(model: Any) -> float:

@@ -15,8 +15,8 @@ from learner.directory.saved_round import TrainingPlace, UnusableSave
 from learner.errors import LearnerError
 from learner.material.batches import Step
 from learner.material.feeds import Feed
-from learner.objectives.forward_pass import MicroBatch
 from learner.objectives.losses import Objective
+from learner.objectives.passes import pass_of
 from learner.objectives.router_loss import ROUTER, RouterLoss
 from learner.objectives.weight_pull import Pull
 from learner.progress import Progress
@@ -136,10 +136,9 @@ class Trainer:
         router: RouterLoss | None = None,
         passed: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self.model, self.parent, self._standing = model, parent, standing
-        self._feed, self._objective, self._pull = feed, objective, pull
+        self.model, self._feed, self._pull = model, feed, pull
         self._recipe, self._peak_rate, self.device = recipe, peak_rate, device
-        self._router, self._passed = router, passed
+        self._pass, self._passed = pass_of(model, parent, objective, device, router=router, standing=standing), passed
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
         self._optimizer = adamw(self._weights, recipe)
 
@@ -150,7 +149,7 @@ class Trainer:
             Diverged: loss or gradient is not finite; the weights are as they were.
         """
         targets, tokens = self._feed.targets(step), self._feed.tokens(step)
-        sums = torch.zeros(len(self._names), device=self.device.where)
+        sums = torch.zeros(len(self._pass.names), device=self.device.where)
         for batch in self._feed.micro_batches(step):
             sums += self._pass(batch, sum(targets), sum(tokens))
             self._passed(len(batch.targets))
@@ -170,51 +169,16 @@ class Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         return StepFigures(self._per_target(totals, targets), norm_value, targets, tokens)
 
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return self._objective.names if self._router is None else (*self._objective.names, ROUTER)
-
-    def _pass(self, batch: MicroBatch, targets: int, tokens: int) -> Tensor:
-        """Add a micro-batch's gradient to the weights'; return its loss terms, by `_names`.
-
-        A function of its own, so that its logits are gone before the next pass makes others.
-
-        Args:
-            batch: a part of the step.
-            targets: what the whole step predicts.
-            tokens: in the whole step.
-        """
-        with self.device.autocast():
-            output = self.model(**batch.inputs) if self._router is None else self._router.forward(self.model, batch)
-            parent_logits = self._parent_logits(batch)
-        # The gradient at the logits is known in closed form; only what lies below them needs autograd.
-        terms, gradient = self._objective(output.logits.detach(), parent_logits, batch, targets)
-        if self._router is None:
-            output.logits.backward(gradient)
-            return terms
-        # A mean over the pass's tokens: by their share in the step, however it is cut into passes.
-        auxiliary = output.aux_loss * (sum(batch.widths) / tokens)
-        torch.autograd.backward([output.logits, auxiliary * self._router.coefficient], [gradient, None])
-        return torch.cat([terms, auxiliary.detach()[None]])
-
-    @torch.no_grad()
-    def _parent_logits(self, batch: MicroBatch) -> Tensor | None:
-        # On new rows there is nothing to distil: no pass of the parent is spent on them.
-        if self.parent is None or batch.first_replayed == len(batch.targets):
-            return None
-        with self._standing():
-            logits: Tensor = self.parent(**batch.replayed_inputs()).logits
-        return logits
-
     def _per_target(self, totals: Sequence[float], targets: tuple[int, int]) -> dict[str, float]:
-        new, *replayed = self._objective.names
+        new, *replayed = self._pass.names
         losses = {new: totals[0] / max(targets[0], 1)}
-        losses |= {name: total / max(targets[1], 1) for name, total in zip(replayed, totals[1:], strict=False)}
-        # The router's is no sum over targets.
-        return losses if self._router is None else losses | {ROUTER: totals[-1]}
+        for name, total in zip(replayed, totals[1:], strict=True):
+            # The router's is no sum over targets.
+            losses[name] = total if name == ROUTER else total / max(targets[1], 1)
+        return losses
 
     def _describe(self, totals: Sequence[float]) -> str:
-        return ", ".join(f"{name} {total}" for name, total in zip(self._names, totals, strict=True))
+        return ", ".join(f"{name} {total}" for name, total in zip(self._pass.names, totals, strict=True))
 
     def penalty(self) -> float | None:
         """Return the penalty on weights as it stands; None where the recipe has none. Waits for the device."""

@@ -36,6 +36,10 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
     "plasticity cost": ("demo: plasticity cost", "sharp: plasticity cost"),
     "mean of all slices at the end": ("demo: mean of all slices at the end", "sharp: mean of all slices at the end"),
     "a step with L2-SP and EWC": ("step with penalties / plain step", "distilled step / same without KL"),
+    "a step at a vocabulary of 152,000": (
+        "peak of a step / the model's own and one part",
+        "losses and gradients, farthest off, in millionths",
+    ),
     "what eight rounds at 1e-5 gain": ("gain stored in bfloat16 / in float32",),
     "the learner's tokens/s": ("learner's tokens/s / bare loop's", "learner's tokens/s / Trainer's"),
     "Kafka to durable store": ("ingestion, share of a bare poll loop's records/s",),
@@ -107,6 +111,8 @@ def end_of(stream: str, lineage: str) -> Value:
 
 
 TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
+    r"a step at a vocabulary of ([\d,]+)": (detail("logits_memory", "vocabulary"),),
+    r"\(all logits at once: (\S+) GiB an array\)": (counted("logits_memory", "all logits at once, GiB each array"),),
     r"what eight rounds at (\S+) gain": (detail("rounding", "rate"),),
     r"On (\d+) cores": (lambda results: only({each["machine"]["cores"] for each in results.values()}),),
     r"(\d+) seeds": (detail("forgetting", "demo", "seeds"),),

@@ -93,7 +93,7 @@ def test_where_not_even_one_row_fits_other_settings_are_proposed(
 ) -> None:
     """Checkpointing first, which changes no result; then shorter sequences, then an adapter."""
     wide = replace(ONE, peaks={"train": 3 * GIB}, width=min(ONE.width, recipe.get("sequence_length", ONE.width)))
-    memory, _ = examined(monkeypatch, wide, room=2, recipe=recipe, shape=replace(TINY, outputs=500_000))
+    memory, _ = examined(monkeypatch, wide, room=2, recipe=recipe, shape=replace(TINY, inner=500_000))
     assert "no `micro_batch` fits" in memory.detail
     assert remedy in memory.remedy
 

@@ -30,6 +30,8 @@ def test_passes_hold_a_step_whole(new: np.ndarray, replayed: np.ndarray, size: i
         counts = (batch.targets != IGNORED).sum(1)
         predicted[0] += int(counts[: batch.first_replayed].sum())
         predicted[1] += int(counts[batch.first_replayed :].sum())
+        for places, rows in zip(batch.places, torch.tensor_split(batch.targets, [batch.first_replayed]), strict=True):
+            assert torch.equal(batch.targets.flatten()[places], rows[rows != IGNORED])
         assert not (predicted[1] and batch.first_replayed and predicted[0] < feed.targets(step)[0])
     assert tuple(predicted) == feed.targets(step)
 

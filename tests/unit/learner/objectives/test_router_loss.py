@@ -14,6 +14,8 @@ from learner.material.batches import Step
 from learner.material.encoding import Encoded, Encoder
 from learner.material.step_plan import InputShape, Material, StepPlan, prepare
 from learner.objectives.forward_pass import MicroBatch
+from learner.objectives.halves import Halves
+from learner.objectives.passes import pass_of
 from learner.objectives.router_loss import ROUTER, RouterLoss
 from learner.settings import RecipeSettings
 from learner.training.train import Trainer
@@ -70,14 +72,12 @@ def first_batch(material: Material) -> MicroBatch:
 
 def gradients_of_step(model: PreTrainedModel, material: Material, router: RouterLoss | None) -> dict[str, torch.Tensor]:
     """What a step adds to each weight's gradient, before it is clipped."""
-    kept: dict[str, torch.Tensor] = {}
-    hooks = [
-        weight.register_post_accumulate_grad_hook(lambda w, name=name: kept.update({name: w.grad.clone()}))
-        for name, weight in model.named_parameters()
-    ]
-    trainer_of(model, material, router).step(material.steps[0], 0.0)
-    for hook in hooks:
-        hook.remove()
+    step, feed = material.steps[0], material.feed
+    passed = pass_of(model.train(), None, material.objective, CPU, router=router)
+    for batch in feed.micro_batches(step):
+        passed(batch, sum(feed.targets(step)), sum(feed.tokens(step)))
+    kept = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+    model.zero_grad()
     return kept
 
 
@@ -115,9 +115,10 @@ def test_padding_does_not_count(name: str) -> None:
     padded = torch.arange(ids.shape[1]) >= torch.tensor(batch.widths)[:, None]
     assert padded.any()
     with torch.no_grad():
-        loss = router.forward(model, batch).aux_loss
+        loss = router.read(Halves(model), batch).auxiliary
         masked = model(input_ids=ids, attention_mask=(~padded).long(), output_router_logits=True, use_cache=False)
         counted = model(input_ids=ids, output_router_logits=True, use_cache=False).aux_loss
+    assert loss is not None
     assert float(loss) == pytest.approx(float(masked.aux_loss), rel=1e-5)
     assert float(loss) != pytest.approx(float(counted), rel=1e-5)
 
@@ -130,7 +131,9 @@ def test_packed_documents_are_kept_apart_when_the_loss_is_asked_for() -> None:
     batch = first_batch(material_of(texts(12, seed=1, sentences=2), packed=True))
     assert (batch.inputs["position_ids"].diff(dim=1) < 0).any()
     with torch.no_grad():
-        torch.testing.assert_close(router.forward(model, batch).logits, model(**batch.inputs).logits)
+        halves, shape = Halves(model), batch.targets.shape
+        logits = halves.head.logits(router.read(halves, batch).hidden).view(*shape, -1)
+        torch.testing.assert_close(logits, model(**batch.inputs).logits)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

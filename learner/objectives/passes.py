@@ -1,0 +1,207 @@
+"""One forward and backward pass of a micro-batch: its gradient is added to the weights', its loss terms returned."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+from learner.devices.device import Device
+from learner.objectives.forward_pass import MicroBatch
+from learner.objectives.halves import Halves, Read
+from learner.objectives.heads import OwnHead
+from learner.objectives.losses import CausalObjective, ClassifierObjective, Objective
+from learner.objectives.part_sizes import parts
+from learner.objectives.router_loss import ROUTER, RouterLoss
+from learner.objectives.workspace import Workspace
+
+Standing: TypeAlias = Callable[[], AbstractContextManager[None]]
+"""Makes the context in which a model that is parent and model in one answers as the parent."""
+
+
+class Pass(Protocol):
+    """Passes micro-batches through a model, and where it is needed through its parent."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The terms that it returns, in order: of the new text first, then those of the replayed."""
+
+    def __call__(self, batch: MicroBatch, targets: int, tokens: int) -> Tensor:
+        """Add a micro-batch's gradient to the weights'; return its loss terms, by `names`.
+
+        Args:
+            batch: a part of the step.
+            targets: what the whole step predicts.
+            tokens: in the whole step.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class CausalPass:
+    """Of a causal LM; logits and their gradient are made a part at a time, and never lie in memory all at once.
+
+    Attributes:
+        model: trained.
+        parent: what it is distilled from; None where the objective needs none.
+        objective: what is minimised.
+        device: where it runs.
+        standing: the context in which `parent` answers as the parent, where it is the model itself.
+        router: the auxiliary loss of a mixture's router; None for a model without.
+    """
+
+    model: Halves
+    parent: Halves | None
+    objective: CausalObjective
+    device: Device
+    standing: Standing = nullcontext
+    router: RouterLoss | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The terms; see `Pass`."""
+        return self.objective.names if self.router is None else (*self.objective.names, ROUTER)
+
+    def __call__(self, batch: MicroBatch, targets: int, tokens: int) -> Tensor:
+        """Pass a micro-batch; see `Pass`."""
+        # The parent first, while the model has kept nothing for its backward pass; in a context of its own, as weights
+        # that autocast converted without a graph would be taken for the model's too, where both are one.
+        with self.device.autocast():
+            parents = self._parents(batch)
+        with self.device.autocast():
+            read = self._read(batch)
+        # One context for all parts, as the head's weight is converted once in each.
+        with self.device.autocast():
+            terms, gradient = self._through_the_head(batch, read.hidden.detach(), parents, targets)
+        if self.router is None or read.auxiliary is None:
+            read.hidden.backward(gradient)
+            return terms
+        # A mean over the pass's tokens: by their share in the step, however it is cut into passes.
+        auxiliary = read.auxiliary * (sum(batch.widths) / tokens)
+        torch.autograd.backward([read.hidden, auxiliary * self.router.coefficient], [gradient, None])
+        return torch.cat([terms, auxiliary.detach()[None]])
+
+    def _read(self, batch: MicroBatch) -> Read:
+        if self.router is None:
+            return self.model.read(batch.inputs)
+        return self.router.read(self.model, batch)
+
+    @torch.no_grad()
+    def _parents(self, batch: MicroBatch) -> Tensor | None:
+        # On new rows there is nothing to distil: no pass of the parent is spent on them.
+        if self.parent is None or batch.first_replayed == len(batch.targets):
+            return None
+        with self.standing():
+            return self.parent.read(batch.replayed_inputs()).hidden
+
+    def _through_the_head(
+        self, batch: MicroBatch, hidden: Tensor, parents: Tensor | None, total: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss terms, and the gradient at the hidden states; the head's own weights get theirs here.
+
+        Args:
+            batch: the micro-batch.
+            hidden: of the model, detached; shape (rows × width, size).
+            parents: of the parent on the replayed rows alone; None where it is not needed.
+            total: what the whole step predicts.
+        """
+        gradient, targets = torch.zeros_like(hidden), batch.targets.flatten()
+        before_replayed = batch.first_replayed * batch.targets.shape[1]
+        new, replayed = batch.places
+        most = min(self.model.places_of_part(hidden), max(len(new), len(replayed), 1))
+        workspace = Workspace(most, self.model.head.vocabulary, hidden.device)
+        terms = torch.zeros(len(self.objective.names), device=hidden.device)
+        for part in parts(len(new), most):
+            places = new[part]
+            at_places, gradient[places] = self._part(hidden[places], None, targets[places], total, workspace)
+            terms[0] += at_places[0]
+        for part in parts(len(replayed), most):
+            places = replayed[part]
+            told = None if parents is None else parents[places - before_replayed]
+            at_places, gradient[places] = self._part(hidden[places], told, targets[places], total, workspace)
+            terms[1:] += at_places
+        return terms, gradient
+
+    def _part(
+        self, hidden: Tensor, told: Tensor | None, targets: Tensor, total: int, workspace: Workspace
+    ) -> tuple[Tensor, Tensor]:
+        """Return cross-entropy and divergence of some places, and the gradient at their hidden states."""
+        parents = None if told is None else partial(self._parent_logits, told, workspace)
+
+        def minimised(logits: Tensor) -> tuple[Tensor, Tensor]:
+            return self.objective(logits, parents, targets, total, workspace)
+
+        return self.model.head.learn(hidden, minimised, workspace)
+
+    def _parent_logits(self, told: Tensor, workspace: Workspace) -> Tensor:
+        assert self.parent is not None
+        # A plain linear map has no adapter that would have to be off.
+        with self.standing() if isinstance(self.parent.head, OwnHead) else nullcontext():
+            return self.parent.head.logits(told, workspace)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierPass:
+    """Of a classifier, whose logits are few.
+
+    Attributes:
+        model: trained.
+        parent: what it is distilled from; None where the objective needs none.
+        objective: what is minimised.
+        device: where it runs.
+        standing: the context in which `parent` answers as the parent, where it is the model itself.
+    """
+
+    model: Any
+    parent: Any
+    objective: ClassifierObjective
+    device: Device
+    standing: Standing = nullcontext
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The terms; see `Pass`."""
+        return self.objective.names
+
+    def __call__(self, batch: MicroBatch, targets: int, tokens: int) -> Tensor:  # noqa: ARG002 - of a router's loss
+        """Pass a micro-batch; see `Pass`."""
+        with self.device.autocast():
+            logits = self.model(**batch.inputs).logits
+            parent_logits = self._parent_logits(batch)
+        terms, gradient = self.objective(logits.detach(), parent_logits, batch, targets)
+        logits.backward(gradient)
+        return terms
+
+    @torch.no_grad()
+    def _parent_logits(self, batch: MicroBatch) -> Tensor | None:
+        if self.parent is None or batch.first_replayed == len(batch.targets):
+            return None
+        with self.standing():
+            logits: Tensor = self.parent(**batch.replayed_inputs()).logits
+        return logits
+
+
+def pass_of(
+    model: Any,
+    parent: Any,
+    objective: Objective,
+    device: Device,
+    *,
+    router: RouterLoss | None = None,
+    standing: Standing = nullcontext,
+) -> Pass:
+    """Return how a model's micro-batches are passed.
+
+    Args:
+        model: trained in place.
+        parent: what it is distilled from; None where the objective needs none.
+        objective: what is minimised.
+        device: where it runs.
+        router: the auxiliary loss of a mixture's router; None for a model without, and for a classifier.
+        standing: the context in which `parent` answers as the parent, where it is the model itself.
+    """
+    if isinstance(objective, ClassifierObjective):
+        return ClassifierPass(model, parent, objective, device, standing)
+    return CausalPass(Halves(model), None if parent is None else Halves(parent), objective, device, standing, router)
