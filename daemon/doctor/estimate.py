@@ -5,16 +5,12 @@ from dataclasses import dataclass
 from learner.objectives.part_sizes import places_of_part
 from learner.settings import ADAPTER_PARTS, RecipeSettings
 
-MIB = 2**20
+MIB, GIB = 2**20, 2**30
 
 PROCESS_BYTES = {"cpu": 800 * MIB, "cuda": 600 * MIB}
 """Of a process that has loaded torch and transformers: resident memory, or on a GPU its context and workspaces."""
-WEIGHT_BYTES = 4 + 4 + 8 + 4
-"""A weight while training: float32 weight and gradient, AdamW's two moments, the parent that is distilled from."""
-STILL_BYTES = 4
-"""A weight that stands still beside an adapter, in float32: without the adapter it is the parent's."""
-ADAPTER_BYTES = 4 + 4 + 8
-"""An adapter's weight, with gradient and moments."""
+FLOAT_BYTES = 4
+"""A weight in float32, as models are trained; its gradient, and each of AdamW's two moments, takes as much."""
 MASTER_BYTES = 4
 """Of a weight when candidates are made, in main memory: the model's, the parent's, the result's where it changed."""
 LOGITS_ARRAYS = {"cpu": 3, "cuda": 5}
@@ -69,8 +65,20 @@ def training_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
     A guide for where no round can be rehearsed. The counts of arrays are fitted to what rounds of a small Llama took on
     a CPU, and right within a tenth there.
     """
-    training = _at_rest(shape, recipe) + _logits_bytes(shape) + rows_at_once(recipe) * row_bytes(shape, recipe)
-    return max(training, _candidates_bytes(shape, recipe))
+    return max(sum(training_parts(shape, recipe).values()), _candidates_bytes(shape, recipe))
+
+
+def training_parts(shape: ModelShape, recipe: RecipeSettings) -> dict[str, int]:
+    """What lies in memory while a micro-batch is passed, in bytes by name; an adapter's parent is the model itself."""
+    activations = rows_at_once(recipe) * row_bytes(shape, recipe)
+    return _at_rest(shape, recipe) | {"activations": activations, "logits": _logits_bytes(shape)}
+
+
+def describe_parts(shape: ModelShape, recipe: RecipeSettings) -> str:
+    """Return in words what memory holds while a round trains, part by part, in GiB."""
+    parts = training_parts(shape, recipe)
+    told = ", ".join(f"{name} {size / GIB:.2f}" for name, size in parts.items() if size)
+    return f"while it trains, in GiB by the model's shape: {told}"
 
 
 def rows_at_once(recipe: RecipeSettings) -> int:
@@ -80,15 +88,24 @@ def rows_at_once(recipe: RecipeSettings) -> int:
 
 def least_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
     """What a round takes whatever its micro-batch: the process, weights with their optimizer, a part of the logits."""
-    return max(_at_rest(shape, recipe) + _logits_bytes(shape), _candidates_bytes(shape, recipe))
+    at_rest = sum(_at_rest(shape, recipe).values())
+    return max(at_rest + _logits_bytes(shape), _candidates_bytes(shape, recipe))
 
 
-def _at_rest(shape: ModelShape, recipe: RecipeSettings) -> int:
+def _at_rest(shape: ModelShape, recipe: RecipeSettings) -> dict[str, int]:
     """Between two passes of the training."""
-    if recipe.adapter is None:
-        return _process(shape) + shape.parameters * WEIGHT_BYTES
-    trained = recipe.adapter_rank * shape.layers * sum(maps.sides for maps in _adapted(shape, recipe))
-    return _process(shape) + shape.parameters * STILL_BYTES + trained * ADAPTER_BYTES
+    all_weights = FLOAT_BYTES * shape.parameters
+    trained = all_weights
+    if recipe.adapter is not None:
+        widths = shape.layers * sum(maps.sides for maps in _adapted(shape, recipe))
+        trained = FLOAT_BYTES * recipe.adapter_rank * widths
+    return {
+        "process": _process(shape),
+        "weights": all_weights if recipe.adapter is None else all_weights + trained,
+        "gradients": trained,
+        "optimizer": 2 * trained,
+        "parent": all_weights if recipe.adapter is None else 0,
+    }
 
 
 def _candidates_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from checkpoints.generation_store import BASE, GenerationStore
 from daemon.doctor import rounds
-from daemon.doctor.estimate import ModelShape, least_bytes, serving_bytes, training_bytes
+from daemon.doctor.estimate import ModelShape, describe_parts, least_bytes, serving_bytes, training_bytes
 from daemon.doctor.findings import Finding
 from daemon.doctor.free_memory import free_bytes, free_gpu_bytes
 from daemon.doctor.proposal import as_lines, proposal
@@ -132,7 +132,8 @@ def _estimate(settings: Settings, shape: ModelShape, room: Room) -> Finding:
         shape.memory_name,
         ok=change == {},
         detail=f"{room.free / GIB:.1f} GiB free; a round needs about {training_bytes(shape, recipe) / GIB:.1f} GiB, "
-        f"answering and a swap {room.serving / GIB:.1f} GiB (an estimate: no round is rehearsed while the daemon runs)",
+        f"answering and a swap {room.serving / GIB:.1f} GiB (an estimate: no round is rehearsed while the daemon runs)"
+        f"; {describe_parts(shape, recipe)}",
         remedy=f"Set {as_lines(change)}." if change else "Take a smaller model or a larger machine.",
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from daemon.doctor.estimate import ModelShape, row_bytes, rows_at_once
+from daemon.doctor.estimate import ModelShape, describe_parts, row_bytes, rows_at_once
 from daemon.doctor.findings import Finding
 from daemon.doctor.rehearsal import FEWEST_STEPS, FailedRehearsal, RehearsalFigures, Subject, recipe_of, rehearse
 from daemon.doctor.round_cost import Memory, RoundWork, Seconds, estimate_seconds, fit_memory, steps_within
@@ -81,7 +81,7 @@ def examine(
         yield _no_rehearsal(failed[0], settings)
         return
     needed = fit_memory(measured, row_bytes(shape, settings.learner.recipe))
-    yield _memory(settings, needed, room, measured, shape.memory_name)
+    yield _memory(settings, needed, room, measured, shape)
     largest = max(measured, key=lambda rehearsal: rehearsal.rows)
     work = replace(work_of(settings, counts, subject.width), prompts=subject.prompts)
     yield _time(settings, estimate_seconds(largest, settings.learner, settings.model.kind, work), work, largest)
@@ -143,7 +143,9 @@ def _no_rehearsal(failed: FailedRehearsal, settings: Settings) -> Finding:
     )
 
 
-def _memory(settings: Settings, needed: Memory, room: Room, measured: list[RehearsalFigures], name: str) -> Finding:
+def _memory(
+    settings: Settings, needed: Memory, room: Room, measured: list[RehearsalFigures], shape: ModelShape
+) -> Finding:
     recipe = settings.learner.recipe
     rows_wanted = rows_at_once(recipe)
     fitting = needed.most_rows(room.left)
@@ -154,9 +156,9 @@ def _memory(settings: Settings, needed: Memory, room: Room, measured: list[Rehea
     )
     detail += f"`micro_batch` up to {fitting} fits" if fitting else "no `micro_batch` fits"
     return Finding(
-        name,
+        shape.memory_name,
         ok=fitting >= rows_wanted,
-        detail=detail,
+        detail=f"{detail}; {describe_parts(shape, recipe)}",
         remedy=_fitting_settings(settings, needed, room.left, fitting),
     )
 

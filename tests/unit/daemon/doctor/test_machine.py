@@ -16,7 +16,14 @@ import pytest
 
 from benchmarks.tiny_architectures import tiny_model
 from daemon.doctor import kafka, load_model, machine, model, rounds
-from daemon.doctor.estimate import ModelShape, least_bytes, serving_bytes, training_bytes
+from daemon.doctor.estimate import (
+    ModelShape,
+    describe_parts,
+    least_bytes,
+    serving_bytes,
+    training_bytes,
+    training_parts,
+)
 from daemon.doctor.findings import Finding
 from daemon.lifecycle.lock import StateLock
 from daemon.settings.admin import AdminSettings
@@ -177,6 +184,21 @@ def test_what_takes_memory_is_counted(larger: ModelShape, recipe: RecipeSettings
     assert training_bytes(larger, recipe) > training_bytes(TINY, RecipeSettings())
     saving = recipe.model_copy(update={"gradient_checkpointing": True})
     assert training_bytes(larger, saving) < training_bytes(larger, recipe)
+
+
+def test_what_a_round_takes_is_told_part_by_part() -> None:
+    """All weights take five times their size in float32; beside an adapter they stand, and are the parent's as well."""
+    whole = RecipeSettings(micro_batch=2)
+    parts = training_parts(TINY, whole)
+    assert sum(parts.values()) == training_bytes(TINY, whole)
+    assert parts["weights"] == parts["gradients"] == parts["parent"] == parts["optimizer"] // 2 == 4 * TINY.parameters
+    assert 2 * training_parts(TINY, RecipeSettings(micro_batch=1))["activations"] == parts["activations"]
+    adapted = training_parts(TINY, whole.model_copy(update={"adapter": "lora"}))
+    assert adapted["weights"] - adapted["gradients"] == parts["weights"]
+    assert adapted["parent"] == 0
+    assert describe_parts(replace(TINY, parameters=2**28), whole).endswith(
+        "process 0.78, weights 1.00, gradients 1.00, optimizer 2.00, parent 1.00, activations 0.09, logits 0.01"
+    )
 
 
 def test_an_adapter_takes_less_and_the_more_of_it_the_more() -> None:
