@@ -46,6 +46,8 @@ OTHER: Final[dict[str, Any]] = {
     "learner.device": "cuda:1",
     "learner.threads": 2,
     "learner.plausibility_documents": 17,
+    "learner.recipe.adapter": "lora",
+    "learner.recipe.adapter_modules": ["attention"],
     "learner.recipe.l2_sp_anchor": "base",
     "learner.recipe.precision": "bfloat16",
     "learner.recipe.interpolation": [0.0, 0.75],
