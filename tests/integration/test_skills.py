@@ -22,17 +22,19 @@ from tests.unit.daemon.rooms import BY_HAND, world
 
 pytestmark = pytest.mark.usefixtures("torch_settings_kept")
 PROMPTS = 60
+ASKED = 10 * PROMPTS
+"""Of which as many are kept as have a meaningless word for the likelier one, and as many others."""
 
 
 def taste(model: Path, file: Path) -> Path:
     """Write a skill that a model has: whether it finds a word of the text to come likelier, or one that means nothing.
 
-    Whoever learns that text finds its words the likelier ones.
+    Whoever learns that text finds its words the likelier ones, and breaks the half that were not.
     """
     chosen, tokenizer = random.Random(5), load_tokenizer(model)
     lines = [
         {"prompt": f"{number}, then", "choices": [word := chosen.choice(NOUNS), "q" * len(word)], "answer": 0}
-        for number in range(PROMPTS)
+        for number in range(ASKED)
     ]
     asking = Asking(8, None, ignore_case=False, choice_by="sum", between=" ", chat_template=True)
     skill = Skill.of("taste", "\n".join(map(json.dumps, lines)).encode(), asking)
@@ -43,7 +45,10 @@ def taste(model: Path, file: Path) -> Path:
     losses = [score.nll for score in Evaluator(device, 64, 8, 0)(loaded, as_documents(pairs, None))]
     for number, line in enumerate(lines):
         line["answer"] = int(losses[2 * number + 1] < losses[2 * number])
-    file.write_text("\n".join(map(json.dumps, lines)))
+    halves = ([line for line in lines if line["answer"] == answer][: PROMPTS // 2] for answer in (0, 1))
+    kept = [line for half in halves for line in half]
+    assert len(kept) == PROMPTS
+    file.write_text("\n".join(map(json.dumps, kept)))
     return file
 
 
