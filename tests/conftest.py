@@ -6,12 +6,14 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
 from daemon import logs
+from memory.database import schema
 from tests.brokers import Broker, running
 from tests.unproven import unproven
 
@@ -43,6 +45,17 @@ def _logging_as_it_was() -> Iterator[None]:
     root.setLevel(level)
     for name, before in levels.items():
         logging.getLogger(name).setLevel(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_secret() -> Iterator[None]:
+    """Give every store that a test makes the same secret, so that the same text is held out in every run.
+
+    A store's own is random. A round of a hundred documents is refused for one split of them and accepted for another.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "secrets", SimpleNamespace(token_bytes=bytes))
+        yield
 
 
 @pytest.fixture(scope="session")
