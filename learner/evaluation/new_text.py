@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from checkpoints.card import ModelKind
+from checkpoints.matching import rows_of
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.directory.report import PrequentialDocument
 from learner.directory.round_directory import RoundSample, TextSample
@@ -127,6 +128,9 @@ def _random_tokens(bench: Workbench) -> Encoded:
     length = min(RANDOM_LENGTH, bench.shape.longest)
     # By number, not by count: a vocabulary may have holes, and two tokens of one number.
     numbers = np.unique(list(bench.encode.tokenizer.get_vocab().values())).astype(np.int32)
+    # Gemma 3's has one for images, which the model that reads text alone has no row for.
+    if (rows := rows_of(bench.model)) is not None:
+        numbers = numbers[numbers < rows]
     tokens = numbers[random.integers(0, len(numbers), RANDOM_DOCUMENTS * length)]
     samples = tuple(RoundSample(at, "", "random") for at in range(RANDOM_DOCUMENTS))
     return Encoded(tokens, np.arange(RANDOM_DOCUMENTS + 1) * length, samples, np.zeros(RANDOM_DOCUMENTS, np.int64))
