@@ -154,7 +154,8 @@ class LearnerProcess:
 
     def _step_back(self, pid: int) -> None:
         with suppress(ProcessLookupError, PermissionError):
-            os.setpriority(os.PRIO_PROCESS, pid, self._nice)
+            # From where this process stands: the setting of one that was itself started with `nice` would raise it.
+            os.setpriority(os.PRIO_PROCESS, pid, os.nice(0) + self._nice)
         offer_first(pid)
 
 
