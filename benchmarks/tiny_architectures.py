@@ -12,11 +12,17 @@ import torch
 from transformers import (
     CONFIG_MAPPING,
     AutoModelForCausalLM,
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     PretrainedConfig,
     PreTrainedModel,
 )
 
+AUTO: Final[Mapping[str, Any]] = {
+    "causal-lm": AutoModelForCausalLM,
+    "masked-lm": AutoModelForMaskedLM,
+    "classifier": AutoModelForSequenceClassification,
+}
 VOCABULARY: Final = 320
 POSITIONS: Final = 96
 LAYERS: Final = 4
@@ -199,7 +205,7 @@ def tiny_model(
 
     Args:
         name: transformers' model type.
-        kind: `causal-lm` or `classifier`.
+        kind: `causal-lm`, `masked-lm` or `classifier`.
         seed: of its weights.
         labels: of a classifier.
         own: of the configuration, beside what makes it small.
@@ -208,9 +214,8 @@ def tiny_model(
         CannotShrink: it cannot be made, or not small.
     """
     config = shrink_config(name, own)
-    auto: Any = AutoModelForCausalLM
+    auto = AUTO[kind]
     if kind == "classifier":
-        auto = AutoModelForSequenceClassification
         config.num_labels = labels
     try:
         # Sketched first: a size that was not shrunk may ask for gigabytes.

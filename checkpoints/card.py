@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pydantic.dataclasses import dataclass
 
 from checkpoints.json_files import STRICT
+from checkpoints.kinds import ModelKind
+
+__all__ = ["CARD", "Card", "DataRange", "ModelKind"]
 
 CARD: Final = "card.json"
-
-ModelKind = Literal["causal-lm", "classifier"]
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

@@ -49,6 +49,10 @@ class DocumentFrame:
         return around + (", and at the beginning of each further piece of a long one" if self.leads else "")
 
 
+BARE: Final = DocumentFrame(None, None)
+"""Of a document around which nothing stands."""
+
+
 def usual_frame(tokenizer: Any) -> DocumentFrame:
     """Return what the tokenizer names: begin and end of a sequence; the end for both, as in GPT-2's family."""
     begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id

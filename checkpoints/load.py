@@ -15,6 +15,7 @@ from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     GenerationConfig,
@@ -38,8 +39,9 @@ INCIDENTAL_KEYS: Final = frozenset(
     {"_name_or_path", "name_or_path", "transformers_version", "dtype", "torch_dtype", "pad_token_id", NEW_WEIGHTS}
 )
 
-_AUTO: Final[dict[str, Any]] = {
+_AUTO: Final[dict[ModelKind, Any]] = {
     "causal-lm": AutoModelForCausalLM,
+    "masked-lm": AutoModelForMaskedLM,
     "classifier": AutoModelForSequenceClassification,
 }
 transformers_logging.disable_progress_bar()
@@ -122,13 +124,12 @@ def _take_template(path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         )
 
 
-def require_match(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+def require_match(model: PreTrainedModel, kind: ModelKind, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
     """Refuse a tokenizer that was made for another model.
 
     Raises:
         MismatchedTokenizer: it has tokens that the model has no embedding for, or far too few.
     """
-    kind: ModelKind = "classifier" if type(model).__name__.endswith("ForSequenceClassification") else "causal-lm"
     problem = mismatch(model, tokenizer, kind)
     if problem:
         raise MismatchedTokenizer(

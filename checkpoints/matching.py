@@ -26,6 +26,8 @@ def mismatch(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: M
     Special tokens above the last row are no fault where no text brings them: Gemma 3's has one for images, which stands
     for what another part of the model gives.
     """
+    if kind == "masked-lm" and tokenizer.mask_token_id is None:
+        return "has no mask token, which stands for what such a model is to guess"
     rows = rows_of(model)
     if rows is None:
         return None
@@ -38,7 +40,7 @@ def mismatch(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: M
         return f"has token ids up to {ordinary}, the model only {rows} embeddings"
     framing = sorted(_frame(tokenizer, kind) & set(beyond))
     if framing:
-        return f"puts {beyond[framing[0]]!r} ({framing[0]}) around a text, the model has only {rows} embeddings"
+        return f"puts {beyond[framing[0]]!r} ({framing[0]}) into each text, the model has only {rows} embeddings"
     tokens = len(set(vocabulary.values()) - set(beyond))
     highest = max(set(vocabulary.values()) - set(beyond), default=-1)
     # By the highest id, not by how many there are: some vocabularies have gaps.
@@ -53,10 +55,12 @@ def _special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
 
 
 def _frame(tokenizer: PreTrainedTokenizerBase, kind: ModelKind) -> set[int]:
-    """The ids that stand around every text: the tokenizer's own, and for a causal LM those that parts documents."""
+    """The ids that come with every text: the tokenizer's own, a causal LM's that part documents, a masked one's gap."""
     framing = set(tokenizer("")["input_ids"])
     if kind == "causal-lm":
         framing |= {tokenizer.bos_token_id, tokenizer.eos_token_id}
+    elif kind == "masked-lm":
+        framing.add(tokenizer.mask_token_id)
     return framing - {None}
 
 

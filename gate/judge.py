@@ -25,6 +25,7 @@ from types import MappingProxyType
 from typing import Final
 from zlib import crc32
 
+from checkpoints.kinds import KINDS, ModelKind
 from gate.best_so_far import KnownScores, lacking
 from gate.choice import best_candidate, pairwise
 from gate.evidence import Evidence, gather
@@ -41,7 +42,6 @@ from gate.statistics.joint_levels import joint_level
 from gate.statistics.power import keys_to_prove
 from gate.verdict import (
     ALL_TEXT,
-    LOSS_UNITS,
     OF_TEXT,
     Check,
     Verdict,
@@ -332,7 +332,7 @@ def _text_bounds(
     return plausibility_bounds(history, anchor, settings)
 
 
-def _text_check(departure: Departure, kind: str) -> Check:
+def _text_check(departure: Departure, kind: ModelKind) -> Check:
     where = ALL_TEXT if departure.source is None else f"{ALL_TEXT} of {departure.source}"
     figure = departure.figure
     return Check(
@@ -344,7 +344,7 @@ def _text_check(departure: Departure, kind: str) -> Check:
         figure,
         departure.documents,
         departure.within,
-        "of the documents" if departure.name.endswith("_share") else LOSS_UNITS[kind],
+        "of the documents" if departure.name.endswith("_share") else KINDS[kind].unit,
     )
 
 
@@ -354,7 +354,7 @@ def _waiting(report: Report, beyond: Sequence[Departure], checks: Sequence[Check
     if beyond:
         worst = min(beyond, key=lambda each: (each.source is None, list(FIGURES).index(each.name), each.source))
         where = "the fresh text" if worst.source is None else f"the fresh text of source {worst.source}"
-        figure = FIGURES[worst.name].format(worst.figure, LOSS_UNITS[report.kind])
+        figure = FIGURES[worst.name].format(worst.figure, KINDS[report.kind].unit)
         earlier = f"the bound of {worst.bound:.3f} that earlier text sets"
         reason = f"{where} has {figure}, more than {earlier} ({worst.documents} documents)"
     return Verdict("wait", None, tuple(checks), f"Waiting for a person's word: {reason}.")

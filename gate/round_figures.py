@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from checkpoints.card import DataRange
+from checkpoints.kinds import KINDS
 from gate import scores
 from gate.forgetting import Flips
 from learner.directory.report import Outcome, Report, TrainingSummary
@@ -103,7 +104,7 @@ def read_figures(report: Report, candidate: str | None) -> RoundFigures:
         measured=scores.measured(report),
         bytes_per_token=_bytes_per_token(report),
         means=scores.summary(report, flips),
-        held_out_labels=None if report.kind == "causal-lm" else scores.held_out_labels(report),
+        held_out_labels=None if KINDS[report.kind].by_token else scores.held_out_labels(report),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic_core import to_jsonable_python
 
+from checkpoints.kinds import KINDS
 from gate import forgetting, measures
 from gate.kept_knowledge import ScoredDocuments, average, forgotten_by_slice, transferred_by_slice
 from gate.statistics.bootstrap import Interval
@@ -86,7 +87,7 @@ def summary(report: Report, flips: Mapping[str, forgetting.Flips]) -> dict[str, 
     }
     if report.skills:
         facts["skills"] = _skills(report)
-    if report.kind == "causal-lm":
+    if KINDS[report.kind].by_token:
         return facts
     return facts | {"accuracy": _by_slice(report, measures.accuracy), "macro_f1": _by_slice(report, measures.macro_f1)}
 

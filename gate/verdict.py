@@ -10,6 +10,7 @@ from pydantic_core import to_jsonable_python
 
 from checkpoints.files.config_fields import shorten
 from checkpoints.json_files import STRICT, Figure
+from checkpoints.kinds import KINDS, ModelKind
 from learner.directory.round_skills import BrokenAnswer
 
 Decision = Literal["accept", "refuse", "wait"]
@@ -43,10 +44,9 @@ NAMES_TOLD: Final = 5
 SOURCES_TOLD: Final = 20
 LEAST_SHOWN: Final = 0.0005
 """What is less is 0.000 before a person: neither better nor worse."""
-LOSS_UNITS: Final = {"causal-lm": "nats per token", "classifier": "nats per document"}
 
 
-def unit_of(check: str, kind: str) -> str:
+def unit_of(check: str, kind: ModelKind) -> str:
     """What a check's figure is in, for a person, by its name and the model's kind."""
     measure = check.rpartition("_")[0]
     units = {
@@ -55,7 +55,7 @@ def unit_of(check: str, kind: str) -> str:
         "balanced": "of balanced accuracy",
         "skill": "of the prompts",
     }
-    return units.get(measure, LOSS_UNITS[kind])
+    return units.get(measure, KINDS[kind].unit)
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

@@ -241,7 +241,7 @@ def _train(bench: Workbench, material: Material, texts: Texts, pull: Pull | None
             spec.kind, steps_of_new_head=len(material.steps) if has_new_head(bench) else None
         ),
         device=bench.device,
-        router=None if spec.kind == "classifier" else RouterLoss.of(model),
+        router=RouterLoss.of(model) if spec.kind == "causal-lm" else None,
         passed=partial(bench.progress.advance, SEQUENCES),
     )
     stopping = _stopping(bench, texts.early_stop)
@@ -315,7 +315,7 @@ def _candidates(
         write_candidate(path / CANDIDATES / name, stored, path / PARENT)
         if cut_off:
             save_residuals(path / CANDIDATES / name / RESIDUALS, cut_off)
-        if bench.encode.frame is not None:
+        if bench.given.spec.kind == "causal-lm" and bench.encode.frame is not None:
             with disk_errors(path):
                 write_frame(path / CANDIDATES / name, bench.encode.frame)
         if measured is not None:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from learner.directory.round_directory import BASE, IMPORTANCE, PARENT
-from learner.material.encoding import Encoded
+from learner.material.encoding import Encoded, Ints
 from learner.material.feeds import move_to_device
+from learner.material.masks import Masking, draw_gaps, masked_pieces, write_rows
 from learner.material.pieces import training_pieces
 from learner.objectives.change_pull import ChangePull, PullsTogether
 from learner.objectives.importance import Importance, carry_over, fisher, load_importance
@@ -101,6 +102,7 @@ def _fisher(bench: Workbench, text: Encoded) -> Importance:
         _single_sequences(bench, text),
         generator=torch.Generator().manual_seed(bench.given.spec.seed),
         several=bench.shape.several,
+        answered=None if bench.shape.masking is None else partial(_is_gap, bench.shape.masking.mask),
         passed=partial(bench.progress.advance, SEQUENCES),
     )
 
@@ -115,6 +117,32 @@ def _single_sequences(bench: Workbench, text: Encoded) -> Iterator[dict[str, Any
     # A stream of its own: another choice here must not change what is replayed, or in which order.
     random = np.random.Generator(np.random.PCG64([spec.seed, 3]))
     for index in random.permutation(len(text))[: spec.recipe.importance_sequences].tolist():
-        for piece in training_pieces(text, index, bench.shape.longest)[:1]:
-            ids = piece.ids(text.tokens, text.lead).astype(np.int64)
-            yield {"input_ids": move_to_device(ids[None], bench.device.where)}
+        if bench.shape.masking is not None:
+            ids = _with_gaps(bench, text, index, bench.shape.masking, random)
+        else:
+            pieces = training_pieces(text, index, bench.shape.longest)[:1]
+            ids = [piece.ids(text.tokens, text.lead).astype(np.int64)[None] for piece in pieces]
+        for each in ids:
+            yield {"input_ids": move_to_device(each, bench.device.where)}
+
+
+def _with_gaps(
+    bench: Workbench, text: Encoded, index: int, masking: Masking, random: np.random.Generator
+) -> list[Ints]:
+    """The beginning of a document as a masked LM reads it, shape (1, tokens); nothing of one without gaps."""
+    return [
+        write_rows(
+            [(piece.ids(text.tokens, None), draw_gaps(piece, random))],
+            masking,
+            pad=bench.shape.pad,
+            width=piece.width + masking.framing,
+            side=bench.shape.side,
+        )[0]
+        for piece in masked_pieces(text, index, bench.shape.longest, masking)[:1]
+    ]
+
+
+def _is_gap(mask: int, inputs: Mapping[str, Any]) -> Tensor:
+    # No text brings the mask token along; see `learner.material.plain_text`.
+    gaps: Tensor = inputs["input_ids"][0] == mask
+    return gaps

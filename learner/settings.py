@@ -10,8 +10,15 @@ Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 AdapterKind: TypeAlias = Literal["lora", "dora"]
 
 # What a kind of model gets where the recipe names no value: DESIGN's defaults from literature and trials.
-REPLAY_RATIO: dict[ModelKind, float] = {"causal-lm": 0.6, "classifier": 0.5}
-LEARNING_RATE: dict[ModelKind, float] = {"causal-lm": 1e-4, "classifier": 2e-5}
+REPLAY_RATIO: dict[ModelKind, float] = {"causal-lm": 0.6, "masked-lm": 0.6, "classifier": 0.5}
+# A masked LM's is what RoBERTa was trained at on a task's own text (Gururangan et al. 2020, "Don't Stop Pretraining",
+# table 13), a sixth of its peak in pre-training.
+LEARNING_RATE: dict[ModelKind, float] = {"causal-lm": 1e-4, "masked-lm": 1e-4, "classifier": 2e-5}
+MASKED_SHARE = 0.15
+"""Of a text's tokens, that a masked LM has to guess at once: what most of them were trained with (BERT, RoBERTa)."""
+MASKED_READINGS = 3
+"""In which such a text is scored, each with other gaps. One alone scores a seventh of its tokens, and by the spread of
+that would need several times the held-out text."""
 # A new head has to be learned within its first round, and a few steps at the rate that suits a trained one move
 # nothing: rate times steps is this, within bounds (`benchmarks/classifier_rates.py`).
 NEW_HEAD_RATE_TIMES_STEPS = 0.01
@@ -57,16 +64,16 @@ class RecipeSettings(BaseModel):
         ge=8,
         le=1_048_576,
         description="Tokens in one sequence, never more than the model allows. Documents are packed into "
-        "sequences (causal-lm) or cut to this length (classifier). A change makes all earlier scores incomparable, as "
-        "more context makes text easier: the next round scores its parent and the base anew, and forgetting, transfer "
-        "and plasticity count from there.",
+        "sequences (causal-lm), parted into such (masked-lm) or cut to this length (classifier). A change makes all "
+        "earlier scores incomparable, as more context makes text easier: the next round scores its parent and the base "
+        "anew, and forgetting, transfer and plasticity count from there.",
     )
     replay_ratio: float | None = Field(
         default=None,
         ge=0,
         le=0.95,
         description="Replayed share of a batch, in tokens (documents for a classifier). "
-        "Left out: 0.6 for a causal-lm, 0.5 for a classifier.",
+        "Left out: 0.6, 0.5 for a classifier.",
     )
     # Up to four passes over the same text are nearly worth as much as new text, more soon nothing (Muennighoff et al.
     # 2023, "Scaling Data-Constrained Language Models"); what is replayed without end is learned by heart.
@@ -123,7 +130,7 @@ class RecipeSettings(BaseModel):
         gt=0,
         le=1,
         description="Peak learning rate; a tenth of pre-training's peak is a safe start, replay with KL "
-        "bears more. Left out: 1e-4 for a causal-lm, 2e-5 for a classifier, ten times that with an adapter; for the "
+        "bears more. Left out: 1e-4, 2e-5 for a classifier, ten times that with an adapter; for the "
         "first round of a classifier whose head is new 0.01 divided by the round's steps, at least that and at most "
         "1e-3.",
     )
@@ -158,7 +165,7 @@ class RecipeSettings(BaseModel):
         default=1.0,
         ge=0,
         le=1000,
-        description="Weight of the KL divergence from the parent on replayed tokens (causal-lm).",
+        description="Weight of the KL divergence from the parent on replayed tokens; not of a classifier.",
     )
     kl_temperature: float = Field(
         default=1.0, gt=0, le=100, description="Temperature at which the KL divergence from the parent is taken."

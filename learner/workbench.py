@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from checkpoints.document_frame import read_frame
+from checkpoints.document_frame import BARE, read_frame
 from checkpoints.files.label_names import SEVERAL
 from checkpoints.load import load_model, load_tokenizer, require_match
 from checkpoints.probe.ask import reading_of
@@ -17,6 +17,7 @@ from learner.directory.report import WAY_OF_SCORING
 from learner.directory.round_directory import PARENT, RESIDUALS, RoundInput
 from learner.evaluation.document_scores import Evaluator
 from learner.material.encoding import Encoder, longest_sequence
+from learner.material.masks import masking_of
 from learner.material.step_plan import InputShape
 from learner.progress import Progress
 from learner.weights.residual import Residuals, add_residuals, load_residuals
@@ -88,15 +89,18 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
     threads = settle(device, seed=spec.seed, threads=spec.threads)
     tokenizer = load_tokenizer(parent)
     model = load_model(parent, spec.kind, device=device.where, dtype=torch.float32)
-    require_match(model, tokenizer, parent)
+    require_match(model, spec.kind, tokenizer, parent)
     names = _labels(model.config, spec.new_labels) if spec.kind == "classifier" else None
     several = names is not None and model.config.problem_type == SEVERAL
     numbers = None if names is None else {name: number for number, name in names.items()}
     conduct = reading_of(model, spec.kind, tokenizer)
-    frame = None
-    if names is None:
+    frame = masking = None
+    if spec.kind == "causal-lm":
         # Of a generation that was made before this was kept the model itself is asked.
         frame = read_frame(parent) or frame_of(model, tokenizer, together=conduct.rows_together)
+    elif spec.kind == "masked-lm":
+        # The tokenizer's frame stands around each piece, not around the document.
+        frame, masking = BARE, masking_of(tokenizer)
     wanted = min(spec.recipe.sequence_length, conduct.longest or spec.recipe.sequence_length)
     longest = longest_sequence(model.config, tokenizer, wanted)
     pad = model.config.pad_token_id
@@ -108,6 +112,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
         rows_together=conduct.rows_together,
         side=conduct.padding or "right",
         several=several,
+        masking=masking,
     )
     scored = Scoring(
         device.where.type, str(device.compute).removeprefix("torch."), spec.recipe.sequence_length, WAY_OF_SCORING
@@ -129,6 +134,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
             rows_together=shape.rows_together,
             side=shape.side,
             several=several,
+            masking=masking,
         ),
         shape=shape,
         scored=scored,

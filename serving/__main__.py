@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from checkpoints.kinds import KINDS
 from checkpoints.quick_imports import quick_imports
 from serving.errors import CannotServe
 from serving.settings import ServingSettings
@@ -16,7 +17,7 @@ def main() -> int:
     """Parse the command line and serve; exit 2 says that the settings are wrong."""
     parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
     parser.add_argument("checkpoints", type=Path, help="directory that holds generations/ and serving.json")
-    parser.add_argument("--kind", choices=["causal-lm", "classifier"], default="causal-lm")
+    parser.add_argument("--kind", choices=list(KINDS), default="causal-lm")
     parser.add_argument("--settings", type=Path, help="settings of the serving section, as JSON")
     arguments = parser.parse_args()
     # Until the application heeds it: it reads its keys later than this anyway.

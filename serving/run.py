@@ -13,8 +13,8 @@ import structlog
 import torch
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
-from checkpoints.card import ModelKind
 from checkpoints.generation_store import GenerationStore
+from checkpoints.kinds import KINDS, ModelKind
 from learner.devices.cores import usable_cores
 from serving.answers.prompts import RecentPrompts
 from serving.api_keys import ApiKeys
@@ -135,13 +135,14 @@ def _heed_signals(server: Door, end_is_near: threading.Event) -> None:
 
 
 def _worker(settings: ServingSettings, kind: ModelKind, metrics: ServingMetrics) -> Engine | Classifier:
-    if kind == "causal-lm":
+    if KINDS[kind].writes:
         return Engine(
             at_once=settings.max_batch,
             queue=settings.max_queue,
             metrics=metrics,
             pass_timeout_s=settings.pass_timeout_s,
         )
+    # Of a masked language model too, whose generations it tries before they are said to serve: no route leads to it.
     return Classifier(
         # Short requests of one text each have to be able to fill a pass.
         at_once=max(settings.max_batch, settings.classify_batch),

@@ -4,10 +4,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import nn
 from transformers import (
     BertConfig,
+    BertForMaskedLM,
     BertForSequenceClassification,
     LlamaConfig,
     LlamaForCausalLM,
@@ -95,6 +96,28 @@ def make_classifier(path: Path, *, seed: int = 0, labels: tuple[str, ...] = ("ca
     )
     BertForSequenceClassification(config).save_pretrained(path)
     make_tokenizer().save_pretrained(path)
+    return path
+
+
+def make_masked(path: Path, *, seed: int = 0) -> Path:
+    """A random BERT that fills gaps, with its tokenizer, in `path`."""
+    torch.manual_seed(seed)
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"mask_token": "<mask>"})
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    config = BertConfig(
+        vocab_size=VOCABULARY + 8,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        pad_token_id=2,
+    )
+    BertForMaskedLM(config).save_pretrained(path)
+    tokenizer.save_pretrained(path)
     return path
 
 

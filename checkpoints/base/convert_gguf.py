@@ -11,9 +11,9 @@ from transformers import (
 )
 
 from checkpoints.base.saving import save_model
-from checkpoints.card import ModelKind
 from checkpoints.errors import UnusableModel
 from checkpoints.files.weight_files import refuse_pointer
+from checkpoints.kinds import KINDS, ModelKind
 from checkpoints.load import LOCAL
 from checkpoints.reasons import explain_failures, reason
 
@@ -22,11 +22,12 @@ def convert_gguf(model: Path, scratch: Path, kind: ModelKind) -> Path:
     """The directory `scratch`, with the model that the file holds, in bfloat16.
 
     Raises:
-        UnusableModel: there is no such file, it is a part of one, it cannot be read, or it is to classify.
+        UnusableModel: there is no such file, it is a part of one, it cannot be read, or it is to be of another kind
+            than a causal language model.
         PublishFailed: the disk refused.
     """
     if kind != "causal-lm":
-        raise UnusableModel(f"{model}: a classifier's base is a Hugging Face model directory, not a GGUF file")
+        raise UnusableModel(f"{model}: a {KINDS[kind].title}'s base is a Hugging Face model directory, not a GGUF file")
     if not model.is_file():
         raise UnusableModel(f"{model} does not exist; name a .gguf file or a Hugging Face model directory")
     refuse_pointer(model)

@@ -15,6 +15,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
 )
 
@@ -30,6 +31,7 @@ from checkpoints.files.label_names import require_labels
 from checkpoints.files.model_files import NEVER_RUN, model_files, read_config
 from checkpoints.files.weight_files import require_whole
 from checkpoints.generation_store import BASE, GenerationStore, Published
+from checkpoints.kinds import KINDS
 from checkpoints.load import LOCAL, load_model, load_tokenizer, require_match, require_shapes
 from checkpoints.matching import right_pad
 from checkpoints.probe.ask import conduct_of
@@ -42,9 +44,9 @@ PROBED_IN_SINGLE: Final = 500_000_000
 TRIAL_TEXT: Final = "The river rises."
 _KNOWN: Final[dict[ModelKind, Any]] = {
     "causal-lm": MODEL_FOR_CAUSAL_LM_MAPPING,
+    "masked-lm": MODEL_FOR_MASKED_LM_MAPPING,
     "classifier": MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
 }
-_WHAT: Final[dict[ModelKind, str]] = {"causal-lm": "causal language model", "classifier": "text classifier"}
 
 
 def import_base(
@@ -97,14 +99,14 @@ def _prepare(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str, ...
         plain = _plain(model, scratch, kind)
     headed = add_head(model, plain, scratch / "headed", labels) if kind == "classifier" else plain
     loaded, tokenizer = load_model(headed, kind), load_tokenizer(headed)
-    require_match(loaded, tokenizer, model)
+    require_match(loaded, kind, tokenizer, model)
     # Everything that could fail later is tried here: the first round would find it out hours from now.
     _require_training(loaded, tokenizer, model)
     if sum(weight.numel() for weight in loaded.parameters()) <= PROBED_IN_SINGLE:
         loaded = loaded.float()
     conduct = conduct_of(loaded, kind, tokenizer)
     padded = _ensure_padding(headed, scratch / "padded", loaded, tokenizer)
-    if kind == "classifier":
+    if kind != "causal-lm":
         return padded
     # Kept with the model, not asked in each round: a fine-tuned one could answer otherwise.
     frame = frame_of(loaded, tokenizer, together=conduct.rows_together)
@@ -152,10 +154,10 @@ def _text_part(model: Path, plain: Path, scratch: Path, kind: ModelKind) -> Path
     if own is None and _architectures_of(kind, type(config)) is None:
         raise UnusableModel(_no_such_head(model, config, kind))
     # Its class would load, and be asked without the text that it was trained to read.
-    if kind == "causal-lm" and _answers_another(config):
+    if kind != "classifier" and _answers_another(config):
         raise UnusableModel(
             f"{model} reads one text to write another ({config.model_type}, an encoder with a decoder), it is no "
-            "causal language model: take one that goes on with a text"
+            f"{KINDS[kind].title}: take one that {'goes on with' if kind == 'causal-lm' else 'fills gaps in'} a text"
         )
     with explain_failures(plain):
         require_size(plain, own or _architectures_of(kind, type(config)), config if own is None else text)
@@ -184,7 +186,9 @@ def _answers_another(config: Any) -> bool:
 def _no_such_head(model: Path, config: Any, kind: ModelKind) -> str:
     part = config.get_text_config().model_type
     named = config.model_type if part == config.model_type else f"{config.model_type}, its text part {part}"
-    return f"{model} ({named}) is no {_WHAT[kind]} that transformers has; set another `model.path` or `model.kind`"
+    return (
+        f"{model} ({named}) is no {KINDS[kind].title} that transformers has; set another `model.path` or `model.kind`"
+    )
 
 
 def _with_labels(config: Any, text: Any) -> Any:

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from checkpoints.card import ModelKind
+from checkpoints.kinds import KINDS, ModelKind
 from checkpoints.probe.causal import CausalProbe
-from checkpoints.probe.classifier import ClassifierProbe
 from checkpoints.probe.conduct import Conduct
 from checkpoints.probe.lengths import find_cache_limit
+from checkpoints.probe.padded import PaddedProbe
 
 
 def conduct_of(model: PreTrainedModel, kind: ModelKind, tokenizer: PreTrainedTokenizerBase) -> Conduct:
@@ -22,12 +22,12 @@ def conduct_of(model: PreTrainedModel, kind: ModelKind, tokenizer: PreTrainedTok
     Args:
         model: in eval mode, on its device.
         kind: what it is for.
-        tokenizer: its own; tells with which special tokens a classifier's text begins and ends.
+        tokenizer: its own; tells with which special tokens a text begins and ends.
 
     Raises:
         UnfitModel: it cannot be used rightly.
     """
-    if kind == "classifier":
+    if not KINDS[kind].writes:
         return reading_of(model, kind, tokenizer)
     probe = CausalProbe(model)
     # `reading` first: it measures the rounding that `way` compares by.
@@ -42,12 +42,12 @@ def reading_of(model: PreTrainedModel, kind: ModelKind, tokenizer: PreTrainedTok
     """
     if kind == "causal-lm":
         return CausalProbe(model).reading()
-    begin, end = _frame(tokenizer)
-    return ClassifierProbe(model, begin, end).conduct()
+    begin, end = text_frame(tokenizer)
+    return PaddedProbe(model, KINDS[kind], begin, end).conduct()
 
 
-def _frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """The special tokens that stand before and behind a text."""
+def text_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The special tokens that a tokenizer puts before and behind a text."""
     # By the mask, not by the ids: to some tokenizers this very letter is an unknown token, which is a special one.
     read = tokenizer("a", return_special_tokens_mask=True)
     ids = list(read["input_ids"])

@@ -68,8 +68,8 @@ class CausalProbe:
         if not self._same(changed[:kept], whole[:kept]):
             raise UnfitModel(
                 "this model sees later tokens: its logits at a place change with the text behind it, so it cannot "
-                "write, and its loss says nothing. It is no causal language model (a masked one, perhaps, or its "
-                "config.json lacks `is_decoder: true`); take one that is"
+                "write, and its loss says nothing. It is no causal language model: a masked one, perhaps (set "
+                '`model.kind = "masked-lm"`), or its config.json lacks `is_decoder: true`; else take one that is'
             )
 
     def _noise(self) -> float:

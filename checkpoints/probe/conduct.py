@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from checkpoints.errors import CheckpointsError
+from checkpoints.kinds import KINDS, ModelKind
 
 Cache = Literal["shared", "given", "own", "none"]
 Side = Literal["right", "left"]
@@ -55,11 +56,11 @@ class Conduct:
     Attributes:
         longest: most tokens of a sequence that its positions allow; None: nothing sets a limit.
         rows_together: sequences of several lengths, padded on the right and without a mask, share a pass and get what
-            they get alone. Of a classifier: with a mask, padded on `padding`.
+            they get alone. Of a model that writes nothing: with a mask, padded on `padding`.
         packed: documents in one row are kept apart by positions that restart.
         way: how a causal model writes.
         cached_up_to: most tokens that are right with a cache; a longer sequence is read anew for each token.
-        padding: the side on which a classifier's texts are padded; None: one at a time.
+        padding: the side on which texts of a model that writes nothing are padded; None: one at a time.
         answered: a short text that it has answered, to ask again when another fails.
     """
 
@@ -71,18 +72,20 @@ class Conduct:
     padding: Side | None = None
     answered: tuple[int, ...] = ()
 
-    def description(self, kind: str) -> str:
-        """How the model is served, for people."""
-        if kind == "causal-lm":
+    def description(self, kind: ModelKind) -> str:
+        """How the model is asked, for people."""
+        if KINDS[kind].writes:
             return self.way.description
         return "one text at a time" if self.padding is None else f"texts together, padded on the {self.padding}"
 
-    def cost(self, kind: str) -> str:
+    def cost(self, kind: ModelKind) -> str:
         """What it costs that the model cannot be asked as others are; empty where it costs nothing."""
-        if kind == "causal-lm" and self.way.cache == "none":
-            return "its logits token by token are not those of a whole pass, with any cache: answers take far longer"
-        if kind == "causal-lm" and not self.way.together:
-            return "its answers depend on what shares the batch, or its cache cannot be shared: requests take turns"
-        if kind == "classifier" and self.padding is None:
+        if not KINDS[kind].writes:
+            if self.padding is not None:
+                return ""
             return "its answers depend on what shares the batch, on whichever side it is padded: texts take turns"
+        if self.way.cache == "none":
+            return "its logits token by token are not those of a whole pass, with any cache: answers take far longer"
+        if not self.way.together:
+            return "its answers depend on what shares the batch, or its cache cannot be shared: requests take turns"
         return ""

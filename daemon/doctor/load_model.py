@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from checkpoints.card import ModelKind
 from checkpoints.document_frame import read_frame
 from checkpoints.generation_store import GenerationStore
+from checkpoints.kinds import KINDS, ModelKind
 from checkpoints.quick_imports import quick_imports
 from daemon.doctor.estimate import ModelShape
 from daemon.doctor.rehearsal import filler
@@ -50,7 +50,7 @@ def examine(
         base = import_base(GenerationStore(store), path, kind=kind, labels=labels).path
         model, tokenizer = load_model(base, kind), load_tokenizer(base)
         conduct = conduct_of(model, kind, tokenizer)
-        frame = None if kind == "classifier" else read_frame(base) or frame_of(model, tokenizer)
+        frame = read_frame(base) or frame_of(model, tokenizer) if kind == "causal-lm" else None
     except LearnerError as error:
         return {"error": str(error), "remedy": "Set `learner.device` to one that is here, or to auto."}
     except CheckpointsError as error:
@@ -66,14 +66,14 @@ def examine(
     return answer | asdict(_shape(model, kind, device_found, conduct))
 
 
-def _shape(model: Any, kind: str, device: "Device", conduct: "Conduct") -> ModelShape:
+def _shape(model: Any, kind: ModelKind, device: "Device", conduct: "Conduct") -> ModelShape:
     from checkpoints.matching import rows_of  # noqa: PLC0415 - torch, and only in this process
 
     weights = list(model.parameters())
     config = model.config.get_text_config()
     hidden = _number(config, "hidden_size", "d_model") or model.get_input_embeddings().weight.shape[-1]
     longest = conduct.longest or 0
-    by_token = kind == "causal-lm"
+    by_token = KINDS[kind].by_token
     return ModelShape(
         parameters=sum(weight.numel() for weight in weights),
         stored_bytes=sum(weight.numel() * weight.element_size() for weight in weights),

@@ -7,8 +7,8 @@ from pathlib import Path
 from struct import error as StructError  # noqa: N812 - it is an error's class
 from typing import Any
 
-from checkpoints.card import ModelKind
 from checkpoints.files.weight_files import entries_of
+from checkpoints.kinds import KINDS, ModelKind
 from daemon.doctor.estimate import ModelShape
 
 STORED_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
@@ -27,7 +27,7 @@ def shape_of_files(path: Path, kind: ModelKind, *, device_type: str) -> ModelSha
         sizes = {name: _whole(facts[name]) for name in ("hidden", "layers", "parameters", "stored_bytes", "outputs")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, StructError):
         return None
-    by_token = kind == "causal-lm"
+    by_token = KINDS[kind].by_token
     return ModelShape(
         **sizes | ({} if by_token else {"outputs": _whole(facts.get("labels") or 2)}),
         by_token=by_token,

@@ -15,7 +15,7 @@ import orjson
 
 from checkpoints.card import ModelKind
 from checkpoints.files.label_names import SEVERAL
-from daemon.doctor.scoring_reads import tokens_read
+from daemon.doctor.scoring_reads import times_read, tokens_read
 from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
 from learner.devices.cores import usable_cores
 from learner.directory.progress_event import ProgressEvent
@@ -185,8 +185,9 @@ def rehearse(
         )
     scores = [score for slice_ in report.slices.values() for score in slice_.parent]
     # The first token of a document is read, but not scored.
-    read = sum(tokens_read(score.tokens + 1, subject.width) for score in scores)
-    tokens = read if subject.kind == "causal-lm" else rows * subject.width
+    tokens = sum(tokens_read(score.tokens + 1, subject.width) for score in scores)
+    if subject.kind != "causal-lm":
+        tokens = round(rows * subject.width * times_read(subject.kind, subject.width, subject.width))
     return _summarise(report.training, rows, subject, tokens)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from checkpoints.card import ModelKind
+from checkpoints.kinds import KINDS, ModelKind
 from daemon.doctor.estimate import SHORTEST
 from daemon.doctor.rehearsal import RehearsalFigures
 from daemon.doctor.scoring_reads import times_read
@@ -132,7 +132,7 @@ def estimate_seconds(
 ) -> Seconds:
     """How long a round takes at the speed of a rehearsal."""
     recipe = settings.recipe
-    # Language models fill their sequences with several documents, classifiers take one in each.
+    # Causal models fill their sequences with several documents, the others take one in each.
     sequence_tokens = rehearsal.width if kind == "causal-lm" else min(rehearsal.width, work.tokens_per_document)
     batch_tokens = recipe.batch_sequences * sequence_tokens
     tokens = work.new_tokens * recipe.epochs / (1 - recipe.replay_share(kind))
@@ -141,10 +141,9 @@ def estimate_seconds(
     documents = work.new_tokens / work.tokens_per_document
     early_stop_tokens = min(recipe.early_stop_documents, documents * recipe.early_stop_share) * work.tokens_per_document
     plausible = min(settings.plausibility_documents, documents) + usual_documents(recipe, kind, documents)
-    at_random = RANDOM_DOCUMENTS * min(RANDOM_LENGTH, rehearsal.width) if kind == "causal-lm" else 0
+    at_random = RANDOM_DOCUMENTS * min(RANDOM_LENGTH, rehearsal.width) if KINDS[kind].by_token else 0
     candidates = len(set(recipe.interpolation))
-    # A classifier's documents are cut.
-    times = times_read(work.tokens_per_document, rehearsal.width) if kind == "causal-lm" else 1.0
+    times = times_read(kind, work.tokens_per_document, rehearsal.width)
     scored_per_second = rehearsal.scored_per_second / times
     importance_seconds = 0.0
     if rehearsal.important_per_second is not None:
@@ -165,9 +164,9 @@ def estimate_seconds(
 
 
 def usual_documents(recipe: RecipeSettings, kind: ModelKind, documents: float) -> float:
-    """How many replayed documents tell how well a causal LM reads, beside so many new ones; none of a classifier's."""
+    """How many replayed documents tell how well a model reads, beside so many new ones; none of a classifier's."""
     replay_share = recipe.replay_share(kind)
-    return min(USUAL_DOCUMENTS, documents * replay_share / (1 - replay_share)) if kind == "causal-lm" else 0.0
+    return min(USUAL_DOCUMENTS, documents * replay_share / (1 - replay_share)) if KINDS[kind].by_token else 0.0
 
 
 def steps_within(whole: Seconds, limit: float) -> int:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from checkpoints.errors import CheckpointsError
+from checkpoints.kinds import KINDS
 from daemon.rounds.begin_or_wait import Ask
 from daemon.rounds.directories import Rooms
 from daemon.rounds.kept.kept_round import KeptRound
@@ -144,8 +145,8 @@ def write_inputs(
 def _way_of_reused(rooms: Rooms, draw: RoundDraw, settings: Settings) -> Scoring | None:
     """How scores were taken that the round need not take again; None: there are no such."""
     # A classifier's answers are not kept, only whether they were right: it is scored on everything again.
-    is_causal = settings.model.kind == "causal-lm"
-    return expected_way(rooms.store, draw.parent_generation, settings) if is_causal else None
+    by_token = KINDS[settings.model.kind].by_token
+    return expected_way(rooms.store, draw.parent_generation, settings) if by_token else None
 
 
 def _recorded(draw: RoundDraw, ask: Ask, kept: KeptRound | None, rooms: Rooms) -> RoundRecord:

@@ -8,6 +8,7 @@ from checkpoints.files.chat_templates import has_chat_template
 from daemon.settings.tree import Settings
 
 OF_A_CLASSIFIER: Final = "a classifier learns from texts with a label, not from chats"
+OF_A_MASKED_LM: Final = "a masked language model learns from texts, not from chats"
 WITHOUT_TEMPLATE: Final = "the model has no chat template, by which a chat becomes a text that it reads"
 
 
@@ -15,6 +16,8 @@ def why_no_chats(settings: Settings) -> str:
     """Why the model can learn from no chat; empty where it can, or where nobody can tell before it is imported."""
     if settings.model.kind == "classifier":
         return OF_A_CLASSIFIER
+    if settings.model.kind == "masked-lm":
+        return OF_A_MASKED_LM
     directory = settings.base_dir if settings.base_dir.exists() else settings.model.path
     with suppress(CheckpointsError):
         return WITHOUT_TEMPLATE if directory.is_dir() and not has_chat_template(directory) else ""

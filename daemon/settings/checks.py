@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from checkpoints.errors import CheckpointsError
 from checkpoints.files.label_names import labels_in
+from checkpoints.kinds import KINDS
 from daemon.settings import sources
 from daemon.settings.chats import WITHOUT_TEMPLATE, why_no_chats
 from daemon.settings.labels import extends
@@ -89,16 +90,17 @@ def of_labels(settings: Settings, raw: sources.Raw) -> list[Mistake]:
 
 
 def of_skills(settings: Settings, raw: sources.Raw) -> list[Mistake]:
-    """Files that cannot be read, or that could never prove anything; and a classifier's, which answers no prompt."""
+    """Files that cannot be read, or that could never prove anything; and those of a model that answers no prompt."""
     skills = settings.evaluation.skills
-    if skills and settings.model.kind == "classifier":
+    if skills and not KINDS[settings.model.kind].writes:
         return [
             Mistake(
                 "evaluation.skills",
                 None,
                 raw.place(("evaluation", "skills", 0)),
-                "A classifier answers with its labels, not in words: no prompt can be asked of it.",
-                "Leave them out; `gate.max_accuracy_drop` and its like bound what it has right.",
+                f"A {KINDS[settings.model.kind].title} does not answer in words: no prompt can be asked of it.",
+                "Leave them out"
+                + ("." if KINDS[settings.model.kind].by_token else "; `gate.max_accuracy_drop` and its like do so."),
             )
         ]
     return [mistake for at, skill in enumerate(skills) for mistake in _of_skill(at, skill, settings, raw)]

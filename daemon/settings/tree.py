@@ -34,7 +34,11 @@ class ModelSettings(BaseModel):
         "are added at the end later are learned once there are enough documents of them "
         "(`learner.new_label_documents`); until they are named here their documents are dead letters.",
     )
-    kind: ModelKind = Field("causal-lm", description="What the model is: a causal language model or a text classifier.")
+    kind: ModelKind = Field(
+        "causal-lm",
+        description="What the model is: a causal language model (GPT, Llama), a masked one (BERT, ModernBERT), which "
+        "is kept current and answers nothing over HTTP, or a text classifier.",
+    )
 
     @field_validator("labels")
     @classmethod

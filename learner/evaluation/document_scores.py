@@ -18,8 +18,9 @@ from torch.nn import functional
 
 from checkpoints.probe.conduct import Side
 from learner.devices.device import Device
-from learner.material.encoding import Encoded
+from learner.material.encoding import Encoded, Ints
 from learner.material.feeds import move_to_device, pad_documents
+from learner.material.masks import Masking, scoring_readings, write_rows
 from learner.material.pieces import Piece, scoring_windows
 from learner.objectives.forward_pass import IGNORED
 from learner.objectives.halves import Halves
@@ -38,15 +39,17 @@ class Evaluator:
 
     Attributes:
         device: where it runs.
-        longest: tokens in a sequence; longer documents of a causal LM are scored in windows that slide by half of it.
+        longest: tokens in a sequence; longer documents of a causal LM are scored in windows that slide by half of it,
+            of a masked LM in equal pieces.
         rows: sequences of full length in one forward pass; of shorter ones, more.
         pad: the token that fills a row.
-        labels: a classifier's classes by number; None for a causal LM.
+        labels: a classifier's classes by number; None for a language model.
         passed: told after each pass how many tokens were in it.
         rows_together: whether sequences of several lengths may share a pass; where not, each is read alone.
-        side: on which a classifier's documents are padded.
+        side: on which rows are padded; those of a causal LM always on the right.
         several: whether any number of its labels fits a document.
         unanswered: what counts as the probability of a label that a model has no answer for.
+        masking: how a masked LM's text is written; None for other models.
     """
 
     device: Device
@@ -59,6 +62,7 @@ class Evaluator:
     side: Side = "right"
     several: bool = False
     unanswered: float = UNANSWERED
+    masking: Masking | None = None
 
     def __call__(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
         """Score each document; those in which there is nothing to predict come with 0 tokens.
@@ -67,7 +71,7 @@ class Evaluator:
         """
         if self.labels is None:
             with self._reading(model):
-                return self._causal(model, text)
+                return self._causal(model, text) if self.masking is None else self._masked(model, text, self.masking)
         return tuple(score for score, _ in self.with_sureness(model, text))
 
     def with_sureness(self, model: Any, text: Encoded) -> tuple[tuple[DocumentScore, float], ...]:
@@ -118,14 +122,37 @@ class Evaluator:
             ids[at, : window.width] = window.ids(text.tokens, text.lead)
             window.write_targets(targets[at], text.tokens, text.learned)
         # Padding stands to the right, where causal attention cannot see it: no mask, and the fastest kernel.
+        return self._losses(model, {"input_ids": move_to_device(ids, self.device.where), "use_cache": False}, targets)
+
+    def _masked(self, model: Any, text: Encoded, masking: Masking) -> tuple[DocumentScore, ...]:
+        readings = list(scoring_readings(text, self.longest, masking))
+        halves, nll, tokens = Halves(model), np.zeros(len(text)), np.zeros(len(text), dtype=np.int64)
+        for part in self._by_length([reading.piece.width + masking.framing for reading in readings]):
+            chosen = [readings[index] for index in part]
+            rows = [(reading.piece.ids(text.tokens, None), reading.gaps) for reading in chosen]
+            width = max(len(held) for held, _ in rows) + masking.framing
+            ids, seen, targets = write_rows(rows, masking, pad=self.pad, width=width, side=self.side)
+            where = self.device.where
+            inputs = {"input_ids": move_to_device(ids, where), "attention_mask": move_to_device(seen, where)}
+            for reading, loss in zip(chosen, self._losses(halves, inputs, targets), strict=True):
+                nll[reading.owner] += loss
+                tokens[reading.owner] += len(reading.gaps)
+            # What is read several times is told of once, so that what is done adds up to what there is.
+            self.passed(sum(reading.piece.width for reading in chosen if reading.is_first))
+        return tuple(
+            DocumentScore(sample.id, float(nll[index]), int(tokens[index])) for index, sample in enumerate(text.samples)
+        )
+
+    def _losses(self, model: Halves, inputs: Mapping[str, Any], targets: Ints) -> list[float]:
+        """Each row's loss, summed over what it predicts, in nats."""
         where = self.device.where
-        read = model.read({"input_ids": move_to_device(ids, where), "use_cache": False})
+        read = model.read(inputs)
         counted, wanted = move_to_device(np.flatnonzero(targets != IGNORED), where), move_to_device(targets, where)
         losses = torch.zeros(wanted.shape, dtype=torch.float32, device=where).flatten()
         for part in parts(len(counted), model.places_of_part(read.hidden)):
             places = counted[part]
             losses[places] = token_losses(model.head.logits(read.hidden[places]), wanted.flatten()[places])
-        summed: list[float] = losses.view(shape).sum(1).tolist()
+        summed: list[float] = losses.view(targets.shape).sum(1).tolist()
         return summed
 
     def _classified(self, model: Any, text: Encoded) -> tuple[tuple[DocumentScore, float], ...]:

@@ -25,8 +25,8 @@ from typing import Any, Final
 import pydantic.dataclasses
 from pydantic_core import to_jsonable_python
 
-from checkpoints.card import ModelKind
 from checkpoints.json_files import STRICT, Figure
+from checkpoints.kinds import KINDS, ModelKind
 from learner.directory.plausibility_bounds import PlausibilityBounds, TextBounds
 from learner.directory.report import PrequentialDocument
 from learner.evaluation.familiarity import FAMILIAR
@@ -260,7 +260,7 @@ def _of_loss(
     documents: Sequence[PrequentialDocument], figures: TextFigures, bounds: TextBounds, kind: ModelKind
 ) -> list[tuple[str, TextFigures, int]]:
     """The figures that the parent's reading gives, of which text, and of how many documents."""
-    if kind == "causal-lm":
+    if KINDS[kind].by_token:
         return _of_words(documents, figures)
     known = [document for document in documents if document.tokens and not document.new_label]
     if not known:

@@ -50,10 +50,17 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The rows of one optimizer step, as indices into the new and into the replayed text."""
+    """The rows of one optimizer step.
+
+    Attributes:
+        new: as indices into the rows of new text.
+        replayed: likewise of replayed text.
+        number: of the step in its round: what is drawn for a step is drawn by it, also by a round that goes on.
+    """
 
     new: Ints
     replayed: Ints
+    number: int = 0
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -188,11 +195,11 @@ def add_replay(
         ratio: replayed share of each step, in [0, 1).
     """
     owed = 0.0
-    for rows in steps:
+    for number, rows in enumerate(steps):
         owed += float(new[rows].sum()) * ratio / (1 - ratio)
         drawn, paid = _draw(replayed, draws, owed)
         owed -= paid
-        yield Step(rows, drawn)
+        yield Step(rows, drawn, number)
 
 
 def bearable_ratio(ratio: float, *, new: float, replayable: float, most: int) -> float:

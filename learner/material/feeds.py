@@ -1,6 +1,6 @@
 """From planned rows to what a forward pass sees: arrays filled, moved to the device, split into micro-batches."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from checkpoints.probe.conduct import Side
 from learner.material.batches import Rows, Step, fill_row
 from learner.material.encoding import Encoded, Ints
+from learner.material.masks import Masking, draw_gaps, write_rows
 from learner.objectives.forward_pass import IGNORED, MicroBatch
 
 # Widths are rounded up to this: tensor cores and vector units like it, and fewer shapes are seen.
@@ -80,16 +81,62 @@ class CausalFeed:
         inputs: dict[str, Any] = {"input_ids": move_to_device(ids, self.device), "use_cache": False}
         if self.packed:
             inputs["position_ids"] = move_to_device(positions, self.device)
-        # Found here, not on the device, which would have to be waited for.
-        places = np.flatnonzero(targets != IGNORED)
-        cut = np.searchsorted(places, len(new) * shape[1])
-        return MicroBatch(
-            inputs,
-            move_to_device(targets, self.device),
-            first_replayed=len(new),
-            widths=widths,
-            places=tuple(move_to_device(part, self.device) for part in (places[:cut], places[cut:])),
-        )
+        return _by_token(inputs, targets, self.device, first_replayed=len(new), widths=widths)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedFeed:
+    """Feeds rows of one piece each, with gaps that are drawn anew for each step.
+
+    Attributes:
+        new: rows of new text.
+        replay: rows of replayed text.
+        masking: how pieces are written.
+        random: given a step's number, makes what its gaps are drawn by.
+        pad: the token that fills a row.
+        size: rows in one forward pass.
+        device: where the tensors go.
+        longest: tokens that the model takes at most.
+        multiple: widths are rounded up to one of it; 1 where the model bears no padding.
+        side: on which rows are padded.
+    """
+
+    new: Rows
+    replay: Rows
+    masking: Masking
+    random: Callable[[int], np.random.Generator]
+    pad: int
+    size: int
+    device: torch.device
+    longest: int
+    multiple: int = WIDTH_MULTIPLE
+    side: Side = "right"
+
+    def targets(self, step: Step) -> tuple[int, int]:
+        """Return how many gaps the step has; see `Feed`."""
+        return int(self.new.targets[step.new].sum()), int(self.replay.targets[step.replayed].sum())
+
+    def tokens(self, step: Step) -> tuple[int, int]:
+        """Return the step's tokens; see `Feed`."""
+        return int(self.new.widths[step.new].sum()), int(self.replay.widths[step.replayed].sum())
+
+    def micro_batches(self, step: Step) -> Iterator[MicroBatch]:
+        """Yield micro-batches; see `Feed`."""
+        # One for the whole step, whose rows come in one order however it is cut: a pass of fewer has the same gaps.
+        random = self.random(step.number)
+        for new, replayed in _parts(step, self.new.widths, self.replay.widths, self.size):
+            yield self._batch(new, replayed, random)
+
+    def _batch(self, new: Ints, replayed: Ints, random: np.random.Generator) -> MicroBatch:
+        chosen = [(self.new, row) for row in new.tolist()] + [(self.replay, row) for row in replayed.tolist()]
+        widths = tuple(int(text.widths[row]) for text, row in chosen)
+        rows = [
+            (piece.ids(text.tokens, None), draw_gaps(piece, random)) for text, at in chosen for piece in text.rows[at]
+        ]
+        width = min(_round_up(max(widths), self.multiple), self.longest)
+        ids, seen, targets = write_rows(rows, self.masking, pad=self.pad, width=width, side=self.side)
+        inputs = {"input_ids": move_to_device(ids, self.device), "attention_mask": move_to_device(seen, self.device)}
+        return _by_token(inputs, targets, self.device, first_replayed=len(new), widths=widths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +212,22 @@ def move_to_device(array: Any, device: torch.device) -> Tensor:
     # Only from pinned memory does CUDA copy while the CPU goes on.
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def _by_token(
+    inputs: dict[str, Any], targets: Ints, device: torch.device, *, first_replayed: int, widths: tuple[int, ...]
+) -> MicroBatch:
+    """A micro-batch of rows that each predict several tokens."""
+    # Found here, not on the device, which would have to be waited for.
+    places = np.flatnonzero(targets != IGNORED)
+    cut = np.searchsorted(places, first_replayed * targets.shape[1])
+    return MicroBatch(
+        inputs,
+        move_to_device(targets, device),
+        first_replayed=first_replayed,
+        widths=widths,
+        places=tuple(move_to_device(part, device) for part in (places[:cut], places[cut:])),
+    )
 
 
 def _parts(step: Step, new: Ints, replay: Ints, size: int) -> Iterator[tuple[Ints, Ints]]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -22,10 +23,14 @@ from learner.material.batches import (
     within_budget,
 )
 from learner.material.encoding import Encoded, Ints
-from learner.material.feeds import WIDTH_MULTIPLE, CausalFeed, ClassifierFeed, Feed
+from learner.material.feeds import WIDTH_MULTIPLE, CausalFeed, ClassifierFeed, Feed, MaskedFeed
+from learner.material.masks import Masking, masked_rows
 from learner.material.touched import RowContents, document_contents, rows_contents
 from learner.objectives.losses import CausalObjective, ClassifierObjective, Objective
 from learner.settings import RecipeSettings
+
+GAPS = 5
+"""The purpose, among those that a round draws for, of what a masked LM is to guess."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +41,11 @@ class InputShape:
         longest: tokens in a sequence.
         pad: the token that fills a row.
         packed: whether the model keeps packed documents apart.
-        classes: a classifier's number of labels; None for a causal LM.
+        classes: a classifier's number of labels; None for a language model.
         rows_together: whether rows of several widths may share a pass; where not, each is read alone and unpadded.
-        side: on which a classifier's rows are padded.
-        several: whether any number of them fits a document.
+        side: on which rows are padded; those of a causal LM always on the right.
+        several: whether any number of its labels fits a document.
+        masking: how a masked LM's text is written; None for other models.
     """
 
     longest: int
@@ -49,6 +55,7 @@ class InputShape:
     rows_together: bool = True
     side: Side = "right"
     several: bool = False
+    masking: Masking | None = None
 
     def rows(self, wanted: int) -> int:
         """Rows in a pass, of as many as are wanted."""
@@ -120,9 +127,9 @@ class StepPlan:
     seed: int
     device: torch.device
 
-    def random(self, purpose: int) -> np.random.Generator:
-        """Return a generator for one purpose, independent of those for others."""
-        return np.random.Generator(np.random.PCG64([self.seed, purpose]))
+    def random(self, purpose: int, number: int | None = None) -> np.random.Generator:
+        """Return a generator for one purpose, or for a step of it, independent of those for others."""
+        return np.random.Generator(np.random.PCG64([self.seed, purpose, *([] if number is None else [number])]))
 
     def steps(self, new: Sizes, old: Replayable, ratio: float) -> tuple[list[Step], float]:
         """Plan the steps on new and replayed rows, within the recipe's budgets; return them with their replay ratio.
@@ -179,9 +186,48 @@ class StepPlan:
 
 def prepare(fresh: Encoded, replay: Encoded, plan: StepPlan) -> Material:
     """Plan a round's steps on new and replayed documents."""
-    if plan.shape.classes is None:
-        return _causal(fresh, replay, plan)
-    return _classifier(fresh, replay, plan, plan.shape.classes)
+    if plan.shape.classes is not None:
+        return _classifier(fresh, replay, plan, plan.shape.classes)
+    if plan.shape.masking is not None:
+        return _masked(fresh, replay, plan, plan.shape.masking)
+    return _causal(fresh, replay, plan)
+
+
+def _steps_of_rows(new: Rows, old: Rows, plan: StepPlan, kind: ModelKind) -> tuple[list[Step], float]:
+    """Plan the steps on a language model's rows, with their replay ratio."""
+    return plan.steps(
+        Sizes(new.targets, new.widths, _ages(new)),
+        Replayable(
+            Sizes(old.targets, old.widths, _ages(old)),
+            lambda _, most: islice(shuffled_passes(len(old), plan.random(1)), most * len(old)),
+        ),
+        plan.recipe.replay_share(kind),
+    )
+
+
+def _masked(fresh: Encoded, replay: Encoded, plan: StepPlan, masking: Masking) -> Material:
+    recipe, shape = plan.recipe, plan.shape
+    new, old = (masked_rows(text, shape.longest, masking) for text in (fresh, replay))
+    steps, ratio = _steps_of_rows(new, old, plan, "masked-lm")
+    return Material(
+        feed=MaskedFeed(
+            new=new,
+            replay=old,
+            masking=masking,
+            random=partial(plan.random, GAPS),
+            pad=shape.pad,
+            size=shape.rows(recipe.micro_batch),
+            device=plan.device,
+            longest=shape.longest,
+            multiple=WIDTH_MULTIPLE if shape.rows_together else 1,
+            side=shape.side,
+        ),
+        objective=CausalObjective(recipe.kl, recipe.kl_temperature),
+        steps=steps,
+        new=rows_contents(new, fresh),
+        replay=rows_contents(old, replay),
+        replay_ratio=ratio,
+    )
 
 
 def _causal(fresh: Encoded, replay: Encoded, plan: StepPlan) -> Material:
@@ -189,14 +235,7 @@ def _causal(fresh: Encoded, replay: Encoded, plan: StepPlan) -> Material:
     new = rows_of(fresh, shape.longest, packed=shape.packed)
     old = rows_of(replay, shape.longest, packed=shape.packed)
     contents = rows_contents(new, fresh)
-    steps, ratio = plan.steps(
-        Sizes(new.targets, new.widths, _ages(new)),
-        Replayable(
-            Sizes(old.targets, old.widths, _ages(old)),
-            lambda _, most: islice(shuffled_passes(len(old), plan.random(1)), most * len(old)),
-        ),
-        recipe.replay_share("causal-lm"),
-    )
+    steps, ratio = _steps_of_rows(new, old, plan, "causal-lm")
     return Material(
         feed=CausalFeed(
             new=new,

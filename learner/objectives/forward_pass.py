@@ -15,13 +15,13 @@ class MicroBatch:
 
     Attributes:
         inputs: the model's arguments; tensors of shape (rows, width).
-        targets: for a causal LM the token to predict at each place, `IGNORED` where there is none, (rows, width);
+        targets: for a language model the token to predict at each place, `IGNORED` where there is none, (rows, width);
             for a classifier the class of each document, (rows,), or where several may fit which do, (rows, classes).
         first_replayed: the rows from this one on come from the memory.
         absent: for a classifier whose new text brings a new label, the classes that the new documents' softmax leaves
             out, (classes,); None for no masking.
-        widths: how many tokens each row of a causal LM holds, padding not counted.
-        places: of a causal LM, where in the rows laid end to end there is something to predict, in new text and in
+        widths: how many tokens each row of a language model holds, padding not counted.
+        places: of a language model, where in the rows laid end to end there is something to predict, in new text and in
             replayed; each of shape (places,).
     """
 

@@ -1,4 +1,4 @@
-"""A causal LM in two halves, so that its logits are made a part at a time and never lie in memory all at once.
+"""A language model in two halves, so that its logits are made a part at a time and never lie in memory all at once.
 
 At a vocabulary of 152,000 the logits of 16 × 512 places are 4.6 GiB in float32, and their gradient as much again: more
 than all else of a small model. So the body (the decoder, to its last hidden states) runs once, and the head (from there
@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from learner.objectives.heads import Head, LinearHead, NoHead, OwnHead, is_linear, vocabulary_of
+from learner.objectives.heads import Head, LinearHead, NoHead, OwnHead, is_linear, plain_inputs, vocabulary_of
 from learner.objectives.part_sizes import places_of_part
 
 _TRIAL_TOKENS: Final = 4
@@ -62,7 +62,7 @@ class Halves:
     """Reads a batch with a model's body; `head` makes logits of what it says.
 
     Args:
-        model: a causal LM in eval mode or in training, on its device. The first time that one is seen it is asked
+        model: a language model in eval mode or in training, on its device. The first time that one is seen it is asked
             a few times, with a few tokens.
     """
 
@@ -126,7 +126,7 @@ def _cut_of(model: Any) -> _Cut:
     # Dropout would make two readings differ.
     model.eval()
     try:
-        whole = model(input_ids=ids, use_cache=False).logits[0]
+        whole = model(**plain_inputs(model, ids)).logits[0]
         cuts = (_tried(model, name, ids, whole) for name in _candidates(model))
         return next((cut for cut in cuts if cut is not None), _Cut())
     except _UNLIKE_OTHERS:
@@ -152,7 +152,7 @@ def _tried(model: Any, name: str, ids: Tensor, whole: Tensor) -> _Cut | None:
 
     hook = body.register_forward_hook(keep)
     try:
-        model(input_ids=ids, use_cache=False)
+        model(**plain_inputs(model, ids))
     finally:
         hook.remove()
     if len(kept) != 1:

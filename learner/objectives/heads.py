@@ -1,5 +1,6 @@
-"""Heads of causal LMs: from hidden states to logits, and from the gradient at these back to the hidden states."""
+"""Heads of language models: from hidden states to logits, and from the gradient at these back to the hidden states."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ class OwnHead:
     """What a model's own forward does with hidden states: scaling, a cap, a projection; autograd finds the gradient.
 
     Attributes:
-        model: the causal LM.
+        model: the language model.
         body: its part that answers with hidden states.
     """
 
@@ -139,7 +140,7 @@ class OwnHead:
         answer = _Answer(last_hidden_state=hidden[None])
         one_token = torch.zeros((1, 1), dtype=torch.long, device=hidden.device)
         with _answering(self.body, lambda *_, **__: answer):
-            logits: Tensor = self.model(input_ids=one_token, use_cache=False).logits
+            logits: Tensor = self.model(**plain_inputs(self.model, one_token)).logits
         # A view, also in the backward pass, where indexing would make another array of this size.
         return logits.squeeze(0)
 
@@ -166,8 +167,14 @@ def is_linear(model: Any, body: Any, hidden: Tensor) -> bool:
     return bool((logits - mapped).abs().max() <= tolerance * _LARGEST)
 
 
+def plain_inputs(model: Any, ids: Tensor) -> dict[str, Any]:
+    """Return the arguments with which a model reads tokens and nothing else, and keeps no cache where it has one."""
+    has_cache = "use_cache" in inspect.signature(model.forward).parameters
+    return {"input_ids": ids, "use_cache": False} if has_cache else {"input_ids": ids}
+
+
 def vocabulary_of(model: Any) -> int:
-    """Return how many logits a causal LM has at each place."""
+    """Return how many logits a language model has at each place."""
     weight = getattr(model.get_output_embeddings(), "weight", None)
     return int(model.config.get_text_config().vocab_size if weight is None else weight.shape[0])
 

@@ -37,6 +37,7 @@ def fisher(
     *,
     generator: torch.Generator,
     several: bool = False,
+    answered: Callable[[Mapping[str, Any]], Tensor] | None = None,
     passed: Callable[[int], None] = lambda _: None,
 ) -> Importance:
     """Estimate the Fisher diagonal of every trained weight, per place of a sequence, brought to mean 1.
@@ -47,6 +48,8 @@ def fisher(
             (1, tokens, vocabulary) or (1, classes).
         generator: draws the answers; on the CPU.
         several: of a classifier, whether any number of labels fits a document: each is drawn by itself.
+        answered: given a sequence's inputs, at which of its places the model answers at all; shape (tokens,), bool.
+            None: at each.
         passed: told of each sequence.
     """
     named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
@@ -58,7 +61,8 @@ def fisher(
         for inputs in sequences:
             likelihood = _sampled_set_log_likelihood if several else _sampled_log_likelihood
             # One sequence at a time: the square of a batch's mean gradient is too small by up to the batch's size.
-            likelihood(model(**inputs).logits, generator).backward()
+            logits = model(**inputs).logits
+            likelihood(logits if answered is None else logits[0, answered(inputs)], generator).backward()
             _add_squares(sums, named)
             passed(1)
     finally:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from checkpoints.probe.classifier import pad_texts
+from checkpoints.probe.padded import pad_texts
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.worker import PASS_TIMEOUT_S, JobGroup, Worker, answers
 from serving.errors import BrokenGeneration

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from checkpoints.card import ModelKind
 from checkpoints.files.label_names import SEVERAL
+from checkpoints.kinds import KINDS, ModelKind
 from checkpoints.matching import rows_of
 from checkpoints.probe.answer_ends import end_tokens
 from checkpoints.probe.ask import conduct_of
@@ -133,7 +133,7 @@ class LoadedGeneration:
             tokenizer_files=tokenizer_files,
             recipe_length=recipe_length,
             model_digest=model_digest,
-            defaults=USUAL if classifies else Defaults.of(model.generation_config),
+            defaults=Defaults.of(model.generation_config) if KINDS[kind].writes else USUAL,
             unshown=_unshown(tokenizer),
         )
 

@@ -124,7 +124,7 @@ class Loader:
             tokenizer = beside.tokenizer if beside and shared else load_tokenizer(path)
             copied = load_beside(beside.model, path) if beside else None
             model = self._model(path) if copied is None else copied
-            require_match(model, tokenizer, path)
+            require_match(model, self.kind, tokenizer, path)
         with self._timed("probe"):
             # Of the same architecture the same is true: a swap waits for no probe.
             shared_conduct = beside.conduct if beside and copied is not None else None

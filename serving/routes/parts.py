@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
-from checkpoints.card import ModelKind
+from checkpoints.kinds import KINDS, ModelKind
 from serving.answers.body import LONG_BODY_BYTES, Bodies, parse, require_json
 from serving.answers.prompts import RecentPrompts
 from serving.engine.classify import Classifier
@@ -56,7 +56,9 @@ class Parts:
         """The generation that a request begins on."""
         if kind not in (None, self.kind):
             raise RequestError(
-                f"the model is a {self.kind}; this route needs a {kind}", status=404, code="wrong_model_kind"
+                f"the model is a {KINDS[self.kind].title} ({self.kind}); this route needs a {kind}",
+                status=404,
+                code="wrong_model_kind",
             )
         current = self.switch.current
         if current is None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from checkpoints.kinds import KINDS
 from daemon.cli.invocation import Invocation, example, json_option, pass_invocation, print_json, say
 from daemon.errors import DaemonError
 from daemon.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from checkpoints.card import ModelKind
+    from checkpoints.kinds import ModelKind
 
 
 TEMPLATE = """\
@@ -22,7 +23,7 @@ state_dir = "riverkeep-state"                # everything it keeps; relative pat
 
 [model]
 {path}# a Hugging Face directory (safetensors) or a .gguf file
-{kind}# or "{other}"
+{kind}# or {others}
 
 [streams]
 bootstrap_servers = [{servers}]
@@ -46,7 +47,7 @@ label_field = "label"                        # the JSON field with one of the cl
 @click.command(short_help="Write a short settings file.")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default="riverkeep.toml")
 @click.option("--model", default="/models/my-model", help="The model to start from.")
-@click.option("--kind", type=click.Choice(["causal-lm", "classifier"]), default="causal-lm", help="What it is.")
+@click.option("--kind", type=click.Choice(list(KINDS)), default="causal-lm", help="What it is.")
 @click.option("--bootstrap-servers", default="localhost:9092", help="Kafka's brokers, separated by commas.")
 @click.option("--topic", default="news", help="The topic to read.")
 @click.option("--group", help="Kafka's consumer group, of this project alone. Asked for on a terminal.")
@@ -129,7 +130,7 @@ def _short(model: str, kind: str, bootstrap_servers: str, topic: str, group: str
     short = TEMPLATE.format(
         path=f"path = {quote(model)} ".ljust(COMMENTS_AT),
         kind=f'kind = "{kind}" '.ljust(COMMENTS_AT),
-        other="classifier" if kind == "causal-lm" else "causal-lm",
+        others=" or ".join(quote(other) for other in KINDS if other != kind),
         servers=servers,
         topic=quote(topic),
         group=f"group_id = {quote(group)} ".ljust(COMMENTS_AT),

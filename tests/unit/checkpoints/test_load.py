@@ -17,16 +17,19 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
+from benchmarks.tiny_architectures import tiny_model
 from checkpoints.base.prepare import import_base
+from checkpoints.document_frame import FRAME_FILE
 from checkpoints.errors import MismatchedTokenizer, PublishFailed, UnsafeModel, UnusableModel
 from checkpoints.files.label_names import NEW_WEIGHTS
 from checkpoints.generation_store import BASE, GenerationStore
+from checkpoints.kinds import KINDS
 from checkpoints.load import load_beside, load_model, load_tokenizer
 from checkpoints.probe.ask import conduct_of
-from checkpoints.probe.classifier import ClassifierProbe
-from checkpoints.probe.conduct import Way
+from checkpoints.probe.conduct import UnfitModel, Way
+from checkpoints.probe.padded import PaddedProbe
 from tests.disks import files_limited
-from tests.models import embedding_of, make_causal, make_classifier, make_tokenizer, packaged
+from tests.models import embedding_of, make_causal, make_classifier, make_masked, make_tokenizer, packaged
 
 
 @pytest.fixture
@@ -127,6 +130,32 @@ def test_a_classifier_cannot_pass_for_a_language_model(tmp_path: Path) -> None:
     """A head that is missing is an error, not random numbers."""
     with pytest.raises(UnusableModel, match="lacks weights"):
         load_model(make_classifier(tmp_path / "c"), "causal-lm")
+
+
+def test_a_masked_model_becomes_a_base(store: GenerationStore, tmp_path: Path) -> None:
+    """With the tokens of its tokenizer around each text, and no frame of its own."""
+    path = import_base(store, make_masked(tmp_path / "bert"), kind="masked-lm").path
+    assert type(load_model(path, "masked-lm")).__name__ == "BertForMaskedLM"
+    assert not (path / FRAME_FILE).exists()
+
+
+def test_a_masked_model_needs_a_mask(store: GenerationStore, tmp_path: Path) -> None:
+    """Of its tokenizer: what stands in a gap."""
+    make_tokenizer().save_pretrained(make_masked(tmp_path / "bert"))
+    with pytest.raises(MismatchedTokenizer, match="has no mask token"):
+        import_base(store, tmp_path / "bert", kind="masked-lm")
+
+
+def test_other_models_are_no_masked_ones(store: GenerationStore, causal: Path, tmp_path: Path) -> None:
+    """Nor is one that fills gaps a causal one: each is named, with what to set."""
+    with pytest.raises(UnusableModel, match="is no masked language model that transformers has"):
+        import_base(store, causal, kind="masked-lm")
+    tiny_model("bart", "masked-lm").save_pretrained(tmp_path / "bart")
+    make_tokenizer().save_pretrained(tmp_path / "bart")
+    with pytest.raises(UnusableModel, match=r"an encoder with a decoder.* it is no masked language model"):
+        import_base(store, tmp_path / "bart", kind="masked-lm")
+    with pytest.raises(UnfitModel, match=r'sees later tokens.*`model\.kind = "masked-lm"`'):
+        import_base(store, make_masked(tmp_path / "bert"))
 
 
 def make_encoder(path: Path) -> Path:
@@ -288,7 +317,7 @@ def test_a_sequence_is_as_long_as_the_model_has_positions_for(config: Any, make:
     """One more, and it fails: RoBERTa's family needs two of its positions for itself."""
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     model = make(config(vocab_size=32, max_position_embeddings=34, **small)).eval()
-    assert ClassifierProbe(model).conduct().longest == tokens
+    assert PaddedProbe(model, KINDS["classifier"]).conduct().longest == tokens
     model(input_ids=torch.full((1, tokens), 5))
     with pytest.raises((RuntimeError, IndexError)):
         model(input_ids=torch.full((1, tokens + 1), 5))

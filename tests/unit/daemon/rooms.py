@@ -132,7 +132,7 @@ def world(path: Path, *, before_stream: bool = True, **sections: Any) -> Iterato
         | sections
     )
     checkpoints = GenerationStore(settings.checkpoints_dir)
-    base = checkpoints.publish(settings.model.path, 0, Card(0, "causal-lm"))
+    base = checkpoints.publish(settings.model.path, 0, Card(0, settings.model.kind))
     with Store.open(settings.database, settings.memory) as store:
         store.generations.register_base(digest=base.digest, source_path="model")
         reconcile_pointer(store, checkpoints)

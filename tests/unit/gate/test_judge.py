@@ -674,6 +674,13 @@ def test_a_language_models_losses_are_in_nats_per_token() -> None:
     assert {check.unit for check in verdict.checks} == {"nats per token", "of the documents"}
 
 
+def test_a_masked_models_losses_are_in_nats_per_masked_token() -> None:
+    """It is judged as a causal one is, by its losses alone."""
+    verdict = verdict_on(replace(report({"0.00": GOOD}), kind="masked-lm"))
+    assert (verdict.decision, "nats per masked token" in verdict.sentence) == ("accept", True)
+    assert {check.unit for check in verdict.checks} == {"nats per masked token", "of the documents"}
+
+
 @pytest.mark.parametrize("name", ["anchor", "news@1-1", "news@2-2"])
 def test_a_classifier_with_worse_answers_is_refused(name: str) -> None:
     """A loss that stayed low does not excuse answers that became wrong."""

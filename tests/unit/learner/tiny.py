@@ -11,6 +11,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
+    BertForMaskedLM,
     BertForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
@@ -142,6 +143,21 @@ def bert(*, seed: int = 0) -> BertForSequenceClassification:
     return BertForSequenceClassification(config)
 
 
+def masking_tokenizer() -> PreTrainedTokenizerFast:
+    """BERT's, with a token for gaps."""
+    made = tokenizer(bert=True)
+    made.add_special_tokens({"mask_token": "[MASK]"})
+    return made
+
+
+def masked(*, seed: int = 0) -> BertForMaskedLM:
+    """A BERT of some 20,000 parameters that fills gaps."""
+    config = bert(seed=seed).config
+    config.vocab_size = len(masking_tokenizer())
+    torch.manual_seed(seed)
+    return BertForMaskedLM(config)
+
+
 def generation(root: Path, model: Any, tokenizer_: Any, kind: ModelKind) -> Published:
     """Publish a model as generation 0 below `root`."""
     model.save_pretrained(root / "made")
@@ -188,13 +204,14 @@ def causal_round(
     path: Path,
     base: Published,
     *,
+    kind: ModelKind = "causal-lm",
     recipe: RecipeSettings = SMALL,
     fresh: int = 60,
     skills: Sequence[Skill] = (),
     **more: Any,
 ) -> Path:
     """Write a round of `fresh` documents of new text about engines, with replayed and held-out text about rivers."""
-    spec = spec_for(base, recipe=recipe, **more)
+    spec = spec_for(base, kind=kind, recipe=recipe, **more)
     slices = [
         RoundSlice("anchor", "anchor", "river", tuple(samples(12, seed=3, first=3000))),
         RoundSlice("1", "period", "river", tuple(samples(12, seed=4, first=4000, nouns=NEW_NOUNS))),

@@ -22,7 +22,7 @@ from serving.generations.swap import Switch
 from serving.metrics import ServingMetrics
 from serving.routes.parts import Parts
 from serving.settings import ServingSettings
-from tests.models import make_causal, make_classifier
+from tests.models import make_causal, make_classifier, make_masked
 
 GREEDY = Sampling(temperature=0)
 
@@ -34,18 +34,20 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Model directories: two causal models that answer differently, and a classifier."""
+    """Model directories: two causal models that answer differently, a classifier, and a masked model."""
     root = tmp_path_factory.mktemp("models")
     return {
         "first": make_causal(root / "first", seed=0, context=1024),
         "second": make_causal(root / "second", seed=1, context=1024),
         "classifier": make_classifier(root / "classifier"),
+        "masked": make_masked(root / "masked"),
     }
 
 
 def load(path: Path, number: int, *, recipe_length: int | None = None) -> LoadedGeneration:
     """A generation in memory, without a store."""
-    kind: ModelKind = "classifier" if path.name == "classifier" else "causal-lm"
+    kinds: dict[str, ModelKind] = {"classifier": "classifier", "masked": "masked-lm"}
+    kind = kinds.get(path.name, "causal-lm")
     model, tokenizer = load_model(path, kind, dtype=torch.float32), load_tokenizer(path)
     digest = f"{number:064x}"
     return LoadedGeneration.of(number, digest, kind, model, tokenizer, loaded_at=0.0, recipe_length=recipe_length)
@@ -160,6 +162,7 @@ class Served:
         key_file: Path | None = None,
         *,
         classifier: bool = False,
+        kind: ModelKind | None = None,
         **settings: object,
     ) -> None:
         self.metrics = metrics
@@ -176,7 +179,7 @@ class Served:
         self.recent = RecentPrompts(4)
         parts = Parts(
             self.settings,
-            "classifier" if classifier else "causal-lm",
+            kind or ("classifier" if classifier else "causal-lm"),
             self.switch,
             self.worker,
             self.recent,

@@ -22,6 +22,7 @@ from serving.engine.loaded import LoadedGeneration
 from serving.engine.worker import Worker
 from serving.errors import CannotServe
 from serving.generations.swap import SwapStatus
+from serving.generations.warm import warming
 from serving.guard import OPEN_ROUTES, ROUTES
 from serving.settings import ServingSettings
 from tests.unit.serving.conftest import Served, load, reference, reference_ids
@@ -297,6 +298,18 @@ def test_the_other_kind_of_model_is_named(
     response = served.client.post(route, json=body)
     assert response.status_code == 404
     assert response.json()["error"]["code"] == "wrong_model_kind"
+
+
+def test_a_masked_model_is_tried_and_asked_nothing(serve: Serve, paths: dict[str, Path]) -> None:
+    """Each route names what it is; which generation is current it says, and it answers the trial before that."""
+    generation = load(paths["masked"], 3)
+    served = serve(generation, classifier=True, kind="masked-lm")
+    warming(served.worker, served.recent)(generation)
+    for route, body in (("/v1/classify", {"input": "a"}), ("/v1/completions", PROMPT), ("/v1/chat/completions", CHAT)):
+        response = served.client.post(route, json=body)
+        assert (response.status_code, response.json()["error"]["code"]) == (404, "wrong_model_kind")
+        assert "masked language model (masked-lm)" in response.json()["error"]["message"]
+    assert served.client.get("/v1/models").json()["data"][0]["generation"] == 3
 
 
 def test_every_route_is_known(serve: Serve, first: LoadedGeneration) -> None:

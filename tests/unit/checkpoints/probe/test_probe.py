@@ -22,13 +22,14 @@ from benchmarks.tiny_architectures import POSITIONS, tiny_model
 from checkpoints.base.prepare import import_base
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation_store import GenerationStore
+from checkpoints.kinds import KINDS, ModelKind
 from checkpoints.load import load_model
 from checkpoints.probe.ask import conduct_of, reading_of
 from checkpoints.probe.causal import CausalProbe
-from checkpoints.probe.classifier import ClassifierProbe
 from checkpoints.probe.compare import Yardstick
 from checkpoints.probe.conduct import ANEW, Conduct, UnfitModel, Way
-from tests.models import embedding_of, make_causal, make_classifier, make_tokenizer
+from checkpoints.probe.padded import PaddedProbe
+from tests.models import embedding_of, make_causal, make_classifier, make_masked, make_tokenizer
 from tests.unit.learner import tiny
 
 
@@ -211,7 +212,7 @@ def _outcome(ask: Callable[[PreTrainedModel], Conduct], model: PreTrainedModel) 
 )
 def test_a_classifier_is_padded_where_it_bears_it(name: str, side: str | None) -> None:
     """On the right, on the left, or nowhere: then its texts take turns."""
-    conduct = ClassifierProbe(tiny_model(name, "classifier"), [0], [1]).conduct()
+    conduct = PaddedProbe(tiny_model(name, "classifier"), KINDS["classifier"], [0], [1]).conduct()
     assert conduct.padding == side
     assert conduct.rows_together is (side is not None)
     assert bool(conduct.cost("classifier")) is (side is None)
@@ -229,21 +230,53 @@ def test_a_classifier_without_a_mask_is_asked_one_by_one() -> None:
     """Padding on either side changes its answer."""
     model = tiny_model("bert", "classifier")
     model.__class__ = Unmasked
-    assert ClassifierProbe(model).conduct().padding is None
+    assert PaddedProbe(model, KINDS["classifier"]).conduct().padding is None
 
 
 def test_the_probe_knows_how_a_tokenizer_frames_a_text() -> None:
     """Encoder-decoders classify by the end of text, and fail without one."""
     model = tiny_model("bart", "classifier")
     with pytest.raises(UnfitModel, match="fails on a plain text"):
-        ClassifierProbe(model).conduct()
-    assert ClassifierProbe(model, [0], [1]).conduct().padding == "right"
+        PaddedProbe(model, KINDS["classifier"]).conduct()
+    assert PaddedProbe(model, KINDS["classifier"], [0], [1]).conduct().padding == "right"
 
 
-@pytest.mark.parametrize("make", [make_causal, make_classifier])
-def test_a_model_is_left_as_it_was(make: Callable[[Path], Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("bert", "right"),
+        ("roberta", "right"),
+        ("modernbert", "right"),
+        ("deberta-v2", "right"),
+        ("distilbert", "right"),
+        ("electra", "right"),
+        ("fnet", None),
+    ],
+)
+def test_a_masked_model_is_padded_where_it_bears_it(name: str, side: str | None) -> None:
+    """By the logits at each of a text's own tokens; where padding changes them rows are read alone."""
+    conduct = PaddedProbe(tiny_model(name, "masked-lm"), KINDS["masked-lm"], [0], [1]).conduct()
+    assert (conduct.padding, conduct.rows_together) == (side, side is not None)
+    assert bool(conduct.cost("masked-lm")) is (side is None)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_that_sees_nothing_later_fills_no_gaps(dtype: torch.dtype) -> None:
+    """A decoder saved with the class of a masked model, in whichever precision; its like that sees later is taken."""
+    decoder = tiny_model("bert", "masked-lm", own={"is_decoder": True})
+    torch.nn.Module.to(decoder, dtype)
+    with pytest.raises(UnfitModel, match=r'sees no later tokens.*model\.kind = "causal-lm"'):
+        PaddedProbe(decoder, KINDS["masked-lm"], [0], [1]).conduct()
+    seeing = tiny_model("bert", "masked-lm")
+    torch.nn.Module.to(seeing, dtype)
+    assert PaddedProbe(seeing, KINDS["masked-lm"], [0], [1]).conduct().padding == "right"
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"), [(make_causal, "causal-lm"), (make_classifier, "classifier"), (make_masked, "masked-lm")]
+)
+def test_a_model_is_left_as_it_was(make: Callable[[Path], Path], kind: ModelKind, tmp_path: Path) -> None:
     """Weights, buffers and configuration."""
-    kind: Any = "causal-lm" if make is make_causal else "classifier"
     model = load_model(make(tmp_path), kind)
     before = {name: value.clone() for name, value in model.state_dict().items()}, model.config.to_dict()
     conduct_of(model, kind, make_tokenizer())

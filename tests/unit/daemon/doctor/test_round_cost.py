@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from daemon.doctor.rehearsal import RehearsalFigures
 from daemon.doctor.round_cost import Memory, RoundWork, estimate_seconds, fit_memory, steps_within
 from daemon.doctor.scoring_reads import times_read
-from learner.settings import LearnerSettings, RecipeSettings
+from learner.settings import MASKED_READINGS, LearnerSettings, RecipeSettings
 
 GIB = 2**30
 MEASURED = RehearsalFigures(
@@ -96,7 +96,7 @@ def test_a_rounds_time_is_the_sum_of_its_parts() -> None:
 
     What is plausible is told beside 64 replayed documents, and 8 of random tokens.
     """
-    compared, times = 64 * 200, times_read(200.0, MEASURED.width)
+    compared, times = 64 * 200, times_read("causal-lm", 200.0, MEASURED.width)
     scored = times * (40_000 + compared + 2_000) / 400 + 8 * 128 / 400
     assert taken() == pytest.approx(10 + scored + 80_000 / 100 + 4 * (2 + times * 8_000 / 400))
     assert taken(interpolation=[0.0]) == pytest.approx(taken() - 3 * (2 + 20 * times))
@@ -106,7 +106,7 @@ def test_little_is_replayed_and_nothing_by_a_classifier_to_compare_new_text_with
     """No more documents than are replayed; a classifier tells by its answers alone."""
     few = replace(WORK, new_tokens=2_000)
     assert taken(few) - taken(replace(few, new_tokens=1_800)) == pytest.approx(
-        times_read(200.0, MEASURED.width) * 2 * 200 / 400 + 2 * 200 / 100
+        times_read("causal-lm", 200.0, MEASURED.width) * 2 * 200 / 400 + 2 * 200 / 100
     )
     settings = LearnerSettings(recipe=RecipeSettings(replay_ratio=0.5))
     assert estimate_seconds(MEASURED, settings, "classifier", WORK).scoring == pytest.approx(42_000 / 400)
@@ -117,12 +117,14 @@ def test_long_documents_are_read_twice_beyond_their_first_sequence() -> None:
     short, long = (replace(WORK, tokens_per_document=tokens) for tokens in (50.0, 2_048.0))
     settings = LearnerSettings(recipe=RecipeSettings(replay_ratio=0.5, early_stop_checks=1))
     once, twice = (estimate_seconds(MEASURED, settings, "causal-lm", work) for work in (short, long))
-    ratio = times_read(2_048.0, MEASURED.width) / times_read(50.0, MEASURED.width)
+    ratio = times_read("causal-lm", 2_048.0, MEASURED.width) / times_read("causal-lm", 50.0, MEASURED.width)
     assert twice.training == once.training
     assert twice.evaluation == pytest.approx(ratio * once.evaluation)
     assert twice.candidates - 4 * 2 == pytest.approx(ratio * (once.candidates - 4 * 2))
     cut, whole = (estimate_seconds(MEASURED, settings, "classifier", work) for work in (short, long))
     assert cut.evaluation == whole.evaluation
+    masked = estimate_seconds(MEASURED, settings, "masked-lm", long)
+    assert masked.evaluation == pytest.approx(MASKED_READINGS * whole.evaluation)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ def test_every_limit_on_training_shortens_a_round(changes: dict[str, Any]) -> No
 
 def test_looks_that_stop_a_round_early_take_their_time() -> None:
     """A twentieth of the new documents, looked at four times."""
-    look = 200 * times_read(200.0, MEASURED.width) / 400
+    look = 200 * times_read("causal-lm", 200.0, MEASURED.width) / 400
     assert taken(early_stop_checks=4) - taken() == pytest.approx(4 * 10 * look)
     assert taken(early_stop_checks=4, early_stop_share=0.5) - taken() == pytest.approx(4 * 64 * look)
     more = taken(early_stop_checks=4, early_stop_share=0.5, early_stop_documents=80)

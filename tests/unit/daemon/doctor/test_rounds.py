@@ -231,6 +231,22 @@ def test_a_classifier_is_rehearsed_with_its_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_masked_model_is_rehearsed(tmp_path: Path) -> None:
+    """On pieces of the full width."""
+    base = tiny.generation(tmp_path / "store", tiny.masked(), tiny.masking_tokenizer(), "masked-lm")
+    settings = LearnerSettings(device="cpu", threads=1, recipe=RecipeSettings(sequence_length=32))
+    done = rehearse(
+        Subject(base.path, base.digest, "masked-lm", 64, 2.0, settings),
+        2,
+        seconds=120,
+        within=tmp_path,
+        on_progress=lambda _: None,
+    )
+    assert isinstance(done, RehearsalFigures), done
+    assert done.trained_per_second > 0
+
+
+@pytest.mark.slow
 def test_a_rehearsal_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     """With a sentence; it is no want of memory."""
     base = tiny.generation(tmp_path / "store", tiny.llama(), tiny.tokenizer(), "causal-lm")

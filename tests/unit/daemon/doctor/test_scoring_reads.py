@@ -35,4 +35,4 @@ def test_how_often_text_is_read_is_what_its_windows_hold(mean: float) -> None:
     """Within a twentieth, for lengths that are exponential."""
     random = np.random.Generator(np.random.PCG64(3))
     lengths = np.maximum(2, random.exponential(mean, 2_000)).astype(int)
-    assert times_read(mean, 256) == pytest.approx(widths(lengths, 256) / lengths.sum(), rel=0.05)
+    assert times_read("causal-lm", mean, 256) == pytest.approx(widths(lengths, 256) / lengths.sum(), rel=0.05)

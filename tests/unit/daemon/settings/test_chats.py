@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from daemon.doctor.notes import notes
-from daemon.settings.chats import OF_A_CLASSIFIER, WITHOUT_TEMPLATE, needed_of_records, why_no_chats
+from daemon.settings.chats import OF_A_CLASSIFIER, OF_A_MASKED_LM, WITHOUT_TEMPLATE, needed_of_records, why_no_chats
 from daemon.settings.tree import Settings
 
 
@@ -36,6 +36,13 @@ def test_a_classifier_takes_no_chats(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, "classifier")
     assert why_no_chats(settings) == OF_A_CLASSIFIER
     assert "label" in needed_of_records(settings)
+
+
+def test_a_masked_model_takes_texts(tmp_path: Path) -> None:
+    """And no chats, whatever its tokenizer has."""
+    settings = settings_for(tmp_path, "masked-lm")
+    assert why_no_chats(settings) == OF_A_MASKED_LM
+    assert needed_of_records(settings).startswith("each needs a text; chats (messages) become dead letters")
 
 
 def test_a_field_that_nothing_is_taken_of_is_noted(tmp_path: Path) -> None:

@@ -69,9 +69,10 @@ def test_a_chat_needs_a_template(tmp_path: Path) -> None:
     assert "Line 43 asks in `messages`, and the model has no chat template" in problem
 
 
-def test_a_classifier_has_no_skills(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["classifier", "masked-lm"])
+def test_a_model_that_writes_nothing_has_no_skills(tmp_path: Path, kind: str) -> None:
     """It answers no prompt."""
-    problem = problems(settings_with(tmp_path, prompts(42), kind="classifier"))
+    problem = problems(settings_with(tmp_path, prompts(42), kind=kind))
     assert any(each.startswith("evaluation.skills") and "no prompt can be asked of it" in each for each in problem)
 
 
