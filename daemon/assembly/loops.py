@@ -11,8 +11,7 @@ from daemon.processes.learner_process import LearnerProcess
 from daemon.processes.serving_process import ServingProcess, serving_process
 from daemon.rounds.loop import RoundsLoop
 from daemon.rounds.runner import RoundRunner
-from daemon.settings.chats import why_no_chats
-from daemon.settings.labels import known_labels
+from daemon.settings.records import record_needs
 from daemon.settings.tree import Settings
 from memory.store import Store
 from streams.kafka.publisher import DeadLetterPublisher
@@ -97,14 +96,14 @@ def _serving(launch: Launch, shared: Shared) -> ServingProcess | None:
 
 
 def _ingest(launch: Launch, store: Store, metrics: StreamsMetrics, owner: str) -> Ingest:
-    streams, labels, no_chats = launch.settings.streams, known_labels(launch.settings), why_no_chats(launch.settings)
+    streams, needs = launch.settings.streams, record_needs(launch.settings)
     keep_unpublished = streams.dead_letter_topic is not None
     same = SameStore(store)
 
     def open_source() -> KafkaSource:
         # Before the source asks the store where to read on: a file that is put in its place after this is noticed.
         same.begin()
-        return KafkaSource(streams, store, metrics, launch.clock, labels=labels, no_chats=no_chats, owner=owner)
+        return KafkaSource(streams, store, metrics, launch.clock, needs=needs, owner=owner)
 
     return Ingest(
         open_source=open_source,

@@ -14,8 +14,8 @@ from kafka.errors import KafkaConnectionError, KafkaError
 from daemon.doctor import records as doctor_records
 from daemon.doctor import registry
 from daemon.doctor.findings import Finding
-from daemon.doctor.records import RecordNeeds
 from daemon.errors import said_by_the_system
+from streams.decoding.needs import TEXT_ALONE, RecordNeeds
 from streams.errors import StreamsError
 from streams.kafka.client import consumer_options, make_client
 from streams.kafka.start_rules import Start, first_start
@@ -32,10 +32,8 @@ Known = Callable[[str, int], bool]
 
 def examine(
     settings: StreamsSettings,
-    labels: frozenset[str] | None = None,
+    needs: RecordNeeds = TEXT_ALONE,
     known: Known = lambda _topic, _number: False,
-    *,
-    no_chats: str = "",
 ) -> list[Finding]:
     """Reach the brokers, look for each topic, and try to read it, its newest records and the group's offsets.
 
@@ -43,12 +41,11 @@ def examine(
 
     Args:
         settings: of the streams.
-        labels: the labels there are; None where documents need none.
+        needs: what the model needs of a record.
         known: which partitions are no new ones.
-        no_chats: why the model can learn from no chat; empty where it can.
     """
     with _in_silence():
-        return [*_examine(settings, RecordNeeds(labels, no_chats), known), *registry.examine(settings.schema_registry)]
+        return [*_examine(settings, needs, known), *registry.examine(settings.schema_registry)]
 
 
 @contextmanager

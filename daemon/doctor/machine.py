@@ -19,8 +19,8 @@ from daemon.doctor.findings import Finding
 from daemon.errors import STATE_DIR_REMEDY, said_by_the_system
 from daemon.lifecycle.lock import holder_of
 from daemon.rounds.unknown_sentence import unknown_sentence
-from daemon.settings.chats import needed_of_records, why_no_chats
-from daemon.settings.labels import known_labels
+from daemon.settings.chats import needed_of_records
+from daemon.settings.records import record_needs
 from daemon.settings.tree import Settings
 
 GIB = 2**30
@@ -41,8 +41,7 @@ def examine(
         from daemon.doctor.kafka import examine as examine_kafka  # noqa: PLC0415 - a client only where it is used
 
         with _known_partitions(settings) as is_known:
-            no_chats = why_no_chats(settings)
-            findings += examine_kafka(settings.streams, known_labels(settings), is_known, no_chats=no_chats)
+            findings += examine_kafka(settings.streams, record_needs(settings), is_known)
     findings.append(Finding("records", ok=True, detail=needed_of_records(settings)))
     if load_model:
         findings += model.examine(settings, say)

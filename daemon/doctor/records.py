@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 import orjson
 from kafka import KafkaConsumer, TopicPartition
@@ -13,6 +12,7 @@ from daemon.doctor.findings import Finding
 from streams.chunk import Oversized, Row
 from streams.decoding import framing
 from streams.decoding.decode import Decoder, decoder_by
+from streams.decoding.needs import RecordNeeds
 from streams.document import Document, Partition, Reason, Rejection
 from streams.errors import RegistryAway
 from streams.kafka.consumer import read_in_chunks
@@ -29,19 +29,6 @@ POLL_MS = 500
 FIELDS_NAMED = 20
 NAME_CHARACTERS = 40
 REGISTRY = "Mend what is named; until then the partition waits, and nothing of it is lost."
-
-
-@dataclass(frozen=True, slots=True)
-class RecordNeeds:
-    """What a model needs of a record.
-
-    Attributes:
-        labels: the labels there are; None where documents need none.
-        no_chats: why it can learn from no chat; empty where it can.
-    """
-
-    labels: frozenset[str] | None = None
-    no_chats: str = ""
 
 
 def examine(
@@ -82,7 +69,7 @@ def _judge(  # noqa: PLR0917  # what is looked at, and by which settings
     needs: RecordNeeds,
     registry: SchemaRegistry | None,
 ) -> Finding:
-    decoder = decoder_by(settings, topic, name, labels=needs.labels, registry=registry, no_chats=needs.no_chats)
+    decoder = decoder_by(settings, topic, name, needs=needs, registry=registry)
     try:
         refused = list(_refusals(rows, decoder, name))
     except RegistryAway as away:

@@ -11,8 +11,7 @@ from daemon.held_out_keys import ask_for_held_out
 from daemon.ingestion.backfill_fields import Fields
 from daemon.ingestion.backfill_plan import BackfillPlan
 from daemon.lifecycle.lock import make_state_dir
-from daemon.settings.chats import why_no_chats
-from daemon.settings.labels import known_labels
+from daemon.settings.records import record_needs
 from daemon.settings.tree import Settings
 from daemon.skills import keep_skills_out
 from memory.intake.records import Appended
@@ -157,8 +156,7 @@ class _Run:
             settings=self.settings.streams,
             how=self.plan.how,
             ended=self.plan.has_ended(path, record, self.clock()),
-            labels=known_labels(self.settings),
-            no_chats=why_no_chats(self.settings),
+            needs=record_needs(self.settings),
         )
         documents = 0
         letters: list[DeadLetter] = []

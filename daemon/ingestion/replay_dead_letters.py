@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import TypedDict
 
-from daemon.settings.chats import why_no_chats
-from daemon.settings.labels import known_labels
+from daemon.settings.records import record_needs
 from daemon.settings.tree import Settings
 from memory.intake.records import StoredDeadLetter
 from memory.store import Store
@@ -95,9 +94,8 @@ def _decode(
     format_ = settings.streams.topic(letter.partition.topic)
     if letter.reason is Reason.UNDECODABLE_BATCH or format_ is None or letter.value_bytes != len(letter.value):
         return letter.reason, letter.detail
-    topic, labels = letter.partition.topic, known_labels(settings)
-    no_chats = why_no_chats(settings)
-    decoder = decoder_by(settings.streams, format_, topic, labels=labels, registry=registry, no_chats=no_chats)
+    needs = record_needs(settings)
+    decoder = decoder_by(settings.streams, format_, letter.partition.topic, needs=needs, registry=registry)
     try:
         return decoder.decode(letter.value, letter.key, None, stream, letter.id, now)
     except RegistryAway as away:

@@ -10,6 +10,7 @@ import orjson
 from streams.decoding import field_values, framing, json_records, several_labels, times, unknown_label
 from streams.decoding.fields import MISSING, Field, behind
 from streams.decoding.messages import read_chat
+from streams.decoding.needs import TEXT_ALONE, RecordNeeds
 from streams.decoding.several_labels import LabelSet
 from streams.decoding.times import EARLIEST, LATEST
 from streams.document import Document, Partition, Reason, Rejection, key_text
@@ -42,10 +43,8 @@ class Decoder:
     Args:
         format_: what a record is.
         default_source: the source of documents that name none.
-        labels: the labels there are, one of which each document must have, or of a `LabelSet` any number; None where
-            documents need none and any is taken.
+        needs: what the model that is to learn from them needs.
         registry: reads framed values; None: they are dead letters.
-        no_chats: why the model can learn from no chat; empty where it can.
     """
 
     def __init__(
@@ -53,25 +52,24 @@ class Decoder:
         format_: TopicFormat,
         default_source: str,
         *,
-        labels: frozenset[str] | None = None,
+        needs: RecordNeeds = TEXT_ALONE,
         filters: FilterSettings | None = None,
         max_record_bytes: int,
         registry: Framed | None = None,
-        no_chats: str = "",
     ) -> None:
         self._registry = registry
         self._json = format_.format == "json"
         self._text = Field(format_.text_field)
         self._messages = Field(format_.messages_field or USUAL_MESSAGES)
         self._messages_first = format_.messages_field is not None
-        self._no_chats = no_chats
+        self._no_chats = needs.no_chats
         self._key = _field(format_.key_field)
         self._key_sought = None if self._key is None else behind(self._key)
         self._label = _field(format_.label_field)
         self._source = _field(format_.source_field)
         self._time = _field(format_.time_field)
-        needs_label = labels is not None
-        self._has_fields = needs_label or bool(self._key or self._label or self._source or self._time)
+        labels = needs.labels
+        self._has_fields = labels is not None or bool(self._key or self._label or self._source or self._time)
         self._default_source = format_.source or default_source
         self._labels = labels
         self._labels_shown = _list_names(labels or ())
@@ -257,19 +255,17 @@ def decoder_by(
     format_: TopicFormat,
     source: str,
     *,
-    labels: frozenset[str] | None,
+    needs: RecordNeeds,
     registry: Framed | None = None,
-    no_chats: str = "",
 ) -> Decoder:
     """A decoder with the filters and limits that are set for all text; see `Decoder` for the rest."""
     return Decoder(
         format_,
         source,
-        labels=labels,
+        needs=needs,
         filters=settings.filters,
         max_record_bytes=settings.max_record_bytes,
         registry=registry,
-        no_chats=no_chats,
     )
 
 

@@ -10,6 +10,7 @@ from kafka.structs import TopicPartition
 from streams.chunk import NO_TIMESTAMP, Chunk, Row
 from streams.closing import Closing
 from streams.decoding.decode import USUAL_MESSAGES, decoder_by
+from streams.decoding.needs import TEXT_ALONE, RecordNeeds
 from streams.document import Batch, Partition
 from streams.errors import DamagedFile
 from streams.file_kinds import Look
@@ -39,8 +40,7 @@ class FileSource(Closing):
         settings: limits, filters and the size of batches.
         how: what one document of a plain text is.
         ended: whether the file will not grow: else what has no end yet waits for it.
-        labels: the labels there are; None where documents need none.
-        no_chats: why the model can learn from no chat; empty where it can.
+        needs: what the model that is to learn from them needs.
         clock: unix seconds.
     """
 
@@ -53,8 +53,7 @@ class FileSource(Closing):
         settings: StreamsSettings | None = None,
         how: Split = "paragraph",
         ended: bool = True,
-        labels: frozenset[str] | None = None,
-        no_chats: str = "",
+        needs: RecordNeeds = TEXT_ALONE,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._file = file
@@ -65,7 +64,7 @@ class FileSource(Closing):
         self._clock = clock
         self._waiting = 0
         self.partition = Partition(file.topic, 0, _incarnation(file.head))
-        decoder = decoder_by(self._settings, format_, file.source, labels=labels, no_chats=no_chats)
+        decoder = decoder_by(self._settings, format_, file.source, needs=needs)
         start = _start(file.head, stored_offsets(file.topic))
         self._reader = PartitionReader(self.partition, decoder, start, self._settings.dead_letter_bytes)
 

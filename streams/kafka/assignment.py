@@ -10,6 +10,7 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.chunk import Chunk
 from streams.decoding.decode import Framed, decoder_by
+from streams.decoding.needs import RecordNeeds
 from streams.document import Gap, Partition
 from streams.kafka import start_rules
 from streams.kafka.consumer import Consumer, Moved
@@ -48,8 +49,7 @@ class Assignment:
         settings: the topics and their formats.
         store: its offsets rule.
         metrics: counted into.
-        labels: the labels there are; None where documents need none.
-        no_chats: why the model can learn from no chat; empty where it can.
+        needs: what the model that is to learn from them needs.
         owner: this replica's name in its commits.
         registry: reads framed values.
         monotonic: seconds, of a clock that never goes back.
@@ -61,8 +61,7 @@ class Assignment:
         store: Offsets,
         metrics: StreamsMetrics,
         *,
-        labels: frozenset[str] | None,
-        no_chats: str = "",
+        needs: RecordNeeds,
         owner: str,
         registry: Framed | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -70,8 +69,7 @@ class Assignment:
         self._settings = settings
         self._beginnings = Beginnings(settings, store, metrics, owner=owner)
         self._metrics = metrics
-        self._labels = labels
-        self._no_chats = no_chats
+        self._needs = needs
         self._owner = owner
         self._registry = registry
         self._monotonic = monotonic
@@ -294,9 +292,8 @@ class Assignment:
             self._settings,
             topic,
             topic_partition.topic,
-            labels=self._labels,
+            needs=self._needs,
             registry=self._registry,
-            no_chats=self._no_chats,
         )
         reader = PartitionReader(begun.partition, decoder, begun.offset, self._settings.dead_letter_bytes)
         reader.erases = isinstance(topic, TopicSettings) and topic.on_tombstone == "erase"

@@ -17,6 +17,7 @@ from kafka.structs import TopicPartition
 from streams.backoff import Backoff
 from streams.chunk import Chunk
 from streams.closing import Closing
+from streams.decoding.needs import TEXT_ALONE, RecordNeeds
 from streams.document import Batch, Partition, Pause
 from streams.errors import MembershipTaken, NotAuthorized
 from streams.kafka.assignment import Assignment, Doubt
@@ -54,8 +55,7 @@ class KafkaSource(Closing):
         metrics: counted into, and watched until `close`.
         clock: unix seconds, for what is said of documents and dead letters.
         monotonic: seconds, of a clock that never goes back, for every period.
-        labels: the labels there are; None where documents need none.
-        no_chats: why the model can learn from no chat; empty where it can.
+        needs: what the model that is to learn from them needs.
         owner: names this replica's store, so that what another replica stored is told from what is to be read.
     """
 
@@ -66,8 +66,7 @@ class KafkaSource(Closing):
         metrics: StreamsMetrics,
         clock: Callable[[], float] = time.time,
         *,
-        labels: frozenset[str] | None = None,
-        no_chats: str = "",
+        needs: RecordNeeds = TEXT_ALONE,
         owner: str = "",
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -81,8 +80,7 @@ class KafkaSource(Closing):
             settings,
             store,
             metrics,
-            labels=labels,
-            no_chats=no_chats,
+            needs=needs,
             owner=owner,
             registry=self._registry,
             monotonic=monotonic,

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from daemon.admin.client import RemoteControl
 from memory.settings import MemorySettings
 from memory.store import Store
+from streams.decoding.needs import RecordNeeds
 from streams.document import Batch, GapReason, Reason
 from streams.kafka.source import KafkaSource
 from streams.metrics import StreamsMetrics
@@ -66,7 +67,7 @@ def good(number: int) -> bytes:
 def take(options: StreamsSettings, store: Store, metrics: StreamsMetrics, until: int) -> Batch:
     """Move batches into the store until it has read so far; returns the last, which the group is not told of."""
     found: list[Batch] = []
-    with KafkaSource(options, store, metrics, labels=LABELS) as source:
+    with KafkaSource(options, store, metrics, needs=RecordNeeds(LABELS)) as source:
 
         def moved() -> bool:
             batch = source.poll(0.2)

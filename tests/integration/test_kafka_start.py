@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemon.doctor import kafka
+from streams.decoding.needs import TEXT_ALONE
 from streams.document import GapReason
 from tests.brokers import Broker, admin, make_topic, producing, send
 from tests.harness import wait_until
@@ -107,7 +108,7 @@ def test_a_memory_that_knows_its_partitions_hears_nothing_of_a_start(
     with Ingest(options, store) as ingest:
         ingest.until(lambda: len(store.texts) == ALL - READ_BEFORE)
     later = settings(apache_broker, topic, group_id=group, start="latest")
-    names = [one.name for one in kafka.examine(later, None, lambda name, _number: name == topic)]
+    names = [one.name for one in kafka.examine(later, TEXT_ALONE, lambda name, _number: name == topic)]
     assert f"group {group}" in names
     assert "first start" not in names
     send(apache_broker, topic, b"more")

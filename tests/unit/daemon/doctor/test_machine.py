@@ -32,6 +32,7 @@ from learner.settings import LearnerSettings, RecipeSettings
 from memory.ledger.records import SliceScore
 from memory.store import Store
 from serving.settings import ServingSettings
+from streams.decoding.needs import RecordNeeds
 from streams.security_settings import SecuritySettings
 from streams.settings import StreamsSettings
 from streams.topic_settings import TopicSettings
@@ -402,7 +403,7 @@ def test_the_newest_records_are_looked_at(embedded_broker: Broker) -> None:
     send(embedded_broker, mixed, record, orjson.dumps({"text": text, "kind": "news"}))
     topics = tuple(TopicSettings(name=name, label_field="kind") for name in (wrong, mixed, empty))
     streams = StreamsSettings(bootstrap_servers=(embedded_broker.bootstrap,), topics=topics)
-    findings = kafka.examine(streams, frozenset({"news"}))
+    findings = kafka.examine(streams, RecordNeeds(frozenset({"news"})))
     refused = found(findings, f"records of {wrong}")
     assert not refused.ok
     assert "5 missing_field (field text is missing); their fields: body, kind" in refused.detail

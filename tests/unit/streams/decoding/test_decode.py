@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.decoding.decode import Decoder
+from streams.decoding.needs import RecordNeeds
 from streams.document import Document, Partition, Reason, Rejection
 from streams.settings import FilterSettings
 from streams.topic_settings import TopicFormat
@@ -23,7 +24,7 @@ def decoder(labels: frozenset[str] | None = None, **fields: object) -> Decoder:
     return Decoder(
         TopicFormat.model_validate(fields),
         "articles",
-        labels=labels,
+        needs=RecordNeeds(labels),
         filters=FilterSettings(max_repetition=1),
         max_record_bytes=LIMIT,
     )
@@ -145,7 +146,7 @@ def test_fields_are_found_by_their_paths() -> None:
     found = decoded(
         value,
         b"ignored",
-        labels=frozenset({"spam"}),
+        needs=RecordNeeds(frozenset({"spam"})),
         text_field="body.text",
         key_field="who.id",
         label_field="kind",
@@ -333,7 +334,7 @@ def test_looking_for_keys_never_raises(value: bytes) -> None:
 def test_an_unknown_label_is_named_with_those_there_are() -> None:
     """Bounded and printable, whatever the label is and however many there are."""
     labels = frozenset(f"label-{number:02}" for number in range(12))
-    decoder = Decoder(TopicFormat(label_field="l"), "news", labels=labels, max_record_bytes=1_000)
+    decoder = Decoder(TopicFormat(label_field="l"), "news", needs=RecordNeeds(labels), max_record_bytes=1_000)
     value = orjson.dumps({"text": "The river rose in the night.", "l": "\x1b" + "x" * 100})
     found = decoder.decode(value, None, None, Partition("news", 0), 0, 0.0)
     assert isinstance(found, tuple)

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from streams.decoding.decode import Decoder
 from streams.decoding.fields import MISSING, Field
+from streams.decoding.needs import RecordNeeds
 from streams.document import Document, Partition
 from streams.topic_settings import TopicFormat
 
@@ -56,7 +57,9 @@ def test_every_field_may_have_dots_in_its_name(quoted: bool) -> None:
     """All five of them."""
     names = {field: f"{field}.of.log" for field in NAMED}
     given = {field: f'"{name}"' if quoted else name for field, name in names.items()}
-    decoder = Decoder(TopicFormat.model_validate(given), "t", labels=frozenset({"b"}), max_record_bytes=1000)
+    decoder = Decoder(
+        TopicFormat.model_validate(given), "t", needs=RecordNeeds(frozenset({"b"})), max_record_bytes=1000
+    )
     values = dict(zip(names.values(), ("A text.", "u-1", "b", "wire", "2024-05-06"), strict=True))
     found = decoder.decode(orjson.dumps(values), None, None, Partition("t", 0), 0, 0.0)
     assert isinstance(found, Document)

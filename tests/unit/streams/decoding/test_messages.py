@@ -8,6 +8,7 @@ import pytest
 from streams.chats import Message, split
 from streams.decoding.decode import Decoder
 from streams.decoding.messages import MOST_MESSAGES
+from streams.decoding.needs import RecordNeeds
 from streams.document import Document, Partition, Reason, Rejection
 from streams.topic_settings import TopicFormat
 
@@ -17,7 +18,9 @@ YES = {"role": "assistant", "content": "It is a river."}
 
 def decoded(record: Any, *, no_chats: str = "", **fields: Any) -> Document | Rejection:
     """What becomes of a record."""
-    decoder = Decoder(TopicFormat.model_validate(fields), "chats", max_record_bytes=1 << 20, no_chats=no_chats)
+    decoder = Decoder(
+        TopicFormat.model_validate(fields), "chats", max_record_bytes=1 << 20, needs=RecordNeeds(no_chats=no_chats)
+    )
     return decoder.decode(json.dumps(record).encode(), b"k", None, Partition("chats", 0), 3, 1.0)
 
 

@@ -4,13 +4,16 @@ import orjson
 import pytest
 
 from streams.decoding.decode import Decoder
+from streams.decoding.needs import RecordNeeds
 from streams.document import Document, Partition, Reason, Rejection
 from streams.topic_settings import TopicFormat
 
 
 def decoded(written: str, field: str, labels: frozenset[str] | None = None) -> Document | Rejection:
     """What becomes of a record with a field `f` that is written so."""
-    decoder = Decoder(TopicFormat.model_validate({field: "f"}), "t", labels=labels, max_record_bytes=1 << 20)
+    decoder = Decoder(
+        TopicFormat.model_validate({field: "f"}), "t", needs=RecordNeeds(labels), max_record_bytes=1 << 20
+    )
     value = b'{"text": "The river rose.", "f": %s}' % written.encode()
     return decoder.decode(value, None, None, Partition("t", 0), 0, 0.0)
 

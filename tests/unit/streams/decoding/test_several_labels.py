@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.decoding.decode import Decoder
+from streams.decoding.needs import RecordNeeds
 from streams.decoding.several_labels import LabelSet, is_set, members, write_set
 from streams.document import Document, Partition, Reason
 from streams.topic_settings import TopicFormat
@@ -16,7 +17,7 @@ LABELS = LabelSet({"calm", "flood", "1", "true"})
 
 def decoded(value: object) -> Document | tuple[Reason, str]:
     """A record with a text and this in the field of labels."""
-    decoder = Decoder(TopicFormat(label_field="labels"), "s", labels=LABELS, max_record_bytes=10_000)
+    decoder = Decoder(TopicFormat(label_field="labels"), "s", needs=RecordNeeds(LABELS), max_record_bytes=10_000)
     record = json.dumps({"text": "The river rises.", "labels": value}).encode()
     return decoder.decode(record, None, 12.5, Partition("t", 0), 7, 99.0)
 

@@ -9,6 +9,7 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from streams.chunk import Chunk
+from streams.decoding.needs import RecordNeeds
 from streams.document import Partition
 from streams.kafka.assignment import REST, SETTLING_SECONDS, Assignment
 from streams.kafka.consumer import REQUEST_MS, Consumer, Moved
@@ -113,7 +114,7 @@ class World:
         self.registry = CollectorRegistry()
         metrics = StreamsMetrics(self.registry)
         self.assignment = Assignment(
-            SETTINGS, KeptStore(), metrics, labels=None, owner="-", monotonic=lambda: self.fake.now
+            SETTINGS, KeptStore(), metrics, needs=RecordNeeds(), owner="-", monotonic=lambda: self.fake.now
         )
 
     def turn(self) -> list[TopicPartition]:

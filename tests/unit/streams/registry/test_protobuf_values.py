@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from streams.decoding.decode import Decoder
 from streams.decoding.fields import MISSING, Field
+from streams.decoding.needs import RecordNeeds
 from streams.document import Document, Partition, Reason, Rejection
 from streams.registry import protobuf_messages
 from streams.registry.client import SchemaRegistry
@@ -91,7 +92,7 @@ def decoded(
     """The value as a document, or why not."""
     with client(registry) as reads:
         format_ = TopicFormat.model_validate(fields)
-        decoder = Decoder(format_, "t", labels=labels, max_record_bytes=1 << 20, registry=reads)
+        decoder = Decoder(format_, "t", needs=RecordNeeds(labels), max_record_bytes=1 << 20, registry=reads)
         return decoder.decode(value, b"own", 5e8, Partition("t", 0), 0, 0.0)
 
 
