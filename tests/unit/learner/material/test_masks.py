@@ -88,7 +88,8 @@ def test_a_documents_own_tokens_decide_what_is_guessed_of_it() -> None:
     text = text_of(30, 90, 30, 1)
     first = readings_of(text)
     assert readings_of(text.take([1])) == {1: first[1]}
-    renumbered = replace(text, samples=tuple(replace(sample, id=sample.id + 50) for sample in text.samples))
+    others = tuple(RoundSample(sample.id + 50, "", "s") for sample in text.samples)
+    renumbered = replace(text, samples=others)
     assert readings_of(renumbered) == {number + 50: guessed for number, guessed in first.items()}
     assert 3 not in first
     for guessed in first.values():
@@ -101,7 +102,7 @@ def test_a_documents_own_tokens_decide_what_is_guessed_of_it() -> None:
     assert places[0] != places[1]
 
 
-def feed_of(size: int, **more: int) -> MaskedFeed:
+def feed_of(size: int) -> MaskedFeed:
     """A feed of some rows of new and of replayed text."""
     rows = masked_rows(text_of(30, 9, 17, 45), 32, MASKING)
     return MaskedFeed(
@@ -113,7 +114,6 @@ def feed_of(size: int, **more: int) -> MaskedFeed:
         size=size,
         device=torch.device("cpu"),
         longest=32,
-        **more,
     )
 
 

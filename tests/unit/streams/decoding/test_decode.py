@@ -146,7 +146,7 @@ def test_fields_are_found_by_their_paths() -> None:
     found = decoded(
         value,
         b"ignored",
-        needs=RecordNeeds(frozenset({"spam"})),
+        labels=frozenset({"spam"}),
         text_field="body.text",
         key_field="who.id",
         label_field="kind",
