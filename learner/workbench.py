@@ -3,14 +3,17 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from checkpoints.document_frame import BARE, read_frame
+from checkpoints.document_frame import BARE, DocumentFrame, read_frame
 from checkpoints.files.label_names import SEVERAL
+from checkpoints.kinds import ModelKind
 from checkpoints.load import load_model, load_tokenizer, require_match
 from checkpoints.probe.ask import reading_of
+from checkpoints.probe.conduct import Conduct
 from checkpoints.probe.separators import frame_of
 from learner.devices.device import Device, choose, settle
 from learner.directory.report import WAY_OF_SCORING
@@ -94,13 +97,8 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
     several = names is not None and model.config.problem_type == SEVERAL
     numbers = None if names is None else {name: number for number, name in names.items()}
     conduct = reading_of(model, spec.kind, tokenizer)
-    frame = masking = None
-    if spec.kind == "causal-lm":
-        # Of a generation that was made before this was kept the model itself is asked.
-        frame = read_frame(parent) or frame_of(model, tokenizer, together=conduct.rows_together)
-    elif spec.kind == "masked-lm":
-        # The tokenizer's frame stands around each piece, not around the document.
-        frame, masking = BARE, masking_of(tokenizer)
+    frame = _frame(parent, spec.kind, model, tokenizer, conduct)
+    masking = masking_of(tokenizer) if spec.kind == "masked-lm" else None
     wanted = min(spec.recipe.sequence_length, conduct.longest or spec.recipe.sequence_length)
     longest = longest_sequence(model.config, tokenizer, wanted)
     pad = model.config.pad_token_id
@@ -139,6 +137,15 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
         shape=shape,
         scored=scored,
     )
+
+
+def _frame(parent: Path, kind: ModelKind, model: Any, tokenizer: Any, conduct: Conduct) -> DocumentFrame | None:
+    """What stands around a language model's documents; None for a classifier's, which its tokenizer frames."""
+    if kind == "causal-lm":
+        # Of a generation that was made before this was kept the model itself is asked.
+        return read_frame(parent) or frame_of(model, tokenizer, together=conduct.rows_together)
+    # The tokenizer's frame stands around each piece of a masked LM's document, not around the whole.
+    return BARE if kind == "masked-lm" else None
 
 
 def _labels(config: Any, new: Iterable[str]) -> dict[int, str]:

@@ -19,8 +19,7 @@ from daemon.doctor.findings import Finding
 from daemon.errors import STATE_DIR_REMEDY, said_by_the_system
 from daemon.lifecycle.lock import holder_of
 from daemon.rounds.unknown_sentence import unknown_sentence
-from daemon.settings.chats import needed_of_records
-from daemon.settings.records import record_needs
+from daemon.settings.records import needed_of_records, record_needs
 from daemon.settings.tree import Settings
 
 GIB = 2**30

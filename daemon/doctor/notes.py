@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from daemon.admin.token import read_token
-from daemon.settings.chats import why_no_chats
 from daemon.settings.contradictions import pauses_at
+from daemon.settings.records import why_no_chats
 from daemon.settings.tree import Settings
 from serving.door.key_file import read_keys
 

@@ -6,9 +6,9 @@ from checkpoints.errors import CheckpointsError
 from checkpoints.files.label_names import labels_in
 from checkpoints.kinds import KINDS
 from daemon.settings import sources
-from daemon.settings.chats import WITHOUT_TEMPLATE, why_no_chats
 from daemon.settings.labels import extends
 from daemon.settings.mistakes import Mistake
+from daemon.settings.records import WITHOUT_TEMPLATE, why_no_chats
 from daemon.settings.tree import Settings
 from gate.skills.prompts_needed import confidence_of_each, prompts_needed
 from learner.adapter_library import HOW_TO_INSTALL, has_adapters

@@ -98,7 +98,7 @@ def draw_gaps(piece: Piece, random: np.random.Generator) -> Ints:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class GapReading:
     """One reading of a piece that is scored.
 
     Attributes:
@@ -114,7 +114,7 @@ class Reading:
     is_first: bool
 
 
-def scoring_readings(text: Encoded, longest: int, masking: Masking) -> Iterator[Reading]:
+def scoring_readings(text: Encoded, longest: int, masking: Masking) -> Iterator[GapReading]:
     """Yield the readings that all documents are scored by: of each piece a few, no token a gap in two of them."""
     for owner in range(len(text)):
         random = _own_random(text.document(owner))
@@ -122,7 +122,7 @@ def scoring_readings(text: Encoded, longest: int, masking: Masking) -> Iterator[
             order = random.permutation(piece.width)
             for number in range(min(MASKED_READINGS, piece.width // piece.targets)):
                 gaps = order[number * piece.targets : (number + 1) * piece.targets]
-                yield Reading(owner, piece, gaps, is_first=number == 0)
+                yield GapReading(owner, piece, gaps, is_first=number == 0)
 
 
 def _own_random(tokens: Tokens) -> np.random.Generator:

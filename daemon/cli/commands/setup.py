@@ -149,8 +149,8 @@ def check(invocation: Invocation, *, as_json: bool) -> int:
     most probably not meant, is noted and changes no exit status: no topics, a short secret, a secret that all can read.
     """
     from daemon.doctor.notes import notes
-    from daemon.settings.chats import needed_of_records
     from daemon.settings.mistakes import BadSettings
+    from daemon.settings.records import needed_of_records
 
     file = invocation.config_file()
     try:

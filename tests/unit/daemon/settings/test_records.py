@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from daemon.doctor.notes import notes
-from daemon.settings.chats import OF_A_CLASSIFIER, OF_A_MASKED_LM, WITHOUT_TEMPLATE, needed_of_records, why_no_chats
+from daemon.settings.records import OF_A_CLASSIFIER, OF_A_MASKED_LM, WITHOUT_TEMPLATE, needed_of_records, why_no_chats
 from daemon.settings.tree import Settings
 
 
