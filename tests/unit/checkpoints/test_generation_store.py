@@ -49,7 +49,7 @@ def test_the_card_comes_back_as_it_was_given(store: GenerationStore, candidate: 
         ("card.json", "{", "cannot be read (the card is not JSON: EOF"),
         ("card.json", "[]", "cannot be read (card is an array, not an object)"),
         ("card.json", '{"generation": 1}', "cannot be read (card.kind is missing)"),
-        ("card.json", '{"generation": 1, "kind": "diffusion"}', "card.kind is 'diffusion', not 'causal-lm' or"),
+        ("card.json", '{"generation": 1, "kind": "diffusion"}', "card.kind is 'diffusion', not 'causal-lm'"),
         (
             "card.json",
             '{"generation": 1, "kind": "causal-lm", "data": {"offsets": {"news/0": [1]}}}',

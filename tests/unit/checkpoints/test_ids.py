@@ -60,7 +60,7 @@ def test_a_token_around_every_text_above_the_last_row_is_refused(store: Generati
     tokenizer = make_tokenizer()
     tokenizer.add_special_tokens({"eos_token": "<end>"})
     tokenizer.save_pretrained(copied)
-    with pytest.raises(MismatchedTokenizer, match=r"'<end>' \(320\) around a text"):
+    with pytest.raises(MismatchedTokenizer, match=r"'<end>' \(320\) into each text"):
         import_base(store, copied)
 
 
