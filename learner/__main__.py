@@ -1,7 +1,8 @@
-"""`python -m learner ROUND_DIR`: run one round.
+"""`python -m learner ROUND_DIR`: run one round; with `--write NAME`, write one of its candidates once it has run.
 
-Exit codes: 0 a report was written (its outcome says what became of the round), 3 out of memory, 4 the round's
-directory cannot be used, 5 no room on the disk, 1 anything else. The last line on standard error says what happened.
+Exit codes: 0 a report was written (its outcome says what became of the round), or the candidate; 3 out of memory, 4
+the round's directory cannot be used, 5 no room on the disk, 1 anything else. The last line on standard error says what
+happened.
 """
 
 import argparse
@@ -11,23 +12,34 @@ from pathlib import Path
 from checkpoints.errors import CheckpointsError
 from checkpoints.files.disk_errors import is_no_room
 from checkpoints.quick_imports import quick_imports
+from learner.directory.round_directory import PROGRESS
 from learner.errors import BadRoundDirectory, LearnerError, NoRoom, OutOfMemory
 
 with quick_imports():
     from transformers.utils import logging as transformers_logging
 
+    from learner.candidates import write_candidate
     from learner.devices.device import is_out_of_memory
     from learner.job import run_round
+    from learner.progress import Progress
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the round that the command line names; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m learner", description="Run one update round.")
     parser.add_argument("round_dir", type=Path, help="directory of the round, as the daemon writes it")
-    path = parser.parse_args(arguments).round_dir
+    parser.add_argument(
+        "--write", metavar="NAME", help="write this candidate of a round that has run, and nothing else"
+    )
+    given = parser.parse_args(arguments)
+    path = given.round_dir
     transformers_logging.set_verbosity_error()
     try:
-        run_round(path, echo=sys.stdout)
+        if given.write is None:
+            run_round(path, echo=sys.stdout)
+        else:
+            with Progress(path / PROGRESS, sys.stdout, goes_on=True) as progress:
+                write_candidate(path, given.write, progress)
     except (LearnerError, CheckpointsError, OSError, RuntimeError, MemoryError) as error:
         if (ending := _ending_of(error, path)) is None:
             raise

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,11 +11,10 @@ from typing import Any, TextIO
 
 import torch
 
-from checkpoints.document_frame import write_frame
-from checkpoints.files.disk_errors import disk_errors
 from checkpoints.files.durable_writes import replace_file
 from checkpoints.files.label_names import NEW_WEIGHTS
 from learner.adapting import attach_adapter, require_adapter_fits
+from learner.candidates import score_candidates, trained_candidates, write_small_ones
 from learner.directory.kept_candidates import require_kept_intact
 from learner.directory.parent_and_base import require_intact
 from learner.directory.report import Outcome, Report, TrainingSummary
@@ -23,30 +22,27 @@ from learner.directory.round_directory import (
     BASE,
     BEST,
     CANDIDATES,
-    IMPORTANCE,
     PARENT,
     PROGRESS,
     REPORT,
-    RESIDUALS,
     RoundInput,
     RoundSample,
-    candidate_name,
     read_round,
 )
 from learner.directory.saved_round import forget_saved, saved_step
+from learner.directory.trained_result import RESULT
 from learner.evaluation.base_and_parent import earlier_scores, tokens_to_score
 from learner.evaluation.best_so_far import best_scores, tokens_to_score_again
 from learner.evaluation.document_scores import mean_nll
-from learner.evaluation.missing_scores import SliceScored, join_scores
+from learner.evaluation.missing_scores import join_scores
 from learner.evaluation.new_text import NewText, implausible, prequential, prequential_tokens
-from learner.evaluation.skills import Answers, Skills
+from learner.evaluation.skills import Skills
 from learner.judging_again import judge_again
 from learner.material.batches import Step
 from learner.material.encoding import Encoded
 from learner.material.step_plan import Material, StepPlan, prepare, replay_note
 from learner.material.touched import find_touched
 from learner.new_labels import grow_for_new_labels
-from learner.objectives.importance import Importance, save_importance
 from learner.objectives.router_loss import RouterLoss
 from learner.objectives.weight_pull import Pull
 from learner.penalties import importance_after, importance_before, pull_of
@@ -55,9 +51,7 @@ from learner.saves import saves_of
 from learner.training.early_stopping import EarlyStopping
 from learner.training.train import Diverged, Trainer, Training, train
 from learner.weights.adapter import Adapter
-from learner.weights.candidates import copy_into, interpolate_into, masters_of, weights_of, write_candidate
-from learner.weights.grown_head import GrownRows, grow, grown_weights
-from learner.weights.residual import add_residuals, save_residuals
+from learner.weights.residual import add_residuals
 from learner.workbench import DOCUMENTS, SEQUENCES, TOKENS, Workbench, set_up
 
 
@@ -87,9 +81,10 @@ def run_round(path: Path, echo: TextIO | None = None) -> Report:
         RuntimeError: torch failed; `learner.devices.device.is_out_of_memory` tells whether for memory.
     """
     given = read_round(path)
-    # The report first: where it is, candidates are taken for whole.
+    # The report first: where it is, the candidates are taken for whole, or for such as can be written.
     (path / REPORT).unlink(missing_ok=True)
-    shutil.rmtree(path / CANDIDATES, ignore_errors=True)
+    for made in (CANDIDATES, RESULT):
+        shutil.rmtree(path / made, ignore_errors=True)
     with Progress(path / PROGRESS, echo, goes_on=saved_step(path) is not None) as progress:
         # Directories travel between machines, and a damaged parent would only be found out as a bad candidate.
         with progress.phase("verify"):
@@ -100,7 +95,8 @@ def run_round(path: Path, echo: TextIO | None = None) -> Report:
             if given.spec.kept is not None:
                 require_kept_intact(path, given.spec.kept)
         report = _run(given, progress) if given.spec.kept is None else judge_again(given, progress)
-        # Last, when every candidate is written: its presence says that the round came to its end.
+        write_small_ones(path, progress)
+        # Last, when every candidate is written or can be: its presence says that the round came to its end.
         replace_file(path / REPORT, report.encode())
         forget_saved(path)
         progress.say("done", outcome=report.outcome.value, detail=report.detail)
@@ -150,10 +146,10 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     if adapter is not None:
         adapter.merge()
     # Of the trained result itself, before candidates overwrite its weights to be scored.
-    measured = importance_after(bench, texts.fresh, earlier)
+    made = trained_candidates(bench, importance_after(bench, texts.fresh, earlier), rows=rows, changed=changed)
     shares, tokens = len(set(given.spec.recipe.interpolation)), sum(len(text.tokens) for text in texts.slices.values())
     with progress.phase("candidates", TOKENS, shares * (tokens + skills.tokens)):
-        candidates, answers = _candidates(bench, texts.slices, skills, measured=measured, rows=rows, changed=changed)
+        candidates, answers = score_candidates(bench, made, texts.slices, skills)
     summary = _summary(bench, training, texts.fresh, note)
     return replace(
         _with_touched(_report(bench, Outcome.TRAINED, "", new_text), summary, material, training, given.fresh),
@@ -279,52 +275,6 @@ def _stopping(bench: Workbench, text: Encoded) -> EarlyStopping | None:
         checks=recipe.early_stop_checks,
         patience=recipe.early_stop_patience,
     )
-
-
-def _candidates(
-    bench: Workbench,
-    slices: Mapping[str, Encoded],
-    skills: Skills,
-    *,
-    measured: Importance | None,
-    rows: GrownRows | None,
-    changed: Collection[str] | None,
-) -> tuple[dict[str, SliceScored], dict[str, Answers]]:
-    """Write every candidate, score it and ask it, with the very weights that would serve.
-
-    Args:
-        bench: of the round, with its trained model.
-        slices: what candidates are scored on.
-        skills: what they are asked.
-        measured: importance, which goes with each.
-        rows: what the head has grown.
-        changed: the names of the weights that differ from the parent's; None for all.
-    """
-    path, scored, answers = bench.given.path, {}, {}
-    # In the dtype that is stored, so that what is scored is what will serve, rounding included.
-    stored = bench.load(PARENT, device=torch.device("cpu"), dtype=None)
-    parent, result = masters_of(stored, bench.residuals(PARENT, stored)), weights_of(bench.model, changed)
-    if rows is not None:
-        grow(stored, rows)
-        parent = grown_weights(parent, rows)
-    # What did not change is the parent's: there need be no second copy of it.
-    result = parent | result
-    for share in sorted(set(bench.given.spec.recipe.interpolation)):
-        name = candidate_name(share)
-        cut_off = interpolate_into(stored, parent, result, share)
-        write_candidate(path / CANDIDATES / name, stored, path / PARENT)
-        if cut_off:
-            save_residuals(path / CANDIDATES / name / RESIDUALS, cut_off)
-        if bench.given.spec.kind == "causal-lm" and bench.encode.frame is not None:
-            with disk_errors(path):
-                write_frame(path / CANDIDATES / name, bench.encode.frame)
-        if measured is not None:
-            save_importance(path / CANDIDATES / name / IMPORTANCE, measured)
-        copy_into(bench.model, stored)
-        scored[name] = {piece: bench.evaluate(bench.model, text) for piece, text in slices.items()}
-        answers[name] = skills.ask(bench.model)
-        bench.progress.say("candidate", name=name)
-    return scored, answers
 
 
 def _report(bench: Workbench, outcome: Outcome, detail: str, new_text: NewText) -> Report:

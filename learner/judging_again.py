@@ -1,20 +1,17 @@
 """A round that trains nothing: it scores candidates that an earlier round trained on held-out text drawn anew."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
-
+from learner.candidates import kept_candidates, score_candidates
 from learner.directory.kept_candidates import KEPT, take_over
 from learner.directory.report import Report, read_report
-from learner.directory.round_directory import CANDIDATES, RoundInput
+from learner.directory.round_directory import RoundInput
 from learner.evaluation.base_and_parent import earlier_scores, tokens_to_score
 from learner.evaluation.best_so_far import best_scores, tokens_to_score_again
-from learner.evaluation.missing_scores import SliceScored, join_scores
-from learner.evaluation.skills import Answers, Skills
-from learner.material.encoding import Encoded
+from learner.evaluation.missing_scores import join_scores
+from learner.evaluation.skills import Skills
 from learner.progress import Progress
-from learner.workbench import DOCUMENTS, TOKENS, Workbench, set_up
+from learner.workbench import DOCUMENTS, TOKENS, set_up
 
 
 def judge_again(given: RoundInput, progress: Progress) -> Report:
@@ -43,8 +40,7 @@ def judge_again(given: RoundInput, progress: Progress) -> Report:
     names = take_over(given.path)
     tokens = len(names) * (skills.tokens + sum(len(text.tokens) for text in slices.values()))
     with progress.phase("candidates", TOKENS, tokens):
-        judged = {name: _score(bench, name, slices, skills) for name in names}
-    candidates = {name: scored for name, (scored, _) in judged.items()}
+        candidates, answers = score_candidates(bench, kept_candidates(bench, names), slices, skills)
     return replace(
         earlier,
         round=given.spec.round,
@@ -52,14 +48,5 @@ def judge_again(given: RoundInput, progress: Progress) -> Report:
         slices=join_scores(base, parent, best, candidates),
         scored=bench.scored,
         detail="",
-        skills=skills.scores(earlier_answers, {name: answers for name, (_, answers) in judged.items()}),
+        skills=skills.scores(earlier_answers, answers),
     )
-
-
-def _score(bench: Workbench, name: str, slices: Mapping[str, Encoded], skills: Skills) -> tuple[SliceScored, Answers]:
-    """A candidate's scores and answers, with the weights as they are stored, as its own round took them."""
-    model = bench.load(f"{CANDIDATES}/{name}", device=bench.device.where, dtype=torch.float32)
-    scored = {piece: bench.evaluate(model, text) for piece, text in slices.items()}
-    answers = skills.ask(model)
-    bench.progress.say("candidate", name=name)
-    return scored, answers

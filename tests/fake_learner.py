@@ -1,4 +1,4 @@
-"""A stand-in for `python -m learner`: `python fake_learner.py MODE ROUND_DIR`, without torch, in a blink.
+"""A stand-in for `python -m learner`: `fake_learner.py MODE ROUND_DIR [--write NAME]`, without torch, in a blink.
 
 It trains nothing: a candidate is its parent's files, and the scores are invented, as the mode says. Of a classifier's
 documents every third gets another label from base and parent, none from the candidate. An earlier generation that it is
@@ -20,6 +20,9 @@ diverged      the loss was not finite
 unskilled     good, but the candidate answers every second prompt of a skill wrongly, which all others answer rightly
 partly        good, having seen the older half of the new text and none of the replayed
 slow          good, after two seconds of steps
+
+large_MODE    as the mode says, and the candidate is not written before it is asked for; with `--write NAME` it is
+large_damaged good, but what it is made of is found to be damaged
 """
 
 import os
@@ -32,6 +35,8 @@ from pathlib import Path
 
 import orjson
 
+from checkpoints.files.durable_writes import built_directory
+from checkpoints.manifest import ListedFile
 from learner.directory.kept_candidates import KEPT, require_kept_intact, take_over
 from learner.directory.report import (
     FILE_NAME,
@@ -45,7 +50,8 @@ from learner.directory.report import (
 )
 from learner.directory.round_directory import CANDIDATES, PARENT, RoundInput, RoundSlice, TextSample, read_round
 from learner.directory.round_skills import BrokenAnswer, SkillScores
-from learner.errors import NoRoom, OutOfMemory
+from learner.directory.trained_result import RESULT, ScoredCandidate, TrainedResult
+from learner.errors import BadRoundDirectory, NoRoom, OutOfMemory
 from learner.skills.prompts import Skill
 from memory.ledger.records import DocumentScore
 from memory.ledger.scorings import Scoring
@@ -66,8 +72,12 @@ CANDIDATE_LOSS = {
 }
 
 
-def main(mode: str, directory: Path) -> int:
+def main(mode: str, directory: Path, write: str | None = None) -> int:
     """Behave as the mode says; returns the exit status."""
+    if write is not None:
+        return write_candidate(mode, directory, write)
+    large, mode = mode.startswith("large_"), mode.removeprefix("large_")
+    mode = "good" if mode == "damaged" else mode
     given = read_round(directory)
     say(event="phase", name="train")
     if mode == "hang":
@@ -93,11 +103,22 @@ def main(mode: str, directory: Path) -> int:
         say(event="step", step=step + 1, steps=20, losses={"new": 3.0}, tokens_per_second=1000.0)
         time.sleep(0.1 if mode == "slow" else 0)
     outcome = mode if mode in ("implausible", "diverged") else "not_judgeable" if given.spec.lacking else ""
-    report = untrained(given, outcome) if outcome else trained(given, mode)
+    report = untrained(given, outcome) if outcome else trained(given, mode, large=large)
     partial = directory / f"{FILE_NAME}.part"
     partial.write_bytes(report.encode())
     partial.replace(directory / FILE_NAME)
     say(event="done")
+    return 0
+
+
+def write_candidate(mode: str, directory: Path, name: str) -> int:
+    """Write a candidate whole, as the mode says; returns the exit status."""
+    say(event="phase", name="write")
+    if mode == "large_damaged":
+        sys.stderr.write("what it is made of is damaged\n")
+        return BadRoundDirectory.exit_code
+    with built_directory(directory / CANDIDATES / name) as target:
+        shutil.copytree(directory / PARENT, target, dirs_exist_ok=True)
     return 0
 
 
@@ -135,16 +156,21 @@ def prequential(given: RoundInput, loss: float) -> tuple[PrequentialDocument, ..
     return tuple(PrequentialDocument(each.id, each.source, TOKENS * loss, TOKENS, 0.0) for each in given.fresh[:64])
 
 
-def trained(given: RoundInput, mode: str) -> Report:
+def trained(given: RoundInput, mode: str, *, large: bool) -> Report:
     """A report with one candidate, and the candidate; of one that is judged again what its training took."""
     if given.spec.kept is not None:
         require_kept_intact(given.path, given.spec.kept)
-        shutil.rmtree(given.path / CANDIDATES, ignore_errors=True)
+        for made in (CANDIDATES, RESULT):
+            shutil.rmtree(given.path / made, ignore_errors=True)
         take_over(given.path)
         earlier = read_report(given.path / KEPT)
         slices, skills = slice_scores(given, mode), skill_scores(given, mode)
         return replace(earlier, round=given.spec.round, slices=slices, skills=skills, scored=scoring(given))
-    shutil.copytree(given.path / PARENT, given.path / CANDIDATES / "0.00", dirs_exist_ok=True)
+    if large:
+        (given.path / RESULT).mkdir(exist_ok=True)
+        TrainedResult(ListedFile("0" * 64, 0), {"0.00": ScoredCandidate(0.0, "0" * 64)}).write(given.path)
+    else:
+        shutil.copytree(given.path / PARENT, given.path / CANDIDATES / "0.00", dirs_exist_ok=True)
     return Report(
         round=given.spec.round,
         kind=given.spec.kind,
@@ -231,4 +257,4 @@ def untrained(given: RoundInput, mode: str) -> Report:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2])))
+    sys.exit(main(sys.argv[1], Path(sys.argv[2]), *sys.argv[4:]))

@@ -14,7 +14,8 @@ import os
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -70,6 +71,12 @@ def step(label: DurableStep) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(label))
 
 
+def _sync_file(path: Path) -> None:
+    """Make the content of a file durable that somebody else has written."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
     # Syncing a file writes its content; its name is content of the directory.
@@ -115,6 +122,30 @@ def publish_directory(files: Mapping[str, Path | bytes], target: Path) -> None:
     Raises:
         OSError: the disk refused; nothing remains.
     """
+    with _staging(target) as staging:
+        for name, content in files.items():
+            _write_durably(staging / name, content)
+
+
+@contextmanager
+def built_directory(target: Path) -> Iterator[Path]:
+    """Give an empty directory beside `target`, which becomes it, durably, when the block has filled it.
+
+    For what a library writes. The caller sees to it that `target` does not exist.
+
+    Raises:
+        OSError: the disk refused; of that, and of whatever the block raises, nothing remains.
+    """
+    with _staging(target) as staging:
+        yield staging
+        for file in sorted(path for path in staging.rglob("*") if path.is_file()):
+            step(DurableStep.STAGE_SYNC_FILE)
+            _sync_file(file)
+
+
+@contextmanager
+def _staging(target: Path) -> Iterator[Path]:
+    """Give an empty directory that takes the place of `target` when the block ends well; its files are synced there."""
     # Beside it, in the same file system: only there a rename is one step.
     staging = target.with_name(f".staging-{target.name}")
     try:
@@ -122,15 +153,14 @@ def publish_directory(files: Mapping[str, Path | bytes], target: Path) -> None:
         # What a crash left there may be half of another candidate.
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        for name, content in files.items():
-            _write_durably(staging / name, content)
+        yield staging
         step(DurableStep.STAGE_SYNC_DIRECTORY)
         # Before the rename, like the files: else a power cut can leave the name with an empty directory behind it.
         for directory in (staging, *(path for path in staging.rglob("*") if path.is_dir())):
             sync_directory(directory)
         step(DurableStep.PUBLISH_RENAME)
         staging.rename(target)
-    except OSError:
+    except Exception:
         shutil.rmtree(staging, ignore_errors=True)
         raise
     step(DurableStep.PUBLISH_SYNC_PARENT)

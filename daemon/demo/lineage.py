@@ -97,8 +97,15 @@ class Lineage:
         if report.outcome is not Outcome.TRAINED:
             raise DaemonError(f"The round in {directory} trained nothing: {report.detail}")
         candidate = directory / CANDIDATES / self._choose(report)
+        if not candidate.is_dir():
+            self._write_candidate(directory, candidate.name)
         self._current = self._store.publish(candidate, number, Card(number, "causal-lm", parent=number - 1))
         return report
+
+    def _write_candidate(self, directory: Path, name: str) -> None:
+        ended = self._learner.run(directory, limits=LIMITS, on_progress=_ignore, must_stop=lambda: False, write=name)
+        if ended.ending is not LearnerEnding.FINISHED:
+            raise DaemonError(f"The candidate {name} of {directory} could not be written: {ended.detail}.")
 
     def _write(self, source: Path, directory: Path, recipe: RecipeSettings) -> None:
         round_ = read_round(source)

@@ -5,15 +5,18 @@ from typing import Final
 
 from checkpoints.files.weight_files import stored_weights
 from daemon.settings.tree import Settings
+from learner.directory.trained_result import are_written_at_once
 
 _TEXT_BYTES_PER_TOKEN: Final = 4.5
 # The base, the previous one, and the one that is being published.
 _GENERATIONS_BESIDE: Final = 3
-# Of the round in progress, and of one that could not be proven yet.
-_CANDIDATE_SETS: Final = 2
+# Of the round in progress, and of one that could not be proven yet; finished rounds' directories stay beside them.
+_ROUNDS_BESIDE: Final = 2
 # Formats whose rounding is kept in a byte a weight, and the bytes of a weight's importance.
 _ROUNDED: Final = ("BF16", "F16")
 _IMPORTANCE_BYTES: Final = 4
+# Of a weight of the trained result, before it is rounded.
+_RESULT_BYTES: Final = 4
 # Of each weight that a round saves under way: itself and the optimizer's two moments; and where it looks when to stop,
 # the best so far.
 _SAVED_BYTES, _BEST_BYTES = 3 * 4, 4
@@ -26,17 +29,28 @@ _SAVES: Final = 2
 def bytes_to_come(settings: Settings) -> int:
     """What everything that is kept takes when it is full, less what is there.
 
-    Generations, one round's candidates and another's that wait to be judged again, what a round saves of itself, and
-    the memory at its budgets.
+    Generations, what rounds leave in their directories, what a round saves of itself, and the memory at its budgets.
     """
     memory = settings.memory
     text = int((memory.fresh_tokens + memory.replay_tokens) * _TEXT_BYTES_PER_TOKEN) + memory.quarantine_bytes
-    candidates = len(settings.learner.recipe.interpolation)
-    trained = settings.checkpoints.keep_last + _GENERATIONS_BESIDE - 1 + _CANDIDATE_SETS * candidates
     model = _model(settings)
     base = _size_of(model)
-    rounds = trained * (base + bytes_beside(model, settings)) + save_bytes(model, settings)
-    return text + base + rounds - _size_of(settings.state_dir)
+    trained = settings.checkpoints.keep_last + _GENERATIONS_BESIDE - 1
+    generations = base + trained * (base + bytes_beside(model, settings))
+    directories = settings.lifecycle.rounds_kept + _ROUNDS_BESIDE
+    rounds = directories * round_bytes(model, settings) + save_bytes(model, settings)
+    return text + generations + rounds - _size_of(settings.state_dir)
+
+
+def round_bytes(model: Path, settings: Settings) -> int:
+    """What training leaves in a round's directory: the result, and of the candidates what is written whole."""
+    candidates, size = len(set(settings.learner.recipe.interpolation)), _size_of(model)
+    whole = size + bytes_beside(model, settings)
+    if candidates == 1:
+        return whole
+    important = _IMPORTANCE_BYTES if settings.learner.recipe.ewc else 0
+    result = stored_weights(model).total() * (_RESULT_BYTES + important)
+    return result + whole * (candidates if are_written_at_once(size, candidates) else 1)
 
 
 def save_bytes(model: Path, settings: Settings) -> int:

@@ -11,8 +11,8 @@ PROCESS_BYTES = {"cpu": 800 * MIB, "cuda": 600 * MIB}
 """Of a process that has loaded torch and transformers: resident memory, or on a GPU its context and workspaces."""
 FLOAT_BYTES = 4
 """A weight in float32, as models are trained; its gradient, and each of AdamW's two moments, takes as much."""
-MASTER_BYTES = 4
-"""Of a weight when candidates are made, in main memory: the model's, the parent's, the result's where it changed."""
+COPIES_AT_ONCE = 3
+"""In float32, of the weight of a candidate that is computed: the parent's, the result's, and what lies between them."""
 LOGITS_ARRAYS = {"cpu": 3, "cuda": 5}
 """Float32 arrays of logits at once, of the places that a part of them has: the logits, the model's distribution and the
 parent's. Where the forward pass is in bfloat16 logits and gradient have arrays of their own."""
@@ -109,13 +109,16 @@ def _at_rest(shape: ModelShape, recipe: RecipeSettings) -> dict[str, int]:
 
 
 def _candidates_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
-    """When candidates are made; on a GPU lies the model alone, which is the least of it."""
+    """When candidates are made, weight by weight; on a GPU lies the model alone, which is the least of it."""
     if shape.device_type == "cuda":
         return 0
-    changed = shape.parameters
-    if recipe.adapter is not None:
-        changed = min(changed, shape.layers * sum(maps.weights for maps in _adapted(shape, recipe)))
-    return _process(shape) + shape.stored_bytes + MASTER_BYTES * (2 * shape.parameters + changed)
+    weights = FLOAT_BYTES * shape.parameters
+    # Of the parent; and of a single candidate, which is written at once, its own.
+    cut_off = (
+        0 if shape.stored_bytes >= weights else shape.parameters * (2 if len(set(recipe.interpolation)) == 1 else 1)
+    )
+    largest = shape.hidden * max(shape.outputs, shape.inner)
+    return _process(shape) + weights + shape.stored_bytes + cut_off + COPIES_AT_ONCE * FLOAT_BYTES * largest
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,19 +116,27 @@ class LearnerProcess:
         limits: LearnerLimits,
         on_progress: Callable[[ProgressEvent], None],
         must_stop: Callable[[], bool],
+        write: str | None = None,
     ) -> LearnerExit:
         """Run the learner on a round directory until it ends or is ended.
 
-        Blocks; called from the rounds' thread. `on_progress` gets each event that the learner tells;
-        `must_stop` is asked a few times a second. Never leaves a process behind. What the learner wrote to
-        its standard error stands in `learner.log` of the directory (its last 64 KiB), where the disk has room.
+        Blocks; called from the rounds' thread. Never leaves a process behind. What the learner wrote to its standard
+        error stands in `learner.log` of the directory, or in `writer.log` (its last 64 KiB), where the disk has room.
+
+        Args:
+            directory: of the round.
+            limits: after which it is killed.
+            on_progress: gets each event that the learner tells.
+            must_stop: asked a few times a second.
+            write: name of a candidate, which it writes of the round that it has run; None where it runs the round.
 
         Raises:
             OSError: the process cannot be started.
         """
         began = self._clock()
+        asked = [] if write is None else ["--write", write]
         with subprocess.Popen(
-            [*self._command, str(directory)],
+            [*self._command, str(directory), *asked],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -146,7 +154,7 @@ class LearnerProcess:
             finally:
                 end_group(process)
                 self._watch = None
-        _keep_log(directory / "learner.log", bytes(watch.errors))
+        _keep_log(directory / ("learner.log" if write is None else "writer.log"), bytes(watch.errors))
         if ended is None:
             ended = _ending_of(process.returncode, watch, kills)
         certain = process.returncode != -signal.SIGKILL or bool(kills.rise())
@@ -252,7 +260,7 @@ _MEANINGS: Final = {
 def _ending_of(returncode: int, watch: _Watch, kills: KillCounter) -> tuple[LearnerEnding, str]:
     """What the end of a learner that was not ended by us means."""
     if returncode == 0:
-        return LearnerEnding.FINISHED, "the learner wrote its report"
+        return LearnerEnding.FINISHED, "the learner came to its end"
     last = watch.errors.decode(errors="replace").strip().rpartition("\n")[2][-500:]
     last_words = f": {last}" if last else ""
     if returncode in _MEANINGS:

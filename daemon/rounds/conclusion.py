@@ -26,7 +26,7 @@ from learner.directory.kept_candidates import keep
 from learner.directory.report import Outcome, Report
 from learner.directory.round_directory import CANDIDATES
 from memory.ledger.records import GenerationState
-from memory.ledger.states import RoundState
+from memory.ledger.states import UNFINISHED, RoundState
 
 log = structlog.get_logger(__name__)
 
@@ -48,23 +48,36 @@ class Conclusion:
     verdict: Verdict | None = None
     figures: RoundFigures | None = None
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the round has not ended: the next start takes it up."""
+        return self.state in UNFINISHED
+
 
 class Concluder:
     """Judges rounds and lets their verdicts take effect; each step may be cut off and repeated.
 
-    The store is the truth: a candidate is published first, then accepted in one transaction, and then the
-    pointer that serving follows is moved, which the next start repeats where it was cut off.
+    The store is the truth: a candidate is written whole and published first, then accepted in one transaction, and then
+    the pointer that serving follows is moved, which the next start repeats where it was cut off.
 
     Args:
         promotion: held while the serving generation changes, here and by a rollback.
         called_off: why the round must not take effect, asked under that lock; empty when it may.
+        write: writes the named candidate of a round's directory whole; False where it was stopped first.
     """
 
     def __init__(
-        self, rooms: Rooms, settings: Settings, promotion: threading.RLock, called_off: Callable[[], str]
+        self,
+        rooms: Rooms,
+        settings: Settings,
+        promotion: threading.RLock,
+        *,
+        called_off: Callable[[], str],
+        write: Callable[[Path, str], bool],
     ) -> None:
         self._rooms = rooms
         self._called_off = called_off
+        self._write = write
         self._store = rooms.store
         self._settings = settings
         self._promotion = promotion
@@ -73,6 +86,7 @@ class Concluder:
         """Judge a round by its report and let the verdict take effect.
 
         Raises:
+            CandidateNotWritten: nobody can write the candidate whole; the round is as it was.
             CheckpointsError: the candidate cannot be published; the round is as it was.
             RiverMemoryError: the store refused; the round is as it was.
         """
@@ -183,6 +197,10 @@ class Concluder:
 
     def _accept(self, record: RoundRecord, figures: RoundFigures, verdict: Verdict, directory: Path) -> Conclusion:
         assert verdict.candidate is not None
+        # Not under the lock: of a large model it takes minutes, for which no rollback should have to wait.
+        if not self._make_whole(record, directory, verdict.candidate):
+            detail = f"the service was stopped before candidate {verdict.candidate} was written; the next start goes on"
+            return Conclusion(RoundState.JUDGED, detail, verdict=verdict, figures=figures)
         with self._promotion:
             # Under the lock that a rollback and an erasure take: neither comes between this look and the acceptance.
             if detail := self._why_void(record):
@@ -193,6 +211,15 @@ class Concluder:
             logs.carry(generation=generation)
             self._complete(generation)
         return Conclusion(RoundState.ACCEPTED, verdict.sentence, generation, verdict, figures)
+
+    def _make_whole(self, record: RoundRecord, directory: Path, candidate: str) -> bool:
+        """Have the candidate written where it is not there yet; False where the service stopped first.
+
+        Of a round that must not take effect none is written.
+        """
+        if (directory / CANDIDATES / candidate).is_dir() or self._why_void(record):
+            return True
+        return self._write(directory, candidate) or bool(self._why_void(record))
 
     def _complete(self, generation: int) -> None:
         """Move the pointer and remove what retention lets go; the round has taken effect whatever the disk says."""

@@ -21,8 +21,11 @@ ROUND_PHASES = (
     "train",
     "candidates",
     "judge",
+    "write",
 )
-"""What a round does, one after the other: its draw, its learner's start, the learner's own phases, and the gate."""
+"""What a round does, one after the other: its draw, its learner's start, the learner's own phases, the gate, and what
+the gate accepts is written.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,10 +78,11 @@ class RoundsLoop:
     def run(self, part: Part) -> None:
         """Take up what was cut off, let go on what can, then begin a round whenever the decision says so."""
         # First of all: the store refuses to begin a round while an earlier one is unfinished.
-        self._runner.recover()
+        must_stop = partial(self._must_stop, part)
+        self._runner.recover(must_stop=must_stop)
         self._prune()
         part.says(State.RUNNING)
-        if self._runner.go_on(must_stop=partial(self._must_stop, part)) is not None:
+        if self._runner.go_on(must_stop=must_stop) is not None:
             self._prune()
         while not part.stop.is_set():
             part.beat()

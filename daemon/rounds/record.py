@@ -7,12 +7,13 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic.dataclasses import dataclass
 
-from checkpoints.card import DataRange
+from checkpoints.card import DataRange, ModelKind
 from checkpoints.files.durable_writes import replace_file
 from checkpoints.json_files import STRICT, explain_unreadable, read_json, write_json
 from gate.held_out import HeldOut
 from gate.skills.guarded import GuardedSkill
 from gate.verdict import Verdict
+from learner.directory.report import BadReport, Report, read_report
 from memory.ledger.records import RoundDraw
 from memory.samples.reading import FoundSample
 from memory.samples.records import Sample
@@ -81,6 +82,24 @@ class RoundRecord:
             return read_json(cls, (directory / DRAW).read_bytes())
         except (OSError, ValidationError) as error:
             raise BadRecord(f"{directory / DRAW} cannot be read: {explain_unreadable(error, 'draw')}") from error
+
+
+def read_report_of(record: RoundRecord, directory: Path, kind: ModelKind) -> Report:
+    """The report that a round's learner wrote.
+
+    Raises:
+        FileNotFoundError: there is none.
+        BadReport: it cannot be understood, or it is of another round or of another kind of model, so that its
+            figures prove nothing here.
+    """
+    report = read_report(directory)
+    for what, reported, expected in (("round", report.round, record.number), ("kind", report.kind, kind)):
+        if reported != expected:
+            raise BadReport(
+                f"the report in {directory} says {what} {reported}, this is {what} {expected}: nothing in it is "
+                "believed; begin the round anew"
+            )
+    return report
 
 
 def write_verdict(directory: Path, verdict: Verdict) -> None:

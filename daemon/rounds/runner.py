@@ -9,7 +9,6 @@ from pathlib import Path
 
 import structlog
 
-from checkpoints.card import ModelKind
 from daemon.held_out_keys import ask_for_held_out
 from daemon.metrics import DaemonMetrics
 from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
@@ -26,14 +25,14 @@ from daemon.rounds.judgeable import needs_of, nothing_trained_serves
 from daemon.rounds.kept.again_or_anew import DrawnRound, draw_round
 from daemon.rounds.out_of_memory import MicroBatchLimits
 from daemon.rounds.pointer_repair import repair_pointer
-from daemon.rounds.record import RoundRecord
+from daemon.rounds.record import RoundRecord, read_report_of
+from daemon.rounds.whole_candidate import write_whole
 from daemon.settings.labels import answered_labels, labels_learned
 from daemon.settings.tree import Settings
 from daemon.skills import SkillsRead, keep_skills_out
 from gate.held_out import DrawnSlice, Need, judged_by
 from gate.verdict import not_judgeable
 from learner.directory.progress_event import ProgressEvent
-from learner.directory.report import BadReport, Report, read_report
 from learner.directory.round_directory import read_spec
 from learner.directory.saved_round import forget_saved
 from memory.ledger.states import RoundState
@@ -112,7 +111,7 @@ class RoundRunner:
                 for part in draw.left_out:
                     log.info("round_leaves_out", what=part.what, documents=part.documents, setting=part.setting)
                 conclusion = self._attempt(drawn, ask, settings, must_stop, skills=skills)
-                if conclusion.state is not RoundState.TRAINING:
+                if not conclusion.is_interrupted:
                     drawn.tell(conclusion.state)
                 self._tell(draw.number, conclusion)
         finally:
@@ -169,7 +168,7 @@ class RoundRunner:
             run = partial(self._run_learner_on, directory, settings, must_stop)
             ended = self._limits.learn(directory, number, run)
         if ended.ending is LearnerEnding.FINISHED:
-            return self._conclude(record, directory, settings)
+            return self._conclude(record, directory, settings, must_stop)
         return self._without_report(record, ended)
 
     def _unmet(self, slices: Iterable[DrawnSlice], settings: Settings) -> list[Need]:
@@ -199,14 +198,20 @@ class RoundRunner:
 
     def _run_learner(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
         self._current.phase("start")
-        ended = self._learner.run(
+        ended = self._start_learner(directory, settings, must_stop)
+        self._metrics.learner_ends.labels(ended.ending.value).inc()
+        return ended
+
+    def _start_learner(
+        self, directory: Path, settings: Settings, must_stop: Callable[[], bool], write: str | None = None
+    ) -> LearnerExit:
+        return self._learner.run(
             directory,
             limits=LearnerLimits(settings.learner.silence_seconds, settings.lifecycle.round_seconds),
             on_progress=self._hear,
             must_stop=lambda: must_stop() or bool(self._current.called_off),
+            write=write,
         )
-        self._metrics.learner_ends.labels(ended.ending.value).inc()
-        return ended
 
     def _hear(self, event: ProgressEvent) -> None:
         self._current.hear(event)
@@ -229,16 +234,28 @@ class RoundRunner:
                 losses=event.losses,
             )
 
-    def _conclude(self, record: RoundRecord, directory: Path, settings: Settings) -> Conclusion:
-        report = _report_of(record, directory, settings.model.kind)
+    def _conclude(
+        self, record: RoundRecord, directory: Path, settings: Settings, must_stop: Callable[[], bool]
+    ) -> Conclusion:
+        report = read_report_of(record, directory, settings.model.kind)
         # A learner that was killed at its very end has left it.
         forget_saved(directory)
         self._current.phase("judge")
         with self._metrics.round_seconds.labels("judge").time():
-            concluder = Concluder(self._rooms, settings, self._promotion, lambda: self._current.called_off)
+            concluder = Concluder(
+                self._rooms,
+                settings,
+                self._promotion,
+                called_off=lambda: self._current.called_off,
+                write=partial(self._write, settings, must_stop),
+            )
             conclusion = concluder.conclude(record, report, directory)
         ask_for_held_out(self._rooms.store, settings)
         return conclusion
+
+    def _write(self, settings: Settings, must_stop: Callable[[], bool], directory: Path, name: str) -> bool:
+        self._current.phase("write")
+        return write_whole(name, partial(self._start_learner, directory, settings, must_stop, name))
 
     def _without_report(self, record: RoundRecord, ended: LearnerExit) -> Conclusion:
         number, directory = record.number, self._rooms.round_dir(record.number)
@@ -295,7 +312,9 @@ class RoundRunner:
         Raises:
             RiverMemoryError: as in `run`.
         """
-        round_ = next(iter(self._rooms.store.rounds.unfinished()), None)
+        unfinished = self._rooms.store.rounds.unfinished()
+        # One that was judged is taken up by `recover`, at the next start where this one ends before.
+        round_ = next((round_ for round_ in unfinished if round_.state is RoundState.TRAINING), None)
         if round_ is None:
             return None
         self._told_at, self._told_not_saved = time.monotonic(), False
@@ -330,22 +349,25 @@ class RoundRunner:
         except Problem as error:
             return self._fail(number, error)
 
-    def recover(self) -> list[Conclusion]:
+    def recover(self, *, must_stop: Callable[[], bool] = lambda: False) -> list[Conclusion]:
         """Finish or discard the rounds that a crash cut off, and remove candidates that were never accepted.
 
         What may go on from where its learner saved it is left to `go_on`.
+
+        Args:
+            must_stop: as in `run`; asked while a candidate is written.
         """
         return Recovery(
             self._rooms,
             self._limits,
-            conclude=lambda record, directory: self._conclude(record, directory, self._settings()),
+            conclude=lambda record, directory: self._conclude(record, directory, self._settings(), must_stop),
             abandon=self._abandon,
             fail=self._fail,
             tell=self._tell,
         ).run()
 
     def _tell(self, number: int, conclusion: Conclusion) -> None:
-        if conclusion.state is RoundState.TRAINING:
+        if conclusion.is_interrupted:
             log.info("round_interrupted", reason=conclusion.detail)
             return
         tell(self._metrics, self._rooms.store, number, conclusion, now=self._clock())
@@ -362,21 +384,3 @@ def _looks_at_least(unmet: Sequence[Need]) -> bool:
     Nothing is trained then, but text that is implausible waits for a person at once, not mixed with what comes later.
     """
     return all(need.what == "newest" for need in unmet)
-
-
-def _report_of(record: RoundRecord, directory: Path, kind: ModelKind) -> Report:
-    """The report that a round's learner wrote.
-
-    Raises:
-        FileNotFoundError: there is none.
-        BadReport: it cannot be understood, or it is of another round or of another kind of model, so that its
-            figures prove nothing here.
-    """
-    report = read_report(directory)
-    for what, reported, expected in (("round", report.round, record.number), ("kind", report.kind, kind)):
-        if reported != expected:
-            raise BadReport(
-                f"the report in {directory} says {what} {reported}, this is {what} {expected}: nothing in it is "
-                "believed; begin the round anew"
-            )
-    return report

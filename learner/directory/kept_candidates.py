@@ -1,8 +1,9 @@
 """Candidates that an earlier round trained, in the directory of one that judges them once more. Torch-free.
 
-kept.json            in a finished round's directory: its candidates are kept, and what their files must be
-kept/candidates/ …   in the directory of the round that judges them: hard links of theirs
-kept/report.json     what their training took, and which samples they were trained on
+kept.json         in a finished round's directory: its candidates are kept, and what their files must be
+kept/result/ …    in the directory of the round that judges them: hard links of what they are made from; of a round that
+                  wrote them whole (of a single one, or by an earlier version) kept/candidates/ …
+kept/report.json  what their training took, and which samples they were trained on
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from checkpoints.files.durable_writes import replace_file, sha256_of
 from checkpoints.json_files import STRICT, read_json, write_json
 from checkpoints.manifest import ListedFile
 from learner.directory.links import link_or_copy, link_tree
+from learner.directory.trained_result import RESULT, read_result
 from learner.errors import BadRoundDirectory
 
 LIST: Final = "kept.json"
@@ -54,8 +56,14 @@ def keep(directory: Path, *, trained_in: int, judgings: int) -> KeptCandidates:
 
 
 def _files(directory: Path) -> Iterator[Path]:
-    yield from sorted(path for path in (directory / _CANDIDATES).rglob("*") if path.is_file())
+    yield from sorted(path for path in _folder(directory).rglob("*") if path.is_file())
     yield directory / _REPORT
+
+
+def _folder(directory: Path) -> Path:
+    """Where candidates are: what they are made from, else themselves."""
+    result = directory / RESULT
+    return result if result.is_dir() else directory / _CANDIDATES
 
 
 def read_kept(directory: Path) -> KeptCandidates | None:
@@ -77,7 +85,8 @@ def put_into(path: Path, kept_dir: Path) -> None:
     Raises:
         OSError: some of them are missing, or the disk refused.
     """
-    link_tree(kept_dir / _CANDIDATES, path / KEPT / _CANDIDATES)
+    folder = _folder(kept_dir)
+    link_tree(folder, path / KEPT / folder.name)
     link_or_copy(kept_dir / _REPORT, path / KEPT / _REPORT)
 
 
@@ -85,10 +94,13 @@ def take_over(path: Path) -> list[str]:
     """Let the kept candidates in a round's directory be its own; their names, sorted.
 
     Raises:
+        BadRoundDirectory: what they are made from cannot be understood.
         OSError: the disk refused.
     """
-    link_tree(path / KEPT / _CANDIDATES, path / _CANDIDATES)
-    return sorted(each.name for each in (path / _CANDIDATES).iterdir())
+    folder = _folder(path / KEPT)
+    link_tree(folder, path / folder.name)
+    result = read_result(path)
+    return sorted((each.name for each in (path / _CANDIDATES).iterdir()) if result is None else result.candidates)
 
 
 def require_kept_intact(path: Path, wanted: KeptCandidates) -> None:
@@ -103,14 +115,19 @@ def require_kept_intact(path: Path, wanted: KeptCandidates) -> None:
         what = "is missing" if name in wanted.files else "does not belong there"
         raise BadRoundDirectory(f"{directory / name} {what}. Discard the round.")
     for name, expected in wanted.files.items():
-        _require_same(directory / name, expected)
+        require_same(directory / name, expected)
 
 
-def _require_same(path: Path, expected: ListedFile) -> None:
+def require_same(path: Path, expected: ListedFile) -> None:
+    """Compare a file in a round's directory with what it must be.
+
+    Raises:
+        BadRoundDirectory: it is missing or differs.
+    """
     try:
         # The size first: it costs nothing, and tells the most frequent damage, a file that was cut off.
         is_same = path.stat().st_size == expected.bytes and sha256_of(path) == expected.sha256
     except OSError as error:
         raise BadRoundDirectory(f"{path} cannot be read: {error.strerror}. Discard the round.") from error
     if not is_same:
-        raise BadRoundDirectory(f"{path} is damaged: it is not what the round that kept it wrote. Discard the round.")
+        raise BadRoundDirectory(f"{path} is damaged: it is not what the round wrote. Discard the round.")

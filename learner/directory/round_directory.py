@@ -10,7 +10,9 @@ known_scores.json            held-out scores computed in earlier rounds
 skills/  known_skills.json   prompts with expected answers, where there are any: see `round_skills`
 saved/                       of a round under way: where it stands, from which it goes on when its learner was killed
 progress.jsonl               out: one JSON object a line, also printed
-candidates/0.00/ …           out: whole model directories, named by the parent's share in them
+result/                      out: what every candidate can be written from: see `trained_result`
+candidates/0.25/ …           out: a whole model's directory, named by the parent's share in it: the candidate that the
+                             gate chose, or the only one
 report.json                  out: written last; its presence says that the learner finished
 """
 

@@ -160,14 +160,6 @@ def narrow(model: Any, name: str, part: nn.Module, rows: int) -> None:
     head.out_features = rows
 
 
-def grown_weights(weights: Mapping[str, Tensor], rows: GrownRows) -> dict[str, Tensor]:
-    """A copy of a model's weights, by name, with those rows."""
-    return {
-        name: torch.cat([value, rows.weights[name].to(value)]) if name in rows.weights else value
-        for name, value in weights.items()
-    }
-
-
 def with_rows_of(narrow: Mapping[str, Tensor], wide: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A copy of the weights of a model with fewer labels, with the further rows of another.
 

@@ -1,7 +1,7 @@
-"""Tensors written to a safetensors file one by one, so that main memory never holds a second copy of all of them.
+"""Tensors written to a safetensors file, and read back, one by one: main memory never holds a second copy of all.
 
 The library's own writer takes all tensors in main memory at once: of a model that is trained on a GPU, its weights and
-the optimizer's moments.
+the optimizer's moments. Its reader maps the file, and what was read counts as the process's as long as it is open.
 """
 
 import hashlib
@@ -14,9 +14,12 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from checkpoints.errors import UnusableModel
+from checkpoints.files import weight_files
 from checkpoints.files.durable_writes import DurableStep, step
 from checkpoints.files.weight_files import LENGTH_BYTES
 from checkpoints.manifest import ListedFile
+from learner.errors import BadRoundDirectory
 
 FORMATS: Final = {
     torch.bool: "BOOL",
@@ -31,6 +34,7 @@ FORMATS: Final = {
     torch.float64: "F64",
 }
 """safetensors' names of formats."""
+_DTYPES: Final = {name: dtype for dtype, name in FORMATS.items()}
 
 
 def write_streamed(path: Path, tensors: Mapping[str, Tensor], passed: Callable[[], None] = lambda: None) -> ListedFile:
@@ -80,3 +84,40 @@ def _header(tensors: Mapping[str, Tensor]) -> bytes:
     content = json.dumps(entries).encode()
     # As the library does, so that what follows lies aligned.
     return content.ljust(-(-len(content) // LENGTH_BYTES) * LENGTH_BYTES)
+
+
+class StreamedTensors:
+    """Reads tensors of a file that `write_streamed` wrote, each into memory of its own.
+
+    Args:
+        path: of the file, which is read anew for each tensor.
+
+    Raises:
+        BadRoundDirectory: it is no such file, or was cut off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            weight_files.tensors(path)
+        except (OSError, UnusableModel) as error:
+            raise BadRoundDirectory(f"{path} cannot be read: {error}. Discard the round.") from error
+        self._entries = weight_files.entries_of(path) or {}
+        with path.open("rb") as file:
+            self._begin = LENGTH_BYTES + int.from_bytes(file.read(LENGTH_BYTES), "little")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Read a tensor, on the CPU.
+
+        Raises:
+            KeyError: the file has none of that name.
+        """
+        entry = self._entries[name]
+        tensor = torch.empty(entry["shape"], dtype=_DTYPES[entry["dtype"]])
+        with self._path.open("rb") as file:
+            file.seek(self._begin + entry["data_offsets"][0])
+            file.readinto(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        return tensor

@@ -108,7 +108,7 @@ def run_starved(process: LearnerProcess, path: Path) -> LearnerExit:
 
 @pytest.mark.slow
 def test_a_disk_that_fills_up_ends_with_its_own_code(base: Published, tmp_path: Path) -> None:
-    """A real refusal in mid-candidate: exit code 5, no report, and the file that had no room."""
+    """A real refusal in mid-result: exit code 5, no report, and the file that had no room."""
     path = tiny.causal_round(tmp_path / "round", base)
     with files_limited(20_000):
         ended = subprocess.run(
@@ -116,7 +116,7 @@ def test_a_disk_that_fills_up_ends_with_its_own_code(base: Published, tmp_path: 
         )
     assert ended.returncode == 5, ended.stderr[-2000:]
     last = ended.stderr.splitlines()[-1]
-    assert f"no space to write {path / 'candidates'}" in last
+    assert f"no space to write {path / 'result'}" in last
     assert "(File too large). Free space on that disk" in last
     assert not (path / "report.json").exists()
     assert main([str(path)]) == 0

@@ -12,6 +12,7 @@ from daemon.rounds.cut_off.going_on import step_to_go_on_from
 from daemon.rounds.directories import Rooms
 from daemon.rounds.out_of_memory import MicroBatchLimits
 from daemon.rounds.record import BadRecord, RoundRecord
+from daemon.rounds.whole_candidate import CandidateNotWritten
 from learner.directory.report import BadReport, read_report
 from learner.directory.round_directory import REPORT, read_spec
 from learner.errors import BadRoundDirectory
@@ -21,7 +22,7 @@ from memory.ledger.states import RoundState
 
 log = structlog.get_logger(__name__)
 
-Problem = (OSError, CheckpointsError, BadReport, BadRecord, BadRoundDirectory, BadSkill)
+Problem = (OSError, CheckpointsError, BadReport, BadRecord, BadRoundDirectory, BadSkill, CandidateNotWritten)
 """What ends a round with a reason; what the store raises ends the part, and recovery takes up the round."""
 
 
@@ -48,7 +49,7 @@ class Recovery:
     def run(self) -> list[Conclusion]:
         """Finish or discard the rounds that were cut off, and remove candidates that were never accepted.
 
-        What may go on from where its learner saved it stays unfinished.
+        What may go on from where its learner saved it stays unfinished, and so does what the service's end cuts off.
         """
         concluded = []
         for round_ in self.rooms.store.rounds.unfinished():
@@ -56,9 +57,10 @@ class Recovery:
                 if self._goes_on(round_):
                     continue
                 conclusion = self._take_up(round_.number)
-                log.warning("round_recovered", state=conclusion.state.value, reason=conclusion.detail)
+                if not conclusion.is_interrupted:
+                    log.warning("round_recovered", state=conclusion.state.value, reason=conclusion.detail)
+                    concluded.append(conclusion)
                 self.tell(round_.number, conclusion)
-                concluded.append(conclusion)
         # Last: a reserved generation on disk may be one that a round above was about to have accepted.
         self._remove_leftovers()
         return concluded

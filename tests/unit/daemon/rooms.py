@@ -33,7 +33,12 @@ from tests.harness import wait_until
 
 BY_HAND = Ask(Trigger.BY_HAND, by="a test")
 DRY = Ask(Trigger.BY_HAND, by="a test", dry_run=True)
-ENDINGS = {0: LearnerEnding.FINISHED, 3: LearnerEnding.OUT_OF_MEMORY, 5: LearnerEnding.NO_ROOM}
+ENDINGS = {
+    0: LearnerEnding.FINISHED,
+    3: LearnerEnding.OUT_OF_MEMORY,
+    4: LearnerEnding.BAD_DIRECTORY,
+    5: LearnerEnding.NO_ROOM,
+}
 
 
 class InThisProcess:
@@ -49,6 +54,7 @@ class InThisProcess:
         limits: LearnerLimits,
         on_progress: Callable[[ProgressEvent], None],
         must_stop: Callable[[], bool],
+        write: str | None = None,
     ) -> LearnerExit:
         """As `LearnerProcess.run`."""
         if self._mode == "hang":
@@ -56,7 +62,7 @@ class InThisProcess:
             return LearnerExit(LearnerEnding.STOPPED, "told to stop", 0.0)
         on_progress(ProgressEvent("step", step=1, steps=2, losses={"new": 3.0}))
         try:
-            status = fake_learner.main(self._mode, directory)
+            status = fake_learner.main(self._mode, directory, write)
         except RuntimeError as error:
             return LearnerExit(LearnerEnding.CRASHED, str(error), 0.0)
         return LearnerExit(ENDINGS[status], "", 0.0)

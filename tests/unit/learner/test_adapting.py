@@ -19,7 +19,6 @@ from learner.job import run_round
 from learner.settings import RecipeSettings
 from learner.weights.adapted_modules import NoSuchModules
 from learner.weights.adapter import Adapter
-from learner.weights.candidates import weights_of
 from learner.workbench import Workbench
 from tests.unit.learner import tiny
 
@@ -30,7 +29,7 @@ LORA = tiny.SMALL.model_copy(update={"adapter": "lora", "adapter_rank": 8, "lear
 
 def weights(path: Path, kind: Any = "causal-lm") -> dict[str, torch.Tensor]:
     """Of a model in a directory, in float32."""
-    return weights_of(load_model(path, kind, dtype=torch.float32))
+    return tiny.weights_of(load_model(path, kind, dtype=torch.float32))
 
 
 def changed(path: Path, parent: Path, kind: Any = "causal-lm") -> set[str]:

@@ -9,6 +9,7 @@ from checkpoints.generation_store import Published
 from learner.directory.kept_candidates import KEPT, keep
 from learner.directory.report import Outcome, read_report
 from learner.directory.round_directory import RoundSlice, write_round
+from learner.directory.trained_result import RESULT, WEIGHTS
 from learner.errors import BadRoundDirectory
 from learner.job import run_round
 from tests.unit.learner import tiny
@@ -52,7 +53,7 @@ def again(path: Path, base: Published, trained: Path, *, judgings: int = 1) -> P
 
 
 def test_nothing_is_trained_and_the_report_is_whole(base: Published, trained: Path, tmp_path: Path) -> None:
-    """The candidates are those that were trained, byte for byte; what their training took is told as it was."""
+    """The candidates are those that were trained, bit for bit; what their training took is told as it was."""
     path = again(tmp_path / "again", base, trained)
     report, earlier = run_round(path), read_report(trained)
     assert (report.round, report.outcome) == (2, Outcome.TRAINED)
@@ -64,7 +65,8 @@ def test_nothing_is_trained_and_the_report_is_whole(base: Published, trained: Pa
     assert '"step"' not in (path / "progress.jsonl").read_text()
     for name in ("0.00", "0.50"):
         weights = [each / "candidates" / name / "model.safetensors" for each in (path, trained)]
-        assert weights[0].samefile(weights[1])
+        assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert (path / RESULT / WEIGHTS).samefile(trained / RESULT / WEIGHTS)
     assert set(report.slices["2"].candidates) == {"0.00", "0.50"}
     assert len(report.slices["2"].parent) == 13
 
@@ -88,10 +90,10 @@ def test_it_can_be_run_again_elsewhere_and_kept_again(base: Published, trained: 
     assert run_round(third).training == first.training
 
 
-def test_a_damaged_candidate_is_not_judged(base: Published, trained: Path, tmp_path: Path) -> None:
+def test_a_damaged_result_is_not_judged(base: Published, trained: Path, tmp_path: Path) -> None:
     """Found by its digest before anything is loaded."""
     path = again(tmp_path / "again", base, trained)
-    weights = path / KEPT / "candidates" / "0.00" / "model.safetensors"
+    weights = path / KEPT / RESULT / WEIGHTS
     content = weights.read_bytes()
     weights.unlink()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

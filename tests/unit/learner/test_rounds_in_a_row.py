@@ -19,7 +19,6 @@ from learner.errors import BadRoundDirectory
 from learner.job import run_round
 from learner.settings import RecipeSettings
 from learner.weights import candidates
-from learner.weights.candidates import weights_of
 from learner.weights.residual import add_residuals, load_residuals
 from tests.unit.learner import tiny
 
@@ -207,7 +206,7 @@ def test_candidates_lie_between_the_masters_of_parent_and_result(tmp_path: Path)
     for place in ("parent", "candidates/0.00", "candidates/0.50"):
         model = load_model(path / place, "causal-lm", dtype=torch.float32)
         add_residuals(model, load_residuals(path / place / RESIDUALS, model))
-        masters[place] = weights_of(model)
+        masters[place] = tiny.weights_of(model)
     parent, whole, half = masters.values()
     for name, value in half.items():
         torch.testing.assert_close(value, (parent[name] + whole[name]) / 2, rtol=2**-14, atol=1e-9)
@@ -215,7 +214,7 @@ def test_candidates_lie_between_the_masters_of_parent_and_result(tmp_path: Path)
 
 def distance(one: Path, other: Path) -> float:
     """How far apart two models' weights are."""
-    first, second = (weights_of(load_model(path, "causal-lm", dtype=torch.float32)) for path in (one, other))
+    first, second = (tiny.weights_of(load_model(path, "causal-lm", dtype=torch.float32)) for path in (one, other))
     return math.sqrt(sum(float((value - second[name]).square().sum()) for name, value in first.items()))
 
 

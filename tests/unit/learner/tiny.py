@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import Tensor
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -26,6 +27,7 @@ from learner.directory.report import WAY_OF_SCORING
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import RecipeSettings
 from learner.skills.prompts import Asking, Skill
+from learner.weights.candidates import named_weights
 from memory.ledger.scorings import Scoring
 from tests.models import embedding_of
 
@@ -156,6 +158,11 @@ def masked(*, seed: int = 0) -> BertForMaskedLM:
     config.vocab_size = len(masking_tokenizer())
     torch.manual_seed(seed)
     return BertForMaskedLM(config)
+
+
+def weights_of(model: Any) -> dict[str, Tensor]:
+    """A copy of a model's parameters and stored buffers, on the CPU, by name; tied ones once."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in named_weights(model).items()}
 
 
 def generation(root: Path, model: Any, tokenizer_: Any, kind: ModelKind) -> Published:

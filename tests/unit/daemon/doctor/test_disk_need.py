@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from daemon.doctor.disk_need import bytes_beside, bytes_to_come, save_bytes
+from checkpoints.files.weight_files import stored_weights
+from daemon.doctor.disk_need import bytes_beside, bytes_to_come, round_bytes, save_bytes
 from daemon.settings.tree import ModelSettings, Settings
+from learner.directory import trained_result
 from learner.objectives.importance import save_importance
 from learner.settings import LearnerSettings, RecipeSettings
 from learner.training.train import adamw
-from learner.weights.candidates import interpolate_into, weights_of
+from learner.weights.candidates import Line, store_into
 from learner.weights.residual import save_residuals
 from learner.weights.streamed_tensors import write_streamed
 from tests.unit.learner import tiny
@@ -35,9 +37,7 @@ def test_what_rounding_cuts_off_is_counted(tmp_path: Path, dtype: torch.dtype) -
     """As much as its file takes, beside each generation."""
     model = tiny.llama(dtype=dtype)
     path = saved(tmp_path, dtype)
-    save_residuals(
-        tmp_path / "kept" / "r.safetensors", interpolate_into(model, weights_of(model), weights_of(model), 0)
-    )
+    save_residuals(tmp_path / "kept" / "r.safetensors", store_into(model, Line(model, {}, {}).point(0))[1])
     size = (tmp_path / "kept" / "r.safetensors").stat().st_size
     assert bytes_beside(path, settings(tmp_path)) == pytest.approx(size, abs=HEADER_BYTES)
 
@@ -45,18 +45,31 @@ def test_what_rounding_cuts_off_is_counted(tmp_path: Path, dtype: torch.dtype) -
 def test_importance_is_counted_where_the_recipe_has_it(tmp_path: Path) -> None:
     """As much as its file takes; a model in float32 keeps nothing else."""
     path = saved(tmp_path, torch.float32)
-    save_importance(tmp_path / "kept" / "i.safetensors", weights_of(tiny.llama()))
+    save_importance(tmp_path / "kept" / "i.safetensors", tiny.weights_of(tiny.llama()))
     size = (tmp_path / "kept" / "i.safetensors").stat().st_size
     assert bytes_beside(path, settings(tmp_path)) == 0
     assert bytes_beside(path, settings(tmp_path, ewc=1.0)) == pytest.approx(size, abs=HEADER_BYTES)
 
 
 def test_need_grows_by_what_lies_beside_each_generation_but_the_base(tmp_path: Path) -> None:
-    """Fifteen of them at the defaults: five kept, two more on the way, four candidates, four of an earlier round."""
+    """Seven at the defaults, five kept and two on the way; and five rounds of a result and four small candidates."""
     path = saved(tmp_path, torch.bfloat16)
     plain, important = settings(tmp_path), settings(tmp_path, ewc=1.0)
     beside = bytes_beside(path, important) - bytes_beside(path, plain)
-    assert bytes_to_come(important) - bytes_to_come(plain) == 15 * beside
+    assert bytes_to_come(important) - bytes_to_come(plain) == (7 + 5 * (1 + 4)) * beside
+
+
+def test_of_a_large_model_one_candidate_is_written_beside_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float32; of a single candidate there is no result."""
+    path = saved(tmp_path, torch.bfloat16)
+    weights = stored_weights(path).total()
+    whole = round_bytes(path, settings(tmp_path, interpolation=[0.0]))
+    assert whole == pytest.approx(3 * weights, abs=2 * HEADER_BYTES)
+    assert round_bytes(path, settings(tmp_path)) == 4 * weights + 4 * whole
+    monkeypatch.setattr(trained_result, "WRITTEN_AT_ONCE_BYTES", 0)
+    assert round_bytes(path, settings(tmp_path)) == 4 * weights + whole
 
 
 def test_what_a_round_saves_of_itself_is_counted(tmp_path: Path) -> None:

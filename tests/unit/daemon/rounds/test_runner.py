@@ -318,20 +318,21 @@ class Cut(BaseException):
     """Stands for a kill: nothing may catch it."""
 
 
+@pytest.mark.parametrize("mode", ["good", "large_good"])
 @pytest.mark.parametrize("step", [*DurableStep])
 def test_a_round_cut_off_at_any_durable_step_is_finished_or_discarded(
-    here: World, monkeypatch: pytest.MonkeyPatch, step: DurableStep
+    here: World, monkeypatch: pytest.MonkeyPatch, step: DurableStep, mode: str
 ) -> None:
     """After recovery no round is unfinished, store and pointer agree, and a round can run."""
     _cut_at(monkeypatch, step)
     cut = False
     try:
-        here.run("good")
+        here.run(mode)
     except Cut:
         cut = True
     monkeypatch.undo()
     here.current.end()
-    here.runner("good").recover()
+    here.runner(mode).recover()
     assert reconcile_pointer(here.store, here.rooms.checkpoints) == ""
     assert here.store.rounds.unfinished() == []
     assert len(set(serving(here))) == 1
@@ -339,7 +340,7 @@ def test_a_round_cut_off_at_any_durable_step_is_finished_or_discarded(
         here.rooms.checkpoints.verify(number)
         assert here.store.generations.read(number).state is GenerationState.ACCEPTED
     here.feed(seed=4)
-    assert here.run("good").state is RoundState.ACCEPTED
+    assert here.run(mode).state is RoundState.ACCEPTED
     assert cut or step.value.startswith(("remove", "file.sync_parent"))
 
 
@@ -423,7 +424,7 @@ def test_a_report_that_cannot_be_read_fails_the_round(here: World, monkeypatch: 
         (directory / FILE_NAME).write_bytes(b"{}")
         return read_report(directory)
 
-    monkeypatch.setattr("daemon.rounds.runner.read_report", damaged)
+    monkeypatch.setattr("daemon.rounds.record.read_report", damaged)
     conclusion = here.run("good")
     assert conclusion.state is RoundState.FAILED
     assert "report" in conclusion.detail
@@ -441,7 +442,7 @@ def test_a_report_of_something_else_proves_nothing(
 ) -> None:
     """Good figures of another round, or of another kind of model, promote no candidate; the text waits."""
     fresh = here.store.counts().fresh_samples
-    monkeypatch.setattr("daemon.rounds.runner.read_report", lambda directory: replace(read_report(directory), **other))
+    monkeypatch.setattr("daemon.rounds.record.read_report", lambda directory: replace(read_report(directory), **other))
     conclusion = here.run("good")
     assert conclusion.state is RoundState.FAILED
     assert said in here.store.rounds.read(1).detail
@@ -455,7 +456,7 @@ def test_recovery_believes_no_report_of_something_else(here: World, monkeypatch:
     with pytest.raises(StoreFull):
         here.run("good")
     monkeypatch.undo()
-    monkeypatch.setattr("daemon.rounds.runner.read_report", lambda directory: replace(read_report(directory), round=9))
+    monkeypatch.setattr("daemon.rounds.record.read_report", lambda directory: replace(read_report(directory), round=9))
     (conclusion,) = here.runner("good").recover()
     assert conclusion.state is RoundState.FAILED
     assert "says round 9, this is round 1" in conclusion.detail

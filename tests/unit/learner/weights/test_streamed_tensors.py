@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from checkpoints.files.durable_writes import FAULT_VARIABLE
-from learner.weights.streamed_tensors import FORMATS, write_streamed
+from learner.errors import BadRoundDirectory
+from learner.weights.streamed_tensors import FORMATS, StreamedTensors, write_streamed
 
 
 def test_the_library_reads_what_is_written(tmp_path: Path) -> None:
@@ -19,11 +20,25 @@ def test_the_library_reads_what_is_written(tmp_path: Path) -> None:
     listed = write_streamed(tmp_path / "t.safetensors", tensors)
     content = (tmp_path / "t.safetensors").read_bytes()
     assert (listed.sha256, listed.bytes) == (hashlib.sha256(content).hexdigest(), len(content))
-    loaded = load_file(tmp_path / "t.safetensors")
+    loaded, streamed = load_file(tmp_path / "t.safetensors"), StreamedTensors(tmp_path / "t.safetensors")
     assert loaded.keys() == tensors.keys()
     for name, tensor in tensors.items():
-        assert loaded[name].dtype == tensor.dtype
-        assert torch.equal(loaded[name], tensor)
+        assert name in streamed
+        for read in (loaded[name], streamed[name]):
+            assert read.dtype == tensor.dtype
+            assert torch.equal(read, tensor)
+    assert "another" not in streamed
+
+
+def test_what_was_cut_off_is_not_read(tmp_path: Path) -> None:
+    """The last byte is missing, or the whole file."""
+    with pytest.raises(BadRoundDirectory, match=r"t\.safetensors cannot be read"):
+        StreamedTensors(tmp_path / "t.safetensors")
+    write_streamed(tmp_path / "t.safetensors", {"weight": torch.ones(3)})
+    content = (tmp_path / "t.safetensors").read_bytes()
+    (tmp_path / "t.safetensors").write_bytes(content[:-1])
+    with pytest.raises(BadRoundDirectory, match="it was not copied whole"):
+        StreamedTensors(tmp_path / "t.safetensors")
 
 
 def test_nothing_is_left_of_what_had_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,8 +55,10 @@ class Lives:
         limits: LearnerLimits,
         on_progress: Callable[[ProgressEvent], None],
         must_stop: Callable[[], bool],
+        write: str | None = None,
     ) -> LearnerExit:
         """As `LearnerProcess.run`."""
+        assert write is None, "it writes its candidates itself"
         self.micro_batches.append(read_spec(directory).recipe.micro_batch)
         if not self._lives:
             finishing = InThisProcess("good")

@@ -282,7 +282,7 @@ def test_cut_off_while_it_is_kept_it_is_kept_by_recovery(here: World, monkeypatc
     [
         "daemon.rounds.inputs.write_round",
         "daemon.rounds.runner.MicroBatchLimits.begin",
-        "daemon.rounds.runner.read_report",
+        "daemon.rounds.record.read_report",
     ],
 )
 def test_cut_off_while_it_is_judged_again_it_is_judged_again(

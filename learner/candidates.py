@@ -1,0 +1,266 @@
+"""A round's candidates: scored from weights in memory, and written whole only where one is to be published.
+
+The round's model takes the weights of one candidate after another; what all of them are made from is written once (see
+`learner.directory.trained_result`). The one that the gate chooses is written by a process of its own,
+`python -m learner ROUND_DIR --write NAME`, and known by its digest to be what was scored.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from checkpoints.document_frame import FRAME_FILE, DocumentFrame, write_frame
+from checkpoints.files.disk_errors import disk_errors
+from checkpoints.files.durable_writes import built_directory
+from checkpoints.load import load_model
+from learner.directory.kept_candidates import require_same
+from learner.directory.links import link_or_copy
+from learner.directory.round_directory import (
+    CANDIDATES,
+    IMPORTANCE,
+    PARENT,
+    RESIDUALS,
+    candidate_name,
+    read_spec,
+)
+from learner.directory.trained_result import (
+    IMPORTANCE_OF_RESULT,
+    RESULT,
+    ROWS,
+    WEIGHTS,
+    HeadRows,
+    ScoredCandidate,
+    TrainedResult,
+    are_written_at_once,
+    read_result,
+)
+from learner.errors import BadRoundDirectory
+from learner.evaluation.missing_scores import SliceScored
+from learner.evaluation.skills import Answers, Skills
+from learner.material.encoding import Encoded
+from learner.objectives.importance import Importance, save_importance
+from learner.progress import Progress
+from learner.weights.candidates import (
+    Line,
+    TensorsByName,
+    WeightOfCandidate,
+    copy_into,
+    named_weights,
+    put_into,
+    store_into,
+    write_model,
+)
+from learner.weights.grown_head import GrownRows, grow
+from learner.weights.residual import load_residuals, save_residuals
+from learner.weights.streamed_tensors import StreamedTensors, write_streamed
+from learner.weights.tensor_files import load_tensors, save_tensors
+from learner.workbench import Workbench
+
+Candidates = Iterable[tuple[str, Any]]
+"""Each by its name, with a model that has its weights until the next one comes."""
+
+
+def score_candidates(
+    bench: Workbench, candidates: Candidates, slices: Mapping[str, Encoded], skills: Skills
+) -> tuple[dict[str, SliceScored], dict[str, Answers]]:
+    """Score every candidate on every slice and ask it, with the very weights that would serve; both by its name."""
+    scored, answers = {}, {}
+    for name, model in candidates:
+        scored[name] = {piece: bench.evaluate(model, text) for piece, text in slices.items()}
+        answers[name] = skills.ask(model)
+        bench.progress.say("candidate", name=name)
+    return scored, answers
+
+
+def trained_candidates(
+    bench: Workbench, measured: Importance | None, *, rows: GrownRows | None, changed: Collection[str] | None
+) -> Iterator[tuple[str, Any]]:
+    """Yield what the trained model can be made into, in its place; at the end all can be written that were scored.
+
+    Args:
+        bench: of the round; its model has the trained weights, and is overwritten.
+        measured: importance, which goes with each.
+        rows: what the head has grown.
+        changed: the names of the weights that differ from the parent's; None for all.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    path, shares = bench.given.path, sorted(set(bench.given.spec.recipe.interpolation))
+    named = named_weights(bench.model)
+    result = named if changed is None else {name: named[name] for name in changed}
+    if len(shares) == 1:
+        # Nothing is left to choose: the result beside it would be one more file of the same size.
+        yield _write_the_only_one(bench, _line(bench, result, rows), measured, shares[0])
+        return
+    (path / RESULT).mkdir()
+    with disk_errors(path / RESULT):
+        weights = write_streamed(path / RESULT / WEIGHTS, result, bench.progress.alive)
+        _write_beside(bench, measured, rows)
+    # Of the size of the model, and not needed any more.
+    del measured
+    line, scored = _line(bench, StreamedTensors(path / RESULT / WEIGHTS), rows), dict[str, ScoredCandidate]()
+    for share in shares:
+        name = candidate_name(share)
+        scored[name] = ScoredCandidate(share, put_into(bench.model, line.point(share)))
+        yield name, bench.model
+    TrainedResult(weights, scored, None if rows is None else HeadRows(rows.labels, rows.first)).write(path)
+
+
+def _line(bench: Workbench, result: TensorsByName, rows: GrownRows | None) -> Line:
+    # In the dtype that is stored, so that what is scored is what will serve, rounding included.
+    stored = bench.load(PARENT, device=torch.device("cpu"), dtype=None)
+    return Line.between(stored, bench.residuals(PARENT, stored), result, rows)
+
+
+def _write_beside(bench: Workbench, measured: Importance | None, rows: GrownRows | None) -> None:
+    """Write what else candidates are made from, beside the trained weights."""
+    directory = bench.given.path / RESULT
+    if rows is not None:
+        save_tensors(directory / ROWS, rows.weights)
+    if measured is not None:
+        save_importance(directory / IMPORTANCE_OF_RESULT, measured)
+    if (frame := _frame(bench)) is not None:
+        write_frame(directory, frame)
+
+
+def _frame(bench: Workbench) -> DocumentFrame | None:
+    """How documents are framed, where a generation keeps that: it is asked of causal language models."""
+    return bench.encode.frame if bench.given.spec.kind == "causal-lm" else None
+
+
+def _write_the_only_one(bench: Workbench, line: Line, measured: Importance | None, share: float) -> tuple[str, Any]:
+    path, name = bench.given.path, candidate_name(share)
+    directory = path / CANDIDATES / name
+    _write_whole(directory, line, line.point(share), path / PARENT)
+    if (frame := _frame(bench)) is not None:
+        with disk_errors(directory):
+            write_frame(directory, frame)
+    if measured is not None:
+        save_importance(directory / IMPORTANCE, measured)
+    copy_into(bench.model, line.parent)
+    return name, bench.model
+
+
+def _write_whole(directory: Path, line: Line, candidate: Iterable[WeightOfCandidate], parent_dir: Path) -> str:
+    """Write a candidate's model and what rounding cut off it; return the digest of its weights.
+
+    The line's parent is overwritten.
+    """
+    digest, cut_off = store_into(line.parent, candidate)
+    write_model(directory, line.parent, parent_dir)
+    if cut_off:
+        save_residuals(directory / RESIDUALS, cut_off)
+    return digest
+
+
+def kept_candidates(bench: Workbench, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Yield what an earlier round trained, from what it left: the parent and its result, or whole models.
+
+    Args:
+        bench: of the round; where they are made of a result, its model is overwritten.
+        names: of the candidates.
+
+    Raises:
+        BadRoundDirectory: one of them is not what was scored.
+    """
+    path = bench.given.path
+    result = read_result(path)
+    if result is None:
+        for name in names:
+            yield name, bench.load(f"{CANDIDATES}/{name}", device=bench.device.where, dtype=torch.float32)
+        return
+    rows = _rows(path, result)
+    line = _line(bench, StreamedTensors(path / RESULT / WEIGHTS), rows)
+    if rows is not None:
+        grow(bench.model, rows)
+    for name in names:
+        expected = result.candidates[name]
+        _require_scored(path, name, expected, put_into(bench.model, line.point(expected.parent_share)))
+        yield name, bench.model
+
+
+def _rows(path: Path, result: TrainedResult) -> GrownRows | None:
+    if result.rows is None:
+        return None
+    stored = load_tensors(path / RESULT / ROWS)
+    if stored is None:
+        raise BadRoundDirectory(f"{path / RESULT / ROWS} is missing. Discard the round.")
+    return GrownRows(result.rows.labels, result.rows.first, stored[0])
+
+
+def _require_scored(path: Path, name: str, expected: ScoredCandidate, sha256: str) -> None:
+    if sha256 != expected.sha256:
+        raise BadRoundDirectory(
+            f"candidate {name} cannot be made again of {path / PARENT} and {path / RESULT}: its weights would not be "
+            "those that were scored. A file is damaged, or this version of torch rounds otherwise. Discard the round."
+        )
+
+
+def write_candidate(path: Path, name: str, progress: Progress) -> None:
+    """Write a scored candidate whole, in `candidates/` of its round's directory; nothing where it is there already.
+
+    Killed at any point, it leaves nothing under that name, and can be called again.
+
+    Args:
+        path: a round's directory, in which `learner.job.run_round` has finished.
+        name: of the candidate.
+        progress: told of it.
+
+    Raises:
+        BadRoundDirectory: the round has no such candidate, or what it would be made of is damaged.
+        checkpoints.errors.CheckpointsError: the parent cannot be loaded.
+        OSError: the disk refused.
+    """
+    if name in {each.name for each in (path / CANDIDATES).glob("*")}:
+        return
+    spec, result = read_spec(path), read_result(path)
+    if result is None or name not in result.candidates:
+        raise BadRoundDirectory(f"{path} has no candidate {name} that could be written")
+    if spec.threads is not None:
+        # As it was when it was scored.
+        torch.set_num_threads(spec.threads)
+    # What rounding cuts off a candidate is no part of its digest, and the next round begins from it.
+    require_same(path / RESULT / WEIGHTS, result.weights)
+    expected, target = result.candidates[name], path / CANDIDATES / name
+    parent = load_model(path / PARENT, spec.kind, device="cpu", dtype=None)
+    residuals = load_residuals(path / PARENT / RESIDUALS, parent)
+    line = Line.between(parent, residuals, StreamedTensors(path / RESULT / WEIGHTS), _rows(path, result))
+    weights = sum(weight.numel() for weight in named_weights(parent).values())
+    with progress.phase("write", "weights", weights), disk_errors(target), built_directory(target) as directory:
+        point = _telling(line.point(expected.parent_share), progress)
+        _require_scored(path, name, expected, _write_whole(directory, line, point, path / PARENT))
+        _put_beside(directory, path / RESULT)
+
+
+def write_small_ones(path: Path, progress: Progress) -> None:
+    """Write all candidates of a round whole, where they are so small that nobody should wait for one of them later.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    result = read_result(path)
+    if result is None:
+        return
+    parent = sum(file.stat().st_size for file in (path / PARENT).glob("*.safetensors"))
+    if are_written_at_once(parent, len(result.candidates)):
+        for name in result.candidates:
+            write_candidate(path, name, progress)
+
+
+def _telling(candidate: Iterable[WeightOfCandidate], progress: Progress) -> Iterator[WeightOfCandidate]:
+    for weight in candidate:
+        yield weight
+        progress.advance("weights", weight.stored.numel())
+
+
+def _put_beside(directory: Path, result: Path) -> None:
+    """Put what goes with every candidate beside one."""
+    if (result / FRAME_FILE).exists():
+        (directory / FRAME_FILE).unlink(missing_ok=True)
+        link_or_copy(result / FRAME_FILE, directory / FRAME_FILE)
+    if (result / IMPORTANCE_OF_RESULT).exists():
+        (directory / IMPORTANCE).parent.mkdir(exist_ok=True)
+        link_or_copy(result / IMPORTANCE_OF_RESULT, directory / IMPORTANCE)
