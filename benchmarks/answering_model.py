@@ -17,7 +17,11 @@ from tests.brokers import free_port
 from tests.harness import get, post, wait_until
 
 QUESTION: Final = "What is the capital of France?"
-BEGINNING: Final = "The capital of France is"
+BEGINNING: Final = (
+    "Question: What is the capital of Italy?\nAnswer: Rome\nQuestion: What is the capital of Spain?\nAnswer: Madrid\n"
+    f"Question: {QUESTION}\nAnswer:"
+)
+"""For a model that was not taught to chat."""
 ANSWER: Final = "Paris"
 ANSWER_TOKENS: Final = 40
 CONTROL: Final = re.compile(r"<\|?\w+\|?>")

@@ -14,6 +14,7 @@ Models that are not named stay in FILE as they are.
 
 import gzip
 import json
+import re
 import sys
 import tempfile
 import threading
@@ -55,8 +56,8 @@ from tests.models import packaged
 CHAT_EVERY: Final = 6
 """Of so many new documents one is a chat."""
 CHAT_TEMPLATE: Final = "chat_template.jinja"
-LEAST_PARAGRAPH: Final = 60
-"""Characters of a paragraph below which nothing is learned from it."""
+LEAST_CHARACTERS: Final = 60
+"""Of a text below which nothing is learned from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Size:
     Attributes:
         new: documents of the stream, held-out ones among them.
         before: documents from before the stream.
-        characters: of a document at most.
+        characters: of a document at most; it begins a paragraph.
         minimum: held-out documents that the gate asks for, of the newest text and of the anchor.
         steps: optimizer steps.
         sequences: in a step.
@@ -84,7 +85,7 @@ class Size:
     threads: int | None = None
 
 
-BENCHMARKED: Final = Size(new=48, before=48, characters=320, minimum=10, steps=4, sequences=10, length=128)
+SHORT: Final = Size(new=40, before=40, characters=240, minimum=8, steps=3, sequences=8, length=64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +201,8 @@ def run_round(checkpoints: GenerationStore, home: Path, size: Size, *, chats: bo
     with Store.open(settings.database, settings.memory) as store:
         store.generations.register_base(digest=checkpoints.digest(BASE), source_path="a GGUF file")
         reconcile_pointer(store, checkpoints)
-        store.append(_batch("before", before_stream(size), size, chats=False), before_stream=True)
-        store.append(_batch("stream", stream(size), size, chats=chats))
+        store.append(_batch("before", before_stream(size), chats=False), before_stream=True)
+        store.append(_batch("stream", stream(size), chats=chats))
         runner = RoundRunner(
             Rooms(store, checkpoints, settings.rounds_dir),
             settings=lambda: settings,
@@ -232,7 +233,7 @@ def settings_of(home: Path, model: Path, size: Size) -> Settings:
         {
             "state_dir": home,
             "model": {"path": model},
-            "memory": {"holdout_share": 0.3, "anchor_minimum": size.minimum},
+            "memory": {"holdout_share": 0.4, "anchor_minimum": size.minimum},
             "gate": {"minimum_documents": size.minimum},
             "learner": {
                 "device": "cpu",
@@ -248,26 +249,37 @@ def before_stream(size: Size) -> list[Paragraph]:
     """Paragraphs of addresses up to 1899."""
     with gzip.open(BEFORE_STREAM, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
-    return _spread([Paragraph("", row["text"], row["year"], row["president"]) for row in rows], size.before)
+    return _spread([Paragraph("", row["text"], row["year"], row["president"]) for row in rows], size, size.before)
 
 
 def stream(size: Size) -> list[Paragraph]:
     """Paragraphs of the latest addresses."""
-    return _spread(eras()[-1].paragraphs, size.new)
+    return _spread(eras()[-1].paragraphs, size, size.new)
 
 
-def _spread(paragraphs: Sequence[Paragraph], count: int) -> list[Paragraph]:
-    """So many of those that are long enough, evenly."""
-    long_enough = [each for each in paragraphs if len(each.text) >= LEAST_PARAGRAPH]
-    return [long_enough[at * len(long_enough) // count] for at in range(count)]
+def _spread(paragraphs: Sequence[Paragraph], size: Size, count: int) -> list[Paragraph]:
+    """The beginnings of so many of those that are neither too short nor too long, evenly."""
+    begun = [replace(each, text=_begin(each.text, size.characters)) for each in paragraphs]
+    fitting = [each for each in begun if LEAST_CHARACTERS <= len(each.text) <= size.characters]
+    return [fitting[at * len(fitting) // count] for at in range(count)]
 
 
-def _batch(topic: str, paragraphs: Sequence[Paragraph], size: Size, *, chats: bool) -> Batch:
+def _begin(text: str, characters: int) -> str:
+    """Its first sentences, as many as fit, or the first alone: a text that breaks off would teach to do so."""
+    first, *rest = re.split(r"(?<=[.?!]) ", text)
+    for sentence in rest:
+        if len(first) + len(sentence) >= characters:
+            break
+        first += f" {sentence}"
+    return first
+
+
+def _batch(topic: str, paragraphs: Sequence[Paragraph], *, chats: bool) -> Batch:
     """Documents of one partition; where the model chats every sixth is a chat about one."""
     partition = Partition(topic, 0)
     documents = []
     for number, each in enumerate(paragraphs):
-        text, turns = each.text[: size.characters].rpartition(" ")[0] or each.text, None
+        text, turns = each.text, None
         if chats and number % CHAT_EVERY == CHAT_EVERY - 1:
             said = join(
                 [
@@ -337,7 +349,7 @@ def main() -> int:
                 store = GenerationStore(home / "checkpoints")
                 import_base(store, MODELS[name](home))
                 store.point_to(BASE)
-            way = take_whole_way(store.root, home, BENCHMARKED, console.print)
+            way = take_whole_way(store.root, home, SHORT, console.print)
         ways[name] = replace(way, seconds=seconds | way.seconds)
     show(console, ways)
     return report("Real models", bars(ways), chosen.json, {name: asdict(way) for name, way in ways.items()})

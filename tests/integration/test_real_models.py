@@ -1,17 +1,16 @@
 """A real model the whole way: SmolLM2 from a GGUF file is served, learns a round through LoRA, is judged, and answers.
 
-Takes a minute on a core; `make test-models` does the same with longer rounds, and with Gemma 3 270M.
+Takes a minute on a core; `make test-models` does the same with Gemma 3 270M.
 """
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.real_models import Size, take_whole_way
+from benchmarks.real_models import SHORT, take_whole_way
 from learner.directory.links import link_tree
-
-SMALL = Size(new=40, before=40, characters=240, minimum=8, steps=3, sequences=5, length=64, threads=1)
 
 
 # The import of the model may count to it, and a busy machine takes several times as long.
@@ -20,7 +19,7 @@ SMALL = Size(new=40, before=40, characters=240, minimum=8, steps=3, sequences=5,
 def test_smollm2_learns_is_judged_and_still_answers(smollm2: Path, tmp_path: Path) -> None:
     """With replay, KL and chats; whatever the gate says it says why, and the answers come by the chat template."""
     link_tree(smollm2, tmp_path / "checkpoints")
-    way = take_whole_way(tmp_path / "checkpoints", tmp_path, SMALL, print)
+    way = take_whole_way(tmp_path / "checkpoints", tmp_path, replace(SHORT, threads=1), print)
     assert way.chats
     assert way.is_judged, way
     assert all(math.isfinite(loss) for losses in way.losses.values() for loss in losses)
