@@ -1,10 +1,10 @@
 """What regularization costs a training step, and what the learner costs over a bare PyTorch loop.
 
-    python -m benchmarks.step [--json FILE] [--rounds 40]
+    python -m benchmarks.step [--json FILE] [--rounds 40] [--large-rounds 3] [--only 1M | 135M]
 
-The model is a Llama of 1.07M parameters (vocabulary 2,048, width 128, 4 layers), the batch 24 packed sequences of 128
-tokens in one pass. All arms take their steps in turn, on the same batches in the same order, so that whatever else the
-machine does meets all alike; figures are medians of each turn's ratio.
+The first model is a Llama of 1.07M parameters (vocabulary 2,048, width 128, 4 layers), the batch 24 packed sequences
+of 128 tokens in one pass. All arms take their steps in turn, on the same batches in the same order, so that whatever
+else the machine does meets all alike; figures are medians of each turn's ratio.
 
 - plain: the learner's step without replay, KL or penalty.
 - penalties: the same with L2-SP and EWC.
@@ -13,35 +13,34 @@ machine does meets all alike; figures are medians of each turn's ratio.
 - bare: forward, cross-entropy, backward, clip, AdamW, and nothing else, on tensors made beforehand.
 - learner: the learner's whole loop (feeding, schedule, progress) on the same batches as bare.
 - Trainer: transformers' `Trainer`, on the same batches as bare.
+
+The second has the shape of SmolLM2-135M, and other arms: see `benchmarks.large_step`. With `--only` that one's figures
+alone are measured; what FILE tells of the other stays there. Both take some twenty minutes on two cores.
 """
 
 import io
+import json
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import SequentialSampler
-from transformers import Trainer as HuggingFaceTrainer
 from transformers import TrainerCallback, TrainingArguments
 
+from benchmarks import large_step
 from benchmarks.make_demo_data import SEQUENCE, VOCABULARY, make_model
 from benchmarks.report import Bar, arguments, report
-from learner.devices.device import choose, settle
-from learner.directory.round_directory import RoundSample
-from learner.material.batches import Rows, Step, rows_of
-from learner.material.encoding import Encoded
-from learner.material.feeds import CausalFeed
+from benchmarks.same_batches import DEVICE, InOrder, feed, pack_documents, plan, rows_for_trainer
+from learner.devices.device import settle
+from learner.material.batches import Rows, Step
 from learner.objectives.losses import CausalObjective
 from learner.objectives.weight_pull import QuadraticPull
 from learner.progress import Progress
@@ -52,7 +51,7 @@ ROWS = 24
 REPLAYED = 0.6
 WARM_UP = 3
 RATE = 1e-3
-DEVICE = choose("cpu", "float32")
+SMALL, LARGE = "1M", "135M"
 
 
 def model() -> Any:
@@ -63,26 +62,9 @@ def model() -> Any:
     return llama.train()
 
 
-def pack_documents(steps: int) -> Rows:
-    """Documents of 20 to 400 tokens, packed; enough rows for every step."""
-    random = np.random.default_rng(0)
-    lengths: list[int] = []
-    while sum(lengths) < (steps + 1) * ROWS * SEQUENCE:
-        lengths.append(int(random.integers(20, 400)))
-    bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    tokens = random.integers(1, VOCABULARY, bounds[-1]).astype(np.int32)
-    samples = tuple(RoundSample(at, "", "") for at in range(len(lengths)))
-    return rows_of(Encoded(tokens, bounds, samples, np.zeros(len(lengths), dtype=np.int64)), SEQUENCE, packed=True)
-
-
 def recipe(**changes: Any) -> RecipeSettings:
     """A recipe that changes nothing but what is named."""
     return RecipeSettings(batch_sequences=ROWS, micro_batch=ROWS, **{"kl": 0.0, **changes})
-
-
-def feed(rows: Rows) -> CausalFeed:
-    """The same rows as new and as replayed text."""
-    return CausalFeed(rows, rows, packed=True, pad=0, size=ROWS, device=DEVICE.where)
 
 
 class Arm:
@@ -99,7 +81,7 @@ class Arm:
         self.trainer = Trainer(
             trained,
             model().eval().requires_grad_(requires_grad=False) if kl else None,
-            feed=feed(rows),
+            feed=feed(rows, ROWS),
             objective=CausalObjective(kl),
             pull=pull,
             recipe=chosen,
@@ -132,7 +114,7 @@ class Bare:
         self._weights = list(self._model.parameters())
         self._optimizer = torch.optim.AdamW(self._weights, lr=RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
         # Made beforehand, so that the learner is held against a loop that pays nothing for feeding.
-        self._batches = {id(step): next(feed(rows).micro_batches(step)) for step in steps}
+        self._batches = {id(step): next(feed(rows, ROWS).micro_batches(step)) for step in steps}
 
     def __call__(self, step: Step) -> None:
         """Forward, cross-entropy, backward, clip, update."""
@@ -142,29 +124,6 @@ class Bare:
         torch.nn.utils.clip_grad_norm_(self._weights, 1.0, foreach=True)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-
-
-def rows_for_trainer(rows: Rows, steps: list[Step]) -> list[dict[str, Tensor]]:
-    """The same batches as single rows; labels are unshifted, as `Trainer` shifts them itself."""
-    trainer_rows = []
-    for step in steps:
-        batch = next(feed(rows).micro_batches(step))
-        labels = torch.full_like(batch.targets, -100)
-        labels[:, 1:] = batch.targets[:, :-1]
-        ids, positions = batch.inputs["input_ids"], batch.inputs["position_ids"]
-        trainer_rows += [
-            {"input_ids": ids[row], "position_ids": positions[row], "labels": labels[row]} for row in range(len(ids))
-        ]
-    return trainer_rows
-
-
-class InOrder(HuggingFaceTrainer):
-    """`Trainer` that takes its data in the order it is given, as the other arms do."""
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        rows = self.train_dataset if train_dataset is None else train_dataset
-        assert isinstance(rows, Sized)
-        return SequentialSampler(rows)
 
 
 class Turns(TrainerCallback):
@@ -192,11 +151,8 @@ class Turns(TrainerCallback):
 def measure(rounds: int, scratch: Path) -> dict[str, list[float]]:
     """Seconds of each arm's steps, turn by turn."""
     total = rounds + WARM_UP
-    rows = pack_documents(total)
-    none = np.empty(0, dtype=np.int64)
-    new = [Step(np.arange(at * ROWS, (at + 1) * ROWS), none) for at in range(total)]
-    fresh = round(ROWS * (1 - REPLAYED))
-    replayed = [Step(step.new[:fresh], step.new[fresh:]) for step in new]
+    rows = pack_documents(total * ROWS, SEQUENCE, VOCABULARY)
+    new, replayed = plan(total, ROWS), plan(total, ROWS, REPLAYED)
     with Progress(scratch / "progress.jsonl") as progress:
         arms: dict[str, Callable[[Step], None]] = {
             "plain": Arm(rows),
@@ -221,7 +177,7 @@ def measure(rounds: int, scratch: Path) -> dict[str, list[float]]:
             disable_tqdm=True,
             logging_strategy="no",
         )
-        data: Any = rows_for_trainer(rows, new)
+        data: Any = rows_for_trainer(rows, new, ROWS)
         # `Trainer` prints its summary whatever it is told of logging.
         with redirect_stdout(io.StringIO()):
             InOrder(model=model(), args=arguments, train_dataset=data, callbacks=[turns]).train()
@@ -245,14 +201,11 @@ def show(seconds: dict[str, list[float]]) -> None:
     Console().print(table)
 
 
-def main() -> int:
-    """Measure, print, and return the exit status."""
-    options = arguments(__doc__)
-    options.add_argument("--rounds", type=int, default=40, help="turns that are measured")
-    chosen = options.parse_args()
+def measure_small(rounds: int) -> tuple[list[Bar], dict[str, Any]]:
+    """The bars of the model of a million parameters, and details."""
     settle(DEVICE, seed=0, threads=None)
     with tempfile.TemporaryDirectory() as scratch:
-        seconds = measure(chosen.rounds, Path(scratch))
+        seconds = measure(rounds, Path(scratch))
     show(seconds)
     bars = [
         Bar(name="step with penalties / plain step", value=ratio(seconds, "penalties", "plain"), at_most=1.05),
@@ -260,8 +213,42 @@ def main() -> int:
         Bar(name="learner's tokens/s / bare loop's", value=ratio(seconds, "bare", "learner"), at_least=0.95),
         Bar(name="learner's tokens/s / Trainer's", value=ratio(seconds, "Trainer", "learner"), at_least=1.0),
     ]
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    return report("Step", bars, chosen.json, {"seconds": medians})
+    return bars, {"seconds": {name: statistics.median(values) for name, values in seconds.items()}}
+
+
+def measure_large(rounds: int) -> tuple[list[Bar], dict[str, Any]]:
+    """The bars of the model of 135 million, and details."""
+    say = Console(stderr=True).print
+    if not large_step.has_trl():
+        say(large_step.NO_TRL)
+    arms = large_step.measure(rounds, say)
+    return large_step.bars(arms), {LARGE: large_step.details(arms)}
+
+
+def earlier(file: Path | None) -> tuple[list[Bar], dict[str, Any]]:
+    """What the file holds already."""
+    if file is None or not file.exists():
+        return [], {}
+    contents = json.loads(file.read_text(encoding="utf-8"))
+    return [Bar(**facts) for facts in contents["bars"]], contents["details"]
+
+
+def main() -> int:
+    """Measure, print, and return the exit status."""
+    options = arguments(__doc__)
+    options.add_argument("--rounds", type=int, default=40, help="turns of the small model that are measured")
+    options.add_argument("--large-rounds", type=int, default=3, help="turns of the large one")
+    options.add_argument("--only", choices=(SMALL, LARGE), help="measure this model alone")
+    chosen = options.parse_args()
+    known, known_details = earlier(chosen.json if chosen.only else None)
+    small = [bar for bar in known if not bar.name.startswith(LARGE)], known_details
+    large = [bar for bar in known if bar.name.startswith(LARGE)], known_details
+    # The large one first: its processes are not to lie in memory beside what the small one leaves in this.
+    if chosen.only != SMALL:
+        large = measure_large(chosen.large_rounds)
+    if chosen.only != LARGE:
+        small = measure_small(chosen.rounds)
+    return report("Step", small[0] + large[0], chosen.json, known_details | small[1] | large[1])
 
 
 if __name__ == "__main__":
