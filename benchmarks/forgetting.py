@@ -33,6 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.report import Bar, arguments, report
+from benchmarks.seeded_store import make_store
 from checkpoints.card import Card
 from checkpoints.generation_store import BASE, GenerationStore
 from daemon.demo.era_scores import EraScores
@@ -64,6 +65,7 @@ NAIVE_RATES = (1e-3, 2e-3, 3e-3)
 ERA_CHARACTERS = 420_000
 PIECE_CHARACTERS = 700
 HOLDOUT_SHARE = 0.06
+MEMORY = MemorySettings(holdout_share=HOLDOUT_SHARE, recent_slices=8)
 ALL_TOKENS = 10_000_000
 # One: the same sums in the same order on every machine, so the same weights.
 THREADS = 1
@@ -213,9 +215,8 @@ def follow(rounds: Sequence[Path], home: Path, recipe: RecipeSettings) -> tuple[
 def best_candidate(learned: Report) -> str:
     """The one that the gate takes of several that pass."""
     older = {name: scores for name, scores in learned.slices.items() if last_round(name) < learned.round}
-    return choice.best_candidate(
-        learned.candidates, everywhere=choice.pairwise(learned.slices), on_older=choice.pairwise(older)
-    )
+    newest = {name: scores for name, scores in learned.slices.items() if name not in older}
+    return choice.best_candidate(learned.candidates, on_newest=choice.pairwise(newest), on_older=choice.pairwise(older))
 
 
 def _training(learned: Report) -> TrainingSummary:
@@ -278,8 +279,8 @@ def measure(stream: str, seed: int, naive_rate: float | None, console: Console) 
     """
     with tempfile.TemporaryDirectory(prefix="forgetting-") as folder:
         home = Path(folder)
-        settings = MemorySettings(holdout_share=HOLDOUT_SHARE, recent_slices=8)
-        with Store.open(home / "memory.db", settings) as store:
+        make_store(home / "memory.db", MEMORY, seed)
+        with Store.open(home / "memory.db", MEMORY) as store:
             rounds = rounds_of(store, STREAMS[stream](), home, seed)
         outcome_at = {}
         # The baseline is given its best rate: a badly tuned one would be easy to beat.

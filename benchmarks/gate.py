@@ -37,6 +37,7 @@ from rich.table import Table
 from transformers import AutoTokenizer
 
 from benchmarks.report import Bar, arguments, report
+from benchmarks.seeded_store import make_store
 from checkpoints.base.prepare import import_base
 from checkpoints.card import ModelKind
 from checkpoints.generation_store import BASE, GenerationStore
@@ -206,6 +207,7 @@ class Service:
     def begin(self, texts: Texts, kind: ModelKind, chance: random.Random) -> list[str]:
         """Import the base, take in what was before the stream and the rounds that come before any case."""
         base = import_base(self._checkpoints, BASE_MODEL, kind=kind, labels=self._settings.model.labels)
+        make_store(self._settings.database, self._settings.memory, chance.getrandbits(31))
         with self._store() as store:
             store.generations.register_base(digest=base.digest, source_path=str(BASE_MODEL))
             self._checkpoints.point_to(BASE)

@@ -25,6 +25,7 @@ import torch
 
 from benchmarks.forgetting import HOLDOUT_SHARE, THREADS, default_recipe, demo_stream, rounds_of
 from benchmarks.report import Bar, arguments, report
+from benchmarks.seeded_store import make_store
 from checkpoints.load import load_model, load_tokenizer
 from daemon.demo.lineage import Lineage
 from daemon.demo.text import BASE_MODEL
@@ -75,6 +76,7 @@ def measure(count: int, recipe: RecipeSettings) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="rounding-") as folder:
         home = Path(folder)
         settings = MemorySettings(holdout_share=HOLDOUT_SHARE, recent_slices=count)
+        make_store(home / "memory.db", settings, SEED)
         with Store.open(home / "memory.db", settings) as store:
             first, second, *_ = demo_stream()
             rounds = rounds_of(store, parts_of(first + second, count), home, SEED)

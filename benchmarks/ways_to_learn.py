@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.forgetting import (
-    HOLDOUT_SHARE,
+    MEMORY,
     NAIVE_RATES,
     STREAMS,
     THREADS,
@@ -43,12 +43,12 @@ from benchmarks.forgetting import (
     rounds_of,
 )
 from benchmarks.report import Bar, arguments, report
+from benchmarks.seeded_store import make_store
 from daemon.demo.era_scores import EraScores
 from daemon.demo.lineage import Lineage, naive
 from daemon.demo.text import BASE_MODEL
 from learner.directory.report import TrainingSummary
 from learner.settings import RecipeSettings
-from memory.settings import MemorySettings
 from memory.store import Store
 
 STRENGTHS: Final = (0.01, 0.1, 1.0)
@@ -145,7 +145,8 @@ def measure(stream: str, seed: int, ways: Sequence[str], measured: Measured, con
     """Follow the rounds of one stream and seed in several ways, and add what comes out."""
     with tempfile.TemporaryDirectory(prefix="ways-") as folder:
         home = Path(folder)
-        with Store.open(home / "memory.db", MemorySettings(holdout_share=HOLDOUT_SHARE, recent_slices=8)) as store:
+        make_store(home / "memory.db", MEMORY, seed)
+        with Store.open(home / "memory.db", MEMORY) as store:
             rounds = rounds_of(store, STREAMS[stream](), home, seed)
         for at, way in enumerate(ways, 1):
             if way == JOINT:
