@@ -1,7 +1,7 @@
 """Which of several candidates serves, of those that pass: what is equal is told by standard errors, not by a constant.
 
-Candidates lie on one line between parent and result, on which the mean over all slices hardly moves: the news that a
-larger step learns is paid for with older text. Of nearly equal means the lowest is chance, and always taking the
+Candidates lie on one line between parent and result, on which the mean of newest and older text hardly moves: the news
+that a larger step learns is paid for with older text. Of nearly equal means the lowest is chance, and always taking the
 smaller step would cost plasticity round after round. But what is "nearly" differs: documents of a large model that move
 together tell two hundredths of a nat apart with ease, and forty noisy ones do not.
 """
@@ -16,12 +16,13 @@ Pairwise = Callable[[str, str], Comparison]
 """From two candidates' names to how much worse the first is than the second, on average over slices."""
 
 
-def best_candidate(names: Collection[str], *, everywhere: Pairwise, on_older: Pairwise) -> str:
-    """The best of several candidates: the lowest mean loss over all slices, and of equals the one that learned most.
+def best_candidate(names: Collection[str], *, on_newest: Pairwise | None, on_older: Pairwise | None) -> str:
+    """The best of several candidates: what is learned and what is kept weigh the same, however many slices there are.
 
-    Equal are means that lie above the lowest by no more than the standard error of their paired difference. Of equals
-    the smallest share of the parent is taken, unless it is worse than another of them on the older slices by more than
-    the standard error of that: then the other learned as well and forgot less.
+    The lowest is taken of half the mean loss over the newest slices and half that over the older ones. Equal are those
+    that lie above it by no more than the standard error of their paired difference. Of equals the smallest share of
+    the parent is taken, unless it is worse than another of them on the older slices by more than the standard error of
+    that: then the other learned as well and forgot less.
 
     The figures that are then reported come from the documents that chose. That flatters the chosen one's gain by less
     than 0.001 nats where candidates lie on one line, and by 0.006 (a tenth of the half-width of its limit) were they
@@ -31,13 +32,21 @@ def best_candidate(names: Collection[str], *, everywhere: Pairwise, on_older: Pa
 
     Args:
         names: of the candidates: the parent's share in each.
-        everywhere: differences of mean loss over all slices.
-        on_older: the same over the older slices alone.
+        on_newest: differences of mean loss over the newest slices; None where there are none.
+        on_older: the same over the older slices.
     """
+    parts = [part for part in (on_newest, on_older) if part is not None]
+
+    def difference(name: str, other: str) -> Comparison:
+        return mean_of([part(name, other) for part in parts])
+
+    def forgot_more(name: str, other: str) -> bool:
+        return on_older is not None and _worse(on_older(name, other))
+
     some = min(names)
-    lowest = min(names, key=lambda name: (everywhere(name, some).estimate, name))
-    equal = [name for name in names if not _worse(everywhere(name, lowest))]
-    spared = [name for name in equal if not any(_worse(on_older(name, other)) for other in equal)]
+    lowest = min(names, key=lambda name: (difference(name, some).estimate, name))
+    equal = [name for name in names if not _worse(difference(name, lowest))]
+    spared = [name for name in equal if not any(forgot_more(name, other) for other in equal)]
     # Of figures that are no numbers nothing is equal to anything.
     return min(spared or equal or [lowest])
 
@@ -46,12 +55,14 @@ def _worse(difference: Comparison) -> bool:
     return not difference.estimate <= difference.standard_error
 
 
-def pairwise(slices: Mapping[str, SliceScores], key_of: KeyOf = NO_KEYS) -> Pairwise:
+def pairwise(slices: Mapping[str, SliceScores], key_of: KeyOf = NO_KEYS) -> Pairwise | None:
     """Differences between candidates' mean losses over these slices, each slice weighing the same.
 
-    Slices without tokens are left out.
+    Slices without tokens are left out; None where none has any.
     """
     scored = [each.candidates for each in slices.values() if any(row.tokens for row in each.parent)]
+    if not scored:
+        return None
 
     def difference(candidate: str, other: str) -> Comparison:
         return mean_of([nll_difference(rows[candidate], rows[other], key_of) for rows in scored])

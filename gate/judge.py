@@ -187,7 +187,8 @@ def _judge_candidates(
 def _best(names: Sequence[str], evidence: Evidence, slices: Sequence[HeldOut]) -> str:
     key_of = {document: key for each in slices for document, key in each.keys.items()}
     older = {each.name: evidence.slices[each.name] for each in slices if each.kind != "newest"}
-    return best_candidate(names, everywhere=pairwise(evidence.slices, key_of), on_older=pairwise(older, key_of))
+    newest = {name: scores for name, scores in evidence.slices.items() if name not in older}
+    return best_candidate(names, on_newest=pairwise(newest, key_of), on_older=pairwise(older, key_of))
 
 
 def _distance(evidence: Evidence, checks: Mapping[str, Sequence[Check]], name: str) -> tuple[int, int, float, str]:

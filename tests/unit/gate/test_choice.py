@@ -44,7 +44,7 @@ def between(moves: Moves, *slices: int) -> Pairwise:
 
 def chosen_of(moves: Moves) -> str:
     """The candidate that is taken."""
-    return best_candidate(list(moves), everywhere=between(moves, NEWEST, OLDER), on_older=between(moves, OLDER))
+    return best_candidate(list(moves), on_newest=between(moves, NEWEST), on_older=between(moves, OLDER))
 
 
 def limits_of(moves: Moves, chosen: str, trial: int) -> Interval:
@@ -118,6 +118,21 @@ def test_of_equal_means_the_one_that_forgot_provably_less_is_taken() -> None:
     assert chosen_of(moved) == "0.50"
 
 
+@pytest.mark.parametrize("older", [1, 3, 30])
+def test_what_is_learned_weighs_the_same_however_many_older_slices_there_are(older: int) -> None:
+    """A mean over all slices learns the less of the news the longer the service has run."""
+    apart = {"0.00": (-0.10, 0.05), "0.50": (-0.04, 0.01)}
+    moved = {name: np.repeat(moves(apart, 0.0)[name], (1, older), axis=0) for name in apart}
+    old = between(moved, *range(1, older + 1))
+    assert best_candidate(list(moved), on_newest=between(moved, NEWEST), on_older=old) == "0.00"
+
+
+def test_without_older_slices_the_news_alone_decides() -> None:
+    """As in the first round of a service that has no text from before its stream."""
+    moved = moves({"0.00": (-0.10, 0.0), "0.50": (-0.06, 0.0)}, 0.0)
+    assert best_candidate(list(moved), on_newest=between(moved, NEWEST), on_older=None) == "0.00"
+
+
 def is_worse(difference: Comparison) -> bool:
     """By more than its standard error."""
     return difference.estimate > difference.standard_error
@@ -154,5 +169,8 @@ def test_slices_weigh_alike_and_empty_ones_nothing() -> None:
         "b": scored(10, [0.5] * 8, [0.0] * 8),
         "c": scored(20, [0.0], [0.0], 0),
     }
-    assert pairwise(slices)("0.00", "0.50").estimate == pytest.approx((1.5 + 0.5) / 2)
-    assert pairwise(slices)("0.50", "0.00").estimate == pytest.approx(-1.0)
+    difference = pairwise(slices)
+    assert difference is not None
+    assert difference("0.00", "0.50").estimate == pytest.approx((1.5 + 0.5) / 2)
+    assert difference("0.50", "0.00").estimate == pytest.approx(-1.0)
+    assert pairwise({"c": slices["c"]}) is None
