@@ -13,6 +13,7 @@ from transformers import (
     CONFIG_MAPPING,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     PretrainedConfig,
     PreTrainedModel,
@@ -20,6 +21,7 @@ from transformers import (
 
 AUTO: Final[Mapping[str, Any]] = {
     "causal-lm": AutoModelForCausalLM,
+    "seq2seq": AutoModelForSeq2SeqLM,
     "masked-lm": AutoModelForMaskedLM,
     "classifier": AutoModelForSequenceClassification,
 }
@@ -205,7 +207,7 @@ def tiny_model(
 
     Args:
         name: transformers' model type.
-        kind: `causal-lm`, `masked-lm` or `classifier`.
+        kind: `causal-lm`, `seq2seq`, `masked-lm` or `classifier`.
         seed: of its weights.
         labels: of a classifier.
         own: of the configuration, beside what makes it small.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-ModelKind = Literal["causal-lm", "masked-lm", "classifier"]
+ModelKind = Literal["causal-lm", "seq2seq", "masked-lm", "classifier"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Kind:
 
 KINDS: Final[Mapping[ModelKind, Kind]] = {
     "causal-lm": Kind("causal language model", by_token=True, writes=True, unit="nats per token"),
+    "seq2seq": Kind("sequence-to-sequence model", by_token=True, writes=True, unit="nats per target token"),
     "masked-lm": Kind("masked language model", by_token=True, writes=False, unit="nats per masked token"),
     "classifier": Kind("text classifier", by_token=False, writes=False, unit="nats per document"),
 }

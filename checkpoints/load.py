@@ -16,6 +16,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     GenerationConfig,
@@ -41,6 +42,7 @@ INCIDENTAL_KEYS: Final = frozenset(
 
 _AUTO: Final[dict[ModelKind, Any]] = {
     "causal-lm": AutoModelForCausalLM,
+    "seq2seq": AutoModelForSeq2SeqLM,
     "masked-lm": AutoModelForMaskedLM,
     "classifier": AutoModelForSequenceClassification,
 }

@@ -61,7 +61,25 @@ def _frame(tokenizer: PreTrainedTokenizerBase, kind: ModelKind) -> set[int]:
         framing |= {tokenizer.bos_token_id, tokenizer.eos_token_id}
     elif kind == "masked-lm":
         framing.add(tokenizer.mask_token_id)
+    elif kind == "seq2seq":
+        framing.add(tokenizer.eos_token_id)
     return framing - {None}
+
+
+def decoder_start(model: Any) -> int | None:
+    """The token that a sequence-to-sequence model's answers begin with, in training as in writing; None: none named."""
+    named = (of_text(model.config, "decoder_start_token_id"), _of_generation(model, "decoder_start_token_id"))
+    return next((token for token in named if isinstance(token, int)), None)
+
+
+def answer_opening(model: Any) -> tuple[int, ...]:
+    """The tokens that a decoder is given before it writes: what answers begin with, and one that is forced, if any."""
+    forced = _of_generation(model, "forced_bos_token_id")
+    return tuple(token for token in (decoder_start(model), forced) if isinstance(token, int))
+
+
+def _of_generation(model: Any, name: str) -> Any:
+    return getattr(getattr(model, "generation_config", None), name, None)
 
 
 def right_pad(model: PreTrainedModel, preferred: int | None) -> int:

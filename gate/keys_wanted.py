@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from checkpoints.card import ModelKind
 from gate.verdict import BY_PROOF, MAJORITY, MOST_MORE, Check, times_more
 
-AT_FIRST: Final[dict[ModelKind, float]] = {"causal-lm": 1.5, "masked-lm": 1.5, "classifier": 4.0}
+AT_FIRST: Final[dict[ModelKind, float]] = {"causal-lm": 1.5, "seq2seq": 1.5, "masked-lm": 1.5, "classifier": 4.0}
 """Times `minimum_documents` that a slice needs before any verdict tells.
 
 A limit lies about 2.2 spreads of the paired differences over the square root of the keys beyond its figure (98.3 %, of

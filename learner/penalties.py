@@ -10,8 +10,9 @@ from torch import Tensor
 
 from learner.directory.round_directory import BASE, IMPORTANCE, PARENT
 from learner.material.encoding import Encoded, Ints
-from learner.material.feeds import move_to_device
+from learner.material.feeds import move_to_device, pair_inputs
 from learner.material.masks import Masking, draw_gaps, masked_pieces, write_rows
+from learner.material.pairs import pair_of, parts_of, write_pairs
 from learner.material.pieces import training_pieces
 from learner.objectives.change_pull import ChangePull, PullsTogether
 from learner.objectives.importance import Importance, carry_over, fisher, load_importance
@@ -117,6 +118,11 @@ def _single_sequences(bench: Workbench, text: Encoded) -> Iterator[dict[str, Any
     # A stream of its own: another choice here must not change what is replayed, or in which order.
     random = np.random.Generator(np.random.PCG64([spec.seed, 3]))
     for index in random.permutation(len(text))[: spec.recipe.importance_sequences].tolist():
+        if bench.shape.start is not None:
+            if (pair := pair_of(text, index)) is not None:
+                arrays = write_pairs([parts_of(pair, text.tokens)], start=bench.shape.start, pad=bench.shape.pad)
+                yield pair_inputs(arrays, bench.device.where)
+            continue
         if bench.shape.masking is not None:
             ids = _with_gaps(bench, text, index, bench.shape.masking, random)
         else:

@@ -10,10 +10,10 @@ Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 AdapterKind: TypeAlias = Literal["lora", "dora"]
 
 # What a kind of model gets where the recipe names no value: DESIGN's defaults from literature and trials.
-REPLAY_RATIO: dict[ModelKind, float] = {"causal-lm": 0.6, "masked-lm": 0.6, "classifier": 0.5}
+REPLAY_RATIO: dict[ModelKind, float] = {"causal-lm": 0.6, "seq2seq": 0.6, "masked-lm": 0.6, "classifier": 0.5}
 # A masked LM's is what RoBERTa was trained at on a task's own text (Gururangan et al. 2020, "Don't Stop Pretraining",
 # table 13), a sixth of its peak in pre-training.
-LEARNING_RATE: dict[ModelKind, float] = {"causal-lm": 1e-4, "masked-lm": 1e-4, "classifier": 2e-5}
+LEARNING_RATE: dict[ModelKind, float] = {"causal-lm": 1e-4, "seq2seq": 1e-4, "masked-lm": 1e-4, "classifier": 2e-5}
 MASKED_SHARE = 0.15
 """Of a text's tokens, that a masked LM has to guess at once: what most of them were trained with (BERT, RoBERTa)."""
 MASKED_READINGS = 3
@@ -64,9 +64,10 @@ class RecipeSettings(BaseModel):
         ge=8,
         le=1_048_576,
         description="Tokens in one sequence, never more than the model allows. Documents are packed into "
-        "sequences (causal-lm), parted into such (masked-lm) or cut to this length (classifier). A change makes all "
-        "earlier scores incomparable, as more context makes text easier: the next round scores its parent and the base "
-        "anew, and forgetting, transfer and plasticity count from there.",
+        "sequences (causal-lm), parted into such (masked-lm) or cut to this length (classifier; seq2seq: "
+        "input and target, each by itself). A change makes all earlier scores incomparable, as more context makes "
+        "text easier: the next round scores its parent and the base anew, and forgetting, transfer and plasticity "
+        "count from there.",
     )
     replay_ratio: float | None = Field(
         default=None,

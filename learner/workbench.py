@@ -1,6 +1,6 @@
 """What a round works with, once loaded: the model, its tokenizer, the device, and how to score."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,13 @@ from checkpoints.document_frame import BARE, DocumentFrame, read_frame
 from checkpoints.files.label_names import SEVERAL
 from checkpoints.kinds import ModelKind
 from checkpoints.load import load_model, load_tokenizer, require_match
+from checkpoints.matching import decoder_start
 from checkpoints.probe.ask import reading_of
 from checkpoints.probe.conduct import Conduct
 from checkpoints.probe.separators import frame_of
 from learner.devices.device import Device, choose, settle
 from learner.directory.report import WAY_OF_SCORING
-from learner.directory.round_directory import PARENT, RESIDUALS, RoundInput
+from learner.directory.round_directory import PARENT, RESIDUALS, RoundInput, RoundSpec
 from learner.evaluation.document_scores import Evaluator
 from learner.material.encoding import Encoder, longest_sequence
 from learner.material.masks import masking_of
@@ -94,24 +95,10 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
     model = load_model(parent, spec.kind, device=device.where, dtype=torch.float32)
     require_match(model, spec.kind, tokenizer, parent)
     names = _labels(model.config, spec.new_labels) if spec.kind == "classifier" else None
-    several = names is not None and model.config.problem_type == SEVERAL
     numbers = None if names is None else {name: number for number, name in names.items()}
     conduct = reading_of(model, spec.kind, tokenizer)
     frame = _frame(parent, spec.kind, model, tokenizer, conduct)
-    masking = masking_of(tokenizer) if spec.kind == "masked-lm" else None
-    wanted = min(spec.recipe.sequence_length, conduct.longest or spec.recipe.sequence_length)
-    longest = longest_sequence(model.config, tokenizer, wanted)
-    pad = model.config.pad_token_id
-    shape = InputShape(
-        longest=longest,
-        pad=pad,
-        packed=conduct.packed and conduct.rows_together,
-        classes=None if names is None else len(names),
-        rows_together=conduct.rows_together,
-        side=conduct.padding or "right",
-        several=several,
-        masking=masking,
-    )
+    shape = _shape(spec, model, tokenizer, conduct, names)
     scored = Scoring(
         device.where.type, str(device.compute).removeprefix("torch."), spec.recipe.sequence_length, WAY_OF_SCORING
     )
@@ -121,26 +108,51 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
         device=device,
         threads=threads,
         model=model,
-        encode=Encoder(tokenizer, longest, numbers, partial(progress.advance, DOCUMENTS), several=several, frame=frame),
+        encode=Encoder(
+            tokenizer,
+            shape.longest,
+            numbers,
+            partial(progress.advance, DOCUMENTS),
+            several=shape.several,
+            frame=frame,
+            pairs=shape.start is not None,
+        ),
         evaluate=Evaluator(
             device,
-            longest,
+            shape.longest,
             spec.recipe.micro_batch,
-            pad,
+            shape.pad,
             names,
             partial(progress.advance, TOKENS),
             rows_together=shape.rows_together,
             side=shape.side,
-            several=several,
-            masking=masking,
+            several=shape.several,
+            masking=shape.masking,
+            start=shape.start,
         ),
         shape=shape,
         scored=scored,
     )
 
 
+def _shape(spec: RoundSpec, model: Any, tokenizer: Any, conduct: Conduct, names: Sized | None) -> InputShape:
+    """What the model says about its input; `names` are a classifier's labels."""
+    wanted = min(spec.recipe.sequence_length, conduct.longest or spec.recipe.sequence_length)
+    return InputShape(
+        longest=longest_sequence(model.config, tokenizer, wanted),
+        pad=model.config.pad_token_id,
+        packed=conduct.packed and conduct.rows_together,
+        classes=None if names is None else len(names),
+        rows_together=conduct.rows_together,
+        side=conduct.padding or "right",
+        several=names is not None and model.config.problem_type == SEVERAL,
+        masking=masking_of(tokenizer) if spec.kind == "masked-lm" else None,
+        start=decoder_start(model) if spec.kind == "seq2seq" else None,
+    )
+
+
 def _frame(parent: Path, kind: ModelKind, model: Any, tokenizer: Any, conduct: Conduct) -> DocumentFrame | None:
-    """What stands around a language model's documents; None for a classifier's, which its tokenizer frames."""
+    """What stands around a language model's documents; None for a classifier's and pairs, which a tokenizer frames."""
     if kind == "causal-lm":
         # Of a generation that was made before this was kept the model itself is asked.
         return read_frame(parent) or frame_of(model, tokenizer, together=conduct.rows_together)

@@ -1,4 +1,4 @@
-"""Chats: what was said in turns, kept as one text and the turns that it is made of.
+"""Text of several parts, kept as one text and the turns that it is made of: chats, and pairs of input and target.
 
 So whatever is done with a document's text (compared, counted, shown, erased) is done with what was said in a chat, and
 only who learns from it asks whose words they are.
@@ -12,6 +12,9 @@ from pydantic import Field, TypeAdapter
 
 ASSISTANT: Final = "assistant"
 ROLES: Final = ("system", "developer", "user", ASSISTANT)
+INPUT: Final = "input"
+TARGET: Final = "target"
+"""The roles of a pair: what a sequence-to-sequence model reads, and what it is to write for that."""
 BETWEEN: Final = "\n\n"
 """Stands between turns."""
 
@@ -21,7 +24,7 @@ class Message:
     """One turn of a conversation.
 
     Attributes:
-        role: one of `ROLES`.
+        role: one of `ROLES`; of a pair `INPUT` or `TARGET`.
         content: what was said; its parts are joined.
     """
 
@@ -76,7 +79,15 @@ def roles(turns: str) -> tuple[str, ...]:
 
 
 def learned_text(text: str, turns: str | None) -> str:
-    """What a model learns to say of a sample: of a chat what the assistant says, of a document all."""
+    """What a model learns to say of a sample: of a chat what the assistant says, of a pair the target, else all."""
     if turns is None:
         return text
-    return BETWEEN.join(message.content for message in split(text, turns) if message.role == ASSISTANT)
+    return BETWEEN.join(message.content for message in split(text, turns) if message.role in (ASSISTANT, TARGET))
+
+
+def split_pair(text: str, turns: str | None) -> tuple[str, str] | None:
+    """The input and the target that a text and its turns are; None where they are no pair."""
+    if turns is None or roles(turns) != (INPUT, TARGET):
+        return None
+    asked, answer = split(text, turns)
+    return asked.content, answer.content

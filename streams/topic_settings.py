@@ -25,7 +25,16 @@ def _is_no_directory(name: str) -> str:
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$"), AfterValidator(_is_no_directory)]
 TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
-FIELDS: Final = ("text_field", "messages_field", "key_field", "label_field", "source_field", "time_field")
+FIELDS: Final = (
+    "text_field",
+    "messages_field",
+    "input_field",
+    "target_field",
+    "key_field",
+    "label_field",
+    "source_field",
+    "time_field",
+)
 """The settings that name a field of a JSON record."""
 
 
@@ -48,6 +57,14 @@ class TopicFormat(BaseModel):
         description="The field with the messages of a chat, a list of {role, content}: the model's chat template "
         "writes them, and what the assistant says is learned. A record that has it is a chat, any other a document. "
         "Left out: `messages`, in records without a text.",
+    )
+    input_field: FieldPath | None = Field(
+        None, description="The field with what a sequence-to-sequence model reads. Left out: `input`."
+    )
+    target_field: FieldPath | None = Field(
+        None,
+        description="The field with what such a model is to write for that, which is what is learned. Left out: "
+        "`target`.",
     )
     key_field: FieldPath | None = Field(
         None,
@@ -75,12 +92,10 @@ class TopicFormat(BaseModel):
 
     @model_validator(mode="after")
     def _fields_need_json(self) -> Self:
-        fields = (self.messages_field, self.key_field, self.label_field, self.source_field, self.time_field)
-        if self.format == "text" and any(fields):
+        *fields, last = (name for name in FIELDS if name != "text_field")
+        if self.format == "text" and any(getattr(self, name) for name in (*fields, last)):
             raise ValueError(
-                "plain text has no fields: leave out messages_field, key_field, label_field, source_field and "
-                "time_field, "
-                'or set format = "json"'
+                f'plain text has no fields: leave out {", ".join(fields)} and {last}, or set format = "json"'
             )
         return self
 

@@ -7,6 +7,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import nn
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
     BertConfig,
     BertForMaskedLM,
     BertForSequenceClassification,
@@ -14,6 +16,8 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 VOCABULARY = 320
@@ -99,14 +103,62 @@ def make_classifier(path: Path, *, seed: int = 0, labels: tuple[str, ...] = ("ca
     return path
 
 
-def make_masked(path: Path, *, seed: int = 0) -> Path:
-    """A random BERT that fills gaps, with its tokenizer, in `path`."""
-    torch.manual_seed(seed)
+def framing_tokenizer() -> PreTrainedTokenizerFast:
+    """The same, that puts a token before each text and one behind it."""
     tokenizer = make_tokenizer()
-    tokenizer.add_special_tokens({"mask_token": "<mask>"})
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
     )
+    return tokenizer
+
+
+def make_paired(path: Path, *, seed: int = 0, bart: bool = False, spread: float = 0.3) -> Path:
+    """A random T5, or BART, that reads a text to write another, with its tokenizer, in `path`."""
+    torch.manual_seed(seed)
+    if bart:
+        config = BartConfig(
+            vocab_size=VOCABULARY,
+            d_model=32,
+            encoder_layers=2,
+            decoder_layers=2,
+            encoder_attention_heads=4,
+            decoder_attention_heads=4,
+            encoder_ffn_dim=64,
+            decoder_ffn_dim=64,
+            max_position_embeddings=128,
+            pad_token_id=2,
+            bos_token_id=0,
+            eos_token_id=1,
+            decoder_start_token_id=1,
+            # The last token of an answer that is cut off would else be said to be its end.
+            forced_eos_token_id=None,
+            init_std=spread,
+        )
+        model: PreTrainedModel = BartForConditionalGeneration(config)
+    else:
+        t5 = T5Config(
+            vocab_size=VOCABULARY,
+            d_model=32,
+            d_kv=8,
+            d_ff=64,
+            num_layers=2,
+            num_heads=4,
+            pad_token_id=2,
+            eos_token_id=1,
+            initializer_factor=spread * 10,
+        )
+        t5.decoder_start_token_id = 2
+        model = T5ForConditionalGeneration(t5)
+    model.save_pretrained(path)
+    framing_tokenizer().save_pretrained(path)
+    return path
+
+
+def make_masked(path: Path, *, seed: int = 0) -> Path:
+    """A random BERT that fills gaps, with its tokenizer, in `path`."""
+    torch.manual_seed(seed)
+    tokenizer = framing_tokenizer()
+    tokenizer.add_special_tokens({"mask_token": "<mask>"})
     config = BertConfig(
         vocab_size=VOCABULARY + 8,
         hidden_size=32,

@@ -16,6 +16,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
 )
 
@@ -44,6 +45,7 @@ PROBED_IN_SINGLE: Final = 500_000_000
 TRIAL_TEXT: Final = "The river rises."
 _KNOWN: Final[dict[ModelKind, Any]] = {
     "causal-lm": MODEL_FOR_CAUSAL_LM_MAPPING,
+    "seq2seq": MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
     "masked-lm": MODEL_FOR_MASKED_LM_MAPPING,
     "classifier": MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
 }
@@ -101,7 +103,7 @@ def _prepare(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str, ...
     loaded, tokenizer = load_model(headed, kind), load_tokenizer(headed)
     require_match(loaded, kind, tokenizer, model)
     # Everything that could fail later is tried here: the first round would find it out hours from now.
-    _require_training(loaded, tokenizer, model)
+    _require_training(loaded, kind, tokenizer, model)
     if sum(weight.numel() for weight in loaded.parameters()) <= PROBED_IN_SINGLE:
         loaded = loaded.float()
     conduct = conduct_of(loaded, kind, tokenizer)
@@ -154,10 +156,11 @@ def _text_part(model: Path, plain: Path, scratch: Path, kind: ModelKind) -> Path
     if own is None and _architectures_of(kind, type(config)) is None:
         raise UnusableModel(_no_such_head(model, config, kind))
     # Its class would load, and be asked without the text that it was trained to read.
-    if kind != "classifier" and _answers_another(config):
+    if kind in ("causal-lm", "masked-lm") and _answers_another(config):
         raise UnusableModel(
             f"{model} reads one text to write another ({config.model_type}, an encoder with a decoder), it is no "
-            f"{KINDS[kind].title}: take one that {'goes on with' if kind == 'causal-lm' else 'fills gaps in'} a text"
+            f'{KINDS[kind].title}: set `model.kind = "seq2seq"`, or take one that '
+            f"{'goes on with' if kind == 'causal-lm' else 'fills gaps in'} a text"
         )
     with explain_failures(plain):
         require_size(plain, own or _architectures_of(kind, type(config)), config if own is None else text)
@@ -241,14 +244,18 @@ def _load_part(model: Path, plain: Path, own: Any, text: Any) -> tuple[PreTraine
     )
 
 
-def _require_training(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+def _require_training(model: PreTrainedModel, kind: ModelKind, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
     """Refuse a model whose pass in training asks for more than text: the first round would find it out."""
     read = tokenizer(TRIAL_TEXT, return_tensors="pt")
+    asked = {name: read[name] for name in ("input_ids", "attention_mask")}
+    if kind == "seq2seq":
+        # The input stands for what is written: any tokens will do.
+        asked["decoder_input_ids"] = read["input_ids"]
     model.train()
     try:
         # In training mode dropout draws; whoever imports must not find the random state moved.
         with torch.no_grad(), torch.random.fork_rng(), explain_failures(path, _not_trained):
-            model(input_ids=read["input_ids"], attention_mask=read["attention_mask"])
+            model(**asked)
     finally:
         model.eval()
 

@@ -14,6 +14,7 @@ from checkpoints.probe.causal import CausalProbe
 from checkpoints.probe.conduct import Conduct
 from checkpoints.probe.lengths import find_cache_limit
 from checkpoints.probe.padded import PaddedProbe
+from checkpoints.probe.paired import PairProbe
 
 
 def conduct_of(model: PreTrainedModel, kind: ModelKind, tokenizer: PreTrainedTokenizerBase) -> Conduct:
@@ -29,7 +30,7 @@ def conduct_of(model: PreTrainedModel, kind: ModelKind, tokenizer: PreTrainedTok
     """
     if not KINDS[kind].writes:
         return reading_of(model, kind, tokenizer)
-    probe = CausalProbe(model)
+    probe = CausalProbe(model) if kind == "causal-lm" else PairProbe(model, *text_frame(tokenizer))
     # `reading` first: it measures the rounding that `way` compares by.
     return replace(probe.reading(), way=probe.way(), cached_up_to=find_cache_limit(model.config))
 
@@ -42,8 +43,9 @@ def reading_of(model: PreTrainedModel, kind: ModelKind, tokenizer: PreTrainedTok
     """
     if kind == "causal-lm":
         return CausalProbe(model).reading()
-    begin, end = text_frame(tokenizer)
-    return PaddedProbe(model, KINDS[kind], begin, end).conduct()
+    if kind == "seq2seq":
+        return PairProbe(model, *text_frame(tokenizer)).reading()
+    return PaddedProbe(model, KINDS[kind], *text_frame(tokenizer)).conduct()
 
 
 def text_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:

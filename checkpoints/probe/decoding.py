@@ -39,7 +39,7 @@ class TokenDecoder:
         """Whether a prompt may be fed in several parts."""
         return self._way.stretches
 
-    def begin(self) -> "CachedRows | Alone":
+    def begin(self, source: Sequence[int] = ()) -> "CachedRows | Alone":  # noqa: ARG002 - of an encoder; see `PairDecoder`
         """A sequence that has seen nothing yet."""
         if self._way.cache == "shared":
             # Without a configuration every layer keeps every position; windows are the attention mask's matter.
@@ -72,7 +72,7 @@ class TokenDecoder:
         output = self._pass(tokens, past_key_values=batch.cache, use_cache=True, attention_mask=mask, **positions)
         batch.lengths += count
         batch.cached += count
-        return _last(output)
+        return last_logits(output)
 
     def _advance_alone(self, batch: "Alone", tokens: Tensor) -> Tensor:
         count = tokens.shape[1]
@@ -84,11 +84,11 @@ class TokenDecoder:
         if not batch.state:
             raise LookupError("the model gives no cache back")
         batch.read += count
-        return _last(output)
+        return last_logits(output)
 
     def _read_anew(self, batch: "Alone", tokens: Tensor) -> Tensor:
         batch.tokens = torch.cat([batch.tokens, tokens], dim=1)
-        return _last(self._pass(batch.tokens, use_cache=False))
+        return last_logits(self._pass(batch.tokens, use_cache=False))
 
     def _positions(self, start: Tensor, count: int) -> dict[str, Tensor]:
         if self._way.first_position is None:
@@ -108,7 +108,8 @@ class TokenDecoder:
             return self._model(input_ids=tokens.to(device), **placed)
 
 
-def _last(output: Any) -> Tensor:
+def last_logits(output: Any) -> Tensor:
+    """The logits at the last place of each row; shape (rows, vocabulary)."""
     logits: Tensor = output.logits[:, -1]
     return logits
 

@@ -80,14 +80,20 @@ def _shape(model: Any, kind: ModelKind, device: "Device", conduct: "Conduct") ->
         outputs=rows_of(model) or 1 if by_token else model.config.num_labels,
         by_token=by_token,
         hidden=hidden,
-        inner=_number(config, "intermediate_size") or 4 * hidden,
+        inner=_number(config, "intermediate_size", "d_ff", "decoder_ffn_dim") or 4 * hidden,
         # Without attention there are no scores of it.
         heads=_number(config, "num_attention_heads") or 0,
-        layers=_number(config, "num_hidden_layers") or _deepest_list(model),
+        layers=_layers(model, config),
         positions=longest if longest > 0 else UNLIMITED,
         compute_bytes=device.compute.itemsize,
         device_type=device.where.type,
     )
+
+
+def _layers(model: Any, config: Any) -> int:
+    """How many layers there are, of encoder and decoder together."""
+    written = _number(config, "num_decoder_layers", "decoder_layers") if config.is_encoder_decoder else 0
+    return (_number(config, "num_hidden_layers") or _deepest_list(model)) + (written or 0)
 
 
 def _number(config: Any, *names: str) -> int | None:

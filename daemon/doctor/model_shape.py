@@ -54,15 +54,22 @@ def _of_directory(path: Path) -> dict[str, Any]:
     parameters, stored_bytes = _weights(path)
     return {
         "hidden": _first(config, "hidden_size", "d_model", "n_embd"),
-        "inner": _first(config, "intermediate_size", "n_inner", "ffn_dim"),
-        "heads": _first(config, "num_attention_heads", "n_head"),
-        "layers": _first(config, "num_hidden_layers", "n_layer", "n_layers"),
+        "inner": _first(config, "intermediate_size", "n_inner", "ffn_dim", "d_ff", "decoder_ffn_dim"),
+        "heads": _first(config, "num_attention_heads", "n_head", "num_heads", "decoder_attention_heads"),
+        "layers": _layers(config),
         "outputs": _first(config, "vocab_size"),
         "positions": _first(config, "max_position_embeddings", "n_positions", "max_seq_len"),
         "labels": len(whole.get("id2label") or ()),
         "parameters": parameters,
         "stored_bytes": stored_bytes,
     }
+
+
+def _layers(config: Mapping[str, Any]) -> Any:
+    """How many layers there are, of encoder and decoder together where a model has both."""
+    layers = _first(config, "num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers")
+    written = _first(config, "num_decoder_layers", "decoder_layers") if config.get("is_encoder_decoder") else None
+    return layers + (written or layers) if config.get("is_encoder_decoder") and isinstance(layers, int) else layers
 
 
 def _first(config: Mapping[str, Any], *names: str) -> Any:

@@ -23,6 +23,7 @@ from learner.directory.report import TrainingSummary, read_report
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import LearnerSettings, RecipeSettings
 from learner.skills.prompts import Skill
+from streams.chats import INPUT, TARGET, Message, join
 from streams.decoding.several_labels import write_set
 
 FEWEST_STEPS = 2
@@ -81,6 +82,11 @@ class Subject:
     def width(self) -> int:
         """Tokens in a sequence."""
         return min(self.settings.recipe.sequence_length, self.longest)
+
+    @property
+    def tokens_of_row(self) -> int:
+        """Tokens in a row: those of a sequence, or of two, where a row is an input and its target."""
+        return 2 * self.width if self.kind == "seq2seq" else self.width
 
     def steps_within(self, seconds: float, tokens_per_second: float, rows: int) -> int:
         """How many optimizer steps a rehearsal with so many rows a pass may take, at a speed known from another."""
@@ -187,7 +193,7 @@ def rehearse(
     # The first token of a document is read, but not scored.
     tokens = sum(tokens_read(score.tokens + 1, subject.width) for score in scores)
     if subject.kind != "causal-lm":
-        tokens = round(rows * subject.width * times_read(subject.kind, subject.width, subject.width))
+        tokens = round(rows * subject.tokens_of_row * times_read(subject.kind, subject.width, subject.width))
     return _summarise(report.training, rows, subject, tokens)
 
 
@@ -261,11 +267,8 @@ def _write(directory: Path, subject: Subject, rows: int, steps: int) -> None:
     numbers = iter(range(1, 1_000_000))
 
     def samples(count: int) -> list[RoundSample]:
-        characters = int(subject.width * subject.characters_per_token)
-        return [
-            RoundSample(number, filler(characters, number), SOURCE, labels[number % len(labels)])
-            for number, _ in zip(numbers, range(count), strict=False)
-        ]
+        chosen = [number for number, _ in zip(numbers, range(count), strict=False)]
+        return [_sample(subject, number, labels[number % len(labels)]) for number in chosen]
 
     new, replayed = _documents(subject, rows, steps)
     write_round(
@@ -279,6 +282,15 @@ def _write(directory: Path, subject: Subject, rows: int, steps: int) -> None:
         slices=[RoundSlice(SOURCE, "anchor", SOURCE, tuple(samples(rows)))],
         skills=_sampled(subject),
     )
+
+
+def _sample(subject: Subject, number: int, label: str | None) -> RoundSample:
+    """A document as wide as a row, or a pair whose input and target are."""
+    text = filler(int(subject.width * subject.characters_per_token), number)
+    if subject.kind != "seq2seq":
+        return RoundSample(number, text, SOURCE, label)
+    pair = join([Message(INPUT, text), Message(TARGET, text)])
+    return RoundSample(number, pair.text, SOURCE, label, pair.turns)
 
 
 def _labels(directory: Path) -> list[str | None]:

@@ -133,7 +133,8 @@ def estimate_seconds(
     """How long a round takes at the speed of a rehearsal."""
     recipe = settings.recipe
     # Causal models fill their sequences with several documents, the others take one in each.
-    sequence_tokens = rehearsal.width if kind == "causal-lm" else min(rehearsal.width, work.tokens_per_document)
+    row_tokens = 2 * rehearsal.width if kind == "seq2seq" else rehearsal.width
+    sequence_tokens = row_tokens if kind == "causal-lm" else min(row_tokens, work.tokens_per_document)
     batch_tokens = recipe.batch_sequences * sequence_tokens
     tokens = work.new_tokens * recipe.epochs / (1 - recipe.replay_share(kind))
     tokens = min(tokens, recipe.max_tokens or math.inf, (recipe.max_steps or math.inf) * batch_tokens)

@@ -1,5 +1,6 @@
 """What a round will take with these settings, by a rehearsal of it, and settings with which it fits."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -183,7 +184,9 @@ def _fitting_settings(settings: Settings, needed: Memory, room_left: int, fittin
 def work_of(settings: Settings, counts: Counts | None, width: int) -> RoundWork:
     """What a round will have to do, by the triggers and by what the memory holds."""
     (documents, tokens_each), memory = _text(settings, counts), settings.memory
-    tokens_read = min(tokens_each, width) if settings.model.kind == "classifier" else tokens_each
+    # Documents are cut, of pairs both parts.
+    cut = {"classifier": width, "seq2seq": 2 * width}.get(settings.model.kind, math.inf)
+    tokens_read = min(tokens_each, cut)
     documents = min(documents, fresh_budget(draw_spec(settings), memory) / tokens_each)
     keys = keys_at_first(settings.model.kind, settings.gate.minimum_documents)
     share = steady_share(int(documents), keys, memory)

@@ -25,8 +25,8 @@ def tokens_read(tokens: int, width: int) -> int:
 def times_read(kind: ModelKind, tokens_per_document: float, width: int) -> float:
     """How many tokens a model reads to score one of a text.
 
-    A classifier reads each once, a masked LM in several readings, and a causal LM's windows slide by half beyond a
-    document's first.
+    A classifier reads each once, as does a sequence-to-sequence model, a masked LM in several readings, and a causal
+    LM's windows slide by half beyond a document's first.
 
     There lengths are taken to be exponential with this mean m. Then m exp(-w/m) tokens of a document lie beyond its
     first w, each read twice, and of exp(-w/m) of the documents, which have more windows, the last reads half of one too

@@ -93,6 +93,11 @@ def backfill(
             raise BadRequest(
                 "A classifier's documents need a label: give JSON, and name the field that holds it with --label-field."
             )
+        if settings.model.kind == "seq2seq" and any(record.format == "text" for record in formats.values()):
+            raise BadRequest(
+                "A sequence-to-sequence model learns from an input and its target, which plain text has no fields for: "
+                "give JSON, and name the fields with --input-field and --target-field where they are called otherwise."
+            )
         make_state_dir(settings.state_dir)
         # The daemon looks through the whole file when it starts: a command need not do so again.
         memory = settings.memory.model_copy(update={"integrity_check": False})

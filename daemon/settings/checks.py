@@ -34,7 +34,9 @@ def of_model(settings: Settings, raw: sources.Raw) -> list[Mistake]:
 
 
 def of_topics(settings: Settings, raw: sources.Raw) -> list[Mistake]:
-    """A classifier learns from labels: of a topic without them every record would be a dead letter."""
+    """Without what the model learns from, labels or two parts, every record of a topic would be a dead letter."""
+    if settings.model.kind == "seq2seq":
+        return _of_texts_alone(settings, raw)
     if settings.model.kind != "classifier":
         return []
     plain = "Plain text has no fields: send JSON, and name the field that holds its label."
@@ -48,6 +50,21 @@ def of_topics(settings: Settings, raw: sources.Raw) -> list[Mistake]:
         )
         for index, topic in enumerate(settings.streams.topics)
         if topic.label_field is None
+    ]
+
+
+def _of_texts_alone(settings: Settings, raw: sources.Raw) -> list[Mistake]:
+    return [
+        Mistake(
+            f"streams.topics[{index}].format",
+            topic.format,
+            raw.place(("streams", "topics", index)),
+            "A sequence-to-sequence model learns from an input and its target, and plain text has no fields: every "
+            "record would become a dead letter.",
+            'Send JSON with fields `input` and `target`, or name others: input_field = "question".',
+        )
+        for index, topic in enumerate(settings.streams.topics)
+        if topic.format == "text"
     ]
 
 
@@ -91,16 +108,15 @@ def of_labels(settings: Settings, raw: sources.Raw) -> list[Mistake]:
 
 def of_skills(settings: Settings, raw: sources.Raw) -> list[Mistake]:
     """Files that cannot be read, or that could never prove anything; and those of a model that answers no prompt."""
-    skills = settings.evaluation.skills
-    if skills and not KINDS[settings.model.kind].writes:
+    skills, title = settings.evaluation.skills, KINDS[settings.model.kind].title
+    if skills and settings.model.kind != "causal-lm":
         return [
             Mistake(
                 "evaluation.skills",
                 None,
                 raw.place(("evaluation", "skills", 0)),
-                f"A {KINDS[settings.model.kind].title} does not answer in words: no prompt can be asked of it.",
-                "Leave them out"
-                + ("." if KINDS[settings.model.kind].by_token else "; `gate.max_accuracy_drop` and its like do so."),
+                f"Rounds ask causal language models, and this is a {title}: no prompt can be asked of it.",
+                "Leave them out; the gate bounds what it loses on held-out text, and of a classifier's right answers.",
             )
         ]
     return [mistake for at, skill in enumerate(skills) for mistake in _of_skill(at, skill, settings, raw)]

@@ -36,8 +36,9 @@ class ModelSettings(BaseModel):
     )
     kind: ModelKind = Field(
         "causal-lm",
-        description="What the model is: a causal language model (GPT, Llama), a masked one (BERT, ModernBERT), which "
-        "is kept current and answers nothing over HTTP, or a text classifier.",
+        description="What the model is: a causal language model (GPT, Llama), one that reads a text to write another "
+        "(seq2seq: T5, BART), a masked one (BERT, ModernBERT), which is kept current and answers nothing over HTTP, or "
+        "a text classifier.",
     )
 
     @field_validator("labels")

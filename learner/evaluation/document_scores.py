@@ -19,8 +19,9 @@ from torch.nn import functional
 from checkpoints.probe.conduct import Side
 from learner.devices.device import Device
 from learner.material.encoding import Encoded, Ints
-from learner.material.feeds import move_to_device, pad_documents
+from learner.material.feeds import move_to_device, pad_documents, pair_inputs
 from learner.material.masks import Masking, scoring_readings, write_rows
+from learner.material.pairs import pairs_of, parts_of, write_pairs
 from learner.material.pieces import Piece, scoring_windows
 from learner.objectives.forward_pass import IGNORED
 from learner.objectives.halves import Halves
@@ -50,6 +51,7 @@ class Evaluator:
         several: whether any number of its labels fits a document.
         unanswered: what counts as the probability of a label that a model has no answer for.
         masking: how a masked LM's text is written; None for other models.
+        start: what the decoder of a sequence-to-sequence model begins with; None for other models.
     """
 
     device: Device
@@ -63,6 +65,7 @@ class Evaluator:
     several: bool = False
     unanswered: float = UNANSWERED
     masking: Masking | None = None
+    start: int | None = None
 
     def __call__(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
         """Score each document; those in which there is nothing to predict come with 0 tokens.
@@ -71,7 +74,7 @@ class Evaluator:
         """
         if self.labels is None:
             with self._reading(model):
-                return self._causal(model, text) if self.masking is None else self._masked(model, text, self.masking)
+                return self._by_token(model, text)
         return tuple(score for score, _ in self.with_sureness(model, text))
 
     def with_sureness(self, model: Any, text: Encoded) -> tuple[tuple[DocumentScore, float], ...]:
@@ -96,6 +99,24 @@ class Evaluator:
                 yield
         finally:
             model.train(was_training)
+
+    def _by_token(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
+        if self.masking is not None:
+            return self._masked(model, text, self.masking)
+        return self._causal(model, text) if self.start is None else self._paired(model, text, self.start)
+
+    def _paired(self, model: Any, text: Encoded, start: int) -> tuple[DocumentScore, ...]:
+        halves, pairs = Halves(model), list(pairs_of(text))
+        scores = {sample.id: DocumentScore(sample.id, 0.0, 0) for sample in text.samples}
+        for part in self._by_length([pair.width for _, pair in pairs]):
+            chosen = [pairs[index] for index in part]
+            arrays = write_pairs([parts_of(pair, text.tokens) for _, pair in chosen], start=start, pad=self.pad)
+            losses = self._losses(halves, pair_inputs(arrays, self.device.where), arrays.targets)
+            for (owner, pair), loss in zip(chosen, losses, strict=True):
+                number = text.samples[owner].id
+                scores[number] = DocumentScore(number, loss, pair.targets)
+            self.passed(sum(pair.width for _, pair in chosen))
+        return tuple(scores.values())
 
     def _causal(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
         windows = [(owner, each) for owner in range(len(text)) for each in scoring_windows(text, owner, self.longest)]

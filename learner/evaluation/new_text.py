@@ -133,7 +133,10 @@ def _random_tokens(bench: Workbench) -> Encoded:
         numbers = numbers[numbers < rows]
     tokens = numbers[random.integers(0, len(numbers), RANDOM_DOCUMENTS * length)]
     samples = tuple(RoundSample(at, "", "random") for at in range(RANDOM_DOCUMENTS))
-    return Encoded(tokens, np.arange(RANDOM_DOCUMENTS + 1) * length, samples, np.zeros(RANDOM_DOCUMENTS, np.int64))
+    # Of a pair the second half is what is to be written.
+    learned = None if bench.shape.start is None else np.arange(len(tokens)) % length >= length // 2
+    bounds = np.arange(RANDOM_DOCUMENTS + 1) * length
+    return Encoded(tokens, bounds, samples, np.zeros(RANDOM_DOCUMENTS, np.int64), learned=learned)
 
 
 def _spread(replay: Encoded, most: int) -> list[int]:

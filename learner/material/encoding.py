@@ -16,7 +16,7 @@ from learner.directory.round_directory import TextSample
 from learner.errors import UnrenderableChat
 from learner.material import plain_text
 from learner.material.chats import Bools, EncodedChat, encode_chat
-from streams.chats import split
+from streams.chats import split, split_pair
 from streams.decoding.several_labels import members
 
 Ints = npt.NDArray[np.int64]
@@ -36,9 +36,9 @@ class Encoded:
         labels: each document's class; shape (documents,). Zeros for a causal LM. Where several labels may fit, which
             do, 1 or 0: shape (documents, classes).
         lead: the token that later pieces of a long document begin with too; None for none.
-        learned: which tokens are to be predicted: of documents all, of chats what the assistant says; shape (total,).
-            None where there is no chat, so that all are.
-        refused: of each chat that is no material, and has no tokens, why.
+        learned: which tokens are to be predicted: of documents all, of chats what the assistant says, of pairs the
+            target; shape (total,). None where there is neither, so that all are.
+        refused: of each chat or pair that is no material, and has no tokens, why.
     """
 
     tokens: Tokens
@@ -91,15 +91,17 @@ class Encoder:
     A causal LM's document stands between the tokens that its pre-training put there, so that its first word is
     predicted too and knows that it is the first. A classifier's is framed by the tokenizer itself and cut to
     `max_tokens`. What a document says is plain text; see `learner.material.plain_text`. A chat is written by the
-    model's chat template; see `learner.material.chats`.
+    model's chat template; see `learner.material.chats`. Of a pair input and target are framed and cut alike; see
+    `learner.material.pairs`.
 
     Attributes:
         tokenizer: a transformers tokenizer.
-        max_tokens: a classifier's longest document; a causal LM's are kept whole.
+        max_tokens: a classifier's longest document, a pair's longest input and target; a causal LM's are kept whole.
         labels: a classifier's classes by name; None for a causal LM.
         passed: told how many documents were tokenised, now and then.
         several: whether any number of its labels fits a document.
         frame: what stands around a causal LM's documents; None: what the tokenizer names.
+        pairs: whether samples are pairs.
     """
 
     tokenizer: Any
@@ -108,6 +110,7 @@ class Encoder:
     passed: Callable[[int], None] = lambda _: None
     several: bool = False
     frame: DocumentFrame | None = None
+    pairs: bool = False
 
     def knows(self, sample: TextSample) -> bool:
         """Tell whether a classifier has the sample's label; True for a causal LM."""
@@ -121,7 +124,23 @@ class Encoder:
         if self.labels is not None:
             documents = [np.asarray(ids, dtype=np.int32) for ids in self._documents(kept)]
             return _join(documents, kept, self._classes(kept))
-        return self._with_chats(kept)
+        return self._paired(kept) if self.pairs else self._with_chats(kept)
+
+    def _paired(self, samples: tuple[TextSample, ...]) -> Encoded:
+        ordered, learned, refused = list[Tokens](), list[Bools](), list[str]()
+        for first in range(0, len(samples), CHUNK_DOCUMENTS):
+            chunk = [split_pair(sample.text, sample.turns) for sample in samples[first : first + CHUNK_DOCUMENTS]]
+            parts = list(zip(*(pair or ("", "") for pair in chunk), strict=True))
+            asked = plain_text.frame_texts(self.tokenizer, parts[0], self.max_tokens)
+            answers = plain_text.frame_texts(self.tokenizer, parts[1], self.max_tokens, are_targets=True)
+            for pair, read, written in zip(chunk, asked, answers, strict=True):
+                whole = pair is not None and read and written
+                ordered.append(np.asarray([*read, *written] if whole else [], dtype=np.int32))
+                learned.append(np.arange(len(ordered[-1])) >= len(read))
+                refused += [] if whole else ["it has no input and target"]
+            self.passed(len(chunk))
+        text = _join(ordered, samples, self._classes(samples))
+        return replace(text, learned=_concatenate(learned, np.bool_), refused=tuple(refused))
 
     def _with_chats(self, samples: tuple[TextSample, ...]) -> Encoded:
         chats, refused = self._chats(samples)

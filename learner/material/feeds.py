@@ -12,6 +12,7 @@ from checkpoints.probe.conduct import Side
 from learner.material.batches import Rows, Step, fill_row
 from learner.material.encoding import Encoded, Ints
 from learner.material.masks import Masking, draw_gaps, write_rows
+from learner.material.pairs import PairArrays, parts_of, write_pairs
 from learner.objectives.forward_pass import IGNORED, MicroBatch
 
 # Widths are rounded up to this: tensor cores and vector units like it, and fewer shapes are seen.
@@ -137,6 +138,55 @@ class MaskedFeed:
         ids, seen, targets = write_rows(rows, self.masking, pad=self.pad, width=width, side=self.side)
         inputs = {"input_ids": move_to_device(ids, self.device), "attention_mask": move_to_device(seen, self.device)}
         return _by_token(inputs, targets, self.device, first_replayed=len(new), widths=widths)
+
+
+@dataclass(frozen=True, slots=True)
+class PairFeed:
+    """Feeds one pair a row.
+
+    Attributes:
+        new: rows of new pairs.
+        replay: rows of replayed ones.
+        start: what the decoder begins with.
+        pad: the token that fills a row.
+        size: rows in one forward pass.
+        device: where the tensors go.
+    """
+
+    new: Rows
+    replay: Rows
+    start: int
+    pad: int
+    size: int
+    device: torch.device
+
+    def targets(self, step: Step) -> tuple[int, int]:
+        """Return the step's target tokens; see `Feed`."""
+        return int(self.new.targets[step.new].sum()), int(self.replay.targets[step.replayed].sum())
+
+    def tokens(self, step: Step) -> tuple[int, int]:
+        """Return the step's tokens, of inputs and targets; see `Feed`."""
+        return int(self.new.widths[step.new].sum()), int(self.replay.widths[step.replayed].sum())
+
+    def micro_batches(self, step: Step) -> Iterator[MicroBatch]:
+        """Yield micro-batches; see `Feed`."""
+        for new, replayed in _parts(step, self.new.widths, self.replay.widths, self.size):
+            chosen = [(self.new, row) for row in new.tolist()] + [(self.replay, row) for row in replayed.tolist()]
+            widths = tuple(int(text.widths[row]) for text, row in chosen)
+            pairs = [parts_of(pair, text.tokens) for text, row in chosen for pair in text.rows[row]]
+            arrays = write_pairs(pairs, start=self.start, pad=self.pad)
+            inputs = pair_inputs(arrays, self.device)
+            yield _by_token(inputs, arrays.targets, self.device, first_replayed=len(new), widths=widths)
+
+
+def pair_inputs(arrays: PairArrays, device: torch.device) -> dict[str, Any]:
+    """Return the arguments with which a sequence-to-sequence model reads pairs."""
+    return {
+        "input_ids": move_to_device(arrays.ids, device),
+        "attention_mask": move_to_device(arrays.seen, device),
+        "decoder_input_ids": move_to_device(arrays.written, device),
+        "use_cache": False,
+    }
 
 
 @dataclass(frozen=True, slots=True)

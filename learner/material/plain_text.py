@@ -36,10 +36,20 @@ def bare(tokenizer: Any, texts: Sequence[str]) -> Iterator[list[int]]:
         yield ids if control.isdisjoint(ids) else [number for number in ids if number not in control]
 
 
-def frame_texts(tokenizer: Any, texts: Sequence[str], longest: int) -> Iterator[list[int]]:
-    """Yield the tokens of each text in the tokenizer's own frame, cut to `longest` with it; none but it steers."""
+def frame_texts(
+    tokenizer: Any, texts: Sequence[str], longest: int, *, are_targets: bool = False
+) -> Iterator[list[int]]:
+    """Yield the tokens of each text in the tokenizer's own frame, cut to `longest` with it; none but it steers.
+
+    Args:
+        tokenizer: whose frame it is.
+        texts: any.
+        longest: tokens of each at most.
+        are_targets: whether a sequence-to-sequence model writes them; some tokenizers frame those in another way.
+    """
     control = control_ids(tokenizer)
-    read = _read(tokenizer, texts, truncation=True, max_length=longest, return_special_tokens_mask=True)
+    how: dict[str, Any] = {"truncation": True, "max_length": longest, "return_special_tokens_mask": True}
+    read = _read(tokenizer, texts, are_targets=are_targets, **how)
     for ids, frame in zip(read["input_ids"], read["special_tokens_mask"], strict=True):
         yield drop_steering_tokens(ids, frame, control)
 
@@ -57,10 +67,10 @@ def drop_steering_tokens(ids: list[int], frame: Sequence[int], control: frozense
     return [number for number, is_frame in zip(ids, frame, strict=True) if is_frame or number not in control]
 
 
-def _read(tokenizer: Any, texts: Sequence[str], **how: Any) -> Any:
+def _read(tokenizer: Any, texts: Sequence[str], *, are_targets: bool = False, **how: Any) -> Any:
     # What is not asked for is not made into lists: that takes longer than the lists that are wanted.
     return tokenizer(
-        list(texts),
+        **{"text_target" if are_targets else "text": list(texts)},
         split_special_tokens=True,
         return_attention_mask=False,
         return_token_type_ids=False,

@@ -23,8 +23,9 @@ from learner.material.batches import (
     within_budget,
 )
 from learner.material.encoding import Encoded, Ints
-from learner.material.feeds import WIDTH_MULTIPLE, CausalFeed, ClassifierFeed, Feed, MaskedFeed
+from learner.material.feeds import WIDTH_MULTIPLE, CausalFeed, ClassifierFeed, Feed, MaskedFeed, PairFeed
 from learner.material.masks import Masking, masked_rows
+from learner.material.pairs import pair_rows
 from learner.material.touched import RowContents, document_contents, rows_contents
 from learner.objectives.losses import CausalObjective, ClassifierObjective, Objective
 from learner.settings import RecipeSettings
@@ -46,6 +47,7 @@ class InputShape:
         side: on which rows are padded; those of a causal LM always on the right.
         several: whether any number of its labels fits a document.
         masking: how a masked LM's text is written; None for other models.
+        start: what the decoder of a sequence-to-sequence model begins with; None for other models.
     """
 
     longest: int
@@ -56,6 +58,7 @@ class InputShape:
     side: Side = "right"
     several: bool = False
     masking: Masking | None = None
+    start: int | None = None
 
     def rows(self, wanted: int) -> int:
         """Rows in a pass, of as many as are wanted."""
@@ -190,6 +193,8 @@ def prepare(fresh: Encoded, replay: Encoded, plan: StepPlan) -> Material:
         return _classifier(fresh, replay, plan, plan.shape.classes)
     if plan.shape.masking is not None:
         return _masked(fresh, replay, plan, plan.shape.masking)
+    if plan.shape.start is not None:
+        return _paired(fresh, replay, plan, plan.shape.start)
     return _causal(fresh, replay, plan)
 
 
@@ -221,6 +226,27 @@ def _masked(fresh: Encoded, replay: Encoded, plan: StepPlan, masking: Masking) -
             longest=shape.longest,
             multiple=WIDTH_MULTIPLE if shape.rows_together else 1,
             side=shape.side,
+        ),
+        objective=CausalObjective(recipe.kl, recipe.kl_temperature),
+        steps=steps,
+        new=rows_contents(new, fresh),
+        replay=rows_contents(old, replay),
+        replay_ratio=ratio,
+    )
+
+
+def _paired(fresh: Encoded, replay: Encoded, plan: StepPlan, start: int) -> Material:
+    recipe, shape = plan.recipe, plan.shape
+    new, old = pair_rows(fresh), pair_rows(replay)
+    steps, ratio = _steps_of_rows(new, old, plan, "seq2seq")
+    return Material(
+        feed=PairFeed(
+            new=new,
+            replay=old,
+            start=start,
+            pad=shape.pad,
+            size=shape.rows(recipe.micro_batch),
+            device=plan.device,
         ),
         objective=CausalObjective(recipe.kl, recipe.kl_temperature),
         steps=steps,

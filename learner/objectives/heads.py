@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.modeling_outputs import BaseModelOutput
 
 from learner.objectives.workspace import Workspace
 
@@ -139,8 +140,12 @@ class OwnHead:
         # The body's own forward stays uncalled: its answer is given here.
         answer = _Answer(last_hidden_state=hidden[None])
         one_token = torch.zeros((1, 1), dtype=torch.long, device=hidden.device)
+        named = plain_inputs(self.model, one_token)
+        if _is_paired(self.model):
+            # Nothing that an encoder says reaches the head: none need read that token.
+            named["encoder_outputs"] = BaseModelOutput(last_hidden_state=hidden[None, :1].detach())
         with _answering(self.body, lambda *_, **__: answer):
-            logits: Tensor = self.model(**plain_inputs(self.model, one_token)).logits
+            logits: Tensor = self.model(**named).logits
         # A view, also in the backward pass, where indexing would make another array of this size.
         return logits.squeeze(0)
 
@@ -169,8 +174,14 @@ def is_linear(model: Any, body: Any, hidden: Tensor) -> bool:
 
 def plain_inputs(model: Any, ids: Tensor) -> dict[str, Any]:
     """Return the arguments with which a model reads tokens and nothing else, and keeps no cache where it has one."""
-    has_cache = "use_cache" in inspect.signature(model.forward).parameters
-    return {"input_ids": ids, "use_cache": False} if has_cache else {"input_ids": ids}
+    takes = inspect.signature(model.forward).parameters
+    named = {"input_ids": ids} | ({"use_cache": False} if "use_cache" in takes else {})
+    # What an encoder reads its decoder may write.
+    return named | ({"decoder_input_ids": ids} if _is_paired(model) else {})
+
+
+def _is_paired(model: Any) -> bool:
+    return bool(getattr(model.config, "is_encoder_decoder", False))
 
 
 def vocabulary_of(model: Any) -> int:

@@ -71,6 +71,18 @@ def encode(generation: LoadedGeneration, text: str, param: str) -> list[int]:
     return _keep_known_ids(generation, _some(generation, ids, param), param)
 
 
+def encode_input(generation: LoadedGeneration, text: str, param: str) -> list[int]:
+    """The token ids that an encoder reads: framed by the tokenizer, and plain text in it, as the learner reads inputs.
+
+    Arguments and errors are those of `encode`; the generation is a sequence-to-sequence model.
+    """
+    _require_text(text, param)
+    read = generation.tokenizer(text, split_special_tokens=True, return_special_tokens_mask=True, verbose=False)
+    control = control_ids(generation.tokenizer)
+    ids = drop_steering_tokens(read["input_ids"], read["special_tokens_mask"], control)
+    return _keep_known_ids(generation, _some(generation, ids, param), param)
+
+
 @dataclass(frozen=True, slots=True)
 class CutText:
     """A text to classify.
@@ -141,7 +153,7 @@ def completion_prompt(generation: LoadedGeneration, prompt: str | list[int], par
         RequestError: it is empty or has ids that the model does not know.
     """
     if isinstance(prompt, str):
-        return encode(generation, prompt, param)
+        return encode_input(generation, prompt, param) if generation.opening else encode(generation, prompt, param)
     if not prompt or not all(0 <= token < generation.tokens for token in prompt):
         raise RequestError(f"{param}: token ids are at least one and in 0 … {generation.tokens - 1}", param=param)
     return prompt
@@ -218,9 +230,11 @@ def room(generation: LoadedGeneration, prompt: Sequence[int], requested: int | N
         param: the field that the prompt comes from.
 
     Raises:
-        TooLong: the prompt, with what was asked for, does not fit the context.
+        TooLong: the prompt, with what was asked for, does not fit the context; of a sequence-to-sequence model either.
     """
-    free = generation.context - len(prompt)
+    # A decoder has places of its own for its answer, beside what the encoder read.
+    taken = len(generation.opening) if generation.opening and len(prompt) <= generation.context else len(prompt)
+    free = generation.context - taken
     if free < (requested or 1):
         raise TooLong(len(prompt), requested or 0, generation.context, param)
     return requested or min(default, free)

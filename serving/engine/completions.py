@@ -8,13 +8,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from checkpoints.probe.conduct import ANEW
 from checkpoints.probe.decoding import Alone, CachedRows, TokenDecoder
+from checkpoints.probe.pair_decoding import PairDecoder
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Drawing, Sampling
 from serving.engine.text import TextStream
@@ -28,6 +29,8 @@ PROMPT_TOKENS_A_TURN: Final = 512
 TRIAL_TOKENS_A_TURN: Final = 16
 
 Finish = Literal["stop", "length"]
+Decoder: TypeAlias = TokenDecoder | PairDecoder
+"""What is fed the tokens of an answer: a causal model, or a sequence-to-sequence model's decoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,23 +98,26 @@ class Completion:
 class _Answer:
     """A completion under way: its prompt until that is read, then its tokens.
 
+    A sequence-to-sequence model's encoder reads the prompt, and what its decoder is fed begins otherwise.
+
     Attributes:
-        tokens: the prompt and what was written; what a pass is fed.
+        tokens: the prompt, or what stands in its place, and what was written; what a pass is fed.
         fed: how many of these were fed.
         apart: it shares no pass, as one that it shared failed.
     """
 
     def __init__(self, job: Completion) -> None:
         self.job = job
-        self.tokens = list(job.prompt)
+        begun = job.generation.opening or job.prompt
+        self.tokens, self._begun = list(begun), len(begun)
         self.fed = 0
         self.apart = False
-        self._drawing = Drawing(job.sampling, job.prompt)
+        self._drawing = Drawing(job.sampling, begun)
         self._ends = job.generation.stop_ids if job.stop_ids is None else job.stop_ids
         decode = job.generation.tokenizer.decode
         self._text = TextStream(
             lambda ids: str(decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)),
-            job.prompt,
+            begun,
             job.stop,
             job.generation.unshown,
         )
@@ -139,7 +145,7 @@ class _Answer:
     @property
     def written(self) -> int:
         """How many tokens it has so far."""
-        return len(self.tokens) - len(self.job.prompt)
+        return len(self.tokens) - self._begun
 
 
 class _Group:
@@ -147,9 +153,10 @@ class _Group:
 
     def __init__(self, generation: LoadedGeneration, metrics: ServingMetrics, beat: Callable[[], None]) -> None:
         self._generation = generation
-        self._cached = TokenDecoder(generation.model, generation.conduct.way)
+        decoder = PairDecoder if generation.opening else TokenDecoder
+        self._cached = decoder(generation.model, generation.conduct.way)
         # For answers that outgrow what a cache holds rightly, and to see whether the model itself is sound.
-        self._anew = TokenDecoder(generation.model, ANEW)
+        self._anew = decoder(generation.model, ANEW)
         self._metrics = metrics
         self._beat = beat
         self._reading: deque[_Reading] = deque()
@@ -158,7 +165,7 @@ class _Group:
 
     def add(self, answer: _Answer) -> None:
         decoder = self._cached if self._caches(answer) else self._anew
-        self._reading.append(_Reading(answer, decoder, decoder.begin()))
+        self._reading.append(_Reading(answer, decoder, decoder.begin(answer.job.prompt)))
 
     def _caches(self, answer: _Answer) -> bool:
         """Whether what is cached stays right up to the answer's end."""
@@ -202,7 +209,7 @@ class _Group:
                 self._reading.popleft()
                 self._join(reading)
 
-    def _advance(self, decoder: TokenDecoder, batch: CachedRows | Alone, answers: list[_Answer], count: int) -> Tensor:
+    def _advance(self, decoder: Decoder, batch: CachedRows | Alone, answers: list[_Answer], count: int) -> Tensor:
         """Feed each answer the next `count` tokens that it has seen."""
         # Before the pass: if it raises, these are the suspects.
         self._running = answers
@@ -245,9 +252,10 @@ class _Group:
 
     def answers(self) -> bool:
         """Whether the generation still reads what it read when it was loaded."""
-        text = torch.tensor([self._generation.conduct.answered])
+        read = self._generation.conduct.answered
+        text = torch.tensor([self._generation.opening or read])
         # Without a cache: a failed pass may have left one half written.
-        return answers(lambda: self._anew.advance(self._anew.begin(), text))
+        return answers(lambda: self._anew.advance(self._anew.begin(read), text))
 
 
 @dataclass(slots=True)
@@ -255,7 +263,7 @@ class _Reading:
     """An answer whose prompt is being read."""
 
     answer: _Answer
-    decoder: TokenDecoder
+    decoder: Decoder
     batch: CachedRows | Alone
 
 
@@ -264,7 +272,7 @@ class _Writing:
     """Answers that are written in one pass."""
 
     answers: list[_Answer]
-    decoder: TokenDecoder
+    decoder: Decoder
     batch: CachedRows | Alone
 
     def takes(self, reading: _Reading) -> bool:

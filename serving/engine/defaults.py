@@ -1,7 +1,7 @@
 """What holds where a request is silent: the model's own `generation_config`, else OpenAI's defaults."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -61,12 +61,17 @@ class Defaults:
     max_new_tokens: int | None = None
 
     @classmethod
-    def of(cls, config: object) -> Self:
-        """Read them off a model's `generation_config`; what is out of range, or not followed here, is warned of."""
+    def of(cls, config: object, followed: Collection[str] = ()) -> Self:
+        """Read them off a model's `generation_config`; what is out of range, or not followed here, is warned of.
+
+        Args:
+            config: the model's.
+            followed: what of `NOT_FOLLOWED` is, for this model.
+        """
         configured = {name: getattr(config, name, None) for name in RANGES}
         usable = {name: value for name, value in configured.items() if value is not None and _usable(name, value)}
         unusable = [name for name, value in configured.items() if value is not None and name not in usable]
-        others = {name: getattr(config, name, None) for name in NOT_FOLLOWED}
+        others = {name: getattr(config, name, None) for name in NOT_FOLLOWED if name not in followed}
         ignored = [name for name, value in others.items() if value is not None and value not in NOT_FOLLOWED[name]]
         if unusable or ignored:
             _log.warning("generation_config_not_followed", out_of_range=unusable, not_supported=ignored)

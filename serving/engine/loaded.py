@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from checkpoints.files.label_names import SEVERAL
 from checkpoints.kinds import KINDS, ModelKind
-from checkpoints.matching import rows_of
+from checkpoints.matching import answer_opening, rows_of
 from checkpoints.probe.answer_ends import end_tokens
 from checkpoints.probe.ask import conduct_of
 from checkpoints.probe.conduct import Conduct
@@ -29,7 +29,8 @@ class LoadedGeneration:
         model: in eval mode, on its device.
         tokenizer: the one that lies with it.
         conduct: how the model is to be asked, as the probe found out.
-        context: most tokens of prompt and answer together; of a classifier's text, which is cut to it.
+        context: most tokens of prompt and answer together, of a sequence-to-sequence model of each; of a classifier's
+            text, which is cut to it.
         stop_ids: tokens that end an answer.
         several: whether any number of labels fits a text.
         labels: the classes of a classifier, in the order of its logits.
@@ -40,6 +41,8 @@ class LoadedGeneration:
         model_digest: of the model's files alone, without the lineage card; empty: only `digest` is known.
         defaults: how it answers where a request says nothing of it.
         unshown: the tokens that no answer's text shows, with the words that a prompt writes them by.
+        opening: what a sequence-to-sequence model's decoder is given before it writes; empty for one that goes on with
+            its prompt.
     """
 
     number: int
@@ -58,6 +61,7 @@ class LoadedGeneration:
     model_digest: str = ""
     defaults: Defaults = USUAL
     unshown: Mapping[int, str] = field(default_factory=dict)
+    opening: tuple[int, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -110,14 +114,7 @@ class LoadedGeneration:
         conduct = conduct or conduct_of(model, kind, tokenizer)
         context = min(_context(conduct, tokenizer), recipe_length or UNBOUNDED_CONTEXT)
         classifies = kind == "classifier"
-        # The first call may take off a truncation that was saved with the tokenizer, or set how a classifier's texts
-        # are read; later ones change nothing, so that threads can share it.
-        tokenizer(
-            "",
-            truncation=classifies,
-            max_length=context if classifies else None,
-            split_special_tokens=classifies,
-        )
+        _settle(tokenizer, kind, context)
         return cls(
             number=number,
             digest=digest,
@@ -133,9 +130,29 @@ class LoadedGeneration:
             tokenizer_files=tokenizer_files,
             recipe_length=recipe_length,
             model_digest=model_digest,
-            defaults=Defaults.of(model.generation_config) if KINDS[kind].writes else USUAL,
+            defaults=_defaults(model, kind),
             unshown=_unshown(tokenizer),
+            opening=answer_opening(model) if kind == "seq2seq" else (),
         )
+
+
+def _settle(tokenizer: PreTrainedTokenizerBase, kind: ModelKind, context: int) -> None:
+    """Have a tokenizer read as all later calls have it: none of them changes anything, so that threads can share it."""
+    classifies = kind == "classifier"
+    # A truncation that was saved with it may go, or one to a classifier's length be set.
+    tokenizer(
+        "",
+        truncation=classifies,
+        max_length=context if classifies else None,
+        split_special_tokens=classifies or kind == "seq2seq",
+    )
+
+
+def _defaults(model: PreTrainedModel, kind: ModelKind) -> Defaults:
+    if not KINDS[kind].writes:
+        return USUAL
+    # What a decoder is given before it writes has a forced first token in it.
+    return Defaults.of(model.generation_config, ("forced_bos_token_id",) if kind == "seq2seq" else ())
 
 
 def _context(conduct: Conduct, tokenizer: PreTrainedTokenizerBase) -> int:

@@ -31,7 +31,7 @@ class CompletionRoutes:
         """OpenAI's text completions."""
         body, size = await read_body(self._bodies, request, CompletionRequest)
         # Asked for once: prompt, answer and header have to be of one generation, whatever is swapped in meanwhile.
-        generation = self._parts.current("causal-lm")
+        generation = self._parts.current("causal-lm", "seq2seq")
         self._parts.require_model(body.model)
         # More than can wait would be told to come back for ever.
         most = min(self._settings.max_inputs, self._settings.max_batch + self._settings.max_queue)

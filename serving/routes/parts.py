@@ -52,11 +52,11 @@ class Parts:
     ending: Callable[[], bool]
     checkpoints: Path = Path("/")
 
-    def current(self, kind: ModelKind | None = None) -> LoadedGeneration:
-        """The generation that a request begins on."""
-        if kind not in (None, self.kind):
+    def current(self, *kinds: ModelKind) -> LoadedGeneration:
+        """The generation that a request begins on, of one of these kinds, or of any."""
+        if kinds and self.kind not in kinds:
             raise RequestError(
-                f"the model is a {KINDS[self.kind].title} ({self.kind}); this route needs a {kind}",
+                f"the model is a {KINDS[self.kind].title} ({self.kind}); this route needs a {' or a '.join(kinds)}",
                 status=404,
                 code="wrong_model_kind",
             )

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from streams.chats import INPUT, TARGET, Message, join
 from streams.decoding import field_values, framing, json_records, several_labels, times, unknown_label
 from streams.decoding.fields import MISSING, Field, behind
 from streams.decoding.messages import read_chat
@@ -26,6 +27,9 @@ LONGEST_NAME = 128
 """Characters of a source or a label; they become metric labels and class names."""
 USUAL_MESSAGES = "messages"
 """Where the messages of a chat stand, if no setting names the field."""
+USUAL_INPUT, USUAL_TARGET = "input", "target"
+"""Where the two parts of a pair stand, likewise."""
+NO_PAIR = "a sequence-to-sequence model's record has fields for its input and its target, plain text has none"
 MOST_KEYS = 100
 """Of bytes that are no JSON so many keys are taken at most; nearly all have one."""
 
@@ -61,8 +65,11 @@ class Decoder:
         self._json = format_.format == "json"
         self._text = Field(format_.text_field)
         self._messages = Field(format_.messages_field or USUAL_MESSAGES)
-        self._messages_first = format_.messages_field is not None
+        self._parts_first = format_.messages_field is not None or needs.pairs
         self._no_chats = needs.no_chats
+        self._pair = None
+        if needs.pairs:
+            self._pair = Field(format_.input_field or USUAL_INPUT), Field(format_.target_field or USUAL_TARGET)
         self._key = _field(format_.key_field)
         self._key_sought = None if self._key is None else behind(self._key)
         self._label = _field(format_.label_field)
@@ -116,8 +123,8 @@ class Decoder:
                 if isinstance(record, tuple):
                     return record
             text = _text_of(record, self._text)
-            if self._messages_first or isinstance(text, tuple):
-                text, turns = self._chat_of(record, text)
+            if self._parts_first or isinstance(text, tuple):
+                text, turns = self._parts_of(record, text)
         else:
             text = self._text_alone(value)
         if isinstance(text, tuple):
@@ -152,12 +159,14 @@ class Decoder:
         key = field_values.key(field_value, self._key, value)
         return (key,) if isinstance(key, str) else ()
 
-    def _chat_of(self, record: object, text: str | Rejection) -> tuple[str | Rejection, str | None]:
-        """Text and turns of the chat that a record is, or why it is none; the text that it had, where it means none.
+    def _parts_of(self, record: object, text: str | Rejection) -> tuple[str | Rejection, str | None]:
+        """Text and turns of the pair that a record has to be, or of the chat that it is, or why it is none.
 
-        Where no setting names the field, a record is one that has no text.
+        Where it means no chat, the text that it had; where no setting names the field, a chat is one that has no text.
         """
-        if not isinstance(record, dict) or not (self._messages_first or text[0] is Reason.MISSING_FIELD):
+        if self._pair is not None:
+            return _pair_of(record, *self._pair)
+        if not isinstance(record, dict) or not (self._parts_first or text[0] is Reason.MISSING_FIELD):
             return text, None
         messages = self._messages.find(record)
         if messages is MISSING or messages is None:
@@ -168,6 +177,8 @@ class Decoder:
         return (chat, None) if isinstance(chat, tuple) else (chat.text, chat.turns)
 
     def _text_alone(self, value: bytes) -> str | Rejection:
+        if self._pair is not None:
+            return Reason.MISSING_FIELD, NO_PAIR
         if (glue := framing.told_of_glue(value)) is not None:
             return Reason.SCHEMA_FRAMED, glue
         if (number := framing.schema_id(value)) is None:
@@ -289,6 +300,20 @@ def _list_names(labels: Iterable[str]) -> str:
     names = sorted(labels)
     more = f" and {len(names) - SHOWN_LABELS} more" if len(names) > SHOWN_LABELS else ""
     return ", ".join(map(_shorten, names[:SHOWN_LABELS])) + more
+
+
+def _pair_of(record: object, *fields: Field) -> tuple[str | Rejection, str | None]:
+    """Text and turns of the pair that a record is, or why it is none."""
+    parts: list[Message] = []
+    for role, field in zip((INPUT, TARGET), fields, strict=True):
+        text = _text_of(record, field)
+        if isinstance(text, tuple):
+            return text, None
+        if not text.strip():
+            return (Reason.EMPTY_TEXT, f"field {field.name} is empty"), None
+        parts.append(Message(role, text))
+    pair = join(parts)
+    return pair.text, pair.turns
 
 
 def _text_of(record: object, field: Field) -> str | Rejection:

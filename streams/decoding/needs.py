@@ -11,10 +11,12 @@ class RecordNeeds:
         labels: the labels there are, one of which each document must have, or of a `LabelSet` any number; None where
             documents need none and any is taken.
         no_chats: why it can learn from no chat; empty where it can.
+        pairs: whether it learns from an input and its target, and from nothing else.
     """
 
     labels: frozenset[str] | None = None
     no_chats: str = ""
+    pairs: bool = False
 
 
 TEXT_ALONE = RecordNeeds()

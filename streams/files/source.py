@@ -9,7 +9,7 @@ from kafka.structs import TopicPartition
 
 from streams.chunk import NO_TIMESTAMP, Chunk, Row
 from streams.closing import Closing
-from streams.decoding.decode import USUAL_MESSAGES, decoder_by
+from streams.decoding.decode import USUAL_INPUT, USUAL_MESSAGES, USUAL_TARGET, decoder_by
 from streams.decoding.needs import TEXT_ALONE, RecordNeeds
 from streams.document import Batch, Partition
 from streams.errors import DamagedFile
@@ -124,7 +124,7 @@ class FileSource(Closing):
         if file.look is Look.PARQUET:
             assert file.path is not None
             columns = [name for field in FIELDS if (name := getattr(self._format, field))]
-            columns.append(USUAL_MESSAGES)
+            columns += (USUAL_MESSAGES, USUAL_INPUT, USUAL_TARGET)
             return parquet.rows(file.path, start, columns, most=most, kept=kept)
         line_end = line_end_of(file.head)
         return split(file.chunks(start), start, self._how, most=most, kept=kept, line_end=line_end)

@@ -43,6 +43,8 @@ WAITS = (
 @click.option("--like", metavar="TOPIC", help="The topic whose fields the records have, where topics differ.")
 @click.option("--text-field", help="The JSON field with the text.")
 @click.option("--messages-field", help="The JSON field with the messages of a chat; otherwise `messages`.")
+@click.option("--input-field", help="The JSON field with what a sequence-to-sequence model reads; otherwise `input`.")
+@click.option("--target-field", help="The JSON field with what it is to write for that; otherwise `target`.")
 @click.option("--key-field", help="The JSON field that tells whose text it is.")
 @click.option("--label-field", help="The JSON field with the label.")
 @click.option("--source-field", help="The JSON field with the source.")

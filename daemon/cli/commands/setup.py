@@ -31,7 +31,13 @@ bootstrap_servers = [{servers}]
 
 [[streams.topics]]
 name = {topic}
+"""
+TEXT = """\
 text_field = "text"                          # the JSON field; or format = "text" for plain text
+"""
+PAIR = """\
+input_field = "input"                        # the JSON field with what the model reads
+target_field = "target"                      # and that with what it is to write for it
 """
 COMMENTS_AT = 45
 # The settings' bound on a group.
@@ -135,7 +141,7 @@ def _short(model: str, kind: str, bootstrap_servers: str, topic: str, group: str
         topic=quote(topic),
         group=f"group_id = {quote(group)} ".ljust(COMMENTS_AT),
     )
-    return short + LABEL if kind == "classifier" else short
+    return short + {"classifier": TEXT + LABEL, "seq2seq": PAIR}.get(kind, TEXT)
 
 
 @click.command(short_help="List every mistake in the settings.")

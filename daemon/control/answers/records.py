@@ -24,6 +24,7 @@ class SampleLine(RecordPlace):
     Attributes:
         event_time, arrived_at: unix seconds.
         messages: of a chat; its text is what they say.
+        input, target: of a pair, whose text is both.
     """
 
     id: int
@@ -34,3 +35,5 @@ class SampleLine(RecordPlace):
     arrived_at: float
     text: NotRequired[str]
     messages: NotRequired[list[MessageLine]]
+    input: NotRequired[str]
+    target: NotRequired[str]

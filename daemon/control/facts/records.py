@@ -2,7 +2,7 @@
 
 from daemon.control.answers.records import RecordPlace, SampleLine
 from memory.samples.reading import FoundSample
-from streams.chats import split
+from streams.chats import split, split_pair
 from streams.document import Partition
 
 
@@ -28,10 +28,12 @@ def sample_line(entry: FoundSample) -> SampleLine:
 
 
 def sample_with_text(entry: FoundSample) -> SampleLine:
-    """A sample with its text, and with its messages where it is a chat."""
+    """A sample with its text, and with its messages where it is a chat, input and target where it is a pair."""
     sample, line = entry.sample, sample_line(entry)
     line["text"] = sample.text
-    if sample.turns is not None:
+    if (pair := split_pair(sample.text, sample.turns)) is not None:
+        line["input"], line["target"] = pair
+    elif sample.turns is not None:
         messages = split(sample.text, sample.turns)
         line["messages"] = [{"role": message.role, "content": message.content} for message in messages]
     return line

@@ -29,7 +29,7 @@ from checkpoints.probe.ask import conduct_of
 from checkpoints.probe.conduct import UnfitModel, Way
 from checkpoints.probe.padded import PaddedProbe
 from tests.disks import files_limited
-from tests.models import embedding_of, make_causal, make_classifier, make_masked, make_tokenizer, packaged
+from tests.models import embedding_of, make_causal, make_classifier, make_masked, make_paired, make_tokenizer, packaged
 
 
 @pytest.fixture
@@ -152,10 +152,21 @@ def test_other_models_are_no_masked_ones(store: GenerationStore, causal: Path, t
         import_base(store, causal, kind="masked-lm")
     tiny_model("bart", "masked-lm").save_pretrained(tmp_path / "bart")
     make_tokenizer().save_pretrained(tmp_path / "bart")
-    with pytest.raises(UnusableModel, match=r"an encoder with a decoder.* it is no masked language model"):
+    with pytest.raises(UnusableModel, match=r'no masked language model: set `model\.kind = "seq2seq"`'):
         import_base(store, tmp_path / "bart", kind="masked-lm")
     with pytest.raises(UnfitModel, match=r'sees later tokens.*`model\.kind = "masked-lm"`'):
         import_base(store, make_masked(tmp_path / "bert"))
+
+
+@pytest.mark.parametrize("bart", [False, True])
+def test_a_sequence_to_sequence_model_becomes_a_base(store: GenerationStore, tmp_path: Path, bart: bool) -> None:
+    """Given as a causal one it is told which kind it is."""
+    model = make_paired(tmp_path / "paired", bart=bart)
+    with pytest.raises(UnusableModel, match=r"seq2seq|is no causal language model"):
+        import_base(store, model)
+    path = import_base(store, model, kind="seq2seq").path
+    assert type(load_model(path, "seq2seq")).__name__.endswith("ForConditionalGeneration")
+    assert not (path / FRAME_FILE).exists()
 
 
 def make_encoder(path: Path) -> Path:

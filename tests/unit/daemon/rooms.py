@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +26,8 @@ from daemon.settings.tree import Settings
 from gate.metrics import KnowledgeMetrics
 from learner.directory.progress_event import ProgressEvent
 from memory.store import Store
-from streams.document import Partition
+from streams.chats import INPUT, TARGET, Message, join
+from streams.document import Batch, Partition
 from tests import fake_learner
 from tests.daemon_harness import batch_of, sentences
 from tests.harness import wait_until
@@ -109,7 +110,7 @@ class World:
 
     def feed(self, count: int = 120, *, seed: int) -> None:
         """More text arrives."""
-        self.store.append(batch_of(sentences(count, seed=seed), Partition(f"wiki-{seed}", 0)))
+        self.store.append(arriving(self.settings, sentences(count, seed=seed), Partition(f"wiki-{seed}", 0)))
 
     def metric(self, name: str, **labels: str) -> float | None:
         """A metric's value."""
@@ -122,6 +123,20 @@ def tiny_model(path: Path) -> Path:
     save_file({"weight": np.zeros(4, np.float32)}, path / "model.safetensors")
     (path / "config.json").write_text(json.dumps({"model_type": "llama"}))
     return path
+
+
+def arriving(settings: Settings, texts: list[str], partition: Partition) -> Batch:
+    """Documents; of a sequence-to-sequence model pairs, in which the second half of each text answers the first."""
+    batch = batch_of(texts, partition)
+    if settings.model.kind != "seq2seq":
+        return batch
+    documents = []
+    for document in batch.documents:
+        words = document.text.split()
+        middle = len(words) // 2
+        pair = join([Message(INPUT, " ".join(words[:middle])), Message(TARGET, " ".join(words[middle:]))])
+        documents.append(document._replace(text=pair.text, turns=pair.turns))
+    return replace(batch, documents=tuple(documents))
 
 
 @contextmanager
@@ -143,7 +158,7 @@ def world(path: Path, *, before_stream: bool = True, **sections: Any) -> Iterato
         store.generations.register_base(digest=base.digest, source_path="model")
         reconcile_pointer(store, checkpoints)
         if before_stream:
-            store.append(batch_of(sentences(120, seed=1), Partition("file:before", 0)), before_stream=True)
+            store.append(arriving(settings, sentences(120, seed=1), Partition("file:before", 0)), before_stream=True)
         made = World(Rooms(store, checkpoints, settings.rounds_dir), settings)
         made.feed(seed=2)
         yield made

@@ -11,6 +11,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
     BertConfig,
     BertForMaskedLM,
     BertForSequenceClassification,
@@ -19,6 +21,8 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 from checkpoints.card import Card, ModelKind
@@ -29,6 +33,7 @@ from learner.settings import RecipeSettings
 from learner.skills.prompts import Asking, Skill
 from learner.weights.candidates import named_weights
 from memory.ledger.scorings import Scoring
+from streams.chats import INPUT, TARGET, Message, join
 from tests.models import embedding_of
 
 NOUNS = ["river", "boat", "stone", "bridge", "water", "mill", "trader", "letter", "night", "song", "field", "harbour"]
@@ -163,6 +168,52 @@ def masked(*, seed: int = 0) -> BertForMaskedLM:
 def weights_of(model: Any) -> dict[str, Tensor]:
     """A copy of a model's parameters and stored buffers, on the CPU, by name; tied ones once."""
     return {name: value.detach().to("cpu", copy=True) for name, value in named_weights(model).items()}
+
+
+def t5(*, seed: int = 0) -> T5ForConditionalGeneration:
+    """A T5 of some 30,000 parameters, without a limit on positions."""
+    torch.manual_seed(seed)
+    config = T5Config(
+        vocab_size=len(tokenizer(bert=True)),
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        pad_token_id=0,
+        eos_token_id=3,
+    )
+    config.decoder_start_token_id = 0
+    return T5ForConditionalGeneration(config)
+
+
+def bart(*, seed: int = 0) -> BartForConditionalGeneration:
+    """A BART of some 40,000 parameters and 64 positions."""
+    torch.manual_seed(seed)
+    config = BartConfig(
+        vocab_size=len(tokenizer(bert=True)),
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+        decoder_start_token_id=3,
+        forced_eos_token_id=None,
+    )
+    return BartForConditionalGeneration(config)
+
+
+def pairs(count: int, *, seed: int, first: int = 1, nouns: Sequence[str] = NOUNS) -> list[RoundSample]:
+    """Pairs of a text and of what one of its manner says next."""
+    asked, answers = (texts(count, seed=seed + part, nouns=nouns, longest=3) for part in (0, 1000))
+    joined = [join([Message(INPUT, one), Message(TARGET, other)]) for one, other in zip(asked, answers, strict=True)]
+    return [RoundSample(first + at, pair.text, "river", turns=pair.turns) for at, pair in enumerate(joined)]
 
 
 def generation(root: Path, model: Any, tokenizer_: Any, kind: ModelKind) -> Published:

@@ -22,7 +22,7 @@ from serving.generations.swap import Switch
 from serving.metrics import ServingMetrics
 from serving.routes.parts import Parts
 from serving.settings import ServingSettings
-from tests.models import make_causal, make_classifier, make_masked
+from tests.models import make_causal, make_classifier, make_masked, make_paired
 
 GREEDY = Sampling(temperature=0)
 
@@ -34,19 +34,26 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Model directories: two causal models that answer differently, a classifier, and a masked model."""
+    """Model directories: two causal models that answer differently, a classifier, a masked one, a T5 and a BART."""
     root = tmp_path_factory.mktemp("models")
     return {
         "first": make_causal(root / "first", seed=0, context=1024),
         "second": make_causal(root / "second", seed=1, context=1024),
         "classifier": make_classifier(root / "classifier"),
         "masked": make_masked(root / "masked"),
+        "t5": make_paired(root / "t5"),
+        "bart": make_paired(root / "bart", bart=True),
     }
 
 
 def load(path: Path, number: int, *, recipe_length: int | None = None) -> LoadedGeneration:
     """A generation in memory, without a store."""
-    kinds: dict[str, ModelKind] = {"classifier": "classifier", "masked": "masked-lm"}
+    kinds: dict[str, ModelKind] = {
+        "classifier": "classifier",
+        "masked": "masked-lm",
+        "t5": "seq2seq",
+        "bart": "seq2seq",
+    }
     kind = kinds.get(path.name, "causal-lm")
     model, tokenizer = load_model(path, kind, dtype=torch.float32), load_tokenizer(path)
     digest = f"{number:064x}"

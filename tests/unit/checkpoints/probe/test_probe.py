@@ -29,7 +29,15 @@ from checkpoints.probe.causal import CausalProbe
 from checkpoints.probe.compare import Yardstick
 from checkpoints.probe.conduct import ANEW, Conduct, UnfitModel, Way
 from checkpoints.probe.padded import PaddedProbe
-from tests.models import embedding_of, make_causal, make_classifier, make_masked, make_tokenizer
+from tests.models import (
+    embedding_of,
+    framing_tokenizer,
+    make_causal,
+    make_classifier,
+    make_masked,
+    make_paired,
+    make_tokenizer,
+)
 from tests.unit.learner import tiny
 
 
@@ -260,6 +268,23 @@ def test_a_masked_model_is_padded_where_it_bears_it(name: str, side: str | None)
     assert bool(conduct.cost("masked-lm")) is (side is None)
 
 
+@pytest.mark.parametrize("name", ["t5", "bart", "marian", "pegasus", "mt5", "blenderbot"])
+def test_an_encoder_and_its_decoder_are_asked_together(name: str) -> None:
+    """Pairs share a pass, and answers are written with the decoder's cache: in both its logits are its own."""
+    conduct = conduct_of(tiny_model(name, "seq2seq"), "seq2seq", framing_tokenizer())
+    assert (conduct.rows_together, conduct.way.cache) == (True, "own")
+    assert conduct.longest is None or conduct.longest <= POSITIONS
+    assert conduct.description("seq2seq") == "one request at a time, with a cache"
+
+
+def test_a_decoder_without_a_beginning_is_refused() -> None:
+    """Nobody could tell what its answers begin with."""
+    model = tiny_model("t5", "seq2seq")
+    model.config.decoder_start_token_id = model.generation_config.decoder_start_token_id = None
+    with pytest.raises(UnfitModel, match="decoder_start_token_id"):
+        conduct_of(model, "seq2seq", framing_tokenizer())
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_model_that_sees_nothing_later_fills_no_gaps(dtype: torch.dtype) -> None:
     """A decoder saved with the class of a masked model, in whichever precision; its like that sees later is taken."""
@@ -273,7 +298,8 @@ def test_a_model_that_sees_nothing_later_fills_no_gaps(dtype: torch.dtype) -> No
 
 
 @pytest.mark.parametrize(
-    ("make", "kind"), [(make_causal, "causal-lm"), (make_classifier, "classifier"), (make_masked, "masked-lm")]
+    ("make", "kind"),
+    [(make_causal, "causal-lm"), (make_classifier, "classifier"), (make_masked, "masked-lm"), (make_paired, "seq2seq")],
 )
 def test_a_model_is_left_as_it_was(make: Callable[[Path], Path], kind: ModelKind, tmp_path: Path) -> None:
     """Weights, buffers and configuration."""

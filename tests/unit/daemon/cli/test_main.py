@@ -177,6 +177,29 @@ def test_init_names_the_label_of_a_classifier(tmp_path: Path) -> None:
     assert "label_field" in (tmp_path / "riverkeep.toml").read_text()
 
 
+def test_init_names_both_parts_of_a_pair(tmp_path: Path) -> None:
+    """Of a sequence-to-sequence model; `check` says what its records need."""
+    (tmp_path / "model").mkdir()
+    riverkeep("init", "--kind", "seq2seq", "--model", "model", cwd=tmp_path)
+    run = riverkeep("check", cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "Of records each needs an input (input_field) and its target (target_field)" in " ".join(run.stdout.split())
+    assert 'target_field = "target"' in (tmp_path / "riverkeep.toml").read_text()
+
+
+def test_backfill_of_pairs_needs_their_fields(tmp_path: Path) -> None:
+    """Plain text is refused before it is read; pairs are stored as such."""
+    (tmp_path / "model").mkdir()
+    riverkeep("init", "--kind", "seq2seq", "--model", "model", cwd=tmp_path)
+    (tmp_path / "text.txt").write_text("the water rises")
+    refused = riverkeep("backfill", "text.txt", cwd=tmp_path)
+    assert refused.returncode == ExitCode.BAD_USAGE
+    assert "--input-field" in refused.stderr
+    (tmp_path / "pairs.jsonl").write_text('{"q": "what rises?", "target": "the water"}\n')
+    taken = riverkeep("backfill", "--input-field", "q", "pairs.jsonl", cwd=tmp_path)
+    assert (taken.returncode, "1 " in taken.stdout) == (0, True), taken.stderr
+
+
 def test_backfill_of_a_classifier_needs_labels(home: Path) -> None:
     """Said before a file is read, not by a quarantine full of it."""
     (home / "text.jsonl").write_text('{"text": "the water rises"}\n')

@@ -1,6 +1,7 @@
 """A model's shape by its files is the one that it has when it is loaded."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,16 +12,23 @@ from checkpoints.card import ModelKind
 from daemon.doctor import load_model
 from daemon.doctor.estimate import ModelShape
 from daemon.doctor.model_shape import shape_of_files
-from tests.models import make_causal, make_classifier, packaged
+from tests.models import make_causal, make_classifier, make_masked, make_paired, packaged
 
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["causal-lm", "classifier"])
-def test_it_is_the_shape_of_the_loaded_model(tmp_path: Path, kind: ModelKind) -> None:
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [
+        ("causal-lm", make_causal),
+        ("classifier", make_classifier),
+        ("masked-lm", make_masked),
+        ("seq2seq", make_paired),
+    ],
+)
+def test_it_is_the_shape_of_the_loaded_model(tmp_path: Path, kind: ModelKind, make: Callable[[Path], Path]) -> None:
     """Of a directory."""
-    make = make_causal if kind == "causal-lm" else make_classifier
     path = make(tmp_path / "model")
     answer = load_model.examine(tmp_path / "store", path, kind, (), device="cpu", precision="auto")
     loaded = ModelShape(**{name: answer[name] for name in ModelShape.__dataclass_fields__})

@@ -1,12 +1,14 @@
 """What the doctor says of a round that was rehearsed, and what it proposes where it does not fit."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from checkpoints.kinds import ModelKind
 from daemon.doctor import rounds
 from daemon.doctor.estimate import ModelShape
 from daemon.doctor.findings import Finding
@@ -231,12 +233,18 @@ def test_a_classifier_is_rehearsed_with_its_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_masked_model_is_rehearsed(tmp_path: Path) -> None:
-    """On pieces of the full width."""
-    base = tiny.generation(tmp_path / "store", tiny.masked(), tiny.masking_tokenizer(), "masked-lm")
+@pytest.mark.parametrize(
+    ("make", "make_tokenizer", "kind"),
+    [(tiny.masked, tiny.masking_tokenizer, "masked-lm"), (tiny.t5, partial(tiny.tokenizer, bert=True), "seq2seq")],
+)
+def test_models_of_other_kinds_are_rehearsed(
+    make: Callable[[], Any], make_tokenizer: Callable[[], Any], kind: ModelKind, tmp_path: Path
+) -> None:
+    """On pieces of the full width; on pairs of which each part is."""
+    base = tiny.generation(tmp_path / "store", make(), make_tokenizer(), kind)
     settings = LearnerSettings(device="cpu", threads=1, recipe=RecipeSettings(sequence_length=32))
     done = rehearse(
-        Subject(base.path, base.digest, "masked-lm", 64, 2.0, settings),
+        Subject(base.path, base.digest, kind, 64, 2.0, settings),
         2,
         seconds=120,
         within=tmp_path,

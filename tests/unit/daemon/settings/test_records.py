@@ -2,9 +2,22 @@
 
 from pathlib import Path
 
+import pytest
+
 from daemon.doctor.notes import notes
-from daemon.settings.records import OF_A_CLASSIFIER, OF_A_MASKED_LM, WITHOUT_TEMPLATE, needed_of_records, why_no_chats
+from daemon.settings.load import load
+from daemon.settings.mistakes import BadSettings
+from daemon.settings.records import (
+    OF_A_CLASSIFIER,
+    OF_A_MASKED_LM,
+    OF_PAIRS,
+    WITHOUT_TEMPLATE,
+    needed_of_records,
+    record_needs,
+    why_no_chats,
+)
 from daemon.settings.tree import Settings
+from streams.decoding.needs import RecordNeeds
 
 
 def settings_for(path: Path, kind: str = "causal-lm", **topic: str) -> Settings:
@@ -43,6 +56,30 @@ def test_a_masked_model_takes_texts(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, "masked-lm")
     assert why_no_chats(settings) == OF_A_MASKED_LM
     assert needed_of_records(settings).startswith("each needs a text; chats (messages) become dead letters")
+
+
+def test_a_sequence_to_sequence_model_takes_pairs(tmp_path: Path) -> None:
+    """Of an input and its target, and nothing else; which the decoder is told."""
+    settings = settings_for(tmp_path, "seq2seq")
+    assert why_no_chats(settings) == OF_PAIRS
+    assert needed_of_records(settings).startswith("each needs an input (input_field) and its target (target_field)")
+    assert record_needs(settings) == RecordNeeds(no_chats=OF_PAIRS, pairs=True)
+    assert record_needs(settings_for(tmp_path)) == RecordNeeds()
+
+
+def test_plain_text_has_no_pairs(tmp_path: Path) -> None:
+    """Every record of such a topic would be a dead letter: `check` says so before one comes."""
+    (tmp_path / "model").mkdir()
+    config = tmp_path / "riverkeep.toml"
+    lines = f'[model]\npath = "{tmp_path / "model"}"\nkind = "seq2seq"\n[[streams.topics]]\nname = "a"\n'
+    config.write_text(lines)
+    load(config, {}, files=True)
+    config.write_text(f'{lines}format = "text"\n')
+    with pytest.raises(BadSettings) as caught:
+        load(config, {}, files=True)
+    (mistake,) = caught.value.mistakes
+    assert mistake.in_line().startswith("streams.topics[0].format")
+    assert "input_field" in mistake.in_line()
 
 
 def test_a_field_that_nothing_is_taken_of_is_noted(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_chat_needs_a_template(tmp_path: Path) -> None:
     assert "Line 43 asks in `messages`, and the model has no chat template" in problem
 
 
-@pytest.mark.parametrize("kind", ["classifier", "masked-lm"])
+@pytest.mark.parametrize("kind", ["classifier", "masked-lm", "seq2seq"])
 def test_a_model_that_writes_nothing_has_no_skills(tmp_path: Path, kind: str) -> None:
     """It answers no prompt."""
     problem = problems(settings_with(tmp_path, prompts(42), kind=kind))
