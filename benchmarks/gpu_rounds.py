@@ -9,8 +9,8 @@ from daemon.doctor.estimate import training_parts
 from daemon.doctor.model_shape import shape_of_files
 from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
 from learner.directory.progress_event import ProgressEvent
-from learner.directory.report import read_report
-from learner.directory.round_directory import RoundSample, RoundSlice, RoundSpec, write_round
+from learner.directory.report import TrainingSummary, read_report
+from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import RecipeSettings
 
 LIMIT_S: Final = 600.0
@@ -67,10 +67,27 @@ def run_round_of(trial: RoundTrial, folder: Path, device: str) -> RoundFigures:
     Raises:
         SystemExit: the round did not train; the message says why.
     """
-    model, round_dir, recipe = folder / "model", folder / "round", trial.recipe
+    model, directory = folder / "model", folder / "round"
     generation = write_model(trial.shape, model, device)
     _give_back(device)
-    texts = Texts(trial.shape, recipe.sequence_length)
+    context = _write_round(directory, trial, model, generation, device)
+    training, events = _run(directory)
+    rate = _steady_rate(events, (training.tokens_new + training.tokens_replayed) / training.steps)
+    speed, parts = rate or training.tokens_per_second, _foretold(model, trial.recipe, device)
+    return RoundFigures(
+        tokens_per_second=speed,
+        flops_per_second=speed * flops_of_token(trial, context),
+        train_peak_bytes=training.phase_peak_bytes["train"],
+        peak_bytes=training.peak_memory_bytes,
+        foretold_bytes=sum(parts.values()),
+        foretold_parts=parts,
+        phase_seconds=dict(training.phase_seconds),
+    )
+
+
+def _write_round(directory: Path, trial: RoundTrial, model: Path, generation: GenerationRef, device: str) -> float:
+    """Write a round's directory; return how many tokens a token of its text attends to, in the mean."""
+    recipe, texts = trial.recipe, Texts(trial.shape, trial.recipe.sequence_length)
     tokens = int(MORE * trial.steps * recipe.batch_sequences * recipe.sequence_length)
     fresh, replay = texts.of(int(tokens * (1 - trial.replayed))), texts.of(int(tokens * trial.replayed))
     held_out = texts.of(2 * recipe.sequence_length)
@@ -89,7 +106,7 @@ def run_round_of(trial: RoundTrial, folder: Path, device: str) -> RoundFigures:
         approved=True,
     )
     write_round(
-        round_dir,
+        directory,
         spec,
         parent_dir=model,
         base_dir=model,
@@ -98,31 +115,24 @@ def run_round_of(trial: RoundTrial, folder: Path, device: str) -> RoundFigures:
         early_stop=[],
         slices=[RoundSlice("anchor", "anchor", "made up", tuple(held_out))],
     )
+    return _context([*fresh, *replay])
+
+
+def _run(directory: Path) -> tuple[TrainingSummary, list[ProgressEvent]]:
+    """Run the learner on a round's directory; what it took, and what it said meanwhile."""
     events: list[ProgressEvent] = []
     ended = LearnerProcess().run(
-        round_dir,
+        directory,
         limits=LearnerLimits(silence=LIMIT_S, time=LIMIT_S),
         on_progress=events.append,
         must_stop=lambda: False,
     )
     if ended.ending is not LearnerEnding.FINISHED:
         raise SystemExit(ended.detail)
-    report = read_report(round_dir)
+    report = read_report(directory)
     if report.training is None:
         raise SystemExit(f"the round ended as {report.outcome.value}: {report.detail}")
-    training = report.training
-    rate = _steady_rate(events, (training.tokens_new + training.tokens_replayed) / training.steps)
-    speed = rate or training.tokens_per_second
-    parts = _foretold(model, spec.recipe, device)
-    return RoundFigures(
-        tokens_per_second=speed,
-        flops_per_second=speed * flops_of_token(trial, _context([*fresh, *replay])),
-        train_peak_bytes=training.phase_peak_bytes["train"],
-        peak_bytes=training.peak_memory_bytes,
-        foretold_bytes=sum(parts.values()),
-        foretold_parts=parts,
-        phase_seconds=dict(training.phase_seconds),
-    )
+    return report.training, events
 
 
 def _give_back(device: str) -> None:

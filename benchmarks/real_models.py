@@ -340,7 +340,7 @@ def main() -> int:
     parser = arguments(__doc__)
     parser.add_argument("--model", nargs="+", choices=list(MODELS), default=list(MODELS), help="these alone")
     chosen = parser.parse_args()
-    console, ways = Console(stderr=True), earlier(chosen.json)
+    console, ways, status = Console(stderr=True), earlier(chosen.json), 0
     for name in chosen.model:
         with tempfile.TemporaryDirectory() as folder:
             home, seconds = Path(folder), dict[str, float]()
@@ -351,8 +351,10 @@ def main() -> int:
                 store.point_to(BASE)
             way = take_whole_way(store.root, home, SHORT, console.print)
         ways[name] = replace(way, seconds=seconds | way.seconds)
+        # After each, as the next may take long.
+        status = report("Real models", bars(ways), chosen.json, {name: asdict(way) for name, way in ways.items()})
     show(console, ways)
-    return report("Real models", bars(ways), chosen.json, {name: asdict(way) for name, way in ways.items()})
+    return status
 
 
 if __name__ == "__main__":
