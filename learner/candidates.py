@@ -5,7 +5,8 @@ The round's model takes the weights of one candidate after another; what all of 
 `python -m learner ROUND_DIR --write NAME`, and known by its digest to be what was scored.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def _frame(bench: Workbench) -> DocumentFrame | None:
 def _write_the_only_one(bench: Workbench, line: Line, measured: Importance | None, share: float) -> tuple[str, Any]:
     path, name = bench.given.path, candidate_name(share)
     directory = path / CANDIDATES / name
-    _write_whole(directory, line, line.point(share), path / PARENT)
+    _write_whole(directory, line.parent, line.point(share), path / PARENT)
     if (frame := _frame(bench)) is not None:
         with disk_errors(directory):
             write_frame(directory, frame)
@@ -144,13 +145,14 @@ def _write_the_only_one(bench: Workbench, line: Line, measured: Importance | Non
     return name, bench.model
 
 
-def _write_whole(directory: Path, line: Line, candidate: Iterable[WeightOfCandidate], parent_dir: Path) -> str:
+def _write_whole(directory: Path, model: Any, candidate: Iterable[WeightOfCandidate], parent_dir: Path) -> str:
     """Write a candidate's model and what rounding cut off it; return the digest of its weights.
 
-    The line's parent is overwritten.
+    Args:
+        model: is given the weights; the line's parent, or one like it.
     """
-    digest, cut_off = store_into(line.parent, candidate)
-    write_model(directory, line.parent, parent_dir)
+    digest, cut_off = store_into(model, candidate)
+    write_model(directory, model, parent_dir)
     if cut_off:
         save_residuals(directory / RESIDUALS, cut_off)
     return digest
@@ -216,23 +218,10 @@ def write_candidate(path: Path, name: str, progress: Progress) -> None:
     """
     if name in {each.name for each in (path / CANDIDATES).glob("*")}:
         return
-    spec, result = read_spec(path), read_result(path)
+    result = read_result(path)
     if result is None or name not in result.candidates:
         raise BadRoundDirectory(f"{path} has no candidate {name} that could be written")
-    if spec.threads is not None:
-        # As it was when it was scored.
-        torch.set_num_threads(spec.threads)
-    # What rounding cuts off a candidate is no part of its digest, and the next round begins from it.
-    require_same(path / RESULT / WEIGHTS, result.weights)
-    expected, target = result.candidates[name], path / CANDIDATES / name
-    parent = load_model(path / PARENT, spec.kind, device="cpu", dtype=None)
-    residuals = load_residuals(path / PARENT / RESIDUALS, parent)
-    line = Line.between(parent, residuals, StreamedTensors(path / RESULT / WEIGHTS), _rows(path, result))
-    weights = sum(weight.numel() for weight in named_weights(parent).values())
-    with progress.phase("write", "weights", weights), disk_errors(target), built_directory(target) as directory:
-        point = _telling(line.point(expected.parent_share), progress)
-        _require_scored(path, name, expected, _write_whole(directory, line, point, path / PARENT))
-        _put_beside(directory, path / RESULT)
+    _write_some(path, result, [name], progress)
 
 
 def write_small_ones(path: Path, progress: Progress) -> None:
@@ -246,8 +235,29 @@ def write_small_ones(path: Path, progress: Progress) -> None:
         return
     parent = sum(file.stat().st_size for file in (path / PARENT).glob("*.safetensors"))
     if are_written_at_once(parent, len(result.candidates)):
-        for name in result.candidates:
-            write_candidate(path, name, progress)
+        _write_some(path, result, sorted(result.candidates), progress)
+
+
+def _write_some(path: Path, result: TrainedResult, names: Sequence[str], progress: Progress) -> None:
+    spec = read_spec(path)
+    if spec.threads is not None:
+        # As it was when they were scored.
+        torch.set_num_threads(spec.threads)
+    # What rounding cuts off a candidate is no part of its digest, and the next round begins from it.
+    require_same(path / RESULT / WEIGHTS, result.weights)
+    parent = load_model(path / PARENT, spec.kind, device="cpu", dtype=None)
+    residuals = load_residuals(path / PARENT / RESIDUALS, parent)
+    line = Line.between(parent, residuals, StreamedTensors(path / RESULT / WEIGHTS), _rows(path, result))
+    # A single one is written over the parent itself, of which a large model has no second copy.
+    model = parent if len(names) == 1 else deepcopy(parent)
+    weights = sum(weight.numel() for weight in named_weights(parent).values())
+    with progress.phase("write", "weights", len(names) * weights):
+        for name in names:
+            expected, target = result.candidates[name], path / CANDIDATES / name
+            with disk_errors(target), built_directory(target) as directory:
+                point = _telling(line.point(expected.parent_share), progress)
+                _require_scored(path, name, expected, _write_whole(directory, model, point, path / PARENT))
+                _put_beside(directory, path / RESULT)
 
 
 def _telling(candidate: Iterable[WeightOfCandidate], progress: Progress) -> Iterator[WeightOfCandidate]:
