@@ -261,7 +261,7 @@ def subject_of(name: str, folder: Path, changes: Mapping[str, Any]) -> Subject:
         model.save_pretrained(folder / "model")
         tokenizer.model_max_length = 1024
         tokenizer.save_pretrained(folder / "model")
-        _reach(folder / "model" / "tokenizer.json", rows=model.get_input_embeddings().weight.shape[0])
+        reach_last_row(folder / "model" / "tokenizer.json", rows=model.get_input_embeddings().weight.shape[0])
         import_base(store, folder / "model", kind=kind)
     text = filler(4_000, 0)
     recipe = RecipeSettings(batch_sequences=40, **changes)
@@ -275,7 +275,7 @@ def subject_of(name: str, folder: Path, changes: Mapping[str, Any]) -> Subject:
     )
 
 
-def _reach(file: Path, *, rows: int) -> None:
+def reach_last_row(file: Path, *, rows: int) -> None:
     """Let a tokenizer know a token for the last row, as one does that was made for so large a vocabulary."""
     tokenizer = json.loads(file.read_text(encoding="utf-8"))
     vocabulary = tokenizer["model"]["vocab"]

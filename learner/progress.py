@@ -137,6 +137,8 @@ class Progress:
             self.phase_peak_bytes.clear()
 
     def _forget_peak(self) -> None:
+        # So that the peak is this phase's own, not what those before it left.
+        peaks.give_back_free_memory()
         if self._device is None:
             peaks.forget_peak()
         else:

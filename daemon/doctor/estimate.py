@@ -1,6 +1,9 @@
-"""How much memory a round and a swap will need: an estimate from the model's shape and the recipe. Pure."""
+"""How much memory a round and a swap will need: what is allocated by the model's shape and the recipe. Pure."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 from learner.objectives.part_sizes import places_of_part
 from learner.settings import ADAPTER_PARTS, RecipeSettings
@@ -8,21 +11,78 @@ from learner.settings import ADAPTER_PARTS, RecipeSettings
 MIB, GIB = 2**20, 2**30
 
 PROCESS_BYTES = {"cpu": 800 * MIB, "cuda": 600 * MIB}
-"""Of a process that has loaded torch and transformers: resident memory, or on a GPU its context and workspaces."""
+"""Of a process that has loaded torch and transformers: resident memory, or on a GPU its context and workspaces. Where
+the model was loaded, the process that did it says what it is here."""
 FLOAT_BYTES = 4
 """A weight in float32, as models are trained; its gradient, and each of AdamW's two moments, takes as much."""
-COPIES_AT_ONCE = 3
-"""In float32, of the weight of a candidate that is computed: the parent's, the result's, and what lies between them."""
 LOGITS_ARRAYS = {"cpu": 3, "cuda": 5}
 """Float32 arrays of logits at once, of the places that a part of them has: the logits, the model's distribution and the
 parent's. Where the forward pass is in bfloat16 logits and gradient have arrays of their own."""
+IMPORTANCE_ARRAYS = 4
+"""The same of a whole sequence on which importance is estimated: logits, their logarithms and probabilities, and these
+cumulated, from which answers are drawn."""
+PULL_WEIGHTS = 1 << 26
+"""Differences from an anchor are made for so many weights at a time, or for a single weight that has more."""
+COPIES_AT_ONCE = 3
+"""In float32, of the weight of a candidate that is computed: the parent's, the result's, and what lies between them."""
+ROUNDING_WEIGHTS, ROUNDING_ARRAYS = 1 << 24, 6
+"""So many weights are rounded at a time, in so many arrays of four bytes: their exponents in two halves, their last
+places, and three on the way to a power of two."""
 ADAPTER_ARRAYS = {"lora": 1, "dora": 5}
-"""What an adapter keeps of each token, in outputs of the linear maps that it changes."""
+"""What an adapter keeps of each token, in outputs of the linear maps that it changes, where the model was not asked."""
 SHORTEST = 64
 """Tokens of a sequence below which nothing is proposed: too little is learned from such text."""
 HIDDEN_ARRAYS = 13
 INNER_ARRAYS = 6
-"""What a layer keeps of each token for the backward pass, in widths of the model and of its feed-forward part."""
+"""What a layer keeps of each token for the backward pass, in widths of the model and of its feed-forward part, where
+the model was not asked: counted in Llama, whose layers have three linear maps in that part."""
+PASSING_HIDDEN, PASSING_INNER = 4, 3
+"""What passes through a layer at once, forward or backward, and is let go of behind it."""
+
+TRAIN, SCORE, IMPORTANCE, CANDIDATES = "train", "score", "importance", "candidates"
+"""Phases of a round, as the learner names them."""
+WHOLE = "whole"
+"""Stands for no adapter: all weights are trained."""
+
+Parts = dict[str, int]
+"""Bytes by what they are of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a forward pass keeps for its backward pass: fixed + rows × width × (by_token + width × by_pair) bytes.
+
+    Attributes:
+        fixed: however much text there is.
+        by_token: of each token.
+        by_pair: of each token with each other one of its row: scores of attention, and masks.
+    """
+
+    fixed: float
+    by_token: float
+    by_pair: float
+
+    @classmethod
+    def through(cls, counted: Sequence[tuple[int, int]], rows: int) -> Self:
+        """What was counted at three widths, in so many rows.
+
+        Args:
+            counted: width and bytes of each.
+            rows: of each.
+        """
+        (w1, b1), (w2, b2), (w3, b3) = counted
+        first, second = (b2 - b1) / (w2 - w1), (b3 - b2) / (w3 - w2)
+        curve = (second - first) / (w3 - w1)
+        slope = first - curve * (w1 + w2)
+        return cls(fixed=b1 - slope * w1 - curve * w1**2, by_token=slope / rows, by_pair=curve / rows)
+
+    def of(self, rows: int, width: int) -> float:
+        """Bytes of a pass."""
+        return self.fixed + rows * self.of_row(width)
+
+    def of_row(self, width: int) -> float:
+        """Bytes of each row."""
+        return width * (self.by_token + width * self.by_pair)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +99,10 @@ class ModelShape:
         positions: the longest sequence that the model allows.
         compute_bytes: of a number in the forward pass.
         device_type: `cpu`, `cuda` or `mps`.
+        largest_bytes: of the largest single weight in float32, most often the embedding; 0 where that is not known.
+        process_bytes: of a process that has loaded all that a learner does, but no model; 0 where that is not known.
+        kept: what the model was found to keep for the backward pass, by adapter, `WHOLE` for none; empty where it was
+            not asked.
     """
 
     parameters: int
@@ -52,6 +116,15 @@ class ModelShape:
     positions: int
     compute_bytes: int
     device_type: str
+    largest_bytes: int = 0
+    process_bytes: int = 0
+    kept: Mapping[str, Kept] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Self:
+        """A shape that came as JSON."""
+        kept = {name: Kept(**bytes_) for name, bytes_ in facts.get("kept", {}).items()}
+        return cls(**{**facts, "kept": kept})
 
     @property
     def memory_name(self) -> str:
@@ -60,25 +133,35 @@ class ModelShape:
 
 
 def training_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
-    """What a round takes at its highest: the process, weights with their optimizer, one micro-batch.
+    """What a round takes at its highest."""
+    return max(sum(parts.values()) for parts in round_parts(shape, recipe).values())
 
-    A guide for where no round can be rehearsed. The counts of arrays are fitted to what rounds of a small Llama took on
-    a CPU, and right within a tenth there.
+
+def round_parts(shape: ModelShape, recipe: RecipeSettings, *, is_first: bool = False) -> dict[str, Parts]:
+    """What lies in memory in each phase of a round, when it takes most, in bytes by part.
+
+    An adapter's parent is the model itself. On a GPU candidates are made in main memory.
+
+    Args:
+        shape: of the model.
+        recipe: of the round.
+        is_first: whether its parent is the base, which is then not scored by itself.
     """
-    return max(sum(training_parts(shape, recipe).values()), _candidates_bytes(shape, recipe))
-
-
-def training_parts(shape: ModelShape, recipe: RecipeSettings) -> dict[str, int]:
-    """What lies in memory while a micro-batch is passed, in bytes by name; an adapter's parent is the model itself."""
-    activations = rows_at_once(recipe) * row_bytes(shape, recipe)
-    return _at_rest(shape, recipe) | {"activations": activations, "logits": _logits_bytes(shape)}
+    phases = {TRAIN: _training(shape, recipe), SCORE: _scoring(shape, recipe, is_first=is_first)}
+    if recipe.ewc:
+        phases[IMPORTANCE] = _estimating_importance(shape, recipe)
+    if shape.device_type != "cuda":
+        phases[CANDIDATES] = _making_candidates(shape, recipe, is_first=is_first)
+    return phases
 
 
 def describe_parts(shape: ModelShape, recipe: RecipeSettings) -> str:
-    """Return in words what memory holds while a round trains, part by part, in GiB."""
-    parts = training_parts(shape, recipe)
-    told = ", ".join(f"{name} {size / GIB:.2f}" for name, size in parts.items() if size)
-    return f"while it trains, in GiB by the model's shape: {told}"
+    """Return in words what memory holds when a round takes most, part by part, and what its other phases take."""
+    phases = round_parts(shape, recipe)
+    highest = max(phases, key=lambda phase: sum(phases[phase].values()))
+    parts = ", ".join(f"{name} {size / GIB:.2f}" for name, size in phases[highest].items() if size)
+    others = ", ".join(f"{phase} {sum(phases[phase].values()) / GIB:.2f}" for phase in phases if phase != highest)
+    return f"by the model's shape, in GiB: {parts} (in its phase {highest}); all of its phases {others}"
 
 
 def rows_at_once(recipe: RecipeSettings) -> int:
@@ -87,38 +170,123 @@ def rows_at_once(recipe: RecipeSettings) -> int:
 
 
 def least_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
-    """What a round takes whatever its micro-batch: the process, weights with their optimizer, a part of the logits."""
-    at_rest = sum(_at_rest(shape, recipe).values())
-    return max(at_rest + _logits_bytes(shape), _candidates_bytes(shape, recipe))
+    """What a round takes whatever its micro-batch: what lies in memory between two passes, and a part of the logits."""
+    phases = round_parts(shape, recipe)
+    at_rest = sum(_at_rest(shape, recipe).values()) + _logits_bytes(shape)
+    return max(at_rest, sum(phases.get(CANDIDATES, {}).values()))
 
 
-def _at_rest(shape: ModelShape, recipe: RecipeSettings) -> dict[str, int]:
+def _at_rest(shape: ModelShape, recipe: RecipeSettings) -> Parts:
     """Between two passes of the training."""
-    all_weights = FLOAT_BYTES * shape.parameters
-    trained = all_weights
-    if recipe.adapter is not None:
-        widths = shape.layers * sum(maps.sides for maps in _adapted(shape, recipe))
-        trained = FLOAT_BYTES * recipe.adapter_rank * widths
+    all_weights, trained = FLOAT_BYTES * shape.parameters, _trained_bytes(shape, recipe)
     return {
         "process": _process(shape),
         "weights": all_weights if recipe.adapter is None else all_weights + trained,
         "gradients": trained,
         "optimizer": 2 * trained,
-        "parent": all_weights if recipe.adapter is None else 0,
+        "parent": all_weights if recipe.adapter is None and _needs_parent(shape, recipe) else 0,
+        # In main memory, while it looks whether later ones are better.
+        "best so far": trained if recipe.early_stop_checks and shape.device_type != "cuda" else 0,
+        "importance": _penalty_bytes(shape, recipe),
     }
 
 
-def _candidates_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
-    """When candidates are made, weight by weight; on a GPU lies the model alone, which is the least of it."""
-    if shape.device_type == "cuda":
-        return 0
+def _training(shape: ModelShape, recipe: RecipeSettings) -> Parts:
+    trained = _trained_bytes(shape, recipe)
+    passing = {"activations": _activations(shape, recipe), "logits": _logits_bytes(shape)}
+    if recipe.batch_sequences <= recipe.micro_batch:
+        # Of a single pass: as gradients come, what they are made of goes.
+        passing["activations"] = max(0, passing["activations"] - trained)
+    alternatives = [passing, {"one weight's gradient": _largest(shape, recipe)}]
+    if _pulls(recipe):
+        alternatives.append({"pull": min(trained, max(FLOAT_BYTES * PULL_WEIGHTS, shape.largest_bytes))})
+    return _at_rest(shape, recipe) | _most(*alternatives)
+
+
+def _scoring(shape: ModelShape, recipe: RecipeSettings, *, is_first: bool) -> Parts:
     weights = FLOAT_BYTES * shape.parameters
-    # Of the parent; and of a single candidate, which is written at once, its own.
-    cut_off = (
-        0 if shape.stored_bytes >= weights else shape.parameters * (2 if len(set(recipe.interpolation)) == 1 else 1)
-    )
-    largest = shape.hidden * max(shape.outputs, shape.inner)
-    return _process(shape) + weights + shape.stored_bytes + cut_off + COPIES_AT_ONCE * FLOAT_BYTES * largest
+    return {
+        "process": _process(shape),
+        "weights": weights,
+        "base": 0 if is_first else weights,
+        "evaluation": _evaluation(shape, recipe),
+    }
+
+
+def _estimating_importance(shape: ModelShape, recipe: RecipeSettings) -> Parts:
+    """After training: that of the rounds before, and the sum of this one's squares, beside a pass or its mean."""
+    weights = FLOAT_BYTES * shape.parameters
+    width = min(recipe.sequence_length, shape.positions)
+    places = width * shape.outputs if shape.by_token else shape.outputs
+    passing = {
+        "activations": math.ceil(_kept(shape, recipe.model_copy(update={"adapter": None})).of(1, width)),
+        "logits": IMPORTANCE_ARRAYS * FLOAT_BYTES * places,
+    }
+    return {
+        "process": _process(shape),
+        "weights": weights,
+        "importance": 2 * weights,
+        **_most(passing, {"gradients": weights}),
+    }
+
+
+def _making_candidates(shape: ModelShape, recipe: RecipeSettings, *, is_first: bool) -> Parts:
+    """In main memory, weight by weight: beside the model's the parent's, as they are stored."""
+    weights = FLOAT_BYTES * shape.parameters
+    is_rounded, is_alone = shape.stored_bytes < weights, len(set(recipe.interpolation)) == 1
+    # A byte of a weight for what rounding cut off: of the parent since the first round, and of one that is written.
+    cut_off = shape.parameters * ((not is_first) + is_alone) if is_rounded else 0
+    return {
+        "process": _process(shape),
+        "weights": weights,
+        "parent": shape.stored_bytes,
+        "what rounding cut off": cut_off,
+        # Of a single candidate, which is written at once: the library's writer copies it.
+        "candidate": (shape.stored_bytes if is_alone else 0) + _computing_bytes(shape, is_rounded=is_rounded),
+        "importance": weights if recipe.ewc else 0,
+    }
+
+
+def _computing_bytes(shape: ModelShape, *, is_rounded: bool) -> int:
+    """Of a single weight of a candidate, the largest: see `learner.weights.candidates` and `residual`."""
+    rounding = ROUNDING_ARRAYS * min(FLOAT_BYTES * ROUNDING_WEIGHTS, shape.largest_bytes) if is_rounded else 0
+    return COPIES_AT_ONCE * shape.largest_bytes + rounding
+
+
+def _most(*alternatives: Parts) -> Parts:
+    """What takes most of what is never there together."""
+    return max(alternatives, key=lambda parts: sum(parts.values()))
+
+
+def _needs_parent(shape: ModelShape, recipe: RecipeSettings) -> bool:
+    return bool(recipe.replay_ratio != 0 and (recipe.kl if shape.by_token else recipe.der_alpha))
+
+
+def _pulls(recipe: RecipeSettings) -> bool:
+    return bool(recipe.l2_sp or recipe.ewc)
+
+
+def _penalty_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
+    """Anchors of what is trained; with EWC what each of them matters, and the rounds' sum of all."""
+    weights = FLOAT_BYTES * shape.parameters
+    changed = weights if recipe.adapter is None else FLOAT_BYTES * _adapted_weights(shape, recipe)
+    anchors = weights if _pulls(recipe) and recipe.adapter is None else 0
+    return anchors + (changed + weights if recipe.ewc else 0)
+
+
+def _trained_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
+    if recipe.adapter is None:
+        return FLOAT_BYTES * shape.parameters
+    return FLOAT_BYTES * recipe.adapter_rank * shape.layers * sum(maps.sides for maps in _adapted(shape, recipe))
+
+
+def _adapted_weights(shape: ModelShape, recipe: RecipeSettings) -> int:
+    return min(shape.parameters, shape.layers * sum(maps.weights for maps in _adapted(shape, recipe)))
+
+
+def _largest(shape: ModelShape, recipe: RecipeSettings) -> int:
+    """A weight's gradient of this pass, before it is added to what it has."""
+    return shape.largest_bytes if recipe.adapter is None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +311,41 @@ def _adapted(shape: ModelShape, recipe: RecipeSettings) -> list[_Maps]:
 
 
 def row_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
-    """What each sequence of a micro-batch takes. CUDA's kernels keep no scores of attention."""
-    width = min(recipe.sequence_length, shape.positions)
-    scores = 0 if shape.device_type == "cuda" else shape.heads * width
-    by_layer = HIDDEN_ARRAYS * shape.hidden + INNER_ARRAYS * shape.inner + scores
+    """What each sequence of a micro-batch takes."""
+    two, one = (_activations(shape, recipe.model_copy(update={"micro_batch": rows})) for rows in (2, 1))
+    return two - one
+
+
+def _activations(shape: ModelShape, recipe: RecipeSettings) -> int:
+    """What a pass keeps, and what passes through a layer beside it."""
+    rows, width = rows_at_once(recipe), min(recipe.sequence_length, shape.positions)
+    kept, passing = _kept(shape, recipe).of(rows, width), rows * width * _passing(shape)
+    if recipe.gradient_checkpointing:
+        # What goes into each layer; the layer that is computed again keeps the rest.
+        kept = rows * width * shape.layers * shape.hidden * shape.compute_bytes + kept / shape.layers
+    return math.ceil(kept + passing)
+
+
+def _kept(shape: ModelShape, recipe: RecipeSettings) -> Kept:
+    """As the model was found to, or by its widths. CUDA's kernels keep no scores of attention."""
+    if (found := shape.kept.get(recipe.adapter or WHOLE)) is not None:
+        return found
+    arrays = HIDDEN_ARRAYS * shape.hidden + INNER_ARRAYS * shape.inner
     if recipe.adapter is not None:
-        by_layer += ADAPTER_ARRAYS[recipe.adapter] * sum(maps.outputs for maps in _adapted(shape, recipe))
-    by_token = by_layer + shape.layers * shape.hidden if recipe.gradient_checkpointing else shape.layers * by_layer
-    return width * by_token * shape.compute_bytes
+        arrays += ADAPTER_ARRAYS[recipe.adapter] * sum(maps.outputs for maps in _adapted(shape, recipe))
+    scores = 0 if shape.device_type == "cuda" else shape.heads
+    size = shape.layers * shape.compute_bytes
+    return Kept(0, size * arrays, size * scores)
+
+
+def _passing(shape: ModelShape) -> int:
+    """What passes through a layer of each token, in bytes."""
+    return (PASSING_HIDDEN * shape.hidden + PASSING_INNER * shape.inner) * shape.compute_bytes
+
+
+def _evaluation(shape: ModelShape, recipe: RecipeSettings) -> int:
+    """A pass that keeps nothing, of as many tokens as one that is trained has at most."""
+    return recipe.micro_batch * min(recipe.sequence_length, shape.positions) * _passing(shape) + _logits_bytes(shape)
 
 
 def serving_bytes(shape: ModelShape) -> int:
@@ -168,4 +363,4 @@ def _logits_bytes(shape: ModelShape) -> int:
 
 
 def _process(shape: ModelShape) -> int:
-    return PROCESS_BYTES["cuda" if shape.device_type == "cuda" else "cpu"]
+    return shape.process_bytes or PROCESS_BYTES["cuda" if shape.device_type == "cuda" else "cpu"]

@@ -6,8 +6,9 @@ cannot be loaded. Imports torch; nothing may import this module.
 
 import json
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ from checkpoints.document_frame import read_frame
 from checkpoints.generation_store import GenerationStore
 from checkpoints.kinds import KINDS, ModelKind
 from checkpoints.quick_imports import quick_imports
-from daemon.doctor.estimate import ModelShape
+from daemon.doctor.estimate import FLOAT_BYTES, WHOLE, Kept, ModelShape
+from daemon.doctor.free_memory import free_bytes
 from daemon.doctor.rehearsal import filler
-from learner.settings import Precision
+from learner.settings import LearnerSettings, RecipeSettings
 
 with quick_imports():
     from checkpoints.base.prepare import import_base
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
 
 UNLIMITED = 2**20
 SAMPLE_CHARACTERS = 4_000
+ROOM_TO_COUNT = 2
+"""What is kept is counted in float32 where main memory is free for the weights so many times."""
 
 
 def examine(
-    store: Path, path: Path, kind: ModelKind, labels: tuple[str, ...], *, device: str, precision: Precision
+    store: Path, path: Path, kind: ModelKind, labels: tuple[str, ...], learner: LearnerSettings
 ) -> dict[str, Any]:
     """Load the model as a start would, and say what it needs.
 
@@ -42,11 +46,14 @@ def examine(
     from checkpoints.load import load_model, load_tokenizer  # noqa: PLC0415 - the same
     from checkpoints.probe.ask import conduct_of  # noqa: PLC0415 - the same
     from checkpoints.probe.separators import frame_of  # noqa: PLC0415 - the same
+    from learner.bare_process import bytes_of_bare_process  # noqa: PLC0415 - the same
     from learner.devices.device import choose  # noqa: PLC0415 - the same
     from learner.errors import LearnerError  # noqa: PLC0415 - the same
 
+    # Before a model is there.
+    process_bytes = bytes_of_bare_process()
     try:
-        device_found = choose(device, precision)
+        device_found = choose(learner.device, learner.recipe.precision)
         base = import_base(GenerationStore(store), path, kind=kind, labels=labels).path
         model, tokenizer = load_model(base, kind), load_tokenizer(base)
         conduct = conduct_of(model, kind, tokenizer)
@@ -63,7 +70,12 @@ def examine(
     }
     answer["documents"] = "" if frame is None else frame.describe(tokenizer)
     answer["characters_per_token"] = len(text) / len(tokenizer(text)["input_ids"])
-    return answer | asdict(_shape(model, kind, device_found, conduct))
+    shape = _shape(model, kind, device_found, conduct)
+    if device_found.where.type != "cuda":
+        shape = replace(shape, process_bytes=process_bytes)
+    # Last, as it changes the model.
+    kept = _kept(model, kind, device_found, conduct, learner.recipe)
+    return answer | asdict(replace(shape, kept=kept))
 
 
 def _shape(model: Any, kind: ModelKind, device: "Device", conduct: "Conduct") -> ModelShape:
@@ -87,6 +99,7 @@ def _shape(model: Any, kind: ModelKind, device: "Device", conduct: "Conduct") ->
         positions=longest if longest > 0 else UNLIMITED,
         compute_bytes=device.compute.itemsize,
         device_type=device.where.type,
+        largest_bytes=FLOAT_BYTES * max(weight.numel() for weight in weights),
     )
 
 
@@ -94,6 +107,28 @@ def _layers(model: Any, config: Any) -> int:
     """How many layers there are, of encoder and decoder together."""
     written = _number(config, "num_decoder_layers", "decoder_layers") if config.is_encoder_decoder else 0
     return (_number(config, "num_hidden_layers") or _deepest_list(model)) + (written or 0)
+
+
+def _kept(
+    model: Any, kind: ModelKind, device: "Device", conduct: "Conduct", recipe: RecipeSettings
+) -> Mapping[str, Kept]:
+    """What a pass keeps, with all weights trained and with an adapter; empty where main memory has no room to try it.
+
+    An adapter is tried also where the recipe has none, as one may be proposed.
+    """
+    from learner.adapter_library import has_adapters  # noqa: PLC0415 - torch, and only in this process
+    from learner.objectives.kept_activations import ROWS, count_kept  # noqa: PLC0415 - the same
+
+    if free_bytes() < ROOM_TO_COUNT * FLOAT_BYTES * sum(weight.numel() for weight in model.parameters()):
+        return {}
+    adapters = [None, recipe.model_copy(update={"adapter": recipe.adapter or "lora"})] if has_adapters() else [None]
+    packed = conduct.packed and conduct.rows_together
+    found = {}
+    for adapted in adapters:
+        counted = count_kept(model, kind, packed=packed, compute=device.compute, adapted=adapted)
+        if counted is not None:
+            found[WHOLE if adapted is None else str(adapted.adapter)] = Kept.through(counted, ROWS)
+    return found
 
 
 def _number(config: Any, *names: str) -> int | None:
@@ -116,6 +151,6 @@ def _deepest_list(model: Any) -> int:
 
 
 if __name__ == "__main__":
-    where, what, model_kind, known_labels, device_name, computed_in = json.loads(sys.argv[1])
-    found = examine(Path(where), Path(what), model_kind, tuple(known_labels), device=device_name, precision=computed_in)
+    where, what, model_kind, known_labels, settings = json.loads(sys.argv[1])
+    found = examine(Path(where), Path(what), model_kind, tuple(known_labels), LearnerSettings.model_validate(settings))
     sys.stdout.write(json.dumps(found))

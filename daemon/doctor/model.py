@@ -63,7 +63,7 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
         return
     device, served, cost, documents = (answer.pop(name, "") for name in ("device", "served", "cost", "documents"))
     characters = answer.pop("characters_per_token", 0.0)
-    shape = ModelShape(**answer)
+    shape = ModelShape.of(answer)
     yield Finding("model", ok=True, detail=f"{_parameters(shape.parameters)}; trains on {device}")
     yield Finding("how it answers", ok=True, detail=f"{served}: {cost}" if cost else served)
     if documents:
@@ -110,17 +110,17 @@ def _too_large(settings: Settings, shape: ModelShape, room: Room) -> Finding:
     return Finding(
         shape.memory_name,
         ok=False,
-        detail=f"{room.free / GIB:.1f} GiB free; a round needs {least / GIB:.1f} GiB for weights and "
-        f"optimizer alone, answering and a swap {room.serving / GIB:.1f} GiB",
+        detail=f"{room.free / GIB:.1f} GiB free; a round needs {least / GIB:.1f} GiB before it reads a token, "
+        f"answering and a swap {room.serving / GIB:.1f} GiB; {describe_parts(shape, recipe)}",
         remedy=f"No `learner.recipe.micro_batch` is small enough: {_smaller(shape, recipe, room)}.",
     )
 
 
 def _smaller(shape: ModelShape, recipe: RecipeSettings, room: Room) -> str:
-    """What is left to do where weights and optimizer alone do not fit."""
+    """What is left to do where not even what lies in memory between two passes fits."""
     with_adapter = least_bytes(shape, recipe.model_copy(update={"adapter": "lora"}))
     if recipe.adapter is None and with_adapter <= room.left:
-        return f"set {WITH_ADAPTER}, with which those take {with_adapter / GIB:.1f} GiB, and run this again"
+        return f"set {WITH_ADAPTER}, with which that is {with_adapter / GIB:.1f} GiB, and run this again"
     return "take a smaller model or a larger machine"
 
 
@@ -178,8 +178,8 @@ def _ask_memory(settings: Settings, question: Callable[["Store"], T]) -> T | Non
 
 def _load_in_a_process(settings: Settings, store: Path) -> dict[str, Any]:
     """What `daemon.doctor.load_model` says; a crash or a silence of the process is an answer too."""
-    model, learner = settings.model, settings.learner
-    arguments = [str(store), str(model.path), model.kind, list(model.labels), learner.device, learner.recipe.precision]
+    model, learner = settings.model, settings.learner.model_dump(mode="json")
+    arguments = [str(store), str(model.path), model.kind, list(model.labels), learner]
     try:
         completed = subprocess.run(
             [sys.executable, "-m", "daemon.doctor.load_model", json.dumps(arguments)],

@@ -9,8 +9,9 @@ from typing import Any
 
 from checkpoints.files.weight_files import entries_of
 from checkpoints.kinds import KINDS, ModelKind
-from daemon.doctor.estimate import ModelShape
+from daemon.doctor.estimate import FLOAT_BYTES, ModelShape
 
+SIZES = ("hidden", "layers", "parameters", "stored_bytes", "outputs", "largest_bytes")
 STORED_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 
@@ -24,7 +25,7 @@ def shape_of_files(path: Path, kind: ModelKind, *, device_type: str) -> ModelSha
     """
     try:
         facts = _of_gguf(path) if path.suffix.lower() == ".gguf" else _of_directory(path)
-        sizes = {name: _whole(facts[name]) for name in ("hidden", "layers", "parameters", "stored_bytes", "outputs")}
+        sizes = {name: _whole(facts[name]) for name in SIZES}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, StructError):
         return None
     by_token = KINDS[kind].by_token
@@ -51,8 +52,7 @@ def _of_directory(path: Path) -> dict[str, Any]:
     whole = json.loads((path / "config.json").read_text(encoding="utf-8-sig"))
     # A model of text and images keeps the sizes of its language part by themselves.
     config = whole.get("text_config") or whole
-    parameters, stored_bytes = _weights(path)
-    return {
+    return _weights(path) | {
         "hidden": _first(config, "hidden_size", "d_model", "n_embd"),
         "inner": _first(config, "intermediate_size", "n_inner", "ffn_dim", "d_ff", "decoder_ffn_dim"),
         "heads": _first(config, "num_attention_heads", "n_head", "num_heads", "decoder_attention_heads"),
@@ -60,8 +60,6 @@ def _of_directory(path: Path) -> dict[str, Any]:
         "outputs": _first(config, "vocab_size"),
         "positions": _first(config, "max_position_embeddings", "n_positions", "max_seq_len"),
         "labels": len(whole.get("id2label") or ()),
-        "parameters": parameters,
-        "stored_bytes": stored_bytes,
     }
 
 
@@ -76,9 +74,9 @@ def _first(config: Mapping[str, Any], *names: str) -> Any:
     return next((config[name] for name in names if config.get(name)), None)
 
 
-def _weights(path: Path) -> tuple[int, int]:
-    """How many weights the directory's safetensors files hold, and bytes of them."""
-    parameters = stored_bytes = 0
+def _weights(path: Path) -> dict[str, int]:
+    """How many weights the directory's safetensors files hold, bytes of them, and of the largest in float32."""
+    parameters = stored_bytes = largest = 0
     for file in path.glob("*.safetensors"):
         entries = entries_of(file)
         if entries is None:
@@ -87,9 +85,10 @@ def _weights(path: Path) -> tuple[int, int]:
             count = math.prod(tensor["shape"])
             parameters += count
             stored_bytes += count * STORED_BYTES.get(tensor["dtype"], 1)
+            largest = max(largest, count)
     if not parameters:
         raise ValueError("there are no weights")
-    return parameters, stored_bytes
+    return {"parameters": parameters, "stored_bytes": stored_bytes, "largest_bytes": FLOAT_BYTES * largest}
 
 
 def _of_gguf(path: Path) -> dict[str, Any]:
@@ -115,4 +114,5 @@ def _of_gguf(path: Path) -> dict[str, Any]:
         "parameters": parameters,
         # Converted once, to half precision.
         "stored_bytes": 2 * parameters,
+        "largest_bytes": FLOAT_BYTES * max(int(tensor.n_elements) for tensor in reader.tensors),
     }

@@ -2,9 +2,10 @@
 
 import errno
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,6 +17,31 @@ from learner.settings import Precision
 
 # What allocators and mappings say besides torch.OutOfMemoryError: CPU and MPS raise a plain RuntimeError.
 _OUT_OF_MEMORY = ("can't allocate memory", "Cannot allocate memory", "out of memory", "_STATUS_ALLOC_FAILED")
+
+
+TIDY_SECONDS = 1.0
+"""Between two times that free memory is given back: what is used again has to be asked for again, which takes a few
+hundredths of that."""
+
+
+@dataclass(slots=True)
+class Tidying:
+    """Gives free main memory back, now and then.
+
+    Attributes:
+        clock: monotonic seconds.
+        next: not before.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    next: float = 0.0
+
+    def __call__(self) -> None:
+        """Give it back, where that is due."""
+        now = self.clock()
+        if now >= self.next:
+            peaks.give_back_free_memory()
+            self.next = now + TIDY_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +57,12 @@ class Device:
     where: torch.device
     name: str
     compute: torch.dtype
+    tidying: Tidying = field(default_factory=Tidying, compare=False, repr=False)
+
+    def tidy(self) -> None:
+        """Give back what passes have freed; on a GPU torch keeps it for the next one."""
+        if self.where.type == "cpu":
+            self.tidying()
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which forward passes run."""

@@ -24,7 +24,7 @@ _TRIAL_TOKENS: Final = 4
 _TOLERANCE: Final = 1e-2
 """Of the largest logit: a head that does something else is off by its whole size, one in bfloat16 by less."""
 
-_UNLIKE_OTHERS: Final = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+UNLIKE_OTHERS: Final = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 """What a model raises that cannot be read in halves, or not so few tokens."""
 
 
@@ -129,7 +129,7 @@ def _cut_of(model: Any) -> _Cut:
         whole = model(**plain_inputs(model, ids)).logits[0]
         cuts = (_tried(model, name, ids, whole) for name in _candidates(model))
         return next((cut for cut in cuts if cut is not None), _Cut())
-    except _UNLIKE_OTHERS:
+    except UNLIKE_OTHERS:
         return _Cut()
     finally:
         model.train(was_training)
@@ -161,7 +161,7 @@ def _tried(model: Any, name: str, ids: Tensor, whole: Tensor) -> _Cut | None:
     hidden, expected = kept[0][0, 1:], whole[1:]
     try:
         logits = OwnHead(model, body).logits(hidden)
-    except _UNLIKE_OTHERS:
+    except UNLIKE_OTHERS:
         return None
     if logits.shape != expected.shape or not (logits - expected).abs().max() <= _TOLERANCE * expected.abs().max():
         return None

@@ -152,6 +152,7 @@ class Trainer:
         sums = torch.zeros(len(self._pass.names), device=self.device.where)
         for batch in self._feed.micro_batches(step):
             sums += self._pass(batch, sum(targets), sum(tokens))
+            self.device.tidy()
             self._passed(len(batch.targets))
         # After the backward pass and before the clip: the pull is part of the gradient that is bounded.
         if self._pull is not None:

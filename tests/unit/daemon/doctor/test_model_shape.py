@@ -12,6 +12,7 @@ from checkpoints.card import ModelKind
 from daemon.doctor import load_model
 from daemon.doctor.estimate import ModelShape
 from daemon.doctor.model_shape import shape_of_files
+from learner.settings import LearnerSettings
 from tests.models import make_causal, make_classifier, make_masked, make_paired, packaged
 
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -30,9 +31,12 @@ SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 def test_it_is_the_shape_of_the_loaded_model(tmp_path: Path, kind: ModelKind, make: Callable[[Path], Path]) -> None:
     """Of a directory."""
     path = make(tmp_path / "model")
-    answer = load_model.examine(tmp_path / "store", path, kind, (), device="cpu", precision="auto")
-    loaded = ModelShape(**{name: answer[name] for name in ModelShape.__dataclass_fields__})
-    assert shape_of_files(path, kind, device_type="cpu") == loaded
+    answer = load_model.examine(tmp_path / "store", path, kind, (), LearnerSettings(device="cpu"))
+    loaded = ModelShape.of({name: answer[name] for name in ModelShape.__dataclass_fields__})
+    assert loaded.process_bytes
+    # A pair's two sequences are not counted.
+    assert ("whole" in loaded.kept) is (kind != "seq2seq")
+    assert shape_of_files(path, kind, device_type="cpu") == replace(loaded, process_bytes=0, kept={})
 
 
 @pytest.mark.slow

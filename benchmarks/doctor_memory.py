@@ -1,0 +1,337 @@
+"""How well `riverkeep doctor` foretells by a model's shape what memory a round takes, part by part.
+
+    python -m benchmarks.doctor_memory [--json FILE] [--model GPT-2] [--missing]        # some 20 minutes on 2 cores
+
+Five random models of 20 to 45 million parameters, three settings each. The doctor loads the model in a process of its
+own, as `riverkeep doctor` does, and says what each part of a round takes; then a whole round runs in the learner's
+process, which notes the peak of its resident memory in each phase. Figures are foretold / measured, of the phase that
+is the highest and of each by itself.
+
+With `--model` only that one's figures are measured, with `--missing` only those that FILE lacks; what FILE tells of the
+others stays there. It is written after each setting.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from benchmarks.rehearsal import LABELS, reach_last_row
+from benchmarks.report import Bar, arguments, report
+from checkpoints.base.prepare import import_base
+from checkpoints.card import ModelKind
+from checkpoints.generation_store import BASE, GenerationStore
+from daemon.demo.text import BASE_MODEL
+from daemon.doctor.estimate import ModelShape, round_parts
+from daemon.doctor.rehearsal import filler
+from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
+from learner.directory.report import read_report
+from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
+from learner.settings import LearnerSettings, RecipeSettings
+
+STEPS = 3
+"""Three looks at what may stop it early: from the second step on the best weights so far are held."""
+LIMIT_S = 1200.0
+WITHIN = 1.15
+TITLE = "a round's memory: foretold by the model's shape / measured"
+GIB = 2**30
+
+BASE_RECIPE: Mapping[str, Any] = {
+    "max_steps": STEPS,
+    "early_stop_checks": STEPS,
+    "importance_sequences": 4,
+    "interpolation": (0.0,),
+}
+WHOLE = {"micro_batch": 4, "sequence_length": 128}
+LORA = WHOLE | {"adapter": "lora"}
+CHECKPOINTING = {"micro_batch": 16, "sequence_length": 128, "gradient_checkpointing": True}
+EWC = WHOLE | {"ewc": 1.0}
+LARGER = {"micro_batch": 16, "sequence_length": 128}
+BOTH_PARTS = LORA | {"adapter_modules": ("mlp", "attention"), "adapter_rank": 64}
+
+
+def llama() -> Any:
+    """As SmolLM2 is, with a fifth of its layers."""
+    sizes: dict[str, Any] = {
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+    }
+    return LlamaForCausalLM(
+        LlamaConfig(vocab_size=8192, max_position_embeddings=2048, tie_word_embeddings=True, **sizes)
+    ).bfloat16()
+
+
+def large_vocabulary() -> Any:
+    """As small models of Qwen are: more than half of it is the embedding."""
+    sizes: dict[str, Any] = {
+        "hidden_size": 256,
+        "intermediate_size": 768,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 64,
+    }
+    return Qwen3ForCausalLM(
+        Qwen3Config(vocab_size=150_000, max_position_embeddings=2048, tie_word_embeddings=True, **sizes)
+    ).bfloat16()
+
+
+def gpt2() -> Any:
+    """With dropout, whose masks are kept, and learned positions."""
+    return GPT2LMHeadModel(GPT2Config(vocab_size=8192, n_positions=1024, n_embd=512, n_layer=6, n_head=8))
+
+
+def experts() -> Any:
+    """Eight experts a layer."""
+    sizes: dict[str, Any] = {
+        "hidden_size": 256,
+        "intermediate_size": 896,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+    }
+    return MixtralForCausalLM(MixtralConfig(vocab_size=8192, max_position_embeddings=2048, **sizes))
+
+
+def bert() -> Any:
+    """A classifier."""
+    sizes: dict[str, Any] = {
+        "hidden_size": 512,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 8,
+    }
+    names = dict(enumerate(LABELS))
+    return BertForSequenceClassification(
+        BertConfig(
+            vocab_size=30_000,
+            max_position_embeddings=512,
+            id2label=names,
+            label2id={name: number for number, name in names.items()},
+            **sizes,
+        )
+    )
+
+
+MODELS: Mapping[str, tuple[ModelKind, Callable[[], Any], Mapping[str, Mapping[str, Any]]]] = {
+    "Llama": ("causal-lm", llama, {"all weights": WHOLE, "LoRA": LORA, "EWC": EWC}),
+    "Qwen3, vocabulary 150,000": (
+        "causal-lm",
+        large_vocabulary,
+        {"all weights": WHOLE, "LoRA, all maps": BOTH_PARTS, "EWC": EWC},
+    ),
+    "GPT-2": ("causal-lm", gpt2, {"all weights": WHOLE, "16 rows": LARGER, "16 rows, checkpointing": CHECKPOINTING}),
+    "Mixtral": (
+        "causal-lm",
+        experts,
+        {"all weights": WHOLE, "16 rows": LARGER, "16 rows, checkpointing": CHECKPOINTING},
+    ),
+    "BERT": ("classifier", bert, {"all weights": WHOLE, "LoRA": LORA, "16 rows": LARGER}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What was foretold of a round, and what it took.
+
+    Attributes:
+        name: of model and setting.
+        parameters: of the model.
+        foretold: bytes by phase and part.
+        measured: bytes at the highest, by phase.
+    """
+
+    name: str
+    parameters: int
+    foretold: Mapping[str, Mapping[str, int]]
+    measured: Mapping[str, int]
+
+    @property
+    def ratio(self) -> float:
+        """Of the whole round."""
+        return max(sum(parts.values()) for parts in self.foretold.values()) / max(self.measured.values())
+
+    @property
+    def by_phase(self) -> dict[str, float]:
+        """Of each phase that was foretold."""
+        return {phase: sum(parts.values()) / self.measured[phase] for phase, parts in self.foretold.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model as generation 0 of a store."""
+
+    kind: ModelKind
+    directory: Path
+    digest: str
+    store: Path
+    characters_per_token: float
+
+
+def subject_of(kind: ModelKind, make: Callable[[], Any], folder: Path) -> Subject:
+    """Make a model and import it."""
+    torch.manual_seed(0)
+    model, tokenizer = make(), AutoTokenizer.from_pretrained(BASE_MODEL)
+    tokenizer.model_max_length = 2048
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    reach_last_row(folder / "model" / "tokenizer.json", rows=model.get_input_embeddings().weight.shape[0])
+    store = GenerationStore(folder / "checkpoints")
+    import_base(store, folder / "model", kind=kind)
+    text = filler(4_000, 0)
+    return Subject(
+        kind,
+        store.path(BASE),
+        store.digest(BASE),
+        folder / "checkpoints",
+        len(text) / len(tokenizer(text)["input_ids"]),
+    )
+
+
+def foretell(subject: Subject, recipe: RecipeSettings) -> tuple[ModelShape, dict[str, dict[str, int]]]:
+    """What the doctor says beforehand."""
+    learner = LearnerSettings(device="cpu", recipe=recipe).model_dump(mode="json")
+    question = json.dumps([str(subject.store), str(subject.directory), subject.kind, [], learner])
+    command = [sys.executable, "-m", "daemon.doctor.load_model", question]
+    completed = subprocess.run(command, capture_output=True, text=True, check=True)
+    answer = json.loads(completed.stdout.rpartition("\n")[2])
+    shape = ModelShape.of({name: answer[name] for name in ModelShape.__dataclass_fields__})
+    return shape, round_parts(shape, recipe, is_first=True)
+
+
+def measure(subject: Subject, recipe: RecipeSettings, folder: Path) -> Mapping[str, int]:
+    """The peaks of a round's phases."""
+    directory, ref = folder / "round", GenerationRef(BASE, subject.digest)
+    numbers = iter(range(1, 1_000_000))
+    characters = int(recipe.sequence_length * subject.characters_per_token)
+
+    def samples(count: int) -> list[RoundSample]:
+        chosen = [next(numbers) for _ in range(count)]
+        # Two to a row, so that rows are packed.
+        length = characters // 2 if subject.kind == "causal-lm" else characters
+        label = {number: LABELS[number % 2] if subject.kind == "classifier" else None for number in chosen}
+        return [RoundSample(number, filler(length, number), "filler", label[number]) for number in chosen]
+
+    rows = (STEPS + 1) * recipe.batch_sequences * (2 if subject.kind == "causal-lm" else 1)
+    spec = RoundSpec(round=1, kind=subject.kind, seed=1, parent=ref, base=ref, recipe=recipe, device="cpu")
+    write_round(
+        directory,
+        replace(spec, plausibility_documents=1),
+        parent_dir=subject.directory,
+        base_dir=subject.directory,
+        fresh=samples(rows // 2),
+        replay=samples(rows),
+        early_stop=samples(1),
+        slices=[RoundSlice("anchor", "anchor", "filler", tuple(samples(recipe.micro_batch)))],
+    )
+    limits = LearnerLimits(silence=LIMIT_S, time=LIMIT_S)
+    ended = LearnerProcess().run(directory, limits=limits, on_progress=lambda _: None, must_stop=lambda: False)
+    if ended.ending is not LearnerEnding.FINISHED:
+        raise SystemExit(ended.detail)
+    training = read_report(directory).training
+    if training is None:
+        raise SystemExit(read_report(directory).detail)
+    return training.phase_peak_bytes
+
+
+def compare(model: str, setting: str) -> Compared:
+    """Foretell and measure."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        kind, make, settings = MODELS[model]
+        subject, chosen = subject_of(kind, make, folder), {**BASE_RECIPE, **settings[setting]}
+        recipe = RecipeSettings(batch_sequences=2 * chosen["micro_batch"], **chosen)
+        shape, foretold = foretell(subject, recipe)
+        return Compared(f"{model}, {setting}", shape.parameters, foretold, measure(subject, recipe, folder))
+
+
+def earlier(file: Path | None) -> dict[str, Compared]:
+    """What the file holds already, by name."""
+    if file is None or not file.exists():
+        return {}
+    rounds = json.loads(file.read_text(encoding="utf-8"))["details"]["rounds"]
+    return {
+        name: Compared(name, facts["parameters"], facts["foretold"], facts["measured"])
+        for name, facts in rounds.items()
+    }
+
+
+def bars(compared: Sequence[Compared]) -> list[Bar]:
+    """How far off each is, as a factor of at least 1, whichever way."""
+    return [
+        Bar(name="farthest off", value=max(max(each.ratio, 1 / each.ratio) for each in compared), at_most=WITHIN),
+        *(Bar(name=each.name, value=each.ratio, at_least=1 / WITHIN, at_most=WITHIN) for each in compared),
+    ]
+
+
+def details(compared: Sequence[Compared]) -> dict[str, Any]:
+    """All figures."""
+    return {
+        "rounds": {
+            each.name: {
+                "parameters": each.parameters,
+                "ratio": each.ratio,
+                "by_phase": each.by_phase,
+                "foretold": each.foretold,
+                "measured": each.measured,
+            }
+            for each in compared
+        }
+    }
+
+
+def show(each: Compared, console: Console) -> None:
+    """The parts of a round as a table."""
+    table = Table("phase", "foretold, GiB", "measured", "", title=f"{each.name}: {each.ratio:.2f}")
+    for phase, parts in each.foretold.items():
+        told = ", ".join(f"{part} {size / GIB:.2f}" for part, size in parts.items() if size)
+        table.add_row(phase, told, f"{each.measured[phase] / GIB:.2f}", f"{each.by_phase[phase]:.2f}")
+    console.print(table)
+
+
+def main() -> int:
+    """Run the benchmark."""
+    parser = arguments(__doc__)
+    parser.add_argument("--model", choices=list(MODELS), help="only this one")
+    parser.add_argument("--missing", action="store_true", help="only what FILE lacks")
+    options = parser.parse_args()
+    known = earlier(options.json) if options.model is not None or options.missing else {}
+    models = list(MODELS) if options.model is None else [options.model]
+    wanted = [(model, setting) for model in models for setting in MODELS[model][2]]
+    if options.missing:
+        wanted = [pair for pair in wanted if ", ".join(pair) not in known]
+    console = Console(stderr=True)
+    for model, setting in wanted:
+        compared = compare(model, setting)
+        known[compared.name] = compared
+        show(compared, console)
+        report(TITLE, bars(list(known.values())), options.json, details(list(known.values())))
+    return report(TITLE, bars(list(known.values())), options.json, details(list(known.values())))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+"""How much main memory a learner takes without a model: libraries, and what they make ready at a first step."""
+
+import psutil
+import torch
+from torch import nn
+
+from learner import job
+from learner.devices.peaks import give_back_free_memory
+from learner.settings import RecipeSettings
+from learner.training.train import adamw
+
+__all__ = ["bytes_of_bare_process", "job"]
+
+
+def bytes_of_bare_process() -> int:
+    """Return the resident memory of this process, in bytes, once it has loaded what a learner loads."""
+    # The first step of an optimizer loads the compiler, whatever is trained; the first products of matrices, threads.
+    layer = nn.Linear(256, 256)
+    optimizer = adamw(layer.parameters(), RecipeSettings())
+    layer(torch.ones(256, 256)).sum().backward()
+    optimizer.step()
+    give_back_free_memory()
+    return psutil.Process().memory_info().rss
