@@ -183,7 +183,7 @@ def _say_start(bench: Workbench) -> None:
         round=bench.given.spec.round,
         device=bench.device_name,
         precision=str(bench.device.compute).removeprefix("torch."),
-        parameters=sum(weight.numel() for weight in bench.model.parameters()),
+        parameters=bench.parameters,
         packed=bench.shape.packed,
     )
 
@@ -234,7 +234,7 @@ def _train(bench: Workbench, material: Material, texts: Texts, pull: Pull | None
         pull=pull,
         recipe=spec.recipe,
         peak_rate=spec.recipe.peak_rate(
-            spec.kind, steps_of_new_head=len(material.steps) if has_new_head(bench) else None
+            spec.kind, bench.parameters, steps_of_new_head=len(material.steps) if has_new_head(bench) else None
         ),
         device=bench.device,
         router=RouterLoss.of(model) if spec.kind == "causal-lm" else None,

@@ -5,15 +5,13 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from checkpoints.card import ModelKind
+from learner.learning_rates import usual_rate
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 AdapterKind: TypeAlias = Literal["lora", "dora"]
 
 # What a kind of model gets where the recipe names no value: DESIGN's defaults from literature and trials.
 REPLAY_RATIO: dict[ModelKind, float] = {"causal-lm": 0.6, "seq2seq": 0.6, "masked-lm": 0.6, "classifier": 0.5}
-# A masked LM's is what RoBERTa was trained at on a task's own text (Gururangan et al. 2020, "Don't Stop Pretraining",
-# table 13), a sixth of its peak in pre-training.
-LEARNING_RATE: dict[ModelKind, float] = {"causal-lm": 1e-4, "seq2seq": 1e-4, "masked-lm": 1e-4, "classifier": 2e-5}
 MASKED_SHARE = 0.15
 """Of a text's tokens, that a masked LM has to guess at once: what most of them were trained with (BERT, RoBERTa)."""
 MASKED_READINGS = 3
@@ -131,9 +129,11 @@ class RecipeSettings(BaseModel):
         gt=0,
         le=1,
         description="Peak learning rate; a tenth of pre-training's peak is a safe start, replay with KL "
-        "bears more. Left out: 1e-4, 2e-5 for a classifier, ten times that with an adapter; for the "
-        "first round of a classifier whose head is new 0.01 divided by the round's steps, at least that and at most "
-        "1e-3.",
+        "bears more. Left out: by the size of the model, for a causal-lm from 1e-4 (up to 250 million parameters) by "
+        "3e-5 (1 billion) and 1.2e-5 (8 billion) to 1e-5, for a seq2seq 1e-4, for a masked-lm 1e-4, above 250 million 4e-5, for "
+        "a classifier 2e-5, above 250 million 1e-5; ten times that with an adapter; for the first round of a classifier "
+        "whose head is new 0.01 divided by the round's steps, at least that and at most 1e-3. `riverkeep doctor` says "
+        "which and why.",
     )
     warmup: float = Field(
         default=0.03, ge=0, lt=1, description="Share of the steps in which the rate rises to its peak."
@@ -262,17 +262,18 @@ class RecipeSettings(BaseModel):
         """Return the replay ratio for this kind of model, in [0, 0.95]."""
         return REPLAY_RATIO[kind] if self.replay_ratio is None else self.replay_ratio
 
-    def peak_rate(self, kind: ModelKind, *, steps_of_new_head: int | None = None) -> float:
-        """Return the peak learning rate for this kind of model.
+    def peak_rate(self, kind: ModelKind, parameters: int, *, steps_of_new_head: int | None = None) -> float:
+        """Return the peak learning rate for a model.
 
         Args:
             kind: of the model.
+            parameters: how many it has.
             steps_of_new_head: how many optimizer steps there are to learn a head that no round has trained yet; None
                 where there is no such head.
         """
         if self.learning_rate is not None:
             return self.learning_rate
-        usual = LEARNING_RATE[kind] * (1 if self.adapter is None else ADAPTER_RATE_FACTOR)
+        usual = usual_rate(kind, parameters).rate * (1 if self.adapter is None else ADAPTER_RATE_FACTOR)
         if not steps_of_new_head:
             return usual
         return min(max(usual, NEW_HEAD_RATE_TIMES_STEPS / steps_of_new_head), MOST_FOR_NEW_HEAD)

@@ -45,6 +45,7 @@ class Workbench:
         evaluate: scores documents.
         shape: what the model says about its input.
         scored: how scores are taken here.
+        parameters: how many the model has, without an adapter.
     """
 
     given: RoundInput
@@ -56,6 +57,7 @@ class Workbench:
     evaluate: Evaluator
     shape: InputShape
     scored: Scoring
+    parameters: int
 
     def load(self, which: str, *, device: torch.device, dtype: torch.dtype | None) -> Any:
         """Load another copy of `parent` or `base`; `dtype` None keeps the stored one."""
@@ -132,6 +134,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
         ),
         shape=shape,
         scored=scored,
+        parameters=sum(weight.numel() for weight in model.parameters()),
     )
 
 

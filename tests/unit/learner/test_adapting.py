@@ -157,7 +157,7 @@ def test_each_setting_of_an_adapter_reaches_it() -> None:
 @pytest.mark.parametrize(("kind", "usual"), [("causal-lm", 1e-4), ("classifier", 2e-5)])
 def test_an_adapter_learns_at_ten_times_the_rate(kind: Any, usual: float) -> None:
     """Where the recipe names none."""
-    assert RecipeSettings().peak_rate(kind) == usual
-    assert RecipeSettings(adapter="lora").peak_rate(kind) == pytest.approx(10 * usual)
-    assert RecipeSettings(adapter="lora", learning_rate=usual).peak_rate(kind) == usual
-    assert RecipeSettings(adapter="lora").peak_rate("classifier", steps_of_new_head=10) == 1e-3
+    assert RecipeSettings().peak_rate(kind, 10**8) == usual
+    assert RecipeSettings(adapter="lora").peak_rate(kind, 10**8) == pytest.approx(10 * usual)
+    assert RecipeSettings(adapter="lora", learning_rate=usual).peak_rate(kind, 10**8) == usual
+    assert RecipeSettings(adapter="lora").peak_rate("classifier", 10**8, steps_of_new_head=10) == 1e-3

@@ -8,26 +8,52 @@ from pydantic import ValidationError
 
 from learner.settings import LearnerSettings, RecipeSettings
 
+SMALL = 110_000_000
+"""Parameters of BERT."""
+
 
 def test_defaults_depend_on_the_kind_of_model() -> None:
     """A causal LM replays more and learns faster than a classifier."""
     recipe = RecipeSettings()
     assert [recipe.replay_share(kind) for kind in ("causal-lm", "classifier")] == [0.6, 0.5]
-    assert [recipe.peak_rate(kind) for kind in ("causal-lm", "classifier")] == [1e-4, 2e-5]
+    assert [recipe.peak_rate(kind, SMALL) for kind in ("causal-lm", "classifier")] == [1e-4, 2e-5]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "causal", "classifier"),
+    [
+        (1_066_112, 1e-4, 2e-5),
+        (134_515_008, 1e-4, 2e-5),
+        (355_359_744, 3e-5, 1e-5),
+        (1_011_781_632, 3e-5, 1e-5),
+        (1_711_376_384, 2e-5, 1e-5),
+        (3_212_749_824, 1.6e-5, 1e-5),
+        (8_030_261_248, 1.2e-5, 1e-5),
+        (70_553_706_496, 1e-5, 1e-5),
+    ],
+)
+def test_larger_models_learn_at_lower_rates(parameters: int, causal: float, classifier: float) -> None:
+    """A tenth of what models of their size were pre-trained at, an adapter at ten times that; what is set wins."""
+    recipe = RecipeSettings()
+    assert recipe.peak_rate("causal-lm", parameters) == pytest.approx(causal)
+    assert recipe.peak_rate("classifier", parameters) == pytest.approx(classifier)
+    lora = RecipeSettings(adapter="lora")
+    assert lora.peak_rate("causal-lm", parameters) == pytest.approx(10 * causal)
+    assert RecipeSettings(learning_rate=0.5).peak_rate("causal-lm", parameters) == 0.5
 
 
 @pytest.mark.parametrize(("steps", "rate"), [(1, 1e-3), (10, 1e-3), (40, 2.5e-4), (500, 2e-5), (10_000, 2e-5)])
 def test_a_new_head_has_a_higher_rate_the_fewer_steps_there_are_to_learn_it(steps: int, rate: float) -> None:
     """Never a lower one than any classifier, never one that no encoder bears; what the recipe says wins."""
-    assert RecipeSettings().peak_rate("classifier", steps_of_new_head=steps) == pytest.approx(rate)
-    assert RecipeSettings(learning_rate=0.5).peak_rate("classifier", steps_of_new_head=steps) == 0.5
+    assert RecipeSettings().peak_rate("classifier", SMALL, steps_of_new_head=steps) == pytest.approx(rate)
+    assert RecipeSettings(learning_rate=0.5).peak_rate("classifier", SMALL, steps_of_new_head=steps) == 0.5
 
 
 def test_what_is_set_holds_for_either_kind() -> None:
     """Zero is a value, not a missing one."""
     recipe = RecipeSettings(replay_ratio=0.0, learning_rate=0.5)
     assert recipe.replay_share("causal-lm") == recipe.replay_share("classifier") == 0
-    assert recipe.peak_rate("classifier") == 0.5
+    assert recipe.peak_rate("classifier", SMALL) == 0.5
 
 
 @pytest.mark.parametrize(
