@@ -12,10 +12,11 @@ others stays there. It is written after each setting.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,15 +44,15 @@ from checkpoints.base.prepare import import_base
 from checkpoints.card import ModelKind
 from checkpoints.generation_store import BASE, GenerationStore
 from daemon.demo.text import BASE_MODEL
-from daemon.doctor.estimate import ModelShape, round_parts
 from daemon.doctor.rehearsal import filler
 from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
+from daemon.sizes.estimate import ModelShape, round_parts
 from learner.directory.report import read_report
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import LearnerSettings, RecipeSettings
 
-STEPS = 3
-"""Three looks at what may stop it early: from the second step on the best weights so far are held."""
+STEPS = 2
+"""Each with a look at what may stop it early: in the second the best weights so far are held."""
 LIMIT_S = 1200.0
 WITHIN = 1.15
 TITLE = "a round's memory: foretold by the model's shape / measured"
@@ -106,7 +107,11 @@ def gpt2() -> Any:
 
 
 def experts() -> Any:
-    """Eight experts a layer."""
+    """Eight experts a layer, stored in half precision as mixtures are.
+
+    Of one that is stored in float32 the pages of its file that were merged into experts count as the process's, as long
+    as another weight is read from it: as much again as the experts, which the system takes back when it needs them.
+    """
     sizes: dict[str, Any] = {
         "hidden_size": 256,
         "intermediate_size": 896,
@@ -114,7 +119,7 @@ def experts() -> Any:
         "num_attention_heads": 8,
         "num_key_value_heads": 4,
     }
-    return MixtralForCausalLM(MixtralConfig(vocab_size=8192, max_position_embeddings=2048, **sizes))
+    return MixtralForCausalLM(MixtralConfig(vocab_size=8192, max_position_embeddings=2048, **sizes)).bfloat16()
 
 
 def bert() -> Any:
@@ -226,8 +231,9 @@ def foretell(subject: Subject, recipe: RecipeSettings) -> tuple[ModelShape, dict
 def measure(subject: Subject, recipe: RecipeSettings, folder: Path) -> Mapping[str, int]:
     """The peaks of a round's phases."""
     directory, ref = folder / "round", GenerationRef(BASE, subject.digest)
+    shutil.rmtree(directory, ignore_errors=True)
     numbers = iter(range(1, 1_000_000))
-    characters = int(recipe.sequence_length * subject.characters_per_token)
+    characters = int(recipe.length * subject.characters_per_token)
 
     def samples(count: int) -> list[RoundSample]:
         chosen = [next(numbers) for _ in range(count)]
@@ -258,15 +264,20 @@ def measure(subject: Subject, recipe: RecipeSettings, folder: Path) -> Mapping[s
     return training.phase_peak_bytes
 
 
-def compare(model: str, setting: str) -> Compared:
-    """Foretell and measure."""
+def compare(model: str, settings: Sequence[str]) -> Iterator[Compared]:
+    """Foretell and measure a model's rounds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        kind, make, settings = MODELS[model]
-        subject, chosen = subject_of(kind, make, folder), {**BASE_RECIPE, **settings[setting]}
-        recipe = RecipeSettings(batch_sequences=2 * chosen["micro_batch"], **chosen)
-        shape, foretold = foretell(subject, recipe)
-        return Compared(f"{model}, {setting}", shape.parameters, foretold, measure(subject, recipe, folder))
+        kind, make, known = MODELS[model]
+        subject = subject_of(kind, make, folder)
+        for setting in settings:
+            yield _compare(f"{model}, {setting}", subject, {**BASE_RECIPE, **known[setting]}, folder)
+
+
+def _compare(name: str, subject: Subject, chosen: Mapping[str, Any], folder: Path) -> Compared:
+    recipe = RecipeSettings(batch_sequences=2 * chosen["micro_batch"], **chosen)
+    shape, foretold = foretell(subject, recipe)
+    return Compared(name, shape.parameters, foretold, measure(subject, recipe, folder))
 
 
 def earlier(file: Path | None) -> dict[str, Compared]:
@@ -321,15 +332,13 @@ def main() -> int:
     options = parser.parse_args()
     known = earlier(options.json) if options.model is not None or options.missing else {}
     models = list(MODELS) if options.model is None else [options.model]
-    wanted = [(model, setting) for model in models for setting in MODELS[model][2]]
-    if options.missing:
-        wanted = [pair for pair in wanted if ", ".join(pair) not in known]
     console = Console(stderr=True)
-    for model, setting in wanted:
-        compared = compare(model, setting)
-        known[compared.name] = compared
-        show(compared, console)
-        report(TITLE, bars(list(known.values())), options.json, details(list(known.values())))
+    for model in models:
+        settings = [name for name in MODELS[model][2] if not (options.missing and f"{model}, {name}" in known)]
+        for compared in compare(model, settings) if settings else ():
+            known[compared.name] = compared
+            show(compared, console)
+            report(TITLE, bars(list(known.values())), options.json, details(list(known.values())))
     return report(TITLE, bars(list(known.values())), options.json, details(list(known.values())))
 
 

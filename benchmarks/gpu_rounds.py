@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.gpu_models import Shape, Texts, write_model
-from daemon.doctor.estimate import training_parts
-from daemon.doctor.model_shape import shape_of_files
 from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
+from daemon.sizes.estimate import TRAIN, round_parts
+from daemon.sizes.model_shape import shape_of_files
 from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import TrainingSummary, read_report
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
@@ -87,10 +87,10 @@ def run_round_of(trial: RoundTrial, folder: Path, device: str) -> RoundFigures:
 
 def _write_round(directory: Path, trial: RoundTrial, model: Path, generation: GenerationRef, device: str) -> float:
     """Write a round's directory; return how many tokens a token of its text attends to, in the mean."""
-    recipe, texts = trial.recipe, Texts(trial.shape, trial.recipe.sequence_length)
-    tokens = int(MORE * trial.steps * recipe.batch_sequences * recipe.sequence_length)
+    recipe, texts = trial.recipe, Texts(trial.shape, trial.recipe.length)
+    tokens = int(MORE * trial.steps * recipe.batch_sequences * recipe.length)
     fresh, replay = texts.of(int(tokens * (1 - trial.replayed))), texts.of(int(tokens * trial.replayed))
-    held_out = texts.of(2 * recipe.sequence_length)
+    held_out = texts.of(2 * recipe.length)
     spec = RoundSpec(
         round=1,
         kind="causal-lm",
@@ -177,5 +177,5 @@ def _foretold(model: Path, recipe: RecipeSettings, device: str) -> dict[str, int
     shape = shape_of_files(model, "causal-lm", device_type=device)
     if shape is None:
         raise SystemExit(f"the doctor cannot read the shape of {model}")
-    parts = training_parts(shape, recipe)
+    parts = round_parts(shape, recipe, is_first=True)[TRAIN]
     return {name: size for name, size in parts.items() if device == "cpu" or name != "process"}

@@ -12,14 +12,14 @@ pre-trained:
     10e9      1.2e-4 (GPT-3 6.7B, OPT-6.7B, Pythia-6.9B)
     more      1e-4 (GPT-3 13B, OPT-13B, OPT-30B)
 
-GPT-3: Brown et al. 2020, table 2.1. OPT: Zhang et al. 2022, table 1, and its configurations in metaseq. Pythia: Biderman
-et al. 2023, and the table of its repository. SmolLM: its configuration in huggingface/smollm. Recipes for fine-tuning
-all weights lie near: torchtune's have 2e-5 for models of 0.5 to 8 billion parameters.
+GPT-3: Brown et al. 2020, table 2.1. OPT: Zhang et al. 2022, table 1, and metaseq's opt_job_constants.py. Pythia:
+Biderman et al. 2023, and the table of its repository. SmolLM: its configuration in huggingface/smollm. Recipes for
+fine-tuning all weights lie near: torchtune's have 2e-5 for models of 0.5 to 8 billion parameters.
 
-A masked language model gets 1e-4 up to 250 million parameters, at which RoBERTa-base was trained on a task's own text, a
-sixth of its peak in pre-training (Gururangan et al. 2020, "Don't Stop Pretraining", table 13), and above a tenth of
-RoBERTa-large's 4e-4 (Liu et al. 2019). A classifier gets what its encoder's authors fine-tuned with: BERT of 110 and 340 million 2e-5 to 5e-5 (Devlin et al.
-2019, appendix A.3), RoBERTa-large of 355 million 1e-5 to 3e-5 (Liu et al. 2019).
+A masked language model gets 1e-4, at which RoBERTa-base was trained on a task's own text, a sixth of its peak in
+pre-training (Gururangan et al. 2020, "Don't Stop Pretraining", table 13), a larger one a tenth of RoBERTa-large's 4e-4
+(Liu et al. 2019). A classifier gets what its encoder's authors fine-tuned with: BERT of 110 and 340 million 2e-5 to
+5e-5 (Devlin et al. 2019, appendix A.3), RoBERTa-large of 355 million 1e-5 to 3e-5 (Liu et al. 2019).
 """
 
 from collections.abc import Mapping

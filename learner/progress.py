@@ -1,5 +1,6 @@
 """What a round says while it runs: one JSON object a line, to standard output and to `progress.jsonl`."""
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -137,7 +138,9 @@ class Progress:
             self.phase_peak_bytes.clear()
 
     def _forget_peak(self) -> None:
-        # So that the peak is this phase's own, not what those before it left.
+        # So that the peak is this phase's own, not what those before it left: an optimizer and what it is called by
+        # refer to each other, and stay until they are looked for.
+        gc.collect()
         peaks.give_back_free_memory()
         if self._device is None:
             peaks.forget_peak()

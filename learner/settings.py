@@ -10,6 +10,9 @@ from learner.learning_rates import usual_rate
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 AdapterKind: TypeAlias = Literal["lora", "dora"]
 
+USUAL_LENGTH = 512
+"""Tokens in a sequence where nothing was chosen: in states of earlier versions."""
+
 # What a kind of model gets where the recipe names no value: DESIGN's defaults from literature and trials.
 REPLAY_RATIO: dict[ModelKind, float] = {"causal-lm": 0.6, "seq2seq": 0.6, "masked-lm": 0.6, "classifier": 0.5}
 MASKED_SHARE = 0.15
@@ -49,23 +52,31 @@ class RecipeSettings(BaseModel):
 
     # the batch
     batch_sequences: int = Field(
-        default=60, ge=1, le=65536, description="Sequences in one optimizer step, new and replayed together."
+        default=60,
+        ge=1,
+        le=65536,
+        description="Sequences in one optimizer step, new and replayed together. Left out beside a "
+        "`sequence_length` that was chosen and is above 512: as many fewer, so that a step has as many tokens.",
     )
     micro_batch: int = Field(
         default=16,
         ge=1,
         le=65536,
-        description="Sequences in one forward pass; gradients accumulate over a batch's passes.",
+        description="Sequences in one forward pass; gradients accumulate over a batch's passes. Left out beside a "
+        "`sequence_length` that was chosen and is above 512: as many fewer.",
     )
-    sequence_length: int = Field(
-        default=512,
+    sequence_length: int | None = Field(
+        default=None,
         ge=8,
         le=1_048_576,
         description="Tokens in one sequence, never more than the model allows. Documents are packed into "
         "sequences (causal-lm), parted into such (masked-lm) or cut to this length (classifier; seq2seq: "
         "input and target, each by itself). A change makes all earlier scores incomparable, as more context makes "
         "text easier: the next round scores its parent and the base anew, and forgetting, transfer and plasticity "
-        "count from there.",
+        "count from there. Left out: chosen once, when the base is imported, and kept with it: twice the mean length "
+        "of the documents that are there (512 to 4,096; where there are none 2,048 on a GPU, 1,024 on a CPU), as far "
+        "as the model allows and a round with a single row a pass fits into memory; 512 in a state of an earlier "
+        "version. `riverkeep check`, `doctor` and `status` tell it.",
     )
     replay_ratio: float | None = Field(
         default=None,
@@ -130,10 +141,10 @@ class RecipeSettings(BaseModel):
         le=1,
         description="Peak learning rate; a tenth of pre-training's peak is a safe start, replay with KL "
         "bears more. Left out: by the size of the model, for a causal-lm from 1e-4 (up to 250 million parameters) by "
-        "3e-5 (1 billion) and 1.2e-5 (8 billion) to 1e-5, for a seq2seq 1e-4, for a masked-lm 1e-4, above 250 million 4e-5, for "
-        "a classifier 2e-5, above 250 million 1e-5; ten times that with an adapter; for the first round of a classifier "
-        "whose head is new 0.01 divided by the round's steps, at least that and at most 1e-3. `riverkeep doctor` says "
-        "which and why.",
+        "3e-5 (1 billion) and 1.2e-5 (8 billion) to 1e-5, for a seq2seq 1e-4, for a masked-lm 1e-4 (above 250 million "
+        "4e-5), for a classifier 2e-5 (above 250 million 1e-5); ten times that with an adapter; for the first round of "
+        "a classifier whose head is new 0.01 divided by the round's steps, at least that and at most 1e-3. `riverkeep "
+        "doctor` says which and why.",
     )
     warmup: float = Field(
         default=0.03, ge=0, lt=1, description="Share of the steps in which the rate rises to its peak."
@@ -257,6 +268,24 @@ class RecipeSettings(BaseModel):
         default=False,
         description="Compute activations again in the backward pass: less memory, a third more time.",
     )
+
+    @property
+    def length(self) -> int:
+        """Tokens in one sequence, never more than the model allows."""
+        return USUAL_LENGTH if self.sequence_length is None else self.sequence_length
+
+    def of_length(self, tokens: int) -> "RecipeSettings":
+        """Return the recipe with sequences of a length that nobody set.
+
+        Where their number is left out as well, a step and a pass have as many tokens as with the usual length, so that
+        a round takes as many steps; of shorter ones they have no more sequences.
+        """
+        counted = {
+            name: max(1, getattr(self, name) * USUAL_LENGTH // tokens)
+            for name in ("batch_sequences", "micro_batch")
+            if tokens > USUAL_LENGTH and name not in self.model_fields_set
+        }
+        return self.model_copy(update={"sequence_length": tokens, **counted})
 
     def replay_share(self, kind: ModelKind) -> float:
         """Return the replay ratio for this kind of model, in [0, 0.95]."""

@@ -101,9 +101,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
     conduct = reading_of(model, spec.kind, tokenizer)
     frame = _frame(parent, spec.kind, model, tokenizer, conduct)
     shape = _shape(spec, model, tokenizer, conduct, names)
-    scored = Scoring(
-        device.where.type, str(device.compute).removeprefix("torch."), spec.recipe.sequence_length, WAY_OF_SCORING
-    )
+    scored = Scoring(device.where.type, str(device.compute).removeprefix("torch."), spec.recipe.length, WAY_OF_SCORING)
     return Workbench(
         given=given.known_as(scored),
         progress=progress,

@@ -231,7 +231,7 @@ def scoring(given: RoundInput) -> Scoring:
     """How a learner takes its scores that runs where its round says."""
     device, recipe = given.spec.device, given.spec.recipe
     where, precision = ("cpu" if device == "auto" else device.partition(":")[0]), recipe.precision
-    return Scoring(where, "float32" if precision == "auto" else precision, recipe.sequence_length, WAY_OF_SCORING)
+    return Scoring(where, "float32" if precision == "auto" else precision, recipe.length, WAY_OF_SCORING)
 
 
 def seen(given: RoundInput) -> frozenset[int]:

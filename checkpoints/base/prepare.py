@@ -38,6 +38,7 @@ from checkpoints.matching import right_pad
 from checkpoints.probe.ask import conduct_of
 from checkpoints.probe.separators import frame_of
 from checkpoints.reasons import explain_configuration, explain_failures, needs_code, reason, tokenizer_needs_code
+from checkpoints.sequence_length import LENGTH_FILE, SequenceLength, write_length
 
 # A model of up to so many weights is probed in single precision, where faults cannot hide behind rounding; of a larger
 # one that would take memory that may not be there.
@@ -52,7 +53,12 @@ _KNOWN: Final[dict[ModelKind, Any]] = {
 
 
 def import_base(
-    store: GenerationStore, model: Path, *, kind: ModelKind = "causal-lm", labels: tuple[str, ...] = ()
+    store: GenerationStore,
+    model: Path,
+    *,
+    kind: ModelKind = "causal-lm",
+    labels: tuple[str, ...] = (),
+    length: SequenceLength | None = None,
 ) -> Published:
     """Make a Hugging Face model directory, or a .gguf file (converted once), generation 0 of a store.
 
@@ -64,6 +70,7 @@ def import_base(
         model: the directory or file.
         kind: what the model is for.
         labels: the classes, in order; needed for a classifier whose configuration names none.
+        length: how long sequences are from now on, where nothing is set; None: not chosen.
 
     Raises:
         UnsafeModel, UnusableModel, MismatchedTokenizer: it cannot be the base, and why.
@@ -76,7 +83,20 @@ def import_base(
     store.root.mkdir(parents=True, exist_ok=True)
     # In the store's own file system, which has to have the room anyway; a crash leaves it to `sweep`.
     with tempfile.TemporaryDirectory(dir=store.root, prefix=".import-") as scratch:
-        return store.publish(prepare_base(model, Path(scratch), kind, labels), BASE, card)
+        prepared = prepare_base(model, Path(scratch), kind, labels)
+        return store.publish(_with_length(prepared, Path(scratch) / "measured", length), BASE, card)
+
+
+def _with_length(prepared: Path, scratch: Path, length: SequenceLength | None) -> Path:
+    """The same directory with what was chosen for this state, whatever another one had."""
+    files = model_files(prepared)
+    if length is None and LENGTH_FILE not in files:
+        return prepared
+    with say_when_the_disk_refuses(scratch):
+        measured = link_files({name: path for name, path in files.items() if name != LENGTH_FILE}, scratch, {})
+        if length is not None:
+            write_length(measured, length)
+    return measured
 
 
 def prepare_base(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str, ...]) -> Path:

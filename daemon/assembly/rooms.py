@@ -15,7 +15,8 @@ from daemon.processes.base import ensure_base
 from daemon.rounds.directories import Rooms
 from daemon.rounds.pointer_repair import reconcile_pointer
 from daemon.rounds.unknown_generations import take_up_unknown
-from daemon.settings.tree import Settings
+from daemon.settings.in_force import SettingsInForce
+from daemon.sizes.sequence_length import length_of
 from daemon.skills import keep_skills_out
 from gate.metrics import KnowledgeMetrics
 from memory.metrics import MemoryMetrics
@@ -41,7 +42,7 @@ class TakeUp:
     def __init__(
         self,
         rooms: Rooms,
-        settings: Callable[[], Settings],
+        settings: SettingsInForce,
         environment: Mapping[str, str],
         *,
         tell: Callable[[str], None],
@@ -57,10 +58,19 @@ class TakeUp:
 
     def __call__(self) -> None:
         """Import the base once, know again what the database does not know, move the pointer, say what to hold out."""
-        store, checkpoints, settings = self._rooms.store, self._rooms.checkpoints, self._settings()
+        store, checkpoints, settings = self._rooms.store, self._rooms.checkpoints, self._settings.now
         if store.generations.serving() is None:
             self._tell(f"it imports {settings.model.path} as generation 0, once, which takes a large model minutes")
-        ensure_base(store, checkpoints, settings.model, self._environment, must_stop=self._must_stop)
+        ensure_base(
+            store,
+            checkpoints,
+            settings.model,
+            self._environment,
+            length=lambda: length_of(settings, store.counts()),
+            must_stop=self._must_stop,
+        )
+        self._settings.complete()
+        settings = self._settings.now
         take_up_unknown(self._rooms)
         ask_for_held_out(store, settings)
         keep_skills_out(store, settings)
@@ -91,7 +101,7 @@ def open_rooms(stack: ExitStack, launch: Launch, shared: Shared, lock: StateLock
     rooms = Rooms(store, checkpoints, settings.rounds_dir)
     take_up = TakeUp(
         rooms,
-        lambda: shared.settings.now,
+        shared.settings,
         launch.child_environment(),
         tell=lock.tell,
         must_stop=lambda: shared.shutdown.begun,

@@ -99,6 +99,7 @@ class StoreControl(Control):
         answer["evidence"] = status.evidence(evidence)
         answer["kept"] = evidence.kept_sentence
         answer["waiting_labels"] = waiting_labels(self._store, self._settings)
+        answer["sequence_length"] = status.sequence_length(self._settings)
         answer["micro_batch"] = status.micro_batch(self._memory_limit())
         answer["unknown_generations"] = unknown_generations(self._store, self._checkpoints)
         return answer

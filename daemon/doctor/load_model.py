@@ -16,9 +16,9 @@ from checkpoints.document_frame import read_frame
 from checkpoints.generation_store import GenerationStore
 from checkpoints.kinds import KINDS, ModelKind
 from checkpoints.quick_imports import quick_imports
-from daemon.doctor.estimate import FLOAT_BYTES, WHOLE, Kept, ModelShape
-from daemon.doctor.free_memory import free_bytes
 from daemon.doctor.rehearsal import filler
+from daemon.sizes.estimate import FLOAT_BYTES, WHOLE, Kept, ModelShape
+from daemon.sizes.free_memory import free_bytes
 from learner.settings import LearnerSettings, RecipeSettings
 
 with quick_imports():

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from checkpoints.generation_store import BASE, GenerationStore
 from daemon.doctor import rounds
-from daemon.doctor.estimate import ModelShape, describe_parts, least_bytes, serving_bytes, training_bytes
 from daemon.doctor.findings import Finding
-from daemon.doctor.free_memory import free_bytes, free_gpu_bytes
+from daemon.doctor.how_it_learns import describe_learning, describe_parameters
 from daemon.doctor.proposal import as_lines, proposal
 from daemon.doctor.rehearsal import Subject
 from daemon.doctor.rounds import WITH_ADAPTER, Room, Say
 from daemon.errors import STATE_DIR_REMEDY, said_by_the_system
 from daemon.lifecycle.lock import holder_of
 from daemon.settings.tree import Settings
+from daemon.sizes.estimate import ModelShape, describe_parts, least_bytes, serving_bytes, training_bytes
+from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
+from daemon.sizes.sequence_length import length_of, with_chosen_length
 from daemon.skills import read_skills
 from learner.settings import RecipeSettings
 from memory.samples.records import Counts
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 T = TypeVar("T")
-MILLIONS_FROM = 100_000
 MODEL_LOAD_S = 600.0
 # A loss above this share of the logarithm of the vocabulary is nearly that of guessing.
 GUESSING = 0.9
@@ -63,8 +64,11 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
         return
     device, served, cost, documents = (answer.pop(name, "") for name in ("device", "served", "cost", "documents"))
     characters = answer.pop("characters_per_token", 0.0)
-    shape = ModelShape.of(answer)
-    yield Finding("model", ok=True, detail=f"{_parameters(shape.parameters)}; trains on {device}")
+    shape, counts = ModelShape.of(answer), _counts(settings)
+    length = length_of(settings, counts)
+    settings = with_chosen_length(settings, length)
+    yield Finding("model", ok=True, detail=f"{describe_parameters(shape.parameters)}; trains on {device}")
+    yield Finding("how it learns", ok=True, detail=describe_learning(settings, shape, length))
     yield Finding("how it answers", ok=True, detail=f"{served}: {cost}" if cost else served)
     if documents:
         yield Finding("how it reads documents", ok=True, detail=documents)
@@ -86,15 +90,9 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
             settings.learner,
             read_skills(settings).skills,
         )
-        yield from rounds.examine(settings, subject, shape, room, _counts(settings), within=within, say=say)
+        yield from rounds.examine(settings, subject, shape, room, counts, within=within, say=say)
     if shape.by_token:
         yield from _knowledge(settings, shape.outputs)
-
-
-def _parameters(number: int) -> str:
-    if number < MILLIONS_FROM:
-        return f"{number / 1e3:,.1f} thousand parameters"
-    return f"{number / 1e6:,.1f} million parameters"
 
 
 def _room(settings: Settings, shape: ModelShape) -> Room | None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from daemon.doctor.estimate import SHORTEST, ModelShape, rows_at_once, training_bytes
+from daemon.sizes.estimate import SHORTEST, ModelShape, rows_at_once, training_bytes
 from learner.settings import RecipeSettings
 
 
@@ -33,7 +33,7 @@ def _changes(recipe: RecipeSettings) -> Iterator[dict[str, Any]]:
             for fewer in (rows, *_halve(rows, 1)):
                 yield {"micro_batch": fewer, "gradient_checkpointing": saving, "adapter": adapter}
     least = {"micro_batch": 1, "gradient_checkpointing": True, "adapter": adapters[-1]}
-    for shorter in _halve(recipe.sequence_length, SHORTEST):
+    for shorter in _halve(recipe.length, SHORTEST):
         yield least | {"sequence_length": shorter}
 
 

@@ -81,7 +81,7 @@ class Subject:
     @property
     def width(self) -> int:
         """Tokens in a sequence."""
-        return min(self.settings.recipe.sequence_length, self.longest)
+        return min(self.settings.recipe.length, self.longest)
 
     @property
     def tokens_of_row(self) -> int:

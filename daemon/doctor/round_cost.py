@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from checkpoints.kinds import KINDS, ModelKind
-from daemon.doctor.estimate import SHORTEST
 from daemon.doctor.rehearsal import RehearsalFigures
 from daemon.doctor.scoring_reads import times_read
+from daemon.sizes.estimate import SHORTEST
 from learner.evaluation.text_plausibility import RANDOM_DOCUMENTS, RANDOM_LENGTH, USUAL_DOCUMENTS
 from learner.settings import LearnerSettings, RecipeSettings
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from daemon.doctor.estimate import ModelShape, describe_parts, row_bytes, rows_at_once
 from daemon.doctor.findings import Finding
 from daemon.doctor.rehearsal import FEWEST_STEPS, FailedRehearsal, RehearsalFigures, Subject, recipe_of, rehearse
 from daemon.doctor.round_cost import Memory, RoundWork, Seconds, estimate_seconds, fit_memory, steps_within
 from daemon.rounds.inputs import draw_spec
 from daemon.settings.tree import Settings
+from daemon.sizes.estimate import ModelShape, describe_parts, row_bytes, rows_at_once
 from daemon.span import span
 from gate.keys_wanted import keys_at_first
 from learner.directory.progress_event import ProgressEvent
@@ -133,7 +133,7 @@ def _no_rehearsal(failed: FailedRehearsal, settings: Settings) -> Finding:
     recipe = settings.learner.recipe
     if not failed.for_memory:
         return Finding("a round", ok=False, detail=failed.why, remedy="Mend what it names; then run this again.")
-    shorter = f"`learner.recipe.sequence_length = {max(8, recipe.sequence_length // 2)}`"
+    shorter = f"`learner.recipe.sequence_length = {max(8, recipe.length // 2)}`"
     saving = "" if recipe.gradient_checkpointing else "`learner.recipe.gradient_checkpointing = true`, then "
     return Finding(
         "memory",

@@ -11,6 +11,7 @@ import structlog
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation_store import BASE, GenerationStore
 from checkpoints.quick_imports import quick_imports
+from checkpoints.sequence_length import SequenceLength
 from daemon.errors import DaemonError
 from daemon.lifecycle.shutdown import StoppedEarly
 from daemon.processes.children import end_group
@@ -32,9 +33,13 @@ def ensure_base(
     model: ModelSettings,
     environment: Mapping[str, str],
     *,
+    length: Callable[[], SequenceLength],
     must_stop: Callable[[], bool],
 ) -> None:
     """See that generation 0 is on disk and in the ledger; done once in a state directory's life.
+
+    Args:
+        length: chooses how long sequences are from then on; called where the base is imported.
 
     Raises:
         BadBase: the model cannot be imported; the message says why.
@@ -43,16 +48,21 @@ def ensure_base(
     if store.generations.serving() is not None:
         return
     if BASE not in checkpoints.numbers():
-        log.info("importing_base_model", model=str(model.path), kind=model.kind)
-        _import_in_a_process(checkpoints.root, model, environment, must_stop)
+        chosen = length()
+        log.info("importing_base_model", model=str(model.path), kind=model.kind, sequence_length=chosen.tokens)
+        _import_in_a_process(checkpoints.root, model, chosen, environment, must_stop)
     # Cut off before this line, the next start finds the files there and only enters them.
     store.generations.register_base(digest=checkpoints.digest(BASE), source_path=str(model.path))
 
 
 def _import_in_a_process(
-    root: Path, model: ModelSettings, environment: Mapping[str, str], must_stop: Callable[[], bool]
+    root: Path,
+    model: ModelSettings,
+    length: SequenceLength,
+    environment: Mapping[str, str],
+    must_stop: Callable[[], bool],
 ) -> None:
-    arguments = json.dumps([str(root), str(model.path), model.kind, list(model.labels)])
+    arguments = json.dumps([str(root), str(model.path), model.kind, list(model.labels), length.tokens, length.why])
     with subprocess.Popen(
         [sys.executable, "-m", "daemon.processes.base", arguments],
         env=environment,
@@ -87,9 +97,10 @@ def main(arguments: str) -> None:
     with quick_imports():
         from checkpoints.base.prepare import import_base  # noqa: PLC0415 - torch, which the daemon never loads
 
-    root, model, kind, labels = json.loads(arguments)
+    root, model, kind, labels, tokens, why = json.loads(arguments)
+    length = SequenceLength(tokens, why)
     try:
-        import_base(GenerationStore(Path(root)), Path(model), kind=kind, labels=tuple(labels))
+        import_base(GenerationStore(Path(root)), Path(model), kind=kind, labels=tuple(labels), length=length)
     except CheckpointsError as error:
         # In one line: the daemon reads the last one.
         sys.exit(" ".join(str(error).split()))

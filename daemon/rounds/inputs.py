@@ -217,7 +217,7 @@ def _may_be(how: Scoring | None, settings: Settings) -> bool:
     recipe, device = settings.learner.recipe, settings.learner.device.partition(":")[0]
     return (
         how is not None
-        and (how.way, how.sequence_length) == (WAY_OF_SCORING, recipe.sequence_length)
+        and (how.way, how.sequence_length) == (WAY_OF_SCORING, recipe.length)
         and device in ("auto", how.device)
         and recipe.precision in ("auto", how.precision)
     )

@@ -209,7 +209,7 @@ def _history(first: LearnerExit, tried: list[int], last: LearnerExit) -> str:
 def _nothing_smaller(directory: Path) -> str:
     """What is left to do where memory does not hold a single sequence."""
     recipe = read_spec(directory).recipe
-    saving = [f"`learner.recipe.sequence_length` below {recipe.sequence_length:,}"]
+    saving = [f"`learner.recipe.sequence_length` below {recipe.length:,}"]
     if not recipe.gradient_checkpointing:
         saving.insert(0, "`learner.recipe.gradient_checkpointing = true`")
     if recipe.ewc:

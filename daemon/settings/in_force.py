@@ -1,10 +1,10 @@
 """The settings that count now, and what became of those that were read since the start."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daemon.settings.load import Reloaded, reload
 from daemon.settings.mistakes import BadSettings, Mistake
-from daemon.settings.tree import Settings
+from daemon.settings.tree import Settings, with_kept_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,11 @@ class SettingsInForce:
     def refused(self) -> RefusedReload | None:
         """What the latest reload refused; None where it took over what it read."""
         return self._standing.refused
+
+    def complete(self) -> None:
+        """Take over how long sequences are, once the base is there: nobody knew it before."""
+        standing = self._standing
+        self._standing = replace(standing, settings=with_kept_length(standing.settings))
 
     def take(self, loaded: Settings) -> Reloaded:
         """Let what was read count, as far as a service that runs can take it over."""

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from checkpoints.errors import CheckpointsError
 from daemon.settings import mistakes as settings_mistakes
 from daemon.settings import sources, validation
 from daemon.settings.checks import of_adapter, of_model, of_skills, of_topics
 from daemon.settings.contradictions import contradictions
 from daemon.settings.fields import nearest
 from daemon.settings.mistakes import BadSettings, Mistake
-from daemon.settings.tree import Settings
+from daemon.settings.tree import Settings, with_kept_length
 
 CONFIG_VARIABLE = "RIVERKEEP_CONFIG"
 USUAL_PLACES = (Path("riverkeep.toml"), Path("/etc/riverkeep/riverkeep.toml"))
@@ -56,7 +57,15 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, file
         mistakes += outcome.new(contradictions(outcome.settings, raw))
     if mistakes or outcome.settings is None:
         raise BadSettings(mistakes)
-    return outcome.settings
+    return _complete(outcome.settings)
+
+
+def _complete(settings: Settings) -> Settings:
+    """With how long sequences are, where that was chosen; a base that is damaged is told of where it is loaded."""
+    try:
+        return with_kept_length(settings)
+    except CheckpointsError:
+        return settings
 
 
 def whereabouts(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings | None:

@@ -2,17 +2,18 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from checkpoints.card import ModelKind
+from checkpoints.sequence_length import SequenceLength, read_length
 from checkpoints.settings import CheckpointsSettings
 from daemon.settings.admin import AdminSettings
 from daemon.settings.lifecycle import LifecycleSettings
 from daemon.settings.triggers import TriggerSettings
 from gate.settings import GateSettings
-from learner.settings import LearnerSettings
+from learner.settings import USUAL_LENGTH, LearnerSettings
 from learner.skills.settings import EvaluationSettings
 from memory.settings import MemorySettings
 from serving.settings import ServingSettings
@@ -113,3 +114,36 @@ class Settings(BaseModel):
     def rounds_dir(self) -> Path:
         """The rounds' directories."""
         return self.state_dir / "rounds"
+
+
+OF_EARLIER_VERSIONS: Final = SequenceLength(
+    USUAL_LENGTH, "as this state has had it since before lengths were chosen: another would make scores incomparable"
+)
+
+
+def kept_length(settings: Settings) -> SequenceLength | None:
+    """What was chosen; None before the base is imported.
+
+    Raises:
+        checkpoints.errors.UnusableModel: what says so is damaged.
+    """
+    if not settings.base_dir.exists():
+        return None
+    return read_length(settings.base_dir) or OF_EARLIER_VERSIONS
+
+
+def with_kept_length(settings: Settings) -> Settings:
+    """Settings whose recipe names a length, where it is known; a length that is set stands.
+
+    Raises:
+        checkpoints.errors.UnusableModel: as from `kept_length`.
+    """
+    if settings.learner.recipe.sequence_length is not None or (kept := kept_length(settings)) is None:
+        return settings
+    return with_length(settings, kept.tokens)
+
+
+def with_length(settings: Settings, tokens: int) -> Settings:
+    """Settings whose recipe has sequences of so many tokens."""
+    recipe = settings.learner.recipe.of_length(tokens)
+    return settings.model_copy(update={"learner": settings.learner.model_copy(update={"recipe": recipe})})

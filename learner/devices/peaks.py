@@ -34,7 +34,7 @@ def peak_bytes() -> int:
 def give_back_free_memory() -> None:
     """Give the system what was freed and lies between what is held; with the GNU C library alone.
 
-    Else it would count as held: of passes whose arrays come and go, a third of what they take at their highest.
+    Else it would count as held, and what the next pass allocates does not fit into what lies free between the rest.
     """
     # No such function, or no C library to ask.
     with suppress(OSError, AttributeError):

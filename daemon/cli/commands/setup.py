@@ -95,10 +95,10 @@ def init(
 
 def _what_fits(model: Path, kind: "ModelKind") -> str:
     """Settings with which a round fits into this machine's memory, where the usual ones would not; by an estimate."""
-    from daemon.doctor.estimate import serving_bytes
-    from daemon.doctor.free_memory import free_bytes, free_gpu_bytes
-    from daemon.doctor.model_shape import shape_of_files
     from daemon.doctor.proposal import proposal
+    from daemon.sizes.estimate import serving_bytes
+    from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
+    from daemon.sizes.model_shape import shape_of_files
     from learner.settings import RecipeSettings
 
     on_gpu = free_gpu_bytes()
@@ -157,6 +157,7 @@ def check(invocation: Invocation, *, as_json: bool) -> int:
     from daemon.doctor.notes import notes
     from daemon.settings.mistakes import BadSettings
     from daemon.settings.records import needed_of_records
+    from daemon.sizes.sequence_length import length_of
 
     file = invocation.config_file()
     try:
@@ -174,6 +175,8 @@ def check(invocation: Invocation, *, as_json: bool) -> int:
             say(f"Note: {note}")
         click.echo(f"No mistakes in {file or 'the environment'}; state is kept in {settings.state_dir}.")
         click.echo(f"Of records {needed_of_records(settings)}.")
+        length = length_of(settings, None)
+        click.echo(f"Sequences have {length.tokens:,} tokens, {length.why}.")
     return ExitCode.OK
 
 

@@ -95,6 +95,8 @@ def _next_rows(facts: StatusAnswer, now: float) -> Iterable[tuple[str, str | Tex
         yield "next round", next_round
     if limit := facts.get("micro_batch"):
         yield "memory of rounds", Text(f"{limit['detail']}.", "yellow")
+    if length := facts.get("sequence_length"):
+        yield "sequences", f"of {length:,} tokens"
     if kept := facts.get("kept"):
         yield "kept", kept
     if facts.get("evidence"):

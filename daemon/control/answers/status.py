@@ -260,6 +260,7 @@ class StatusAnswer(TypedDict):
         memory_trouble: why the database cannot be used, and what to do; empty while it can.
         unknown_generations: numbers of generations on disk that the database does not know.
         micro_batch: None while rounds begin with the one that is set.
+        sequence_length: tokens of a sequence that scores are taken in; None before that is chosen.
         kept: that a round's candidates are kept to be judged again, and when that is, a sentence; else empty.
         waiting_labels: of a classifier, those of most documents first.
     """
@@ -286,5 +287,6 @@ class StatusAnswer(TypedDict):
     memory_trouble: str
     unknown_generations: list[int]
     micro_batch: MicroBatchStanding | None
+    sequence_length: int | None
     kept: str
     waiting_labels: list[WaitingLabel]

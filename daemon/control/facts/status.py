@@ -5,6 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from checkpoints.errors import CheckpointsError
 from daemon.control.answers.status import (
     EvidenceStanding,
     ForgettingStanding,
@@ -22,6 +23,7 @@ from daemon.rounds.judgeable import ForeseenEvidence
 from daemon.rounds.out_of_memory import MemoryLimit
 from daemon.settings.in_force import RefusedReload
 from daemon.settings.mistakes import Mistake
+from daemon.settings.tree import Settings, with_kept_length
 from gate.ledger_reading import read_ledger
 from gate.statistics.bootstrap import Interval
 from memory.ledger.records import Rollback, Round
@@ -57,6 +59,7 @@ def status_without_store(state_dir: Path) -> StatusAnswer:
         "memory_trouble": "",
         "unknown_generations": [],
         "micro_batch": None,
+        "sequence_length": None,
         "kept": "",
         "waiting_labels": [],
     }
@@ -134,6 +137,14 @@ def evidence(foreseen: ForeseenEvidence) -> list[EvidenceStanding]:
     return [
         {"what": need.what, "found": need.found, "needed": foreseen.needed_by_itself(need)} for need in foreseen.needs
     ]
+
+
+def sequence_length(settings: Settings) -> int | None:
+    """How long sequences are; None before that is chosen, or where it cannot be read."""
+    try:
+        return with_kept_length(settings).learner.recipe.sequence_length
+    except CheckpointsError:
+        return None
 
 
 def micro_batch(limit: MemoryLimit | None) -> MicroBatchStanding | None:

@@ -234,7 +234,7 @@ SMALL = RecipeSettings(
 )
 
 
-SCORED = Scoring("cpu", "float32", SMALL.sequence_length, WAY_OF_SCORING)
+SCORED = Scoring("cpu", "float32", SMALL.length, WAY_OF_SCORING)
 """How a round of that recipe takes its scores."""
 
 

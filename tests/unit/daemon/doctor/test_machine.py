@@ -16,7 +16,12 @@ import pytest
 
 from benchmarks.tiny_architectures import tiny_model
 from daemon.doctor import kafka, load_model, machine, model, rounds
-from daemon.doctor.estimate import (
+from daemon.doctor.findings import Finding
+from daemon.doctor.how_it_learns import describe_parameters
+from daemon.lifecycle.lock import StateLock
+from daemon.settings.admin import AdminSettings
+from daemon.settings.tree import ModelSettings, Settings
+from daemon.sizes.estimate import (
     ModelShape,
     describe_parts,
     least_bytes,
@@ -24,10 +29,6 @@ from daemon.doctor.estimate import (
     serving_bytes,
     training_bytes,
 )
-from daemon.doctor.findings import Finding
-from daemon.lifecycle.lock import StateLock
-from daemon.settings.admin import AdminSettings
-from daemon.settings.tree import ModelSettings, Settings
 from learner.settings import LearnerSettings, RecipeSettings
 from memory.ledger.records import SliceScore
 from memory.store import Store
@@ -199,7 +200,7 @@ def test_what_a_round_takes_is_told_part_by_part() -> None:
     assert adapted["parent"] == 0
     assert describe_parts(replace(TINY, parameters=2**28), whole).startswith(
         "by the model's shape, in GiB: process 0.78, weights 1.00, gradients 1.00, optimizer 2.00, parent 1.00, "
-        "best so far 1.00, activations 0.09, logits 0.01 (in its phase train); "
+        "best so far 1.00, activations 0.10, logits 0.01 (in its phase train); "
     )
 
 
@@ -228,17 +229,19 @@ def test_the_largest_weight_is_made_anew_in_each_pass() -> None:
 
 
 def test_an_adapter_takes_less_and_the_more_of_it_the_more() -> None:
-    """Of a model of a billion parameters on a GPU weights once; on a CPU candidates are made in the same memory."""
+    """Of a model of a billion parameters weights once; where the base is scored, twice."""
     shape = replace(TINY, parameters=10**9, stored_bytes=2 * 10**9, hidden=2048, inner=8192, layers=16, outputs=32_000)
     recipe = RecipeSettings(sequence_length=64, micro_batch=1)
     lora = recipe.model_copy(update={"adapter": "lora"})
     all_modules = lora.model_copy(update={"adapter_modules": ("mlp", "attention")})
     large = all_modules.model_copy(update={"adapter_rank": 256})
     on_gpu = replace(shape, device_type="cuda")
-    sizes = [training_bytes(on_gpu, each) for each in (lora, all_modules, large, recipe)]
+    recipes = (lora, all_modules, large, recipe)
+    # While it trains: later rounds score the base beside the model, which takes an adapter's more than all of that.
+    sizes = [sum(round_parts(on_gpu, each)["train"].values()) for each in recipes]
     assert sizes == sorted(sizes)
     assert sizes[-1] - sizes[0] == pytest.approx(16e9, rel=0.02)
-    assert training_bytes(shape, lora) < training_bytes(shape, all_modules) < 0.8 * training_bytes(shape, recipe)
+    assert training_bytes(shape, lora) <= training_bytes(shape, all_modules) < 0.8 * training_bytes(shape, recipe)
     assert training_bytes(shape, lora.model_copy(update={"adapter": "dora", "micro_batch": 60})) > training_bytes(
         shape, lora.model_copy(update={"micro_batch": 60})
     )
@@ -421,8 +424,9 @@ def test_a_group_is_not_tried_without_a_topic(embedded_broker: Broker) -> None:
 
 def test_a_small_model_is_counted_in_thousands() -> None:
     """It has not 0.0 million parameters."""
-    assert model._parameters(8_400) == "8.4 thousand parameters"
-    assert model._parameters(1_066_112) == "1.1 million parameters"
+    assert describe_parameters(8_400) == "8.4 thousand parameters"
+    assert describe_parameters(1_066_112) == "1.1 million parameters"
+    assert describe_parameters(8_030_261_248) == "8.0 billion parameters"
 
 
 def test_doctor_leaves_with_a_status_and_json(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from benchmarks.doctor_memory import measure, subject_of
 from daemon.doctor import load_model
-from daemon.doctor.estimate import ModelShape, round_parts
+from daemon.sizes.estimate import ModelShape, round_parts
 from learner.settings import LearnerSettings, RecipeSettings
 
 RECIPE = RecipeSettings(batch_sequences=4, micro_batch=2, max_steps=3, early_stop_checks=3, interpolation=(0.0,))

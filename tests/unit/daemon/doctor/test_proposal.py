@@ -5,8 +5,8 @@ import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.doctor.estimate import ModelShape, training_bytes
 from daemon.doctor.proposal import as_lines, proposal
+from daemon.sizes.estimate import ModelShape, training_bytes
 from learner.settings import RecipeSettings
 
 SHAPE = ModelShape(
@@ -44,7 +44,7 @@ def test_what_is_proposed_fits_and_is_never_more_than_was_set(recipe: RecipeSett
     changed = RecipeSettings.model_validate(recipe.model_dump() | change)
     assert training_bytes(SHAPE, changed) <= free
     assert changed.micro_batch <= recipe.micro_batch
-    assert changed.sequence_length <= recipe.sequence_length
+    assert changed.length <= recipe.length
     assert changed.gradient_checkpointing >= recipe.gradient_checkpointing
     assert recipe.adapter in (changed.adapter, None)
 

@@ -10,7 +10,6 @@ import pytest
 
 from checkpoints.kinds import ModelKind
 from daemon.doctor import rounds
-from daemon.doctor.estimate import ModelShape
 from daemon.doctor.findings import Finding
 from daemon.doctor.rehearsal import (
     FEWEST_STEPS,
@@ -24,6 +23,7 @@ from daemon.doctor.rehearsal import (
 from daemon.doctor.rounds import Room
 from daemon.settings.tree import ModelSettings, Settings
 from daemon.settings.triggers import TriggerSettings
+from daemon.sizes.estimate import ModelShape
 from learner.directory.progress_event import ProgressEvent
 from learner.settings import LearnerSettings, RecipeSettings
 from memory.samples.records import Counts

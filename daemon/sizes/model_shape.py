@@ -9,7 +9,7 @@ from typing import Any
 
 from checkpoints.files.weight_files import entries_of
 from checkpoints.kinds import KINDS, ModelKind
-from daemon.doctor.estimate import FLOAT_BYTES, ModelShape
+from daemon.sizes.estimate import FLOAT_BYTES, ModelShape
 
 SIZES = ("hidden", "layers", "parameters", "stored_bytes", "outputs", "largest_bytes")
 STORED_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
@@ -30,7 +30,12 @@ def shape_of_files(path: Path, kind: ModelKind, *, device_type: str) -> ModelSha
         return None
     by_token = KINDS[kind].by_token
     return ModelShape(
-        **sizes | ({} if by_token else {"outputs": _whole(facts.get("labels") or 2)}),
+        hidden=sizes["hidden"],
+        layers=sizes["layers"],
+        parameters=sizes["parameters"],
+        stored_bytes=sizes["stored_bytes"],
+        largest_bytes=sizes["largest_bytes"],
+        outputs=sizes["outputs"] if by_token else _whole(facts.get("labels") or 2),
         by_token=by_token,
         inner=_whole(facts.get("inner") or 4 * sizes["hidden"]),
         heads=_whole(facts.get("heads") or 0),

@@ -216,7 +216,7 @@ def _scoring(shape: ModelShape, recipe: RecipeSettings, *, is_first: bool) -> Pa
 def _estimating_importance(shape: ModelShape, recipe: RecipeSettings) -> Parts:
     """After training: that of the rounds before, and the sum of this one's squares, beside a pass or its mean."""
     weights = FLOAT_BYTES * shape.parameters
-    width = min(recipe.sequence_length, shape.positions)
+    width = min(recipe.length, shape.positions)
     places = width * shape.outputs if shape.by_token else shape.outputs
     passing = {
         "activations": math.ceil(_kept(shape, recipe.model_copy(update={"adapter": None})).of(1, width)),
@@ -317,13 +317,14 @@ def row_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
 
 
 def _activations(shape: ModelShape, recipe: RecipeSettings) -> int:
-    """What a pass keeps, and what passes through a layer beside it."""
-    rows, width = rows_at_once(recipe), min(recipe.sequence_length, shape.positions)
-    kept, passing = _kept(shape, recipe).of(rows, width), rows * width * _passing(shape)
+    """What a pass keeps, and what passes through a layer beside it: of scores that it keeps their gradients."""
+    rows, width = rows_at_once(recipe), min(recipe.length, shape.positions)
+    found = _kept(shape, recipe)
+    kept, scores = found.of(rows, width), rows * width**2 * found.by_pair / shape.layers
     if recipe.gradient_checkpointing:
         # What goes into each layer; the layer that is computed again keeps the rest.
         kept = rows * width * shape.layers * shape.hidden * shape.compute_bytes + kept / shape.layers
-    return math.ceil(kept + passing)
+    return math.ceil(kept + scores + rows * width * _passing(shape))
 
 
 def _kept(shape: ModelShape, recipe: RecipeSettings) -> Kept:
@@ -345,7 +346,7 @@ def _passing(shape: ModelShape) -> int:
 
 def _evaluation(shape: ModelShape, recipe: RecipeSettings) -> int:
     """A pass that keeps nothing, of as many tokens as one that is trained has at most."""
-    return recipe.micro_batch * min(recipe.sequence_length, shape.positions) * _passing(shape) + _logits_bytes(shape)
+    return recipe.micro_batch * min(recipe.length, shape.positions) * _passing(shape) + _logits_bytes(shape)
 
 
 def serving_bytes(shape: ModelShape) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from daemon.doctor.free_memory import free_bytes
+from daemon.sizes.free_memory import free_bytes
 
 MIB = 2**20
 

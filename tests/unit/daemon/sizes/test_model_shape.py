@@ -10,8 +10,8 @@ from safetensors.numpy import save_file
 
 from checkpoints.card import ModelKind
 from daemon.doctor import load_model
-from daemon.doctor.estimate import ModelShape
-from daemon.doctor.model_shape import shape_of_files
+from daemon.sizes.estimate import ModelShape
+from daemon.sizes.model_shape import shape_of_files
 from learner.settings import LearnerSettings
 from tests.models import make_causal, make_classifier, make_masked, make_paired, packaged
 

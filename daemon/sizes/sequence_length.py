@@ -1,0 +1,106 @@
+"""How long sequences are to be where the recipe does not say so: chosen once, when the base is imported."""
+
+import math
+from typing import Final
+
+from checkpoints.sequence_length import SequenceLength
+from daemon.settings.tree import Settings, kept_length, with_length
+from daemon.sizes.estimate import GIB, SHORTEST, ModelShape, serving_bytes, training_bytes
+from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
+from daemon.sizes.model_shape import shape_of_files
+from learner.settings import USUAL_LENGTH, RecipeSettings
+from memory.samples.records import Counts
+
+WANTED: Final = {"cuda": 2048, "cpu": 1024}
+"""Tokens of a sequence where nothing is known of the documents: what small models were pre-trained with. On a CPU,
+where attention over a row takes time and masks by the square of its tokens, half of it."""
+MEANS: Final = 2
+"""A sequence holds documents of so many times the mean length: of lengths that are exponential six in seven."""
+LONGEST: Final = 4096
+SET: Final = "as `learner.recipe.sequence_length` says"
+
+
+def length_of(settings: Settings, counts: Counts | None) -> SequenceLength:
+    """How long sequences are, and why: as is set, as was chosen, or as a first start would choose now.
+
+    Args:
+        settings: of the service.
+        counts: of the memory; None where there is none.
+
+    Raises:
+        checkpoints.errors.UnusableModel: what was chosen cannot be read.
+    """
+    kept, named = kept_length(settings), settings.learner.recipe.sequence_length
+    if kept is not None and named in (None, kept.tokens):
+        return kept
+    return choose_length(settings, counts) if named is None else SequenceLength(named, SET)
+
+
+def choose_length(settings: Settings, counts: Counts | None) -> SequenceLength:
+    """What model, documents and the memory that is free now ask for; see `decide_length`."""
+    on_gpu = None if settings.learner.device == "cpu" else free_gpu_bytes()
+    device_type = "cpu" if on_gpu is None else "cuda"
+    shape = shape_of_files(settings.model.path, settings.model.kind, device_type=device_type)
+    if shape is None:
+        return SequenceLength(USUAL_LENGTH, "as the model's files do not tell its size")
+    free = free_bytes() if on_gpu is None else on_gpu
+    left = free - (serving_bytes(shape) if settings.serving.enabled else 0)
+    return decide_length(shape, settings.learner.recipe, left, tokens_per_document(counts))
+
+
+def with_chosen_length(settings: Settings, chosen: SequenceLength) -> Settings:
+    """Settings whose recipe names the length that `length_of` told; one that is set stands."""
+    is_set = settings.learner.recipe.sequence_length is not None
+    return settings if is_set else with_length(settings, chosen.tokens)
+
+
+def tokens_per_document(counts: Counts | None) -> float | None:
+    """In the mean; None where no text is there."""
+    if counts is None or not (samples := counts.fresh_samples + counts.replay_samples):
+        return None
+    return max(1.0, (counts.fresh_tokens + counts.replay_tokens) / samples)
+
+
+def decide_length(
+    shape: ModelShape, recipe: RecipeSettings, free: int, tokens_per_document: float | None
+) -> SequenceLength:
+    """Choose how long sequences are: as long as the documents ask for, the model allows and memory holds. Pure.
+
+    Memory holds a length where a round fits with a single row a pass. Where none fits it is not the length that is too
+    large, and it is chosen as if there were room.
+
+    Args:
+        shape: of the model.
+        recipe: of rounds.
+        free: bytes for a round.
+        tokens_per_document: in the mean; None where no text is there.
+    """
+    if tokens_per_document is None:
+        wanted = WANTED["cuda" if shape.device_type == "cuda" else "cpu"]
+        why = f"which is usual for documents of which nothing is known yet, on {_place(shape)}"
+    else:
+        # A whole power of two, so that few lengths are seen.
+        wanted = 2 ** math.ceil(math.log2(MEANS * tokens_per_document))
+        wanted = min(LONGEST, max(USUAL_LENGTH, wanted))
+        why = f"so that most documents, of {tokens_per_document:,.0f} tokens in the mean, are read whole"
+    if shape.positions <= wanted:
+        wanted, why = shape.positions, "which is the most that the model allows"
+    fitting = next((length for length in _halve(wanted) if _fits(shape, recipe, length, free)), wanted)
+    if fitting < wanted:
+        why = f"as a round with {2 * fitting:,} does not fit into {free / GIB:.1f} GiB of {shape.memory_name}"
+    return SequenceLength(fitting, why)
+
+
+def _place(shape: ModelShape) -> str:
+    return "a GPU" if shape.device_type == "cuda" else "a CPU"
+
+
+def _halve(length: int) -> list[int]:
+    lengths = [length]
+    while lengths[-1] // 2 >= SHORTEST:
+        lengths.append(lengths[-1] // 2)
+    return lengths
+
+
+def _fits(shape: ModelShape, recipe: RecipeSettings, length: int, free: int) -> bool:
+    return training_bytes(shape, recipe.of_length(length).model_copy(update={"micro_batch": 1})) <= free
