@@ -31,6 +31,7 @@ from rich.table import Table
 
 from benchmarks.answering_model import Answer, ask, ask_generation, serving
 from benchmarks.report import Bar, arguments, report
+from benchmarks.seeded_store import make_store
 from checkpoints.base.prepare import import_base
 from checkpoints.card import Card
 from checkpoints.generation_store import BASE, GenerationStore
@@ -53,6 +54,7 @@ from streams.document import Batch, Document, Partition
 from tests.harness import wait_until
 from tests.models import packaged
 
+SEED: Final = 7
 CHAT_EVERY: Final = 6
 """Of so many new documents one is a chat."""
 CHAT_TEMPLATE: Final = "chat_template.jinja"
@@ -198,6 +200,7 @@ def _publish(store: GenerationStore, home: Path) -> None:
 def run_round(checkpoints: GenerationStore, home: Path, size: Size, *, chats: bool) -> tuple[Conclusion, Report]:
     """Run a round of the real service from a memory of real text."""
     settings = settings_of(home, checkpoints.path(BASE), size)
+    make_store(settings.database, settings.memory, SEED)
     with Store.open(settings.database, settings.memory) as store:
         store.generations.register_base(digest=checkpoints.digest(BASE), source_path="a GGUF file")
         reconcile_pointer(store, checkpoints)
@@ -211,7 +214,7 @@ def run_round(checkpoints: GenerationStore, home: Path, size: Size, *, chats: bo
             metrics=DaemonMetrics(CollectorRegistry()),
             promotion=threading.RLock(),
             clock=time.time,
-            seed=lambda: 7,
+            seed=lambda: SEED,
         )
         conclusion = runner.run(Ask(Trigger.BY_HAND, by="real_models"), "a real model", must_stop=lambda: False)
     assert conclusion is not None
@@ -233,7 +236,7 @@ def settings_of(home: Path, model: Path, size: Size) -> Settings:
         {
             "state_dir": home,
             "model": {"path": model},
-            "memory": {"holdout_share": 0.4, "anchor_minimum": size.minimum},
+            "memory": {"holdout_share": 0.3, "anchor_minimum": size.minimum},
             "gate": {"minimum_documents": size.minimum},
             "learner": {
                 "device": "cpu",
