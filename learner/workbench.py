@@ -138,7 +138,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
 
 def _shape(spec: RoundSpec, model: Any, tokenizer: Any, conduct: Conduct, names: Sized | None) -> InputShape:
     """What the model says about its input; `names` are a classifier's labels."""
-    wanted = min(spec.recipe.sequence_length, conduct.longest or spec.recipe.sequence_length)
+    wanted = min(spec.recipe.length, conduct.longest or spec.recipe.length)
     return InputShape(
         longest=longest_sequence(model.config, tokenizer, wanted),
         pad=model.config.pad_token_id,
