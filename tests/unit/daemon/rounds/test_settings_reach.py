@@ -49,6 +49,7 @@ OTHER: Final[dict[str, Any]] = {
     "learner.recipe.adapter": "lora",
     "learner.recipe.adapter_modules": ["attention"],
     "learner.recipe.l2_sp_anchor": "base",
+    "learner.recipe.sequence_length": 256,
     "learner.recipe.precision": "bfloat16",
     "learner.recipe.interpolation": [0.0, 0.75],
     "learner.recipe.replay_ratio": 0.3,

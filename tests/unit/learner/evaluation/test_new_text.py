@@ -39,7 +39,7 @@ def test_random_tokens_are_tokens_of_the_model(vocabulary: Vocabulary) -> None:
     encode, model = Encoder(tiny.tokenizer(), 48), tiny.llama().eval()
     fake: Any = SimpleNamespace(
         given=SimpleNamespace(spec=SimpleNamespace(seed=1)),
-        shape=SimpleNamespace(longest=48),
+        shape=SimpleNamespace(longest=48, start=None),
         encode=SimpleNamespace(tokenizer=vocabulary),
         evaluate=Evaluator(choose("cpu", "float32"), 48, 8, 0),
         model=model,
