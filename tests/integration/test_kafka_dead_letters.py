@@ -17,7 +17,7 @@ from streams.metrics import StreamsMetrics
 from streams.record_headers import for_producer
 from streams.settings import MIB, StreamsSettings
 from streams.topic_settings import TopicSettings
-from tests.brokers import Broker, make_topic, producing, send
+from tests.brokers import CLOSING, Broker, make_topic, producing, send
 from tests.harness import wait_until
 from tests.streams_harness import Ingest, only_apache, settings
 
@@ -153,7 +153,7 @@ def test_dead_letters_reach_their_topic(broker: Broker) -> None:
     with DeadLetterPublisher(options, StreamsMetrics(registry)) as publisher:
         assert publisher.publish(letters) == [7, 8]
     assert registry.get_sample_value("riverkeep_dead_letters_published_total") == 2
-    consumer = KafkaConsumer(topic, bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest")
+    consumer = KafkaConsumer(topic, bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest", **CLOSING)
     found = wait_until(lambda: consumer.poll(timeout_ms=500), what="the dead letters")
     consumer.close()
     records = next(iter(found.values()))
@@ -190,7 +190,7 @@ def test_a_records_own_headers_reach_the_dead_letter_topic(broker: Broker, tmp_p
         waiting = store.quarantine.unpublished()
         with DeadLetterPublisher(options, StreamsMetrics(CollectorRegistry())) as publisher:
             assert len(publisher.publish((letter.id, letter) for letter in waiting)) == 2
-    consumer = KafkaConsumer(dead, bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest")
+    consumer = KafkaConsumer(dead, bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest", **CLOSING)
     try:
         records = [record for _, record in zip(range(2), consumer, strict=False)]
     finally:

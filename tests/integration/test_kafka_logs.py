@@ -8,7 +8,7 @@ from kafka.errors import TopicAlreadyExistsError
 from kafka.structs import TopicPartition
 
 from streams.document import GapReason, Partition
-from tests.brokers import Broker, admin, make_topic, send
+from tests.brokers import CLOSING, Broker, admin, make_topic, send
 from tests.harness import wait_until
 from tests.streams_harness import Ingest, KeptStore, numbered, only_apache, settings, words
 
@@ -130,7 +130,7 @@ def test_a_stored_offset_beyond_the_end_means_a_log_that_was_cut(broker: Broker)
 def test_aborted_records_never_come_and_are_no_loss(broker: Broker) -> None:
     """Holes that transactions leave are not counted as gaps."""
     topic = make_topic(broker)
-    producer = KafkaProducer(bootstrap_servers=broker.bootstrap, transactional_id=f"t-{uuid4().hex[:6]}")
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap, transactional_id=f"t-{uuid4().hex[:6]}", **CLOSING)
     producer.init_transactions()
     for value, keep in ((b"one", True), (b"never", False), (b"two", True)):
         producer.begin_transaction()

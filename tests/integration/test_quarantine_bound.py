@@ -7,7 +7,7 @@ import pytest
 from kafka import KafkaConsumer
 
 from daemon.admin.client import RemoteControl
-from tests.brokers import Broker, make_topic, send
+from tests.brokers import CLOSING, Broker, make_topic, send
 from tests.daemon_harness import Daemon, Home, daemon, fake_learner, make_home, sentences
 from tests.harness import wait_until
 from tests.models import make_causal
@@ -51,7 +51,7 @@ def is_shown(started: Daemon, *parts: str) -> bool:
 
 def letters_in(broker: Broker, topic: str) -> int:
     """How many records arrive in a topic until enough have, or none come any more."""
-    consumer = KafkaConsumer(topic, bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest")
+    consumer = KafkaConsumer(topic, bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest", **CLOSING)
     found = 0
     while found < PAIRS and (records := consumer.poll(timeout_ms=10_000)):
         found += sum(map(len, records.values()))
