@@ -1,6 +1,5 @@
 """What a round says while it runs: one JSON object a line, to standard output and to `progress.jsonl`."""
 
-import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -140,7 +139,7 @@ class Progress:
     def _forget_peak(self) -> None:
         # So that the peak is this phase's own, not what those before it left: an optimizer and what it is called by
         # refer to each other, and stay until they are looked for.
-        gc.collect()
+        peaks.collect_garbage()
         peaks.give_back_free_memory()
         if self._device is None:
             peaks.forget_peak()

@@ -13,6 +13,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from daemon import logs
+from learner.devices import peaks
 from memory.database import schema
 from tests.brokers import Broker, running
 from tests.unproven import unproven
@@ -55,6 +56,17 @@ def _one_secret() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schema, "secrets", SimpleNamespace(token_bytes=bytes))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_collection_between_phases() -> Iterator[None]:
+    """Leave out that rounds in this process collect garbage: a learner's own has little to look through.
+
+    Here are a million objects of other tests, and there are ten phases in a round.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(peaks, "gc", SimpleNamespace(collect=int))
         yield
 
 

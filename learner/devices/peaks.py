@@ -4,6 +4,7 @@ Linux alone can forget; elsewhere it is the peak of the process's whole life.
 """
 
 import ctypes
+import gc
 import resource
 import sys
 from contextlib import suppress
@@ -29,6 +30,11 @@ def peak_bytes() -> int:
                 return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def collect_garbage() -> None:
+    """Free what nothing but itself refers to."""
+    gc.collect()
 
 
 def give_back_free_memory() -> None:
