@@ -11,15 +11,9 @@ from tests.harness import get, post
 from tests.integration.test_judging_again import RECIPE, InThisProcess, run
 from tests.integration.test_serving import Server
 from tests.models import make_masked
-from tests.unit.daemon.rooms import BY_HAND, World, world
+from tests.unit.daemon.rooms import BY_HAND, world
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("torch_settings_kept")]
-
-
-def losses(here: World, number: int) -> dict[str, float]:
-    """A generation's mean loss by slice."""
-    rows = here.store.generations.score_matrix()
-    return {row.slice: row.score.mean_nll for row in rows if row.generation == number}
 
 
 def test_two_rounds_are_accepted_and_served(tmp_path: Path) -> None:
@@ -35,7 +29,7 @@ def test_two_rounds_are_accepted_and_served(tmp_path: Path) -> None:
         here.feed(seed=3)
         second = run(here, InThisProcess(), BY_HAND)
         assert second.state is RoundState.ACCEPTED, second.detail
-        base, one, two = (losses(here, number) for number in range(3))
+        base, one, two = (here.losses(number) for number in range(3))
         assert set(base) == set(one) == set(two)
         assert all(two[slice_] < one[slice_] < base[slice_] for slice_ in two)
         known = (here.rooms.round_dir(2) / "known_scores.json").read_text()

@@ -112,6 +112,11 @@ class World:
         """More text arrives."""
         self.store.append(arriving(self.settings, sentences(count, seed=seed), Partition(f"wiki-{seed}", 0)))
 
+    def losses(self, number: int) -> dict[str, float]:
+        """A generation's mean loss by slice."""
+        rows = self.store.generations.score_matrix()
+        return {row.slice: row.score.mean_nll for row in rows if row.generation == number}
+
     def metric(self, name: str, **labels: str) -> float | None:
         """A metric's value."""
         return self.registry.get_sample_value(name, labels)
