@@ -311,4 +311,5 @@ def _summary(bench: Workbench, training: Training, fresh: Encoded, note: str) ->
         phase_seconds=dict(bench.progress.phase_seconds),
         phase_peak_bytes=dict(bench.progress.phase_peak_bytes),
         replay_note=note,
+        checkpointing_note=bench.given.spec.checkpointing,
     )

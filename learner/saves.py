@@ -143,10 +143,11 @@ def saves_of(bench: Workbench, steps: Sequence[Step]) -> RoundSaves:
 def known_by(bench: Workbench, steps: Sequence[Step]) -> dict[str, str]:
     """Return what a round is known by: whatever would train other weights if it were another.
 
-    How many rows a pass has is no part of it: a round that ran out of memory goes on with fewer.
+    How many rows a pass has is no part of it, nor whether activations are computed again: a round that ran out of
+    memory goes on with less of it.
     """
     spec, path = bench.given.spec, bench.given.path
-    recipe = spec.recipe.model_dump(mode="json", exclude={"micro_batch"})
+    recipe = spec.recipe.model_dump(mode="json", exclude={"micro_batch", "gradient_checkpointing"})
     adapters = {} if spec.recipe.adapter is None else {"version of peft": version("peft")}
     return adapters | {
         "round": f"{spec.round}, seed {spec.seed}",

@@ -264,9 +264,11 @@ class RecipeSettings(BaseModel):
         default="auto",
         description="Of the forward pass; master weights stay float32. auto: bfloat16 on CUDA that has it.",
     )
-    gradient_checkpointing: bool = Field(
-        default=False,
-        description="Compute activations again in the backward pass: less memory, a third more time.",
+    gradient_checkpointing: bool | None = Field(
+        default=None,
+        description="Compute activations again in the backward pass: less memory, a third more of the training's time, "
+        "the same result. Left out: by itself, where a round would not fit without into the memory that is free when "
+        "it begins, or ran out of it with a single sequence in a pass. `riverkeep doctor` says which.",
     )
 
     @property

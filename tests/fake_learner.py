@@ -12,6 +12,7 @@ implausible   stops before training, as with text beyond the plausibility bounds
 hang          says one line and then nothing
 oom           out of memory unless the micro-batch has been halved
 fits_N        out of memory with more than N sequences in a pass, else good
+needs_checkpointing  out of memory without gradient checkpointing, else good
 killed        kills itself as the kernel would for memory, unless the micro-batch has been halved
 killed_again  kills itself as the kernel would for memory
 crash         ends with an error
@@ -52,12 +53,14 @@ from learner.directory.round_directory import CANDIDATES, PARENT, RoundInput, Ro
 from learner.directory.round_skills import BrokenAnswer, SkillScores
 from learner.directory.trained_result import RESULT, ScoredCandidate, TrainedResult
 from learner.errors import BadRoundDirectory, NoRoom, OutOfMemory
+from learner.settings import RecipeSettings
 from learner.skills.prompts import Skill
 from memory.ledger.records import DocumentScore
 from memory.ledger.scorings import Scoring
 
 TOKENS = 10
 FULL_MICRO_BATCH = 16
+FITS, CHECKPOINTED = "fits_", "needs_checkpointing"
 BEST_LOSS = 1.5
 CANDIDATE_LOSS = {
     "good": 2.5,
@@ -88,15 +91,10 @@ def main(mode: str, directory: Path, write: str | None = None) -> int:
         sys.stderr.write("no space to write a candidate\n")
         return NoRoom.exit_code
     full = given.spec.recipe.micro_batch >= FULL_MICRO_BATCH
-    if mode == "oom" and full:
+    if runs_out(mode, given.spec.recipe):
         sys.stderr.write("no room for the batch\n")
         return OutOfMemory.exit_code
-    if mode.startswith("fits_"):
-        most = int(mode.removeprefix("fits_"))
-        if min(given.spec.recipe.micro_batch, given.spec.recipe.batch_sequences) > most:
-            sys.stderr.write("no room for the batch\n")
-            return OutOfMemory.exit_code
-        mode = "good"
+    mode = "good" if mode.startswith(FITS) or mode == CHECKPOINTED else mode
     if mode == "killed_again" or (mode == "killed" and full):
         os.kill(os.getpid(), signal.SIGKILL)
     for step in range(20 if mode == "slow" else 1):
@@ -109,6 +107,15 @@ def main(mode: str, directory: Path, write: str | None = None) -> int:
     partial.replace(directory / FILE_NAME)
     say(event="done")
     return 0
+
+
+def runs_out(mode: str, recipe: RecipeSettings) -> bool:
+    """Whether a mode's memory is too small for a recipe."""
+    if mode == CHECKPOINTED:
+        return not recipe.gradient_checkpointing
+    if mode.startswith(FITS):
+        return min(recipe.micro_batch, recipe.batch_sequences) > int(mode.removeprefix(FITS))
+    return mode == "oom" and recipe.micro_batch >= FULL_MICRO_BATCH
 
 
 def write_candidate(mode: str, directory: Path, name: str) -> int:
@@ -191,6 +198,7 @@ def trained(given: RoundInput, mode: str, *, large: bool) -> Report:
             bytes_per_token=4.0,
             tokens_touched=10 * len(seen(given)) if mode == "partly" else None,
             tokens_drawn=10 * len(given.fresh) if mode == "partly" else None,
+            checkpointing_note=given.spec.checkpointing,
         ),
         touched=seen(given) if mode == "partly" else None,
         untrainable=frozenset(),

@@ -2,6 +2,7 @@
 
 from checkpoints.sequence_length import SequenceLength
 from daemon.settings.tree import Settings
+from daemon.sizes.checkpointing import Checkpointing
 from daemon.sizes.estimate import ModelShape
 from learner.learning_rates import usual_rate
 from learner.settings import ADAPTER_RATE_FACTOR
@@ -10,17 +11,21 @@ MILLIONS_FROM = 100_000
 BILLIONS_FROM = 1_000_000_000
 
 
-def describe_learning(settings: Settings, shape: ModelShape, length: SequenceLength) -> str:
+def describe_learning(
+    settings: Settings, shape: ModelShape, length: SequenceLength, checkpointing: Checkpointing | None = None
+) -> str:
     """Return in a line how long sequences are and how fast a model learns, each with its reason.
 
     Args:
         settings: of the service; their recipe names the length.
         shape: of the model.
         length: how that was chosen.
+        checkpointing: what was decided of it; None where the recipe says so.
     """
     recipe = settings.learner.recipe
     sequences = f"sequences of {length.tokens:,} tokens, {length.why}; {recipe.batch_sequences:,} of them a step"
-    return f"{sequences}; {_rate(settings, shape)}"
+    line = f"{sequences}; {_rate(settings, shape)}"
+    return line if checkpointing is None else f"{line}; {checkpointing.sentence()}"
 
 
 def describe_parameters(number: int) -> str:

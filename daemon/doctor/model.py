@@ -19,7 +19,8 @@ from daemon.doctor.rehearsal import Subject
 from daemon.doctor.rounds import WITH_ADAPTER, Room, Say
 from daemon.errors import STATE_DIR_REMEDY, said_by_the_system
 from daemon.lifecycle.lock import holder_of
-from daemon.settings.tree import Settings
+from daemon.settings.tree import Settings, with_recipe
+from daemon.sizes.checkpointing import Checkpointing, decide_checkpointing
 from daemon.sizes.estimate import ModelShape, describe_parts, least_bytes, serving_bytes, training_bytes
 from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
 from daemon.sizes.sequence_length import length_of, with_chosen_length
@@ -67,12 +68,13 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
     shape, counts = ModelShape.of(answer), _counts(settings)
     length = length_of(settings, counts)
     settings = with_chosen_length(settings, length)
+    room = _room(settings, shape)
+    settings, decided = _settle_checkpointing(settings, shape, room)
     yield Finding("model", ok=True, detail=f"{describe_parameters(shape.parameters)}; trains on {device}")
-    yield Finding("how it learns", ok=True, detail=describe_learning(settings, shape, length))
+    yield Finding("how it learns", ok=True, detail=describe_learning(settings, shape, length, decided))
     yield Finding("how it answers", ok=True, detail=f"{served}: {cost}" if cost else served)
     if documents:
         yield Finding("how it reads documents", ok=True, detail=documents)
-    room = _room(settings, shape)
     if room is None:
         pass
     elif room.left < least_bytes(shape, settings.learner.recipe):
@@ -90,7 +92,10 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
             settings.learner,
             read_skills(settings).skills,
         )
-        yield from rounds.examine(settings, subject, shape, room, counts, within=within, say=say)
+        may_checkpoint = decided is not None
+        yield from rounds.examine(
+            settings, subject, shape, room, counts, may_checkpoint=may_checkpoint, within=within, say=say
+        )
     if shape.by_token:
         yield from _knowledge(settings, shape.outputs)
 
@@ -99,6 +104,20 @@ def _room(settings: Settings, shape: ModelShape) -> Room | None:
     """What memory there is; None where the GPU's cannot be told."""
     free = free_gpu_bytes() if shape.device_type == "cuda" else free_bytes()
     return None if free is None else Room(free, serving_bytes(shape) if settings.serving.enabled else 0)
+
+
+def _settle_checkpointing(
+    settings: Settings, shape: ModelShape, room: Room | None
+) -> tuple[Settings, Checkpointing | None]:
+    """Settings whose recipe says whether activations are computed again, as a round would begin now.
+
+    None where the recipe itself says so, or nobody can tell.
+    """
+    recipe = settings.learner.recipe
+    if recipe.gradient_checkpointing is not None or room is None:
+        return settings, None
+    decided = decide_checkpointing(shape, recipe, room.left)
+    return with_recipe(settings, gradient_checkpointing=decided.on), decided
 
 
 def _too_large(settings: Settings, shape: ModelShape, room: Room) -> Finding:

@@ -10,7 +10,7 @@ from daemon.doctor.findings import Finding
 from daemon.doctor.rehearsal import FEWEST_STEPS, FailedRehearsal, RehearsalFigures, Subject, recipe_of, rehearse
 from daemon.doctor.round_cost import Memory, RoundWork, Seconds, estimate_seconds, fit_memory, steps_within
 from daemon.rounds.inputs import draw_spec
-from daemon.settings.tree import Settings
+from daemon.settings.tree import Settings, with_recipe
 from daemon.sizes.estimate import ModelShape, describe_parts, row_bytes, rows_at_once
 from daemon.span import span
 from gate.keys_wanted import keys_at_first
@@ -61,6 +61,7 @@ def examine(
     room: Room,
     counts: Counts | None,
     *,
+    may_checkpoint: bool = False,
     within: Path,
     say: Say,
 ) -> Iterator[Finding]:
@@ -72,10 +73,15 @@ def examine(
         shape: of the model.
         room: what memory there is.
         counts: of the memory; None where there is none yet.
+        may_checkpoint: whether rounds that do not fit without compute activations again by themselves.
         within: the folder for what a rehearsal writes.
         say: told what is being done.
     """
     outcomes = list(rehearsals(subject, shape, room, within, say))
+    if may_checkpoint and _ran_out(outcomes[0]) and not settings.learner.recipe.gradient_checkpointing:
+        settings = with_recipe(settings, gradient_checkpointing=True)
+        subject = replace(subject, settings=settings.learner)
+        outcomes = list(rehearsals(subject, shape, room, within, say))
     measured = [outcome for outcome in outcomes if isinstance(outcome, RehearsalFigures)]
     failed = [outcome for outcome in outcomes if isinstance(outcome, FailedRehearsal)]
     if not measured:
@@ -86,6 +92,10 @@ def examine(
     largest = max(measured, key=lambda rehearsal: rehearsal.rows)
     work = replace(work_of(settings, counts, subject.width), prompts=subject.prompts)
     yield _time(settings, estimate_seconds(largest, settings.learner, settings.model.kind, work), work, largest)
+
+
+def _ran_out(outcome: RehearsalFigures | FailedRehearsal) -> bool:
+    return isinstance(outcome, FailedRehearsal) and outcome.for_memory
 
 
 def rehearsals(

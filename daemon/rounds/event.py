@@ -78,6 +78,8 @@ def _facts(round_: Round, conclusion: Conclusion, now: float) -> dict[str, Any]:
         }
         if training.replay_note:
             facts["replay_note"] = training.replay_note
+        if training.checkpointing_note:
+            facts["checkpointing_note"] = training.checkpointing_note
     return facts
 
 

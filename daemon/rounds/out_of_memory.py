@@ -1,17 +1,27 @@
-"""What is done about a round whose learner ran out of memory: half the micro-batch until it fits, remembered after."""
+"""What is done about memory: before a round begins by what it will need, after it ran out by half the micro-batch.
+
+Where the recipe leaves gradient checkpointing open, the round begins with it if it would not fit without (see
+`daemon.sizes.checkpointing`). What runs out of memory all the same lacks little, and half the micro-batch costs no
+time to speak of, as a step has the same sequences in more passes; checkpointing costs a third of the training in this
+and all later rounds. So the micro-batch is halved first, and only a round that does not fit with a single sequence in a
+pass is tried with checkpointing. What did not fit is remembered, without and with it by itself.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 import structlog
 
+from checkpoints.card import ModelKind
 from daemon.processes.device_memory import describe_memory
 from daemon.processes.learner_process import LearnerEnding, LearnerExit
-from learner.directory.round_directory import PROGRESS, halve_micro_batch, limit_micro_batch, read_spec
+from daemon.sizes.checkpointing import Checkpointing, checkpointing_now
+from learner.directory.less_memory import halve_micro_batch, limit_micro_batch, settle_checkpointing
+from learner.directory.round_directory import PARENT, PROGRESS, RoundSpec, read_spec
 from learner.errors import BadRoundDirectory
 from learner.settings import RecipeSettings
 from memory.ledger.records import TooLarge
@@ -31,6 +41,8 @@ SIZES: Final = (
 )
 STRENGTHS: Final = ("kl", "der_alpha", "ewc", "l2_sp")
 """Settings of which it only counts whether they are 0: what they ask for is in memory then, or is not."""
+CHECKPOINTING: Final = "gradient_checkpointing"
+"""The setting that a round settles where it is left out: in what is noted it is always true or false."""
 SUSPICIONS: Final = 2
 """Ends in a row that may have been for memory, after which they are taken for it."""
 
@@ -93,12 +105,17 @@ class MemoryLimit:
 
 def limit_of(notes: Iterable[TooLarge], wanted: int) -> MemoryLimit | None:
     """The limit that follows from what was noted under the present conditions; None where the recipe's size may fit."""
-    counting = [note for note in notes if note.certain or note.times >= SUSPICIONS]
-    if not counting:
+    smallest = _smallest(notes)
+    if smallest is None:
         return None
-    smallest = min(counting, key=lambda note: note.micro_batch)
     most = max(1, smallest.micro_batch // 2)
     return MemoryLimit(most, wanted, smallest) if most < wanted else None
+
+
+def _smallest(notes: Iterable[TooLarge]) -> TooLarge | None:
+    """The smallest micro-batch that is taken to be too large."""
+    counting = [note for note in notes if note.certain or note.times >= SUSPICIONS]
+    return min(counting, key=lambda note: note.micro_batch, default=None)
 
 
 def limit_by_settings(notes: Iterable[TooLarge], recipe: RecipeSettings, device: str) -> MemoryLimit | None:
@@ -106,30 +123,57 @@ def limit_by_settings(notes: Iterable[TooLarge], recipe: RecipeSettings, device:
     listed = list(notes)
     if not listed:
         return None
-    if orjson.loads(listed[0].conditions)["settings"] != asks_of_memory(recipe.model_dump(mode="json"), device):
+    noted, asked = (
+        orjson.loads(listed[0].conditions)["settings"],
+        asks_of_memory(recipe.model_dump(mode="json"), device),
+    )
+    is_open = recipe.gradient_checkpointing is None
+    if noted != (asked | {CHECKPOINTING: noted[CHECKPOINTING]} if is_open else asked):
         return None
     latest = [note for note in listed if note.conditions == listed[0].conditions]
+    if is_open and not noted[CHECKPOINTING] and _needs_checkpointing(latest) is not None:
+        # From there on with it, with which the micro-batch that is set may fit.
+        return None
     return limit_of(latest, min(recipe.micro_batch, recipe.batch_sequences))
+
+
+def _needs_checkpointing(notes: Iterable[TooLarge]) -> TooLarge | None:
+    """Of what was noted without checkpointing, the round that did not fit with a single sequence in a pass."""
+    smallest = _smallest(notes)
+    return smallest if smallest is not None and smallest.micro_batch == 1 else None
+
+
+Foretold: TypeAlias = Callable[[Path, ModelKind, RecipeSettings, str], Checkpointing]
+"""Decides on checkpointing by a model's directory and kind, a recipe and a device."""
 
 
 class MicroBatchLimits:
     """How large a micro-batch may be after what earlier rounds ran into; the recipe's own where nothing happened.
 
+    It settles whether a round computes activations again, where the recipe leaves that open.
+
     Args:
         store: remembers it.
         show: told what share of the recipe's micro-batch a round is tried with, in (0, 1].
         there: tells the memory that a device has.
+        foretell: decides on checkpointing where nothing is remembered.
     """
 
     def __init__(
-        self, store: Store, *, show: Callable[[float], None], there: Callable[[str], str] = describe_memory
+        self,
+        store: Store,
+        *,
+        show: Callable[[float], None],
+        there: Callable[[str], str] = describe_memory,
+        foretell: Foretold = checkpointing_now,
     ) -> None:
-        self._store, self._show, self._there = store, show, there
+        self._store, self._show, self._there, self._foretell = store, show, there, foretell
         self._next: int | None = None
         self._conditions = ""
 
     def begin(self, directory: Path, number: int) -> None:
         """Let a round begin with as large a micro-batch as is not known to be too large."""
+        self._settle_checkpointing(directory, number)
         self._conditions = self._conditions_in(directory, number)
         spec = read_spec(directory)
         wanted = min(spec.recipe.micro_batch, spec.recipe.batch_sequences)
@@ -141,26 +185,58 @@ class MicroBatchLimits:
             log.warning("round_begins_smaller", micro_batch=most, reason=cut_off if limit is None else limit.sentence())
         self._show(most / wanted)
 
+    def _settle_checkpointing(self, directory: Path, number: int) -> None:
+        """Decide whether the round computes activations again; one that goes on, or trains nothing, has no need."""
+        spec = read_spec(directory)
+        if spec.recipe.gradient_checkpointing is not None or spec.kept is not None:
+            return
+        self._conditions = self._conditions_in(directory, number)
+        noted = self._noted()
+        if (ran_out := _needs_checkpointing(noted)) is not None:
+            why = f"round {ran_out.round} ran out of memory with a single sequence in a pass"
+            decided = Checkpointing(on=True, why=why)
+        else:
+            limit = limit_of(noted, _rows(spec))
+            rows = spec.recipe.micro_batch if limit is None else limit.micro_batch
+            recipe = spec.recipe.model_copy(update={"micro_batch": rows})
+            decided = self._foretell(directory / PARENT, spec.kind, recipe, spec.device)
+        log.info("round_checkpointing", on=decided.on, reason=decided.why)
+        settle_checkpointing(directory, on=decided.on, note=decided.sentence() if decided.on else "")
+
     def learn(self, directory: Path, number: int, run: Callable[[], LearnerExit]) -> LearnerExit:
         """Run a round's learner, again with half the micro-batch each time that it runs out of memory.
 
         A step has as many sequences as before, in more passes: their gradients add up.
         """
-        wanted, tried, ended = self._rows(directory), list[int](), run()
+        wanted, tried, ended = self._rows(directory), list[str](), run()
         first = ended
         while ended.ending is LearnerEnding.OUT_OF_MEMORY:
             self._note(self._rows(directory), number, certain=ended.certain)
             half = halve_micro_batch(directory)
-            if half is None:
+            if half is not None:
+                log.warning("round_tried_again", reason=ended.detail, micro_batch=half)
+                tried.append(str(half))
+                self._show(half / wanted)
+            elif self._begin_checkpointing(directory, number):
+                log.warning("round_tried_again", reason=ended.detail, micro_batch=1, gradient_checkpointing=True)
+                tried.append("1 with gradient checkpointing")
+            else:
                 return replace(ended, detail=f"{_history(first, tried, ended)}; {_nothing_smaller(directory)}")
-            log.warning("round_tried_again", reason=ended.detail, micro_batch=half)
-            tried.append(half)
-            self._show(half / wanted)
             ended = run()
         if ended.ending is LearnerEnding.FINISHED:
             self._next = None
             self._store.rounds.note_fits(self._conditions, self._rows(directory))
         return replace(ended, detail=_history(first, tried, ended))
+
+    def _begin_checkpointing(self, directory: Path, number: int) -> bool:
+        """Let a round compute activations again that did not fit without; False where it does, or must not."""
+        is_open = self._store.rounds.read(number).recipe.get(CHECKPOINTING) is None
+        if not is_open or read_spec(directory).recipe.gradient_checkpointing:
+            return False
+        decided = Checkpointing(on=True, why="it ran out of memory with a single sequence in a pass")
+        settle_checkpointing(directory, on=True, note=decided.sentence())
+        self._conditions = self._conditions_in(directory, number)
+        return True
 
     def note_cut_off(self, directory: Path, number: int) -> str:
         """Let the next round begin with half the micro-batch of one whose learner was at work; what to say of it.
@@ -184,7 +260,9 @@ class MicroBatchLimits:
         )
 
     def _conditions_in(self, directory: Path, number: int) -> str:
-        spec, recipe = read_spec(directory), self._store.rounds.read(number).recipe
+        spec = read_spec(directory)
+        settled = {CHECKPOINTING: bool(spec.recipe.gradient_checkpointing)}
+        recipe = {**self._store.rounds.read(number).recipe, **settled}
         return conditions_of(recipe, spec.device, spec.base.digest, self._there(spec.device))
 
     def _noted(self) -> list[TooLarge]:
@@ -195,15 +273,18 @@ class MicroBatchLimits:
 
     @staticmethod
     def _rows(directory: Path) -> int:
-        """Sequences in a pass: no step has more of them than a batch."""
-        recipe = read_spec(directory).recipe
-        return min(recipe.micro_batch, recipe.batch_sequences)
+        return _rows(read_spec(directory))
 
 
-def _history(first: LearnerExit, tried: list[int], last: LearnerExit) -> str:
+def _rows(spec: RoundSpec) -> int:
+    """Sequences in a pass: no step has more of them than a batch."""
+    return min(spec.recipe.micro_batch, spec.recipe.batch_sequences)
+
+
+def _history(first: LearnerExit, tried: list[str], last: LearnerExit) -> str:
     if not tried:
         return last.detail
-    return f"{first.detail}; tried again with a micro-batch of {', '.join(map(str, tried))}: {last.detail}"
+    return f"{first.detail}; tried again with a micro-batch of {', '.join(tried)}: {last.detail}"
 
 
 def _nothing_smaller(directory: Path) -> str:

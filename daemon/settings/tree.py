@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -13,7 +13,7 @@ from daemon.settings.admin import AdminSettings
 from daemon.settings.lifecycle import LifecycleSettings
 from daemon.settings.triggers import TriggerSettings
 from gate.settings import GateSettings
-from learner.settings import USUAL_LENGTH, LearnerSettings
+from learner.settings import USUAL_LENGTH, LearnerSettings, RecipeSettings
 from learner.skills.settings import EvaluationSettings
 from memory.settings import MemorySettings
 from serving.settings import ServingSettings
@@ -145,5 +145,13 @@ def with_kept_length(settings: Settings) -> Settings:
 
 def with_length(settings: Settings, tokens: int) -> Settings:
     """Settings whose recipe has sequences of so many tokens."""
-    recipe = settings.learner.recipe.of_length(tokens)
+    return _with_recipe(settings, settings.learner.recipe.of_length(tokens))
+
+
+def with_recipe(settings: Settings, **changes: Any) -> Settings:
+    """Settings whose recipe has other values of some fields."""
+    return _with_recipe(settings, settings.learner.recipe.model_copy(update=changes))
+
+
+def _with_recipe(settings: Settings, recipe: RecipeSettings) -> Settings:
     return settings.model_copy(update={"learner": settings.learner.model_copy(update={"recipe": recipe})})

@@ -200,6 +200,7 @@ class TrainingSummary:
         tokens_touched: tokens of fresh text that the kept weights were trained on, each counted once.
         tokens_drawn: tokens of all fresh text; None for both where the learner does not say.
         replay_note: one sentence where less was replayed than the recipe's ratio asks for; else empty.
+        checkpointing_note: one sentence where activations were computed again by itself; else empty.
     """
 
     steps: NonNegativeInt
@@ -217,6 +218,7 @@ class TrainingSummary:
     tokens_touched: NonNegativeInt | None = None
     tokens_drawn: NonNegativeInt | None = None
     replay_note: str = ""
+    checkpointing_note: str = ""
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

@@ -125,6 +125,8 @@ class RoundSpec:
         new_labels: of a classifier, labels that the parent's head lacks and the candidates' have, in this order.
         save_seconds: how often the round saves itself; None for never.
         skills: what base, parent and candidates are asked; `write_round` enters them.
+        checkpointing: one sentence where activations are computed again though the recipe had left that open; else
+            empty.
         format: of the file.
     """
 
@@ -145,6 +147,7 @@ class RoundSpec:
     new_labels: tuple[str, ...] = ()
     save_seconds: float | None = None
     skills: tuple[SkillFile, ...] = ()
+    checkpointing: str = ""
     format: Literal[1] = FORMAT
 
 
@@ -239,7 +242,7 @@ def write_round(
     parent, base, best = (columns(scores or {}) for scores in (known_parent, known_base, known_best))
     known = HeldOutScores(parent, base, best, scored=scored)
     (path / KNOWN_SCORES).write_bytes(write_json(known))
-    _write_spec(path, replace(spec, skills=write_skills(path, skills, known_skills or {})))
+    write_spec(path, replace(spec, skills=write_skills(path, skills, known_skills or {})))
 
 
 def read_round(path: Path) -> RoundInput:
@@ -276,34 +279,6 @@ def read_spec(path: Path) -> RoundSpec:
     return _read_spec(path)
 
 
-def halve_micro_batch(path: Path) -> int | None:
-    """Make ready to try a round again that ran out of memory. No pass has more sequences than a batch.
-
-    Returns:
-        The new micro-batch, or None where it was 1 already and nothing was changed.
-    """
-    spec = _read_spec(path)
-    rows = min(spec.recipe.micro_batch, spec.recipe.batch_sequences)
-    if rows == 1:
-        return None
-    half = rows // 2
-    _write_spec(path, _with_micro_batch(spec, half))
-    return half
-
-
-def limit_micro_batch(path: Path, most: int) -> bool:
-    """Give a round that has not begun a micro-batch of at most `most`; tell whether it had a larger one."""
-    spec = _read_spec(path)
-    if spec.recipe.micro_batch <= most:
-        return False
-    _write_spec(path, _with_micro_batch(spec, most))
-    return True
-
-
-def _with_micro_batch(spec: RoundSpec, size: int) -> RoundSpec:
-    return replace(spec, recipe=spec.recipe.model_copy(update={"micro_batch": size}))
-
-
 def candidate_name(parent_share: float) -> str:
     """Return the directory name of the candidate that has this share, 0 to 1, of the parent's weights.
 
@@ -331,7 +306,8 @@ def _write_slices(path: Path, slices: Sequence[RoundSlice]) -> None:
     (path / SLICES).write_bytes(write_json(tuple(index), indent=2))
 
 
-def _write_spec(path: Path, spec: RoundSpec) -> None:
+def write_spec(path: Path, spec: RoundSpec) -> None:
+    """Write down, at once, what a round is told to do."""
     beside = path / f"{ROUND}.part"
     beside.write_bytes(write_json(spec, indent=2))
     beside.replace(path / ROUND)

@@ -108,8 +108,10 @@ def print_round(facts: RoundAnswer) -> None:
 
 def _notes(facts: RoundAnswer) -> Iterator[str]:
     """What is out of the ordinary in what a round was given, and in what becomes of it."""
-    if note := (facts.get("report", {}).get("training") or {}).get("replay_note"):
-        yield note
+    training = facts.get("report", {}).get("training") or {}
+    for note in ("replay_note", "checkpointing_note"):
+        if training.get(note):
+            yield training[note]
     if facts.get("left_out"):
         yield left_out_sentence(facts["left_out"])
     if (trained_in := facts.get("trained_in")) is not None:

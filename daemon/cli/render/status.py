@@ -78,6 +78,8 @@ def _round_rows(facts: StatusAnswer, now: float) -> Iterable[tuple[str, str | Te
         yield "last round", _last_round(last, now)
         if last.get("left_out"):
             yield "", left_out_sentence(last["left_out"])
+        if last.get("checkpointing_note"):
+            yield "", last["checkpointing_note"]
     if rollback := facts.get("rollback"):
         yield "rollback", _rollback(rollback, facts["serving"], now)
     if forgotten := facts.get("forgetting"):

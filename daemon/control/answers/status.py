@@ -101,6 +101,7 @@ class LastRoundStanding(TypedDict):
         outcome: what came of it, for a person.
         tokens_trained: of `tokens_drawn` of new text; both None where nothing was trained.
         trained_until, left_out: as in `RoundLine`.
+        checkpointing_note: that activations were computed again by itself, and why, a sentence; else empty.
     """
 
     number: int
@@ -113,6 +114,7 @@ class LastRoundStanding(TypedDict):
     tokens_drawn: int | None
     trained_until: str | None
     left_out: list[LeftOutPart]
+    checkpointing_note: str
 
 
 RollbackStanding = TypedDict("RollbackStanding", {"from": int, "to": int, "at": float, "by": str})

@@ -129,6 +129,7 @@ def _last_round(round_: Round) -> LastRoundStanding:
         "tokens_drawn": line["tokens_drawn"],
         "trained_until": line["trained_until"],
         "left_out": line["left_out"],
+        "checkpointing_note": (round_.report.get("training") or {}).get("checkpointing_note", ""),
     }
 
 

@@ -45,7 +45,7 @@ def test_what_is_proposed_fits_and_is_never_more_than_was_set(recipe: RecipeSett
     assert training_bytes(SHAPE, changed) <= free
     assert changed.micro_batch <= recipe.micro_batch
     assert changed.length <= recipe.length
-    assert changed.gradient_checkpointing >= recipe.gradient_checkpointing
+    assert changed.gradient_checkpointing or not recipe.gradient_checkpointing
     assert recipe.adapter in (changed.adapter, None)
 
 

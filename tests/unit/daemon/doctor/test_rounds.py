@@ -61,11 +61,20 @@ def examined(
     """Findings where rehearsals give these answers, on a machine with so many GiB free."""
     waiting = list(answers)
     monkeypatch.setattr(rounds, "rehearse", lambda *_, **__: waiting.pop(0))
-    recipe = parts.pop("recipe", {})
+    recipe, may_checkpoint = parts.pop("recipe", {}), parts.pop("may_checkpoint", False)
     learner = LearnerSettings(recipe=RecipeSettings(**recipe))
     settings = Settings(model=ModelSettings(path=Path("model")), learner=learner, **parts)
     subject = Subject(Path("model"), "digest", "causal-lm", 2048, 4.0, learner)
-    found = rounds.examine(settings, subject, shape, Room(room * GIB, 0), counts, within=Path(), say=lambda _: None)
+    found = rounds.examine(
+        settings,
+        subject,
+        shape,
+        Room(room * GIB, 0),
+        counts,
+        may_checkpoint=may_checkpoint,
+        within=Path(),
+        say=lambda _: None,
+    )
     answer = list(found)
     assert not waiting, "no rehearsal was left out"
     return answer
@@ -79,6 +88,15 @@ def test_what_does_not_fit_gets_the_largest_micro_batch_that_does(monkeypatch: p
     assert "`micro_batch` up to 8 fits" in memory.detail
     assert memory.remedy.startswith("Set `learner.recipe.micro_batch = 8`")
     assert time.ok
+
+
+def test_where_one_row_runs_out_of_memory_it_is_rehearsed_with_checkpointing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a round whose recipe leaves it open would go on; one whose recipe says no gets it proposed."""
+    ran_out = FailedRehearsal(1, "out of memory", for_memory=True)
+    memory, _ = examined(monkeypatch, ran_out, ONE, MEASURED, may_checkpoint=True)
+    assert memory.ok
+    (memory,) = examined(monkeypatch, ran_out, recipe={"gradient_checkpointing": False})
+    assert "`learner.recipe.gradient_checkpointing = true`" in memory.remedy
 
 
 @pytest.mark.parametrize(

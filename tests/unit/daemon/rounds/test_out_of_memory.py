@@ -14,10 +14,12 @@ from daemon.control.without_daemon import StoreControl
 from daemon.rounds import out_of_memory
 from daemon.rounds.runner import RoundRunner
 from daemon.settings.tree import Settings
+from daemon.sizes import checkpointing
 from learner.directory.round_directory import PROGRESS, read_spec
 from memory.ledger.states import RoundState
 from tests.unit.daemon.rooms import BY_HAND, World, world
 from tests.unit.daemon.rounds.test_runner import Cut, cut_off_in_training
+from tests.unit.daemon.sizes.test_sequence_length import SMOLLM2
 
 
 @pytest.fixture
@@ -45,7 +47,8 @@ def test_out_of_memory_is_halved_until_it_fits(here: World, mode: str, fits: int
     assert here.metric("riverkeep_learner_ends_total", ending="out_of_memory") == attempts
     assert here.metric("riverkeep_micro_batch_ratio") == fits / 16
     spec = read_spec(here.rooms.round_dir(1))
-    assert spec.recipe == here.settings.learner.recipe.model_copy(update={"micro_batch": fits})
+    changed = {"micro_batch": fits, "gradient_checkpointing": False}
+    assert spec.recipe == here.settings.learner.recipe.model_copy(update=changed)
 
 
 def test_what_fitted_is_remembered_beyond_a_restart_and_told(here: World) -> None:
@@ -111,6 +114,7 @@ def test_the_larger_one_is_tried_again_on_another_device_or_version(
 
 def test_where_not_one_sequence_fits_the_round_fails_with_what_is_left_to_do(here: World) -> None:
     """Tried down to one, and the next round begins there."""
+    here.settings = with_recipe(here, gradient_checkpointing=False)
     conclusion = here.run("fits_0")
     assert conclusion.state is RoundState.FAILED
     for words in (
@@ -124,6 +128,47 @@ def test_where_not_one_sequence_fits_the_round_fails_with_what_is_left_to_do(her
         assert words in conclusion.detail
     here.run("fits_0")
     assert here.metric("riverkeep_learner_ends_total", ending="out_of_memory") == 6
+
+
+def test_checkpointing_is_tried_where_not_one_sequence_fits_without(here: World) -> None:
+    """After the micro-batch, which costs no time; later rounds begin with it, and with all their sequences again."""
+    assert micro_batch_of(here, mode="needs_checkpointing") == 1
+    assert here.metric("riverkeep_learner_ends_total", ending="out_of_memory") == 5, "16, 8, 4, 2, 1"
+    assert micro_batch_of(here, mode="needs_checkpointing") == 16
+    assert here.metric("riverkeep_learner_ends_total", ending="out_of_memory") == 5
+    why = "gradient checkpointing is on by itself: round 1 ran out of memory with a single sequence in a pass"
+    control = StoreControl(here.settings, here.store, here.rooms.checkpoints)
+    last = control.status()["last_round"]
+    assert last is not None
+    assert last["checkpointing_note"] == why
+    assert control.status()["micro_batch"] is None
+    assert control.round(2)["report"]["training"]["checkpointing_note"] == why
+
+
+def test_checkpointing_that_does_not_help_either_is_tried_once(here: World) -> None:
+    """And the round says what was tried."""
+    conclusion = here.run("fits_0")
+    assert "tried again with a micro-batch of 8, 4, 2, 1, 1 with gradient checkpointing" in conclusion.detail
+    assert "gradient_checkpointing = true" not in conclusion.detail
+    here.run("fits_0")
+    assert here.metric("riverkeep_learner_ends_total", ending="out_of_memory") == 7
+
+
+def test_a_round_begins_with_checkpointing_where_it_would_not_fit_without(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the memory that is free when it begins; the log says so, and what is set stands."""
+    monkeypatch.setattr(checkpointing, "shape_of_files", lambda *_, **__: SMOLLM2)
+    monkeypatch.setattr(checkpointing, "free_bytes", lambda: 1 << 30)
+    with capture_logs() as logs:
+        assert micro_batch_of(here) == 16
+    (event,) = (line for line in logs if line["event"] == "round_checkpointing")
+    assert event["on"] is True
+    assert read_spec(here.rooms.round_dir(1)).recipe.gradient_checkpointing is True
+    here.settings = with_recipe(here, gradient_checkpointing=False)
+    micro_batch_of(here)
+    spec = read_spec(here.rooms.round_dir(2))
+    assert (spec.recipe.gradient_checkpointing, spec.checkpointing) == (False, "")
 
 
 def test_a_kill_between_running_out_and_remembering_costs_one_more_try(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from learner.directory.less_memory import halve_micro_batch, limit_micro_batch
 from learner.directory.plausibility_bounds import PlausibilityBounds, TextBounds
 from learner.directory.round_directory import (
     KNOWN_SCORES,
@@ -15,8 +16,6 @@ from learner.directory.round_directory import (
     RoundSlice,
     RoundSpec,
     candidate_name,
-    halve_micro_batch,
-    limit_micro_batch,
     read_round,
     write_round,
 )

@@ -1,0 +1,66 @@
+"""Whether a round computes activations again in the backward pass, where the recipe leaves that open.
+
+That is less memory for a third more of the training's time, and the same result. So it is done where a round would not
+fit without into the memory that is free when it begins, with as many sequences in a pass as it begins with.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from checkpoints.kinds import ModelKind
+from daemon.sizes.estimate import GIB, ModelShape, training_bytes
+from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
+from daemon.sizes.model_shape import shape_of_files
+from learner.settings import RecipeSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointing:
+    """What was decided.
+
+    Attributes:
+        on: whether activations are computed again.
+        why: that, in words that follow "on" or "off".
+    """
+
+    on: bool
+    why: str
+
+    def sentence(self) -> str:
+        """For a person."""
+        return f"gradient checkpointing is {'on' if self.on else 'off'} by itself: {self.why}"
+
+
+def checkpointing_now(model: Path, kind: ModelKind, recipe: RecipeSettings, device: str) -> Checkpointing:
+    """Decide by a model's files and the memory that is free now; see `decide_checkpointing`.
+
+    Args:
+        model: its directory.
+        kind: what it is for.
+        recipe: of the round.
+        device: as in `learner.device`.
+    """
+    on_gpu = None if device == "cpu" else free_gpu_bytes()
+    shape = shape_of_files(model, kind, device_type="cpu" if on_gpu is None else "cuda")
+    if shape is None:
+        return Checkpointing(on=False, why="the model's files do not tell what a round needs")
+    return decide_checkpointing(shape, recipe, free_bytes() if on_gpu is None else on_gpu)
+
+
+def decide_checkpointing(shape: ModelShape, recipe: RecipeSettings, free: int) -> Checkpointing:
+    """Decide by what a round needs without and with it. Pure.
+
+    Args:
+        shape: of the model.
+        recipe: of the round, with as many sequences in a pass as it begins with.
+        free: bytes for the round.
+    """
+    without, with_it = (
+        training_bytes(shape, recipe.model_copy(update={"gradient_checkpointing": on})) for on in (False, True)
+    )
+    # Where something else takes most, a third more time would buy nothing.
+    on = without > free and with_it < without
+    less = f" and {with_it / GIB:.1f} GiB with it" if on else ""
+    return Checkpointing(
+        on=on, why=f"a round needs about {without / GIB:.1f} GiB without{less}, and {free / GIB:.1f} GiB are free"
+    )
