@@ -2,7 +2,8 @@
 
 Layout under the root::
 
-    generations/000003/   weights, configuration, tokenizer, card.json, manifest.json
+    generations/000003/   weights, configuration, tokenizer, card.json, manifest.json; or an adapter and ground.json,
+                          which names the whole generation that it lies on
     serving.json          {"generation", "digest", "since", "before": [...]}: what followers serve
     removed.json          {"highest"}: the highest number ever removed, so that none is used again
 """
@@ -10,6 +11,7 @@ Layout under the root::
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Final
 import structlog
 from pydantic import ValidationError
 
+from checkpoints.adapters.ground import Ground, is_adapter, read_ground
 from checkpoints.card import CARD, Card
 from checkpoints.errors import (
     CheckpointsError,
@@ -27,7 +30,7 @@ from checkpoints.errors import (
     PublishFailed,
 )
 from checkpoints.files import durable_writes as atomic
-from checkpoints.files.model_files import model_files
+from checkpoints.files.model_files import GROUND_FILE, model_files
 from checkpoints.json_files import Kind, explain_unreadable, read_json, write_sorted_json
 from checkpoints.manifest import MANIFEST, Manifest, digest_of, files_of_model, list_files, verify_files
 from checkpoints.metrics import CheckpointsMetrics
@@ -127,11 +130,11 @@ class GenerationStore:
         return digest_of(files_of_model(self.manifest(number)))
 
     def size(self, number: int) -> int:
-        """Bytes of a generation on disk, by its manifest."""
+        """Bytes of a generation on disk, by its manifest; of an adapter without its ground."""
         return sum(entry.bytes for entry in self.manifest(number).files.values())
 
     def verify(self, number: int, *, digest: str | None = None) -> None:
-        """Read every file of a generation and compare it with the manifest.
+        """Read every file of a generation, and of what it lies on, and compare it with the manifest.
 
         Args:
             number: the generation.
@@ -154,6 +157,40 @@ class GenerationStore:
         if digest is not None and manifest.digest != digest:
             raise DamagedGeneration(directory, MANIFEST, f"digest {manifest.digest[:12]} is not {digest[:12]}")
         verify_files(directory, manifest)
+        ground = self.ground(number)
+        if ground is not None:
+            self._require_ground(directory, ground)
+            self._verify(ground.generation, None)
+
+    def ground(self, number: int) -> Ground | None:
+        """What a generation that is an adapter lies on; None of a whole one.
+
+        Raises:
+            MissingGeneration, DamagedGeneration: it is not here, or what it says of that cannot be read.
+        """
+        return self._read(number, GROUND_FILE, Ground) if is_adapter(self.path(number)) else None
+
+    def _require_ground(self, directory: Path, ground: Ground) -> None:
+        """Refuse an adapter whose ground is not here: a DamagedGeneration."""
+        number = ground.generation
+        if number not in self.numbers():
+            raise DamagedGeneration(directory, GROUND_FILE, f"generation {number}, which it lies on, is not here")
+        if is_adapter(self.path(number)) or self.model_digest(number) != ground.model:
+            raise DamagedGeneration(directory, GROUND_FILE, f"generation {number} is not the one that it lies on")
+
+    def lying_on(self, number: int) -> list[int]:
+        """The generations that are adapters on this one, oldest first: without it none of them can be loaded."""
+        return [other for other, ground in self.grounds().items() if ground == number]
+
+    def grounds(self) -> dict[int, int]:
+        """By number of each generation that is an adapter, oldest first, the number of the one that it lies on."""
+        found = {}
+        for number in self.numbers():
+            # Of one that cannot be read nobody knows; it serves nobody either.
+            with suppress(CheckpointsError):
+                if (ground := self.ground(number)) is not None:
+                    found[number] = ground.generation
+        return found
 
     def publish(self, candidate: Path, number: int, card: Card) -> Published:
         """Make a candidate directory generation `number`, durably, whole or not at all.
@@ -163,10 +200,14 @@ class GenerationStore:
 
         Raises:
             UnsafeModel, UnusableModel: the candidate is no model that may be loaded.
+            DamagedGeneration: it is an adapter whose ground is not here.
             NumberTaken: the number is or was another generation's.
             PublishFailed: the disk refused; nothing remains of the attempt.
         """
         files = model_files(candidate)
+        ground = read_ground(candidate)
+        if ground is not None:
+            self._require_ground(candidate, ground)
         started = time.monotonic()
         # Before the numbers that were removed: a recovery repeats itself, also after newer ones are gone.
         if number in self.numbers():
@@ -246,13 +287,17 @@ class GenerationStore:
         """Remove a generation; its number is never used again. Absent ones are no error.
 
         Raises:
-            CheckpointsError: it serves.
+            CheckpointsError: it serves, or others lie on it.
         """
         pointer = self._serving_or_none()
         if pointer and pointer.generation == number:
             raise CheckpointsError(f"generation {number} serves and cannot be removed; roll back first")
         if number not in self.numbers():
             return
+        if adapters := self.lying_on(number):
+            raise CheckpointsError(
+                f"generation {number} cannot be removed before those that lie on it ({', '.join(map(str, adapters))})"
+            )
         # Before the removal: after a crash in between a number is lost, in the other order one could be used again.
         remember_removed(self._removed_path, number)
         atomic.remove_directory(self.path(number))

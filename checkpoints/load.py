@@ -25,6 +25,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from checkpoints.adapters.ground import is_adapter, whole_dir
+from checkpoints.adapters.low_rank import Adapted, read_adapter
 from checkpoints.card import ModelKind
 from checkpoints.errors import MismatchedTokenizer, UnusableModel
 from checkpoints.files.config_fields import shorten
@@ -50,20 +52,37 @@ transformers_logging.disable_progress_bar()
 
 
 def load_model(
-    path: Path, kind: ModelKind, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    path: Path,
+    kind: ModelKind,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    ground: Path | None = None,
 ) -> PreTrainedModel:
-    """Load a model in eval mode.
+    """Load a model in eval mode; a generation that is an adapter as the whole model that it makes of its ground.
 
     Args:
         path: a generation's or any Hugging Face model directory.
         kind: which head it must have.
         device: where it goes.
         dtype: of its weights; None keeps the stored one.
+        ground: of an adapter, where that is not where a generation's would be.
 
     Raises:
         UnsafeModel: only pickles, or code of its own.
         UnusableModel: weights are missing or do not fit the configuration.
     """
+    model_files(path)
+    if not is_adapter(path):
+        return _load_whole(path, kind, device=device, dtype=dtype)
+    model = _load_whole(ground or whole_dir(path), kind, device=device, dtype=dtype)
+    Adapted(model, read_adapter(path), path).merge()
+    return model
+
+
+def _load_whole(
+    path: Path, kind: ModelKind, *, device: str | torch.device, dtype: torch.dtype | None
+) -> PreTrainedModel:
     model_files(path)
     # Before transformers: on a file that was cut off its error names neither the file nor what to do.
     require_whole(path)
@@ -92,11 +111,12 @@ def _no_defaults(file: Path, error: Exception) -> str:
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
-    """Load the tokenizer that lies with a model.
+    """Load the tokenizer that lies with a model, with an adapter's ground.
 
     Raises:
         UnusableModel: there is none, or it cannot be read.
     """
+    path = whole_dir(path)
     with explain_failures(path, explain_tokenizer):
         tokenizer = AutoTokenizer.from_pretrained(path, **LOCAL)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
@@ -153,9 +173,10 @@ def load_beside(model: PreTrainedModel, path: Path) -> PreTrainedModel | None:
         the new model on the same device and in the same dtype, in eval mode; None when the architectures or
         the names of the weights differ, so that it must be loaded in full.
     """
-    if not _same_architecture(model, path):
+    whole = whole_dir(path)
+    if not _same_architecture(model, whole):
         return None
-    stored = _stored_weights(path)
+    stored = _stored_weights(whole)
     places = _places(model)
     sources = [next((name for name in names if name in stored), None) for names in places]
     # Also where something is stored that nothing here takes: then this is no copy of that architecture.
@@ -163,9 +184,13 @@ def load_beside(model: PreTrainedModel, path: Path) -> PreTrainedModel | None:
         return None
     fresh = _copy_without_weights(model)
     if fresh.can_generate():
-        fresh.generation_config = _generation_config(path, fresh)
+        fresh.generation_config = _generation_config(whole, fresh)
     chosen = [(str(name), stored[str(name)]) for name in sources]
-    return fresh if _fill(fresh.state_dict(keep_vars=True), chosen) else None
+    if not _fill(fresh.state_dict(keep_vars=True), chosen):
+        return None
+    if is_adapter(path):
+        Adapted(fresh, read_adapter(path), path).merge()
+    return fresh
 
 
 def _ready(model: Any, device: str | torch.device) -> PreTrainedModel:

@@ -12,10 +12,14 @@ from typing import Any
 
 import torch
 
+from checkpoints.adapters.ground import is_adapter, whole_dir
+from checkpoints.adapters.low_rank import Adapted, read_adapter
 from checkpoints.document_frame import FRAME_FILE, DocumentFrame, write_frame
 from checkpoints.files.disk_errors import disk_errors
 from checkpoints.files.durable_writes import built_directory
+from checkpoints.kinds import ModelKind
 from checkpoints.load import load_model
+from learner.adapter_candidates import load_candidate
 from learner.directory.kept_candidates import require_same
 from learner.directory.links import link_or_copy
 from learner.directory.round_directory import (
@@ -94,7 +98,8 @@ def trained_candidates(
     result = named if changed is None else {name: named[name] for name in changed}
     if len(shares) == 1:
         # Nothing is left to choose: the result beside it would be one more file of the same size.
-        yield _write_the_only_one(bench, _line(bench, result, rows), measured, shares[0])
+        line = _line(path, bench.given.spec.kind, result, rows)
+        yield _write_the_only_one(bench, line, measured, shares[0])
         return
     (path / RESULT).mkdir()
     with disk_errors(path / RESULT):
@@ -102,7 +107,8 @@ def trained_candidates(
         _write_beside(bench, measured, rows)
     # Of the size of the model, and not needed any more.
     del measured
-    line, scored = _line(bench, StreamedTensors(path / RESULT / WEIGHTS), rows), dict[str, ScoredCandidate]()
+    line = _line(path, bench.given.spec.kind, StreamedTensors(path / RESULT / WEIGHTS), rows)
+    scored = dict[str, ScoredCandidate]()
     for share in shares:
         name = candidate_name(share)
         scored[name] = ScoredCandidate(share, put_into(bench.model, line.point(share)))
@@ -110,10 +116,16 @@ def trained_candidates(
     TrainedResult(weights, scored, None if rows is None else HeadRows(rows.labels, rows.first)).write(path)
 
 
-def _line(bench: Workbench, result: TensorsByName, rows: GrownRows | None) -> Line:
+def _line(path: Path, kind: ModelKind, result: TensorsByName, rows: GrownRows | None) -> Line:
+    """Make the line from the parent in a round's directory to the result."""
+    parent = path / PARENT
     # In the dtype that is stored, so that what is scored is what will serve, rounding included.
-    stored = bench.load(PARENT, device=torch.device("cpu"), dtype=None)
-    return Line.between(stored, bench.residuals(PARENT, stored), result, rows)
+    stored = load_model(whole_dir(parent), kind, device="cpu", dtype=None)
+    if not is_adapter(parent):
+        return Line.between(stored, load_residuals(parent / RESIDUALS, stored), result, rows)
+    # Before a head grows: what an adapter holds of it is as it was.
+    adapted = Adapted(stored, read_adapter(parent), parent)
+    return Line.between(stored, {}, result, rows, adapted)
 
 
 def _write_beside(bench: Workbench, measured: Importance | None, rows: GrownRows | None) -> None:
@@ -152,7 +164,7 @@ def _write_whole(directory: Path, model: Any, candidate: Iterable[WeightOfCandid
         model: is given the weights; the line's parent, or one like it.
     """
     digest, cut_off = store_into(model, candidate)
-    write_model(directory, model, parent_dir)
+    write_model(directory, model, whole_dir(parent_dir))
     if cut_off:
         save_residuals(directory / RESIDUALS, cut_off)
     return digest
@@ -172,10 +184,10 @@ def kept_candidates(bench: Workbench, names: Iterable[str]) -> Iterator[tuple[st
     result = read_result(path)
     if result is None:
         for name in names:
-            yield name, bench.load(f"{CANDIDATES}/{name}", device=bench.device.where, dtype=torch.float32)
+            yield name, load_candidate(bench, name)
         return
     rows = _rows(path, result)
-    line = _line(bench, StreamedTensors(path / RESULT / WEIGHTS), rows)
+    line = _line(path, bench.given.spec.kind, StreamedTensors(path / RESULT / WEIGHTS), rows)
     if rows is not None:
         grow(bench.model, rows)
     for name in names:
@@ -245,12 +257,10 @@ def _write_some(path: Path, result: TrainedResult, names: Sequence[str], progres
         torch.set_num_threads(spec.threads)
     # What rounding cuts off a candidate is no part of its digest, and the next round begins from it.
     require_same(path / RESULT / WEIGHTS, result.weights)
-    parent = load_model(path / PARENT, spec.kind, device="cpu", dtype=None)
-    residuals = load_residuals(path / PARENT / RESIDUALS, parent)
-    line = Line.between(parent, residuals, StreamedTensors(path / RESULT / WEIGHTS), _rows(path, result))
+    line = _line(path, spec.kind, StreamedTensors(path / RESULT / WEIGHTS), _rows(path, result))
     # A single one is written over the parent itself, of which a large model has no second copy.
-    model = parent if len(names) == 1 else deepcopy(parent)
-    weights = sum(weight.numel() for weight in named_weights(parent).values())
+    model = line.parent if len(names) == 1 else deepcopy(line.parent)
+    weights = sum(weight.numel() for weight in named_weights(line.parent).values())
     with progress.phase("write", "weights", len(names) * weights):
         for name in names:
             expected, target = result.candidates[name], path / CANDIDATES / name

@@ -13,8 +13,9 @@ import torch
 
 from checkpoints.files.durable_writes import replace_file
 from checkpoints.files.label_names import NEW_WEIGHTS
+from learner.adapter_candidates import adapter_candidates, stays_adapter
 from learner.adapting import attach_adapter, require_adapter_fits
-from learner.candidates import score_candidates, trained_candidates, write_small_ones
+from learner.candidates import Candidates, score_candidates, trained_candidates, write_small_ones
 from learner.directory.kept_candidates import require_kept_intact
 from learner.directory.parent_and_base import require_intact
 from learner.directory.report import Outcome, Report, TrainingSummary
@@ -43,6 +44,7 @@ from learner.material.encoding import Encoded
 from learner.material.step_plan import Material, StepPlan, prepare, replay_note
 from learner.material.touched import find_touched
 from learner.new_labels import grow_for_new_labels
+from learner.objectives.importance import Importance
 from learner.objectives.router_loss import RouterLoss
 from learner.objectives.weight_pull import Pull
 from learner.penalties import importance_after, importance_before, pull_of
@@ -51,6 +53,7 @@ from learner.saves import saves_of
 from learner.training.early_stopping import EarlyStopping
 from learner.training.train import Diverged, Trainer, Training, train
 from learner.weights.adapter import Adapter
+from learner.weights.grown_head import GrownRows
 from learner.weights.residual import add_residuals
 from learner.workbench import DOCUMENTS, SEQUENCES, TOKENS, Workbench, set_up
 
@@ -131,8 +134,11 @@ def _run(given: RoundInput, progress: Progress) -> Report:
         best = best_scores(bench, texts.slices)
     with skills.phase():
         earlier_answers = skills.ask_earlier()
-    # Not before the parent was scored: what serves, and is to be bettered, is the parent as it is stored.
-    add_residuals(bench.model, bench.residuals(PARENT, bench.model))
+    keeps_adapter = stays_adapter(given.spec, given.path / PARENT)
+    # Not before the parent was scored: what serves, and is to be bettered, is the parent as it is stored. An adapter
+    # lies on just that, and holds in float32 what is learned.
+    if not keeps_adapter:
+        add_residuals(bench.model, bench.residuals(PARENT, bench.model))
     earlier = importance_before(bench, texts.replay)
     rows = grow_for_new_labels(bench, texts.fresh, texts.replay)
     adapter = attach_adapter(bench, rows)
@@ -142,11 +148,7 @@ def _run(given: RoundInput, progress: Progress) -> Report:
             training = _train(bench, material, texts, pull_of(bench, earlier, rows, adapter), adapter)
     except Diverged as error:
         return _report(bench, Outcome.DIVERGED, str(error), new_text)
-    changed = None if adapter is None else adapter.weights.keys()
-    if adapter is not None:
-        adapter.merge()
-    # Of the trained result itself, before candidates overwrite its weights to be scored.
-    made = trained_candidates(bench, importance_after(bench, texts.fresh, earlier), rows=rows, changed=changed)
+    made = _candidates(bench, adapter, keeps_adapter=keeps_adapter, texts=texts, earlier=earlier, rows=rows)
     shares, tokens = len(set(given.spec.recipe.interpolation)), sum(len(text.tokens) for text in texts.slices.values())
     with progress.phase("candidates", TOKENS, shares * (tokens + skills.tokens)):
         candidates, answers = score_candidates(bench, made, texts.slices, skills)
@@ -156,6 +158,27 @@ def _run(given: RoundInput, progress: Progress) -> Report:
         slices=join_scores(base, parent, best, candidates),
         skills=skills.scores(earlier_answers, answers),
     )
+
+
+def _candidates(
+    bench: Workbench,
+    adapter: Adapter | None,
+    *,
+    keeps_adapter: bool,
+    texts: Texts,
+    earlier: Importance | None,
+    rows: GrownRows | None,
+) -> Candidates:
+    """What the trained model can be made into; an adapter is merged into it here."""
+    learned = adapter.learned() if adapter is not None and keeps_adapter else None
+    changed = None if adapter is None else adapter.weights.keys()
+    if adapter is not None:
+        adapter.merge()
+    # Of the trained result itself, before candidates overwrite its weights to be scored.
+    measured = importance_after(bench, texts.fresh, earlier)
+    if learned is not None:
+        return adapter_candidates(bench, learned, measured)
+    return trained_candidates(bench, measured, rows=rows, changed=changed)
 
 
 def _with_touched(

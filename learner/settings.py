@@ -236,8 +236,9 @@ class RecipeSettings(BaseModel):
         default=None,
         description="Train a low-rank change of some weights in place of all weights: LoRA, or DoRA, which learns the "
         "size of each row by itself and takes longer and more memory. The optimizer is then a few megabytes and no "
-        "second copy of the parent is held for KL. Candidates are whole models, with the change merged in. A "
-        "classifier's head is trained whole. Needs `pip install '.[adapters]'`. Left out: all weights are trained.",
+        "second copy of the parent is held for KL. What LoRA learns is kept as an adapter on a whole generation (see "
+        "adapter_rounds), what DoRA learns is merged into whole ones. A classifier's head is trained whole. Needs `pip "
+        "install '.[adapters]'`. Left out: all weights are trained.",
     )
     adapter_rank: int = Field(
         default=16, ge=1, le=4096, description="Rank of the change: how much an adapter can hold, and its size."
@@ -248,6 +249,15 @@ class RecipeSettings(BaseModel):
         le=65536,
         description="The change is multiplied with this, divided by the rank. Twice the rank suits the rates that are "
         "set where none is.",
+    )
+    adapter_rounds: int = Field(
+        default=8,
+        ge=0,
+        le=1000,
+        description="How many rounds through LoRA are kept in one adapter on a whole generation, in peft's format, a "
+        "few megabytes in place of a whole model. Each adds adapter_rank to its rank. The round after them writes a "
+        "whole generation, which the next adapters lie on; so does a round that teaches new labels. 0: every "
+        "generation is whole.",
     )
     # On Llama 3.2 3B in peft's own comparison (method_comparison/MetaMathQA): rank 10 on the MLP loses .032 nats of
     # Wikipedia at an accuracy of .494, rank 32 on all modules .050 at .478.

@@ -59,9 +59,9 @@ class Workbench:
     scored: Scoring
     parameters: int
 
-    def load(self, which: str, *, device: torch.device, dtype: torch.dtype | None) -> Any:
-        """Load another copy of `parent` or `base`; `dtype` None keeps the stored one."""
-        return load_model(self.given.path / which, self.given.spec.kind, device=device, dtype=dtype)
+    def load(self, which: str, *, device: torch.device, dtype: torch.dtype | None, ground: Path | None = None) -> Any:
+        """Load another copy of `parent`, `base` or the like; see `checkpoints.load.load_model`."""
+        return load_model(self.given.path / which, self.given.spec.kind, device=device, dtype=dtype, ground=ground)
 
     def load_master(self, which: str) -> Any:
         """Load another copy of `parent` or `base` in float32, as it was before it was rounded to be stored."""

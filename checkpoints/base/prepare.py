@@ -20,6 +20,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
 )
 
+from checkpoints.adapters.ground import is_adapter
 from checkpoints.base.convert_gguf import convert_gguf
 from checkpoints.base.described_size import require_size
 from checkpoints.base.head import add_head, classifies
@@ -141,6 +142,11 @@ def _prepare(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str, ...
 
 def _plain(model: Path, scratch: Path, kind: ModelKind) -> Path:
     """A model directory of this kind, of text alone, that asks for no code."""
+    if is_adapter(model):
+        raise UnusableModel(
+            f"{model} is a generation that is an adapter, its other weights are another's: name what `riverkeep "
+            "export` makes of it"
+        )
     # Code that is named is no reason yet: where transformers has the class, the name is taken out below.
     model_files(model, code_is_left=True)
     require_whole(model)

@@ -15,6 +15,10 @@ KEPT_SUFFIXES: Final = frozenset(
     {".safetensors", ".json", ".txt", ".model", ".spm", ".bpe", ".codes", ".jinja", ".tiktoken"}
 )
 GENERATION_CONFIG: Final = "generation_config.json"
+ADAPTER_CONFIG: Final = "adapter_config.json"
+ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
+# Says what whole generation an adapter of Riverkeep's lies on; see `checkpoints.adapters.ground`.
+GROUND_FILE: Final = "ground.json"
 # A base may be another store's generation, whose card and manifest are not those of the new one.
 OWN_FILES: Final = frozenset({"card.json", "manifest.json"})
 # The files that transformers reads configuration from.
@@ -25,7 +29,7 @@ CONFIGURATIONS: Final = frozenset(
         "tokenizer_config.json",
         "processor_config.json",
         "preprocessor_config.json",
-        "adapter_config.json",
+        ADAPTER_CONFIG,
     }
 )
 CODE_KEYS: Final = frozenset({"auto_map", "custom_pipelines", "custom_generate"})
@@ -65,7 +69,10 @@ def model_files(directory: Path, *, code_is_left: bool = False) -> dict[str, Pat
 
 def _require_weights(directory: Path, kept: dict[str, Path], names: list[str]) -> None:
     """Refuse a directory that holds no model, or none whose weights are safetensors."""
-    if "adapter_config.json" in names and "config.json" not in names:
+    if GROUND_FILE in names:
+        _require_adapter(directory, names)
+        return
+    if ADAPTER_CONFIG in names and "config.json" not in names:
         raise UnusableModel(
             f"{directory} is an adapter without its base model: merge it into its base first (PEFT's "
             "`merge_and_unload`, then `save_pretrained`), and name that directory"
@@ -83,6 +90,12 @@ def _require_weights(directory: Path, kept: dict[str, Path], names: list[str]) -
         )
     if "config.json" not in kept:
         raise UnusableModel(f"{directory} has no config.json: it is not a Hugging Face model directory")
+
+
+def _require_adapter(directory: Path, names: list[str]) -> None:
+    missing = sorted({ADAPTER_CONFIG, ADAPTER_WEIGHTS} - set(names))
+    if missing:
+        raise UnusableModel(f"{directory} has {GROUND_FILE} and lacks {missing[0]}: the adapter was not copied whole")
 
 
 def _instead(names: list[str]) -> str:

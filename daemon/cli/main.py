@@ -24,6 +24,7 @@ COMMANDS = {
     "round": "rounds:round_",
     "generations": "status:generations",
     "rollback": "rounds:rollback",
+    "export": "export:export",
     "memory": "memory:memory",
     "forget": "people:forget",
     "backfill": "backfill:backfill",

@@ -1,5 +1,6 @@
 """How much more disk a state directory takes until everything in it is full: an estimate."""
 
+import math
 from pathlib import Path
 from typing import Final
 
@@ -36,14 +37,40 @@ def bytes_to_come(settings: Settings) -> int:
     model = _model(settings)
     base = _size_of(model)
     trained = settings.checkpoints.keep_last + _GENERATIONS_BESIDE - 1
-    generations = base + trained * (base + bytes_beside(model, settings))
-    directories = settings.lifecycle.rounds_kept + _ROUNDS_BESIDE
-    rounds = directories * round_bytes(model, settings) + save_bytes(model, settings)
-    return text + generations + rounds - _size_of(settings.state_dir)
+    # What the oldest adapters lie on is one more.
+    whole, adapters = _whole_and_adapters(settings, trained)
+    whole += adapters > 0
+    generations = base + whole * (base + bytes_beside(model, settings)) + adapters * adapter_bytes(model, settings)
+    whole, adapters = _whole_and_adapters(settings, settings.lifecycle.rounds_kept + _ROUNDS_BESIDE)
+    rounds = whole * round_bytes(model, settings) + adapters * adapter_round_bytes(model, settings)
+    return text + generations + rounds + save_bytes(model, settings) - _size_of(settings.state_dir)
+
+
+def _whole_and_adapters(settings: Settings, count: int) -> tuple[int, int]:
+    """How many of as many rounds in a row leave a whole model at most, and how many of the others an adapter."""
+    recipe = settings.learner.recipe
+    whole = math.ceil(count / (recipe.adapter_rounds + 1)) if recipe.adapter == "lora" else count
+    return whole, count - whole
+
+
+def adapter_bytes(model: Path, settings: Settings) -> int:
+    """What a generation takes at most that is an adapter, with the importance of all weights where there is that."""
+    recipe = settings.learner.recipe
+    share = min(1.0, recipe.adapter_rank * recipe.adapter_rounds * _ADAPTER_SHARE_PER_RANK)
+    important = 1 if recipe.ewc else 0
+    return int(stored_weights(model).total() * (_RESULT_BYTES * share + _IMPORTANCE_BYTES * important))
+
+
+def adapter_round_bytes(model: Path, settings: Settings) -> int:
+    """What a round leaves in its directory whose candidates are adapters, all with one file of importance."""
+    recipe = settings.learner.recipe
+    important = stored_weights(model).total() * _IMPORTANCE_BYTES if recipe.ewc else 0
+    adapter = adapter_bytes(model, settings) - important
+    return len(set(recipe.interpolation)) * adapter + important
 
 
 def round_bytes(model: Path, settings: Settings) -> int:
-    """What training leaves in a round's directory: the result, and of the candidates what is written whole."""
+    """What a round leaves in its directory: the result, and of the candidates what is written whole."""
     candidates, size = len(set(settings.learner.recipe.interpolation)), _size_of(model)
     whole = size + bytes_beside(model, settings)
     if candidates == 1:

@@ -16,18 +16,23 @@ def retire(rooms: Rooms, settings: Settings) -> list[int]:
     Called at a promotion alone: until then a person may go forward again to what they went back from.
     """
     on_disk = rooms.checkpoints.numbers()
+    # What the database does not know is not its to remove: it is an older copy, or a new one.
+    known = rooms.store.generations.accepted_among(on_disk)
+    grounds = rooms.checkpoints.grounds()
     retired = removable(
-        # What the database does not know is not its to remove: it is an older copy, or a new one.
-        rooms.store.generations.accepted_among(on_disk),
+        known,
         line=rooms.store.generations.serving_line(),
         serving=rooms.store.generations.serving(),
         previous=_previous(rooms.store),
         keep_last=settings.checkpoints.keep_last,
+        pinned=[ground for number, ground in grounds.items() if number not in known],
+        grounds=grounds,
     )
     if retired:
         # The ledger first: cut off between, recovery removes the files of what it calls retired.
         rooms.store.generations.retire(retired)
-    for number in retired:
+    # The newest first: what an adapter lies on is older than the adapter.
+    for number in reversed(retired):
         rooms.checkpoints.remove(number)
     return list(retired)
 

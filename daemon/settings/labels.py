@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from checkpoints.adapters.ground import whole_dir
 from checkpoints.errors import CheckpointsError
 from checkpoints.files.label_names import is_multi_label, labels_in
 from checkpoints.files.model_files import read_config
@@ -103,7 +104,7 @@ def answered_labels(settings: Settings, generation: int | None) -> tuple[str, ..
     if settings.model.kind != "classifier" or generation is None:
         return None
     with suppress(CheckpointsError):
-        return labels_in(GenerationStore(settings.checkpoints_dir).path(generation))
+        return labels_in(whole_dir(GenerationStore(settings.checkpoints_dir).path(generation)))
     return None
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from checkpoints.adapters.ground import BELOW, read_ground
 from checkpoints.files.durable_writes import sha256_of
 from checkpoints.json_files import explain_unreadable, read_json
-from checkpoints.manifest import MANIFEST, Manifest
+from checkpoints.manifest import MANIFEST, Manifest, digest_of, files_of_model
 from learner.directory.round_directory import GenerationRef
 from learner.errors import BadRoundDirectory
 
@@ -14,8 +15,11 @@ from learner.errors import BadRoundDirectory
 def require_intact(directory: Path, wanted: GenerationRef) -> None:
     """Compare a generation's files with its manifest, and the manifest with the digest that the round names.
 
+    Of an adapter what it lies on too.
+
     Raises:
         BadRoundDirectory: names the file that is missing or differs.
+        checkpoints.errors.UnusableModel: what it lies on cannot be told.
     """
     manifest = _manifest(directory)
     if manifest.digest != wanted.digest:
@@ -23,6 +27,20 @@ def require_intact(directory: Path, wanted: GenerationRef) -> None:
             f"{directory} is not generation {wanted.generation}: its digest is {manifest.digest[:12]}, the round "
             f"names {wanted.digest[:12]}. Discard the round and begin it anew."
         )
+    _require_files(directory, manifest)
+    ground = read_ground(directory)
+    if ground is None:
+        return
+    below = _manifest(directory / BELOW)
+    if digest_of(files_of_model(below)) != ground.model:
+        raise BadRoundDirectory(
+            f"{directory / BELOW} is not generation {ground.generation}, which {directory} lies on. Discard the round "
+            "and begin it anew."
+        )
+    _require_files(directory / BELOW, below)
+
+
+def _require_files(directory: Path, manifest: Manifest) -> None:
     for name, entry in manifest.files.items():
         _require_same(directory / name, entry.sha256)
 

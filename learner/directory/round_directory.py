@@ -1,7 +1,8 @@
 """The layout of a round's directory: what goes in, what comes out, and the checks at its edge. Torch-free.
 
 round.json                   what to do: written last, so its presence says that everything else is there
-parent/  base/               hard links of the two generations (copies where links are impossible)
+parent/  base/               hard links of the two generations (copies where links are impossible); of one that is an
+                             adapter with what it lies on in `ground/` below it
 best/                        of a third, that was best on older text and has to be scored again; most rounds have none
 kept/                        candidates that an earlier round trained, to be judged once more; most rounds have none
 fresh.jsonl  replay.jsonl  early_stop.jsonl
@@ -12,7 +13,7 @@ saved/                       of a round under way: where it stands, from which i
 progress.jsonl               out: one JSON object a line, also printed
 result/                      out: what every candidate can be written from: see `trained_result`
 candidates/0.25/ …           out: a whole model's directory, named by the parent's share in it: the candidate that the
-                             gate chose, or the only one
+                             gate chose, or the only one; of adapters every one
 report.json                  out: written last; its presence says that the learner finished
 """
 
@@ -30,7 +31,7 @@ from checkpoints.json_files import STRICT, Kind, explain_json, read_json, write_
 from learner.directory import kept_candidates
 from learner.directory.kept_candidates import KeptCandidates
 from learner.directory.known_scores import HeldOutScores, Scores, columns, scores_of
-from learner.directory.links import link_tree
+from learner.directory.links import link_generation
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.directory.round_skills import KnownSkills, SkillFile, read_known_skills, read_skills, write_skills
 from learner.errors import BadRoundDirectory
@@ -226,13 +227,14 @@ def write_round(
 
     Raises:
         FileExistsError: there is already something at `path`.
+        checkpoints.errors.UnusableModel: what an adapter says of its ground is damaged.
         OSError: the disk is full or cannot be written.
     """
     path.mkdir(parents=True)
-    link_tree(parent_dir, path / PARENT)
-    link_tree(base_dir, path / BASE)
+    link_generation(parent_dir, path / PARENT)
+    link_generation(base_dir, path / BASE)
     if best_dir is not None:
-        link_tree(best_dir, path / BEST)
+        link_generation(best_dir, path / BEST)
     if kept_dir is not None:
         kept_candidates.put_into(path, kept_dir)
     _write_samples(path / FRESH, fresh)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from checkpoints.adapters.low_rank import AdapterWeights, LowRank
 from learner.adapter_library import HOW_TO_INSTALL, has_adapters
 from learner.errors import LearnerError
 from learner.settings import AdapterKind
@@ -127,6 +128,18 @@ class Adapter:
     def _put(self, modules: Mapping[str, nn.Module]) -> None:
         for name, module in modules.items():
             self._model.set_submodule(name, module)
+
+    def learned(self) -> AdapterWeights:
+        """Return a copy of what has been trained, of LoRA; before it is merged."""
+        changes = {
+            name: LowRank(
+                layer.lora_A[_NAME].weight.detach().cpu().clone(),
+                layer.lora_B[_NAME].weight.detach().cpu() * layer.scaling[_NAME],
+            )
+            for name, layer in self._layers.items()
+        }
+        whole = {name: weight.detach().cpu().clone() for name, weight in self.whole.items()}
+        return AdapterWeights(changes, whole, tuple(self._heads_before))
 
     def merge(self) -> None:
         """Write the change into the model's weights, in place: it is a plain one again, all of whose weights train."""

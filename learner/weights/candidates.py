@@ -70,19 +70,28 @@ class Line:
         residuals: what rounding cut off the parent's weights.
         result: the trained weights; what it has not is the parent's.
         rows: what the head has grown; None where it has not.
+        adapted: the parent's weights in which it differs from the model, where it is an adapter on that.
     """
 
     parent: Any
     residuals: Residuals
     result: TensorsByName
     rows: GrownRows | None = None
+    adapted: TensorsByName = field(default_factory=dict[str, Tensor])
 
     @classmethod
-    def between(cls, parent: Any, residuals: Residuals, result: TensorsByName, rows: GrownRows | None) -> "Line":
+    def between(
+        cls,
+        parent: Any,
+        residuals: Residuals,
+        result: TensorsByName,
+        rows: GrownRows | None,
+        adapted: TensorsByName | None = None,
+    ) -> "Line":
         """Make a line; the parent's head is given the rows here, in place."""
         if rows is not None:
             grow(parent, rows)
-        return cls(parent, residuals, result, rows)
+        return cls(parent, residuals, result, rows, {} if adapted is None else adapted)
 
     @torch.no_grad()
     def point(self, parent_share: float) -> Iterator[WeightOfCandidate]:
@@ -112,6 +121,9 @@ class Line:
     def _master(self, name: str, value: Tensor) -> Tensor:
         """The parent's weight as it was before it was rounded, with the rows that the head has grown."""
         new = None if self.rows is None else self.rows.weights.get(name)
+        if name in self.adapted:
+            master = self.adapted[name]
+            return master if new is None else torch.cat([master, new.to(master)])
         master = value.detach() if new is None else value.detach()[: len(value) - len(new)]
         if name in self.residuals:
             master = master.float()

@@ -117,7 +117,8 @@ class Loader:
             _at_low_priority(lambda: self.store.verify(number, digest=digest))
         with self._timed("load"):
             path = self.store.path(number)
-            files = _tokenizer_files(self.store.manifest(number))
+            ground = self.store.ground(number)
+            files = _tokenizer_files(self.store.manifest(number if ground is None else ground.generation))
             length = self._recipe_length(number)
             # A tokenizer holds the length that it cuts to: of another length is another tokenizer.
             shared = beside and (beside.tokenizer_files, beside.recipe_length) == (files, length)

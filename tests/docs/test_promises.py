@@ -103,7 +103,17 @@ PROOFS: Final = {
             "test_a_round_that_takes_the_service_with_it_at_one_place_is_given_up",
         ],
     },
-    "An adapter's round makes whole models": {
+    "A generation that is an adapter": {
+        "tests/unit/learner/test_adapter_generations.py": [
+            "test_scores_of_a_candidate_are_those_of_the_generation_that_it_became",
+            "test_digest_and_verification_cover_the_ground",
+        ],
+        "tests/integration/test_adapter_generations.py": [
+            "test_adapters_are_judged_served_and_gone_back_to_and_their_ground_stays",
+            "test_a_publication_that_is_cut_off_is_finished_or_discarded",
+        ],
+    },
+    "A round whose adapter is merged makes whole models": {
         "tests/unit/learner/test_adapting.py": [
             "test_a_round_learns_through_an_adapter_and_its_candidates_are_whole_models",
             "test_a_classifier_learns_a_new_label_with_an_adapter",

@@ -102,10 +102,14 @@ class Recovery:
     def _remove_leftovers(self) -> None:
         self.rooms.checkpoints.sweep()
         on_disk = self.rooms.checkpoints.numbers()
-        for generation in self.rooms.store.generations.listed():
-            if generation.number in on_disk and _is_left_over(generation):
-                log.info("candidate_discarded", generation=generation.number)
-                self.rooms.checkpoints.remove(generation.number)
+        left_over = [each.number for each in self.rooms.store.generations.listed() if _is_left_over(each)]
+        # The newest first: what an adapter lies on is older than the adapter.
+        for number in sorted(set(left_over) & set(on_disk), reverse=True):
+            if adapters := self.rooms.checkpoints.lying_on(number):
+                log.warning("generation_stays", generation=number, reason="others lie on it", others=adapters)
+                continue
+            log.info("candidate_discarded", generation=number)
+            self.rooms.checkpoints.remove(number)
 
 
 def _is_left_over(generation: Generation) -> bool:

@@ -17,7 +17,7 @@ from tests.unit.daemon.cli.test_main import every_command
 from tests.unit.daemon.kept import NEWS, Kept
 
 HEAVY = ("torch", "transformers", "tokenizers", "accelerate", "scipy", "pandas")
-NEED_TORCH = {"serve"}
+NEED_TORCH = {"serve", "export"}
 LONG_RUNNING = {"run": "daemon.service", "demo": "daemon.demo.story"}
 """What they import; that a running daemon has no torch is tested with a whole one (tests/integration)."""
 SETTINGS = """\

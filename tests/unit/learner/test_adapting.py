@@ -1,4 +1,4 @@
-"""Rounds that train an adapter: whole models come of them, which differ from the parent where it was."""
+"""Rounds that train an adapter and merge it: whole models come of them, which differ from the parent where it was."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from tests.unit.learner import tiny
 
 pytestmark = pytest.mark.usefixtures("torch_settings_kept")
 
-LORA = tiny.SMALL.model_copy(update={"adapter": "lora", "adapter_rank": 8, "learning_rate": 2e-2})
+LORA = tiny.SMALL.model_copy(update={"adapter": "lora", "adapter_rank": 8, "adapter_rounds": 0, "learning_rate": 2e-2})
 
 
 def weights(path: Path, kind: Any = "causal-lm") -> dict[str, torch.Tensor]:

@@ -95,7 +95,7 @@ def test_what_is_no_pair_is_left_out(tmp_path: Path) -> None:
 
 
 def test_an_adapter_stands_beside_encoder_and_decoder(tmp_path: Path) -> None:
-    """And what it learned is merged into a whole model."""
+    """And what it learned is kept beside the whole model."""
     recipe = RECIPE.model_copy(update={"adapter": "lora", "adapter_rank": 4, "learning_rate": 2e-2})
     report = run(tmp_path / "round", base_of(tmp_path / "base", tiny.t5), recipe)
     assert report.outcome is Outcome.TRAINED, report.detail

@@ -71,6 +71,7 @@ ELSEWHERE: Final = {
     "adapter_rank": "of the adapter: tests/unit/learner/test_adapting.py",
     "adapter_alpha": "of the adapter: tests/unit/learner/test_adapting.py",
     "adapter_modules": "of the adapter: tests/unit/learner/test_adapting.py",
+    "adapter_rounds": "of the adapter: tests/unit/learner/test_adapter_generations.py",
     "gradient_checkpointing": "changes no result: tests/unit/learner/training/test_train.py",
 }
 

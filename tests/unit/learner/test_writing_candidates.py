@@ -182,21 +182,22 @@ def test_a_round_of_one_candidate_writes_it_and_nothing_beside_it(
     assert main([str(path), "--write", "0.50"]) == 0
 
 
-@pytest.mark.parametrize("case", ["adapter", "labels", "float32"])
+@pytest.mark.parametrize("case", ["adapter", "merged", "labels", "float32"])
 def test_every_kind_of_round_is_written_as_it_was_scored(tmp_path: Path, case: str, none_at_once: None) -> None:
-    """What an adapter did not change is the parent's; a head that grew has its rows; float32 is not rounded."""
+    """What an adapter did not change is the parent's, merged or not; a grown head has its rows; float32 is exact."""
     path = tmp_path / "round"
     if case == "labels":
         base = grown_round(path)
     else:
         base = tiny.generation(tmp_path / "g", tiny.llama(), tiny.tokenizer(), "causal-lm")
-        adapter = {"adapter": "lora", "adapter_rank": 2} if case == "adapter" else {}
+        rounds = {"adapter": 1, "merged": 0}
+        adapter = {"adapter": "lora", "adapter_rank": 2, "adapter_rounds": rounds[case]} if case in rounds else {}
         tiny.causal_round(path, base, recipe=FEW_STEPS.model_copy(update=adapter))
     scored = run_round(path).slices["anchor"].candidates
     for name in SHARES:
         assert main([str(path), "--write", name]) == 0
     # Whole models alone, as an earlier version left them: loaded from disk they score the same.
-    shutil.rmtree(path / RESULT)
+    shutil.rmtree(path / RESULT, ignore_errors=True)
     again = judged_again(tmp_path / "again", base, path)
     rescored = run_round(again).slices["anchor"].candidates
     for name in SHARES:

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from checkpoints.files.weight_files import stored_weights
-from daemon.doctor.disk_need import bytes_beside, bytes_to_come, round_bytes, save_bytes
+from daemon.doctor.disk_need import (
+    adapter_bytes,
+    adapter_round_bytes,
+    bytes_beside,
+    bytes_to_come,
+    round_bytes,
+    save_bytes,
+)
 from daemon.settings.tree import ModelSettings, Settings
 from learner.directory import trained_result
 from learner.objectives.importance import save_importance
@@ -85,6 +92,22 @@ def test_what_a_round_saves_of_itself_is_counted(tmp_path: Path) -> None:
     never = save_bytes(path, settings(tmp_path, early_stop_checks=0))
     assert never == pytest.approx(2 * listed.bytes, abs=2 * HEADER_BYTES)
     assert save_bytes(path, settings(tmp_path)) == never * 4 // 3
+
+
+def test_generations_that_are_adapters_are_counted_as_such(tmp_path: Path) -> None:
+    """Of seven generations and five rounds one of each is whole, and one more generation that the oldest lie on."""
+    path = saved(tmp_path, torch.float32)
+    weights = stored_weights(path).total()
+    lora = {"adapter": "lora", "adapter_rank": 2, "early_stop_checks": 0}
+    adapters, merged = settings(tmp_path, **lora), settings(tmp_path, **lora, adapter_rounds=0)
+    assert adapter_bytes(path, adapters) == 4 * weights * 16 // 128
+    base, whole_round = weights * 4, round_bytes(path, adapters)
+    saved_there = bytes_to_come(merged) - bytes_to_come(adapters)
+    of_adapters = 6 * adapter_bytes(path, adapters) + 4 * adapter_round_bytes(path, adapters)
+    assert saved_there == pytest.approx(5 * base + 4 * whole_round - of_adapters, abs=8 * HEADER_BYTES)
+    important = settings(tmp_path, **lora, ewc=1.0)
+    assert adapter_bytes(path, important) - adapter_bytes(path, adapters) == 4 * weights
+    assert adapter_round_bytes(path, important) == 4 * adapter_bytes(path, adapters) + 4 * weights
 
 
 def test_an_adapter_saves_next_to_nothing_of_itself(tmp_path: Path) -> None:

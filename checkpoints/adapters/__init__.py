@@ -1,0 +1,4 @@
+"""Generations that are adapters: what they lie on, how their weights are written, and what both make together.
+
+What an adapter learns, and when a whole generation is written again, is decided in the learner.
+"""

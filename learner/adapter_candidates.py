@@ -1,0 +1,139 @@
+"""A round's candidates where they are adapters: a few megabytes each, on the whole generation under their parent.
+
+What the round learned is put beside what the parent's adapter holds, so that a candidate with the parent's share t is
+
+    G + B A + (1 - t) b a
+
+exactly: G the ground as it is stored, B A of the parent, b a of the round. Each is written first, then read back and
+scored: what the gate judges is what serves. The adapter's rank grows with each round; after `adapter_rounds` of them a
+round's candidates are whole models once more, the next ground.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from checkpoints.adapters.ground import BELOW, Ground, is_adapter, read_ground, whole_dir
+from checkpoints.adapters.low_rank import Adapted, AdapterWeights, LowRank, read_adapter, write_adapter
+from checkpoints.document_frame import write_frame
+from checkpoints.files.disk_errors import disk_errors
+from checkpoints.files.durable_writes import built_directory
+from checkpoints.files.model_files import GROUND_FILE
+from checkpoints.json_files import read_json, write_sorted_json
+from checkpoints.manifest import MANIFEST, Manifest, digest_of, files_of_model
+from learner.directory.links import link_or_copy
+from learner.directory.round_directory import CANDIDATES, IMPORTANCE, PARENT, RoundSpec, candidate_name
+from learner.objectives.importance import Importance, save_importance
+from learner.workbench import Workbench
+
+KEPT: Final = "lora"
+"""The kind of adapter that is kept as one. Of DoRA's change no engine but peft itself makes use: vLLM loads none."""
+
+
+def stays_adapter(spec: RoundSpec, parent: Path) -> bool:
+    """Tell whether a round's candidates are adapters, or whole models.
+
+    Args:
+        spec: of the round.
+        parent: directory of its parent.
+
+    Raises:
+        checkpoints.errors.UnusableModel: what the parent says of its ground is damaged.
+    """
+    ground = read_ground(parent)
+    rounds = 0 if ground is None else ground.rounds
+    # A head that grows has other labels in its configuration than the ground.
+    return spec.recipe.adapter == KEPT and rounds < spec.recipe.adapter_rounds and not spec.new_labels
+
+
+def adapter_candidates(
+    bench: Workbench, learned: AdapterWeights, measured: Importance | None
+) -> Iterator[tuple[str, Any]]:
+    """Write the candidates and yield each by its name, with the round's model in its place until the next one comes.
+
+    Args:
+        bench: of the round; its model has the trained weights, and is overwritten.
+        learned: by the round's adapter.
+        measured: importance, which goes with each.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    path = bench.given.path
+    parent = path / PARENT
+    # In the dtype that is stored, so that what is scored is what will serve.
+    stored = bench.load(ground_of(parent), device=torch.device("cpu"), dtype=None)
+    earlier = read_adapter(parent) if is_adapter(parent) else AdapterWeights()
+    before = Adapted(stored, earlier, parent)
+    parameters = dict(bench.model.named_parameters())
+    first: Path | None = None
+    for share in sorted(set(bench.given.spec.recipe.interpolation)):
+        name = candidate_name(share)
+        directory = path / CANDIDATES / name
+        weights = earlier.beside(_toward_parent(learned, share, before, stored))
+        with disk_errors(directory), built_directory(directory) as made:
+            _write(bench, made, weights, Adapted(stored, weights, made))
+            _put_importance(made, first, measured)
+        # Of the size of the model, and not needed any more.
+        first, measured = first or directory, None
+        written = Adapted(stored, read_adapter(directory), directory)
+        with torch.no_grad():
+            for weight in written.names:
+                parameters[weight].copy_(written[weight])
+        yield name, bench.model
+
+
+def ground_of(parent: Path) -> str:
+    """Where a round's directory has the ground of its parent, below itself."""
+    return f"{PARENT}/{BELOW}" if is_adapter(parent) else PARENT
+
+
+def _toward_parent(learned: AdapterWeights, share: float, parent: Adapted, ground: Any) -> AdapterWeights:
+    """What a round learned, drawn toward its parent."""
+    changes = {name: LowRank(change.a, change.b * (1 - share)) for name, change in learned.changes.items()}
+    whole = {}
+    for name, result in learned.whole.items():
+        before = parent[name] if name in parent else ground.get_parameter(name)
+        whole[name] = torch.lerp(result.float(), before.detach().float(), share)
+    return AdapterWeights(changes, whole, learned.heads)
+
+
+def _write(bench: Workbench, directory: Path, weights: AdapterWeights, adapted: Adapted) -> None:
+    spec, ground = bench.given.spec, _ground(bench)
+    # As seen from where the generation will be.
+    beside = Path("..") / f"{ground.generation:06d}"
+    write_adapter(directory, weights, spec.kind, ground=beside, transposed=adapted.transposed)
+    (directory / GROUND_FILE).write_bytes(write_sorted_json(ground))
+    if spec.kind == "causal-lm" and bench.encode.frame is not None:
+        write_frame(directory, bench.encode.frame)
+
+
+def _ground(bench: Workbench) -> Ground:
+    """What the candidates lie on: what their parent lies on, or the parent itself."""
+    parent = bench.given.path / PARENT
+    earlier = read_ground(parent)
+    if earlier is not None:
+        return Ground(earlier.generation, earlier.model, earlier.rounds + 1)
+    manifest = read_json(Manifest, (parent / MANIFEST).read_bytes())
+    return Ground(bench.given.spec.parent.generation, digest_of(files_of_model(manifest)), 1)
+
+
+def _put_importance(directory: Path, first: Path | None, measured: Importance | None) -> None:
+    """Put importance beside a candidate; of the size of the model, so that all have one file."""
+    if measured is not None:
+        save_importance(directory / IMPORTANCE, measured)
+    elif first is not None and (first / IMPORTANCE).exists():
+        (directory / IMPORTANCE).parent.mkdir()
+        link_or_copy(first / IMPORTANCE, directory / IMPORTANCE)
+
+
+def load_candidate(bench: Workbench, name: str) -> Any:
+    """Load a candidate that an earlier round wrote, in float32."""
+    return bench.load(
+        f"{CANDIDATES}/{name}",
+        device=bench.device.where,
+        dtype=torch.float32,
+        ground=whole_dir(bench.given.path / PARENT),
+    )
