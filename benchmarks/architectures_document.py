@@ -29,6 +29,9 @@ Classifiers are padded on the side that changes nothing, or classify one text at
 hold to the same: documents are packed into rows where the model keeps them apart, and rows share a pass where
 none changes another.
 
+A generation that is an adapter ([adapters.md](adapters.md)) is served, scored and trained on as the whole model that it
+makes of what it lies on, and so is asked nothing of its own.
+
 Documents are parted by what pre-training put between them, which is not what the tokenizers of many chat models
 name: theirs ends turns. At import the model is asked behind which of its special tokens ordinary text begins most
 likely; the answer stays with the model (`document_frame.json`), and `riverkeep doctor` tells it ("how it reads

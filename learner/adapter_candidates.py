@@ -1,4 +1,4 @@
-"""A round's candidates where they are adapters: a few megabytes each, on the whole generation under their parent.
+"""A round's candidates where they are adapters, each on the whole generation under their parent.
 
 What the round learned is put beside what the parent's adapter holds, so that a candidate with the parent's share t is
 
@@ -9,7 +9,7 @@ scored: what the gate judges is what serves. The adapter's rank grows with each 
 round's candidates are whole models once more, the next ground.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,7 +51,7 @@ def stays_adapter(spec: RoundSpec, parent: Path) -> bool:
 def adapter_candidates(
     bench: Workbench, learned: AdapterWeights, measured: Importance | None
 ) -> Iterator[tuple[str, Any]]:
-    """Write the candidates and yield each by its name, with the round's model in its place until the next one comes.
+    """Write the candidates, and yield each by its name, with the round's model in its place until the next one comes.
 
     Args:
         bench: of the round; its model has the trained weights, and is overwritten.
@@ -61,28 +61,35 @@ def adapter_candidates(
     Raises:
         OSError: the disk refused.
     """
-    path = bench.given.path
-    parent = path / PARENT
     # In the dtype that is stored, so that what is scored is what will serve.
-    stored = bench.load(ground_of(parent), device=torch.device("cpu"), dtype=None)
-    earlier = read_adapter(parent) if is_adapter(parent) else AdapterWeights()
-    before = Adapted(stored, earlier, parent)
+    ground = bench.load(ground_of(bench.given.path / PARENT), device=torch.device("cpu"), dtype=None)
+    directories = _write_all(bench, ground, learned, measured)
+    # Of the size of the model, and not needed any more.
+    del measured
     parameters = dict(bench.model.named_parameters())
-    first: Path | None = None
-    for share in sorted(set(bench.given.spec.recipe.interpolation)):
-        name = candidate_name(share)
-        directory = path / CANDIDATES / name
-        weights = earlier.beside(_toward_parent(learned, share, before, stored))
-        with disk_errors(directory), built_directory(directory) as made:
-            _write(bench, made, weights, Adapted(stored, weights, made))
-            _put_importance(made, first, measured)
-        # Of the size of the model, and not needed any more.
-        first, measured = first or directory, None
-        written = Adapted(stored, read_adapter(directory), directory)
+    for directory in directories:
+        written = Adapted(ground, read_adapter(directory), directory)
         with torch.no_grad():
             for weight in written.names:
                 parameters[weight].copy_(written[weight])
-        yield name, bench.model
+        yield directory.name, bench.model
+
+
+def _write_all(bench: Workbench, ground: Any, learned: AdapterWeights, measured: Importance | None) -> list[Path]:
+    """Write the candidates; their directories, the one with the least of the parent first."""
+    path = bench.given.path
+    earlier = read_adapter(path / PARENT) if is_adapter(path / PARENT) else AdapterWeights()
+    before = Adapted(ground, earlier, path / PARENT)
+    made: list[Path] = []
+    for share in sorted(set(bench.given.spec.recipe.interpolation)):
+        directory = path / CANDIDATES / candidate_name(share)
+        weights = earlier.beside(_toward_parent(learned, share, before, ground))
+        with disk_errors(directory), built_directory(directory) as new:
+            _write(bench, new, weights, Adapted(ground, weights, new))
+            if measured is not None:
+                _put_importance(new, made, measured)
+        made.append(directory)
+    return made
 
 
 def ground_of(parent: Path) -> str:
@@ -120,13 +127,13 @@ def _ground(bench: Workbench) -> Ground:
     return Ground(bench.given.spec.parent.generation, digest_of(files_of_model(manifest)), 1)
 
 
-def _put_importance(directory: Path, first: Path | None, measured: Importance | None) -> None:
-    """Put importance beside a candidate; of the size of the model, so that all have one file."""
-    if measured is not None:
+def _put_importance(directory: Path, others: Sequence[Path], measured: Importance) -> None:
+    """Put importance beside a candidate; it is of the size of the model, so that all have one file."""
+    if not others:
         save_importance(directory / IMPORTANCE, measured)
-    elif first is not None and (first / IMPORTANCE).exists():
-        (directory / IMPORTANCE).parent.mkdir()
-        link_or_copy(first / IMPORTANCE, directory / IMPORTANCE)
+        return
+    (directory / IMPORTANCE).parent.mkdir()
+    link_or_copy(others[0] / IMPORTANCE, directory / IMPORTANCE)
 
 
 def load_candidate(bench: Workbench, name: str) -> Any:

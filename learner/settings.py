@@ -254,8 +254,8 @@ class RecipeSettings(BaseModel):
         default=8,
         ge=0,
         le=1000,
-        description="How many rounds through LoRA are kept in one adapter on a whole generation, in peft's format, a "
-        "few megabytes in place of a whole model. Each adds adapter_rank to its rank. The round after them writes a "
+        description="How many rounds through LoRA are kept in one adapter on a whole generation, in peft's format, "
+        "which is a small share of a whole model. Each adds adapter_rank to its rank. The round after them writes a "
         "whole generation, which the next adapters lie on; so does a round that teaches new labels. 0: every "
         "generation is whole.",
     )
