@@ -23,7 +23,7 @@ from typing import Final
 
 import torch
 
-from benchmarks.forgetting import HOLDOUT_SHARE, THREADS, default_recipe, demo_stream, rounds_of
+from benchmarks.eras_followed import HOLDOUT_SHARE, THREADS, default_recipe, demo_stream, rounds_of
 from benchmarks.report import Bar, arguments, report
 from benchmarks.seeded_store import make_store
 from checkpoints.load import load_model, load_tokenizer

@@ -118,6 +118,12 @@ def test_of_equal_means_the_one_that_forgot_provably_less_is_taken() -> None:
     assert chosen_of(moved) == "0.50"
 
 
+def test_of_equal_means_the_one_that_learned_provably_more_is_taken() -> None:
+    """What it forgot more it paid for with what it learned: less of both would cost plasticity round after round."""
+    means = {"0.00": (-0.10, 0.04), "0.50": (-0.08, 0.02)}
+    assert chosen_of(moves(means, 0.0)) == "0.00"
+
+
 @pytest.mark.parametrize("older", [1, 3, 30])
 def test_what_is_learned_weighs_the_same_however_many_older_slices_there_are(older: int) -> None:
     """A mean over all slices learns the less of the news the longer the service has run."""
@@ -140,18 +146,19 @@ def is_worse(difference: Comparison) -> bool:
 
 @given(st.data(), st.sampled_from([0.0, 0.05, 0.5]))
 def test_of_equal_candidates_the_one_that_learned_most_is_taken(data: st.DataObject, spread: float) -> None:
-    """Never one that is worse by more than the error, nor a larger share of the parent than forgetting asks for."""
+    """Never one that is worse by more than the error, nor a larger share of the parent than what that spares."""
     names = sorted(data.draw(st.sets(st.sampled_from(sorted(SHARES)), min_size=1)))
     figures = st.floats(-0.5, 0.5, allow_nan=False)
     moved = moves({name: (data.draw(figures), data.draw(figures)) for name in names}, spread)
-    everywhere, older = between(moved, NEWEST, OLDER), between(moved, OLDER)
+    everywhere, newest, older = between(moved, NEWEST, OLDER), between(moved, NEWEST), between(moved, OLDER)
     chosen = chosen_of(moved)
     lowest = min(names, key=lambda name: (everywhere(name, names[0]).estimate, name))
     equal = [name for name in names if not is_worse(everywhere(name, lowest))]
     assert chosen in equal
-    assert not any(is_worse(older(chosen, other)) for other in equal)
     for larger_step in equal[: equal.index(chosen)]:
-        assert any(is_worse(older(larger_step, other)) for other in equal)
+        assert any(
+            is_worse(older(larger_step, other)) and not is_worse(newest(other, larger_step)) for other in equal
+        )
 
 
 def test_slices_weigh_alike_and_empty_ones_nothing() -> None:
