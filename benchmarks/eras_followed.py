@@ -56,7 +56,7 @@ THREADS = 1
 def default_recipe() -> RecipeSettings:
     """The defaults on the demo's small model: its sequence length, its peak rate, 24 new sequences a step."""
     # The batch grows by what is replayed, so that a step has as much new text as naive fine-tuning's.
-    share = RecipeSettings().replay_share("causal-lm")
+    share = RecipeSettings().replay_ratio
     return RecipeSettings(
         learning_rate=PEAK_RATE,
         sequence_length=SEQUENCE,
@@ -150,7 +150,7 @@ def _draw(store: Store, seed: int) -> RoundDraw:
     spec = DrawSpec(
         # The whole era, however long: what is left fresh would mix eras.
         fresh_tokens=ALL_TOKENS,
-        replay_ratio=default_recipe().replay_share("causal-lm"),
+        replay_ratio=default_recipe().replay_ratio,
         early_stop_share=0.0,
     )
     draw = store.rounds.begin(trigger="benchmark", recipe={}, seed=seed, spec=spec)

@@ -146,7 +146,7 @@ def _best(
     """The best recipe of a way, and what it came to."""
     budgets: Sequence[int | None] = [None] * len(rounds)
     if WAYS[way].equal_tokens:
-        share = default_recipe().replay_share("causal-lm")
+        share = default_recipe().replay_ratio
         budgets = [round(tokens / (1 - share)) for tokens in measured.outcomes["naive"][str(seed)]["round_tokens"]]
     tried = [
         (recipe, follow(rounds, home / str(at), recipe, budgets)) for at, recipe in enumerate(measured.recipes_of(way))

@@ -35,7 +35,7 @@ class RoundTrial:
     @property
     def replayed(self) -> float:
         """The share of its tokens that is replayed."""
-        return self.recipe.replay_share("causal-lm")
+        return self.recipe.replay_ratio
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,12 +47,12 @@ from daemon.doctor.rounds import TIMED_S
 from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
 from learner.directory.report import TrainingSummary, read_report
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
-from learner.settings import REPLAY_RATIO, LearnerSettings, RecipeSettings
+from learner.settings import LearnerSettings, RecipeSettings
 
 LABELS = ("calm", "storm")
 FRESH, HELD_OUT, EARLY = 20, 12, 1
 """Documents of each role; of the new text, as large a share may end a round early as in the service."""
-REPLAYED: Mapping[ModelKind, int] = {kind: round(FRESH * ratio / (1 - ratio)) for kind, ratio in REPLAY_RATIO.items()}
+REPLAYED = round(FRESH * RecipeSettings().replay_ratio / (1 - RecipeSettings().replay_ratio))
 """As many as the service draws beside them."""
 PARAGRAPHS: Mapping[ModelKind, tuple[int, ...]] = {"causal-lm": (1, 2, 3), "classifier": (2,)}
 """In one document after another, some 230 tokens each."""
@@ -201,7 +201,7 @@ def _rehearse(subject: Subject, rows: int, folder: Path, steps: int) -> Rehearsa
 def documents(first: int, count: int, kind: ModelKind) -> list[RoundSample]:
     """Documents of the demo's stream, spread over its eras; with labels for a classifier."""
     everything = [paragraph.text for era in eras() for paragraph in era.paragraphs]
-    step = len(everything) // (FRESH + REPLAYED[kind] + HELD_OUT + EARLY)
+    step = len(everything) // (FRESH + REPLAYED + HELD_OUT + EARLY)
     return [
         RoundSample(
             number,
@@ -222,14 +222,14 @@ def work_of(subject: Subject) -> RoundWork:
         lengths = (len(tokenizer(one.text)["input_ids"]) for one in documents(first, count, subject.kind))
         return sum(min(length, cut or length) for length in lengths)
 
-    new, held_out = tokens(0, FRESH), tokens(FRESH + REPLAYED[subject.kind], HELD_OUT)
+    new, held_out = tokens(0, FRESH), tokens(FRESH + REPLAYED, HELD_OUT)
     return RoundWork(new, new / FRESH, held_out, held_out)
 
 
 def real_round(subject: Subject, folder: Path) -> tuple[TrainingSummary, float]:
     """Run it; its summary, and seconds without the start of the process."""
     directory, kind = folder / "round", subject.kind
-    ref, replayed = GenerationRef(BASE, subject.digest), REPLAYED[kind]
+    ref, replayed = GenerationRef(BASE, subject.digest), REPLAYED
     write_round(
         directory,
         RoundSpec(round=1, kind=kind, seed=1, parent=ref, base=ref, recipe=subject.settings.recipe, device="cpu"),

@@ -126,7 +126,7 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     if not material.steps:
         why = f": {texts.fresh.refused[0]}" if texts.fresh.refused else ""
         return _report(bench, Outcome.EMPTY, f"the new text holds nothing to train on{why}", new_text)
-    if note := replay_note(material.replay_ratio, len(texts.replay), given.spec.recipe, given.spec.kind):
+    if note := replay_note(material.replay_ratio, len(texts.replay), given.spec.recipe):
         progress.say("replay_capped", reason=note)
     to_score = tokens_to_score(bench, texts.slices) + tokens_to_score_again(bench, texts.slices)
     with progress.phase("score", TOKENS, to_score):

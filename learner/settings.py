@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from checkpoints.card import ModelKind
 from learner.learning_rates import usual_rate
@@ -13,8 +13,6 @@ AdapterKind: TypeAlias = Literal["lora", "dora"]
 USUAL_LENGTH = 512
 """Tokens in a sequence where nothing was chosen: in states of earlier versions."""
 
-# What a kind of model gets where the recipe names no value: DESIGN's defaults from literature and trials.
-REPLAY_RATIO: dict[ModelKind, float] = {"causal-lm": 0.6, "seq2seq": 0.6, "masked-lm": 0.6, "classifier": 0.5}
 MASKED_SHARE = 0.15
 """Of a text's tokens, that a masked LM has to guess at once: what most of them were trained with (BERT, RoBERTa)."""
 MASKED_READINGS = 3
@@ -78,12 +76,11 @@ class RecipeSettings(BaseModel):
         "as the model allows and a round with a single row a pass fits into memory; 512 in a state of an earlier "
         "version. `riverkeep check`, `doctor` and `status` tell it.",
     )
-    replay_ratio: float | None = Field(
-        default=None,
+    replay_ratio: float = Field(
+        default=0.5,
         ge=0,
         le=0.95,
-        description="Replayed share of a batch, in tokens (documents for a classifier). "
-        "Left out: 0.6, 0.5 for a classifier.",
+        description="Replayed share of a batch, in tokens (documents for a classifier).",
     )
     # Up to four passes over the same text are nearly worth as much as new text, more soon nothing (Muennighoff et al.
     # 2023, "Scaling Data-Constrained Language Models"); what is replayed without end is learned by heart.
@@ -281,6 +278,12 @@ class RecipeSettings(BaseModel):
         "it begins, or ran out of it with a single sequence in a pass. `riverkeep doctor` says which.",
     )
 
+    @field_validator("replay_ratio", mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, ratio: object) -> object:
+        """Rounds that an earlier version began may name none."""
+        return cls.model_fields["replay_ratio"].default if ratio is None else ratio
+
     @property
     def length(self) -> int:
         """Tokens in one sequence, never more than the model allows."""
@@ -298,10 +301,6 @@ class RecipeSettings(BaseModel):
             if tokens > USUAL_LENGTH and name not in self.model_fields_set
         }
         return self.model_copy(update={"sequence_length": tokens, **counted})
-
-    def replay_share(self, kind: ModelKind) -> float:
-        """Return the replay ratio for this kind of model, in [0, 0.95]."""
-        return REPLAY_RATIO[kind] if self.replay_ratio is None else self.replay_ratio
 
     def peak_rate(self, kind: ModelKind, parameters: int, *, steps_of_new_head: int | None = None) -> float:
         """Return the peak learning rate for a model.

@@ -22,7 +22,7 @@ LIMITS = LearnerLimits(silence=600.0, time=6 * 3600.0)
 
 def naive(kept: RecipeSettings, learning_rate: float) -> RecipeSettings:
     """The recipe of naive fine-tuning: as many new tokens a step as `kept`, on the same schedule, and nothing else."""
-    new_share = 1 - kept.replay_share("causal-lm")
+    new_share = 1 - kept.replay_ratio
     return kept.model_copy(
         update={
             "batch_sequences": max(1, round(kept.batch_sequences * new_share)),
@@ -115,7 +115,7 @@ class Lineage:
             parent_dir=self._current.path,
             base_dir=self._base.path,
             fresh=round_.fresh,
-            replay=round_.replay if recipe.replay_share("causal-lm") > 0 else (),
+            replay=round_.replay if recipe.replay_ratio > 0 else (),
             early_stop=round_.early_stop,
             slices=round_.slices,
             known_base=_of_base(source),

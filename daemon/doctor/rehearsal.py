@@ -231,7 +231,7 @@ def _sampled(subject: Subject) -> tuple[Skill, ...]:
 def recipe_of(subject: Subject, rows: int, steps: int = FEWEST_STEPS) -> RecipeSettings:
     """The user's recipe, in so many steps that each have a pass of new rows alone and one of replayed rows alone."""
     recipe = subject.settings.recipe
-    new_share = 1 - recipe.replay_share(subject.kind)
+    new_share = 1 - recipe.replay_ratio
     batch = math.ceil(rows / min(new_share, 1 - new_share)) if new_share < 1 else rows
     changed = {
         "micro_batch": rows,
@@ -245,7 +245,7 @@ def recipe_of(subject: Subject, rows: int, steps: int = FEWEST_STEPS) -> RecipeS
 def _documents(subject: Subject, rows: int, steps: int) -> tuple[int, int]:
     """How many new and replayed documents, of a row each, the steps need."""
     recipe = recipe_of(subject, rows, steps)
-    replayed_share = recipe.replay_share(subject.kind)
+    replayed_share = recipe.replay_ratio
     new = steps * max(1, round(recipe.batch_sequences * (1 - replayed_share)))
     return new, 0 if not replayed_share else max(1, round(new * replayed_share / (1 - replayed_share)))
 

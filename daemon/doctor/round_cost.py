@@ -136,7 +136,7 @@ def estimate_seconds(
     row_tokens = 2 * rehearsal.width if kind == "seq2seq" else rehearsal.width
     sequence_tokens = row_tokens if kind == "causal-lm" else min(row_tokens, work.tokens_per_document)
     batch_tokens = recipe.batch_sequences * sequence_tokens
-    tokens = work.new_tokens * recipe.epochs / (1 - recipe.replay_share(kind))
+    tokens = work.new_tokens * recipe.epochs / (1 - recipe.replay_ratio)
     tokens = min(tokens, recipe.max_tokens or math.inf, (recipe.max_steps or math.inf) * batch_tokens)
     training = min(tokens / rehearsal.trained_per_second, recipe.max_seconds or math.inf)
     documents = work.new_tokens / work.tokens_per_document
@@ -166,8 +166,8 @@ def estimate_seconds(
 
 def usual_documents(recipe: RecipeSettings, kind: ModelKind, documents: float) -> float:
     """How many replayed documents tell how well a model reads, beside so many new ones; none of a classifier's."""
-    replay_share = recipe.replay_share(kind)
-    return min(USUAL_DOCUMENTS, documents * replay_share / (1 - replay_share)) if KINDS[kind].by_token else 0.0
+    replayed = documents * recipe.replay_ratio / (1 - recipe.replay_ratio)
+    return min(USUAL_DOCUMENTS, replayed) if KINDS[kind].by_token else 0.0
 
 
 def steps_within(whole: Seconds, limit: float) -> int:

@@ -46,7 +46,7 @@ def draw_spec(settings: Settings) -> DrawSpec:
     Nothing is kept apart for early stopping where the recipe never looks.
     """
     recipe = settings.learner.recipe
-    ratio = recipe.replay_share(settings.model.kind)
+    ratio = recipe.replay_ratio
     return DrawSpec(
         # The recipe's budget counts replayed tokens with the new ones.
         fresh_tokens=None if recipe.max_tokens is None else max(1, int(recipe.max_tokens * (1 - ratio))),

@@ -9,7 +9,6 @@ from itertools import islice
 import numpy as np
 import torch
 
-from checkpoints.card import ModelKind
 from checkpoints.probe.conduct import Side
 from learner.material.batches import (
     Rows,
@@ -134,7 +133,7 @@ class StepPlan:
         """Return a generator for one purpose, or for a step of it, independent of those for others."""
         return np.random.Generator(np.random.PCG64([self.seed, purpose, *([] if number is None else [number])]))
 
-    def steps(self, new: Sizes, old: Replayable, ratio: float) -> tuple[list[Step], float]:
+    def steps(self, new: Sizes, old: Replayable) -> tuple[list[Step], float]:
         """Plan the steps on new and replayed rows, within the recipe's budgets; return them with their replay ratio.
 
         A step has as many new rows whether or not there is anything to replay: replay is added, it replaces nothing.
@@ -144,30 +143,28 @@ class StepPlan:
         Args:
             new: rows of new text, the oldest text first.
             old: rows that can be replayed.
-            ratio: wanted replayed share of each step.
         """
         limit, oldest = self.recipe.max_steps, np.argsort(new.ages, kind="stable")
         # Steps that are few are whole ones: all rows spread over smaller ones would train fewer of them.
-        fitting = oldest if limit is None else oldest[: limit * self._new_per_step(ratio)]
-        steps, bearable = self._over(np.sort(fitting), new, old, ratio, limit)
+        fitting = oldest if limit is None else oldest[: limit * self._new_per_step]
+        steps, bearable = self._over(np.sort(fitting), new, old, limit)
         kept = self._within_tokens(steps, new, old)
         if len(kept) == len(steps):
             return steps, bearable
         # Planned again also where only a later epoch was cut: replay that is short is spread over what is trained.
         seen = np.unique(np.concatenate([step.new for step in kept]))
-        steps, bearable = self._over(np.sort(oldest[: len(seen)]), new, old, ratio, len(kept))
+        steps, bearable = self._over(np.sort(oldest[: len(seen)]), new, old, len(kept))
         return self._within_tokens(steps, new, old), bearable
 
-    def _new_per_step(self, ratio: float) -> int:
-        return max(1, round(self.recipe.batch_sequences * (1 - ratio)))
+    @property
+    def _new_per_step(self) -> int:
+        return max(1, round(self.recipe.batch_sequences * (1 - self.recipe.replay_ratio)))
 
-    def _over(
-        self, rows: Ints, new: Sizes, old: Replayable, ratio: float, limit: int | None
-    ) -> tuple[list[Step], float]:
+    def _over(self, rows: Ints, new: Sizes, old: Replayable, limit: int | None) -> tuple[list[Step], float]:
         """Plan at most `limit` steps over some of the new rows."""
         parts = equal_steps(
             len(rows),
-            most=self._new_per_step(ratio),
+            most=self._new_per_step,
             epochs=self.recipe.epochs,
             random=self.random(0),
             # How far a limit in seconds reaches nobody knows before.
@@ -178,7 +175,7 @@ class StepPlan:
         # For each pass over the new text: where that comes several times, what is replayed beside it may too.
         passes = math.ceil(sum(map(len, of_new)) / max(1, len(rows)))
         most = self.recipe.most_replays * passes
-        bearable = bearable_ratio(ratio, new=trained, replayable=replayable, most=most)
+        bearable = bearable_ratio(self.recipe.replay_ratio, new=trained, replayable=replayable, most=most)
         # One more than the ratio comes to: what is owed is rounded to whole rows.
         drawn = old.draws(math.ceil(trained * bearable / (1 - bearable)) + 1, most)
         return list(add_replay(of_new, new.weights, old.sizes.weights, drawn, ratio=bearable)), bearable
@@ -198,7 +195,7 @@ def prepare(fresh: Encoded, replay: Encoded, plan: StepPlan) -> Material:
     return _causal(fresh, replay, plan)
 
 
-def _steps_of_rows(new: Rows, old: Rows, plan: StepPlan, kind: ModelKind) -> tuple[list[Step], float]:
+def _steps_of_rows(new: Rows, old: Rows, plan: StepPlan) -> tuple[list[Step], float]:
     """Plan the steps on a language model's rows, with their replay ratio."""
     return plan.steps(
         Sizes(new.targets, new.widths, _ages(new)),
@@ -206,14 +203,13 @@ def _steps_of_rows(new: Rows, old: Rows, plan: StepPlan, kind: ModelKind) -> tup
             Sizes(old.targets, old.widths, _ages(old)),
             lambda _, most: islice(shuffled_passes(len(old), plan.random(1)), most * len(old)),
         ),
-        plan.recipe.replay_share(kind),
     )
 
 
 def _masked(fresh: Encoded, replay: Encoded, plan: StepPlan, masking: Masking) -> Material:
     recipe, shape = plan.recipe, plan.shape
     new, old = (masked_rows(text, shape.longest, masking) for text in (fresh, replay))
-    steps, ratio = _steps_of_rows(new, old, plan, "masked-lm")
+    steps, ratio = _steps_of_rows(new, old, plan)
     return Material(
         feed=MaskedFeed(
             new=new,
@@ -238,7 +234,7 @@ def _masked(fresh: Encoded, replay: Encoded, plan: StepPlan, masking: Masking) -
 def _paired(fresh: Encoded, replay: Encoded, plan: StepPlan, start: int) -> Material:
     recipe, shape = plan.recipe, plan.shape
     new, old = pair_rows(fresh), pair_rows(replay)
-    steps, ratio = _steps_of_rows(new, old, plan, "seq2seq")
+    steps, ratio = _steps_of_rows(new, old, plan)
     return Material(
         feed=PairFeed(
             new=new,
@@ -261,7 +257,7 @@ def _causal(fresh: Encoded, replay: Encoded, plan: StepPlan) -> Material:
     new = rows_of(fresh, shape.longest, packed=shape.packed)
     old = rows_of(replay, shape.longest, packed=shape.packed)
     contents = rows_contents(new, fresh)
-    steps, ratio = _steps_of_rows(new, old, plan, "causal-lm")
+    steps, ratio = _steps_of_rows(new, old, plan)
     return Material(
         feed=CausalFeed(
             new=new,
@@ -295,7 +291,6 @@ def _classifier(fresh: Encoded, replay: Encoded, plan: StepPlan, classes: int) -
             Sizes(np.ones_like(replay.lengths), replay.lengths, np.arange(len(replay))),
             lambda wanted, most: balanced_draws(_strata(replay.labels), plan.random(1), wanted=wanted, most=most),
         ),
-        recipe.replay_share("classifier"),
     )
     return Material(
         feed=ClassifierFeed(
@@ -329,16 +324,15 @@ def brings_new_label(fresh: Encoded, replay: Encoded) -> bool:
     return bool(np.setdiff1d(fresh.labels, replay.labels).size)
 
 
-def replay_note(share: float, documents: int, recipe: RecipeSettings, kind: ModelKind) -> str:
+def replay_note(share: float, documents: int, recipe: RecipeSettings) -> str:
     """Say, in a sentence, that less is replayed than the recipe asks for; empty where all is, or there is nothing.
 
     Args:
         share: of what is trained, that is replayed; see `Material.replay_ratio`.
         documents: that can be replayed.
         recipe: of the round.
-        kind: of the model.
     """
-    wanted = recipe.replay_share(kind)
+    wanted = recipe.replay_ratio
     if not documents or share >= wanted:
         return ""
     return (

@@ -156,9 +156,7 @@ def test_of_equal_candidates_the_one_that_learned_most_is_taken(data: st.DataObj
     equal = [name for name in names if not is_worse(everywhere(name, lowest))]
     assert chosen in equal
     for larger_step in equal[: equal.index(chosen)]:
-        assert any(
-            is_worse(older(larger_step, other)) and not is_worse(newest(other, larger_step)) for other in equal
-        )
+        assert any(is_worse(older(larger_step, other)) and not is_worse(newest(other, larger_step)) for other in equal)
 
 
 def test_slices_weigh_alike_and_empty_ones_nothing() -> None:

@@ -13,9 +13,8 @@ SMALL = 110_000_000
 
 
 def test_defaults_depend_on_the_kind_of_model() -> None:
-    """A causal LM replays more and learns faster than a classifier."""
+    """A causal LM learns faster than a classifier."""
     recipe = RecipeSettings()
-    assert [recipe.replay_share(kind) for kind in ("causal-lm", "classifier")] == [0.6, 0.5]
     assert [recipe.peak_rate(kind, SMALL) for kind in ("causal-lm", "classifier")] == [1e-4, 2e-5]
 
 
@@ -49,10 +48,15 @@ def test_a_new_head_has_a_higher_rate_the_fewer_steps_there_are_to_learn_it(step
     assert RecipeSettings(learning_rate=0.5).peak_rate("classifier", SMALL, steps_of_new_head=steps) == 0.5
 
 
+def test_a_round_that_an_earlier_version_began_can_be_read() -> None:
+    """It named no ratio where nobody had set one."""
+    assert RecipeSettings.model_validate({"replay_ratio": None}) == RecipeSettings()
+
+
 def test_what_is_set_holds_for_either_kind() -> None:
     """Zero is a value, not a missing one."""
     recipe = RecipeSettings(replay_ratio=0.0, learning_rate=0.5)
-    assert recipe.replay_share("causal-lm") == recipe.replay_share("classifier") == 0
+    assert recipe.replay_ratio == 0
     assert recipe.peak_rate("classifier", SMALL) == 0.5
 
 
