@@ -42,7 +42,7 @@ from streams.document import Batch, Document, Partition
 
 NEW_SEQUENCES = 24
 SEQUENCE = 128
-PEAK_RATE = 3e-3
+PEAK_RATE = 2.5e-3
 NAIVE_RATES = (1e-3, 2e-3, 3e-3)
 ERA_CHARACTERS = 420_000
 PIECE_CHARACTERS = 700

@@ -124,8 +124,8 @@ def read_measured(file: Path | None) -> dict[str, Measured]:
     return {stream: Measured(known["recipes"], known["outcomes"]) for stream, known in details.items()}
 
 
-def measure(stream: str, seed: int, ways: Sequence[str], measured: Measured, console: Console) -> None:
-    """Follow the rounds of one stream and seed in several ways, and add what comes out."""
+def measure(stream: str, seed: int, ways: Sequence[str], measured: Measured, console: Console) -> Iterator[str]:
+    """Follow the rounds of one stream and seed in several ways, add what comes out, and give each way once it is."""
     with tempfile.TemporaryDirectory(prefix="ways-") as folder:
         home = Path(folder)
         make_store(home / "memory.db", MEMORY, seed)
@@ -138,6 +138,7 @@ def measure(stream: str, seed: int, ways: Sequence[str], measured: Measured, con
                 recipe, outcome = _best(way, rounds, home / str(at), measured, seed)
             measured.add(way, seed, recipe, outcome)
             console.print(f"{stream}, seed {seed}, {at} of {len(ways)}: {way}: {outcome}")
+            yield way
 
 
 def _best(
@@ -208,26 +209,23 @@ def main() -> int:
     options.add_argument("--ways", nargs="+", choices=[*WAYS, JOINT], default=[*WAYS, JOINT])
     chosen = options.parse_args()
     console = Console(width=160)
-    for stream in chosen.streams:
-        measured = read_measured(chosen.json).get(stream, Measured({}, {}))
-        # All others begin with its best rate.
-        ways = sorted({"naive", *chosen.ways}, key=[*WAYS, JOINT].index)
-        for seed in chosen.seeds:
-            measure(stream, seed, [way for way in ways if measured.lacks(way, seed)], measured, console)
-            # After each seed, so that hours are not lost with the last.
-            _write(chosen.json, stream, measured)
-        show(stream, measured, console)
-    return _report(chosen.json, read_measured(chosen.json)) if chosen.json else 0
-
-
-def _write(file: Path | None, stream: str, measured: Measured) -> None:
-    """Add one stream to what the file holds by now: another process may have added the other."""
-    _report(file, read_measured(file) | {stream: measured})
-
-
-def _report(file: Path | None, known: Mapping[str, Measured]) -> int:
-    bars, details = list[Bar](), {}
+    known = {stream: read_measured(chosen.json).get(stream, Measured({}, {})) for stream in chosen.streams}
+    # All others begin with its best rate.
+    ways = sorted({"naive", *chosen.ways}, key=[*WAYS, JOINT].index)
     for stream, measured in known.items():
+        for seed in chosen.seeds:
+            lacking = [way for way in ways if measured.lacks(way, seed)]
+            for _ in measure(stream, seed, lacking, measured, console):
+                # After each way, so that hours are not lost with the last.
+                _write(chosen.json, known)
+        show(stream, measured, console)
+    return _write(chosen.json, known)
+
+
+def _write(file: Path | None, measured_here: dict[str, Measured]) -> int:
+    """Add these streams to what the file holds by now: another process may have added others."""
+    bars, details = list[Bar](), {}
+    for stream, measured in (read_measured(file) | measured_here).items():
         means = measured.means()
         bars += bars_of(stream, means) + figures_of(stream, means)
         details[stream] = {**asdict(measured), "means": means}

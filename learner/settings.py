@@ -154,10 +154,11 @@ class RecipeSettings(BaseModel):
         "gradients reaches back, 1 / (1 - beta1), which is empty when a round begins.",
     )
     floor: float = Field(
-        default=0.1,
+        default=0.4,
         ge=0,
         le=1,
-        description="Where the cosine ends, as a share of the peak: decay to zero kills plasticity.",
+        description="Where the cosine ends, as a share of the peak: a round is short, and what comes last in it is "
+        "to be learned too.",
     )
     beta1: float = Field(default=0.9, ge=0, lt=1, description="AdamW's memory of gradients.")
     beta2: float = Field(default=0.95, ge=0, lt=1, description="AdamW's memory of squared gradients.")
@@ -171,7 +172,7 @@ class RecipeSettings(BaseModel):
 
     # what keeps old knowledge
     kl: float = Field(
-        default=1.0,
+        default=1.5,
         ge=0,
         le=1000,
         description="Weight of the KL divergence from the parent on replayed tokens; not of a classifier.",
