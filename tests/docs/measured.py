@@ -34,8 +34,7 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "sharp: share of naive forgetting that is removed",
     ),
     "plasticity cost": ("demo: plasticity cost", "sharp: plasticity cost"),
-    "mean of all slices at the end": ("demo: mean at the end over", "sharp: mean at the end over"),
-    "training time ÷ naive": ("demo: training time / naive", "sharp: training time / naive"),
+    "mean of all slices at the end": ("demo: mean of all slices at the end", "sharp: mean of all slices at the end"),
     "a step with L2-SP and EWC": ("step with penalties / plain step", "distilled step / same without KL"),
     "a step at a vocabulary of 152,000": (
         "peak of a step / the model's own and one part",
@@ -85,7 +84,7 @@ def detail(script: str, *path: str) -> Value:
         found: Any = results[script]["details"]
         for name in path:
             found = found[name]
-        return float(len(found) if isinstance(found, list | dict) else found)
+        return float(len(found) if isinstance(found, list) else found)
 
     return value
 
@@ -116,7 +115,7 @@ TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
     r"\(all logits at once: (\S+) GiB an array\)": (counted("logits_memory", "all logits at once, GiB each array"),),
     r"what eight rounds at (\S+) gain": (detail("rounding", "rate"),),
     r"On (\d+) cores": (lambda results: only({each["machine"]["cores"] for each in results.values()}),),
-    r"(\d+) seeds": (detail("forgetting", "demo", "outcomes", "kept"),),
+    r"(\d+) seeds": (detail("forgetting", "demo", "seeds"),),
     r"records of (\d+) bytes": (detail("ingest", "record_bytes"),),
     r"\(([\d,]+) records/s\)": (detail("ingest", "records_per_s", "end_to_end"),),
     r"\((\d+) swaps\)": (counted("swap", "swaps"),),
@@ -131,14 +130,14 @@ TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
         sizes("memory", "insert rate"),
     ),
     r"drawing 1,000 of ([\d,]+)": (sizes("memory", "drawing 1,000 of", to=3),),
-    r"the default recipe (\S+), its pre-training's peak": (
-        detail("forgetting", "demo", "recipes", "kept", "learning_rate"),
-    ),
-    r"naive fine-tuning (\S+), the best of": (detail("forgetting", "demo", "recipes", "naive", "learning_rate"),),
-    r"sequences of (\d+) tokens": (detail("forgetting", "demo", "recipes", "kept", "sequence_length"),),
-    r"Replay alone already takes away (\S+ %) of naive fine-tuning's forgetting on the demo's stream and (\S+ %)": (
-        counted("forgetting", "demo: share of naive forgetting that is removed by replay alone"),
-        counted("forgetting", "sharp: share of naive forgetting that is removed by replay alone"),
+    r"the default recipe (\S+), its pre-training's peak": (detail("forgetting", "demo", "recipe", "learning_rate"),),
+    r"naive fine-tuning (\S+), the best of": (detail("forgetting", "demo", "naive_learning_rate"),),
+    r"sequences of (\d+) tokens": (detail("forgetting", "demo", "recipe", "sequence_length"),),
+    r"trains (\S+) times the tokens of naive": (detail("forgetting", "demo", "price", "kept tokens / naive tokens"),),
+    r"took (\S+) times its training time \((\d+) s against (\d+) s for the demo stream": (
+        detail("forgetting", "demo", "price", "kept training time / naive training time"),
+        detail("forgetting", "demo", "means", "kept", "seconds"),
+        detail("forgetting", "demo", "means", "naive", "seconds"),
     ),
     r"at (\S+) nats per token over all slices, the kept model at (\S+), naive fine-tuning at (\S+);": (
         end_of("demo", "joint"),
