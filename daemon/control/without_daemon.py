@@ -144,7 +144,7 @@ class StoreControl(Control):
 
     @override
     def generations(self) -> GenerationsAnswer:
-        return rounds.generations(self._store)
+        return rounds.generations(self._store, self._checkpoints.grounds())
 
     @override
     def memory(self) -> MemoryAnswer:

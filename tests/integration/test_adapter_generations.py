@@ -128,7 +128,9 @@ def test_adapters_are_judged_served_and_gone_back_to_and_their_ground_stays(tmp_
         assert read_report(here.rooms.round_dir(3)).slices["anchor"].parent in judged.values()
         assert {row.generation for row in store.generations.score_matrix()} >= {0, 1, 2, 3}
         serve(here, 1, 3)
-        StoreControl(here.settings, store, checkpoints).rollback(2)
+        control = StoreControl(here.settings, store, checkpoints)
+        assert [line["lies_on"] for line in control.generations()["generations"]] == [None, None, 1, 1]
+        control.rollback(2)
         assert reconcile_pointer(store, checkpoints) == ""
         pointer = checkpoints.serving()
         assert pointer is not None

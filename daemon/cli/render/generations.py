@@ -151,6 +151,16 @@ def how_to_read(units: str, *, drops: bool) -> str:
     )
 
 
+def _adapters(facts: GenerationsAnswer) -> dict[int, list[int]]:
+    """The generations that are adapters, by what they lie on."""
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for line in facts["generations"]:
+        # A daemon of an earlier version does not say so.
+        if (ground := line.get("lies_on")) is not None:
+            found[ground].append(line["number"])
+    return dict(found)
+
+
 def print_generations(facts: GenerationsAnswer, *, now: float | None = None) -> None:
     """The generations and R."""
     moment = time.time() if now is None else now
@@ -166,6 +176,8 @@ def print_generations(facts: GenerationsAnswer, *, now: float | None = None) -> 
             line["digest"][:12],
         )
     console.print(rows if facts["generations"] else "No generations yet.")
+    for ground, adapters in _adapters(facts).items():
+        console.print(f"Adapters on generation {ground}: {', '.join(map(str, adapters))}.")
     for kind, meaning in ERASED.items():
         if numbers := [str(line["number"]) for line in facts["generations"] if line.get("erased_text") == kind]:
             console.print(f"{meaning.capitalize()}: {', '.join(numbers)}.", style="yellow")

@@ -164,6 +164,7 @@ class GenerationLine(TypedDict):
         sequence_length: in tokens, of what it was scored in; None where that is not known any more.
         erased_text: whether it was `trained` on text that was erased since, or `inherited` it from one that was; None
             where neither is known.
+        lies_on: of an adapter on disk the whole generation whose weights it changes; else None.
     """
 
     number: int
@@ -174,6 +175,7 @@ class GenerationLine(TypedDict):
     created_at: float
     sequence_length: int | None
     erased_text: str | None
+    lies_on: int | None
 
 
 class ScoreLine(TypedDict):

@@ -107,8 +107,13 @@ def round_samples(
     }
 
 
-def generations(store: Store) -> GenerationsAnswer:
-    """The generations, which serves, and R: by generation, within one by slice in the order of `slice_names`."""
+def generations(store: Store, grounds: Mapping[int, int]) -> GenerationsAnswer:
+    """The generations, which serves, and R: by generation, within one by slice in the order of `slice_names`.
+
+    Args:
+        store: of the ledger.
+        grounds: what each generation on disk lies on that is an adapter.
+    """
     saw_erased, skills = store.people.saw_erased_text(), store.generations.skill_scores()
     alike = comparable(skills, -1 if (serving := store.generations.serving()) is None else serving)
     matrix = sorted(store.generations.score_matrix(), key=lambda entry: (entry.generation, in_order(entry.slice)))
@@ -116,7 +121,9 @@ def generations(store: Store) -> GenerationsAnswer:
     lengths = {number: None if way is None else way.sequence_length for number, way in ways.items()}
     return {
         "serving": serving,
-        "generations": [generation_line(generation, saw_erased, lengths) for generation in store.generations.listed()],
+        "generations": [
+            generation_line(generation, saw_erased, lengths, grounds) for generation in store.generations.listed()
+        ],
         "slices": sorted({entry.slice for entry in matrix}, key=in_order),
         "scores": [_score_line(entry) for entry in matrix],
         "skills": [_skill_line(row, is_comparable=row in alike) for row in skills],
@@ -149,7 +156,10 @@ def _score_line(entry: ScoreRow) -> ScoreLine:
 
 
 def generation_line(
-    generation: Generation, saw_erased: Mapping[int, bool], lengths: Mapping[int, int | None]
+    generation: Generation,
+    saw_erased: Mapping[int, bool],
+    lengths: Mapping[int, int | None],
+    grounds: Mapping[int, int],
 ) -> GenerationLine:
     """A generation in a line.
 
@@ -157,6 +167,7 @@ def generation_line(
         generation: that it tells of.
         saw_erased: as `Store.people.saw_erased_text` gives it.
         lengths: of the sequences that each was scored in, in tokens; None where that is not known.
+        grounds: what each generation on disk lies on that is an adapter.
     """
     return {
         "number": generation.number,
@@ -167,6 +178,7 @@ def generation_line(
         "created_at": generation.created_at,
         "sequence_length": lengths.get(generation.number),
         "erased_text": erased_text(generation.number, saw_erased),
+        "lies_on": grounds.get(generation.number),
     }
 
 

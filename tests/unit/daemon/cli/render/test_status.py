@@ -275,6 +275,15 @@ def test_generations_that_saw_erased_text_are_named(screen: io.StringIO) -> None
     assert "generation 2 (trained on text that was erased since) at http" in shown
 
 
+def test_generations_that_are_adapters_are_named_by_what_they_lie_on(screen: io.StringIO) -> None:
+    """Of whole ones nothing is said."""
+    line: Facts = {"state": "accepted", "parent": 0, "round": 1, "created_at": NOW, "digest": "abc"}
+    rows = [line | {"number": number, "lies_on": ground} for number, ground in {1: None, 2: 1, 3: 1, 4: 0}.items()]
+    generations.print_generations(R | {"generations": rows, "scores": []}, now=NOW)
+    assert "Adapters on generation 1: 2, 3." in screen.getvalue()
+    assert "Adapters on generation 0: 4." in screen.getvalue()
+
+
 def test_a_classifiers_answers_are_shown_of_what_serves(screen: io.StringIO) -> None:
     """Accuracy and macro-F1 by slice; the generation before it is not among them."""
     before = row(0, "anchor", 1.0) | {"documents": 9, "accuracy": 0.111, "macro_f1": 0.222}
