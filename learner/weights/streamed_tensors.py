@@ -37,13 +37,20 @@ FORMATS: Final = {
 _DTYPES: Final = {name: dtype for dtype, name in FORMATS.items()}
 
 
-def write_streamed(path: Path, tensors: Mapping[str, Tensor], passed: Callable[[], None] = lambda: None) -> ListedFile:
+def write_streamed(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    passed: Callable[[], None] = lambda: None,
+    *,
+    notes: Mapping[str, str] | None = None,
+) -> ListedFile:
     """Write tensors to a safetensors file, durable on return; return what the file is.
 
     Args:
         path: the file, made anew.
         tensors: by name, on any device.
         passed: told after each of them.
+        notes: on them, in this order: the library's writer leaves theirs to chance, and two files of the same differ.
 
     Raises:
         KeyError: a tensor has a format that `FORMATS` lacks.
@@ -53,7 +60,7 @@ def write_streamed(path: Path, tensors: Mapping[str, Tensor], passed: Callable[[
     try:
         step(DurableStep.STAGE_COPY)
         with path.open("wb") as file:
-            for part in _parts(tensors):
+            for part in _parts(tensors, notes or {}):
                 file.write(part)
                 digest.update(part)
                 passed()
@@ -66,16 +73,16 @@ def write_streamed(path: Path, tensors: Mapping[str, Tensor], passed: Callable[[
         raise
 
 
-def _parts(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
-    header = _header(tensors)
+def _parts(tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> Iterator[bytes | memoryview]:
+    header = _header(tensors, notes)
     yield len(header).to_bytes(LENGTH_BYTES, "little")
     yield header
     for tensor in tensors.values():
         yield tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
-def _header(tensors: Mapping[str, Tensor]) -> bytes:
-    entries: dict[str, Any] = {}
+def _header(tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> bytes:
+    entries: dict[str, Any] = {"__metadata__": dict(notes)} if notes else {}
     begin = 0
     for name, tensor in tensors.items():
         end = begin + tensor.numel() * tensor.element_size()

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from checkpoints.files.disk_errors import disk_errors
 from learner.errors import BadRoundDirectory
+from learner.weights.streamed_tensors import write_streamed
 
 Tensors = dict[str, Tensor]
 
@@ -21,7 +21,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, 
     """
     path.parent.mkdir(exist_ok=True)
     with disk_errors(path):
-        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, path, dict(notes or {}))
+        write_streamed(path, tensors, notes=notes)
 
 
 def load_tensors(path: Path) -> tuple[Tensors, dict[str, str]] | None:
