@@ -68,6 +68,7 @@ WHOLE = {"micro_batch": 4, "sequence_length": 128}
 LORA = WHOLE | {"adapter": "lora"}
 CHECKPOINTING = {"micro_batch": 16, "sequence_length": 128, "gradient_checkpointing": True}
 EWC = WHOLE | {"ewc": 1.0}
+EIGHT_BIT = WHOLE | {"optimizer": "adamw-8bit"}
 LARGER = {"micro_batch": 16, "sequence_length": 128}
 BOTH_PARTS = LORA | {"adapter_modules": ("mlp", "attention"), "adapter_rank": 64}
 
@@ -143,11 +144,11 @@ def bert() -> Any:
 
 
 MODELS: Mapping[str, tuple[ModelKind, Callable[[], Any], Mapping[str, Mapping[str, Any]]]] = {
-    "Llama": ("causal-lm", llama, {"all weights": WHOLE, "LoRA": LORA, "EWC": EWC}),
+    "Llama": ("causal-lm", llama, {"all weights": WHOLE, "LoRA": LORA, "EWC": EWC, "8-bit AdamW": EIGHT_BIT}),
     "Qwen3, vocabulary 150,000": (
         "causal-lm",
         large_vocabulary,
-        {"all weights": WHOLE, "LoRA, all maps": BOTH_PARTS, "EWC": EWC},
+        {"all weights": WHOLE, "LoRA, all maps": BOTH_PARTS, "EWC": EWC, "8-bit AdamW": EIGHT_BIT},
     ),
     "GPT-2": ("causal-lm", gpt2, {"all weights": WHOLE, "16 rows": LARGER, "16 rows, checkpointing": CHECKPOINTING}),
     "Mixtral": (

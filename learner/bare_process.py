@@ -7,7 +7,7 @@ from torch import nn
 from learner import job
 from learner.devices.peaks import give_back_free_memory
 from learner.settings import RecipeSettings
-from learner.training.train import adamw
+from learner.training.optimizers import adamw
 
 __all__ = ["bytes_of_bare_process", "job"]
 

@@ -55,7 +55,8 @@ from learner.training.train import Diverged, Trainer, Training, train
 from learner.weights.adapter import Adapter
 from learner.weights.grown_head import GrownRows
 from learner.weights.residual import add_residuals
-from learner.workbench import DOCUMENTS, SEQUENCES, TOKENS, Workbench, set_up
+from learner.weights.stored_dtype import take_float32, take_stored_dtype
+from learner.workbench import CPU, DOCUMENTS, SEQUENCES, TOKENS, Workbench, set_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +138,21 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     keeps_adapter = stays_adapter(given.spec, given.path / PARENT)
     # Not before the parent was scored: what serves, and is to be bettered, is the parent as it is stored. An adapter
     # lies on just that, and holds in float32 what is learned.
-    if not keeps_adapter:
+    if not keeps_adapter and not bench.trains_as_stored:
         add_residuals(bench.model, bench.residuals(PARENT, bench.model))
     earlier = importance_before(bench, texts.replay)
     rows = grow_for_new_labels(bench, texts.fresh, texts.replay)
     adapter = attach_adapter(bench, rows)
+    if bench.trains_as_stored:
+        take_stored_dtype(bench.model, bench.load(PARENT, device=CPU, dtype=None))
     try:
         sequences = sum(len(step.new) + len(step.replayed) for step in material.steps)
         with progress.phase("train", SEQUENCES, sequences, most_seconds=given.spec.recipe.max_seconds):
             training = _train(bench, material, texts, pull_of(bench, earlier, rows, adapter), adapter)
     except Diverged as error:
         return _report(bench, Outcome.DIVERGED, str(error), new_text)
+    if bench.trains_as_stored:
+        take_float32(bench.model)
     made = _candidates(bench, adapter, keeps_adapter=keeps_adapter, texts=texts, earlier=earlier, rows=rows)
     shares, tokens = len(set(given.spec.recipe.interpolation)), sum(len(text.tokens) for text in texts.slices.values())
     with progress.phase("candidates", TOKENS, shares * (tokens + skills.tokens)):
@@ -276,6 +281,8 @@ def _parent(bench: Workbench, adapter: Adapter | None) -> Any:
     """
     if adapter is not None:
         return bench.model
+    if bench.trains_as_stored:
+        return bench.load(PARENT, device=bench.device.where, dtype=None)
     if bench.device.compute is torch.float32:
         return bench.load_master(PARENT)
     return bench.load(PARENT, device=bench.device.where, dtype=bench.device.compute)

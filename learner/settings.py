@@ -9,6 +9,7 @@ from learner.learning_rates import usual_rate
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 AdapterKind: TypeAlias = Literal["lora", "dora"]
+OptimizerKind: TypeAlias = Literal["adamw", "adamw-8bit"]
 
 USUAL_LENGTH = 512
 """Tokens in a sequence where nothing was chosen: in states of earlier versions."""
@@ -131,7 +132,14 @@ class RecipeSettings(BaseModel):
         description="Most new samples that are kept apart for those looks; each look scores all of them.",
     )
 
-    # the optimizer (AdamW) and its schedule
+    # the optimizer and its schedule
+    optimizer: OptimizerKind = Field(
+        default="adamw",
+        description="adamw keeps two float32 moments of each weight. adamw-8bit keeps them in two bytes, and trains a "
+        "model that is stored in bfloat16 as it is stored, each step rounded up or down by chance, without float32 "
+        "weights and gradients: 6 bytes a weight for 16. Its rounds begin from what is stored, and their passes are in "
+        "bfloat16, also on a CPU.",
+    )
     learning_rate: float | None = Field(
         default=None,
         gt=0,
@@ -270,7 +278,8 @@ class RecipeSettings(BaseModel):
     # how it is computed
     precision: Precision = Field(
         default="auto",
-        description="Of the forward pass; master weights stay float32. auto: bfloat16 on CUDA that has it.",
+        description="Of the forward pass; trained weights are float32 but with adamw-8bit. auto: bfloat16 on CUDA that "
+        "has it.",
     )
     gradient_checkpointing: bool | None = Field(
         default=None,
@@ -302,6 +311,11 @@ class RecipeSettings(BaseModel):
             if tokens > USUAL_LENGTH and name not in self.model_fields_set
         }
         return self.model_copy(update={"sequence_length": tokens, **counted})
+
+    @property
+    def trains_as_stored(self) -> bool:
+        """Whether weights that are stored in bfloat16 are trained in it."""
+        return self.optimizer == "adamw-8bit" and self.adapter is None
 
     def peak_rate(self, kind: ModelKind, parameters: int, *, steps_of_new_head: int | None = None) -> float:
         """Return the peak learning rate for a model.

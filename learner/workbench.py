@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from checkpoints.document_frame import BARE, DocumentFrame, read_frame
 from checkpoints.files.label_names import SEVERAL
+from checkpoints.files.weight_files import is_mostly_bfloat16
 from checkpoints.kinds import ModelKind
 from checkpoints.load import load_model, load_tokenizer, require_match
 from checkpoints.matching import decoder_start
@@ -27,6 +28,7 @@ from learner.progress import Progress
 from learner.weights.residual import Residuals, add_residuals, load_residuals
 from memory.ledger.scorings import Scoring
 
+CPU: Final = torch.device("cpu")
 DOCUMENTS, TOKENS, SEQUENCES = "documents", "tokens", "sequences"
 """What the phases of a round are counted in: encoding, scoring, and training."""
 
@@ -46,6 +48,7 @@ class Workbench:
         shape: what the model says about its input.
         scored: how scores are taken here.
         parameters: how many the model has, without an adapter.
+        trains_as_stored: whether the weights that are stored in bfloat16 are trained in it, from what is stored.
     """
 
     given: RoundInput
@@ -58,6 +61,7 @@ class Workbench:
     shape: InputShape
     scored: Scoring
     parameters: int
+    trains_as_stored: bool = False
 
     def load(self, which: str, *, device: torch.device, dtype: torch.dtype | None, ground: Path | None = None) -> Any:
         """Load another copy of `parent`, `base` or the like; see `checkpoints.load.load_model`."""
@@ -133,6 +137,7 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
         shape=shape,
         scored=scored,
         parameters=sum(weight.numel() for weight in model.parameters()),
+        trains_as_stored=spec.recipe.trains_as_stored and is_mostly_bfloat16(parent),
     )
 
 

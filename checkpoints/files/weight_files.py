@@ -97,6 +97,11 @@ def stored_weights(directory: Path) -> Counter[str]:
     return counts
 
 
+def is_mostly_bfloat16(directory: Path) -> bool:
+    """Whether most of the weights that a model's directory holds are in bfloat16."""
+    return [name for name, _ in stored_weights(directory).most_common(1)] == ["BF16"]
+
+
 def _header(path: Path, length: int) -> dict[str, Any] | None:
     with path.open("rb") as file:
         file.seek(LENGTH_BYTES)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.document_frame import read_frame
+from checkpoints.files.weight_files import is_mostly_bfloat16
 from checkpoints.generation_store import GenerationStore
 from checkpoints.kinds import KINDS, ModelKind
 from checkpoints.quick_imports import quick_imports
@@ -70,7 +71,7 @@ def examine(
     }
     answer["documents"] = "" if frame is None else frame.describe(tokenizer)
     answer["characters_per_token"] = len(text) / len(tokenizer(text)["input_ids"])
-    shape = _shape(model, kind, device_found, conduct)
+    shape = _shape(model, base, kind, device_found, conduct)
     if device_found.where.type != "cuda":
         shape = replace(shape, process_bytes=process_bytes)
     # Last, as it changes the model.
@@ -78,7 +79,7 @@ def examine(
     return answer | asdict(replace(shape, kept=kept))
 
 
-def _shape(model: Any, kind: ModelKind, device: "Device", conduct: "Conduct") -> ModelShape:
+def _shape(model: Any, base: Path, kind: ModelKind, device: "Device", conduct: "Conduct") -> ModelShape:
     from checkpoints.matching import rows_of  # noqa: PLC0415 - torch, and only in this process
 
     weights = list(model.parameters())
@@ -100,6 +101,7 @@ def _shape(model: Any, kind: ModelKind, device: "Device", conduct: "Conduct") ->
         compute_bytes=device.compute.itemsize,
         device_type=device.where.type,
         largest_bytes=FLOAT_BYTES * max(weight.numel() for weight in weights),
+        is_bfloat16=is_mostly_bfloat16(base),
     )
 
 

@@ -21,7 +21,7 @@ from daemon.processes.device_memory import describe_memory
 from daemon.processes.learner_process import LearnerEnding, LearnerExit
 from daemon.sizes.checkpointing import Checkpointing, checkpointing_now
 from learner.directory.less_memory import halve_micro_batch, limit_micro_batch, settle_checkpointing
-from learner.directory.round_directory import PARENT, PROGRESS, RoundSpec, read_spec
+from learner.directory.round_directory import BASE, PROGRESS, RoundSpec, read_spec
 from learner.errors import BadRoundDirectory
 from learner.settings import RecipeSettings
 from memory.ledger.records import TooLarge
@@ -35,6 +35,7 @@ SIZES: Final = (
     "sequence_length",
     "precision",
     "gradient_checkpointing",
+    "optimizer",
     "adapter",
     "adapter_rank",
     "adapter_modules",
@@ -199,7 +200,8 @@ class MicroBatchLimits:
             limit = limit_of(noted, _rows(spec))
             rows = spec.recipe.micro_batch if limit is None else limit.micro_batch
             recipe = spec.recipe.model_copy(update={"micro_batch": rows})
-            decided = self._foretell(directory / PARENT, spec.kind, recipe, spec.device)
+            # Its base, of the parent's architecture: that may be an adapter, whose files tell only what it changes.
+            decided = self._foretell(directory / BASE, spec.kind, recipe, spec.device)
         log.info("round_checkpointing", on=decided.on, reason=decided.why)
         settle_checkpointing(directory, on=decided.on, note=decided.sentence() if decided.on else "")
 

@@ -7,12 +7,14 @@ from typing import Any, Self
 
 from learner.objectives.part_sizes import places_of_part
 from learner.settings import ADAPTER_PARTS, RecipeSettings
+from learner.training.moment_sizes import BLOCK, PART_BYTES, PART_WEIGHTS
 
 MIB, GIB = 2**20, 2**30
 
 PROCESS_BYTES = {"cpu": 800 * MIB, "cuda": 600 * MIB}
 """Of a process that has loaded torch and transformers: resident memory, or on a GPU its context and workspaces. Where
 the model was loaded, the process that did it says what it is here."""
+BFLOAT_BYTES = 2
 FLOAT_BYTES = 4
 """A weight in float32, as models are trained; its gradient, and each of AdamW's two moments, takes as much."""
 LOGITS_ARRAYS = {"cpu": 3, "cuda": 5}
@@ -101,6 +103,7 @@ class ModelShape:
         device_type: `cpu`, `cuda` or `mps`.
         largest_bytes: of the largest single weight in float32, most often the embedding; 0 where that is not known.
         process_bytes: of a process that has loaded all that a learner does, but no model; 0 where that is not known.
+        is_bfloat16: whether the weights are stored in bfloat16.
         kept: what the model was found to keep for the backward pass, by adapter, `WHOLE` for none; empty where it was
             not asked.
     """
@@ -118,6 +121,7 @@ class ModelShape:
     device_type: str
     largest_bytes: int = 0
     process_bytes: int = 0
+    is_bfloat16: bool = False
     kept: Mapping[str, Kept] = field(default_factory=dict)
 
     @classmethod
@@ -178,13 +182,14 @@ def least_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
 
 def _at_rest(shape: ModelShape, recipe: RecipeSettings) -> Parts:
     """Between two passes of the training."""
-    all_weights, trained = FLOAT_BYTES * shape.parameters, _trained_bytes(shape, recipe)
+    trained, has_parent = _trained_bytes(shape, recipe), recipe.adapter is None and _needs_parent(shape, recipe)
     return {
         "process": _process(shape),
-        "weights": all_weights if recipe.adapter is None else all_weights + trained,
+        "weights": trained + (0 if recipe.adapter is None else FLOAT_BYTES * shape.parameters),
         "gradients": trained,
-        "optimizer": 2 * trained,
-        "parent": all_weights if recipe.adapter is None and _needs_parent(shape, recipe) else 0,
+        "optimizer": _moments_bytes(shape, recipe),
+        # As the passes resolve it.
+        "parent": shape.parameters * (BFLOAT_BYTES if _is_short(shape, recipe) else FLOAT_BYTES) if has_parent else 0,
         # In main memory, while it looks whether later ones are better.
         "best so far": trained if recipe.early_stop_checks and shape.device_type != "cuda" else 0,
         "importance": _penalty_bytes(shape, recipe),
@@ -198,6 +203,9 @@ def _training(shape: ModelShape, recipe: RecipeSettings) -> Parts:
         # Of a single pass: as gradients come, what they are made of goes.
         passing["activations"] = max(0, passing["activations"] - trained)
     alternatives = [passing, {"one weight's gradient": _largest(shape, recipe)}]
+    if recipe.optimizer == "adamw-8bit":
+        part = PART_WEIGHTS["cuda" if shape.device_type == "cuda" else "cpu"]
+        alternatives.append({"one part's step": PART_BYTES * min(part, shape.largest_bytes // FLOAT_BYTES)})
     if _pulls(recipe):
         alternatives.append({"pull": min(trained, max(FLOAT_BYTES * PULL_WEIGHTS, shape.largest_bytes))})
     return _at_rest(shape, recipe) | _most(*alternatives)
@@ -269,14 +277,33 @@ def _pulls(recipe: RecipeSettings) -> bool:
 def _penalty_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
     """Anchors of what is trained; with EWC what each of them matters, and the rounds' sum of all."""
     weights = FLOAT_BYTES * shape.parameters
-    changed = weights if recipe.adapter is None else FLOAT_BYTES * _adapted_weights(shape, recipe)
-    anchors = weights if _pulls(recipe) and recipe.adapter is None else 0
+    whole = _weight_bytes(shape, recipe) * shape.parameters
+    changed = whole if recipe.adapter is None else FLOAT_BYTES * _adapted_weights(shape, recipe)
+    anchors = whole if _pulls(recipe) and recipe.adapter is None else 0
     return anchors + (changed + weights if recipe.ewc else 0)
+
+
+def _weight_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
+    """Of a weight that is trained, and of its gradient."""
+    return BFLOAT_BYTES if recipe.trains_as_stored and shape.is_bfloat16 else FLOAT_BYTES
+
+
+def _is_short(shape: ModelShape, recipe: RecipeSettings) -> bool:
+    """Whether passes of the training are in bfloat16."""
+    return BFLOAT_BYTES in (shape.compute_bytes, _weight_bytes(shape, recipe))
+
+
+def _moments_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
+    trained = _trained_bytes(shape, recipe)
+    if recipe.optimizer == "adamw":
+        return 2 * trained
+    # A byte each, and a float of each block.
+    return 2 * (trained // _weight_bytes(shape, recipe)) * (BLOCK + FLOAT_BYTES) // BLOCK
 
 
 def _trained_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
     if recipe.adapter is None:
-        return FLOAT_BYTES * shape.parameters
+        return _weight_bytes(shape, recipe) * shape.parameters
     return FLOAT_BYTES * recipe.adapter_rank * shape.layers * sum(maps.sides for maps in _adapted(shape, recipe))
 
 
@@ -286,7 +313,7 @@ def _adapted_weights(shape: ModelShape, recipe: RecipeSettings) -> int:
 
 def _largest(shape: ModelShape, recipe: RecipeSettings) -> int:
     """A weight's gradient of this pass, before it is added to what it has."""
-    return shape.largest_bytes if recipe.adapter is None else 0
+    return shape.largest_bytes * _weight_bytes(shape, recipe) // FLOAT_BYTES if recipe.adapter is None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,11 +347,12 @@ def _activations(shape: ModelShape, recipe: RecipeSettings) -> int:
     """What a pass keeps, and what passes through a layer beside it: of scores that it keeps their gradients."""
     rows, width = rows_at_once(recipe), min(recipe.length, shape.positions)
     found = _kept(shape, recipe)
+    shortened = BFLOAT_BYTES / shape.compute_bytes if _is_short(shape, recipe) else 1
     kept, scores = found.of(rows, width), rows * width**2 * found.by_pair / shape.layers
     if recipe.gradient_checkpointing:
         # What goes into each layer; the layer that is computed again keeps the rest.
         kept = rows * width * shape.layers * shape.hidden * shape.compute_bytes + kept / shape.layers
-    return math.ceil(kept + scores + rows * width * _passing(shape))
+    return math.ceil(shortened * (kept + scores + rows * width * _passing(shape)))
 
 
 def _kept(shape: ModelShape, recipe: RecipeSettings) -> Kept:

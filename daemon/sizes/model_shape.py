@@ -7,7 +7,7 @@ from pathlib import Path
 from struct import error as StructError  # noqa: N812 - it is an error's class
 from typing import Any
 
-from checkpoints.files.weight_files import entries_of
+from checkpoints.files.weight_files import entries_of, is_mostly_bfloat16
 from checkpoints.kinds import KINDS, ModelKind
 from daemon.sizes.estimate import FLOAT_BYTES, ModelShape
 
@@ -42,6 +42,7 @@ def shape_of_files(path: Path, kind: ModelKind, *, device_type: str) -> ModelSha
         positions=_whole(facts.get("positions") or 2**20),
         compute_bytes=2 if device_type == "cuda" else 4,
         device_type=device_type,
+        is_bfloat16=bool(facts.get("is_bfloat16", False)),
     )
 
 
@@ -93,7 +94,8 @@ def _weights(path: Path) -> dict[str, int]:
             largest = max(largest, count)
     if not parameters:
         raise ValueError("there are no weights")
-    return {"parameters": parameters, "stored_bytes": stored_bytes, "largest_bytes": FLOAT_BYTES * largest}
+    sizes = {"parameters": parameters, "stored_bytes": stored_bytes, "largest_bytes": FLOAT_BYTES * largest}
+    return {**sizes, "is_bfloat16": is_mostly_bfloat16(path)}
 
 
 def _of_gguf(path: Path) -> dict[str, Any]:
@@ -117,7 +119,8 @@ def _of_gguf(path: Path) -> dict[str, Any]:
         "outputs": len(vocabulary.data) if vocabulary is not None else fields[f"{family}.vocab_size"],
         "positions": fields.get(f"{family}.context_length"),
         "parameters": parameters,
-        # Converted once, to half precision.
+        # Converted once.
         "stored_bytes": 2 * parameters,
+        "is_bfloat16": True,
         "largest_bytes": FLOAT_BYTES * max(int(tensor.n_elements) for tensor in reader.tensors),
     }

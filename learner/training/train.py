@@ -1,8 +1,8 @@
 """The training of a round: the step, and the loop around it."""
 
 import math
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from learner.objectives.weight_pull import Pull
 from learner.progress import Progress
 from learner.settings import RecipeSettings
 from learner.training.early_stopping import EarlyStopping
+from learner.training.optimizers import optimizer_of
 from learner.training.schedules import rate_factor, share_done, warmup_share
 
 # The report's losses are means over this share of the steps, at the end: one step's alone is mostly chance.
@@ -108,7 +109,8 @@ class Trainer:
     """Takes optimizer steps.
 
     Args:
-        model: with float32 weights, of which those that require a gradient are trained in place.
+        model: of whose weights those that require a gradient are trained in place; in float32, or for 8-bit AdamW in
+            bfloat16.
         parent: what it is distilled from; None where the objective needs none.
         standing: the context in which `parent` answers as the parent, where it is the model itself.
         feed: gives micro-batches.
@@ -140,7 +142,7 @@ class Trainer:
         self._recipe, self._peak_rate, self.device = recipe, peak_rate, device
         self._pass, self._passed = pass_of(model, parent, objective, device, router=router, standing=standing), passed
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
-        self._optimizer = adamw(self._weights, recipe)
+        self._optimizer = optimizer_of(self._weights, recipe)
 
     def step(self, step: Step, rate: float) -> StepFigures:
         """Take one optimizer step: loss, backward, penalty, clip, finite check, update.
@@ -163,11 +165,7 @@ class Trainer:
         # Looked at before the optimizer moves: a single step on NaN would leave nothing to go back to.
         if not all(map(math.isfinite, (*totals, norm_value))):
             raise Diverged(f"loss or gradient is not finite (gradient norm {norm_value}, {self._describe(totals)})")
-        # The schedule is ours, not torch's: it follows time as well as steps, where a round may take only so long.
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate * self._peak_rate
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.step(rate * self._peak_rate)
         return StepFigures(self._per_target(totals, targets), norm_value, targets, tokens)
 
     def _per_target(self, totals: Sequence[float], targets: tuple[int, int]) -> dict[str, float]:
@@ -190,8 +188,7 @@ class Trainer:
         trained = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
         held: dict[str, Tensor] = {f"weight.{name}": weight for name, weight in trained.items()}
         held |= {f"buffer.{name}": buffer for name, buffer in self.model.named_buffers()}
-        for index, moments in self._optimizer.state_dict()["state"].items():
-            held |= {f"optimizer.{index}.{name}": moment for name, moment in moments.items()}
+        held |= {f"optimizer.{name}": tensor for name, tensor in self._optimizer.tensors().items()}
         return held | {f"random.{name}": state for name, state in random_state(self.device).items()}
 
     @torch.no_grad()
@@ -206,30 +203,14 @@ class Trainer:
             raise UnusableSave("its tensors are those of another model")
         for name, tensor in own.items():
             tensor.copy_(held[name])
-        moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
-        for name, moment in _below("optimizer", held).items():
-            index, _, which = name.partition(".")
-            # What was read lies in a file that is soon removed.
-            moments[int(index)][which] = moment.clone()
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": dict(moments)})
+        # Copied: what was read lies in a file that is soon removed.
+        self._optimizer.go_on(_below("optimizer", held))
         restore_random(self.device, _below("random", held))
 
 
 def _below(prefix: str, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Those tensors whose names begin with a word, by the rest of their names."""
     return {name.removeprefix(f"{prefix}."): value for name, value in held.items() if name.startswith(f"{prefix}.")}
-
-
-def adamw(weights: Iterable[nn.Parameter], recipe: RecipeSettings) -> torch.optim.AdamW:
-    """Return the optimizer; weight decay is for matrices alone, as biases and norms have no zero to shrink to."""
-    listed = list(weights)
-    groups: list[dict[str, Any]] = [
-        {"params": [weight for weight in listed if weight.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [weight for weight in listed if weight.ndim < 2], "weight_decay": 0.0},
-    ]
-    filled = [group for group in groups if group["params"]]
-    # No rate: each step sets its own before it moves.
-    return torch.optim.AdamW(filled, lr=0.0, betas=(recipe.beta1, recipe.beta2), fused=True)
 
 
 class Saves(Protocol):

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 import orjson
 import pytest
+import torch
 
 from checkpoints.files import durable_writes
 from checkpoints.files.durable_writes import FAULT_VARIABLE, DurableStep
@@ -212,3 +213,16 @@ def test_an_adapter_goes_on_too_from_a_save_of_its_own_size(cut_off: Path, base:
     assert len(said(path, "goes_on")) == 1
     assert digests(path) == digests(undisturbed)
     assert without_time(read_report(path)) == without_time(read_report(undisturbed))
+
+
+def test_moments_of_a_byte_and_rounding_by_chance_go_on_as_they_were(tmp_path: Path) -> None:
+    """Of a model that is trained in bfloat16, killed after two saves."""
+    model = tiny.llama(dtype=torch.bfloat16)
+    base = tiny.generation(tmp_path / "base", model, tiny.tokenizer(), "causal-lm")
+    recipe = RECIPE.model_copy(update={"optimizer": "adamw-8bit"})
+    undisturbed, killed = (write(tmp_path / name, base, seconds, recipe) for name, seconds in (("u", 1e9), ("k", 0.0)))
+    assert ending(undisturbed) == 0
+    assert ending(killed, at=3) == -signal.SIGKILL
+    assert ending(killed) == 0
+    assert said(killed, "goes_on")
+    assert digests(killed) == digests(undisturbed)

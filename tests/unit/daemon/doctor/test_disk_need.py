@@ -18,7 +18,7 @@ from daemon.settings.tree import ModelSettings, Settings
 from learner.directory import trained_result
 from learner.objectives.importance import save_importance
 from learner.settings import LearnerSettings, RecipeSettings
-from learner.training.train import adamw
+from learner.training.optimizers import adamw
 from learner.weights.candidates import Line, store_into
 from learner.weights.residual import save_residuals
 from learner.weights.streamed_tensors import write_streamed

@@ -51,6 +51,7 @@ OTHER: Final[dict[str, Any]] = {
     "learner.recipe.l2_sp_anchor": "base",
     "learner.recipe.sequence_length": 256,
     "learner.recipe.precision": "bfloat16",
+    "learner.recipe.optimizer": "adamw-8bit",
     "learner.recipe.gradient_checkpointing": True,
     "learner.recipe.interpolation": [0.0, 0.75],
     "learner.recipe.replay_ratio": 0.3,

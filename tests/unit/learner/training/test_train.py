@@ -16,6 +16,7 @@ from learner.objectives.weight_pull import QuadraticPull
 from learner.progress import Progress
 from learner.settings import RecipeSettings
 from learner.training.early_stopping import EarlyStopping
+from learner.training.optimizers import adamw
 from learner.training.train import Diverged, StepFigures, Trainer, Training, train
 from tests.models import embedding_of
 from tests.unit.learner import tiny
@@ -235,7 +236,7 @@ def test_tokens_are_counted_new_and_replayed(tmp_path: Path) -> None:
 def test_penalty_does_not_decay_biases_and_norms() -> None:
     """Weight decay is for matrices."""
     recipe = PLAIN.model_copy(update={"weight_decay": 0.1})
-    groups = trainer(tiny.llama(), None, causal(recipe), recipe)._optimizer.param_groups
+    groups = adamw(tiny.llama().parameters(), recipe).param_groups
     decayed = {weight.ndim for group in groups if group["weight_decay"] for weight in group["params"]}
     assert decayed == {2}
 

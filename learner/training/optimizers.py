@@ -1,0 +1,74 @@
+"""What moves weights by their gradients, and keeps what it needs to go on from where a round was saved."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from learner.settings import RecipeSettings
+from learner.training.adamw_8bit import AdamW8bit
+
+
+class Optimizer(Protocol):
+    """Of a round's training; called by `learner.training.train.Trainer`, in its thread."""
+
+    def step(self, rate: float) -> None:
+        """Move each weight that has a gradient, at this learning rate, and drop the gradients."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all that steps change but the weights themselves, by name."""
+
+    def go_on(self, held: Mapping[str, Tensor]) -> None:
+        """Stand where another stood whose `tensors` these are; they are copied."""
+
+
+class AdamW:
+    """Torch's AdamW, fused.
+
+    Args:
+        weights: which are trained.
+        recipe: betas and weight decay.
+    """
+
+    def __init__(self, weights: Iterable[nn.Parameter], recipe: RecipeSettings) -> None:
+        self._optimizer = adamw(weights, recipe)
+
+    def step(self, rate: float) -> None:
+        """See `Optimizer`."""
+        # The schedule is ours, not torch's: it follows time as well as steps, where a round may take only so long.
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See `Optimizer`."""
+        states = self._optimizer.state_dict()["state"]
+        return {f"{index}.{name}": moment for index, moments in states.items() for name, moment in moments.items()}
+
+    def go_on(self, held: Mapping[str, Tensor]) -> None:
+        """See `Optimizer`."""
+        moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
+        for name, moment in held.items():
+            index, _, which = name.partition(".")
+            moments[int(index)][which] = moment.clone()
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": dict(moments)})
+
+
+def adamw(weights: Iterable[nn.Parameter], recipe: RecipeSettings) -> torch.optim.AdamW:
+    """Return the optimizer; weight decay is for matrices alone, as biases and norms have no zero to shrink to."""
+    listed = list(weights)
+    groups: list[dict[str, Any]] = [
+        {"params": [weight for weight in listed if weight.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [weight for weight in listed if weight.ndim < 2], "weight_decay": 0.0},
+    ]
+    filled = [group for group in groups if group["params"]]
+    # No rate: each step sets its own before it moves.
+    return torch.optim.AdamW(filled, lr=0.0, betas=(recipe.beta1, recipe.beta2), fused=True)
+
+
+def optimizer_of(weights: Sequence[nn.Parameter], recipe: RecipeSettings) -> Optimizer:
+    """Return the optimizer that a recipe names."""
+    return AdamW8bit(weights, recipe) if recipe.optimizer == "adamw-8bit" else AdamW(weights, recipe)
