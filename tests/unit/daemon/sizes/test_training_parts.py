@@ -1,0 +1,39 @@
+"""What weights, gradients, moments and the parent take while a round trains, in bytes a weight."""
+
+from dataclasses import replace
+
+import pytest
+
+from daemon.sizes.estimate import ModelShape, round_parts
+from learner.settings import RecipeSettings
+from tests.unit.daemon.sizes.test_sequence_length import LLAMA_1B, SMOLLM2
+
+ADAMW, EIGHT_BIT = RecipeSettings(), RecipeSettings(optimizer="adamw-8bit")
+BOTH_MOMENTS = 2 * (1 + 4 / 256)
+
+
+@pytest.mark.parametrize(
+    ("shape", "recipe", "sizes"),
+    [
+        (SMOLLM2, ADAMW, (4, 4, 8, 4)),
+        (LLAMA_1B, ADAMW, (4, 4, 8, 2)),
+        (replace(SMOLLM2, is_bfloat16=True), ADAMW, (4, 4, 8, 4)),
+        (SMOLLM2, EIGHT_BIT, (4, 4, BOTH_MOMENTS, 4)),
+        (replace(SMOLLM2, is_bfloat16=True), EIGHT_BIT, (2, 2, BOTH_MOMENTS, 2)),
+        (replace(LLAMA_1B, is_bfloat16=True), EIGHT_BIT, (2, 2, BOTH_MOMENTS, 2)),
+    ],
+)
+def test_bytes_of_a_weight(shape: ModelShape, recipe: RecipeSettings, sizes: tuple[float, ...]) -> None:
+    """The parent as passes resolve it: in bfloat16 on a GPU, and where what is stored is trained."""
+    parts = round_parts(shape, recipe)["train"]
+    named = ("weights", "gradients", "optimizer", "parent")
+    assert tuple(parts[name] / shape.parameters for name in named) == pytest.approx(sizes, rel=1e-6)
+
+
+def test_an_adapter_is_in_float32_whatever_the_optimizer() -> None:
+    """Its moments alone are short."""
+    lora = {"adapter": "lora", "adapter_rank": 16}
+    shape = replace(SMOLLM2, is_bfloat16=True)
+    plain, short = (round_parts(shape, recipe.model_copy(update=lora))["train"] for recipe in (ADAMW, EIGHT_BIT))
+    assert (short["weights"], short["gradients"], short["parent"]) == (plain["weights"], plain["gradients"], 0)
+    assert short["optimizer"] == pytest.approx(plain["optimizer"] * BOTH_MOMENTS / 8, rel=1e-6)
