@@ -26,7 +26,6 @@ from gate.forgetting import ScoreMatrix, average_forgetting, plasticity
 from learner.directory.report import Report, TrainingSummary
 from learner.directory.round_directory import (
     GenerationRef,
-    RoundSample,
     RoundSlice,
     RoundSpec,
     read_round,
@@ -44,6 +43,8 @@ NEW_SEQUENCES = 24
 SEQUENCE = 128
 PEAK_RATE = 2.5e-3
 NAIVE_RATES = (1e-3, 2e-3, 3e-3)
+JOINT_RATE = 3e-3
+JOINT_FLOOR = 0.1
 ERA_CHARACTERS = 420_000
 PIECE_CHARACTERS = 700
 HOLDOUT_SHARE = 0.06
@@ -229,6 +230,9 @@ def joint(rounds: Sequence[Path], home: Path) -> Outcome:
     """All eras at once from the base model, half and half with text from before the stream."""
     recipe = default_recipe().model_copy(
         update={
+            # Its one round is as long as four, at what suits such a one best: the rate falls to less.
+            "learning_rate": JOINT_RATE,
+            "floor": JOINT_FLOOR,
             "replay_ratio": 0.5,
             # There is no parent worth keeping to: this lineage sees everything at once.
             "kl": 0.0,
@@ -238,14 +242,15 @@ def joint(rounds: Sequence[Path], home: Path) -> Outcome:
         }
     )
     given = [read_round(directory) for directory in rounds]
-    fresh: list[RoundSample] = [sample for round_input in given for sample in round_input.fresh]
+    fresh = {sample.id: sample for round_input in given for sample in round_input.fresh}
+    replayed = {sample.id: sample for round_input in given for sample in round_input.replay}
     write_round(
         home / "all",
         given[-1].spec,
         parent_dir=rounds[0] / "parent",
         base_dir=rounds[0] / "base",
-        fresh=fresh,
-        replay=given[0].replay,
+        fresh=list(fresh.values()),
+        replay=[sample for number, sample in replayed.items() if number not in fresh],
         early_stop=(),
         slices=given[-1].slices,
     )
