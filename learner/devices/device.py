@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -113,6 +114,13 @@ def settle(device: Device, *, seed: int, threads: int | None) -> int:
         # Filling every new tensor with NaN guards against reading it unset; no kernel used here does.
         deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch's module takes it by itself
     return torch.get_num_threads()
+
+
+def move_to_device(array: Any, device: torch.device) -> Tensor:
+    """Return an array as a tensor on the device, without waiting for the copy where that is possible."""
+    # Only from pinned memory does CUDA copy while the CPU goes on.
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def random_state(device: Device) -> dict[str, Tensor]:

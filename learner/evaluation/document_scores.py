@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from checkpoints.probe.conduct import Side
-from learner.devices.device import Device
+from learner.devices.device import Device, move_to_device
 from learner.material.encoding import Encoded, Ints
-from learner.material.feeds import move_to_device, pad_documents, pair_inputs
+from learner.material.feeds import pad_documents, pair_inputs
 from learner.material.masks import Masking, scoring_readings, write_rows
 from learner.material.pairs import pairs_of, parts_of, write_pairs
 from learner.material.pieces import Piece, scoring_windows

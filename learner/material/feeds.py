@@ -1,7 +1,7 @@
 """From planned rows to what a forward pass sees: arrays filled, moved to the device, split into micro-batches."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from checkpoints.probe.conduct import Side
+from learner.devices.device import move_to_device
 from learner.material.batches import Rows, Step, fill_row
 from learner.material.encoding import Encoded, Ints
 from learner.material.masks import Masking, draw_gaps, write_rows
 from learner.material.pairs import PairArrays, parts_of, write_pairs
-from learner.objectives.forward_pass import IGNORED, MicroBatch
+from learner.objectives.forward_pass import IGNORED, MicroBatch, Pieces
 
 # Widths are rounded up to this: tensor cores and vector units like it, and fewer shapes are seen.
 WIDTH_MULTIPLE = 8
@@ -82,7 +83,14 @@ class CausalFeed:
         inputs: dict[str, Any] = {"input_ids": move_to_device(ids, self.device), "use_cache": False}
         if self.packed:
             inputs["position_ids"] = move_to_device(positions, self.device)
-        return _by_token(inputs, targets, self.device, first_replayed=len(new), widths=widths)
+        batch = _by_token(inputs, targets, self.device, first_replayed=len(new), widths=widths)
+        pieces = [[piece.width for piece in text.rows[row]] for text, row in rows]
+        old = pieces[len(new) :]
+        return replace(
+            batch,
+            pieces=Pieces.of(pieces, shape[1], self.device),
+            replayed_pieces=Pieces.of(old, shape[1], self.device) if old else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,13 +263,6 @@ def pad_documents(documents: list[Any], pad: int, device: torch.device, side: Si
         ids[at, place] = document
         mask[at, place] = 1
     return {"input_ids": move_to_device(ids, device), "attention_mask": move_to_device(mask, device)}
-
-
-def move_to_device(array: Any, device: torch.device) -> Tensor:
-    """Return an array as a tensor on the device, without waiting for the copy where that is possible."""
-    # Only from pinned memory does CUDA copy while the CPU goes on.
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _by_token(

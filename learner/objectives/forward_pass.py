@@ -1,12 +1,48 @@
 """What one forward pass sees, and which places in it count."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from learner.devices.device import move_to_device
+
 IGNORED = -100  # what torch's cross-entropy leaves out
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Where the pieces of rows end.
+
+    Attributes:
+        ends: 0, and the end of each piece in the rows laid end to end; padding belongs to the piece before it. Shape
+            (pieces + 1,), int32, on the device.
+        rows: how many there are.
+        width: of each row.
+        longest: tokens of the longest piece, padding counted.
+    """
+
+    ends: Tensor
+    rows: int
+    width: int
+    longest: int
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]], width: int, device: torch.device) -> Self:
+        """Return those of rows.
+
+        Args:
+            rows: of each how many tokens each of its pieces has.
+            width: of the rows.
+            device: where the ends go.
+        """
+        # The last one of a row ends where the row does.
+        ends = [[at * width + end for end in (*np.cumsum(row[:-1]).tolist(), width)] for at, row in enumerate(rows)]
+        flat = np.asarray([0, *(end for of_row in ends for end in of_row)], dtype=np.int32)
+        return cls(move_to_device(flat, device), len(rows), width, int(np.diff(flat).max()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +59,8 @@ class MicroBatch:
         widths: how many tokens each row of a language model holds, padding not counted.
         places: of a language model, where in the rows laid end to end there is something to predict, in new text and in
             replayed; each of shape (places,).
+        pieces: of a causal LM's rows; None of another model's.
+        replayed_pieces: of the replayed rows alone; None where there are none.
     """
 
     inputs: Mapping[str, Any]
@@ -31,6 +69,8 @@ class MicroBatch:
     absent: Tensor | None = None
     widths: tuple[int, ...] = ()
     places: tuple[Tensor, ...] = ()
+    pieces: Pieces | None = None
+    replayed_pieces: Pieces | None = None
 
     def replayed_inputs(self) -> dict[str, Any]:
         """Return the model's arguments for the replayed rows alone."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from learner.devices.device import Device
-from learner.objectives.forward_pass import MicroBatch
+from learner.objectives.forward_pass import MicroBatch, Pieces
 from learner.objectives.halves import Halves, Read
 from learner.objectives.heads import OwnHead
 from learner.objectives.losses import CausalObjective, ClassifierObjective, Objective
+from learner.objectives.packed_attention import PackedAttention, packed_attention_of
 from learner.objectives.part_sizes import parts
 from learner.objectives.router_loss import ROUTER, RouterLoss
 from learner.objectives.workspace import Workspace
@@ -50,6 +51,8 @@ class CausalPass:
         device: where it runs.
         standing: the context in which `parent` answers as the parent, where it is the model itself.
         router: the auxiliary loss of a mixture's router; None for a model without.
+        attention: how the model attends to pieces; None: as transformers lets it.
+        parents_attention: the same of the parent.
     """
 
     model: Halves
@@ -58,6 +61,8 @@ class CausalPass:
     device: Device
     standing: Standing = nullcontext
     router: RouterLoss | None = None
+    attention: PackedAttention | None = None
+    parents_attention: PackedAttention | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,6 +75,11 @@ class CausalPass:
         # that autocast converted without a graph would be taken for the model's too, where both are one.
         with self.device.autocast():
             parents = self._parents(batch)
+        # Around the backward pass too, which may read the layers again.
+        with _attending(self.attention, batch.pieces) as more:
+            return self._learn(replace(batch, inputs={**batch.inputs, **more}), parents, targets, tokens)
+
+    def _learn(self, batch: MicroBatch, parents: Tensor | None, targets: int, tokens: int) -> Tensor:
         with self.device.autocast():
             read = self._read(batch)
         # One context for all parts, as the head's weight is converted once in each.
@@ -93,8 +103,8 @@ class CausalPass:
         # On new rows there is nothing to distil: no pass of the parent is spent on them.
         if self.parent is None or batch.first_replayed == len(batch.targets):
             return None
-        with self.standing():
-            return self.parent.read(batch.replayed_inputs()).hidden
+        with self.standing(), _attending(self.parents_attention, batch.replayed_pieces) as more:
+            return self.parent.read({**batch.replayed_inputs(), **more}).hidden
 
     def _through_the_head(
         self, batch: MicroBatch, hidden: Tensor, parents: Tensor | None, total: int
@@ -140,6 +150,11 @@ class CausalPass:
         # A plain linear map has no adapter that would have to be off.
         with self.standing() if isinstance(self.parent.head, OwnHead) else nullcontext():
             return self.parent.head.logits(told, workspace)
+
+
+def _attending(attention: PackedAttention | None, pieces: Pieces | None) -> AbstractContextManager[dict[str, Any]]:
+    """The context in which a model attends to pieces; it says what that is to be called with beside its inputs."""
+    return nullcontext({}) if attention is None or pieces is None else attention.taking(pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,4 +219,13 @@ def pass_of(
     """
     if isinstance(objective, ClassifierObjective):
         return ClassifierPass(model, parent, objective, device, standing)
-    return CausalPass(Halves(model), None if parent is None else Halves(parent), objective, device, standing, router)
+    return CausalPass(
+        Halves(model),
+        None if parent is None else Halves(parent),
+        objective,
+        device,
+        standing,
+        router,
+        packed_attention_of(model, device),
+        None if parent is None else packed_attention_of(parent, device),
+    )

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from learner.devices.device import move_to_device
 from learner.objectives.forward_pass import MicroBatch
 from learner.objectives.halves import Halves, Read
 
@@ -72,7 +74,7 @@ def _coefficient(model: Any) -> float:
 def _mask(batch: MicroBatch) -> Tensor:
     """Return 1 where a row has tokens and 0 where it is padded, on the right; shape (rows, width)."""
     ids = batch.inputs["input_ids"]
-    widths = torch.tensor(batch.widths, device=ids.device)[:, None]
+    widths = move_to_device(np.asarray(batch.widths), ids.device)[:, None]
     return (torch.arange(ids.shape[1], device=ids.device) < widths).long()
 
 

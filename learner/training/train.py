@@ -2,9 +2,10 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +16,7 @@ from learner.directory.saved_round import TrainingPlace, UnusableSave
 from learner.errors import LearnerError
 from learner.material.batches import Step
 from learner.material.feeds import Feed
+from learner.objectives.forward_pass import MicroBatch
 from learner.objectives.losses import Objective
 from learner.objectives.passes import pass_of
 from learner.objectives.router_loss import ROUTER, RouterLoss
@@ -143,16 +145,22 @@ class Trainer:
         self._pass, self._passed = pass_of(model, parent, objective, device, router=router, standing=standing), passed
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
         self._optimizer = optimizer_of(self._weights, recipe)
+        self._begun: tuple[Step, Iterator[MicroBatch]] | None = None
 
-    def step(self, step: Step, rate: float) -> StepFigures:
+    def step(self, step: Step, rate: float, following: Step | None = None) -> StepFigures:
         """Take one optimizer step: loss, backward, penalty, clip, finite check, update.
+
+        Args:
+            step: what to train.
+            rate: of the peak learning rate, in [0, 1].
+            following: what comes after it, to be prepared while the device is still busy; None where that is not known.
 
         Raises:
             Diverged: loss or gradient is not finite; the weights are as they were.
         """
         targets, tokens = self._feed.targets(step), self._feed.tokens(step)
         sums = torch.zeros(len(self._pass.names), device=self.device.where)
-        for batch in self._feed.micro_batches(step):
+        for batch in self._micro_batches(step):
             sums += self._pass(batch, sum(targets), sum(tokens))
             self.device.tidy()
             self._passed(len(batch.targets))
@@ -160,6 +168,7 @@ class Trainer:
         if self._pull is not None:
             self._pull.add_gradient()
         norm = nn.utils.clip_grad_norm_(self._weights, self._recipe.clip, foreach=True)
+        self._begun = None if following is None else (following, self._begin(following))
         # The step's only wait for the device: each figure read by itself would be one more.
         *totals, norm_value = torch.cat([sums, norm[None]]).tolist()
         # Looked at before the optimizer moves: a single step on NaN would leave nothing to go back to.
@@ -167,6 +176,15 @@ class Trainer:
             raise Diverged(f"loss or gradient is not finite (gradient norm {norm_value}, {self._describe(totals)})")
         self._optimizer.step(rate * self._peak_rate)
         return StepFigures(self._per_target(totals, targets), norm_value, targets, tokens)
+
+    def _micro_batches(self, step: Step) -> Iterator[MicroBatch]:
+        begun, self._begun = self._begun, None
+        return begun[1] if begun is not None and begun[0] is step else self._feed.micro_batches(step)
+
+    def _begin(self, step: Step) -> Iterator[MicroBatch]:
+        """A step's micro-batches, of which the first is made and on its way to the device."""
+        batches = self._feed.micro_batches(step)
+        return chain([next(batches)], batches)
 
     def _per_target(self, totals: Sequence[float], targets: tuple[int, int]) -> dict[str, float]:
         new, *replayed = self._pass.names
@@ -238,8 +256,6 @@ def train(
 ) -> Training:
     """Train a round to its end: all steps, or the time that it may take, or no more improvement.
 
-    It goes on from where it was saved, if it was.
-
     Args:
         trainer: takes the steps.
         steps: as planned.
@@ -268,7 +284,8 @@ def train(
         if recipe.max_seconds is not None and index and training.seconds >= recipe.max_seconds:
             break
         warmup = warmup_share(index, done, share=recipe.warmup, least_steps=recipe.warmup_steps)
-        figures = trainer.step(step, rate_factor(done, warmup=warmup, floor=recipe.floor))
+        rate = rate_factor(done, warmup=warmup, floor=recipe.floor)
+        figures = trainer.step(step, rate, *steps[index + 1 : index + 2])
         training.add(figures)
         on_step(figures)
         # The penalty and the memory that are told make a step wait for the device: not at each one.
