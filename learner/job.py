@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -47,8 +47,9 @@ from learner.new_labels import grow_for_new_labels
 from learner.objectives.importance import Importance
 from learner.objectives.router_loss import RouterLoss
 from learner.objectives.weight_pull import Pull
-from learner.penalties import importance_after, importance_before, pull_of
+from learner.penalties import pull_of
 from learner.progress import Progress
+from learner.round_importance import RoundImportance
 from learner.saves import saves_of
 from learner.training.early_stopping import EarlyStopping
 from learner.training.train import Diverged, Trainer, Training, train
@@ -140,7 +141,8 @@ def _run(given: RoundInput, progress: Progress) -> Report:
     # lies on just that, and holds in float32 what is learned.
     if not keeps_adapter and not bench.trains_as_stored:
         add_residuals(bench.model, bench.residuals(PARENT, bench.model))
-    earlier = importance_before(bench, texts.replay)
+    importance = RoundImportance(bench)
+    earlier = importance.before(texts.replay, material.tokens)
     rows = grow_for_new_labels(bench, texts.fresh, texts.replay)
     adapter = attach_adapter(bench, rows)
     if bench.trains_as_stored:
@@ -153,11 +155,12 @@ def _run(given: RoundInput, progress: Progress) -> Report:
         return _report(bench, Outcome.DIVERGED, str(error), new_text)
     if bench.trains_as_stored:
         take_float32(bench.model)
-    made = _candidates(bench, adapter, keeps_adapter=keeps_adapter, texts=texts, earlier=earlier, rows=rows)
+    measured = partial(importance.after, texts.fresh, earlier, training.tokens_new + training.tokens_replayed)
+    made = _candidates(bench, adapter, keeps_adapter=keeps_adapter, measured=measured, rows=rows)
     shares, tokens = len(set(given.spec.recipe.interpolation)), sum(len(text.tokens) for text in texts.slices.values())
     with progress.phase("candidates", TOKENS, shares * (tokens + skills.tokens)):
         candidates, answers = score_candidates(bench, made, texts.slices, skills)
-    summary = _summary(bench, training, texts.fresh, note)
+    summary = replace(_summary(bench, training, texts.fresh, note), importance_sequences=importance.sequences)
     return replace(
         _with_touched(_report(bench, Outcome.TRAINED, "", new_text), summary, material, training, given.fresh),
         slices=join_scores(base, parent, best, candidates),
@@ -170,8 +173,7 @@ def _candidates(
     adapter: Adapter | None,
     *,
     keeps_adapter: bool,
-    texts: Texts,
-    earlier: Importance | None,
+    measured: Callable[[], Importance | None],
     rows: GrownRows | None,
 ) -> Candidates:
     """What the trained model can be made into; an adapter is merged into it here."""
@@ -180,10 +182,10 @@ def _candidates(
     if adapter is not None:
         adapter.merge()
     # Of the trained result itself, before candidates overwrite its weights to be scored.
-    measured = importance_after(bench, texts.fresh, earlier)
+    importance = measured()
     if learned is not None:
-        return adapter_candidates(bench, learned, measured)
-    return trained_candidates(bench, measured, rows=rows, changed=changed)
+        return adapter_candidates(bench, learned, importance)
+    return trained_candidates(bench, importance, rows=rows, changed=changed)
 
 
 def _with_touched(

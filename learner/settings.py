@@ -28,6 +28,12 @@ MOST_FOR_NEW_HEAD = 1e-3
 # all weights at 1e-3 forgot 0.036 for 0.455 (`benchmarks/adapters.py`); at 3e-3 an adapter gained 0.216, at 3e-2 no
 # more than at 1e-2, and forgot 0.138.
 ADAPTER_RATE_FACTOR = 10
+IMPORTANCE_SHARE = 1 / 40
+"""Of the tokens that a round trains, those on which importance is estimated each time: there are at most two estimates
+in a round, and a token of one takes no longer than one that is trained."""
+FEWEST_IMPORTANCE_SEQUENCES = 16
+"""On which importance is estimated however little a round trains; what more of them bring, `benchmarks/importance.py`
+measures."""
 ADAPTER_PARTS = ("mlp", "attention")
 """Words that stand for many modules where an adapter's are named; every other one is a module's name."""
 
@@ -227,7 +233,8 @@ class RecipeSettings(BaseModel):
         default=256,
         ge=1,
         le=1_000_000,
-        description="Sequences on which importance is estimated, one at a time.",
+        description="Most sequences on which importance is estimated, one at a time: no more than hold a fortieth of "
+        "the tokens that the round trains, but at least 16. A round's report tells how many they were.",
     )
     interpolation: tuple[Share, ...] = Field(
         default=(0.0, 0.25, 0.5, 0.75),
@@ -316,6 +323,16 @@ class RecipeSettings(BaseModel):
     def trains_as_stored(self) -> bool:
         """Whether weights that are stored in bfloat16 are trained in it."""
         return self.optimizer == "adamw-8bit" and self.adapter is None
+
+    def sequences_of_importance(self, trained_tokens: float, tokens_each: float) -> int:
+        """Return on how many sequences importance is estimated at a time, where there are so many.
+
+        Args:
+            trained_tokens: of the round, new and replayed.
+            tokens_each: of a sequence, on average.
+        """
+        within_share = int(IMPORTANCE_SHARE * trained_tokens / max(tokens_each, 1.0))
+        return min(self.importance_sequences, max(FEWEST_IMPORTANCE_SEQUENCES, within_share))
 
     def peak_rate(self, kind: ModelKind, parameters: int, *, steps_of_new_head: int | None = None) -> float:
         """Return the peak learning rate for a model.

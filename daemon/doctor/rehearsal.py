@@ -206,8 +206,7 @@ def _summarise(training: TrainingSummary, rows: int, subject: Subject, held_out:
     trained_tokens = training.tokens_new + training.tokens_replayed
     important_per_second = None
     if recipe.ewc:
-        # Before and after training: replayed and new documents.
-        important_per_second = sum(_documents(subject, rows, training.steps)) / max(seconds["importance"], 1e-9)
+        important_per_second = training.importance_sequences / max(seconds["importance"], 1e-9)
     # Parent and base are one model here, which is asked once; so is each candidate.
     asking_seconds = seconds.get("skills", 0.0)
     asked = sum(len(skill.prompts) for skill in _sampled(subject))

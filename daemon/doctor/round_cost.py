@@ -148,7 +148,9 @@ def estimate_seconds(
     scored_per_second = rehearsal.scored_per_second / times
     importance_seconds = 0.0
     if rehearsal.important_per_second is not None:
-        importance_seconds = min(recipe.importance_sequences, documents) / rehearsal.important_per_second
+        trained = training * rehearsal.trained_per_second
+        wanted = recipe.sequences_of_importance(trained, min(work.tokens_per_document, rehearsal.width))
+        importance_seconds = min(wanted, documents) / rehearsal.important_per_second
     return Seconds(
         starting=rehearsal.load_seconds,
         training=training,

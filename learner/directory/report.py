@@ -201,6 +201,7 @@ class TrainingSummary:
         tokens_drawn: tokens of all fresh text; None for both where the learner does not say.
         replay_note: one sentence where less was replayed than the recipe's ratio asks for; else empty.
         checkpointing_note: one sentence where activations were computed again by itself; else empty.
+        importance_sequences: on which importance was estimated, before the training and after it; 0 where it was not.
     """
 
     steps: NonNegativeInt
@@ -219,6 +220,7 @@ class TrainingSummary:
     tokens_drawn: NonNegativeInt | None = None
     replay_note: str = ""
     checkpointing_note: str = ""
+    importance_sequences: NonNegativeInt = 0
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

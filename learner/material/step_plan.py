@@ -84,6 +84,11 @@ class Material:
     replay: RowContents
     replay_ratio: float
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of all steps, new and replayed."""
+        return sum(sum(self.feed.tokens(step)) for step in self.steps)
+
 
 @dataclass(frozen=True, slots=True)
 class Sizes:

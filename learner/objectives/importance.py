@@ -19,6 +19,7 @@ what one says.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def fisher(
     generator: torch.Generator,
     several: bool = False,
     answered: Callable[[Mapping[str, Any]], Tensor] | None = None,
+    autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     passed: Callable[[int], None] = lambda _: None,
 ) -> Importance:
     """Estimate the Fisher diagonal of every trained weight, per place of a sequence, brought to mean 1.
@@ -50,6 +52,7 @@ def fisher(
         several: of a classifier, whether any number of labels fits a document: each is drawn by itself.
         answered: given a sequence's inputs, at which of its places the model answers at all; shape (tokens,), bool.
             None: at each.
+        autocast: makes the context of a forward pass, in the dtype that passes are computed in.
         passed: told of each sequence.
     """
     named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
@@ -61,7 +64,8 @@ def fisher(
         for inputs in sequences:
             likelihood = _sampled_set_log_likelihood if several else _sampled_log_likelihood
             # One sequence at a time: the square of a batch's mean gradient is too small by up to the batch's size.
-            logits = model(**inputs).logits
+            with autocast():
+                logits = model(**inputs).logits
             likelihood(logits if answered is None else logits[0, answered(inputs)], generator).backward()
             _add_squares(sums, named)
             passed(1)

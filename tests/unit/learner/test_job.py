@@ -31,7 +31,7 @@ from learner.directory.round_directory import (
 )
 from learner.evaluation import base_and_parent
 from learner.job import has_new_head, run_round
-from learner.settings import RecipeSettings
+from learner.settings import FEWEST_IMPORTANCE_SEQUENCES, RecipeSettings
 from learner.workbench import Workbench
 from memory.ledger.records import DocumentScore
 from memory.ledger.scorings import Scoring
@@ -335,6 +335,18 @@ def test_importance_is_measured_and_carried_to_the_next_round(base: Published, t
         values = torch.cat([value.flatten() for value in importance.values()])
         assert values.mean().item() == pytest.approx(mean_of_sum, rel=1e-3)
     assert any(not torch.equal(carried[0][name], carried[1][name]) for name in carried[0])
+
+
+def test_importance_is_estimated_on_a_share_of_what_is_trained(base: Published, tmp_path: Path) -> None:
+    """Before and after a fortieth of the tokens; the report tells on how many sequences."""
+    changes = {"ewc": 1.0, "importance_sequences": 1000, "epochs": 8, "early_stop_checks": 0, "interpolation": (0.0,)}
+    recipe = tiny.SMALL.model_copy(update=changes)
+    training = run_round(tiny.causal_round(tmp_path / "round", base, recipe=recipe)).training
+    assert training is not None
+    trained = training.tokens_new + training.tokens_replayed
+    assert training.importance_sequences > 2 * FEWEST_IMPORTANCE_SEQUENCES
+    # New and replayed documents have as many tokens each, to within a quarter.
+    assert training.importance_sequences * training.tokens_drawn / 60 == pytest.approx(2 * trained / 40, rel=0.25)
 
 
 def test_what_the_first_round_held_fast_is_carried_on(base: Published, tmp_path: Path) -> None:

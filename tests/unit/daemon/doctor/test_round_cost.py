@@ -145,11 +145,23 @@ def test_looks_that_stop_a_round_early_take_their_time() -> None:
     assert more - taken() == pytest.approx(4 * 80 * look)
 
 
-def test_importance_takes_its_time() -> None:
-    """Of at most as many sequences as there are documents."""
+@pytest.mark.parametrize(
+    ("new_tokens", "recipe", "sequences"),
+    [
+        (2_000, {}, 10),  # as many as there are documents
+        (40_000, {}, 16),  # however little is trained
+        (400_000, {}, 125),  # a fortieth of what is trained
+        (400_000, {"max_tokens": 480_000}, 60),
+        (400_000, {"max_seconds": 4_000.0}, 50),
+        (4_000_000, {}, 256),
+        (4_000_000, {"importance_sequences": 300}, 300),
+    ],
+)
+def test_importance_takes_its_time(new_tokens: int, recipe: dict[str, Any], sequences: int) -> None:
+    """On so many sequences as the round will estimate it on."""
     measured = replace(MEASURED, important_per_second=5.0)
-    settings = LearnerSettings(recipe=RecipeSettings(ewc=1.0))
-    assert estimate_seconds(measured, settings, "causal-lm", WORK).importance == pytest.approx(200 / 5)
+    settings, work = LearnerSettings(recipe=RecipeSettings(ewc=1.0, **recipe)), replace(WORK, new_tokens=new_tokens)
+    assert estimate_seconds(measured, settings, "causal-lm", work).importance == pytest.approx(sequences / 5)
 
 
 @given(work=st.integers(1, 10_000_000), more=st.integers(0, 10_000_000))
