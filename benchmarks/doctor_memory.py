@@ -21,11 +21,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 from transformers import (
-    AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
     GPT2Config,
@@ -38,16 +36,21 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from benchmarks.rehearsal import LABELS, reach_last_row
-from benchmarks.report import Bar, arguments, report
-from checkpoints.base.prepare import import_base
+from benchmarks.random_models import (
+    LABELS,
+    Imported,
+    farthest_off,
+    imported,
+    kept_details,
+    label_names,
+    options_for,
+    run_round,
+)
+from benchmarks.report import Bar, report
 from checkpoints.card import ModelKind
-from checkpoints.generation_store import BASE, GenerationStore
-from daemon.demo.text import BASE_MODEL
+from checkpoints.generation_store import BASE
 from daemon.doctor.rehearsal import filler
-from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
 from daemon.sizes.estimate import ModelShape, round_parts
-from learner.directory.report import read_report
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import LearnerSettings, RecipeSettings
 
@@ -131,15 +134,8 @@ def bert() -> Any:
         "num_hidden_layers": 6,
         "num_attention_heads": 8,
     }
-    names = dict(enumerate(LABELS))
     return BertForSequenceClassification(
-        BertConfig(
-            vocab_size=30_000,
-            max_position_embeddings=512,
-            id2label=names,
-            label2id={name: number for number, name in names.items()},
-            **sizes,
-        )
+        BertConfig(vocab_size=30_000, max_position_embeddings=512, **label_names(), **sizes)
     )
 
 
@@ -187,41 +183,10 @@ class Compared:
         return {phase: sum(parts.values()) / self.measured[phase] for phase, parts in self.foretold.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A model as generation 0 of a store."""
-
-    kind: ModelKind
-    directory: Path
-    digest: str
-    store: Path
-    characters_per_token: float
-
-
-def subject_of(kind: ModelKind, make: Callable[[], Any], folder: Path) -> Subject:
-    """Make a model and import it."""
-    torch.manual_seed(0)
-    model, tokenizer = make(), AutoTokenizer.from_pretrained(BASE_MODEL)
-    tokenizer.model_max_length = 2048
-    model.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    reach_last_row(folder / "model" / "tokenizer.json", rows=model.get_input_embeddings().weight.shape[0])
-    store = GenerationStore(folder / "checkpoints")
-    import_base(store, folder / "model", kind=kind)
-    text = filler(4_000, 0)
-    return Subject(
-        kind,
-        store.path(BASE),
-        store.digest(BASE),
-        folder / "checkpoints",
-        len(text) / len(tokenizer(text)["input_ids"]),
-    )
-
-
-def foretell(subject: Subject, recipe: RecipeSettings) -> tuple[ModelShape, dict[str, dict[str, int]]]:
+def foretell(kind: ModelKind, model: Imported, recipe: RecipeSettings) -> tuple[ModelShape, dict[str, dict[str, int]]]:
     """What the doctor says beforehand."""
     learner = LearnerSettings(device="cpu", recipe=recipe).model_dump(mode="json")
-    question = json.dumps([str(subject.store), str(subject.directory), subject.kind, [], learner])
+    question = json.dumps([str(model.store), str(model.directory), kind, [], learner])
     command = [sys.executable, "-m", "daemon.doctor.load_model", question]
     completed = subprocess.run(command, capture_output=True, text=True, check=True)
     answer = json.loads(completed.stdout.rpartition("\n")[2])
@@ -229,73 +194,52 @@ def foretell(subject: Subject, recipe: RecipeSettings) -> tuple[ModelShape, dict
     return shape, round_parts(shape, recipe, is_first=True)
 
 
-def measure(subject: Subject, recipe: RecipeSettings, folder: Path) -> Mapping[str, int]:
+def measure(kind: ModelKind, model: Imported, recipe: RecipeSettings, folder: Path) -> Mapping[str, int]:
     """The peaks of a round's phases."""
-    directory, ref = folder / "round", GenerationRef(BASE, subject.digest)
+    directory, ref = folder / "round", GenerationRef(BASE, model.digest)
     shutil.rmtree(directory, ignore_errors=True)
     numbers = iter(range(1, 1_000_000))
-    characters = int(recipe.length * subject.characters_per_token)
+    characters = int(recipe.length * model.characters_per_token)
 
     def samples(count: int) -> list[RoundSample]:
         chosen = [next(numbers) for _ in range(count)]
         # Two to a row, so that rows are packed.
-        length = characters // 2 if subject.kind == "causal-lm" else characters
-        label = {number: LABELS[number % 2] if subject.kind == "classifier" else None for number in chosen}
+        length = characters // 2 if kind == "causal-lm" else characters
+        label = {number: LABELS[number % 2] if kind == "classifier" else None for number in chosen}
         return [RoundSample(number, filler(length, number), "filler", label[number]) for number in chosen]
 
-    rows = (STEPS + 1) * recipe.batch_sequences * (2 if subject.kind == "causal-lm" else 1)
-    spec = RoundSpec(round=1, kind=subject.kind, seed=1, parent=ref, base=ref, recipe=recipe, device="cpu")
+    rows = (STEPS + 1) * recipe.batch_sequences * (2 if kind == "causal-lm" else 1)
+    spec = RoundSpec(round=1, kind=kind, seed=1, parent=ref, base=ref, recipe=recipe, device="cpu")
     write_round(
         directory,
         replace(spec, plausibility_documents=1),
-        parent_dir=subject.directory,
-        base_dir=subject.directory,
+        parent_dir=model.directory,
+        base_dir=model.directory,
         fresh=samples(rows // 2),
         replay=samples(rows),
         early_stop=samples(1),
         slices=[RoundSlice("anchor", "anchor", "filler", tuple(samples(recipe.micro_batch)))],
     )
-    limits = LearnerLimits(silence=LIMIT_S, time=LIMIT_S)
-    ended = LearnerProcess().run(directory, limits=limits, on_progress=lambda _: None, must_stop=lambda: False)
-    if ended.ending is not LearnerEnding.FINISHED:
-        raise SystemExit(ended.detail)
-    training = read_report(directory).training
-    if training is None:
-        raise SystemExit(read_report(directory).detail)
-    return training.phase_peak_bytes
+    return run_round(directory, limit_s=LIMIT_S).phase_peak_bytes
 
 
-def compare(model: str, settings: Sequence[str]) -> Iterator[Compared]:
+def compare(name: str, settings: Sequence[str]) -> Iterator[Compared]:
     """Foretell and measure a model's rounds."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        kind, make, known = MODELS[model]
-        subject = subject_of(kind, make, folder)
+    with tempfile.TemporaryDirectory() as folder:
+        kind, make, known = MODELS[name]
+        model = imported(kind, make, Path(folder), positions=2048)
         for setting in settings:
-            yield _compare(f"{model}, {setting}", subject, {**BASE_RECIPE, **known[setting]}, folder)
-
-
-def _compare(name: str, subject: Subject, chosen: Mapping[str, Any], folder: Path) -> Compared:
-    recipe = RecipeSettings(batch_sequences=2 * chosen["micro_batch"], **chosen)
-    shape, foretold = foretell(subject, recipe)
-    return Compared(name, shape.parameters, foretold, measure(subject, recipe, folder))
-
-
-def earlier(file: Path | None) -> dict[str, Compared]:
-    """What the file holds already, by name."""
-    if file is None or not file.exists():
-        return {}
-    rounds = json.loads(file.read_text(encoding="utf-8"))["details"]["rounds"]
-    return {
-        name: Compared(name, facts["parameters"], facts["foretold"], facts["measured"])
-        for name, facts in rounds.items()
-    }
+            chosen = {**BASE_RECIPE, **known[setting]}
+            recipe = RecipeSettings(batch_sequences=2 * chosen["micro_batch"], **chosen)
+            shape, foretold = foretell(kind, model, recipe)
+            measured = measure(kind, model, recipe, Path(folder))
+            yield Compared(f"{name}, {setting}", shape.parameters, foretold, measured)
 
 
 def bars(compared: Sequence[Compared]) -> list[Bar]:
     """How far off each is, as a factor of at least 1, whichever way."""
     return [
-        Bar(name="farthest off", value=max(max(each.ratio, 1 / each.ratio) for each in compared), at_most=WITHIN),
+        Bar(name="farthest off", value=farthest_off(each.ratio for each in compared), at_most=WITHIN),
         *(Bar(name=each.name, value=each.ratio, at_least=1 / WITHIN, at_most=WITHIN) for each in compared),
     ]
 
@@ -327,11 +271,11 @@ def show(each: Compared, console: Console) -> None:
 
 def main() -> int:
     """Run the benchmark."""
-    parser = arguments(__doc__)
-    parser.add_argument("--model", choices=list(MODELS), help="only this one")
-    parser.add_argument("--missing", action="store_true", help="only what FILE lacks")
-    options = parser.parse_args()
-    known = earlier(options.json) if options.model is not None or options.missing else {}
+    options = options_for(__doc__, list(MODELS))
+    known = {
+        name: Compared(name, facts["parameters"], facts["foretold"], facts["measured"])
+        for name, facts in kept_details(options).get("rounds", {}).items()
+    }
     models = list(MODELS) if options.model is None else [options.model]
     console = Console(stderr=True)
     for model in models:

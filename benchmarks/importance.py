@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from benchmarks.forgetting import MEMORY, THREADS, default_recipe, demo_stream, rounds_of, sharp_stream
+from benchmarks.eras_followed import MEMORY, THREADS, default_recipe, demo_stream, rounds_of, sharp_stream
 from benchmarks.report import Bar, arguments, report
 from benchmarks.seeded_store import make_store
 from daemon.demo.lineage import Lineage

@@ -12,7 +12,6 @@ With `--model` only that one's figures are measured, with `--missing` only those
 others stays there. It is written after each setting.
 """
 
-import json
 import shutil
 import sys
 import tempfile
@@ -22,7 +21,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
 from rich.console import Console
 from transformers import (
     AutoTokenizer,
@@ -36,20 +34,28 @@ from transformers import (
     MixtralForCausalLM,
 )
 
-from benchmarks.report import Bar, arguments, report
-from checkpoints.base.prepare import import_base
+from benchmarks.random_models import (
+    LABELS,
+    farthest_off,
+    imported,
+    kept_details,
+    label_names,
+    options_for,
+    run_round,
+)
+from benchmarks.report import Bar, report
 from checkpoints.card import ModelKind
-from checkpoints.generation_store import BASE, GenerationStore
-from daemon.demo.text import BASE_MODEL, eras
-from daemon.doctor.rehearsal import FEWEST_STEPS, FailedRehearsal, RehearsalFigures, Subject, filler, rehearse
+from checkpoints.generation_store import BASE
+from daemon.demo.text import eras
+from daemon.doctor.rehearsal import FEWEST_STEPS, FailedRehearsal, RehearsalFigures, Subject, rehearse
 from daemon.doctor.round_cost import RoundWork, estimate_seconds, fit_memory
 from daemon.doctor.rounds import TIMED_S
-from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
-from learner.directory.report import TrainingSummary, read_report
+from learner.directory.report import TrainingSummary
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.settings import LearnerSettings, RecipeSettings
 
-LABELS = ("calm", "storm")
+POSITIONS = 1024
+"""Tokens of the longest sequence."""
 FRESH, HELD_OUT, EARLY = 20, 12, 1
 """Documents of each role; of the new text, as large a share may end a round early as in the service."""
 REPLAYED = round(FRESH * RecipeSettings().replay_ratio / (1 - RecipeSettings().replay_ratio))
@@ -77,7 +83,7 @@ def llama() -> Any:
         "num_hidden_layers": 8,
         "num_attention_heads": 8,
     }
-    return LlamaForCausalLM(LlamaConfig(vocab_size=2048, max_position_embeddings=1024, **sizes))
+    return LlamaForCausalLM(LlamaConfig(vocab_size=2048, max_position_embeddings=POSITIONS, **sizes))
 
 
 def wide_vocabulary() -> Any:
@@ -89,13 +95,13 @@ def wide_vocabulary() -> Any:
         "num_attention_heads": 4,
     }
     return LlamaForCausalLM(
-        LlamaConfig(vocab_size=50_000, max_position_embeddings=1024, tie_word_embeddings=True, **sizes)
+        LlamaConfig(vocab_size=50_000, max_position_embeddings=POSITIONS, tie_word_embeddings=True, **sizes)
     )
 
 
 def gpt2() -> Any:
     """With dropout and learned positions."""
-    return GPT2LMHeadModel(GPT2Config(vocab_size=2048, n_positions=1024, n_embd=192, n_layer=6, n_head=6))
+    return GPT2LMHeadModel(GPT2Config(vocab_size=2048, n_positions=POSITIONS, n_embd=192, n_layer=6, n_head=6))
 
 
 def experts() -> Any:
@@ -107,7 +113,7 @@ def experts() -> Any:
         "num_attention_heads": 4,
     }
     return MixtralForCausalLM(
-        MixtralConfig(vocab_size=2048, max_position_embeddings=1024, num_key_value_heads=2, **sizes)
+        MixtralConfig(vocab_size=2048, max_position_embeddings=POSITIONS, num_key_value_heads=2, **sizes)
     )
 
 
@@ -119,15 +125,8 @@ def bert() -> Any:
         "num_hidden_layers": 6,
         "num_attention_heads": 6,
     }
-    names = dict(enumerate(LABELS))
     return BertForSequenceClassification(
-        BertConfig(
-            vocab_size=2048,
-            max_position_embeddings=1024,
-            id2label=names,
-            label2id={name: number for number, name in names.items()},
-            **sizes,
-        )
+        BertConfig(vocab_size=2048, max_position_embeddings=POSITIONS, **label_names(), **sizes)
     )
 
 
@@ -240,12 +239,7 @@ def real_round(subject: Subject, folder: Path) -> tuple[TrainingSummary, float]:
         early_stop=documents(FRESH + replayed + HELD_OUT, EARLY, kind),
         slices=[RoundSlice("anchor", "anchor", "speeches", tuple(documents(FRESH + replayed, HELD_OUT, kind)))],
     )
-    limits = LearnerLimits(silence=LIMIT_S, time=LIMIT_S)
-    ended = LearnerProcess().run(directory, limits=limits, on_progress=lambda _: None, must_stop=lambda: False)
-    if ended.ending is not LearnerEnding.FINISHED:
-        raise SystemExit(ended.detail)
-    training = read_report(directory).training
-    assert training is not None
+    training = run_round(directory, limit_s=LIMIT_S)
     shutil.rmtree(directory)
     return training, sum(training.phase_seconds.values())
 
@@ -253,43 +247,15 @@ def real_round(subject: Subject, folder: Path) -> tuple[TrainingSummary, float]:
 def subject_of(name: str, folder: Path, changes: Mapping[str, Any]) -> Subject:
     """A model as generation 0 of a store in the folder, with the settings of a round."""
     kind, make = MODELS[name]
-    store = GenerationStore(folder / "checkpoints")
-    tokenizer = AutoTokenizer.from_pretrained(BASE_MODEL)
-    if BASE not in store.numbers():
-        torch.manual_seed(0)
-        model = make()
-        model.save_pretrained(folder / "model")
-        tokenizer.model_max_length = 1024
-        tokenizer.save_pretrained(folder / "model")
-        reach_last_row(folder / "model" / "tokenizer.json", rows=model.get_input_embeddings().weight.shape[0])
-        import_base(store, folder / "model", kind=kind)
-    text = filler(4_000, 0)
-    recipe = RecipeSettings(batch_sequences=40, **changes)
+    model = imported(kind, make, folder, positions=POSITIONS)
     return Subject(
-        directory=store.path(BASE),
-        digest=store.digest(BASE),
+        directory=model.directory,
+        digest=model.digest,
         kind=kind,
-        longest=1024,
-        characters_per_token=len(text) / len(tokenizer(text)["input_ids"]),
-        settings=LearnerSettings(device="cpu", recipe=recipe),
+        longest=POSITIONS,
+        characters_per_token=model.characters_per_token,
+        settings=LearnerSettings(device="cpu", recipe=RecipeSettings(batch_sequences=40, **changes)),
     )
-
-
-def reach_last_row(file: Path, *, rows: int) -> None:
-    """Let a tokenizer know a token for the last row, as one does that was made for so large a vocabulary."""
-    tokenizer = json.loads(file.read_text(encoding="utf-8"))
-    vocabulary = tokenizer["model"]["vocab"]
-    if rows - 1 not in vocabulary.values():
-        vocabulary["\ue000"] = rows - 1
-    file.write_text(json.dumps(tokenizer), encoding="utf-8")
-
-
-def earlier(file: Path | None) -> dict[str, Compared]:
-    """What the file holds already, by name."""
-    if file is None or not file.exists():
-        return {}
-    details = json.loads(file.read_text(encoding="utf-8"))["details"]
-    return {name: _compared(name, dict(figures)) for name, figures in details.items()}
 
 
 def _compared(name: str, figures: dict[str, float]) -> Compared:
@@ -299,11 +265,8 @@ def _compared(name: str, figures: dict[str, float]) -> Compared:
 
 def main() -> int:
     """Run the benchmark."""
-    parser = arguments(__doc__)
-    parser.add_argument("--model", choices=list(MODELS), help="only this one")
-    parser.add_argument("--missing", action="store_true", help="only what FILE lacks")
-    options = parser.parse_args()
-    known = earlier(options.json) if options.model is not None or options.missing else {}
+    options = options_for(__doc__, list(MODELS))
+    known = {name: _compared(name, dict(figures)) for name, figures in kept_details(options).items()}
     models = list(MODELS) if options.model is None else [options.model]
     wanted = [(model, setting) for model in models for setting in SETTINGS]
     if options.missing:
@@ -330,10 +293,7 @@ def bars(found: Sequence[Compared]) -> list[Bar]:
         "memory from 1 and 4 rows, farthest off": [one.memory_extrapolated for one in found],
         "seconds, farthest off": [one.seconds for one in found],
     }
-    return [
-        Bar(name=name, value=max(max(ratio, 1 / ratio) for ratio in ratios), at_most=WITHIN)
-        for name, ratios in figures.items()
-    ]
+    return [Bar(name=name, value=farthest_off(ratios), at_most=WITHIN) for name, ratios in figures.items()]
 
 
 def details(found: Sequence[Compared]) -> dict[str, Any]:

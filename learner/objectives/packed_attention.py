@@ -13,12 +13,13 @@ asked of the model itself: of a few short documents in one row both ways have to
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -27,6 +28,9 @@ from learner.objectives.forward_pass import Pieces
 from learner.objectives.halves import UNLIKE_OTHERS
 from learner.objectives.heads import vocabulary_of
 
+VARLEN: Final = "torch.nn.attention.varlen"
+_varlen: Any = import_module(VARLEN) if find_spec(VARLEN) else None
+"""Torch's attention for sequences of varying length; None before torch 2.10."""
 NAME: Final = "riverkeep_packed"
 """Of the function in transformers' register. None for masks has this name, so that none is made."""
 ARGUMENT: Final = "riverkeep_pieces"
@@ -124,7 +128,7 @@ def attend(
 def _in_short_floats(states: _States) -> _States | None:
     """Queries, keys and values as torch's attention for varying lengths takes them; None where it cannot be used."""
     query, _, value = states
-    if query.device.type != "cuda" or query.shape[-1] != value.shape[-1] or query.shape[-1] > 256:
+    if _varlen is None or query.device.type != "cuda" or query.shape[-1] != value.shape[-1] or query.shape[-1] > 256:
         return None
     # Rotated in float32, as autocast leaves them.
     dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else query.dtype
@@ -137,7 +141,7 @@ def _in_short_floats(states: _States) -> _States | None:
 def _varying_lengths(states: _States, pieces: Pieces, window: int | None, scale: float | None) -> Tensor:
     rows, heads, width, _ = states[0].shape
     query, key, value = (state.transpose(1, 2).flatten(0, 1) for state in states)
-    attended = varlen_attn(
+    attended: Tensor = _varlen.varlen_attn(
         query,
         key,
         value,
@@ -150,7 +154,6 @@ def _varying_lengths(states: _States, pieces: Pieces, window: int | None, scale:
         window_size=(-1 if window is None else window - 1, 0),
         enable_gqa=heads != key.shape[1],
     )
-    assert isinstance(attended, Tensor)
     return attended.view(rows, width, heads, -1)
 
 

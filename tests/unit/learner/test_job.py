@@ -343,6 +343,7 @@ def test_importance_is_estimated_on_a_share_of_what_is_trained(base: Published, 
     recipe = tiny.SMALL.model_copy(update=changes)
     training = run_round(tiny.causal_round(tmp_path / "round", base, recipe=recipe)).training
     assert training is not None
+    assert training.tokens_drawn is not None
     trained = training.tokens_new + training.tokens_replayed
     assert training.importance_sequences > 2 * FEWEST_IMPORTANCE_SEQUENCES
     # New and replayed documents have as many tokens each, to within a quarter.

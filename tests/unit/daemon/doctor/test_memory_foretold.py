@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from benchmarks.doctor_memory import measure, subject_of
+from benchmarks.doctor_memory import measure
+from benchmarks.random_models import imported
 from daemon.doctor import load_model
 from daemon.sizes.estimate import ModelShape, round_parts
 from learner.settings import LearnerSettings, RecipeSettings
@@ -35,12 +36,12 @@ def many_heads() -> Any:
 def test_what_a_round_takes_is_foretold(make: Callable[[], Any], length: int, tmp_path: Path) -> None:
     """Within 15 %, beside what the learner's process held before it loaded a model."""
     recipe = RECIPE.model_copy(update={"sequence_length": length})
-    subject = subject_of("causal-lm", make, tmp_path)
+    model = imported("causal-lm", make, tmp_path, positions=2048)
     answer = load_model.examine(
-        subject.store, subject.directory, "causal-lm", (), LearnerSettings(device="cpu", recipe=recipe)
+        model.store, model.directory, "causal-lm", (), LearnerSettings(device="cpu", recipe=recipe)
     )
     shape = ModelShape.of({name: answer[name] for name in ModelShape.__dataclass_fields__})
-    peaks = measure(subject, recipe, tmp_path)
+    peaks = measure("causal-lm", model, recipe, tmp_path)
     # Not this process's, which is that of the tests.
     parts = round_parts(replace(shape, process_bytes=peaks["verify"]), recipe, is_first=True)["train"]
     assert sum(parts.values()) == pytest.approx(peaks["train"], rel=0.15)

@@ -150,7 +150,7 @@ def test_looks_that_stop_a_round_early_take_their_time() -> None:
     [
         (2_000, {}, 10),  # as many as there are documents
         (40_000, {}, 16),  # however little is trained
-        (400_000, {}, 125),  # a fortieth of what is trained
+        (400_000, {}, 100),  # a fortieth of what is trained
         (400_000, {"max_tokens": 480_000}, 60),
         (400_000, {"max_seconds": 4_000.0}, 50),
         (4_000_000, {}, 256),
