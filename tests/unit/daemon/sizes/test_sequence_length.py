@@ -91,9 +91,9 @@ def test_a_model_of_each_size_is_told_in_a_line_what_it_gets_and_why() -> None:
 
 
 def test_where_memory_is_short_sequences_are() -> None:
-    """Of a billion parameters in 28 GiB."""
-    assert decide_length(LLAMA_1B, RecipeSettings(), 28 * GIB, None) == SequenceLength(
-        1024, "as a round with 2,048 does not fit into 28.0 GiB of GPU memory"
+    """Of a billion parameters in 26 GiB."""
+    assert decide_length(LLAMA_1B, RecipeSettings(), 26 * GIB, None) == SequenceLength(
+        1024, "as a round with 2,048 does not fit into 26.0 GiB of GPU memory"
     )
 
 
