@@ -63,7 +63,10 @@ def adapter_candidates(
     """
     # In the dtype that is stored, so that what is scored is what will serve.
     ground = bench.load(ground_of(bench.given.path / PARENT), device=torch.device("cpu"), dtype=None)
-    directories = _write_all(bench, ground, learned, measured)
+    directories = [bench.given.path / CANDIDATES / candidate_name(share) for share in _shares(bench)]
+    if bench.ranks.is_first:
+        _write_all(bench, ground, learned, measured)
+    bench.ranks.wait()
     # Of the size of the model, and not needed any more.
     del measured
     parameters = dict(bench.model.named_parameters())
@@ -75,13 +78,18 @@ def adapter_candidates(
         yield directory.name, bench.model
 
 
-def _write_all(bench: Workbench, ground: Any, learned: AdapterWeights, measured: Importance | None) -> list[Path]:
-    """Write the candidates; their directories, the one with the least of the parent first."""
+def _shares(bench: Workbench) -> list[float]:
+    """The parent's share in each candidate, the one with the least of it first."""
+    return sorted(set(bench.given.spec.recipe.interpolation))
+
+
+def _write_all(bench: Workbench, ground: Any, learned: AdapterWeights, measured: Importance | None) -> None:
+    """Write the candidates."""
     path = bench.given.path
     earlier = read_adapter(path / PARENT) if is_adapter(path / PARENT) else AdapterWeights()
     before = Adapted(ground, earlier, path / PARENT)
     made: list[Path] = []
-    for share in sorted(set(bench.given.spec.recipe.interpolation)):
+    for share in _shares(bench):
         directory = path / CANDIDATES / candidate_name(share)
         weights = earlier.beside(_toward_parent(learned, share, before, ground))
         with disk_errors(directory), built_directory(directory) as new:
@@ -89,7 +97,6 @@ def _write_all(bench: Workbench, ground: Any, learned: AdapterWeights, measured:
             if measured is not None:
                 _put_importance(new, made, measured)
         made.append(directory)
-    return made
 
 
 def ground_of(parent: Path) -> str:

@@ -101,10 +101,13 @@ def trained_candidates(
         line = _line(path, bench.given.spec.kind, result, rows)
         yield _write_the_only_one(bench, line, measured, shares[0])
         return
-    (path / RESULT).mkdir()
-    with disk_errors(path / RESULT):
-        weights = write_streamed(path / RESULT / WEIGHTS, result, bench.progress.alive)
-        _write_beside(bench, measured, rows)
+    weights = None
+    if bench.ranks.is_first:
+        (path / RESULT).mkdir()
+        with disk_errors(path / RESULT):
+            weights = write_streamed(path / RESULT / WEIGHTS, result, bench.progress.alive)
+            _write_beside(bench, measured, rows)
+    bench.ranks.wait()
     # Of the size of the model, and not needed any more.
     del measured
     line = _line(path, bench.given.spec.kind, StreamedTensors(path / RESULT / WEIGHTS), rows)
@@ -113,7 +116,8 @@ def trained_candidates(
         name = candidate_name(share)
         scored[name] = ScoredCandidate(share, put_into(bench.model, line.point(share)))
         yield name, bench.model
-    TrainedResult(weights, scored, None if rows is None else HeadRows(rows.labels, rows.first)).write(path)
+    if weights is not None:
+        TrainedResult(weights, scored, None if rows is None else HeadRows(rows.labels, rows.first)).write(path)
 
 
 def _line(path: Path, kind: ModelKind, result: TensorsByName, rows: GrownRows | None) -> Line:
@@ -147,6 +151,10 @@ def _frame(bench: Workbench) -> DocumentFrame | None:
 def _write_the_only_one(bench: Workbench, line: Line, measured: Importance | None, share: float) -> tuple[str, Any]:
     path, name = bench.given.path, candidate_name(share)
     directory = path / CANDIDATES / name
+    if not bench.ranks.is_first:
+        store_into(line.parent, line.point(share))
+        copy_into(bench.model, line.parent)
+        return name, bench.model
     _write_whole(directory, line.parent, line.point(share), path / PARENT)
     if (frame := _frame(bench)) is not None:
         with disk_errors(directory):

@@ -1,5 +1,10 @@
 """What can go wrong in a round, and the exit code that says it to whoever started the learner."""
 
+from typing import Final
+
+KILLED_STATUS: Final = 128
+"""With which a learner exits, as shells do, to say by which signal one of its ranks was ended: this and its number."""
+
 
 class LearnerError(Exception):
     """A round ended without a report.
@@ -31,3 +36,9 @@ class BadRoundDirectory(LearnerError):
     """The round's directory is incomplete, damaged or contradicts itself; running it again cannot help."""
 
     exit_code = 4
+
+
+class RankLost(LearnerError):
+    """Another rank of the round ended before its work was done: why, it says itself."""
+
+    exit_code = 6

@@ -16,6 +16,7 @@ from checkpoints.files.label_names import NEW_WEIGHTS
 from learner.adapter_candidates import adapter_candidates, stays_adapter
 from learner.adapting import attach_adapter, require_adapter_fits
 from learner.candidates import Candidates, score_candidates, trained_candidates, write_small_ones
+from learner.devices.ranks import ALONE, Ranks
 from learner.directory.kept_candidates import require_kept_intact
 from learner.directory.parent_and_base import require_intact
 from learner.directory.report import Outcome, Report, TrainingSummary
@@ -48,7 +49,7 @@ from learner.objectives.importance import Importance
 from learner.objectives.router_loss import RouterLoss
 from learner.objectives.weight_pull import Pull
 from learner.penalties import pull_of
-from learner.progress import Progress
+from learner.progress import Progress, silent_progress
 from learner.round_importance import RoundImportance
 from learner.saves import saves_of
 from learner.training.early_stopping import EarlyStopping
@@ -70,7 +71,7 @@ class Texts:
     slices: Mapping[str, Encoded]
 
 
-def run_round(path: Path, echo: TextIO | None = None) -> Report:
+def run_round(path: Path, echo: TextIO | None = None, ranks: Ranks = ALONE) -> Report:
     """Run the round in a directory and write its report there.
 
     It goes on from what an earlier, killed run saved; what else that left is removed first.
@@ -78,39 +79,53 @@ def run_round(path: Path, echo: TextIO | None = None) -> Report:
     Args:
         path: a directory that `learner.directory.round_directory.write_round` made.
         echo: where progress is printed too.
+        ranks: that run the round together. The first of them alone writes and tells of progress.
 
     Raises:
-        LearnerError: the directory cannot be used, or the device is not here.
+        LearnerError: the directory cannot be used, the device is not here, or another rank has ended.
         checkpoints.errors.CheckpointsError: the parent or the base cannot be loaded.
         OSError: the disk refused.
         RuntimeError: torch failed; `learner.devices.device.is_out_of_memory` tells whether for memory.
     """
     given = read_round(path)
-    # The report first: where it is, the candidates are taken for whole, or for such as can be written.
-    (path / REPORT).unlink(missing_ok=True)
-    for made in (CANDIDATES, RESULT):
-        shutil.rmtree(path / made, ignore_errors=True)
-    with Progress(path / PROGRESS, echo, goes_on=saved_step(path) is not None) as progress:
-        # Directories travel between machines, and a damaged parent would only be found out as a bad candidate.
-        with progress.phase("verify"):
-            require_intact(path / PARENT, given.spec.parent)
-            require_intact(path / BASE, given.spec.base)
-            if given.spec.best is not None:
-                require_intact(path / BEST, given.spec.best)
-            if given.spec.kept is not None:
-                require_kept_intact(path, given.spec.kept)
-        report = _run(given, progress) if given.spec.kept is None else judge_again(given, progress)
-        write_small_ones(path, progress)
-        # Last, when every candidate is written or can be: its presence says that the round came to its end.
-        replace_file(path / REPORT, report.encode())
-        forget_saved(path)
+    # Of several ranks all have looked, before the first changes anything.
+    goes_on = saved_step(path) is not None
+    ranks.wait()
+    if ranks.is_first:
+        # The report first: where it is, the candidates are taken for whole, or for such as can be written.
+        (path / REPORT).unlink(missing_ok=True)
+        for made in (CANDIDATES, RESULT):
+            shutil.rmtree(path / made, ignore_errors=True)
+    with Progress(path / PROGRESS, echo, goes_on=goes_on) if ranks.is_first else silent_progress() as progress:
+        if ranks.is_first:
+            # Directories travel between machines: a damaged parent would only be found out as a bad candidate.
+            with progress.phase("verify"):
+                _require_intact(given)
+        # None reads on before the first has looked at the files, and removed what an earlier run left.
+        ranks.wait()
+        report = _run(given, progress, ranks) if given.spec.kept is None else judge_again(given, progress, ranks)
+        if ranks.is_first:
+            write_small_ones(path, progress)
+            # Last, when every candidate is written or can be: its presence says that the round came to its end.
+            replace_file(path / REPORT, report.encode())
+            forget_saved(path)
         progress.say("done", outcome=report.outcome.value, detail=report.detail)
     return report
 
 
-def _run(given: RoundInput, progress: Progress) -> Report:
+def _require_intact(given: RoundInput) -> None:
+    path, spec = given.path, given.spec
+    require_intact(path / PARENT, spec.parent)
+    require_intact(path / BASE, spec.base)
+    if spec.best is not None:
+        require_intact(path / BEST, spec.best)
+    if spec.kept is not None:
+        require_kept_intact(path, spec.kept)
+
+
+def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     with progress.phase("load"):
-        bench = set_up(given, progress)
+        bench = set_up(given, progress, ranks)
         require_adapter_fits(bench)
     _say_start(bench)
     with progress.phase("encode", DOCUMENTS, _documents(given)):
@@ -255,6 +270,8 @@ def _train(bench: Workbench, material: Material, texts: Texts, pull: Pull | None
         model.activation_checkpointing_enable()
     # Not loaded where no row would be distilled.
     distils = material.objective.needs_parent and len(texts.replay)
+    # What the head has grown, say, was computed by each, on a GPU not always alike to the last bit.
+    bench.ranks.take_over([*model.parameters(), *model.buffers()])
     trainer = Trainer(
         model,
         _parent(bench, adapter) if distils else None,
@@ -268,7 +285,8 @@ def _train(bench: Workbench, material: Material, texts: Texts, pull: Pull | None
         ),
         device=bench.device,
         router=RouterLoss.of(model) if spec.kind == "causal-lm" else None,
-        passed=partial(bench.progress.advance, SEQUENCES),
+        passed=bench.ranks.for_all(partial(bench.progress.advance, SEQUENCES)),
+        ranks=bench.ranks,
     )
     stopping = _stopping(bench, texts.early_stop)
     saves = saves_of(bench, material.steps)

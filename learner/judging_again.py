@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from learner.candidates import kept_candidates, score_candidates
-from learner.directory.kept_candidates import KEPT, take_over
+from learner.devices.ranks import ALONE, Ranks
+from learner.directory.kept_candidates import KEPT, names_of_candidates, take_over
 from learner.directory.report import Report, read_report
 from learner.directory.round_directory import RoundInput
 from learner.evaluation.base_and_parent import earlier_scores, tokens_to_score
@@ -14,7 +15,7 @@ from learner.progress import Progress
 from learner.workbench import DOCUMENTS, TOKENS, set_up
 
 
-def judge_again(given: RoundInput, progress: Progress) -> Report:
+def judge_again(given: RoundInput, progress: Progress, ranks: Ranks = ALONE) -> Report:
     """Score a round's kept candidates beside base and parent, and report them as if it had trained them itself.
 
     What the training took, which samples it touched and how the new text fared before it are those of the report that
@@ -27,7 +28,7 @@ def judge_again(given: RoundInput, progress: Progress) -> Report:
     """
     earlier = read_report(given.path / KEPT)
     with progress.phase("load"):
-        bench = set_up(given, progress)
+        bench = set_up(given, progress, ranks)
     with progress.phase("encode", DOCUMENTS, sum(len(piece.samples) for piece in given.slices)):
         slices = {piece.name: bench.encode(piece.samples) for piece in given.slices}
         skills = Skills.of(bench)
@@ -37,7 +38,10 @@ def judge_again(given: RoundInput, progress: Progress) -> Report:
         best = best_scores(bench, slices)
     with skills.phase():
         earlier_answers = skills.ask_earlier()
-    names = take_over(given.path)
+    if ranks.is_first:
+        take_over(given.path)
+    ranks.wait()
+    names = names_of_candidates(given.path)
     tokens = len(names) * (skills.tokens + sum(len(text.tokens) for text in slices.values()))
     with progress.phase("candidates", TOKENS, tokens):
         candidates, answers = score_candidates(bench, kept_candidates(bench, names), slices, skills)

@@ -1,5 +1,6 @@
 """What a round says while it runs: one JSON object a line, to standard output and to `progress.jsonl`."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -174,3 +175,8 @@ class Progress:
             took = self.clock() - began
             self.phase_seconds[name] = self.phase_seconds.get(name, 0.0) + took
             self.phase_peak_bytes[name] = max(self.phase_peak_bytes.get(name, 0), self._peak_bytes())
+
+
+def silent_progress() -> Progress:
+    """Return one that nobody hears: of a rank that is not the first."""
+    return Progress(Path(os.devnull))

@@ -86,7 +86,7 @@ class RoundImportance:
     def _estimate(self, text: Encoded, count: int) -> Importance:
         bench = self._bench
         self.sequences += count
-        return fisher(
+        importance = fisher(
             bench.model,
             _single_sequences(bench, text, count),
             generator=torch.Generator().manual_seed(bench.given.spec.seed),
@@ -95,6 +95,9 @@ class RoundImportance:
             autocast=bench.device.autocast,
             passed=partial(bench.progress.advance, SEQUENCES),
         )
+        # Each rank looked at all sequences: on GPUs the sums come out alike but for their rounding, and must be equal.
+        bench.ranks.take_over(importance.values())
+        return importance
 
 
 def with_new_rows(importance: Importance, weights: Mapping[str, Tensor]) -> Importance:

@@ -14,6 +14,7 @@ import transformers
 from torch import Tensor
 
 from checkpoints.json_files import write_sorted_json
+from learner.devices.ranks import ALONE, Ranks
 from learner.directory.round_directory import EARLY_STOP, FRESH, REPLAY
 from learner.directory.saved_round import (
     SavedRound,
@@ -25,7 +26,7 @@ from learner.directory.saved_round import (
     require_usable,
     tensors_path,
 )
-from learner.errors import BadRoundDirectory
+from learner.errors import BadRoundDirectory, LearnerError
 from learner.material.batches import Step
 from learner.progress import Progress
 from learner.training.early_stopping import EarlyStopping
@@ -49,17 +50,29 @@ class RoundSaves:
         belongs_to: what the round is known by.
         every: seconds between two saves; None for never.
         progress: told of each.
+        ranks: that run the round together: all of them go on from what the first one saves.
     """
 
     def __init__(
-        self, directory: Path, belongs_to: Mapping[str, str], *, every: float | None, progress: Progress
+        self,
+        directory: Path,
+        belongs_to: Mapping[str, str],
+        *,
+        every: float | None,
+        progress: Progress,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self._ranks = ranks
         self._directory, self._belongs_to, self._progress = directory, dict(belongs_to), progress
         self._every, self._times = every, SaveTimes(every, progress.clock())
 
     def go_on(self, trainer: Trainer, stopping: EarlyStopping | None) -> Training:
         """Bring both to where the round was saved; what cannot be used is removed, and the round begins anew."""
         training = self._go_on(trainer, stopping)
+        # None removes or replaces what another still reads.
+        if self._ranks.agree(training.steps) != training.steps:
+            raise LearnerError(f"{self._directory}: its ranks read different saves. Run the round again.")
+        self._tidy(training)
         trained = (weight for weight in trainer.model.parameters() if weight.requires_grad)
         weights = sum(weight.numel() * weight.element_size() for weight in trained)
         size = weights * (COPIES if stopping is None else COPIES + 1)
@@ -75,13 +88,19 @@ class RoundSaves:
             trainer.go_on(held)
         except UnusableSave as error:
             self._progress.say("begun_anew", reason=f"what the round had saved cannot be used: {error}")
-            forget_saved(self._directory)
             return Training()
-        # What a save left half done when it was cut off.
-        drop_unnoted(self._directory)
         if stopping is not None and saved.place.stopping is not None:
             stopping.go_on(saved.place.stopping, _best_weights(held))
         return Training.at(saved.place)
+
+    def _tidy(self, training: Training) -> None:
+        """Remove what no round goes on from: what could not be used, or what a save left half done when cut off."""
+        if not self._ranks.is_first:
+            return
+        if training.steps:
+            drop_unnoted(self._directory)
+        else:
+            forget_saved(self._directory)
 
     def due(self) -> bool:
         """Tell whether it is time to save."""
@@ -89,6 +108,8 @@ class RoundSaves:
 
     def save(self, trainer: Trainer, stopping: EarlyStopping | None, training: Training) -> None:
         """Save where the round stands; one that the disk refuses is told of, and the one before it stands."""
+        if not self._ranks.is_first:
+            return
         began = self._progress.clock()
         try:
             size = self._write(trainer, stopping, training)
@@ -137,7 +158,8 @@ def _best_weights(held: Mapping[str, Tensor]) -> list[Tensor]:
 def saves_of(bench: Workbench, steps: Sequence[Step]) -> RoundSaves:
     """Return what saves a round whose steps are planned."""
     spec = bench.given.spec
-    return RoundSaves(bench.given.path, known_by(bench, steps), every=spec.save_seconds, progress=bench.progress)
+    belongs_to, every = known_by(bench, steps), spec.save_seconds
+    return RoundSaves(bench.given.path, belongs_to, every=every, progress=bench.progress, ranks=bench.ranks)
 
 
 def known_by(bench: Workbench, steps: Sequence[Step]) -> dict[str, str]:

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from checkpoints.card import ModelKind
 from learner.learning_rates import usual_rate
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+Devices: TypeAlias = Annotated[int, Field(ge=1, le=1024)] | Literal["all"]
 AdapterKind: TypeAlias = Literal["lora", "dora"]
 OptimizerKind: TypeAlias = Literal["adamw", "adamw-8bit"]
 
@@ -361,11 +362,20 @@ class LearnerSettings(BaseModel):
         pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
         description="Where rounds are trained: auto (CUDA, else MPS, else CPU), cpu, mps, cuda or cuda:N.",
     )
+    devices: Devices = Field(
+        default=1,
+        description="On how many devices a round is trained and scored, by a process for each, all of which end when "
+        'one does: a number of GPUs, or "all" that are there; where there is no GPU a number of processes that share '
+        'the CPU\'s threads ("all" is one). Each holds the whole model with its optimizer and '
+        "passes its share of each step's sequences, with the losses of one device but for rounding: what does not fit "
+        "one device does not fit several.",
+    )
     threads: int | None = Field(
         default=None,
         ge=1,
         le=1024,
-        description="CPU threads of the learner, recorded with each round. Left out: one for each core it may use.",
+        description="CPU threads of the learner, recorded with each round; those of several processes "
+        "(`devices`) together. Left out: one for each core it may use.",
     )
     silence_seconds: float = Field(
         default=600.0,
@@ -397,3 +407,12 @@ class LearnerSettings(BaseModel):
     recipe: RecipeSettings = Field(
         default=RecipeSettings(), description="Objective, regularizers and schedule of a round."
     )
+
+    @model_validator(mode="after")
+    def _devices_are_there(self) -> "LearnerSettings":
+        if self.devices != 1 and (self.device == "mps" or ":" in self.device):
+            raise ValueError(
+                f"several devices are asked for, and device names a single one, {self.device}: set it to cuda, cpu or "
+                "auto, or leave devices out"
+            )
+        return self

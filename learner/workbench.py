@@ -17,7 +17,8 @@ from checkpoints.matching import decoder_start
 from checkpoints.probe.ask import reading_of
 from checkpoints.probe.conduct import Conduct
 from checkpoints.probe.separators import frame_of
-from learner.devices.device import Device, choose, settle
+from learner.devices.device import Device, choose, settle, threads_of_each
+from learner.devices.ranks import ALONE, Ranks
 from learner.directory.report import WAY_OF_SCORING
 from learner.directory.round_directory import PARENT, RESIDUALS, RoundInput, RoundSpec
 from learner.evaluation.document_scores import Evaluator
@@ -49,6 +50,7 @@ class Workbench:
         scored: how scores are taken here.
         parameters: how many the model has, without an adapter.
         trains_as_stored: whether the weights that are stored in bfloat16 are trained in it, from what is stored.
+        ranks: the processes that run the round together.
     """
 
     given: RoundInput
@@ -62,6 +64,7 @@ class Workbench:
     scored: Scoring
     parameters: int
     trains_as_stored: bool = False
+    ranks: Ranks = ALONE
 
     def load(self, which: str, *, device: torch.device, dtype: torch.dtype | None, ground: Path | None = None) -> Any:
         """Load another copy of `parent`, `base` or the like; see `checkpoints.load.load_model`."""
@@ -82,11 +85,13 @@ class Workbench:
 
     @property
     def device_name(self) -> str:
-        """The device for reports, with the CPU's threads where it is the CPU."""
-        return f"{self.device.name}, {self.threads} threads" if self.device.where.type == "cpu" else self.device.name
+        """The device for reports, with the CPU's threads where it is the CPU, and with how many such there are."""
+        threads = f", {self.threads} threads" if self.device.where.type == "cpu" else ""
+        others = "" if self.ranks.is_alone else f", {self.ranks.count} ranks"
+        return f"{self.device.name}{threads}{others}"
 
 
-def set_up(given: RoundInput, progress: Progress) -> Workbench:
+def set_up(given: RoundInput, progress: Progress, ranks: Ranks = ALONE) -> Workbench:
     """Seed, choose the device, load the parent.
 
     Raises:
@@ -94,9 +99,9 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
         LearnerError: the device is not here.
     """
     spec, parent = given.spec, given.path / PARENT
-    device = choose(spec.device, spec.recipe.precision)
+    device = choose(spec.device, spec.recipe.precision, ranks)
     progress.watch(device)
-    threads = settle(device, seed=spec.seed, threads=spec.threads)
+    threads = settle(device, seed=spec.seed, threads=threads_of_each(spec.threads, ranks.count))
     tokenizer = load_tokenizer(parent)
     model = load_model(parent, spec.kind, device=device.where, dtype=torch.float32)
     require_match(model, spec.kind, tokenizer, parent)
@@ -127,17 +132,19 @@ def set_up(given: RoundInput, progress: Progress) -> Workbench:
             spec.recipe.micro_batch,
             shape.pad,
             names,
-            partial(progress.advance, TOKENS),
+            ranks.for_all(partial(progress.advance, TOKENS)),
             rows_together=shape.rows_together,
             side=shape.side,
             several=shape.several,
             masking=shape.masking,
             start=shape.start,
+            ranks=ranks,
         ),
         shape=shape,
         scored=scored,
         parameters=sum(weight.numel() for weight in model.parameters()),
         trains_as_stored=spec.recipe.trains_as_stored and is_mostly_bfloat16(parent),
+        ranks=ranks,
     )
 
 

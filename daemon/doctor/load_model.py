@@ -41,14 +41,15 @@ def examine(
     """Load the model as a start would, and say what it needs.
 
     Returns:
-        {"device", "served", "cost", "documents", "characters_per_token"} and what `ModelShape` has, or {"error"}.
+        {"device", "gpus", "served", "cost", "documents", "characters_per_token"} and what `ModelShape` has, or
+        {"error"}.
     """
     from checkpoints.errors import CheckpointsError  # noqa: PLC0415 - torch, and only in this process
     from checkpoints.load import load_model, load_tokenizer  # noqa: PLC0415 - the same
     from checkpoints.probe.ask import conduct_of  # noqa: PLC0415 - the same
     from checkpoints.probe.separators import frame_of  # noqa: PLC0415 - the same
     from learner.bare_process import bytes_of_bare_process  # noqa: PLC0415 - the same
-    from learner.devices.device import choose  # noqa: PLC0415 - the same
+    from learner.devices.device import choose, gpus_there  # noqa: PLC0415 - the same
     from learner.errors import LearnerError  # noqa: PLC0415 - the same
 
     # Before a model is there.
@@ -68,6 +69,7 @@ def examine(
         "device": device_found.name,
         "served": conduct.description(kind),
         "cost": conduct.cost(kind),
+        "gpus": gpus_there(),
     }
     answer["documents"] = "" if frame is None else frame.describe(tokenizer)
     answer["characters_per_token"] = len(text) / len(tokenizer(text)["input_ids"])

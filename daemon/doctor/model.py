@@ -16,7 +16,7 @@ from daemon.doctor.findings import Finding
 from daemon.doctor.how_it_learns import describe_learning, describe_parameters
 from daemon.doctor.proposal import as_lines, proposal
 from daemon.doctor.rehearsal import Subject
-from daemon.doctor.rounds import WITH_ADAPTER, Room, Say
+from daemon.doctor.rounds import WITH_ADAPTER, Room, Say, room_of_each
 from daemon.errors import STATE_DIR_REMEDY, said_by_the_system
 from daemon.lifecycle.lock import holder_of
 from daemon.settings.tree import Settings, with_recipe
@@ -25,6 +25,7 @@ from daemon.sizes.estimate import ModelShape, describe_parts, least_bytes, servi
 from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
 from daemon.sizes.sequence_length import length_of, with_chosen_length
 from daemon.skills import read_skills
+from learner.devices.gpus import describe_devices
 from learner.settings import RecipeSettings
 from memory.samples.records import Counts
 
@@ -64,6 +65,7 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
         yield Finding("model", ok=False, detail=answer["error"], remedy=remedy)
         return
     device, served, cost, documents = (answer.pop(name, "") for name in ("device", "served", "cost", "documents"))
+    gpus = answer.pop("gpus", 0)
     characters = answer.pop("characters_per_token", 0.0)
     shape, counts = ModelShape.of(answer), _counts(settings)
     length = length_of(settings, counts)
@@ -71,6 +73,7 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
     room = _room(settings, shape)
     settings, decided = _settle_checkpointing(settings, shape, room)
     yield Finding("model", ok=True, detail=f"{describe_parameters(shape.parameters)}; trains on {device}")
+    yield from _devices(settings, shape, gpus)
     yield Finding("how it learns", ok=True, detail=describe_learning(settings, shape, length, decided))
     yield Finding("how it answers", ok=True, detail=f"{served}: {cost}" if cost else served)
     if documents:
@@ -103,7 +106,22 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
 def _room(settings: Settings, shape: ModelShape) -> Room | None:
     """What memory there is; None where the GPU's cannot be told."""
     free = free_gpu_bytes() if shape.device_type == "cuda" else free_bytes()
-    return None if free is None else Room(free, serving_bytes(shape) if settings.serving.enabled else 0)
+    devices = settings.learner.devices
+    # A GPU is one process's alone.
+    ranks = 1 if devices == "all" or shape.device_type == "cuda" else devices
+    return None if free is None else Room(free, serving_bytes(shape) if settings.serving.enabled else 0, ranks)
+
+
+def _devices(settings: Settings, shape: ModelShape, gpus: int) -> Iterator[Finding]:
+    """On what a round runs, where that is more than one device."""
+    learner = settings.learner
+    described = describe_devices(learner.devices, learner.device)
+    if not described:
+        return
+    ok = learner.devices == "all" or shape.device_type == "cpu" or learner.devices <= max(1, gpus)
+    there = f"; GPUs that are here: {gpus}"
+    remedy = f'Set `learner.devices = {max(1, gpus)}`, or "all".'
+    yield Finding("devices", ok=ok, detail=f"rounds run {described}{there}", remedy=remedy)
 
 
 def _settle_checkpointing(
@@ -127,8 +145,8 @@ def _too_large(settings: Settings, shape: ModelShape, room: Room) -> Finding:
     return Finding(
         shape.memory_name,
         ok=False,
-        detail=f"{room.free / GIB:.1f} GiB free; a round needs {least / GIB:.1f} GiB before it reads a token, "
-        f"answering and a swap {room.serving / GIB:.1f} GiB; {describe_parts(shape, recipe)}",
+        detail=f"{room.free / GIB:.1f} GiB free; {room_of_each(room)} needs {least / GIB:.1f} GiB before it reads a "
+        f"token, answering and a swap {room.serving / GIB:.1f} GiB; {describe_parts(shape, recipe)}",
         remedy=f"No `learner.recipe.micro_batch` is small enough: {_smaller(shape, recipe, room)}.",
     )
 
@@ -148,9 +166,9 @@ def _estimate(settings: Settings, shape: ModelShape, room: Room) -> Finding:
     return Finding(
         shape.memory_name,
         ok=change == {},
-        detail=f"{room.free / GIB:.1f} GiB free; a round needs about {training_bytes(shape, recipe) / GIB:.1f} GiB, "
-        f"answering and a swap {room.serving / GIB:.1f} GiB (an estimate: no round is rehearsed while the daemon runs)"
-        f"; {describe_parts(shape, recipe)}",
+        detail=f"{room.free / GIB:.1f} GiB free; {room_of_each(room)} needs about "
+        f"{training_bytes(shape, recipe) / GIB:.1f} GiB, answering and a swap {room.serving / GIB:.1f} GiB (an "
+        f"estimate: no round is rehearsed while the daemon runs); {describe_parts(shape, recipe)}",
         remedy=f"Set {as_lines(change)}." if change else "Take a smaller model or a larger machine.",
     )
 

@@ -43,15 +43,22 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Bytes of memory that are free, and what of them answering needs."""
+    """Bytes of memory that are free, and what of them answering needs.
+
+    Attributes:
+        free: now.
+        serving: what answering and a swap take of it.
+        ranks: processes that a round is run by and that share what is left.
+    """
 
     free: int
     serving: int
+    ranks: int = 1
 
     @property
     def left(self) -> int:
-        """For a round."""
-        return self.free - self.serving
+        """For a round, or for each of its processes."""
+        return max(0, self.free - self.serving) // self.ranks if self.ranks > 1 else self.free - self.serving
 
 
 def examine(
@@ -162,7 +169,8 @@ def _memory(
     fitting = needed.most_rows(room.left)
     rows = " and ".join(str(rehearsal.rows) for rehearsal in measured)
     detail = (
-        f"{room.free / GIB:.1f} GiB free; a round needs about {needed.of(rows_wanted) / GIB:.1f} GiB (rehearsed with "
+        f"{room.free / GIB:.1f} GiB free; {room_of_each(room)} needs about {needed.of(rows_wanted) / GIB:.1f} GiB "
+        f"(rehearsed with "
         f"{rows} rows of {measured[0].width} tokens a pass), answering and a swap {room.serving / GIB:.1f} GiB; "
     )
     detail += f"`micro_batch` up to {fitting} fits" if fitting else "no `micro_batch` fits"
@@ -172,6 +180,11 @@ def _memory(
         detail=f"{detail}; {describe_parts(shape, recipe)}",
         remedy=_fitting_settings(settings, needed, room.left, fitting),
     )
+
+
+def room_of_each(room: Room) -> str:
+    """Return what needs so much memory: a round, or each of its processes where they share it."""
+    return "a round" if room.ranks == 1 else f"each of a round's {room.ranks} processes"
 
 
 def _fitting_settings(settings: Settings, needed: Memory, room_left: int, fitting: int) -> str:
@@ -233,13 +246,18 @@ def _time(settings: Settings, duration: Seconds, work: RoundWork, measured: Rehe
         detail=f"about {span(duration.total)} for {work.new_tokens:,} new tokens: training "
         f"{span(duration.training + duration.early_stopping)} ({duration.steps:,} steps, "
         f"{measured.trained_per_second:,.0f} tokens/s), scoring {span(duration.scoring)}, "
-        f"candidates {span(duration.candidates)}{_skills(duration, work)} (rehearsed beside what runs now); "
+        f"candidates {span(duration.candidates)}{_skills(duration, work)} (rehearsed beside what runs now"
+        f"{_on_one_device(settings)}); "
         f"{_evaluation(settings, duration)}",
         remedy=f"Rounds begin each {span(interval or 0.0)}: set `learner.recipe.max_steps = {steps}`, or a longer "
         "`triggers.interval_seconds`."
         if steps
         else "Rounds begin too often even for one step: set a longer `triggers.interval_seconds`.",
     )
+
+
+def _on_one_device(settings: Settings) -> str:
+    return "" if settings.learner.devices == 1 else ", on one device: several divide training and scoring"
 
 
 def _skills(duration: Seconds, work: RoundWork) -> str:

@@ -60,6 +60,15 @@ def resident_bytes(pid: int) -> int | None:
         return None
 
 
+def children_of(pid: int, processes: Path = PROCESSES) -> list[int]:
+    """The processes that one's first thread has started and that are still there; none where they are hidden."""
+    try:
+        # Asked for by all processes' parents, as psutil does, it takes many times as long.
+        return [int(child) for child in (processes / str(pid) / "task" / str(pid) / "children").read_text().split()]
+    except OSError:
+        return []
+
+
 def offer_first(pid: int, processes: Path = PROCESSES) -> None:
     """Let the kernel take this process before all others when memory runs out, where it can be told so."""
     with suppress(OSError):

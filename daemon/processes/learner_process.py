@@ -16,9 +16,9 @@ from typing import Final
 import structlog
 
 from daemon.processes.children import end_group, has_ended
-from daemon.processes.killed_for_memory import KillCounter, offer_first, resident_bytes
+from daemon.processes.killed_for_memory import KillCounter, children_of, offer_first, resident_bytes
 from learner.directory.progress_event import ProgressEvent, read_event
-from learner.errors import BadRoundDirectory, NoRoom, OutOfMemory
+from learner.errors import KILLED_STATUS, BadRoundDirectory, NoRoom, OutOfMemory
 
 log = structlog.get_logger(__name__)
 
@@ -157,14 +157,16 @@ class LearnerProcess:
         _keep_log(directory / ("learner.log" if write is None else "writer.log"), bytes(watch.errors))
         if ended is None:
             ended = _ending_of(process.returncode, watch, kills)
-        certain = process.returncode != -signal.SIGKILL or bool(kills.rise())
+        certain = not _was_killed(process.returncode) or bool(kills.rise())
         return LearnerExit(*ended, seconds=self._clock() - began, certain=certain)
 
     def _step_back(self, pid: int) -> None:
         with suppress(ProcessLookupError, PermissionError):
             # From where this process stands: the setting of one that was itself started with `nice` would raise it.
-            os.setpriority(os.PRIO_PROCESS, pid, os.nice(0) + self._nice)
-        offer_first(pid)
+            # The whole group: a round on several devices has a process for each, which may have begun already.
+            os.setpriority(os.PRIO_PGRP, pid, os.nice(0) + self._nice)
+        for each in (pid, *children_of(pid)):
+            offer_first(each)
 
 
 class _Watch:
@@ -196,7 +198,7 @@ class _Watch:
             while True:
                 # Asked before the pipes are read: what it wrote last is then still taken in.
                 ended = has_ended(self._process)
-                self.resident = resident_bytes(self._process.pid) or self.resident
+                self.resident = _resident_together(self._process.pid) or self.resident
                 self._read(selector)
                 if ended:
                     return None
@@ -242,6 +244,11 @@ class _Watch:
         del self.errors[:-ERRORS_BYTES_KEPT]
 
 
+def _resident_together(pid: int) -> int:
+    """What a learner holds of main memory with the processes of its ranks; 0 where that is hidden."""
+    return sum(resident_bytes(each) or 0 for each in (pid, *children_of(pid)))
+
+
 def _keep_log(path: Path, errors: bytes) -> None:
     """Keep what the learner said, for a person; without it the round is judged all the same."""
     try:
@@ -266,18 +273,30 @@ def _ending_of(returncode: int, watch: _Watch, kills: KillCounter) -> tuple[Lear
     if returncode in _MEANINGS:
         ending, what = _MEANINGS[returncode]
         return ending, f"{what}{last_words}"
-    if returncode == -signal.SIGKILL:
+    if _was_killed(returncode):
         # Whoever kills by hand only has it tried once more; taking the kernel's kill for a crash would end the
         # round of every model that needs a smaller micro-batch.
-        return LearnerEnding.OUT_OF_MEMORY, _describe_kill(kills.rise(), watch.resident)
+        who = "the learner was killed by signal 9" if returncode < 0 else last
+        return LearnerEnding.OUT_OF_MEMORY, _describe_kill(who, kills.rise(), watch.resident)
     if returncode < 0:
         return LearnerEnding.CRASHED, f"the learner was killed by signal {-returncode}{_name(-returncode)}{last_words}"
     return LearnerEnding.CRASHED, f"the learner ended with status {returncode}{last_words}"
 
 
-def _describe_kill(counted: int | None, resident: int | None) -> str:
-    """What was seen of a SIGKILL from outside; see `daemon.processes.killed_for_memory`."""
-    sentence = "the learner was killed by signal 9, which the kernel's out-of-memory killer sends"
+def _was_killed(returncode: int) -> bool:
+    """Whether a learner was ended by a SIGKILL, or told that one of its ranks was."""
+    return returncode in (-signal.SIGKILL, KILLED_STATUS + signal.SIGKILL)
+
+
+def _describe_kill(who: str, counted: int | None, resident: int | None) -> str:
+    """What was seen of a SIGKILL from outside; see `daemon.processes.killed_for_memory`.
+
+    Args:
+        who: begins the sentence.
+        counted: kills of the kernel's out-of-memory killer; None where that is not told.
+        resident: bytes.
+    """
+    sentence = f"{who}, which the kernel's out-of-memory killer sends"
     if counted is not None:
         sentence += f" (of which it has counted {counted} here since the learner began)"
     if resident is not None:

@@ -182,6 +182,7 @@ def _spec(
         base=_ref(rooms, draw.base_generation),
         recipe=settings.learner.recipe,
         device=settings.learner.device,
+        devices=settings.learner.devices,
         # Written down, as the number of threads is part of what makes the weights.
         threads=settings.learner.threads or usable_cores(),
         plausibility=plausibility_bounds(history(rooms.store), level, settings.gate),

@@ -1,4 +1,4 @@
-"""What is wrong with model, topics, labels, adapter and skills once they are looked up on this machine."""
+"""What is wrong with model, topics, labels, adapter, devices and skills once they are looked up on this machine."""
 
 from collections.abc import Iterator
 
@@ -12,6 +12,7 @@ from daemon.settings.records import WITHOUT_TEMPLATE, why_no_chats
 from daemon.settings.tree import Settings
 from gate.skills.prompts_needed import confidence_of_each, prompts_needed
 from learner.adapter_library import HOW_TO_INSTALL, has_adapters
+from learner.devices.gpus import visible_gpus
 from learner.skills.prompts import BadSkill, Skill, has_chats, read_skill
 from learner.skills.settings import SkillSettings
 
@@ -80,6 +81,25 @@ def of_adapter(settings: Settings, raw: sources.Raw) -> list[Mistake]:
             raw.place(("learner", "recipe", "adapter")),
             "It needs the library peft, which is not installed.",
             f"{HOW_TO_INSTALL[0].upper()}{HOW_TO_INSTALL[1:]}, or leave adapter out.",
+        )
+    ]
+
+
+def of_devices(settings: Settings, raw: sources.Raw) -> list[Mistake]:
+    """A round that wants more GPUs than there are would end as it begins."""
+    devices, device = settings.learner.devices, settings.learner.device
+    if isinstance(devices, str) or devices == 1 or device == "cpu":
+        return []
+    there = visible_gpus()
+    if there is None or devices <= there or (there == 0 and device == "auto"):
+        return []
+    return [
+        Mistake(
+            "learner.devices",
+            str(devices),
+            raw.place(("learner", "devices")),
+            f"GPUs that a learner sees: {there}.",
+            f'Set devices to {max(1, there)} or to "all", or look whether CUDA_VISIBLE_DEVICES hides some.',
         )
     ]
 

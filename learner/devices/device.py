@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.utils import deterministic
 
 from learner.devices import peaks
+from learner.devices.cores import usable_cores
+from learner.devices.ranks import ALONE, Ranks
 from learner.errors import LearnerError
 from learner.settings import Precision
 
@@ -84,20 +86,49 @@ class Device:
         peaks.forget_peak()
 
 
-def choose(wanted: str, precision: Precision) -> Device:
-    """Return the device to use.
+def choose(wanted: str, precision: Precision, ranks: Ranks = ALONE) -> Device:
+    """Return the device to use: of several ranks each has a GPU of its own, or all of them share the CPU.
 
     Args:
         wanted: `auto` (CUDA, else MPS, else CPU) or torch's name of a device.
         precision: of the forward pass; `auto` is bfloat16 where CUDA computes in it.
+        ranks: that run the round together.
 
     Raises:
-        LearnerError: the wanted device is not here.
+        LearnerError: the wanted device is not here, or there are fewer than ranks.
     """
     device = torch.device(_first_there() if wanted == "auto" else wanted)
+    if not ranks.is_alone:
+        device = _own_of(device, ranks)
     if not _is_there(device):
         raise LearnerError(f"the device {wanted} is not here; set [learner] device to auto or to one that is")
     return Device(device, _name(device), _compute_dtype(device, precision))
+
+
+def _own_of(device: torch.device, ranks: Ranks) -> torch.device:
+    """The device of one of several ranks: a GPU of its own, or the CPU, which any number may share."""
+    if device.type == "cpu":
+        return device
+    there = gpus_there() if device.type == "cuda" else 1
+    if ranks.local_rank >= there:
+        raise LearnerError(
+            f"the round is to run on at least {ranks.local_rank + 1} devices, of {device.type} there is {there}: set "
+            f'[learner] devices to {there}, or to "all"'
+        )
+    torch.cuda.set_device(ranks.local_rank)
+    return torch.device("cuda", ranks.local_rank)
+
+
+def gpus_there() -> int:
+    """Return how many GPUs torch sees."""
+    return torch.cuda.device_count()
+
+
+def threads_of_each(threads: int | None, ranks: int) -> int | None:
+    """Return how many CPU threads each of several ranks has, where all have so many; None: as many as torch takes."""
+    if ranks == 1:
+        return threads
+    return max(1, (usable_cores() if threads is None else threads) // ranks)
 
 
 def settle(device: Device, *, seed: int, threads: int | None) -> int:

@@ -90,15 +90,23 @@ def put_into(path: Path, kept_dir: Path) -> None:
     link_or_copy(kept_dir / _REPORT, path / KEPT / _REPORT)
 
 
-def take_over(path: Path) -> list[str]:
-    """Let the kept candidates in a round's directory be its own; their names, sorted.
+def take_over(path: Path) -> None:
+    """Let the kept candidates in a round's directory be its own.
 
     Raises:
-        BadRoundDirectory: what they are made from cannot be understood.
-        OSError: the disk refused.
+        OSError: some of them are missing, or the disk refused.
     """
     folder = _folder(path / KEPT)
     link_tree(folder, path / folder.name)
+
+
+def names_of_candidates(path: Path) -> list[str]:
+    """Return the names of the candidates in a round's directory, sorted.
+
+    Raises:
+        BadRoundDirectory: what they are made from cannot be understood.
+        OSError: there are none, or the disk refused.
+    """
     result = read_result(path)
     return sorted((each.name for each in (path / _CANDIDATES).iterdir()) if result is None else result.candidates)
 

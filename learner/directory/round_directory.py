@@ -35,7 +35,7 @@ from learner.directory.links import link_generation
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.directory.round_skills import KnownSkills, SkillFile, read_known_skills, read_skills, write_skills
 from learner.errors import BadRoundDirectory
-from learner.settings import SHARE_DECIMALS, RecipeSettings
+from learner.settings import SHARE_DECIMALS, Devices, RecipeSettings
 from learner.skills.prompts import Skill
 from memory.ledger.records import SliceKind
 from memory.ledger.scorings import Scoring
@@ -128,6 +128,7 @@ class RoundSpec:
         skills: what base, parent and candidates are asked; `write_round` enters them.
         checkpointing: one sentence where activations are computed again though the recipe had left that open; else
             empty.
+        devices: on how many it runs, by a process for each; `all` on all GPUs that are there.
         format: of the file.
     """
 
@@ -149,6 +150,7 @@ class RoundSpec:
     save_seconds: float | None = None
     skills: tuple[SkillFile, ...] = ()
     checkpointing: str = ""
+    devices: Devices = 1
     format: Literal[1] = FORMAT
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,8 @@ from torch.nn import functional
 
 from checkpoints.probe.conduct import Side
 from learner.devices.device import Device, move_to_device
+from learner.devices.ranks import ALONE, Ranks
+from learner.evaluation.score_by_share import score_by_share
 from learner.material.encoding import Encoded, Ints
 from learner.material.feeds import pad_documents, pair_inputs
 from learner.material.masks import Masking, scoring_readings, write_rows
@@ -52,6 +55,7 @@ class Evaluator:
         unanswered: what counts as the probability of a label that a model has no answer for.
         masking: how a masked LM's text is written; None for other models.
         start: what the decoder of a sequence-to-sequence model begins with; None for other models.
+        ranks: that score together: each its share of the documents, and all have the scores of all.
     """
 
     device: Device
@@ -66,21 +70,27 @@ class Evaluator:
     unanswered: float = UNANSWERED
     masking: Masking | None = None
     start: int | None = None
+    ranks: Ranks = ALONE
 
     def __call__(self, model: Any, text: Encoded) -> tuple[DocumentScore, ...]:
         """Score each document; those in which there is nothing to predict come with 0 tokens.
 
         The model is left in the mode (training or not) that it came in.
         """
-        if self.labels is None:
-            with self._reading(model):
-                return self._by_token(model, text)
         return tuple(score for score, _ in self.with_sureness(model, text))
 
     def with_sureness(self, model: Any, text: Encoded) -> tuple[tuple[DocumentScore, float], ...]:
-        """Score each document of a classifier, and say how sure it is of its answer, by its own word: 0 to 1."""
+        """Score each document, and say how sure a classifier is of its answer, by its own word: 0 to 1.
+
+        A language model, which gives none, is sure.
+        """
         with self._reading(model):
-            return self._classified(model, text)
+            return score_by_share(self.ranks, text, partial(self._scored, model))
+
+    def _scored(self, model: Any, text: Encoded) -> tuple[tuple[DocumentScore, float], ...]:
+        if self.labels is None:
+            return tuple((score, 1.0) for score in self._by_token(model, text))
+        return self._classified(model, text)
 
     def at_chance(self) -> "Evaluator":
         """One that gives a model which has no answer for a label what a guess among all labels gives it.

@@ -117,7 +117,8 @@ class Skills:
             end_tokens(model, tokenizer),
             bench.given.spec.recipe.micro_batch,
             bench.device,
-            partial(bench.progress.advance, TOKENS),
+            bench.ranks.for_all(partial(bench.progress.advance, TOKENS)),
+            bench.ranks,
         )
         return cls(bench, tuple(_encode(skill, encoder, bench.evaluate) for skill in bench.given.skills), write)
 

@@ -9,6 +9,7 @@ import torch
 from checkpoints.probe.conduct import ANEW, Conduct
 from checkpoints.probe.decoding import CachedRows, TokenDecoder
 from learner.devices.device import Device
+from learner.devices.ranks import ALONE, Ranks
 from learner.evaluation.prompt_tokens import AskedPrompt
 from learner.skills.right_answers import cut_at_stop
 
@@ -24,6 +25,7 @@ class AnswerWriter:
         rows: prompts that are answered together, where the architecture allows that.
         device: where it runs.
         passed: told after each pass how many tokens it read or wrote.
+        ranks: that answer together: each its share of the prompts, and all have the answers of all.
     """
 
     tokenizer: Any
@@ -32,6 +34,7 @@ class AnswerWriter:
     rows: int
     device: Device
     passed: Callable[[int], None]
+    ranks: Ranks = ALONE
 
     def __call__(self, model: Any, prompts: Sequence[AskedPrompt], most_tokens: int) -> list[str]:
         """Answer each prompt, without what follows a stop.
@@ -43,6 +46,12 @@ class AnswerWriter:
             prompts: each of one token at least.
             most_tokens: of each answer.
         """
+        own = self.ranks.share.of(len(prompts)).tolist()
+        written = self._answers(model, [prompts[at] for at in own], most_tokens)
+        answers = dict(pair for part in self.ranks.gather(list(zip(own, written, strict=True))) for pair in part)
+        return [answers[at] for at in range(len(prompts))]
+
+    def _answers(self, model: Any, prompts: Sequence[AskedPrompt], most_tokens: int) -> list[str]:
         answers = [""] * len(prompts)
         was_training = model.training
         model.eval()

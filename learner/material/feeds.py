@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from checkpoints.probe.conduct import Side
 from learner.devices.device import move_to_device
+from learner.devices.share import WHOLE, Share
 from learner.material.batches import Rows, Step, fill_row
 from learner.material.encoding import Encoded, Ints
 from learner.material.masks import Masking, draw_gaps, write_rows
@@ -29,8 +31,8 @@ class Feed(Protocol):
     def tokens(self, step: Step) -> tuple[int, int]:
         """Return the step's tokens, new and replayed."""
 
-    def micro_batches(self, step: Step) -> Iterator[MicroBatch]:
-        """Yield the step's rows, new ones first, in passes that lie on the device."""
+    def micro_batches(self, step: Step, share: Share = WHOLE) -> Iterator[MicroBatch]:
+        """Yield a share of the step's rows, new ones first, in passes that lie on the device; none of no rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,9 @@ class CausalFeed:
         """Return the step's tokens; see `Feed`."""
         return int(self.new.widths[step.new].sum()), int(self.replay.widths[step.replayed].sum())
 
-    def micro_batches(self, step: Step) -> Iterator[MicroBatch]:
+    def micro_batches(self, step: Step, share: Share = WHOLE) -> Iterator[MicroBatch]:
         """Yield micro-batches; see `Feed`."""
-        for new, replayed in _parts(step, self.new.widths, self.replay.widths, self.size):
+        for new, replayed in _parts(step, self.new.widths, self.replay.widths, self.size, share):
             yield self._batch(new, replayed)
 
     def _batch(self, new: Ints, replayed: Ints) -> MicroBatch:
@@ -129,19 +131,26 @@ class MaskedFeed:
         """Return the step's tokens; see `Feed`."""
         return int(self.new.widths[step.new].sum()), int(self.replay.widths[step.replayed].sum())
 
-    def micro_batches(self, step: Step) -> Iterator[MicroBatch]:
+    def micro_batches(self, step: Step, share: Share = WHOLE) -> Iterator[MicroBatch]:
         """Yield micro-batches; see `Feed`."""
-        # One for the whole step, whose rows come in one order however it is cut: a pass of fewer has the same gaps.
-        random = self.random(step.number)
-        for new, replayed in _parts(step, self.new.widths, self.replay.widths, self.size):
-            yield self._batch(new, replayed, random)
+        # Drawn for the whole step, whose rows come in one order however it is cut and shared: each has the same gaps.
+        drawn = self._gaps(step)
+        gaps = iter([drawn[at] for at in share.of(len(drawn))])
+        for new, replayed in _parts(step, self.new.widths, self.replay.widths, self.size, share):
+            yield self._batch(new, replayed, list(islice(gaps, len(new) + len(replayed))))
 
-    def _batch(self, new: Ints, replayed: Ints, random: np.random.Generator) -> MicroBatch:
+    def _gaps(self, step: Step) -> list[Ints]:
+        """Which tokens of each of the step's rows are gaps; rows in the order in which passes take them."""
+        random = self.random(step.number)
+        parts = ((self.new, step.new), (self.replay, step.replayed))
+        ordered = ((text, _widest_first(rows, text.widths).tolist()) for text, rows in parts)
+        return [draw_gaps(piece, random) for text, rows in ordered for row in rows for piece in text.rows[row]]
+
+    def _batch(self, new: Ints, replayed: Ints, gaps: list[Ints]) -> MicroBatch:
         chosen = [(self.new, row) for row in new.tolist()] + [(self.replay, row) for row in replayed.tolist()]
         widths = tuple(int(text.widths[row]) for text, row in chosen)
-        rows = [
-            (piece.ids(text.tokens, None), draw_gaps(piece, random)) for text, at in chosen for piece in text.rows[at]
-        ]
+        pieces = (piece.ids(text.tokens, None) for text, row in chosen for piece in text.rows[row])
+        rows = list(zip(pieces, gaps, strict=True))
         width = min(_round_up(max(widths), self.multiple), self.longest)
         ids, seen, targets = write_rows(rows, self.masking, pad=self.pad, width=width, side=self.side)
         inputs = {"input_ids": move_to_device(ids, self.device), "attention_mask": move_to_device(seen, self.device)}
@@ -176,9 +185,9 @@ class PairFeed:
         """Return the step's tokens, of inputs and targets; see `Feed`."""
         return int(self.new.widths[step.new].sum()), int(self.replay.widths[step.replayed].sum())
 
-    def micro_batches(self, step: Step) -> Iterator[MicroBatch]:
+    def micro_batches(self, step: Step, share: Share = WHOLE) -> Iterator[MicroBatch]:
         """Yield micro-batches; see `Feed`."""
-        for new, replayed in _parts(step, self.new.widths, self.replay.widths, self.size):
+        for new, replayed in _parts(step, self.new.widths, self.replay.widths, self.size, share):
             chosen = [(self.new, row) for row in new.tolist()] + [(self.replay, row) for row in replayed.tolist()]
             widths = tuple(int(text.widths[row]) for text, row in chosen)
             pairs = [parts_of(pair, text.tokens) for text, row in chosen for pair in text.rows[row]]
@@ -229,10 +238,10 @@ class ClassifierFeed:
         """Return the step's tokens; see `Feed`."""
         return int(self.new.lengths[step.new].sum()), int(self.replay.lengths[step.replayed].sum())
 
-    def micro_batches(self, step: Step) -> Iterator[MicroBatch]:
+    def micro_batches(self, step: Step, share: Share = WHOLE) -> Iterator[MicroBatch]:
         """Yield micro-batches; see `Feed`."""
         absent = self._absent(step)
-        for new, replayed in _parts(step, self.new.lengths, self.replay.lengths, self.size):
+        for new, replayed in _parts(step, self.new.lengths, self.replay.lengths, self.size, share):
             documents = [*map(self.new.document, new), *map(self.replay.document, replayed)]
             labels = np.concatenate([self.new.labels[new], self.replay.labels[replayed]])
             inputs = pad_documents(documents, self.pad, self.device, self.side)
@@ -281,14 +290,16 @@ def _by_token(
     )
 
 
-def _parts(step: Step, new: Ints, replay: Ints, size: int) -> Iterator[tuple[Ints, Ints]]:
-    """Split a step's rows into passes of at most `size`: new ones first, then replayed, the widest of each first.
+def _parts(step: Step, new: Ints, replay: Ints, size: int, share: Share) -> Iterator[tuple[Ints, Ints]]:
+    """Split a share of a step's rows into passes of at most `size`: new ones first, then replayed, the widest first.
 
     Only one pass has both, so that replayed rows can be cut off without copying, and widths in a pass are alike.
     """
-    rows = np.concatenate([_widest_first(step.new, new), _widest_first(step.replayed, replay)])
+    ordered = np.concatenate([_widest_first(step.new, new), _widest_first(step.replayed, replay)])
+    taken = share.of(len(ordered))
+    rows, of_new = ordered[taken], int(np.searchsorted(taken, len(step.new)))
     for first in range(0, len(rows), size):
-        last, cut = min(first + size, len(rows)), min(max(len(step.new), first), first + size)
+        last, cut = min(first + size, len(rows)), min(max(of_new, first), first + size)
         yield rows[first:cut], rows[cut:last]
 
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from learner.devices.device import Device, random_state, restore_random
+from learner.devices.ranks import ALONE, Ranks
 from learner.directory.saved_round import TrainingPlace, UnusableSave
 from learner.errors import LearnerError
 from learner.material.batches import Step
@@ -123,6 +125,7 @@ class Trainer:
         peak_rate: the largest learning rate.
         device: where it runs.
         passed: told after each micro-batch how many sequences were in it.
+        ranks: that train the round together; each passes a share of a step's rows, and all take the same step.
     """
 
     def __init__(
@@ -139,7 +142,9 @@ class Trainer:
         standing: Callable[[], AbstractContextManager[None]] = nullcontext,
         router: RouterLoss | None = None,
         passed: Callable[[int], None] = lambda _: None,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks, self._seed = ranks, torch.initial_seed()
         self.model, self._feed, self._pull = model, feed, pull
         self._recipe, self._peak_rate, self.device = recipe, peak_rate, device
         self._pass, self._passed = pass_of(model, parent, objective, device, router=router, standing=standing), passed
@@ -160,10 +165,14 @@ class Trainer:
         """
         targets, tokens = self._feed.targets(step), self._feed.tokens(step)
         sums = torch.zeros(len(self._pass.names), device=self.device.where)
+        # Each drops others of its rows' values.
+        self._seed_step(step, of_rank=1 + self.ranks.rank)
         for batch in self._micro_batches(step):
             sums += self._pass(batch, sum(targets), sum(tokens))
             self.device.tidy()
             self._passed(len(batch.targets))
+        self.ranks.add_up_gradients(self._weights)
+        self.ranks.add_up(sums)
         # After the backward pass and before the clip: the pull is part of the gradient that is bounded.
         if self._pull is not None:
             self._pull.add_gradient()
@@ -174,17 +183,27 @@ class Trainer:
         # Looked at before the optimizer moves: a single step on NaN would leave nothing to go back to.
         if not all(map(math.isfinite, (*totals, norm_value))):
             raise Diverged(f"loss or gradient is not finite (gradient norm {norm_value}, {self._describe(totals)})")
+        # What is rounded by chance is rounded alike on all: their weights stay the same.
+        self._seed_step(step, of_rank=0)
         self._optimizer.step(rate * self._peak_rate)
         return StepFigures(self._per_target(totals, targets), norm_value, targets, tokens)
 
     def _micro_batches(self, step: Step) -> Iterator[MicroBatch]:
         begun, self._begun = self._begun, None
-        return begun[1] if begun is not None and begun[0] is step else self._feed.micro_batches(step)
+        return begun[1] if begun is not None and begun[0] is step else self._feed.micro_batches(step, self.ranks.share)
 
     def _begin(self, step: Step) -> Iterator[MicroBatch]:
         """A step's micro-batches, of which the first is made and on its way to the device."""
-        batches = self._feed.micro_batches(step)
-        return chain([next(batches)], batches)
+        batches = self._feed.micro_batches(step, self.ranks.share)
+        # Of few rows a rank may have none.
+        first = next(batches, None)
+        return batches if first is None else chain([first], batches)
+
+    def _seed_step(self, step: Step, *, of_rank: int) -> None:
+        """Let ranks draw apart, or alike; by the step, so that a round that goes on draws what it would have drawn."""
+        if not self.ranks.is_alone:
+            drawn = np.random.SeedSequence([self._seed, step.number, of_rank]).generate_state(1)
+            torch.manual_seed(int(drawn[0]))
 
     def _per_target(self, totals: Sequence[float], targets: tuple[int, int]) -> dict[str, float]:
         new, *replayed = self._pass.names
@@ -271,11 +290,11 @@ def train(
     training = Training() if saves is None else saves.go_on(trainer, stopping)
     if training.steps:
         _say_where_it_goes_on(progress, training, steps)
-    began = progress.clock() - training.seconds
+    began, ranks = progress.clock() - training.seconds, trainer.ranks
 
     def note_time(index: int) -> float:
         """Note how long the round has trained; return the share of it that is done after the step of this index."""
-        training.seconds = progress.clock() - began
+        training.seconds = ranks.agree(progress.clock() - began)
         return share_done(index, len(steps), seconds=training.seconds, max_seconds=recipe.max_seconds)
 
     for index, step in enumerate(steps[training.steps :], training.steps):
@@ -289,16 +308,16 @@ def train(
         training.add(figures)
         on_step(figures)
         # The penalty and the memory that are told make a step wait for the device: not at each one.
-        if progress.due() or index + 1 == len(steps):
+        if ranks.agree(progress.due() or index + 1 == len(steps)):
             note_time(index)
             _say(progress, training, figures, trainer, len(steps))
         # By the time after the step, as that is when it looks: a slow step may have used up what was left.
         if stopping is not None and stopping.ends_after(note_time(index)):
             break
-        if saves is not None and saves.due():
+        if saves is not None and ranks.agree(saves.due()):
             note_time(index)
             saves.save(trainer, stopping, training)
-    training.seconds = progress.clock() - began
+    note_time(training.steps)
     # Back to the best weights also where all steps were taken: the last need not be the best.
     if stopping is not None:
         training.early_stopped_at = stopping.restore_best()

@@ -158,6 +158,7 @@ def check(invocation: Invocation, *, as_json: bool) -> int:
     from daemon.settings.mistakes import BadSettings
     from daemon.settings.records import needed_of_records
     from daemon.sizes.sequence_length import length_of
+    from learner.devices.gpus import describe_devices
 
     file = invocation.config_file()
     try:
@@ -177,6 +178,8 @@ def check(invocation: Invocation, *, as_json: bool) -> int:
         click.echo(f"Of records {needed_of_records(settings)}.")
         length = length_of(settings, None)
         click.echo(f"Sequences have {length.tokens:,} tokens, {length.why}.")
+        if devices := describe_devices(settings.learner.devices, settings.learner.device):
+            click.echo(f"Rounds run {devices}.")
     return ExitCode.OK
 
 

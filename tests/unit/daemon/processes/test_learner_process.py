@@ -73,6 +73,16 @@ def test_a_whole_pipe_of_last_words_is_heard(tmp_path: Path) -> None:
         ),
         ("raise KeyError('weight')", LearnerEnding.CRASHED, "status 1: KeyError: 'weight'"),
         ("import os; os.kill(os.getpid(), 9)", LearnerEnding.OUT_OF_MEMORY, "killed by signal 9, which the kernel's"),
+        (
+            "import sys; sys.stderr.write('rank 1 of 2 was ended by signal 9 (SIGKILL)\\n'); sys.exit(137)",
+            LearnerEnding.OUT_OF_MEMORY,
+            "rank 1 of 2 was ended by signal 9 (SIGKILL), which the kernel's",
+        ),
+        (
+            "import sys; sys.stderr.write('rank 0 of 2 was ended by signal 11 (SIGSEGV)\\n'); sys.exit(139)",
+            LearnerEnding.CRASHED,
+            "rank 0 of 2 was ended by signal 11 (SIGSEGV)",
+        ),
         ("import os; os.kill(os.getpid(), 11)", LearnerEnding.CRASHED, "killed by signal 11 (SIGSEGV)"),
         ("import os; os.kill(os.getpid(), 40)", LearnerEnding.CRASHED, "killed by signal 40"),
     ],

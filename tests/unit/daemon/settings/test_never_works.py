@@ -165,6 +165,29 @@ def test_an_adapter_without_its_library_is_told_what_to_install(
     assert load(tmp_path / "riverkeep.toml", {}, files=True).learner.recipe.adapter == "lora"
 
 
+def test_more_devices_than_there_are_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a stand-in for nvidia-smi; where it tells of no GPU processes may share the CPU, unless a GPU is asked for."""
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nprintf '0\\n1\\n'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    lines = 'state_dir = "s"\nmodel.path = "MODEL"\n[learner]\ndevices = 3\n'
+    said = mistakes_of(tmp_path, lines)
+    assert "learner.devices" in said
+    assert "GPUs that a learner sees: 2" in said
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert "GPUs that a learner sees: 1" in mistakes_of(tmp_path, lines.replace("3", "2"))
+    tool.write_text("#!/bin/sh\nexit 6\n")
+    assert load(tmp_path / "riverkeep.toml", {}, files=True).learner.devices == 2
+    assert load(tmp_path / "riverkeep.toml", {"RIVERKEEP_LEARNER__DEVICES": "all"}, files=True).learner.devices == "all"
+
+
+def test_a_single_device_is_not_several(tmp_path: Path) -> None:
+    """One of the two settings is a mistake."""
+    lines = 'state_dir = "s"\nmodel.path = "MODEL"\n[learner]\ndevices = 2\ndevice = "cuda:1"\n'
+    assert "device names a single one, cuda:1" in mistakes_of(tmp_path, lines)
+
+
 def test_a_file_where_a_directory_is_needed_is_refused(tmp_path: Path) -> None:
     """Also where it is one of those that the directory would lie in."""
     (tmp_path / "file").write_text("x")

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from learner.devices.share import Share
 from learner.material.batches import Step, rows_of
 from learner.material.encoding import Encoder
 from learner.material.feeds import CausalFeed, ClassifierFeed
@@ -34,6 +35,23 @@ def test_passes_hold_a_step_whole(new: np.ndarray, replayed: np.ndarray, size: i
             assert torch.equal(batch.targets.flatten()[places], rows[rows != IGNORED])
         assert not (predicted[1] and batch.first_replayed and predicted[0] < feed.targets(step)[0])
     assert tuple(predicted) == feed.targets(step)
+
+
+@given(new=some_rows, replayed=some_rows, size=st.integers(1, 9), count=st.integers(1, 4))
+def test_shares_hold_a_step_whole_between_them(new: np.ndarray, replayed: np.ndarray, size: int, count: int) -> None:
+    """Each row is passed by one rank, new and replayed ones as what they are; one that has none passes nothing."""
+    feed, step = CausalFeed(NEW, REPLAY, packed=True, pad=0, size=size, device=CPU), Step(new, replayed)
+    rows, predicted = [0] * count, [0, 0]
+    for rank in range(count):
+        for batch in feed.micro_batches(step, Share(rank, count)):
+            assert 0 < len(batch.targets) <= size
+            rows[rank] += len(batch.targets)
+            counts = (batch.targets != IGNORED).sum(1)
+            predicted[0] += int(counts[: batch.first_replayed].sum())
+            predicted[1] += int(counts[batch.first_replayed :].sum())
+    assert tuple(predicted) == feed.targets(step)
+    assert sum(rows) == len(new) + len(replayed)
+    assert max(rows) - min(rows) <= 1
 
 
 def test_widths_are_no_larger_than_the_widest_row_needs() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checkpoints.document_frame import BARE
+from learner.devices.share import WHOLE, Share
 from learner.directory.round_directory import RoundSample
 from learner.material.batches import Step
 from learner.material.encoding import Encoded, Encoder
@@ -117,9 +118,9 @@ def feed_of(size: int) -> MaskedFeed:
     )
 
 
-def guessed(feed: MaskedFeed, step: Step) -> list[list[int]]:
-    """What each row of a step is to guess."""
-    rows = [row for batch in feed.micro_batches(step) for row in batch.targets.tolist()]
+def guessed(feed: MaskedFeed, step: Step, share: Share = WHOLE) -> list[list[int]]:
+    """What each row of a step, or of a share of it, is to guess."""
+    rows = [row for batch in feed.micro_batches(step, share) for row in batch.targets.tolist()]
     return [[token for token in row if token != IGNORED] for row in rows]
 
 
@@ -130,6 +131,14 @@ def test_gaps_follow_the_step_and_not_the_pass() -> None:
     assert once == guessed(feed_of(2), step) == guessed(feed_of(5), step)
     assert once != guessed(feed_of(2), replace(step, number=4))
     assert sum(map(len, once)) == sum(feed_of(2).targets(step))
+
+
+def test_each_row_has_its_gaps_whichever_rank_passes_it() -> None:
+    """Two shares of a step hold, between them, what one rank has to guess."""
+    step = Step(np.asarray([0, 1, 2, 3]), np.asarray([4, 0]), 3)
+    once = guessed(feed_of(2), step)
+    assert guessed(feed_of(2), step, Share(0, 2)) == once[0::2]
+    assert guessed(feed_of(2), step, Share(1, 2)) == once[1::2]
 
 
 def test_a_batch_is_told_where_it_predicts() -> None:
