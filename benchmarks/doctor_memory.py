@@ -52,7 +52,8 @@ from checkpoints.generation_store import BASE
 from daemon.doctor.rehearsal import filler
 from daemon.sizes.estimate import ModelShape, round_parts
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
-from learner.settings import LearnerSettings, RecipeSettings
+from learner.process_settings import LearnerSettings
+from learner.settings import RecipeSettings
 
 STEPS = 2
 """Each with a look at what may stop it early: in the second the best weights so far are held."""

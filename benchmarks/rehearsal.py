@@ -52,7 +52,8 @@ from daemon.doctor.round_cost import RoundWork, estimate_seconds, fit_memory
 from daemon.doctor.rounds import TIMED_S
 from learner.directory.report import TrainingSummary
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
-from learner.settings import LearnerSettings, RecipeSettings
+from learner.process_settings import LearnerSettings
+from learner.settings import RecipeSettings
 
 POSITIONS = 1024
 """Tokens of the longest sequence."""

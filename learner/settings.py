@@ -1,14 +1,13 @@
-"""The recipe of a round and how its process runs. Torch-free: the daemon composes these into its own."""
+"""The recipe of a round. Torch-free: the daemon composes it into its own settings."""
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from checkpoints.card import ModelKind
 from learner.learning_rates import usual_rate
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
-Devices: TypeAlias = Annotated[int, Field(ge=1, le=1024)] | Literal["all"]
 AdapterKind: TypeAlias = Literal["lora", "dora"]
 OptimizerKind: TypeAlias = Literal["adamw", "adamw-8bit"]
 
@@ -350,69 +349,3 @@ class RecipeSettings(BaseModel):
         if not steps_of_new_head:
             return usual
         return min(max(usual, NEW_HEAD_RATE_TIMES_STEPS / steps_of_new_head), MOST_FOR_NEW_HEAD)
-
-
-class LearnerSettings(BaseModel):
-    """How the learner's process runs, and the recipe of its rounds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    device: str = Field(
-        default="auto",
-        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
-        description="Where rounds are trained: auto (CUDA, else MPS, else CPU), cpu, mps, cuda or cuda:N.",
-    )
-    devices: Devices = Field(
-        default=1,
-        description="On how many devices a round is trained and scored, by a process for each, all of which end when "
-        'one does: a number of GPUs, or "all" that are there; where there is no GPU a number of processes that share '
-        'the CPU\'s threads ("all" is one). Each holds the whole model with its optimizer and '
-        "passes its share of each step's sequences, with the losses of one device but for rounding: what does not fit "
-        "one device does not fit several.",
-    )
-    threads: int | None = Field(
-        default=None,
-        ge=1,
-        le=1024,
-        description="CPU threads of the learner, recorded with each round; those of several processes "
-        "(`devices`) together. Left out: one for each core it may use.",
-    )
-    silence_seconds: float = Field(
-        default=600.0,
-        gt=0,
-        description="A learner that reports nothing for this long is taken for hung and ended.",
-    )
-    save_seconds: float = Field(
-        default=300.0,
-        ge=0,
-        description="How often a round under way saves itself into its directory (weights, optimizer, its place), to "
-        "go on from there when its learner was killed or the service stopped. It waits longer where one save takes "
-        "more than a hundredth of that. A round that is shorter never does; 0 saves after every step.",
-    )
-    new_label_documents: int = Field(
-        default=36,
-        ge=5,
-        le=1_000_000,
-        description="A label that `model.labels` names after those of the model is learned by the first round whose "
-        "new text has documents of it with so many different keys (at least `gate.minimum_documents`); a document "
-        "without a key counts by itself. Until then its documents wait. So neither a mistaken record nor many of one "
-        "sender make it an answer.",
-    )
-    plausibility_documents: int = Field(
-        default=256,
-        ge=1,
-        le=100_000,
-        description="New documents scored under the parent before a round trains on them.",
-    )
-    recipe: RecipeSettings = Field(
-        default=RecipeSettings(), description="Objective, regularizers and schedule of a round."
-    )
-
-    @model_validator(mode="after")
-    def _devices_are_there(self) -> "LearnerSettings":
-        if self.devices != 1 and (self.device == "mps" or ":" in self.device):
-            raise ValueError(
-                f"several devices are asked for, and device names a single one, {self.device}: set it to cuda, cpu or "
-                "auto, or leave devices out"
-            )
-        return self

@@ -20,7 +20,8 @@ from checkpoints.quick_imports import quick_imports
 from daemon.doctor.rehearsal import filler
 from daemon.sizes.estimate import FLOAT_BYTES, WHOLE, Kept, ModelShape
 from daemon.sizes.free_memory import free_bytes
-from learner.settings import LearnerSettings, RecipeSettings
+from learner.process_settings import LearnerSettings
+from learner.settings import RecipeSettings
 
 with quick_imports():
     from checkpoints.base.prepare import import_base

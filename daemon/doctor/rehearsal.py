@@ -21,7 +21,8 @@ from learner.devices.cores import usable_cores
 from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import TrainingSummary, read_report
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
-from learner.settings import LearnerSettings, RecipeSettings
+from learner.process_settings import LearnerSettings
+from learner.settings import RecipeSettings
 from learner.skills.prompts import Skill
 from streams.chats import INPUT, TARGET, Message, join
 from streams.decoding.several_labels import write_set

@@ -10,7 +10,8 @@ from daemon.doctor.rehearsal import RehearsalFigures
 from daemon.doctor.scoring_reads import times_read
 from daemon.sizes.estimate import SHORTEST
 from learner.evaluation.text_plausibility import RANDOM_DOCUMENTS, RANDOM_LENGTH, USUAL_DOCUMENTS
-from learner.settings import LearnerSettings, RecipeSettings
+from learner.process_settings import LearnerSettings
+from learner.settings import RecipeSettings
 
 MOST_ROWS: Final = 2**16
 """No micro-batch is proposed beyond it, however little a row takes."""

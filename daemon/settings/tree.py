@@ -13,7 +13,8 @@ from daemon.settings.admin import AdminSettings
 from daemon.settings.lifecycle import LifecycleSettings
 from daemon.settings.triggers import TriggerSettings
 from gate.settings import GateSettings
-from learner.settings import USUAL_LENGTH, LearnerSettings, RecipeSettings
+from learner.process_settings import LearnerSettings
+from learner.settings import USUAL_LENGTH, RecipeSettings
 from learner.skills.settings import EvaluationSettings
 from memory.settings import MemorySettings
 from serving.settings import ServingSettings

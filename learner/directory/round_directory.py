@@ -35,7 +35,8 @@ from learner.directory.links import link_generation
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.directory.round_skills import KnownSkills, SkillFile, read_known_skills, read_skills, write_skills
 from learner.errors import BadRoundDirectory
-from learner.settings import SHARE_DECIMALS, Devices, RecipeSettings
+from learner.process_settings import Devices
+from learner.settings import SHARE_DECIMALS, RecipeSettings
 from learner.skills.prompts import Skill
 from memory.ledger.records import SliceKind
 from memory.ledger.scorings import Scoring

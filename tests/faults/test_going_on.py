@@ -23,7 +23,8 @@ from learner.directory.report import Report, read_report
 from learner.directory.round_directory import ROUND
 from learner.directory.saved_round import SAVED, STATE, read_saved
 from learner.job import run_round
-from learner.settings import LearnerSettings, RecipeSettings
+from learner.process_settings import LearnerSettings
+from learner.settings import RecipeSettings
 from tests.unit.learner import tiny
 
 pytestmark = pytest.mark.usefixtures("torch_settings_kept")

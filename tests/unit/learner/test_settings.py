@@ -6,7 +6,8 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from learner.settings import LearnerSettings, RecipeSettings
+from learner.process_settings import LearnerSettings
+from learner.settings import RecipeSettings
 
 SMALL = 110_000_000
 """Parameters of BERT."""

@@ -17,7 +17,8 @@ from daemon.doctor.disk_need import (
 from daemon.settings.tree import ModelSettings, Settings
 from learner.directory import trained_result
 from learner.objectives.importance import save_importance
-from learner.settings import LearnerSettings, RecipeSettings
+from learner.process_settings import LearnerSettings
+from learner.settings import RecipeSettings
 from learner.training.optimizers import adamw
 from learner.weights.candidates import Line, store_into
 from learner.weights.residual import save_residuals

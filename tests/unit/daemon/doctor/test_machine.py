@@ -29,7 +29,8 @@ from daemon.sizes.estimate import (
     serving_bytes,
     training_bytes,
 )
-from learner.settings import LearnerSettings, RecipeSettings
+from learner.process_settings import LearnerSettings
+from learner.settings import RecipeSettings
 from memory.ledger.records import SliceScore
 from memory.store import Store
 from serving.settings import ServingSettings

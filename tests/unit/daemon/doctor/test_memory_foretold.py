@@ -15,7 +15,8 @@ from benchmarks.doctor_memory import measure
 from benchmarks.random_models import imported
 from daemon.doctor import load_model
 from daemon.sizes.estimate import ModelShape, round_parts
-from learner.settings import LearnerSettings, RecipeSettings
+from learner.process_settings import LearnerSettings
+from learner.settings import RecipeSettings
 
 RECIPE = RecipeSettings(batch_sequences=4, micro_batch=2, max_steps=3, early_stop_checks=3, interpolation=(0.0,))
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from daemon.doctor.rehearsal import RehearsalFigures
 from daemon.doctor.round_cost import Memory, RoundWork, estimate_seconds, fit_memory, steps_within
 from daemon.doctor.scoring_reads import times_read
-from learner.settings import MASKED_READINGS, LearnerSettings, RecipeSettings
+from learner.process_settings import LearnerSettings
+from learner.settings import MASKED_READINGS, RecipeSettings
 
 GIB = 2**30
 MEASURED = RehearsalFigures(

@@ -25,7 +25,8 @@ from daemon.settings.tree import ModelSettings, Settings
 from daemon.settings.triggers import TriggerSettings
 from daemon.sizes.estimate import ModelShape
 from learner.directory.progress_event import ProgressEvent
-from learner.settings import LearnerSettings, RecipeSettings
+from learner.process_settings import LearnerSettings
+from learner.settings import RecipeSettings
 from memory.samples.records import Counts
 from memory.settings import MemorySettings
 from tests.unit.daemon.doctor.test_machine import TINY

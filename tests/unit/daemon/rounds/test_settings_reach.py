@@ -15,7 +15,7 @@ from daemon.rounds.inputs import draw_spec, write_inputs
 from daemon.settings.fields import nested_model
 from daemon.settings.tree import Settings
 from learner.directory.round_directory import BASE, PARENT
-from learner.settings import LearnerSettings
+from learner.process_settings import LearnerSettings
 from memory.database.schema import SECRET_BYTES
 from memory.settings import MemorySettings
 from memory.store import Store

@@ -12,7 +12,7 @@ from checkpoints.card import ModelKind
 from daemon.doctor import load_model
 from daemon.sizes.estimate import ModelShape
 from daemon.sizes.model_shape import shape_of_files
-from learner.settings import LearnerSettings
+from learner.process_settings import LearnerSettings
 from tests.models import make_causal, make_classifier, make_masked, make_paired, packaged
 
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"

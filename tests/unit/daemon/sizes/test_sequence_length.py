@@ -20,7 +20,8 @@ from daemon.settings.load import load
 from daemon.settings.tree import ModelSettings, Settings, with_length
 from daemon.sizes.estimate import GIB, SHORTEST, ModelShape, training_bytes
 from daemon.sizes.sequence_length import SET, decide_length, length_of
-from learner.settings import LearnerSettings, RecipeSettings
+from learner.process_settings import LearnerSettings
+from learner.settings import RecipeSettings
 from memory.store import Store
 from tests.models import make_causal
 
