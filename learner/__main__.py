@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from learner.launcher import end_with_launcher, ranks_to_start, run_ranks
+from learner.processes.launcher import end_with_launcher, ranks_to_start, run_ranks
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         end_with_launcher()
     elif given.write is None and (count := ranks_to_start(given.round_dir)) > 1:
         return run_ranks(given.round_dir, count)
-    from learner.in_this_process import run  # noqa: PLC0415 - torch only where a round is computed
+    from learner.processes.in_this_process import run  # noqa: PLC0415 - torch only where a round is computed
 
     return run(given.round_dir, write=given.write, meeting=given.meeting)
 

@@ -20,7 +20,7 @@ from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import Outcome, read_report
 from learner.directory.round_directory import CANDIDATES, PROGRESS, REPORT
 from learner.directory.saved_round import saved_step
-from learner.launcher import loopback_interface
+from learner.processes.launcher import loopback_interface
 from tests.unit.learner import tiny
 
 PATIENT = LearnerLimits(silence=600, time=600)

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from checkpoints.errors import UnusableModel
-from learner import in_this_process as command
 from learner.__main__ import main
 from learner.directory.round_directory import read_round
 from learner.errors import LearnerError
+from learner.processes import in_this_process as command
 from tests.unit.learner import tiny
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from learner import progress
 from learner.devices.ranks import joined_ranks
 from learner.job import run_round
-from learner.launcher import loopback_interface
+from learner.processes.launcher import loopback_interface
 
 
 def run(rank: int, meeting: Path, paths: list[Path]) -> None:
