@@ -2,6 +2,7 @@
 
 from learner.settings import RecipeSettings
 from learner.weights.adapter import Adapter, AdapterShape, attach, require_adaptable
+from learner.weights.four_bits import require_four_bits
 from learner.weights.grown_head import GrownRows
 from learner.workbench import Workbench
 
@@ -15,6 +16,8 @@ def require_adapter_fits(bench: Workbench) -> None:
     """
     if (shape := _shape(bench.given.spec.recipe)) is not None:
         require_adaptable(bench.model, shape)
+    if bench.given.spec.recipe.adapter_base == "4bit":
+        require_four_bits()
 
 
 def attach_adapter(bench: Workbench, rows: GrownRows | None) -> Adapter | None:

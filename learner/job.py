@@ -55,6 +55,7 @@ from learner.saves import saves_of
 from learner.training.early_stopping import EarlyStopping
 from learner.training.train import Diverged, Trainer, Training, train
 from learner.weights.adapter import Adapter
+from learner.weights.four_bits import give_back, hold_in_four_bits, maps_of
 from learner.weights.grown_head import GrownRows
 from learner.weights.residual import add_residuals
 from learner.weights.stored_dtype import take_float32, take_stored_dtype
@@ -159,17 +160,16 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     importance = RoundImportance(bench)
     earlier = importance.before(texts.replay, material.tokens)
     rows = grow_for_new_labels(bench, texts.fresh, texts.replay)
+    short = maps_of(bench.model) if given.spec.recipe.adapter_base == "4bit" else ()
     adapter = attach_adapter(bench, rows)
-    if bench.trains_as_stored:
-        take_stored_dtype(bench.model, bench.load(PARENT, device=CPU, dtype=None))
+    _shorten(bench, short)
     try:
         sequences = sum(len(step.new) + len(step.replayed) for step in material.steps)
         with progress.phase("train", SEQUENCES, sequences, most_seconds=given.spec.recipe.max_seconds):
             training = _train(bench, material, texts, pull_of(bench, earlier, rows, adapter), adapter)
     except Diverged as error:
         return _report(bench, Outcome.DIVERGED, str(error), new_text)
-    if bench.trains_as_stored:
-        take_float32(bench.model)
+    _make_exact(bench, short, keeps_adapter=keeps_adapter)
     measured = partial(importance.after, texts.fresh, earlier, training.tokens_new + training.tokens_replayed)
     made = _candidates(bench, adapter, keeps_adapter=keeps_adapter, measured=measured, rows=rows)
     shares, tokens = len(set(given.spec.recipe.interpolation)), sum(len(text.tokens) for text in texts.slices.values())
@@ -181,6 +181,25 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
         slices=join_scores(base, parent, best, candidates),
         skills=skills.scores(earlier_answers, answers),
     )
+
+
+def _shorten(bench: Workbench, short: Sequence[str]) -> None:
+    """Hold weights in fewer bits while the model is trained: these maps, or what is stored in bfloat16."""
+    hold_in_four_bits(bench.model, short, bench.device.compute)
+    if bench.trains_as_stored:
+        take_stored_dtype(bench.model, bench.load(PARENT, device=CPU, dtype=None))
+
+
+def _make_exact(bench: Workbench, short: Sequence[str], *, keeps_adapter: bool) -> None:
+    """Undo `_shorten`: what was learned is merged into stored weights, and no candidate has any of the short ones."""
+    if bench.trains_as_stored:
+        take_float32(bench.model)
+    if not short:
+        return
+    exact = bench.load(PARENT, device=bench.device.where, dtype=torch.float32)
+    if not keeps_adapter:
+        add_residuals(exact, bench.residuals(PARENT, exact))
+    give_back(bench.model, short, exact)
 
 
 def _candidates(

@@ -1,14 +1,15 @@
 """The recipe of a round. Torch-free: the daemon composes it into its own settings."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from checkpoints.card import ModelKind
 from learner.learning_rates import usual_rate
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 AdapterKind: TypeAlias = Literal["lora", "dora"]
+BaseKind: TypeAlias = Literal["4bit"]
 OptimizerKind: TypeAlias = Literal["adamw", "adamw-8bit"]
 
 USUAL_LENGTH = 512
@@ -282,6 +283,14 @@ class RecipeSettings(BaseModel):
         "less is forgotten than with all), attention, or the names of modules as the model has them (q_proj).",
     )
 
+    adapter_base: BaseKind | None = Field(
+        default=None,
+        description="How the linear maps of the layers are held while an adapter is trained beside them: 4bit (NF4, "
+        "QLoRA) for half a byte a weight. With lora alone, without l2_sp and ewc. What is learned is merged into the "
+        "stored weights, and what is scored is what will serve. Needs `pip install '.[adapters,four-bits]'`. Left out: "
+        "float32.",
+    )
+
     # how it is computed
     precision: Precision = Field(
         default="auto",
@@ -318,6 +327,12 @@ class RecipeSettings(BaseModel):
             if tokens > USUAL_LENGTH and name not in self.model_fields_set
         }
         return self.model_copy(update={"sequence_length": tokens, **counted})
+
+    @model_validator(mode="after")
+    def _base_of_an_adapter(self) -> Self:
+        if self.adapter_base is not None and (self.adapter != "lora" or self.l2_sp or self.ewc):
+            raise ValueError('adapter_base = "4bit" goes with adapter = "lora", l2_sp = 0 and ewc = 0')
+        return self
 
     @property
     def trains_as_stored(self) -> bool:

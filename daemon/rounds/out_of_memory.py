@@ -37,6 +37,7 @@ SIZES: Final = (
     "gradient_checkpointing",
     "optimizer",
     "adapter",
+    "adapter_base",
     "adapter_rank",
     "adapter_modules",
 )

@@ -11,6 +11,7 @@ from daemon.settings.mistakes import Mistake
 from daemon.settings.records import WITHOUT_TEMPLATE, why_no_chats
 from daemon.settings.tree import Settings
 from gate.skills.prompts_needed import confidence_of_each, prompts_needed
+from learner import low_memory_library
 from learner.adapter_library import HOW_TO_INSTALL, has_adapters
 from learner.devices.gpus import visible_gpus
 from learner.skills.prompts import BadSkill, Skill, has_chats, read_skill
@@ -100,6 +101,23 @@ def of_devices(settings: Settings, raw: sources.Raw) -> list[Mistake]:
             raw.place(("learner", "devices")),
             f"GPUs that a learner sees: {there}.",
             f'Set devices to {max(1, there)} or to "all", or look whether CUDA_VISIBLE_DEVICES hides some.',
+        )
+    ]
+
+
+def of_four_bits(settings: Settings, raw: sources.Raw) -> list[Mistake]:
+    """So are weights in 4 bits."""
+    held = settings.learner.recipe.adapter_base
+    if held is None or low_memory_library.has_four_bits():
+        return []
+    how = low_memory_library.HOW_TO_INSTALL
+    return [
+        Mistake(
+            "learner.recipe.adapter_base",
+            held,
+            raw.place(("learner", "recipe", "adapter_base")),
+            "It needs the library bitsandbytes, which is not installed.",
+            f"{how[0].upper()}{how[1:]}, or leave adapter_base out.",
         )
     ]
 

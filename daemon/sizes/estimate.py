@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from daemon.sizes.layer_maps import adapted_maps, maps_of_layer
 from learner.objectives.part_sizes import places_of_part
-from learner.settings import ADAPTER_PARTS, RecipeSettings
+from learner.settings import RecipeSettings
 from learner.training.moment_sizes import BLOCK, PART_BYTES, PART_WEIGHTS
 
 MIB, GIB = 2**20, 2**30
@@ -14,6 +15,8 @@ MIB, GIB = 2**20, 2**30
 PROCESS_BYTES = {"cpu": 800 * MIB, "cuda": 600 * MIB}
 """Of a process that has loaded torch and transformers: resident memory, or on a GPU its context and workspaces. Where
 the model was loaded, the process that did it says what it is here."""
+FOUR_BITS_BYTES = 0.57
+"""A code, and a float32 of each block of 64."""
 BFLOAT_BYTES = 2
 FLOAT_BYTES = 4
 """A weight in float32, as models are trained; its gradient, and each of AdamW's two moments, takes as much."""
@@ -185,7 +188,7 @@ def _at_rest(shape: ModelShape, recipe: RecipeSettings) -> Parts:
     trained, has_parent = _trained_bytes(shape, recipe), recipe.adapter is None and _needs_parent(shape, recipe)
     return {
         "process": _process(shape),
-        "weights": trained + (0 if recipe.adapter is None else FLOAT_BYTES * shape.parameters),
+        "weights": trained + (0 if recipe.adapter is None else _still_bytes(shape, recipe)),
         "gradients": trained,
         "optimizer": _moments_bytes(shape, recipe),
         # As the passes resolve it.
@@ -278,9 +281,25 @@ def _penalty_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
     """Anchors of what is trained; with EWC what each of them matters, and the rounds' sum of all."""
     weights = FLOAT_BYTES * shape.parameters
     whole = _weight_bytes(shape, recipe) * shape.parameters
-    changed = whole if recipe.adapter is None else FLOAT_BYTES * _adapted_weights(shape, recipe)
+    changed = (
+        whole
+        if recipe.adapter is None
+        else FLOAT_BYTES
+        * min(
+            shape.parameters,
+            shape.layers * sum(maps.weights for maps in adapted_maps(shape.hidden, shape.inner, recipe)),
+        )
+    )
     anchors = whole if _pulls(recipe) and recipe.adapter is None else 0
     return anchors + (changed + weights if recipe.ewc else 0)
+
+
+def _still_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
+    """Of the weights beside an adapter, which stand still."""
+    if recipe.adapter_base is None:
+        return FLOAT_BYTES * shape.parameters
+    short = shape.layers * sum(maps.weights for maps in maps_of_layer(shape.hidden, shape.inner).values())
+    return round(FOUR_BITS_BYTES * short) + FLOAT_BYTES * max(0, shape.parameters - short)
 
 
 def _weight_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
@@ -304,37 +323,17 @@ def _moments_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
 def _trained_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
     if recipe.adapter is None:
         return _weight_bytes(shape, recipe) * shape.parameters
-    return FLOAT_BYTES * recipe.adapter_rank * shape.layers * sum(maps.sides for maps in _adapted(shape, recipe))
-
-
-def _adapted_weights(shape: ModelShape, recipe: RecipeSettings) -> int:
-    return min(shape.parameters, shape.layers * sum(maps.weights for maps in _adapted(shape, recipe)))
+    return (
+        FLOAT_BYTES
+        * recipe.adapter_rank
+        * shape.layers
+        * sum(maps.sides for maps in adapted_maps(shape.hidden, shape.inner, recipe))
+    )
 
 
 def _largest(shape: ModelShape, recipe: RecipeSettings) -> int:
     """A weight's gradient of this pass, before it is added to what it has."""
     return shape.largest_bytes * _weight_bytes(shape, recipe) // FLOAT_BYTES if recipe.adapter is None else 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Maps:
-    """Linear maps of a part of a layer: their inputs and outputs together, their outputs, their weights."""
-
-    sides: int
-    outputs: int
-    weights: int
-
-
-def _adapted(shape: ModelShape, recipe: RecipeSettings) -> list[_Maps]:
-    """What an adapter changes in each layer; names of modules are counted as all of both parts."""
-    named = any(word not in ADAPTER_PARTS for word in recipe.adapter_modules)
-    parts = ADAPTER_PARTS if named else set(recipe.adapter_modules)
-    hidden, inner = shape.hidden, shape.inner
-    maps = {
-        "mlp": _Maps(3 * (hidden + inner), 2 * inner + hidden, 3 * hidden * inner),
-        "attention": _Maps(8 * hidden, 4 * hidden, 4 * hidden**2),
-    }
-    return [maps[part] for part in parts]
 
 
 def row_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
@@ -361,7 +360,9 @@ def _kept(shape: ModelShape, recipe: RecipeSettings) -> Kept:
         return found
     arrays = HIDDEN_ARRAYS * shape.hidden + INNER_ARRAYS * shape.inner
     if recipe.adapter is not None:
-        arrays += ADAPTER_ARRAYS[recipe.adapter] * sum(maps.outputs for maps in _adapted(shape, recipe))
+        arrays += ADAPTER_ARRAYS[recipe.adapter] * sum(
+            maps.outputs for maps in adapted_maps(shape.hidden, shape.inner, recipe)
+        )
     scores = 0 if shape.device_type == "cuda" else shape.heads
     size = shape.layers * shape.compute_bytes
     return Kept(0, size * arrays, size * scores)

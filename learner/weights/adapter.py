@@ -58,12 +58,16 @@ class AdaptedWeight:
     """A weight that stands still, with the change that is trained beside it.
 
     Attributes:
-        weight: P, in the module's own shape.
         layer: peft's, around the module that has it.
     """
 
-    weight: Tensor
     layer: Any
+
+    @property
+    def weight(self) -> Tensor:
+        """P, in the module's own shape; while it is held in 4 bits its codes."""
+        weight: Tensor = self.layer.get_base_layer().weight
+        return weight
 
     def change(self) -> Tensor:
         """Return W - P, shaped like P, as a function of what is trained."""
@@ -92,9 +96,7 @@ class Adapter:
 
     def __init__(self, model: Any, layers: Mapping[str, Any], heads_before: Mapping[str, nn.Module]) -> None:
         self._model, self._layers, self._heads_before = model, dict(layers), dict(heads_before)
-        self.adapted = {
-            f"{name}.weight": AdaptedWeight(layer.get_base_layer().weight, layer) for name, layer in layers.items()
-        }
+        self.adapted = {f"{name}.weight": AdaptedWeight(layer) for name, layer in layers.items()}
         self.whole: dict[str, nn.Parameter] = {
             f"{head}.{name}": weight
             for head in heads_before

@@ -80,6 +80,7 @@ OTHER: Final[dict[str, Any]] = {
 """Values for settings that are not simply a number more or the opposite."""
 
 NOT_OF_A_ROUND: Final = {
+    "learner.recipe.adapter_base": "goes with an adapter alone: tests/unit/learner/test_four_bits.py",
     "learner.new_label_documents": "of a classifier's draw: tests/unit/daemon/rounds/test_inputs.py",
     "learner.silence_seconds": "the daemon ends a learner by it: tests/unit/daemon/processes/test_learner.py",
     "memory.fresh_samples": "pauses reading: tests/unit/daemon/ingestion/test_ingest.py",
