@@ -87,7 +87,9 @@ class ShortLinear(nn.Module):
         super().__init__()
         from bitsandbytes.functional import quantize_4bit  # noqa: PLC0415 - an extra
 
-        self.in_features, self.out_features, self.bias = linear.in_features, linear.out_features, linear.bias
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        # Torch's own annotation leaves out that there may be none.
+        self.bias: Tensor | None = linear.bias
         # No buffers: what stands still has no place in what a round saves of itself.
         self._codes, self._state = quantize_4bit(linear.weight.data, quant_type="nf4")
         self._compute = compute
