@@ -199,7 +199,7 @@ def test_the_evaluations_budget_is_told_in_seconds_and_as_a_share_of_the_round(
     # windows of 512; four candidates.
     assert (
         said[0]
-        == "13 min of it (5%), and 9 h (68%) once there is as much as `memory.evaluation_documents = 8192` lets in"
+        == "13 min of it (6%), and 9 h (72%) once there is as much as `memory.evaluation_documents = 8192` lets in"
     )
     assert said[1].startswith("8 min of it")
     assert "`memory.evaluation_documents = 100` lets in" in said[1]
