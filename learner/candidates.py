@@ -25,6 +25,7 @@ from learner.directory.links import link_or_copy
 from learner.directory.round_directory import (
     CANDIDATES,
     IMPORTANCE,
+    MOMENTS,
     PARENT,
     RESIDUALS,
     candidate_name,
@@ -32,6 +33,7 @@ from learner.directory.round_directory import (
 )
 from learner.directory.trained_result import (
     IMPORTANCE_OF_RESULT,
+    MOMENTS_OF_RESULT,
     RESULT,
     ROWS,
     WEIGHTS,
@@ -103,7 +105,8 @@ def trained_candidates(
         return
     weights = None
     if bench.ranks.is_first:
-        (path / RESULT).mkdir()
+        # The round's moments may be there already.
+        (path / RESULT).mkdir(exist_ok=True)
         with disk_errors(path / RESULT):
             weights = write_streamed(path / RESULT / WEIGHTS, result, bench.progress.alive)
             _write_beside(bench, measured, rows)
@@ -289,6 +292,7 @@ def _put_beside(directory: Path, result: Path) -> None:
     if (result / FRAME_FILE).exists():
         (directory / FRAME_FILE).unlink(missing_ok=True)
         link_or_copy(result / FRAME_FILE, directory / FRAME_FILE)
-    if (result / IMPORTANCE_OF_RESULT).exists():
-        (directory / IMPORTANCE).parent.mkdir(exist_ok=True)
-        link_or_copy(result / IMPORTANCE_OF_RESULT, directory / IMPORTANCE)
+    for name, beside in ((IMPORTANCE_OF_RESULT, IMPORTANCE), (MOMENTS_OF_RESULT, MOMENTS)):
+        if (result / name).exists():
+            (directory / beside).parent.mkdir(exist_ok=True)
+            link_or_copy(result / name, directory / beside)

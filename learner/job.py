@@ -51,6 +51,7 @@ from learner.objectives.weight_pull import Pull
 from learner.penalties import pull_of
 from learner.progress import Progress, silent_progress
 from learner.round_importance import RoundImportance
+from learner.round_moments import RoundMoments
 from learner.saves import saves_of
 from learner.training.early_stopping import EarlyStopping
 from learner.training.train import Diverged, Trainer, Training, train
@@ -157,7 +158,7 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     # lies on just that, and holds in float32 what is learned.
     if not keeps_adapter and not bench.trains_as_stored:
         add_residuals(bench.model, bench.residuals(PARENT, bench.model))
-    importance = RoundImportance(bench)
+    importance, moments = RoundImportance(bench), RoundMoments(bench)
     earlier = importance.before(texts.replay, material.tokens)
     rows = grow_for_new_labels(bench, texts.fresh, texts.replay)
     short = maps_of(bench.model) if given.spec.recipe.adapter_base == "4bit" else ()
@@ -166,7 +167,8 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     try:
         sequences = sum(len(step.new) + len(step.replayed) for step in material.steps)
         with progress.phase("train", SEQUENCES, sequences, most_seconds=given.spec.recipe.max_seconds):
-            training = _train(bench, material, texts, pull_of(bench, earlier, rows, adapter), adapter)
+            pull = pull_of(bench, earlier, rows, adapter)
+            training = _train(bench, material, texts, pull, adapter, moments=moments)
     except Diverged as error:
         return _report(bench, Outcome.DIVERGED, str(error), new_text)
     _make_exact(bench, short, keeps_adapter=keeps_adapter)
@@ -175,7 +177,8 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     shares, tokens = len(set(given.spec.recipe.interpolation)), sum(len(text.tokens) for text in texts.slices.values())
     with progress.phase("candidates", TOKENS, shares * (tokens + skills.tokens)):
         candidates, answers = score_candidates(bench, made, texts.slices, skills)
-    summary = replace(_summary(bench, training, texts.fresh, note), importance_sequences=importance.sequences)
+    summary = _summary(bench, training, texts.fresh, note)
+    summary = replace(summary, importance_sequences=importance.sequences, moments_note=moments.note)
     return replace(
         _with_touched(_report(bench, Outcome.TRAINED, "", new_text), summary, material, training, given.fresh),
         slices=join_scores(base, parent, best, candidates),
@@ -280,7 +283,15 @@ def _material(bench: Workbench, texts: Texts) -> Material:
     return prepare(texts.fresh, texts.replay, plan)
 
 
-def _train(bench: Workbench, material: Material, texts: Texts, pull: Pull | None, adapter: Adapter | None) -> Training:
+def _train(
+    bench: Workbench,
+    material: Material,
+    texts: Texts,
+    pull: Pull | None,
+    adapter: Adapter | None,
+    *,
+    moments: RoundMoments,
+) -> Training:
     spec, model = bench.given.spec, bench.model
     if adapter is None:
         model.requires_grad_(requires_grad=True)
@@ -309,7 +320,11 @@ def _train(bench: Workbench, material: Material, texts: Texts, pull: Pull | None
     )
     stopping = _stopping(bench, texts.early_stop)
     saves = saves_of(bench, material.steps)
-    return train(trainer, material.steps, spec.recipe, progress=bench.progress, stopping=stopping, saves=saves)
+    # Before a save that the round goes on from, which has its own.
+    moments.begin(trainer)
+    training = train(trainer, material.steps, spec.recipe, progress=bench.progress, stopping=stopping, saves=saves)
+    moments.keep(trainer, training)
+    return training
 
 
 def _parent(bench: Workbench, adapter: Adapter | None) -> Any:

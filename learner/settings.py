@@ -166,7 +166,7 @@ class RecipeSettings(BaseModel):
         ge=0,
         le=1_000_000,
         description="Steps in which the rate rises at least, but for half of a round: as many as AdamW's mean of "
-        "gradients reaches back, 1 / (1 - beta1), which is empty when a round begins.",
+        "gradients reaches back, 1 / (1 - beta1): what it holds when a round begins is nothing, or of other text.",
     )
     floor: float = Field(
         default=0.4,
@@ -177,6 +177,13 @@ class RecipeSettings(BaseModel):
     )
     beta1: float = Field(default=0.9, ge=0, lt=1, description="AdamW's memory of gradients.")
     beta2: float = Field(default=0.95, ge=0, lt=1, description="AdamW's memory of squared gradients.")
+    carry_moments: bool = Field(
+        default=True,
+        description="A round begins with the optimizer's moments of the round that made its parent, which are kept "
+        "beside each generation in two bytes a weight whatever the optimizer: less is forgotten. false: each round "
+        "begins with none, and nothing is kept. With an adapter, whose weights are new in each round, nothing is "
+        "carried.",
+    )
     weight_decay: float = Field(
         default=0.0,
         ge=0,

@@ -7,6 +7,8 @@ from typing import Final
 from checkpoints.files.weight_files import stored_weights
 from daemon.settings.tree import Settings
 from learner.directory.trained_result import are_written_at_once
+from learner.settings import RecipeSettings
+from learner.training.moment_sizes import CODED_BYTES
 
 _TEXT_BYTES_PER_TOKEN: Final = 4.5
 # The base, the previous one, and the one that is being published.
@@ -75,8 +77,7 @@ def round_bytes(model: Path, settings: Settings) -> int:
     whole = size + bytes_beside(model, settings)
     if candidates == 1:
         return whole
-    important = _IMPORTANCE_BYTES if settings.learner.recipe.ewc else 0
-    result = stored_weights(model).total() * (_RESULT_BYTES + important)
+    result = int(stored_weights(model).total() * (_RESULT_BYTES + _for_the_next_round(settings.learner.recipe)))
     return result + whole * (candidates if are_written_at_once(size, candidates) else 1)
 
 
@@ -89,11 +90,16 @@ def save_bytes(model: Path, settings: Settings) -> int:
 
 
 def bytes_beside(model: Path, settings: Settings) -> int:
-    """What a round leaves beside the weights of each generation: what rounding cut off them, and their importance."""
+    """What a round leaves beside the weights of each generation: what rounding cut off, importance, and moments."""
     weights = stored_weights(model)
     rounded = sum(weights[name] for name in _ROUNDED)
-    important = weights.total() if settings.learner.recipe.ewc else 0
-    return rounded + important * _IMPORTANCE_BYTES
+    return rounded + int(weights.total() * _for_the_next_round(settings.learner.recipe))
+
+
+def _for_the_next_round(recipe: RecipeSettings) -> float:
+    """Bytes of each weight, beside a result and each generation that it is made into."""
+    important = _IMPORTANCE_BYTES if recipe.ewc else 0
+    return important + (CODED_BYTES if recipe.carry_moments and recipe.adapter is None else 0)
 
 
 def _model(settings: Settings) -> Path:

@@ -202,6 +202,8 @@ class TrainingSummary:
         replay_note: one sentence where less was replayed than the recipe's ratio asks for; else empty.
         checkpointing_note: one sentence where activations were computed again by itself; else empty.
         importance_sequences: on which importance was estimated, before the training and after it; 0 where it was not.
+        moments_note: one sentence where weights began without the optimizer's moments of the round before, though the
+            recipe carries them; else empty.
     """
 
     steps: NonNegativeInt
@@ -221,6 +223,7 @@ class TrainingSummary:
     replay_note: str = ""
     checkpointing_note: str = ""
     importance_sequences: NonNegativeInt = 0
+    moments_note: str = ""
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

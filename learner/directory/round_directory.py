@@ -51,6 +51,7 @@ PROGRESS, CANDIDATES, REPORT = "progress.jsonl", "candidates", "report.json"
 # Below a model's own directory: whoever loads a model, an engine of others too, takes all weights of the top level.
 IMPORTANCE = "importance/importance.safetensors"
 RESIDUALS = "importance/residuals.safetensors"
+MOMENTS = "importance/moments.safetensors"
 
 
 class TextSample(Protocol):

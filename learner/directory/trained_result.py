@@ -4,6 +4,7 @@ result/result.json             the candidates that it can be made into, and what
 result/weights.safetensors     the trained weights, before they are rounded to be stored; of an adapter what it changed
 result/rows.safetensors        rows that a classifier's head was given in this round; most rounds have none
 result/importance.safetensors  how much each weight matters, where the recipe asks for that
+result/moments.safetensors     the optimizer's moments, which the next round begins with; written first
 result/document_frame.json     how documents are framed; of a causal LM
 
 A candidate lies between it and the parent, both of which are there already: so none is written but the one that the
@@ -28,6 +29,7 @@ RESULT: Final = "result"
 WEIGHTS: Final = "weights.safetensors"
 ROWS: Final = "rows.safetensors"
 IMPORTANCE_OF_RESULT: Final = "importance.safetensors"
+MOMENTS_OF_RESULT: Final = "moments.safetensors"
 WRITTEN_AT_ONCE_BYTES: Final = 64 * 2**20
 """Of all candidates together."""
 _NOTE: Final = "result.json"

@@ -1,4 +1,4 @@
-"""What moves weights by their gradients, and keeps what it needs to go on from where a round was saved."""
+"""What moves weights by their gradients, and keeps what it needs to go on: where a round was saved, or in the next."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from learner.settings import RecipeSettings
 from learner.training.adamw_8bit import AdamW8bit
+from learner.training.coded_moments import Moments
 
 
 class Optimizer(Protocol):
@@ -21,7 +22,17 @@ class Optimizer(Protocol):
         """Return all that steps change but the weights themselves, by name."""
 
     def go_on(self, held: Mapping[str, Tensor]) -> None:
-        """Stand where another stood whose `tensors` these are; they are copied."""
+        """Stand where another stood whose `tensors` these are; they are copied.
+
+        Raises:
+            UnusableSave: they are another model's; nothing is changed.
+        """
+
+    def moments(self) -> Mapping[int, Moments]:
+        """Return the moments of each weight that has taken a step, by its place among the weights."""
+
+    def begin_with(self, moments: Mapping[int, Moments]) -> None:
+        """Take these for its own before the first step; a weight that has none begins with none."""
 
 
 class AdamW:
@@ -32,8 +43,8 @@ class AdamW:
         recipe: betas and weight decay.
     """
 
-    def __init__(self, weights: Iterable[nn.Parameter], recipe: RecipeSettings) -> None:
-        self._optimizer = adamw(weights, recipe)
+    def __init__(self, weights: Sequence[nn.Parameter], recipe: RecipeSettings) -> None:
+        self._weights, self._optimizer = list(weights), adamw(weights, recipe)
 
     def step(self, rate: float) -> None:
         """See `Optimizer`."""
@@ -55,6 +66,24 @@ class AdamW:
             index, _, which = name.partition(".")
             moments[int(index)][which] = moment.clone()
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": dict(moments)})
+
+    def moments(self) -> Mapping[int, Moments]:
+        """See `Optimizer`; they are coded here, a weight after the other."""
+        # Torch's own numbers follow its groups, not the weights.
+        states = {index: self._optimizer.state.get(weight) for index, weight in enumerate(self._weights)}
+        return {
+            index: Moments.coded(self._weights[index], int(state["step"]), state["exp_avg"], state["exp_avg_sq"])
+            for index, state in states.items()
+            if state
+        }
+
+    def begin_with(self, moments: Mapping[int, Moments]) -> None:
+        """See `Optimizer`."""
+        for index, held in moments.items():
+            weight = self._weights[index]
+            mean, square = held.exact(weight)
+            step = torch.tensor(float(held.steps), device=weight.device)
+            self._optimizer.state[weight] = {"step": step, "exp_avg": mean, "exp_avg_sq": square}
 
 
 def adamw(weights: Iterable[nn.Parameter], recipe: RecipeSettings) -> torch.optim.AdamW:

@@ -27,9 +27,9 @@ def rate_factor(done: float, *, warmup: float, floor: float) -> float:
 def warmup_share(step: int, done: float, *, share: float, least_steps: int) -> float:
     """Return the share of a round in which its rate rises: as set, but no fewer steps than the optimizer needs.
 
-    Its moments are empty when a round begins. Until some gradients have come the update of a weight is little more
-    than the sign of its last ones, at the full rate, and 3 % of a round of 16 steps is no step. How many steps the
-    whole round will have is told from those so far, as time may end it before the steps do.
+    Its moments are empty when a round begins, or of the text before. Until some gradients have come the update of a
+    weight is little more than the sign of its last ones, at the full rate, and 3 % of a round of 16 steps is no step.
+    How many steps the whole round will have is told from those so far, as time may end it before the steps do.
 
     Args:
         step: the step's index, from 0.

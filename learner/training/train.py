@@ -25,6 +25,7 @@ from learner.objectives.router_loss import ROUTER, RouterLoss
 from learner.objectives.weight_pull import Pull
 from learner.progress import Progress
 from learner.settings import RecipeSettings
+from learner.training.coded_moments import Moments
 from learner.training.early_stopping import EarlyStopping
 from learner.training.optimizers import optimizer_of
 from learner.training.schedules import rate_factor, share_done, warmup_share
@@ -148,7 +149,7 @@ class Trainer:
         self.model, self._feed, self._pull = model, feed, pull
         self._recipe, self._peak_rate, self.device = recipe, peak_rate, device
         self._pass, self._passed = pass_of(model, parent, objective, device, router=router, standing=standing), passed
-        self._weights = [weight for weight in model.parameters() if weight.requires_grad]
+        self._weights = list(self.trained().values())
         self._optimizer = optimizer_of(self._weights, recipe)
         self._begun: tuple[Step, Iterator[MicroBatch]] | None = None
 
@@ -222,11 +223,26 @@ class Trainer:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all that steps change, by name: weights, buffers, the optimizer's moments, torch's random state."""
-        trained = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
-        held: dict[str, Tensor] = {f"weight.{name}": weight for name, weight in trained.items()}
+        held: dict[str, Tensor] = {f"weight.{name}": weight for name, weight in self.trained().items()}
         held |= {f"buffer.{name}": buffer for name, buffer in self.model.named_buffers()}
         held |= {f"optimizer.{name}": tensor for name, tensor in self._optimizer.tensors().items()}
         return held | {f"random.{name}": state for name, state in random_state(self.device).items()}
+
+    @torch.no_grad()
+    def moments(self) -> dict[str, Moments]:
+        """Return the optimizer's moments, a byte each, by the name of the weight; none of one that took no step."""
+        coded = self._optimizer.moments()
+        return {name: coded[index] for index, name in enumerate(self.trained()) if index in coded}
+
+    @torch.no_grad()
+    def begin_with(self, moments: Mapping[str, Moments]) -> None:
+        """Begin the first step with these of the optimizer's moments, by the name of the weight."""
+        named = enumerate(self.trained())
+        self._optimizer.begin_with({index: moments[name] for index, name in named if name in moments})
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Return the weights that are trained, by name, in the optimizer's order."""
+        return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
 
     @torch.no_grad()
     def go_on(self, held: Mapping[str, Tensor]) -> None:
@@ -238,10 +254,10 @@ class Trainer:
         own = {name: tensor for name, tensor in self.tensors().items() if name.startswith(("weight.", "buffer."))}
         if any(name not in held or held[name].shape != tensor.shape for name, tensor in own.items()):
             raise UnusableSave("its tensors are those of another model")
-        for name, tensor in own.items():
-            tensor.copy_(held[name])
         # Copied: what was read lies in a file that is soon removed.
         self._optimizer.go_on(_below("optimizer", held))
+        for name, tensor in own.items():
+            tensor.copy_(held[name])
         restore_random(self.device, _below("random", held))
 
 

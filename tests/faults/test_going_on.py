@@ -20,12 +20,13 @@ from checkpoints.files import durable_writes
 from checkpoints.files.durable_writes import FAULT_VARIABLE, DurableStep
 from checkpoints.generation_store import Published
 from learner.directory.report import Report, read_report
-from learner.directory.round_directory import ROUND
+from learner.directory.round_directory import MOMENTS, ROUND
 from learner.directory.saved_round import SAVED, STATE, read_saved
 from learner.job import run_round
 from learner.process_settings import LearnerSettings
 from learner.settings import RecipeSettings
 from tests.unit.learner import tiny
+from tests.unit.learner.line import Line
 
 pytestmark = pytest.mark.usefixtures("torch_settings_kept")
 SAVING = [
@@ -214,6 +215,24 @@ def test_an_adapter_goes_on_too_from_a_save_of_its_own_size(cut_off: Path, base:
     assert len(said(path, "goes_on")) == 1
     assert digests(path) == digests(undisturbed)
     assert without_time(read_report(path)) == without_time(read_report(undisturbed))
+
+
+def test_a_round_with_its_parents_moments_goes_on_with_its_own(tmp_path: Path) -> None:
+    """Killed before it has saved it begins with its parent's again, and after that from the save; to the same bits."""
+    recipe = RECIPE.model_copy(update={"early_stop_checks": 0})
+    for dtype in (torch.float32, torch.bfloat16):
+        line = Line(tmp_path / str(dtype), tiny.llama(dtype=dtype), recipe=recipe)
+        line.run()
+        undisturbed = line.write(name="undisturbed", save_seconds=1e9)
+        killed = line.write(name="killed", save_seconds=0.0)
+        assert ending(undisturbed) == 0
+        assert ending(killed, f"{DurableStep.STAGE_COPY.value}@1:kill") == -signal.SIGKILL
+        assert ending(killed, at=2) == -signal.SIGKILL
+        assert ending(killed) == 0
+        assert {event["reason"] for event in said(killed, "moments")} == {""}
+        assert len(said(killed, "goes_on")) == 1
+        assert digests(killed) == digests(undisturbed)
+        assert f"candidates/0.00/{MOMENTS}" in digests(killed)
 
 
 def test_moments_of_a_byte_and_rounding_by_chance_go_on_as_they_were(tmp_path: Path) -> None:

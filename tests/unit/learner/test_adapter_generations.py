@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,12 +18,12 @@ from checkpoints.generation_store import GenerationStore
 from checkpoints.load import load_beside, load_model, load_tokenizer
 from gate.measures import mean_nll
 from learner.directory.report import Outcome, Report
-from learner.directory.round_directory import IMPORTANCE, PARENT, RESIDUALS, GenerationRef, RoundSlice, write_round
+from learner.directory.round_directory import IMPORTANCE, PARENT, RESIDUALS
 from learner.errors import BadRoundDirectory
 from learner.job import run_round
-from learner.settings import RecipeSettings
 from learner.weights.residual import add_residuals, load_residuals
 from tests.unit.learner import tiny
+from tests.unit.learner.line import Line
 
 pytestmark = pytest.mark.usefixtures("torch_settings_kept")
 
@@ -36,69 +35,15 @@ LORA = tiny.SMALL.model_copy(
 )
 
 
-class Line:
-    """Generations of one base, each made by a round from the one before."""
-
-    def __init__(self, home: Path, model: Any, kind: ModelKind = "causal-lm") -> None:
-        self.home, self.kind = home, kind
-        tokenizer = tiny.tokenizer(bert=kind == "classifier")
-        self.base = tiny.generation(home, model, tokenizer, kind)
-        self.store, self.latest = GenerationStore(home), self.base
-
-    def write(self, recipe: RecipeSettings = LORA, name: str = "round") -> Path:
-        """Write the next round's directory."""
-        number = self.latest.generation + 1
-        path = self.home / f"{name}-{number}"
-        spec = replace(
-            tiny.spec_for(self.base, kind=self.kind, recipe=recipe, round=number),
-            parent=GenerationRef(self.latest.generation, self.latest.digest),
-        )
-        write_round(
-            path,
-            spec,
-            parent_dir=self.latest.path,
-            base_dir=self.base.path,
-            early_stop=[],
-            **self._text(number),
-        )
-        return path
-
-    def _text(self, seed: int) -> dict[str, Any]:
-        if self.kind == "classifier":
-            return {
-                "fresh": tiny.labelled(40, seed=seed),
-                "replay": tiny.labelled(20, seed=2, first=1000),
-                "slices": [RoundSlice("anchor", "anchor", "river", tuple(tiny.labelled(8, seed=3, first=3000)))],
-            }
-        return {
-            "fresh": tiny.samples(30, seed=seed, nouns=tiny.NEW_NOUNS),
-            "replay": tiny.samples(20, seed=2, first=1000),
-            "slices": [
-                RoundSlice("1", "period", "river", tuple(tiny.samples(8, seed=4, first=4000, nouns=tiny.NEW_NOUNS)))
-            ],
-        }
-
-    def run(self, recipe: RecipeSettings = LORA, share: str = "0.00") -> Report:
-        """Run the next round; what has this share of its parent is the next generation."""
-        path = self.write(recipe)
-        report = run_round(path)
-        assert report.outcome is Outcome.TRAINED, report.detail
-        number = self.latest.generation + 1
-        card = Card(number, self.kind, number - 1, number)
-        self.latest = self.store.publish(path / "candidates" / share, number, card)
-        self.store.verify(number)
-        return report
-
-    def weights(self, number: int | None = None) -> dict[str, torch.Tensor]:
-        """A generation's weights as it serves on a CPU."""
-        path = self.latest.path if number is None else self.store.path(number)
-        return tiny.weights_of(load_model(path, self.kind, dtype=torch.float32))
+def line_of(home: Path, model: Any, kind: ModelKind = "causal-lm") -> Line:
+    """Generations that adapters are trained on."""
+    return Line(home, model, kind, recipe=LORA)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Line, list[Report]]:
     """A base in bfloat16, three adapters on it, the second halfway to its parent, and a whole one after them."""
-    line = Line(tmp_path_factory.mktemp("line"), tiny.llama(dtype=torch.bfloat16))
+    line = line_of(tmp_path_factory.mktemp("line"), tiny.llama(dtype=torch.bfloat16))
     threads = torch.get_num_threads()
     reports = [line.run(share=share) for share in ("0.00", "0.50", "0.00", "0.00")]
     torch.set_num_threads(threads)
@@ -268,7 +213,7 @@ def test_a_round_from_an_adapter_goes_to_another_machine_whole(tmp_path: Path, m
 
 def test_an_adapter_of_other_modules_and_rank_goes_beside_the_parents(tmp_path: Path) -> None:
     """Of one rank for all, filled up with zeros; importance goes with each candidate, one file for all."""
-    line = Line(tmp_path, tiny.llama())
+    line = line_of(tmp_path, tiny.llama())
     line.run()
     first = line.weights()
     recipe = LORA.model_copy(update={"adapter_modules": ("attention",), "adapter_rank": 3, "ewc": 0.1})
@@ -287,7 +232,7 @@ def test_an_adapter_of_other_modules_and_rank_goes_beside_the_parents(tmp_path: 
 
 def test_all_weights_are_trained_from_an_adapter_as_from_a_whole_model(tmp_path: Path) -> None:
     """What rounding would cut off the merged weights is not lost on the way: a round that learns nothing shows it."""
-    line = Line(tmp_path, tiny.llama(dtype=torch.bfloat16))
+    line = line_of(tmp_path, tiny.llama(dtype=torch.bfloat16))
     line.run()
     before = line.weights()
     still = tiny.SMALL.model_copy(update={"learning_rate": 1e-12, "early_stop_checks": 0, "interpolation": (0.0, 0.5)})
@@ -302,7 +247,7 @@ def test_all_weights_are_trained_from_an_adapter_as_from_a_whole_model(tmp_path:
 @pytest.mark.parametrize("update", [{"adapter": "dora"}, {"adapter_rounds": 0}])
 def test_generations_are_whole_where_no_adapter_is_kept(tmp_path: Path, update: dict[str, Any]) -> None:
     """DoRA's, which no engine loads, and where the recipe says so; also on a parent that is an adapter."""
-    line = Line(tmp_path, tiny.llama())
+    line = line_of(tmp_path, tiny.llama())
     line.run()
     assert read_ground(line.latest.path) is not None
     line.run(LORA.model_copy(update=update))
@@ -318,7 +263,7 @@ def test_a_classifiers_head_goes_with_its_adapter(tmp_path: Path) -> None:
     """Trained whole, drawn toward the parent's like all else, and loaded by peft as a module that was saved."""
     from peft import PeftModel
 
-    line = Line(tmp_path, tiny.bert(), "classifier")
+    line = line_of(tmp_path, tiny.bert(), "classifier")
     recipe = LORA.model_copy(update={"batch_sequences": 16})
     line.run(recipe)
     before = line.weights()
@@ -338,7 +283,7 @@ def test_maps_that_are_stored_the_other_way_round_are_changed_so(tmp_path: Path)
     """GPT-2's: what serves is what was scored, and what peft makes of the files."""
     from peft import PeftModel
 
-    line = Line(tmp_path, tiny.gpt2())
+    line = line_of(tmp_path, tiny.gpt2())
     first = line.run()
     second = line.run()
     assert second.slices["1"].parent == first.slices["1"].candidates["0.00"]

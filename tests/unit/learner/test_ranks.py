@@ -1,6 +1,6 @@
 """Rounds that two ranks run together: what one alone trains, scores and writes, but for rounding.
 
-Ten rounds, five of them by processes of their own, which is what these tests take their time for.
+Twelve rounds, six of them by processes of their own, which is what these tests take their time for.
 """
 
 import json
@@ -21,8 +21,10 @@ from gate.settings import GateSettings
 from learner import progress
 from learner.directory.report import Outcome, Report, read_report
 from learner.directory.round_directory import CANDIDATES, IMPORTANCE, PROGRESS, REPORT, read_round
+from learner.directory.trained_result import MOMENTS_OF_RESULT, RESULT
 from learner.job import run_round
 from tests.unit.learner import tiny
+from tests.unit.learner.line import Line
 
 pytestmark = pytest.mark.usefixtures("torch_settings_kept")
 
@@ -30,7 +32,7 @@ LOSSES = 1e-5
 """How far the two may be apart in a step's loss, nats per token."""
 SCORES = 1e-3
 """And in a document's, nats in all: a weight may come to be rounded to the other side when it is stored."""
-FORMS = ("penalties", "adapter", "one row a step", "masked", "classifier")
+FORMS = ("penalties", "adapter", "one row a step", "masked", "classifier", "carried")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,9 @@ def write_rounds(root: Path) -> None:
     bert = tiny.generation(root / "c", without_dropout(tiny.bert()), tiny.tokenizer(bert=True), "classifier")
     fresh, replay = tiny.labelled(33, seed=1), tiny.labelled(20, seed=2, first=1000)
     tiny.classifier_round(root / "classifier", bert, fresh=fresh, replay=replay, recipe=small)
+    line = Line(root / "l", tiny.llama(), recipe=small.model_copy(update={"epochs": 2}))
+    line.run()
+    line.write().rename(root / "carried")
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +183,19 @@ def test_a_candidate_is_one_set_of_files(rounds: dict[str, Both], form: str) -> 
             for name, value in expected.items():
                 torch.testing.assert_close(got[name].float(), value.float(), rtol=2**-7, atol=1e-3)
     assert not (rounds[form].together / "saved").exists()
+
+
+def test_all_begin_with_the_moments_of_the_parent(rounds: dict[str, Both]) -> None:
+    """And leave those of the same steps, beside the round's result."""
+    both = rounds["carried"]
+    for path in (both.alone, both.together):
+        events = map(json.loads, (path / PROGRESS).read_text().splitlines())
+        (begun,) = [event for event in events if event["event"] == "moments"]
+        assert begun["carried"] == begun["weights"] > 0
+    alone, together = (load_file(path / RESULT / MOMENTS_OF_RESULT) for path in (both.alone, both.together))
+    assert alone.keys() == together.keys()
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, rtol=1e-2, atol=1e-6)
 
 
 def test_what_matters_to_the_result_is_the_same(rounds: dict[str, Both]) -> None:

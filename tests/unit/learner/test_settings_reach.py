@@ -48,6 +48,7 @@ OTHER: Final[dict[str, tuple[ModelKind, dict[str, Any]]]] = {
     "beta1": ("causal-lm", {"beta1": 0.5}),
     "beta2": ("causal-lm", {"beta2": 0.5}),
     "optimizer": ("causal-lm", {"optimizer": "adamw-8bit"}),
+    "carry_moments": ("causal-lm", {"carry_moments": False, "early_stop_checks": 0}),
     "weight_decay": ("causal-lm", {"weight_decay": 10.0}),
     "clip": ("causal-lm", {"clip": 1e-6}),
     "kl": ("causal-lm", {"kl": 0.0}),

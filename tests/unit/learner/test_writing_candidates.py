@@ -96,14 +96,15 @@ def test_nothing_is_written_whole_before_it_is_chosen(large: Path, small: Path) 
 def test_what_is_asked_for_is_written_whole_and_once(
     large: Path, small: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Byte for byte what a round writes at its end: weights, what rounding cut off, importance, tokenizer."""
+    """Byte for byte what a round writes at its end: weights, what rounding cut off, importance, moments, tokenizer."""
     path = shutil.copytree(large, tmp_path / "round")
     assert main([str(path), "--write", "0.50"]) == 0
     assert '"name":"write"' in capfd.readouterr().out
     assert [each.name for each in (path / "candidates").iterdir()] == ["0.50"]
     written = path / "candidates" / "0.50"
     assert files(written) == files(small / "candidates" / "0.50")
-    assert {"importance/residuals.safetensors", "importance/importance.safetensors"} <= files(written).keys()
+    beside = {f"importance/{name}.safetensors" for name in ("residuals", "importance", "moments")}
+    assert beside <= files(written).keys()
     when = (written / "model.safetensors").stat().st_mtime_ns
     assert main([str(path), "--write", "0.50"]) == 0
     assert (written / "model.safetensors").stat().st_mtime_ns == when

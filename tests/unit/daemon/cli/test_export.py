@@ -14,6 +14,7 @@ def test_a_whole_generation_is_copied_without_what_only_rounds_need(tmp_path: Pa
     model = tiny_model(tmp_path / "model")
     (model / "importance").mkdir()
     (model / "importance" / "residuals.safetensors").write_bytes(b"rounding")
+    (model / "importance" / "moments.safetensors").write_bytes(b"the optimizer")
     GenerationStore(tmp_path / "state" / "checkpoints").publish(model, 0, Card(0, "causal-lm"))
     (tmp_path / "riverkeep.toml").write_text('state_dir = "state"\n[model]\npath = "model"\n')
     run = riverkeep("export", "0", "out", cwd=tmp_path)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from checkpoints.files.weight_files import stored_weights
 from daemon.doctor.disk_need import (
@@ -19,6 +20,8 @@ from learner.directory import trained_result
 from learner.objectives.importance import save_importance
 from learner.process_settings import LearnerSettings
 from learner.settings import RecipeSettings
+from learner.training.coded_moments import Moments
+from learner.training.moment_sizes import BLOCK
 from learner.training.optimizers import adamw
 from learner.weights.candidates import Line, store_into
 from learner.weights.residual import save_residuals
@@ -47,7 +50,7 @@ def test_what_rounding_cuts_off_is_counted(tmp_path: Path, dtype: torch.dtype) -
     path = saved(tmp_path, dtype)
     save_residuals(tmp_path / "kept" / "r.safetensors", store_into(model, Line(model, {}, {}).point(0))[1])
     size = (tmp_path / "kept" / "r.safetensors").stat().st_size
-    assert bytes_beside(path, settings(tmp_path)) == pytest.approx(size, abs=HEADER_BYTES)
+    assert bytes_beside(path, settings(tmp_path, carry_moments=False)) == pytest.approx(size, abs=HEADER_BYTES)
 
 
 def test_importance_is_counted_where_the_recipe_has_it(tmp_path: Path) -> None:
@@ -55,8 +58,24 @@ def test_importance_is_counted_where_the_recipe_has_it(tmp_path: Path) -> None:
     path = saved(tmp_path, torch.float32)
     save_importance(tmp_path / "kept" / "i.safetensors", tiny.weights_of(tiny.llama()))
     size = (tmp_path / "kept" / "i.safetensors").stat().st_size
-    assert bytes_beside(path, settings(tmp_path)) == 0
-    assert bytes_beside(path, settings(tmp_path, ewc=1.0)) == pytest.approx(size, abs=HEADER_BYTES)
+    assert bytes_beside(path, settings(tmp_path, carry_moments=False)) == 0
+    important = settings(tmp_path, carry_moments=False, ewc=1.0)
+    assert bytes_beside(path, important) == pytest.approx(size, abs=HEADER_BYTES)
+
+
+def test_moments_are_counted_where_they_are_carried(tmp_path: Path) -> None:
+    """Two bytes of each weight and a float of each block; an adapter's rounds keep none."""
+    weights = torch.nn.Parameter(torch.zeros(3, 100 * BLOCK))
+    (tmp_path / "model").mkdir()
+    save_file({"w": weights.detach()}, tmp_path / "model" / "model.safetensors")
+    tensors = Moments.of(weights).tensors()
+    listed = write_streamed(tmp_path / "m.safetensors", tensors)
+    counted = bytes_beside(tmp_path / "model", settings(tmp_path))
+    assert counted == pytest.approx(listed.bytes, abs=1024)
+    assert bytes_beside(tmp_path / "model", settings(tmp_path, carry_moments=False)) == 0
+    assert bytes_beside(tmp_path / "model", settings(tmp_path, adapter="lora")) == 0
+    without = round_bytes(tmp_path / "model", settings(tmp_path, carry_moments=False))
+    assert round_bytes(tmp_path / "model", settings(tmp_path)) == without + 5 * counted
 
 
 def test_need_grows_by_what_lies_beside_each_generation_but_the_base(tmp_path: Path) -> None:
@@ -73,11 +92,13 @@ def test_of_a_large_model_one_candidate_is_written_beside_the_result(
     """In float32; of a single candidate there is no result."""
     path = saved(tmp_path, torch.bfloat16)
     weights = stored_weights(path).total()
-    whole = round_bytes(path, settings(tmp_path, interpolation=[0.0]))
+    several = settings(tmp_path, carry_moments=False)
+    single = settings(tmp_path, carry_moments=False, interpolation=[0.0])
+    whole = round_bytes(path, single)
     assert whole == pytest.approx(3 * weights, abs=2 * HEADER_BYTES)
-    assert round_bytes(path, settings(tmp_path)) == 4 * weights + 4 * whole
+    assert round_bytes(path, several) == 4 * weights + 4 * whole
     monkeypatch.setattr(trained_result, "WRITTEN_AT_ONCE_BYTES", 0)
-    assert round_bytes(path, settings(tmp_path)) == 4 * weights + whole
+    assert round_bytes(path, several) == 4 * weights + whole
 
 
 def test_what_a_round_saves_of_itself_is_counted(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from learner.directory.round_directory import RESIDUALS
 from learner.job import run_round
 from learner.settings import RecipeSettings
 from learner.training import train
-from learner.training.adamw_8bit import AdamW8bit, Moment, _fractions, _Nearest
+from learner.training.adamw_8bit import AdamW8bit
+from learner.training.coded_moments import Moment, _fractions, _Nearest
 from learner.training.optimizers import AdamW, Optimizer, optimizer_of
 from tests.unit.learner import tiny
 

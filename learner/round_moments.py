@@ -1,0 +1,146 @@
+"""Adam's moments from one round to the next: a round begins with those of its parent's, and leaves its own.
+
+Begun anew they know nothing: the first steps move each weight by nearly the whole rate, whatever its gradient, until
+the means have filled. An accepted round's moments are those of its result and of every candidate between that and the
+parent; each takes two bytes a weight, in the code of 8-bit AdamW, whatever optimizer the recipe has.
+
+They are kept of a round whose last weights were kept. Where early stopping put back earlier ones, moments would tell
+the next round of text that lineage says its parent never saw.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from torch import nn
+
+from checkpoints.adapters.ground import is_adapter
+from checkpoints.files.disk_errors import disk_errors
+from learner.directory.round_directory import CANDIDATES, MOMENTS, PARENT, candidate_name
+from learner.directory.trained_result import MOMENTS_OF_RESULT, RESULT
+from learner.errors import LearnerError
+from learner.training.coded_moments import Moments
+from learner.training.train import Trainer, Training
+from learner.weights.streamed_tensors import StreamedTensors, write_streamed
+from learner.workbench import Workbench
+
+SHOWN: Final = 3
+"""Weights that a note names."""
+
+
+class RoundMoments:
+    """Moments of a round; nothing is carried where the recipe says so, nor with an adapter, which is new each time.
+
+    Args:
+        bench: of the round.
+
+    Attributes:
+        note: one sentence where weights begin without moments though the recipe carries them; else empty.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        recipe = bench.given.spec.recipe
+        self._bench, self._carries, self.note = bench, recipe.carry_moments and recipe.adapter is None, ""
+
+    def begin(self, trainer: Trainer) -> None:
+        """Let the first step begin with the parent's, as far as there are such.
+
+        Raises:
+            BadRoundDirectory: their file is damaged.
+            LearnerError: another rank of the round has read others.
+        """
+        if not self._carries:
+            return
+        path, weights = self._bench.given.path / PARENT / MOMENTS, trainer.trained()
+        is_there = path.exists()
+        carried, others = read_moments(path, weights) if is_there else ({}, [])
+        self._require_alike(carried)
+        trainer.begin_with(carried)
+        self.note = (
+            _anew(others, carried, self._bench.given.spec.parent.generation)
+            if is_there
+            else f"The optimizer's moments began anew: {self._why_none()}."
+        )
+        self._bench.progress.say("moments", carried=len(carried), weights=len(weights), reason=self.note)
+
+    def _why_none(self) -> str:
+        spec = self._bench.given.spec
+        if spec.parent.digest == spec.base.digest:
+            return "the parent is the base model"
+        if is_adapter(self._bench.given.path / PARENT):
+            return f"generation {spec.parent.generation} is an adapter"
+        return f"generation {spec.parent.generation} has none beside it"
+
+    def _require_alike(self, carried: Mapping[str, Moments]) -> None:
+        if self._bench.ranks.is_alone:
+            return
+        sum_ = sum(moments.sum_of_bytes() for moments in carried.values())
+        if self._bench.ranks.agree(sum_) != sum_:
+            path = self._bench.given.path / PARENT / MOMENTS
+            raise LearnerError(f"{path} is not the same for all ranks of the round. Copy its directory anew to each.")
+
+    def keep(self, trainer: Trainer, training: Training) -> None:
+        """Write the round's moments to where they go with its candidates.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        if not self._carries or not self._bench.ranks.is_first:
+            return
+        if training.early_stopped_at is not None:
+            reason = f"the weights are those of step {training.early_stopped_at} of {training.steps}"
+            self._bench.progress.say("moments_not_kept", reason=reason)
+            return
+        directory = self._bench.given.path
+        path = directory / _place(self._bench.given.spec.recipe.interpolation)
+        with disk_errors(path):
+            # Not the round's directory: one that was erased meanwhile must not begin anew.
+            for folder in list(path.relative_to(directory).parents)[-2::-1]:
+                (directory / folder).mkdir(exist_ok=True)
+            tensors = {
+                f"{name}.{own}": tensor
+                for name, moments in trainer.moments().items()
+                for own, tensor in moments.tensors().items()
+            }
+            write_streamed(path, tensors, self._bench.progress.alive)
+
+
+def _place(shares: tuple[float, ...]) -> Path:
+    """Where a round's moments are, below its directory: beside its result, or the only candidate's."""
+    share, *others = set(shares)
+    return Path(RESULT) / MOMENTS_OF_RESULT if others else Path(CANDIDATES) / candidate_name(share) / MOMENTS
+
+
+def read_moments(path: Path, weights: Mapping[str, nn.Parameter]) -> tuple[dict[str, Moments], list[str]]:
+    """Read moments from beside a generation.
+
+    Args:
+        path: of the file.
+        weights: whose they are to be, by name.
+
+    Returns:
+        those that fit, by the weight's name, and the names of weights of which the file has others.
+
+    Raises:
+        BadRoundDirectory: it is damaged.
+    """
+    held = StreamedTensors(path)
+    fitting, others = {}, []
+    for name, weight in weights.items():
+        moments = Moments.of(weight)
+        own = {each: f"{name}.{each}" for each in moments.tensors()}
+        if moments.take({each: held[full] for each, full in own.items() if full in held}):
+            fitting[name] = moments
+        elif own["steps"] in held:
+            others.append(name)
+    return fitting, others
+
+
+def _anew(others: list[str], carried: Mapping[str, Moments], generation: int) -> str:
+    """Say of which weights the moments began anew; empty where all of the parent's were taken."""
+    if not carried:
+        return f"The optimizer's moments began anew: those of generation {generation} are of other weights."
+    if not others:
+        return ""
+    named = ", ".join(others[:SHOWN]) + (", …" if len(others) > SHOWN else "")
+    return f"The optimizer's moments of {named} began anew: generation {generation} has such weights in another shape."
