@@ -1,4 +1,4 @@
-"""Adam's moments from one round to the next: a round begins with those of its parent's, and leaves its own.
+"""Adam's moments from one round to the next: a round begins with those of its parent, and leaves its own.
 
 Begun anew they know nothing: the first steps move each weight by nearly the whole rate, whatever its gradient, until
 the means have filled. An accepted round's moments are those of its result and of every candidate between that and the
@@ -53,11 +53,11 @@ class RoundMoments:
             return
         path, weights = self._bench.given.path / PARENT / MOMENTS, trainer.trained()
         is_there = path.exists()
-        carried, others = read_moments(path, weights) if is_there else ({}, [])
+        carried, unfit = read_moments(path, weights) if is_there else ({}, [])
         self._require_alike(carried)
         trainer.begin_with(carried)
         self.note = (
-            _anew(others, carried, self._bench.given.spec.parent.generation)
+            _anew(unfit, carried, self._bench.given.spec.parent.generation)
             if is_there
             else f"The optimizer's moments began anew: {self._why_none()}."
         )
@@ -107,8 +107,8 @@ class RoundMoments:
 
 def _place(shares: tuple[float, ...]) -> Path:
     """Where a round's moments are, below its directory: beside its result, or the only candidate's."""
-    share, *others = set(shares)
-    return Path(RESULT) / MOMENTS_OF_RESULT if others else Path(CANDIDATES) / candidate_name(share) / MOMENTS
+    share, *further = set(shares)
+    return Path(RESULT) / MOMENTS_OF_RESULT if further else Path(CANDIDATES) / candidate_name(share) / MOMENTS
 
 
 def read_moments(path: Path, weights: Mapping[str, nn.Parameter]) -> tuple[dict[str, Moments], list[str]]:
@@ -119,28 +119,28 @@ def read_moments(path: Path, weights: Mapping[str, nn.Parameter]) -> tuple[dict[
         weights: whose they are to be, by name.
 
     Returns:
-        those that fit, by the weight's name, and the names of weights of which the file has others.
+        those that fit, by the weight's name, and the names of weights that it has in another shape.
 
     Raises:
         BadRoundDirectory: it is damaged.
     """
     held = StreamedTensors(path)
-    fitting, others = {}, []
+    fitting, unfit = {}, []
     for name, weight in weights.items():
         moments = Moments.of(weight)
         own = {each: f"{name}.{each}" for each in moments.tensors()}
         if moments.take({each: held[full] for each, full in own.items() if full in held}):
             fitting[name] = moments
         elif own["steps"] in held:
-            others.append(name)
-    return fitting, others
+            unfit.append(name)
+    return fitting, unfit
 
 
-def _anew(others: list[str], carried: Mapping[str, Moments], generation: int) -> str:
+def _anew(unfit: list[str], carried: Mapping[str, Moments], generation: int) -> str:
     """Say of which weights the moments began anew; empty where all of the parent's were taken."""
     if not carried:
         return f"The optimizer's moments began anew: those of generation {generation} are of other weights."
-    if not others:
+    if not unfit:
         return ""
-    named = ", ".join(others[:SHOWN]) + (", …" if len(others) > SHOWN else "")
+    named = ", ".join(unfit[:SHOWN]) + (", …" if len(unfit) > SHOWN else "")
     return f"The optimizer's moments of {named} began anew: generation {generation} has such weights in another shape."

@@ -173,11 +173,17 @@ def test_a_round_says_what_is_new(screen: io.StringIO) -> None:
     assert "Text of another kind than what memory holds: web." in shown
 
 
-def test_a_round_says_that_less_was_replayed_than_wanted(screen: io.StringIO) -> None:
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("replay_note", "7.4% of what was trained is replayed text, not 60%: there are 20 documents to replay."),
+        ("moments_note", "The optimizer's moments began anew: generation 2 has none beside it."),
+    ],
+)
+def test_a_round_says_what_was_otherwise_than_wanted(screen: io.StringIO, name: str, note: str) -> None:
     """The sentence that its report has; without one there is none."""
     round_ = round_line(3, "accepted") | {"parent": 2, "fresh_tokens": 9, "replay_tokens": 9, "verdict": {}}
-    note = "7.4% of what was trained is replayed text, not 60%: there are 20 documents to replay."
-    rounds.print_round(round_ | {"report": {"training": {"replay_note": note}}})
+    rounds.print_round(round_ | {"report": {"training": {name: note}}})
     rounds.print_round(round_ | {"report": {"training": None}})
     assert " ".join(screen.getvalue().split()).count(note) == 1
 
