@@ -51,9 +51,9 @@ from learner.objectives.weight_pull import Pull
 from learner.penalties import pull_of
 from learner.progress import Progress, silent_progress
 from learner.round_importance import RoundImportance
-from learner.round_moments import RoundMoments
 from learner.saves import saves_of
 from learner.training.early_stopping import EarlyStopping
+from learner.training.round_moments import RoundMoments
 from learner.training.train import Diverged, Trainer, Training, train
 from learner.weights.adapter import Adapter
 from learner.weights.four_bits import give_back, hold_in_four_bits, maps_of
@@ -158,7 +158,7 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     # lies on just that, and holds in float32 what is learned.
     if not keeps_adapter and not bench.trains_as_stored:
         add_residuals(bench.model, bench.residuals(PARENT, bench.model))
-    importance, moments = RoundImportance(bench), RoundMoments(bench)
+    importance, moments = RoundImportance(bench), RoundMoments(given, progress, ranks)
     earlier = importance.before(texts.replay, material.tokens)
     rows = grow_for_new_labels(bench, texts.fresh, texts.replay)
     short = maps_of(bench.model) if given.spec.recipe.adapter_base == "4bit" else ()

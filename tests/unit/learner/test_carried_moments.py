@@ -15,13 +15,14 @@ from transformers import LlamaForCausalLM
 
 from checkpoints.load import load_beside, load_model
 from learner.devices.ranks import Ranks
-from learner.directory.round_directory import MOMENTS, PARENT, PROGRESS
+from learner.directory.round_directory import MOMENTS, PARENT, PROGRESS, read_round
 from learner.directory.trained_result import MOMENTS_OF_RESULT, RESULT
 from learner.errors import BadRoundDirectory, LearnerError
 from learner.job import run_round
-from learner.round_moments import RoundMoments, read_moments
+from learner.progress import silent_progress
 from learner.settings import RecipeSettings
 from learner.training.optimizers import AdamW
+from learner.training.round_moments import RoundMoments, read_moments
 from tests.unit.learner import tiny
 from tests.unit.learner.line import Line
 
@@ -303,9 +304,7 @@ def test_ranks_that_read_different_ones_end_the_round(tmp_path: Path) -> None:
     """Their weights would part at the first step."""
     line = line_of(tmp_path)
     line.run()
-    path = line.write()
-    spec = SimpleNamespace(recipe=PLAIN, parent=SimpleNamespace(generation=1))
-    bench: Any = SimpleNamespace(given=SimpleNamespace(path=path, spec=spec), ranks=FakeRanks(1, 2))
+    given = read_round(line.write())
     trainer: Any = SimpleNamespace(trained=lambda: dict(wide_llama().named_parameters()))
-    with pytest.raises(LearnerError, match="is not the same for all ranks"):
-        RoundMoments(bench).begin(trainer)
+    with silent_progress() as progress, pytest.raises(LearnerError, match="is not the same for all ranks"):
+        RoundMoments(given, progress, FakeRanks(1, 2)).begin(trainer)

@@ -16,13 +16,14 @@ from torch import nn
 
 from checkpoints.adapters.ground import is_adapter
 from checkpoints.files.disk_errors import disk_errors
-from learner.directory.round_directory import CANDIDATES, MOMENTS, PARENT, candidate_name
+from learner.devices.ranks import Ranks
+from learner.directory.round_directory import CANDIDATES, MOMENTS, PARENT, RoundInput, candidate_name
 from learner.directory.trained_result import MOMENTS_OF_RESULT, RESULT
 from learner.errors import LearnerError
+from learner.progress import Progress
 from learner.training.coded_moments import Moments
 from learner.training.train import Trainer, Training
 from learner.weights.streamed_tensors import StreamedTensors, write_streamed
-from learner.workbench import Workbench
 
 SHOWN: Final = 3
 """Weights that a note names."""
@@ -32,15 +33,18 @@ class RoundMoments:
     """Moments of a round; nothing is carried where the recipe says so, nor with an adapter, which is new each time.
 
     Args:
-        bench: of the round.
+        given: what the round's directory holds.
+        progress: told of what the round begins with.
+        ranks: that run the round together; the first one writes.
 
     Attributes:
         note: one sentence where weights begin without moments though the recipe carries them; else empty.
     """
 
-    def __init__(self, bench: Workbench) -> None:
-        recipe = bench.given.spec.recipe
-        self._bench, self._carries, self.note = bench, recipe.carry_moments and recipe.adapter is None, ""
+    def __init__(self, given: RoundInput, progress: Progress, ranks: Ranks) -> None:
+        recipe = given.spec.recipe
+        self._path, self._spec, self._progress, self._ranks = given.path, given.spec, progress, ranks
+        self._carries, self.note = recipe.carry_moments and recipe.adapter is None, ""
 
     def begin(self, trainer: Trainer) -> None:
         """Let the first step begin with the parent's, as far as there are such.
@@ -51,32 +55,31 @@ class RoundMoments:
         """
         if not self._carries:
             return
-        path, weights = self._bench.given.path / PARENT / MOMENTS, trainer.trained()
+        path, weights = self._path / PARENT / MOMENTS, trainer.trained()
         is_there = path.exists()
         carried, unfit = read_moments(path, weights) if is_there else ({}, [])
         self._require_alike(carried)
         trainer.begin_with(carried)
         self.note = (
-            _anew(unfit, carried, self._bench.given.spec.parent.generation)
+            _anew(unfit, carried, self._spec.parent.generation)
             if is_there
             else f"The optimizer's moments began anew: {self._why_none()}."
         )
-        self._bench.progress.say("moments", carried=len(carried), weights=len(weights), reason=self.note)
+        self._progress.say("moments", carried=len(carried), weights=len(weights), reason=self.note)
 
     def _why_none(self) -> str:
-        spec = self._bench.given.spec
-        if spec.parent.digest == spec.base.digest:
+        parent = self._spec.parent
+        if parent.digest == self._spec.base.digest:
             return "the parent is the base model"
-        if is_adapter(self._bench.given.path / PARENT):
-            return f"generation {spec.parent.generation} is an adapter"
-        return f"generation {spec.parent.generation} has none beside it"
+        why = "is an adapter" if is_adapter(self._path / PARENT) else "has none beside it"
+        return f"generation {parent.generation} {why}"
 
     def _require_alike(self, carried: Mapping[str, Moments]) -> None:
-        if self._bench.ranks.is_alone:
+        if self._ranks.is_alone:
             return
         sum_ = sum(moments.sum_of_bytes() for moments in carried.values())
-        if self._bench.ranks.agree(sum_) != sum_:
-            path = self._bench.given.path / PARENT / MOMENTS
+        if self._ranks.agree(sum_) != sum_:
+            path = self._path / PARENT / MOMENTS
             raise LearnerError(f"{path} is not the same for all ranks of the round. Copy its directory anew to each.")
 
     def keep(self, trainer: Trainer, training: Training) -> None:
@@ -85,24 +88,23 @@ class RoundMoments:
         Raises:
             OSError: the disk refused.
         """
-        if not self._carries or not self._bench.ranks.is_first:
+        if not self._carries or not self._ranks.is_first:
             return
         if training.early_stopped_at is not None:
             reason = f"the weights are those of step {training.early_stopped_at} of {training.steps}"
-            self._bench.progress.say("moments_not_kept", reason=reason)
+            self._progress.say("moments_not_kept", reason=reason)
             return
-        directory = self._bench.given.path
-        path = directory / _place(self._bench.given.spec.recipe.interpolation)
+        path = self._path / _place(self._spec.recipe.interpolation)
         with disk_errors(path):
             # Not the round's directory: one that was erased meanwhile must not begin anew.
-            for folder in list(path.relative_to(directory).parents)[-2::-1]:
-                (directory / folder).mkdir(exist_ok=True)
+            for folder in list(path.relative_to(self._path).parents)[-2::-1]:
+                (self._path / folder).mkdir(exist_ok=True)
             tensors = {
                 f"{name}.{own}": tensor
                 for name, moments in trainer.moments().items()
                 for own, tensor in moments.tensors().items()
             }
-            write_streamed(path, tensors, self._bench.progress.alive)
+            write_streamed(path, tensors, self._progress.alive)
 
 
 def _place(shares: tuple[float, ...]) -> Path:
