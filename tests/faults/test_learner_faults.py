@@ -29,10 +29,10 @@ from learner.__main__ import main
 
 train = job._train
 
-def starved(*arguments):
+def starved(*arguments, **named):
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (48 << 20), used + (48 << 20)))
-    return train(*arguments)
+    return train(*arguments, **named)
 
 job._train = starved
 sys.exit(main(sys.argv[1:]))
