@@ -4,8 +4,9 @@
 
 The streams, their rounds and the measures are those of `benchmarks.eras_followed`. Each way follows the same rounds:
 
-- naive: the same number of new tokens a step on the same schedule, no replay, no regularization, at its own best
-  learning rate, which is searched on the first seed by plasticity (what a naive fine-tuner looks at);
+- naive: the same number of new tokens a step on the same schedule, with the optimizer's moments carried from round to
+  round like the default's, no replay, no regularization, at its own best learning rate, which is searched on the first
+  seed by plasticity (what a naive fine-tuner looks at);
 - naive at a third and at a tenth of that rate; with the best of three interpolations toward its parent, as the default
   has them; and with as many trained tokens as the default has, by passing over the new text again;
 - replay alone: the default without the KL divergence from the parent;
@@ -117,11 +118,20 @@ def _means(seeds: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
 
 
 def read_measured(file: Path | None) -> dict[str, Measured]:
-    """What a file holds already, by stream."""
+    """What a file holds already, by stream.
+
+    Raises:
+        SystemExit: it is of an earlier version, which measured something else.
+    """
     if file is None or not file.exists():
         return {}
     details = json.loads(file.read_text(encoding="utf-8"))["details"]
-    return {stream: Measured(known["recipes"], known["outcomes"]) for stream, known in details.items()}
+    try:
+        return {stream: Measured(known["recipes"], known["outcomes"]) for stream, known in details.items()}
+    except KeyError as error:
+        raise SystemExit(
+            f"{file} is of an earlier version (it has no {error}): name a new file, or remove it"
+        ) from None
 
 
 def measure(stream: str, seed: int, ways: Sequence[str], measured: Measured, console: Console) -> Iterator[str]:
