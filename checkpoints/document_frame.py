@@ -7,11 +7,10 @@ of each generation anew it could change with what was trained, and with it what 
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import NonNegativeInt, ValidationError
+from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 
-from checkpoints.errors import UnusableModel
-from checkpoints.json_files import STRICT, explain_unreadable, read_json, write_json
+from checkpoints.json_files import STRICT, read_beside, write_json
 
 FRAME_FILE: Final = "document_frame.json"
 
@@ -65,16 +64,7 @@ def read_frame(directory: Path) -> DocumentFrame | None:
     Raises:
         UnusableModel: the file is damaged.
     """
-    path = directory / FRAME_FILE
-    try:
-        return read_json(DocumentFrame, path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as error:
-        raise UnusableModel(
-            f"{path} cannot be read: {explain_unreadable(error, 'frame')}; "
-            "verify the generation, roll back if it is damaged"
-        ) from error
+    return read_beside(directory / FRAME_FILE, DocumentFrame, "frame")
 
 
 def write_frame(directory: Path, frame: DocumentFrame) -> None:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import (
@@ -21,6 +22,8 @@ from pydantic import (
     ValidationError,
 )
 from pydantic_core import CoreSchema, ErrorDetails, core_schema, to_jsonable_python
+
+from checkpoints.errors import UnusableModel
 
 STRICT: Final = ConfigDict(extra="forbid", strict=True)
 """Of every type that stands in a file: nothing is converted, nothing that is not known is passed over."""
@@ -141,6 +144,28 @@ def explain_json(error: ValidationError, whole: str, columns: Columns | None = N
 def explain_unreadable(error: OSError | ValidationError, whole: str) -> str:
     """Why a file gave no value: what the disk said, or what is wrong with the JSON in it; `whole` as `explain_json`."""
     return explain_json(error, whole) if isinstance(error, ValidationError) else str(error)
+
+
+def read_beside(path: Path, kind: type[Kind], whole: str) -> Kind | None:
+    """Read a value from a JSON file in a model's directory; None where there is no such file.
+
+    Args:
+        path: of the file.
+        kind: of the value.
+        whole: what it is called in errors.
+
+    Raises:
+        UnusableModel: the file is damaged.
+    """
+    try:
+        return read_json(kind, path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise UnusableModel(
+            f"{path} cannot be read: {explain_unreadable(error, whole)}; verify the generation, roll back if it is "
+            "damaged"
+        ) from error
 
 
 def _place(whole: str, location: Sequence[int | str], columns: Columns) -> str:

@@ -7,11 +7,10 @@ every generation.
 from pathlib import Path
 from typing import Final
 
-from pydantic import PositiveInt, ValidationError
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
-from checkpoints.errors import UnusableModel
-from checkpoints.json_files import STRICT, explain_unreadable, read_json, write_json
+from checkpoints.json_files import STRICT, read_beside, write_json
 
 LENGTH_FILE: Final = "sequence_length.json"
 
@@ -35,16 +34,7 @@ def read_length(directory: Path) -> SequenceLength | None:
     Raises:
         UnusableModel: the file is damaged.
     """
-    path = directory / LENGTH_FILE
-    try:
-        return read_json(SequenceLength, path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as error:
-        raise UnusableModel(
-            f"{path} cannot be read: {explain_unreadable(error, 'sequence_length')}; "
-            "verify the generation, roll back if it is damaged"
-        ) from error
+    return read_beside(directory / LENGTH_FILE, SequenceLength, "sequence_length")
 
 
 def write_length(directory: Path, length: SequenceLength) -> None:

@@ -12,12 +12,11 @@ it. A ground is always whole, so that what serves is one whole generation and at
 from pathlib import Path
 from typing import Final
 
-from pydantic import NonNegativeInt, PositiveInt, ValidationError
+from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from checkpoints.errors import UnusableModel
 from checkpoints.files.model_files import GROUND_FILE
-from checkpoints.json_files import STRICT, explain_unreadable, read_json
+from checkpoints.json_files import STRICT, read_beside
 
 BELOW: Final = "ground"
 """The folder that has the ground in a round's directory, below the adapter's own."""
@@ -50,16 +49,7 @@ def read_ground(directory: Path) -> Ground | None:
     Raises:
         UnusableModel: the file is damaged.
     """
-    path = directory / GROUND_FILE
-    try:
-        return read_json(Ground, path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as error:
-        raise UnusableModel(
-            f"{path} cannot be read: {explain_unreadable(error, 'ground')}; verify the generation, roll back if it is "
-            "damaged"
-        ) from error
+    return read_beside(directory / GROUND_FILE, Ground, "ground")
 
 
 def whole_dir(directory: Path) -> Path:
