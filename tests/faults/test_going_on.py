@@ -67,7 +67,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Published:
 
 def write(path: Path, base: Published, seconds: float, recipe: RecipeSettings = RECIPE) -> Path:
     """A round with replay, KL, a pull, a skill and looks when to stop, that saves itself every so many seconds."""
-    return tiny.causal_round(path, base, recipe=recipe, fresh=36, skills=[SKILL], save_seconds=seconds)
+    return tiny.causal_round(path, base, recipe=recipe, fresh=60, skills=[SKILL], save_seconds=seconds)
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,7 @@ early_stop_checks = 0
 GATE = """\
 [gate]
 plausible_rise = 50
+plausible_contradiction = 1
 """
 
 
