@@ -4,11 +4,12 @@
 
 The streams, their rounds and the measures are those of `benchmarks.eras_followed`. Each way follows the same rounds:
 
-- naive: the same number of new tokens a step on the same schedule, with the optimizer's moments carried from round to
-  round like the default's, no replay, no regularization, at its own best learning rate, which is searched on the first
-  seed by plasticity (what a naive fine-tuner looks at);
-- naive at a third and at a tenth of that rate; with the best of three interpolations toward its parent, as the default
-  has them; and with as many trained tokens as the default has, by passing over the new text again;
+- naive: the same number of new tokens a step on the same schedule, no replay, no regularization, an optimizer that
+  begins anew in each round, at its own best learning rate, which is searched on the first seed by plasticity (what a
+  naive fine-tuner looks at);
+- naive with Adam's moments carried from round to round, as the default does; at a third and at a tenth of its rate;
+  with the best of three interpolations toward its parent, as the default has them; and with as many trained tokens as
+  the default has, by passing over the new text again;
 - replay alone: the default without the KL divergence from the parent;
 - L2-SP and EWC: naive with the penalty, at its best strength, searched on the first seed by the mean of all slices;
 - kept: the default recipe at the small model's own peak rate, in its own sequence length;
@@ -68,6 +69,7 @@ def _naive(rate: float, **changes: Any) -> RecipeSettings:
 
 WAYS: Final[Mapping[str, Way]] = {
     "naive": Way(lambda _: tuple(_naive(rate) for rate in NAIVE_RATES), by="plasticity"),
+    "naive, moments carried": Way(lambda rate: (_naive(rate, carry_moments=True),)),
     "naive, a third of the rate": Way(lambda rate: (_naive(rate / 3),)),
     "naive, a tenth of the rate": Way(lambda rate: (_naive(rate / 10),)),
     "naive, best interpolation": Way(lambda rate: (_naive(rate, interpolation=default_recipe().interpolation),)),

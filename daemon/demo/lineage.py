@@ -21,7 +21,10 @@ LIMITS = LearnerLimits(silence=600.0, time=6 * 3600.0)
 
 
 def naive(kept: RecipeSettings, learning_rate: float) -> RecipeSettings:
-    """The recipe of naive fine-tuning: as many new tokens a step as `kept`, on the same schedule, and nothing else."""
+    """The recipe of naive fine-tuning: as many new tokens a step as `kept`, on the same schedule, and nothing else.
+
+    Each round begins its optimizer anew, as a fine-tuner does who goes on from a checkpoint of weights.
+    """
     new_share = 1 - kept.replay_ratio
     return kept.model_copy(
         update={
@@ -30,6 +33,7 @@ def naive(kept: RecipeSettings, learning_rate: float) -> RecipeSettings:
             "kl": 0.0,
             "l2_sp": 0.0,
             "ewc": 0.0,
+            "carry_moments": False,
             "interpolation": (0.0,),
             "learning_rate": learning_rate,
         }

@@ -88,11 +88,12 @@ def test_poison_has_the_words_of_its_era_in_another_order() -> None:
 
 
 def test_the_naive_recipe_takes_as_many_new_sequences_a_step() -> None:
-    """Without replay a step holds what is left of it, and no regularizer remains."""
+    """Without replay a step holds what is left of it, and neither a regularizer nor the optimizer's past remains."""
     kept = RecipeSettings(batch_sequences=60, replay_ratio=0.6, ewc=1.0)
     recipe = naive(kept, 2e-3)
     assert recipe.batch_sequences == 24
     assert (recipe.kl, recipe.ewc, recipe.l2_sp, recipe.replay_ratio) == (0, 0, 0, 0)
+    assert not recipe.carry_moments
 
 
 def _report(number: int, scores: dict[str, tuple[float, float, float]], first_id: int) -> Report:
