@@ -26,7 +26,8 @@ import sysconfig
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -216,10 +217,12 @@ class Service:
         rounds = [self.round(_known(texts, number, chance), "addresses", kind, number) for number in range(WARM_UP)]
         return [conclusion.detail for conclusion in rounds]
 
-    def round(self, rows: Sequence[Labelled], topic: str, kind: ModelKind, partition: int) -> Conclusion:
-        """Let text arrive, and run a round on it."""
+    def round(
+        self, rows: Sequence[Labelled], topic: str, kind: ModelKind, partition: int, keys: Sequence[str | None] = ()
+    ) -> Conclusion:
+        """Let text arrive, each document with its key where keys are given, and run a round on it."""
         with self._store() as store:
-            store.append(_batch(rows, topic, kind, partition))
+            store.append(_batch(rows, topic, kind, partition, keys))
             runner = RoundRunner(
                 Rooms(store, self._checkpoints, self._settings.rounds_dir),
                 settings=lambda: self._settings,
@@ -248,22 +251,34 @@ def _known(texts: Texts, number: int, chance: random.Random) -> list[Labelled]:
     return rows if number else rows[::-1]
 
 
-def _batch(rows: Sequence[Labelled], topic: str, kind: ModelKind, partition: int = 0) -> Batch:
+def _batch(
+    rows: Sequence[Labelled], topic: str, kind: ModelKind, partition: int = 0, keys: Sequence[str | None] = ()
+) -> Batch:
     where = Partition(topic, partition)
     documents = tuple(
-        Document(text, topic, None, label if kind == "classifier" else None, None, float(offset), where, offset)
-        for offset, (text, label) in enumerate(rows)
+        Document(text, topic, key, label if kind == "classifier" else None, None, float(offset), where, offset)
+        for offset, ((text, label), key) in enumerate(zip(rows, keys or [None] * len(rows), strict=True))
     )
     return Batch(documents, (), (), {where: len(documents)})
 
 
+@contextmanager
+def copy_of(begun: Path) -> Iterator[Path]:
+    """A copy of a service's folder, for as long as it is needed."""
+    home = begun.with_name(f"{begun.name}-copy")
+    shutil.copytree(begun, home, symlinks=True)
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home)
+
+
 def judge_case(name: str, texts: Texts, begun: Path, kind: ModelKind, seed: int) -> dict[str, Any]:
     """One case on a copy of a service that has begun: what became of it, and which checks failed."""
-    case, home = CASES[name], begun.with_name(f"{begun.name}-case")
-    shutil.copytree(begun, home, symlinks=True)
+    case = CASES[name]
     rows = case.make(texts, random.Random(f"{name}/{seed}"))
-    conclusion = Service(home, kind).round(rows, case.topic or "addresses", kind, WARM_UP)
-    shutil.rmtree(home)
+    with copy_of(begun) as home:
+        conclusion = Service(home, kind).round(rows, case.topic or "addresses", kind, WARM_UP)
     verdict = conclusion.verdict
     failed = [] if verdict is None else sorted({check.name for check in verdict.checks if not check.passed})
     unproven = verdict is not None and verdict.unproven
