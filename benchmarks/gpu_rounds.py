@@ -26,11 +26,13 @@ class RoundTrial:
         shape: of its model.
         recipe: of the round.
         steps: that it takes.
+        compile: whether its model's layers are compiled.
     """
 
     shape: Shape
     recipe: RecipeSettings
     steps: int
+    compile: bool = False
 
     @property
     def replayed(self) -> float:
@@ -50,6 +52,7 @@ class RoundFigures:
         foretold_bytes: what `riverkeep doctor` foretells of the training by the model's shape, likewise.
         foretold_parts: of that, by name.
         phase_seconds: of each phase.
+        not_compiled: a sentence where the layers were to be compiled and ran as they are; else empty.
     """
 
     tokens_per_second: float
@@ -59,6 +62,7 @@ class RoundFigures:
     foretold_bytes: int
     foretold_parts: dict[str, int]
     phase_seconds: dict[str, float]
+    not_compiled: str = ""
 
 
 def run_round_of(trial: RoundTrial, folder: Path, device: str) -> RoundFigures:
@@ -82,6 +86,7 @@ def run_round_of(trial: RoundTrial, folder: Path, device: str) -> RoundFigures:
         foretold_bytes=sum(parts.values()),
         foretold_parts=parts,
         phase_seconds=dict(training.phase_seconds),
+        not_compiled=training.compile_note,
     )
 
 
@@ -101,6 +106,7 @@ def _write_round(directory: Path, trial: RoundTrial, model: Path, generation: Ge
             update={"max_steps": trial.steps, "early_stop_checks": 0, "interpolation": (0.0,), "learning_rate": 1e-5}
         ),
         device=device,
+        compile=trial.compile,
         plausibility_documents=1,
         # Random words make no sense, and are not to be read for any.
         approved=True,

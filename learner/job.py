@@ -240,8 +240,8 @@ def _steps_kept(material: Material, training: Training) -> list[Step]:
 
 
 def _documents(given: RoundInput) -> int:
-    held_out = sum(len(piece.samples) for piece in given.slices)
-    return len(given.fresh) + len(given.replay) + len(given.early_stop) + held_out
+    held_out = (piece.samples for piece in given.slices)
+    return sum(map(len, (given.fresh, given.replay, given.early_stop, *held_out)))
 
 
 def _say_start(bench: Workbench) -> None:
@@ -279,7 +279,7 @@ def _refused(texts: Texts) -> Counter[str]:
 
 def _material(bench: Workbench, texts: Texts) -> Material:
     spec = bench.given.spec
-    plan = StepPlan(spec.recipe, bench.shape, spec.seed, bench.device.where)
+    plan = StepPlan(spec.recipe, bench.shape, spec.seed, bench.device.where, compiles=spec.compile)
     return prepare(texts.fresh, texts.replay, plan)
 
 
@@ -317,9 +317,9 @@ def _train(
         router=RouterLoss.of(model) if spec.kind == "causal-lm" else None,
         passed=bench.ranks.for_all(partial(bench.progress.advance, SEQUENCES)),
         ranks=bench.ranks,
+        compiles=spec.compile,
     )
-    stopping = _stopping(bench, texts.early_stop)
-    saves = saves_of(bench, material.steps)
+    stopping, saves = _stopping(bench, texts.early_stop), saves_of(bench, material.steps)
     # Before a save that the round goes on from, which has its own.
     moments.begin(trainer)
     training = train(trainer, material.steps, spec.recipe, progress=bench.progress, stopping=stopping, saves=saves)
@@ -396,4 +396,5 @@ def _summary(bench: Workbench, training: Training, fresh: Encoded, note: str) ->
         phase_peak_bytes=dict(bench.progress.phase_peak_bytes),
         replay_note=note,
         checkpointing_note=bench.given.spec.checkpointing,
+        compile_note=training.compile_note,
     )

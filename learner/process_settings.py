@@ -34,6 +34,13 @@ class LearnerSettings(BaseModel):
         description="CPU threads of the learner, recorded with each round; those of several processes "
         "(`devices`) together. Left out: one for each core it may use.",
     )
+    compile: bool = Field(
+        default=False,
+        description="Compile the layers of a causal language model while it is trained (`torch.compile`), which needs "
+        "a C++ compiler, on a GPU a C compiler: a speed for the seconds that it takes in each round, and the same "
+        "result but for rounding. What it gives is tried at the beginning; where it fails the round goes on without, "
+        "and says so.",
+    )
     silence_seconds: float = Field(
         default=600.0,
         gt=0,

@@ -260,6 +260,7 @@ def _write(directory: Path, subject: Subject, rows: int, steps: int) -> None:
         base=ref,
         recipe=recipe_of(subject, rows, steps),
         device=subject.settings.device,
+        compile=subject.settings.compile,
         threads=subject.settings.threads or usable_cores(),
         plausibility_documents=1,
     )

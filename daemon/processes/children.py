@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import structlog
 
+from daemon.processes.compiled_code import compiled_dir
+
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_SECONDS = 0.05
@@ -18,15 +20,21 @@ LOOK_EVERY_SECONDS = 0.05
 # Not RIVERKEEP_…: those are settings, and a child that reads them would refuse one it does not know.
 OWNER_VARIABLE = "OWNED_BY_RIVERKEEP_AT"
 
+COMPILED_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+"""Where torch keeps code that it has compiled."""
+
 
 def child_environment(state_dir: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The environment of a child process, which names the state directory it belongs to.
 
-    systemd's variables stay out: a child does not speak for the service.
+    systemd's variables stay out: a child does not speak for the service. What torch compiles it keeps in the state
+    directory unless the environment says otherwise: where it would by itself others may write, and it is run.
     """
     passed_on = {name: value for name, value in environ.items() if name not in {"NOTIFY_SOCKET", "WATCHDOG_USEC"}}
     # Unbuffered: what a child wrote before it was killed has arrived.
-    return {**passed_on, "PYTHONUNBUFFERED": "1", OWNER_VARIABLE: str(state_dir.resolve())}
+    state_dir = state_dir.resolve()
+    own = {"PYTHONUNBUFFERED": "1", OWNER_VARIABLE: str(state_dir)}
+    return {COMPILED_VARIABLE: str(compiled_dir(state_dir)), **passed_on, **own}
 
 
 def end_orphans(state_dir: Path, *, patience_seconds: float = 5.0) -> list[int]:

@@ -80,6 +80,8 @@ def _facts(round_: Round, conclusion: Conclusion, now: float) -> dict[str, Any]:
             facts["replay_note"] = training.replay_note
         if training.checkpointing_note:
             facts["checkpointing_note"] = training.checkpointing_note
+        if training.compile_note:
+            facts["compile_note"] = training.compile_note
         if training.moments_note:
             facts["moments_note"] = training.moments_note
     return facts

@@ -183,6 +183,7 @@ def _spec(
         recipe=settings.learner.recipe,
         device=settings.learner.device,
         devices=settings.learner.devices,
+        compile=settings.learner.compile,
         # Written down, as the number of threads is part of what makes the weights.
         threads=settings.learner.threads or usable_cores(),
         plausibility=plausibility_bounds(history(rooms.store), level, settings.gate),

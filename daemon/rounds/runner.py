@@ -11,6 +11,7 @@ import structlog
 
 from daemon.held_out_keys import ask_for_held_out
 from daemon.metrics import DaemonMetrics
+from daemon.processes.compiled_code import keep_compiled_bounded
 from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
 from daemon.rounds.begin_or_wait import Ask
 from daemon.rounds.best_so_far import to_score_again
@@ -162,6 +163,7 @@ class RoundRunner:
         self, record: RoundRecord, directory: Path, settings: Settings, must_stop: Callable[[], bool]
     ) -> Conclusion:
         number = record.number
+        keep_compiled_bounded(settings.state_dir)
         self._limits.begin(directory, number)
         self._rooms.store.rounds.advance(number, RoundState.TRAINING)
         with self._metrics.round_seconds.labels("learner").time():
@@ -218,6 +220,8 @@ class RoundRunner:
         self._metrics.hear(event)
         if event.event == "begun_anew":
             log.warning("round_begun_anew", reason=event.reason)
+        if event.event == "not_compiled":
+            log.warning("round_not_compiled", reason=event.reason)
         if event.event == "not_saved" and not self._told_not_saved:
             self._told_not_saved = True
             log.warning("round_not_saved", step=event.step, reason=event.reason)

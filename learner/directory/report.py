@@ -201,6 +201,7 @@ class TrainingSummary:
         tokens_drawn: tokens of all fresh text; None for both where the learner does not say.
         replay_note: one sentence where less was replayed than the recipe's ratio asks for; else empty.
         checkpointing_note: one sentence where activations were computed again by itself; else empty.
+        compile_note: one sentence where layers that were to be compiled ran as they are; else empty.
         importance_sequences: on which importance was estimated, before the training and after it; 0 where it was not.
         moments_note: one sentence where weights began without the optimizer's moments of the round before, though the
             recipe carries them; else empty.
@@ -224,6 +225,7 @@ class TrainingSummary:
     checkpointing_note: str = ""
     importance_sequences: NonNegativeInt = 0
     moments_note: str = ""
+    compile_note: str = ""
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

@@ -131,6 +131,7 @@ class RoundSpec:
         checkpointing: one sentence where activations are computed again though the recipe had left that open; else
             empty.
         devices: on how many it runs, by a process for each; `all` on all GPUs that are there.
+        compile: whether the model's layers are compiled while it is trained.
         format: of the file.
     """
 
@@ -153,6 +154,7 @@ class RoundSpec:
     skills: tuple[SkillFile, ...] = ()
     checkpointing: str = ""
     devices: Devices = 1
+    compile: bool = False
     format: Literal[1] = FORMAT
 
 

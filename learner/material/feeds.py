@@ -48,6 +48,9 @@ class CausalFeed:
         device: where the tensors go.
         longest: tokens that the model takes at most, padding included; None where it takes any number.
         multiple: widths are rounded up to one of it; 1 where the model bears no padding.
+        alike: whether passes have as few shapes as can be, for code that is compiled for each: all rows are `longest`
+            wide, new and replayed ones pass apart, each in passes of equally many, and where one is short of a row it
+            has one of padding in its place.
     """
 
     new: Rows
@@ -58,6 +61,7 @@ class CausalFeed:
     device: torch.device
     longest: int | None = None
     multiple: int = WIDTH_MULTIPLE
+    alike: bool = False
 
     def targets(self, step: Step) -> tuple[int, int]:
         """Return the tokens that the step predicts; see `Feed`."""
@@ -69,25 +73,43 @@ class CausalFeed:
 
     def micro_batches(self, step: Step, share: Share = WHOLE) -> Iterator[MicroBatch]:
         """Yield micro-batches; see `Feed`."""
+        if self.alike:
+            yield from self._alike_batches(step, share)
+            return
         for new, replayed in _parts(step, self.new.widths, self.replay.widths, self.size, share):
-            yield self._batch(new, replayed)
+            yield self._batch(new, replayed, len(new) + len(replayed))
 
-    def _batch(self, new: Ints, replayed: Ints) -> MicroBatch:
-        rows = [(self.new, row) for row in new.tolist()] + [(self.replay, row) for row in replayed.tolist()]
-        widths = tuple(int(text.widths[row]) for text, row in rows)
-        width = _round_up(max(widths), self.multiple)
+    def _alike_batches(self, step: Step, share: Share) -> Iterator[MicroBatch]:
+        new, replayed = _shared(step, self.new.widths, self.replay.widths, share)
+        for part, count in _equal_parts(new, self.size):
+            yield self._batch(part, replayed[:0], count)
+        for part, count in _equal_parts(replayed, self.size):
+            yield self._batch(new[:0], part, count)
+
+    def _width(self, widest: int) -> int:
+        if self.alike and self.longest is not None:
+            return self.longest
+        width = _round_up(widest, self.multiple)
         # Rounded up, a full row would reach beyond the last position that some models have.
-        shape = (len(rows), width if self.longest is None else min(width, self.longest))
+        return width if self.longest is None else min(width, self.longest)
+
+    def _batch(self, new: Ints, replayed: Ints, count: int) -> MicroBatch:
+        """A pass of `count` rows, of which the last ones hold padding alone where there is no text for them."""
+        rows = [(self.new, row) for row in new.tolist()] + [(self.replay, row) for row in replayed.tolist()]
+        empty = count - len(rows)
+        widths = (*(int(text.widths[row]) for text, row in rows), *(0 for _ in range(empty)))
+        shape = (count, self._width(max(widths)))
         ids, targets = np.full(shape, self.pad, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
-        positions = np.empty(shape, dtype=np.int64)
+        positions = np.tile(np.arange(shape[1], dtype=np.int64), (count, 1))
         for at, (text, row) in enumerate(rows):
             fill_row(text, row, ids[at], positions[at], targets[at])
         inputs: dict[str, Any] = {"input_ids": move_to_device(ids, self.device), "use_cache": False}
         if self.packed:
             inputs["position_ids"] = move_to_device(positions, self.device)
-        batch = _by_token(inputs, targets, self.device, first_replayed=len(new), widths=widths)
-        pieces = [[piece.width for piece in text.rows[row]] for text, row in rows]
-        old = pieces[len(new) :]
+        first_replayed = len(new) if len(replayed) else count
+        batch = _by_token(inputs, targets, self.device, first_replayed=first_replayed, widths=widths)
+        pieces = [[piece.width for piece in text.rows[row]] for text, row in rows] + [[shape[1]]] * empty
+        old = pieces[first_replayed:]
         return replace(
             batch,
             pieces=Pieces.of(pieces, shape[1], self.device),
@@ -295,12 +317,28 @@ def _parts(step: Step, new: Ints, replay: Ints, size: int, share: Share) -> Iter
 
     Only one pass has both, so that replayed rows can be cut off without copying, and widths in a pass are alike.
     """
+    of_new, of_replay = _shared(step, new, replay, share)
+    rows = np.concatenate([of_new, of_replay])
+    for first in range(0, len(rows), size):
+        last, cut = min(first + size, len(rows)), min(max(len(of_new), first), first + size)
+        yield rows[first:cut], rows[cut:last]
+
+
+def _shared(step: Step, new: Ints, replay: Ints, share: Share) -> tuple[Ints, Ints]:
+    """A share of a step's new rows, and of its replayed ones, each the widest first."""
     ordered = np.concatenate([_widest_first(step.new, new), _widest_first(step.replayed, replay)])
     taken = share.of(len(ordered))
     rows, of_new = ordered[taken], int(np.searchsorted(taken, len(step.new)))
-    for first in range(0, len(rows), size):
-        last, cut = min(first + size, len(rows)), min(max(of_new, first), first + size)
-        yield rows[first:cut], rows[cut:last]
+    return rows[:of_new], rows[of_new:]
+
+
+def _equal_parts(rows: Ints, size: int) -> Iterator[tuple[Ints, int]]:
+    """Split rows into as few passes of at most `size` as there can be; with each, how many rows all of them have."""
+    if len(rows):
+        passes = -(-len(rows) // size)
+        count = -(-len(rows) // passes)
+        for first in range(0, len(rows), count):
+            yield rows[first : first + count], count
 
 
 def _widest_first(rows: Ints, widths: Ints) -> Ints:

@@ -127,12 +127,14 @@ class StepPlan:
         shape: what the model takes.
         seed: of the order of new rows and of what is replayed.
         device: where batches go.
+        compiles: whether code is compiled for the shapes of passes, which are to be few.
     """
 
     recipe: RecipeSettings
     shape: InputShape
     seed: int
     device: torch.device
+    compiles: bool = False
 
     def random(self, purpose: int, number: int | None = None) -> np.random.Generator:
         """Return a generator for one purpose, or for a step of it, independent of those for others."""
@@ -273,6 +275,8 @@ def _causal(fresh: Encoded, replay: Encoded, plan: StepPlan) -> Material:
             device=plan.device,
             longest=shape.longest,
             multiple=WIDTH_MULTIPLE if shape.rows_together else 1,
+            # Rows of one piece each would be little else than padding.
+            alike=plan.compiles and shape.packed,
         ),
         objective=CausalObjective(recipe.kl, recipe.kl_temperature),
         steps=steps,

@@ -56,7 +56,7 @@ class MicroBatch:
         first_replayed: the rows from this one on come from the memory.
         absent: for a classifier whose new text brings a new label, the classes that the new documents' softmax leaves
             out, (classes,); None for no masking.
-        widths: how many tokens each row of a language model holds, padding not counted.
+        widths: how many tokens each row of a language model holds, padding not counted; 0 of one that is padding alone.
         places: of a language model, where in the rows laid end to end there is something to predict, in new text and in
             replayed; each of shape (places,).
         pieces: of a causal LM's rows; None of another model's.
@@ -71,6 +71,11 @@ class MicroBatch:
     places: tuple[Tensor, ...] = ()
     pieces: Pieces | None = None
     replayed_pieces: Pieces | None = None
+
+    @property
+    def sequences(self) -> int:
+        """Rows that hold text."""
+        return sum(width > 0 for width in self.widths) if self.widths else len(self.targets)
 
     def replayed_inputs(self) -> dict[str, Any]:
         """Return the model's arguments for the replayed rows alone."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from learner.devices.device import Device
+from learner.objectives.compiled_layers import CompiledLayers
 from learner.objectives.forward_pass import MicroBatch, Pieces
 from learner.objectives.halves import Halves, Read
 from learner.objectives.heads import OwnHead
@@ -53,6 +54,7 @@ class CausalPass:
         router: the auxiliary loss of a mixture's router; None for a model without.
         attention: how the model attends to pieces; None: as transformers lets it.
         parents_attention: the same of the parent.
+        layers: those of both, compiled; None: they run as they are.
     """
 
     model: Halves
@@ -63,6 +65,7 @@ class CausalPass:
     router: RouterLoss | None = None
     attention: PackedAttention | None = None
     parents_attention: PackedAttention | None = None
+    layers: CompiledLayers | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,6 +74,10 @@ class CausalPass:
 
     def __call__(self, batch: MicroBatch, targets: int, tokens: int) -> Tensor:
         """Pass a micro-batch; see `Pass`."""
+        with nullcontext() if self.layers is None else self.layers.running():
+            return self._pass(batch, targets, tokens)
+
+    def _pass(self, batch: MicroBatch, targets: int, tokens: int) -> Tensor:
         # The parent first, while the model has kept nothing for its backward pass; in a context of its own, as weights
         # that autocast converted without a graph would be taken for the model's too, where both are one.
         with self.device.autocast():

@@ -17,7 +17,7 @@ from learner.devices.ranks import ALONE, Ranks
 from learner.directory.saved_round import TrainingPlace, UnusableSave
 from learner.errors import LearnerError
 from learner.material.batches import Step
-from learner.material.feeds import Feed
+from learner.material.feeds import CausalFeed, Feed
 from learner.objectives.forward_pass import MicroBatch
 from learner.objectives.losses import Objective
 from learner.objectives.passes import pass_of
@@ -26,6 +26,7 @@ from learner.objectives.weight_pull import Pull
 from learner.progress import Progress
 from learner.settings import RecipeSettings
 from learner.training.coded_moments import Moments
+from learner.training.compiling import Compiling
 from learner.training.early_stopping import EarlyStopping
 from learner.training.optimizers import optimizer_of
 from learner.training.schedules import rate_factor, share_done, warmup_share
@@ -64,6 +65,7 @@ class Training:
     tokens_replayed: int = 0
     seconds: float = 0.0
     early_stopped_at: int | None = None
+    compile_note: str = ""
     recent: deque[dict[str, float]] = field(default_factory=deque)
 
     def add(self, figures: StepFigures) -> None:
@@ -127,6 +129,7 @@ class Trainer:
         device: where it runs.
         passed: told after each micro-batch how many sequences were in it.
         ranks: that train the round together; each passes a share of a step's rows, and all take the same step.
+        compiles: whether the layers are to be compiled; they are by `compile`.
     """
 
     def __init__(
@@ -144,14 +147,27 @@ class Trainer:
         router: RouterLoss | None = None,
         passed: Callable[[int], None] = lambda _: None,
         ranks: Ranks = ALONE,
+        compiles: bool = False,
     ) -> None:
-        self.ranks, self._seed = ranks, torch.initial_seed()
+        self.ranks, self.compiles, self._seed = ranks, compiles, torch.initial_seed()
         self.model, self._feed, self._pull = model, feed, pull
         self._recipe, self._peak_rate, self.device = recipe, peak_rate, device
-        self._pass, self._passed = pass_of(model, parent, objective, device, router=router, standing=standing), passed
+        self.compiling = Compiling(pass_of(model, parent, objective, device, router=router, standing=standing))
+        self._passed = passed
         self._weights = list(self.trained().values())
         self._optimizer = optimizer_of(self._weights, recipe)
         self._begun: tuple[Step, Iterator[MicroBatch]] | None = None
+
+    def compile(self, step: Step, progress: Progress) -> None:
+        """Let the layers be compiled from now on, where that gives what they give.
+
+        Args:
+            step: the round's first one, on whose text it is tried. Nothing is trained by it.
+            progress: told of what came of it.
+        """
+        alike = isinstance(self._feed, CausalFeed) and self._feed.alike
+        batches = list(self._feed.micro_batches(step, self.ranks.share)) if alike else []
+        self.compiling.begin(batches, self._weights, self.device, progress)
 
     def step(self, step: Step, rate: float, following: Step | None = None) -> StepFigures:
         """Take one optimizer step: loss, backward, penalty, clip, finite check, update.
@@ -165,13 +181,15 @@ class Trainer:
             Diverged: loss or gradient is not finite; the weights are as they were.
         """
         targets, tokens = self._feed.targets(step), self._feed.tokens(step)
-        sums = torch.zeros(len(self._pass.names), device=self.device.where)
-        # Each drops others of its rows' values.
-        self._seed_step(step, of_rank=1 + self.ranks.rank)
-        for batch in self._micro_batches(step):
-            sums += self._pass(batch, sum(targets), sum(tokens))
-            self.device.tidy()
-            self._passed(len(batch.targets))
+        try:
+            sums = self._pass_all(step, sum(targets), sum(tokens))
+        except Exception as error:
+            if not self.compiling.gives_up(error, step.number):
+                raise
+            # What the step had come to is dropped.
+            for weight in self._weights:
+                weight.grad = None
+            sums = self._pass_all(step, sum(targets), sum(tokens))
         self.ranks.add_up_gradients(self._weights)
         self.ranks.add_up(sums)
         # After the backward pass and before the clip: the pull is part of the gradient that is bounded.
@@ -188,6 +206,18 @@ class Trainer:
         self._seed_step(step, of_rank=0)
         self._optimizer.step(rate * self._peak_rate)
         return StepFigures(self._per_target(totals, targets), norm_value, targets, tokens)
+
+    def _pass_all(self, step: Step, targets: int, tokens: int) -> Tensor:
+        """Add the gradient of this rank's share of a step; return its loss terms, summed."""
+        pass_ = self.compiling.pass_
+        sums = torch.zeros(len(pass_.names), device=self.device.where)
+        # Each drops others of its rows' values.
+        self._seed_step(step, of_rank=1 + self.ranks.rank)
+        for batch in self._micro_batches(step):
+            sums += pass_(batch, targets, tokens)
+            self.device.tidy()
+            self._passed(batch.sequences)
+        return sums
 
     def _micro_batches(self, step: Step) -> Iterator[MicroBatch]:
         begun, self._begun = self._begun, None
@@ -207,7 +237,7 @@ class Trainer:
             torch.manual_seed(int(drawn[0]))
 
     def _per_target(self, totals: Sequence[float], targets: tuple[int, int]) -> dict[str, float]:
-        new, *replayed = self._pass.names
+        new, *replayed = self.compiling.pass_.names
         losses = {new: totals[0] / max(targets[0], 1)}
         for name, total in zip(replayed, totals[1:], strict=True):
             # The router's is no sum over targets.
@@ -215,7 +245,7 @@ class Trainer:
         return losses
 
     def _describe(self, totals: Sequence[float]) -> str:
-        return ", ".join(f"{name} {total}" for name, total in zip(self._pass.names, totals, strict=True))
+        return ", ".join(f"{name} {total}" for name, total in zip(self.compiling.pass_.names, totals, strict=True))
 
     def penalty(self) -> float | None:
         """Return the penalty on weights as it stands; None where the recipe has none. Waits for the device."""
@@ -303,6 +333,8 @@ def train(
     Raises:
         Diverged: loss or gradient was not finite.
     """
+    if trainer.compiles:
+        trainer.compile(steps[0], progress)
     training = Training() if saves is None else saves.go_on(trainer, stopping)
     if training.steps:
         _say_where_it_goes_on(progress, training, steps)
@@ -334,6 +366,7 @@ def train(
             note_time(index)
             saves.save(trainer, stopping, training)
     note_time(training.steps)
+    training.compile_note = trainer.compiling.note
     # Back to the best weights also where all steps were taken: the last need not be the best.
     if stopping is not None:
         training.early_stopped_at = stopping.restore_best()

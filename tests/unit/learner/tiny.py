@@ -289,12 +289,18 @@ def causal_round(
 
 
 def classifier_round(
-    path: Path, base: Published, *, fresh: Sequence[RoundSample], replay: Sequence[RoundSample], recipe: RecipeSettings
+    path: Path,
+    base: Published,
+    *,
+    fresh: Sequence[RoundSample],
+    replay: Sequence[RoundSample],
+    recipe: RecipeSettings,
+    **more: Any,
 ) -> Path:
     """Write a round for a classifier, with held-out documents of every label."""
     write_round(
         path,
-        spec_for(base, kind="classifier", recipe=recipe),
+        spec_for(base, kind="classifier", recipe=recipe, **more),
         parent_dir=base.path,
         base_dir=base.path,
         fresh=fresh,

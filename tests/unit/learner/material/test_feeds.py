@@ -54,6 +54,37 @@ def test_shares_hold_a_step_whole_between_them(new: np.ndarray, replayed: np.nda
     assert max(rows) - min(rows) <= 1
 
 
+@given(new=some_rows, replayed=some_rows, size=st.integers(1, 9), count=st.integers(1, 3))
+def test_passes_alike_hold_a_step_whole_in_few_shapes(
+    new: np.ndarray, replayed: np.ndarray, size: int, count: int
+) -> None:
+    """New and replayed rows pass apart, each in passes of one shape; what fills one up predicts nothing."""
+    feed, step = (
+        CausalFeed(NEW, REPLAY, packed=True, pad=0, size=size, device=CPU, longest=24, alike=True),
+        Step(new, replayed),
+    )
+    predicted, sequences = [0, 0], 0
+    for rank in range(count):
+        shapes: dict[bool, set[torch.Size]] = {}
+        for batch in feed.micro_batches(step, Share(rank, count)):
+            rows = len(batch.targets)
+            assert rows <= size
+            assert batch.first_replayed in (0, rows)
+            is_new = batch.first_replayed == rows
+            shapes.setdefault(is_new, set()).add(batch.targets.shape)
+            predicted[0 if is_new else 1] += int((batch.targets != IGNORED).sum())
+            sequences += batch.sequences
+            empty = batch.inputs["input_ids"][batch.sequences :]
+            assert not empty.any()
+            assert torch.equal(batch.inputs["position_ids"][batch.sequences :], torch.arange(24).expand_as(empty))
+            assert batch.pieces is not None
+            assert batch.pieces.rows == rows
+            assert batch.pieces.ends[-1] == rows * 24
+        assert all(len(of_part) == 1 for of_part in shapes.values())
+    assert tuple(predicted) == feed.targets(step)
+    assert sequences == len(new) + len(replayed)
+
+
 def test_widths_are_no_larger_than_the_widest_row_needs() -> None:
     """Short rows are not padded to the longest sequence."""
     short = rows_of(Encoder(tiny.tokenizer(), 48)(tiny.samples(5, seed=1, longest=1)), 48, packed=False)

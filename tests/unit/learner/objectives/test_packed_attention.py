@@ -179,7 +179,7 @@ def test_a_step_waits_for_the_device_no_more_than_once(name: str) -> None:
         peak_rate=1e-3,
         device=CPU,
     )
-    trainer._pass = told_of_pieces(made)
+    trainer.compiling.pass_ = told_of_pieces(made)
     first, second, third = plan(3, ROWS, 0.5)
     trainer.step(first, 1.0, second)
     with Waits() as waits:

@@ -148,7 +148,7 @@ def test_a_round_trains_what_is_stored(base: Published, tmp_path: Path, monkeypa
     step = train.Trainer.step
 
     def look(self: Any, *args: Any) -> Any:
-        parent = self._pass.parent.model
+        parent = self.compiling.pass_.parent.model
         seen.append((*{each.dtype for model in (self.model, parent) for each in model.parameters()},))
         return step(self, *args)
 

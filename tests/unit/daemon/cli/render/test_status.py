@@ -177,6 +177,7 @@ def test_a_round_says_what_is_new(screen: io.StringIO) -> None:
     ("name", "note"),
     [
         ("replay_note", "7.4% of what was trained is replayed text, not 60%: there are 20 documents to replay."),
+        ("compile_note", "The model's layers ran as they are, not compiled (learner.compile): no C++ compiler."),
         ("moments_note", "The optimizer's moments began anew: generation 2 has none beside it."),
     ],
 )
