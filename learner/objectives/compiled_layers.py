@@ -8,6 +8,7 @@ Each shape is compiled by itself, as it is. Code for any shape would be made by 
 that goes on from a save begins with another: on a CPU it would not reach the same bits.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -52,7 +53,10 @@ class CompiledLayers:
         for layer, forward in self._forwards.items():
             layer.forward = forward
         try:
-            yield
+            with warnings.catch_warnings():
+                # Torch warns of what it does itself while it compiles.
+                warnings.simplefilter("ignore")
+                yield
         finally:
             for layer in self._forwards:
                 # What hid the class's own.

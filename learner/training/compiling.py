@@ -124,8 +124,11 @@ def is_of_compiler(error: Exception) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """The line of an error of the compiler that tells most: its first one, without the advice that follows."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    """The part of an error of the compiler that tells most: its first sentence, without the advice that follows."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # The first line may end with "raised:", and what was raised stands in the next.
+    told = " ".join(lines[:2] if lines and lines[0].endswith(":") else lines[:1])
+    return told.rstrip(".") or type(error).__name__
 
 
 def _passed(passed: Pass, batch: MicroBatch, weights: Sequence[nn.Parameter], device: Device) -> tuple[Tensor, Tensor]:
