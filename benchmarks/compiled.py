@@ -38,7 +38,7 @@ from benchmarks.report import Bar, arguments, report
 from benchmarks.same_batches import DEVICE, feed, pack_documents, plan
 from learner.devices.device import settle
 from learner.objectives.losses import CausalObjective
-from learner.objectives.passes import CausalPass, pass_of
+from learner.objectives.passes import CausalPass, Standing, pass_of
 from learner.training.compiling import compiled_pass
 from learner.weights.adapter import AdapterShape, attach
 
@@ -125,11 +125,12 @@ class Figures:
 def pass_of_arm(arm: Arm) -> tuple[CausalPass, Any]:
     """How an arm's batches are passed, and the model."""
     model = arm.make().train()
+    parent: Any = model
+    standing: Standing = nullcontext
     if arm.adapted:
-        adapter = attach(model, AdapterShape("lora", 10, 20, ("mlp",)), seed=1, heads=False)
-        parent, standing = model, adapter.off
+        standing = attach(model, AdapterShape("lora", 10, 20, ("mlp",)), seed=1, heads=False).off
     else:
-        parent, standing = arm.make().eval().requires_grad_(requires_grad=False), nullcontext
+        parent = arm.make().eval().requires_grad_(requires_grad=False)
     if arm.checkpointing:
         model.activation_checkpointing_enable()
     made = pass_of(model, parent, CausalObjective(1.0), DEVICE, standing=standing)

@@ -20,7 +20,7 @@ _SAME_IN_SHORT: Final = 3e-2
 shorter floats than float32, of both."""
 
 
-class NotCompiled(Exception):
+class LayersNotCompiled(Exception):
     """The layers run as they are; the message says why, without a full stop."""
 
 
@@ -59,7 +59,7 @@ class Compiling:
             return
         try:
             self.pass_ = compiled_pass(self._own, first.values(), weights, device)
-        except NotCompiled as error:
+        except LayersNotCompiled as error:
             self._tell(str(error))
         else:
             progress.say("compiled", compile_seconds=round(progress.clock() - began, 3))
@@ -95,11 +95,11 @@ def compiled_pass(
         device: where they are.
 
     Raises:
-        NotCompiled: it does not, or cannot be had.
+        LayersNotCompiled: it does not, or cannot be had.
     """
     layers = CompiledLayers(*(half.model for half in (own.model, own.parent) if half is not None))
     if not len(layers):
-        raise NotCompiled("the model names no layers that could be")
+        raise LayersNotCompiled("the model names no layers that could be")
     made = replace(own, layers=layers)
     for batch in batches:
         expected = _passed(own, batch, weights, device)
@@ -108,7 +108,7 @@ def compiled_pass(
         except Exception as error:
             if not is_of_compiler(error):
                 raise
-            raise NotCompiled(reason_of(error)) from error
+            raise LayersNotCompiled(reason_of(error)) from error
         _require_same(figures, expected, device)
     return made
 
@@ -149,8 +149,8 @@ def _require_same(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor], de
     exact = device.compute is torch.float32
     apart = (terms - own_terms).abs().max() / own_terms.abs().max()
     if not apart <= (_SAME if exact else _SAME_IN_SHORT):
-        raise NotCompiled(f"compiled the layers give other losses (apart by {float(apart):.1g} of the largest)")
+        raise LayersNotCompiled(f"compiled the layers give other losses (apart by {float(apart):.1g} of the largest)")
     # Where a gradient is nothing but rounding, two ways of computing it have nothing in common.
     apart = ((norms - own_norms).abs() / own_norms.clamp_min(1e-4 * own_norms.max())).max()
     if not apart <= (_SAME_GRADIENT if exact else _SAME_IN_SHORT):
-        raise NotCompiled(f"compiled the layers give other gradients (apart by {float(apart):.1g})")
+        raise LayersNotCompiled(f"compiled the layers give other gradients (apart by {float(apart):.1g})")

@@ -335,9 +335,7 @@ def train(
     """
     if trainer.compiles:
         trainer.compile(steps[0], progress)
-    training = Training() if saves is None else saves.go_on(trainer, stopping)
-    if training.steps:
-        _say_where_it_goes_on(progress, training, steps)
+    training = _begun(trainer, steps, progress, stopping, saves)
     began, ranks = progress.clock() - training.seconds, trainer.ranks
 
     def note_time(index: int) -> float:
@@ -373,10 +371,16 @@ def train(
     return training
 
 
-def _say_where_it_goes_on(progress: Progress, training: Training, steps: Sequence[Step]) -> None:
-    before = sum(len(step.new) + len(step.replayed) for step in steps[: training.steps])
-    progress.count_earlier(before, training.seconds)
-    progress.say("goes_on", step=training.steps, steps=len(steps), trained_seconds=round(training.seconds, 3))
+def _begun(
+    trainer: Trainer, steps: Sequence[Step], progress: Progress, stopping: EarlyStopping | None, saves: Saves | None
+) -> Training:
+    """What the training had come to where it was saved, from which it goes on; else nothing."""
+    training = Training() if saves is None else saves.go_on(trainer, stopping)
+    if training.steps:
+        before = sum(len(step.new) + len(step.replayed) for step in steps[: training.steps])
+        progress.count_earlier(before, training.seconds)
+        progress.say("goes_on", step=training.steps, steps=len(steps), trained_seconds=round(training.seconds, 3))
+    return training
 
 
 def _say(progress: Progress, training: Training, figures: StepFigures, trainer: Trainer, steps: int) -> None:
