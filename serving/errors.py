@@ -111,3 +111,16 @@ class Failed(RequestError):
 
     def __init__(self, what: str) -> None:
         super().__init__(what, status=500, kind="server_error", code="generation_failed")
+
+
+class EngineLost(RequestError):
+    """The engine ended, or broke off, before the answer was whole."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(
+            f"the engine was lost before the answer was whole ({how}); a new one is started: ask again",
+            status=503,
+            kind="server_error",
+            code="engine_lost",
+            retry_after_s=5,
+        )

@@ -5,7 +5,8 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,12 +25,16 @@ from serving.door.descriptors import affordable, raise_limit
 from serving.door.server import Door, Entrance
 from serving.door.turned_away import Endings
 from serving.engine.classify import Classifier
-from serving.engine.completions import Engine
+from serving.engine.completions import Engine, Writer
 from serving.errors import CannotServe
-from serving.generations.swap import Follower, Loader, Switch
+from serving.generations.engines import EngineLoader
+from serving.generations.loading import Brings, Loader
+from serving.generations.swap import Follower, Switch
 from serving.generations.warm import warming
 from serving.guard import PROBES
 from serving.metrics import ServingMetrics
+from serving.processes.home import engines_home
+from serving.processes.writer import EngineWriter
 from serving.routes.parts import Parts
 from serving.settings import PROBES_VARIABLE, ServingSettings
 
@@ -58,8 +63,9 @@ def serve(
     Raises:
         CannotServe: the address is taken, the key file is unusable, or the device is not there.
     """
+    if settings.engine != "builtin" and model_kind != "causal-lm":
+        raise CannotServe(f"serving.engine {settings.engine} answers for causal language models alone: set builtin")
     keys = ApiKeys(settings.api_key_file)
-    device = _device(settings.device)
     # One core is left to the event loop, which else waits for its turn behind every pass.
     torch.set_num_threads(settings.threads or max(1, usable_cores() - 1))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -67,21 +73,21 @@ def serve(
     switch = Switch(metrics)
     worker = _worker(settings, model_kind, metrics)
     recent = RecentPrompts(settings.warm_prompts)
-    loader = Loader(GenerationStore(checkpoints_root), model_kind, device, metrics, recipe_length)
-    follower = Follower(loader, switch, warming(worker, recent), metrics, poll_s=settings.poll_s)
+    end_is_near = threading.Event()
 
     def trouble() -> str:
         return worker.trouble or ("" if follower.alive else "the thread that follows the serving pointer is gone")
-
-    metrics.healthy.set_function(lambda: float(not trouble()))
-    end_is_near = threading.Event()
 
     def ending() -> bool:
         # Called by requests alone, and so never before there is a server.
         return server.should_exit or end_is_near.is_set()
 
+    metrics.healthy.set_function(lambda: float(not trouble()))
     parts = Parts(settings, model_kind, switch, worker, recent, metrics, trouble, ending, checkpoints_root)
     with ExitStack() as stack:
+        store = GenerationStore(checkpoints_root)
+        loader = stack.enter_context(_loader(settings, store, model_kind, metrics, recipe_length))
+        follower = Follower(loader, switch, warming(worker, recent), metrics, poll_s=settings.poll_s)
         # First: what connections are affordable is told from the limit as it is then.
         raise_limit()
         entrances = _entrances(settings, stack)
@@ -94,7 +100,7 @@ def serve(
         stack.callback(follower.close)
         # Asked for: port 0 takes whichever is free.
         host, port = entrances[0].listener.getsockname()[:2]
-        _log.info("serving_listens", host=host, port=port, device=device, kind=model_kind)
+        _log.info("serving_listens", host=host, port=port, engine=settings.engine, kind=model_kind)
         _heed_signals(server, end_is_near)
         server.run(sockets=[entrance.listener for entrance in entrances])
     _log.info("serving_ended")
@@ -134,7 +140,27 @@ def _heed_signals(server: Door, end_is_near: threading.Event) -> None:
         signal.signal(signal.SIGUSR1, lambda *_: end_is_near.set())
 
 
-def _worker(settings: ServingSettings, kind: ModelKind, metrics: ServingMetrics) -> Engine | Classifier:
+@contextmanager
+def _loader(
+    settings: ServingSettings, store: GenerationStore, kind: ModelKind, metrics: ServingMetrics, length: int | None
+) -> Iterator[Brings]:
+    """What brings generations to answer: into this process, or each into an engine of its own."""
+    if settings.engine == "builtin":
+        device = _device(settings.device)
+        _log.info("serving_device", device=device)
+        yield Loader(store, kind, device, metrics, length)
+        return
+    with engines_home() as home:
+        loader = EngineLoader(store, kind, settings, metrics, home)
+        try:
+            yield loader
+        finally:
+            loader.end_all()
+
+
+def _worker(settings: ServingSettings, kind: ModelKind, metrics: ServingMetrics) -> Writer | Classifier:
+    if settings.engine != "builtin":
+        return EngineWriter(at_once=settings.max_batch, queue=settings.max_queue, metrics=metrics)
     if KINDS[kind].writes:
         return Engine(
             at_once=settings.max_batch,

@@ -53,7 +53,14 @@ def make_tokenizer(vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
 
 
 def make_causal(
-    path: Path, *, seed: int = 0, layers: int = 2, width: int = 32, context: int = 256, tied: bool = False
+    path: Path,
+    *,
+    seed: int = 0,
+    layers: int = 2,
+    width: int = 32,
+    head_width: int | None = None,
+    context: int = 256,
+    tied: bool = False,
 ) -> Path:
     """A random Llama with its tokenizer in `path`; another seed gives other answers."""
     torch.manual_seed(seed)
@@ -65,6 +72,7 @@ def make_causal(
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
+        head_dim=head_width or width // 4,
         intermediate_size=2 * width,
         max_position_embeddings=context,
         tie_word_embeddings=tied,

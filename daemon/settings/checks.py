@@ -105,6 +105,22 @@ def of_devices(settings: Settings, raw: sources.Raw) -> list[Mistake]:
     ]
 
 
+def of_engine(settings: Settings, raw: sources.Raw) -> list[Mistake]:
+    """Serving would end as it begins."""
+    engine, kind = settings.serving.engine, settings.model.kind
+    if engine == "builtin" or kind == "causal-lm":
+        return []
+    return [
+        Mistake(
+            "serving.engine",
+            engine,
+            raw.place(("serving", "engine")),
+            f"It answers for causal language models, and the model is a {KINDS[kind].title} ({kind}).",
+            'Leave engine out: "builtin" answers for every kind.',
+        )
+    ]
+
+
 def of_four_bits(settings: Settings, raw: sources.Raw) -> list[Mistake]:
     """So are weights in 4 bits."""
     held = settings.learner.recipe.adapter_base

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -94,6 +94,21 @@ class Completion:
         """End it with an error."""
         self.emit(error)
 
+    @property
+    def ends(self) -> frozenset[int]:
+        """Tokens before which it ends."""
+        return self.generation.stop_ids if self.stop_ids is None else self.stop_ids
+
+    def text(self) -> TextStream:
+        """What makes its text of its tokens, from the first one on."""
+        decode = self.generation.tokenizer.decode
+        return TextStream(
+            lambda ids: str(decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)),
+            self.generation.opening or self.prompt,
+            self.stop,
+            self.generation.unshown,
+        )
+
 
 class _Answer:
     """A completion under way: its prompt until that is read, then its tokens.
@@ -113,14 +128,7 @@ class _Answer:
         self.fed = 0
         self.apart = False
         self._drawing = Drawing(job.sampling, begun)
-        self._ends = job.generation.stop_ids if job.stop_ids is None else job.stop_ids
-        decode = job.generation.tokenizer.decode
-        self._text = TextStream(
-            lambda ids: str(decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)),
-            begun,
-            job.stop,
-            job.generation.unshown,
-        )
+        self._ends, self._text = job.ends, job.text()
 
     def take(self, logits: Tensor) -> None:
         """Draw the next token from its logits, shape (vocabulary,), and tell what it adds or that it ends."""
@@ -289,6 +297,28 @@ class _Writing:
             assert isinstance(self.batch, CachedRows)
             self.batch.keep(rows)
         return _Writing([self.answers[row] for row in rows], self.decoder, self.batch)
+
+
+class Writer(Protocol):
+    """What writes completions, here or in another program."""
+
+    @property
+    def trouble(self) -> str:
+        """Why it is time for a new process; empty while it is not."""
+
+    def start(self) -> None:
+        """Begin to work."""
+
+    def close(self) -> None:
+        """Fail what is left, and end."""
+
+    def submit(self, *jobs: Completion, unlimited: bool = False) -> None:
+        """Take in jobs, all or none. From any thread; never blocks for long.
+
+        Raises:
+            QueueFull: they do not fit, unless `unlimited`.
+            NotReady: it has ended.
+        """
 
 
 class Engine(Worker[Completion]):

@@ -13,6 +13,7 @@ from checkpoints.probe.answer_ends import end_tokens
 from checkpoints.probe.ask import conduct_of
 from checkpoints.probe.conduct import Conduct
 from serving.engine.defaults import USUAL, Defaults
+from serving.engine.running import RunningEngine
 
 UNBOUNDED_CONTEXT = 1_000_000
 
@@ -43,6 +44,7 @@ class LoadedGeneration:
         unshown: the tokens that no answer's text shows, with the words that a prompt writes them by.
         opening: what a sequence-to-sequence model's decoder is given before it writes; empty for one that goes on with
             its prompt.
+        engine: the program that answers; `model` then has no weights. None: this process does.
     """
 
     number: int
@@ -62,6 +64,12 @@ class LoadedGeneration:
     defaults: Defaults = USUAL
     unshown: Mapping[int, str] = field(default_factory=dict)
     opening: tuple[int, ...] = ()
+    engine: RunningEngine | None = None
+
+    @property
+    def lost(self) -> str:
+        """Why it will answer no more; empty while it may."""
+        return "" if self.engine is None else self.engine.lost
 
     @property
     def fingerprint(self) -> str:
@@ -93,6 +101,7 @@ class LoadedGeneration:
         tokenizer_files: frozenset[tuple[str, str]] = frozenset(),
         recipe_length: int | None = None,
         model_digest: str = "",
+        engine: RunningEngine | None = None,
     ) -> "LoadedGeneration":
         """Read off a loaded model what answering from it needs.
 
@@ -107,6 +116,7 @@ class LoadedGeneration:
             tokenizer_files: names and digests of the files that made the tokenizer.
             recipe_length: to how many tokens a classifier's recipe cut texts.
             model_digest: of the model's files alone.
+            engine: the program that answers, where another one does.
 
         Raises:
             UnfitModel: it cannot be asked rightly.
@@ -133,6 +143,7 @@ class LoadedGeneration:
             defaults=_defaults(model, kind),
             unshown=_unshown(tokenizer),
             opening=answer_opening(model) if kind == "seq2seq" else (),
+            engine=engine,
         )
 
 

@@ -5,40 +5,27 @@ is a mixture, nobody waits, and the old model is freed with its last request.
 """
 
 import gc
-import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
-from pathlib import Path
 from typing import Final
 
 import structlog
-import torch
-from transformers import PreTrainedModel
 
-from checkpoints.card import ModelKind
 from checkpoints.errors import CheckpointsError
-from checkpoints.generation_store import GenerationStore
-from checkpoints.load import load_beside, load_model, load_tokenizer, require_match
-from checkpoints.manifest import Manifest
-from checkpoints.probe.ask import conduct_of
-from checkpoints.probe.conduct import Conduct
 from checkpoints.serving_pointer import Pointer
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import BrokenGeneration
+from serving.generations.loading import Brings
 from serving.metrics import ServingMetrics
 from streams.backoff import Backoff
 
 _log = structlog.get_logger(__name__)
 
-NICENESS: Final = 10
-# Files of a generation that its tokenizer is not made of.
-NOT_TOKENIZER: Final = (".safetensors", ".safetensors.index.json", "card.json")
 # A large model that cannot serve takes minutes to be found out: not at every look.
 RETRIES: Final = Backoff(5.0, 300.0)
 FAILURES_KEPT: Final = 16
@@ -75,100 +62,16 @@ class Switch:
         self.current = generation
         self._metrics.generation.set(generation.number)
 
+    def turn_off(self) -> None:
+        """Let new requests be refused until the next turn."""
+        self.current = None
+        self._metrics.generation.set(-1)
+
     def hold(self, generation: LoadedGeneration) -> None:
         """Count a generation as in memory until it is freed."""
         self._metrics.loaded.inc()
         # By the last reference, not by the switch: answers under way hold an old generation in memory.
         weakref.finalize(generation, self._metrics.loaded.dec)
-
-
-@dataclass(frozen=True, slots=True)
-class Loader:
-    """Brings one generation into memory.
-
-    Attributes:
-        store: where generations are.
-        kind: what the model is for.
-        device: where it goes.
-        metrics: where phases are timed.
-        recipe_length: to how many tokens the base's texts are cut, which no recipe made; None: what the model takes.
-        clock: unix seconds.
-    """
-
-    store: GenerationStore
-    kind: ModelKind
-    device: str
-    metrics: ServingMetrics
-    recipe_length: int | None = None
-    clock: Callable[[], float] = time.time
-
-    def load(self, number: int, digest: str | None, beside: LoadedGeneration | None) -> LoadedGeneration:
-        """Verify and load a generation.
-
-        Args:
-            number: the generation.
-            digest: what its manifest must be, when known.
-            beside: a loaded one, whose architecture it probably has.
-
-        Raises:
-            CheckpointsError: it is missing, damaged, unsafe or unusable.
-        """
-        with self._timed("verify"):
-            _at_low_priority(lambda: self.store.verify(number, digest=digest))
-        with self._timed("load"):
-            path = self.store.path(number)
-            ground = self.store.ground(number)
-            files = _tokenizer_files(self.store.manifest(number if ground is None else ground.generation))
-            length = self._recipe_length(number)
-            # A tokenizer holds the length that it cuts to: of another length is another tokenizer.
-            shared = beside and (beside.tokenizer_files, beside.recipe_length) == (files, length)
-            tokenizer = beside.tokenizer if beside and shared else load_tokenizer(path)
-            copied = load_beside(beside.model, path) if beside else None
-            model = self._model(path) if copied is None else copied
-            require_match(model, self.kind, tokenizer, path)
-        with self._timed("probe"):
-            # Of the same architecture the same is true: a swap waits for no probe.
-            shared_conduct = beside.conduct if beside and copied is not None else None
-            conduct = shared_conduct or conduct_of(model, self.kind, tokenizer)
-        _say_conduct(number, self.kind, conduct, shared=shared_conduct is not None)
-        return LoadedGeneration.of(
-            number,
-            self.store.digest(number),
-            self.kind,
-            model,
-            tokenizer,
-            loaded_at=self.clock(),
-            conduct=conduct,
-            tokenizer_files=files,
-            recipe_length=length,
-            model_digest=self.store.model_digest(number),
-        )
-
-    def _recipe_length(self, number: int) -> int | None:
-        """To how many tokens the recipe that made a classifier cut its texts."""
-        if self.kind != "classifier":
-            return None
-        length = self.store.card(number).recipe.get("sequence_length")
-        return length if isinstance(length, int) else self.recipe_length
-
-    def _model(self, path: Path) -> PreTrainedModel:
-        # On a CPU half precision is slower and coarser than single.
-        dtype = torch.float32 if self.device == "cpu" else None
-        return load_model(path, self.kind, device=self.device, dtype=dtype)
-
-    @contextmanager
-    def _timed(self, phase: str) -> Iterator[None]:
-        with self.metrics.swap_seconds.labels(phase).time():
-            yield
-
-    def warm(self, generation: LoadedGeneration, answer: Callable[[LoadedGeneration], None]) -> None:
-        """Let a generation answer before it serves.
-
-        Raises:
-            BrokenGeneration: it cannot.
-        """
-        with self._timed("warm"):
-            answer(generation)
 
 
 class Follower:
@@ -188,7 +91,7 @@ class Follower:
 
     def __init__(
         self,
-        loader: Loader,
+        loader: Brings,
         switch: Switch,
         warm: Callable[[LoadedGeneration], None],
         metrics: ServingMetrics,
@@ -214,8 +117,9 @@ class Follower:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop following; a load under way is finished first."""
+        """Stop following; a load under way is finished first, or broken off where that can be."""
         self._end.set()
+        self._loader.break_off()
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -240,7 +144,7 @@ class Follower:
         stamp = self._stamp()
         if stamp is None:
             self._say_what_is_missing()
-        if stamp == self._followed_stamp and self._clock() < self._retry_at:
+        if stamp == self._followed_stamp and self._clock() < self._retry_at and not self._drop_lost():
             return
         if stamp != self._followed_stamp:
             self._failures = 0
@@ -250,6 +154,16 @@ class Follower:
         if not self._act():
             self._failures += 1
             self._retry_at = self._clock() + RETRIES.wait(self._failures)
+
+    def _drop_lost(self) -> bool:
+        """Let the serving generation go where it will answer no more; whether it was so."""
+        current = self._switch.current
+        if current is None or not (why := current.lost):
+            return False
+        _log.error("engine_lost", generation=current.number, reason=why)
+        self._switch.turn_off()
+        self._loader.let_go(current)
+        return True
 
     def _say_what_is_missing(self) -> None:
         problem = (
@@ -318,6 +232,7 @@ class Follower:
         return True
 
     def _swap_to(self, number: int, digest: str | None) -> None:
+        self._make_room()
         generation = self._loader.load(number, digest, self._switch.current)
         # Before it is warmed: memory that a candidate takes counts, also of one that then fails.
         self._switch.hold(generation)
@@ -325,7 +240,23 @@ class Follower:
         # At the first one alone: later, what requests hold just then would never be collected.
         if self._switch.current is None:
             _freeze()
+        old = self._switch.current
         self._switch.turn(generation)
+        if old is not None:
+            self._loader.let_go(old)
+
+    def _make_room(self) -> None:
+        """Where two do not fit: let the serving generation go before the next one is brought in."""
+        current = self._switch.current
+        if current is None or self._loader.holds_two:
+            return
+        _log.warning(
+            "serving_pauses",
+            generation=current.number,
+            reason="serving.engine_process.two_at_once is false: requests get 503 until the next generation answers",
+        )
+        self._switch.turn_off()
+        self._loader.make_room(current)
 
     def _note_failure(self, number: int, error: Exception) -> None:
         reason = str(error) if isinstance(error, CheckpointsError | BrokenGeneration) else repr(error)
@@ -343,12 +274,6 @@ class Follower:
         self._switch.status = replace(self._switch.status, problem=str(error))
 
 
-def _say_conduct(number: int, kind: ModelKind, conduct: Conduct, *, shared: bool) -> None:
-    """What a model's nature costs those who ask it is told once, not at each swap."""
-    if not shared and (why := conduct.cost(kind)):
-        _log.warning("generation_is_asked_slowly", generation=number, served=conduct.description(kind), reason=why)
-
-
 def _freeze() -> None:
     """Take what is loaded, the libraries above all, out of the collector's sight: going through it takes long.
 
@@ -356,23 +281,3 @@ def _freeze() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def _tokenizer_files(manifest: Manifest) -> frozenset[tuple[str, str]]:
-    """What tells whether two generations share a tokenizer: parsing a large one stops the interpreter for long."""
-    return frozenset((name, entry.sha256) for name, entry in manifest.files.items() if not name.endswith(NOT_TOKENIZER))
-
-
-def _at_low_priority(work: Callable[[], None]) -> None:
-    """Do work that hardly needs the interpreter on what answering leaves over of the processor.
-
-    On a thread of its own: a niced thread that held the interpreter's lock would hold up answers whenever the
-    machine is busy. Linux has a niceness for each thread; elsewhere this changes nothing.
-    """
-    with ThreadPoolExecutor(1, initializer=_be_nice) as pool:
-        pool.submit(work).result()
-
-
-def _be_nice() -> None:
-    with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 from serving.answers.prompts import RecentPrompts
 from serving.engine.classify import Classification, Classifier, Probabilities
-from serving.engine.completions import Completion, Delta, Engine, Event
+from serving.engine.completions import Completion, Delta, Event, Writer
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
 from serving.errors import BrokenGeneration
@@ -17,7 +17,7 @@ WARM_NEW_TOKENS: Final = 4
 PATIENCE_S: Final = 120.0
 
 
-def warming(worker: Engine | Classifier, recent: RecentPrompts) -> Callable[[LoadedGeneration], None]:
+def warming(worker: Writer | Classifier, recent: RecentPrompts) -> Callable[[LoadedGeneration], None]:
     """What lets a generation answer the recent prompts, one after the other, among the requests under way.
 
     The returned function raises BrokenGeneration when the generation fails to answer.
@@ -27,15 +27,15 @@ def warming(worker: Engine | Classifier, recent: RecentPrompts) -> Callable[[Loa
         for prompt in recent.usable_by(generation):
             # A prompt of the old generation may be longer than what the new one has a place for.
             fitting = prompt[: max(1, generation.context - WARM_NEW_TOKENS)]
-            if isinstance(worker, Engine):
-                _complete(worker, generation, fitting)
-            else:
+            if isinstance(worker, Classifier):
                 _classify(worker, generation, fitting)
+            else:
+                _complete(worker, generation, fitting)
 
     return warm
 
 
-def _complete(worker: Engine, generation: LoadedGeneration, prompt: Sequence[int]) -> None:
+def _complete(worker: Writer, generation: LoadedGeneration, prompt: Sequence[int]) -> None:
     events: SimpleQueue[Event] = SimpleQueue()
     # Greedy: a trial is to depend on the weights alone.
     job = Completion(generation, prompt, WARM_NEW_TOKENS, Sampling(temperature=0), (), events.put, trial=True)

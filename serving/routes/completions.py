@@ -11,7 +11,7 @@ from serving.answers.body import Bodies
 from serving.answers.openai import AnswerShape, ChatRequest, ChatShape, CompletionRequest, CompletionShape, TextRequest
 from serving.answers.prompts import chat_prompt, completion_prompt, places, require_known, room
 from serving.answers.writing import Wish, Writing, unless_gone
-from serving.engine.completions import Engine
+from serving.engine.classify import Classifier
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError
 from serving.guard import GENERATION_HEADER
@@ -77,7 +77,7 @@ class CompletionRoutes:
         ]
         writing = Writing(generation, wishes, settings.request_timeout_s, self._parts.metrics)
         worker = self._parts.worker
-        assert isinstance(worker, Engine)
+        assert not isinstance(worker, Classifier)
         # All or none: with a part of its prompts in the queue a request could neither go on nor be refused.
         worker.submit(*writing.jobs)
         self._parts.recent.add(prompts[0])

@@ -14,7 +14,7 @@ from checkpoints.kinds import KINDS, ModelKind
 from serving.answers.body import LONG_BODY_BYTES, Bodies, parse, require_json
 from serving.answers.prompts import RecentPrompts
 from serving.engine.classify import Classifier
-from serving.engine.completions import Engine
+from serving.engine.completions import Writer
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import NotReady, RequestError
 from serving.generations.swap import Switch
@@ -45,7 +45,7 @@ class Parts:
     settings: ServingSettings
     kind: ModelKind
     switch: Switch
-    worker: Engine | Classifier
+    worker: Writer | Classifier
     recent: RecentPrompts
     metrics: ServingMetrics
     trouble: Callable[[], str]

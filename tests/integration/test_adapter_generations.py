@@ -21,7 +21,7 @@ from learner.directory.report import read_report
 from learner.job import run_round
 from memory.ledger.records import GenerationState
 from memory.ledger.states import RoundState
-from serving.generations.swap import Loader
+from serving.generations.loading import Loader
 from serving.metrics import ServingMetrics
 from tests.models import make_causal
 from tests.unit.daemon.rooms import BY_HAND, World, world

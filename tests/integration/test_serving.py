@@ -41,6 +41,7 @@ class Server:
     """A serving process over a checkpoint store."""
 
     def __init__(self, root: Path, *, kind: str = "causal-lm", **settings: object) -> None:
+        self.patience_s = 90.0
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = root.parent / f"serving-{self.port}.log"
@@ -62,7 +63,11 @@ class Server:
 
     def until_serves(self, number: int) -> None:
         """Wait until new requests get that generation."""
-        wait_until(lambda: self.ready()["generation"] == number, what=f"generation {number}")
+
+        def serves() -> bool:
+            return self.ready()["generation"] == number
+
+        wait_until(serves, timeout_s=self.patience_s, what=f"generation {number}")
 
     def answers(self) -> bool:
         """Whether it is ready."""
@@ -102,12 +107,12 @@ class Server:
         return connection
 
 
-def make_store(root: Path, count: int = 3) -> GenerationStore:
+def make_store(root: Path, count: int = 3, *, head_width: int | None = None) -> GenerationStore:
     """Generations that answer differently, with room for long answers; the first is pointed to."""
     store = GenerationStore(root / "checkpoints")
-    import_base(store, make_causal(root / "0", context=4096))
+    import_base(store, make_causal(root / "0", context=4096, head_width=head_width))
     for number in range(1, count):
-        model = make_causal(root / str(number), seed=number, context=4096)
+        model = make_causal(root / str(number), seed=number, context=4096, head_width=head_width)
         store.publish(model, number, Card(number, "causal-lm", parent=number - 1, round=number))
     store.point_to(0)
     return store

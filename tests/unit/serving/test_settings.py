@@ -1,11 +1,13 @@
 """Settings that would open the door or cannot work are refused."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from serving.settings import ServingSettings
+from serving.settings import EngineProcessSettings, ServingSettings
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
@@ -44,3 +46,31 @@ def test_the_default_answer_is_within_the_limit() -> None:
     """Two settings that contradict each other are refused."""
     with pytest.raises(ValidationError, match="default_new_tokens"):
         ServingSettings(max_new_tokens=10)
+
+
+@pytest.mark.parametrize(
+    ("engine", "process", "says"),
+    [
+        ("command", {}, "names no {model} and no {port}"),
+        ("command", {"command": ("serve", "{model}")}, "names no {port}"),
+        ("vllm", {"command": ("serve", "{model}", "{port}")}, 'is for engine = "command"'),
+        ("builtin", {"arguments": ("--a",)}, 'are for engine = "vllm"'),
+        ("command", {"command": ("{model}", "{port}"), "python": "/p"}, 'are for engine = "vllm"'),
+    ],
+)
+def test_an_engine_is_told_what_it_takes_and_nothing_else(engine: str, process: dict[str, Any], says: str) -> None:
+    """What is set for another engine would be passed over without a word."""
+    with pytest.raises(ValidationError, match=re.escape(says)):
+        ServingSettings(engine=engine, engine_process=EngineProcessSettings(**process))
+
+
+@pytest.mark.parametrize("variable", ["A", "=b", ""])
+def test_a_variable_has_a_name_and_a_value(variable: str) -> None:
+    """One without would be passed over by the kernel."""
+    with pytest.raises(ValidationError, match="NAME=value"):
+        EngineProcessSettings(environment=(variable,))
+
+
+def test_every_field_of_an_engines_process_is_explained() -> None:
+    """As those above it are."""
+    assert all(field.description for field in EngineProcessSettings.model_fields.values())

@@ -188,6 +188,14 @@ def test_a_single_device_is_not_several(tmp_path: Path) -> None:
     assert "device names a single one, cuda:1" in mistakes_of(tmp_path, lines)
 
 
+def test_an_engine_of_another_kind_of_model_is_refused(tmp_path: Path) -> None:
+    """With what answers for it instead."""
+    lines = 'state_dir = "s"\nmodel.path = "MODEL"\nmodel.kind = "masked-lm"\n[serving]\nengine = "vllm"\n'
+    said = mistakes_of(tmp_path, lines)
+    assert "serving.engine" in said
+    assert '"builtin" answers for every kind' in said
+
+
 def test_a_file_where_a_directory_is_needed_is_refused(tmp_path: Path) -> None:
     """Also where it is one of those that the directory would lie in."""
     (tmp_path / "file").write_text("x")

@@ -17,7 +17,8 @@ from serving.answers.prompts import RecentPrompts
 from serving.engine.completions import Engine
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import BrokenGeneration
-from serving.generations.swap import RETRIES, Follower, Loader, Switch
+from serving.generations.loading import Loader
+from serving.generations.swap import RETRIES, Follower, Switch
 from serving.generations.warm import warming
 from serving.metrics import ServingMetrics
 from tests.harness import wait_until

@@ -1,0 +1,164 @@
+"""What is asked of an engine over HTTP: the models that it knows, and answers, piece by piece."""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+import orjson
+
+from serving.engine.completions import Completion, Finish, Finished
+from serving.engine.running import RunningEngine
+from serving.engine.sampling import Sampling
+from serving.errors import EngineLost, Failed, RequestError
+
+LONGEST_ECHO: Final = 500
+NEUTRAL: Final = Sampling(temperature=1.0)
+"""What OpenAI's defaults are; what differs from it is named in a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A further piece of an answer, as an engine gives it.
+
+    Attributes:
+        text: as the engine writes it.
+        tokens: which made it, where the engine says so.
+    """
+
+    text: str
+    tokens: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A model that an engine says it has.
+
+    Attributes:
+        name: of it.
+        longest: most tokens of prompt and answer; None: it does not say.
+    """
+
+    name: str
+    longest: int | None
+
+
+def known_models(client: httpx.Client) -> list[KnownModel]:
+    """The models that an engine says it has.
+
+    Raises:
+        httpx.HTTPError: it does not answer yet, or not with a list of models.
+    """
+    answer = client.get("/v1/models").raise_for_status()
+    try:
+        listed = orjson.loads(answer.content)["data"]
+        return [KnownModel(str(each["id"]), _length(each.get("max_model_len"))) for each in listed]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise httpx.DecodingError(f"its /v1/models gives no list: {answer.text[:LONGEST_ECHO]}") from error
+
+
+def _length(value: object) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def body_of(job: Completion, engine: RunningEngine) -> dict[str, Any]:
+    """The request for one answer, in OpenAI's terms and those that vLLM and SGLang share beyond them.
+
+    The prompt is given as token ids, which this side made: the words of control tokens in it stay what they are, and
+    every engine reads the same.
+    """
+    ignored, beyond = job.generation.stop_ids - job.ends, job.ends - job.generation.stop_ids
+    return {
+        "model": engine.name,
+        "prompt": list(job.prompt),
+        "max_tokens": job.max_tokens,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **({"return_token_ids": True} if engine.tells_tokens else {}),
+        **_sampling(job.sampling),
+        **({"stop": list(job.stop)} if job.stop else {}),
+        **({"stop_token_ids": sorted(beyond)} if beyond else {}),
+        **({"ignore_eos": True} if ignored else {}),
+    }
+
+
+def _sampling(sampling: Sampling) -> dict[str, Any]:
+    """What differs from OpenAI's defaults; temperature and top_p always, as engines have defaults of their own."""
+    named: dict[str, Any] = {"temperature": sampling.temperature, "top_p": sampling.top_p}
+    for field in ("seed", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"):
+        if (value := getattr(sampling, field)) != getattr(NEUTRAL, field):
+            named[field] = value
+    if sampling.top_k > 0:
+        named["top_k"] = sampling.top_k
+    if sampling.bias:
+        named["logit_bias"] = {str(token): bias for token, bias in sampling.bias}
+    return named
+
+
+async def answer(client: httpx.AsyncClient, body: Mapping[str, Any]) -> AsyncGenerator[Piece | Finished, None]:
+    """The pieces of an answer, and its end.
+
+    Raises:
+        RequestError: the engine refuses the request, or fails on it.
+        EngineLost: it is gone, or breaks off.
+    """
+    try:
+        async with client.stream("POST", "/v1/completions", content=orjson.dumps(body)) as response:
+            if response.status_code != httpx.codes.OK:
+                raise _refusal(response.status_code, await response.aread())
+            async for piece in _pieces(response):
+                yield piece
+    except httpx.HTTPError as error:
+        raise EngineLost(type(error).__name__) from error
+
+
+async def _pieces(response: httpx.Response) -> AsyncGenerator[Piece | Finished, None]:
+    finish: Finish | None = None
+    counted = tokens = 0
+    async for line in response.aiter_lines():
+        if not line.startswith("data:"):
+            continue
+        data = line[5:].strip()
+        if data == "[DONE]":
+            if finish is None:
+                raise EngineLost("it ended an answer without a reason")
+            yield Finished(finish, tokens or counted)
+            return
+        event = orjson.loads(data)
+        if "error" in event:
+            raise Failed("the engine failed on this request; its log says why")
+        if usage := event.get("usage"):
+            tokens = int(usage.get("completion_tokens") or 0)
+        for choice in event.get("choices", ()):
+            counted += 1
+            yield Piece(choice.get("text") or "", _tokens(choice.get("token_ids")))
+            finish = _finish(choice.get("finish_reason")) or finish
+    raise EngineLost("it broke off in the middle of an answer")
+
+
+def _tokens(value: object) -> tuple[int, ...] | None:
+    return tuple(value) if isinstance(value, list) else None
+
+
+def _finish(reason: object) -> Finish | None:
+    if reason == "abort":
+        raise EngineLost("it gave the answer up")
+    if reason is None:
+        return None
+    return "length" if reason == "length" else "stop"
+
+
+def _refusal(status: int, content: bytes) -> RequestError:
+    """What the engine says of a request that it does not answer, as this side says it."""
+    if status >= 500:
+        return Failed("the engine failed on this request; its log says why")
+    try:
+        values = orjson.loads(content)
+        error = values.get("error", values)
+        message = str(error.get("message") or error)
+    except (orjson.JSONDecodeError, AttributeError):
+        message = content.decode(errors="replace")
+    # A key that it does not take, or a model that it does not know, is this side's fault and no client's.
+    if status in (401, 403, 404):
+        return Failed(f"the engine refuses this side: {message[:LONGEST_ECHO]}")
+    return RequestError(message[:LONGEST_ECHO], status=400, code="refused_by_engine")

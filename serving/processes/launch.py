@@ -1,0 +1,107 @@
+"""How an engine is started for one generation: its command line and its environment."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from serving.settings import ServingSettings
+
+KEY_VARIABLE: Final = "RIVERKEEP_ENGINE_KEY"
+"""Where a command of the user's finds the key that its engine is to ask for: a command line shows it to everybody."""
+HOST: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class WantedEngine:
+    """An engine that is to be started.
+
+    Attributes:
+        model: directory of the generation, as a whole model.
+        name: which the engine is to know it by: never used for another generation.
+        port: on loopback.
+        key: that it is to ask for.
+    """
+
+    model: Path
+    name: str
+    port: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLaunch:
+    """A program to be started: its arguments, its whole environment."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def served_name(model_name: str, generation: int) -> str:
+    """The name that an engine knows a generation by."""
+    return f"{model_name}@g{generation:04d}"
+
+
+def launch_of(settings: ServingSettings, wanted: WantedEngine, environ: Mapping[str, str] = os.environ) -> EngineLaunch:
+    """The program that answers from a generation.
+
+    Args:
+        settings: which engine, and how it is set.
+        wanted: what it is to answer from, and where.
+        environ: the environment that it inherits.
+    """
+    return _LAUNCHES[settings.engine](settings, wanted, environ)
+
+
+def _vllm(settings: ServingSettings, wanted: WantedEngine, environ: Mapping[str, str]) -> EngineLaunch:
+    arguments = (
+        *(_python(settings), "-m", "vllm.entrypoints.openai.api_server"),
+        *("--model", str(wanted.model), "--served-model-name", wanted.name),
+        *("--host", HOST, "--port", str(wanted.port), "--max-num-seqs", str(settings.max_batch)),
+        *("--disable-fastapi-docs", "--disable-uvicorn-access-log"),
+        *settings.engine_process.arguments,
+    )
+    own = {
+        # Not as an argument, which everybody on the machine could read.
+        "VLLM_API_KEY": wanted.key,
+        # Its routes that change weights or pause answers are outside its key.
+        "VLLM_SERVER_DEV_MODE": "0",
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        # What it needs is in the directory; without this it asks a hub for more.
+        "HF_HUB_OFFLINE": "1",
+    }
+    return EngineLaunch(arguments, {**environ, **_set(settings), **own})
+
+
+def _command(settings: ServingSettings, wanted: WantedEngine, environ: Mapping[str, str]) -> EngineLaunch:
+    places = {"model": str(wanted.model), "name": wanted.name, "host": HOST, "port": str(wanted.port)}
+    arguments = tuple(_filled(argument, places) for argument in settings.engine_process.command)
+    return EngineLaunch(arguments, {**environ, **_set(settings), KEY_VARIABLE: wanted.key})
+
+
+def _filled(argument: str, places: Mapping[str, str]) -> str:
+    # Not str.format: an argument may hold JSON, whose braces are its own.
+    for place, value in places.items():
+        argument = argument.replace(f"{{{place}}}", value)
+    return argument
+
+
+def _set(settings: ServingSettings) -> dict[str, str]:
+    """The variables that the settings name."""
+    parted = (variable.partition("=") for variable in settings.engine_process.environment)
+    return {name: value for name, _, value in parted}
+
+
+def _python(settings: ServingSettings) -> str:
+    python = settings.engine_process.python
+    return sys.executable if python is None else str(python)
+
+
+_LAUNCHES: Final[Mapping[str, Callable[[ServingSettings, WantedEngine, Mapping[str, str]], EngineLaunch]]] = {
+    "vllm": _vllm,
+    "command": _command,
+}

@@ -1,0 +1,186 @@
+"""Completions from engines that are programs of their own: queued as the builtin engine's are, and asked over HTTP."""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from contextlib import aclosing
+from typing import Final
+from weakref import WeakKeyDictionary
+
+import httpx
+import structlog
+
+from serving.engine.completions import Completion
+from serving.engine.running import RunningEngine
+from serving.errors import EngineLost, Failed, NotReady, QueueFull, RequestError
+from serving.metrics import ServingMetrics
+from serving.processes.answer_text import AnswerText
+from serving.processes.asking import answer, body_of
+
+_log = structlog.get_logger(__name__)
+
+SWEEP_S: Final = 0.2
+"""How often those are looked for that nobody wants any more."""
+CONNECT_S: Final = 5.0
+ENDING: Final = "the server is shutting down; ask another replica"
+
+
+class EngineWriter:
+    """Asks each job's own engine, from an event loop of its own; a few jobs at once, and no more than may wait.
+
+    Args:
+        at_once: answers that are written together.
+        queue: requests that may wait beyond those.
+        metrics: where to count.
+    """
+
+    def __init__(self, *, at_once: int, queue: int, metrics: ServingMetrics) -> None:
+        self._at_once = at_once
+        self._limit = at_once + queue
+        self._metrics = metrics
+        # Guards what waits and who is being answered: requests are taken in on other threads than they are asked on.
+        self._lock = threading.Lock()
+        self._waiting: deque[Completion] = deque()
+        self._writing: dict[Completion, asyncio.Task[None]] = {}
+        self._ending = False
+        self._clients: WeakKeyDictionary[RunningEngine, httpx.AsyncClient] = WeakKeyDictionary()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="engine-writer", daemon=True)
+
+    @property
+    def trouble(self) -> str:
+        """Why it is time for a new process; else empty. An engine that fails is replaced without one."""
+        if self._thread.ident is not None and not self._ending and not self._thread.is_alive():
+            return "the thread that asks the engine is gone"
+        return ""
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Fail what is left and end the thread."""
+        with self._lock:
+            self._ending = True
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+
+    def submit(self, *jobs: Completion, unlimited: bool = False) -> None:
+        """Take in jobs, all or none. From any thread; never blocks for long.
+
+        Raises:
+            QueueFull: they do not fit, unless `unlimited`: those are asked at once.
+            NotReady: it has ended.
+        """
+        with self._lock:
+            if self._ending:
+                raise NotReady(ENDING)
+            if not (unlimited or self._fits(len(jobs))):
+                raise QueueFull(1 + len(self._waiting) // self._at_once)
+            if not unlimited:
+                self._waiting.extend(jobs)
+        self._loop.call_soon_threadsafe(self._begin, jobs if unlimited else ())
+
+    def _fits(self, jobs: int) -> bool:
+        room = self._limit - len(self._writing) - jobs
+        # Who went away keeps no place from those who come.
+        if len(self._waiting) > room:
+            self._waiting = deque(job for job in self._waiting if not job.cancelled)
+        return len(self._waiting) <= room
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.call_soon(self._sweep)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(self._let_go())
+            self._loop.close()
+
+    async def _let_go(self) -> None:
+        with self._lock:
+            left, tasks = [*self._waiting, *self._writing], list(self._writing.values())
+            self._waiting.clear()
+        for job in left:
+            job.fail(NotReady(ENDING))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for client in list(self._clients.values()):
+            await client.aclose()
+
+    def _sweep(self) -> None:
+        """Stop what nobody wants any more; a stream that gives nothing would not notice."""
+        for job, task in list(self._writing.items()):
+            if job.cancelled:
+                task.cancel()
+        self._loop.call_later(SWEEP_S, self._sweep)
+
+    def _begin(self, at_once: tuple[Completion, ...] = ()) -> None:
+        """Ask for those that come at once, and for as many of those that wait as there is room for."""
+        with self._lock:
+            chosen = list(at_once)
+            while self._waiting and len(self._writing) + len(chosen) < self._at_once:
+                job = self._waiting.popleft()
+                if not job.cancelled:
+                    chosen.append(job)
+            for job in chosen:
+                self._writing[job] = self._loop.create_task(self._write(job))
+        self._count()
+
+    async def _write(self, job: Completion) -> None:
+        try:
+            await self._ask(job)
+        except RequestError as error:
+            if isinstance(error, EngineLost):
+                _log.error("engine_lost_in_an_answer", generation=job.generation.number, error=str(error))
+            job.fail(error)
+        except Exception as error:  # noqa: BLE001 - what one answer breaks must not end the others
+            self._metrics.failures.inc()
+            _log.error(
+                "engine_answer_failed", generation=job.generation.number, error=f"{type(error).__name__}: {error}"
+            )
+            job.fail(Failed("the engine failed on this request; the server's log says why"))
+        finally:
+            with self._lock:
+                self._writing.pop(job, None)
+            if not self._ending:
+                self._begin()
+
+    async def _ask(self, job: Completion) -> None:
+        engine = job.generation.engine
+        assert engine is not None
+        with engine.answering():
+            pieces, text = answer(self._client(engine), body_of(job, engine)), AnswerText(job)
+            first = not job.trial
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    engine.heard()
+                    if first:
+                        first = False
+                        self._metrics.first_token_seconds.observe(time.monotonic() - job.submitted)
+                    for event in text.take(piece):
+                        job.emit(event)
+                    # Its end may have come here first: leaving ends it there as well.
+                    if job.ended or job.cancelled:
+                        return
+
+    def _client(self, engine: RunningEngine) -> httpx.AsyncClient:
+        client = self._clients.get(engine)
+        if client is None:
+            client = self._clients[engine] = httpx.AsyncClient(
+                base_url=engine.url,
+                headers={"authorization": f"Bearer {engine.key}", "content-type": "application/json"},
+                # Long answers are quiet for long: whoever follows the pointer looks after an engine that gives nothing.
+                timeout=httpx.Timeout(None, connect=CONNECT_S),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=self._at_once),
+                # A proxy of the environment's is for addresses that are not on this machine.
+                trust_env=False,
+            )
+        return client
+
+    def _count(self) -> None:
+        self._metrics.waiting.set(len(self._waiting))
+        self._metrics.active.set(len(self._writing))

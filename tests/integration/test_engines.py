@@ -1,0 +1,363 @@
+"""Engines that are programs of their own, behind the door: one process for each generation, real ones over HTTP.
+
+Every engine keeps the same contract: vLLM where it is installed (`make test-vllm`), and `command` with the builtin
+engine as another program, which can be made to misbehave.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import torch
+
+from checkpoints.adapters.ground import Ground
+from checkpoints.adapters.low_rank import AdapterWeights, LowRank, write_adapter
+from checkpoints.card import Card
+from checkpoints.files.model_files import GROUND_FILE
+from checkpoints.generation_store import GenerationStore
+from checkpoints.json_files import write_sorted_json
+from checkpoints.load import load_model
+from serving.processes.launch import KEY_VARIABLE
+from tests.daemon_harness import ROOT
+from tests.harness import get, post, wait_until
+from tests.integration.test_serving import KEY, LONG, SHORT, Server, make_store
+
+pytestmark = pytest.mark.slow
+
+VLLM = Path(os.environ.get("RIVERKEEP_VLLM_PYTHON", ROOT / ".venv-vllm/bin/python"))
+NO_VLLM = f"vLLM is not at {VLLM}: unproven with it (`make test-vllm` installs it, 6 GB)"
+ENGINES = ("command", pytest.param("vllm", marks=pytest.mark.skipif(not VLLM.exists(), reason=NO_VLLM)))
+# A swap under load takes a CPU minutes.
+PATIENCE_S = {"command": 120.0, "vllm": 600.0}
+VLLM_MODULE = "vllm.entrypoints.openai.api_server"
+HEAD_WIDTH = 32
+"""vLLM's attention on a CPU knows none below."""
+PROGRAM = (sys.executable, "-m", "tests.engine_program", "{model}", "{name}", "{port}")
+MESSAGES = [{"role": "user", "content": "the state of </s> the union"}]
+
+
+@contextmanager
+def served(store: GenerationStore, *more: str, **settings: Any) -> Iterator[Server]:
+    """A serving process whose engines are the builtin one as another program; `more` is how they behave."""
+    process = {"command": [*PROGRAM, *more], **settings.pop("engine_process", {})}
+    with running(Server(store.root, engine="command", engine_process=process, **settings)) as server:
+        yield server
+
+
+@contextmanager
+def served_by_vllm(store: GenerationStore) -> Iterator[Server]:
+    """A serving process whose engines are vLLM's, on a CPU."""
+    process = {
+        "python": str(VLLM),
+        "arguments": ["--dtype", "float32", "--enforce-eager", "--max-model-len", "4096"],
+        "environment": ["VLLM_CPU_KVCACHE_SPACE=1", "VLLM_CPU_OMP_THREADS_BIND=nobind"],
+    }
+    with running(Server(store.root, engine="vllm", engine_process=process, pass_timeout_s=120)) as server:
+        yield server
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
+    """End a serving process, and see that its engines end with it."""
+    try:
+        yield server
+    finally:
+        left = engines(server)
+        server.__exit__()
+        assert not psutil.wait_procs(left, timeout=60)[1]
+
+
+def engines(server: Server) -> list[psutil.Process]:
+    """The engines that a serving process has."""
+    if server.process.poll() is not None:
+        return []
+    # Each has a guardian, which has the same words in its command line.
+    guardians = psutil.Process(server.process.pid).children()
+    below = [child for guardian in guardians for child in _children(guardian)]
+    return [child for child in below if {"tests.engine_program", VLLM_MODULE} & set(_command_line(child))]
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    """What it began; nothing of one that has ended meanwhile."""
+    with suppress(psutil.NoSuchProcess):
+        return process.children()
+    return []
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    """Its arguments; none of one that has ended meanwhile."""
+    with suppress(psutil.NoSuchProcess):
+        return process.cmdline()
+    return []
+
+
+def complete(server: Server, **more: Any) -> httpx.Response:
+    """Ask for a completion."""
+    headers = {"authorization": f"Bearer {KEY}"}
+    return post(f"{server.url}/v1/completions", json={**SHORT, **more}, headers=headers, timeout=60)
+
+
+def chat(server: Server) -> httpx.Response:
+    """Ask in a chat whose message holds a control token's word."""
+    body = {"messages": MESSAGES, "max_tokens": 8, "temperature": 0}
+    return post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> GenerationStore:
+    """Four generations that answer differently."""
+    return make_store(tmp_path_factory.mktemp("engines"), 4, head_width=HEAD_WIDTH)
+
+
+@pytest.fixture(scope="module")
+def builtin(store: GenerationStore) -> dict[int, tuple[str, str]]:
+    """What each generation writes by the builtin engine: a completion, a chat."""
+    answers = {}
+    with Server(store.root) as server:
+        for number in (0, 1, 2, 3):
+            store.point_to(number)
+            server.until_serves(number)
+            answers[number] = (text_of(complete(server)), chat(server).json()["choices"][0]["message"]["content"])
+    store.point_to(0)
+    return answers
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def server(request: pytest.FixtureRequest, store: GenerationStore) -> Iterator[Server]:
+    """One for each engine, that every test finds at generation 0."""
+    engine: str = request.param
+    store.point_to(0)
+    with served(store) if engine == "command" else served_by_vllm(store) as made:
+        made.patience_s = PATIENCE_S[engine]
+        wait_until(made.answers, timeout_s=made.patience_s, what="generation 0")
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _at_generation_0(request: pytest.FixtureRequest, store: GenerationStore) -> None:
+    store.point_to(0)
+    if "server" in request.fixturenames:
+        until_alone(request.getfixturevalue("server"), 0)
+
+
+def until_alone(server: Server, number: int) -> psutil.Process:
+    """Wait until a generation serves and its engine is the only one; that engine."""
+    server.until_serves(number)
+    wait_until(lambda: len(engines(server)) == 1, timeout_s=server.patience_s, what="the end of the old engines")
+    return engines(server)[0]
+
+
+def text_of(answer: httpx.Response) -> str:
+    """What was written."""
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["choices"][0]["text"])
+
+
+def streamed(server: Server, on_first: Callable[[], None]) -> tuple[str, str, bool]:
+    """A long stream: its generation, its text, whether it came to its end."""
+    text, whole = "", False
+    with httpx.stream("POST", f"{server.url}/v1/completions", json=LONG, timeout=120) as response:
+        generation = response.headers["x-riverkeep-generation"]
+        for line in response.iter_lines():
+            if line == "data: [DONE]":
+                whole = True
+            elif line.startswith("data:"):
+                event = httpx.Response(200, content=line[5:]).json()
+                if "error" in event:
+                    return generation, str(event["error"]["code"]), False
+                if not text:
+                    on_first()
+                text += event["choices"][0]["text"] if event["choices"] else ""
+    return generation, text, whole
+
+
+def test_each_answer_is_of_one_generation_and_what_the_builtin_engine_writes(
+    server: Server, store: GenerationStore, builtin: dict[int, tuple[str, str]]
+) -> None:
+    """Completions, and chats whose messages write control tokens, through two swaps; requests go on meanwhile."""
+    answers: list[httpx.Response] = []
+    ended = threading.Event()
+
+    def ask_on() -> None:
+        while not ended.is_set():
+            answers.append(complete(server))
+
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask_on) for _ in range(3)]
+        try:
+            for number in (1, 2):
+                store.point_to(number)
+                server.until_serves(number)
+                assert chat(server).json()["choices"][0]["message"]["content"] == builtin[number][1]
+        finally:
+            ended.set()
+        for each in asking:
+            each.result()
+    for answer in answers:
+        assert text_of(answer) == builtin[int(answer.headers["x-riverkeep-generation"])][0]
+    assert {answer.headers["x-riverkeep-generation"] for answer in answers} >= {"0", "1"}
+    until_alone(server, 2)
+
+
+def test_a_stream_ends_on_the_generation_that_it_began_on(server: Server, store: GenerationStore) -> None:
+    """The old engine lives until its last answer is out, and no longer."""
+    alone = streamed(server, lambda: None)
+
+    def swap() -> None:
+        store.point_to(3)
+        server.until_serves(3)
+
+    assert streamed(server, swap) == alone
+    assert alone[0] == "0"
+    assert alone[2]
+    until_alone(server, 3)
+
+
+def test_an_engine_killed_in_an_answer_is_told_and_replaced(
+    server: Server, builtin: dict[int, tuple[str, str]]
+) -> None:
+    """The stream ends with an error that a program can read; a new engine answers from the pointer, by itself."""
+    engine = until_alone(server, 0)
+    _, code, whole = streamed(server, engine.kill)
+    assert (code, whole) == ("engine_lost", False)
+    wait_until(lambda: complete(server).status_code == 200, timeout_s=server.patience_s, what="a new engine")
+    assert text_of(complete(server)) == builtin[0][0]
+    assert until_alone(server, 0).pid != engine.pid
+    assert server.process.poll() is None
+
+
+def test_an_engine_is_closed_to_all_but_the_door(server: Server) -> None:
+    """On loopback, and only with the key that the serving process made, which no list of processes shows."""
+    engine = until_alone(server, 0)
+    (port,) = {each.laddr.port for each in listening(engine)}
+    assert get(f"http://127.0.0.1:{port}/v1/models").status_code == 401
+    assert {each.laddr.ip for each in listening(engine)} == {"127.0.0.1"}
+    assert get(f"http://127.0.0.1:{port}/docs").status_code in (401, 404)
+    key = next(value for name, value in engine.environ().items() if name in ("VLLM_API_KEY", KEY_VARIABLE))
+    assert key not in " ".join(engine.cmdline())
+    answer = get(f"http://127.0.0.1:{port}/v1/models", headers={"authorization": f"Bearer {key}"})
+    assert [model["id"] for model in answer.json()["data"]] == ["riverkeep@g0000"]
+
+
+def listening(engine: psutil.Process) -> list[Any]:
+    """The sockets that an engine listens on."""
+    return [each for each in engine.net_connections("inet") if each.status == psutil.CONN_LISTEN]
+
+
+def test_a_generation_that_is_an_adapter_answers_as_the_whole_model_that_it_makes(tmp_path: Path) -> None:
+    """The engine is given a directory that needs no other, which goes with it."""
+    store = make_store(tmp_path, 1, head_width=HEAD_WIDTH)
+    store.publish(write_adapter_on(store, tmp_path / "adapter"), 1, Card(1, "causal-lm", parent=0, round=1))
+    written = {}
+    with Server(store.root) as builtin:
+        for number in (0, 1):
+            store.point_to(number)
+            builtin.until_serves(number)
+            written[number] = text_of(complete(builtin))
+    assert written[0] != written[1]
+    with served(store) as server:
+        wait_until(server.answers, timeout_s=120, what="generation 1")
+        assert text_of(complete(server)) == written[1]
+        directory = Path(engines(server)[0].cmdline()[-3])
+        assert (directory / "model.safetensors").is_file()
+        store.point_to(0)
+        until_alone(server, 0)
+        assert text_of(complete(server)) == written[0]
+        wait_until(lambda: not directory.exists(), what="the end of the directory")
+
+
+def write_adapter_on(store: GenerationStore, directory: Path) -> Path:
+    """A candidate that changes one matrix of generation 0."""
+    name = "model.layers.0.mlp.up_proj"
+    rows, columns = load_model(store.path(0), "causal-lm").get_parameter(f"{name}.weight").shape
+    torch.manual_seed(7)
+    change = LowRank(torch.randn(2, columns), torch.randn(rows, 2))
+    directory.mkdir()
+    weights = AdapterWeights({name: change})
+    write_adapter(directory, weights, "causal-lm", ground=Path("../000000"), transposed=False)
+    ground = Ground(0, store.model_digest(0), 1)
+    (directory / GROUND_FILE).write_bytes(write_sorted_json(ground))
+    return directory
+
+
+def test_an_engine_that_hangs_is_replaced(store: GenerationStore) -> None:
+    """One that gives nothing while it owes an answer."""
+    with served(store, pass_timeout_s=2.0) as server:
+        wait_until(server.answers, timeout_s=120, what="generation 0")
+        (engine,) = engines(server)
+        engine.suspend()
+        assert complete(server).json()["error"]["code"] == "engine_lost"
+        wait_until(lambda: complete(server).status_code == 200, timeout_s=120, what="a new engine")
+        assert [each.pid for each in engines(server)] != [engine.pid]
+
+
+@pytest.mark.parametrize(
+    ("manner", "ready_timeout_s", "reason"),
+    [
+        ("dies", 60, "no room on the device"),
+        ("silent", 25, "was not ready within 25 s"),
+        ("other", 60, "serves another, and not riverkeep@g0001"),
+    ],
+)
+def test_the_old_generation_serves_on_where_an_engine_does_not_come(
+    store: GenerationStore, tmp_path: Path, manner: str, ready_timeout_s: float, reason: str
+) -> None:
+    """It ends, is never ready, or answers from another model: that is told, and nothing is left of it."""
+    (tmp_path / "manner").write_text("")
+    with served(store, str(tmp_path / "manner"), engine_process={"ready_timeout_s": ready_timeout_s}) as server:
+        wait_until(server.answers, timeout_s=120, what="generation 0")
+        (tmp_path / "manner").write_text(manner)
+        store.point_to(1)
+        wait_until(lambda: reason in failed(server).get("1", ""), what="the reason")
+        assert complete(server).headers["x-riverkeep-generation"] == "0"
+        wait_until(lambda: len(engines(server)) == 1, what="the end of the one that failed")
+        (tmp_path / "manner").write_text("")
+        store.point_to(2)
+        server.until_serves(2)
+
+
+def failed(server: Server) -> dict[str, str]:
+    """The generations that could not serve, each with the reason."""
+    return dict(get(f"{server.url}/v1/riverkeep/generation").json()["failed"])
+
+
+def test_an_engine_ends_with_a_serving_process_that_is_killed(store: GenerationStore) -> None:
+    """The kernel sees to it; who is asked to end does it by itself."""
+    with served(store) as server:
+        wait_until(server.answers, timeout_s=120, what="generation 0")
+        (engine,) = engines(server)
+        server.process.kill()
+        server.process.wait()
+        assert not psutil.wait_procs([engine], timeout=30)[1]
+    with served(store) as server:
+        wait_until(server.answers, timeout_s=120, what="generation 0")
+        (engine,) = engines(server)
+        server.process.terminate()
+        assert server.process.wait(30) == 0
+        assert not engine.is_running()
+
+
+def test_where_two_do_not_fit_the_old_one_goes_first(store: GenerationStore) -> None:
+    """There are never two; what is asked meanwhile is refused with a time to come back."""
+    with served(store, engine_process={"two_at_once": False}) as server:
+        wait_until(server.answers, timeout_s=120, what="generation 0")
+        (old,) = engines(server)
+        store.point_to(1)
+        most, refused = 0, list[httpx.Response]()
+        while server.ready()["generation"] != 1:
+            most = max(most, len(engines(server)))
+            refused += [answer for answer in [complete(server)] if answer.status_code != 200]
+        assert most == 1
+        assert not old.is_running()
+        assert {answer.status_code for answer in refused} == {503}
+        assert all(answer.headers["retry-after"] for answer in refused)
+        assert complete(server).headers["x-riverkeep-generation"] == "1"
+        assert "serving_pauses" in server.log.read_text()

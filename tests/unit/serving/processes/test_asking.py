@@ -1,0 +1,158 @@
+"""What an engine is asked, and what its answers mean; the engine here is a transport in this process, and so a fake."""
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import httpx
+import orjson
+import pytest
+
+from serving.engine.completions import Completion, Finished
+from serving.engine.loaded import LoadedGeneration
+from serving.engine.running import RunningEngine
+from serving.engine.sampling import Sampling
+from serving.errors import EngineLost, Failed, RequestError
+from serving.processes.asking import Piece, answer, body_of, known_models
+
+
+def job(generation: LoadedGeneration, **more: Any) -> Completion:
+    """A job as routes make it."""
+    wish: dict[str, Any] = {"sampling": Sampling(temperature=0), "stop": (), **more}
+    return Completion(generation, [1, 2, 3], 5, on_event=lambda _: None, **wish)
+
+
+def test_a_plain_request_says_what_engines_could_take_otherwise(first: LoadedGeneration) -> None:
+    """Token ids, a temperature, a usage at the end, and no more than that."""
+    assert body_of(job(first), an_engine()) == {
+        "model": "m@g0001",
+        "prompt": [1, 2, 3],
+        "max_tokens": 5,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": 0,
+        "top_p": 1.0,
+    }
+    assert body_of(job(first), an_engine(tells_tokens=True))["return_token_ids"] is True
+
+
+def an_engine(**more: Any) -> RunningEngine:
+    """One that nobody asks."""
+    return RunningEngine("http://engine", "m@g0001", "key", NoProcess(), 60.0, **more)
+
+
+class NoProcess:
+    """A stand-in for an engine's process."""
+
+    ended = ""
+
+    def last_words(self) -> str:
+        """It writes nothing."""
+        return ""
+
+    def end(self) -> None:
+        """There is nothing to end."""
+
+
+def test_all_that_steers_a_draw_is_sent(first: LoadedGeneration) -> None:
+    """By the names that vLLM has for it."""
+    sampling = Sampling(0.5, 0.9, 7, 5, 0.1, 1.1, 0.2, 0.3, ((4, 2.0),))
+    ends = frozenset({9}) | first.stop_ids
+    body = body_of(job(first, sampling=sampling, stop=("x",), stop_ids=ends), an_engine())
+    assert {name: body[name] for name in ("top_k", "min_p", "seed", "repetition_penalty")} == {
+        "top_k": 5,
+        "min_p": 0.1,
+        "seed": 7,
+        "repetition_penalty": 1.1,
+    }
+    assert (body["presence_penalty"], body["frequency_penalty"]) == (0.2, 0.3)
+    assert (body["logit_bias"], body["stop"], body["stop_token_ids"]) == ({"4": 2.0}, ["x"], [9])
+    assert "ignore_eos" not in body
+    assert body_of(job(first, stop_ids=frozenset()), an_engine())["ignore_eos"] is True
+
+
+def ask(respond: Callable[[httpx.Request], httpx.Response]) -> list[Piece | Finished]:
+    """All pieces of the answer that an engine gives."""
+
+    async def gather() -> list[Piece | Finished]:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(respond), base_url="http://engine") as client:
+            return [piece async for piece in answer(client, {"model": "m"})]
+
+    return anyio.run(gather)
+
+
+def stream(*events: dict[str, Any] | str) -> Callable[[httpx.Request], httpx.Response]:
+    """An engine that gives these events."""
+    lines = [event if isinstance(event, str) else orjson.dumps(event).decode() for event in events]
+    # What begins with a colon is a comment, which servers send to keep a connection.
+    content = "".join(f"{line}\n\n" if line.startswith(":") else f"data: {line}\n\n" for line in lines).encode()
+    return lambda _: httpx.Response(200, content=content)
+
+
+def piece(text: str, finish: str | None = None) -> dict[str, Any]:
+    """One event of a stream."""
+    return {"choices": [{"index": 0, "text": text, "finish_reason": finish}]}
+
+
+def test_pieces_and_the_end_come_as_they_are() -> None:
+    """Tokens by the engine's own count, which knows of those without text; else by its pieces."""
+    usage = {"choices": [], "usage": {"completion_tokens": 4}}
+    told = piece("b", "length") | {"choices": [{"text": "b", "token_ids": [5, 6], "finish_reason": "length"}]}
+    assert ask(stream(piece("a"), told, usage, "[DONE]")) == [Piece("a"), Piece("b", (5, 6)), Finished("length", 4)]
+    assert ask(stream(": keep-alive", piece("", "stop"), "[DONE]"))[-1] == Finished("stop", 1)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (piece("a"),),
+        (piece("a"), "[DONE]"),
+        (piece("a", "abort"), "[DONE]"),
+    ],
+)
+def test_an_answer_that_is_not_whole_is_an_error(events: tuple[dict[str, Any] | str, ...]) -> None:
+    """Cut off, without a reason for its end, or given up: none of it passes for an answer."""
+    with pytest.raises(EngineLost):
+        ask(stream(*events))
+
+
+def test_an_error_within_a_stream_is_one() -> None:
+    """Whatever it says: the engine's words may hold what a client wrote."""
+    with pytest.raises(Failed):
+        ask(stream(piece("a"), {"error": {"message": "CUDA"}}, "[DONE]"))
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "kind", "said"),
+    [
+        (400, b'{"error": {"message": "too long"}}', RequestError, "too long"),
+        (422, b'{"message": "no such thing"}', RequestError, "no such thing"),
+        (400, b"<html>", RequestError, "<html>"),
+        (401, b'{"error": {"message": "key"}}', Failed, "refuses this side: key"),
+        (404, b'{"error": {"message": "model"}}', Failed, "refuses this side: model"),
+        (500, b'{"error": {"message": "secret"}}', Failed, "its log says why"),
+    ],
+)
+def test_a_refusal_is_the_clients_or_this_sides(status: int, content: bytes, kind: type[Exception], said: str) -> None:
+    """What the client can mend it is told in the engine's words; the rest is no fault of its own."""
+    with pytest.raises(kind, match=said) as caught:
+        ask(lambda _: httpx.Response(status, content=content))
+    assert type(caught.value) is kind
+
+
+def test_an_engine_that_is_not_there_is_lost() -> None:
+    """As it is where its process has just ended."""
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    with pytest.raises(EngineLost, match="ConnectError"):
+        ask(refuse)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"data": 1}', b'{"data": [1]}', b'{"data": [{}]}'])
+def test_what_gives_no_list_of_models_is_not_ready(content: bytes) -> None:
+    """A program of another kind may have the port."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=content))
+    with httpx.Client(transport=transport, base_url="http://engine") as client, pytest.raises(httpx.HTTPError):
+        known_models(client)
