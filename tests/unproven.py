@@ -3,6 +3,7 @@
 What pip and the Makefile install is not among it: a run without that is broken, and fails.
 """
 
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from typing import Final, NoReturn
 
 import pytest
 
+VLLM_PYTHON: Final = Path(
+    os.environ.get("RIVERKEEP_VLLM_PYTHON", Path(__file__).parents[1] / ".venv-vllm" / "bin" / "python")
+)
 KAFKA_LIBS: Final = Path(__file__).parent / "kafka" / "libs"
 
 
@@ -71,7 +75,11 @@ MAKE: Final = Lack(
     "make is not installed: apt install make",
     "that the tests go on where Apache Kafka could not be fetched",
 )
-LACKS: Final = (APACHE, CHROMIUM, SYSTEMD, PROMTOOL, PROMETHEUS, KUBECTL, MOUNT, MAKE)
+VLLM: Final = Lack(
+    f"vLLM is not at {VLLM_PYTHON}: run `make test-vllm` (6 GB)",
+    "that vLLM behind the door keeps what every engine has to keep",
+)
+LACKS: Final = (APACHE, CHROMIUM, SYSTEMD, PROMTOOL, PROMETHEUS, KUBECTL, MOUNT, MAKE, VLLM)
 
 
 def program(name: str, lack: Lack) -> str:

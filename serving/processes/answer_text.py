@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from serving.engine.completions import Completion, Delta, Finished
-from serving.processes.asking import Piece
+from serving.processes.asking import EnginePiece
 
 
 class AnswerText:
@@ -20,7 +20,7 @@ class AnswerText:
         self._text, self._ends = job.text(), job.ends
         self._tokens = 0
 
-    def take(self, piece: Piece | Finished) -> Iterator[Delta | Finished]:
+    def take(self, piece: EnginePiece | Finished) -> Iterator[Delta | Finished]:
         """What a piece adds, and the end, which may come before the engine's own."""
         if isinstance(piece, Finished):
             yield from self._end(piece)

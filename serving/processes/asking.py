@@ -18,7 +18,7 @@ NEUTRAL: Final = Sampling(temperature=1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class EnginePiece:
     """A further piece of an answer, as an engine gives it.
 
     Attributes:
@@ -95,7 +95,7 @@ def _sampling(sampling: Sampling) -> dict[str, Any]:
     return named
 
 
-async def answer(client: httpx.AsyncClient, body: Mapping[str, Any]) -> AsyncGenerator[Piece | Finished, None]:
+async def answer(client: httpx.AsyncClient, body: Mapping[str, Any]) -> AsyncGenerator[EnginePiece | Finished, None]:
     """The pieces of an answer, and its end.
 
     Raises:
@@ -112,7 +112,7 @@ async def answer(client: httpx.AsyncClient, body: Mapping[str, Any]) -> AsyncGen
         raise EngineLost(type(error).__name__) from error
 
 
-async def _pieces(response: httpx.Response) -> AsyncGenerator[Piece | Finished, None]:
+async def _pieces(response: httpx.Response) -> AsyncGenerator[EnginePiece | Finished, None]:
     finish: Finish | None = None
     counted = tokens = 0
     async for line in response.aiter_lines():
@@ -131,7 +131,7 @@ async def _pieces(response: httpx.Response) -> AsyncGenerator[Piece | Finished, 
             tokens = int(usage.get("completion_tokens") or 0)
         for choice in event.get("choices", ()):
             counted += 1
-            yield Piece(choice.get("text") or "", _tokens(choice.get("token_ids")))
+            yield EnginePiece(choice.get("text") or "", _tokens(choice.get("token_ids")))
             finish = _finish(choice.get("finish_reason")) or finish
     raise EngineLost("it broke off in the middle of an answer")
 

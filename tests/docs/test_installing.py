@@ -17,6 +17,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINNED = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
 # Read by transformers where a model needs it; no part of an installation.
 FOR_SOME_MODELS = {"sentencepiece", "protobuf", "tiktoken"}
+# Of an environment of their own.
+ENGINES = {"vllm"}
 
 
 def test_what_the_readme_installs_reads_gguf_files() -> None:
@@ -37,7 +39,7 @@ def test_a_build_of_torch_for_cpus_keeps_to_the_constraints() -> None:
 @pytest.mark.parametrize("file", [*DOCUMENTS, *DEPLOYED, *SOURCES], ids=lambda path: path.name)
 def test_commands_that_install_name_what_is_there(file: Path) -> None:
     """This checkout with an extra that it has, or a package that is its dependency or one of a model's."""
-    known = {canonicalize_name(Requirement(each).name) for each in PROJECT["dependencies"]} | FOR_SOME_MODELS
+    known = {canonicalize_name(Requirement(each).name) for each in PROJECT["dependencies"]} | FOR_SOME_MODELS | ENGINES
     text = file.read_text()
     commands = re.findall(r"pip install((?: +[^`\n#:;)]+)?)", text)
     called = [

@@ -53,6 +53,12 @@ PROOFS: Final = {
             "test_an_answer_ends_on_the_generation_it_began_on",
             "test_a_damaged_candidate_is_reported_while_the_old_one_serves",
         ],
+        "tests/integration/test_engines.py": [
+            "test_each_answer_is_of_one_generation_and_what_the_builtin_engine_writes",
+            "test_a_stream_ends_on_the_generation_that_it_began_on",
+            "test_an_engine_killed_in_an_answer_is_told_and_replaced",
+            "test_the_old_generation_serves_on_where_an_engine_does_not_come",
+        ],
         "tests/unit/serving/generations/test_swap.py": [
             "test_a_damaged_candidate_never_serves",
             "test_a_candidate_that_fails_its_warm_up_never_serves",

@@ -4,7 +4,6 @@ Every engine keeps the same contract: vLLM where it is installed (`make test-vll
 engine as another program, which can be made to misbehave.
 """
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -26,15 +25,13 @@ from checkpoints.generation_store import GenerationStore
 from checkpoints.json_files import write_sorted_json
 from checkpoints.load import load_model
 from serving.processes.launch import KEY_VARIABLE
-from tests.daemon_harness import ROOT
 from tests.harness import get, post, wait_until
 from tests.integration.test_serving import KEY, LONG, SHORT, Server, make_store
+from tests.unproven import VLLM, VLLM_PYTHON
 
 pytestmark = pytest.mark.slow
 
-VLLM = Path(os.environ.get("RIVERKEEP_VLLM_PYTHON", ROOT / ".venv-vllm/bin/python"))
-NO_VLLM = f"vLLM is not at {VLLM}: unproven with it (`make test-vllm` installs it, 6 GB)"
-ENGINES = ("command", pytest.param("vllm", marks=pytest.mark.skipif(not VLLM.exists(), reason=NO_VLLM)))
+ENGINES = ("command", "vllm")
 # A swap under load takes a CPU minutes.
 PATIENCE_S = {"command": 120.0, "vllm": 600.0}
 VLLM_MODULE = "vllm.entrypoints.openai.api_server"
@@ -56,7 +53,7 @@ def served(store: GenerationStore, *more: str, **settings: Any) -> Iterator[Serv
 def served_by_vllm(store: GenerationStore) -> Iterator[Server]:
     """A serving process whose engines are vLLM's, on a CPU."""
     process = {
-        "python": str(VLLM),
+        "python": str(VLLM_PYTHON),
         "arguments": ["--dtype", "float32", "--enforce-eager", "--max-model-len", "4096"],
         "environment": ["VLLM_CPU_KVCACHE_SPACE=1", "VLLM_CPU_OMP_THREADS_BIND=nobind"],
     }
@@ -134,6 +131,8 @@ def builtin(store: GenerationStore) -> dict[int, tuple[str, str]]:
 def server(request: pytest.FixtureRequest, store: GenerationStore) -> Iterator[Server]:
     """One for each engine, that every test finds at generation 0."""
     engine: str = request.param
+    if engine == "vllm" and not VLLM_PYTHON.exists():
+        VLLM.skip()
     store.point_to(0)
     with served(store) if engine == "command" else served_by_vllm(store) as made:
         made.patience_s = PATIENCE_S[engine]

@@ -13,7 +13,7 @@ from serving.engine.loaded import LoadedGeneration
 from serving.engine.running import RunningEngine
 from serving.engine.sampling import Sampling
 from serving.errors import EngineLost, Failed, RequestError
-from serving.processes.asking import Piece, answer, body_of, known_models
+from serving.processes.asking import EnginePiece, answer, body_of, known_models
 
 
 def job(generation: LoadedGeneration, **more: Any) -> Completion:
@@ -71,10 +71,10 @@ def test_all_that_steers_a_draw_is_sent(first: LoadedGeneration) -> None:
     assert body_of(job(first, stop_ids=frozenset()), an_engine())["ignore_eos"] is True
 
 
-def ask(respond: Callable[[httpx.Request], httpx.Response]) -> list[Piece | Finished]:
+def ask(respond: Callable[[httpx.Request], httpx.Response]) -> list[EnginePiece | Finished]:
     """All pieces of the answer that an engine gives."""
 
-    async def gather() -> list[Piece | Finished]:
+    async def gather() -> list[EnginePiece | Finished]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(respond), base_url="http://engine") as client:
             return [piece async for piece in answer(client, {"model": "m"})]
 
@@ -98,7 +98,11 @@ def test_pieces_and_the_end_come_as_they_are() -> None:
     """Tokens by the engine's own count, which knows of those without text; else by its pieces."""
     usage = {"choices": [], "usage": {"completion_tokens": 4}}
     told = piece("b", "length") | {"choices": [{"text": "b", "token_ids": [5, 6], "finish_reason": "length"}]}
-    assert ask(stream(piece("a"), told, usage, "[DONE]")) == [Piece("a"), Piece("b", (5, 6)), Finished("length", 4)]
+    assert ask(stream(piece("a"), told, usage, "[DONE]")) == [
+        EnginePiece("a"),
+        EnginePiece("b", (5, 6)),
+        Finished("length", 4),
+    ]
     assert ask(stream(": keep-alive", piece("", "stop"), "[DONE]"))[-1] == Finished("stop", 1)
 
 
