@@ -52,6 +52,7 @@ from learner.penalties import pull_of
 from learner.progress import Progress, silent_progress
 from learner.round_importance import RoundImportance
 from learner.saves import saves_of
+from learner.sharding import divide, divided, make_whole, require_shardable
 from learner.training.early_stopping import EarlyStopping
 from learner.training.round_moments import RoundMoments
 from learner.training.train import Diverged, Trainer, Training, train
@@ -105,7 +106,8 @@ def run_round(path: Path, echo: TextIO | None = None, ranks: Ranks = ALONE) -> R
                 _require_intact(given)
         # None reads on before the first has looked at the files, and removed what an earlier run left.
         ranks.wait()
-        report = _run(given, progress, ranks) if given.spec.kept is None else judge_again(given, progress, ranks)
+        with ranks.passing_together():
+            report = _run(given, progress, ranks) if given.spec.kept is None else judge_again(given, progress, ranks)
         if ranks.is_first:
             write_small_ones(path, progress)
             # Last, when every candidate is written or can be: its presence says that the round came to its end.
@@ -129,6 +131,7 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     with progress.phase("load"):
         bench = set_up(given, progress, ranks)
         require_adapter_fits(bench)
+        require_shardable(bench)
     _say_start(bench)
     with progress.phase("encode", DOCUMENTS, _documents(given)):
         texts = _encode(bench)
@@ -158,7 +161,9 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     # lies on just that, and holds in float32 what is learned.
     if not keeps_adapter and not bench.trains_as_stored:
         add_residuals(bench.model, bench.residuals(PARENT, bench.model))
-    importance, moments = RoundImportance(bench), RoundMoments(given, progress, ranks)
+    # Where the round asks for it: until the result is there, all that is as large as the model is divided.
+    trained = divide(bench)
+    importance, moments = RoundImportance(trained), RoundMoments(given, progress, ranks)
     earlier = importance.before(texts.replay, material.tokens)
     rows = grow_for_new_labels(bench, texts.fresh, texts.replay)
     short = maps_of(bench.model) if given.spec.recipe.adapter_base == "4bit" else ()
@@ -167,12 +172,15 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     try:
         sequences = sum(len(step.new) + len(step.replayed) for step in material.steps)
         with progress.phase("train", SEQUENCES, sequences, most_seconds=given.spec.recipe.max_seconds):
-            pull = pull_of(bench, earlier, rows, adapter)
-            training = _train(bench, material, texts, pull, adapter, moments=moments)
+            # Let go of with the training: its anchors are as large as the model.
+            training = _train(
+                trained, material, texts, pull_of(trained, earlier, rows, adapter), adapter, moments=moments
+            )
     except Diverged as error:
         return _report(bench, Outcome.DIVERGED, str(error), new_text)
     _make_exact(bench, short, keeps_adapter=keeps_adapter)
-    measured = partial(importance.after, texts.fresh, earlier, training.tokens_new + training.tokens_replayed)
+    after = partial(importance.after, texts.fresh, earlier, training.tokens_new + training.tokens_replayed)
+    measured = _gathered(bench, trained, after)
     made = _candidates(bench, adapter, keeps_adapter=keeps_adapter, measured=measured, rows=rows)
     shares, tokens = len(set(given.spec.recipe.interpolation)), sum(len(text.tokens) for text in texts.slices.values())
     with progress.phase("candidates", TOKENS, shares * (tokens + skills.tokens)):
@@ -203,6 +211,20 @@ def _make_exact(bench: Workbench, short: Sequence[str], *, keeps_adapter: bool) 
     if not keeps_adapter:
         add_residuals(exact, bench.residuals(PARENT, exact))
     give_back(bench.model, short, exact)
+
+
+def _gathered(
+    bench: Workbench, trained: Workbench, measured: Callable[[], Importance | None]
+) -> Callable[[], Importance | None]:
+    """Give the bench the trained weights where they are divided, and return what tells their importance.
+
+    That is then measured before: the sums of squares, too, would be as large as the model on each device.
+    """
+    if not bench.is_sharded:
+        return measured
+    importance = measured()
+    make_whole(bench, trained)
+    return lambda: importance
 
 
 def _candidates(
@@ -298,10 +320,11 @@ def _train(
     model.train()
     if spec.recipe.gradient_checkpointing:
         model.activation_checkpointing_enable()
+    if not bench.is_sharded:
+        # What the head has grown, say, was computed by each rank, on a GPU not always alike to the last bit.
+        bench.ranks.take_over([*model.parameters(), *model.buffers()])
     # Not loaded where no row would be distilled.
     distils = material.objective.needs_parent and len(texts.replay)
-    # What the head has grown, say, was computed by each, on a GPU not always alike to the last bit.
-    bench.ranks.take_over([*model.parameters(), *model.buffers()])
     trainer = Trainer(
         model,
         _parent(bench, adapter) if distils else None,
@@ -319,7 +342,9 @@ def _train(
         ranks=bench.ranks,
         compiles=spec.compile,
     )
-    stopping, saves = _stopping(bench, texts.early_stop), saves_of(bench, material.steps)
+    stopping = _stopping(bench, texts.early_stop)
+    # Of divided weights no rank has what the first one would save: such a round begins anew.
+    saves = None if bench.is_sharded else saves_of(bench, material.steps)
     # Before a save that the round goes on from, which has its own.
     moments.begin(trainer)
     training = train(trainer, material.steps, spec.recipe, progress=bench.progress, stopping=stopping, saves=saves)
@@ -337,9 +362,13 @@ def _parent(bench: Workbench, adapter: Adapter | None) -> Any:
         return bench.model
     if bench.trains_as_stored:
         return bench.load(PARENT, device=bench.device.where, dtype=None)
+    # What is divided goes to the device layer by layer.
+    where = CPU if bench.is_sharded else bench.device.where
     if bench.device.compute is torch.float32:
-        return bench.load_master(PARENT)
-    return bench.load(PARENT, device=bench.device.where, dtype=bench.device.compute)
+        parent = bench.load_master(PARENT, where)
+    else:
+        parent = bench.load(PARENT, device=where, dtype=bench.device.compute)
+    return divided(bench, parent) if bench.is_sharded else parent
 
 
 def has_new_head(bench: Workbench) -> bool:
@@ -353,9 +382,11 @@ def _stopping(bench: Workbench, text: Encoded) -> EarlyStopping | None:
     # Samples that neither train nor are reported on: stopping by either would flatter the candidate.
     if not len(text) or not recipe.early_stop_checks:
         return None
+    # With divided weights all ranks pass together: each scores all of the text.
+    evaluate = replace(bench.evaluate, ranks=ALONE) if bench.is_sharded else bench.evaluate
     return EarlyStopping(
         bench.model,
-        lambda: mean_nll(bench.evaluate(bench.model, text)),
+        lambda: mean_nll(evaluate(bench.model, text)),
         checks=recipe.early_stop_checks,
         patience=recipe.early_stop_patience,
     )

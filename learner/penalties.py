@@ -12,7 +12,7 @@ from learner.objectives.weight_pull import Pull, QuadraticPull
 from learner.round_importance import with_new_rows
 from learner.weights.adapter import Adapter
 from learner.weights.grown_head import GrownRows, with_rows_of
-from learner.workbench import Workbench
+from learner.workbench import CPU, Workbench
 
 
 def pull_of(
@@ -49,7 +49,9 @@ def _weights_of_base(bench: Workbench, weights: Mapping[str, Tensor]) -> dict[st
     spec = bench.given.spec
     if spec.base.digest == spec.parent.digest:
         return None
-    base = dict(bench.load_master(BASE).named_parameters())
+    # Divided weights take their shares of it from main memory.
+    where = CPU if bench.is_sharded else bench.device.where
+    base = dict(bench.load_master(BASE, where).named_parameters())
     # Of a label that the base never had it says nothing: such a row is held to what it was before the round.
     return with_rows_of(
         {name: base[name].detach() for name in weights}, {name: weight.detach() for name, weight in weights.items()}

@@ -24,8 +24,15 @@ class LearnerSettings(BaseModel):
         description="On how many devices a round is trained and scored, by a process for each, all of which end when "
         'one does: a number of GPUs, or "all" that are there; where there is no GPU a number of processes that share '
         'the CPU\'s threads ("all" is one). Each holds the whole model with its optimizer and '
-        "passes its share of each step's sequences, with the losses of one device but for rounding: what does not fit "
-        "one device does not fit several.",
+        "passes its share of each step's sequences, with the losses of one device but for rounding.",
+    )
+    sharded: bool = Field(
+        default=False,
+        description="With several `devices`: divide weights, gradients, optimizer, the parent for KL and the pulls' "
+        "anchors over them while a round trains (FSDP2), for a model of which one device cannot hold all that. Takes "
+        "more messages between them. Before and after training each device still holds the model whole, in float32, to "
+        "score. Not with an adapter or adamw-8bit, nor for a classifier or a mixture of experts; such a round does not "
+        "save itself, and begins anew when it was cut off.",
     )
     threads: int | None = Field(
         default=None,
@@ -78,5 +85,23 @@ class LearnerSettings(BaseModel):
             raise ValueError(
                 f"several devices are asked for, and device names a single one, {self.device}: set it to cuda, cpu or "
                 "auto, or leave devices out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_divided_can_be(self) -> "LearnerSettings":
+        if not self.sharded:
+            return self
+        if self.devices == 1:
+            raise ValueError("sharded divides a model over several devices: set devices too, or leave sharded out")
+        if self.recipe.adapter is not None:
+            raise ValueError(
+                "sharded divides weights that are trained, and beside an adapter they stand still: leave one of the "
+                "two out"
+            )
+        if self.recipe.optimizer != "adamw":
+            raise ValueError(
+                f'sharded goes with optimizer = "adamw": {self.recipe.optimizer} moves whole weights. Leave one of the '
+                "two out"
             )
         return self

@@ -21,6 +21,7 @@ from learner.material.pairs import pair_of, parts_of, write_pairs
 from learner.material.pieces import training_pieces
 from learner.objectives.importance import Importance, carry_over, fisher, load_importance
 from learner.weights.grown_head import with_rows_of
+from learner.weights.sharded import whole_of
 from learner.workbench import SEQUENCES, Workbench
 
 
@@ -70,7 +71,18 @@ class RoundImportance:
             carried = None
             if earlier is not None:
                 carried = with_new_rows(earlier, dict(self._bench.model.named_parameters()))
-            return carry_over(carried, measured, decay=recipe.ewc_decay)
+            return self._gathered(carry_over(carried, measured, decay=recipe.ewc_decay))
+
+    def _gathered(self, importance: Importance) -> Importance | None:
+        """All of it, in main memory where weights are divided, and there of the rank that writes it alone."""
+        if not self._bench.is_sharded:
+            return importance
+        whole: Importance = {}
+        for name, value in importance.items():
+            gathered = whole_of(value)
+            if self._bench.ranks.is_first:
+                whole[name] = gathered.cpu()
+        return whole or None
 
     def _count(self, text: Encoded, trained_tokens: int) -> int:
         if not len(text):
@@ -95,8 +107,9 @@ class RoundImportance:
             autocast=bench.device.autocast,
             passed=partial(bench.progress.advance, SEQUENCES),
         )
-        # Each rank looked at all sequences: on GPUs the sums come out alike but for their rounding, and must be equal.
-        bench.ranks.take_over(importance.values())
+        if not bench.is_sharded:
+            # Each rank looked at all sequences: on GPUs sums come out alike but for their rounding, and must be equal.
+            bench.ranks.take_over(importance.values())
         return importance
 
 

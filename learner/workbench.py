@@ -1,6 +1,8 @@
 """What a round works with, once loaded: the model, its tokenizer, the device, and how to score."""
 
-from collections.abc import Iterable, Sized
+import gc
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -70,9 +72,40 @@ class Workbench:
         """Load another copy of `parent`, `base` or the like; see `checkpoints.load.load_model`."""
         return load_model(self.given.path / which, self.given.spec.kind, device=device, dtype=dtype, ground=ground)
 
-    def load_master(self, which: str) -> Any:
-        """Load another copy of `parent` or `base` in float32, as it was before it was rounded to be stored."""
-        model = self.load(which, device=self.device.where, dtype=torch.float32)
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the round divides its weights; a rank that is alone has nobody to divide them with."""
+        return self.given.spec.sharded and not self.ranks.is_alone
+
+    @contextmanager
+    def lending_room(self) -> Iterator[Callable[[str], Any]]:
+        """Yield what loads another generation in float32 on the device, for as long as the context lasts.
+
+        A round that divides its weights has models of which a device holds no two: its own waits in main memory then.
+        """
+        is_moved = False
+
+        def load(which: str) -> Any:
+            nonlocal is_moved
+            if self.is_sharded:
+                self.model.to(CPU)
+                is_moved = True
+            return self.load(which, device=self.device.where, dtype=torch.float32)
+
+        yield load
+        if is_moved:
+            # What was loaded goes first.
+            gc.collect()
+            self.model.to(self.device.where)
+
+    def load_master(self, which: str, where: torch.device | None = None) -> Any:
+        """Load another copy of `parent` or `base` in float32, as it was before it was rounded to be stored.
+
+        Args:
+            which: of the two.
+            where: it is to lie; None: on the round's device.
+        """
+        model = self.load(which, device=where or self.device.where, dtype=torch.float32)
         add_residuals(model, self.residuals(which, model))
         return model
 

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +26,7 @@ from daemon.sizes.estimate import ModelShape, describe_parts, least_bytes, servi
 from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
 from daemon.sizes.sequence_length import length_of, with_chosen_length
 from daemon.skills import read_skills
-from learner.devices.gpus import describe_devices
+from learner.devices.gpus import count_shares, describe_devices
 from learner.settings import RecipeSettings
 from memory.samples.records import Counts
 
@@ -67,7 +68,7 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
     device, served, cost, documents = (answer.pop(name, "") for name in ("device", "served", "cost", "documents"))
     gpus = answer.pop("gpus", 0)
     characters = answer.pop("characters_per_token", 0.0)
-    shape, counts = ModelShape.of(answer), _counts(settings)
+    shape, counts = _divided(ModelShape.of(answer), settings), _counts(settings)
     length = length_of(settings, counts)
     settings = with_chosen_length(settings, length)
     room = _room(settings, shape)
@@ -83,7 +84,9 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
     elif room.left < least_bytes(shape, settings.learner.recipe):
         yield _too_large(settings, shape, room)
     elif holder_of(settings.state_dir) is not None:
-        yield _estimate(settings, shape, room)
+        yield _estimate(settings, shape, room, "while the daemon runs")
+    elif shape.divided_by > 1:
+        yield _estimate(settings, shape, room, "of a model whose weights are divided")
     else:
         generations = GenerationStore(store)
         subject = Subject(
@@ -112,10 +115,16 @@ def _room(settings: Settings, shape: ModelShape) -> Room | None:
     return None if free is None else Room(free, serving_bytes(shape) if settings.serving.enabled else 0, ranks)
 
 
+def _divided(shape: ModelShape, settings: Settings) -> ModelShape:
+    """The shape with what training holds of the weights divided as the settings say."""
+    learner = settings.learner
+    return replace(shape, divided_by=count_shares(learner.devices, learner.device, sharded=learner.sharded))
+
+
 def _devices(settings: Settings, shape: ModelShape, gpus: int) -> Iterator[Finding]:
     """On what a round runs, where that is more than one device."""
     learner = settings.learner
-    described = describe_devices(learner.devices, learner.device)
+    described = describe_devices(learner.devices, learner.device, sharded=learner.sharded)
     if not described:
         return
     ok = learner.devices == "all" or shape.device_type == "cpu" or learner.devices <= max(1, gpus)
@@ -159,8 +168,15 @@ def _smaller(shape: ModelShape, recipe: RecipeSettings, room: Room) -> str:
     return "take a smaller model or a larger machine"
 
 
-def _estimate(settings: Settings, shape: ModelShape, room: Room) -> Finding:
-    """Beside a daemon that runs, which a rehearsal would take memory and time from."""
+def _estimate(settings: Settings, shape: ModelShape, room: Room, unrehearsed: str) -> Finding:
+    """Where none is rehearsed: beside a daemon that runs, which it would take memory and time from.
+
+    Args:
+        settings: of the service.
+        shape: of the model.
+        room: that there is.
+        unrehearsed: when or of what no round is rehearsed.
+    """
     recipe = settings.learner.recipe
     change = proposal(shape, recipe, room.left)
     return Finding(
@@ -168,7 +184,7 @@ def _estimate(settings: Settings, shape: ModelShape, room: Room) -> Finding:
         ok=change == {},
         detail=f"{room.free / GIB:.1f} GiB free; {room_of_each(room)} needs about "
         f"{training_bytes(shape, recipe) / GIB:.1f} GiB, answering and a swap {room.serving / GIB:.1f} GiB (an "
-        f"estimate: no round is rehearsed while the daemon runs); {describe_parts(shape, recipe)}",
+        f"estimate: no round is rehearsed {unrehearsed}); {describe_parts(shape, recipe)}",
         remedy=f"Set {as_lines(change)}." if change else "Take a smaller model or a larger machine.",
     )
 

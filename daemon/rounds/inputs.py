@@ -184,6 +184,7 @@ def _spec(
         device=settings.learner.device,
         devices=settings.learner.devices,
         compile=settings.learner.compile,
+        sharded=settings.learner.sharded,
         # Written down, as the number of threads is part of what makes the weights.
         threads=settings.learner.threads or usable_cores(),
         plausibility=plausibility_bounds(history(rooms.store), level, settings.gate),

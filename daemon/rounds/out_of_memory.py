@@ -20,6 +20,7 @@ from checkpoints.card import ModelKind
 from daemon.processes.device_memory import describe_memory
 from daemon.processes.learner_process import LearnerEnding, LearnerExit
 from daemon.sizes.checkpointing import Checkpointing, checkpointing_now
+from learner.devices.gpus import count_shares
 from learner.directory.less_memory import halve_micro_batch, limit_micro_batch, settle_checkpointing
 from learner.directory.round_directory import BASE, PROGRESS, RoundSpec, read_spec
 from learner.errors import BadRoundDirectory
@@ -145,8 +146,8 @@ def _needs_checkpointing(notes: Iterable[TooLarge]) -> TooLarge | None:
     return smallest if smallest is not None and smallest.micro_batch == 1 else None
 
 
-Foretold: TypeAlias = Callable[[Path, ModelKind, RecipeSettings, str], Checkpointing]
-"""Decides on checkpointing by a model's directory and kind, a recipe and a device."""
+Foretold: TypeAlias = Callable[[Path, ModelKind, RecipeSettings, str, int], Checkpointing]
+"""Decides on checkpointing by a model's directory and kind, a recipe, a device, and how many share the weights."""
 
 
 class MicroBatchLimits:
@@ -202,7 +203,8 @@ class MicroBatchLimits:
             rows = spec.recipe.micro_batch if limit is None else limit.micro_batch
             recipe = spec.recipe.model_copy(update={"micro_batch": rows})
             # Its base, of the parent's architecture: that may be an adapter, whose files tell only what it changes.
-            decided = self._foretell(directory / BASE, spec.kind, recipe, spec.device)
+            shares = count_shares(spec.devices, spec.device, sharded=spec.sharded)
+            decided = self._foretell(directory / BASE, spec.kind, recipe, spec.device, shares)
         log.info("round_checkpointing", on=decided.on, reason=decided.why)
         settle_checkpointing(directory, on=decided.on, note=decided.sentence() if decided.on else "")
 

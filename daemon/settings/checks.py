@@ -1,6 +1,8 @@
 """What is wrong with model, topics, labels, adapter, devices and skills once they are looked up on this machine."""
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 from checkpoints.errors import CheckpointsError
 from checkpoints.files.label_names import labels_in
@@ -13,6 +15,7 @@ from daemon.settings.tree import Settings
 from gate.skills.prompts_needed import confidence_of_each, prompts_needed
 from learner import low_memory_library
 from learner.adapter_library import HOW_TO_INSTALL, has_adapters
+from learner.devices.divisible import why_not_divisible
 from learner.devices.gpus import visible_gpus
 from learner.skills.prompts import BadSkill, Skill, has_chats, read_skill
 from learner.skills.settings import SkillSettings
@@ -84,6 +87,31 @@ def of_adapter(settings: Settings, raw: sources.Raw) -> list[Mistake]:
             f"{HOW_TO_INSTALL[0].upper()}{HOW_TO_INSTALL[1:]}, or leave adapter out.",
         )
     ]
+
+
+def of_divided_weights(settings: Settings, raw: sources.Raw) -> list[Mistake]:
+    """A round that would divide the weights of a model that has to be whole would end as it begins."""
+    if not settings.learner.sharded or not (why := why_not_divisible(settings.model.kind, _config(settings))):
+        return []
+    return [
+        Mistake(
+            "learner.sharded",
+            "true",
+            raw.place(("learner", "sharded")),
+            f"{why[0].upper()}{why[1:]}.",
+            "Leave sharded out: each device then holds the whole model with its optimizer.",
+        )
+    ]
+
+
+def _config(settings: Settings) -> dict[str, Any]:
+    """The model's configuration; nothing where it cannot be read, which is told of by itself."""
+    path = settings.base_dir if settings.base_dir.exists() else settings.model.path
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def of_devices(settings: Settings, raw: sources.Raw) -> list[Mistake]:

@@ -8,7 +8,16 @@ from pathlib import Path
 from checkpoints.errors import CheckpointsError
 from daemon.settings import mistakes as settings_mistakes
 from daemon.settings import sources, validation
-from daemon.settings.checks import of_adapter, of_devices, of_engine, of_four_bits, of_model, of_skills, of_topics
+from daemon.settings.checks import (
+    of_adapter,
+    of_devices,
+    of_divided_weights,
+    of_engine,
+    of_four_bits,
+    of_model,
+    of_skills,
+    of_topics,
+)
 from daemon.settings.contradictions import contradictions
 from daemon.settings.fields import nearest
 from daemon.settings.mistakes import BadSettings, Mistake
@@ -56,7 +65,7 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, file
             + of_adapter(outcome.settings, raw)
             + of_four_bits(outcome.settings, raw)
         )
-        mistakes += outcome.new(of_devices(outcome.settings, raw))
+        mistakes += outcome.new(of_devices(outcome.settings, raw) + of_divided_weights(outcome.settings, raw))
         mistakes += outcome.new(of_engine(outcome.settings, raw))
         mistakes += outcome.new(of_skills(outcome.settings, raw))
         mistakes += outcome.new(contradictions(outcome.settings, raw))

@@ -4,7 +4,7 @@ That is less memory for a third more of the training's time, and the same result
 fit without into the memory that is free when it begins, with as many sequences in a pass as it begins with.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from checkpoints.kinds import ModelKind
@@ -31,7 +31,9 @@ class Checkpointing:
         return f"gradient checkpointing is {'on' if self.on else 'off'} by itself: {self.why}"
 
 
-def checkpointing_now(model: Path, kind: ModelKind, recipe: RecipeSettings, device: str) -> Checkpointing:
+def checkpointing_now(
+    model: Path, kind: ModelKind, recipe: RecipeSettings, device: str, divided_by: int = 1
+) -> Checkpointing:
     """Decide by a model's files and the memory that is free now; see `decide_checkpointing`.
 
     Args:
@@ -39,12 +41,14 @@ def checkpointing_now(model: Path, kind: ModelKind, recipe: RecipeSettings, devi
         kind: what it is for.
         recipe: of the round.
         device: as in `learner.device`.
+        divided_by: over how many devices what training holds of the weights is divided.
     """
     on_gpu = None if device == "cpu" else free_gpu_bytes()
     shape = shape_of_files(model, kind, device_type="cpu" if on_gpu is None else "cuda")
     if shape is None:
         return Checkpointing(on=False, why="the model's files do not tell what a round needs")
-    return decide_checkpointing(shape, recipe, free_bytes() if on_gpu is None else on_gpu)
+    free = free_bytes() if on_gpu is None else on_gpu
+    return decide_checkpointing(replace(shape, divided_by=divided_by), recipe, free)
 
 
 def decide_checkpointing(shape: ModelShape, recipe: RecipeSettings, free: int) -> Checkpointing:

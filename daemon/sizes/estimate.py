@@ -41,6 +41,9 @@ HIDDEN_ARRAYS = 13
 INNER_ARRAYS = 6
 """What a layer keeps of each token for the backward pass, in widths of the model and of its feed-forward part, where
 the model was not asked: counted in Llama, whose layers have three linear maps in that part."""
+GATHERED_OUTSIDE, GATHERED_LAYERS = 3, 6
+"""What a device holds whole while divided weights are passed: outside of the layers the weights, their gradients and
+what these travel in; of the layers that of two, as one is gathered ahead of the other."""
 PASSING_HIDDEN, PASSING_INNER = 4, 3
 """What passes through a layer at once, forward or backward, and is let go of behind it."""
 
@@ -107,6 +110,7 @@ class ModelShape:
         largest_bytes: of the largest single weight in float32, most often the embedding; 0 where that is not known.
         process_bytes: of a process that has loaded all that a learner does, but no model; 0 where that is not known.
         is_bfloat16: whether the weights are stored in bfloat16.
+        divided_by: over how many devices what training holds of the weights is divided.
         kept: what the model was found to keep for the backward pass, by adapter, `WHOLE` for none; empty where it was
             not asked.
     """
@@ -125,6 +129,7 @@ class ModelShape:
     largest_bytes: int = 0
     process_bytes: int = 0
     is_bfloat16: bool = False
+    divided_by: int = 1
     kept: Mapping[str, Kept] = field(default_factory=dict)
 
     @classmethod
@@ -180,23 +185,42 @@ def least_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
     """What a round takes whatever its micro-batch: what lies in memory between two passes, and a part of the logits."""
     phases = round_parts(shape, recipe)
     at_rest = sum(_at_rest(shape, recipe).values()) + _logits_bytes(shape)
-    return max(at_rest, sum(phases.get(CANDIDATES, {}).values()))
+    # However many share what training holds, each has the whole model to score it.
+    scored = _process(shape) + FLOAT_BYTES * shape.parameters if shape.divided_by > 1 else 0
+    return max(at_rest, sum(phases.get(CANDIDATES, {}).values()), scored)
 
 
 def _at_rest(shape: ModelShape, recipe: RecipeSettings) -> Parts:
     """Between two passes of the training."""
     trained, has_parent = _trained_bytes(shape, recipe), recipe.adapter is None and _needs_parent(shape, recipe)
-    return {
-        "process": _process(shape),
+    parts = {
         "weights": trained + (0 if recipe.adapter is None else _still_bytes(shape, recipe)),
         "gradients": trained,
         "optimizer": _moments_bytes(shape, recipe),
-        # As the passes resolve it.
-        "parent": shape.parameters * (BFLOAT_BYTES if _is_short(shape, recipe) else FLOAT_BYTES) if has_parent else 0,
+        "parent": shape.parameters * _parents_bytes(shape, recipe) if has_parent else 0,
         # In main memory, while it looks whether later ones are better.
         "best so far": trained if recipe.early_stop_checks and shape.device_type != "cuda" else 0,
         "importance": _penalty_bytes(shape, recipe),
     }
+    shares = {name: math.ceil(size / shape.divided_by) for name, size in parts.items()}
+    return {"process": _process(shape), **shares, **_gathered(shape, recipe, has_parent=has_parent)}
+
+
+def _parents_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
+    """Of each of the parent's weights, as the passes resolve it."""
+    return BFLOAT_BYTES if _is_short(shape, recipe) else FLOAT_BYTES
+
+
+def _gathered(shape: ModelShape, recipe: RecipeSettings, *, has_parent: bool) -> Parts:
+    """What each device holds whole of divided weights, when most is gathered; nothing of such as are not divided."""
+    if shape.divided_by == 1:
+        return {}
+    largest = shape.largest_bytes // FLOAT_BYTES
+    # Embeddings and a head of the same size.
+    outside = min(shape.parameters, 2 * largest if shape.by_token else largest)
+    layer = (shape.parameters - outside) // max(shape.layers, 1)
+    trained = FLOAT_BYTES * (GATHERED_OUTSIDE * outside + GATHERED_LAYERS * layer)
+    return {"gathered": trained + (_parents_bytes(shape, recipe) * outside if has_parent else 0)}
 
 
 def _training(shape: ModelShape, recipe: RecipeSettings) -> Parts:
@@ -204,13 +228,14 @@ def _training(shape: ModelShape, recipe: RecipeSettings) -> Parts:
     passing = {"activations": _activations(shape, recipe), "logits": _logits_bytes(shape)}
     if recipe.batch_sequences <= recipe.micro_batch:
         # Of a single pass: as gradients come, what they are made of goes.
-        passing["activations"] = max(0, passing["activations"] - trained)
+        passing["activations"] = max(0, passing["activations"] - trained // shape.divided_by)
     alternatives = [passing, {"one weight's gradient": _largest(shape, recipe)}]
     if recipe.optimizer == "adamw-8bit":
         part = PART_WEIGHTS["cuda" if shape.device_type == "cuda" else "cpu"]
         alternatives.append({"one part's step": PART_BYTES * min(part, shape.largest_bytes // FLOAT_BYTES)})
     if _pulls(recipe):
-        alternatives.append({"pull": min(trained, max(FLOAT_BYTES * PULL_WEIGHTS, shape.largest_bytes))})
+        pulled = min(trained, max(FLOAT_BYTES * PULL_WEIGHTS, shape.largest_bytes))
+        alternatives.append({"pull": math.ceil(pulled / shape.divided_by)})
     return _at_rest(shape, recipe) | _most(*alternatives)
 
 
@@ -219,7 +244,8 @@ def _scoring(shape: ModelShape, recipe: RecipeSettings, *, is_first: bool) -> Pa
     return {
         "process": _process(shape),
         "weights": weights,
-        "base": 0 if is_first else weights,
+        # A device that shares the model with others holds none beside it.
+        "base": 0 if is_first or shape.divided_by > 1 else weights,
         "evaluation": _evaluation(shape, recipe),
     }
 
@@ -233,11 +259,13 @@ def _estimating_importance(shape: ModelShape, recipe: RecipeSettings) -> Parts:
         "activations": math.ceil(_kept(shape, recipe.model_copy(update={"adapter": None})).of(1, width)),
         "logits": IMPORTANCE_ARRAYS * FLOAT_BYTES * places,
     }
+    share = math.ceil(weights / shape.divided_by)
     return {
         "process": _process(shape),
-        "weights": weights,
-        "importance": 2 * weights,
-        **_most(passing, {"gradients": weights}),
+        "weights": share,
+        "importance": 2 * share,
+        **_gathered(shape, recipe, has_parent=False),
+        **_most(passing, {"gradients": share}),
     }
 
 

@@ -1,6 +1,7 @@
 """How long sequences are to be where the recipe does not say so: chosen once, when the base is imported."""
 
 import math
+from dataclasses import replace
 from typing import Final
 
 from checkpoints.sequence_length import SequenceLength
@@ -8,6 +9,7 @@ from daemon.settings.tree import Settings, kept_length, with_length
 from daemon.sizes.estimate import GIB, SHORTEST, ModelShape, serving_bytes, training_bytes
 from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
 from daemon.sizes.model_shape import shape_of_files
+from learner.devices.gpus import count_shares
 from learner.settings import USUAL_LENGTH, RecipeSettings
 from memory.samples.records import Counts
 
@@ -44,8 +46,10 @@ def choose_length(settings: Settings, counts: Counts | None) -> SequenceLength:
     if shape is None:
         return SequenceLength(USUAL_LENGTH, "as the model's files do not tell its size")
     free = free_bytes() if on_gpu is None else on_gpu
+    learner = settings.learner
+    shares = count_shares(learner.devices, learner.device, sharded=learner.sharded)
     left = free - (serving_bytes(shape) if settings.serving.enabled else 0)
-    return decide_length(shape, settings.learner.recipe, left, tokens_per_document(counts))
+    return decide_length(replace(shape, divided_by=shares), learner.recipe, left, tokens_per_document(counts))
 
 
 def with_chosen_length(settings: Settings, chosen: SequenceLength) -> Settings:

@@ -28,6 +28,8 @@ BUCKET_ELEMENTS: Final = 1 << 24
 PATIENCE: Final = timedelta(days=7)
 """How long a rank waits for the others. One that ended is noticed at once; of one that hangs the daemon sees that
 nothing is said, and of one that writes a large model nothing is wrong."""
+TRANSPORT: Final = "gloo"
+"""In what torch says of a connection between processes on CPUs that broke: the file that noticed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,20 @@ class Ranks:
             for gradient, part in zip(bucket, parts, strict=True):
                 gradient.copy_(part.view_as(gradient))
 
+    @contextmanager
+    def passing_together(self) -> Iterator[None]:
+        """The context of passes in which torch itself sends weights and gradients from rank to rank.
+
+        Raises:
+            RankLost: another one has ended.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if isinstance(error, distributed.DistError) or TRANSPORT in str(error):
+                raise _lost(error) from error
+            raise
+
     def gather(self, value: Any) -> list[Any]:
         """Return what every rank gives here, in their order.
 
@@ -192,7 +208,11 @@ def _others_needed() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise RankLost(f"another rank of the round has ended: {error}") from error
+        raise _lost(error) from error
+
+
+def _lost(error: RuntimeError) -> RankLost:
+    return RankLost(f"another rank of the round has ended: {error}")
 
 
 def _gradient(weight: nn.Parameter) -> Tensor:

@@ -132,6 +132,7 @@ class RoundSpec:
             empty.
         devices: on how many it runs, by a process for each; `all` on all GPUs that are there.
         compile: whether the model's layers are compiled while it is trained.
+        sharded: whether its weights are divided over the devices while it trains.
         format: of the file.
     """
 
@@ -155,6 +156,7 @@ class RoundSpec:
     checkpointing: str = ""
     devices: Devices = 1
     compile: bool = False
+    sharded: bool = False
     format: Literal[1] = FORMAT
 
 

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-import torch
-
 from learner.directory.round_directory import BASE
 from learner.evaluation.missing_scores import SliceScored, complete_scores, missing_tokens
 from learner.material.encoding import Encoded
@@ -34,5 +32,5 @@ def earlier_scores(bench: Workbench, slices: Mapping[str, Encoded]) -> tuple[Sli
     if given.spec.base.digest == given.spec.parent.digest:
         return parent, parent
     # As the parent is: two precisions would differ by their rounding.
-    load_base = partial(bench.load, BASE, device=bench.device.where, dtype=torch.float32)
-    return complete_scores(bench, slices, given.known_base, load_base), parent
+    with bench.lending_room() as load:
+        return complete_scores(bench, slices, given.known_base, partial(load, BASE)), parent

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from functools import partial
 
-import torch
-
 from learner.directory.round_directory import BEST
 from learner.evaluation.missing_scores import SliceScored, complete_scores, missing_tokens
 from learner.material.encoding import Encoded
@@ -23,5 +21,5 @@ def best_scores(bench: Workbench, slices: Mapping[str, Encoded]) -> SliceScored:
     """
     if bench.given.spec.best is None:
         return {}
-    load = partial(bench.load, BEST, device=bench.device.where, dtype=torch.float32)
-    return complete_scores(bench, slices, bench.given.known_best, load)
+    with bench.lending_room() as load:
+        return complete_scores(bench, slices, bench.given.known_best, partial(load, BEST))

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, Final
 
-import torch
-
 from checkpoints.document_frame import usual_frame
 from checkpoints.files.config_fields import shorten
 from checkpoints.probe.answer_ends import end_tokens
@@ -144,15 +142,23 @@ class Skills:
 
         Called before training: the bench's model still is the parent.
         """
-        load = partial(self.bench.load, BASE, device=self.bench.device.where, dtype=torch.float32)
-        models: dict[str, Callable[[], Any]] = {"parent": lambda: self.bench.model, "base": cache(load)}
-        rights = {each.skill.name: self._known(each) for each in self.asked}
+        parent = self._completed("parent", lambda: self.bench.model)
+        if self._is_base:
+            return {name: (rights, rights) for name, rights in parent.items()}
+        with self.bench.lending_room() as load:
+            base = self._completed("base", cache(partial(load, BASE)))
+        return {name: (base[name], rights) for name, rights in parent.items()}
+
+    def _completed(self, which: str, load: Callable[[], Any]) -> dict[str, str]:
+        """What one of both answers rightly, by skill; it is loaded where it was not asked before."""
+        rights = {}
         for each in self.asked:
-            for which in self._unknown(each):
+            known = self._known(each).get(which)
+            if known is None:
                 assert self.write is not None
-                rights[each.skill.name][which] = each.rights(each.answers(models[which](), self.write))
-        same = self._is_base
-        return {name: (known["parent" if same else "base"], known["parent"]) for name, known in rights.items()}
+                known = each.rights(each.answers(load(), self.write))
+            rights[each.skill.name] = known
+        return rights
 
     @property
     def _is_base(self) -> bool:

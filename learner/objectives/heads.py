@@ -145,7 +145,9 @@ class OwnHead:
             # Nothing that an encoder says reaches the head: none need read that token.
             named["encoder_outputs"] = BaseModelOutput(last_hidden_state=hidden[None, :1].detach())
         with _answering(self.body, lambda *_, **__: answer):
-            logits: Tensor = self.model(**named).logits
+            # Past the model's hooks: those that gather divided weights did so for the body, and gradients are not
+            # divided before the body has its own.
+            logits: Tensor = self.model.forward(**named).logits
         # A view, also in the backward pass, where indexing would make another array of this size.
         return logits.squeeze(0)
 

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from learner.weights.sharded import at_rest, local_part, placed_like, whole_of
 from learner.weights.tensor_files import load_tensors, of_another_model, save_tensors
 
 Importance = dict[str, Tensor]
@@ -45,7 +46,8 @@ def fisher(
     """Estimate the Fisher diagonal of every trained weight, per place of a sequence, brought to mean 1.
 
     Args:
-        model: a model with float32 weights; its gradients are cleared, its mode is left as it came.
+        model: a model with float32 weights; its gradients are cleared, its mode is left as it came. Where its weights
+            are divided over ranks, all of these pass the same sequences, and each gets what its own share matters.
         sequences: the model's inputs, each of one sequence without padding, so with logits of shape
             (1, tokens, vocabulary) or (1, classes).
         generator: draws the answers; on the CPU.
@@ -55,6 +57,7 @@ def fisher(
         autocast: makes the context of a forward pass, in the dtype that passes are computed in.
         passed: told of each sequence.
     """
+    at_rest(model)
     named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     sums = {name: torch.zeros_like(weight) for name, weight in named.items()}
     # Dropout would measure the noise that it adds.
@@ -70,6 +73,7 @@ def fisher(
             _add_squares(sums, named)
             passed(1)
     finally:
+        at_rest(model)
         model.zero_grad(set_to_none=True)
         model.train(was_training)
     return normalise(sums)
@@ -106,13 +110,14 @@ def sample_classes(probabilities: Tensor, generator: torch.Generator) -> Tensor:
 def _add_squares(sums: Importance, named: Mapping[str, nn.Parameter]) -> None:
     for name, weight in named.items():
         if weight.grad is not None:
-            sums[name].addcmul_(weight.grad, weight.grad)
+            gradient = local_part(weight.grad)
+            local_part(sums[name]).addcmul_(gradient, gradient)
             weight.grad = None
 
 
 def normalise(importance: Importance) -> Importance:
     """Scale to mean 1 over all weights; all zeros become all ones, as nothing then says what matters."""
-    total = sum(float(value.sum()) for value in importance.values())
+    total = sum(float(whole_of(value.sum())) for value in importance.values())
     count = sum(value.numel() for value in importance.values())
     if total == 0.0:
         return {name: torch.ones_like(value) for name, value in importance.items()}
@@ -130,7 +135,7 @@ def carry_over(earlier: Importance | None, this: Importance, *, decay: float) ->
     """
     if earlier is None:
         return this
-    return {name: value + decay * earlier[name].to(value.device) for name, value in this.items()}
+    return {name: value + decay * placed_like(earlier[name], value) for name, value in this.items()}
 
 
 def save_importance(path: Path, importance: Importance) -> None:

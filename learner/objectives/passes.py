@@ -40,6 +40,12 @@ class Pass(Protocol):
             tokens: in the whole step.
         """
 
+    def read_parent(self, batch: MicroBatch) -> None:
+        """Let the parent, if there is one, read a micro-batch, and forget what it says.
+
+        Where its weights are divided over ranks, all of them have to pass when one does.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class CausalPass:
@@ -100,6 +106,13 @@ class CausalPass:
         torch.autograd.backward([read.hidden, auxiliary * self.router.coefficient], [gradient, None])
         return torch.cat([terms, auxiliary.detach()[None]])
 
+    @torch.no_grad()
+    def read_parent(self, batch: MicroBatch) -> None:
+        """Let the parent pass with those of other ranks; see `Pass`."""
+        if self.parent is not None:
+            with self.device.autocast(), self.standing():
+                self.parent.read(batch.inputs)
+
     def _read(self, batch: MicroBatch) -> Read:
         if self.router is None:
             return self.model.read(batch.inputs)
@@ -130,7 +143,8 @@ class CausalPass:
         most = min(self.model.places_of_part(hidden), max(len(new), len(replayed), 1))
         workspace = Workspace(most, self.model.head.vocabulary, hidden.device)
         terms = torch.zeros(len(self.objective.names), device=hidden.device)
-        for part in parts(len(new), most):
+        # Also where there is nothing to predict: the head's weights then have a gradient, as on the other ranks.
+        for part in parts(len(new), most) if len(new) or len(replayed) else [slice(0)]:
             places = new[part]
             at_places, gradient[places] = self._part(hidden[places], None, targets[places], total, workspace)
             terms[0] += at_places[0]
@@ -195,6 +209,13 @@ class ClassifierPass:
         terms, gradient = self.objective(logits.detach(), parent_logits, batch, targets)
         logits.backward(gradient)
         return terms
+
+    @torch.no_grad()
+    def read_parent(self, batch: MicroBatch) -> None:
+        """Let the parent pass with those of other ranks; see `Pass`."""
+        if self.parent is not None:
+            with self.device.autocast(), self.standing():
+                self.parent(**batch.inputs)
 
     @torch.no_grad()
     def _parent_logits(self, batch: MicroBatch) -> Tensor | None:

@@ -23,6 +23,8 @@ from typing import Final, Protocol
 import torch
 from torch import Tensor, nn
 
+from learner.weights.sharded import placed_like, whole_of
+
 NO_FREE_ROWS: Final[Mapping[str, int]] = MappingProxyType({})
 # Differences are made for this many weights at a time, so that a pull needs no second copy of the model.
 CHUNK_WEIGHTS = 1 << 26
@@ -68,8 +70,7 @@ class QuadraticPull:
         self._omegas: list[Tensor] | None = None
         if ewc and importance is not None:
             self._omegas = [
-                importance[name].to(parameter.device, parameter.dtype).mul(ewc).add_(l2_sp)
-                for name, parameter in parameters.items()
+                placed_like(importance[name], parameter).mul(ewc).add_(l2_sp) for name, parameter in parameters.items()
             ]
         self._constant = (
             self._anchor_between([base[name] for name in parameters]) if base is not None and l2_sp else 0.0
@@ -85,13 +86,13 @@ class QuadraticPull:
         """
         least = 0.0
         for index, (anchor, other) in enumerate(zip(self._anchors, base, strict=True)):
-            apart = other.to(anchor.device, anchor.dtype) - anchor
+            apart = placed_like(other, anchor) - anchor
             if self._omegas is None:
                 anchor.add_(apart)
                 continue
             share = self._uniform / self._omegas[index]
             anchor.addcmul_(share, apart)
-            least += float((apart.square_() * (1 - share)).sum()) * self._uniform / 2
+            least += float(whole_of((apart.square_() * (1 - share)).sum())) * self._uniform / 2
         return least
 
     @torch.no_grad()
@@ -133,9 +134,9 @@ class QuadraticPull:
             squared = (parameter - anchor).square_()
             self._let_free(index, squared)
             if self._omegas is None:
-                total += squared.sum() * self._uniform
+                total += whole_of(squared.sum()) * self._uniform
             else:
-                total += squared.mul_(self._omegas[index]).sum()
+                total += whole_of(squared.mul_(self._omegas[index]).sum())
         return total / 2 + self._constant
 
 

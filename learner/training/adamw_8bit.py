@@ -11,7 +11,7 @@ the part that is cut off is large: right in the mean over steps and weights, so 
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import torch
@@ -84,9 +84,9 @@ class AdamW8bit:
             raise UnusableSave("its moments are those of another model")
         self._moments = taken
 
-    def moments(self) -> Mapping[int, Moments]:
+    def moments(self) -> Iterator[tuple[int, Moments]]:
         """See `learner.training.optimizers.Optimizer`."""
-        return self._moments
+        yield from self._moments.items()
 
     def begin_with(self, moments: Mapping[int, Moments]) -> None:
         """See `learner.training.optimizers.Optimizer`."""

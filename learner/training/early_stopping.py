@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from learner.directory.saved_round import StoppingPlace
+from learner.weights.sharded import at_rest, local_part
 
 
 class EarlyStopping:
@@ -56,7 +57,7 @@ class EarlyStopping:
         if loss < self._best_loss:
             self._best_loss, self._best_step, self._without_gain = loss, self._steps, 0
             # To main memory: a second copy of the model beside its gradients and moments need not fit the device.
-            self._best_weights = [weight.detach().to("cpu", copy=True) for weight in self._trained()]
+            self._best_weights = [local_part(weight.detach()).to("cpu", copy=True) for weight in self._trained()]
 
     @torch.no_grad()
     def restore_best(self) -> int | None:
@@ -71,10 +72,11 @@ class EarlyStopping:
         if not self._best_weights or self._best_step == self._steps:
             return None
         for weight, best in zip(self._trained(), self._best_weights, strict=True):
-            weight.copy_(best)
+            local_part(weight).copy_(best)
         return self._best_step
 
     def _trained(self) -> Iterator[nn.Parameter]:
+        at_rest(self._model)
         return (weight for weight in self._model.parameters() if weight.requires_grad)
 
     def place(self) -> StoppingPlace:

@@ -1,7 +1,7 @@
 """What moves weights by their gradients, and keeps what it needs to go on: where a round was saved, or in the next."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from learner.settings import RecipeSettings
 from learner.training.adamw_8bit import AdamW8bit
 from learner.training.coded_moments import Moments
+from learner.weights.sharded import is_divided, placed_like, whole_of
 
 
 class Optimizer(Protocol):
@@ -28,8 +29,11 @@ class Optimizer(Protocol):
             UnusableSave: they are another model's; nothing is changed.
         """
 
-    def moments(self) -> Mapping[int, Moments]:
-        """Return the moments of each weight that has taken a step, by its place among the weights."""
+    def moments(self) -> Iterator[tuple[int, Moments]]:
+        """Yield the moments of each weight that has taken a step, with its place among the weights.
+
+        Where the weights are divided over ranks, all of these have to go through them together.
+        """
 
     def begin_with(self, moments: Mapping[int, Moments]) -> None:
         """Take these for its own before the first step; a weight that has none begins with none."""
@@ -67,21 +71,20 @@ class AdamW:
             moments[int(index)][which] = moment.clone()
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": dict(moments)})
 
-    def moments(self) -> Mapping[int, Moments]:
+    def moments(self) -> Iterator[tuple[int, Moments]]:
         """See `Optimizer`; they are coded here, a weight after the other."""
         # Torch's own numbers follow its groups, not the weights.
-        states = {index: self._optimizer.state.get(weight) for index, weight in enumerate(self._weights)}
-        return {
-            index: Moments.coded(self._weights[index], int(state["step"]), state["exp_avg"], state["exp_avg_sq"])
-            for index, state in states.items()
-            if state
-        }
+        for index, weight in enumerate(self._weights):
+            if state := self._optimizer.state.get(weight):
+                mean, square = whole_of(state["exp_avg"]), whole_of(state["exp_avg_sq"])
+                yield index, Moments.coded(weight, int(state["step"]), mean, square)
 
     def begin_with(self, moments: Mapping[int, Moments]) -> None:
         """See `Optimizer`."""
         for index, held in moments.items():
             weight = self._weights[index]
-            mean, square = held.exact(weight)
+            whole = torch.empty(weight.shape, device=weight.device) if is_divided(weight) else weight
+            mean, square = (placed_like(exact, weight) for exact in held.exact(whole))
             step = torch.tensor(float(held.steps), device=weight.device)
             self._optimizer.state[weight] = {"step": step, "exp_avg": mean, "exp_avg_sq": square}
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from torch import nn
+from torch import Tensor, nn
 
 from checkpoints.adapters.ground import is_adapter
 from checkpoints.files.disk_errors import disk_errors
@@ -88,23 +88,25 @@ class RoundMoments:
         Raises:
             OSError: the disk refused.
         """
-        if not self._carries or not self._ranks.is_first:
+        if not self._carries:
             return
         if training.early_stopped_at is not None:
             reason = f"the weights are those of step {training.early_stopped_at} of {training.steps}"
             self._progress.say("moments_not_kept", reason=reason)
+            return
+        kept: dict[str, Tensor] = {}
+        for name, moments in trainer.moments():
+            # To main memory: a large model's, whole, need not fit beside a rank's share of its weights.
+            if self._ranks.is_first:
+                kept |= {f"{name}.{own}": tensor.cpu() for own, tensor in moments.tensors().items()}
+        if not self._ranks.is_first:
             return
         path = self._path / _place(self._spec.recipe.interpolation)
         with disk_errors(path):
             # Not the round's directory: one that was erased meanwhile must not begin anew.
             for folder in list(path.relative_to(self._path).parents)[-2::-1]:
                 (self._path / folder).mkdir(exist_ok=True)
-            tensors = {
-                f"{name}.{own}": tensor
-                for name, moments in trainer.moments().items()
-                for own, tensor in moments.tensors().items()
-            }
-            write_streamed(path, tensors, self._progress.alive)
+            write_streamed(path, kept, self._progress.alive)
 
 
 def _place(shares: tuple[float, ...]) -> Path:

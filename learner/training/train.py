@@ -18,7 +18,6 @@ from learner.directory.saved_round import TrainingPlace, UnusableSave
 from learner.errors import LearnerError
 from learner.material.batches import Step
 from learner.material.feeds import CausalFeed, Feed
-from learner.objectives.forward_pass import MicroBatch
 from learner.objectives.losses import Objective
 from learner.objectives.passes import pass_of
 from learner.objectives.router_loss import ROUTER, RouterLoss
@@ -28,8 +27,10 @@ from learner.settings import RecipeSettings
 from learner.training.coded_moments import Moments
 from learner.training.compiling import Compiling
 from learner.training.early_stopping import EarlyStopping
+from learner.training.lockstep import Turn, turns, turns_alone
 from learner.training.optimizers import optimizer_of
 from learner.training.schedules import rate_factor, share_done, warmup_share
+from learner.weights.sharded import at_rest, clip_gradients, is_divided
 
 # The report's losses are means over this share of the steps, at the end: one step's alone is mostly chance.
 LAST_STEPS_SHARE = 0.1
@@ -155,8 +156,9 @@ class Trainer:
         self.compiling = Compiling(pass_of(model, parent, objective, device, router=router, standing=standing))
         self._passed = passed
         self._weights = list(self.trained().values())
+        self._divided = any(map(is_divided, self._weights))
         self._optimizer = optimizer_of(self._weights, recipe)
-        self._begun: tuple[Step, Iterator[MicroBatch]] | None = None
+        self._begun: tuple[Step, Iterator[Turn]] | None = None
 
     def compile(self, step: Step, progress: Progress) -> None:
         """Let the layers be compiled from now on, where that gives what they give.
@@ -191,11 +193,22 @@ class Trainer:
                 weight.grad = None
             sums = self._pass_all(step, sum(targets), sum(tokens))
         self.ranks.add_up_gradients(self._weights)
+        sums = torch.zeros(len(self._pass.names), device=self.device.where)
+        # Each drops others of its rows' values.
+        self._seed_step(step, of_rank=1 + self.ranks.rank)
+        for turn in self._turns(step):
+            if turn.reads_parent:
+                self._pass.read_parent(turn.batch)
+            sums += self._pass(turn.batch, sum(targets), sum(tokens))
+            self.device.tidy()
+            self._passed(turn.rows)
+        if not self._divided:
+            self.ranks.add_up_gradients(self._weights)
         self.ranks.add_up(sums)
         # After the backward pass and before the clip: the pull is part of the gradient that is bounded.
         if self._pull is not None:
             self._pull.add_gradient()
-        norm = nn.utils.clip_grad_norm_(self._weights, self._recipe.clip, foreach=True)
+        norm = self._clip()
         self._begun = None if following is None else (following, self._begin(following))
         # The step's only wait for the device: each figure read by itself would be one more.
         *totals, norm_value = torch.cat([sums, norm[None]]).tolist()
@@ -220,15 +233,24 @@ class Trainer:
         return sums
 
     def _micro_batches(self, step: Step) -> Iterator[MicroBatch]:
+    def _turns(self, step: Step) -> Iterator[Turn]:
         begun, self._begun = self._begun, None
-        return begun[1] if begun is not None and begun[0] is step else self._feed.micro_batches(step, self.ranks.share)
+        return begun[1] if begun is not None and begun[0] is step else self._planned(step)
 
-    def _begin(self, step: Step) -> Iterator[MicroBatch]:
-        """A step's micro-batches, of which the first is made and on its way to the device."""
-        batches = self._feed.micro_batches(step, self.ranks.share)
+    def _planned(self, step: Step) -> Iterator[Turn]:
+        return (turns if self._divided else turns_alone)(self._feed, step, self.ranks)
+
+    def _begin(self, step: Step) -> Iterator[Turn]:
+        """A step's passes, of which the first has its micro-batch on its way to the device."""
+        planned = self._planned(step)
         # Of few rows a rank may have none.
-        first = next(batches, None)
-        return batches if first is None else chain([first], batches)
+        first = next(planned, None)
+        return planned if first is None else chain([first], planned)
+
+    def _clip(self) -> Tensor:
+        if self._divided:
+            return clip_gradients(self._weights, self._recipe.clip, self.ranks)
+        return nn.utils.clip_grad_norm_(self._weights, self._recipe.clip, foreach=True)
 
     def _seed_step(self, step: Step, *, of_rank: int) -> None:
         """Let ranks draw apart, or alike; by the step, so that a round that goes on draws what it would have drawn."""
@@ -259,10 +281,14 @@ class Trainer:
         return held | {f"random.{name}": state for name, state in random_state(self.device).items()}
 
     @torch.no_grad()
-    def moments(self) -> dict[str, Moments]:
-        """Return the optimizer's moments, a byte each, by the name of the weight; none of one that took no step."""
-        coded = self._optimizer.moments()
-        return {name: coded[index] for index, name in enumerate(self.trained()) if index in coded}
+    def moments(self) -> Iterator[tuple[str, Moments]]:
+        """Yield the name of each weight that took a step with the optimizer's moments, a byte each.
+
+        Where the weights are divided over ranks, all of these have to go through them together.
+        """
+        names = list(self.trained())
+        for index, moments in self._optimizer.moments():
+            yield names[index], moments
 
     @torch.no_grad()
     def begin_with(self, moments: Mapping[str, Moments]) -> None:
@@ -272,6 +298,7 @@ class Trainer:
 
     def trained(self) -> dict[str, nn.Parameter]:
         """Return the weights that are trained, by name, in the optimizer's order."""
+        at_rest(self.model)
         return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
 
     @torch.no_grad()

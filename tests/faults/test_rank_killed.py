@@ -52,14 +52,12 @@ def said(path: Path, event: str) -> list[dict[str, Any]]:
     return [each for each in map(json.loads, filter(None, lines)) if each["event"] == event]
 
 
-@pytest.mark.slow
-def test_a_killed_rank_ends_the_round_with_a_reason_and_it_goes_on(base: Published, tmp_path: Path) -> None:
-    """By `python -m learner`, no process is left; by `torchrun` it comes to the weights that it would have come to."""
-    path, undisturbed = written(tmp_path / "round", base, save_seconds=0.0), written(tmp_path / "undisturbed", base)
+def end_by_killing_one(path: Path, when: str) -> None:
+    """Run a round whose second rank is killed at the first event of a name; no process of it is left."""
     killed: list[psutil.Process] = []
 
     def kill_one(event: ProgressEvent) -> None:
-        if event.event == "saved" and not killed:
+        if event.event == when and not killed:
             killed.extend(ranks_of_this_process().values())
             ranks_of_this_process()["1"].send_signal(signal.SIGKILL)
 
@@ -71,6 +69,21 @@ def test_a_killed_rank_ends_the_round_with_a_reason_and_it_goes_on(base: Publish
     assert len(killed) == 3
     assert not [each for each in killed if each.is_running()]
     assert not (path / REPORT).exists()
+
+
+@pytest.mark.slow
+def test_a_killed_rank_of_divided_weights_ends_the_round_with_a_reason(base: Published, tmp_path: Path) -> None:
+    """As it begins to train; nothing was saved, and the next run begins anew."""
+    path = written(tmp_path / "round", base, save_seconds=0.0, sharded=True)
+    end_by_killing_one(path, "moments")
+    assert saved_step(path) is None
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_round_with_a_reason_and_it_goes_on(base: Published, tmp_path: Path) -> None:
+    """By `python -m learner`, no process is left; by `torchrun` it comes to the weights that it would have come to."""
+    path, undisturbed = written(tmp_path / "round", base, save_seconds=0.0), written(tmp_path / "undisturbed", base)
+    end_by_killing_one(path, "saved")
     step = saved_step(path)
     assert step is not None
 

@@ -178,7 +178,8 @@ def check(invocation: Invocation, *, as_json: bool) -> int:
         click.echo(f"Of records {needed_of_records(settings)}.")
         length = length_of(settings, None)
         click.echo(f"Sequences have {length.tokens:,} tokens, {length.why}.")
-        if devices := describe_devices(settings.learner.devices, settings.learner.device):
+        learner = settings.learner
+        if devices := describe_devices(learner.devices, learner.device, sharded=learner.sharded):
             click.echo(f"Rounds run {devices}.")
     return ExitCode.OK
 

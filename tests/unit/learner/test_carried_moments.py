@@ -147,7 +147,7 @@ def test_8_bit_adamw_takes_them_as_they_are(tmp_path: Path, monkeypatch: pytest.
 
     def look(self: Any, trainer: Any) -> None:
         begin(self, trainer)
-        for name, moments in trainer.moments().items():
+        for name, moments in trainer.moments():
             begun.update({f"{name}.{own}": tensor.clone() for own, tensor in moments.tensors().items()})
 
     monkeypatch.setattr(RoundMoments, "begin", look)

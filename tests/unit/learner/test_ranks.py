@@ -1,6 +1,6 @@
 """Rounds that two ranks run together: what one alone trains, scores and writes, but for rounding.
 
-Twelve rounds, six of them by processes of their own, which is what these tests take their time for.
+Twenty rounds, ten of them by processes of their own, which is what these tests take their time for.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import GraniteConfig, GraniteForCausalLM
 
 from gate.held_out import HeldOut
 from gate.judge import judge
@@ -32,7 +33,11 @@ LOSSES = 1e-5
 """How far the two may be apart in a step's loss, nats per token."""
 SCORES = 1e-3
 """And in a document's, nats in all: a weight may come to be rounded to the other side when it is stored."""
-FORMS = ("penalties", "adapter", "one row a step", "masked", "classifier", "carried")
+SHARDED = ("sharded", "sharded, own head", "sharded, carried")
+"""Those that train with weights divided over both."""
+FORMS = ("penalties", "adapter", "one row a step", "masked", "classifier", "carried", *SHARDED)
+SHORT = "sharded, bfloat16"
+"""A round whose passes are in bfloat16, in which layers are gathered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,25 @@ def without_dropout(model: Any) -> Any:
     """Return a BERT that drops nothing: ranks draw theirs apart."""
     model.config.update({"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.0})
     return model
+
+
+def scaled() -> GraniteForCausalLM:
+    """A Granite of some 20,000 parameters, whose logits are scaled behind a linear map of their own."""
+    torch.manual_seed(0)
+    config = GraniteConfig(
+        vocab_size=len(tiny.tokenizer()),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        logits_scaling=4.0,
+        tie_word_embeddings=False,
+        bos_token_id=4,
+        eos_token_id=5,
+        pad_token_id=0,
+    )
+    return GraniteForCausalLM(config)
 
 
 def write_rounds(root: Path) -> None:
@@ -76,6 +100,18 @@ def write_rounds(root: Path) -> None:
     line = Line(root / "l", tiny.llama(), recipe=small.model_copy(update={"epochs": 2}))
     line.run()
     line.write().rename(root / "carried")
+    # Three rows of a pass each: one rank has a pass more.
+    passes = penalties.model_copy(update={"batch_sequences": 3, "micro_batch": 1})
+    tiny.causal_round(root / "sharded", llama, recipe=passes, devices=2, sharded=True)
+    short = passes.model_copy(update={"precision": "bfloat16", "interpolation": (0.0,)})
+    tiny.causal_round(root / SHORT, llama, recipe=short, devices=2, sharded=True)
+    own_head = tiny.generation(root / "h", scaled(), tiny.tokenizer(), "causal-lm")
+    again = one_row.model_copy(update={"gradient_checkpointing": True})
+    tiny.causal_round(root / "sharded, own head", own_head, recipe=again, devices=2, sharded=True)
+    untied = Line(root / "u", tiny.llama(tied=False, dtype=torch.bfloat16), recipe=line.recipe)
+    untied.run()
+    to_base = untied.recipe.model_copy(update={"l2_sp": 0.01, "l2_sp_anchor": "base"})
+    untied.write(to_base, devices=2, sharded=True).rename(root / "sharded, carried")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +119,7 @@ def rounds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Both]:
     """Each round run by one rank, and by two; every step is told."""
     alone, together = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
     write_rounds(alone)
-    both = {form: Both(alone / form, together / form) for form in FORMS}
+    both = {form: Both(alone / form, together / form) for form in (*FORMS, SHORT)}
     for each in both.values():
         shutil.copytree(each.alone, each.together)
     command = [sys.executable, "-m", "tests.unit.learner.two_ranks", *(str(each.together) for each in both.values())]
@@ -114,6 +150,14 @@ def test_every_step_comes_to_the_same(rounds: dict[str, Both], form: str) -> Non
     assert len(alone) == len(together) == 4
     for expected, got in zip(alone, together, strict=True):
         assert got == pytest.approx(expected, abs=LOSSES)
+
+
+def test_layers_that_are_gathered_in_bfloat16_give_what_autocast_gives(rounds: dict[str, Both]) -> None:
+    """But for the rounding of bfloat16."""
+    alone, together = steps_of(rounds[SHORT].alone), steps_of(rounds[SHORT].together)
+    assert len(alone) == len(together) == 4
+    for expected, got in zip(alone, together, strict=True):
+        assert got == pytest.approx(expected, rel=2**-7, abs=1e-3)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -185,9 +229,10 @@ def test_a_candidate_is_one_set_of_files(rounds: dict[str, Both], form: str) -> 
     assert not (rounds[form].together / "saved").exists()
 
 
-def test_all_begin_with_the_moments_of_the_parent(rounds: dict[str, Both]) -> None:
+@pytest.mark.parametrize("form", ["carried", "sharded, carried"])
+def test_all_begin_with_the_moments_of_the_parent(rounds: dict[str, Both], form: str) -> None:
     """And leave those of the same steps, beside the round's result."""
-    both = rounds["carried"]
+    both = rounds[form]
     for path in (both.alone, both.together):
         events = map(json.loads, (path / PROGRESS).read_text().splitlines())
         (begun,) = [event for event in events if event["event"] == "moments"]
@@ -198,11 +243,11 @@ def test_all_begin_with_the_moments_of_the_parent(rounds: dict[str, Both]) -> No
         torch.testing.assert_close(together[name], value, rtol=1e-2, atol=1e-6)
 
 
-def test_what_matters_to_the_result_is_the_same(rounds: dict[str, Both]) -> None:
+@pytest.mark.parametrize("form", ["penalties", "sharded"])
+def test_what_matters_to_the_result_is_the_same(rounds: dict[str, Both], form: str) -> None:
     """The importance that goes with a candidate."""
     alone, together = (
-        load_file(path / CANDIDATES / "0.00" / IMPORTANCE)
-        for path in (rounds["penalties"].alone, rounds["penalties"].together)
+        load_file(path / CANDIDATES / "0.00" / IMPORTANCE) for path in (rounds[form].alone, rounds[form].together)
     )
     for name, value in alone.items():
         torch.testing.assert_close(together[name], value, rtol=1e-2, atol=1e-3)

@@ -326,6 +326,18 @@ def test_beside_a_daemon_no_round_is_rehearsed(tmp_path: Path) -> None:
     assert "a round's time" not in {finding.name for finding in findings}
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("loaded_here")
+def test_of_divided_weights_each_device_holds_a_share(tmp_path: Path) -> None:
+    """Which no rehearsal on one device would show."""
+    learner = LearnerSettings(device="cpu", devices=4, sharded=True)
+    chosen = settings(tmp_path, learner=learner).model_copy(update={"model": ModelSettings(path=BASE_MODEL)})
+    findings = list(model.examine(chosen))
+    assert "each holds a share of the model while it trains" in found(findings, "devices").detail
+    assert "no round is rehearsed of a model whose weights are divided" in found(findings, "memory").detail
+    assert "a round's time" not in {finding.name for finding in findings}
+
+
 def test_a_broker_that_is_away_is_found(tmp_path: Path) -> None:
     """At once, in the system's words, with the addresses that were tried; nothing is said beside it."""
     (tmp_path / "model").mkdir()

@@ -38,12 +38,14 @@ SMALL: Final[dict[str, dict[str, Any]]] = {
         "near_duplicate_similarity": 0.8,
     },
     "gate": {"minimum_documents": 5},
-    "learner": {"device": "cpu", "threads": 1},
+    # Of one device `sharded` would be a mistake.
+    "learner": {"device": "cpu", "threads": 1, "devices": 2},
 }
 """So small that every bound binds."""
 
 OTHER: Final[dict[str, Any]] = {
-    "learner.device": "cuda:1",
+    "learner.device": "cuda",
+    "learner.devices": 3,
     "learner.threads": 2,
     "learner.plausibility_documents": 17,
     "learner.recipe.adapter": "lora",

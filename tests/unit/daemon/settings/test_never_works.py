@@ -1,5 +1,6 @@
 """Settings that can never work are named by `check`; those that only look odd are not."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,33 @@ def test_more_devices_than_there_are_are_refused(tmp_path: Path, monkeypatch: py
     tool.write_text("#!/bin/sh\nexit 6\n")
     assert load(tmp_path / "riverkeep.toml", {}, files=True).learner.devices == 2
     assert load(tmp_path / "riverkeep.toml", {"RIVERKEEP_LEARNER__DEVICES": "all"}, files=True).learner.devices == "all"
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("", "set devices too"),
+        ('devices = 2\n[learner.recipe]\nadapter = "lora"\n', "beside an adapter they stand still"),
+        ('devices = 2\n[learner.recipe]\noptimizer = "adamw-8bit"\n', "adamw-8bit moves whole weights"),
+    ],
+)
+def test_weights_are_divided_over_several_devices_that_train_all_of_them(tmp_path: Path, lines: str, says: str) -> None:
+    """Else there is nothing to divide."""
+    assert says in mistakes_of(tmp_path, f'state_dir = "s"\nmodel.path = "MODEL"\n[learner]\nsharded = true\n{lines}')
+
+
+def test_models_whose_weights_stay_whole_are_refused_by_name(tmp_path: Path) -> None:
+    """A mixture by whatever its configuration calls its experts; one that says that it has none is no mixture."""
+    lines = 'state_dir = "s"\nmodel.path = "MODEL"\n{more}\n[learner]\nsharded = true\ndevices = 2\n'
+    labels = '[[streams.topics]]\nname = "t"\nlabel_field = "label"'
+    assert "A classifier's weights are not divided" in mistakes_of(
+        tmp_path, lines.format(more=f'model.kind = "classifier"\n{labels}')
+    )
+    config = tmp_path / "model" / "config.json"
+    config.write_text(json.dumps({"text_config": {"num_local_experts": 4}}))
+    assert "The weights of a mixture of experts are not divided" in mistakes_of(tmp_path, lines.format(more=""))
+    config.write_text(json.dumps({"text_config": {"num_local_experts": None}}))
+    assert load(tmp_path / "riverkeep.toml", {}, files=True).learner.sharded
 
 
 def test_a_single_device_is_not_several(tmp_path: Path) -> None:

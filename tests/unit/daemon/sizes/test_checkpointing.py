@@ -1,5 +1,6 @@
 """Activations are computed again where a round does not fit without, and nowhere else."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,13 @@ def test_the_sentence_names_what_is_needed_and_what_is_free() -> None:
         f"gradient checkpointing is on by itself: a round needs about {without:.1f} GiB without and {with_it:.1f} GiB "
         "with it, and 30.0 GiB are free"
     )
+
+
+def test_divided_weights_leave_room_to_keep_activations() -> None:
+    """Where one device would have to compute them again."""
+    free = training_bytes(LLAMA_8B, RECIPE) // 2
+    assert decide_checkpointing(LLAMA_8B, RECIPE, free).on
+    assert not decide_checkpointing(replace(LLAMA_8B, divided_by=8), RECIPE, free).on
 
 
 def test_a_model_of_which_nothing_is_known_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from daemon.sizes.estimate import ModelShape, round_parts
+from daemon.sizes.estimate import ModelShape, least_bytes, round_parts, training_bytes
 from learner.settings import RecipeSettings
 from tests.unit.daemon.sizes.test_sequence_length import LLAMA_1B, SMOLLM2
 
 ADAMW, EIGHT_BIT = RecipeSettings(), RecipeSettings(optimizer="adamw-8bit")
+EWC = RecipeSettings(ewc=1.0)
 BOTH_MOMENTS = 2 * (1 + 4 / 256)
 
 
@@ -28,6 +29,24 @@ def test_bytes_of_a_weight(shape: ModelShape, recipe: RecipeSettings, sizes: tup
     parts = round_parts(shape, recipe)["train"]
     named = ("weights", "gradients", "optimizer", "parent")
     assert tuple(parts[name] / shape.parameters for name in named) == pytest.approx(sizes, rel=1e-6)
+
+
+def test_divided_weights_leave_each_device_its_share() -> None:
+    """What passes gather is held whole beside it; what is scored is whole, and nothing beside it."""
+    whole, divided = (round_parts(replace(LLAMA_1B, divided_by=count), ADAMW) for count in (1, 4))
+    for name in ("weights", "gradients", "optimizer", "parent"):
+        assert divided["train"][name] == pytest.approx(whole["train"][name] / 4, rel=1e-6)
+    assert 0 < divided["train"]["gathered"] < sum(whole["train"].values()) / 4
+    assert "gathered" not in whole["train"]
+    assert divided["score"] == {**whole["score"], "base": 0}
+    measured = [round_parts(replace(LLAMA_1B, divided_by=count), EWC)["importance"] for count in (1, 4)]
+    assert measured[1]["importance"] == pytest.approx(measured[0]["importance"] / 4, rel=1e-6)
+
+
+def test_however_many_devices_each_has_the_whole_model_to_score_it() -> None:
+    """A round never takes less than that."""
+    shape = replace(LLAMA_1B, divided_by=1024)
+    assert training_bytes(shape, ADAMW) > least_bytes(shape, ADAMW) > 4 * LLAMA_1B.parameters
 
 
 def test_an_adapter_is_in_float32_whatever_the_optimizer() -> None:

@@ -48,7 +48,7 @@ def test_they_are_near_the_exact_ones() -> None:
     """Each as near as `learner.training.coded_moments` says; the steps are as many."""
     weight = matrix()
     optimizer = trained(weight, gradients(weight, 8))
-    moments = optimizer.moments()[0]
+    moments = dict(optimizer.moments())[0]
     assert moments.steps == 8
     read = moments.exact(weight)
     for name, coded, exact in zip(OFF, read, exact_of(optimizer), strict=True):
@@ -67,7 +67,7 @@ def test_small_weights_and_what_is_left_of_a_block_are_kept_as_they_are() -> Non
         optimizer = trained(weight, [torch.randn(shape, generator=generator) for _ in range(3)])
         exact = exact_of(optimizer)
         rest = weight.numel() % BLOCK if weight.numel() >= 4096 else weight.numel()
-        for coded, whole in zip(optimizer.moments()[0].exact(weight), exact, strict=True):
+        for coded, whole in zip(dict(optimizer.moments())[0].exact(weight), exact, strict=True):
             assert torch.equal(coded.flatten()[-rest:], whole.flatten()[-rest:])
 
 
@@ -78,7 +78,7 @@ def test_the_next_step_is_near_that_from_the_exact_ones() -> None:
     optimizer = trained(weight, before)
     other = nn.Parameter(weight.detach().clone())
     begun, stood = AdamW([other], RECIPE), weight.detach().clone()
-    begun.begin_with(optimizer.moments())
+    begun.begin_with(dict(optimizer.moments()))
     for moved, taker in ((weight, optimizer), (other, begun)):
         moved.grad = last.clone()
         taker.step(RATE)
@@ -93,7 +93,7 @@ def test_what_is_too_small_for_its_blocks_code_moves_nothing_by_itself() -> None
     gradient[0] = 1e-5
     gradient[0, 0] = 1.0
     optimizer = trained(weight, [gradient])
-    moments = optimizer.moments()[0]
+    moments = dict(optimizer.moments())[0]
     mean, square = moments.exact(weight)
     assert not square[0, 1:].any(), "this is about such"
     assert not mean[0, 1:].any()
@@ -110,7 +110,7 @@ def test_those_of_another_weight_are_not_taken(broken: str) -> None:
     """Nothing of it is changed by what does not fit."""
     weight = matrix()
     optimizer = trained(weight, gradients(weight, 2))
-    held = optimizer.moments()[0].tensors()
+    held = dict(optimizer.moments())[0].tensors()
     if broken == "shape":
         held["first.codes"] = held["first.codes"][:-BLOCK]
     elif broken == "dtype":
