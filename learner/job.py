@@ -3,16 +3,14 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import torch
 
 from checkpoints.files.durable_writes import replace_file
-from checkpoints.files.label_names import NEW_WEIGHTS
 from learner.adapter_candidates import adapter_candidates, stays_adapter
 from learner.adapting import attach_adapter, require_adapter_fits
 from learner.candidates import Candidates, score_candidates, trained_candidates, write_small_ones
@@ -35,7 +33,6 @@ from learner.directory.saved_round import forget_saved, saved_step
 from learner.directory.trained_result import RESULT
 from learner.evaluation.base_and_parent import earlier_scores, tokens_to_score
 from learner.evaluation.best_so_far import best_scores, tokens_to_score_again
-from learner.evaluation.document_scores import mean_nll
 from learner.evaluation.missing_scores import join_scores
 from learner.evaluation.new_text import NewText, implausible, prequential, prequential_tokens
 from learner.evaluation.skills import Skills
@@ -46,16 +43,12 @@ from learner.material.step_plan import Material, StepPlan, prepare, replay_note
 from learner.material.touched import find_touched
 from learner.new_labels import grow_for_new_labels
 from learner.objectives.importance import Importance
-from learner.objectives.router_loss import RouterLoss
-from learner.objectives.weight_pull import Pull
 from learner.penalties import pull_of
 from learner.progress import Progress, silent_progress
 from learner.round_importance import RoundImportance
-from learner.saves import saves_of
-from learner.sharding import divide, divided, make_whole, require_shardable
-from learner.training.early_stopping import EarlyStopping
+from learner.round_training import divide, make_whole, require_shardable, train_round
 from learner.training.round_moments import RoundMoments
-from learner.training.train import Diverged, Trainer, Training, train
+from learner.training.train import Diverged, Training
 from learner.weights.adapter import Adapter
 from learner.weights.four_bits import give_back, hold_in_four_bits, maps_of
 from learner.weights.grown_head import GrownRows
@@ -172,10 +165,8 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     try:
         sequences = sum(len(step.new) + len(step.replayed) for step in material.steps)
         with progress.phase("train", SEQUENCES, sequences, most_seconds=given.spec.recipe.max_seconds):
-            # Let go of with the training: its anchors are as large as the model.
-            training = _train(
-                trained, material, texts, pull_of(trained, earlier, rows, adapter), adapter, moments=moments
-            )
+            pull = partial(pull_of, trained, earlier, rows, adapter)
+            training = train_round(trained, material, pull, adapter, given=texts, moments=moments)
     except Diverged as error:
         return _report(bench, Outcome.DIVERGED, str(error), new_text)
     _make_exact(bench, short, keeps_adapter=keeps_adapter)
@@ -303,93 +294,6 @@ def _material(bench: Workbench, texts: Texts) -> Material:
     spec = bench.given.spec
     plan = StepPlan(spec.recipe, bench.shape, spec.seed, bench.device.where, compiles=spec.compile)
     return prepare(texts.fresh, texts.replay, plan)
-
-
-def _train(
-    bench: Workbench,
-    material: Material,
-    texts: Texts,
-    pull: Pull | None,
-    adapter: Adapter | None,
-    *,
-    moments: RoundMoments,
-) -> Training:
-    spec, model = bench.given.spec, bench.model
-    if adapter is None:
-        model.requires_grad_(requires_grad=True)
-    model.train()
-    if spec.recipe.gradient_checkpointing:
-        model.activation_checkpointing_enable()
-    if not bench.is_sharded:
-        # What the head has grown, say, was computed by each rank, on a GPU not always alike to the last bit.
-        bench.ranks.take_over([*model.parameters(), *model.buffers()])
-    # Not loaded where no row would be distilled.
-    distils = material.objective.needs_parent and len(texts.replay)
-    trainer = Trainer(
-        model,
-        _parent(bench, adapter) if distils else None,
-        standing=nullcontext if adapter is None else adapter.off,
-        feed=material.feed,
-        objective=material.objective,
-        pull=pull,
-        recipe=spec.recipe,
-        peak_rate=spec.recipe.peak_rate(
-            spec.kind, bench.parameters, steps_of_new_head=len(material.steps) if has_new_head(bench) else None
-        ),
-        device=bench.device,
-        router=RouterLoss.of(model) if spec.kind == "causal-lm" else None,
-        passed=bench.ranks.for_all(partial(bench.progress.advance, SEQUENCES)),
-        ranks=bench.ranks,
-        compiles=spec.compile,
-    )
-    stopping = _stopping(bench, texts.early_stop)
-    # Of divided weights no rank has what the first one would save: such a round begins anew.
-    saves = None if bench.is_sharded else saves_of(bench, material.steps)
-    # Before a save that the round goes on from, which has its own.
-    moments.begin(trainer)
-    training = train(trainer, material.steps, spec.recipe, progress=bench.progress, stopping=stopping, saves=saves)
-    moments.keep(trainer, training)
-    return training
-
-
-def _parent(bench: Workbench, adapter: Adapter | None) -> Any:
-    """What replayed text is distilled from: the weights that training begins with, as far as the passes resolve them.
-
-    Stored weights, which stay where they are for rounds, would hold back what is learned in steps smaller than theirs.
-    With an adapter it is the model itself; else a model of its own, as training overwrites the other.
-    """
-    if adapter is not None:
-        return bench.model
-    if bench.trains_as_stored:
-        return bench.load(PARENT, device=bench.device.where, dtype=None)
-    # What is divided goes to the device layer by layer.
-    where = CPU if bench.is_sharded else bench.device.where
-    if bench.device.compute is torch.float32:
-        parent = bench.load_master(PARENT, where)
-    else:
-        parent = bench.load(PARENT, device=where, dtype=bench.device.compute)
-    return divided(bench, parent) if bench.is_sharded else parent
-
-
-def has_new_head(bench: Workbench) -> bool:
-    """Whether this is the first round of a classifier whose head was drawn at random."""
-    spec = bench.given.spec
-    return spec.parent.digest == spec.base.digest and hasattr(bench.model.config, NEW_WEIGHTS)
-
-
-def _stopping(bench: Workbench, text: Encoded) -> EarlyStopping | None:
-    recipe = bench.given.spec.recipe
-    # Samples that neither train nor are reported on: stopping by either would flatter the candidate.
-    if not len(text) or not recipe.early_stop_checks:
-        return None
-    # With divided weights all ranks pass together: each scores all of the text.
-    evaluate = replace(bench.evaluate, ranks=ALONE) if bench.is_sharded else bench.evaluate
-    return EarlyStopping(
-        bench.model,
-        lambda: mean_nll(evaluate(bench.model, text)),
-        checks=recipe.early_stop_checks,
-        patience=recipe.early_stop_patience,
-    )
 
 
 def _report(bench: Workbench, outcome: Outcome, detail: str, new_text: NewText) -> Report:

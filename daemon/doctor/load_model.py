@@ -18,8 +18,9 @@ from checkpoints.generation_store import GenerationStore
 from checkpoints.kinds import KINDS, ModelKind
 from checkpoints.quick_imports import quick_imports
 from daemon.doctor.rehearsal import filler
-from daemon.sizes.estimate import FLOAT_BYTES, WHOLE, Kept, ModelShape
+from daemon.sizes.estimate import FLOAT_BYTES, WHOLE, ModelShape
 from daemon.sizes.free_memory import free_bytes
+from daemon.sizes.kept import Kept
 from learner.process_settings import LearnerSettings
 from learner.settings import RecipeSettings
 
@@ -49,9 +50,9 @@ def examine(
     from checkpoints.load import load_model, load_tokenizer  # noqa: PLC0415 - the same
     from checkpoints.probe.ask import conduct_of  # noqa: PLC0415 - the same
     from checkpoints.probe.separators import frame_of  # noqa: PLC0415 - the same
-    from learner.bare_process import bytes_of_bare_process  # noqa: PLC0415 - the same
     from learner.devices.device import choose, gpus_there  # noqa: PLC0415 - the same
     from learner.errors import LearnerError  # noqa: PLC0415 - the same
+    from learner.processes.bare_process import bytes_of_bare_process  # noqa: PLC0415 - the same
 
     # Before a model is there.
     process_bytes = bytes_of_bare_process()

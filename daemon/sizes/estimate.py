@@ -1,10 +1,11 @@
 """How much memory a round and a swap will need: what is allocated by the model's shape and the recipe. Pure."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from daemon.sizes.kept import Kept
 from daemon.sizes.layer_maps import adapted_maps, maps_of_layer
 from learner.objectives.part_sizes import places_of_part
 from learner.settings import RecipeSettings
@@ -54,43 +55,6 @@ WHOLE = "whole"
 
 Parts = dict[str, int]
 """Bytes by what they are of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What a forward pass keeps for its backward pass: fixed + rows × width × (by_token + width × by_pair) bytes.
-
-    Attributes:
-        fixed: however much text there is.
-        by_token: of each token.
-        by_pair: of each token with each other one of its row: scores of attention, and masks.
-    """
-
-    fixed: float
-    by_token: float
-    by_pair: float
-
-    @classmethod
-    def through(cls, counted: Sequence[tuple[int, int]], rows: int) -> Self:
-        """What was counted at three widths, in so many rows.
-
-        Args:
-            counted: width and bytes of each.
-            rows: of each.
-        """
-        (w1, b1), (w2, b2), (w3, b3) = counted
-        first, second = (b2 - b1) / (w2 - w1), (b3 - b2) / (w3 - w2)
-        curve = (second - first) / (w3 - w1)
-        slope = first - curve * (w1 + w2)
-        return cls(fixed=b1 - slope * w1 - curve * w1**2, by_token=slope / rows, by_pair=curve / rows)
-
-    def of(self, rows: int, width: int) -> float:
-        """Bytes of a pass."""
-        return self.fixed + rows * self.of_row(width)
-
-    def of_row(self, width: int) -> float:
-        """Bytes of each row."""
-        return width * (self.by_token + width * self.by_pair)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +184,9 @@ def _gathered(shape: ModelShape, recipe: RecipeSettings, *, has_parent: bool) ->
     outside = min(shape.parameters, 2 * largest if shape.by_token else largest)
     layer = (shape.parameters - outside) // max(shape.layers, 1)
     trained = FLOAT_BYTES * (GATHERED_OUTSIDE * outside + GATHERED_LAYERS * layer)
-    return {"gathered": trained + (_parents_bytes(shape, recipe) * outside if has_parent else 0)}
+    # Autocast's copy of every layer, which a backward pass keeps.
+    short = BFLOAT_BYTES * (shape.parameters - outside) if shape.compute_bytes == BFLOAT_BYTES else 0
+    return {"gathered": trained + short + (_parents_bytes(shape, recipe) * outside if has_parent else 0)}
 
 
 def _training(shape: ModelShape, recipe: RecipeSettings) -> Parts:

@@ -5,8 +5,7 @@ gathered when a pass comes to it and let go of behind it, so that all ranks have
 layers (embeddings, head) stay gathered from a forward pass to the end of its backward pass, or to `at_rest`. Gradients
 are added up over the ranks as they are divided again.
 
-Where passes are in bfloat16 a layer's weights are gathered in it. Autocast alone would make such a copy of each, and a
-backward pass would keep the copies of all layers, which are as large as the model.
+Where passes are in bfloat16 autocast makes such a copy of each weight, and the backward pass keeps those of all layers.
 """
 
 from collections import Counter
@@ -17,10 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from learner.devices.device import Device
 from learner.devices.ranks import Ranks
 
 
@@ -38,7 +36,7 @@ def same_modules(model: Any) -> Any:
     return deepcopy(model, {id(weight): weight for weight in model.parameters()})
 
 
-def shard(model: Any, ranks: Ranks, device: Device) -> None:
+def shard(model: Any, ranks: Ranks, device: torch.device) -> None:
     """Divide a model's weights over the ranks, in place; each keeps its share on its device.
 
     What the weights were is let go of, layer by layer: whoever else holds them has empty ones.
@@ -48,12 +46,10 @@ def shard(model: Any, ranks: Ranks, device: Device) -> None:
         ranks: that train it together.
         device: this rank's.
     """
-    mesh, exact = init_device_mesh(device.where.type, (ranks.count,)), MixedPrecisionPolicy()
-    short = MixedPrecisionPolicy(param_dtype=device.compute, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    layers = layers_of(model)
-    for module, policy in (*((layer, short) for layer in layers), (model, exact)):
+    mesh = init_device_mesh(device.type, (ranks.count,))
+    for module in (*layers_of(model), model):
         whole = [weight for weight in module.parameters() if not isinstance(weight, DTensor)]
-        fully_shard(module, mesh=mesh, mp_policy=policy)
+        fully_shard(module, mesh=mesh)
         for weight in whole:
             weight.data = weight.data.new_empty(0)
     for part in _parts(model):

@@ -37,7 +37,7 @@ SHARDED = ("sharded", "sharded, own head", "sharded, carried")
 """Those that train with weights divided over both."""
 FORMS = ("penalties", "adapter", "one row a step", "masked", "classifier", "carried", *SHARDED)
 SHORT = "sharded, bfloat16"
-"""A round whose passes are in bfloat16, in which layers are gathered."""
+"""A round whose passes are in bfloat16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def test_every_step_comes_to_the_same(rounds: dict[str, Both], form: str) -> Non
         assert got == pytest.approx(expected, abs=LOSSES)
 
 
-def test_layers_that_are_gathered_in_bfloat16_give_what_autocast_gives(rounds: dict[str, Both]) -> None:
+def test_passes_of_divided_weights_in_bfloat16_give_the_gradient_of_whole_ones(rounds: dict[str, Both]) -> None:
     """But for the rounding of bfloat16."""
     alone, together = steps_of(rounds[SHORT].alone), steps_of(rounds[SHORT].together)
     assert len(alone) == len(together) == 4
