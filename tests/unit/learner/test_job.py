@@ -30,7 +30,8 @@ from learner.directory.round_directory import (
     write_round,
 )
 from learner.evaluation import base_and_parent
-from learner.job import has_new_head, run_round
+from learner.job import run_round
+from learner.round_training import has_new_head
 from learner.settings import FEWEST_IMPORTANCE_SEQUENCES, RecipeSettings
 from learner.workbench import Workbench
 from memory.ledger.records import DocumentScore
