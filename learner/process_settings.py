@@ -31,7 +31,7 @@ class LearnerSettings(BaseModel):
         description="With several `devices`: divide weights, gradients, optimizer, the parent for KL and the pulls' "
         "anchors over them while a round trains (FSDP2), for a model of which one device cannot hold all that. Takes "
         "more messages between them. Before and after training each device still holds the model whole, in float32, to "
-        "score. Not with an adapter or adamw-8bit, nor for a classifier or a mixture of experts; such a round does not "
+        "score. Not with an adapter, adamw-8bit or compile, nor for a classifier or a mixture of experts; such a round does not "
         "save itself, and begins anew when it was cut off.",
     )
     threads: int | None = Field(
@@ -99,6 +99,8 @@ class LearnerSettings(BaseModel):
                 "sharded divides weights that are trained, and beside an adapter they stand still: leave one of the "
                 "two out"
             )
+        if self.compile:
+            raise ValueError("sharded gathers layers as they are passed, and does not go with compile: leave one out")
         if self.recipe.optimizer != "adamw":
             raise ValueError(
                 f'sharded goes with optimizer = "adamw": {self.recipe.optimizer} moves whole weights. Leave one of the '

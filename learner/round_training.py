@@ -47,6 +47,8 @@ def require_shardable(bench: Workbench) -> None:
     spec = bench.given.spec
     if spec.recipe.adapter is not None:
         raise NotShardable(f"an adapter is trained beside whole weights, never beside divided ones. {HOW}.")
+    if spec.compile:
+        raise NotShardable(f"divided layers are not compiled. {HOW}, or learner.compile.")
     if spec.recipe.optimizer != "adamw":
         raise NotShardable(f"{spec.recipe.optimizer} moves whole weights, never divided ones. {HOW}.")
     if why := why_not_divisible(spec.kind, bench.model.config.to_dict()):

@@ -192,16 +192,6 @@ class Trainer:
             for weight in self._weights:
                 weight.grad = None
             sums = self._pass_all(step, sum(targets), sum(tokens))
-        self.ranks.add_up_gradients(self._weights)
-        sums = torch.zeros(len(self._pass.names), device=self.device.where)
-        # Each drops others of its rows' values.
-        self._seed_step(step, of_rank=1 + self.ranks.rank)
-        for turn in self._turns(step):
-            if turn.reads_parent:
-                self._pass.read_parent(turn.batch)
-            sums += self._pass(turn.batch, sum(targets), sum(tokens))
-            self.device.tidy()
-            self._passed(turn.rows)
         if not self._divided:
             self.ranks.add_up_gradients(self._weights)
         self.ranks.add_up(sums)
@@ -226,8 +216,10 @@ class Trainer:
         sums = torch.zeros(len(pass_.names), device=self.device.where)
         # Each drops others of its rows' values.
         self._seed_step(step, of_rank=1 + self.ranks.rank)
-        for batch in self._micro_batches(step):
-            sums += pass_(batch, targets, tokens)
+        for turn in self._turns(step):
+            if turn.reads_parent:
+                pass_.read_parent(turn.batch)
+            sums += pass_(turn.batch, targets, tokens)
             self.device.tidy()
             self._passed(batch.sequences)
         return sums
