@@ -31,8 +31,8 @@ class LearnerSettings(BaseModel):
         description="With several `devices`: divide weights, gradients, optimizer, the parent for KL and the pulls' "
         "anchors over them while a round trains (FSDP2), for a model of which one device cannot hold all that. Takes "
         "more messages between them. Before and after training each device still holds the model whole, in float32, to "
-        "score. Not with an adapter, adamw-8bit or compile, nor for a classifier or a mixture of experts; such a round does not "
-        "save itself, and begins anew when it was cut off.",
+        "score. Not with an adapter, adamw-8bit or compile, nor for a classifier or a mixture of experts; such a round "
+        "does not save itself, and begins anew when it was cut off.",
     )
     threads: int | None = Field(
         default=None,

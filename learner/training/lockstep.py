@@ -6,7 +6,7 @@ where another has some. It then passes something that counts for nothing.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
 import torch
 
@@ -35,7 +35,7 @@ class Turn:
 def turns_alone(feed: Feed, step: Step, ranks: Ranks) -> Iterator[Turn]:
     """Yield the passes that a rank makes of a step whatever the others do; see `Feed.micro_batches`."""
     for batch in feed.micro_batches(step, ranks.share):
-        yield Turn(batch, len(batch.targets), reads_parent=False)
+        yield Turn(batch, batch.sequences, reads_parent=False)
 
 
 def turns(feed: Feed, step: Step, ranks: Ranks) -> Iterator[Turn]:
@@ -51,7 +51,14 @@ def turns(feed: Feed, step: Step, ranks: Ranks) -> Iterator[Turn]:
     for batch, *others in zip_longest(own, *replayed):
         passed = batch or blank
         reads_parent = any(others) and not _has_replayed(passed)
-        yield Turn(passed, 0 if batch is None else len(batch.targets), reads_parent)
+        yield Turn(passed, 0 if batch is None else batch.sequences, reads_parent)
+
+
+def first_made(planned: Iterator[Turn]) -> Iterator[Turn]:
+    """Return the passes of a step, of which the first has its micro-batch on its way to the device."""
+    # Of few rows a rank may have none.
+    first = next(planned, None)
+    return planned if first is None else chain([first], planned)
 
 
 def _has_replayed(batch: MicroBatch) -> bool:

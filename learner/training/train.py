@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,7 +26,7 @@ from learner.settings import RecipeSettings
 from learner.training.coded_moments import Moments
 from learner.training.compiling import Compiling
 from learner.training.early_stopping import EarlyStopping
-from learner.training.lockstep import Turn, turns, turns_alone
+from learner.training.lockstep import Turn, first_made, turns, turns_alone
 from learner.training.optimizers import optimizer_of
 from learner.training.schedules import rate_factor, share_done, warmup_share
 from learner.weights.sharded import at_rest, clip_gradients, is_divided
@@ -157,6 +156,7 @@ class Trainer:
         self._passed = passed
         self._weights = list(self.trained().values())
         self._divided = any(map(is_divided, self._weights))
+        self._plan = turns if self._divided else turns_alone
         self._optimizer = optimizer_of(self._weights, recipe)
         self._begun: tuple[Step, Iterator[Turn]] | None = None
 
@@ -198,8 +198,10 @@ class Trainer:
         # After the backward pass and before the clip: the pull is part of the gradient that is bounded.
         if self._pull is not None:
             self._pull.add_gradient()
-        norm = self._clip()
-        self._begun = None if following is None else (following, self._begin(following))
+        norm = clip_gradients(self._weights, self._recipe.clip, self.ranks)
+        self._begun = (
+            None if following is None else (following, first_made(self._plan(self._feed, following, self.ranks)))
+        )
         # The step's only wait for the device: each figure read by itself would be one more.
         *totals, norm_value = torch.cat([sums, norm[None]]).tolist()
         # Looked at before the optimizer moves: a single step on NaN would leave nothing to go back to.
@@ -221,28 +223,12 @@ class Trainer:
                 pass_.read_parent(turn.batch)
             sums += pass_(turn.batch, targets, tokens)
             self.device.tidy()
-            self._passed(batch.sequences)
+            self._passed(turn.rows)
         return sums
 
-    def _micro_batches(self, step: Step) -> Iterator[MicroBatch]:
     def _turns(self, step: Step) -> Iterator[Turn]:
         begun, self._begun = self._begun, None
-        return begun[1] if begun is not None and begun[0] is step else self._planned(step)
-
-    def _planned(self, step: Step) -> Iterator[Turn]:
-        return (turns if self._divided else turns_alone)(self._feed, step, self.ranks)
-
-    def _begin(self, step: Step) -> Iterator[Turn]:
-        """A step's passes, of which the first has its micro-batch on its way to the device."""
-        planned = self._planned(step)
-        # Of few rows a rank may have none.
-        first = next(planned, None)
-        return planned if first is None else chain([first], planned)
-
-    def _clip(self) -> Tensor:
-        if self._divided:
-            return clip_gradients(self._weights, self._recipe.clip, self.ranks)
-        return nn.utils.clip_grad_norm_(self._weights, self._recipe.clip, foreach=True)
+        return begun[1] if begun is not None and begun[0] is step else self._plan(self._feed, step, self.ranks)
 
     def _seed_step(self, step: Step, *, of_rank: int) -> None:
         """Let ranks draw apart, or alike; by the step, so that a round that goes on draws what it would have drawn."""
