@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.tensor import DTensor
 
 from learner.devices.share import Share, is_rank
 from learner.errors import RankLost
@@ -115,12 +116,12 @@ class Ranks:
         """Give each weight the sum of its gradients over all ranks.
 
         One that has a gradient on some ranks alone (of an expert that no token of a rank went to, say) has it on all
-        after this; one that has none anywhere has none.
+        after this; one that has none anywhere has none. Those of divided weights were added up as they were divided.
 
         Raises:
             RankLost: another one has ended.
         """
-        if self.is_alone:
+        if self.is_alone or any(isinstance(weight, DTensor) for weight in weights):
             return
         # On the CPU, so that nothing waits for the device.
         touched = torch.tensor([float(weight.grad is not None) for weight in weights])

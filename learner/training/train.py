@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -155,8 +156,7 @@ class Trainer:
         self.compiling = Compiling(pass_of(model, parent, objective, device, router=router, standing=standing))
         self._passed = passed
         self._weights = list(self.trained().values())
-        self._divided = any(map(is_divided, self._weights))
-        self._plan = turns if self._divided else turns_alone
+        self._planned = partial(turns if any(map(is_divided, self._weights)) else turns_alone, feed, ranks=ranks)
         self._optimizer = optimizer_of(self._weights, recipe)
         self._begun: tuple[Step, Iterator[Turn]] | None = None
 
@@ -192,16 +192,13 @@ class Trainer:
             for weight in self._weights:
                 weight.grad = None
             sums = self._pass_all(step, sum(targets), sum(tokens))
-        if not self._divided:
-            self.ranks.add_up_gradients(self._weights)
+        self.ranks.add_up_gradients(self._weights)
         self.ranks.add_up(sums)
         # After the backward pass and before the clip: the pull is part of the gradient that is bounded.
         if self._pull is not None:
             self._pull.add_gradient()
         norm = clip_gradients(self._weights, self._recipe.clip, self.ranks)
-        self._begun = (
-            None if following is None else (following, first_made(self._plan(self._feed, following, self.ranks)))
-        )
+        self._begun = None if following is None else (following, first_made(self._planned(following)))
         # The step's only wait for the device: each figure read by itself would be one more.
         *totals, norm_value = torch.cat([sums, norm[None]]).tolist()
         # Looked at before the optimizer moves: a single step on NaN would leave nothing to go back to.
@@ -228,7 +225,7 @@ class Trainer:
 
     def _turns(self, step: Step) -> Iterator[Turn]:
         begun, self._begun = self._begun, None
-        return begun[1] if begun is not None and begun[0] is step else self._plan(self._feed, step, self.ranks)
+        return begun[1] if begun is not None and begun[0] is step else self._planned(step)
 
     def _seed_step(self, step: Step, *, of_rank: int) -> None:
         """Let ranks draw apart, or alike; by the step, so that a round that goes on draws what it would have drawn."""
