@@ -123,8 +123,7 @@ def _require_intact(given: RoundInput) -> None:
 def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     with progress.phase("load"):
         bench = set_up(given, progress, ranks)
-        require_adapter_fits(bench)
-        require_shardable(bench)
+        _require_trainable(bench)
     _say_start(bench)
     with progress.phase("encode", DOCUMENTS, _documents(given)):
         texts = _encode(bench)
@@ -154,7 +153,6 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     # lies on just that, and holds in float32 what is learned.
     if not keeps_adapter and not bench.trains_as_stored:
         add_residuals(bench.model, bench.residuals(PARENT, bench.model))
-    # Where the round asks for it: until the result is there, all that is as large as the model is divided.
     trained = divide(bench)
     importance, moments = RoundImportance(trained), RoundMoments(given, progress, ranks)
     earlier = importance.before(texts.replay, material.tokens)
@@ -163,8 +161,7 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     adapter = attach_adapter(bench, rows)
     _shorten(bench, short)
     try:
-        sequences = sum(len(step.new) + len(step.replayed) for step in material.steps)
-        with progress.phase("train", SEQUENCES, sequences, most_seconds=given.spec.recipe.max_seconds):
+        with progress.phase("train", SEQUENCES, _sequences(material), most_seconds=given.spec.recipe.max_seconds):
             pull = partial(pull_of, trained, earlier, rows, adapter)
             training = train_round(trained, material, pull, adapter, given=texts, moments=moments)
     except Diverged as error:
@@ -183,6 +180,15 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
         slices=join_scores(base, parent, best, candidates),
         skills=skills.scores(earlier_answers, answers),
     )
+
+
+def _require_trainable(bench: Workbench) -> None:
+    require_adapter_fits(bench)
+    require_shardable(bench)
+
+
+def _sequences(material: Material) -> int:
+    return sum(len(step.new) + len(step.replayed) for step in material.steps)
 
 
 def _shorten(bench: Workbench, short: Sequence[str]) -> None:

@@ -106,8 +106,7 @@ def train_round(
     Args:
         bench: of the round.
         material: its steps, and their text.
-        pull: makes the penalty on weights; called once, and let go of with the training, as its anchors are as large
-            as the model.
+        pull: makes the penalty on weights, which is let go of with the training: its anchors are as large as the model.
         adapter: of the model; None where all weights are trained.
         given: the round's text.
         moments: what the optimizer begins with, and leaves.
