@@ -11,6 +11,8 @@ Value = Callable[[Results], float]
 
 NUMBER: Final = re.compile(r"[−-]?(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?: %)?(?!\w)")
 ASIDE: Final = re.compile(r"\([^)]*\)")
+MISSED: Final = ", missed"
+"""What follows a bound in the table that was not kept."""
 WRONG_SHAPE: Final = (KeyError, StopIteration, ValueError)
 
 
@@ -192,16 +194,28 @@ def bound_of(facts: Mapping[str, Any]) -> tuple[str, float]:
     return ("≥", facts["at_least"]) if "at_least" in facts else ("≤", facts["at_most"])
 
 
+def is_reached(facts: Mapping[str, Any]) -> bool:
+    """Whether what was measured is within its bar."""
+    value: float = facts["value"]
+    return bool(facts.get("at_least", value) <= value <= facts.get("at_most", value))
+
+
 def is_bound(printed: str, facts: Mapping[str, Any]) -> bool:
     """Whether the "must be" column states a bar's limit; a bare 0 says that nothing may be counted."""
     direction, limit = bound_of(facts)
+    printed = printed.removesuffix(MISSED)
     told = NUMBER.findall(printed)
     return (printed[0] if printed != "0" else "≤") == direction and [number(each) for each in told] == [limit]
 
 
+def names_of(row: Row) -> list[tuple[str, ...]]:
+    """What the names of the bars begin with that a row prints: a single tuple of them, where its words are known."""
+    return [names for beginning, names in ROWS.items() if row.what.startswith(beginning)]
+
+
 def wrong_in_row(row: Row, results: Results) -> list[str]:
     """What a row says and its bars do not."""
-    known = [names for beginning, names in ROWS.items() if row.what.startswith(beginning)]
+    known = names_of(row)
     if len(known) != 1:
         return [f"{row.what}: no bars are known that it could quote"]
     try:
@@ -219,8 +233,16 @@ def wrong_in_cells(figure: str, bound: str, facts: Mapping[str, Any]) -> Iterato
     """What a printed figure and a printed bound say and their bar does not."""
     if not is_rounded(figure, facts["value"]):
         yield f"{facts['name']}: {figure} is printed, {facts['value']} was measured"
+    elif bound.endswith(MISSED) == is_reached(facts):
+        yield f"{facts['name']}: {bound} is printed, but whether {facts['value']} is within the bar it says wrongly"
     if not is_bound(bound, facts):
         yield f"{facts['name']}: must be {bound} is printed, the bar is {' '.join(map(str, bound_of(facts)))}"
+
+
+def quoted_bars(text: str, results: Results) -> set[tuple[str, str]]:
+    """Script and name of the bars whose figures the table prints."""
+    named = ((row.script, name) for row in rows(text) for names in names_of(row) for name in names)
+    return {(script, bar(results, script, name)["name"]) for script, name in named}
 
 
 def wrong_in_text(text: str, pattern: str, results: Results) -> list[str]:
