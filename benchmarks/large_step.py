@@ -2,8 +2,10 @@
 
 Run by `benchmarks.step`. Random weights, a vocabulary of 49,152; 8 packed sequences of 512 tokens in one pass, with
 activations computed again in the backward pass, as a step of this size would not fit such a machine otherwise. Each arm
-is a process of its own, so that memory is its own, and takes its steps in turn with the others, on the same text in the
-same order. Peaks of resident memory are of the steps that are measured: the optimizer's moments are there by then.
+is a process of its own with one thread, so that memory is its own. Those of a group take the same step at the same
+time, on the same text, and wait for each other before the next: what else the machine does meets all alike. Seconds are
+the processor's, of which nothing here waits for anything else. Peaks of resident memory are of the steps that are
+measured: the optimizer's moments are there by then.
 
 - learner: the learner's whole loop, without replay or KL.
 - Trainer: transformers' `Trainer`, on the same batches.
@@ -51,7 +53,7 @@ RATE: Final = 1e-4
 WARM_UP: Final = 1
 LEARNER, TRAINER, TRL, LORA, LORA_WITH_KL = ARMS = "learner", "Trainer", "SFTTrainer", "LoRA", "LoRA with KL"
 TOGETHER: Final = ((LEARNER, TRAINER, TRL), (LORA, LORA_WITH_KL))
-"""Arms that take turns, and lie in memory at the same time."""
+"""Arms that take their turns, and lie in memory, at the same time."""
 NO_TRL: Final = "TRL is not installed (pip install '.[benchmarks]'): nothing is said of its SFTTrainer"
 
 
@@ -82,8 +84,8 @@ def model() -> Any:
 class Turns:
     """The turns of an arm, in its own process: each begins with a line of standard input, and ends with one of output.
 
-    A line of output is a JSON object: `seconds` of the turn, and `peak`, bytes of resident memory at the highest since
-    the turns before the measured ones.
+    A line of output is a JSON object: the processor's `seconds` of the turn, and `peak`, bytes of resident memory at
+    the highest since the turns before the measured ones.
     """
 
     def __init__(self) -> None:
@@ -96,11 +98,11 @@ class Turns:
         if self._taken == WARM_UP:
             forget_peak()
         sys.stdin.readline()
-        self._began = time.perf_counter()
+        self._began = time.process_time()
 
     def end(self) -> None:
         """Say what it took."""
-        seconds = time.perf_counter() - self._began
+        seconds = time.process_time() - self._began
         self._taken += 1
         self._answers.write(json.dumps({"seconds": seconds, "peak": peak_bytes()}) + "\n")
         self._answers.flush()
@@ -203,7 +205,7 @@ def _arguments(count: int, scratch: Path) -> dict[str, Any]:
 def take_turns(name: str, count: int) -> None:
     """Be one arm, in this process."""
     turns = Turns()
-    settle(DEVICE, seed=0, threads=None)
+    settle(DEVICE, seed=0, threads=1)
     rows = pack_documents((count + 1) * ROWS, LENGTH, VOCABULARY)
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         scratch = Path(folder)
@@ -224,16 +226,19 @@ class Arm:
     seconds: list[float] = field(default_factory=list)
     peak: int = 0
 
-    def take(self, *, measured: bool) -> None:
-        """Let it take its next turn.
+    def begin(self) -> None:
+        """Let it take its next turn."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def end(self, *, measured: bool) -> None:
+        """Wait until it has taken it.
 
         Raises:
             SystemExit: it ended.
         """
-        assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
             raise SystemExit(f"{self.name} ended by itself: its words stand above")
@@ -256,17 +261,17 @@ def arm_of(name: str, count: int) -> Iterator[Arm]:
 
 
 def measure(rounds: int, say: Callable[[str], None]) -> dict[str, Arm]:
-    """Let all arms take their turns, those of a group one after another; what each took, by name."""
+    """Let all arms take their turns, those of a group at the same time; what each took, by name."""
     arms: dict[str, Arm] = {}
     for group in TOGETHER:
         names = [name for name in group if name != TRL or has_trl()]
         with ExitStack() as stack:
             group_arms = {name: stack.enter_context(arm_of(name, WARM_UP + rounds)) for name in names}
             for turn in range(WARM_UP + rounds):
-                # Whoever comes right after another finds its caches: each gets every place.
-                first = turn % len(names)
-                for name in names[first:] + names[:first]:
-                    group_arms[name].take(measured=turn >= WARM_UP)
+                for arm in group_arms.values():
+                    arm.begin()
+                for arm in group_arms.values():
+                    arm.end(measured=turn >= WARM_UP)
                 say(f"{', '.join(names)}: turn {turn + 1} of {WARM_UP + rounds}")
         arms |= group_arms
     return arms
@@ -296,6 +301,7 @@ def details(arms: Mapping[str, Arm]) -> dict[str, Any]:
     """Medians and peaks of each arm, and what was not there to be measured."""
     return {
         "tokens": ROWS * LENGTH,
+        "vocabulary": VOCABULARY,
         "seconds": {name: statistics.median(arm.seconds) for name, arm in arms.items()},
         "peak_gib": {name: arm.peak / 2**30 for name, arm in arms.items()},
         "missing": [] if has_trl() else [NO_TRL],

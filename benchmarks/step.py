@@ -4,7 +4,8 @@
 
 The first model is a Llama of 1.07M parameters (vocabulary 2,048, width 128, 4 layers), the batch 24 packed sequences
 of 128 tokens in one pass. All arms take their steps in turn, on the same batches in the same order, so that whatever
-else the machine does meets all alike; figures are medians of each turn's ratio.
+else the machine does meets all alike. Seconds are the processor's, of one thread, as those of a clock tell of other
+work too; figures are medians of each turn's ratio.
 
 - plain: the learner's step without replay, KL or penalty.
 - penalties: the same with L2-SP and EWC.
@@ -15,7 +16,7 @@ else the machine does meets all alike; figures are medians of each turn's ratio.
 - Trainer: transformers' `Trainer`, on the same batches as bare.
 
 The second has the shape of SmolLM2-135M, and other arms: see `benchmarks.large_step`. With `--only` that one's figures
-alone are measured; what FILE tells of the other stays there. Both take some twenty minutes on two cores.
+alone are measured; what FILE tells of the other stays there. Both take some twenty minutes on one core.
 """
 
 import io
@@ -132,20 +133,20 @@ class Turns(TrainerCallback):
     def __init__(self, arms: dict[str, Callable[[Step], None]], steps: Iterator[dict[str, Step]]) -> None:
         self.seconds: dict[str, list[float]] = {name: [] for name in (*arms, "Trainer")}
         self._arms, self._steps = arms, steps
-        self._resumed = time.perf_counter()
+        self._resumed = time.process_time()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """Take everyone's turn; the first of them differs from turn to turn."""
-        self.seconds["Trainer"].append(time.perf_counter() - self._resumed)
+        self.seconds["Trainer"].append(time.process_time() - self._resumed)
         step = next(self._steps)
         names = list(self._arms)
         # Whoever comes right after another finds its caches: each gets every place.
         turn = len(self.seconds["Trainer"]) % len(names)
         for name in names[turn:] + names[:turn]:
-            began = time.perf_counter()
+            began = time.process_time()
             self._arms[name](step["replayed" if name in ("half replayed", "distilled") else "new"])
-            self.seconds[name].append(time.perf_counter() - began)
-        self._resumed = time.perf_counter()
+            self.seconds[name].append(time.process_time() - began)
+        self._resumed = time.process_time()
 
 
 def measure(rounds: int, scratch: Path) -> dict[str, list[float]]:
@@ -203,7 +204,7 @@ def show(seconds: dict[str, list[float]]) -> None:
 
 def measure_small(rounds: int) -> tuple[list[Bar], dict[str, Any]]:
     """The bars of the model of a million parameters, and details."""
-    settle(DEVICE, seed=0, threads=None)
+    settle(DEVICE, seed=0, threads=1)
     with tempfile.TemporaryDirectory() as scratch:
         seconds = measure(rounds, Path(scratch))
     show(seconds)
