@@ -4,6 +4,7 @@ import argparse
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,22 @@ def report(title: str, bars: Sequence[Bar], json_file: Path | None, details: Map
 
 def _machine() -> dict[str, Any]:
     memory_gib = round(psutil.virtual_memory().total / 2**30, 1)
-    return {"cores": psutil.cpu_count(), "memory_gib": memory_gib, "python": platform.python_version()}
+    return {
+        "processor": _processor(),
+        "cores": psutil.cpu_count(),
+        "memory_gib": memory_gib,
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    """Its name; where the kernel does not tell it, that of its family."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.machine()
 
 
 def _bar(bar: Bar) -> str:
