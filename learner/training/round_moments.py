@@ -106,7 +106,8 @@ class RoundMoments:
             # Not the round's directory: one that was erased meanwhile must not begin anew.
             for folder in list(path.relative_to(self._path).parents)[-2::-1]:
                 (self._path / folder).mkdir(exist_ok=True)
-            write_streamed(path, kept, self._progress.alive)
+            # Sorted: a round that went on has them in the order that its save had, and is to write the same bytes.
+            write_streamed(path, dict(sorted(kept.items())), self._progress.alive)
 
 
 def _place(shares: tuple[float, ...]) -> Path:

@@ -27,14 +27,14 @@ import resource, sys
 from learner import job
 from learner.__main__ import main
 
-train = job._train
+train = job.train_round
 
 def starved(*arguments, **named):
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (48 << 20), used + (48 << 20)))
     return train(*arguments, **named)
 
-job._train = starved
+job.train_round = starved
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -76,7 +76,7 @@ def test_the_whole_way_finds_a_model_that_is_asked_wrongly(
     """Were all asked as most can be, the ones that cannot would be found."""
     name, own = ("roberta", {"is_decoder": True}) if kind == "causal-lm" else ("xlnet", {})
     everything_goes = pretended_conduct()
-    monkeypatch.setattr("serving.generations.swap.conduct_of", lambda *_: everything_goes)
+    monkeypatch.setattr("serving.generations.loading.conduct_of", lambda *_: everything_goes)
     model = tiny_model(name, kind, labels=3, own=own)
     assert take_whole_way(Row(name, kind), model, tmp_path).wrong
 
