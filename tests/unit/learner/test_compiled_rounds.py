@@ -1,6 +1,6 @@
 """Rounds whose layers are compiled, each in a process of its own.
 
-Every process compiles anew, into a folder of its own, which is what these tests take their time for.
+Compiling is what these tests take their time for: it is done once, into a folder of their own.
 """
 
 import os
@@ -32,10 +32,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Published:
     return tiny.generation(tmp_path_factory.mktemp("base"), model, tiny.tokenizer(), "causal-lm")
 
 
-def run(path: Path, base: Published, **environment: str) -> Report:
-    """Write a round that is to be compiled, and run it in a process."""
+def run(path: Path, base: Published, code: Path, **environment: str) -> Report:
+    """Write a round that is to be compiled, and run it in a process that keeps its code in a folder."""
     tiny.causal_round(path, base, recipe=RECIPE, compile=True)
-    own = {"TORCHINDUCTOR_CACHE_DIR": str(path.with_suffix(".code")), **environment}
+    own = {"TORCHINDUCTOR_CACHE_DIR": str(code), **environment}
     command = [sys.executable, "-m", "learner", str(path)]
     ended = subprocess.run(command, cwd=ROOT, env={**os.environ, **own}, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -56,7 +56,7 @@ def weights(path: Path) -> bytes:
 def compiled(tmp_path_factory: pytest.TempPathFactory, base: Published) -> Path:
     """A round that has been run."""
     path = tmp_path_factory.mktemp("compiled") / "round"
-    run(path, base)
+    run(path, base, path.with_suffix(".code"))
     return path
 
 
@@ -71,15 +71,15 @@ def test_a_round_is_compiled_and_learns(compiled: Path) -> None:
 
 
 def test_the_same_round_gives_the_same_weights(tmp_path: Path, base: Published, compiled: Path) -> None:
-    """Compiled anew, to the last bit."""
-    run(tmp_path / "again", base)
+    """From the code that was kept, to the last bit."""
+    run(tmp_path / "again", base, compiled.with_suffix(".code"))
     assert weights(tmp_path / "again") == weights(compiled)
 
 
 @pytest.mark.usefixtures("torch_settings_kept")
 def test_without_a_compiler_a_round_trains_all_the_same(tmp_path: Path, base: Published, compiled: Path) -> None:
     """What it learns is what it learns compiled, but for rounding; progress and report say why it is not."""
-    report = run(tmp_path / "plain", base, PATH="/nowhere", CXX="")
+    report = run(tmp_path / "plain", base, tmp_path / "code", PATH="/nowhere", CXX="")
     assert report.training is not None
     assert "ran as they are, not compiled" in report.training.compile_note
     assert {"not_compiled"} == {"compiled", "not_compiled"} & told(tmp_path / "plain")
