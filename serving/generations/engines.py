@@ -4,6 +4,7 @@ import secrets
 import shutil
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -170,17 +171,28 @@ class EngineLoader:
             raise BrokenGeneration(f"{error}{engine.process.last_words()}") from error
 
     def let_go(self, generation: LoadedGeneration) -> None:
-        """End a generation's engine once the answers under way are out; does not wait for that."""
-        threading.Thread(target=self._end, args=(generation, self.settings.request_timeout_s), daemon=True).start()
+        """End a generation's engine once nobody holds the generation; does not wait for that."""
+        assert generation.engine is not None
+        gone = threading.Event()
+        # By the last reference: requests that wait in the queue hold it as well, and none of them is to fail.
+        weakref.finalize(generation, gone.set)
+        wait_s = 0.0 if generation.lost else self.settings.request_timeout_s
+        threading.Thread(target=self._end_after, args=(gone, generation.engine, wait_s), daemon=True).start()
+
+    def _end_after(self, gone: threading.Event, engine: RunningEngine, wait_s: float) -> None:
+        gone.wait(wait_s)
+        self._end_engine(engine, 0.0)
 
     def make_room(self, generation: LoadedGeneration) -> None:
         """End a generation's engine, when the answers under way are out or their time is up; waits for that."""
         self._end(generation, self.settings.drain_timeout_s)
 
     def _end(self, generation: LoadedGeneration, within_s: float) -> None:
-        engine = generation.engine
-        assert engine is not None
-        engine.retire(0.0 if generation.lost else within_s)
+        assert generation.engine is not None
+        self._end_engine(generation.engine, 0.0 if generation.lost else within_s)
+
+    def _end_engine(self, engine: RunningEngine, within_s: float) -> None:
+        engine.retire(within_s)
         _remove(self._running.pop(engine, None))
 
     def break_off(self) -> None:

@@ -56,6 +56,7 @@ PROOFS: Final = {
         "tests/integration/test_engines.py": [
             "test_each_answer_is_of_one_generation_and_what_the_builtin_engine_writes",
             "test_a_stream_ends_on_the_generation_that_it_began_on",
+            "test_requests_that_wait_in_the_queue_outlast_a_swap",
             "test_an_engine_killed_in_an_answer_is_told_and_replaced",
             "test_the_old_generation_serves_on_where_an_engine_does_not_come",
         ],

@@ -234,6 +234,30 @@ def test_an_engine_killed_in_an_answer_is_told_and_replaced(
     assert server.process.poll() is None
 
 
+def test_requests_that_wait_in_the_queue_outlast_a_swap(store: GenerationStore) -> None:
+    """The old engine answers them too: they began on its generation, though it was at none of them yet."""
+    with served(store, max_batch=1) as server, ThreadPoolExecutor(6) as pool:
+        wait_until(server.answers, timeout_s=120, what="generation 0")
+        ended = threading.Event()
+
+        def ask_on() -> list[int]:
+            states = []
+            while not ended.is_set():
+                states.append(complete(server, max_tokens=60).status_code)
+            return states
+
+        asking = [pool.submit(ask_on) for _ in range(6)]
+        try:
+            for number in (1, 2):
+                store.point_to(number)
+                server.until_serves(number)
+                until_alone(server, number)
+        finally:
+            ended.set()
+        states = [state for each in asking for state in each.result()]
+        assert set(states) == {200}
+
+
 def test_an_engine_is_closed_to_all_but_the_door(server: Server) -> None:
     """On loopback, and only with the key that the serving process made, which no list of processes shows."""
     engine = until_alone(server, 0)
