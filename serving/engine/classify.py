@@ -27,6 +27,7 @@ class Classification:
             not block.
         cancelled: nobody waits for it any more.
         trial: it tries a generation that does not serve yet.
+        owner: whose it is; owners take turns.
         done: probabilities of the first texts.
         ended: `on_end` has been called.
     """
@@ -36,6 +37,7 @@ class Classification:
     on_end: Callable[[Probabilities | Exception], None]
     cancelled: bool = False
     trial: bool = False
+    owner: str = ""
     done: Probabilities = field(default_factory=list)
     ended: bool = False
 

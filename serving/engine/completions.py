@@ -66,6 +66,7 @@ class Completion:
         stop_ids: tokens before which it ends; None: those that end the generation's answers.
         cancelled: set by whoever no longer wants it; it then ends without an event.
         trial: it tries a generation that does not serve yet.
+        owner: whose it is; owners take turns.
         submitted: when, on the monotonic clock.
         ended: it has had its last event.
     """
@@ -79,6 +80,7 @@ class Completion:
     stop_ids: frozenset[int] | None = None
     cancelled: bool = False
     trial: bool = False
+    owner: str = ""
     submitted: float = field(default_factory=time.monotonic)
     ended: bool = False
 

@@ -3,13 +3,13 @@
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
 import structlog
 import torch
 
+from serving.engine.fair_queue import FairQueue
 from serving.errors import Failed, NotReady, QueueFull, Unanswerable
 from serving.metrics import ServingMetrics
 
@@ -29,10 +29,12 @@ class Job(Protocol):
     Attributes:
         cancelled: nobody waits for it any more.
         trial: it tries a generation that does not serve yet, so its failure says nothing about those that do.
+        owner: whose it is; owners take turns.
     """
 
     cancelled: bool
     trial: bool
+    owner: str
 
     def fail(self, error: Exception) -> None:
         """Called from the worker's thread, at most once has an effect; must not block."""
@@ -62,7 +64,7 @@ class JobGroup(Protocol[J_co]):
 
 
 class Worker(ABC, Generic[J]):
-    """Takes jobs in order, works at a few at once on its own thread, refuses those beyond its queue.
+    """Takes jobs, of each owner in order, works at a few at once on its own thread, refuses those beyond its queue.
 
     Args:
         name: of the thread.
@@ -86,7 +88,7 @@ class Worker(ABC, Generic[J]):
         self._at_once = at_once
         self._limit = at_once + queue
         self._metrics = metrics
-        self._waiting: deque[J] = deque()
+        self._waiting: FairQueue[J] = FairQueue(at_once, clock)
         self._active = 0
         # Guards what is waiting and whether it ends; the rest belongs to the worker's thread.
         self._changed = threading.Condition()
@@ -140,9 +142,8 @@ class Worker(ABC, Generic[J]):
             if self._ending:
                 raise NotReady(ENDING)
             if not (unlimited or self._fits(len(jobs))):
-                # About a second for each lot that goes first: nobody knows how long their answers will be.
-                raise QueueFull(1 + len(self._waiting) // self._at_once)
-            self._waiting.extend(jobs)
+                raise QueueFull(self._waiting.retry_after_s())
+            self._waiting.put(jobs)
             self._changed.notify()
 
     def _fits(self, jobs: int) -> bool:
@@ -150,7 +151,7 @@ class Worker(ABC, Generic[J]):
         room = self._limit - self._active - jobs
         # Only where it decides something: going through a long queue at each request would take its square in time.
         if len(self._waiting) > room:
-            self._waiting = deque(job for job in self._waiting if not job.cancelled)
+            self._waiting.drop_cancelled()
         return len(self._waiting) <= room
 
     @abstractmethod
@@ -234,8 +235,7 @@ class Worker(ABC, Generic[J]):
             while not (self._ending or self._active or self._waiting):
                 self._changed.wait()
             if self._ending:
-                _fail(self._waiting, NotReady(ENDING))
-                self._waiting.clear()
+                _fail(self._waiting.clear(), NotReady(ENDING))
                 return False
             self._admit(self._take())
             self._count()
@@ -243,10 +243,8 @@ class Worker(ABC, Generic[J]):
 
     def _take(self) -> list[J]:
         jobs: list[J] = []
-        while self._waiting and self._active + len(jobs) < self._at_once:
-            job = self._waiting.popleft()
-            if not job.cancelled:
-                jobs.append(job)
+        while self._active + len(jobs) < self._at_once and (job := self._waiting.take()) is not None:
+            jobs.append(job)
         return jobs
 
     def _count(self) -> None:
@@ -266,6 +264,6 @@ def answers(ask: Callable[[], object]) -> bool:
     return True
 
 
-def _fail(jobs: Sequence[Job] | deque[J], error: Exception) -> None:
+def _fail(jobs: Iterable[Job], error: Exception) -> None:
     for job in jobs:
         job.fail(error)

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-from collections import deque
 from contextlib import aclosing
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -12,6 +11,7 @@ import httpx
 import structlog
 
 from serving.engine.completions import Completion
+from serving.engine.fair_queue import FairQueue
 from serving.engine.running import RunningEngine
 from serving.errors import EngineLost, Failed, NotReady, QueueFull, RequestError
 from serving.metrics import ServingMetrics
@@ -41,7 +41,7 @@ class EngineWriter:
         self._metrics = metrics
         # Guards what waits and who is being answered: requests are taken in on other threads than they are asked on.
         self._lock = threading.Lock()
-        self._waiting: deque[Completion] = deque()
+        self._waiting: FairQueue[Completion] = FairQueue(at_once)
         self._writing: dict[Completion, asyncio.Task[None]] = {}
         self._ending = False
         self._clients: WeakKeyDictionary[RunningEngine, httpx.AsyncClient] = WeakKeyDictionary()
@@ -78,16 +78,16 @@ class EngineWriter:
             if self._ending:
                 raise NotReady(ENDING)
             if not (unlimited or self._fits(len(jobs))):
-                raise QueueFull(1 + len(self._waiting) // self._at_once)
+                raise QueueFull(self._waiting.retry_after_s())
             if not unlimited:
-                self._waiting.extend(jobs)
+                self._waiting.put(jobs)
         self._loop.call_soon_threadsafe(self._begin, jobs if unlimited else ())
 
     def _fits(self, jobs: int) -> bool:
         room = self._limit - len(self._writing) - jobs
         # Who went away keeps no place from those who come.
         if len(self._waiting) > room:
-            self._waiting = deque(job for job in self._waiting if not job.cancelled)
+            self._waiting.drop_cancelled()
         return len(self._waiting) <= room
 
     def _run(self) -> None:
@@ -101,8 +101,7 @@ class EngineWriter:
 
     async def _let_go(self) -> None:
         with self._lock:
-            left, tasks = [*self._waiting, *self._writing], list(self._writing.values())
-            self._waiting.clear()
+            left, tasks = [*self._waiting.clear(), *self._writing], list(self._writing.values())
         for job in left:
             job.fail(NotReady(ENDING))
         for task in tasks:
@@ -122,10 +121,8 @@ class EngineWriter:
         """Ask for those that come at once, and for as many of those that wait as there is room for."""
         with self._lock:
             chosen = list(at_once)
-            while self._waiting and len(self._writing) + len(chosen) < self._at_once:
-                job = self._waiting.popleft()
-                if not job.cancelled:
-                    chosen.append(job)
+            while len(self._writing) + len(chosen) < self._at_once and (job := self._waiting.take()) is not None:
+                chosen.append(job)
             for job in chosen:
                 self._writing[job] = self._loop.create_task(self._write(job))
         self._count()

@@ -17,6 +17,7 @@ class Task:
     passes: int
     trial: bool = False
     cancelled: bool = False
+    owner: str = ""
     finished: threading.Event = field(default_factory=threading.Event)
 
     def fail(self, error: Exception) -> None:
