@@ -10,7 +10,9 @@ from checkpoints.files.durable_writes import built_directory
 from checkpoints.files.model_files import GENERATION_CONFIG, model_files
 from checkpoints.generation_store import GenerationStore
 from checkpoints.kinds import ModelKind
-from checkpoints.load import load_model
+from checkpoints.load import load_model, load_tokenizer
+from checkpoints.probe.reference import reference_of
+from checkpoints.probe.reference_answer import REFERENCE_FILE, write_reference
 
 
 def export_generation(store: GenerationStore, number: int, target: Path, kind: ModelKind) -> None:
@@ -39,12 +41,15 @@ def export_generation(store: GenerationStore, number: int, target: Path, kind: M
             _copy(files, directory)
         return
     model = load_model(source, kind)
-    companions = {name: path for name, path in files.items() if not _is_of_weights(name)}
+    # Of the ground's weights alone the answer is another one.
+    companions = {name: path for name, path in files.items() if not _is_of_weights(name) and name != REFERENCE_FILE}
     with disk_errors(target), built_directory(target) as directory:
         model.save_pretrained(directory)
         # How the model answers is its owner's to say, in words that transformers may not know.
         (directory / GENERATION_CONFIG).unlink(missing_ok=True)
         _copy({name: path for name, path in companions.items() if not (directory / name).exists()}, directory)
+        if kind == "causal-lm":
+            write_reference(directory, reference_of(model, load_tokenizer(directory)))
 
 
 def _copy(files: dict[str, Path], directory: Path) -> None:

@@ -18,7 +18,9 @@ from checkpoints.document_frame import FRAME_FILE, DocumentFrame, write_frame
 from checkpoints.files.disk_errors import disk_errors
 from checkpoints.files.durable_writes import built_directory
 from checkpoints.kinds import ModelKind
-from checkpoints.load import load_model
+from checkpoints.load import load_model, load_tokenizer
+from checkpoints.probe.reference import reference_of
+from checkpoints.probe.reference_answer import write_reference
 from learner.adapter_candidates import load_candidate
 from learner.directory.kept_candidates import require_same
 from learner.directory.links import link_or_copy
@@ -158,7 +160,7 @@ def _write_the_only_one(bench: Workbench, line: Line, measured: Importance | Non
         store_into(line.parent, line.point(share))
         copy_into(bench.model, line.parent)
         return name, bench.model
-    _write_whole(directory, line.parent, line.point(share), path / PARENT)
+    _write_whole(directory, line.parent, line.point(share), path / PARENT, bench.given.spec.kind)
     if (frame := _frame(bench)) is not None:
         with disk_errors(directory):
             write_frame(directory, frame)
@@ -168,14 +170,19 @@ def _write_the_only_one(bench: Workbench, line: Line, measured: Importance | Non
     return name, bench.model
 
 
-def _write_whole(directory: Path, model: Any, candidate: Iterable[WeightOfCandidate], parent_dir: Path) -> str:
-    """Write a candidate's model and what rounding cut off it; return the digest of its weights.
+def _write_whole(
+    directory: Path, model: Any, candidate: Iterable[WeightOfCandidate], parent_dir: Path, kind: ModelKind
+) -> str:
+    """Write a candidate's model, what it answers, and what rounding cut off it; return the digest of its weights.
 
     Args:
         model: is given the weights; the line's parent, or one like it.
     """
     digest, cut_off = store_into(model, candidate)
     write_model(directory, model, whole_dir(parent_dir))
+    if kind == "causal-lm":
+        with disk_errors(directory):
+            write_reference(directory, reference_of(model, load_tokenizer(directory)))
     if cut_off:
         save_residuals(directory / RESIDUALS, cut_off)
     return digest
@@ -277,7 +284,8 @@ def _write_some(path: Path, result: TrainedResult, names: Sequence[str], progres
             expected, target = result.candidates[name], path / CANDIDATES / name
             with disk_errors(target), built_directory(target) as directory:
                 point = _telling(line.point(expected.parent_share), progress)
-                _require_scored(path, name, expected, _write_whole(directory, model, point, path / PARENT))
+                written = _write_whole(directory, model, point, path / PARENT, spec.kind)
+                _require_scored(path, name, expected, written)
                 _put_beside(directory, path / RESULT)
 
 

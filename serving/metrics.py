@@ -38,7 +38,7 @@ class ServingMetrics:
             self.tokens.labels(direction)
         for outcome in ("failed", "served"):
             self.swaps.labels(outcome)
-        for phase in ("load", "probe", "verify", "warm"):
+        for phase in ("compare", "load", "probe", "verify", "warm"):
             self.swap_seconds.labels(phase)
 
     def _requests(self, registry: CollectorRegistry) -> None:
@@ -99,7 +99,7 @@ class ServingMetrics:
         )
         self.swap_seconds = Histogram(
             "riverkeep_serving_swap_seconds",
-            "Time to bring a generation to serve, by phase: verify, load, probe, warm.",
+            "Time to bring a generation to serve, by phase: verify, load, probe, compare, warm.",
             ["phase"],
             buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300),
             registry=registry,

@@ -51,6 +51,14 @@ class EngineProcessSettings(BaseModel):
         "until the next one answers.",
     )
 
+    max_difference: float = Field(
+        0.1,
+        gt=0,
+        le=100,
+        description="How far an engine's log-probabilities may be from the learner's, in nats a token on average, "
+        "before it answers anybody. bfloat16 alone makes some hundredths; quantized weights need more.",
+    )
+
     @field_validator("environment")
     @classmethod
     def _have_names(cls, variables: tuple[str, ...]) -> tuple[str, ...]:

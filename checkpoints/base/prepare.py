@@ -37,6 +37,8 @@ from checkpoints.kinds import KINDS
 from checkpoints.load import LOCAL, load_model, load_tokenizer, require_match, require_shapes
 from checkpoints.matching import right_pad
 from checkpoints.probe.ask import conduct_of
+from checkpoints.probe.reference import reference_of
+from checkpoints.probe.reference_answer import REFERENCE_FILE, write_reference
 from checkpoints.probe.separators import frame_of
 from checkpoints.reasons import explain_configuration, explain_failures, needs_code, reason, tokenizer_needs_code
 from checkpoints.sequence_length import LENGTH_FILE, SequenceLength, write_length
@@ -133,10 +135,12 @@ def _prepare(model: Path, scratch: Path, kind: ModelKind, labels: tuple[str, ...
         return padded
     # Kept with the model, not asked in each round: a fine-tuned one could answer otherwise.
     frame = frame_of(loaded, tokenizer, together=conduct.rows_together)
-    files = {name: path for name, path in model_files(padded).items() if name != FRAME_FILE}
+    # As another state had them, they may be another model's.
+    files = {name: path for name, path in model_files(padded).items() if name not in (FRAME_FILE, REFERENCE_FILE)}
     with say_when_the_disk_refuses(scratch):
         framed = link_files(files, scratch / "framed", {})
         write_frame(framed, frame)
+        write_reference(framed, reference_of(loaded, tokenizer))
     return framed
 
 

@@ -23,9 +23,11 @@ from checkpoints.kinds import ModelKind
 from checkpoints.load import load_outline, load_tokenizer, require_match
 from checkpoints.probe.conduct import Conduct
 from checkpoints.probe.lengths import named_limit
+from checkpoints.probe.reference_answer import read_reference
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.running import RunningEngine
 from serving.errors import BrokenGeneration
+from serving.generations.comparing import NotCompared, difference
 from serving.generations.verifying import tokenizer_files, verify
 from serving.metrics import ServingMetrics
 from serving.processes.asking import KnownModel, known_models
@@ -76,7 +78,8 @@ class EngineLoader:
 
         Raises:
             CheckpointsError: it is missing, damaged, unsafe or unusable.
-            BrokenGeneration: the engine cannot be started, ends, is not ready in time, or answers from another model.
+            BrokenGeneration: the engine cannot be started, ends, is not ready in time, or answers from another model or
+                otherwise than the learner.
         """
         with self._timed("verify"):
             verify(self.store, number, digest)
@@ -115,6 +118,7 @@ class EngineLoader:
             url = f"http://{HOST}:{wanted.port}"
             _log.info("engine_started", generation=number, pid=process.pid, name=name, engine=self.settings.engine)
             known = self._ready(url, wanted, process)
+            self._compare(url, wanted, number)
             tells_tokens = self.settings.engine == "vllm"
             engine = RunningEngine(url, name, wanted.key, process, self.settings.pass_timeout_s, tells_tokens)
             yield engine, known
@@ -153,6 +157,37 @@ class EngineLoader:
             f"the engine for {wanted.model} was not ready within {limit:g} s (serving.engine_process.ready_timeout_s): "
             f"{why}{process.last_words()}"
         )
+
+    def _compare(self, url: str, wanted: WantedEngine, number: int) -> None:
+        """Hold an engine to what the learner's own scorer found.
+
+        Raises:
+            BrokenGeneration: it reads the model otherwise.
+        """
+        reference, bound = read_reference(wanted.model), self.settings.engine_process.max_difference
+        if reference is None:
+            _log.warning("engine_not_compared", generation=number, reason="the generation has no reference answer")
+            return
+        headers, wait_s = {"authorization": f"Bearer {wanted.key}"}, self.settings.request_timeout_s
+        try:
+            with (
+                self._timed("compare"),
+                httpx.Client(base_url=url, headers=headers, timeout=wait_s, trust_env=False) as client,
+            ):
+                apart = difference(client, wanted.name, reference)
+        except NotCompared as error:
+            if self.settings.engine != "command":
+                raise BrokenGeneration(f"the engine cannot be compared with the learner: {error}") from error
+            # Not every program tells log-probabilities.
+            _log.warning("engine_not_compared", generation=number, reason=str(error))
+            return
+        if apart > bound:
+            raise BrokenGeneration(
+                f"the engine reads generation {number} otherwise than the learner: their log-probabilities are "
+                f"{apart:.3f} nats a token apart, and serving.engine_process.max_difference is {bound:g}. Compare its "
+                "precision, quantization and model files with the generation's; raise the bound only if that is why"
+            )
+        _log.info("engine_compared", generation=number, nats_apart=round(apart, 4))
 
     def warm(self, generation: LoadedGeneration, answer: Callable[[LoadedGeneration], None]) -> None:
         """Let a generation answer before it serves.

@@ -13,6 +13,9 @@ import torch
 from checkpoints.files import durable_writes
 from checkpoints.files.durable_writes import FAULT_VARIABLE, DurableStep
 from checkpoints.generation_store import Published
+from checkpoints.load import load_model, load_tokenizer
+from checkpoints.probe.reference import reference_of
+from checkpoints.probe.reference_answer import read_reference
 from learner.__main__ import main
 from learner.directory import trained_result
 from learner.directory.kept_candidates import keep
@@ -261,3 +264,14 @@ def test_what_is_kept_is_judged_again_from_what_it_is_made_of(
     for each in (path, trained):
         assert main([str(each), "--write", "0.50"]) == 0
     assert files(path / "candidates") == files(trained / "candidates")
+
+
+def test_each_candidate_says_what_it_answers(small: Path) -> None:
+    """As its stored weights do: an engine that serves it is held to that."""
+    for share in SHARES:
+        directory = small / "candidates" / share
+        reference = read_reference(directory)
+        assert reference == reference_of(load_model(directory, "causal-lm"), load_tokenizer(directory))
+        assert reference is not None
+    told = {read_reference(small / "candidates" / share) for share in SHARES}
+    assert len(told) == len(SHARES)

@@ -1,0 +1,53 @@
+"""Ask a causal language model for the answer that engines are held to."""
+
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from checkpoints.probe.lengths import named_limit
+from checkpoints.probe.reference_answer import ReferenceAnswer
+from checkpoints.probe.texts import known_tokens
+
+PROMPT: Final = (
+    "The river had risen during the night. By morning the lower road was under water, the ferry was tied up, and "
+    "people stood on the bridge to see"
+)
+WRITTEN: Final = 8
+"""Tokens of the answer: each takes a pass without a cache, of a large model on a CPU a second."""
+DIGITS: Final = 3
+"""Of a log-probability: what an engine is held to is a hundred times as wide."""
+
+
+def reference_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> ReferenceAnswer:
+    """Let a model write the answer, greedily, and read it.
+
+    Args:
+        model: in eval mode.
+        tokenizer: its own.
+    """
+    tokens = _prompt(model, tokenizer)
+    for _ in range(WRITTEN):
+        tokens.append(int(_logits(model, tokens)[-1].argmax()))
+    chances = _logits(model, tokens)[:-1].float().log_softmax(-1)
+    following = torch.tensor(tokens[1:], device=chances.device)
+    picked = chances.gather(-1, following[:, None])[:, 0]
+    return ReferenceAnswer(tuple(tokens), tuple(round(chance, DIGITS) for chance in picked.tolist()))
+
+
+def _prompt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    tokens = list(tokenizer(PROMPT)["input_ids"])
+    if len(tokens) > 1 and tokens[-1] == tokenizer.eos_token_id:
+        tokens.pop()
+    rows, limit = known_tokens(model), named_limit(model.config) or len(tokens) + WRITTEN
+    kept = [token for token in tokens if token < rows][: max(1, limit - WRITTEN)]
+    # A tokenizer may find nothing in this text that its model knows.
+    return kept or [0]
+
+
+def _logits(model: PreTrainedModel, tokens: list[int]) -> Tensor:
+    ids = torch.tensor([tokens], device=model.device)
+    with torch.inference_mode():
+        logits: Any = model(input_ids=ids, use_cache=False).logits
+    return logits[0]  # type: ignore[no-any-return]
