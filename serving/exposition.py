@@ -4,7 +4,7 @@ Prometheus' text format has no place for the time at which a series began: such 
 their own there, a third of all series for nothing. OpenMetrics has it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry
@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 
+APART: Final = "engine_"
 OPENMETRICS: Final = "application/openmetrics-text"
 WITH_CREATED: Final = frozenset({"counter", "histogram", "summary"})
 
@@ -23,18 +24,21 @@ class Collector(Protocol):
         """All metrics as they are now."""
 
 
-def expose(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+def expose(registry: CollectorRegistry, accept: str, of_engines: Sequence[Metric] = ()) -> tuple[bytes, str]:
     """All metrics, and the content type that they are in.
 
     Args:
         registry: where they are.
         accept: the request's `Accept` header. OpenMetrics is for who names it and does not rank it below plain text.
+        of_engines: what other programs count; what has a name that is used here too gets `engine_` before it.
     """
+    shown = _Shown([*registry.collect()], of_engines)
     shares = {kind: share for kind, share in map(_share, accept.split(",")) if share > 0}
     if OPENMETRICS in shares and shares[OPENMETRICS] >= shares.get("text/plain", 0):
-        content: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]  # it carries no types
+        # No name needs it; the default would make an underscore of the colon in the names of engines' samples alone.
+        content: bytes = openmetrics.generate_latest(shown, openmetrics.ALLOWUTF8)  # type: ignore[no-untyped-call]  # it carries no types
         return content, openmetrics.CONTENT_TYPE_LATEST
-    return generate_latest(_WithoutCreated(registry)), CONTENT_TYPE_PLAIN_0_0_4
+    return generate_latest(_WithoutCreated(shown)), CONTENT_TYPE_PLAIN_0_0_4
 
 
 def _share(offer: str) -> tuple[str, float]:
@@ -45,6 +49,24 @@ def _share(offer: str) -> tuple[str, float]:
         return kind, float(named.get("q", 1))
     except ValueError:
         return kind, 0.0
+
+
+class _Shown:
+    def __init__(self, own: Sequence[Metric], of_engines: Iterable[Metric]) -> None:
+        used = {metric.name for metric in own} | {sample.name for metric in own for sample in metric.samples}
+        self._metrics = [*own, *(_told_apart(metric, used) for metric in of_engines)]
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+def _told_apart(metric: Metric, used: Collection[str]) -> Metric:
+    """A metric under a name that is not used yet."""
+    if metric.name not in used and not any(sample.name in used for sample in metric.samples):
+        return metric
+    renamed = Metric(f"{APART}{metric.name}", metric.documentation, metric.type)
+    renamed.samples = [sample._replace(name=f"{APART}{sample.name}") for sample in metric.samples]
+    return renamed
 
 
 class _WithoutCreated:

@@ -3,23 +3,54 @@
 Counters begin at 0, not at their first event, whose rise nobody would see.
 """
 
-from collections.abc import Iterable
-from typing import Final
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+TOKEN_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+LENGTH_BUCKETS: Final = (16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144)
+DIRECTIONS: Final = ("read", "written")
 # 499 among them: clients that go away have to be told from those that are answered.
 CODES: Final = (200, 400, 401, 404, 405, 408, 413, 415, 429, 499, 500, 503, 504)
 """What requests are answered with."""
 
 
+class _Numbered(Protocol):
+    @property
+    def number(self) -> int:
+        """The generation's."""
+
+
+class Answered(Protocol):
+    """A piece of work whose times are counted.
+
+    Attributes:
+        submitted: when, on the monotonic clock.
+        trial: it tries a generation that does not serve yet.
+    """
+
+    submitted: float
+    trial: bool
+
+    @property
+    def generation(self) -> _Numbered:
+        """What answers it."""
+
+
 class ServingMetrics:
-    """What answering and swapping count. Labels come from fixed sets: routes, status codes, outcomes."""
+    """What answering and swapping count.
+
+    Labels come from fixed sets: routes, status codes, outcomes; and the generations that are in memory, whose series
+    begin and go with them.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         self._requests(registry)
+        self._answers(registry)
         self._work(registry)
         self._generations(registry)
         self._begin()
@@ -31,11 +62,38 @@ class ServingMetrics:
             for code in CODES:
                 self.requests.labels(route, str(code))
 
+    def begin_generation(self, number: int) -> None:
+        """Show what is counted of a generation from now on."""
+        for direction in DIRECTIONS:
+            self.tokens.labels(direction, str(number))
+        for metric in self._of_generations():
+            metric.labels(str(number))
+
+    def end_generation(self, number: int) -> None:
+        """Show nothing of a generation any more: nothing will be counted of it."""
+        for direction in DIRECTIONS:
+            self.tokens.remove(direction, str(number))
+        for metric in self._of_generations():
+            metric.remove(str(number))
+
+    def left_queue(self, job: "Answered") -> None:
+        """Count a request that is begun now; of trials nothing is counted, here and below."""
+        if not job.trial:
+            self.queue_seconds.labels(str(job.generation.number)).observe(time.monotonic() - job.submitted)
+
+    def first_token(self, job: "Answered") -> None:
+        """Count the first token of an answer."""
+        if not job.trial:
+            self.first_token_seconds.labels(str(job.generation.number)).observe(time.monotonic() - job.submitted)
+
+    def _of_generations(self) -> tuple[Gauge | Histogram, ...]:
+        """What has the generation as its only label."""
+        times = (self.first_token_seconds, self.output_token_seconds, self.queue_seconds, self.prompt_tokens)
+        return (*times, self.cache_tokens, self.cache_ratio)
+
     def _begin(self) -> None:
         for reason in ("client_gone", "timeout"):
             self.cancelled.labels(reason)
-        for direction in ("read", "written"):
-            self.tokens.labels(direction)
         for outcome in ("failed", "served"):
             self.swaps.labels(outcome)
         for phase in ("compare", "load", "probe", "verify", "warm"):
@@ -55,12 +113,6 @@ class ServingMetrics:
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
-        self.first_token_seconds = Histogram(
-            "riverkeep_serving_first_token_seconds",
-            "Time from a request's admission to the queue to its first token.",
-            buckets=LATENCY_BUCKETS,
-            registry=registry,
-        )
         self.cancelled = Counter(
             "riverkeep_serving_cancelled",
             "Answers stopped before their end: the client went away, or they took too long.",
@@ -68,8 +120,44 @@ class ServingMetrics:
             registry=registry,
         )
 
+    def _answers(self, registry: CollectorRegistry) -> None:
+        def of_generations(name: str, what: str, buckets: Sequence[float] = LATENCY_BUCKETS) -> Histogram:
+            return Histogram(name, f"{what}, by generation.", ["generation"], buckets=buckets, registry=registry)
+
+        self.first_token_seconds = of_generations(
+            "riverkeep_serving_first_token_seconds", "Time from a request's admission to the queue to its first token"
+        )
+        self.output_token_seconds = of_generations(
+            "riverkeep_serving_output_token_seconds",
+            "Time per token of an answer after its first, the mean of each answer that came to its end",
+            TOKEN_BUCKETS,
+        )
+        self.queue_seconds = of_generations(
+            "riverkeep_serving_queue_seconds", "Time from a request's admission to the queue until it is begun"
+        )
+        self.prompt_tokens = of_generations(
+            "riverkeep_serving_prompt_tokens", "Tokens of each prompt, or of each request's texts", LENGTH_BUCKETS
+        )
+        self.tokens = Counter(
+            "riverkeep_serving_tokens",
+            "Tokens read and written, by generation.",
+            ["direction", "generation"],
+            registry=registry,
+        )
+
     def _work(self, registry: CollectorRegistry) -> None:
-        self.tokens = Counter("riverkeep_serving_tokens", "Tokens read and written.", ["direction"], registry=registry)
+        self.cache_tokens = Gauge(
+            "riverkeep_serving_cache_tokens",
+            "Tokens that the builtin engine's caches of keys and values hold, padding included, by generation.",
+            ["generation"],
+            registry=registry,
+        )
+        self.cache_ratio = Gauge(
+            "riverkeep_serving_cache_ratio",
+            "Those as a share of what they may hold: max_batch answers of the model's whole context.",
+            ["generation"],
+            registry=registry,
+        )
         self.waiting = Gauge("riverkeep_serving_waiting", "Requests in the queue.", registry=registry)
         self.active = Gauge("riverkeep_serving_active", "Requests being answered.", registry=registry)
         self.passes = Counter("riverkeep_serving_forward_passes", "Forward passes.", registry=registry)

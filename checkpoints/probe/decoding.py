@@ -130,6 +130,11 @@ class CachedRows:
         self.lengths = lengths
         self.cached = cached
 
+    @property
+    def held(self) -> int:
+        """Places for a token that the cache takes, padding included."""
+        return self.cached * len(self.lengths)
+
     def attention_mask(self, new: int) -> Tensor | None:
         """Ones where a sequence has tokens, shape (sequences, cached + new); None where nothing is padded."""
         # Attention without a mask has faster kernels.
@@ -176,3 +181,8 @@ class Alone:
         self.state = state
         self.read = 0
         self.tokens = torch.zeros((1, 0), dtype=torch.long)
+
+    @property
+    def held(self) -> int:
+        """Tokens whose keys and values, or whatever the model gives back, are kept; of an encoder's none."""
+        return self.read if self.state else 0

@@ -65,6 +65,7 @@ class PairDecoder:
         if self._caches:
             # What came back, not what was given: some models return a new cache rather than write into the old one.
             batch.state = {"past_key_values": output.past_key_values}
+            batch.read += tokens.shape[1]
         return last_logits(output)
 
     def _encode(self, source: Tensor) -> dict[str, Any]:

@@ -117,6 +117,7 @@ class Writing:
 
     async def _events(self) -> AsyncGenerator[tuple[int, Delta | Finished], None]:
         """What happens to the answers until all have ended; those that have not are given up on the way out."""
+        number = str(self.generation.number)
         try:
             while len(self._tokens) < len(self.jobs):
                 # Around the waiting alone: at the yield the consumer runs, which a timeout would cancel in its midst.
@@ -126,6 +127,7 @@ class Writing:
                     raise as_request_error(event)
                 if isinstance(event, Finished):
                     self._tokens[index] = event.tokens
+                    self._time(self.jobs[index], event.tokens)
                 yield index, event
         except TimeoutError:
             self.give_up("timeout")
@@ -134,8 +136,14 @@ class Writing:
         finally:
             self.give_up("client_gone")
             # Also of what failed or was given up: the passes were run.
-            self.metrics.tokens.labels("read").inc(self._prompt_tokens)
-            self.metrics.tokens.labels("written").inc(sum(self._tokens.values()))
+            self.metrics.tokens.labels("read", number).inc(self._prompt_tokens)
+            self.metrics.tokens.labels("written", number).inc(sum(self._tokens.values()))
+            for wish in self.wishes:
+                self.metrics.prompt_tokens.labels(number).observe(len(wish.prompt))
+
+    def _time(self, job: Completion, tokens: int) -> None:
+        if (seconds := job.seconds_per_token(tokens)) is not None:
+            self.metrics.output_token_seconds.labels(str(self.generation.number)).observe(seconds)
 
     def give_up(self, reason: str) -> None:
         """Stop what has not ended; each is counted once."""

@@ -1,5 +1,6 @@
 """Classification: texts of however many requests share a forward pass."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ class Classification:
         cancelled: nobody waits for it any more.
         trial: it tries a generation that does not serve yet.
         owner: whose it is; owners take turns.
+        submitted: when, on the monotonic clock.
         done: probabilities of the first texts.
         ended: `on_end` has been called.
     """
@@ -38,6 +40,7 @@ class Classification:
     cancelled: bool = False
     trial: bool = False
     owner: str = ""
+    submitted: float = field(default_factory=time.monotonic)
     done: Probabilities = field(default_factory=list)
     ended: bool = False
 
@@ -168,6 +171,7 @@ class Classifier(Worker[Classification]):
         for job in jobs:
             if job.generation not in self._groups:
                 self._groups[job.generation] = _Texts(job.generation, self._batch, self._metrics)
+            self._metrics.left_queue(job)
             self._groups[job.generation].add(job)
 
     def _parts(self) -> list[JobGroup[Classification]]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from checkpoints.probe.conduct import ANEW
 from checkpoints.probe.decoding import Alone, CachedRows, TokenDecoder
 from checkpoints.probe.pair_decoding import PairDecoder
+from serving.engine.cache_use import CacheUse
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Drawing, Sampling
 from serving.engine.text import TextStream
@@ -69,6 +70,8 @@ class Completion:
         owner: whose it is; owners take turns.
         submitted: when, on the monotonic clock.
         ended: it has had its last event.
+        first_token_at: when its first token came, on the monotonic clock.
+        ended_at: when its last event came.
     """
 
     generation: LoadedGeneration
@@ -83,6 +86,8 @@ class Completion:
     owner: str = ""
     submitted: float = field(default_factory=time.monotonic)
     ended: bool = False
+    first_token_at: float | None = None
+    ended_at: float | None = None
 
     def emit(self, event: Event) -> None:
         """Tell the one who waits, unless it ended or nobody does."""
@@ -90,11 +95,23 @@ class Completion:
             return
         # Before the event is handed over: the event loop takes it at once, and gives up what has not ended yet.
         self.ended = not isinstance(event, Delta)
+        if self.ended:
+            self.ended_at = time.monotonic()
         self.on_event(event)
 
     def fail(self, error: Exception) -> None:
         """End it with an error."""
         self.emit(error)
+
+    def seconds_per_token(self, tokens: int) -> float | None:
+        """The mean time of a token after the first; None where there was no second.
+
+        Args:
+            tokens: that it has.
+        """
+        if tokens < 2 or self.first_token_at is None or self.ended_at is None:
+            return None
+        return (self.ended_at - self.first_token_at) / (tokens - 1)
 
     @property
     def ends(self) -> frozenset[int]:
@@ -161,8 +178,11 @@ class _Answer:
 class _Group:
     """The answers that one generation is giving."""
 
-    def __init__(self, generation: LoadedGeneration, metrics: ServingMetrics, beat: Callable[[], None]) -> None:
+    def __init__(
+        self, generation: LoadedGeneration, metrics: ServingMetrics, beat: Callable[[], None], at_once: int
+    ) -> None:
         self._generation = generation
+        self._cache = CacheUse(generation, metrics, at_once)
         decoder = PairDecoder if generation.opening else TokenDecoder
         self._cached = decoder(generation.model, generation.conduct.way)
         # For answers that outgrow what a cache holds rightly, and to see whether the model itself is sound.
@@ -199,6 +219,12 @@ class _Group:
         self._keep(lambda answer: not answer.job.ended)
         trial = all(job.trial for job in self.jobs())
         self._read(TRIAL_TOKENS_A_TURN if trial else PROMPT_TOKENS_A_TURN)
+        batches = [*(each.batch for each in self._reading), *(each.batch for each in self._writing)]
+        self._cache.show(sum(batch.held for batch in batches))
+
+    def close(self) -> None:
+        """Nothing of it is under way any more."""
+        self._cache.show(0)
 
     def _read(self, budget: int) -> None:
         while self._reading and budget > 0:
@@ -211,10 +237,10 @@ class _Group:
             budget -= count
             if count == unread:
                 # An answer that is read anew after a failed pass has had its first token before.
-                first = not answer.written
+                if not answer.written:
+                    answer.job.first_token_at = time.monotonic()
+                    self._metrics.first_token(answer.job)
                 answer.take(logits[0])
-                if first and not answer.job.trial:
-                    self._metrics.first_token_seconds.observe(time.monotonic() - answer.job.submitted)
                 # Not before the pass: if that raises, the job has to be among those that can be failed.
                 self._reading.popleft()
                 self._join(reading)
@@ -342,13 +368,17 @@ class Engine(Worker[Completion]):
     def _admit(self, jobs: list[Completion]) -> None:
         for job in jobs:
             if job.generation not in self._groups:
-                self._groups[job.generation] = _Group(job.generation, self._metrics, self.beat)
+                self._groups[job.generation] = _Group(job.generation, self._metrics, self.beat, self._at_once)
+            self._metrics.left_queue(job)
             self._groups[job.generation].add(_Answer(job))
 
     def _parts(self) -> list[JobGroup[Completion]]:
         # A group holds its model: that of a generation which was swapped out goes with its last answer.
-        self._groups = {generation: group for generation, group in self._groups.items() if group.jobs()}
+        for group in [each for each in self._groups.values() if not each.jobs()]:
+            self._drop(group)
         return list(self._groups.values())
 
     def _drop(self, part: JobGroup[Completion]) -> None:
+        assert isinstance(part, _Group)
+        part.close()
         self._groups = {generation: group for generation, group in self._groups.items() if group is not part}

@@ -20,6 +20,7 @@ from checkpoints.errors import CheckpointsError
 from checkpoints.serving_pointer import Pointer
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import BrokenGeneration
+from serving.generations.held import HeldGenerations
 from serving.generations.loading import Brings
 from serving.metrics import ServingMetrics
 from streams.backoff import Backoff
@@ -54,6 +55,7 @@ class Switch:
 
     def __init__(self, metrics: ServingMetrics) -> None:
         self._metrics = metrics
+        self.held = HeldGenerations(metrics)
         self.current: LoadedGeneration | None = None
         self.status = SwapStatus()
 
@@ -69,6 +71,7 @@ class Switch:
 
     def hold(self, generation: LoadedGeneration) -> None:
         """Count a generation as in memory until it is freed."""
+        self.held.add(generation)
         self._metrics.loaded.inc()
         # By the last reference, not by the switch: answers under way hold an old generation in memory.
         weakref.finalize(generation, self._metrics.loaded.dec)

@@ -122,6 +122,7 @@ class EngineWriter:
         with self._lock:
             chosen = list(at_once)
             while len(self._writing) + len(chosen) < self._at_once and (job := self._waiting.take()) is not None:
+                self._metrics.left_queue(job)
                 chosen.append(job)
             for job in chosen:
                 self._writing[job] = self._loop.create_task(self._write(job))
@@ -151,13 +152,12 @@ class EngineWriter:
         assert engine is not None
         with engine.answering():
             pieces, text = answer(self._client(engine), body_of(job, engine)), AnswerText(job)
-            first = not job.trial
             async with aclosing(pieces):
                 async for piece in pieces:
                     engine.heard()
-                    if first:
-                        first = False
-                        self._metrics.first_token_seconds.observe(time.monotonic() - job.submitted)
+                    if job.first_token_at is None:
+                        job.first_token_at = time.monotonic()
+                        self._metrics.first_token(job)
                     for event in text.take(piece):
                         job.emit(event)
                     # Its end may have come here first: leaving ends it there as well.

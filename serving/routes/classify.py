@@ -44,7 +44,9 @@ class ClassifyRoute:
 
     def _respond(self, generation: LoadedGeneration, rows: Probabilities, texts: Sequence[CutText]) -> Response:
         tokens = sum(len(text.ids) for text in texts)
-        self._parts.metrics.tokens.labels("read").inc(tokens)
+        number = str(generation.number)
+        self._parts.metrics.tokens.labels("read", number).inc(tokens)
+        self._parts.metrics.prompt_tokens.labels(number).observe(tokens)
         data = [
             {
                 "index": index,

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from serving.engine.loaded import LoadedGeneration
 from serving.exposition import expose
+from serving.processes.engine_metrics import EngineMetrics
 from serving.routes.parts import Parts
 from serving.routes.responses import json_response
 
@@ -20,6 +21,7 @@ class StateRoutes:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._exposing = anyio.Lock()
+        self._of_engines = EngineMetrics()
 
     async def healthz(self, _: Request) -> Response:
         """Whether this process is worth keeping, and why not."""
@@ -44,11 +46,12 @@ class StateRoutes:
         return json_response(detail, status=200 if ready else 503)
 
     async def metrics(self, request: Request) -> Response:
-        """What Prometheus scrapes, in the format that it asks for."""
+        """What Prometheus scrapes, in the format that it asks for: the door's own, and what its engines count."""
         accept = request.headers.get("accept", "")
         # Off the event loop and one after the other: who asks without end keeps only others who ask for this waiting.
         async with self._exposing:
-            content, kind = await run_in_threadpool(expose, self._parts.metrics.registry, accept)
+            of_engines = await self._of_engines.families(self._parts.switch.held.engines())
+            content, kind = await run_in_threadpool(expose, self._parts.metrics.registry, accept, of_engines)
         return Response(content, headers={"content-type": kind})
 
     async def generation(self, request: Request) -> Response:

@@ -223,6 +223,11 @@ def _serving(life: Life) -> dict[str, list[Shown]]:
         "First token": [{quantile: Between(0, 2.5 * slowest + 0.01)} for quantile in answered],
         "Swaps in an hour": [{"served": 2, "failed": 0}],
         "Duration of swaps": [{phase: Between(0.0001, 60) for phase in ("verify", "load", "probe", "warm")}],
+        "Time per output token": [{quantile: Between(0, slowest)} for quantile in answered],
+        "Wait in the queue": [{quantile: Between(0, 2.5 * slowest + 0.01)} for quantile in answered],
+        "Tokens read and written": [{"read": Between(0.001), "written": Between(0.001)}],
+        "Length of prompts": [{quantile: Between(1, 64)} for quantile in answered],
+        "Cache of the builtin engine": [{f"generation 1 at {serving}": 0}],
         "Queue": [{f"waiting at {serving}": 0}, {f"being answered at {serving}": 0}],
         "Memory of the processes": [
             {

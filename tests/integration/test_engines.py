@@ -258,6 +258,22 @@ def test_requests_that_wait_in_the_queue_outlast_a_swap(store: GenerationStore) 
         assert set(states) == {200}
 
 
+def test_the_doors_metrics_have_those_of_the_engine(server: Server, store: GenerationStore) -> None:
+    """Under its generation; those of an old engine go with it."""
+    name = "vllm:num_requests_running" if server.patience_s == PATIENCE_S["vllm"] else "engine_riverkeep_serving_active"
+
+    def generations() -> list[str]:
+        lines = get(f"{server.url}/metrics").text.splitlines()
+        return [line.partition('generation="')[2].partition('"')[0] for line in lines if line.startswith(f"{name}{{")]
+
+    assert complete(server).status_code == 200
+    wait_until(lambda: generations() == ["0"], what="the metrics of generation 0")
+    store.point_to(1)
+    until_alone(server, 1)
+    wait_until(lambda: generations() == ["1"], what="the metrics of generation 1 alone")
+    assert 'riverkeep_serving_queue_seconds_count{generation="0"}' not in get(f"{server.url}/metrics").text
+
+
 def test_an_engine_is_closed_to_all_but_the_door(server: Server) -> None:
     """On loopback, and only with the key that the serving process made, which no list of processes shows."""
     engine = until_alone(server, 0)

@@ -106,7 +106,7 @@ def test_a_stream_says_the_same_as_a_whole_answer(serve: Serve, first: LoadedGen
     assert "".join(event["choices"][0]["text"] for event in events) == reference(first, "the state", 8)
     assert events[-1]["choices"][0]["finish_reason"] == "length"
     assert {event["system_fingerprint"] for event in events} == {first.fingerprint}
-    assert served.count("first_token_seconds_count") == 1
+    assert served.count("first_token_seconds_count", generation="1") == 1
 
 
 def test_a_chat_is_answered(serve: Serve, first: LoadedGeneration) -> None:
@@ -605,7 +605,21 @@ def test_requests_are_counted_by_route_and_code(serve: Serve, first: LoadedGener
     assert served.count("requests_total", route="/v1/completions", code="200") == 1
     assert served.count("requests_total", route="other", code="404") == 1
     assert served.count("request_seconds_count", route="/v1/completions") == 1
-    assert served.count("tokens_total", direction="written") == 8
+    assert served.count("tokens_total", direction="written", generation="1") == 8
+
+
+def test_an_answers_times_and_sizes_are_counted_by_generation(serve: Serve, first: LoadedGeneration) -> None:
+    """As engines are compared: the queue, the first token, each further one; the cache is empty at the end."""
+    served = serve(first)
+    served.client.post("/v1/completions", json=PROMPT)
+    served.client.post("/v1/completions", json={**PROMPT, "max_tokens": 1})
+    read = len(first.tokenizer("the state")["input_ids"])
+    for name in ("queue_seconds", "first_token_seconds", "prompt_tokens"):
+        assert served.count(f"{name}_count", generation="1") == 2, name
+    assert served.count("output_token_seconds_count", generation="1") == 1, "of one token there is no further one"
+    assert served.count("prompt_tokens_sum", generation="1") == 2 * read
+    served.worker.close()
+    assert served.count("cache_tokens", generation="1") == served.count("cache_ratio", generation="1") == 0
 
 
 def test_a_failure_is_a_500_without_the_text(

@@ -278,6 +278,23 @@ def test_an_answer_beyond_what_is_cached_rightly_is_read_anew(engine: Engine, pa
         assert answer.text == reference(generation, prompt, tokens)
 
 
+def test_what_the_cache_holds_is_shown_while_it_is_held(
+    engine: Engine, first: LoadedGeneration, metrics: ServingMetrics
+) -> None:
+    """In tokens, and as a share of what three answers may hold; nothing when nobody is answered."""
+
+    def shown(name: str) -> float | None:
+        return metrics.registry.get_sample_value(f"riverkeep_serving_cache_{name}", {"generation": "1"})
+
+    answer = Answer(first, tokens=900)
+    engine.submit(answer.job)
+    answer.first_piece()
+    wait_until(lambda: (shown("tokens") or 0) > len(answer.job.prompt))
+    assert 0 < (shown("ratio") or 0) <= 1
+    answer.job.cancelled = True
+    wait_until(lambda: shown("tokens") == 0 == shown("ratio"))
+
+
 def test_closing_fails_what_is_left(first: LoadedGeneration, metrics: ServingMetrics) -> None:
     """Neither those under way nor those waiting are left hanging, and no new ones are taken."""
     engine = Engine(at_once=1, queue=2, metrics=metrics)
