@@ -4,13 +4,14 @@ Layout under the root::
 
     generations/000003/   weights, configuration, tokenizer, card.json, manifest.json; or an adapter and ground.json,
                           which names the whole generation that it lies on
-    serving.json          {"generation", "digest", "since", "before": [...]}: what followers serve
+    serving.json          {"generation", "digest", "since", "before": [...]}: what followers serve; under "canary" the
+                          one that is watched beside it, where there is one
     removed.json          {"highest"}: the highest number ever removed, so that none is used again
 """
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -35,7 +36,7 @@ from checkpoints.json_files import Kind, explain_unreadable, read_json, write_so
 from checkpoints.manifest import MANIFEST, Manifest, digest_of, files_of_model, list_files, verify_files
 from checkpoints.metrics import CheckpointsMetrics
 from checkpoints.removed_numbers import highest_removed, remember_removed
-from checkpoints.serving_pointer import Pointer, fall_back_list, read_pointer
+from checkpoints.serving_pointer import Canary, Pointer, fall_back_list, read_pointer, write_pointer
 
 BASE: Final = 0
 
@@ -89,8 +90,10 @@ class GenerationStore:
         """The highest number that a generation has or had here, as far as that can be told; -1 for none."""
         pointer = self._serving_or_none()
         # A directory may have been taken away by hand; what served must not get a second meaning.
-        pointed_to = -1 if pointer is None else pointer.generation
-        return max([highest_removed(self._removed_path), pointed_to, *self.numbers()])
+        pointed_to = [] if pointer is None else [pointer.generation]
+        if pointer is not None and pointer.canary is not None:
+            pointed_to.append(pointer.canary.generation)
+        return max([highest_removed(self._removed_path), *pointed_to, *self.numbers()])
 
     def card(self, number: int) -> Card:
         """The lineage card of a generation.
@@ -252,28 +255,51 @@ class GenerationStore:
         """
         return read_pointer(self.pointer_path)
 
-    def point_to(self, number: int) -> Pointer:
+    def point_to(self, number: int, *, canary: Canary | None = None, rolled_back: Collection[int] = ()) -> Pointer:
         """Let generation `number` serve: verify it, then move the pointer, durably.
 
         Pointing back to an older one takes those after it off the list to fall back to.
 
+        Args:
+            number: the generation.
+            canary: one to be watched beside it; None ends the watch of any.
+            rolled_back: those that were rolled back from: nobody falls back to them.
+
         Raises:
-            MissingGeneration, DamagedGeneration: it cannot serve; the pointer is untouched.
+            MissingGeneration, DamagedGeneration: one of the two cannot serve; the pointer is untouched.
             PublishFailed: the disk refused; the pointer is untouched.
         """
         current = self._serving_or_none()
+        if canary is not None:
+            canary = self._verified_canary(canary, current)
         # A recovery that repeats itself need not read gigabytes again.
-        if current and current.generation == number and current.digest == self.digest(number):
+        stays = current is not None and current.generation == number and current.digest == self.digest(number)
+        if current and stays and current.canary == canary:
             return current
-        self.verify(number)
-        pointer = Pointer(number, self.digest(number), self._clock(), fall_back_list(current, number))
+        if current and stays:
+            pointer = replace(current, canary=canary)
+        else:
+            self.verify(number)
+            before = fall_back_list(current, number, rolled_back)
+            pointer = Pointer(number, self.digest(number), self._clock(), before, canary)
         try:
-            atomic.replace_file(self.pointer_path, write_sorted_json(pointer))
+            atomic.replace_file(self.pointer_path, write_pointer(pointer))
         except OSError as error:
             raise PublishFailed(number, error) from error
         atomic.step(atomic.DurableStep.POINTED)
-        _log.info("serving_pointer_moved", generation=number, previous=current and current.generation)
+        _log.info(
+            "serving_pointer_moved",
+            generation=number,
+            previous=current and current.generation,
+            canary=canary and canary.generation,
+        )
         return pointer
+
+    def _verified_canary(self, canary: Canary, current: Pointer | None) -> Canary:
+        stamped = replace(canary, digest=self.digest(canary.generation))
+        if current is None or current.canary != stamped:
+            self.verify(canary.generation)
+        return stamped
 
     def _serving_or_none(self) -> Pointer | None:
         try:
@@ -292,6 +318,8 @@ class GenerationStore:
         pointer = self._serving_or_none()
         if pointer and pointer.generation == number:
             raise CheckpointsError(f"generation {number} serves and cannot be removed; roll back first")
+        if pointer and pointer.canary is not None and pointer.canary.generation == number:
+            raise CheckpointsError(f"generation {number} is watched as a canary and cannot be removed; roll back first")
         if number not in self.numbers():
             return
         if adapters := self.lying_on(number):

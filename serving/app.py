@@ -17,7 +17,7 @@ from starlette.routing import Route
 from serving.answers.body import Bodies
 from serving.api_keys import ApiKeys
 from serving.errors import RequestError
-from serving.guard import MODEL_ROUTE, OTHER_ROUTES, ROUTES, Guard, error_response
+from serving.guard import CANARY_ROUTE, MODEL_ROUTE, OTHER_ROUTES, ROUTES, Guard, error_response
 from serving.routes.classify import ClassifyRoute
 from serving.routes.completions import CompletionRoutes
 from serving.routes.parts import Parts
@@ -40,6 +40,7 @@ def build_app(parts: Parts, keys: ApiKeys) -> Starlette:
             Route("/v1/models", state.models),
             Route(MODEL_ROUTE, state.model),
             Route("/v1/riverkeep/generation", state.generation),
+            Route(CANARY_ROUTE, state.canary),
             Route("/v1/completions", completions.completions, methods=["POST"]),
             Route("/v1/chat/completions", completions.chat, methods=["POST"]),
             Route("/v1/classify", classify.classify, methods=["POST"]),

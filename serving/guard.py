@@ -23,7 +23,8 @@ FRAMES_LOGGED: Final = 8
 OPEN_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 PROBES: Final = "probes"
 """The name of entrances by which only these routes are reached; who asks there is not counted among the clients."""
-PROBED_ROUTES: Final = OPEN_ROUTES | {"/v1/riverkeep/generation"}
+CANARY_ROUTE: Final = "/v1/riverkeep/canary"
+PROBED_ROUTES: Final = OPEN_ROUTES | {"/v1/riverkeep/generation", CANARY_ROUTE}
 MODEL_ROUTE: Final = "/v1/models/{model:path}"
 ROUTES: Final = OPEN_ROUTES | {
     MODEL_ROUTE,
@@ -32,6 +33,7 @@ ROUTES: Final = OPEN_ROUTES | {
     "/v1/classify",
     "/v1/models",
     "/v1/riverkeep/generation",
+    CANARY_ROUTE,
 }
 OTHER_ROUTES: Final = "other"
 

@@ -16,6 +16,8 @@ DIRECTIONS: Final = ("read", "written")
 # 499 among them: clients that go away have to be told from those that are answered.
 CODES: Final = (200, 400, 401, 404, 405, 408, 413, 415, 429, 499, 500, 503, 504)
 """What requests are answered with."""
+ROLES: Final = ("serving", "canary", "shadow")
+"""What a generation may be while another is watched."""
 
 
 class _Numbered(Protocol):
@@ -96,6 +98,9 @@ class ServingMetrics:
             self.cancelled.labels(reason)
         for outcome in ("failed", "served"):
             self.swaps.labels(outcome)
+        for role in ROLES:
+            for outcome in ("answered", "failed"):
+                self.watched_answers.labels(role, outcome)
         for phase in ("compare", "load", "probe", "verify", "warm"):
             self.swap_seconds.labels(phase)
 
@@ -181,6 +186,18 @@ class ServingMetrics:
             registry=registry,
         )
         self.pointed.set(-1)
+        self.canary = Gauge(
+            "riverkeep_serving_canary_generation",
+            "The generation that is watched in traffic, once it answers; -1: none.",
+            registry=registry,
+        )
+        self.canary.set(-1)
+        self.watched_answers = Counter(
+            "riverkeep_serving_watched_answers",
+            "Answers while a generation is watched, by which of the two gave them, that count in the comparison.",
+            ["role", "outcome"],
+            registry=registry,
+        )
         self.loaded = Gauge("riverkeep_serving_loaded_generations", "Generations in memory.", registry=registry)
         self.swaps = Counter(
             "riverkeep_serving_swaps", "Attempts to serve another generation.", ["outcome"], registry=registry

@@ -5,6 +5,8 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from serving.traffic.settings import CanarySettings
+
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 # Not RIVERKEEP_…: those are settings, and a process that reads them would refuse one it does not know.
@@ -76,6 +78,9 @@ class ServingSettings(BaseModel):
 
     enabled: bool = Field(
         default=True, description="Whether `riverkeep run` starts a serving process; `riverkeep serve` always does."
+    )
+    canary: CanarySettings = Field(
+        CanarySettings(), description="Which requests stay together while a generation is watched."
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8400, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")

@@ -51,6 +51,8 @@ class TextRequest(BaseModel):
     ignore_eos: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    # Whatever it is, the answer is the same; a canary's share is chosen by it.
+    user: object = None
 
     @property
     def wants_usage(self) -> bool:
@@ -113,6 +115,7 @@ class ClassifyRequest(BaseModel):
 
     model: str | None = None
     input: Annotated[list[str], PlainValidator(read_texts)]
+    user: object = None
 
 
 def _or(value: float | None, default: float) -> float:

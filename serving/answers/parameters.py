@@ -58,7 +58,6 @@ REFUSED: Final[Mapping[str, tuple[Any, ...]]] = {
 # What says who asks, or how the provider runs and keeps it: the answer is the same without it.
 PASSED_OVER: Final = frozenset(
     {
-        "user",
         "metadata",
         "store",
         "service_tier",

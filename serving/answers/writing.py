@@ -1,6 +1,7 @@
 """The answers to one request, from the queue to the wire, and what stops them."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from serving.engine.sampling import Sampling
 from serving.errors import Failed, RequestError, TimedOut, error_body
 from serving.listener import Listener
 from serving.metrics import ServingMetrics
+from serving.traffic.tally import Ticket
 
 T = TypeVar("T")
 
@@ -39,6 +41,29 @@ class Wish:
     stop_ids: frozenset[int]
 
 
+@dataclass(slots=True)
+class AnswerPace:
+    """How fast one answer comes, as its client sees it.
+
+    Attributes:
+        asked: when it was asked for, on the monotonic clock.
+    """
+
+    asked: float
+    _first: float | None = None
+
+    def hear(self, event: Delta | Finished, ticket: Ticket | None) -> None:
+        """Note a piece, or count the answer that has ended."""
+        if ticket is None:
+            return
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+        if isinstance(event, Finished):
+            further = event.tokens - 1
+            ticket.answered(self._first - self.asked, (now - self._first) / further if further > 0 else None)
+
+
 @dataclass(eq=False, slots=True)
 class Writing:
     """The answers to one request on their way. Made on the event loop; the caller submits `jobs`.
@@ -48,6 +73,8 @@ class Writing:
         wishes: one for each prompt.
         timeout_s: how long all of them together may take, from now.
         metrics: where to count.
+        ticket: by which they are counted while a generation is watched; None where they are not.
+        watched: the generation is a canary.
         jobs: the answers, in the order of the wishes.
     """
 
@@ -55,15 +82,19 @@ class Writing:
     wishes: Sequence[Wish]
     timeout_s: float
     metrics: ServingMetrics
+    ticket: Ticket | None = None
+    watched: bool = False
     jobs: list[Completion] = field(init=False)
     _listener: Listener[tuple[int, Event]] = field(init=False, default_factory=Listener)
     _deadline: float = field(init=False)
     # Of those that have ended, by the answer's number.
     _tokens: dict[int, int] = field(init=False, default_factory=dict)
+    _paces: list[AnswerPace] = field(init=False)
 
     def __post_init__(self) -> None:
         self._deadline = asyncio.get_running_loop().time() + self.timeout_s
         self.jobs = [self._job(index, wish) for index, wish in enumerate(self.wishes)]
+        self._paces = [AnswerPace(job.submitted) for job in self.jobs]
 
     def _job(self, index: int, wish: Wish) -> Completion:
         put = self._listener.put
@@ -75,6 +106,7 @@ class Writing:
             wish.stop,
             lambda event: put((index, event)),
             stop_ids=wish.stop_ids,
+            watched=self.watched,
         )
 
     async def whole(self, shape: AnswerShape) -> dict[str, Any]:
@@ -124,7 +156,8 @@ class Writing:
                 async with asyncio.timeout_at(self._deadline):
                     index, event = await self._listener.get()
                 if isinstance(event, Exception):
-                    raise as_request_error(event)
+                    raise self._failed(as_request_error(event))
+                self._paces[index].hear(event, self.ticket)
                 if isinstance(event, Finished):
                     self._tokens[index] = event.tokens
                     self._time(self.jobs[index], event.tokens)
@@ -132,7 +165,7 @@ class Writing:
         except TimeoutError:
             self.give_up("timeout")
             # The `finally` below then finds nothing left to count as a client's leaving.
-            raise TimedOut(self.timeout_s) from None
+            raise self._failed(TimedOut(self.timeout_s)) from None
         finally:
             self.give_up("client_gone")
             # Also of what failed or was given up: the passes were run.
@@ -144,6 +177,11 @@ class Writing:
     def _time(self, job: Completion, tokens: int) -> None:
         if (seconds := job.seconds_per_token(tokens)) is not None:
             self.metrics.output_token_seconds.labels(str(self.generation.number)).observe(seconds)
+
+    def _failed(self, error: RequestError) -> RequestError:
+        if self.ticket is not None:
+            self.ticket.failed(error)
+        return error
 
     def give_up(self, reason: str) -> None:
         """Stop what has not ended; each is counted once."""

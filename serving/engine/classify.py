@@ -30,6 +30,7 @@ class Classification:
         trial: it tries a generation that does not serve yet.
         owner: whose it is; owners take turns.
         submitted: when, on the monotonic clock.
+        watched: the generation is a canary.
         done: probabilities of the first texts.
         ended: `on_end` has been called.
     """
@@ -41,6 +42,7 @@ class Classification:
     trial: bool = False
     owner: str = ""
     submitted: float = field(default_factory=time.monotonic)
+    watched: bool = False
     done: Probabilities = field(default_factory=list)
     ended: bool = False
 

@@ -68,6 +68,7 @@ class Completion:
         cancelled: set by whoever no longer wants it; it then ends without an event.
         trial: it tries a generation that does not serve yet.
         owner: whose it is; owners take turns.
+        watched: the generation is a canary.
         submitted: when, on the monotonic clock.
         ended: it has had its last event.
         first_token_at: when its first token came, on the monotonic clock.
@@ -84,6 +85,7 @@ class Completion:
     cancelled: bool = False
     trial: bool = False
     owner: str = ""
+    watched: bool = False
     submitted: float = field(default_factory=time.monotonic)
     ended: bool = False
     first_token_at: float | None = None

@@ -30,11 +30,13 @@ class Job(Protocol):
         cancelled: nobody waits for it any more.
         trial: it tries a generation that does not serve yet, so its failure says nothing about those that do.
         owner: whose it is; owners take turns.
+        watched: a client's request that a watched generation answers, whose failure says nothing about the others too.
     """
 
     cancelled: bool
     trial: bool
     owner: str
+    watched: bool
 
     def fail(self, error: Exception) -> None:
         """Called from the worker's thread, at most once has an effect; must not block."""
@@ -221,8 +223,9 @@ class Worker(ABC, Generic[J]):
             _fail(suspects, Unanswerable(error))
         else:
             jobs = part.jobs()
-            # A candidate that fails is not swapped in; it must not have a process replaced that answers well.
-            self._failures += any(not job.trial for job in jobs)
+            # A candidate that fails is not swapped in, and a canary goes back: neither must have a process replaced
+            # that answers well.
+            self._failures += any(not (job.trial or job.watched) for job in jobs)
             _fail(jobs, Failed("the model failed on this request; the server's log says why"))
             # Its cache may be half written; the generation's next request makes a new group.
             self._drop(part)

@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 
 from checkpoints.errors import CheckpointsError
-from checkpoints.serving_pointer import Pointer
+from checkpoints.serving_pointer import Canary, Pointer
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import BrokenGeneration
 from serving.generations.held import HeldGenerations
@@ -42,12 +42,27 @@ class SwapStatus:
         failed: generations that could not serve, each with the reason, newest last.
         swap_seconds: how long the last swap took, from reading the pointer to the switch.
         problem: why the pointer cannot be followed, if it cannot.
+        canary_failures: how often in a row the canary that the pointer names could not be brought in.
     """
 
     pointed: int | None = None
     failed: Mapping[int, str] = field(default_factory=dict)
     swap_seconds: float | None = None
     problem: str | None = None
+    canary_failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A generation that is watched in traffic.
+
+    Attributes:
+        generation: it, ready to answer.
+        plan: which share of the requests it gets, and whether its answers count.
+    """
+
+    generation: LoadedGeneration
+    plan: Canary
 
 
 class Switch:
@@ -57,6 +72,7 @@ class Switch:
         self._metrics = metrics
         self.held = HeldGenerations(metrics)
         self.current: LoadedGeneration | None = None
+        self.watched: Watched | None = None
         self.status = SwapStatus()
 
     def turn(self, generation: LoadedGeneration) -> None:
@@ -68,6 +84,11 @@ class Switch:
         """Let new requests be refused until the next turn."""
         self.current = None
         self._metrics.generation.set(-1)
+
+    def watch(self, watched: Watched | None) -> None:
+        """Let a share of new requests try a generation; None: no more."""
+        self.watched = watched
+        self._metrics.canary.set(-1 if watched is None else watched.generation.number)
 
     def hold(self, generation: LoadedGeneration) -> None:
         """Count a generation as in memory until it is freed."""
@@ -81,7 +102,8 @@ class Follower:
     """The thread that keeps serving at the generation that the pointer names.
 
     A candidate that cannot serve is reported and tried again later, while the old one serves on. At the start, when
-    there is no old one, the newest good generation before it serves.
+    there is no old one, the newest good generation before it serves. A canary is brought in beside the serving
+    generation, and never in its place.
 
     Args:
         loader: brings generations into memory.
@@ -147,7 +169,8 @@ class Follower:
         stamp = self._stamp()
         if stamp is None:
             self._say_what_is_missing()
-        if stamp == self._followed_stamp and self._clock() < self._retry_at and not self._drop_lost():
+        lost = self._drop_lost()
+        if stamp == self._followed_stamp and self._clock() < self._retry_at and not lost:
             return
         if stamp != self._followed_stamp:
             self._failures = 0
@@ -159,10 +182,14 @@ class Follower:
             self._retry_at = self._clock() + RETRIES.wait(self._failures)
 
     def _drop_lost(self) -> bool:
-        """Let the serving generation go where it will answer no more; whether it was so."""
-        current = self._switch.current
+        """Let the serving generation, or the canary, go where it will answer no more; whether it was so."""
+        watched, current = self._switch.watched, self._switch.current
+        canary_lost = watched is not None and bool(watched.generation.lost)
+        if watched is not None and canary_lost:
+            _log.error("canary_lost", generation=watched.generation.number, reason=watched.generation.lost)
+            self._end_watch()
         if current is None or not (why := current.lost):
-            return False
+            return canary_lost
         _log.error("engine_lost", generation=current.number, reason=why)
         self._switch.turn_off()
         self._loader.let_go(current)
@@ -185,7 +212,12 @@ class Follower:
         except CheckpointsError as error:
             self._note_problem(error)
             return False
-        return pointer is None or self._follow(pointer)
+        if pointer is None:
+            return True
+        self._end_watch_unless_named(pointer)
+        # Both: a canary that cannot answer must not keep the pointer from being followed, and is tried again like it.
+        follows = self._follow(pointer)
+        return self._follow_canary(pointer) and follows
 
     def _stamp(self) -> tuple[int, ...] | None:
         with suppress(FileNotFoundError):
@@ -211,6 +243,56 @@ class Follower:
             self._say_fallback(pointer)
         return False
 
+    def _end_watch_unless_named(self, pointer: Pointer) -> None:
+        """Let a canary go that is neither to be watched any more nor to serve; before another one is brought in."""
+        watched = self._switch.watched
+        if watched is None:
+            return
+        named = {(pointer.generation, pointer.digest)}
+        if pointer.canary is not None:
+            named.add((pointer.canary.generation, pointer.canary.digest))
+        if (watched.generation.number, watched.generation.digest) not in named:
+            self._end_watch()
+
+    def _end_watch(self) -> None:
+        watched = self._switch.watched
+        if watched is not None:
+            self._switch.watch(None)
+            _log.info("canary_ended", generation=watched.generation.number)
+            self._loader.let_go(watched.generation)
+
+    def _follow_canary(self, pointer: Pointer) -> bool:
+        """Watch what the pointer names beside the serving generation; whether that worked."""
+        plan, current, watched = pointer.canary, self._switch.current, self._switch.watched
+        if plan is None:
+            self._switch.status = replace(self._switch.status, canary_failures=0)
+            return True
+        # Compared is what the pointer names: beside another one it would be judged by the wrong measure.
+        if current is None or current.number != pointer.generation:
+            return True
+        if watched is not None:
+            self._switch.watch(Watched(watched.generation, plan))
+            return True
+        try:
+            self._bring_in_canary(plan, current)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a canary, the others are answered
+            self._note_failure(plan.generation, error)
+            failures = self._switch.status.canary_failures + 1
+            self._switch.status = replace(self._switch.status, canary_failures=failures)
+            return False
+        self._note_mended(plan.generation)
+        self._switch.status = replace(self._switch.status, canary_failures=0)
+        _log.info("canary_answers", generation=plan.generation, share=plan.share, mode=plan.mode)
+        return True
+
+    def _bring_in_canary(self, plan: Canary, current: LoadedGeneration) -> None:
+        if not self._loader.holds_two:
+            raise BrokenGeneration("serving.engine_process.two_at_once is false here: no room for a canary")
+        generation = self._loader.load(plan.generation, plan.digest, current)
+        self._switch.hold(generation)
+        self._loader.warm(generation, self._warm)
+        self._switch.watch(Watched(generation, plan))
+
     def _say_fallback(self, pointer: Pointer) -> None:
         current = self._switch.current
         _log.error(
@@ -228,13 +310,15 @@ class Follower:
             self._note_failure(number, error)
             return False
         seconds = self._clock() - started
-        remaining = {failed: why for failed, why in self._switch.status.failed.items() if failed != number}
-        self._switch.status = replace(self._switch.status, swap_seconds=seconds, failed=remaining)
+        self._note_mended(number)
+        self._switch.status = replace(self._switch.status, swap_seconds=seconds)
         self._metrics.swaps.labels("served").inc()
         _log.info("generation_serves", generation=number, seconds=round(seconds, 3))
         return True
 
     def _swap_to(self, number: int, digest: str | None) -> None:
+        if self._promote_watched(number, digest):
+            return
         self._make_room()
         generation = self._loader.load(number, digest, self._switch.current)
         # Before it is warmed: memory that a candidate takes counts, also of one that then fails.
@@ -248,6 +332,18 @@ class Follower:
         if old is not None:
             self._loader.let_go(old)
 
+    def _promote_watched(self, number: int, digest: str | None) -> bool:
+        """Let the canary serve, where that is what is to serve: it has been answering all the while."""
+        watched, old = self._switch.watched, self._switch.current
+        if watched is None or (watched.generation.number, watched.generation.digest) != (number, digest):
+            return False
+        # In this order: a request that comes between finds one generation twice, and never none.
+        self._switch.turn(watched.generation)
+        self._switch.watch(None)
+        if old is not None:
+            self._loader.let_go(old)
+        return True
+
     def _make_room(self) -> None:
         """Where two do not fit: let the serving generation go before the next one is brought in."""
         current = self._switch.current
@@ -260,6 +356,10 @@ class Follower:
         )
         self._switch.turn_off()
         self._loader.make_room(current)
+
+    def _note_mended(self, number: int) -> None:
+        remaining = {failed: why for failed, why in self._switch.status.failed.items() if failed != number}
+        self._switch.status = replace(self._switch.status, failed=remaining)
 
     def _note_failure(self, number: int, error: Exception) -> None:
         reason = str(error) if isinstance(error, CheckpointsError | BrokenGeneration) else repr(error)

@@ -1,6 +1,7 @@
 """What a classifier is asked: the labels of texts."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,6 +16,7 @@ from serving.engine.classify import Classification, Classifier, Probabilities
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError, TimedOut
 from serving.listener import Listener
+from serving.routes.callers import Chosen, answered
 from serving.routes.parts import Parts, read_body, run_encoding
 from serving.routes.responses import json_response, nobody_left
 
@@ -33,14 +35,19 @@ class ClassifyRoute:
     async def classify(self, request: Request) -> Response:
         """The labels of texts, with their probabilities; a text beyond the context is cut, and that is said."""
         body, size = await read_body(self._bodies, request, ClassifyRequest)
-        generation = self._parts.current("classifier")
+        chosen = self._parts.choose(request, body.user, "classifier")
         self._parts.require_model(body.model)
         if not 1 <= len(body.input) <= self._settings.max_inputs:
             raise RequestError(f"input: 1 to {self._settings.max_inputs} texts", param="input")
-        pairs = zip(body.input, places("input", len(body.input)), strict=True)
-        texts = await run_encoding(size, lambda: [cut(generation, *pair) for pair in pairs])
-        rows = await unless_gone(request, self._classify_all(generation, [text.ids for text in texts]))
-        return nobody_left() if rows is None else self._respond(generation, rows, texts)
+        pairs = list(zip(body.input, places("input", len(body.input)), strict=True))
+
+        async def answer(chosen: Chosen) -> Response:
+            generation = chosen.generation
+            texts = await run_encoding(size, lambda: [cut(generation, *pair) for pair in pairs])
+            rows = await unless_gone(request, self._classify_counted(chosen, [text.ids for text in texts]))
+            return nobody_left() if rows is None else self._respond(generation, rows, texts)
+
+        return await answered(chosen, answer)
 
     def _respond(self, generation: LoadedGeneration, rows: Probabilities, texts: Sequence[CutText]) -> Response:
         tokens = sum(len(text.ids) for text in texts)
@@ -65,9 +72,22 @@ class ClassifyRoute:
         }
         return json_response(answer, generation=generation)
 
-    async def _classify_all(self, generation: LoadedGeneration, texts: Sequence[Sequence[int]]) -> Probabilities:
+    async def _classify_counted(self, chosen: Chosen, texts: Sequence[Sequence[int]]) -> Probabilities:
+        """What `_classify_all` returns, counted while a generation is watched."""
+        asked = time.monotonic()
+        try:
+            rows = await self._classify_all(chosen, texts)
+        except RequestError as error:
+            if chosen.ticket is not None:
+                chosen.ticket.failed(error)
+            raise
+        if chosen.ticket is not None:
+            chosen.ticket.answered(time.monotonic() - asked)
+        return rows
+
+    async def _classify_all(self, chosen: Chosen, texts: Sequence[Sequence[int]]) -> Probabilities:
         listener: Listener[Probabilities | Exception] = Listener()
-        job = Classification(generation, texts, listener.put)
+        job = Classification(chosen.generation, texts, listener.put, watched=chosen.is_canary)
         worker = self._parts.worker
         assert isinstance(worker, Classifier)
         worker.submit(job)

@@ -12,9 +12,9 @@ from serving.answers.openai import AnswerShape, ChatRequest, ChatShape, Completi
 from serving.answers.prompts import chat_prompt, completion_prompt, places, require_known, room
 from serving.answers.writing import Wish, Writing, unless_gone
 from serving.engine.classify import Classifier
-from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError
 from serving.guard import GENERATION_HEADER
+from serving.routes.callers import Chosen, answered
 from serving.routes.parts import Parts, read_body, run_encoding
 from serving.routes.responses import json_response, nobody_left
 
@@ -31,32 +31,42 @@ class CompletionRoutes:
         """OpenAI's text completions."""
         body, size = await read_body(self._bodies, request, CompletionRequest)
         # Asked for once: prompt, answer and header have to be of one generation, whatever is swapped in meanwhile.
-        generation = self._parts.current("causal-lm", "seq2seq")
+        chosen = self._parts.choose(request, body.user, "causal-lm", "seq2seq")
         self._parts.require_model(body.model)
         # More than can wait would be told to come back for ever.
         most = min(self._settings.max_inputs, self._settings.max_batch + self._settings.max_queue)
         if not 1 <= len(body.prompt) <= most:
             raise RequestError(f"prompt: 1 to {most} prompts", param="prompt")
         named = places("prompt", len(body.prompt))
-        pairs = zip(body.prompt, named, strict=True)
-        prompts = await run_encoding(size, lambda: [completion_prompt(generation, *pair) for pair in pairs])
-        shape = CompletionShape(generation, self._settings.model_name, int(time.time()))
-        writing = self._writing(generation, body, prompts=prompts, stops=body.stop, params=named)
-        return await self._write(request, writing, shape, body)
+        pairs = list(zip(body.prompt, named, strict=True))
+
+        async def answer(chosen: Chosen) -> Response:
+            generation = chosen.generation
+            prompts = await run_encoding(size, lambda: [completion_prompt(generation, *pair) for pair in pairs])
+            shape = CompletionShape(generation, self._settings.model_name, int(time.time()))
+            writing = self._writing(chosen, body, prompts=prompts, stops=body.stop, params=named)
+            return await self._write(request, writing, shape, body)
+
+        return await answered(chosen, answer)
 
     async def chat(self, request: Request) -> Response:
         """OpenAI's chat completions."""
         body, size = await read_body(self._bodies, request, ChatRequest)
-        generation = self._parts.current("causal-lm")
+        chosen = self._parts.choose(request, body.user, "causal-lm")
         self._parts.require_model(body.model)
-        prompt, stops = await run_encoding(size, lambda: chat_prompt(generation, body.messages))
-        shape = ChatShape(generation, self._settings.model_name, int(time.time()))
-        writing = self._writing(generation, body, prompts=[prompt], stops=(*body.stop, *stops), params=["messages"])
-        return await self._write(request, writing, shape, body)
+
+        async def answer(chosen: Chosen) -> Response:
+            generation = chosen.generation
+            prompt, stops = await run_encoding(size, lambda: chat_prompt(generation, body.messages))
+            shape = ChatShape(generation, self._settings.model_name, int(time.time()))
+            writing = self._writing(chosen, body, prompts=[prompt], stops=(*body.stop, *stops), params=["messages"])
+            return await self._write(request, writing, shape, body)
+
+        return await answered(chosen, answer)
 
     def _writing(
         self,
-        generation: LoadedGeneration,
+        chosen: Chosen,
         body: TextRequest,
         *,
         prompts: list[list[int]],
@@ -64,7 +74,8 @@ class CompletionRoutes:
         params: Sequence[str],
     ) -> Writing:
         """Queue the answers to a request's prompts."""
-        settings, defaults = self._settings, generation.defaults
+        generation, settings = chosen.generation, self._settings
+        defaults = generation.defaults
         name, limit = body.limit
         if limit is not None and limit > settings.max_new_tokens:
             raise RequestError(f"{name}: at most {settings.max_new_tokens} tokens may be asked for", param=name)
@@ -75,7 +86,14 @@ class CompletionRoutes:
             Wish(prompt, room(generation, prompt, limit, default, param), sampling, stops, ends)
             for prompt, param in zip(prompts, params, strict=True)
         ]
-        writing = Writing(generation, wishes, settings.request_timeout_s, self._parts.metrics)
+        writing = Writing(
+            generation,
+            wishes,
+            settings.request_timeout_s,
+            self._parts.metrics,
+            ticket=chosen.ticket,
+            watched=chosen.is_canary,
+        )
         worker = self._parts.worker
         assert not isinstance(worker, Classifier)
         # All or none: with a part of its prompts in the queue a request could neither go on nor be refused.

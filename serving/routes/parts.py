@@ -1,7 +1,7 @@
 """What the routes work with: which generation a request begins on, and what its body may be."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,8 +19,10 @@ from serving.engine.loaded import LoadedGeneration
 from serving.errors import NotReady, RequestError
 from serving.generations.swap import Switch
 from serving.metrics import ServingMetrics
+from serving.routes.callers import Chosen, caller_of
 from serving.routes.responses import CLIENT_GONE
 from serving.settings import ServingSettings
+from serving.traffic.tally import Role, Tally
 
 S = TypeVar("S", bound=BaseModel)
 T = TypeVar("T")
@@ -40,6 +42,7 @@ class Parts:
         trouble: why the process cannot go on, which asks for a new one; empty while it can.
         ending: whether it is about to end.
         checkpoints: the store's directory, which is named before nobody without a key.
+        tally: how answers went while a generation is watched.
     """
 
     settings: ServingSettings
@@ -51,6 +54,14 @@ class Parts:
     trouble: Callable[[], str]
     ending: Callable[[], bool]
     checkpoints: Path = Path("/")
+    tally: Tally = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Set once, here: it counts in the metrics that the parts have.
+        object.__setattr__(self, "tally", Tally(self._count_watched))
+
+    def _count_watched(self, role: Role, *, failed: bool) -> None:
+        self.metrics.watched_answers.labels(role, "failed" if failed else "answered").inc()
 
     def current(self, *kinds: ModelKind) -> LoadedGeneration:
         """The generation that a request begins on, of one of these kinds, or of any."""
@@ -64,6 +75,30 @@ class Parts:
         if current is None:
             raise NotReady("no generation is loaded yet; /readyz says what it waits for")
         return current
+
+    def choose(self, request: Request, user: object, *kinds: ModelKind) -> Chosen:
+        """Who answers a request, of one of these kinds: the serving generation, or the canary.
+
+        Args:
+            request: its headers say who asks.
+            user: OpenAI's `user` of its body, if it has one.
+
+        Raises:
+            RequestError: no generation is loaded, or the request may not say what it says.
+        """
+        serving, watched = self.current(*kinds), self.switch.watched
+        caller = caller_of(request, user, self.settings.canary)
+        # Beside itself there is nothing to compare: it has just begun to serve.
+        if watched is None or watched.generation is serving or watched.plan.mode == "shadow":
+            return Chosen(serving)
+        number, forced = watched.generation.number, caller.forced
+        chosen = caller.falls_to(number, watched.plan.share) if forced is None else forced
+        role: Role = "canary" if chosen else "serving"
+        # Who may choose is no random sample of those who ask.
+        ticket = self.tally.ticket(serving.number, number, role, caller.group(number)) if forced is None else None
+        if not chosen:
+            return Chosen(serving, ticket)
+        return Chosen(watched.generation, ticket, None if forced else serving, is_canary=True)
 
     def require_model(self, name: str | None) -> None:
         """Refuse what is asked of another model than this one."""

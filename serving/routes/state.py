@@ -66,6 +66,17 @@ class StateRoutes:
         }
         return json_response(facts)
 
+    async def canary(self, _: Request) -> Response:
+        """Which generation is watched beside which, and how the answers of both went: what the daemon judges by."""
+        parts = self._parts
+        watched, status = parts.switch.watched, parts.switch.status
+        facts = {
+            "loaded": watched and watched.generation.number,
+            "failures": status.canary_failures,
+            **parts.tally.facts(),
+        }
+        return json_response(facts)
+
     def _swaps(self, request: Request) -> dict[str, Any]:
         """How swaps went, and what is in the way of one; the store's place only to who has shown a key."""
         status = self._parts.switch.status

@@ -10,6 +10,7 @@ import pytest
 
 from daemon.metrics import SAVES, UNPROVEN
 from memory.metrics import DROPPED
+from serving.metrics import ROLES
 from tests.integration.dashboard_life import (
     ANSWERED,
     DOCUMENTS,
@@ -228,6 +229,9 @@ def _serving(life: Life) -> dict[str, list[Shown]]:
         "Tokens read and written": [{"read": Between(0.001), "written": Between(0.001)}],
         "Length of prompts": [{quantile: Between(1, 64)} for quantile in answered],
         "Cache of the builtin engine": [{f"generation 1 at {serving}": 0}],
+        "Answers while a generation is watched, in an hour": [
+            {f"{role} {outcome}": 0 for role in ROLES for outcome in ("answered", "failed")}
+        ],
         "Queue": [{f"waiting at {serving}": 0}, {f"being answered at {serving}": 0}],
         "Memory of the processes": [
             {

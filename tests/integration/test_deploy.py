@@ -59,6 +59,7 @@ NOT_DRAWN = {
         "riverkeep_memory_gap_offsets",
         "riverkeep_memory_quarantine_rows",
         "riverkeep_part_failures",
+        "riverkeep_serving_canary_generation",
     },
     "trouble that ends by itself; what does not has an alert": {
         "riverkeep_commit_errors",

@@ -8,6 +8,7 @@ import pytest
 from checkpoints.errors import CheckpointsError, DamagedGeneration, MissingGeneration, PublishFailed
 from checkpoints.files.durable_writes import FAULT_VARIABLE
 from checkpoints.generation_store import GenerationStore
+from checkpoints.serving_pointer import Canary
 from tests.unit.checkpoints.conftest import card, publish
 
 
@@ -87,3 +88,48 @@ def test_a_full_disk_leaves_the_pointer(
     pointer = store.serving()
     assert pointer
     assert pointer.generation == 1
+
+
+def test_a_canary_is_named_beside_what_serves(store: GenerationStore, candidate: Path) -> None:
+    """With its share and its digest; what to fall back to stays; without one the file is as it always was."""
+    publish(store, candidate, 1, 2, 3)
+    for number in (1, 2):
+        store.point_to(number)
+    assert "canary" not in json.loads(store.pointer_path.read_text())
+    store.point_to(2, canary=Canary(3, 0.25, "canary", since=7.0))
+    pointer = store.serving()
+    assert pointer
+    assert (pointer.generation, pointer.before) == (2, (1,))
+    assert pointer.canary == Canary(3, 0.25, "canary", 7.0, store.digest(3))
+    store.point_to(3)
+    promoted = store.serving()
+    assert promoted
+    assert (promoted.generation, promoted.before, promoted.canary) == (3, (2, 1), None)
+
+
+def test_a_canary_is_verified_and_kept_on_disk(store: GenerationStore, candidate: Path) -> None:
+    """One that is damaged is not pointed to, and one that is watched is not removed."""
+    publish(store, candidate, 1, 2)
+    store.point_to(1, canary=Canary(2, 0.25, "canary", since=7.0))
+    with pytest.raises(CheckpointsError, match="watched as a canary"):
+        store.remove(2)
+    store.point_to(1)
+    (store.path(2) / "model.safetensors").write_bytes(b"rotten")
+    with pytest.raises(DamagedGeneration):
+        store.point_to(1, canary=Canary(2, 0.25, "canary", since=7.0))
+    pointer = store.serving()
+    assert pointer
+    assert pointer.canary is None
+
+
+def test_who_goes_forward_again_falls_back_to_nothing_that_was_rolled_back_from(
+    store: GenerationStore, candidate: Path
+) -> None:
+    """Older numbers may be of another line: the ledger says which were not good enough."""
+    publish(store, candidate, 1, 3, 4, 5)
+    for number in (1, 3, 5):
+        store.point_to(number)
+    store.point_to(4, rolled_back={3, 5})
+    pointer = store.serving()
+    assert pointer
+    assert pointer.before == (1,)

@@ -206,6 +206,19 @@ def test_an_engine_that_fails_again_and_again_is_broken(engine: Engine, paths: d
     wait_until(lambda: engine.trouble)
 
 
+def test_a_canary_that_fails_never_breaks_the_engine(engine: Engine, paths: dict[str, Path]) -> None:
+    """Its clients are told, and the process that answers the others well is not replaced."""
+    faulty = load(paths["second"], 9)
+    faulty.model.forward = lambda **_: 1 / 0
+    for _ in range(5):
+        answer = Answer(faulty)
+        answer.job.watched = True
+        engine.submit(answer.job)
+        with pytest.raises(Failed):
+            answer.end()
+    assert not engine.trouble
+
+
 def failing_beyond(path: Path, tokens: int) -> LoadedGeneration:
     """A generation that has fewer places for tokens than its configuration says, and nobody knows."""
     generation = load(path, 9)

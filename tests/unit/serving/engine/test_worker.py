@@ -16,6 +16,7 @@ class Task:
 
     passes: int
     trial: bool = False
+    watched: bool = False
     cancelled: bool = False
     owner: str = ""
     finished: threading.Event = field(default_factory=threading.Event)

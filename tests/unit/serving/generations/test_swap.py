@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from checkpoints.base.prepare import import_base
 from checkpoints.card import Card
 from checkpoints.generation_store import GenerationStore
+from checkpoints.serving_pointer import Canary
 from serving.answers.prompts import RecentPrompts
 from serving.engine.completions import Engine
 from serving.engine.loaded import LoadedGeneration
@@ -364,3 +365,82 @@ def test_replicas_with_the_same_files_have_the_same_fingerprint(
         loader = Loader(store, "causal-lm", "cpu", metrics)
         fingerprints.add(loader.load(0, None, None).fingerprint)
     assert len(fingerprints) == 1
+
+
+def canary(number: int, share: float = 0.5) -> Canary:
+    """A plan to watch a generation."""
+    return Canary(number, share, "canary", since=1.0)
+
+
+def watched(following: Following) -> int | None:
+    """The generation that is watched."""
+    return None if (found := following.switch.watched) is None else found.generation.number
+
+
+def test_a_canary_is_brought_in_beside_the_serving_generation_and_then_serves(following: Following) -> None:
+    """It is loaded once: to promote it takes no second load, and the old one is let go."""
+    following.store.point_to(0, canary=canary(1))
+    assert (following.look(), watched(following)) == (0, 1)
+    assert following.count("canary_generation") == 1
+    brought = following.switch.watched and following.switch.watched.generation
+    loads = following.count("swap_seconds_count", phase="load")
+    following.store.point_to(1)
+    assert (following.look(), watched(following)) == (1, None)
+    assert following.switch.current is brought
+    assert following.count("swap_seconds_count", phase="load") == loads
+    assert following.count("canary_generation") == -1
+    del brought
+    wait_until(lambda: following.count("loaded_generations") == 1)
+
+
+def test_a_canary_that_goes_back_leaves_the_serving_generation_alone(following: Following) -> None:
+    """It is let go, and what serves is the very same."""
+    serving = following.switch.current
+    following.store.point_to(0, canary=canary(1))
+    following.look()
+    following.store.point_to(0)
+    assert (following.look(), watched(following)) == (0, None)
+    assert following.switch.current is serving
+    wait_until(lambda: following.count("loaded_generations") == 1)
+
+
+def test_a_canary_whose_files_break_is_left_out_and_tried_again(following: Following) -> None:
+    """The serving generation answers, its failure is told by number, and mended files are found."""
+    following.store.point_to(0, canary=canary(1))
+    mended = damage(following.store, 1)
+    whole = bytearray(mended.read_bytes())
+    whole[-5] ^= 4
+    assert (following.look(), watched(following)) == (0, None)
+    assert "safetensors" in following.switch.status.failed[1]
+    following.look(after_s=RETRIES.wait(1) + 1)
+    assert following.switch.status.canary_failures == 2
+    mended.write_bytes(whole)
+    assert (following.look(after_s=RETRIES.wait(2) + 1), watched(following)) == (0, 1)
+    assert following.switch.status.canary_failures == 0
+    assert following.switch.status.failed == {}
+
+
+def test_another_share_needs_no_other_load(following: Following) -> None:
+    """The plan is taken over as it stands in the pointer."""
+    for share in (0.1, 0.7):
+        following.store.point_to(0, canary=canary(1, share))
+        following.look()
+        assert following.switch.watched is not None
+        assert following.switch.watched.plan.share == share
+    assert following.count("swap_seconds_count", phase="load") == 2
+
+
+def test_at_its_start_serving_brings_in_both(store: GenerationStore, metrics: ServingMetrics) -> None:
+    """A process that was killed in a watch goes on with it."""
+    store.point_to(0, canary=canary(1))
+    following = Following(store, metrics)
+    assert (following.look(), watched(following)) == (0, 1)
+
+
+def test_a_rollback_to_a_third_ends_the_watch_first(following: Following) -> None:
+    """No more than two generations are ever in memory for it."""
+    following.store.point_to(1, canary=canary(2))
+    following.look()
+    following.store.point_to(0)
+    assert (following.look(), watched(following)) == (0, None)
+    wait_until(lambda: following.count("loaded_generations") == 1)

@@ -1,0 +1,67 @@
+"""Who asks, and what answers them: the serving generation, or the canary, with the serving one behind it."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.engine.loaded import LoadedGeneration
+from serving.errors import RequestError, TimedOut
+from serving.guard import GENERATION_HEADER, error_response
+from serving.traffic.choice import HEADER, Caller, read_forced
+from serving.traffic.settings import CanarySettings
+from serving.traffic.tally import Ticket, blames_generation
+
+LONGEST_NAME: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What answers a request.
+
+    Attributes:
+        generation: from it the answer comes, whole.
+        ticket: by which the answer is counted; None where it is not.
+        fallback: what answers instead where the generation fails before anything was sent; None: the error is told.
+        is_canary: whether the generation is one that is watched.
+    """
+
+    generation: LoadedGeneration
+    ticket: Ticket | None = None
+    fallback: LoadedGeneration | None = None
+    is_canary: bool = False
+
+
+def caller_of(request: Request, user: object, settings: CanarySettings) -> Caller:
+    """Who asks: by the header that the settings name, else by `user`, else by the API key, else each request anew.
+
+    Raises:
+        RequestError: what is said of the canary may not be said, or is not understood.
+    """
+    forced = read_forced(request.headers.get(HEADER), has_key=request.scope["has_key"])
+    if name := request.headers.get(settings.sticky_header):
+        return Caller(b"header:" + name.encode()[:LONGEST_NAME], forced)
+    if isinstance(user, str) and user:
+        return Caller(b"user:" + user.encode()[:LONGEST_NAME], forced)
+    if settings.sticky_by_key and request.scope["has_key"]:
+        return Caller(b"key:" + request.headers["authorization"].encode()[:LONGEST_NAME], forced)
+    return Caller(secrets.token_bytes(16), forced)
+
+
+async def answered(chosen: Chosen, answer: Callable[[Chosen], Awaitable[Response]]) -> Response:
+    """A response by what was chosen; where the canary fails before anything was sent, by the serving generation."""
+    try:
+        return await answer(chosen)
+    except RequestError as error:
+        if not chosen.is_canary:
+            raise
+        # Who has waited as long as an answer may take is not made to wait once more.
+        if chosen.fallback is None or isinstance(error, TimedOut) or not blames_generation(error):
+            response = error_response(error)
+            # The guard would name the serving generation.
+            response.headers[GENERATION_HEADER] = str(chosen.generation.number)
+            return response
+    return await answer(Chosen(chosen.fallback))

@@ -1,0 +1,193 @@
+"""What clients get while a generation is watched: whole answers of one generation, from the side that they fall to."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checkpoints.serving_pointer import Canary
+from serving.engine.loaded import LoadedGeneration
+from serving.generations.swap import Watched
+from serving.traffic.choice import Caller
+from tests.unit.serving.conftest import Served, load, reference
+
+Serve = Callable[..., Served]
+PROMPT = {"prompt": "the state", "max_tokens": 3, "temperature": 0}
+CHAT = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 3, "temperature": 0}
+GENERATION = "x-riverkeep-generation"
+USERS = [f"user {number}" for number in range(12)]
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """A key."""
+    path = tmp_path / "keys"
+    path.write_text("the-key\n")
+    return path
+
+
+def watch(served: Served, generation: LoadedGeneration, share: float = 0.5) -> None:
+    """Let a generation be watched."""
+    served.switch.watch(Watched(generation, Canary(generation.number, share, "canary", since=0.0)))
+
+
+def falls(user: str, generation: LoadedGeneration, share: float = 0.5) -> bool:
+    """Whether a user falls to the canary."""
+    return Caller(b"user:" + user.encode()).falls_to(generation.number, share)
+
+
+def ask(served: Served, headers: dict[str, str] | None = None, **more: Any) -> Any:
+    """A completion."""
+    return served.client.post("/v1/completions", json=PROMPT | more, headers=headers or {})
+
+
+def counted(served: Served, side: str, column: int) -> float:
+    """One column of what was counted of a side, over all groups."""
+    rows = served.client.get("/v1/riverkeep/canary").json()["counts"][side]
+    return float(sum(row[column] for row in rows))
+
+
+def test_each_user_keeps_to_one_generation_and_is_told_which(
+    serve: Serve, first: LoadedGeneration, second: LoadedGeneration
+) -> None:
+    """Text, header and fingerprint are of the same one, at every request; both sides are counted."""
+    served = serve(first)
+    watch(served, second)
+    for user in USERS * 2:
+        answer, expected = ask(served, user=user), second if falls(user, second) else first
+        assert answer.headers[GENERATION] == str(expected.number)
+        assert answer.json()["system_fingerprint"] == expected.fingerprint
+        assert answer.json()["choices"][0]["text"] == reference(expected, "the state", 3)
+    tried = 2 * sum(falls(user, second) for user in USERS)
+    assert 0 < tried < 24
+    assert served.count("watched_answers_total", role="canary", outcome="answered") == tried
+    assert served.count("watched_answers_total", role="serving", outcome="answered") == 24 - tried
+    facts = served.client.get("/v1/riverkeep/canary").json()
+    assert (facts["serving"], facts["watched"], facts["loaded"]) == (1, 2, 2)
+    for side, answers in (("watched", tried), ("serving", 24 - tried)):
+        assert [counted(served, side, column) for column in (0, 1, 2, 4)] == [answers, 0, answers, answers]
+        assert math.isfinite(counted(served, side, 3))
+        assert counted(served, side, 5) < 0
+
+
+def test_a_header_keeps_requests_together_before_all_else(
+    serve: Serve, first: LoadedGeneration, second: LoadedGeneration
+) -> None:
+    """Whoever sends them; another header may be named."""
+    for settings, header in (({}, "x-riverkeep-session"), ({"canary": {"sticky_header": "x-room"}}, "x-room")):
+        served = serve(first, **settings)
+        watch(served, second)
+        for session in ("blue", "red", "green"):
+            answers = {ask(served, {header: session}, user=user).headers[GENERATION] for user in USERS[:4]}
+            assert answers == {"2" if Caller(b"header:" + session.encode()).falls_to(2, 0.5) else "1"}
+
+
+def test_without_any_name_each_request_is_drawn_by_itself(
+    serve: Serve, first: LoadedGeneration, second: LoadedGeneration, key_file: Path
+) -> None:
+    """A key holds requests together, unless the settings say that it does not."""
+    key = {"authorization": "Bearer the-key"}
+    for settings, sides in (({}, 1), ({"canary": {"sticky_by_key": False}}, 2)):
+        served = serve(first, key_file, **settings)
+        watch(served, second)
+        assert len({ask(served, key).headers[GENERATION] for _ in range(20)}) == sides
+
+
+def test_who_has_a_key_may_say_which_answers(
+    serve: Serve, first: LoadedGeneration, second: LoadedGeneration, key_file: Path
+) -> None:
+    """And is not counted: who chooses is no sample of those who ask. Without a key nobody may."""
+    served = serve(first, key_file)
+    watch(served, second)
+    key = {"authorization": "Bearer the-key"}
+    for wish, number in (("always", "2"), ("never", "1")):
+        for user in USERS[:6]:
+            assert ask(served, key | {"x-riverkeep-canary": wish}, user=user).headers[GENERATION] == number
+    assert served.count("watched_answers_total", role="canary", outcome="answered") == 0
+    assert ask(served, key | {"x-riverkeep-canary": "perhaps"}).status_code == 400
+    assert ask(serve(first), {"x-riverkeep-canary": "always"}).status_code == 403
+
+
+def test_with_nothing_watched_the_serving_generation_answers(serve: Serve, first: LoadedGeneration) -> None:
+    """Nothing is counted, and one that has just begun to serve is not compared with itself."""
+    served = serve(first)
+    assert ask(served, user="user 1").headers[GENERATION] == "1"
+    watch(served, first)
+    assert ask(served, user="user 1").headers[GENERATION] == "1"
+    assert served.client.get("/v1/riverkeep/canary").json() == {
+        "loaded": 1,
+        "failures": 0,
+        "serving": None,
+        "watched": None,
+        "counts": {},
+    }
+
+
+@pytest.mark.parametrize(("route", "body"), [("/v1/completions", PROMPT), ("/v1/chat/completions", CHAT)])
+def test_where_the_canary_fails_the_serving_generation_answers(
+    serve: Serve, first: LoadedGeneration, paths: dict[str, Path], route: str, body: dict[str, Any]
+) -> None:
+    """Whole, under its own name; the failure is counted against the canary and nobody calls the process broken."""
+    served, faulty = serve(first), load(paths["second"], 2)
+    faulty.model.forward = lambda **_: 1 / 0
+    watch(served, faulty, share=1.0)
+    for user in USERS[:5]:
+        answer = served.client.post(route, json={**body, "user": user})
+        assert answer.status_code == 200
+        assert answer.headers[GENERATION] == "1"
+        assert answer.json()["system_fingerprint"] == first.fingerprint
+    assert (counted(served, "watched", 0), counted(served, "watched", 1)) == (5, 5)
+    assert counted(served, "serving", 0) == 0
+    assert not served.worker.trouble
+
+
+def test_a_stream_that_the_canary_breaks_off_says_so_and_is_counted(
+    serve: Serve, first: LoadedGeneration, paths: dict[str, Path]
+) -> None:
+    """Its status went out before: the error is its last event."""
+    served, faulty = serve(first), load(paths["second"], 2)
+    faulty.model.forward = lambda **_: 1 / 0
+    watch(served, faulty, share=1.0)
+    answer = ask(served, stream=True)
+    assert answer.headers[GENERATION] == "2"
+    assert "generation_failed" in answer.text
+    assert "[DONE]" not in answer.text
+    assert counted(served, "watched", 1) == 1
+
+
+def test_who_wanted_the_canary_is_told_of_its_failure(
+    serve: Serve, first: LoadedGeneration, paths: dict[str, Path], key_file: Path
+) -> None:
+    """Under the number of the one that failed."""
+    served, faulty = serve(first, key_file), load(paths["second"], 2)
+    faulty.model.forward = lambda **_: 1 / 0
+    watch(served, faulty)
+    answer = ask(served, {"authorization": "Bearer the-key", "x-riverkeep-canary": "always"})
+    assert (answer.status_code, answer.headers[GENERATION]) == (500, "2")
+
+
+def test_what_a_client_does_wrong_is_nobodys_failure(
+    serve: Serve, first: LoadedGeneration, second: LoadedGeneration
+) -> None:
+    """A bad request is told, and not counted."""
+    served = serve(first)
+    watch(served, second, share=1.0)
+    answer = ask(served, max_tokens=10**9)
+    assert (answer.status_code, answer.headers[GENERATION]) == (400, "2")
+    assert (counted(served, "watched", 0), counted(served, "watched", 1)) == (0, 0)
+
+
+def test_a_classifiers_canary_answers_and_falls_back_alike(
+    serve: Serve, judge: LoadedGeneration, paths: dict[str, Path]
+) -> None:
+    """Its answers come whole: the time until then is what is compared."""
+    served, other = serve(judge, classifier=True), load(paths["classifier"], 2)
+    watch(served, other, share=1.0)
+    body = {"input": ["the state"], "user": "user 1"}
+    assert served.client.post("/v1/classify", json=body).headers[GENERATION] == "2"
+    assert [counted(served, "watched", column) for column in (0, 1, 2, 4)] == [1, 0, 1, 0]
+    other.model.forward = lambda **_: 1 / 0
+    assert served.client.post("/v1/classify", json=body).headers[GENERATION] == "1"
+    assert [counted(served, "watched", column) for column in (0, 1)] == [2, 1]
