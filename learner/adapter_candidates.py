@@ -23,6 +23,8 @@ from checkpoints.files.durable_writes import built_directory
 from checkpoints.files.model_files import GROUND_FILE
 from checkpoints.json_files import read_json, write_sorted_json
 from checkpoints.manifest import MANIFEST, Manifest, digest_of, files_of_model
+from checkpoints.probe.reference import reference_of
+from checkpoints.probe.reference_answer import write_reference
 from learner.directory.links import link_or_copy
 from learner.directory.round_directory import CANDIDATES, IMPORTANCE, PARENT, RoundSpec, candidate_name
 from learner.objectives.importance import Importance, save_importance
@@ -75,6 +77,9 @@ def adapter_candidates(
         with torch.no_grad():
             for weight in written.names:
                 parameters[weight].copy_(written[weight])
+        if bench.ranks.is_first and bench.given.spec.kind == "causal-lm":
+            with disk_errors(directory):
+                write_reference(directory, reference_of(bench.model, bench.encode.tokenizer))
         yield directory.name, bench.model
 
 

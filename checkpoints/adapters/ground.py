@@ -15,7 +15,8 @@ from typing import Final
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from checkpoints.files.model_files import GROUND_FILE
+from checkpoints.errors import UnusableModel
+from checkpoints.files.model_files import ADAPTER_CONFIG, GROUND_FILE, read_object
 from checkpoints.json_files import STRICT, read_beside
 
 BELOW: Final = "ground"
@@ -50,6 +51,18 @@ def read_ground(directory: Path) -> Ground | None:
         UnusableModel: the file is damaged.
     """
     return read_beside(directory / GROUND_FILE, Ground, "ground")
+
+
+def rank_of(directory: Path) -> int:
+    """Read the rank of the adapter in a directory.
+
+    Raises:
+        UnusableModel: the file is missing or damaged.
+    """
+    rank = read_object(directory / ADAPTER_CONFIG).get("r")
+    if not isinstance(rank, int) or rank < 1:
+        raise UnusableModel(f"{directory / ADAPTER_CONFIG} names no rank (r); verify the generation")
+    return rank
 
 
 def whole_dir(directory: Path) -> Path:

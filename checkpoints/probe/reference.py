@@ -24,13 +24,18 @@ def reference_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
     """Let a model write the answer, greedily, and read it.
 
     Args:
-        model: in eval mode.
+        model: left in the mode that it is in.
         tokenizer: its own.
     """
-    tokens = _prompt(model, tokenizer)
-    for _ in range(WRITTEN):
-        tokens.append(int(_logits(model, tokens)[-1].argmax()))
-    chances = _logits(model, tokens)[:-1].float().log_softmax(-1)
+    training = model.training
+    model.eval()
+    try:
+        tokens = _prompt(model, tokenizer)
+        for _ in range(WRITTEN):
+            tokens.append(int(_logits(model, tokens)[-1].argmax()))
+        chances = _logits(model, tokens)[:-1].float().log_softmax(-1)
+    finally:
+        model.train(training)
     following = torch.tensor(tokens[1:], device=chances.device)
     picked = chances.gather(-1, following[:, None])[:, 0]
     return ReferenceAnswer(tuple(tokens), tuple(round(chance, DIGITS) for chance in picked.tolist()))

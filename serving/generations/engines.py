@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from socket import socket
 from typing import Final
 
-import httpx
 import structlog
 from transformers import PreTrainedModel
 
-from checkpoints.adapters.ground import is_adapter
+from checkpoints.adapters.ground import Ground, is_adapter, rank_of, read_ground
 from checkpoints.export import export_generation
 from checkpoints.generation_store import GenerationStore
 from checkpoints.kinds import ModelKind
@@ -25,20 +23,40 @@ from checkpoints.probe.conduct import Conduct
 from checkpoints.probe.lengths import named_limit
 from checkpoints.probe.reference_answer import read_reference
 from serving.engine.loaded import LoadedGeneration
-from serving.engine.running import RunningEngine
+from serving.engine.running import Ending, RunningEngine
 from serving.errors import BrokenGeneration
 from serving.generations.comparing import NotCompared, difference
 from serving.generations.verifying import tokenizer_files, verify
 from serving.metrics import ServingMetrics
-from serving.processes.asking import KnownModel, known_models
-from serving.processes.engine_process import EngineProcess
-from serving.processes.launch import HOST, WantedEngine, launch_of, served_name
+from serving.processes.asking import KnownModel
+from serving.processes.launch import served_name
+from serving.processes.program import Program
+from serving.processes.shared_program import AdapterRefused, SharedProgram
 from serving.settings import ServingSettings
 
 _log = structlog.get_logger(__name__)
 
-ASK_EVERY_S: Final = 0.2
-ASK_WITHIN_S: Final = 5.0
+VLLM_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
+"""What its `--max-lora-rank` may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What is to answer from a generation.
+
+    Attributes:
+        program: that does.
+        ending: what ends with the generation's last answer: the program, or an adapter's place in it.
+        name: of the generation there.
+        model: the directory that says what it is to answer.
+        made: a directory that goes with it.
+    """
+
+    program: Program
+    ending: Ending
+    name: str
+    model: Path
+    made: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +80,25 @@ class EngineLoader:
     clock: Callable[[], float] = time.time
     _ending: threading.Event = field(default_factory=threading.Event)
     _running: dict[RunningEngine, Path | None] = field(default_factory=dict)
+    _shared: dict[int, SharedProgram] = field(default_factory=dict)
 
-    @property
-    def holds_two(self) -> bool:
-        """Whether a generation is brought in while another answers."""
-        return self.settings.engine_process.two_at_once
+    def fits_beside(self, number: int, beside: LoadedGeneration, /) -> bool:
+        """Whether a generation is brought in while another answers: always where both are adapters in one engine."""
+        if self.settings.engine_process.two_at_once:
+            return True
+        ground = self._ground(number)
+        return ground is not None and ground == self._ground(beside.number) and self._takes(ground, number)
+
+    def _ground(self, number: int) -> int | None:
+        """The generation that an adapter in an engine lies on."""
+        if self.settings.engine != "vllm":
+            return None
+        ground = read_ground(self.store.path(number))
+        return None if ground is None else ground.generation
+
+    def _takes(self, ground: int, number: int) -> bool:
+        shared = self._shared.get(ground)
+        return shared is not None and shared.takes(rank_of(self.store.path(number)))
 
     def load(self, number: int, digest: str | None, beside: LoadedGeneration | None) -> LoadedGeneration:
         """Verify a generation and start an engine on it.
@@ -109,25 +141,77 @@ class EngineLoader:
     @contextmanager
     def _engine(self, number: int) -> Iterator[tuple[RunningEngine, KnownModel]]:
         """An engine that is ready; ended where what is done with it fails."""
-        model, made = self._whole(number)
-        process: EngineProcess | None = None
+        begun = self._begin(number)
         try:
-            name = served_name(self.settings.model_name, number)
-            wanted = WantedEngine(model, name, _free_port(), secrets.token_urlsafe(32))
-            process = EngineProcess(launch_of(self.settings, wanted), self.home / f"generation-{number}.log")
-            url = f"http://{HOST}:{wanted.port}"
-            _log.info("engine_started", generation=number, pid=process.pid, name=name, engine=self.settings.engine)
-            known = self._ready(url, wanted, process)
-            self._compare(url, wanted, number)
-            tells_tokens = self.settings.engine == "vllm"
-            engine = RunningEngine(url, name, wanted.key, process, self.settings.pass_timeout_s, tells_tokens)
-            yield engine, known
-            self._running[engine] = made
+            known = begun.program.until_ready(begun.name, self._ending)
+            self._compare(begun, number)
+            running = RunningEngine(
+                begun.program.url,
+                begun.name,
+                begun.program.key,
+                begun.ending,
+                self.settings.pass_timeout_s,
+                tells_tokens=self.settings.engine == "vllm",
+            )
+            yield running, known
+            self._running[running] = begun.made
         except BaseException:
-            if process is not None:
-                process.end()
+            begun.ending.end()
+            _remove(begun.made)
+            raise
+
+    def _begin(self, number: int) -> "_Begun":
+        """Something that answers from a generation, or is about to."""
+        path = self.store.path(number)
+        ground = read_ground(path) if self.settings.engine == "vllm" else None
+        if ground is not None:
+            try:
+                return self._put_in(number, ground)
+            except AdapterRefused as error:
+                _log.warning(
+                    "adapter_not_put_in",
+                    generation=number,
+                    reason=str(error),
+                    consequence="it is written out as a whole model, in an engine of its own",
+                )
+        return self._on_its_own(number)
+
+    def _on_its_own(self, number: int) -> "_Begun":
+        """A program that has one generation, as a whole model."""
+        model, made = self._whole(number)
+        name = served_name(self.settings.model_name, number)
+        try:
+            program = Program(self.settings, model, name, self.home / f"generation-{number}.log")
+        except BaseException:
             _remove(made)
             raise
+        return _Begun(program, program.process, name, model, made)
+
+    def _put_in(self, number: int, ground: Ground) -> "_Begun":
+        """An adapter in a program on its ground, which may run already."""
+        path, name = self.store.path(number), served_name(self.settings.model_name, number)
+        shared = self._shared_on(ground.generation, rank_of(path))
+        inside = shared.put_in(name, path.resolve(), self.settings.request_timeout_s)
+        return _Begun(shared.program, inside, name, path, None)
+
+    def _shared_on(self, ground: int, rank: int) -> SharedProgram:
+        shared = self._shared.get(ground)
+        if shared is not None and shared.takes(rank):
+            return shared
+        # Twice as wide: an adapter grows with each round, and a wider one needs another program.
+        most = min((each for each in VLLM_RANKS if each >= 2 * rank), default=VLLM_RANKS[-1])
+        if rank > most:
+            raise AdapterRefused(f"its rank is {rank}, and vLLM takes none above {most}")
+        model, name = self.store.path(ground), f"{served_name(self.settings.model_name, ground)}-ground"
+        output = self.home / f"ground-{ground}-rank-{most}.log"
+        program = Program(self.settings, model, name, output, adapter_rank=most)
+        try:
+            program.until_ready(name, self._ending)
+        except BaseException:
+            program.process.end()
+            raise
+        shared = self._shared[ground] = SharedProgram(program)
+        return shared
 
     def _whole(self, number: int) -> tuple[Path, Path | None]:
         """A directory that holds the generation as a whole model; and it again where it was made for that."""
@@ -138,43 +222,19 @@ class EngineLoader:
         export_generation(self.store, number, target, self.kind)
         return target, target
 
-    def _ready(self, url: str, wanted: WantedEngine, process: EngineProcess) -> KnownModel:
-        """What the engine says of its model, once it does."""
-        limit = self.settings.engine_process.ready_timeout_s
-        deadline, why = time.monotonic() + limit, "it did not answer"
-        headers = {"authorization": f"Bearer {wanted.key}"}
-        with httpx.Client(base_url=url, headers=headers, timeout=ASK_WITHIN_S, trust_env=False) as client:
-            while time.monotonic() < deadline:
-                if ended := process.ended:
-                    raise BrokenGeneration(f"the engine for {wanted.model} gave up: {ended}")
-                try:
-                    return _of_name(known_models(client), wanted.name)
-                except httpx.HTTPError as error:
-                    why = f"{type(error).__name__}: {error}"
-                if self._ending.wait(ASK_EVERY_S):
-                    raise BrokenGeneration("serving ends")
-        raise BrokenGeneration(
-            f"the engine for {wanted.model} was not ready within {limit:g} s (serving.engine_process.ready_timeout_s): "
-            f"{why}{process.last_words()}"
-        )
-
-    def _compare(self, url: str, wanted: WantedEngine, number: int) -> None:
+    def _compare(self, begun: "_Begun", number: int) -> None:
         """Hold an engine to what the learner's own scorer found.
 
         Raises:
             BrokenGeneration: it reads the model otherwise.
         """
-        reference, bound = read_reference(wanted.model), self.settings.engine_process.max_difference
+        reference, bound = read_reference(begun.model), self.settings.engine_process.max_difference
         if reference is None:
             _log.warning("engine_not_compared", generation=number, reason="the generation has no reference answer")
             return
-        headers, wait_s = {"authorization": f"Bearer {wanted.key}"}, self.settings.request_timeout_s
         try:
-            with (
-                self._timed("compare"),
-                httpx.Client(base_url=url, headers=headers, timeout=wait_s, trust_env=False) as client,
-            ):
-                apart = difference(client, wanted.name, reference)
+            with self._timed("compare"), begun.program.client(self.settings.request_timeout_s) as client:
+                apart = difference(client, begun.name, reference)
         except NotCompared as error:
             if self.settings.engine != "command":
                 raise BrokenGeneration(f"the engine cannot be compared with the learner: {error}") from error
@@ -249,20 +309,6 @@ def _conduct(outline: PreTrainedModel, longest: int | None) -> Conduct:
     """How a model is to be asked that another program runs: by that program's own ways, up to the lesser limit."""
     limits = [limit for limit in (named_limit(outline.config), longest) if limit]
     return Conduct(longest=min(limits, default=None), rows_together=True)
-
-
-def _of_name(models: list[KnownModel], name: str) -> KnownModel:
-    for model in models:
-        if model.name == name:
-            return model
-    others = ", ".join(model.name for model in models) or "nothing"
-    raise BrokenGeneration(f"the engine serves {others}, and not {name}, under which it was started")
-
-
-def _free_port() -> int:
-    with socket() as listener:
-        listener.bind((HOST, 0))
-        return int(listener.getsockname()[1])
 
 
 def _remove(made: Path | None) -> None:

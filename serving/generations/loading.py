@@ -30,8 +30,7 @@ class Brings(Protocol):
     def store(self) -> GenerationStore:
         """Where generations are."""
 
-    @property
-    def holds_two(self) -> bool:
+    def fits_beside(self, number: int, beside: LoadedGeneration, /) -> bool:
         """Whether a generation is brought in while another answers."""
 
     def load(self, number: int, digest: str | None, beside: LoadedGeneration | None) -> LoadedGeneration:
@@ -137,8 +136,7 @@ class Loader:
         with self._timed("warm"):
             answer(generation)
 
-    @property
-    def holds_two(self) -> bool:
+    def fits_beside(self, _number: int, _beside: LoadedGeneration, /) -> bool:
         """Two models fit, or nothing could be swapped."""
         return True
 

@@ -319,7 +319,7 @@ class Follower:
     def _swap_to(self, number: int, digest: str | None) -> None:
         if self._promote_watched(number, digest):
             return
-        self._make_room()
+        self._make_room(number)
         generation = self._loader.load(number, digest, self._switch.current)
         # Before it is warmed: memory that a candidate takes counts, also of one that then fails.
         self._switch.hold(generation)
@@ -344,10 +344,10 @@ class Follower:
             self._loader.let_go(old)
         return True
 
-    def _make_room(self) -> None:
+    def _make_room(self, number: int) -> None:
         """Where two do not fit: let the serving generation go before the next one is brought in."""
         current = self._switch.current
-        if current is None or self._loader.holds_two:
+        if current is None or self._loader.fits_beside(number, current):
             return
         _log.warning(
             "serving_pauses",

@@ -23,12 +23,14 @@ class WantedEngine:
         name: which the engine is to know it by: never used for another generation.
         port: on loopback.
         key: that it is to ask for.
+        adapter_rank: the largest rank of adapters that are to be put into it while it runs; None: none are.
     """
 
     model: Path
     name: str
     port: int
     key: str
+    adapter_rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ def _vllm(settings: ServingSettings, wanted: WantedEngine, environ: Mapping[str,
         *("--model", str(wanted.model), "--served-model-name", wanted.name),
         *("--host", HOST, "--port", str(wanted.port), "--max-num-seqs", str(settings.max_batch)),
         *("--disable-fastapi-docs", "--disable-uvicorn-access-log"),
+        *_for_adapters(wanted.adapter_rank),
         *settings.engine_process.arguments,
     )
     own = {
@@ -68,13 +71,20 @@ def _vllm(settings: ServingSettings, wanted: WantedEngine, environ: Mapping[str,
         "VLLM_API_KEY": wanted.key,
         # Its routes that change weights or pause answers are outside its key.
         "VLLM_SERVER_DEV_MODE": "0",
-        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "0",
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "0" if wanted.adapter_rank is None else "1",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         # What it needs is in the directory; without this it asks a hub for more.
         "HF_HUB_OFFLINE": "1",
     }
     return EngineLaunch(arguments, {**environ, **_set(settings), **own})
+
+
+def _for_adapters(rank: int | None) -> tuple[str, ...]:
+    if rank is None:
+        return ()
+    # As many as a swap has at once, and a few that answers under way still hold.
+    return ("--enable-lora", "--max-lora-rank", str(rank), "--max-loras", "2", "--max-cpu-loras", "4")
 
 
 def _command(settings: ServingSettings, wanted: WantedEngine, environ: Mapping[str, str]) -> EngineLaunch:

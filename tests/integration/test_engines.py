@@ -314,11 +314,52 @@ def test_a_generation_that_is_an_adapter_answers_as_the_whole_model_that_it_make
         wait_until(lambda: not directory.exists(), what="the end of the directory")
 
 
-def write_adapter_on(store: GenerationStore, directory: Path) -> Path:
+def test_adapters_on_one_ground_are_put_into_one_vllm(tmp_path: Path) -> None:
+    """Each under its own name, beside the one that still answers, which is taken out with its last answer."""
+    if not VLLM_PYTHON.exists():
+        VLLM.skip()
+    store = make_store(tmp_path, 1, head_width=HEAD_WIDTH)
+    for number in (1, 2):
+        candidate = write_adapter_on(store, tmp_path / str(number), seed=number)
+        store.publish(candidate, number, Card(number, "causal-lm", parent=0, round=number))
+    written = {}
+    with Server(store.root) as builtin:
+        for number in (1, 2):
+            store.point_to(number)
+            builtin.until_serves(number)
+            written[number] = text_of(complete(builtin))
+    assert written[1] != written[2]
+    store.point_to(1)
+    with served_by_vllm(store) as server:
+        server.patience_s = PATIENCE_S["vllm"]
+        wait_until(server.answers, timeout_s=server.patience_s, what="generation 1")
+        (engine,) = engines(server)
+        assert text_of(complete(server)) == written[1]
+
+        def swap() -> None:
+            store.point_to(2)
+            server.until_serves(2)
+            assert text_of(complete(server)) == written[2]
+
+        generation, _, whole = streamed(server, swap)
+        assert (generation, whole) == ("1", True)
+        assert engines(server) == [engine]
+        (port,) = {each.laddr.port for each in listening(engine)}
+        headers = {"authorization": f"Bearer {engine.environ()['VLLM_API_KEY']}"}
+
+        def inside() -> set[str]:
+            listed = get(f"http://127.0.0.1:{port}/v1/models", headers=headers).json()["data"]
+            return {model["id"] for model in listed}
+
+        left = {"riverkeep@g0000-ground", "riverkeep@g0002"}
+        wait_until(lambda: inside() == left, what="the end of generation 1's adapter")
+
+
+def write_adapter_on(store: GenerationStore, directory: Path, *, seed: int = 7) -> Path:
     """A candidate that changes one matrix of generation 0."""
     name = "model.layers.0.mlp.up_proj"
     rows, columns = load_model(store.path(0), "causal-lm").get_parameter(f"{name}.weight").shape
-    torch.manual_seed(7)
+    torch.manual_seed(seed)
     change = LowRank(torch.randn(2, columns), torch.randn(rows, 2))
     directory.mkdir()
     weights = AdapterWeights({name: change})

@@ -1,0 +1,106 @@
+"""Adapters that share a program: put in, taken out, and its end with the last; the program is a transport, and a fake."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from serving.processes.program import Program
+from serving.processes.shared_program import AdapterRefused, SharedProgram
+
+
+class FakeProcess:
+    """A process that only remembers whether it was ended."""
+
+    pid = 4711
+    ended = ""
+    ends = 0
+
+    def end(self) -> None:
+        """Note it."""
+        self.ends += 1
+        self.ended = "its process ended"
+
+
+class FakeProgram:
+    """Knows adapters by name, as vLLM does."""
+
+    def __init__(self, refuses: str = "") -> None:
+        self.process, self.adapter_rank = FakeProcess(), 16
+        self.refuses = refuses
+        self.known: dict[str, str] = {}
+
+    def client(self, _: float) -> httpx.Client:
+        """Someone who asks it."""
+        return httpx.Client(base_url="http://engine", transport=httpx.MockTransport(self._answer))
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        body: dict[str, Any] = json.loads(request.content)
+        if request.url.path == "/v1/unload_lora_adapter":
+            del self.known[body["lora_name"]]
+            return httpx.Response(200, text="Success")
+        if self.refuses:
+            return httpx.Response(400, json={"error": {"message": self.refuses}})
+        self.known[body["lora_name"]] = body["lora_path"]
+        return httpx.Response(200, text="Success")
+
+
+def shared(program: FakeProgram) -> SharedProgram:
+    """Over a fake."""
+    return SharedProgram(cast("Program", program))
+
+
+def test_it_ends_with_the_last_adapter_and_not_before() -> None:
+    """Whatever the order in which they come and go."""
+    program = FakeProgram()
+    among = shared(program)
+    first = among.put_in("m@g0001", Path("/g/000001"), 1.0)
+    second = among.put_in("m@g0002", Path("/g/000002"), 1.0)
+    assert program.known == {"m@g0001": "/g/000001", "m@g0002": "/g/000002"}
+    first.end()
+    assert (program.known, program.process.ends) == ({"m@g0002": "/g/000002"}, 0)
+    assert among.takes(16)
+    second.end()
+    assert (program.known, program.process.ends) == ({}, 1)
+    assert not among.takes(16)
+    assert second.ended
+    with pytest.raises(AdapterRefused, match="has ended"):
+        among.put_in("m@g0003", Path("/g/000003"), 1.0)
+
+
+def test_a_refused_adapter_ends_the_program_only_where_nobody_else_is_inside() -> None:
+    """Its words are told."""
+    program = FakeProgram()
+    among = shared(program)
+    inside = among.put_in("m@g0001", Path("/g/000001"), 1.0)
+    program.refuses = "lm_head is no target"
+    with pytest.raises(AdapterRefused, match="lm_head is no target"):
+        among.put_in("m@g0002", Path("/g/000002"), 1.0)
+    assert not program.process.ends
+    inside.end()
+    alone = FakeProgram(refuses="no")
+    with pytest.raises(AdapterRefused):
+        shared(alone).put_in("m@g0001", Path("/g/000001"), 1.0)
+    assert alone.process.ends == 1
+
+
+def test_a_wider_adapter_is_none_of_it() -> None:
+    """Nor is any of a program that was begun without adapters."""
+    program = FakeProgram()
+    assert not shared(program).takes(17)
+    program.adapter_rank = None  # type: ignore[assignment]
+    assert not shared(program).takes(1)
+
+
+def test_a_program_that_is_gone_takes_nothing_and_is_not_asked() -> None:
+    """An adapter in it ends all the same."""
+    program = FakeProgram()
+    among = shared(program)
+    inside = among.put_in("m@g0001", Path("/g/000001"), 1.0)
+    program.process.ended = "its process ended with signal SIGKILL"
+    assert not among.takes(1)
+    inside.end()
+    assert program.known
+    assert program.process.ends == 1
