@@ -16,6 +16,8 @@ from checkpoints.errors import CheckpointsError, DamagedGeneration, UnusableMode
 from checkpoints.export import export_generation
 from checkpoints.generation_store import GenerationStore
 from checkpoints.load import load_beside, load_model, load_tokenizer
+from checkpoints.probe.reference import reference_of
+from checkpoints.probe.reference_answer import read_reference
 from gate.measures import mean_nll
 from learner.directory.report import Outcome, Report
 from learner.directory.round_directory import IMPORTANCE, PARENT, RESIDUALS
@@ -70,9 +72,27 @@ def test_three_rounds_make_adapters_on_the_base_and_the_next_a_whole_generation(
             "card.json",
             "document_frame.json",
             "ground.json",
+            "reference_answer.json",
         }
     assert read_ground(line.store.path(4)) is None
     assert (line.store.path(4) / "config.json").is_file()
+
+
+def test_each_says_what_it_answers(made: tuple[Line, list[Report]]) -> None:
+    """As its ground with the adapter: an engine into which it is put is held to that."""
+    line, _ = made
+    told = []
+    for number in (1, 2, 3):
+        model = load_model(line.store.path(number), "causal-lm", dtype=torch.float32)
+        found, kept = (
+            reference_of(model, load_tokenizer(line.store.path(number))),
+            read_reference(line.store.path(number)),
+        )
+        assert kept is not None
+        assert kept.tokens == found.tokens
+        assert kept.log_probabilities == pytest.approx(found.log_probabilities, abs=0.03)
+        told.append(kept)
+    assert told[0] != told[1] != told[2]
 
 
 def test_scores_of_a_candidate_are_those_of_the_generation_that_it_became(made: tuple[Line, list[Report]]) -> None:

@@ -1,4 +1,4 @@
-"""Adapters that share a program: put in, taken out, and its end with the last; the program is a transport, and a fake."""
+"""Adapters that share a program: put in, taken out, its end with the last; the program here is a fake."""
 
 import json
 from pathlib import Path
