@@ -286,7 +286,7 @@ class Follower:
         return True
 
     def _bring_in_canary(self, plan: Canary, current: LoadedGeneration) -> None:
-        if not self._loader.holds_two:
+        if not self._loader.fits_beside(plan.generation, current):
             raise BrokenGeneration("serving.engine_process.two_at_once is false here: no room for a canary")
         generation = self._loader.load(plan.generation, plan.digest, current)
         self._switch.hold(generation)

@@ -70,7 +70,8 @@ class EngineMetrics:
         Args:
             engines: each with its generation's number.
         """
-        asked = list(engines)
+        # Adapters may share an engine, whose counts are there once: under the newest of them.
+        asked = list({engine.url: (number, engine) for number, engine in sorted(engines, key=_number)}.values())
         if not asked:
             return []
         said = await asyncio.gather(*(self._of(engine) for _, engine in asked))
@@ -103,6 +104,10 @@ class EngineMetrics:
         except Exception as error:  # noqa: BLE001
             _log.warning("engine_metrics_missing", engine=engine.name, error=f"{type(error).__name__}: {error}"[:500])
             return _Said(self._clock(), None)
+
+
+def _number(pair: tuple[int, RunningEngine]) -> int:
+    return pair[0]
 
 
 async def _text(engine: RunningEngine) -> str | None:

@@ -122,6 +122,15 @@ def test_what_an_engine_counts_is_shown_under_its_generation(engines: Engines, a
     assert not [name for name, *_ in found if name.endswith("_created")]
 
 
+def test_an_engine_that_generations_share_is_counted_once(engines: Engines) -> None:
+    """Under the newest: a sum over generations is what the engine did."""
+    engine = engines(says(OF_VLLM.encode()))
+    found = shown(EngineMetrics(), g7=engine, g6=engine)
+    counts = [labels for (name, *labels) in found if name == "vllm:wait_seconds_sum"]
+    assert counts == [["generation=7"]]
+    assert engine.asked == 1
+
+
 def test_an_engine_without_metrics_is_not_sick(engines: Engines) -> None:
     """Not every program that serves OpenAI's API has them."""
     assert shown(EngineMetrics(), g1=engines(says(b"", 404))) == {("process_threads",): 1}
