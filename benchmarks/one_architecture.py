@@ -34,7 +34,8 @@ from learner.progress import Progress
 from learner.settings import RecipeSettings
 from learner.workbench import set_up
 from serving.engine.classify import Classification, Classifier
-from serving.engine.completions import Completion, Delta, Engine, Event
+from serving.engine.completion import Completion, Delta, Event
+from serving.engine.completions import Engine
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
 from serving.generations.loading import Loader

@@ -113,6 +113,18 @@ class Failed(RequestError):
         super().__init__(what, status=500, kind="server_error", code="generation_failed")
 
 
+class NotGivenByEngine(RequestError):
+    """The engine does not do what a request asks for."""
+
+    def __init__(self, param: str, what: str) -> None:
+        super().__init__(
+            f"{param}: the engine behind this server gives no {what}; leave it out",
+            status=501,
+            code="not_given_by_engine",
+            param=param,
+        )
+
+
 class EngineLost(RequestError):
     """The engine ended, or broke off, before the answer was whole."""
 

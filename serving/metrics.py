@@ -14,7 +14,7 @@ TOKEN_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 LENGTH_BUCKETS: Final = (16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144)
 DIRECTIONS: Final = ("read", "written")
 # 499 among them: clients that go away have to be told from those that are answered.
-CODES: Final = (200, 400, 401, 404, 405, 408, 413, 415, 429, 499, 500, 503, 504)
+CODES: Final = (200, 400, 401, 404, 405, 408, 413, 415, 429, 499, 500, 501, 503, 504)
 """What requests are answered with."""
 ROLES: Final = ("serving", "canary", "shadow")
 """What a generation may be while another is watched."""

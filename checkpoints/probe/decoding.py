@@ -59,59 +59,68 @@ class TokenDecoder:
         Returns:
             the logits after the last token, shape (sequences, vocabulary).
         """
-        if isinstance(batch, CachedRows):
-            return self._advance_together(batch, tokens)
-        if self._way.cache == "none":
-            return self._read_anew(batch, tokens)
-        return self._advance_alone(batch, tokens)
+        return self._feed(batch, tokens, keep=1)[:, -1]
 
-    def _advance_together(self, batch: "CachedRows", tokens: Tensor) -> Tensor:
+    def read(self, batch: "CachedRows | Alone", tokens: Tensor) -> Tensor:
+        """Feed each sequence its next tokens, as `advance` does.
+
+        Returns:
+            the logits after each of them, shape (sequences, new tokens, vocabulary).
+        """
+        return self._feed(batch, tokens, keep=tokens.shape[1])
+
+    def _feed(self, batch: "CachedRows | Alone", tokens: Tensor, *, keep: int) -> Tensor:
+        if isinstance(batch, CachedRows):
+            return self._advance_together(batch, tokens, keep)
+        if self._way.cache == "none":
+            return self._read_anew(batch, tokens, keep)
+        return self._advance_alone(batch, tokens, keep)
+
+    def _advance_together(self, batch: "CachedRows", tokens: Tensor, keep: int) -> Tensor:
         count = tokens.shape[1]
         positions = self._positions(batch.lengths[:, None], count)
         mask = batch.attention_mask(count)
-        output = self._pass(tokens, past_key_values=batch.cache, use_cache=True, attention_mask=mask, **positions)
+        logits, _ = self._pass(
+            tokens, keep, past_key_values=batch.cache, use_cache=True, attention_mask=mask, **positions
+        )
         batch.lengths += count
         batch.cached += count
-        return last_logits(output)
+        return logits
 
-    def _advance_alone(self, batch: "Alone", tokens: Tensor) -> Tensor:
+    def _advance_alone(self, batch: "Alone", tokens: Tensor, keep: int) -> Tensor:
         count = tokens.shape[1]
         positions = self._positions(torch.tensor([[batch.read]]), count)
-        output = self._pass(tokens, use_cache=True, **batch.state, **positions)
+        logits, output = self._pass(tokens, keep, use_cache=True, **batch.state, **positions)
         returned = {name: getattr(output, name, None) for name in RETURNED if name in self._accepts}
         # What came back, not what was given: some models return a new cache rather than write into the old one.
         batch.state = {name: value for name, value in returned.items() if value is not None}
         if not batch.state:
             raise LookupError("the model gives no cache back")
         batch.read += count
-        return last_logits(output)
+        return logits
 
-    def _read_anew(self, batch: "Alone", tokens: Tensor) -> Tensor:
+    def _read_anew(self, batch: "Alone", tokens: Tensor, keep: int) -> Tensor:
         batch.tokens = torch.cat([batch.tokens, tokens], dim=1)
-        return last_logits(self._pass(batch.tokens, use_cache=False))
+        return self._pass(batch.tokens, keep, use_cache=False)[0]
 
     def _positions(self, start: Tensor, count: int) -> dict[str, Tensor]:
         if self._way.first_position is None:
             return {}
         return {"position_ids": self._way.first_position + start + torch.arange(count)}
 
-    def _pass(self, tokens: Tensor, **arguments: Any) -> Any:
+    def _pass(self, tokens: Tensor, keep: int, **arguments: Any) -> tuple[Tensor, Any]:
+        """The logits of the last places, shape (rows, keep, vocabulary), and all that the model gave."""
         device = self._model.device
         # Else a long prompt has logits for each of its tokens: gigabytes, of which one row is used.
-        named = {"logits_to_keep": 1, **arguments}
+        named = {"logits_to_keep": keep, **arguments}
         placed = {
             name: value.to(device) if isinstance(value, Tensor) else value
             for name, value in named.items()
             if name in self._accepts and value is not None
         }
         with torch.inference_mode():
-            return self._model(input_ids=tokens.to(device), **placed)
-
-
-def last_logits(output: Any) -> Tensor:
-    """The logits at the last place of each row; shape (rows, vocabulary)."""
-    logits: Tensor = output.logits[:, -1]
-    return logits
+            output = self._model(input_ids=tokens.to(device), **placed)
+        return output.logits[:, -keep:], output
 
 
 class CachedRows:

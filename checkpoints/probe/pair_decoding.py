@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from checkpoints.probe.conduct import Way
-from checkpoints.probe.decoding import Alone, last_logits
+from checkpoints.probe.decoding import Alone
 
 
 class Written(Alone):
@@ -53,6 +53,15 @@ class PairDecoder:
         Returns:
             the logits after the last token, shape (1, vocabulary).
         """
+        return self.read(batch, tokens)[:, -1]
+
+    def read(self, batch: Any, tokens: Tensor) -> Tensor:
+        """Feed the decoder its next tokens, as `advance` does.
+
+        Returns:
+            the logits after each of them, shape (1, new tokens, vocabulary).
+        """
+        count = tokens.shape[1]
         device = self._model.device
         with torch.inference_mode():
             if not batch.encoded:
@@ -66,7 +75,8 @@ class PairDecoder:
             # What came back, not what was given: some models return a new cache rather than write into the old one.
             batch.state = {"past_key_values": output.past_key_values}
             batch.read += tokens.shape[1]
-        return last_logits(output)
+        logits: Tensor = output.logits[:, -count:]
+        return logits
 
     def _encode(self, source: Tensor) -> dict[str, Any]:
         mask = torch.ones_like(source)

@@ -2,20 +2,25 @@
 
 import secrets
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, ClassVar, Final
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
 from serving.answers.body import Many
 from serving.answers.fields import MAX_STOP_IDS, read_bias, read_prompts, read_stops, read_texts
+from serving.answers.logprobs import MOST_LOGPROBS, chat_logprobs, text_logprobs
 from serving.answers.messages import read_messages
-from serving.engine.completions import Finish
+from serving.engine.completion import Finish
 from serving.engine.defaults import Defaults
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
+from serving.engine.scores import TokenScore
+from serving.errors import RequestError
 from streams.chats import Message
 
 MAX_SEED: Final = 2**63 - 1
+MOST_CHOICES: Final = 128
 
 
 class StreamOptions(BaseModel):
@@ -49,6 +54,7 @@ class TextRequest(BaseModel):
     stop: Annotated[tuple[str, ...], PlainValidator(read_stops)] = ()
     stop_token_ids: Many[Annotated[int, Field(ge=0)]] | None = Field(None, max_length=MAX_STOP_IDS)
     ignore_eos: bool | None = None
+    n: int | None = Field(None, ge=1, le=MOST_CHOICES)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     # Whatever it is, the answer is the same; a canary's share is chosen by it.
@@ -63,6 +69,27 @@ class TextRequest(BaseModel):
     def limit(self) -> tuple[str, int | None]:
         """Most tokens of the answer, and the field that says so."""
         return "max_tokens", self.max_tokens
+
+    @property
+    def choices(self) -> int:
+        """Answers to each prompt."""
+        return self.n or 1
+
+    @property
+    def scored(self) -> int | None:
+        """With how many alternatives each token's log-probability is told; None: it is not."""
+        return None
+
+    def samplings(self, defaults: Defaults) -> list[Sampling]:
+        """How each of the answers to one prompt is drawn; with a seed, each by the next one."""
+        drawn = self.sampling(defaults)
+        if self.seed is None:
+            return [drawn] * self.choices
+        # Beyond the largest it goes on at the smallest: each is as good as another.
+        return [
+            replace(drawn, seed=(self.seed + number + MAX_SEED) % (2 * MAX_SEED + 1) - MAX_SEED)
+            for number in range(self.choices)
+        ]
 
     def sampling(self, defaults: Defaults) -> Sampling:
         """How the answer is drawn: as the request says, and as the model does where it says nothing."""
@@ -88,10 +115,31 @@ class TextRequest(BaseModel):
         return frozenset(self.stop_token_ids or ()) | (frozenset() if self.ignore_eos else usual)
 
 
+def _without_false(value: object) -> object:
+    """Chats have a bool by this name, whose false asks for nothing here too."""
+    return None if value is False else value
+
+
 class CompletionRequest(TextRequest):
     """Body of `POST /v1/completions`."""
 
     prompt: Annotated[list[str | list[int]], PlainValidator(read_prompts)]
+    # 0 asks about the prompt alone.
+    max_tokens: int | None = Field(None, ge=0)
+    echo: bool | None = None
+    logprobs: Annotated[int | None, BeforeValidator(_without_false)] = Field(None, ge=0, le=MOST_LOGPROBS)
+
+    @property
+    def scored(self) -> int | None:
+        """See `TextRequest`."""
+        return self.logprobs
+
+    @model_validator(mode="after")
+    def _require_company(self) -> Self:
+        """Refuse what goes with something else alone."""
+        if self.max_tokens == 0 and not self.echo:
+            raise RequestError("max_tokens: at least 1, and 0 only with echo", param="max_tokens")
+        return self
 
 
 class ChatRequest(TextRequest):
@@ -99,6 +147,20 @@ class ChatRequest(TextRequest):
 
     max_completion_tokens: int | None = Field(None, ge=1)
     messages: Annotated[list[Message], PlainValidator(read_messages)]
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=MOST_LOGPROBS)
+
+    @property
+    def scored(self) -> int | None:
+        """See `TextRequest`."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @model_validator(mode="after")
+    def _require_company(self) -> Self:
+        """Refuse what goes with something else alone."""
+        if self.top_logprobs and not self.logprobs:
+            raise RequestError("top_logprobs: goes with logprobs true", param="top_logprobs")
+        return self
 
     @property
     def limit(self) -> tuple[str, int | None]:
@@ -129,6 +191,23 @@ def usage(prompt: int, completion: int) -> dict[str, int]:
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
     }
+
+
+@dataclass(slots=True)
+class ChoicePart:
+    """What is known of one choice: all of it, or what one piece of a stream adds.
+
+    Attributes:
+        text: that was written.
+        scores: of its tokens; empty where they were not asked for.
+        finish: why it ended; None: it has not.
+        end: the score of the token that ended it.
+    """
+
+    text: str = ""
+    scores: list[TokenScore] = field(default_factory=list)
+    finish: Finish | None = None
+    end: TokenScore | None = None
 
 
 class AnswerShape(ABC):
@@ -162,15 +241,15 @@ class AnswerShape(ABC):
         return {**self._common, "object": self.piece, "choices": choices}
 
     @abstractmethod
-    def choice(self, index: int, text: str, finish: Finish) -> dict[str, Any]:
-        """One whole text."""
+    def choice(self, index: int, part: ChoicePart) -> dict[str, Any]:
+        """One whole choice."""
 
     @abstractmethod
-    def delta(self, index: int, text: str, finish: Finish | None) -> dict[str, Any]:
-        """A further piece of one text."""
+    def delta(self, index: int, part: ChoicePart) -> dict[str, Any]:
+        """A further piece of one choice."""
 
-    def opening(self) -> list[dict[str, Any]]:
-        """The choices of a stream's first chunk, if it has one before any text."""
+    def opening(self, choices: int) -> list[dict[str, Any]]:  # noqa: ARG002 - of chats
+        """What a stream's first chunk has of so many choices, if it has one before any text."""
         return []
 
 
@@ -180,14 +259,16 @@ class CompletionShape(AnswerShape):
     prefix = "cmpl"
     whole = piece = "text_completion"
 
-    def choice(self, index: int, text: str, finish: Finish) -> dict[str, Any]:
+    def choice(self, index: int, part: ChoicePart) -> dict[str, Any]:
         """One whole text."""
-        return self.delta(index, text, finish)
+        return self.delta(index, part)
 
-    def delta(self, index: int, text: str, finish: Finish | None) -> dict[str, Any]:
+    def delta(self, index: int, part: ChoicePart) -> dict[str, Any]:
         """A further piece of one text."""
+        scores = [*part.scores, *([part.end] if part.end else [])]
         # Null, not left out: clients with types of their own expect the field.
-        return {"index": index, "text": text, "logprobs": None, "finish_reason": finish}
+        logprobs = text_logprobs(scores) if scores else None
+        return {"index": index, "text": part.text, "logprobs": logprobs, "finish_reason": part.finish}
 
 
 class ChatShape(AnswerShape):
@@ -197,16 +278,21 @@ class ChatShape(AnswerShape):
     whole = "chat.completion"
     piece = "chat.completion.chunk"
 
-    def choice(self, index: int, text: str, finish: Finish) -> dict[str, Any]:
+    def choice(self, index: int, part: ChoicePart) -> dict[str, Any]:
         """One whole message."""
-        message = {"role": "assistant", "content": text, "refusal": None}
-        return {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
+        message = {"role": "assistant", "content": part.text, "refusal": None}
+        return {"index": index, "message": message, **self._ending(part)}
 
-    def delta(self, index: int, text: str, finish: Finish | None) -> dict[str, Any]:
+    def delta(self, index: int, part: ChoicePart) -> dict[str, Any]:
         """A further piece of the message."""
-        piece = {"content": text} if text else {}
-        return {"index": index, "delta": piece, "logprobs": None, "finish_reason": finish}
+        piece = {"content": part.text} if part.text else {}
+        return {"index": index, "delta": piece, **self._ending(part)}
 
-    def opening(self) -> list[dict[str, Any]]:
+    def _ending(self, part: ChoicePart) -> dict[str, Any]:
+        logprobs = chat_logprobs(part.scores) if part.scores else None
+        return {"logprobs": logprobs, "finish_reason": part.finish}
+
+    def opening(self, choices: int) -> list[dict[str, Any]]:
         """Says who speaks."""
-        return [{**self.delta(0, "", None), "delta": {"role": "assistant", "content": ""}}]
+        said = {"role": "assistant", "content": ""}
+        return [{**self.delta(index, ChoicePart()), "delta": said} for index in range(choices)]

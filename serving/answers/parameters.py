@@ -13,10 +13,7 @@ LONGEST_ECHO: Final = 100
 
 # What would change the answer and is not supported, and the values of it that ask for nothing; null never does.
 REFUSED: Final[Mapping[str, tuple[Any, ...]]] = {
-    "n": (1,),
     "best_of": (1,),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
     "prompt_logprobs": (),
     "echo": (False,),
     "suffix": ("",),

@@ -136,6 +136,28 @@ def _some(generation: LoadedGeneration, ids: list[int], param: str) -> list[int]
     return ids
 
 
+@dataclass(frozen=True, slots=True)
+class ReadPrompt:
+    """A prompt as the model reads it.
+
+    Attributes:
+        ids: token ids.
+        param: where it stands in the request, for errors.
+        echo: its text, where that is to be given back.
+    """
+
+    ids: list[int]
+    param: str
+    echo: str | None = None
+
+
+def prompt_text(generation: LoadedGeneration, prompt: str | list[int]) -> str:
+    """A prompt of `/v1/completions` as a text: as it was given, or what its tokens show."""
+    if isinstance(prompt, str):
+        return prompt
+    return str(generation.tokenizer.decode(prompt, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
 def places(field: str, count: int) -> list[str]:
     """Where each of so many values of a field stands, for errors: the field itself where there is one."""
     return [field] if count == 1 else [f"{field}.{number}" for number in range(count)]
@@ -225,7 +247,7 @@ def room(generation: LoadedGeneration, prompt: Sequence[int], requested: int | N
     Args:
         generation: what answers.
         prompt: token ids.
-        requested: what the request asks for.
+        requested: what the request asks for; 0: the prompt alone is read.
         default: when it asks for nothing; as much of it as fits.
         param: the field that the prompt comes from.
 
@@ -235,6 +257,6 @@ def room(generation: LoadedGeneration, prompt: Sequence[int], requested: int | N
     # A decoder has places of its own for its answer, beside what the encoder read.
     taken = len(generation.opening) if generation.opening and len(prompt) <= generation.context else len(prompt)
     free = generation.context - taken
-    if free < (requested or 1):
+    if free < (1 if requested is None else requested):
         raise TooLong(len(prompt), requested or 0, generation.context, param)
-    return requested or min(default, free)
+    return min(default, free) if requested is None else requested

@@ -5,13 +5,14 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from serving.answers.openai import AnswerShape, usage
-from serving.engine.completions import Completion, Delta, Event, Finish, Finished
+from serving.answers.openai import AnswerShape, ChoicePart, usage
+from serving.engine.completion import Completion, Delta, Event, Finished
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
 from serving.errors import Failed, RequestError, TimedOut, error_body
@@ -20,6 +21,9 @@ from serving.metrics import ServingMetrics
 from serving.traffic.tally import Ticket
 
 T = TypeVar("T")
+
+# More of them are put into their shape beside the event loop.
+MANY_SCORES: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class Wish:
         sampling: how tokens are drawn.
         stop: texts before which it ends.
         stop_ids: tokens before which it ends.
+        scored: with how many alternatives each token's log-probability is told; None: it is not.
+        echo: the prompt's text, where it is given back.
     """
 
     prompt: Sequence[int]
@@ -39,6 +45,8 @@ class Wish:
     sampling: Sampling
     stop: Sequence[str]
     stop_ids: frozenset[int]
+    scored: int | None = None
+    echo: str | None = None
 
 
 @dataclass(slots=True)
@@ -70,11 +78,12 @@ class Writing:
 
     Attributes:
         generation: what all of them come from.
-        wishes: one for each prompt.
+        wishes: one for each choice; those of one prompt beside each other.
         timeout_s: how long all of them together may take, from now.
         metrics: where to count.
         ticket: by which they are counted while a generation is watched; None where they are not.
         watched: the generation is a canary.
+        choices: how many of the wishes are of one prompt.
         jobs: the answers, in the order of the wishes.
     """
 
@@ -84,6 +93,7 @@ class Writing:
     metrics: ServingMetrics
     ticket: Ticket | None = None
     watched: bool = False
+    choices: int = 1
     jobs: list[Completion] = field(init=False)
     _listener: Listener[tuple[int, Event]] = field(init=False, default_factory=Listener)
     _deadline: float = field(init=False)
@@ -107,6 +117,8 @@ class Writing:
             lambda event: put((index, event)),
             stop_ids=wish.stop_ids,
             watched=self.watched,
+            scored=wish.scored,
+            echo=wish.echo,
         )
 
     async def whole(self, shape: AnswerShape) -> dict[str, Any]:
@@ -115,16 +127,21 @@ class Writing:
         Raises:
             RequestError: one failed, or the time is up.
         """
-        texts = [""] * len(self.jobs)
-        finishes: list[Finish] = ["stop"] * len(self.jobs)
+        parts = [ChoicePart() for _ in self.jobs]
         async with aclosing(self._events()) as events:
             async for index, event in events:
                 if isinstance(event, Delta):
-                    texts[index] += event.text
+                    parts[index].text += event.text
+                    parts[index].scores += event.scores
                 else:
-                    finishes[index] = event.reason
-        choices = [shape.choice(index, *pair) for index, pair in enumerate(zip(texts, finishes, strict=True))]
-        return shape.answer(choices, self._usage())
+                    parts[index].finish, parts[index].end = event.reason, event.score
+
+        def shaped() -> dict[str, Any]:
+            choices = [shape.choice(index, part) for index, part in enumerate(parts)]
+            return shape.answer(choices, self._usage())
+
+        many = sum(len(part.scores) for part in parts) > MANY_SCORES
+        return await run_in_threadpool(shaped) if many else shaped()
 
     async def streamed(self, shape: AnswerShape, *, wants_usage: bool) -> AsyncIterator[bytes]:
         """Server-sent events as the answers come; an error is the last of them.
@@ -132,13 +149,12 @@ class Writing:
         The field `usage` is in all of them where it is asked for, and null until the last; else in none.
         """
         unknown = {"usage": None} if wants_usage else {}
-        if opening := shape.opening():
+        if opening := shape.opening(len(self.jobs)):
             yield _sse(shape.chunk(opening) | unknown)
         try:
             async with aclosing(self._events()) as events:
                 async for index, event in events:
-                    text, finish = (event.text, None) if isinstance(event, Delta) else ("", event.reason)
-                    yield _sse(shape.chunk([shape.delta(index, text, finish)]) | unknown)
+                    yield _sse(shape.chunk([shape.delta(index, _part(event))]) | unknown)
         # The status went out with the first piece; that `[DONE]` is missing tells clients that the answer is not whole.
         except RequestError as error:
             yield _sse(error_body(error))
@@ -169,7 +185,7 @@ class Writing:
         finally:
             self.give_up("client_gone")
             # Also of what failed or was given up: the passes were run.
-            self.metrics.tokens.labels("read", number).inc(self._prompt_tokens)
+            self.metrics.tokens.labels("read", number).inc(sum(len(wish.prompt) for wish in self.wishes))
             self.metrics.tokens.labels("written", number).inc(sum(self._tokens.values()))
             for wish in self.wishes:
                 self.metrics.prompt_tokens.labels(number).observe(len(wish.prompt))
@@ -191,12 +207,17 @@ class Writing:
         if left:
             self.metrics.cancelled.labels(reason).inc(len(left))
 
-    @property
-    def _prompt_tokens(self) -> int:
-        return sum(len(wish.prompt) for wish in self.wishes)
-
     def _usage(self) -> dict[str, int]:
-        return usage(self._prompt_tokens, sum(self._tokens.values()))
+        # A prompt is one, however many answers it gets.
+        asked = sum(len(wish.prompt) for wish in self.wishes[:: self.choices])
+        return usage(asked, sum(self._tokens.values()))
+
+
+def _part(event: Delta | Finished) -> ChoicePart:
+    """What an event adds to its choice."""
+    if isinstance(event, Delta):
+        return ChoicePart(event.text, list(event.scores))
+    return ChoicePart(finish=event.reason, end=event.score)
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | None:

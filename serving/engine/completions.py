@@ -6,9 +6,9 @@ a swap, until the last request of the old one ends) each has its own batch.
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,165 +16,22 @@ from torch import Tensor
 from checkpoints.probe.conduct import ANEW
 from checkpoints.probe.decoding import Alone, CachedRows, TokenDecoder
 from checkpoints.probe.pair_decoding import PairDecoder
+from serving.engine.answer import Answer
 from serving.engine.cache_use import CacheUse
+from serving.engine.completion import Completion
 from serving.engine.loaded import LoadedGeneration
-from serving.engine.sampling import Drawing, Sampling
-from serving.engine.text import TextStream
 from serving.engine.worker import PASS_TIMEOUT_S, JobGroup, Worker, answers
-from serving.errors import BrokenGeneration
 from serving.metrics import ServingMetrics
 
 # Prompt tokens read in one turn, so that a long prompt does not hold up the answers under way.
 PROMPT_TOKENS_A_TURN: Final = 512
 # A trial's turn is as short as a token of an answer, or nearly.
 TRIAL_TOKENS_A_TURN: Final = 16
+# With the logits of each, of which a vocabulary may have hundreds of thousands: 64 MiB of them at the most.
+SCORED_TOKENS_A_TURN: Final = 64
 
-Finish = Literal["stop", "length"]
 Decoder: TypeAlias = TokenDecoder | PairDecoder
 """What is fed the tokens of an answer: a causal model, or a sequence-to-sequence model's decoder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """A further piece of an answer's text."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The answer's end: why, and how many tokens it took."""
-
-    reason: Finish
-    tokens: int
-
-
-Event = Delta | Finished | Exception
-
-
-# By identity: two requests that ask the same are two.
-@dataclass(eq=False, slots=True)
-class Completion:
-    """One answer to be written.
-
-    Attributes:
-        generation: where it comes from, from beginning to end.
-        prompt: token ids, at least one.
-        max_tokens: most tokens of the answer.
-        sampling: how tokens are drawn.
-        stop: texts before which it ends.
-        on_event: takes its pieces and its end, on the worker's thread; must not block.
-        stop_ids: tokens before which it ends; None: those that end the generation's answers.
-        cancelled: set by whoever no longer wants it; it then ends without an event.
-        trial: it tries a generation that does not serve yet.
-        owner: whose it is; owners take turns.
-        watched: the generation is a canary.
-        submitted: when, on the monotonic clock.
-        ended: it has had its last event.
-        first_token_at: when its first token came, on the monotonic clock.
-        ended_at: when its last event came.
-    """
-
-    generation: LoadedGeneration
-    prompt: Sequence[int]
-    max_tokens: int
-    sampling: Sampling
-    stop: Sequence[str]
-    on_event: Callable[[Event], None]
-    stop_ids: frozenset[int] | None = None
-    cancelled: bool = False
-    trial: bool = False
-    owner: str = ""
-    watched: bool = False
-    submitted: float = field(default_factory=time.monotonic)
-    ended: bool = False
-    first_token_at: float | None = None
-    ended_at: float | None = None
-
-    def emit(self, event: Event) -> None:
-        """Tell the one who waits, unless it ended or nobody does."""
-        if self.ended or self.cancelled:
-            return
-        # Before the event is handed over: the event loop takes it at once, and gives up what has not ended yet.
-        self.ended = not isinstance(event, Delta)
-        if self.ended:
-            self.ended_at = time.monotonic()
-        self.on_event(event)
-
-    def fail(self, error: Exception) -> None:
-        """End it with an error."""
-        self.emit(error)
-
-    def seconds_per_token(self, tokens: int) -> float | None:
-        """The mean time of a token after the first; None where there was no second.
-
-        Args:
-            tokens: that it has.
-        """
-        if tokens < 2 or self.first_token_at is None or self.ended_at is None:
-            return None
-        return (self.ended_at - self.first_token_at) / (tokens - 1)
-
-    @property
-    def ends(self) -> frozenset[int]:
-        """Tokens before which it ends."""
-        return self.generation.stop_ids if self.stop_ids is None else self.stop_ids
-
-    def text(self) -> TextStream:
-        """What makes its text of its tokens, from the first one on."""
-        decode = self.generation.tokenizer.decode
-        return TextStream(
-            lambda ids: str(decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)),
-            self.generation.opening or self.prompt,
-            self.stop,
-            self.generation.unshown,
-        )
-
-
-class _Answer:
-    """A completion under way: its prompt until that is read, then its tokens.
-
-    A sequence-to-sequence model's encoder reads the prompt, and what its decoder is fed begins otherwise.
-
-    Attributes:
-        tokens: the prompt, or what stands in its place, and what was written; what a pass is fed.
-        fed: how many of these were fed.
-        apart: it shares no pass, as one that it shared failed.
-    """
-
-    def __init__(self, job: Completion) -> None:
-        self.job = job
-        begun = job.generation.opening or job.prompt
-        self.tokens, self._begun = list(begun), len(begun)
-        self.fed = 0
-        self.apart = False
-        self._drawing = Drawing(job.sampling, begun)
-        self._ends, self._text = job.ends, job.text()
-
-    def take(self, logits: Tensor) -> None:
-        """Draw the next token from its logits, shape (vocabulary,), and tell what it adds or that it ends."""
-        # NaN is what argmax would choose, and what multinomial would blame on the request rather than on the weights.
-        if not bool(torch.isfinite(logits).all()):
-            number = self.job.generation.number
-            self.job.fail(BrokenGeneration(f"generation {number} gives no finite probabilities"))
-            return
-        token = self._drawing.next(logits)
-        self.tokens.append(token)
-        ends = token in self._ends
-        text = self._text.end() if ends else self._text.push(token)
-        # An end that comes with the last token allowed is an end: "length" would have clients ask for more.
-        full = self.written >= self.job.max_tokens and not ends and not self._text.stopped
-        if full:
-            text += self._text.end()
-        if text:
-            self.job.emit(Delta(text))
-        if ends or self._text.stopped or full:
-            self.job.emit(Finished("length" if full and not self._text.stopped else "stop", self.written))
-
-    @property
-    def written(self) -> int:
-        """How many tokens it has so far."""
-        return len(self.tokens) - self._begun
 
 
 class _Group:
@@ -193,13 +50,13 @@ class _Group:
         self._beat = beat
         self._reading: deque[_Reading] = deque()
         self._writing: list[_Writing] = []
-        self._running: list[_Answer] = []
+        self._running: list[Answer] = []
 
-    def add(self, answer: _Answer) -> None:
+    def add(self, answer: Answer) -> None:
         decoder = self._cached if self._caches(answer) else self._anew
         self._reading.append(_Reading(answer, decoder, decoder.begin(answer.job.prompt)))
 
-    def _caches(self, answer: _Answer) -> bool:
+    def _caches(self, answer: Answer) -> bool:
         """Whether what is cached stays right up to the answer's end."""
         # By the most it may become: keys in the cache would turn wrong in the middle of the answer.
         most = self._generation.conduct.cached_up_to
@@ -216,7 +73,7 @@ class _Group:
         for writing in self._writing:
             logits = self._advance(writing.decoder, writing.batch, writing.answers, 1)
             for answer, row in zip(writing.answers, logits, strict=True):
-                answer.take(row)
+                answer.take(row[-1])
         # Before prompts are read: who joins pads to the longest row, and rows that ended would be padded for nothing.
         self._keep(lambda answer: not answer.job.ended)
         trial = all(job.trial for job in self.jobs())
@@ -234,27 +91,39 @@ class _Group:
             answer = reading.answer
             unread = len(answer.tokens) - answer.fed
             # A model whose state survives no cut reads the whole prompt at once, however long it holds up others.
-            count = min(unread, budget) if reading.decoder.reads_in_stretches else unread
-            logits = self._advance(reading.decoder, reading.batch, [answer], count)
+            most = SCORED_TOKENS_A_TURN if answer.scores_prompt else budget
+            count = min(unread, budget, most) if reading.decoder.reads_in_stretches else unread
+            logits = self._advance(reading.decoder, reading.batch, [answer], count, each=answer.scores_prompt)
             budget -= count
-            if count == unread:
+            if answer.scores_prompt:
+                answer.read(logits[0])
+            if answer.job.ended:
+                self._reading.popleft()
+            elif count == unread:
                 # An answer that is read anew after a failed pass has had its first token before.
-                if not answer.written:
+                if not answer.written and answer.job.max_tokens:
                     answer.job.first_token_at = time.monotonic()
                     self._metrics.first_token(answer.job)
-                answer.take(logits[0])
+                answer.take(logits[0, -1])
                 # Not before the pass: if that raises, the job has to be among those that can be failed.
                 self._reading.popleft()
                 self._join(reading)
 
-    def _advance(self, decoder: Decoder, batch: CachedRows | Alone, answers: list[_Answer], count: int) -> Tensor:
-        """Feed each answer the next `count` tokens that it has seen."""
+    def _advance(
+        self, decoder: Decoder, batch: CachedRows | Alone, answers: list[Answer], count: int, *, each: bool = False
+    ) -> Tensor:
+        """Feed each answer the next `count` tokens that it has seen.
+
+        Returns:
+            the logits after the last of them, or after each; shape (answers, 1 or count, vocabulary).
+        """
         # Before the pass: if it raises, these are the suspects.
         self._running = answers
         self._metrics.passes.inc()
         # For each pass, not each turn: a turn of many prompts may take long without one pass that hangs.
         self._beat()
-        logits = decoder.advance(batch, torch.tensor([each.tokens[each.fed : each.fed + count] for each in answers]))
+        tokens = torch.tensor([answer.tokens[answer.fed : answer.fed + count] for answer in answers])
+        logits = decoder.read(batch, tokens) if each else decoder.advance(batch, tokens)[:, None]
         for answer in answers:
             answer.fed += count
         return logits
@@ -271,7 +140,7 @@ class _Group:
             shared.batch.join(reading.batch)
             shared.answers.append(reading.answer)
 
-    def _keep(self, stays: Callable[[_Answer], bool]) -> None:
+    def _keep(self, stays: Callable[[Answer], bool]) -> None:
         self._reading = deque(reading for reading in self._reading if stays(reading.answer))
         self._writing = [kept for kept in (writing.keep(stays) for writing in self._writing) if kept.answers]
 
@@ -285,7 +154,7 @@ class _Group:
         # By identity: only rows that are written share a pass, and the suspects are the very list of their batch.
         self._writing = [writing for writing in self._writing if writing.answers is not suspects]
         for answer in suspects:
-            answer.apart, answer.fed = True, 0
+            answer.begin_again()
             self.add(answer)
 
     def answers(self) -> bool:
@@ -300,7 +169,7 @@ class _Group:
 class _Reading:
     """An answer whose prompt is being read."""
 
-    answer: _Answer
+    answer: Answer
     decoder: Decoder
     batch: CachedRows | Alone
 
@@ -309,7 +178,7 @@ class _Reading:
 class _Writing:
     """Answers that are written in one pass."""
 
-    answers: list[_Answer]
+    answers: list[Answer]
     decoder: Decoder
     batch: CachedRows | Alone
 
@@ -318,7 +187,7 @@ class _Writing:
         together = self.decoder.can_batch and self.decoder is reading.decoder
         return together and not any(answer.apart for answer in (*self.answers, reading.answer))
 
-    def keep(self, stays: Callable[[_Answer], bool]) -> "_Writing":
+    def keep(self, stays: Callable[[Answer], bool]) -> "_Writing":
         """Without those that are not wanted."""
         rows = [row for row, answer in enumerate(self.answers) if stays(answer)]
         if len(rows) == len(self.answers):
@@ -372,7 +241,7 @@ class Engine(Worker[Completion]):
             if job.generation not in self._groups:
                 self._groups[job.generation] = _Group(job.generation, self._metrics, self.beat, self._at_once)
             self._metrics.left_queue(job)
-            self._groups[job.generation].add(_Answer(job))
+            self._groups[job.generation].add(Answer(job))
 
     def _parts(self) -> list[JobGroup[Completion]]:
         # A group holds its model: that of a generation which was swapped out goes with its last answer.

@@ -14,6 +14,7 @@ from checkpoints.probe.ask import conduct_of
 from checkpoints.probe.conduct import Conduct
 from serving.engine.defaults import USUAL, Defaults
 from serving.engine.running import RunningEngine
+from serving.engine.scores import TokenNames
 
 UNBOUNDED_CONTEXT = 1_000_000
 
@@ -36,6 +37,7 @@ class LoadedGeneration:
         several: whether any number of labels fits a text.
         labels: the classes of a classifier, in the order of its logits.
         loaded_at: unix seconds.
+        names: what its tokens are called, for those who ask how probable they are.
         tokenizer_files: names and SHA-256 of the files that made the tokenizer.
         recipe_length: to how many tokens a classifier's recipe cut the texts that it was trained and judged on; None
             for a causal LM.
@@ -58,6 +60,7 @@ class LoadedGeneration:
     several: bool
     labels: tuple[str, ...]
     loaded_at: float
+    names: TokenNames
     tokenizer_files: frozenset[tuple[str, str]] = frozenset()
     recipe_length: int | None = None
     model_digest: str = ""
@@ -125,6 +128,7 @@ class LoadedGeneration:
         context = min(_context(conduct, tokenizer), recipe_length or UNBOUNDED_CONTEXT)
         classifies = kind == "classifier"
         _settle(tokenizer, kind, context)
+        unshown = _unshown(tokenizer)
         return cls(
             number=number,
             digest=digest,
@@ -141,7 +145,8 @@ class LoadedGeneration:
             recipe_length=recipe_length,
             model_digest=model_digest,
             defaults=_defaults(model, kind),
-            unshown=_unshown(tokenizer),
+            unshown=unshown,
+            names=TokenNames(tokenizer, unshown),
             opening=answer_opening(model) if kind == "seq2seq" else (),
             engine=engine,
         )

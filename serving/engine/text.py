@@ -22,6 +22,11 @@ class TextStream:
         prompt: the token ids before the answer.
         stop: texts before which the answer ends.
         unshown: the tokens that `decode` leaves out, with their words: a stop may name them.
+        begins_at: characters of the answer before the first of its tokens.
+
+    Attributes:
+        stopped: whether a stop was found.
+        certain: characters of the answer that were released.
     """
 
     def __init__(
@@ -30,6 +35,8 @@ class TextStream:
         prompt: Sequence[int],
         stop: Sequence[str] = (),
         unshown: Mapping[int, str] | None = None,
+        *,
+        begins_at: int = 0,
     ) -> None:
         self._decode = decode
         self._context = list(prompt[-CONTEXT_TOKENS:])
@@ -39,6 +46,12 @@ class TextStream:
         self._held = ""
         self._held_shown: list[bool] = []
         self.stopped = False
+        self.certain = begins_at
+
+    @property
+    def position(self) -> int:
+        """Characters of the answer before the token that comes next, what is held back among them."""
+        return self.certain + sum(self._held_shown)
 
     def push(self, token: int) -> str:
         """Take the answer's next token; returns the text that is now certain."""
@@ -66,8 +79,12 @@ class TextStream:
         text = self._new_text() if self._pending else ""
         self._pending.clear()
         released = self._release(text)
-        rest, self._held = "".join(compress(self._held, self._held_shown)), ""
-        return released if self.stopped else released + rest
+        rest = "".join(compress(self._held, self._held_shown))
+        self._held, self._held_shown = "", []
+        if self.stopped:
+            return released
+        self.certain += len(rest)
+        return released + rest
 
     def _new_text(self) -> str:
         # The difference of two texts, as a token decoded alone may lose its leading blank or gain one.
@@ -87,7 +104,9 @@ class TextStream:
         keep = max((_overlap(text, stop) for stop in self._stop), default=0)
         certain = min(stops_at) if stops_at else len(text) - keep
         self._held, self._held_shown = ("", []) if stops_at else (text[certain:], marks[certain:])
-        return "".join(compress(text[:certain], marks))
+        released = "".join(compress(text[:certain], marks))
+        self.certain += len(released)
+        return released
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -6,7 +6,8 @@ from typing import Final, TypeVar
 
 from serving.answers.prompts import RecentPrompts
 from serving.engine.classify import Classification, Classifier, Probabilities
-from serving.engine.completions import Completion, Delta, Event, Writer
+from serving.engine.completion import Completion, Delta, Event
+from serving.engine.completions import Writer
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
 from serving.errors import BrokenGeneration

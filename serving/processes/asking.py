@@ -7,7 +7,7 @@ from typing import Any, Final
 import httpx
 import orjson
 
-from serving.engine.completions import Completion, Finish, Finished
+from serving.engine.completion import Completion, Finish, Finished
 from serving.engine.running import RunningEngine
 from serving.engine.sampling import Sampling
 from serving.errors import EngineLost, Failed, RequestError
@@ -24,10 +24,12 @@ class EnginePiece:
     Attributes:
         text: as the engine writes it.
         tokens: which made it, where the engine says so.
+        logprobs: of them, as the engine gives them; None: it does not.
     """
 
     text: str
     tokens: tuple[int, ...] | None = None
+    logprobs: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,29 @@ def body_of(job: Completion, engine: RunningEngine) -> dict[str, Any]:
         **({"stop": list(job.stop)} if job.stop else {}),
         **({"stop_token_ids": sorted(beyond)} if beyond else {}),
         **({"ignore_eos": True} if ignored else {}),
+        **_scoring(job, engine),
     }
+
+
+def prompt_body_of(job: Completion, engine: RunningEngine) -> dict[str, Any]:
+    """The request for the log-probabilities of a prompt's own tokens, and for nothing else."""
+    return {
+        "model": engine.name,
+        "prompt": list(job.prompt),
+        "max_tokens": 0,
+        "echo": True,
+        "stream": True,
+        "temperature": 0,
+        **({"return_token_ids": True} if engine.tells_tokens else {}),
+        **_scoring(job, engine),
+    }
+
+
+def _scoring(job: Completion, engine: RunningEngine) -> dict[str, Any]:
+    if job.scored is None:
+        return {}
+    # By their numbers where that can be had: the names of tokens are this side's, whatever the engine.
+    return {"logprobs": job.scored, **({"return_tokens_as_token_ids": True} if engine.tells_tokens else {})}
 
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:
@@ -131,7 +155,7 @@ async def _pieces(response: httpx.Response) -> AsyncGenerator[EnginePiece | Fini
             tokens = int(usage.get("completion_tokens") or 0)
         for choice in event.get("choices", ()):
             counted += 1
-            yield EnginePiece(choice.get("text") or "", _tokens(choice.get("token_ids")))
+            yield EnginePiece(choice.get("text") or "", _tokens(choice.get("token_ids")), choice.get("logprobs"))
             finish = _finish(choice.get("finish_reason")) or finish
     raise EngineLost("it broke off in the middle of an answer")
 

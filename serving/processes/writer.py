@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import aclosing
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -10,13 +11,14 @@ from weakref import WeakKeyDictionary
 import httpx
 import structlog
 
-from serving.engine.completions import Completion
+from serving.engine.completion import Completion, Delta, Finished
 from serving.engine.fair_queue import FairQueue
 from serving.engine.running import RunningEngine
 from serving.errors import EngineLost, Failed, NotReady, QueueFull, RequestError
 from serving.metrics import ServingMetrics
 from serving.processes.answer_text import AnswerText
 from serving.processes.asking import answer, body_of
+from serving.processes.prompt_scores import prompt_scores
 
 _log = structlog.get_logger(__name__)
 
@@ -151,15 +153,19 @@ class EngineWriter:
         engine = job.generation.engine
         assert engine is not None
         with engine.answering():
-            pieces, text = answer(self._client(engine), body_of(job, engine)), AnswerText(job)
+            client, text = self._client(engine), AnswerText(job)
+            _tell(job, text.begin(await prompt_scores(client, job, engine) if job.scores_prompt else ()))
+            if not job.max_tokens:
+                _tell(job, [Finished("length", 0)])
+                return
+            pieces = answer(client, body_of(job, engine))
             async with aclosing(pieces):
                 async for piece in pieces:
                     engine.heard()
                     if job.first_token_at is None:
                         job.first_token_at = time.monotonic()
                         self._metrics.first_token(job)
-                    for event in text.take(piece):
-                        job.emit(event)
+                    _tell(job, text.take(piece))
                     # Its end may have come here first: leaving ends it there as well.
                     if job.ended or job.cancelled:
                         return
@@ -181,3 +187,8 @@ class EngineWriter:
     def _count(self) -> None:
         self._metrics.waiting.set(len(self._waiting))
         self._metrics.active.set(len(self._writing))
+
+
+def _tell(job: Completion, events: Iterable[Delta | Finished]) -> None:
+    for event in events:
+        job.emit(event)

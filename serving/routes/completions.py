@@ -9,7 +9,16 @@ from starlette.responses import Response, StreamingResponse
 
 from serving.answers.body import Bodies
 from serving.answers.openai import AnswerShape, ChatRequest, ChatShape, CompletionRequest, CompletionShape, TextRequest
-from serving.answers.prompts import chat_prompt, completion_prompt, places, require_known, room
+from serving.answers.prompts import (
+    ReadPrompt,
+    chat_prompt,
+    completion_prompt,
+    places,
+    prompt_text,
+    require_known,
+    room,
+)
+from serving.answers.scored import require_few_scores
 from serving.answers.writing import Wish, Writing, unless_gone
 from serving.engine.classify import Classifier
 from serving.errors import RequestError
@@ -26,6 +35,8 @@ class CompletionRoutes:
         self._parts = parts
         self._settings = parts.settings
         self._bodies = bodies
+        # More than can wait would be told to come back for ever.
+        self._most = min(self._settings.max_inputs, self._settings.max_batch + self._settings.max_queue)
 
     async def completions(self, request: Request) -> Response:
         """OpenAI's text completions."""
@@ -33,19 +44,27 @@ class CompletionRoutes:
         # Asked for once: prompt, answer and header have to be of one generation, whatever is swapped in meanwhile.
         chosen = self._parts.choose(request, body.user, "causal-lm", "seq2seq")
         self._parts.require_model(body.model)
-        # More than can wait would be told to come back for ever.
-        most = min(self._settings.max_inputs, self._settings.max_batch + self._settings.max_queue)
-        if not 1 <= len(body.prompt) <= most:
-            raise RequestError(f"prompt: 1 to {most} prompts", param="prompt")
+        if not 1 <= len(body.prompt) <= self._most:
+            raise RequestError(f"prompt: 1 to {self._most} prompts", param="prompt")
         named = places("prompt", len(body.prompt))
         pairs = list(zip(body.prompt, named, strict=True))
 
         async def answer(chosen: Chosen) -> Response:
             generation = chosen.generation
-            prompts = await run_encoding(size, lambda: [completion_prompt(generation, *pair) for pair in pairs])
+            if body.echo and generation.opening:
+                why = "a sequence-to-sequence model does not go on with its prompt; leave it out"
+                raise RequestError(f"echo: {why}", param="echo")
+
+            def encode_all() -> list[ReadPrompt]:
+                read = [(prompt, completion_prompt(generation, prompt, param), param) for prompt, param in pairs]
+                return [
+                    ReadPrompt(ids, param, prompt_text(generation, prompt) if body.echo else None)
+                    for prompt, ids, param in read
+                ]
+
+            asked = await run_encoding(size, encode_all)
             shape = CompletionShape(generation, self._settings.model_name, int(time.time()))
-            writing = self._writing(chosen, body, prompts=prompts, stops=body.stop, params=named)
-            return await self._write(request, writing, shape, body)
+            return await self._write(request, self._writing(chosen, body, asked, body.stop), shape, body)
 
         return await answered(chosen, answer)
 
@@ -59,7 +78,7 @@ class CompletionRoutes:
             generation = chosen.generation
             prompt, stops = await run_encoding(size, lambda: chat_prompt(generation, body.messages))
             shape = ChatShape(generation, self._settings.model_name, int(time.time()))
-            writing = self._writing(chosen, body, prompts=[prompt], stops=(*body.stop, *stops), params=["messages"])
+            writing = self._writing(chosen, body, [ReadPrompt(prompt, "messages")], (*body.stop, *stops))
             return await self._write(request, writing, shape, body)
 
         return await answered(chosen, answer)
@@ -68,10 +87,8 @@ class CompletionRoutes:
         self,
         chosen: Chosen,
         body: TextRequest,
-        *,
-        prompts: list[list[int]],
+        questions: Sequence[ReadPrompt],
         stops: Sequence[str],
-        params: Sequence[str],
     ) -> Writing:
         """Queue the answers to a request's prompts."""
         generation, settings = chosen.generation, self._settings
@@ -79,26 +96,33 @@ class CompletionRoutes:
         name, limit = body.limit
         if limit is not None and limit > settings.max_new_tokens:
             raise RequestError(f"{name}: at most {settings.max_new_tokens} tokens may be asked for", param=name)
+        if len(questions) * body.choices > self._most:
+            why = f"{self._most} answers are the most of one request: to all prompts together"
+            raise RequestError(f"n: {why}", param="n")
         require_known(generation, body)
         default = min(defaults.max_new_tokens or settings.default_new_tokens, settings.max_new_tokens)
-        sampling, ends = body.sampling(defaults), body.stop_ids(generation.stop_ids)
+        ends = body.stop_ids(generation.stop_ids)
         wishes = [
-            Wish(prompt, room(generation, prompt, limit, default, param), sampling, stops, ends)
-            for prompt, param in zip(prompts, params, strict=True)
+            Wish(asked.ids, length, sampling, stops, ends, body.scored, asked.echo)
+            for asked in questions
+            for length in [room(generation, asked.ids, limit, default, asked.param)]
+            for sampling in body.samplings(defaults)
         ]
+        require_few_scores(generation, wishes)
         writing = Writing(
             generation,
             wishes,
             settings.request_timeout_s,
             self._parts.metrics,
             ticket=chosen.ticket,
+            choices=body.choices,
             watched=chosen.is_canary,
         )
         worker = self._parts.worker
         assert not isinstance(worker, Classifier)
         # All or none: with a part of its prompts in the queue a request could neither go on nor be refused.
         worker.submit(*writing.jobs)
-        self._parts.recent.add(prompts[0])
+        self._parts.recent.add(questions[0].ids)
         return writing
 
     async def _write(self, request: Request, writing: Writing, shape: AnswerShape, body: TextRequest) -> Response:

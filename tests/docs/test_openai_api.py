@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from serving.answers.fields import MAX_BIASES, MAX_STOP_IDS, MAX_STOP_LENGTH, MAX_STOPS
+from serving.answers.logprobs import MOST_LOGPROBS
 from serving.answers.messages import PASSED_OVER as PASSED_OVER_IN_MESSAGES
-from serving.answers.openai import ChatRequest, CompletionRequest
+from serving.answers.openai import MOST_CHOICES, ChatRequest, CompletionRequest
 from serving.answers.parameters import PASSED_OVER, REFUSED, refuse_unsupported
 from serving.errors import RequestError
 from streams.chats import ROLES
@@ -34,6 +35,8 @@ def test_bounds_are_those_of_the_code() -> None:
     assert f"{MAX_STOPS} texts of up to {MAX_STOP_LENGTH}" in listed["stop"]
     assert str(MAX_STOP_IDS) in listed["stop_token_ids"]
     assert str(MAX_BIASES) in listed["logit_bias"]
+    assert f"1 … {MOST_CHOICES}" in listed["n"]
+    assert all(f"0 … {MOST_LOGPROBS}" in listed[name] for name in ("logprobs", "top_logprobs"))
 
 
 @pytest.mark.parametrize("name", ["temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty"])
@@ -64,7 +67,7 @@ def test_every_parameter_that_is_passed_over_is_listed() -> None:
 def test_the_codes_are_those_of_the_code() -> None:
     """For programs."""
     codes = []
-    for name in ("n", "nobody_knows"):
+    for name in ("best_of", "nobody_knows"):
         with pytest.raises(RequestError) as caught:
             refuse_unsupported({name: 2}, ())
         codes.append(caught.value.code)

@@ -103,9 +103,26 @@ def complete(server: Server, **more: Any) -> httpx.Response:
     return post(f"{server.url}/v1/completions", json={**SHORT, **more}, headers=headers, timeout=60)
 
 
-def chat(server: Server) -> httpx.Response:
+def scores(server: Server) -> list[Any]:
+    """How probable the tokens of a prompt and of an answer are, by completions and in a chat."""
+    written = complete(server, prompt=[40, 41, 42, 300], max_tokens=3, logprobs=2, echo=True, n=2).json()
+    said = chat(server, logprobs=True, top_logprobs=2).json()
+    return [[choice["text"], choice["logprobs"]] for choice in written["choices"]] + [said["choices"][0]["logprobs"]]
+
+
+def alike(told: object, expected: object) -> bool:
+    """Whether two answers say the same, figures to four digits: engines add in another order."""
+    if isinstance(expected, dict):
+        return isinstance(told, dict) and list(told) == list(expected) and alike([*told.values()], [*expected.values()])
+    if isinstance(expected, list):
+        same = isinstance(told, list) and len(told) == len(expected)
+        return same and all(alike(*pair) for pair in zip(told, expected, strict=True))  # type: ignore[call-overload]
+    return told == (pytest.approx(expected, abs=2e-3) if isinstance(expected, float) else expected)
+
+
+def chat(server: Server, **more: Any) -> httpx.Response:
     """Ask in a chat whose message holds a control token's word."""
-    body = {"messages": MESSAGES, "max_tokens": 8, "temperature": 0}
+    body = {"messages": MESSAGES, "max_tokens": 8, "temperature": 0, **more}
     return post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
 
 
@@ -116,14 +133,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> GenerationStore:
 
 
 @pytest.fixture(scope="module")
-def builtin(store: GenerationStore) -> dict[int, tuple[str, str]]:
-    """What each generation writes by the builtin engine: a completion, a chat."""
+def builtin(store: GenerationStore) -> dict[int, tuple[str, str, list[Any]]]:
+    """What each generation writes by the builtin engine: a completion, a chat, how probable they are."""
     answers = {}
     with Server(store.root) as server:
         for number in (0, 1, 2, 3):
             store.point_to(number)
             server.until_serves(number)
-            answers[number] = (text_of(complete(server)), chat(server).json()["choices"][0]["message"]["content"])
+            said = chat(server).json()["choices"][0]["message"]["content"]
+            answers[number] = (text_of(complete(server)), said, scores(server))
     store.point_to(0)
     return answers
 
@@ -180,7 +198,7 @@ def streamed(server: Server, on_first: Callable[[], None]) -> tuple[str, str, bo
 
 
 def test_each_answer_is_of_one_generation_and_what_the_builtin_engine_writes(
-    server: Server, store: GenerationStore, builtin: dict[int, tuple[str, str]]
+    server: Server, store: GenerationStore, builtin: dict[int, tuple[str, str, list[Any]]]
 ) -> None:
     """Completions, and chats whose messages write control tokens, through two swaps; requests go on meanwhile."""
     answers: list[httpx.Response] = []
@@ -207,6 +225,11 @@ def test_each_answer_is_of_one_generation_and_what_the_builtin_engine_writes(
     until_alone(server, 2)
 
 
+def test_scores_are_those_of_the_builtin_engine(server: Server, builtin: dict[int, tuple[str, str, list[Any]]]) -> None:
+    """Of a prompt and of answers, by the same names of tokens, in the same shapes."""
+    assert alike(scores(server), builtin[0][2])
+
+
 def test_a_stream_ends_on_the_generation_that_it_began_on(server: Server, store: GenerationStore) -> None:
     """The old engine lives until its last answer is out, and no longer."""
     alone = streamed(server, lambda: None)
@@ -222,7 +245,7 @@ def test_a_stream_ends_on_the_generation_that_it_began_on(server: Server, store:
 
 
 def test_an_engine_killed_in_an_answer_is_told_and_replaced(
-    server: Server, builtin: dict[int, tuple[str, str]]
+    server: Server, builtin: dict[int, tuple[str, str, list[Any]]]
 ) -> None:
     """The stream ends with an error that a program can read; a new engine answers from the pointer, by itself."""
     engine = until_alone(server, 0)

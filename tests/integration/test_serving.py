@@ -188,8 +188,8 @@ def test_openais_client_understands_the_errors(client: openai.OpenAI, server: Se
     """Each mistake raises the client's own exception for it."""
     with pytest.raises(openai.NotFoundError, match="riverkeep"):
         client.completions.create(model="other", prompt="a")
-    with pytest.raises(openai.BadRequestError, match="n is not supported"):
-        client.completions.create(model="riverkeep", prompt="a", n=2)
+    with pytest.raises(openai.BadRequestError, match="best_of is not supported"):
+        client.completions.create(model="riverkeep", prompt="a", best_of=2)
     with pytest.raises(openai.BadRequestError) as caught:
         client.completions.create(model="riverkeep", prompt="a " * 5000)
     assert caught.value.code == "context_length_exceeded"

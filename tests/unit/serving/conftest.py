@@ -15,7 +15,8 @@ from serving.answers.prompts import RecentPrompts
 from serving.api_keys import ApiKeys
 from serving.app import build_app
 from serving.engine.classify import Classifier
-from serving.engine.completions import Completion, Delta, Engine, Event, Finished
+from serving.engine.completion import Completion, Delta, Event, Finished
+from serving.engine.completions import Engine
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
 from serving.generations.swap import Switch

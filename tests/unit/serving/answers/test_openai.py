@@ -34,10 +34,8 @@ def test_prompts_come_in_four_shapes(prompt: object, prompts: object) -> None:
 @pytest.mark.parametrize(
     "extra",
     [
-        {"n": 2},
-        {"logprobs": 0},
-        {"logprobs": True},
-        {"echo": True},
+        {"best_of": 2},
+        {"suffix": "a"},
         {"tools": [{"type": "function"}]},
         {"response_format": {"type": "json_object"}},
     ],

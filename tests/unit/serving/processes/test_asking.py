@@ -8,12 +8,12 @@ import httpx
 import orjson
 import pytest
 
-from serving.engine.completions import Completion, Finished
+from serving.engine.completion import Completion, Finished
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.running import RunningEngine
 from serving.engine.sampling import Sampling
 from serving.errors import EngineLost, Failed, RequestError
-from serving.processes.asking import EnginePiece, answer, body_of, known_models
+from serving.processes.asking import EnginePiece, answer, body_of, known_models, prompt_body_of
 
 
 def job(generation: LoadedGeneration, **more: Any) -> Completion:
@@ -160,3 +160,22 @@ def test_what_gives_no_list_of_models_is_not_ready(content: bytes) -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=content))
     with httpx.Client(transport=transport, base_url="http://engine") as client, pytest.raises(httpx.HTTPError):
         known_models(client)
+
+
+def test_scores_are_asked_for_by_numbers_where_the_engine_tells_them(first: LoadedGeneration) -> None:
+    """Else by OpenAI's parameter alone; a prompt's own with `echo` and no answer."""
+    asked = body_of(job(first, scored=3), an_engine(tells_tokens=True))
+    assert (asked["logprobs"], asked["return_tokens_as_token_ids"]) == (3, True)
+    plain = body_of(job(first, scored=0), an_engine())
+    assert plain["logprobs"] == 0
+    assert "return_tokens_as_token_ids" not in plain
+    assert "logprobs" not in body_of(job(first), an_engine())
+    assert prompt_body_of(job(first, scored=2, echo="abc"), an_engine()) == {
+        "model": "m@g0001",
+        "prompt": [1, 2, 3],
+        "max_tokens": 0,
+        "echo": True,
+        "stream": True,
+        "temperature": 0,
+        "logprobs": 2,
+    }

@@ -2,7 +2,7 @@
 
 import threading
 
-from serving.engine.completions import Completion, Event, Finished
+from serving.engine.completion import Completion, Event, Finished
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
 from serving.metrics import ServingMetrics
