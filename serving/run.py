@@ -29,6 +29,7 @@ from serving.engine.completions import Engine, Writer
 from serving.errors import CannotServe
 from serving.generations.engines import EngineLoader
 from serving.generations.loading import Brings, Loader
+from serving.generations.remote import RemoteLoader
 from serving.generations.swap import Follower, Switch
 from serving.generations.warm import warming
 from serving.guard import PROBES
@@ -151,6 +152,9 @@ def _loader(
         yield Loader(store, kind, device, metrics, length)
         return
     with engines_home() as home:
+        if settings.engine == "remote":
+            yield RemoteLoader(store, kind, settings, metrics, home)
+            return
         loader = EngineLoader(store, kind, settings, metrics, home)
         try:
             yield loader

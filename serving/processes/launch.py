@@ -1,5 +1,6 @@
 """How an engine is started for one generation: its command line and its environment."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ class WantedEngine:
         port: on loopback.
         key: that it is to ask for.
         adapter_rank: the largest rank of adapters that are to be put into it while it runs; None: none are.
+        file: which may be written for it, for its own eyes.
     """
 
     model: Path
@@ -31,14 +33,16 @@ class WantedEngine:
     port: int
     key: str
     adapter_rank: int | None = None
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EngineLaunch:
-    """A program to be started: its arguments, its whole environment."""
+    """A program to be started: its arguments, its whole environment, and what a file of its own is to hold."""
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
+    content: str = ""
 
 
 def served_name(model_name: str, generation: int) -> str:
@@ -80,6 +84,26 @@ def _vllm(settings: ServingSettings, wanted: WantedEngine, environ: Mapping[str,
     return EngineLaunch(arguments, {**environ, **_set(settings), **own})
 
 
+def _sglang(settings: ServingSettings, wanted: WantedEngine, environ: Mapping[str, str]) -> EngineLaunch:
+    # In a file, as it takes its key by no variable, and everybody on the machine could read its arguments.
+    told = {
+        "model-path": str(wanted.model),
+        "served-model-name": wanted.name,
+        "host": HOST,
+        "port": wanted.port,
+        "api-key": wanted.key,
+        "max-running-requests": settings.max_batch,
+        "enable-metrics": True,
+    }
+    arguments = (
+        *(_python(settings), "-m", "sglang.launch_server", "--config", str(wanted.file)),
+        *settings.engine_process.arguments,
+    )
+    own = {"HF_HUB_OFFLINE": "1"}
+    # JSON is YAML too.
+    return EngineLaunch(arguments, {**environ, **_set(settings), **own}, json.dumps(told, indent=1))
+
+
 def _for_adapters(rank: int | None) -> tuple[str, ...]:
     if rank is None:
         return ()
@@ -113,5 +137,6 @@ def _python(settings: ServingSettings) -> str:
 
 _LAUNCHES: Final[Mapping[str, Callable[[ServingSettings, WantedEngine, Mapping[str, str]], EngineLaunch]]] = {
     "vllm": _vllm,
+    "sglang": _sglang,
     "command": _command,
 }

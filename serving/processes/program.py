@@ -2,25 +2,21 @@
 
 import secrets
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from socket import socket
-from typing import Final
 
 import httpx
 import structlog
 
 from serving.errors import BrokenGeneration
-from serving.processes.asking import KnownModel, known_models
+from serving.processes.asking import KnownModel
 from serving.processes.engine_process import EngineProcess
 from serving.processes.launch import HOST, WantedEngine, launch_of
+from serving.processes.readiness import ASK_WITHIN_S, NotInTime, until_listed
 from serving.settings import ServingSettings
 
 _log = structlog.get_logger(__name__)
-
-ASK_EVERY_S: Final = 0.2
-ASK_WITHIN_S: Final = 5.0
 
 
 class Program:
@@ -42,9 +38,14 @@ class Program:
     ) -> None:
         self._settings = settings
         self.name, self.adapter_rank = name, adapter_rank
-        wanted = WantedEngine(model, name, _free_port(), secrets.token_urlsafe(32), adapter_rank)
+        file = output.with_suffix(".json")
+        wanted = WantedEngine(model, name, _free_port(), secrets.token_urlsafe(32), adapter_rank, file)
         self.url, self.key, self._model = f"http://{HOST}:{wanted.port}", wanted.key, model
-        self.process = EngineProcess(launch_of(settings, wanted), output)
+        launch = launch_of(settings, wanted)
+        if launch.content:
+            file.touch(mode=0o600)
+            file.write_text(launch.content, encoding="utf-8")
+        self.process = EngineProcess(launch, output)
         _log.info("engine_started", pid=self.process.pid, name=name, engine=settings.engine, model=str(model))
 
     def client(self, timeout_s: float) -> httpx.Client:
@@ -63,30 +64,24 @@ class Program:
         Raises:
             BrokenGeneration: it ends, has another model, or is not ready in time.
         """
-        limit = self._settings.engine_process.ready_timeout_s
-        deadline, why = time.monotonic() + limit, "it did not answer"
+        limit_s = self._settings.engine_process.ready_timeout_s
+
+        def look(names: Sequence[str]) -> None:
+            if ended := self.process.ended:
+                raise BrokenGeneration(f"the engine for {self._model} gave up: {ended}")
+            if names:
+                raise BrokenGeneration(
+                    f"the engine serves {', '.join(names)}, and not {name}, under which it was started"
+                )
+
         with self.client(ASK_WITHIN_S) as client:
-            while time.monotonic() < deadline:
-                if ended := self.process.ended:
-                    raise BrokenGeneration(f"the engine for {self._model} gave up: {ended}")
-                try:
-                    return _of_name(known_models(client), name)
-                except httpx.HTTPError as error:
-                    why = f"{type(error).__name__}: {error}"
-                if ending.wait(ASK_EVERY_S):
-                    raise BrokenGeneration("serving ends")
-        raise BrokenGeneration(
-            f"the engine for {self._model} was not ready within {limit:g} s (serving.engine_process.ready_timeout_s): "
-            f"{why}{self.process.last_words()}"
-        )
-
-
-def _of_name(models: Sequence[KnownModel], name: str) -> KnownModel:
-    for model in models:
-        if model.name == name:
-            return model
-    others = ", ".join(model.name for model in models) or "nothing"
-    raise BrokenGeneration(f"the engine serves {others}, and not {name}, under which it was started")
+            try:
+                return until_listed(client, name, within_s=limit_s, ending=ending, look=look)
+            except NotInTime as error:
+                raise BrokenGeneration(
+                    f"the engine for {self._model} was not ready within {limit_s:g} s "
+                    f"(serving.engine_process.ready_timeout_s): {error}{self.process.last_words()}"
+                ) from error
 
 
 def _free_port() -> int:

@@ -8,7 +8,8 @@ from typing import Any, Final
 import httpx
 import structlog
 
-from serving.processes.program import ASK_WITHIN_S, Program
+from serving.processes.program import Program
+from serving.processes.readiness import ASK_WITHIN_S
 
 _log = structlog.get_logger(__name__)
 

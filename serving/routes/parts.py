@@ -71,6 +71,13 @@ class Parts:
                 status=404,
                 code="wrong_model_kind",
             )
+        if kinds and self.settings.engine == "remote" and not self.settings.remote.url:
+            raise RequestError(
+                "answers are given by engines that others run: this service hands generations over to "
+                "serving.remote.location, and serving.remote.url is not set",
+                status=404,
+                code="answered_elsewhere",
+            )
         current = self.switch.current
         if current is None:
             raise NotReady("no generation is loaded yet; /readyz says what it waits for")

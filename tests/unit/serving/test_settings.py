@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serving.settings import EngineProcessSettings, ServingSettings
+from serving.processes.settings import EngineProcessSettings, RemoteSettings
+from serving.settings import ServingSettings
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
@@ -54,14 +55,23 @@ def test_the_default_answer_is_within_the_limit() -> None:
         ("command", {}, "names no {model} and no {port}"),
         ("command", {"command": ("serve", "{model}")}, "names no {port}"),
         ("vllm", {"command": ("serve", "{model}", "{port}")}, 'is for engine = "command"'),
-        ("builtin", {"arguments": ("--a",)}, 'are for engine = "vllm"'),
-        ("command", {"command": ("{model}", "{port}"), "python": "/p"}, 'are for engine = "vllm"'),
+        ("builtin", {"arguments": ("--a",)}, "are for vllm and sglang"),
+        ("command", {"command": ("{model}", "{port}"), "python": "/p"}, "are for vllm and sglang"),
+        ("remote", {}, "remote.location is not set"),
     ],
 )
 def test_an_engine_is_told_what_it_takes_and_nothing_else(engine: str, process: dict[str, Any], says: str) -> None:
     """What is set for another engine would be passed over without a word."""
     with pytest.raises(ValidationError, match=re.escape(says)):
         ServingSettings(engine=engine, engine_process=EngineProcessSettings(**process))
+
+
+def test_what_is_said_of_remote_engines_is_for_them_alone() -> None:
+    """And their addresses are such."""
+    with pytest.raises(ValidationError, match='remote is for engine = "remote"'):
+        ServingSettings(remote=RemoteSettings(location="/m"))
+    with pytest.raises(ValidationError, match=r"remote\.url engines:8000 is no address"):
+        ServingSettings(engine="remote", remote=RemoteSettings(location="/m", url="engines:8000"))
 
 
 @pytest.mark.parametrize("variable", ["A", "=b", ""])

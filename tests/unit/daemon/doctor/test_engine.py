@@ -11,7 +11,8 @@ from daemon.doctor import engine
 from daemon.doctor.engine import examine_engine
 from daemon.doctor.findings import Finding
 from daemon.settings.tree import ModelSettings, Settings
-from serving.settings import EngineProcessSettings, ServingSettings
+from serving.processes.settings import EngineProcessSettings, RemoteSettings
+from serving.settings import ServingSettings
 
 
 def findings(path: Path, name: str, **process: Any) -> Sequence[Finding]:
@@ -19,6 +20,13 @@ def findings(path: Path, name: str, **process: Any) -> Sequence[Finding]:
     (path / "model.safetensors").write_bytes(b"x" * 1000)
     serving = ServingSettings(engine=name, engine_process=EngineProcessSettings(**process))
     return list(examine_engine(Settings(state_dir=path, model=ModelSettings(path=path), serving=serving)))
+
+
+def found_of_remote(path: Path, location: Path) -> Finding:
+    """What is found of engines that others run."""
+    serving = ServingSettings(engine="remote", remote=RemoteSettings(location=str(location)))
+    (finding,) = examine_engine(Settings(state_dir=path, model=ModelSettings(path=path), serving=serving))
+    return finding
 
 
 def stand_in(path: Path, says: str) -> Path:
@@ -49,6 +57,24 @@ def test_an_interpreter_without_vllm_is_told(tmp_path: Path) -> None:
         assert not finding.ok
         assert says in finding.detail
         assert "serving.engine_process.python" in finding.remedy
+
+
+def test_an_interpreter_without_sglang_is_told(tmp_path: Path) -> None:
+    """By its own name."""
+    (finding,) = findings(tmp_path, "sglang")
+    assert (finding.ok, "has no SGLang" in finding.detail) == (False, True)
+    there = stand_in(tmp_path / "there", '["sglang", "0.6.0"]')
+    assert findings(tmp_path, "sglang", python=there)[0].detail == f"sglang 0.6.0 of {there} answers"
+
+
+def test_where_generations_are_handed_over_is_tried(tmp_path: Path) -> None:
+    """And left as it was; a file in its place is told."""
+    assert found_of_remote(tmp_path, tmp_path / "shelf").ok
+    assert not list((tmp_path / "shelf").iterdir())
+    (tmp_path / "file").write_text("")
+    told = found_of_remote(tmp_path, tmp_path / "file")
+    assert not told.ok
+    assert f"{tmp_path / 'file'} cannot be written" in told.detail
 
 
 def test_what_fits_is_told_by_the_engines_own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

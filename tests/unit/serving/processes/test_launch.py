@@ -1,10 +1,13 @@
 """How engines are started: what they are told, and what nobody else is to read."""
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from serving.processes.launch import KEY_VARIABLE, WantedEngine, launch_of, served_name
-from serving.settings import EngineProcessSettings, ServingSettings
+from serving.processes.settings import EngineProcessSettings
+from serving.settings import ServingSettings
 
 WANTED = WantedEngine(Path("/g/000007"), "riverkeep@g0007", 4711, "a-key")
 
@@ -30,6 +33,31 @@ def test_vllm_is_closed_and_knows_its_generation() -> None:
 def test_vllm_is_of_this_environment_where_no_other_is_named() -> None:
     """By its interpreter, not by a command that PATH finds."""
     assert launch_of(ServingSettings(engine="vllm"), WANTED, {}).arguments[0] == sys.executable
+
+
+def test_sglang_finds_its_key_in_a_file_and_nowhere_else() -> None:
+    """As it takes none from its environment; further arguments come last, and so win."""
+    process = EngineProcessSettings(python=Path("/s/python"), arguments=("--mem-fraction-static", "0.4"))
+    settings = ServingSettings(engine="sglang", max_batch=3, engine_process=process)
+    launch = launch_of(settings, replace(WANTED, file=Path("/home/7.json")), {"PATH": "/bin"})
+    told = json.loads(launch.content)
+    assert launch.arguments[:5] == ("/s/python", "-m", "sglang.launch_server", "--config", "/home/7.json")
+    assert launch.arguments[5:] == ("--mem-fraction-static", "0.4")
+    assert told["api-key"] == WANTED.key
+    assert WANTED.key not in " ".join((*launch.arguments, *launch.environment.values()))
+    assert (told["model-path"], told["served-model-name"]) == ("/g/000007", "riverkeep@g0007")
+    assert (told["host"], told["port"], told["max-running-requests"]) == ("127.0.0.1", 4711, 3)
+
+
+def test_adapters_are_taken_only_by_an_engine_that_was_begun_for_them() -> None:
+    """The routes that take them are closed in every other."""
+    settings = ServingSettings(engine="vllm")
+    plain = launch_of(settings, WANTED, {})
+    wide = launch_of(settings, replace(WANTED, adapter_rank=64), {})
+    assert "--enable-lora" not in plain.arguments
+    assert " --enable-lora --max-lora-rank 64 " in " ".join(wide.arguments)
+    allowed = "VLLM_ALLOW_RUNTIME_LORA_UPDATING"
+    assert (plain.environment[allowed], wide.environment[allowed]) == ("0", "1")
 
 
 def test_a_command_gets_its_places_and_keeps_its_braces() -> None:
