@@ -16,6 +16,8 @@ from streams.document import Reason
 
 SOURCES_SHOWN = 30
 """The sources with the most samples have their own label value; all further ones share `other`."""
+GENERATIONS_SHOWN = 16
+"""The newest of those that had feedback."""
 LABELS_SHOWN = 30
 """So have the labels of a classifier's documents."""
 
@@ -77,6 +79,7 @@ class MemoryMetrics(Collector):
         )
         yield from self._files()
         yield self._rounds()
+        yield self._feedback()
 
     def _held_out(self) -> Metric:
         shares = GaugeMetricFamily(
@@ -93,6 +96,17 @@ class MemoryMetrics(Collector):
         for name, size in self._store.file_bytes().items():
             sizes.add_metric([name], size)
         yield sizes
+
+    def _feedback(self) -> Metric:
+        said = GaugeMetricFamily(
+            "riverkeep_memory_feedback",
+            "Answers of the latest generations that had any by what was said of them, each person's last word.",
+            labels=["generation", "verdict"],
+        )
+        for number, counts in list(self._store.feedback.counts().items())[:GENERATIONS_SHOWN]:
+            said.add_metric([str(number), "accept"], counts.accepted)
+            said.add_metric([str(number), "reject"], counts.rejected)
+        return said
 
     def _rounds(self) -> Metric:
         rounds = GaugeMetricFamily("riverkeep_memory_rounds", "Rounds in the ledger, by state.", labels=["state"])

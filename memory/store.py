@@ -22,6 +22,7 @@ from memory.samples.records import Counts, Sample
 from memory.settings import MemorySettings
 from memory.views.aside import Aside
 from memory.views.dead_letters_and_gaps import Quarantine
+from memory.views.feedback import FeedbackView
 from memory.views.generations import Generations
 from memory.views.people import People
 from memory.views.rounds import Rounds
@@ -43,6 +44,7 @@ class Store(Closing):
         aside: text that was set aside.
         quarantine: dead letters and gaps.
         people: a person's text.
+        feedback: what was said of answers.
     """
 
     def __init__(self, file: Session) -> None:
@@ -52,6 +54,7 @@ class Store(Closing):
         self.aside = Aside(file)
         self.quarantine = Quarantine(file)
         self.people = People(file)
+        self.feedback = FeedbackView(file)
 
     @classmethod
     def open(

@@ -20,6 +20,7 @@ from serving.errors import RequestError
 from serving.guard import CANARY_ROUTE, MODEL_ROUTE, OTHER_ROUTES, ROUTES, Guard, error_response
 from serving.routes.classify import ClassifyRoute
 from serving.routes.completions import CompletionRoutes
+from serving.routes.feedback import FeedbackRoute
 from serving.routes.parts import Parts
 from serving.routes.state import StateRoutes
 
@@ -44,6 +45,7 @@ def build_app(parts: Parts, keys: ApiKeys) -> Starlette:
             Route("/v1/completions", completions.completions, methods=["POST"]),
             Route("/v1/chat/completions", completions.chat, methods=["POST"]),
             Route("/v1/classify", classify.classify, methods=["POST"]),
+            Route("/v1/feedback", FeedbackRoute(parts, bodies).feedback, methods=["POST"]),
         ],
         middleware=[guard],
         exception_handlers={HTTPException: _http_error},

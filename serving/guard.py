@@ -34,6 +34,7 @@ ROUTES: Final = OPEN_ROUTES | {
     "/v1/models",
     "/v1/riverkeep/generation",
     CANARY_ROUTE,
+    "/v1/feedback",
 }
 OTHER_ROUTES: Final = "other"
 

@@ -27,6 +27,7 @@ from serving.door.turned_away import Endings
 from serving.engine.classify import Classifier
 from serving.engine.completions import Engine, Writer
 from serving.errors import CannotServe
+from serving.feedback.register import AnswerRegister
 from serving.generations.engines import EngineLoader
 from serving.generations.loading import Brings, Loader
 from serving.generations.remote import RemoteLoader
@@ -48,7 +49,12 @@ UNREAD_S: Final = 60.0
 
 
 def serve(
-    settings: ServingSettings, checkpoints_root: Path, model_kind: ModelKind, *, recipe_length: int | None = None
+    settings: ServingSettings,
+    checkpoints_root: Path,
+    model_kind: ModelKind,
+    *,
+    recipe_length: int | None = None,
+    feedback_directory: Path | None = None,
 ) -> None:
     """Answer requests from the generation that the pointer under `checkpoints_root` names, until SIGTERM or SIGINT.
 
@@ -60,6 +66,7 @@ def serve(
         checkpoints_root: the checkpoint store.
         model_kind: what the model is for.
         recipe_length: to how many tokens a classifier's base cuts texts; later generations tell by their own recipe.
+        feedback_directory: where what people say of answers is written down; None: it is not taken.
 
     Raises:
         CannotServe: the address is taken, the key file is unusable, or the device is not there.
@@ -67,9 +74,7 @@ def serve(
     if settings.engine != "builtin" and model_kind != "causal-lm":
         raise CannotServe(f"serving.engine {settings.engine} answers for causal language models alone: set builtin")
     keys = ApiKeys(settings.api_key_file)
-    # One core is left to the event loop, which else waits for its turn behind every pass.
-    torch.set_num_threads(settings.threads or max(1, usable_cores() - 1))
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    _share_cores(settings)
     metrics = ServingMetrics(_registry())
     switch = Switch(metrics)
     worker = _worker(settings, model_kind, metrics)
@@ -84,13 +89,12 @@ def serve(
         return server.should_exit or end_is_near.is_set()
 
     metrics.healthy.set_function(lambda: float(not trouble()))
-    parts = Parts(settings, model_kind, switch, worker, recent, metrics, trouble, ending, checkpoints_root)
+    answers = AnswerRegister(feedback_directory, settings.feedback)
+    parts = Parts(settings, model_kind, switch, worker, recent, metrics, trouble, ending, checkpoints_root, answers)
     with ExitStack() as stack:
         store = GenerationStore(checkpoints_root)
         loader = stack.enter_context(_loader(settings, store, model_kind, metrics, recipe_length))
         follower = Follower(loader, switch, warming(worker, recent), metrics, poll_s=settings.poll_s)
-        # First: what connections are affordable is told from the limit as it is then.
-        raise_limit()
         entrances = _entrances(settings, stack)
         endings = Endings("serving", metrics.registry)
         server = Door(build_app(parts, keys), entrances, endings, drain_s=settings.drain_timeout_s)
@@ -99,16 +103,28 @@ def serve(
         stack.callback(worker.close)
         follower.start()
         stack.callback(follower.close)
-        # Asked for: port 0 takes whichever is free.
-        host, port = entrances[0].listener.getsockname()[:2]
-        _log.info("serving_listens", host=host, port=port, engine=settings.engine, kind=model_kind)
+        _say_where(entrances[0], settings, model_kind)
         _heed_signals(server, end_is_near)
         server.run(sockets=[entrance.listener for entrance in entrances])
     _log.info("serving_ended")
 
 
+def _share_cores(settings: ServingSettings) -> None:
+    # One core is left to the event loop, which else waits for its turn behind every pass.
+    torch.set_num_threads(settings.threads or max(1, usable_cores() - 1))
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+
+
+def _say_where(street: Entrance, settings: ServingSettings, kind: ModelKind) -> None:
+    # Asked for: port 0 takes whichever is free.
+    host, port = street.listener.getsockname()[:2]
+    _log.info("serving_listens", host=host, port=port, engine=settings.engine, kind=kind)
+
+
 def _entrances(settings: ServingSettings, stack: ExitStack) -> list[Entrance]:
     """For those who want answers, and for probes and the daemon, whom no crowd before the first keeps out."""
+    # First: what connections are affordable is told from the limit as it is then.
+    raise_limit()
     street = Bounds(
         head_s=settings.header_timeout_s,
         # The route itself says 408 before; this one is for bodies that no route reads.

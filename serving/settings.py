@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from serving.feedback.settings import FeedbackSettings
 from serving.processes.settings import Engine, EngineProcessSettings, RemoteSettings, engine_problems
 from serving.traffic.settings import CanarySettings
 
@@ -42,6 +43,9 @@ class ServingSettings(BaseModel):
         description="What answers: builtin (this process), vllm, sglang, command (any program that serves OpenAI's "
         "API), or remote (engines that others run, to which generations are handed). All but builtin are for causal "
         "language models.",
+    )
+    feedback: FeedbackSettings = Field(
+        FeedbackSettings(), description="What is kept of answers beside what people say of them."
     )
     engine_process: EngineProcessSettings = Field(
         EngineProcessSettings(), description="How an engine that is a program of its own is started."

@@ -145,6 +145,41 @@ class Erasure:
     key: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """What one person said of one answer of a generation.
+
+    Attributes:
+        answer: the answer's id.
+        giver: the name of the API key that it came by; empty where keys have none.
+        key: the person's; None: nobody was named.
+        verdict: `accept` or `reject`.
+        generation: that gave the answer.
+        answered_at: when, unix seconds.
+        given_at: when this was said.
+        corrected: whether it says what the answer should have been.
+        learned: `yes` where that is a document of the same batch, else why not; None where nothing was corrected.
+        prompt: what was asked; None where no text was kept, as with the next two.
+        text: of the answer.
+        correction: what it should have been.
+    """
+
+    partition: Partition
+    offset: int
+    answer: str
+    giver: str
+    key: str | None
+    verdict: str
+    generation: int
+    answered_at: float
+    given_at: float
+    corrected: bool = False
+    learned: str | None = None
+    prompt: str | None = None
+    text: str | None = None
+    correction: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Offsets, `first` to `last` inclusive, that never came, and why: a `GapReason`.
@@ -172,6 +207,7 @@ class Batch:
     gaps: tuple[Gap, ...]
     next_offsets: Mapping[Partition, int]
     erasures: tuple[Erasure, ...] = ()
+    opinions: tuple[Opinion, ...] = ()
 
 
 def partition_name(partition: Partition) -> str:

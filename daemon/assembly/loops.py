@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from daemon.assembly.launch import Launch, Shared
 from daemon.assembly.rooms import OpenedRooms
 from daemon.ingestion.dead_letter_desk import DeadLetterDesk
+from daemon.ingestion.feedback_drain import FeedbackDesk
 from daemon.ingestion.ingest import Ingest, SameStore, why_full
 from daemon.processes.learner_process import LearnerProcess
 from daemon.processes.serving_process import ServingProcess, serving_process
@@ -27,10 +28,12 @@ class Loops:
         serving: None where no process is started that answers.
         ingest: None where nothing is consumed.
         dead_letters: None where they go to no topic.
+        feedback: what people say of answers.
     """
 
     rounds: RoundsLoop
     learner: LearnerProcess
+    feedback: FeedbackDesk
     serving: ServingProcess | None = None
     ingest: Ingest | None = None
     dead_letters: DeadLetterDesk | None = None
@@ -44,11 +47,12 @@ def make_loops(launch: Launch, shared: Shared, opened: OpenedRooms, *, owner: st
     """
     learner = _learner(launch)
     rounds, serving = _rounds(launch, shared, opened, learner), _serving(launch, shared)
+    feedback = FeedbackDesk(lambda: shared.settings.now, opened.rooms.store, launch.clock)
     if not launch.settings.streams.enabled:
-        return Loops(rounds, learner, serving)
+        return Loops(rounds, learner, feedback, serving)
     metrics, store = StreamsMetrics(shared.registry), opened.rooms.store
     ingest, dead_letters = _ingest(launch, store, metrics, owner), _dead_letters(launch, store, metrics)
-    return Loops(rounds, learner, serving, ingest, dead_letters)
+    return Loops(rounds, learner, feedback, serving, ingest, dead_letters)
 
 
 def _learner(launch: Launch) -> LearnerProcess:

@@ -82,6 +82,7 @@ def _parts(
             yield part("tombstones", waits(desk.run), vital=False)
     if loops.dead_letters is not None:
         yield part("dead_letters", waits(loops.dead_letters.run), stuck_seconds=stuck_seconds, vital=False)
+    yield part("feedback", waits(loops.feedback.run), stuck_seconds=stuck_seconds, vital=False)
     # The loop is silent while it draws, judges and publishes: minutes with a large model on a slow disk, but less
     # than the learner may take, which reads and writes the same files and computes besides.
     longest = max(settings.lifecycle.round_seconds, stuck_seconds)

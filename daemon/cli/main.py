@@ -26,6 +26,7 @@ COMMANDS = {
     "rollback": "rounds:rollback",
     "export": "export:export",
     "memory": "memory:memory",
+    "feedback": "feedback:feedback",
     "forget": "people:forget",
     "backfill": "backfill:backfill",
 }

@@ -92,6 +92,12 @@ class DeadLettersPage(NewestFirst):
     text: Flag = False
 
 
+class FeedbackPage(NewestFirst):
+    """A page of what was said of answers."""
+
+    text: Flag = False
+
+
 class RoundSamplesPage(OfRound):
     """A page of a round's samples."""
 

@@ -111,6 +111,7 @@ OPERATIONS: Final = (
     _get(Control.gaps, "/memory/gaps", given.NewestFirst),
     _post(Control.find, "/memory/find", given.FindPage, within_s=LONG_S),
     _change(Control.forget, "/forget", given.NamedPerson, within_s=LONG_S),
+    _get(Control.feedback, "/feedback", given.FeedbackPage),
     _get(Control.aside, "/aside"),
     _get(Control.aside_text, "/aside/{number}", given.AsideTextPage),
     _change(Control.release_aside, "/aside/release", given.AsideOfRound),

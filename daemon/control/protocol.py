@@ -8,6 +8,7 @@ when no daemon runs, and `daemon/admin/client.py` carries the questions to a run
 from collections.abc import Sequence
 from typing import Protocol
 
+from daemon.control.answers.feedback import FeedbackAnswer
 from daemon.control.answers.kept import (
     AsideLine,
     AsideTextAnswer,
@@ -122,6 +123,9 @@ class Control(Protocol):
 
     def gaps(self, *, limit: int = 50, before: int | None = None) -> list[GapLine]:
         """Offsets that never came, newest first; those with smaller ids than `before`."""
+
+    def feedback(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> FeedbackAnswer:
+        """What people said of answers: by generation, and the latest; those with smaller ids than `before`."""
 
     def aside(self) -> list[AsideLine]:
         """What is set aside, by the round that set it aside, oldest first; never the text itself."""

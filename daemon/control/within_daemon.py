@@ -199,6 +199,7 @@ class LiveControl(StoreControl):
 
     @override
     def forget(self, key: str | KeyHash) -> ErasedPerson:
+        self._drain_feedback()
         forgotten, called_off, directories = self._erase(lambda: self._store.people.forget(key))
         similar = self._store.people.similar_keys(key)
         return people.erased_person(forgotten, directories, similar, called_off=called_off)

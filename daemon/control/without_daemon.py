@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import structlog
 from typing_extensions import override
 
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation_store import GenerationStore
+from daemon.control.answers.feedback import FeedbackAnswer
 from daemon.control.answers.kept import (
     AsideLine,
     AsideTextAnswer,
@@ -37,11 +39,12 @@ from daemon.control.answers.rounds import (
 )
 from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
 from daemon.control.asker import whose_word
-from daemon.control.facts import kept, people, rounds, status
+from daemon.control.facts import feedback, kept, people, rounds, status
 from daemon.control.facts.labels import waiting_labels
 from daemon.control.protocol import Control
 from daemon.errors import Refused, UnknownThing
 from daemon.ingestion import replay_dead_letters
+from daemon.ingestion.feedback_drain import drain_feedback
 from daemon.rounds.begin_or_wait import paused_sentence
 from daemon.rounds.directories import erase_directories
 from daemon.rounds.judgeable import ForeseenEvidence, foresee
@@ -53,6 +56,8 @@ from memory.ledger.records import Round
 from memory.ledger.states import UNFINISHED, RoundState
 from memory.samples.records import KeyHash
 from memory.store import Store
+
+log = structlog.get_logger(__name__)
 
 NO_DAEMON = "No daemon runs on {state_dir}: start one with `riverkeep run`"
 
@@ -103,6 +108,14 @@ class StoreControl(Control):
         answer["micro_batch"] = status.micro_batch(self._memory_limit())
         answer["unknown_generations"] = unknown_generations(self._store, self._checkpoints)
         return answer
+
+    def _drain_feedback(self) -> None:
+        """Take in what people said and serving wrote down, so that an erasure finds it."""
+        try:
+            drain_feedback(self._settings, self._store, self._clock)
+        except OSError as error:
+            # It is refused when it comes: its key is erased by then.
+            log.warning("feedback_waits_on", error=str(error))
 
     def _memory_limit(self) -> MemoryLimit | None:
         learner = self._settings.learner
@@ -205,6 +218,7 @@ class StoreControl(Control):
 
     @override
     def forget(self, key: str | KeyHash) -> ErasedPerson:
+        self._drain_feedback()
         forgotten = self._store.people.forget(key)
         directories, similar = self._erase_directories(forgotten.rounds), self._store.people.similar_keys(key)
         return people.erased_person(forgotten, directories, similar, called_off=None)
@@ -221,6 +235,10 @@ class StoreControl(Control):
     @override
     def gaps(self, *, limit: int = 50, before: int | None = None) -> list[GapLine]:
         return [kept.gap_line(gap) for gap in self._store.quarantine.gaps(limit, before)]
+
+    @override
+    def feedback(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> FeedbackAnswer:
+        return feedback.feedback(self._store, limit=limit, before=before, text=text)
 
     @override
     def aside(self) -> list[AsideLine]:

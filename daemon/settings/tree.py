@@ -112,6 +112,11 @@ class Settings(BaseModel):
         return self.checkpoints_dir / "generations" / "000000"
 
     @property
+    def feedback_dir(self) -> Path:
+        """Where serving writes down what people say of answers, until the memory has it."""
+        return self.state_dir / "feedback"
+
+    @property
     def rounds_dir(self) -> Path:
         """The rounds' directories."""
         return self.state_dir / "rounds"

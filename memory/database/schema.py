@@ -331,6 +331,26 @@ def skills(db: Database) -> None:
     )
 
 
+_FEEDBACK = """
+-- What people said of answers, the last word of each. key_hash 0: nobody was named.
+CREATE TABLE feedback(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, answer TEXT NOT NULL, giver TEXT NOT NULL, key_hash INTEGER NOT NULL,
+    verdict TEXT NOT NULL, generation INTEGER NOT NULL, answered_at REAL NOT NULL, given_at REAL NOT NULL,
+    corrected INTEGER NOT NULL, learned TEXT, prompt TEXT, text TEXT, correction TEXT,
+    UNIQUE(answer, giver, key_hash)) STRICT;
+CREATE INDEX feedback_generation ON feedback(generation, verdict, corrected);
+CREATE INDEX feedback_key ON feedback(key_hash) WHERE key_hash != 0;
+CREATE INDEX feedback_text ON feedback(id) WHERE prompt IS NOT NULL;
+"""
+
+
+@migrations(name="0017_feedback")
+def feedback(db: Database) -> None:
+    """What people said of answers: see `memory.intake.feedback`."""
+    for statement in _statements(_FEEDBACK):
+        db.execute(statement)
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     names = {migration.name for migration in migrations.pending(db)}

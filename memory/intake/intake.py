@@ -16,7 +16,7 @@ from memory.errors import StoreReopened
 from memory.identity import near_duplicates, similar_keys
 from memory.identity.fingerprints import Bools, Int64s, priorities
 from memory.identity.kept_out import KeptOut
-from memory.intake import dead_letters_and_gaps, tombstones
+from memory.intake import dead_letters_and_gaps, feedback, tombstones
 from memory.intake.caches import IntakeCaches
 from memory.intake.hashes_and_sketches import Looked, Looker
 from memory.intake.names import NO_LABEL
@@ -130,6 +130,7 @@ class Intake:
         letters = dead_letters_and_gaps.take(
             tx, batch.dead_letters, positions, self, self._settings, keep_unpublished=keep_unpublished
         )
+        feedback.take(tx, batch.opinions, positions, self)
         gaps = dead_letters_and_gaps.store_gaps(tx, batch.gaps, positions, self._clock(), self._settings.gaps_kept)
         appended = self._take_documents(
             tx, columns, positions, tombstones.withdrawn(columns, erasures), before_stream=before_stream

@@ -1,14 +1,14 @@
 """Erasing a person's text by key, and naming what had seen it."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memory.database import facts
 from memory.database.connection import Database
 from memory.database.sqlite import Connection
 from memory.errors import StoreBusy, StoreFull
 from memory.identity import earlier_keys, near_duplicates
-from memory.intake import dead_letters_and_gaps
+from memory.intake import dead_letters_and_gaps, feedback
 from memory.ledger.records import GenerationState, lineage
 from memory.samples import removal
 
@@ -25,6 +25,7 @@ class Forgotten:
         clean_generation: the latest generation that has not seen it, from which a clean one can be built.
         lineage_from: the first round of which it is known what it was given. Rounds before it, and generations of
             theirs, may have seen the text without being named; nothing that came of them is called clean.
+        feedback: what the person said of answers, or had answered, that was kept.
     """
 
     samples: int
@@ -35,6 +36,7 @@ class Forgotten:
     descendants: tuple[int, ...]
     clean_generation: int | None
     lineage_from: int
+    feedback: int = 0
 
 
 def erase(tx: Connection, key: str | None, key_hash: int, now: float) -> Forgotten:
@@ -50,11 +52,12 @@ def erase(tx: Connection, key: str | None, key_hash: int, now: float) -> Forgott
     uses = tx.execute("SELECT round, sample, part FROM round_samples WHERE key_hash = ?", (key_hash,)).fetchall()
     remove_samples(tx, sample_ids, uses)
     letters = dead_letters_and_gaps.erase(tx, key, key_hash)
+    opinions = feedback.erase(tx, [key_hash])
     tx.execute("DELETE FROM key_dresses WHERE key_hash = ?", (key_hash,))
     earlier_keys.forget_key(tx, key_hash)
     # Kept for ever: a redelivery of the erased text is known by it.
     tx.execute("INSERT OR IGNORE INTO forgotten(key_hash, at) VALUES (?, ?)", (key_hash, now))
-    return name_who_saw(tx, sample_ids, letters, uses)
+    return replace(name_who_saw(tx, sample_ids, letters, uses), feedback=opinions)
 
 
 def remove_samples(tx: Connection, sample_ids: Sequence[int], uses: Iterable[tuple[int, int, str]]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from memory.database import facts
 from memory.database.sqlite import Connection
-from memory.intake import dead_letters_and_gaps
+from memory.intake import dead_letters_and_gaps, feedback
 from memory.people import erasure
 from memory.samples.reading import FoundSample, read_places
 from memory.samples.records import Role
@@ -24,6 +24,7 @@ class Found:
             (`memory.ledger.records.TrainedSample`), also where the text has left memory since.
         generations, descendants, clean_generation, lineage_from: as in `memory.people.erasure.Forgotten`.
         erased_at: when the key was erased, unix seconds; None where it never was.
+        feedback: what the person said of answers, or had answered, that is kept.
     """
 
     by_role: Mapping[Role, int]
@@ -35,11 +36,12 @@ class Found:
     clean_generation: int | None
     lineage_from: int
     erased_at: float | None
+    feedback: int = 0
 
     @property
     def is_anything(self) -> bool:
         """Whether anything is known of the person, be it that there was an erasure."""
-        return bool(self.by_role or self.dead_letters or self.rounds or self.erased_at is not None)
+        return bool(self.by_role or self.dead_letters or self.rounds or self.feedback or self.erased_at is not None)
 
 
 def find(tx: Connection, key: str | None, key_hash: int, *, limit: int, after: int) -> Found:
@@ -66,4 +68,5 @@ def find(tx: Connection, key: str | None, key_hash: int, *, limit: int, after: i
         clean_generation=clean,
         lineage_from=lineage_from,
         erased_at=None if erased is None else erased[0],
+        feedback=feedback.of_key(tx, key_hash),
     )

@@ -1,7 +1,9 @@
 """Erasures that tombstones asked for, done many at a time: one reads over the memory once for all that wait."""
 
+from dataclasses import replace
+
 from memory.database.sqlite import Connection
-from memory.intake import dead_letters_and_gaps
+from memory.intake import dead_letters_and_gaps, feedback
 from memory.intake.tombstones import TALLY
 from memory.people import erasure
 from memory.people.erasure import Forgotten
@@ -28,10 +30,11 @@ def apply(tx: Connection) -> Forgotten:
     ).fetchall()
     erasure.remove_samples(tx, sample_ids, uses)
     letters = dead_letters_and_gaps.drop(tx, {row[0] for row in tx.execute(_LETTERS)})
+    opinions = feedback.erase(tx, [row[0] for row in tx.execute("SELECT key_hash FROM pending_erasures")])
     # With the erasure itself: where that is undone, they wait again.
     tx.execute("DELETE FROM pending_erasures")
     counters.tally(tx, {TALLY: len(sample_ids)})
-    return erasure.name_who_saw(tx, sample_ids, letters, uses)
+    return replace(erasure.name_who_saw(tx, sample_ids, letters, uses), feedback=opinions)
 
 
 _LETTERS = (

@@ -1,6 +1,5 @@
 """OpenAI's request and answer shapes, as far as they are supported; everything else is refused by name."""
 
-import secrets
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Final, Self
@@ -217,16 +216,17 @@ class AnswerShape(ABC):
         generation: what answers.
         model: the name that the client knows the model by.
         created: unix seconds.
+        unique: what tells the answer's id from all others.
     """
 
     prefix: ClassVar[str]
     whole: ClassVar[str]
     piece: ClassVar[str]
 
-    def __init__(self, generation: LoadedGeneration, model: str, created: int) -> None:
+    def __init__(self, generation: LoadedGeneration, model: str, created: int, unique: str) -> None:
+        self.id = f"{self.prefix}-{unique}"
         self._common = {
-            # Random, not counted: replicas behind one address must not give the same.
-            "id": f"{self.prefix}-{secrets.token_hex(12)}",
+            "id": self.id,
             "created": created,
             "model": model,
             "system_fingerprint": generation.fingerprint,

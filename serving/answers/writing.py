@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -84,6 +84,7 @@ class Writing:
         ticket: by which they are counted while a generation is watched; None where they are not.
         watched: the generation is a canary.
         choices: how many of the wishes are of one prompt.
+        on_whole: told the texts once all are whole; None: nobody wants them.
         jobs: the answers, in the order of the wishes.
     """
 
@@ -94,6 +95,7 @@ class Writing:
     ticket: Ticket | None = None
     watched: bool = False
     choices: int = 1
+    on_whole: Callable[[Sequence[str]], None] | None = None
     jobs: list[Completion] = field(init=False)
     _listener: Listener[tuple[int, Event]] = field(init=False, default_factory=Listener)
     _deadline: float = field(init=False)
@@ -165,7 +167,7 @@ class Writing:
 
     async def _events(self) -> AsyncGenerator[tuple[int, Delta | Finished], None]:
         """What happens to the answers until all have ended; those that have not are given up on the way out."""
-        number = str(self.generation.number)
+        number, texts = str(self.generation.number), [""] * len(self.jobs)
         try:
             while len(self._tokens) < len(self.jobs):
                 # Around the waiting alone: at the yield the consumer runs, which a timeout would cancel in its midst.
@@ -177,7 +179,11 @@ class Writing:
                 if isinstance(event, Finished):
                     self._tokens[index] = event.tokens
                     self._time(self.jobs[index], event.tokens)
+                elif self.on_whole is not None:
+                    texts[index] += event.text
                 yield index, event
+            if self.on_whole is not None:
+                self.on_whole(texts)
         except TimeoutError:
             self.give_up("timeout")
             # The `finally` below then finds nothing left to count as a client's leaving.

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.concurrency import run_in_threadpool
 
 from serving.engine.running import RunningEngine
+from serving.processes.launch import HOST
 
 _log = structlog.get_logger(__name__)
 
@@ -26,6 +27,7 @@ FRESH_S: Final = 1.0
 """So long what it said is given again: who asks without end does not ask engines without end."""
 SICK_FRESH_S: Final = 10.0
 """So long one that failed is not asked again."""
+LOOPBACK: Final = f"http://{HOST}:"
 MOST_BYTES: Final = 4 * 1024 * 1024
 MOST_SAMPLES: Final = 20_000
 LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -70,8 +72,10 @@ class EngineMetrics:
         Args:
             engines: each with its generation's number.
         """
+        # Engines that others run are scraped by them.
+        own = [pair for pair in engines if pair[1].url.startswith(LOOPBACK)]
         # Adapters may share an engine, whose counts are there once: under the newest of them.
-        asked = list({engine.url: (number, engine) for number, engine in sorted(engines, key=_number)}.values())
+        asked = list({engine.url: (number, engine) for number, engine in sorted(own, key=_number)}.values())
         if not asked:
             return []
         said = await asyncio.gather(*(self._of(engine) for _, engine in asked))
@@ -102,7 +106,11 @@ class EngineMetrics:
             return _Said(self._clock(), await run_in_threadpool(_read, text))
         # Whatever an engine says, the door's own metrics are given.
         except Exception as error:  # noqa: BLE001
-            _log.warning("engine_metrics_missing", engine=engine.name, error=f"{type(error).__name__}: {error}"[:500])
+            before = self._said.get(engine)
+            # Once: it is asked again and again.
+            if before is None or before.families is not None:
+                why = f"{type(error).__name__}: {error}"[:500]
+                _log.warning("engine_metrics_missing", engine=engine.name, error=why)
             return _Said(self._clock(), None)
 
 

@@ -1,7 +1,7 @@
 """What a language model is asked to write: OpenAI's text and chat completions."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from starlette.background import BackgroundTask
 from starlette.requests import Request
@@ -21,7 +21,10 @@ from serving.answers.prompts import (
 from serving.answers.scored import require_few_scores
 from serving.answers.writing import Wish, Writing, unless_gone
 from serving.engine.classify import Classifier
+from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError
+from serving.feedback.register import answer_keeper
+from serving.feedback.spool import PROMPT
 from serving.guard import GENERATION_HEADER
 from serving.routes.callers import Chosen, answered
 from serving.routes.parts import Parts, read_body, run_encoding
@@ -63,8 +66,11 @@ class CompletionRoutes:
                 ]
 
             asked = await run_encoding(size, encode_all)
-            shape = CompletionShape(generation, self._settings.model_name, int(time.time()))
-            return await self._write(request, self._writing(chosen, body, asked, body.stop), shape, body)
+            shape = CompletionShape(*self._named(generation))
+            writing = self._writing(chosen, body, asked, body.stop)
+            if isinstance(body.prompt[0], str):
+                self._keep(writing, shape, [(PROMPT, body.prompt[0])], body.user)
+            return await self._write(request, writing, shape, body)
 
         return await answered(chosen, answer)
 
@@ -77,11 +83,23 @@ class CompletionRoutes:
         async def answer(chosen: Chosen) -> Response:
             generation = chosen.generation
             prompt, stops = await run_encoding(size, lambda: chat_prompt(generation, body.messages))
-            shape = ChatShape(generation, self._settings.model_name, int(time.time()))
+            shape = ChatShape(*self._named(generation))
             writing = self._writing(chosen, body, [ReadPrompt(prompt, "messages")], (*body.stop, *stops))
+            self._keep(writing, shape, [(message.role, message.content) for message in body.messages], body.user)
             return await self._write(request, writing, shape, body)
 
         return await answered(chosen, answer)
+
+    def _named(self, generation: LoadedGeneration) -> tuple[LoadedGeneration, str, int, str]:
+        """What the shape of an answer is made of."""
+        unique = self._parts.answers.new_id(generation.number)
+        return generation, self._settings.model_name, int(time.time()), unique
+
+    def _keep(self, writing: Writing, shape: AnswerShape, asked: Iterable[tuple[str, str]], user: object) -> None:
+        """Have the request and its answer at hand for what is said of it, where that may be."""
+        answers = self._parts.answers
+        if answers.keeps_text:
+            writing.on_whole = answer_keeper(answers, shape.id, tuple(asked), user)
 
     def _writing(
         self,

@@ -17,6 +17,8 @@ from serving.engine.classify import Classifier
 from serving.engine.completions import Writer
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import NotReady, RequestError
+from serving.feedback.register import AnswerRegister
+from serving.feedback.settings import FeedbackSettings
 from serving.generations.swap import Switch
 from serving.metrics import ServingMetrics
 from serving.routes.callers import Chosen, caller_of
@@ -43,6 +45,7 @@ class Parts:
         ending: whether it is about to end.
         checkpoints: the store's directory, which is named before nobody without a key.
         tally: how answers went while a generation is watched.
+        answers: names answers, and takes in what is said of them.
     """
 
     settings: ServingSettings
@@ -54,6 +57,7 @@ class Parts:
     trouble: Callable[[], str]
     ending: Callable[[], bool]
     checkpoints: Path = Path("/")
+    answers: AnswerRegister = field(default_factory=lambda: AnswerRegister(None, FeedbackSettings()))
     tally: Tally = field(init=False)
 
     def __post_init__(self) -> None:

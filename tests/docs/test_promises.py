@@ -43,6 +43,16 @@ PROOFS: Final = {
     "While a schema registry is away": {
         "tests/integration/test_schema_registry.py": ["test_nothing_is_lost_while_the_registry_is_away"],
     },
+    "What people say of answers": {
+        "tests/unit/daemon/ingestion/test_feedback_drain.py": [
+            "test_nothing_is_lost_and_nothing_comes_twice_wherever_it_is_killed"
+        ],
+        "tests/unit/serving/feedback/test_spool.py": ["test_a_process_that_is_killed_holds_up_nobody"],
+        "tests/unit/serving/test_feedback.py": [
+            "test_feedback_names_the_generation_and_is_written_down",
+            "test_text_is_kept_where_it_is_asked_for",
+        ],
+    },
     "Serving never breaks": {
         "tests/integration/test_sick_serving.py": [
             "test_a_sick_process_is_replaced",

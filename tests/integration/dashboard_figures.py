@@ -213,12 +213,12 @@ def _serving(life: Life) -> dict[str, list[Shown]]:
     daemon, serving = life.instances
     slowest = max(life.answer_seconds)
     answered = {quantile: Between(0.01, 2.5 * slowest + 0.01) for quantile in ("p50", "p95", "p99")}
-    asked = {"/v1/completions 200": ANSWERED, "/v1/classify 404": REFUSED}
+    asked = {"/v1/completions 200": ANSWERED, "/v1/classify 404": REFUSED, "/v1/feedback 200": 1}
     peak = life.of_model.rounds[0]["report"]["training"]["peak_memory_bytes"]
     return {
         "Requests": [
             {name: about(number / WINDOW_S) for name, number in asked.items()},
-            {"all": about((ANSWERED + REFUSED) / WINDOW_S)},
+            {"all": about((ANSWERED + REFUSED + 1) / WINDOW_S)},
         ],
         "Latency": [{quantile: within} for quantile, within in answered.items()],
         "First token": [{quantile: Between(0, 2.5 * slowest + 0.01)} for quantile in answered],
@@ -231,6 +231,9 @@ def _serving(life: Life) -> dict[str, list[Shown]]:
         "Cache of the builtin engine": [{f"generation 1 at {serving}": 0}],
         "Answers while a generation is watched, in an hour": [
             {f"{role} {outcome}": 0 for role in ROLES for outcome in ("answered", "failed")}
+        ],
+        "Feedback": [
+            {f"{verdict} of generation 0 at {daemon}": said for verdict, said in (("accept", 0), ("reject", 1))}
         ],
         "Queue": [{f"waiting at {serving}": 0}, {f"being answered at {serving}": 0}],
         "Memory of the processes": [

@@ -162,6 +162,7 @@ def _live(started: Daemon, broker: Broker, topic: str) -> list[float]:
     send(broker, topic, *_records(first), *BAD, *[_record(first[0], "person-0")] * DUPLICATES)
     started.until(lambda _: _stored(started.home, topic) == arrived, what="text from Kafka")
     seconds = _ask(started.home)
+    started.until(lambda control: control.feedback()["generations"], what="feedback in the memory")
     first_round = _round_of(started)
     assert first_round["state"] == "accepted", first_round["detail"]
     wait_until(lambda: _generation(started.home) == 1, what="generation 1 answering")
@@ -197,10 +198,13 @@ def _ask(home: Home) -> list[float]:
         for at in range(ANSWERED):
             began = time.perf_counter()
             body = {"prompt": f"the state of the union {at}", "max_tokens": 100, "temperature": 0}
-            assert client.post("/v1/completions", json=body).status_code == 200
+            answer = client.post("/v1/completions", json=body)
+            assert answer.status_code == 200
             seconds.append(time.perf_counter() - began)
         for _ in range(REFUSED):
             assert client.post("/v1/classify", json={"input": "calm"}).status_code == 404
+        said = {"id": answer.json()["id"], "verdict": "reject", "correction": "better", "user": "person-0"}
+        assert client.post("/v1/feedback", json=said).json()["generation"] == 0
     return seconds
 
 

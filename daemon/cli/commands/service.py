@@ -66,7 +66,13 @@ def serve(invocation: Invocation) -> int:
     settings = invocation.settings(files=True)
     _configure_logs(settings)
     recipe = settings.learner.recipe
-    answer(settings.serving, settings.checkpoints_dir, settings.model.kind, recipe_length=recipe.sequence_length)
+    answer(
+        settings.serving,
+        settings.checkpoints_dir,
+        settings.model.kind,
+        recipe_length=recipe.sequence_length,
+        feedback_directory=settings.feedback_dir,
+    )
     return ExitCode.OK
 
 

@@ -91,7 +91,7 @@ def print_aside_text(facts: AsideTextAnswer, *, now: float | None = None) -> Non
         head += [] if document["loss"] is None else [f"loss {document['loss']:.2f}"]
         head += [f"repeats {document['repetition']:.0%}"] if (document["repetition"] or 0.0) >= REPEATS else []
         console.print(Text(f"{'  '.join(head)}  {ago(moment - document['arrived_at'])} ago", "bold"))
-        _print_passage(shown_text(document), whole=False)
+        print_passage(shown_text(document), whole=False)
     if facts["next"] is not None:
         console.print(f"More of them: --after {facts['next']}")
 
@@ -146,12 +146,12 @@ def print_dead_letter(letter: DeadLetterLine, *, whole: bool = True, now: float 
         console.print(Text(f"header {inline(name or '')}: {visible}", "dim", no_wrap=True, overflow="ellipsis"))
     if dropped := letter.get("headers_dropped", 0):
         console.print(f"{dropped:,} more headers were not kept (`streams.dead_letter_bytes`).")
-    _print_passage(letter["value"], whole=whole)
+    print_passage(letter["value"], whole=whole)
     if letter["cut"]:
         console.print(f"Of {letter['value_bytes']:,} bytes the first were kept (`streams.dead_letter_bytes`).")
 
 
-def _print_passage(text: str, *, whole: bool) -> None:
+def print_passage(text: str, *, whole: bool) -> None:
     """Text from outside, set in, so that no line of it can pass for one of ours."""
     # In a pipe somebody wants it all, on a terminal one long document would push the others out of sight.
     passage = text if whole or not console.is_terminal else text[:SHOWN_CHARACTERS]

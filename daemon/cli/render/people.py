@@ -19,7 +19,8 @@ def print_found(facts: FoundPerson, *, now: float | None = None) -> None:
     """What is kept of a person, where it came from, and what had seen it."""
     moment = time.time() if now is None else now
     roles = ", ".join(f"{number:,} {role}" for role, number in facts["by_role"].items())
-    console.print(f"Kept: {roles or 'no sample'}; {facts['dead_letters']:,} dead letters.")
+    letters = f"{facts['dead_letters']:,} dead letters{_feedback(facts.get('feedback', 0))}"
+    console.print(f"Kept: {roles or 'no sample'}; {letters}.")
     if "key_hash" in facts:
         console.print(f"The key's hash: {facts['key_hash']}.")
     if facts["erased_at"] is not None:
@@ -57,7 +58,8 @@ def _samples(samples: Sequence[SampleLine], now: float) -> Table:
 
 def print_forgotten(facts: ErasedPerson) -> None:
     """What an erasure erased, and what had seen it."""
-    console.print(f"Erased: {facts['samples']:,} samples and {facts['dead_letters']:,} dead letters.")
+    letters = f"{facts['dead_letters']:,} dead letters{_feedback(facts.get('feedback', 0))}"
+    console.print(f"Erased: {facts['samples']:,} samples and {letters}.")
     if facts["directories"]:
         console.print(f"Round directories erased: {', '.join(facts['directories'])}")
     if facts.get("called_off") is not None:
@@ -105,3 +107,8 @@ def print_seen_by(facts: SeenBy) -> None:
     if facts["clean_generation"] is not None:
         clean = facts["clean_generation"]
         console.print(f"Generation {clean} never saw it: `riverkeep rollback {clean}` begins again from there.")
+
+
+def _feedback(number: int) -> str:
+    """What was said of answers, behind dead letters; nothing where nothing was."""
+    return f", {number:,} of feedback" if number else ""

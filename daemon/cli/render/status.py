@@ -63,6 +63,8 @@ def _status_rows(facts: StatusAnswer, now: float) -> Iterable[tuple[str, str | T
     yield from _settings_rows(facts, now)
     if memory := facts.get("memory"):
         yield "memory", _memory_line(memory)
+    if said := facts.get("feedback"):
+        yield "feedback", f"{said['accepted']:,} accepted, {said['rejected']:,} rejected of this generation's answers"
     if ingest := facts.get("ingest"):
         yield "reading", _ingest(ingest)
     if parts := facts.get("parts"):

@@ -67,6 +67,7 @@ class FoundPerson(SeenBy):
         kept: a page of them.
         next: what `after` brings the next page; None where there is none.
         dead_letters: how many; `dead_letter_ids` are the first of them.
+        feedback: how much the person said of answers, or had answered, that is kept.
         erased_at: unix seconds; None where the person never was erased.
         key_hash: 16 digits.
         calls_off: None where an erasure now would call no round off.
@@ -77,6 +78,7 @@ class FoundPerson(SeenBy):
     kept: list[SampleLine]
     next: int | None
     dead_letters: int
+    feedback: int
     dead_letter_ids: list[int]
     rounds: list[GivenRound]
     erased_at: float | None
@@ -89,6 +91,7 @@ class ErasedPerson(SeenBy):
     """What an erasure erased.
 
     Attributes:
+        feedback: how much the person had said of answers, or had answered.
         rounds: that were given the text.
         directories: of rounds, which held it, and are erased.
         similar: other keys, of which nothing was erased.
@@ -97,6 +100,7 @@ class ErasedPerson(SeenBy):
 
     samples: int
     dead_letters: int
+    feedback: int
     rounds: list[int]
     directories: list[str]
     similar: list[SimilarKeyLine]

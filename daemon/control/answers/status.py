@@ -2,6 +2,7 @@
 
 from typing import TypedDict
 
+from daemon.control.answers.feedback import FeedbackOfGeneration
 from daemon.control.answers.rounds import LeftOutPart
 
 
@@ -265,6 +266,7 @@ class StatusAnswer(TypedDict):
         sequence_length: tokens of a sequence that scores are taken in; None before that is chosen.
         kept: that a round's candidates are kept to be judged again, and when that is, a sentence; else empty.
         waiting_labels: of a classifier, those of most documents first.
+        feedback: what was said of the serving generation's answers; None where nothing was.
     """
 
     running: bool
@@ -292,3 +294,4 @@ class StatusAnswer(TypedDict):
     sequence_length: int | None
     kept: str
     waiting_labels: list[WaitingLabel]
+    feedback: FeedbackOfGeneration | None

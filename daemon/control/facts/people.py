@@ -26,6 +26,7 @@ def erased_person(
     return {
         "samples": forgotten.samples,
         "dead_letters": forgotten.dead_letters,
+        "feedback": forgotten.feedback,
         "rounds": list(forgotten.rounds),
         "generations": list(forgotten.generations),
         "descendants": list(forgotten.descendants),
@@ -48,6 +49,7 @@ def found_person(
         "kept": [_person_sample(entry, text=text) for entry in page],
         "next": page[-1].sample.id if len(person.samples) > limit else None,
         "dead_letters": len(person.dead_letters),
+        "feedback": person.feedback,
         "dead_letter_ids": list(person.dead_letters[:limit]),
         "rounds": [{"round": number, "parts": dict(parts)} for number, parts in person.rounds.items()],
         "erased_at": person.erased_at,

@@ -18,6 +18,7 @@ from daemon.control.answers.status import (
     ServingStanding,
     StatusAnswer,
 )
+from daemon.control.facts import feedback
 from daemon.control.facts.rounds import erased_text, round_line
 from daemon.rounds.judgeable import ForeseenEvidence
 from daemon.rounds.out_of_memory import MemoryLimit
@@ -62,6 +63,7 @@ def status_without_store(state_dir: Path) -> StatusAnswer:
         "sequence_length": None,
         "kept": "",
         "waiting_labels": [],
+        "feedback": None,
     }
 
 
@@ -77,6 +79,7 @@ def status(store: Store, state_dir: Path) -> StatusAnswer:
         "rollback": None if rollback is None else _rollback(rollback),
         "forgetting": _forgetting(read_ledger(store).knowledge.forgetting),
         "waiting": store.rounds.waiting(),
+        "feedback": feedback.of_serving(store, serving),
         "rounds_paused": None if pause is None else {"since": pause.since, "reason": pause.reason},
     }
 

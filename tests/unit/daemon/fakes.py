@@ -210,6 +210,19 @@ class FakeControl:
         samples = 9 if source in (None, "news") else 0
         return {"round": number, "samples": samples, "held_out": 0, "of": 12, "sources": {"news": 9, "wiki": 3}}
 
+    def feedback(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> Any:
+        """Of generation 2; ids 2 and 1."""
+        wanted = [number for number in (2, 1) if before is None or number < before]
+        counted = {"generation": 2, "accepted": 1, "rejected": 1, "corrected": 1}
+        return {"generations": [counted], "latest": [self._opinion(number, text=text) for number in wanted[:limit]]}
+
+    def _opinion(self, number: int, *, text: bool) -> Any:
+        said = {"id": number, "answer": "cmpl-1", "key": "web", "verdict": "reject" if number == 2 else "accept"}
+        told = {"generation": 2, "answered_at": 0.0, "given_at": 0.0, "corrected": number == 2}
+        kept = {"prompt": "one \x1b[2J", "text": "two", "correction": "three"}
+        texts = kept if text and number == 2 else dict.fromkeys(kept)
+        return {**said, **told, "learned": "yes" if number == 2 else None, **texts}
+
     def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[Any]:
         """Ids 3 to 1."""
         wanted = [number for number in (3, 2, 1) if before is None or number < before]

@@ -19,6 +19,7 @@ from serving.engine.completion import Completion, Delta, Event, Finished
 from serving.engine.completions import Engine
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
+from serving.feedback.register import AnswerRegister
 from serving.generations.swap import Switch
 from serving.metrics import ServingMetrics
 from serving.routes.parts import Parts
@@ -171,6 +172,7 @@ class Served:
         *,
         classifier: bool = False,
         kind: ModelKind | None = None,
+        state: Path | None = None,
         **settings: object,
     ) -> None:
         self.metrics = metrics
@@ -195,6 +197,7 @@ class Served:
             lambda: "" if self.healthy else "it was said to be broken",
             lambda: self.ending,
             checkpoints=Path("/var/lib/riverkeep"),
+            answers=AnswerRegister(state, self.settings.feedback),
         )
         self.app = build_app(parts, ApiKeys(key_file))
         self.client = TestClient(self.app, raise_server_exceptions=False)

@@ -44,6 +44,7 @@ EVERY_ROUTE = {
     ("GET", "/generations"),
     ("GET", "/memory"),
     ("GET", "/memory/gaps"),
+    ("GET", "/feedback"),
     ("GET", "/aside"),
     ("GET", "/aside/1"),
     ("GET", "/dead-letters"),

@@ -500,6 +500,16 @@ def test_gaps_are_listed(home: Path, control: FakeControl) -> None:
     assert [one["id"] for one in json.loads(run.stdout)] == [2, 1]
 
 
+def test_what_was_said_of_answers_is_counted_and_listed(home: Path, control: FakeControl) -> None:
+    """Tables for people, in which no text from outside does anything; rows for scripts."""
+    assert "rejected" in riverkeep("feedback", cwd=home).stdout
+    shown = riverkeep("feedback", "list", "--text", cwd=home).stdout
+    assert "three" in shown
+    assert "\x1b[2J" not in shown
+    run = riverkeep("feedback", "list", "--before", "2", "--json", cwd=home)
+    assert [one["id"] for one in json.loads(run.stdout)["latest"]] == [1]
+
+
 def test_what_does_not_exist_has_its_exit_status(home: Path, control: FakeControl) -> None:
     """A script can tell "no such round" from a failure."""
     run = riverkeep("round", "show", "99", cwd=home)

@@ -1,0 +1,28 @@
+"""What people said of answers."""
+
+from collections.abc import Mapping
+
+from memory.intake import feedback
+from memory.intake.feedback import FeedbackCounts, StoredOpinion
+from memory.views.session import Session
+
+
+class FeedbackView:
+    """What was said of answers, joined to the generations that gave them. Any method, from any thread."""
+
+    def __init__(self, file: Session) -> None:
+        self._file = file
+
+    def counts(self) -> Mapping[int, FeedbackCounts]:
+        """By the generation's number, the newest first: of the latest 100,000 that were said."""
+        return self._file.read(feedback.counts)
+
+    def latest(self, limit: int = 50, before: int | None = None, generation: int | None = None) -> list[StoredOpinion]:
+        """What was said, the newest first.
+
+        Args:
+            limit: most of them.
+            before: an id: only what was said earlier.
+            generation: of its answers alone.
+        """
+        return self._file.read(feedback.latest, limit, before, generation)

@@ -1,0 +1,210 @@
+"""What serving wrote down comes into the memory once, killed or not, and corrections are learned from."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.ingestion import feedback_drain
+from daemon.ingestion.feedback_drain import drain_feedback
+from daemon.settings.tree import Settings
+from memory.intake.feedback import FeedbackCounts
+from serving.feedback.spool import Feedback, Spool
+from streams.chats import split
+from tests.unit.daemon.kept import Kept
+
+SAID = Feedback(answer="cmpl-0", giver="web", user=None, verdict="reject", generation=3, answered_at=5, given_at=6.0)
+ASKED = (("user", "How long is the river, from its spring to the sea?"),)
+RIGHT = "It is nine hundred kilometres long, as far as anybody has measured it."
+
+
+class Killed(BaseException):
+    """As if the process ended here."""
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Kept]:
+    """A memory, and a directory for feedback."""
+    here = Kept(tmp_path)
+    here.settings.feedback_dir.mkdir()
+    with here.store:
+        yield here
+
+
+def say(kept: Kept, *said: Feedback) -> None:
+    """Serving writes it down."""
+    for each in said:
+        Spool(kept.settings.feedback_dir).append(each)
+
+
+def drain(kept: Kept, settings: Settings | None = None) -> int:
+    """The daemon takes it."""
+    return drain_feedback(settings or kept.settings, kept.store, lambda: 2_000.0)
+
+
+def many(count: int, first: int = 0) -> list[Feedback]:
+    """Of an answer each."""
+    return [replace(SAID, answer=f"cmpl-{number}") for number in range(first, first + count)]
+
+
+def rejected(kept: Kept) -> int:
+    """How many are stored."""
+    return kept.store.feedback.counts().get(3, FeedbackCounts()).rejected
+
+
+def files(kept: Kept) -> list[str]:
+    """What waits."""
+    return [path.name for path in kept.settings.feedback_dir.iterdir()]
+
+
+def test_what_waits_is_stored_and_removed(kept: Kept) -> None:
+    """In as many batches as it takes, and nothing where nothing waits."""
+    assert drain(kept) == 0
+    say(kept, *many(450))
+    assert drain(kept) == 450
+    assert (rejected(kept), files(kept)) == (450, [])
+    say(kept, *many(2, first=450))
+    assert drain(kept) == 2
+    assert rejected(kept) == 452
+
+
+def test_a_memory_without_serving_waits_for_nothing(tmp_path: Path) -> None:
+    """There is no directory where no serving process ever ran."""
+    here = Kept(tmp_path)
+    with here.store:
+        assert drain(here) == 0
+
+
+STEPS = {
+    "before the file is taken away": "serving.feedback.spool.Path.rename",
+    "before it is known to be": "serving.feedback.spool._sync_directory",
+    "before a batch is stored": "memory.intake.feedback.take",
+    "after a batch was stored": "memory.store.Store.append",
+    "before the file is removed": "serving.feedback.spool.Path.unlink",
+}
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
+@pytest.mark.parametrize("time", [1, 2])
+def test_nothing_is_lost_and_nothing_comes_twice_wherever_it_is_killed(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, step: str, time: int
+) -> None:
+    """At each step, the first time and the second; more is said before the next start."""
+    module, _, name = step.rpartition(".")
+    calls = 0
+
+    def kill(*_: Any, **__: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == time and name == "append":
+            real(*_, **__)
+        if calls == time:
+            raise Killed
+        return real(*_, **__)
+
+    say(kept, *many(250))
+    owner, attribute = _resolve(module, name)
+    real = getattr(owner, attribute)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, attribute, kill)
+        try:
+            drain(kept)
+            drain(kept)
+        except Killed:
+            pass
+    say(kept, *many(30, first=250))
+    drain(kept)
+    assert (rejected(kept), files(kept)) == (280, [])
+    assert len({each.answer for each in kept.store.feedback.latest(500)}) == 280
+
+
+def _resolve(module: str, name: str) -> tuple[Any, str]:
+    import importlib
+
+    try:
+        return importlib.import_module(module), name
+    except ModuleNotFoundError:
+        parent, _, owner = module.rpartition(".")
+        return getattr(importlib.import_module(parent), owner), name
+
+
+def test_a_correction_becomes_text_to_learn_from(kept: Kept) -> None:
+    """A chat with the right answer in the place of the wrong one, of the person, with a slice of its own."""
+    say(kept, replace(SAID, user="u", messages=ASKED, text="Long.", correction=RIGHT, corrected=True))
+    drain(kept)
+    (said,) = kept.store.feedback.latest()
+    assert (said.learned, said.prompt, said.text, said.correction) == ("yes", ASKED[0][1], "Long.", RIGHT)
+    (found,) = kept.store.people.find("u").samples
+    assert found.sample.source == "feedback"
+    assert [(each.role, each.content) for each in split(found.sample.text, found.sample.turns or "")] == [
+        *ASKED,
+        ("assistant", RIGHT),
+    ]
+    kept.store.people.forget("u")
+    assert (kept.store.feedback.latest(), kept.store.people.find("u").samples) == ([], ())
+
+
+def test_a_prompts_correction_is_its_continuation(kept: Kept) -> None:
+    """Which no chat is."""
+    say(kept, replace(SAID, user="u", messages=(("prompt", "The river is "),), correction=RIGHT, corrected=True))
+    drain(kept)
+    (found,) = kept.store.people.find("u").samples
+    assert (found.sample.text, found.sample.turns) == (f"The river is {RIGHT}", None)
+
+
+@pytest.mark.parametrize(
+    ("said", "learned"),
+    [
+        ({"messages": None}, "no_text"),
+        ({"correction": None}, "no_text"),
+        ({"correction": " "}, "empty_turn"),
+        ({"correction": "a\0b"}, "nul_byte"),
+        ({"corrected": False, "correction": None}, None),
+    ],
+)
+def test_a_correction_that_teaches_nothing_says_why(kept: Kept, said: dict[str, Any], learned: str | None) -> None:
+    """The verdict is kept all the same."""
+    whole = {"messages": ASKED, "correction": RIGHT, "corrected": True, "user": "u"}
+    say(kept, replace(SAID, **{**whole, **said}))
+    drain(kept)
+    assert [each.learned for each in kept.store.feedback.latest()] == [learned]
+    assert kept.store.people.find("u").samples == ()
+
+
+def test_a_classifier_learns_from_no_correction(kept: Kept) -> None:
+    """Its answers are labels."""
+    model = kept.settings.model.model_copy(update={"kind": "classifier"})
+    say(kept, replace(SAID, messages=ASKED, correction=RIGHT, corrected=True))
+    drain(kept, kept.settings.model_copy(update={"model": model}))
+    assert [each.learned for each in kept.store.feedback.latest()] == ["not_learned_from"]
+
+
+def test_an_erasure_finds_what_waits(kept: Kept) -> None:
+    """It is taken in first, so that nothing of the person is left in a file."""
+    say(kept, replace(SAID, user="u", messages=ASKED, text="Long.", correction=RIGHT, corrected=True))
+    erased = kept.control.forget("u")
+    assert (erased["feedback"], erased["samples"], files(kept)) == (1, 1, [])
+
+
+def test_what_was_said_is_told(kept: Kept) -> None:
+    """By generation, one by one, and of the serving one in the status; text only to who asks for it."""
+    say(kept, replace(SAID, messages=ASKED, text="Long.", correction=RIGHT, corrected=True))
+    drain(kept)
+    answer = kept.control.feedback(limit=5, before=None, text=False)
+    assert answer["generations"] == [{"generation": 3, "accepted": 0, "rejected": 1, "corrected": 1}]
+    assert [(each["key"], each["text"]) for each in answer["latest"]] == [("web", None)]
+    assert kept.control.feedback(text=True)["latest"][0]["correction"] == RIGHT
+    assert kept.control.status()["feedback"] is None, "nothing serves yet"
+
+
+def test_lines_of_which_nobody_was_told_are_passed_over(kept: Kept) -> None:
+    """They keep their number, so that those behind them keep theirs."""
+    say(kept, SAID)
+    with (kept.settings.feedback_dir / "open.jsonl").open("ab") as file:
+        file.write(b'{"answer": "half\n[]\n{"answer": 1}\n')
+    say(kept, *many(1, first=1))
+    assert drain(kept) == 5
+    assert rejected(kept) == 2
+    assert kept.store.next_offset(feedback_drain.PARTITION.topic, 0) == 5
