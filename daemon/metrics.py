@@ -42,6 +42,14 @@ class DaemonMetrics:
             ["reason"],
             registry=registry,
         )
+        self.canaries = Counter(
+            "riverkeep_canaries",
+            "Generations that were watched in traffic, by what came of it by itself.",
+            ["outcome"],
+            registry=registry,
+        )
+        for outcome in ("promoted", "rolled_back"):
+            self.canaries.labels(outcome)
         for reason in ("ended", "broken", "silent"):
             self.serving_replaced.labels(reason)
         self._begin()

@@ -21,6 +21,7 @@ from memory.samples.reading import FreshLabel
 from memory.samples.records import Counts, Sample
 from memory.settings import MemorySettings
 from memory.views.aside import Aside
+from memory.views.canaries import Canaries
 from memory.views.dead_letters_and_gaps import Quarantine
 from memory.views.feedback import FeedbackView
 from memory.views.generations import Generations
@@ -41,6 +42,7 @@ class Store(Closing):
         file: the file in use, and whether it can be used.
         rounds: the ledger of rounds.
         generations: the ledger of generations.
+        canaries: generations that are watched in traffic before they serve.
         aside: text that was set aside.
         quarantine: dead letters and gaps.
         people: a person's text.
@@ -51,6 +53,7 @@ class Store(Closing):
         self.file = file
         self.rounds = Rounds(file)
         self.generations = Generations(file)
+        self.canaries = Canaries(file)
         self.aside = Aside(file)
         self.quarantine = Quarantine(file)
         self.people = People(file)

@@ -25,7 +25,7 @@ class ServingSettings(BaseModel):
         default=True, description="Whether `riverkeep run` starts a serving process; `riverkeep serve` always does."
     )
     canary: CanarySettings = Field(
-        CanarySettings(), description="Which requests stay together while a generation is watched."
+        CanarySettings(), description="Whether a new generation is watched in traffic before it serves."
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8400, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
@@ -156,8 +156,21 @@ class ServingSettings(BaseModel):
                 "set one, listen on 127.0.0.1, or say insecure = true"
             )
         problems += engine_problems(self.engine, self.engine_process, self.remote)
+        problems += self._canary_problems()
         if self.default_new_tokens > self.max_new_tokens:
             problems.append("default_new_tokens is larger than max_new_tokens; lower it")
         if problems:
             raise ValueError(". ".join(problems))
         return self
+
+    def _canary_problems(self) -> list[str]:
+        if not self.canary.enabled:
+            return []
+        if not self.enabled:
+            return ["canary.enabled is for a serving process that the daemon starts and asks: set enabled = true"]
+        if self.engine == "remote" and not self.remote.url:
+            return ["canary.enabled is for answers that are given here, and remote.url names no engine: set it"]
+        if self.engine not in ("builtin", "remote") and not self.engine_process.two_at_once:
+            why = "canary.enabled needs two generations at once, and engine_process.two_at_once is false"
+            return [f"{why}: one of the two has to be the other way"]
+        return []

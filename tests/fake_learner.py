@@ -21,6 +21,7 @@ diverged      the loss was not finite
 unskilled     good, but the candidate answers every second prompt of a skill wrongly, which all others answer rightly
 partly        good, having seen the older half of the new text and none of the replayed
 slow          good, after two seconds of steps
+hollow_N      good, but from round N on the candidate's weights are no numbers
 
 large_MODE    as the mode says, and the candidate is not written before it is asked for; with `--write NAME` it is
 large_damaged good, but what it is made of is found to be damaged
@@ -34,7 +35,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import orjson
+from safetensors.numpy import load_file, save_file
 
 from checkpoints.files.durable_writes import built_directory
 from checkpoints.manifest import ListedFile
@@ -60,7 +63,7 @@ from memory.ledger.scorings import Scoring
 
 TOKENS = 10
 FULL_MICRO_BATCH = 16
-FITS, CHECKPOINTED = "fits_", "needs_checkpointing"
+FITS, CHECKPOINTED, HOLLOW = "fits_", "needs_checkpointing", "hollow_"
 BEST_LOSS = 1.5
 CANDIDATE_LOSS = {
     "good": 2.5,
@@ -94,7 +97,8 @@ def main(mode: str, directory: Path, write: str | None = None) -> int:
     if runs_out(mode, given.spec.recipe):
         sys.stderr.write("no room for the batch\n")
         return OutOfMemory.exit_code
-    mode = "good" if mode.startswith(FITS) or mode == CHECKPOINTED else mode
+    hollow_from = int(mode.removeprefix(HOLLOW)) if mode.startswith(HOLLOW) else None
+    mode = "good" if mode.startswith((FITS, HOLLOW)) or mode == CHECKPOINTED else mode
     if mode == "killed_again" or (mode == "killed" and full):
         os.kill(os.getpid(), signal.SIGKILL)
     for step in range(20 if mode == "slow" else 1):
@@ -102,6 +106,8 @@ def main(mode: str, directory: Path, write: str | None = None) -> int:
         time.sleep(0.1 if mode == "slow" else 0)
     outcome = mode if mode in ("implausible", "diverged") else "not_judgeable" if given.spec.lacking else ""
     report = untrained(given, outcome) if outcome else trained(given, mode, large=large)
+    if hollow_from is not None and given.spec.round >= hollow_from:
+        hollow_out(directory / CANDIDATES / "0.00" / "model.safetensors")
     partial = directory / f"{FILE_NAME}.part"
     partial.write_bytes(report.encode())
     partial.replace(directory / FILE_NAME)
@@ -127,6 +133,13 @@ def write_candidate(mode: str, directory: Path, name: str) -> int:
     with built_directory(directory / CANDIDATES / name) as target:
         shutil.copytree(directory / PARENT, target, dirs_exist_ok=True)
     return 0
+
+
+def hollow_out(weights: Path) -> None:
+    """Put no numbers where there were some."""
+    tensors = {name: np.full_like(tensor, np.nan) for name, tensor in load_file(weights).items()}
+    weights.unlink()
+    save_file(tensors, weights, metadata={"format": "pt"})
 
 
 def say(**event: object) -> None:

@@ -12,6 +12,7 @@ from daemon.processes.learner_process import LearnerProcess
 from daemon.processes.serving_process import ServingProcess, serving_process
 from daemon.rounds.loop import RoundsLoop
 from daemon.rounds.runner import RoundRunner
+from daemon.rounds.watched.watch import CanaryWatch
 from daemon.settings.records import record_needs
 from daemon.settings.tree import Settings
 from memory.store import Store
@@ -46,7 +47,8 @@ def make_loops(launch: Launch, shared: Shared, opened: OpenedRooms, *, owner: st
         owner: this replica's name, for the offsets that it holds.
     """
     learner = _learner(launch)
-    rounds, serving = _rounds(launch, shared, opened, learner), _serving(launch, shared)
+    serving = _serving(launch, shared)
+    rounds = _rounds(launch, shared, opened, learner, serving)
     feedback = FeedbackDesk(lambda: shared.settings.now, opened.rooms.store, launch.clock)
     if not launch.settings.streams.enabled:
         return Loops(rounds, learner, feedback, serving)
@@ -63,7 +65,9 @@ def _learner(launch: Launch) -> LearnerProcess:
     )
 
 
-def _rounds(launch: Launch, shared: Shared, opened: OpenedRooms, learner: LearnerProcess) -> RoundsLoop:
+def _rounds(
+    launch: Launch, shared: Shared, opened: OpenedRooms, learner: LearnerProcess, serving: ServingProcess | None
+) -> RoundsLoop:
     def settings() -> Settings:
         return shared.settings.now
 
@@ -77,6 +81,13 @@ def _rounds(launch: Launch, shared: Shared, opened: OpenedRooms, learner: Learne
         clock=launch.clock,
         seed=lambda: secrets.randbits(31),
     )
+    watch = CanaryWatch(
+        opened.rooms,
+        settings=settings,
+        promotion=shared.promotion,
+        ask=None if serving is None else serving.canary,
+        metrics=shared.metrics,
+    )
     return RoundsLoop(
         opened.rooms,
         runner,
@@ -84,6 +95,7 @@ def _rounds(launch: Launch, shared: Shared, opened: OpenedRooms, learner: Learne
         shared.current,
         settings=settings,
         shutdown=shared.shutdown,
+        watch=watch.look,
         clock=launch.clock,
     )
 

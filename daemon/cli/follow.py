@@ -86,7 +86,10 @@ def until_it_serves(
     """Wait until an accepted generation answers requests; empty then, otherwise why it does not yet."""
     began = clock()
     while True:
-        serving = control.status()["serving"]
+        status = control.status()
+        serving = status["serving"]
+        if (canary := status.get("canary")) is not None and canary["generation"] == generation:
+            return canary["detail"]
         if serving.get("answering") == generation:
             return ""
         # Another round, or a rollback, may have moved the pointer on while this command looked away.

@@ -135,7 +135,12 @@ class LiveControl(StoreControl):
         after, progress = self._last_round(), self._current.progress
         kept = None if dry_run else self._evidence().kept
         self._asks.add(_ask_of(dry_run=dry_run))
+        canary = self._store.canaries.watched()
         detail = "A round begins." if progress is None else f"A round begins when round {progress.number} has ended."
+        if canary is not None:
+            detail = (
+                f"A round begins when it is decided on generation {canary.generation}, which is watched in traffic."
+            )
         given_up = "" if kept is None else f" What round {kept.trained_in} could not prove is given up for it."
         return {"after": after, "detail": detail + given_up}
 

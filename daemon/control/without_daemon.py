@@ -49,6 +49,7 @@ from daemon.rounds.begin_or_wait import paused_sentence
 from daemon.rounds.directories import erase_directories
 from daemon.rounds.judgeable import ForeseenEvidence, foresee
 from daemon.rounds.out_of_memory import MemoryLimit, limit_by_settings
+from daemon.rounds.pointer_repair import move_pointer
 from daemon.rounds.unknown_generations import unknown_generations
 from daemon.settings.tree import Settings
 from memory.errors import UnknownGeneration, UnknownRound, WrongState
@@ -143,8 +144,9 @@ class StoreControl(Control):
     def round(self, number: int) -> RoundAnswer:
         with store_errors():
             round_, evidence = self._store.rounds.read(number), self._evidence()
+            canary = self._store.canaries.of_round(number)
         is_kept = evidence.kept is not None and evidence.kept.number == number
-        return rounds.round_in_full(round_, evidence.kept_sentence if is_kept else "")
+        return rounds.round_in_full(round_, evidence.kept_sentence if is_kept else "", canary)
 
     @override
     def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> RoundSamplesAnswer:
@@ -208,7 +210,7 @@ class StoreControl(Control):
             target = self._verified_target(generation)
             before, now_serving = self._store.generations.rollback(target, by=whose_word())
         # The ledger first, which is the truth: a pointer that the disk holds back is moved by the daemon later.
-        self._checkpoints.point_to(now_serving)
+        move_pointer(self._store, self._checkpoints)
         return {"from": before, "to": now_serving}
 
     @override
@@ -316,6 +318,10 @@ class StoreControl(Control):
         serving = self._store.generations.serving()
         if serving is None:
             raise Refused("No generation serves yet, so there is none to go back from.")
+        watched = self._store.canaries.watched()
+        if watched is not None and generation is None:
+            # What is gone back from is the canary, and what serves needs no look: it does.
+            return serving
         target = self._store.generations.read(serving).parent if generation is None else generation
         if target is None:
             raise Refused(f"Generation {serving} is the base: there is none before it.")

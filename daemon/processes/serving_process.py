@@ -109,6 +109,15 @@ class ServingProcess:
         """Let the process read its API keys again, as soon as it answers. From any thread; never blocks."""
         self._reload.set()
 
+    def canary(self) -> dict[str, Any] | None:
+        """What the process says of the generation that is watched, with its `pid`; None where it does not answer.
+
+        From any thread; may block as long as silence is borne.
+        """
+        pid = self._status.pid
+        facts = None if pid is None else self._get("/v1/riverkeep/canary")
+        return None if facts is None or "error" in facts else {**facts, "pid": pid}
+
     def announce_end(self) -> None:
         """Let the process tell load balancers to look elsewhere; it answers on until its part is stopped."""
         self._end_is_near.set()

@@ -59,6 +59,7 @@ class Snapshot:
         lacking: what there is too little of to judge a round by, whoever asks for it, a sentence; else empty.
         too_early: why a round would most likely be refused again for want of evidence, a sentence; else empty.
         running: number of the round in progress.
+        watched: what generation is watched in traffic, and what that waits for, a sentence; empty where none is.
         stopping: the service ends.
         paused: why a person paused rounds, empty where they did not say; None while rounds are not paused.
         cool_since: when the latest round ended, where it ended refused or failed; else None.
@@ -75,6 +76,7 @@ class Snapshot:
     paused: str | None
     cool_since: float | None
     asks: tuple[Ask, ...]
+    watched: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +105,16 @@ Decision: TypeAlias = Begin | Wait
 def decide(snapshot: Snapshot, settings: TriggerSettings) -> Decision:
     """Say whether a round begins now, and why, in one sentence.
 
-    Never two at once, nothing while stopping, nothing without fresh text. A person's ask waits for nothing
-    else. By itself the service waits out a pause and the cool-down, and a schedule passes over when fewer than the
-    minimum are fresh; one that comes during a pause is answered after it.
+    Never two at once, nothing while stopping or while a generation is watched in traffic, nothing without fresh text.
+    A person's ask waits for nothing else. By itself the service waits out a pause and the cool-down, and a schedule
+    passes over when fewer than the minimum are fresh; one that comes during a pause is answered after it.
     """
     if snapshot.stopping:
         return Wait("the service is stopping")
-    # Its asks are kept, and those that came meanwhile: they are looked at again when that round has ended.
-    if snapshot.running is not None:
-        return Wait(f"round {snapshot.running} is in progress")
+    # Asks are kept, and those that came meanwhile: they are looked at again when that is over. While a generation is
+    # watched it is not decided what a round would start from, whoever asks for it.
+    if under_way := snapshot.watched if snapshot.running is None else f"round {snapshot.running} is in progress":
+        return Wait(under_way)
     if any(ask.by_a_person for ask in snapshot.asks):
         return _to_a_person(snapshot)
     if snapshot.paused is not None:

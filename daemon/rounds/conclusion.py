@@ -13,6 +13,7 @@ from daemon import logs
 from daemon.rounds.best_so_far import find_best, known_scores
 from daemon.rounds.directories import Rooms
 from daemon.rounds.inputs import history
+from daemon.rounds.pointer_repair import move_pointer
 from daemon.rounds.record import RoundRecord, trained_range, write_verdict
 from daemon.rounds.retire_generations import retire
 from daemon.settings.tree import Settings
@@ -27,6 +28,7 @@ from learner.directory.report import Outcome, Report
 from learner.directory.round_directory import CANDIDATES
 from memory.ledger.records import GenerationState
 from memory.ledger.states import UNFINISHED, RoundState
+from memory.ledger.traffic.canaries import CanaryPlan
 
 log = structlog.get_logger(__name__)
 
@@ -207,8 +209,9 @@ class Concluder:
                 self._store.rounds.advance(record.number, RoundState.ABANDONED, detail=detail)
                 return Conclusion(RoundState.ABANDONED, detail, verdict=verdict, figures=figures)
             generation = self._publish_and_accept(record, figures, verdict, directory)
-            # By then the ledger says so: from here on every line of the log names it.
-            logs.carry(generation=generation)
+            # By then the ledger says so: from here on every line of the log names what serves.
+            if self._plan() is None:
+                logs.carry(generation=generation)
             self._complete(generation)
         return Conclusion(RoundState.ACCEPTED, verdict.sentence, generation, verdict, figures)
 
@@ -224,8 +227,10 @@ class Concluder:
     def _complete(self, generation: int) -> None:
         """Move the pointer and remove what retention lets go; the round has taken effect whatever the disk says."""
         try:
-            self._rooms.checkpoints.point_to(generation)
-            retire(self._rooms, self._settings)
+            move_pointer(self._store, self._rooms.checkpoints)
+            # While a generation is watched, what it may replace is needed.
+            if self._plan() is None:
+                retire(self._rooms, self._settings)
         except (OSError, CheckpointsError) as error:
             # What is swallowed here is made good: the rounds' loop looks at the pointer again, every minute.
             log.critical("promotion_incomplete", generation=generation, reason=str(error))
@@ -258,8 +263,14 @@ class Concluder:
             verdict=verdict.to_json(),
             report=figures.summary(record.data),
             trained=figures.trained,
+            canary=self._plan(),
         )
         return generation
+
+    def _plan(self) -> CanaryPlan | None:
+        """How an accepted generation is watched in traffic before it serves; None: it serves at once."""
+        canary = self._settings.serving.canary
+        return CanaryPlan(canary.mode, canary.share) if canary.enabled else None
 
     def _trained_on(self, record: RoundRecord, figures: RoundFigures) -> DataRange:
         """What was trained on, of what was drawn; all of it where the learner does not say."""

@@ -42,7 +42,11 @@ COOLING = frozenset({RoundState.REFUSED, RoundState.FAILED})
 
 
 class RoundsLoop:
-    """Begins rounds in one thread, so that never two run at once; `run` is the target of a part."""
+    """Begins rounds in one thread, so that never two run at once; `run` is the target of a part.
+
+    Args:
+        watch: looks after the generation that is watched in traffic; returns what that waits for, empty for none.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class RoundsLoop:
         *,
         settings: Callable[[], Settings],
         shutdown: Shutdown,
+        watch: Callable[[], str] = str,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -60,6 +65,8 @@ class RoundsLoop:
         self._runner = runner
         self._asks = asks
         self._current = current
+        self._watch = watch
+        self._watched = ""
         self._settings = settings
         self._shutdown = shutdown
         self._clock = clock
@@ -87,6 +94,7 @@ class RoundsLoop:
         while not part.stop.is_set():
             part.beat()
             self._repair_pointer()
+            self._watched = self._watch()
             self._turn(part)
 
     def _repair_pointer(self) -> None:
@@ -146,6 +154,7 @@ class RoundsLoop:
             paused=None if pause is None else pause.reason,
             cool_since=self._cool_since(),
             asks=asks,
+            watched=self._watched,
         )
         return decide(snapshot, settings.triggers)
 

@@ -25,7 +25,7 @@ def retire(rooms: Rooms, settings: Settings) -> list[int]:
         serving=rooms.store.generations.serving(),
         previous=_previous(rooms.store),
         keep_last=settings.checkpoints.keep_last,
-        pinned=[ground for number, ground in grounds.items() if number not in known],
+        pinned=[ground for number, ground in grounds.items() if number not in known] + _watched(rooms.store),
         grounds=grounds,
     )
     if retired:
@@ -35,6 +35,11 @@ def retire(rooms: Rooms, settings: Settings) -> list[int]:
     for number in reversed(retired):
         rooms.checkpoints.remove(number)
     return list(retired)
+
+
+def _watched(store: Store) -> list[int]:
+    canary = store.canaries.watched()
+    return [] if canary is None else [canary.generation]
 
 
 def _previous(store: Store) -> int | None:

@@ -22,7 +22,7 @@ KINDS_OF_SLICES = 3
 
 def contradictions(settings: "Settings", raw: Raw) -> list[Mistake]:
     """Every one of them."""
-    checks = (_ports, _hosts, _places, _volumes, _evaluation, _durations, _find_shared_files)
+    checks = (_ports, _hosts, _places, _volumes, _evaluation, _durations, _find_shared_files, _canary)
     return [mistake for look in checks for mistake in look(settings, raw)]
 
 
@@ -90,6 +90,13 @@ def _places(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
             "It is a file, and no .gguf.",
             "Name the directory with the model's config.json, or a .gguf file.",
         )
+
+
+def _canary(settings: "Settings", raw: Raw) -> Iterator[Mistake]:
+    if settings.serving.canary.enabled and settings.model.kind == "masked-lm":
+        problem = "A masked language model answers no requests here, by which it could be watched."
+        key = ("serving", "canary", "enabled")
+        yield Mistake(dot(key), "true", raw.place(key), problem, "Set it to false.")
 
 
 def _file_among(path: Path) -> Path | None:

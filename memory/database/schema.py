@@ -351,6 +351,17 @@ def feedback(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations(name="0018_canaries")
+def canaries(db: Database) -> None:
+    """Generations that are watched in traffic before they serve; `watch` and `verdict` are JSON."""
+    db.execute(
+        "CREATE TABLE canaries(generation INTEGER PRIMARY KEY, beside INTEGER NOT NULL, round INTEGER NOT NULL, "
+        "mode TEXT NOT NULL, share REAL NOT NULL, since REAL NOT NULL, ended_at REAL, outcome TEXT NOT NULL, "
+        "ended_by TEXT NOT NULL, watch TEXT NOT NULL, verdict TEXT NOT NULL) STRICT"
+    )
+    db.execute("CREATE INDEX canaries_round ON canaries(round)")
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     names = {migration.name for migration in migrations.pending(db)}

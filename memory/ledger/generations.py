@@ -14,6 +14,8 @@ from memory.ledger import rounds, scorings
 from memory.ledger.records import DocumentScore, Generation, GenerationState, ScoreRow, SliceScore, lineage
 from memory.ledger.scorings import Scoring
 from memory.ledger.skills import skill_scores
+from memory.ledger.traffic import canaries
+from memory.ledger.traffic.canaries import CanaryPlan
 from memory.samples import slices
 from memory.settings import MemorySettings
 
@@ -57,8 +59,10 @@ def reserve(tx: Connection, round_number: int, now: float) -> int:
     return number
 
 
-def accept(tx: Connection, number: int, *, round_number: int, digest: str) -> None:
-    """Make a reserved generation the serving one."""
+def accept(
+    tx: Connection, number: int, *, round_number: int, digest: str, canary: CanaryPlan | None, now: float
+) -> None:
+    """Make a reserved generation the serving one; or let it be watched first, while that one serves on."""
     generation = read(tx, number)
     if generation.state is not GenerationState.RESERVED or generation.round != round_number:
         raise WrongState(
@@ -69,11 +73,19 @@ def accept(tx: Connection, number: int, *, round_number: int, digest: str) -> No
             f"Generation {number} comes from generation {generation.parent}, which does not serve any more "
             f"({facts.get_int(tx, 'serving')} does): it was not compared with what it would replace."
         )
-    tx.execute(
-        "UPDATE generations SET state = ?, digest = ? WHERE number = ?", (GenerationState.ACCEPTED, digest, number)
-    )
+    state = GenerationState.ACCEPTED if canary is None else GenerationState.CANARY
+    tx.execute("UPDATE generations SET state = ?, digest = ? WHERE number = ?", (state, digest, number))
     tx.execute("UPDATE rounds SET generation = ? WHERE number = ?", (number, round_number))
-    facts.put(tx, "serving", number)
+    if canary is None:
+        facts.put(tx, "serving", number)
+    else:
+        canaries.begin(tx, number, round_number=round_number, plan=canary, now=now)
+
+
+def rolled_back(tx: Connection) -> frozenset[int]:
+    """See `Store.generations.rolled_back`."""
+    rows = tx.execute("SELECT number FROM generations WHERE state = ?", (GenerationState.ROLLED_BACK,))
+    return frozenset(number for (number,) in rows)
 
 
 def serving_line(tx: Connection) -> list[int]:
@@ -99,6 +111,8 @@ def retire(tx: Connection, numbers: Sequence[int]) -> None:
     """See `Store.generations.retire`."""
     if (serving := facts.find_int(tx, "serving")) in numbers:
         raise WrongState(f"Generation {serving} serves: it cannot be retired.")
+    if (canary := canaries.watched(tx)) is not None and canary.generation in numbers:
+        raise WrongState(f"Generation {canary.generation} is watched: it cannot be retired.")
     tx.execute(
         "UPDATE generations SET state = ? WHERE number IN (SELECT value FROM json_each(?))",
         (GenerationState.RETIRED, sqlite.as_json(numbers)),

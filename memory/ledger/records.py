@@ -275,8 +275,10 @@ class GenerationState(StrEnum):
     RESERVED = "reserved"
     """Numbered; not accepted (yet, or ever)."""
     ACCEPTED = "accepted"
+    CANARY = "canary"
+    """Accepted by the gate, and watched in traffic before it serves."""
     ROLLED_BACK = "rolled_back"
-    """A person went back from it: it is not promoted again by itself."""
+    """A person, or its watch in traffic, went back from it: it is not promoted again by itself."""
     RETIRED = "retired"
     """Its files were removed by retention, or its number was given up."""
 

@@ -13,6 +13,7 @@ from memory.ledger import rounds
 from memory.ledger.records import GenerationState
 from memory.ledger.skills import skill_scores
 from memory.ledger.states import RoundState
+from memory.ledger.traffic import canaries
 from memory.samples.records import Role
 from memory.settings import MemorySettings
 
@@ -36,6 +37,7 @@ def prune(tx: Connection, settings: MemorySettings) -> None:
     _forget_generations(tx, oldest)
     _forget_rounds(tx, oldest, not_over)
     _forget_reports(tx, rounds_begun - REPORTS)
+    canaries.prune(tx, oldest)
     similar_keys.prune(tx)
     beyond_r = facts.get_int(tx, "generations_numbered") - R_ROWS
     _forget_scores(tx, beyond_r)

@@ -9,6 +9,7 @@ from memory.database.sqlite import Connection
 from memory.errors import WrongState
 from memory.ledger.generations import STATES_TO_SERVE, flag_line, read
 from memory.ledger.records import GenerationState, Rollback
+from memory.ledger.traffic import canaries
 
 _ROLLBACK: Final = TypeAdapter(tuple[int, int, float, str])
 
@@ -18,6 +19,14 @@ def rollback(tx: Connection, to: int | None, *, by: str, now: float) -> tuple[in
     serving = facts.find_int(tx, "serving")
     if serving is None:
         raise WrongState("No generation serves, so there is nothing to roll back from.")
+    if (watched := canaries.watched(tx)) is not None:
+        if to == watched.generation:
+            canaries.promote(tx, to, None, by=by, now=now)
+            return serving, to
+        canaries.roll_back(tx, watched.generation, None, by=by, now=now)
+        if to in (None, serving):
+            _note(tx, watched.generation, serving, by=by, now=now)
+            return watched.generation, serving
     number = read(tx, serving).parent if to is None else to
     if number is None:
         raise WrongState(f"Generation {serving} is the base: there is nothing before it to roll back to.")
@@ -30,8 +39,12 @@ def rollback(tx: Connection, to: int | None, *, by: str, now: float) -> tuple[in
     flag_line(tx, serving, GenerationState.ROLLED_BACK)
     flag_line(tx, number, GenerationState.ACCEPTED)
     facts.put(tx, "serving", number)
-    facts.put(tx, "rollback", _ROLLBACK.dump_json((serving, number, now, by)).decode())
+    _note(tx, serving, number, by=by, now=now)
     return serving, number
+
+
+def _note(tx: Connection, left: int, to: int, *, by: str, now: float) -> None:
+    facts.put(tx, "rollback", _ROLLBACK.dump_json((left, to, now, by)).decode())
 
 
 def last_rollback(tx: Connection) -> Rollback | None:

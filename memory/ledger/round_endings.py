@@ -9,6 +9,7 @@ from memory.ledger import aside, generations, rounds
 from memory.ledger.records import DocumentScore, SliceScore, Trained
 from memory.ledger.scorings import Scoring
 from memory.ledger.states import RoundState
+from memory.ledger.traffic.canaries import CanaryPlan
 from memory.samples import counters, reading, removal, replay_budgets, slices
 from memory.samples.records import Role
 from memory.settings import MemorySettings
@@ -26,6 +27,7 @@ def accept(
     verdict: Mapping[str, Any],
     report: Mapping[str, Any],
     trained: Trained | None,
+    canary: CanaryPlan | None,
     now: float,
     settings: MemorySettings,
     salt: int,
@@ -33,7 +35,7 @@ def accept(
     """See `Store.rounds.accept`."""
     # First, as it raises where this was done before: the rest takes effect once.
     rounds.end(tx, number, RoundState.ACCEPTED, now=now, verdict=verdict, report=report, detail="")
-    generations.accept(tx, generation, round_number=number, digest=digest)
+    generations.accept(tx, generation, round_number=number, digest=digest, canary=canary, now=now)
     generations.save_scores(tx, generation, scores, scored)
     generations.save_document_scores(tx, generation, document_scores, scored)
     drawn = _by_part(tx, number)

@@ -25,6 +25,7 @@ from memory.ledger.records import (
     TrainedSample,
 )
 from memory.ledger.states import UNFINISHED, RoundState, may_follow
+from memory.ledger.traffic import canaries
 from memory.samples import offsets, reading, slices
 from memory.samples.reading import FoundSample, Placed, read_places
 from memory.samples.records import Sample
@@ -122,11 +123,14 @@ def generations_to_start_from(tx: Connection) -> tuple[int, int]:
 
 
 def refuse_if_unfinished(tx: Connection) -> None:
-    """Raise WrongState where a round has no outcome yet."""
+    """Raise WrongState where a round has no outcome yet, or the generation that one made."""
     if unfinished := find_unfinished(tx):
         raise WrongState(
             f"Round {unfinished[0].number} is {unfinished[0].state}: finish, fail or abandon it before another begins."
         )
+    # What it would start from is not decided yet.
+    if (canary := canaries.watched(tx)) is not None:
+        raise WrongState(f"Generation {canary.generation} is watched in traffic: no round begins before that is over.")
 
 
 def refuse_if_aside_is_full(tx: Connection, settings: MemorySettings) -> None:

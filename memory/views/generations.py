@@ -59,7 +59,9 @@ class Generations:
     def rollback(self, to: int | None = None, *, by: str = "") -> tuple[int, int]:
         """Move the serving pointer back to `to`, or to the serving generation's parent.
 
-        The one rolled back from is flagged, and is not promoted again by itself.
+        The one rolled back from is flagged, and is not promoted again by itself. While a generation is watched in
+        traffic it is the one that is gone back from where no other is named; to name it lets it serve. Whatever is
+        named, the watch ends.
 
         Args:
             to: the generation that is to serve.
@@ -72,6 +74,10 @@ class Generations:
             UnknownGeneration, WrongState: `to` is not there, was never accepted, is retired or serves already.
         """
         return self._file.write(rollback.rollback, to, by=by, now=self._file.clock())
+
+    def rolled_back(self) -> frozenset[int]:
+        """Those that a person, or their watch in traffic, went back from: nobody falls back to them."""
+        return self._file.read(generations.rolled_back)
 
     def last_rollback(self) -> Rollback | None:
         """The latest rollback; None where there was none."""

@@ -34,6 +34,7 @@ from memory.ledger.records import (
 from memory.ledger.rounds import Judgeable
 from memory.ledger.scorings import Scoring
 from memory.ledger.states import RoundState
+from memory.ledger.traffic.canaries import CanaryPlan
 from memory.samples.reading import FoundSample
 from memory.views.session import Session
 
@@ -160,11 +161,13 @@ class Rounds:
         verdict: Mapping[str, Any],
         report: Mapping[str, Any],
         trained: Trained | None = None,
+        canary: CanaryPlan | None = None,
     ) -> None:
         """Accept a round's candidate, in one transaction: the truth about what serves.
 
-        Round and generation are accepted, the serving pointer moves, fresh samples that were trained on settle into
-        replay, slices close. What was not trained on stays fresh, and what is held out of later text stays newest.
+        Round and generation are accepted, the serving pointer moves (or stays, and a watch begins), fresh samples
+        that were trained on settle into replay, slices close. What was not trained on stays fresh, and what is held
+        out of later text stays newest.
 
         Args:
             number: a round that is `judged`.
@@ -178,6 +181,7 @@ class Rounds:
                 `{"mean_nll": nats, "tokens": n, "by_source": {source: {"mean_nll": nats, "tokens": n}}}`.
             trained: which samples it was trained on; None: on all that it was given to train on, and what it kept apart
                 for early stopping settles with it.
+            canary: how the generation is watched in traffic before it serves; None: it serves at once.
 
         Raises:
             UnknownRound, UnknownGeneration, WrongState.
@@ -193,6 +197,7 @@ class Rounds:
             verdict=verdict,
             report=report,
             trained=trained,
+            canary=canary,
             now=self._file.clock(),
             settings=self._file.settings,
             salt=self._file.intake.salt,

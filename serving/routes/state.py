@@ -73,9 +73,15 @@ class StateRoutes:
         facts = {
             "loaded": watched and watched.generation.number,
             "failures": status.canary_failures,
+            "why": self._why_canary_failed(),
             **parts.tally.facts(),
         }
         return json_response(facts)
+
+    def _why_canary_failed(self) -> str:
+        status = self._parts.switch.status
+        # The latest that failed, where the canary did.
+        return self._without_place(list(status.failed.values())[-1]) if status.canary_failures and status.failed else ""
 
     def _swaps(self, request: Request) -> dict[str, Any]:
         """How swaps went, and what is in the way of one; the store's place only to who has shown a key."""

@@ -40,6 +40,24 @@ PROOFS: Final = {
             "test_dead_letters_are_kept_with_their_reason_and_bytes"
         ],
     },
+    "A generation that is watched in traffic": {
+        "tests/integration/test_canary.py": [
+            "test_a_canary_is_promoted_and_one_that_fails_goes_back_while_clients_are_answered"
+        ],
+        "tests/unit/daemon/rounds/watched/test_watch.py": [
+            "test_a_daemon_that_was_killed_goes_on_with_the_watch",
+            "test_a_crash_between_ledger_and_pointer_is_made_good",
+            "test_one_that_fails_goes_back_at_once_and_what_served_serves_on",
+        ],
+        "tests/unit/gate/live/test_judge_live.py": [
+            "test_one_at_a_bound_is_promoted_no_more_often_than_stated",
+            "test_callers_that_differ_take_no_chance_from_the_level",
+        ],
+        "tests/unit/serving/traffic/test_canary_routes.py": [
+            "test_each_user_keeps_to_one_generation_and_is_told_which",
+            "test_where_the_canary_fails_the_serving_generation_answers",
+        ],
+    },
     "While a schema registry is away": {
         "tests/integration/test_schema_registry.py": ["test_nothing_is_lost_while_the_registry_is_away"],
     },

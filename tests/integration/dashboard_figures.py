@@ -125,7 +125,10 @@ def _rounds(life: Life) -> dict[str, list[Shown]]:
         }
 
     return {
-        "Verdicts of the gate in an hour": [{one: decided[one] for one in ("accept", "refuse", "wait")}],
+        "Verdicts of the gate in an hour": [
+            {one: decided[one] for one in ("accept", "refuse", "wait")},
+            {f"in traffic: {outcome}": 0 for outcome in ("promoted", "rolled_back")},
+        ],
         "Rounds that ended in an hour, by outcome": [{one: ended[one] for one in ended_ways}],
         "Duration of rounds": [
             {"total": about(mean), **{phase: Between(0.001, mean) for phase in ("draw", "learner", "judge")}}

@@ -271,6 +271,10 @@ def _say_what_goes_on(control: Control, take_back: Callable[[], WithdrawnRound] 
 def _confirm(answer: GenerationsAnswer, generation: int | None) -> int | None:
     """Ask whether to go back, from which generation to which; returns the one that was agreed to."""
     serving = answer["serving"]
+    watched = [line["number"] for line in answer["generations"] if line["state"] == "canary"]
+    if watched and generation in (None, serving):
+        confirm(f"Go back from generation {watched[0]}, which is watched in traffic, to {serving}?", yes=False)
+        return serving
     parents = {line["number"]: line["parent"] for line in answer["generations"]}
     target = parents.get(serving) if generation is None and serving is not None else generation
     if serving is not None and target is not None:
@@ -288,7 +292,8 @@ def _confirm(answer: GenerationsAnswer, generation: int | None) -> int | None:
 def rollback(invocation: Invocation, generation: int | None, *, yes: bool, as_json: bool) -> None:
     """Serve an earlier GENERATION (none named: the parent of the serving one).
 
-    The one rolled back from is not promoted again by itself.
+    The one rolled back from is not promoted again by itself. While a generation is watched in traffic, it is the one
+    that is gone back from where none is named, and to name it lets it serve at once.
     """
     with invocation.control(Control.rollback) as control:
         # The number that was agreed to goes along: while the person thought, another generation may have been accepted.

@@ -7,6 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.text import Text
 
+from daemon.cli.render.canaries import print_canary
 from daemon.cli.render.generations import how_to_read, names_explained
 from daemon.cli.render.printable import inline
 from daemon.cli.render.screen import console, number_text, outcome_text, table
@@ -98,6 +99,8 @@ def print_round(facts: RoundAnswer) -> None:
         for line in names_explained(check["slice"] for check in checks if not check["name"].startswith("skill_")):
             console.print(Text(line))
     print_skills(facts)
+    if canary := facts.get("canary"):
+        print_canary(canary)
     for bound in facts["verdict"].get("not_held", ()):
         console.print(Text(_not_held(bound)))
     if few := facts["verdict"].get("too_few"):

@@ -112,6 +112,7 @@ STATE_STYLES = {
     "dry run: would be refused": "red",
     "dry run: would wait": "yellow",
     "abandoned": "yellow",
+    "canary": "yellow",
     "rolled_back": "yellow",
     "retired": "dim",
     "reserved": "dim",

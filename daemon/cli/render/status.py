@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from checkpoints.files.config_fields import shorten
+from daemon.cli.render.canaries import canary_text
 from daemon.cli.render.generations import ERASED
 from daemon.cli.render.phases import describe_phase
 from daemon.cli.render.rounds import early_stop_part, how_to_decide, left_out_sentence, trained_part
@@ -82,6 +83,8 @@ def _round_rows(facts: StatusAnswer, now: float) -> Iterable[tuple[str, str | Te
             yield "", left_out_sentence(last["left_out"])
         if last.get("checkpointing_note"):
             yield "", last["checkpointing_note"]
+    if canary := facts.get("canary"):
+        yield "canary", canary_text(canary, now)
     if rollback := facts.get("rollback"):
         yield "rollback", _rollback(rollback, facts["serving"], now)
     if forgotten := facts.get("forgetting"):

@@ -2,6 +2,7 @@
 
 from typing import Any, TypedDict
 
+from daemon.control.answers.canaries import CanaryLine
 from daemon.control.answers.records import RecordPlace
 
 
@@ -60,6 +61,7 @@ class RoundAnswer(RoundLine):
         recipe, verdict, report: as the round's directory has them; empty before there are such.
         offsets: what it covers, by partition: the first and the last offset.
         kept: that its candidates are kept to be judged again, and when that is, a sentence; empty where they are not.
+        canary: how its generation fared in traffic; None where it was not watched.
     """
 
     base: int
@@ -69,6 +71,7 @@ class RoundAnswer(RoundLine):
     report: dict[str, Any]
     offsets: dict[str, list[int]]
     kept: str
+    canary: CanaryLine | None
 
 
 class RoundSampleLine(RecordPlace):

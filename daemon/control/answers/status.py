@@ -2,6 +2,7 @@
 
 from typing import TypedDict
 
+from daemon.control.answers.canaries import CanaryStanding
 from daemon.control.answers.feedback import FeedbackOfGeneration
 from daemon.control.answers.rounds import LeftOutPart
 
@@ -258,6 +259,7 @@ class StatusAnswer(TypedDict):
         settings_refused: None where the latest reload found no mistakes.
         parts: as in `ReadinessAnswer`.
         forgetting: of what serves; None before two generations can be compared.
+        canary: the generation that is watched in traffic before it serves; None mostly.
         waiting: numbers of rounds that wait for a person.
         rounds_paused: None while rounds begin by themselves.
         memory_trouble: why the database cannot be used, and what to do; empty while it can.
@@ -285,6 +287,7 @@ class StatusAnswer(TypedDict):
     last_round: LastRoundStanding | None
     rollback: RollbackStanding | None
     forgetting: ForgettingStanding | None
+    canary: CanaryStanding | None
     waiting: list[int]
     evidence: list[EvidenceStanding]
     rounds_paused: PauseStanding | None

@@ -12,12 +12,14 @@ from daemon.control.answers.rounds import (
     ScoreLine,
     SkillLine,
 )
+from daemon.control.facts.canaries import canary_line
 from daemon.control.facts.records import place
 from daemon.rounds.event import outcome_of
 from gate.scores import way_of
 from gate.skills.known_skills import comparable
 from memory.ledger.records import Generation, Round, ScoreRow, TrainedSample
 from memory.ledger.skills.skill_scores import SkillRow
+from memory.ledger.traffic.canaries import CanaryRecord
 from memory.samples.slice_names import in_order
 from memory.store import Store
 from streams.document import partition_name
@@ -70,12 +72,13 @@ def _bound_of_training(recipe: Mapping[str, Any], training: Mapping[str, Any]) -
     return None if recipe.get("max_tokens") is None else "learner.recipe.max_tokens"
 
 
-def round_in_full(round_: Round, kept: str = "") -> RoundAnswer:
+def round_in_full(round_: Round, kept: str = "", canary: CanaryRecord | None = None) -> RoundAnswer:
     """A round with everything the ledger holds of it.
 
     Args:
         round_: that it tells of.
         kept: when its candidates are judged again, where they are kept; else empty.
+        canary: that its generation is or was watched in traffic.
     """
     return {
         **round_line(round_),
@@ -86,6 +89,7 @@ def round_in_full(round_: Round, kept: str = "") -> RoundAnswer:
         "report": dict(round_.report),
         "offsets": {partition_name(partition): list(ends) for partition, ends in round_.offsets.items()},
         "kept": kept,
+        "canary": None if canary is None else canary_line(canary),
     }
 
 

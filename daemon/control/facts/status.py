@@ -19,6 +19,7 @@ from daemon.control.answers.status import (
     StatusAnswer,
 )
 from daemon.control.facts import feedback
+from daemon.control.facts.canaries import canary_standing
 from daemon.control.facts.rounds import erased_text, round_line
 from daemon.rounds.judgeable import ForeseenEvidence
 from daemon.rounds.out_of_memory import MemoryLimit
@@ -54,6 +55,7 @@ def status_without_store(state_dir: Path) -> StatusAnswer:
         "last_round": None,
         "rollback": None,
         "forgetting": None,
+        "canary": None,
         "waiting": [],
         "evidence": [],
         "rounds_paused": None,
@@ -78,6 +80,7 @@ def status(store: Store, state_dir: Path) -> StatusAnswer:
         "last_round": None if last is None else _last_round(last),
         "rollback": None if rollback is None else _rollback(rollback),
         "forgetting": _forgetting(read_ledger(store).knowledge.forgetting),
+        "canary": None if (canary := store.canaries.watched()) is None else canary_standing(canary),
         "waiting": store.rounds.waiting(),
         "feedback": feedback.of_serving(store, serving),
         "rounds_paused": None if pause is None else {"since": pause.since, "reason": pause.reason},

@@ -7,6 +7,7 @@ from typing import Any
 
 from memory.ledger.records import DocumentScore, DrawSpec, RoundDraw, SliceScore, Trained
 from memory.ledger.states import RoundState
+from memory.ledger.traffic.canaries import CanaryPlan
 from memory.settings import MemorySettings
 from memory.store import Store
 from streams.document import Batch, DeadLetter, Document, Gap, Partition, Reason
@@ -103,6 +104,8 @@ def accept(
     nll: float = 2.0,
     report: Mapping[str, Any] | None = None,
     trained: Trained | None = None,
+    *,
+    canary: CanaryPlan | None = None,
 ) -> int:
     """Accept a drawn round; returns its generation."""
     judge(store, draw.number)
@@ -116,6 +119,7 @@ def accept(
         verdict={"accepted": True},
         report=report or {},
         trained=trained,
+        canary=canary,
     )
     return generation
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from serving.processes.settings import EngineProcessSettings, RemoteSettings
 from serving.settings import ServingSettings
+from serving.traffic.settings import CanarySettings
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
@@ -84,3 +85,38 @@ def test_a_variable_has_a_name_and_a_value(variable: str) -> None:
 def test_every_field_of_an_engines_process_is_explained() -> None:
     """As those above it are."""
     assert all(field.description for field in EngineProcessSettings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"engine": "vllm", "engine_process": {"two_at_once": False}}, "two_at_once is false"),
+        ({"engine": "remote", "remote": {"location": "/shared"}}, "remote.url names no engine"),
+        ({"enabled": False}, "set enabled = true"),
+    ],
+)
+def test_a_canary_is_refused_where_it_could_not_be_watched(settings: dict[str, Any], says: str) -> None:
+    """By name; with none the same settings are right."""
+    with pytest.raises(ValidationError, match=re.escape(says)) as caught:
+        ServingSettings(**settings, canary={"enabled": True})
+    assert "canary.enabled" in str(caught.value)
+    assert not ServingSettings(**settings).canary.enabled
+
+
+@pytest.mark.parametrize(
+    ("canary", "says"),
+    [
+        ({"share": 0.95}, "too little is left to compare with"),
+        ({"deadline_seconds": 60}, "shorter than watch_seconds"),
+        ({"sticky_header": "no header"}, "sticky_header"),
+    ],
+)
+def test_a_canary_has_something_to_be_compared_with(canary: dict[str, Any], says: str) -> None:
+    """And its watch ends after it began."""
+    with pytest.raises(ValidationError, match=re.escape(says)):
+        CanarySettings(**canary)
+
+
+def test_every_field_of_a_canary_is_explained() -> None:
+    """As those above it are."""
+    assert all(field.description for field in CanarySettings.model_fields.values())

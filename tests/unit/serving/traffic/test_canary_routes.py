@@ -119,6 +119,7 @@ def test_with_nothing_watched_the_serving_generation_answers(serve: Serve, first
     assert served.client.get("/v1/riverkeep/canary").json() == {
         "loaded": 1,
         "failures": 0,
+        "why": "",
         "serving": None,
         "watched": None,
         "counts": {},

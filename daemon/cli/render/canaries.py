@@ -1,0 +1,63 @@
+"""A generation that is watched in traffic, as a person sees it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.text import Text
+
+from daemon.cli.render.printable import inline
+from daemon.cli.render.screen import console, table
+from daemon.control.answers.canaries import CanaryLine, CanaryStanding
+from daemon.span import span as ago
+
+WORDS = {
+    "errors": "failed answers",
+    "first_token": "time to the first token",
+    "pace": "time for each further token",
+}
+
+
+def canary_text(canary: CanaryStanding, now: float) -> Text:
+    """How the watch stands, in a line of the status."""
+    share = f"{canary['share']:.0%} of the requests"
+    counted = f"{canary['answers']:,} of its answers and {canary['serving_answers']:,} beside them compared"
+    return Text(f"{inline(canary['detail'])}; {share}, for {ago(now - canary['since'])}, {counted}", "yellow")
+
+
+def print_canary(canary: CanaryLine) -> None:
+    """How a round's generation fared in traffic."""
+    console.print(Text(_said(canary)))
+    checks = canary["verdict"].get("checks") or []
+    if not checks:
+        return
+    rows = table("in traffic", "figure", "bound", "confidence", "answers", fixed=("figure", "bound", "answers"))
+    for check in checks:
+        rows.add_row(*_row(check))
+    console.print(rows)
+
+
+def _said(canary: CanaryLine) -> str:
+    how = f"generation {canary['generation']} beside generation {canary['beside']}, {canary['share']:.0%}"
+    sentence = inline(canary["verdict"].get("sentence", ""))
+    if canary["ended_at"] is None:
+        return f"Watched in traffic ({canary['mode']}): {how}. {sentence}".rstrip()
+    outcome = canary["outcome"].replace("_", " ")
+    by = f" by {inline(canary['ended_by'])}" if canary["ended_by"] else ""
+    return f"Watched in traffic ({canary['mode']}): {how}; {outcome}{by}. {sentence}".rstrip()
+
+
+def _row(check: Mapping[str, Any]) -> Iterator[str]:
+    yield WORDS.get(check["name"], inline(check["name"]).replace("_", " "))
+    told = _rate if check["kind"] == "difference" else _times
+    yield told(check["figure"])
+    yield told(check["bound"])
+    yield f"{told(check['lower'])} … {told(check['upper'])}"
+    yield f"{check['answers']:,}"
+
+
+def _rate(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:+.2%}"
+
+
+def _times(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f} times"

@@ -1,0 +1,108 @@
+"""What is observed of a watched generation: counts of serving processes that come and go, added up and kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+
+from gate.live.judge_live import COLUMNS, Looks, Traffic, no_traffic
+from gate.statistics.comparisons import Floats
+
+GROUPS: Final = 64
+"""Of callers, as serving counts them."""
+OUR_SIDE: Final = "watched"
+THEIR_SIDE: Final = "serving"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observed:
+    """What is known of a watch so far; of it everything is kept but what a running process has said.
+
+    Attributes:
+        traffic: the counts, and for how long.
+        looks: that were taken.
+        said: by side, what the process with `pid` had counted when it was asked last.
+        pid: that process; None before one was asked.
+        replaced: how many processes ended by themselves while the generation answered there.
+        loaded: whether it did when last asked.
+    """
+
+    traffic: Traffic = field(default_factory=lambda: Traffic(no_traffic(GROUPS), no_traffic(GROUPS)))
+    looks: Looks = field(default_factory=Looks)
+    said: Mapping[str, Floats] = field(default_factory=dict)
+    pid: int | None = None
+    replaced: int = 0
+    loaded: bool = False
+
+    def passed(self, seconds: float) -> "Observed":
+        """That so much time has passed."""
+        traffic = self.traffic
+        watched_s = traffic.watched_s + (seconds if self.loaded else 0.0)
+        return replace(self, traffic=replace(traffic, watched_s=watched_s, open_s=traffic.open_s + seconds))
+
+    def heard(self, pid: int, facts: Mapping[str, Any], pair: tuple[int, int]) -> "Observed":
+        """What a serving process says now, added to what was known.
+
+        Args:
+            pid: of the process: one that is new counts from nothing.
+            facts: as `GET /v1/riverkeep/canary` gives them.
+            pair: the serving generation and the watched one; counts of others are none of this watch's.
+        """
+        is_new = pid != self.pid
+        replaced = self.replaced + (is_new and self.pid is not None and self.loaded)
+        loaded = facts.get("loaded") == pair[1]
+        base = {} if is_new else self.said
+        counts = facts.get("counts") or {}
+        if (facts.get("serving"), facts.get("watched")) != pair or not counts:
+            return replace(self, pid=pid, said=base, replaced=replaced, loaded=loaded)
+        said = {side: read_counts(counts[side]) for side in (OUR_SIDE, THEIR_SIDE)}
+        more = {side: _more(said[side], base.get(side)) for side in said}
+        traffic = replace(
+            self.traffic, ours=self.traffic.ours + more[OUR_SIDE], theirs=self.traffic.theirs + more[THEIR_SIDE]
+        )
+        return replace(self, traffic=traffic, pid=pid, said=said, replaced=replaced, loaded=loaded)
+
+    def to_json(self) -> dict[str, Any]:
+        """What is kept, as JSON values."""
+        return {
+            "ours": self.traffic.ours.tolist(),
+            "theirs": self.traffic.theirs.tolist(),
+            "watched_s": self.traffic.watched_s,
+            "open_s": self.traffic.open_s,
+            "harm": self.looks.harm,
+            "harm_at": self.looks.harm_at,
+            "proof": self.looks.proof,
+            "proof_at": self.looks.proof_at,
+        }
+
+    @classmethod
+    def of_json(cls, values: Mapping[str, Any]) -> "Observed":
+        """What was kept; before the first time nothing was observed."""
+        if not values:
+            return cls()
+        traffic = Traffic(
+            read_counts(values["ours"]), read_counts(values["theirs"]), values["watched_s"], values["open_s"]
+        )
+        looks = Looks(values["harm"], values["harm_at"], values["proof"], values["proof_at"])
+        return cls(traffic, looks)
+
+
+def read_counts(rows: Any) -> Floats:
+    """Counts by group as they stand in JSON.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    found = np.asarray(rows, dtype=np.float64)
+    if found.shape != (GROUPS, COLUMNS) or not np.isfinite(found).all():
+        raise ValueError(f"counts of {found.shape} where ({GROUPS}, {COLUMNS}) were expected")
+    return found
+
+
+def _more(said: Floats, before: Floats | None) -> Floats:
+    """What was counted since: all of it, where the process has begun to count anew."""
+    # By the counts alone: sums of logarithms fall as well as rise.
+    if before is None or (said[:, 0] < before[:, 0]).any():
+        return said
+    return said - before

@@ -1,0 +1,140 @@
+"""Generations that are watched in traffic before they serve: begun, noted on, promoted or rolled back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from memory.database import facts
+from memory.database.sqlite import Connection
+from memory.errors import WrongState
+from memory.ledger.records import GenerationState
+
+CanaryOutcome = Literal["watched", "promoted", "rolled_back"]
+"""What became of a watched generation. Values are stored."""
+_COLUMNS: Final = "generation, beside, round, mode, share, since, ended_at, outcome, ended_by, watch, verdict"
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryPlan:
+    """How an accepted generation is to be watched.
+
+    Attributes:
+        mode: `canary` (it answers) or `shadow` (its answers are thrown away).
+        share: of the requests that it gets, 0 to 1.
+    """
+
+    mode: Literal["canary", "shadow"]
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryRecord:
+    """A generation that is or was watched.
+
+    Attributes:
+        generation: its number.
+        beside: the one that served meanwhile.
+        round: that made it.
+        mode, share: as in `CanaryPlan`.
+        since, ended_at: unix seconds; None while it is watched.
+        outcome: what became of it.
+        ended_by: whose word that was; empty while it is watched.
+        watch: what was observed; JSON values only.
+        verdict: what was said of it last; JSON values only.
+    """
+
+    generation: int
+    beside: int
+    round: int
+    mode: Literal["canary", "shadow"]
+    share: float
+    since: float
+    ended_at: float | None
+    outcome: CanaryOutcome
+    ended_by: str
+    watch: Mapping[str, Any]
+    verdict: Mapping[str, Any]
+
+
+def begin(tx: Connection, generation: int, *, round_number: int, plan: CanaryPlan, now: float) -> None:
+    """Let an accepted generation be watched beside the serving one."""
+    tx.execute(
+        f"INSERT INTO canaries({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, NULL, 'watched', '', '{{}}', '{{}}')",
+        (generation, facts.get_int(tx, "serving"), round_number, plan.mode, plan.share, now),
+    )
+
+
+def watched(tx: Connection) -> CanaryRecord | None:
+    """See `Store.canaries.watched`."""
+    return next(iter(_records(tx, "WHERE ended_at IS NULL ORDER BY generation DESC LIMIT 1", ())), None)
+
+
+def of_round(tx: Connection, number: int) -> CanaryRecord | None:
+    """See `Store.canaries.of_round`."""
+    return next(iter(_records(tx, "WHERE round = ?", (number,))), None)
+
+
+def note(tx: Connection, generation: int, watch: Mapping[str, Any], verdict: Mapping[str, Any]) -> None:
+    """See `Store.canaries.note`."""
+    tx.execute(
+        "UPDATE canaries SET watch = ?, verdict = ? WHERE generation = ? AND ended_at IS NULL",
+        (json.dumps(watch), json.dumps(verdict), generation),
+    )
+
+
+def promote(tx: Connection, generation: int, verdict: Mapping[str, Any] | None, *, by: str, now: float) -> None:
+    """See `Store.canaries.promote`."""
+    canary = _require_watched(tx, generation)
+    if facts.get_int(tx, "serving") != canary.beside:
+        raise WrongState(f"Generation {generation} was watched beside {canary.beside}, which serves no more.")
+    _set_state(tx, generation, GenerationState.ACCEPTED)
+    facts.put(tx, "serving", generation)
+    _end(tx, canary, "promoted", verdict, by=by, now=now)
+
+
+def roll_back(tx: Connection, generation: int, verdict: Mapping[str, Any] | None, *, by: str, now: float) -> None:
+    """See `Store.canaries.roll_back`."""
+    canary = _require_watched(tx, generation)
+    _set_state(tx, generation, GenerationState.ROLLED_BACK)
+    _end(tx, canary, "rolled_back", verdict, by=by, now=now)
+
+
+def prune(tx: Connection, oldest_round: int) -> None:
+    """Forget those of rounds up to `oldest_round` that are watched no more."""
+    tx.execute("DELETE FROM canaries WHERE round <= ? AND ended_at IS NOT NULL", (oldest_round,))
+
+
+def _require_watched(tx: Connection, generation: int) -> CanaryRecord:
+    canary = watched(tx)
+    if canary is None or canary.generation != generation:
+        raise WrongState(f"Generation {generation} is not watched (any more). See `riverkeep status`.")
+    return canary
+
+
+def _set_state(tx: Connection, generation: int, state: GenerationState) -> None:
+    tx.execute("UPDATE generations SET state = ? WHERE number = ?", (state, generation))
+
+
+def _end(
+    tx: Connection,
+    canary: CanaryRecord,
+    outcome: CanaryOutcome,
+    verdict: Mapping[str, Any] | None,
+    *,
+    by: str,
+    now: float,
+) -> None:
+    tx.execute(
+        "UPDATE canaries SET outcome = ?, ended_at = ?, ended_by = ?, verdict = ? WHERE generation = ?",
+        (outcome, now, by, json.dumps(canary.verdict if verdict is None else verdict), canary.generation),
+    )
+
+
+def _records(tx: Connection, condition: str, values: tuple[int, ...]) -> list[CanaryRecord]:
+    rows = tx.execute(f"SELECT {_COLUMNS} FROM canaries {condition}", values)
+    return [_record(*row) for row in rows]
+
+
+def _record(*row: Any) -> CanaryRecord:
+    return CanaryRecord(*row[:-2], *map(json.loads, row[-2:]))

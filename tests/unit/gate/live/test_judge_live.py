@@ -1,0 +1,188 @@
+"""A watched generation is promoted when proven no worse, goes back when proven worse, and is watched until then."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gate.live.judge_live import FurtherRate, Judged, LiveBounds, Looks, Traffic, judge_live, no_traffic
+from gate.statistics.comparisons import Floats
+
+GROUPS = 64
+BOUNDS = LiveBounds(
+    confidence=0.95,
+    minimum_answers=300,
+    watch_seconds=600,
+    deadline_seconds=7200,
+    back_at_deadline=False,
+    max_error_rise=0.02,
+    max_first_token_ratio=1.5,
+    max_pace_ratio=1.25,
+)
+RNG = np.random.default_rng
+RUNS = 200
+
+
+def counts(
+    rng: np.random.Generator,
+    answers: int,
+    *,
+    errors: float = 0.0,
+    slow: float = 1.0,
+    spread: float = 0.5,
+    apart: float = 0,
+) -> Floats:
+    """So many answers by groups of callers: errors at a rate, latencies log-normal around 50 ms times `slow`.
+
+    Args:
+        rng: of the randomness.
+        answers: how many.
+        errors: the mean rate.
+        slow: times the usual latency.
+        spread: of the logarithm of a latency.
+        apart: how much callers differ: the spread of their own latency, and how errors gather in a tenth of them.
+    """
+    group = rng.integers(0, GROUPS, answers)
+    own = rng.normal(0, apart, GROUPS)
+    rates = np.full(GROUPS, errors)
+    if apart:
+        struck = rng.random(GROUPS) < 0.1
+        rates = np.where(struck, min(1.0, errors * 10), 0.0)
+    logs = rng.normal(np.log(0.05 * slow), spread, answers) + own[group]
+    columns = (np.ones(answers), rng.random(answers) < rates[group], np.ones(answers), logs, np.ones(answers), logs - 1)
+    return np.stack([np.bincount(group, values, GROUPS) for values in columns], axis=1)
+
+
+def watched(seed: int, steps: Sequence[int], ours: dict[str, float]) -> Judged:
+    """What comes of a watch, looked at after so many answers of the watched generation, with nine times as many beside.
+
+    The window is over from the first step on.
+    """
+    rng = RNG(seed)
+    mine, theirs, looks = no_traffic(GROUPS), no_traffic(GROUPS), Looks()
+    before = 0
+    for answers in steps:
+        mine = mine + counts(rng, answers - before, **ours)
+        theirs = theirs + counts(rng, 3 * (answers - before), errors=0.01, apart=ours.get("apart", 0.0))
+        judged = judge_live(Traffic(mine, theirs, 600, 600), looks, BOUNDS)
+        if judged.verdict.decision != "hold":
+            return judged
+        looks, before = judged.looks, answers
+    return judged
+
+
+STEPS = (10, 40, 160, 320, 640, 1280)
+
+
+def share(decision: str, ours: dict[str, float], *, runs: int = RUNS, steps: Sequence[int] = STEPS) -> float:
+    """In how many watches of so many that comes out."""
+    return sum(watched(seed, steps, ours).verdict.decision == decision for seed in range(runs)) / runs
+
+
+def test_one_that_is_as_good_is_promoted_and_hardly_ever_goes_back() -> None:
+    """Nine in ten by 1,280 answers; proven worse without being so in fewer than stated."""
+    decisions = [watched(seed, STEPS, {"errors": 0.01}).verdict.decision for seed in range(RUNS)]
+    assert decisions.count("promote") > 0.9 * RUNS
+    assert decisions.count("roll_back") <= 0.05 * RUNS
+
+
+@pytest.mark.parametrize("ours", [{"errors": 0.031}, {"errors": 0.01, "slow": 1.26}], ids=["errors", "pace"])
+def test_one_at_a_bound_is_promoted_no_more_often_than_stated(ours: dict[str, float]) -> None:
+    """Over all looks together: 1.5 times the stated chance, and three standard errors of the simulation."""
+    assert share("promote", ours) <= 0.075 + 3 * (0.075 * 0.925 / RUNS) ** 0.5
+
+
+def test_callers_that_differ_take_no_chance_from_the_level() -> None:
+    """Where latencies hang on the caller far more than on the answer, the limits widen with it."""
+    assert share("promote", {"errors": 0.01, "slow": 1.26, "apart": 0.3}) <= 0.075 + 3 * (0.075 * 0.925 / RUNS) ** 0.5
+
+
+def test_one_that_is_as_good_hardly_ever_goes_back_where_callers_differ() -> None:
+    """Errors that gather in a few callers prove nothing of the generation."""
+    assert share("roll_back", {"errors": 0.01, "apart": 0.3}) <= 0.05 + 3 * (0.05 * 0.95 / RUNS) ** 0.5
+
+
+@pytest.mark.parametrize("ours", [{"errors": 0.5}, {"errors": 0.01, "slow": 5.0}], ids=["errors", "slow"])
+def test_one_that_is_much_worse_goes_back_within_forty_answers(ours: dict[str, float]) -> None:
+    """Long before the window is over."""
+    assert share("roll_back", ours, runs=100, steps=[10, 40]) > 0.95
+
+
+def test_nothing_is_proven_before_the_window_is_over_or_by_too_few() -> None:
+    """However good it looks; the sentence says what is waited for."""
+    rng = RNG(1)
+    mine, theirs = counts(rng, 1000), counts(rng, 3000)
+    early = judge_live(Traffic(mine, theirs, 100, 100), Looks(), BOUNDS).verdict
+    assert (early.decision, early.sentence) == ("hold", "Watched for 500 s more.")
+    few = judge_live(Traffic(counts(rng, 20), theirs, 900, 900), Looks(), BOUNDS).verdict
+    assert (few.decision, few.sentence) == ("hold", "Watched for 280 answers more of it.")
+    alone = judge_live(Traffic(mine, no_traffic(GROUPS), 900, 900), Looks(), BOUNDS).verdict
+    assert alone.decision == "hold"
+    assert "300 answers more of the one that serves" in alone.sentence
+    assert judge_live(Traffic(mine, theirs, 900, 900), Looks(), BOUNDS).verdict.decision == "promote"
+
+
+def test_too_few_callers_prove_nothing() -> None:
+    """Of two keys nobody can tell how much callers differ; the sentence says what helps."""
+    rng = RNG(2)
+    mine, theirs = (counts(rng, answers) for answers in (2000, 6000))
+    for side in (mine, theirs):
+        side[2:] = 0
+    verdict = judge_live(Traffic(mine * 32, theirs * 32, 900, 900), Looks(), BOUNDS).verdict
+    assert verdict.decision == "hold"
+    assert "sticky_by_key" in verdict.sentence
+
+
+def test_at_the_deadline_what_looks_worse_goes_back_and_the_rest_serves() -> None:
+    """Unless the settings say that nothing unproven does; of no traffic at all nothing speaks against it."""
+    rng = RNG(3)
+    theirs = counts(rng, 300, errors=0.01)
+    for mine, back, decision in (
+        (counts(rng, 20), False, "promote"),
+        (counts(rng, 20), True, "roll_back"),
+        (counts(rng, 100, errors=0.05), False, "roll_back"),
+        (no_traffic(GROUPS), False, "promote"),
+    ):
+        bounds = replace(BOUNDS, back_at_deadline=back)
+        # Looked at for harm before, so that the deadline alone decides.
+        verdict = judge_live(Traffic(mine, theirs, 7200, 7200), Looks(harm=9, harm_at=10**6), bounds).verdict
+        assert verdict.decision == decision, verdict.sentence
+        assert verdict.sentence.startswith("Unproven at the deadline")
+
+
+def test_looks_are_few() -> None:
+    """Asked each second, it looks for harm when answers have doubled, and for proof three times."""
+    rng, looks = RNG(4), Looks()
+    mine, theirs = no_traffic(GROUPS), no_traffic(GROUPS)
+    for _ in range(400):
+        mine, theirs = mine + counts(rng, 8, errors=0.024), theirs + counts(rng, 24, errors=0.01)
+        looks = judge_live(Traffic(mine, theirs, 900, 900), looks, BOUNDS).looks
+    assert looks.harm <= 10
+    assert looks.proof <= 3
+
+
+def test_what_is_counted_elsewhere_is_one_more_criterion() -> None:
+    """Such as answers that users rejected."""
+    rng = RNG(5)
+    mine, theirs = counts(rng, 1000), counts(rng, 3000)
+    rejected = np.stack([np.full(GROUPS, 10.0), np.full(GROUPS, 6.0)], axis=1)
+    fine = np.stack([np.full(GROUPS, 30.0), np.full(GROUPS, 1.0)], axis=1)
+    rate = FurtherRate("rejected_by_users", 0.05, rejected, fine)
+    verdict = judge_live(Traffic(mine, theirs, 900, 900, (rate,)), Looks(), BOUNDS).verdict
+    assert verdict.decision == "roll_back"
+    assert "rejected by users: +56.67%" in verdict.sentence
+
+
+def test_a_classifier_has_no_pace_and_a_shadow_no_latency() -> None:
+    """What is not measured is not asked."""
+    rng = RNG(6)
+    mine, theirs = counts(rng, 1000), counts(rng, 3000)
+    for side in (mine, theirs):
+        side[:, 4:] = 0
+    verdict = judge_live(Traffic(mine, theirs, 900, 900), Looks(), BOUNDS).verdict
+    assert [check.name for check in verdict.checks] == ["errors", "first_token"]
+    shadow = replace(BOUNDS, max_first_token_ratio=None, max_pace_ratio=None)
+    verdict = judge_live(Traffic(mine, theirs, 900, 900), Looks(), shadow).verdict
+    assert (verdict.decision, [check.name for check in verdict.checks]) == ("promote", ["errors"])
+    assert verdict.to_json()["checks"][0]["name"] == "errors"
