@@ -27,7 +27,8 @@ def main() -> int:
 
     try:
         content = arguments.settings.read_bytes() if arguments.settings else b"{}"
-        serve(ServingSettings.model_validate_json(content), arguments.checkpoints, arguments.kind)
+        usage = arguments.checkpoints.absolute().parent / "key-usage.json"
+        serve(ServingSettings.model_validate_json(content), arguments.checkpoints, arguments.kind, usage=usage)
     except (CannotServe, ValidationError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from starlette.applications import Starlette
@@ -16,6 +17,7 @@ from starlette.routing import Route
 
 from serving.answers.body import Bodies
 from serving.api_keys import ApiKeys
+from serving.askers import Askers
 from serving.errors import RequestError
 from serving.guard import CANARY_ROUTE, MODEL_ROUTE, OTHER_ROUTES, ROUTES, Guard, error_response
 from serving.routes.classify import ClassifyRoute
@@ -25,14 +27,24 @@ from serving.routes.parts import Parts
 from serving.routes.state import StateRoutes
 
 LONGEST_ECHO: Final = 200
+KEEP_WITHIN_S: Final = 5.0
+"""What the keys have taken is on disk, at the end; a disk that does not answer is waited for no longer."""
 
 
-def build_app(parts: Parts, keys: ApiKeys) -> Starlette:
-    """The application: every route, behind the guard."""
+def build_app(parts: Parts, keys: ApiKeys, usage: Path | None = None) -> Starlette:
+    """The application: every route, behind the guard.
+
+    Args:
+        parts: what the routes work with.
+        keys: who may ask.
+        usage: the file with what each key has taken of the day; None: that is kept in memory alone.
+    """
     bodies = Bodies(limit=parts.settings.max_body_bytes, timeout_s=parts.settings.body_timeout_s)
     state, completions, classify = StateRoutes(parts), CompletionRoutes(parts, bodies), ClassifyRoute(parts, bodies)
     parts.metrics.begin_requests((*sorted(ROUTES), OTHER_ROUTES))
-    guard = Middleware(Guard, keys=keys, switch=parts.switch, metrics=parts.metrics)
+    askers = _askers(parts, usage)
+    keys.tell(askers.know)
+    guard = Middleware(Guard, keys=keys, askers=askers, switch=parts.switch, metrics=parts.metrics)
     app = Starlette(
         routes=[
             Route("/healthz", state.healthz),
@@ -49,22 +61,35 @@ def build_app(parts: Parts, keys: ApiKeys) -> Starlette:
         ],
         middleware=[guard],
         exception_handlers={HTTPException: _http_error},
-        lifespan=_heeding_hangups(keys),
+        lifespan=_following_keys(keys, askers),
     )
     # A redirect would be followed without the body, or without the key.
     app.router.redirect_slashes = False
     return app
 
 
-def _heeding_hangups(keys: ApiKeys) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
-    """While the application runs, SIGHUP lets it read its keys again."""
+def _askers(parts: Parts, usage: Path | None) -> Askers:
+    settings = parts.settings
+    # Of a key among several: the rest of the queue is for the others.
+    at_once = settings.max_batch + settings.max_queue // 2
+    return Askers(settings.key_limits, at_once=at_once, metrics=parts.metrics.keys, usage=usage)
+
+
+def _following_keys(keys: ApiKeys, askers: Askers) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """While the application runs, its keys are those of their file; SIGHUP has it read at once."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        asked = asyncio.Event()
         # Python takes signals on its main thread only; a test may serve on another.
         if threading.current_thread() is threading.main_thread():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, keys.read_again)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+        following, ending = asyncio.create_task(keys.follow(asked)), asyncio.Event()
+        keeping = asyncio.create_task(askers.keep(ending))
         yield
+        following.cancel()
+        ending.set()
+        await asyncio.wait({keeping}, timeout=KEEP_WITHIN_S)
 
     return lifespan
 

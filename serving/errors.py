@@ -62,6 +62,30 @@ class QueueFull(RequestError):
         )
 
 
+class LimitReached(RequestError):
+    """A key has taken what it may; told as OpenAI tells it.
+
+    Args:
+        key: its name.
+        limit: which of its limits.
+        most: what that allows.
+        retry_after_s: when there is some again.
+    """
+
+    def __init__(self, key: str, limit: str, most: int, retry_after_s: int) -> None:
+        quota = limit == "tokens_per_day"
+        kind = "insufficient_quota" if quota else "tokens" if limit == "tokens_per_minute" else "requests"
+        what = "answers at once, those that wait included" if limit == "at_once" else limit.replace("_per_", " per ")
+        super().__init__(
+            f"the key {key} has reached its limit of {most:,} {what}; try again in {retry_after_s:,} s",
+            status=429,
+            kind=kind,
+            code="insufficient_quota" if quota else "rate_limit_exceeded",
+            retry_after_s=retry_after_s,
+        )
+        self.limit = limit
+
+
 class TooLong(RequestError):
     """A prompt, with what was asked of it, does not fit the model's context."""
 

@@ -11,8 +11,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api_keys import ApiKeys
+from serving.askers import Asker, Askers
 from serving.errors import NotReady, RequestError, error_body
 from serving.generations.swap import Switch
+from serving.keys.entries import KeyEntry
 from serving.metrics import ServingMetrics
 
 _log = structlog.get_logger(__name__)
@@ -26,16 +28,10 @@ PROBES: Final = "probes"
 CANARY_ROUTE: Final = "/v1/riverkeep/canary"
 PROBED_ROUTES: Final = OPEN_ROUTES | {"/v1/riverkeep/generation", CANARY_ROUTE}
 MODEL_ROUTE: Final = "/v1/models/{model:path}"
-ROUTES: Final = OPEN_ROUTES | {
-    MODEL_ROUTE,
-    "/v1/completions",
-    "/v1/chat/completions",
-    "/v1/classify",
-    "/v1/models",
-    "/v1/riverkeep/generation",
-    CANARY_ROUTE,
-    "/v1/feedback",
-}
+ANSWER_ROUTES: Final = frozenset({"/v1/completions", "/v1/chat/completions", "/v1/classify"})
+"""What takes of a key's limits; to ask how things are takes nothing."""
+STATE_ROUTES: Final = frozenset({MODEL_ROUTE, "/v1/models", "/v1/riverkeep/generation", CANARY_ROUTE})
+ROUTES: Final = OPEN_ROUTES | ANSWER_ROUTES | STATE_ROUTES | {"/v1/feedback"}
 OTHER_ROUTES: Final = "other"
 
 
@@ -46,6 +42,9 @@ def error_response(error: RequestError) -> Response:
         headers["retry-after"] = str(error.retry_after_s)
     if error.status == 401:
         headers["www-authenticate"] = "Bearer"
+    if error.code == "insufficient_quota":
+        # OpenAI's clients would try again within seconds, of what comes back at midnight.
+        headers["x-should-retry"] = "false"
     body = orjson.dumps(error_body(error))
     return Response(body, status_code=error.status, headers=headers, media_type="application/json")
 
@@ -53,13 +52,15 @@ def error_response(error: RequestError) -> Response:
 class Guard:
     """ASGI middleware around all routes.
 
-    It counts and times each request, lets none in without the key but those to open routes, names the generation on
-    every response, and turns what nobody foresaw into a 500 without its text in the log.
+    It counts and times each request, lets none in without the key but those to open routes, holds each key to its
+    limits, names the generation on every response, and turns what nobody foresaw into a 500 without its text in the
+    log.
     """
 
-    def __init__(self, app: ASGIApp, *, keys: ApiKeys, switch: Switch, metrics: ServingMetrics) -> None:
+    def __init__(self, app: ASGIApp, *, keys: ApiKeys, askers: Askers, switch: Switch, metrics: ServingMetrics) -> None:
         self._app = app
         self._keys = keys
+        self._askers = askers
         self._switch = switch
         self._metrics = metrics
 
@@ -74,6 +75,7 @@ class Guard:
         try:
             await self._answer(scope, receive, exchange)
         finally:
+            exchange.asker.leave(exchange.status, counted=_asks(scope))
             self._count(scope, exchange, time.perf_counter() - started)
 
     def _count(self, scope: Scope, exchange: "_Exchange", seconds: float) -> None:
@@ -84,8 +86,10 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
         try:
-            self._require_key(scope)
+            exchange.asker = scope["asker"] = self._askers.asker(self._require_key(scope))
             _require_entrance(scope)
+            if _asks(scope):
+                exchange.asker.knock()
             await self._app(scope, receive, exchange.send)
         except RequestError as error:
             await exchange.fail(error, scope, receive)
@@ -104,11 +108,13 @@ class Guard:
             failed = RequestError("the server failed; its log says why", status=500, kind="server_error")
             await exchange.fail(failed, scope, receive)
 
-    def _require_key(self, scope: Scope) -> None:
+    def _require_key(self, scope: Scope) -> KeyEntry | None:
+        """The key that a request bears; None where it needs none."""
         authorization = dict(scope["headers"]).get(b"authorization", b"")
-        scope["authorized"] = self._keys.admit(authorization)
+        key = self._keys.find(authorization)
         # Where nobody needs a key, nobody has shown one.
-        scope["has_key"] = scope["authorized"] and self._keys.needed
+        scope["has_key"] = key is not None or (_by_probes(scope) and self._keys.is_daemons(authorization))
+        scope["authorized"] = scope["has_key"] or not self._keys.needed
         if scope["path"] not in OPEN_ROUTES and not scope["authorized"]:
             raise RequestError(
                 "a valid API key is needed: Authorization: Bearer KEY",
@@ -116,6 +122,12 @@ class Guard:
                 kind="authentication_error",
                 code="invalid_api_key",
             )
+        return key
+
+
+def _asks(scope: Scope) -> bool:
+    """Whether a request is for an answer."""
+    return scope["path"] in ANSWER_ROUTES and scope["method"] == "POST"
 
 
 def _by_probes(scope: Scope) -> bool:
@@ -149,6 +161,8 @@ class _Exchange:
         self._switch = switch
         # What is logged for a client that went away before there was an answer.
         self.status = 499
+        # Of one that bears no key, or not yet.
+        self.asker = Asker()
         self._started = False
 
     async def send(self, message: Message) -> None:
@@ -156,6 +170,7 @@ class _Exchange:
             self._started = True
             self.status = message["status"]
             self._name_generation(message)
+            message["headers"] += [(name.encode(), value.encode()) for name, value in self.asker.headers().items()]
         await self._send(message)
 
     def _name_generation(self, message: Message) -> None:

@@ -9,6 +9,8 @@ from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from serving.keys.metrics import KeyMetrics
+
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 TOKEN_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 LENGTH_BUCKETS: Final = (16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144)
@@ -55,6 +57,7 @@ class ServingMetrics:
         self._answers(registry)
         self._work(registry)
         self._generations(registry)
+        self.keys = KeyMetrics(registry)
         self._begin()
 
     def begin_requests(self, routes: Iterable[str]) -> None:

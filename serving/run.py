@@ -38,7 +38,7 @@ from serving.metrics import ServingMetrics
 from serving.processes.home import engines_home
 from serving.processes.writer import EngineWriter
 from serving.routes.parts import Parts
-from serving.settings import PROBES_VARIABLE, ServingSettings
+from serving.settings import PROBES_KEY_VARIABLE, PROBES_VARIABLE, ServingSettings
 
 _log = structlog.get_logger(__name__)
 
@@ -55,6 +55,7 @@ def serve(
     *,
     recipe_length: int | None = None,
     feedback_directory: Path | None = None,
+    usage: Path | None = None,
 ) -> None:
     """Answer requests from the generation that the pointer under `checkpoints_root` names, until SIGTERM or SIGINT.
 
@@ -67,13 +68,13 @@ def serve(
         model_kind: what the model is for.
         recipe_length: to how many tokens a classifier's base cuts texts; later generations tell by their own recipe.
         feedback_directory: where what people say of answers is written down; None: it is not taken.
+        usage: the file with what each API key has taken of the day; None: that is kept in memory alone.
 
     Raises:
         CannotServe: the address is taken, the key file is unusable, or the device is not there.
     """
-    if settings.engine != "builtin" and model_kind != "causal-lm":
-        raise CannotServe(f"serving.engine {settings.engine} answers for causal language models alone: set builtin")
-    keys = ApiKeys(settings.api_key_file)
+    # Taken out: an engine that this process starts inherits the environment.
+    keys = ApiKeys(settings.api_key_file, daemon_key=os.environ.pop(PROBES_KEY_VARIABLE, None))
     _share_cores(settings)
     metrics = ServingMetrics(_registry())
     switch = Switch(metrics)
@@ -97,7 +98,7 @@ def serve(
         follower = Follower(loader, switch, warming(worker, recent), metrics, poll_s=settings.poll_s)
         entrances = _entrances(settings, stack)
         endings = Endings("serving", metrics.registry)
-        server = Door(build_app(parts, keys), entrances, endings, drain_s=settings.drain_timeout_s)
+        server = Door(build_app(parts, keys, usage), entrances, endings, drain_s=settings.drain_timeout_s)
         # Undone in reverse: the follower first, which may be waiting for the worker to warm a generation.
         worker.start()
         stack.callback(worker.close)
@@ -179,6 +180,8 @@ def _loader(
 
 
 def _worker(settings: ServingSettings, kind: ModelKind, metrics: ServingMetrics) -> Writer | Classifier:
+    if settings.engine != "builtin" and kind != "causal-lm":
+        raise CannotServe(f"serving.engine {settings.engine} answers for causal language models alone: set builtin")
     if settings.engine != "builtin":
         return EngineWriter(at_once=settings.max_batch, queue=settings.max_queue, metrics=metrics)
     if KINDS[kind].writes:

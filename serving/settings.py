@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serving.feedback.settings import FeedbackSettings
+from serving.keys.limits import KeyLimits
 from serving.processes.settings import Engine, EngineProcessSettings, RemoteSettings, engine_problems
 from serving.traffic.settings import CanarySettings
 
@@ -14,6 +15,8 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 # Not RIVERKEEP_…: those are settings, and a process that reads them would refuse one it does not know.
 PROBES_VARIABLE = "PROBES_SOCKET_OF_RIVERKEEP"
 """The descriptor of a bound socket, from who started this process: by it alone that one asks how the process is."""
+PROBES_KEY_VARIABLE = "PROBES_KEY_OF_RIVERKEEP"
+"""The key with which it asks there, made for this process alone: the file may have no key that can be read off it."""
 
 
 class ServingSettings(BaseModel):
@@ -31,9 +34,12 @@ class ServingSettings(BaseModel):
     port: int = Field(8400, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
     api_key_file: Path | None = Field(
         None,
-        description="File with one API key a line (one that begins with # is a remark); clients send one as "
-        "`Authorization: Bearer KEY`. SIGHUP reads it again: write the new key beside the old one, and take the old "
-        "one out when every client has the new.",
+        description="File of API keys, an entry a line: NAME sha256:HASH, with limits behind it, as "
+        "`riverkeep keys add` writes it; or a key in plain text. Clients send theirs as `Authorization: Bearer KEY`. "
+        "What changes in it is taken within a second.",
+    )
+    key_limits: KeyLimits = Field(
+        KeyLimits(), description="What a key may take whose entry in the file names no limit of its own."
     )
     insecure: bool = Field(
         default=False, description="Whether it may listen beyond loopback without an API key, open to anyone."

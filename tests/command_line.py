@@ -21,8 +21,14 @@ TIMEOUT_S = 120
 PIPE_BYTES = 65_536
 """How much a pipe takes before anybody reads."""
 NEEDED = (
-    *(f"daemon.cli.commands.{name}" for name in ("backfill", "memory", "people", "rounds", "setup", "status")),
-    *(f"daemon.cli.render.{name}" for name in ("findings", "generations", "kept", "people", "rounds", "status")),
+    *(
+        f"daemon.cli.commands.{name}"
+        for name in ("api_keys", "backfill", "memory", "people", "rounds", "setup", "status")
+    ),
+    *(
+        f"daemon.cli.render.{name}"
+        for name in ("api_keys", "findings", "generations", "kept", "people", "rounds", "status")
+    ),
     *("daemon.cli.follow", "daemon.cli.main", "daemon.cli.reach", "daemon.admin.client", "daemon.settings.load"),
     *("daemon.control.without_daemon", "daemon.doctor.machine", "daemon.doctor.notes", "daemon.ingestion.backfill"),
     *("daemon.settings.reference", "memory.store", "tests.command_line"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from daemon.errors import DaemonError, said_by_the_system
 from daemon.settings.admin import AdminSettings
-from serving.door.key_file import INVISIBLE
+from serving.door.bearer import INVISIBLE
 
 FILE_NAME = "admin.token"
 

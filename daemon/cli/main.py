@@ -28,6 +28,7 @@ COMMANDS = {
     "memory": "memory:memory",
     "feedback": "feedback:feedback",
     "forget": "people:forget",
+    "keys": "api_keys:keys",
     "backfill": "backfill:backfill",
 }
 """Each command, where in daemon.cli.commands it is; in the order of the help."""
@@ -49,7 +50,7 @@ EXIT_CODES = "\n".join(
         "    1  tried and failed; doctor: something would fail here",
         "    2  wrong command line or settings; check: there are mistakes",
         "    3  refused: by the gate, or in the daemon's present state",
-        "    4  no such round, generation, dead letter or partition; memory find: nothing is known of that person",
+        "    4  no such round, generation, dead letter, partition or key; memory find: nothing is known of that person",
         "    5  status: no daemon runs",
         "    6  another daemon holds the state directory",
         "  130  stopped by Ctrl-C",

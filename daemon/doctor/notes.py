@@ -8,7 +8,7 @@ from daemon.admin.token import read_token
 from daemon.settings.contradictions import pauses_at
 from daemon.settings.records import why_no_chats
 from daemon.settings.tree import Settings
-from serving.door.key_file import read_keys
+from serving.keys.entries import read_entries
 
 LEAST_SECRET_CHARACTERS = 16
 
@@ -53,9 +53,20 @@ def _of_volumes(settings: Settings) -> Iterator[str]:
 def _of_lengths(settings: Settings) -> Iterator[str]:
     admin, keys = settings.admin, settings.serving.api_key_file
     if admin.token_file is not None:
-        yield from _short("admin.token_file", admin.token_file, [read_token(admin, settings.state_dir)])
+        yield from _short("admin.token_file", admin.token_file, [len(read_token(admin, settings.state_dir))])
     if keys is not None:
-        yield from _short("serving.api_key_file", keys, read_keys(keys))
+        lengths = {entry.name: entry.characters for entry in read_entries(keys) if entry.characters is not None}
+        yield from _short("serving.api_key_file", keys, lengths.values())
+        yield from _in_plain_text(keys, list(lengths))
+
+
+def _in_plain_text(path: Path, names: list[str]) -> Iterator[str]:
+    if names:
+        keys = f"{len(names)} keys ({names[0]} …)" if len(names) > 1 else f"a key ({names[0]})"
+        yield (
+            f"serving.api_key_file: {path} holds {keys} in plain text: whoever reads it, or a copy of it, can ask the "
+            "model. `riverkeep keys add NAME --stdin` takes such a key and leaves only its hash, under a name."
+        )
 
 
 def _find_shared(settings: Settings) -> Iterator[str]:
@@ -67,8 +78,8 @@ def _find_shared(settings: Settings) -> Iterator[str]:
         )
 
 
-def _short(key: str, path: Path, secrets: Iterable[str]) -> Iterator[str]:
-    if any(len(secret) < LEAST_SECRET_CHARACTERS for secret in secrets):
+def _short(key: str, path: Path, lengths: Iterable[int]) -> Iterator[str]:
+    if any(length < LEAST_SECRET_CHARACTERS for length in lengths):
         yield (
             f"{key}: {path} holds a secret of fewer than {LEAST_SECRET_CHARACTERS} characters, which can be guessed. "
             "Make one with `openssl rand -hex 32`."

@@ -1,6 +1,7 @@
 """The serving process: started, asked how it is, ended when it hangs, drained at the end."""
 
 import http.client
+import secrets
 import signal
 import socket
 import subprocess
@@ -21,9 +22,7 @@ from daemon.lifecycle.supervised_threads import Part, State
 from daemon.processes.children import end_group, has_ended
 from daemon.settings.hosts import http_address, reached_at
 from daemon.settings.tree import Settings
-from serving.door.key_file import read_keys
-from serving.errors import CannotServe
-from serving.settings import PROBES_VARIABLE
+from serving.settings import PROBES_KEY_VARIABLE, PROBES_VARIABLE
 
 log = structlog.get_logger(__name__)
 
@@ -61,9 +60,9 @@ class ServingProcess:
     A swap needs nothing from here: the process follows the serving pointer by itself.
 
     Args:
-        command: what is started; it is asked by a socket of its own (`PROBES_VARIABLE`), which no crowd can touch.
+        command: what is started; it is asked by a socket of its own (`PROBES_VARIABLE`), which no crowd can touch, and
+            with a key of its own (`PROBES_KEY_VARIABLE`), which is in no file.
         address: host and port that it answers requests at.
-        api_key_file: its first key is for asking; None where none is needed.
         stuck_seconds: a process that answered before and is silent for so long is killed.
         drain_seconds: how long it gets to finish its requests when the service ends.
         replaced: told why each time that a process has ended, or is ended because it cannot go on.
@@ -75,7 +74,6 @@ class ServingProcess:
         command: Sequence[str],
         environment: Mapping[str, str],
         address: tuple[str, int],
-        api_key_file: Path | None,
         stuck_seconds: float,
         drain_seconds: float,
         replaced: Callable[[str], None] = lambda _: None,
@@ -84,8 +82,7 @@ class ServingProcess:
         self._command = tuple(command)
         self._environment = environment
         self._address = address
-        self._api_key_file = api_key_file
-        self._api_key = _first_key(api_key_file)
+        self._key = secrets.token_urlsafe(32)
         self._reload = threading.Event()
         self._end_is_near = threading.Event()
         self._probes = ("127.0.0.1", 0)
@@ -147,7 +144,11 @@ class ServingProcess:
             self._probes = probes.getsockname()[:2]
             return subprocess.Popen(
                 self._command,
-                env={**self._environment, PROBES_VARIABLE: str(probes.fileno())},
+                env={
+                    **self._environment,
+                    PROBES_VARIABLE: str(probes.fileno()),
+                    PROBES_KEY_VARIABLE: self._key,
+                },
                 pass_fds=(probes.fileno(),),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -212,10 +213,6 @@ class ServingProcess:
         """Its own account, or the error that it answers with; None where it does not answer."""
         facts = self._get("/v1/riverkeep/generation")
         if facts is not None and "error" in facts:
-            # Its keys are others than ours: both are those of the file, read at different times.
-            self._api_key = _first_key(self._api_key_file) or self._api_key
-            facts = self._get("/v1/riverkeep/generation")
-        if facts is not None and "error" in facts:
             # How it is it says to everybody.
             facts = {**facts, "trouble": (self._get("/healthz") or {}).get("detail", "")}
         return facts
@@ -223,9 +220,8 @@ class ServingProcess:
     def _get(self, path: str) -> dict[str, Any] | None:
         # Never longer than silence is borne: a question to a process that hangs ends before that is to be killed.
         connection = http.client.HTTPConnection(*self._probes, timeout=min(ANSWER_WITHIN_SECONDS, self._stuck_seconds))
-        headers = {"authorization": f"Bearer {self._api_key}"} if self._api_key else {}
         try:
-            connection.request("GET", path, headers=headers)
+            connection.request("GET", path, headers={"authorization": f"Bearer {self._key}"})
             response = connection.getresponse()
             answer = orjson.loads(response.read())
         except (OSError, http.client.HTTPException, orjson.JSONDecodeError):
@@ -252,7 +248,6 @@ def serving_process(
         command=(sys.executable, "-m", "daemon", *config, "serve"),
         environment={**environment, **overrides},
         address=(reached_at(serving.host), port),
-        api_key_file=serving.api_key_file,
         stuck_seconds=settings.lifecycle.stuck_seconds,
         drain_seconds=drain_seconds(settings),
         replaced=replaced,
@@ -264,15 +259,6 @@ def drain_seconds(settings: Settings) -> float:
     if not settings.serving.enabled:
         return 0.0
     return min(settings.serving.drain_timeout_s, settings.lifecycle.grace_seconds / 2)
-
-
-def _first_key(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return read_keys(path)[0]
-    except CannotServe:
-        return None
 
 
 def _free_port(host: str) -> int:

@@ -14,8 +14,8 @@ from daemon.errors import DaemonError
 from daemon.exit_codes import ExitCode
 from daemon.settings.fields import EACH, Key, accepts, dot, find, nearest, nested_model, siblings
 from daemon.settings.sources import PREFIX, Raw
-from serving.door.key_file import read_keys
 from serving.errors import CannotServe
+from serving.keys.entries import read_entries
 
 SECRET_NAME = re.compile(r"(pass(word|wd|phrase)|secret|credential|api_?key|(^|_)token$|private)", re.IGNORECASE)
 FILE_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.[a-z]{2,10}")
@@ -151,7 +151,7 @@ def _problem_with_certificates(path: Path) -> str:
 
 def _problem_with_keys(path: Path) -> str:
     try:
-        read_keys(path)
+        read_entries(path)
     except CannotServe as error:
         return str(error)
     return ""

@@ -102,6 +102,11 @@ class Settings(BaseModel):
         return self.state_dir / "riverkeep.db"
 
     @property
+    def key_usage(self) -> Path:
+        """The file with what each API key has taken of the day."""
+        return self.state_dir / "key-usage.json"
+
+    @property
     def checkpoints_dir(self) -> Path:
         """Generations and the serving pointer."""
         return self.state_dir / "checkpoints"

@@ -33,6 +33,7 @@ class Classification:
         watched: the generation is a canary.
         done: probabilities of the first texts.
         ended: `on_end` has been called.
+        written: tokens that were written: none are.
     """
 
     generation: LoadedGeneration
@@ -45,6 +46,17 @@ class Classification:
     watched: bool = False
     done: Probabilities = field(default_factory=list)
     ended: bool = False
+    written: int = 0
+
+    @property
+    def read(self) -> Sequence[Sequence[int]]:
+        """What it reads."""
+        return self.texts
+
+    @property
+    def most(self) -> int:
+        """Most tokens that may be written of it."""
+        return 0
 
     def fail(self, error: Exception) -> None:
         """End it with an error."""

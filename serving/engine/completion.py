@@ -65,6 +65,7 @@ class Completion:
         watched: the generation is a canary.
         submitted: when, on the monotonic clock.
         ended: it has had its last event.
+        written: how many tokens it has so far, also where it is given up later.
         first_token_at: when its first token came, on the monotonic clock.
         ended_at: when its last event came.
     """
@@ -84,6 +85,7 @@ class Completion:
     watched: bool = False
     submitted: float = field(default_factory=time.monotonic)
     ended: bool = False
+    written: int = 0
     first_token_at: float | None = None
     ended_at: float | None = None
 
@@ -110,6 +112,16 @@ class Completion:
         if tokens < 2 or self.first_token_at is None or self.ended_at is None:
             return None
         return (self.ended_at - self.first_token_at) / (tokens - 1)
+
+    @property
+    def read(self) -> Sequence[Sequence[int]]:
+        """What it reads: its prompt."""
+        return (self.prompt,)
+
+    @property
+    def most(self) -> int:
+        """Most tokens that may be written of it."""
+        return self.max_tokens
 
     @property
     def ends(self) -> frozenset[int]:

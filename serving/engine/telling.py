@@ -20,6 +20,7 @@ class Telling:
     """
 
     def __init__(self, job: Completion) -> None:
+        self._job = job
         self._text, self._ends = job.text(), job.ends
         self._scores: deque[TokenScore] = deque()
         self._echo = job.echo
@@ -40,6 +41,7 @@ class Telling:
             last: whether no more may come.
         """
         self.tokens += 1
+        self._job.written = self.tokens
         ends = token in self._ends
         if score is not None and not ends:
             self._scores.append(replace(score, offset=self._text.position))

@@ -45,6 +45,8 @@ class AnswerText:
             return
         scores = self._scores(piece)
         if piece.tokens is None:
+            # As near as it can be told until the engine's own count comes with the end.
+            self._job.written += 1
             yield from self._words(piece.text, scores)
         else:
             yield from self._read(piece.tokens, scores)
@@ -84,4 +86,5 @@ class AnswerText:
         if self._telling.tokens:
             yield from self._telling.end(finished.reason)
         else:
+            self._job.written = finished.tokens
             yield replace(finished, score=self._end)

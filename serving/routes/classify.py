@@ -12,6 +12,7 @@ from serving.answers.body import Bodies
 from serving.answers.openai import ClassifyRequest, usage
 from serving.answers.prompts import CutText, cut, places
 from serving.answers.writing import as_request_error, unless_gone
+from serving.askers import Asker
 from serving.engine.classify import Classification, Classifier, Probabilities
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError, TimedOut
@@ -44,7 +45,8 @@ class ClassifyRoute:
         async def answer(chosen: Chosen) -> Response:
             generation = chosen.generation
             texts = await run_encoding(size, lambda: [cut(generation, *pair) for pair in pairs])
-            rows = await unless_gone(request, self._classify_counted(chosen, [text.ids for text in texts]))
+            ids, asker = [text.ids for text in texts], request.scope["asker"]
+            rows = await unless_gone(request, self._classify_counted(asker, chosen, ids))
             return nobody_left() if rows is None else self._respond(generation, rows, texts)
 
         return await answered(chosen, answer)
@@ -72,11 +74,11 @@ class ClassifyRoute:
         }
         return json_response(answer, generation=generation)
 
-    async def _classify_counted(self, chosen: Chosen, texts: Sequence[Sequence[int]]) -> Probabilities:
+    async def _classify_counted(self, asker: Asker, chosen: Chosen, texts: Sequence[Sequence[int]]) -> Probabilities:
         """What `_classify_all` returns, counted while a generation is watched."""
         asked = time.monotonic()
         try:
-            rows = await self._classify_all(chosen, texts)
+            rows = await self._classify_all(asker, chosen, texts)
         except RequestError as error:
             if chosen.ticket is not None:
                 chosen.ticket.failed(error)
@@ -85,12 +87,13 @@ class ClassifyRoute:
             chosen.ticket.answered(time.monotonic() - asked)
         return rows
 
-    async def _classify_all(self, chosen: Chosen, texts: Sequence[Sequence[int]]) -> Probabilities:
+    async def _classify_all(self, asker: Asker, chosen: Chosen, texts: Sequence[Sequence[int]]) -> Probabilities:
         listener: Listener[Probabilities | Exception] = Listener()
         job = Classification(chosen.generation, texts, listener.put, watched=chosen.is_canary)
         worker = self._parts.worker
         assert isinstance(worker, Classifier)
-        worker.submit(job)
+        with asker.admitted([job]):
+            worker.submit(job)
         # One of each request is enough: what is warmed is the model, not the text.
         self._parts.recent.add(texts[0])
         try:

@@ -20,6 +20,7 @@ from serving.answers.prompts import (
 )
 from serving.answers.scored import require_few_scores
 from serving.answers.writing import Wish, Writing, unless_gone
+from serving.askers import Asker
 from serving.engine.classify import Classifier
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError
@@ -67,7 +68,7 @@ class CompletionRoutes:
 
             asked = await run_encoding(size, encode_all)
             shape = CompletionShape(*self._named(generation))
-            writing = self._writing(chosen, body, asked, body.stop)
+            writing = self._writing(request.scope["asker"], chosen, body, asked, body.stop)
             if isinstance(body.prompt[0], str):
                 self._keep(writing, shape, [(PROMPT, body.prompt[0])], body.user)
             return await self._write(request, writing, shape, body)
@@ -84,7 +85,8 @@ class CompletionRoutes:
             generation = chosen.generation
             prompt, stops = await run_encoding(size, lambda: chat_prompt(generation, body.messages))
             shape = ChatShape(*self._named(generation))
-            writing = self._writing(chosen, body, [ReadPrompt(prompt, "messages")], (*body.stop, *stops))
+            asked, stops = [ReadPrompt(prompt, "messages")], (*body.stop, *stops)
+            writing = self._writing(request.scope["asker"], chosen, body, asked, stops)
             self._keep(writing, shape, [(message.role, message.content) for message in body.messages], body.user)
             return await self._write(request, writing, shape, body)
 
@@ -103,6 +105,7 @@ class CompletionRoutes:
 
     def _writing(
         self,
+        asker: Asker,
         chosen: Chosen,
         body: TextRequest,
         questions: Sequence[ReadPrompt],
@@ -139,7 +142,8 @@ class CompletionRoutes:
         worker = self._parts.worker
         assert not isinstance(worker, Classifier)
         # All or none: with a part of its prompts in the queue a request could neither go on nor be refused.
-        worker.submit(*writing.jobs)
+        with asker.admitted(writing.jobs):
+            worker.submit(*writing.jobs)
         self._parts.recent.add(questions[0].ids)
         return writing
 

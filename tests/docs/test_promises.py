@@ -206,6 +206,17 @@ PROOFS: Final = {
             "test_directories_of_finished_rounds_are_bounded",
         ],
     },
+    "One client's flood": {
+        "tests/integration/test_api_keys.py": [
+            "test_beyond_a_limit_the_client_is_told_when_to_come_back",
+            "test_a_flood_of_one_key_does_not_starve_another",
+            "test_a_key_is_revoked_while_it_is_answered",
+            "test_a_days_quota_survives_the_process",
+        ],
+        "tests/unit/serving/test_askers.py": ["test_beyond_a_limit_it_is_openais_429"],
+        "tests/unit/serving/engine/test_fair_queue.py": ["test_nobody_is_lost_and_nobody_is_two_turns_ahead"],
+        "tests/unit/serving/keys/test_key_file.py": ["test_only_the_hash_of_a_new_key_is_kept"],
+    },
     "Everything is bounded that waits": {
         "tests/integration/test_door.py": [
             "test_a_crowd_keeps_nobody_out",

@@ -10,6 +10,7 @@ import pytest
 
 from daemon.metrics import SAVES, UNPROVEN
 from memory.metrics import DROPPED
+from serving.keys.limits import LIMITS
 from serving.metrics import ROLES
 from tests.integration.dashboard_life import (
     ANSWERED,
@@ -238,6 +239,15 @@ def _serving(life: Life) -> dict[str, list[Shown]]:
         "Feedback": [
             {f"{verdict} of generation 0 at {daemon}": said for verdict, said in (("accept", 0), ("reject", 1))}
         ],
+        "Requests by key": [
+            {
+                "alice 2xx": about(ANSWERED / WINDOW_S),
+                "alice 4xx": about(REFUSED / WINDOW_S),
+                "alice 5xx": 0,
+            }
+        ],
+        "Tokens by key": [{"alice read": Between(0.001), "alice written": Between(0.001)}],
+        "Refused by a key's limit, in an hour": [{f"alice {limit}": 0 for limit in LIMITS}],
         "Queue": [{f"waiting at {serving}": 0}, {f"being answered at {serving}": 0}],
         "Memory of the processes": [
             {

@@ -14,6 +14,7 @@ import httpx
 import psutil
 
 from daemon.lifecycle.lock import holder_of
+from serving.keys.key_file import add_key
 from streams.document import Partition
 from tests.brokers import Broker, make_topic, send
 from tests.daemon_harness import Daemon, Home, batch_of, daemon, fake_learner, fill, make_home, sentences
@@ -33,6 +34,7 @@ FLOOD = 1_200
 TARGETS = 3
 DOCUMENTS = 150
 NOT_THERE = "nothing-.*"
+KEYS = '[serving]\napi_key_file = "keys"\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,9 @@ def lived(path: Path, broker: Broker) -> Iterator[Life]:
         fresh_samples=1_000,
     )
     streams = f'[streams]\ndead_letter_topic = "{dead}"\n'
-    home.config.write_text(home.config.read_text().replace("[streams]\n", streams) + _skill_in(path))
+    text = home.config.read_text().replace("[streams]\n", streams).replace("[serving]\n", KEYS)
+    home.config.write_text(text + _skill_in(path))
+    (home.path / "alice").write_text(add_key(home.path / "keys", "alice", {}).secret)
     fill(home, before=120, fresh=0)
     other = _classifier_home(path)
     with daemon(home) as started, daemon(other, learner=fake_learner("good")) as classifier:
@@ -136,6 +140,11 @@ def _classifier_home(path: Path) -> Home:
             labelled = [one._replace(label=LABELS[at % 2]) for at, one in enumerate(batch.documents)]
             store.append(replace(batch, documents=tuple(labelled)), before_stream=before)
     return home
+
+
+def _key(home: Home) -> dict[str, str]:
+    """What a client sends that has a key."""
+    return {"authorization": f"Bearer {(home.path / 'alice').read_text()}"}
 
 
 def _ready(home: Home) -> bool:
@@ -194,7 +203,8 @@ def _stored(home: Home, topic: str) -> int:
 def _ask(home: Home) -> list[float]:
     """Answers, and requests that are refused."""
     seconds = []
-    with httpx.Client(base_url=f"http://{serving_address(home)}", trust_env=False, timeout=60) as client:
+    address = f"http://{serving_address(home)}"
+    with httpx.Client(base_url=address, trust_env=False, timeout=60, headers=_key(home)) as client:
         for at in range(ANSWERED):
             began = time.perf_counter()
             body = {"prompt": f"the state of the union {at}", "max_tokens": 100, "temperature": 0}
@@ -210,7 +220,7 @@ def _ask(home: Home) -> list[float]:
 
 def _generation(home: Home) -> int:
     url = f"http://{serving_address(home)}/v1/riverkeep/generation"
-    return int(get(url).json()["generation"])
+    return int(get(url, headers=_key(home)).json()["generation"])
 
 
 def _round_of(started: Daemon) -> Facts:

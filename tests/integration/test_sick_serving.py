@@ -69,7 +69,6 @@ def test_a_sick_process_is_replaced(tmp_path: Path, how: str) -> None:
         command=sick.command,
         environment=os.environ,
         address=sick.address,
-        api_key_file=None,
         stuck_seconds=600,
         drain_seconds=1,
         replaced=reasons.append,

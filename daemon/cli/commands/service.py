@@ -51,8 +51,8 @@ def run(invocation: Invocation) -> int:
 def serve(invocation: Invocation) -> int:
     """Answer requests from the serving generation, alone: a replica that follows the checkpoint store.
 
-    `riverkeep run` starts one by itself; use this for more, on this machine or another that sees the store. SIGHUP
-    reads the API keys again.
+    `riverkeep run` starts one by itself; use this for more, on this machine or another that sees the store. API keys
+    that change in their file are taken by itself.
     """
     import signal
 
@@ -72,6 +72,7 @@ def serve(invocation: Invocation) -> int:
         settings.model.kind,
         recipe_length=recipe.sequence_length,
         feedback_directory=settings.feedback_dir,
+        usage=settings.key_usage,
     )
     return ExitCode.OK
 

@@ -4,10 +4,8 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psutil
 import pytest
@@ -23,7 +21,7 @@ import http.server, json, os, socket, sys, signal, time
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = json.dumps({"generation": GENERATION, "swap_seconds": 0.5, "trouble": TROUBLE}).encode()
-        refused = self.headers.get("authorization") != "Bearer " + KEYS[-1]
+        refused = self.headers.get("authorization") != "Bearer " + KEY
         if self.path == "/healthz":
             refused, body = False, json.dumps({"healthy": not TROUBLE, "detail": TROUBLE}).encode()
         if refused:
@@ -33,15 +31,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
     def log_message(self, *args): pass
-KEYS = ["secret"]
+KEY = os.environ["PROBES_KEY_OF_RIVERKEEP"]
 TROUBLE = ""
 signal.signal(signal.SIGUSR1, lambda *_: print("the end is near", file=sys.stderr, flush=True))
-signal.signal(signal.SIGHUP, lambda *_: KEYS.append("another"))
+signal.signal(signal.SIGHUP, lambda *_: print("keys are read again", file=sys.stderr, flush=True))
 server = http.server.HTTPServer(("", 0), Handler, bind_and_activate=False)
 server.socket = socket.socket(fileno=int(os.environ["PROBES_SOCKET_OF_RIVERKEEP"]))
 server.server_activate()
 server.serve_forever()
 """
+DEAF = SERVER.replace('os.environ["PROBES_KEY_OF_RIVERKEEP"]', '"another"')
+"""One that does not take the daemon's key."""
 
 
 @contextmanager
@@ -50,28 +50,23 @@ def served(
     *,
     stuck_seconds: float = 60,
     drain_seconds: float = 5,
-    key_file: Path | None = None,
     address: tuple[str, int] | None = None,
     replaced: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[ServingProcess, Part]]:
     """A stand-in serving process under a supervisor."""
     host, port = address or ("127.0.0.1", _free_port("127.0.0.1"))
-    with tempfile.NamedTemporaryFile(prefix="keys-") as file:
-        file.write(b"secret\n")
-        file.flush()
-        process = ServingProcess(
-            command=(sys.executable, "-c", script),
-            environment=os.environ,
-            address=(host, port),
-            api_key_file=key_file or Path(file.name),
-            stuck_seconds=stuck_seconds,
-            drain_seconds=drain_seconds,
-            replaced=replaced,
-        )
-        part = Part("serving", process.run, backoff=Backoff(0.05, 0.1))
-        shutdown = Shutdown(grace_seconds=20, round_grace_seconds=0)
-        with Supervisor([part], seconds_left=shutdown.seconds_left):
-            yield process, part
+    process = ServingProcess(
+        command=(sys.executable, "-c", script),
+        environment=os.environ,
+        address=(host, port),
+        stuck_seconds=stuck_seconds,
+        drain_seconds=drain_seconds,
+        replaced=replaced,
+    )
+    part = Part("serving", process.run, backoff=Backoff(0.05, 0.1))
+    shutdown = Shutdown(grace_seconds=20, round_grace_seconds=0)
+    with Supervisor([part], seconds_left=shutdown.seconds_left):
+        yield process, part
 
 
 def test_a_process_that_answers_is_ready() -> None:
@@ -115,14 +110,12 @@ def test_a_port_that_is_taken_is_named() -> None:
             wait_until(lambda: f": port {address[1]} is taken by another process" in part.health().detail)
 
 
-@pytest.mark.parametrize("key", ["secret", "a-wrong-one"])
-def test_a_process_that_calls_itself_broken_is_replaced(key: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("script", [SERVER, DEAF], ids=["hears", "deaf"])
+def test_a_process_that_calls_itself_broken_is_replaced(script: str) -> None:
     """Within seconds, again and again at growing intervals, whether it takes the daemon's key or not; and counted."""
-    keys = tmp_path / "keys"
-    keys.write_text(f"{key}\n")
     replaced: list[str] = []
-    sick = SERVER.replace("GENERATION", "7").replace('TROUBLE = ""', 'TROUBLE = "passes fail"')
-    with served(sick, key_file=keys, replaced=replaced.append) as (process, part):
+    sick = script.replace("GENERATION", "7").replace('TROUBLE = ""', 'TROUBLE = "passes fail"')
+    with served(sick, replaced=replaced.append) as (process, part):
         first = wait_until(lambda: process.status.pid)
         wait_until(lambda: process.status.pid not in (None, first))
         wait_until(lambda: "calls itself broken and is replaced: passes fail" in part.health().detail)
@@ -161,23 +154,18 @@ def test_a_process_that_does_not_drain_is_killed_in_time() -> None:
     assert not psutil.pid_exists(pid)
 
 
-def test_a_reload_is_passed_on_and_the_new_key_is_used(tmp_path: Path) -> None:
-    """The process goes on with the keys of its file as it is now, and is asked with one of them."""
-    keys = tmp_path / "keys"
-    keys.write_text("secret\n")
-    with served(SERVER.replace("GENERATION", "7"), key_file=keys) as (process, part):
+def test_a_reload_is_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
+    """The process reads its keys again and goes on, and is asked with the daemon's own, which no file has."""
+    with served(SERVER.replace("GENERATION", "7")) as (process, part):
         first = wait_until(lambda: process.status.generation and process.status.pid)
-        keys.write_text("another\n")
         process.reload()
-        wait_until(lambda: process._api_key == "another")
+        wait_until(lambda: "keys are read again" in capfd.readouterr().err)
         wait_until(lambda: part.health().state is State.RUNNING and process.status.generation == 7)
         assert process.status.pid == first
 
 
-def test_a_refused_key_is_no_generation_that_loads(tmp_path: Path) -> None:
+def test_a_refused_key_is_no_generation_that_loads() -> None:
     """What the process says is said, and it is not asked to begin anew for it."""
-    keys = tmp_path / "keys"
-    keys.write_text("a-wrong-one\n")
-    with served(SERVER.replace("GENERATION", "7"), key_file=keys) as (_, part):
+    with served(DEAF.replace("GENERATION", "7")) as (_, part):
         wait_until(lambda: "a valid API key is needed" in part.health().detail)
         assert not part.health().ok

@@ -11,7 +11,8 @@ from daemon.admin.token import read_token
 from daemon.settings.admin import AdminSettings
 from daemon.settings.load import load
 from daemon.settings.mistakes import BadSettings
-from serving.door.key_file import read_keys
+from serving.door.bearer import digest_of
+from serving.keys.entries import read_entries
 from streams.errors import BadSecret
 from streams.secret_files import secret
 
@@ -76,7 +77,7 @@ def test_secrets_are_read_without_what_nobody_sees(tmp_path: Path, around: str) 
     path = tmp_path / "secret"
     path.write_bytes(around.format("s3cret-of-mine").encode())
     assert secret(path) == "s3cret-of-mine"
-    assert read_keys(path) == ["s3cret-of-mine"]
+    assert [entry.digest for entry in read_entries(path)] == [digest_of("s3cret-of-mine")]
     assert read_token(AdminSettings(token_file=path), tmp_path) == "s3cret-of-mine"
 
 

@@ -1,0 +1,102 @@
+"""What a request with a key is told, and what is counted of it, through the whole application."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from serving.engine.loaded import LoadedGeneration
+from serving.keys.key_file import add_key
+from serving.keys.limits import KeyLimits
+from tests.unit.serving.conftest import Served
+
+Serve = Callable[..., Served]
+PROMPT = {"prompt": "the state", "max_tokens": 4, "temperature": 0}
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """None is there yet."""
+    return tmp_path / "keys"
+
+
+def header(key_file: Path, name: str, **limits: int | None) -> dict[str, str]:
+    """What a client sends with a key that is added for it."""
+    return {"authorization": f"Bearer {add_key(key_file, name, limits).secret}"}
+
+
+def test_a_limit_is_told_as_openai_tells_it(serve: Serve, first: LoadedGeneration, key_file: Path) -> None:
+    """What is left on each answer; beyond it a 429 with a time, and without work."""
+    alice = header(key_file, "alice", requests_per_minute=2, tokens_per_minute=100_000)
+    served = serve(first, key_file)
+    answer = served.client.post("/v1/completions", json=PROMPT, headers=alice)
+    assert answer.status_code == 200
+    assert (answer.headers["x-ratelimit-limit-requests"], answer.headers["x-ratelimit-remaining-requests"]) == (
+        "2",
+        "1",
+    )
+    assert answer.headers["x-ratelimit-reset-requests"].endswith("s")
+    assert served.client.post("/v1/completions", json={}, headers=alice).status_code == 400
+    refused = served.client.post("/v1/completions", json=PROMPT, headers=alice)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert 1 <= int(refused.headers["retry-after"]) <= 30
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+    usage = answer.json()["usage"]
+    assert served.count("key_tokens_total", key="alice", direction="read") == usage["prompt_tokens"]
+    assert served.count("key_tokens_total", key="alice", direction="written") == usage["completion_tokens"] > 0
+    assert served.count("key_requests_total", key="alice", code="2xx") == 1
+    assert served.count("key_requests_total", key="alice", code="4xx") == 2
+    assert served.count("key_refusals_total", key="alice", limit="requests_per_minute") == 1
+    # To ask how things are takes nothing, and is always answered.
+    assert served.client.get("/v1/models", headers=alice).status_code == 200
+
+
+def test_a_quota_that_is_used_up_is_not_tried_again(serve: Serve, first: LoadedGeneration, key_file: Path) -> None:
+    """OpenAI's clients would, within seconds; of a limit of the minute they may."""
+    alice = header(key_file, "alice", tokens_per_day=1)
+    client = serve(first, key_file).client
+    assert client.post("/v1/completions", json=PROMPT, headers=alice).status_code == 200
+    refused = client.post("/v1/completions", json=PROMPT, headers=alice)
+    assert (refused.status_code, refused.json()["error"]["type"]) == (429, "insufficient_quota")
+    assert refused.headers["x-should-retry"] == "false"
+
+
+def test_settings_limit_keys_that_name_no_limit(serve: Serve, first: LoadedGeneration, key_file: Path) -> None:
+    """And `none` lifts that for one."""
+    alice, bob = header(key_file, "alice"), header(key_file, "bob", requests_per_minute=None)
+    client = serve(first, key_file, key_limits=KeyLimits(requests_per_minute=1)).client
+    statuses = [
+        [client.post("/v1/completions", json=PROMPT, headers=each).status_code for _ in range(2)]
+        for each in (alice, bob)
+    ]
+    assert statuses == [[200, 429], [200, 200]]
+
+
+def test_several_prompts_are_several_answers_at_once(serve: Serve, first: LoadedGeneration, key_file: Path) -> None:
+    """More than a key may ever have are a 400."""
+    alice = header(key_file, "alice", at_once=2)
+    client = serve(first, key_file).client
+    statuses = [
+        client.post("/v1/completions", json={**PROMPT, "prompt": ["a"] * count}, headers=alice).status_code
+        for count in (2, 3, 2)
+    ]
+    assert statuses == [200, 400, 200]
+
+
+def test_a_stream_counts_what_was_written(serve: Serve, first: LoadedGeneration, key_file: Path) -> None:
+    """And its place is free again at its end."""
+    alice = header(key_file, "alice", at_once=1)
+    served = serve(first, key_file)
+    for _ in range(2):
+        answer = served.client.post("/v1/completions", json={**PROMPT, "stream": True}, headers=alice)
+        assert answer.text.endswith("data: [DONE]\n\n")
+    assert served.count("key_tokens_total", key="alice", direction="written") == 8
+
+
+def test_texts_that_are_classified_count_too(serve: Serve, judge: LoadedGeneration, key_file: Path) -> None:
+    """As tokens read, and as one answer."""
+    alice = header(key_file, "alice", at_once=1)
+    served = serve(judge, key_file, classifier=True)
+    answer = served.client.post("/v1/classify", json={"input": ["one", "two three"]}, headers=alice)
+    read = answer.json()["usage"]["prompt_tokens"]
+    assert served.count("key_tokens_total", key="alice", direction="read") == read > 0
