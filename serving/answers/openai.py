@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from serving.answers.body import Many
 from serving.answers.fields import MAX_STOP_IDS, read_bias, read_prompts, read_stops, read_texts
+from serving.answers.formats import read_format
 from serving.answers.logprobs import MOST_LOGPROBS, chat_logprobs, text_logprobs
 from serving.answers.messages import read_messages
 from serving.engine.completion import Finish
@@ -54,6 +55,8 @@ class TextRequest(BaseModel):
     stop_token_ids: Many[Annotated[int, Field(ge=0)]] | None = Field(None, max_length=MAX_STOP_IDS)
     ignore_eos: bool | None = None
     n: int | None = Field(None, ge=1, le=MOST_CHOICES)
+    # As the JSON schema that answers are held to.
+    response_format: Annotated[str | None, PlainValidator(read_format)] = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     # Whatever it is, the answer is the same; a canary's share is chosen by it.

@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from serving.answers.openai import AnswerShape, ChoicePart, usage
 from serving.engine.completion import Completion, Delta, Event, Finished
+from serving.engine.grammar_state import AnswerFormat
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
 from serving.errors import Failed, RequestError, TimedOut, error_body
@@ -38,6 +39,7 @@ class Wish:
         stop_ids: tokens before which it ends.
         scored: with how many alternatives each token's log-probability is told; None: it is not.
         echo: the prompt's text, where it is given back.
+        held_to: what the answer has to be; None: anything.
     """
 
     prompt: Sequence[int]
@@ -47,6 +49,7 @@ class Wish:
     stop_ids: frozenset[int]
     scored: int | None = None
     echo: str | None = None
+    held_to: AnswerFormat | None = None
 
 
 @dataclass(slots=True)
@@ -121,6 +124,7 @@ class Writing:
             watched=self.watched,
             scored=wish.scored,
             echo=wish.echo,
+            held_to=wish.held_to,
         )
 
     async def whole(self, shape: AnswerShape) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from serving.engine.completion import Completion, Delta, Finished
+from serving.engine.completion import Completion, Delta, Finish, Finished
 from serving.engine.sampling import Drawing
 from serving.engine.scores import TokenNames, TokenScore, score_tokens
 from serving.engine.telling import Telling
-from serving.errors import BrokenGeneration
+from serving.errors import BrokenGeneration, RequestError
 
 
 class Answer:
@@ -29,7 +29,8 @@ class Answer:
         self.tokens, self._begun = list(begun), len(begun)
         self.fed = 0
         self.apart = False
-        self._drawing = Drawing(job.sampling, begun)
+        grammar = job.held_to and job.held_to.grammar
+        self._drawing = Drawing(job.sampling, begun, grammar.begin() if grammar else None)
         self._telling = Telling(job)
         self._opened = False
         self._prompt_scores: list[TokenScore] = []
@@ -70,11 +71,16 @@ class Answer:
         if not self.job.max_tokens:
             self._tell(self._telling.end("length"))
             return
-        token = self._drawing.next(logits)
+        try:
+            token = self._drawing.next(logits)
+        except RequestError as error:
+            self.job.fail(error)
+            return
         self.tokens.append(token)
         scored = self.job.scored
         score = None if scored is None else score_tokens(self._names, logits[None], [token], scored)[0]
-        self._tell(self._telling.take(token, score, last=self.written >= self.job.max_tokens))
+        last: Finish | None = "length" if self.written >= self.job.max_tokens else None
+        self._tell(self._telling.take(token, score, last="stop" if self._drawing.ended else last))
 
     @property
     def _names(self) -> TokenNames:

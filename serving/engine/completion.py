@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from serving.engine.grammar_state import AnswerFormat
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
 from serving.engine.scores import TokenScore
@@ -59,6 +60,7 @@ class Completion:
         stop_ids: tokens before which it ends; None: those that end the generation's answers.
         scored: with how many of the most probable tokens each token's log-probability is told; None: it is not.
         echo: the prompt as a text, which is the answer's first piece, with its tokens' scores; None: it is not.
+        held_to: what the answer has to be; None: anything.
         cancelled: set by whoever no longer wants it; it then ends without an event.
         trial: it tries a generation that does not serve yet.
         owner: whose it is; owners take turns.
@@ -79,6 +81,7 @@ class Completion:
     stop_ids: frozenset[int] | None = None
     scored: int | None = None
     echo: str | None = None
+    held_to: AnswerFormat | None = None
     cancelled: bool = False
     trial: bool = False
     owner: str = ""

@@ -7,6 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from serving.engine.grammar_state import GrammarState
+
 # A smaller one is the same to the last digit, and zero to float32.
 LEAST_TEMPERATURE: Final = 1e-6
 
@@ -62,9 +64,11 @@ class Drawing:
     Args:
         sampling: how to draw.
         prompt: the token ids before the answer.
+        grammar: where the answer stands in what it is held to; None: it is held to nothing.
     """
 
-    def __init__(self, sampling: Sampling, prompt: Sequence[int]) -> None:
+    def __init__(self, sampling: Sampling, prompt: Sequence[int], grammar: GrammarState | None = None) -> None:
+        self._grammar = grammar
         self._sampling = sampling
         self._generator = sampling.generator()
         self._prompt = prompt
@@ -76,9 +80,12 @@ class Drawing:
 
         Args:
             logits: of one position, shape (vocabulary,).
+
+        Raises:
+            RequestError: none goes on by the grammar.
         """
         sampling = self._sampling
-        if not (sampling.penalizes or sampling.bias):
+        if not (sampling.penalizes or sampling.bias or self._grammar):
             return choose(logits, sampling, self._generator)
         # A copy: this row is a view into the batch's logits, and biases are added in place.
         scores = logits.to("cpu", torch.float32, copy=True)
@@ -86,10 +93,19 @@ class Drawing:
             scores = self._penalize(scores)
         for token, bias in sampling.bias:
             scores[token] += bias
+        if self._grammar is not None:
+            scores = self._grammar.mask(scores)
         token = choose(scores, sampling, self._generator)
         if self._written is not None:
             self._written[token] += 1
+        if self._grammar is not None:
+            self._grammar.accept(token)
         return token
+
+    @property
+    def ended(self) -> bool:
+        """Whether the grammar lets nothing more come."""
+        return self._grammar is not None and self._grammar.ended
 
     def _penalize(self, scores: Tensor) -> Tensor:
         sampling = self._sampling

@@ -32,13 +32,13 @@ class Telling:
         if self._echo is not None:
             yield Delta(self._echo, tuple(_placed(scores, self._echo)))
 
-    def take(self, token: int, score: TokenScore | None, *, last: bool = False) -> Iterator[Delta | Finished]:
+    def take(self, token: int, score: TokenScore | None, *, last: Finish | None = None) -> Iterator[Delta | Finished]:
         """What the next token adds, and the end where it ends the answer.
 
         Args:
             token: by its number.
             score: of the token, if scores were asked for.
-            last: whether no more may come.
+            last: why no more may come; None: more may.
         """
         self.tokens += 1
         self._job.written = self.tokens
@@ -47,13 +47,13 @@ class Telling:
             self._scores.append(replace(score, offset=self._text.position))
         text = self._text.end() if ends else self._text.push(token)
         # An end that comes with the last token allowed is an end: "length" would have clients ask for more.
-        full = last and not ends and not self._text.stopped
+        full = last if not ends and not self._text.stopped else None
         if full:
             text += self._text.end()
-        over = ends or full or self._text.stopped
+        over = ends or full is not None or self._text.stopped
         yield from self._piece(text, over=over)
         if over:
-            yield self._finished("length" if full else "stop", score if ends else None)
+            yield self._finished(full or "stop", score if ends else None)
 
     def end(self, reason: Finish) -> Iterator[Delta | Finished]:
         """The rest, when no more tokens come."""

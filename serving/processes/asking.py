@@ -82,6 +82,7 @@ def body_of(job: Completion, engine: RunningEngine) -> dict[str, Any]:
         **({"stop_token_ids": sorted(beyond)} if beyond else {}),
         **({"ignore_eos": True} if ignored else {}),
         **_scoring(job, engine),
+        **_format(job),
     }
 
 
@@ -97,6 +98,13 @@ def prompt_body_of(job: Completion, engine: RunningEngine) -> dict[str, Any]:
         **({"return_token_ids": True} if engine.tells_tokens else {}),
         **_scoring(job, engine),
     }
+
+
+def _format(job: Completion) -> dict[str, Any]:
+    if job.held_to is None:
+        return {}
+    named = {"name": "answer", "schema": orjson.loads(job.held_to.schema), "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": named}}
 
 
 def _scoring(job: Completion, engine: RunningEngine) -> dict[str, Any]:

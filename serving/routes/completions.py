@@ -27,6 +27,7 @@ from serving.errors import RequestError
 from serving.feedback.register import answer_keeper
 from serving.feedback.spool import PROMPT
 from serving.guard import GENERATION_HEADER
+from serving.routes.answer_formats import AnswerFormats
 from serving.routes.callers import Chosen, answered
 from serving.routes.parts import Parts, read_body, run_encoding
 from serving.routes.responses import json_response, nobody_left
@@ -39,6 +40,7 @@ class CompletionRoutes:
         self._parts = parts
         self._settings = parts.settings
         self._bodies = bodies
+        self._formats = AnswerFormats(parts.settings)
         # More than can wait would be told to come back for ever.
         self._most = min(self._settings.max_inputs, self._settings.max_batch + self._settings.max_queue)
 
@@ -68,7 +70,7 @@ class CompletionRoutes:
 
             asked = await run_encoding(size, encode_all)
             shape = CompletionShape(*self._named(generation))
-            writing = self._writing(request.scope["asker"], chosen, body, asked, body.stop)
+            writing = await self._writing(request.scope["asker"], chosen, body, asked, body.stop)
             if isinstance(body.prompt[0], str):
                 self._keep(writing, shape, [(PROMPT, body.prompt[0])], body.user)
             return await self._write(request, writing, shape, body)
@@ -86,7 +88,7 @@ class CompletionRoutes:
             prompt, stops = await run_encoding(size, lambda: chat_prompt(generation, body.messages))
             shape = ChatShape(*self._named(generation))
             asked, stops = [ReadPrompt(prompt, "messages")], (*body.stop, *stops)
-            writing = self._writing(request.scope["asker"], chosen, body, asked, stops)
+            writing = await self._writing(request.scope["asker"], chosen, body, asked, stops)
             self._keep(writing, shape, [(message.role, message.content) for message in body.messages], body.user)
             return await self._write(request, writing, shape, body)
 
@@ -103,7 +105,7 @@ class CompletionRoutes:
         if answers.keeps_text:
             writing.on_whole = answer_keeper(answers, shape.id, tuple(asked), user)
 
-    def _writing(
+    async def _writing(
         self,
         asker: Asker,
         chosen: Chosen,
@@ -123,8 +125,9 @@ class CompletionRoutes:
         require_known(generation, body)
         default = min(defaults.max_new_tokens or settings.default_new_tokens, settings.max_new_tokens)
         ends = body.stop_ids(generation.stop_ids)
+        held_to = await self._formats.of(generation, body.response_format, ignores_ends=bool(body.ignore_eos))
         wishes = [
-            Wish(asked.ids, length, sampling, stops, ends, body.scored, asked.echo)
+            Wish(asked.ids, length, sampling, stops, ends, body.scored, asked.echo, held_to)
             for asked in questions
             for length in [room(generation, asked.ids, limit, default, asked.param)]
             for sampling in body.samplings(defaults)

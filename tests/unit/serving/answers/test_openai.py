@@ -37,7 +37,6 @@ def test_prompts_come_in_four_shapes(prompt: object, prompts: object) -> None:
         {"best_of": 2},
         {"suffix": "a"},
         {"tools": [{"type": "function"}]},
-        {"response_format": {"type": "json_object"}},
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(extra: dict[str, object]) -> None:

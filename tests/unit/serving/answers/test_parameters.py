@@ -41,8 +41,6 @@ def refusal(shape: type[TextRequest], **extra: object) -> RequestError:
         ("tool_choice", {"type": "function"}),
         ("functions", [{"name": "f"}]),
         ("function_call", {"name": "f"}),
-        ("response_format", {"type": "json_object"}),
-        ("response_format", {"type": "json_schema", "json_schema": {}}),
         ("modalities", ["text", "audio"]),
         ("audio", {"voice": "a"}),
         ("prediction", {"type": "content"}),
