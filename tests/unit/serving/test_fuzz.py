@@ -45,6 +45,14 @@ FITTING: dict[str, st.SearchStrategy[Any]] = {
     "stop": st.sampled_from(["</s>", "\n", " "]) | st.lists(TEXTS, max_size=3),
     "stop_token_ids": st.lists(st.integers(0, 321), max_size=4),
     "ignore_eos": st.booleans(),
+    "user": TEXTS,
+    "n": st.integers(1, 3),
+    "echo": st.booleans(),
+    "logprobs": st.booleans() | st.integers(0, 6),
+    "top_logprobs": st.integers(0, 6),
+    "response_format": st.fixed_dictionaries(
+        {"type": st.sampled_from(["text", "json_object", "json_schema"])}, optional={"json_schema": ANYTHING}
+    ),
     "stream": st.booleans(),
     "stream_options": st.fixed_dictionaries({}, optional={"include_usage": st.booleans()}),
     "messages": st.lists(
