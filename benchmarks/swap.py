@@ -4,6 +4,11 @@ A serving process answers a steady stream of requests (open loop: they arrive at
 ones are answered) while the pointer moves between generations. Stretches with and without swaps alternate, so that
 whatever else the machine does falls on both. Every answer is greedy and is compared with what the generation that it
 names would say, computed here without a cache or a batch: a mixture of two generations would differ.
+
+    python -m benchmarks.swap --vllm PYTHON --adapters --generations 40 --stretch 20
+
+measures the same of vLLM behind the door, by the interpreter of its environment: an engine for each generation, or with
+`--adapters` one engine into which generations are put as adapters, where a swap takes seconds.
 """
 
 import asyncio
@@ -21,6 +26,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -32,7 +38,7 @@ from checkpoints.card import Card
 from checkpoints.generation_store import GenerationStore
 from checkpoints.load import load_model, load_tokenizer
 from tests.harness import wait_until
-from tests.models import make_causal
+from tests.models import make_adapter, make_causal
 
 PROMPTS = [
     "the state of the union",
@@ -43,8 +49,11 @@ PROMPTS = [
     "日本語 union",
 ]
 NEW_TOKENS = 16
+HEAD_WIDTH = 32
+"""Of the model's attention: vLLM's on a CPU knows none below."""
 SETTLE_S = 0.25
 POLL_S = 0.04
+READY_S = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +100,17 @@ def expected_answers(path: Path) -> dict[str, str]:
     return answers
 
 
-def publish_generations(root: Path, scratch: Path, count: int, layers: int, width: int) -> GenerationStore:
-    """Random models, each giving other answers."""
+def publish_generations(
+    root: Path, scratch: Path, count: int, layers: int, width: int, *, are_adapters: bool
+) -> GenerationStore:
+    """Random models, each giving other answers; all but the first are adapters on it, where that is wanted."""
     store = GenerationStore(root)
     for number in range(count):
-        model = make_causal(scratch / str(number), seed=number, layers=layers, width=width)
+        target = scratch / str(number)
+        if number and are_adapters:
+            model = make_adapter(store, target, seed=number)
+        else:
+            model = make_causal(target, seed=number, layers=layers, width=width, head_width=HEAD_WIDTH)
         if number == 0:
             import_base(store, model)
         else:
@@ -209,21 +224,30 @@ def median(answers: list[Answered]) -> float:
 
 
 @contextmanager
-def serving(root: Path) -> Iterator[str]:
-    """A serving process over `root`; gives its address."""
+def serving(root: Path, vllm: Path | None) -> Iterator[str]:
+    """A serving process over `root`, which answers by itself or by vLLM's of that interpreter; gives its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = root / "settings.json"
-    settings.write_text(json.dumps({"port": port, "threads": 1}))
+    settings.write_text(json.dumps({"port": port, "threads": 1, **_engine(vllm)}))
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "serving", str(root), "--settings", str(settings)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        wait_until(lambda: _ready(url), what="the server")
+        wait_until(lambda: _ready(url), timeout_s=READY_S, what="the server")
         yield url
     finally:
         server.terminate()
         server.wait(60)
+
+
+def _engine(vllm: Path | None) -> dict[str, Any]:
+    if vllm is None:
+        return {}
+    arguments = ["--dtype", "float32", "--enforce-eager", "--max-model-len", "256"]
+    environment = ["VLLM_CPU_KVCACHE_SPACE=1", "VLLM_CPU_OMP_THREADS_BIND=nobind"]
+    process = {"python": str(vllm), "arguments": arguments, "environment": environment}
+    return {"engine": "vllm", "engine_process": process}
 
 
 def _ready(url: str) -> bool:
@@ -242,6 +266,10 @@ def main() -> int:
     parser.add_argument("--generations", type=int, default=4, help="how many to swap between")
     parser.add_argument("--layers", type=int, default=4, help="layers of the model")
     parser.add_argument("--width", type=int, default=128, help="width of the model; the defaults are the demo's")
+    parser.add_argument(
+        "--vllm", type=Path, help="the Python interpreter of vLLM's environment; else the builtin engine"
+    )
+    parser.add_argument("--adapters", action="store_true", help="all generations but the first are adapters on it")
     options = parser.parse_args()
     # One thread here and one in the server: on two cores they would take them from each other.
     torch.set_num_threads(1)
@@ -249,9 +277,11 @@ def main() -> int:
     writer = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
     with tempfile.TemporaryDirectory() as scratch, writer:
         root = Path(scratch) / "checkpoints"
-        store = publish_generations(root, Path(scratch), options.generations, options.layers, options.width)
+        store = publish_generations(
+            root, Path(scratch), options.generations, options.layers, options.width, are_adapters=options.adapters
+        )
         expected = {number: expected_answers(store.path(number)) for number in store.numbers()}
-        with serving(root) as url:
+        with serving(root, options.vllm) as url:
             measuring = measure(
                 url,
                 store,

@@ -20,6 +20,13 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from checkpoints.adapters.ground import Ground
+from checkpoints.adapters.low_rank import AdapterWeights, LowRank, write_adapter
+from checkpoints.files.model_files import GROUND_FILE
+from checkpoints.generation_store import GenerationStore
+from checkpoints.json_files import write_sorted_json
+from checkpoints.load import load_model
+
 VOCABULARY = 320
 WORDS = ["the state of the union is strong", "Río que guarda lo que sabía — 日本語 🙂", "one two three four five"]
 
@@ -186,3 +193,16 @@ def embedding_of(model: PreTrainedModel) -> nn.Parameter:
     weight = model.get_input_embeddings().weight
     assert isinstance(weight, nn.Parameter)
     return weight
+
+
+def make_adapter(store: GenerationStore, directory: Path, *, seed: int = 7) -> Path:
+    """A candidate that changes one matrix of generation 0, a random Llama; another seed gives other answers."""
+    name = "model.layers.0.mlp.up_proj"
+    rows, columns = load_model(store.path(0), "causal-lm").get_parameter(f"{name}.weight").shape
+    torch.manual_seed(seed)
+    weights = AdapterWeights({name: LowRank(torch.randn(2, columns), torch.randn(rows, 2))})
+    directory.mkdir()
+    write_adapter(directory, weights, "causal-lm", ground=Path("../000000"), transposed=False)
+    ground = Ground(0, store.model_digest(0), 1)
+    (directory / GROUND_FILE).write_bytes(write_sorted_json(ground))
+    return directory

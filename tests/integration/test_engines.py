@@ -16,18 +16,13 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-import torch
 
-from checkpoints.adapters.ground import Ground
-from checkpoints.adapters.low_rank import AdapterWeights, LowRank, write_adapter
 from checkpoints.card import Card
-from checkpoints.files.model_files import GROUND_FILE
 from checkpoints.generation_store import GenerationStore
-from checkpoints.json_files import write_sorted_json
-from checkpoints.load import load_model
 from serving.processes.launch import KEY_VARIABLE
 from tests.harness import get, post, wait_until
 from tests.integration.test_serving import KEY, LONG, SHORT, Server, make_store
+from tests.models import make_adapter
 from tests.unproven import VLLM, VLLM_PYTHON
 
 pytestmark = pytest.mark.slow
@@ -318,7 +313,7 @@ def listening(engine: psutil.Process) -> list[Any]:
 def test_a_generation_that_is_an_adapter_answers_as_the_whole_model_that_it_makes(tmp_path: Path) -> None:
     """The engine is given a directory that needs no other, which goes with it."""
     store = make_store(tmp_path, 1, head_width=HEAD_WIDTH)
-    store.publish(write_adapter_on(store, tmp_path / "adapter"), 1, Card(1, "causal-lm", parent=0, round=1))
+    store.publish(make_adapter(store, tmp_path / "adapter"), 1, Card(1, "causal-lm", parent=0, round=1))
     written = {}
     with Server(store.root) as builtin:
         for number in (0, 1):
@@ -343,7 +338,7 @@ def test_adapters_on_one_ground_are_put_into_one_vllm(tmp_path: Path) -> None:
         VLLM.skip()
     store = make_store(tmp_path, 1, head_width=HEAD_WIDTH)
     for number in (1, 2):
-        candidate = write_adapter_on(store, tmp_path / str(number), seed=number)
+        candidate = make_adapter(store, tmp_path / str(number), seed=number)
         store.publish(candidate, number, Card(number, "causal-lm", parent=0, round=number))
     written = {}
     with Server(store.root) as builtin:
@@ -376,20 +371,6 @@ def test_adapters_on_one_ground_are_put_into_one_vllm(tmp_path: Path) -> None:
 
         left = {"riverkeep@g0000-ground", "riverkeep@g0002"}
         wait_until(lambda: inside() == left, what="the end of generation 1's adapter")
-
-
-def write_adapter_on(store: GenerationStore, directory: Path, *, seed: int = 7) -> Path:
-    """A candidate that changes one matrix of generation 0."""
-    name = "model.layers.0.mlp.up_proj"
-    rows, columns = load_model(store.path(0), "causal-lm").get_parameter(f"{name}.weight").shape
-    torch.manual_seed(seed)
-    change = LowRank(torch.randn(2, columns), torch.randn(rows, 2))
-    directory.mkdir()
-    weights = AdapterWeights({name: change})
-    write_adapter(directory, weights, "causal-lm", ground=Path("../000000"), transposed=False)
-    ground = Ground(0, store.model_digest(0), 1)
-    (directory / GROUND_FILE).write_bytes(write_sorted_json(ground))
-    return directory
 
 
 def test_an_engine_that_hangs_is_replaced(store: GenerationStore) -> None:
