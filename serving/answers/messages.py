@@ -1,22 +1,43 @@
 """A chat's messages as clients write them: texts are taken, and whatever else there may be is named."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
+
 from serving.answers.fields import refuse
+from serving.answers.tool_calls import ToolCall
 from serving.errors import RequestError
-from streams.chats import ROLES, Message
+from streams.chats import ASSISTANT, ROLES, Message
 
 LONGEST_ECHO: Final = 64
+TOOL: Final = "tool"
+CALL: Final = '{"id": "…", "type": "function", "function": {"name": "…", "arguments": "{…}"}}'
+OF_ROLES: Final[Mapping[str, tuple[str, ...]]] = {ASSISTANT: ("tool_calls",), TOOL: ("tool_call_id",)}
 TEXT_PART: Final = '{"type": "text", "text": "…"}'
 # Fields that clients send along, and that change nothing of what was said.
 PASSED_OVER: Final = frozenset({"name", "annotations", "id", "cache_control"})
 WITHOUT: Final[Mapping[str, str]] = {
-    "tool_calls": "calls of tools are not supported here",
-    "function_call": "calls of functions are not supported here",
+    "tool_calls": "only an assistant calls tools",
+    "tool_call_id": "only a message of the role tool has it",
+    "function_call": "calls are written as tool_calls here",
     "refusal": "refusals are not supported here; say what was said as content",
     "audio": "the model reads text only",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class ToolTurn(Message):
+    """A turn that calls tools, or that gives back what one of them found.
+
+    Attributes:
+        calls: of the assistant.
+        answers: the id of the call that it answers; empty for a call.
+    """
+
+    calls: tuple[ToolCall, ...] = ()
+    answers: str = ""
 
 
 def read_messages(value: object) -> list[Message]:
@@ -34,16 +55,57 @@ def _message(place: str, value: object) -> Message:
     if not isinstance(value, dict):
         refuse(place, 'a message is an object: {"role": "user", "content": "…"}')
     role = _role(f"{place}.role", value.get("role"))
+    taken = {"role", "content", *OF_ROLES.get(role, ())} | PASSED_OVER
     for name, field in value.items():
         # Clients send an assistant's turn back as they got it, with empty fields for what it did not use.
-        if name not in ("role", "content") and name not in PASSED_OVER and field not in (None, [], {}, ""):
+        if name not in taken and field not in (None, [], {}, ""):
             refuse(f"{place}.{name[:LONGEST_ECHO]}", WITHOUT.get(name, "not supported here; leave it out"))
+    if role == TOOL:
+        return ToolTurn(role, _content(f"{place}.content", value), answers=_answered(place, value))
+    if calls := value.get("tool_calls"):
+        # What is said beside a call may be nothing.
+        content = _content(f"{place}.content", value) if value.get("content") else ""
+        return ToolTurn(role, content, calls=_calls(f"{place}.tool_calls", calls))
     return Message(role, _content(f"{place}.content", value))
 
 
+def _answered(place: str, message: Mapping[str, Any]) -> str:
+    value = message.get("tool_call_id")
+    if not isinstance(value, str) or not value:
+        refuse(f"{place}.tool_call_id", "the id of the call that this answers is needed")
+    return value
+
+
+def _calls(place: str, value: object) -> tuple[ToolCall, ...]:
+    if not isinstance(value, list):
+        refuse(place, f"a list of calls is needed, each {CALL}")
+    return tuple(_call(f"{place}.{number}", each) for number, each in enumerate(value))
+
+
+def _call(place: str, value: object) -> ToolCall:
+    function = value.get("function") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or value.get("type", "function") != "function" or not isinstance(function, dict):
+        refuse(place, f"a call is an object: {CALL}")
+    identity, name, arguments = value.get("id"), function.get("name"), function.get("arguments")
+    if not isinstance(identity, str) or not isinstance(name, str) or not name:
+        refuse(place, f"a call has an id and a name: {CALL}")
+    if not isinstance(arguments, str) or not _is_object(arguments):
+        refuse(f"{place}.function.arguments", "a JSON object is needed, written as a text")
+    return ToolCall(identity, name, arguments)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
 def _role(place: str, value: object) -> str:
-    if value in ("tool", "function"):
-        refuse(place, f"calls of tools are not supported here, and so no messages of the role {value}")
+    if value == "function":
+        refuse(place, "what a tool found is said by the role tool")
+    if value == TOOL:
+        return TOOL
     if not isinstance(value, str) or value not in ROLES:
         refuse(place, f"{_shorten(value)} is none of {', '.join(ROLES)}")
     return value

@@ -11,6 +11,7 @@ from serving.answers.fields import MAX_STOP_IDS, read_bias, read_prompts, read_s
 from serving.answers.formats import read_format
 from serving.answers.logprobs import MOST_LOGPROBS, chat_logprobs, text_logprobs
 from serving.answers.messages import read_messages
+from serving.answers.tools import ForcedCall, Tool, call_schema, read_choice, read_tools
 from serving.engine.completion import Finish
 from serving.engine.defaults import Defaults
 from serving.engine.loaded import LoadedGeneration
@@ -149,6 +150,9 @@ class ChatRequest(TextRequest):
 
     max_completion_tokens: int | None = Field(None, ge=1)
     messages: Annotated[list[Message], PlainValidator(read_messages)]
+    tools: Annotated[tuple[Tool, ...], PlainValidator(read_tools)] = ()
+    tool_choice: Annotated[ForcedCall | str | None, PlainValidator(read_choice)] = None
+    parallel_tool_calls: bool | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=MOST_LOGPROBS)
 
@@ -162,7 +166,22 @@ class ChatRequest(TextRequest):
         """Refuse what goes with something else alone."""
         if self.top_logprobs and not self.logprobs:
             raise RequestError("top_logprobs: goes with logprobs true", param="top_logprobs")
+        if isinstance(self.tool_choice, ForcedCall):
+            call_schema(self.tools, self.tool_choice)
+            if self.response_format:
+                why = "a call that has to be made leaves no room for another format; leave one of them out"
+                raise RequestError(f"tool_choice: {why}", param="tool_choice")
         return self
+
+    @property
+    def offered(self) -> tuple[Tool, ...]:
+        """The tools that the model is told of: what is never called is not."""
+        return () if self.tool_choice == "none" else self.tools
+
+    @property
+    def forced(self) -> ForcedCall | None:
+        """The call that has to be made, if one has."""
+        return self.tool_choice if isinstance(self.tool_choice, ForcedCall) else None
 
     @property
     def limit(self) -> tuple[str, int | None]:

@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from serving.answers.body import Bodies
-from serving.answers.openai import AnswerShape, ChatRequest, ChatShape, CompletionRequest, CompletionShape, TextRequest
+from serving.answers.chats import read_chat
+from serving.answers.openai import AnswerShape, ChatRequest, CompletionRequest, CompletionShape, TextRequest
 from serving.answers.prompts import (
     ReadPrompt,
-    chat_prompt,
     completion_prompt,
     places,
     prompt_text,
@@ -70,7 +70,8 @@ class CompletionRoutes:
 
             asked = await run_encoding(size, encode_all)
             shape = CompletionShape(*self._named(generation))
-            writing = await self._writing(request.scope["asker"], chosen, body, asked, body.stop)
+            asker, schema = request.scope["asker"], body.response_format
+            writing = await self._writing(asker, chosen, body, asked, body.stop, schema=schema)
             if isinstance(body.prompt[0], str):
                 self._keep(writing, shape, [(PROMPT, body.prompt[0])], body.user)
             return await self._write(request, writing, shape, body)
@@ -85,11 +86,13 @@ class CompletionRoutes:
 
         async def answer(chosen: Chosen) -> Response:
             generation = chosen.generation
-            prompt, stops = await run_encoding(size, lambda: chat_prompt(generation, body.messages))
-            shape = ChatShape(*self._named(generation))
-            asked, stops = [ReadPrompt(prompt, "messages")], (*body.stop, *stops)
-            writing = await self._writing(request.scope["asker"], chosen, body, asked, stops)
-            self._keep(writing, shape, [(message.role, message.content) for message in body.messages], body.user)
+            chat = await run_encoding(size, lambda: read_chat(generation, body))
+            shape = chat.shape(*self._named(generation))
+            asked, stops = [ReadPrompt(chat.prompt, "messages")], (*body.stop, *chat.stops)
+            writing = await self._writing(request.scope["asker"], chosen, body, asked, stops, schema=chat.schema)
+            # Nothing is learned of calls.
+            if chat.reader is None:
+                self._keep(writing, shape, [(message.role, message.content) for message in body.messages], body.user)
             return await self._write(request, writing, shape, body)
 
         return await answered(chosen, answer)
@@ -112,6 +115,8 @@ class CompletionRoutes:
         body: TextRequest,
         questions: Sequence[ReadPrompt],
         stops: Sequence[str],
+        *,
+        schema: str | None,
     ) -> Writing:
         """Queue the answers to a request's prompts."""
         generation, settings = chosen.generation, self._settings
@@ -125,7 +130,7 @@ class CompletionRoutes:
         require_known(generation, body)
         default = min(defaults.max_new_tokens or settings.default_new_tokens, settings.max_new_tokens)
         ends = body.stop_ids(generation.stop_ids)
-        held_to = await self._formats.of(generation, body.response_format, ignores_ends=bool(body.ignore_eos))
+        held_to = await self._formats.of(generation, schema, ignores_ends=bool(body.ignore_eos))
         wishes = [
             Wish(asked.ids, length, sampling, stops, ends, body.scored, asked.echo, held_to)
             for asked in questions

@@ -17,6 +17,7 @@ from serving.engine.grammar_state import AnswerFormat
 from serving.engine.loaded import LoadedGeneration
 from serving.processes.asking import body_of
 from serving.routes import answer_formats
+from tests.unit.serving.answers.test_tools import HERMES
 from tests.unit.serving.conftest import Served, load
 from tests.unit.serving.processes.test_asking import an_engine, job
 from tests.unit.serving.test_app import CHAT, PROMPT, chunks
@@ -174,3 +175,26 @@ def test_vllm_is_asked_in_its_own_terms(first: LoadedGeneration) -> None:
         "type": "json_schema",
         "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True},
     }
+
+
+def test_a_call_that_has_to_be_made_is_made(serve: Serve, paths: dict[str, Any]) -> None:
+    """With arguments of its tool's parameters, whole and in a stream; beside it what is no call stays text."""
+    generation = load(paths["first"], 1)
+    generation.tokenizer.chat_template = HERMES
+    served = serve(generation)
+    tool = {"type": "function", "function": {"name": "size_of", "parameters": CITY}}
+    body = {**CHAT, "max_tokens": 200, "tools": [tool], "tool_choice": "required"}
+    choice = asked(served, "chat", "completions", **body)["choices"][0]
+    (call,) = choice["message"]["tool_calls"]
+    assert choice["finish_reason"] == "tool_calls"
+    assert call["function"]["name"] == "size_of"
+    jsonschema.Draft202012Validator(CITY).validate(json.loads(call["function"]["arguments"]))
+    events = chunks(served.client.post("/v1/chat/completions", json={**body, "stream": True}).text)[:-1]
+    deltas = [event["choices"][0]["delta"] for event in events]
+    (streamed,) = [call for delta in deltas for call in delta.get("tool_calls", ())]
+    assert streamed["function"] == call["function"]
+    assert not any(delta.get("content") for delta in deltas)
+    assert events[-1]["choices"][0]["finish_reason"] == "tool_calls"
+    plain = asked(served, "chat", "completions", **{**body, "tool_choice": "auto", "max_tokens": 4})["choices"][0]
+    assert plain["message"]["content"]
+    assert "tool_calls" not in plain["message"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from serving.answers.openai import ChatRequest, CompletionRequest
 from serving.answers.parameters import PASSED_OVER, REFUSED
 from serving.engine.loaded import LoadedGeneration
+from tests.unit.serving.answers.test_tools import HERMES
 from tests.unit.serving.conftest import Served, load
 
 # Each asks a running model some hundred times.
@@ -28,10 +29,11 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=6,
 )
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": "</s>"}'}}
 # Mostly what may be asked for, at its edges, so that it comes as far as the draw.
 FITTING: dict[str, st.SearchStrategy[Any]] = {
     "prompt": TEXTS | st.lists(st.integers(0, 319), max_size=5) | st.lists(TEXTS, max_size=3),
-    "max_tokens": st.integers(1, 4),
+    "max_tokens": st.integers(0, 4),
     "max_completion_tokens": st.integers(1, 4),
     "temperature": st.sampled_from([0, 5e-324, 1e-300, 1e-10, 0.5, 1, 2]),
     "top_p": st.sampled_from([0, 1e-300, 0.5, 1]),
@@ -45,21 +47,32 @@ FITTING: dict[str, st.SearchStrategy[Any]] = {
     "stop": st.sampled_from(["</s>", "\n", " "]) | st.lists(TEXTS, max_size=3),
     "stop_token_ids": st.lists(st.integers(0, 321), max_size=4),
     "ignore_eos": st.booleans(),
-    "user": TEXTS,
     "n": st.integers(1, 3),
     "echo": st.booleans(),
-    "logprobs": st.booleans() | st.integers(0, 6),
-    "top_logprobs": st.integers(0, 6),
-    "response_format": st.fixed_dictionaries(
-        {"type": st.sampled_from(["text", "json_object", "json_schema"])}, optional={"json_schema": ANYTHING}
-    ),
+    "logprobs": st.booleans() | st.integers(0, 20),
+    "top_logprobs": st.integers(0, 20),
+    "user": TEXTS,
+    "response_format": st.sampled_from(
+        [
+            {"type": "json_object"},
+            {"type": "json_schema", "json_schema": {"name": "a", "schema": {"enum": ["日本", 5, None]}}},
+            {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "string", "maxLength": 2}}},
+        ]
+    )
+    | st.fixed_dictionaries({"type": st.just("json_schema")}, optional={"json_schema": ANYTHING}),
+    "tools": st.lists(st.sampled_from([{"type": "function", "function": {"name": "f"}}]), max_size=1),
+    "tool_choice": st.sampled_from(["none", "auto", "required", {"type": "function", "function": {"name": "f"}}]),
+    "parallel_tool_calls": st.booleans(),
     "stream": st.booleans(),
     "stream_options": st.fixed_dictionaries({}, optional={"include_usage": st.booleans()}),
     "messages": st.lists(
         st.fixed_dictionaries(
             {"role": st.sampled_from(["system", "user", "assistant", "developer", "tool"])},
             optional={
-                "content": TEXTS | st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": TEXTS}), max_size=2)
+                "tool_call_id": TEXTS,
+                "tool_calls": st.sampled_from([[], [CALL], 5]),
+                "content": TEXTS
+                | st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": TEXTS}), max_size=2),
             },
         ),
         max_size=4,
@@ -77,6 +90,7 @@ TEMPLATES = [
     "{% for m in messages if m.role != 'system' %}{{ '' + m.content | trim }}{% endfor %}",
     "{{ messages[0].content[0].text }}{{ messages[1].content + 1 }}",
     "{{ raise_exception('no') }}",
+    HERMES,
 ]
 
 
@@ -96,10 +110,12 @@ def require_answer(served: Served, route: str, body: object) -> None:
 
 @pytest.mark.parametrize(("route", "usual"), [("/v1/completions", COMPLETION), ("/v1/chat/completions", CHAT)])
 def test_no_parameter_fails_the_server(
-    serve: Callable[..., Served], first: LoadedGeneration, route: str, usual: dict[str, Any]
+    serve: Callable[..., Served], paths: dict[str, Path], route: str, usual: dict[str, Any]
 ) -> None:
     """Known and unknown, fitting and not, alone and together."""
-    served = serve(first, max_new_tokens=8, default_new_tokens=3)
+    generation = load(paths["first"], 1)
+    generation.tokenizer.chat_template = HERMES
+    served = serve(generation, max_new_tokens=8, default_new_tokens=3)
 
     @settings(max_examples=150, deadline=None)
     @given(parameters=PARAMETERS)
