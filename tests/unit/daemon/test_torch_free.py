@@ -94,6 +94,8 @@ CALLS = [
     Call("memory dead-letters replay", "1"),
     Call("memory dead-letters drop", "--yes"),
     Call("memory dead-letters resume", code=ExitCode.REFUSED),
+    Call("feedback"),
+    Call("feedback list", "--text"),
     Call("forget", "user-1 --yes"),
     Call("backfill", "--before-stream before.jsonl"),
 ]
