@@ -20,6 +20,7 @@ from learner.devices.cores import usable_cores
 from serving.answers.prompts import RecentPrompts
 from serving.api_keys import ApiKeys
 from serving.app import build_app
+from serving.door.certificates import Certificates
 from serving.door.connection_times import Bounds
 from serving.door.descriptors import affordable, raise_limit
 from serving.door.server import Door, Entrance
@@ -135,7 +136,9 @@ def _entrances(settings: ServingSettings, stack: ExitStack) -> list[Entrance]:
         most=affordable(settings.max_connections),
         most_of_a_client=settings.max_connections_per_client,
     )
-    entrances = [Entrance("street", stack.enter_context(_listen(settings.host, settings.port, "port")), street)]
+    certificates = None if settings.tls is None else Certificates(settings.tls)
+    listener = stack.enter_context(_listen(settings.host, settings.port, "port"))
+    entrances = [Entrance("street", listener, street, certificates)]
     probes = Bounds(head_s=5, body_s=5, idle_s=75, unread_s=10, most=64, most_of_a_client=32)
     if settings.probe_port is not None:
         listener = _listen(settings.host, settings.probe_port, "probe_port")

@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from serving.door.certificates import TlsFiles, tls_files
 from serving.feedback.settings import FeedbackSettings
 from serving.keys.limits import KeyLimits
 from serving.processes.settings import Engine, EngineProcessSettings, RemoteSettings, engine_problems
@@ -43,6 +44,17 @@ class ServingSettings(BaseModel):
     )
     insecure: bool = Field(
         default=False, description="Whether it may listen beyond loopback without an API key, open to anyone."
+    )
+    tls_cert_file: Path | None = Field(
+        None,
+        description="The certificate of `port`, as PEM, and behind it those between it and a root: it speaks TLS. "
+        "Read again when it changes, as are the next two. `probe_port` stays plain.",
+    )
+    tls_key_file: Path | None = Field(None, description="The certificate's private key, as PEM, without a password.")
+    tls_client_ca_file: Path | None = Field(
+        None,
+        description="Certificates, as PEM, of who signs those that clients must show (mutual TLS). Left out: clients "
+        "need none.",
     )
     engine: Engine = Field(
         "builtin",
@@ -163,6 +175,10 @@ class ServingSettings(BaseModel):
             )
         problems += engine_problems(self.engine, self.engine_process, self.remote)
         problems += self._canary_problems()
+        try:
+            self.tls  # noqa: B018 - for what it raises
+        except ValueError as error:
+            problems.append(str(error))
         if self.default_new_tokens > self.max_new_tokens:
             problems.append("default_new_tokens is larger than max_new_tokens; lower it")
         if problems:
@@ -180,3 +196,8 @@ class ServingSettings(BaseModel):
             why = "canary.enabled needs two generations at once, and engine_process.two_at_once is false"
             return [f"{why}: one of the two has to be the other way"]
         return []
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """The files of TLS; None: plain HTTP is spoken."""
+        return tls_files(self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file)

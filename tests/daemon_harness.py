@@ -214,7 +214,7 @@ class Daemon:
         """Its admin surface; waits until it listens."""
         settings = self.home.settings
         address = wait_until(lambda: self._alive() and self._address(), timeout_s=60, what="the admin surface")
-        return RemoteControl(address, read_token(settings.admin, settings.state_dir))
+        return RemoteControl(address, read_token(settings.admin, settings.state_dir), tls=settings.admin.tls)
 
     def _address(self) -> str:
         # Where the settings have it: to read them for each look would take longer than to look.

@@ -15,6 +15,8 @@ from daemon.control.asker import HEADER, local_user
 from daemon.control.operations import BY_NAME, Operation
 from daemon.errors import DaemonError, DaemonUnreachable
 from memory.samples.records import KeyHash
+from serving.door.certificates import TlsFiles, client_context
+from serving.errors import CannotServe
 
 CONNECT_S = 3.0
 LONGEST_KEY_BYTES = 512 * 1024
@@ -33,9 +35,20 @@ class RemoteControl:
         address: `http://host:port`.
         token: the bearer token.
         hashed: the daemon's hash of a key; needed for keys that are longer than a request.
+        tls: the surface's files, where it speaks TLS.
+
+    Raises:
+        DaemonUnreachable: the files cannot be used.
     """
 
-    def __init__(self, address: str, token: str, hashed: Callable[[str], KeyHash] | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        token: str,
+        hashed: Callable[[str], KeyHash] | None = None,
+        *,
+        tls: TlsFiles | None = None,
+    ) -> None:
         self._address = address
         self._hashed = hashed
         self._client = httpx.Client(
@@ -44,8 +57,7 @@ class RemoteControl:
             headers={b"authorization": f"Bearer {token}".encode(), HEADER.encode(): local_user().encode()},
             # The daemon is on this machine or named by its operator; a proxy of the environment is not meant.
             trust_env=False,
-            # It speaks plain HTTP: to read the certificates that are trusted by default would take 30 ms.
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            verify=_trusts(address, tls),
         )
 
     def __enter__(self) -> Self:
@@ -107,6 +119,16 @@ class RemoteControl:
         if status == httpx.codes.UNAUTHORIZED:
             message = f"The daemon at {self._address} does not accept the token of `admin.token_file`."
         return NAMED.get(details.get("type", ""), DaemonError)(message)
+
+
+def _trusts(address: str, tls: TlsFiles | None) -> ssl.SSLContext:
+    if tls is None or not address.startswith("https:"):
+        # Nobody at all; of plain HTTP no matter, and to read those trusted by default would take 30 ms.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        return client_context(tls)
+    except CannotServe as error:
+        raise DaemonUnreachable(f"The daemon at {address} speaks TLS, and {error}.") from error
 
 
 def _query(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,10 +14,12 @@ from daemon.lifecycle.shutdown import Shutdown
 from daemon.lifecycle.supervised_threads import Part, State, Supervisor
 from daemon.settings.admin import AdminSettings
 from daemon.settings.hosts import http_address, is_loopback, reached_at
+from serving.door.certificates import Certificates
 from serving.door.connection_times import Bounds
 from serving.door.descriptors import affordable
 from serving.door.server import BACKLOG, Door, Entrance
 from serving.door.turned_away import Endings
+from serving.errors import CannotServe
 from streams.backoff import Backoff
 
 LAST_REQUESTS_S: Final = 2.0
@@ -38,6 +40,14 @@ class Listening:
 
     address: str
     parts: Supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A bound socket, and how it is secured; None: it is not."""
+
+    socket: socket.socket
+    certificates: Certificates | None
 
 
 def _plain_part(target: Callable[[Part], None]) -> Part:
@@ -63,18 +73,26 @@ def listening(
     """
     if settings.token_file is None and not is_loopback(settings.host):
         raise DaemonError(f"The admin surface does not listen on {settings.host} without `admin.token_file`.")
+    certificates = _certificates(settings)
     with _bind(settings.host, settings.port) as listener:
         endings = Endings("admin", registry or CollectorRegistry())
-        part = make_part(lambda part: _serve(part, app, listener, endings))
+        part = make_part(lambda part: _serve(part, app, Secured(listener, certificates), endings))
         shutdown = Shutdown(grace_seconds=JOIN_S, round_grace_seconds=0)
         with Supervisor([part], seconds_left=shutdown.seconds_left) as parts:
             try:
-                yield Listening(_address(listener), parts)
+                yield Listening(_address(listener, tls=certificates is not None), parts)
             finally:
                 shutdown.begin()
 
 
-def _serve(part: Part, app: ASGIApp, listener: socket.socket, endings: Endings) -> None:
+def _certificates(settings: AdminSettings) -> Certificates | None:
+    try:
+        return None if settings.tls is None else Certificates(settings.tls)
+    except CannotServe as error:
+        raise DaemonError(f"The admin surface cannot speak TLS: {error}.") from error
+
+
+def _serve(part: Part, app: ASGIApp, listener: Secured, endings: Endings) -> None:
     """Answer until the part is to stop; the socket stays open, so that who comes meanwhile is answered by the next."""
     bounds = Bounds(
         head_s=10,
@@ -91,7 +109,7 @@ def _serve(part: Part, app: ASGIApp, listener: socket.socket, endings: Endings) 
         part.says(State.RUNNING)
         door.should_exit = door.should_exit or part.stop.is_set()
 
-    entrance = Entrance("admin", listener, bounds)
+    entrance = Entrance("admin", listener.socket, bounds, listener.certificates)
     door = Door(app, [entrance], endings, drain_s=LAST_REQUESTS_S, lifespan=False, on_look=look)
     door.run()
 
@@ -108,6 +126,6 @@ def _bind(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _address(listener: socket.socket) -> str:
+def _address(listener: socket.socket, *, tls: bool) -> str:
     host, port = listener.getsockname()[:2]
-    return http_address(reached_at(host), port)
+    return http_address(reached_at(host), port, tls=tls)

@@ -26,7 +26,6 @@ COMMANDS = {
     "rollback": "rounds:rollback",
     "export": "export:export",
     "memory": "memory:memory",
-    "audit": "audit:audit",
     "feedback": "feedback:feedback",
     "forget": "people:forget",
     "keys": "api_keys:keys",

@@ -97,6 +97,8 @@ def _of_rights(settings: Settings) -> Iterator[str]:
         "streams.security.private_key_password_file": security.private_key_password_file,
         "streams.schema_registry.password_file": registry.password_file,
         "streams.schema_registry.token_file": registry.token_file,
+        "serving.tls_key_file": settings.serving.tls_key_file,
+        "admin.tls_key_file": settings.admin.tls_key_file,
     }
     for key, path in files.items():
         if path is not None and path.stat().st_mode & stat.S_IROTH:

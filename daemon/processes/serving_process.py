@@ -63,6 +63,7 @@ class ServingProcess:
         command: what is started; it is asked by a socket of its own (`PROBES_VARIABLE`), which no crowd can touch, and
             with a key of its own (`PROBES_KEY_VARIABLE`), which is in no file.
         address: host and port that it answers requests at.
+        tls: whether it speaks TLS there.
         stuck_seconds: a process that answered before and is silent for so long is killed.
         drain_seconds: how long it gets to finish its requests when the service ends.
         replaced: told why each time that a process has ended, or is ended because it cannot go on.
@@ -74,6 +75,7 @@ class ServingProcess:
         command: Sequence[str],
         environment: Mapping[str, str],
         address: tuple[str, int],
+        tls: bool = False,
         stuck_seconds: float,
         drain_seconds: float,
         replaced: Callable[[str], None] = lambda _: None,
@@ -83,6 +85,7 @@ class ServingProcess:
         self._environment = environment
         self._address = address
         self._key = secrets.token_urlsafe(32)
+        self._tls = tls
         self._reload = threading.Event()
         self._end_is_near = threading.Event()
         self._probes = ("127.0.0.1", 0)
@@ -95,7 +98,7 @@ class ServingProcess:
     @property
     def url(self) -> str:
         """Where it answers, from this machine."""
-        return http_address(*self._address)
+        return http_address(*self._address, tls=self._tls)
 
     @property
     def status(self) -> ServingStatus:
@@ -248,6 +251,7 @@ def serving_process(
         command=(sys.executable, "-m", "daemon", *config, "serve"),
         environment={**environment, **overrides},
         address=(reached_at(serving.host), port),
+        tls=serving.tls is not None,
         stuck_seconds=settings.lifecycle.stuck_seconds,
         drain_seconds=drain_seconds(settings),
         replaced=replaced,

@@ -19,6 +19,7 @@ from learner.devices.divisible import why_not_divisible
 from learner.devices.gpus import visible_gpus
 from learner.skills.prompts import BadSkill, Skill, has_chats, read_skill
 from learner.skills.settings import SkillSettings
+from serving.door.certificates import problem_with
 
 
 def of_model(settings: Settings, raw: sources.Raw) -> list[Mistake]:
@@ -232,3 +233,21 @@ def _missing_prompts(read: Skill, skill: SkillSettings, settings: Settings) -> i
     confidence = confidence_of_each(settings.gate.confidence, candidates)
     needed = prompts_needed(min(skill.max_drop_parent, skill.max_drop_best), confidence)
     return max(0, needed - len(read.prompts))
+
+
+def of_certificates(settings: Settings, raw: sources.Raw) -> list[Mistake]:
+    """A mistake for each listener with which no client could agree on TLS; of missing files others tell."""
+    remedy = (
+        "Name a certificate that is valid now, with those between it and a root behind it, and its own key, as PEM."
+    )
+    return [
+        Mistake(
+            f"{section}.tls_cert_file",
+            str(files.certificate),
+            raw.place((section, "tls_cert_file")),
+            f"{problem[0].upper()}{problem[1:]}.",
+            remedy,
+        )
+        for section, files in (("serving", settings.serving.tls), ("admin", settings.admin.tls))
+        if files is not None and files.are_there and (problem := problem_with(files))
+    ]

@@ -22,6 +22,7 @@ def reached_at(host: str) -> str:
     return _REACHED_AT.get(host, host)
 
 
-def http_address(host: str, port: int) -> str:
-    """`http://host:port`, with the brackets that an IPv6 address needs."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def http_address(host: str, port: int, *, tls: bool = False) -> str:
+    """`http://host:port`, or `https`, with the brackets that an IPv6 address needs."""
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

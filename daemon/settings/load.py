@@ -10,6 +10,7 @@ from daemon.settings import mistakes as settings_mistakes
 from daemon.settings import sources, validation
 from daemon.settings.checks import (
     of_adapter,
+    of_certificates,
     of_devices,
     of_divided_weights,
     of_engine,
@@ -67,6 +68,7 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, file
         )
         mistakes += outcome.new(of_devices(outcome.settings, raw) + of_divided_weights(outcome.settings, raw))
         mistakes += outcome.new(of_engine(outcome.settings, raw))
+        mistakes += outcome.new(of_certificates(outcome.settings, raw))
         mistakes += outcome.new(of_skills(outcome.settings, raw))
         mistakes += outcome.new(contradictions(outcome.settings, raw))
     if mistakes or outcome.settings is None:

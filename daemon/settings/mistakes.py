@@ -157,7 +157,7 @@ def _problem_with_keys(path: Path) -> str:
     return ""
 
 
-CERTIFICATES = frozenset({"ca_file", "certificate_file"})
+CERTIFICATES = frozenset({"ca_file", "certificate_file", "tls_cert_file", "tls_client_ca_file"})
 CONTENTS: Mapping[Key, Callable[[Path], str]] = {
     ("serving", "api_key_file"): _problem_with_keys,
     ("streams", "security", "ca_file"): _problem_with_certificates,

@@ -133,7 +133,7 @@ class Connection(H11Protocol):
 
     def standing(self, now: float) -> ConnectionState:
         """How it stands; asked again and again, it sees whether the client takes what waits for it."""
-        waiting = self.transport.get_write_buffer_size()
+        waiting = _bytes_waiting(self.transport)
         if not waiting:
             self._unread = None
         # The transport tells only how much waits; less than at the last look means that the client took some.
@@ -252,6 +252,14 @@ class Connection(H11Protocol):
     def _move(self, stage: Stage) -> None:
         self._stage, self._since = stage, self.loop.time()
         self._hall.moved(self)
+
+
+def _bytes_waiting(transport: asyncio.Transport) -> int:
+    """How much of an answer waits for its client, of one in TLS also what is encrypted already."""
+    waiting = transport.get_write_buffer_size()
+    # asyncio's transport of TLS counts what it has not encrypted yet, and has no public way to the one below it.
+    below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    return waiting + (0 if below is None else int(below.get_write_buffer_size()))
 
 
 def raw_response(error: RequestError) -> bytes:

@@ -29,6 +29,7 @@ class ConnectionEnding(StrEnum):
     NO_ROOM = "no_room"
     NO_DESCRIPTOR = "no_descriptor"
     NOT_HTTP = "not_http"
+    NO_HANDSHAKE = "no_handshake"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,11 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from serving.door.certificates import Certificates
 from serving.door.connection import Connection
-from serving.door.connection_times import Bounds, ConnectionEnding, Stage, overdue
+from serving.door.connection_times import LEAVE_WITHIN_S, Bounds, ConnectionEnding, Stage, overdue
 from serving.door.crowd import Crowd, client_of
+from serving.door.handshake import Handshake
 from serving.door.turned_away import Endings
 
 BACKLOG: Final = 1024
@@ -34,11 +36,13 @@ class Entrance:
         name: what requests that came by it carry as `scope["state"]["entrance"]`.
         listener: bound.
         bounds: for those who come in here alone.
+        certificates: where it speaks TLS; None: plain HTTP.
     """
 
     name: str
     listener: socket.socket
     bounds: Bounds
+    certificates: Certificates | None = None
 
 
 class Door(uvicorn.Server):
@@ -107,6 +111,8 @@ class Door(uvicorn.Server):
         while True:
             for hall in self._halls:
                 hall.look(loop.time())
+                if hall.certificates is not None:
+                    hall.certificates.look()
             # The first entrance is where clients come in; those behind it are for probes.
             self._endings.connections.set(len(self._halls[0]))
             self._endings.tell(loop.time())
@@ -114,17 +120,29 @@ class Door(uvicorn.Server):
             await asyncio.sleep(LOOK_EVERY_S)
 
 
+_Inside = Connection | Handshake
+
+
+def _host_of(accepted: socket.socket) -> str:
+    """The client's address; empty where it has none, or is gone again."""
+    with suppress(OSError, IndexError, TypeError):
+        return str(accepted.getpeername()[0])
+    return ""
+
+
 class _Hall:
     """Those who came in by one entrance."""
 
     def __init__(self, entrance: Entrance, connect: "Callable[[_Hall], Connection]", endings: Endings) -> None:
         self.name = entrance.name
+        self.certificates = entrance.certificates
         self._listener = entrance.listener
         self._bounds = entrance.bounds
         self._connect = connect
         self._endings = endings
-        self._inside: set[Connection] = set()
-        self._crowd: Crowd[Connection] = Crowd(
+        self._inside: set[_Inside] = set()
+        self._handshakes: dict[Connection, Handshake] = {}
+        self._crowd: Crowd[_Inside] = Crowd(
             most=entrance.bounds.most, most_of_a_client=entrance.bounds.most_of_a_client
         )
         # An event loop holds its tasks weakly: one that nobody else holds can be collected half done.
@@ -162,9 +180,46 @@ class _Hall:
                     return
                 continue  # That one client went away.
             accepted.setblocking(False)  # noqa: FBT003 - the standard library's signature
-            welcome = loop.create_task(self._welcome(loop, accepted))
-            self._welcomes.add(welcome)
-            welcome.add_done_callback(self._welcomes.discard)
+            self._begin(loop, accepted)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop, accepted: socket.socket) -> None:
+        handshake = None
+        if self.certificates is not None:
+            handshake = Handshake(_host_of(accepted), loop.time(), ended=self.ended, left=self.leave)
+            # Before a byte was read of it: those who agree on nothing are among those who give way.
+            if not self._let_in(handshake):
+                self.ended(ConnectionEnding.NO_ROOM)
+                accepted.close()
+                return
+        work = self._welcome(loop, accepted) if handshake is None else self._secure(loop, accepted, handshake)
+        welcome = loop.create_task(work)
+        if handshake is not None:
+            handshake.task = welcome
+        self._welcomes.add(welcome)
+        welcome.add_done_callback(self._welcomes.discard)
+        # Also one that was cancelled before its first step, in which nothing of it ran.
+        welcome.add_done_callback(lambda task: accepted.close() if task.cancelled() else None)
+
+    async def _secure(self, loop: asyncio.AbstractEventLoop, accepted: socket.socket, handshake: Handshake) -> None:
+        """Agree on TLS with a client, who then comes in; the place that it has meanwhile is given back either way."""
+        assert self.certificates is not None
+        connection = self._connect(self)
+        self._handshakes[connection] = handshake
+        try:
+            await loop.connect_accepted_socket(
+                lambda: connection,
+                accepted,
+                ssl=self.certificates.context,
+                # Its end is looked after here, as all others are.
+                ssl_handshake_timeout=4 * self._bounds.head_s,
+                ssl_shutdown_timeout=LEAVE_WITHIN_S,
+            )
+        except OSError:
+            handshake.broke_off()
+            accepted.close()
+        finally:
+            if self._handshakes.pop(connection, None) is not None:
+                self.leave(handshake)
 
     async def _welcome(self, loop: asyncio.AbstractEventLoop, accepted: socket.socket) -> None:
         # The client may be gone again by now.
@@ -192,16 +247,24 @@ class _Hall:
 
     def enter(self, connection: Connection) -> None:
         """See `connection.Hall`."""
-        welcome, first = self._crowd.room_for(client_of(connection.host))
-        if first is not None:
-            first.end(ConnectionEnding.MADE_ROOM, at_once=True)
-        # Also one that finds no room: while it reads why, its time is watched like everybody's.
-        self._inside.add(connection)
-        self.moved(connection)
-        if not welcome:
+        # The place that it had while it agreed on TLS is its own.
+        if (handshake := self._handshakes.pop(connection, None)) is not None:
+            self.leave(handshake)
+        if not self._let_in(connection):
             connection.end(ConnectionEnding.NO_ROOM)
 
-    def moved(self, connection: Connection) -> None:
+    def _let_in(self, comer: "_Inside") -> bool:
+        """Take one in, for whom another may have to go; whether there is room for it."""
+        welcome, first = self._crowd.room_for(client_of(comer.host))
+        if first is not None:
+            first.end(ConnectionEnding.MADE_ROOM, at_once=True)
+        # Also a connection that finds no room: while it reads why, its time is watched like everybody's.
+        if welcome or isinstance(comer, Connection):
+            self._inside.add(comer)
+            self.moved(comer)
+        return welcome
+
+    def moved(self, connection: "_Inside") -> None:
         """See `connection.Hall`."""
         # One that left may still take a step, which must not bring it back into the crowd.
         if connection in self._inside:
@@ -209,7 +272,7 @@ class _Hall:
             regular = connection.regular and connection.stage is not Stage.LEAVING
             self._crowd.put(connection, client_of(connection.host), may_yield=may_yield, regular=regular)
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: "_Inside") -> None:
         """See `connection.Hall`."""
         self._crowd.drop(connection)
         self._inside.discard(connection)

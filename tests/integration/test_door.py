@@ -3,7 +3,10 @@
 import json
 import resource
 import socket
+import ssl
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +17,11 @@ import psutil
 import pytest
 
 from serving.door.descriptors import raise_limit
+from tests.certificates import Authority
 from tests.daemon_harness import daemon, make_home
 from tests.harness import get, post, wait_until
+from tests.integration.test_engines import PROGRAM
+from tests.integration.test_engines import running as running_engines
 from tests.integration.test_serving import KEY, SHORT, Server, free_port, make_store
 from tests.models import make_causal
 
@@ -24,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 MANY = 2_000
 SOME = 600
-MOST = {"serving": 1024, "admin": 256}
+MOST = {"serving": 1024, "admin": 256, "command": 1024}
 
 
 @dataclass
@@ -56,21 +62,25 @@ class Listener:
 
     def metric(self, reason: str) -> float:
         """How many connections it ended for that reason."""
-        name = f'riverkeep_{self.name}_connections_ended_total{{reason="{reason}"}}'
+        name = (
+            f'riverkeep_{"admin" if self.name == "admin" else "serving"}_connections_ended_total{{reason="{reason}"}}'
+        )
         lines = get(f"{self.url}/metrics", timeout=20).text.splitlines()
         return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
 @pytest.fixture(scope="module")
 def listeners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Listener]]:
-    """A serving process, and the admin surface of a daemon."""
+    """A serving process, one whose engine is a program of its own, and the admin surface of a daemon."""
     raise_limit()
     root = tmp_path_factory.mktemp("door")
     store = make_store(root, count=1)
     (root / "key").write_text(KEY)
     home = make_home(root / "home", model=make_causal(root / "model"))
     limits: dict[str, Any] = {"api_key_file": str(root / "key"), "header_timeout_s": 3, "body_timeout_s": 3}
-    with Server(store.root, **limits) as server, daemon(home) as running:
+    engine = Server(store.root, engine="command", engine_process={"command": [*PROGRAM]}, **limits)
+    with Server(store.root, **limits) as server, running_engines(engine), daemon(home) as running:
+        wait_until(engine.answers, timeout_s=120, what="the engine")
         running.until(lambda control: control.readiness()["ready"])
         admin = int(running._address().rpartition(":")[2])
         token = (home.settings.state_dir / "admin.token").read_text().strip()
@@ -84,11 +94,12 @@ def listeners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Li
 
         yield {
             "serving": Listener("serving", server.port, server.process.pid, server.log, complete),
+            "command": Listener("command", engine.port, engine.process.pid, engine.log, complete),
             "admin": Listener("admin", admin, running.process.pid, running.log, status),
         }
 
 
-@pytest.fixture(params=["serving", "admin"])
+@pytest.fixture(params=["serving", "command", "admin"])
 def listener(request: pytest.FixtureRequest, listeners: dict[str, Listener]) -> Listener:
     """Each of them."""
     return listeners[request.param]
@@ -132,6 +143,30 @@ def test_a_crowd_keeps_nobody_out(listener: Listener, sends: bytes) -> None:
     assert len(listener.log.read_text().splitlines()) - lines < 30
 
 
+@pytest.mark.parametrize("listener", ["serving", "command"], indirect=True)
+def test_garbage_by_the_thousand_costs_nobody_an_answer(listener: Listener) -> None:
+    """As fast as one machine sends it, on connections of its own, while a client asks on."""
+    ended = threading.Event()
+
+    def send() -> int:
+        sent = 0
+        while not (ended.is_set() and sent >= 1_000):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", listener.port), timeout=20) as connection:
+                connection.sendall(b"nonsense\r\n\r\n")
+            sent += 1
+        return sent
+
+    with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=listener.url) as regular:
+        sending = pool.submit(send)
+        try:
+            assert [listener.ask(regular) for _ in range(3)] == [200] * 3
+            assert listener.probed() == {200}
+        finally:
+            ended.set()
+        assert sending.result() >= 1_000
+        assert listener.ask(regular) == 200
+
+
 def answer(connection: socket.socket) -> tuple[int, dict[str, object]]:
     """The status and the JSON of what comes until the other side ends."""
     received = b""
@@ -153,6 +188,7 @@ def answer(connection: socket.socket) -> tuple[int, dict[str, object]]:
         (b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", 408, "slow_head"),
     ],
 )
+@pytest.mark.parametrize("listener", ["serving", "admin"], indirect=True)
 def test_what_no_application_answers_is_answered_in_its_shape(
     listener: Listener, sends: bytes, status: int, reason: str
 ) -> None:
@@ -212,6 +248,25 @@ def test_few_descriptors_bound_the_crowd(tmp_path: Path) -> None:
             assert post(f"{server.url}/v1/completions", json=SHORT, timeout=60).status_code == 200
         assert len(server.log.read_text().splitlines()) < 60
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
+
+
+def test_a_service_speaks_tls_at_both_listeners(tmp_path: Path) -> None:
+    """As its settings say; the command line follows, and probes stay plain at a port of their own."""
+    (tmp_path / "certificates").mkdir()
+    authority, probes = Authority(tmp_path / "certificates"), free_port()
+    pair = authority.pair("riverkeep")
+    tls = f'tls_cert_file = "{pair.certificate}"\ntls_key_file = "{pair.key}"\n'
+    home = make_home(tmp_path / "home", model=make_causal(tmp_path / "model"), serving=True)
+    text = home.config.read_text().replace("[serving]\n", f"[serving]\nprobe_port = {probes}\n{tls}")
+    home.config.write_text(text.replace("[admin]\n", f"[admin]\n{tls}"))
+    trusts = ssl.create_default_context(cafile=str(authority.own.certificate))
+    with daemon(home) as running:
+        running.until(lambda control: control.readiness()["ready"])
+        serving = f"https://127.0.0.1:{home.serving_port}"
+        with httpx.Client(base_url=serving, verify=trusts, trust_env=False, timeout=60) as client:
+            assert client.post("/v1/completions", json=SHORT).status_code == 200
+        assert get(f"http://127.0.0.1:{probes}/readyz").status_code == 200
+        assert serving in home.riverkeep("status").stdout
 
 
 def test_probes_have_a_port_of_their_own(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ VLLM_MODULE = "vllm.entrypoints.openai.api_server"
 HEAD_WIDTH = 32
 """vLLM's attention on a CPU knows none below."""
 PROGRAM = (sys.executable, "-m", "tests.engine_program", "{model}", "{name}", "{port}")
+PROBED = ("/healthz", "/metrics")
 MESSAGES = [{"role": "user", "content": "the state of </s> the union"}]
 
 
@@ -379,7 +380,11 @@ def test_an_engine_that_hangs_is_replaced(store: GenerationStore) -> None:
         wait_until(server.answers, timeout_s=120, what="generation 0")
         (engine,) = engines(server)
         engine.suspend()
-        assert complete(server).json()["error"]["code"] == "engine_lost"
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(complete, server)
+            # Whatever an engine does, probes and scrapes are answered.
+            assert {get(f"{server.url}{path}", timeout=20).status_code for path in PROBED} == {200}
+            assert asked.result().json()["error"]["code"] == "engine_lost"
         wait_until(lambda: complete(server).status_code == 200, timeout_s=120, what="a new engine")
         assert [each.pid for each in engines(server)] != [engine.pid]
 

@@ -1,1 +1,0 @@
-"""What was watched in traffic, what served when, and who did what."""

@@ -1,0 +1,1 @@
+"""What is known of generations in traffic, before they serve."""
