@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.door.bearer import digest_of
@@ -29,6 +29,7 @@ def test_an_entry_has_a_name_a_hash_and_limits() -> None:
     assert entry == KeyEntry("alice", digest_of("secret"), {"requests_per_minute": 60, "at_once": None}, 1)
 
 
+@settings(max_examples=40)
 @given(NAMES, st.dictionaries(st.sampled_from(LIMITS), st.none() | st.integers(1, 10**12)))
 def test_what_is_written_is_what_is_read(name: str, limits: dict[str, int | None]) -> None:
     """Back and forth."""

@@ -1,7 +1,7 @@
 """What a key has taken of what it may take, by a clock that the test moves."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.keys.limits import KeyLimits
@@ -127,6 +127,7 @@ def test_the_time_until_it_is_full_is_written_as_openai_writes_it(
     assert key.headers()["x-ratelimit-reset-tokens"] == reset
 
 
+@settings(max_examples=60)
 @given(st.integers(1, 1000), st.lists(st.tuples(st.floats(0, 30), st.integers(1, 50)), max_size=60))
 def test_in_the_long_run_no_more_is_taken_than_flows_in(most: int, steps: list[tuple[float, int]]) -> None:
     """Whatever is asked for and when: a minute's worth, what came since, and one amount that went below."""
