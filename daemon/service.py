@@ -93,7 +93,7 @@ def _begin(stack: ExitStack, launch: Launch) -> "Service":
     supervisor = make_supervisor(settings, shared, opened, loops, control.apply_tombstones)
     shared.registry.register(LiveState(lambda: read_live(shared, opened, loops)))
     # Before the parts, and so closed after them: how they begin and how they end can be asked.
-    admin = open_surface(stack, launch, shared, control)
+    admin = open_surface(stack, launch, shared, control, opened.rooms.store)
     lock.announce(admin.address)
     stack.enter_context(supervisor)
     service = Service(launch, shared, signals, opened, loops, schedule, admin, Notifier(launch.environment))

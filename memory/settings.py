@@ -150,6 +150,11 @@ class MemorySettings(BaseModel):
         description="Latest rounds for which it stays known which samples (ids, offsets, keyed hash of the key) made "
         "them, also when their text is gone. So far back `riverkeep forget` can name the generations that saw a text.",
     )
+    audit_rows: int = Field(
+        100_000,
+        ge=1_000,
+        description="Latest lines of the audit log that are kept: what served when, and who did what.",
+    )
     busy_timeout_s: float = Field(
         30.0, gt=0.0, le=600.0, description="How long a write waits for another process that is writing."
     )

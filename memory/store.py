@@ -21,6 +21,7 @@ from memory.samples.reading import FreshLabel
 from memory.samples.records import Counts, Sample
 from memory.settings import MemorySettings
 from memory.views.aside import Aside
+from memory.views.audit import Audit
 from memory.views.canaries import Canaries
 from memory.views.dead_letters_and_gaps import Quarantine
 from memory.views.feedback import FeedbackView
@@ -46,6 +47,7 @@ class Store(Closing):
         aside: text that was set aside.
         quarantine: dead letters and gaps.
         people: a person's text.
+        audit: what served when, and who did what.
         feedback: what was said of answers.
     """
 
@@ -57,6 +59,7 @@ class Store(Closing):
         self.aside = Aside(file)
         self.quarantine = Quarantine(file)
         self.people = People(file)
+        self.audit = Audit(file)
         self.feedback = FeedbackView(file)
 
     @classmethod

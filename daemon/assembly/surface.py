@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import cast
 
 from daemon.admin.app import create_app
 from daemon.admin.listener import listening
@@ -10,9 +11,12 @@ from daemon.assembly.launch import Launch, Shared
 from daemon.assembly.loops import Loops
 from daemon.assembly.parts import admin_part
 from daemon.assembly.rooms import OpenedRooms
+from daemon.control.audited import AuditedControl
 from daemon.control.facts.status import refused_settings
+from daemon.control.protocol import Control
 from daemon.control.views import Views
 from daemon.control.within_daemon import LiveControl
+from memory.store import Store
 from serving.door.descriptors import raise_limit
 
 
@@ -56,7 +60,7 @@ def make_control(launch: Launch, shared: Shared, opened: OpenedRooms, loops: Loo
     )
 
 
-def open_surface(stack: ExitStack, launch: Launch, shared: Shared, control: LiveControl) -> AdminSurface:
+def open_surface(stack: ExitStack, launch: Launch, shared: Shared, control: LiveControl, store: Store) -> AdminSurface:
     """Let the admin surface listen until the stack is closed.
 
     Raises:
@@ -64,7 +68,8 @@ def open_surface(stack: ExitStack, launch: Launch, shared: Shared, control: Live
     """
     settings = launch.settings
     token = Token(ensure_token(settings.admin, settings.state_dir))
-    app = create_app(control, shared.registry, token)
+    audited = cast("Control", AuditedControl(control, store))
+    app = create_app(audited, shared.registry, token)
     raise_limit()
     admin = stack.enter_context(
         listening(app, settings.admin, registry=shared.registry, make_part=admin_part(settings.lifecycle))

@@ -26,6 +26,7 @@ COMMANDS = {
     "rollback": "rounds:rollback",
     "export": "export:export",
     "memory": "memory:memory",
+    "audit": "audit:audit",
     "feedback": "feedback:feedback",
     "forget": "people:forget",
     "keys": "api_keys:keys",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from daemon.errors import DaemonUnreachable, UnknownThing
 from daemon.lifecycle.lock import Holder, StateLock, holder_of
@@ -77,6 +77,7 @@ def _key_hash(settings: "Settings", key: str) -> "KeyHash":
 @contextmanager
 def _on_the_store(settings: "Settings", *, write: bool) -> Iterator["Control"]:
     from checkpoints.generation_store import GenerationStore  # noqa: PLC0415 - needed without a daemon only
+    from daemon.control.audited import AuditedControl  # noqa: PLC0415 - the same
     from daemon.control.without_daemon import StoreControl  # noqa: PLC0415 - the same
     from daemon.skills import keep_skills_out  # noqa: PLC0415 - the same
     from memory.store import Store  # noqa: PLC0415 - SQLite
@@ -86,4 +87,5 @@ def _on_the_store(settings: "Settings", *, write: bool) -> Iterator["Control"]:
     with Store.open(settings.database, memory, read_only=not write) as store:
         if write:
             keep_skills_out(store, settings)
-        yield StoreControl(settings, store, GenerationStore(settings.checkpoints_dir))
+        control = StoreControl(settings, store, GenerationStore(settings.checkpoints_dir))
+        yield cast("Control", AuditedControl(control, store)) if write else control

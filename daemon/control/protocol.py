@@ -8,6 +8,7 @@ when no daemon runs, and `daemon/admin/client.py` carries the questions to a run
 from collections.abc import Sequence
 from typing import Protocol
 
+from daemon.control.answers.audit import AuditLine
 from daemon.control.answers.feedback import FeedbackAnswer
 from daemon.control.answers.kept import (
     AsideLine,
@@ -56,6 +57,9 @@ class Control(Protocol):
 
     def readiness(self) -> ReadinessAnswer:
         """Whether every part works."""
+
+    def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditLine]:
+        """What served when and who did what, newest first; those with smaller ids than `before`."""
 
     def rounds(self, *, limit: int = 50, before: int | None = None) -> list[RoundLine]:
         """Rounds, newest first; those with smaller numbers than `before`."""

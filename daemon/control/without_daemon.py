@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation_store import GenerationStore
+from daemon.control.answers.audit import AuditLine
 from daemon.control.answers.feedback import FeedbackAnswer
 from daemon.control.answers.kept import (
     AsideLine,
@@ -40,6 +41,7 @@ from daemon.control.answers.rounds import (
 from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
 from daemon.control.asker import whose_word
 from daemon.control.facts import feedback, kept, people, rounds, status
+from daemon.control.facts.audit import audit_line
 from daemon.control.facts.labels import waiting_labels
 from daemon.control.protocol import Control
 from daemon.errors import Refused, UnknownThing
@@ -132,6 +134,10 @@ class StoreControl(Control):
     @override
     def readiness(self) -> ReadinessAnswer:
         return {"ready": False, "parts": {"daemon": {"ok": False, "detail": self._no_daemon()}}}
+
+    @override
+    def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditLine]:
+        return [audit_line(record) for record in self._store.audit.latest(limit, before)]
 
     @override
     def rounds(self, *, limit: int = 50, before: int | None = None) -> list[RoundLine]:

@@ -26,9 +26,9 @@ from gate.skills.guarded import GuardedSkills, KnownRights
 from learner.directory.kept_candidates import keep
 from learner.directory.report import Outcome, Report
 from learner.directory.round_directory import CANDIDATES
+from memory.ledger.history.canaries import CanaryPlan
 from memory.ledger.records import GenerationState
 from memory.ledger.states import UNFINISHED, RoundState
-from memory.ledger.traffic.canaries import CanaryPlan
 
 log = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ import structlog
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation_store import GenerationStore
 from checkpoints.serving_pointer import Canary, Pointer
-from memory.ledger.traffic.canaries import CanaryRecord
+from memory.ledger.history.canaries import CanaryRecord
 from memory.store import Store
 
 log = structlog.get_logger(__name__)

@@ -362,6 +362,18 @@ def canaries(db: Database) -> None:
     db.execute("CREATE INDEX canaries_round ON canaries(round)")
 
 
+@migrations(name="0019_audit")
+def audit(db: Database) -> None:
+    """What served when, and who did what: lines are added, go when they are too many, and never change."""
+    db.execute(
+        "CREATE TABLE audit(id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, who TEXT NOT NULL, "
+        "what TEXT NOT NULL, detail TEXT NOT NULL) STRICT"
+    )
+    db.execute(
+        "CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'a line of the audit log'); END"
+    )
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     names = {migration.name for migration in migrations.pending(db)}

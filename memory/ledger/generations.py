@@ -11,11 +11,11 @@ from memory.errors import UnknownGeneration, WrongState
 from memory.identity.categories import all_categories
 from memory.identity.shared_keys import first_of_key
 from memory.ledger import rounds, scorings
+from memory.ledger.history import audit, canaries
+from memory.ledger.history.canaries import CanaryPlan
 from memory.ledger.records import DocumentScore, Generation, GenerationState, ScoreRow, SliceScore, lineage
 from memory.ledger.scorings import Scoring
 from memory.ledger.skills import skill_scores
-from memory.ledger.traffic import canaries
-from memory.ledger.traffic.canaries import CanaryPlan
 from memory.samples import slices
 from memory.settings import MemorySettings
 
@@ -43,6 +43,7 @@ def register_base(tx: Connection, *, digest: str, source_path: str, generation: 
     facts.put(tx, "base", generation)
     facts.put(tx, "generations_numbered", max(facts.get_int(tx, "generations_numbered"), generation + 1))
     facts.put(tx, "serving", generation)
+    audit.note(tx, "serves", {"generation": generation, "before": None}, who=audit.BY_DAEMON, now=now)
 
 
 def reserve(tx: Connection, round_number: int, now: float) -> int:
@@ -78,6 +79,8 @@ def accept(
     tx.execute("UPDATE rounds SET generation = ? WHERE number = ?", (number, round_number))
     if canary is None:
         facts.put(tx, "serving", number)
+        detail = {"generation": number, "before": generation.parent, "round": round_number}
+        audit.note(tx, "serves", detail, who=audit.BY_DAEMON, now=now)
     else:
         canaries.begin(tx, number, round_number=round_number, plan=canary, now=now)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from memory.database import facts
 from memory.database.sqlite import Connection, as_json
 from memory.ledger import generations
+from memory.ledger.history import audit
 from memory.ledger.records import GenerationState, SliceScore
 
 
@@ -47,7 +48,7 @@ def number_above(tx: Connection, generation: int, round_number: int) -> bool:
     return behind
 
 
-def take_up(tx: Connection, line: Sequence[FoundGeneration]) -> None:
+def take_up(tx: Connection, line: Sequence[FoundGeneration], now: float) -> None:
     """Enter generations that served, parents first; the last of them serves."""
     for generation in line:
         # Another generation may have had the number here: its scores are not this one's.
@@ -68,6 +69,8 @@ def take_up(tx: Connection, line: Sequence[FoundGeneration]) -> None:
         generations.save_scores(tx, generation.number, generation.scores, None)
     last_round = max(generation.round for generation in line)
     number_above(tx, max(generation.number for generation in line), last_round)
+    detail = {"generation": line[-1].number, "before": facts.find_int(tx, "serving"), "found_on_disk": True}
+    audit.note(tx, "serves", detail, who=audit.BY_DAEMON, now=now)
     facts.put(tx, "serving", line[-1].number)
     # What their rounds were given is not known here: who saw whose text can be told of later rounds alone.
     facts.put(tx, "lineage_from", max(facts.get_int(tx, "lineage_from"), last_round + 1))

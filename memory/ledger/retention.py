@@ -10,10 +10,10 @@ from memory.database import facts, sqlite
 from memory.database.sqlite import Connection
 from memory.identity import similar_keys
 from memory.ledger import rounds
+from memory.ledger.history import audit, canaries
 from memory.ledger.records import GenerationState
 from memory.ledger.skills import skill_scores
 from memory.ledger.states import RoundState
-from memory.ledger.traffic import canaries
 from memory.samples.records import Role
 from memory.settings import MemorySettings
 
@@ -38,6 +38,7 @@ def prune(tx: Connection, settings: MemorySettings) -> None:
     _forget_rounds(tx, oldest, not_over)
     _forget_reports(tx, rounds_begun - REPORTS)
     canaries.prune(tx, oldest)
+    audit.prune(tx, settings.audit_rows)
     similar_keys.prune(tx)
     beyond_r = facts.get_int(tx, "generations_numbered") - R_ROWS
     _forget_scores(tx, beyond_r)

@@ -8,9 +8,10 @@ from memory.database import facts
 from memory.database.sqlite import Connection
 from memory.errors import WrongState
 from memory.ledger.generations import STATES_TO_SERVE, flag_line, read
+from memory.ledger.history import audit, canaries
 from memory.ledger.records import GenerationState, Rollback
-from memory.ledger.traffic import canaries
 
+NOBODY: Final = "unknown"
 _ROLLBACK: Final = TypeAdapter(tuple[int, int, float, str])
 
 
@@ -39,6 +40,7 @@ def rollback(tx: Connection, to: int | None, *, by: str, now: float) -> tuple[in
     flag_line(tx, serving, GenerationState.ROLLED_BACK)
     flag_line(tx, number, GenerationState.ACCEPTED)
     facts.put(tx, "serving", number)
+    audit.note(tx, "serves", {"generation": number, "before": serving}, who=by or NOBODY, now=now)
     _note(tx, serving, number, by=by, now=now)
     return serving, number
 

@@ -6,10 +6,10 @@ from typing import Any
 from memory.database.sqlite import Connection
 from memory.identity.near_duplicates import record_trained, sketch_texts
 from memory.ledger import aside, generations, rounds
+from memory.ledger.history.canaries import CanaryPlan
 from memory.ledger.records import DocumentScore, SliceScore, Trained
 from memory.ledger.scorings import Scoring
 from memory.ledger.states import RoundState
-from memory.ledger.traffic.canaries import CanaryPlan
 from memory.samples import counters, reading, removal, replay_budgets, slices
 from memory.samples.records import Role
 from memory.settings import MemorySettings

@@ -15,6 +15,7 @@ from memory.identity.categories import all_categories
 from memory.identity.kept_out import KeptOut
 from memory.ledger import draw, foreseen_slices, left_out, near_held_out
 from memory.ledger.draw import FreshDraw
+from memory.ledger.history import canaries
 from memory.ledger.records import (
     ApprovedRound,
     DrawSpec,
@@ -25,7 +26,6 @@ from memory.ledger.records import (
     TrainedSample,
 )
 from memory.ledger.states import UNFINISHED, RoundState, may_follow
-from memory.ledger.traffic import canaries
 from memory.samples import offsets, reading, slices
 from memory.samples.reading import FoundSample, Placed, read_places
 from memory.samples.records import Sample

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from memory.ledger.traffic import canaries
-from memory.ledger.traffic.canaries import CanaryRecord
+from memory.ledger.history import canaries
+from memory.ledger.history.canaries import CanaryRecord
 from memory.views.session import Session
 
 

@@ -161,4 +161,4 @@ class Generations:
 
         Which samples their rounds were given is not known, and so of no earlier round whether that is all.
         """
-        self._file.write(restored.take_up, line)
+        self._file.write(restored.take_up, line, self._file.clock())

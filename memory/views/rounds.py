@@ -15,6 +15,7 @@ from memory.ledger import (
     standing,
     too_large,
 )
+from memory.ledger.history.canaries import CanaryPlan
 from memory.ledger.judging_again import JudgeableOn
 from memory.ledger.pause import RoundsPause
 from memory.ledger.records import (
@@ -34,7 +35,6 @@ from memory.ledger.records import (
 from memory.ledger.rounds import Judgeable
 from memory.ledger.scorings import Scoring
 from memory.ledger.states import RoundState
-from memory.ledger.traffic.canaries import CanaryPlan
 from memory.samples.reading import FoundSample
 from memory.views.session import Session
 

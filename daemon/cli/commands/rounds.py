@@ -271,7 +271,7 @@ def _say_what_goes_on(control: Control, take_back: Callable[[], WithdrawnRound] 
 def _confirm(answer: GenerationsAnswer, generation: int | None) -> int | None:
     """Ask whether to go back, from which generation to which; returns the one that was agreed to."""
     serving = answer["serving"]
-    watched = [line["number"] for line in answer["generations"] if line["state"] == "canary"]
+    watched = [line["number"] for line in answer["generations"] if line.get("state") == "canary"]
     if watched and generation in (None, serving):
         confirm(f"Go back from generation {watched[0]}, which is watched in traffic, to {serving}?", yes=False)
         return serving

@@ -2,7 +2,7 @@
 
 from daemon.control.answers.canaries import CanaryLine, CanaryStanding
 from daemon.rounds.watched.sentence import sentence_of
-from memory.ledger.traffic.canaries import CanaryRecord
+from memory.ledger.history.canaries import CanaryRecord
 
 
 def canary_standing(canary: CanaryRecord) -> CanaryStanding:

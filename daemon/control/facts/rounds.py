@@ -17,9 +17,9 @@ from daemon.control.facts.records import place
 from daemon.rounds.event import outcome_of
 from gate.scores import way_of
 from gate.skills.known_skills import comparable
+from memory.ledger.history.canaries import CanaryRecord
 from memory.ledger.records import Generation, Round, ScoreRow, TrainedSample
 from memory.ledger.skills.skill_scores import SkillRow
-from memory.ledger.traffic.canaries import CanaryRecord
 from memory.samples.slice_names import in_order
 from memory.store import Store
 from streams.document import partition_name

@@ -1,6 +1,6 @@
 """What is watched, in a sentence for a person."""
 
-from memory.ledger.traffic.canaries import CanaryRecord
+from memory.ledger.history.canaries import CanaryRecord
 
 
 def sentence_of(canary: CanaryRecord, said: str) -> str:

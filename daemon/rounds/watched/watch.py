@@ -20,7 +20,7 @@ from daemon.settings.tree import Settings
 from gate.live.judge_live import LiveBounds, judge_live
 from gate.live.verdict import LiveVerdict
 from memory.errors import WrongState
-from memory.ledger.traffic.canaries import CanaryRecord
+from memory.ledger.history.canaries import CanaryRecord
 from serving.traffic.settings import CanarySettings
 
 log = structlog.get_logger(__name__)

@@ -52,6 +52,14 @@ class FakeControl:
         """As the test set it."""
         return {"ready": self.ready, "parts": {"ingest": {"ok": self.ready, "detail": "broker b:9092 is away"}}}
 
+    def audit(self, *, limit: int = 50, before: int | None = None) -> Any:
+        """Lines 3 to 1."""
+        numbers = [number for number in (3, 2, 1) if before is None or number < before]
+        return [
+            {"id": number, "at": 0.0, "who": "ada@host", "what": "pause_rounds", "detail": {"reason": "a look"}}
+            for number in numbers[:limit]
+        ]
+
     def rounds(self, *, limit: int = 50, before: int | None = None) -> list[Any]:
         """Rounds 9 to 1, and those that the test added."""
         numbers = [number for number in range(9, 0, -1) if before is None or number < before]

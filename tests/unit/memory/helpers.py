@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from memory.ledger.history.canaries import CanaryPlan
 from memory.ledger.records import DocumentScore, DrawSpec, RoundDraw, SliceScore, Trained
 from memory.ledger.states import RoundState
-from memory.ledger.traffic.canaries import CanaryPlan
 from memory.settings import MemorySettings
 from memory.store import Store
 from streams.document import Batch, DeadLetter, Document, Gap, Partition, Reason

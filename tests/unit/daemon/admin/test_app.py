@@ -45,6 +45,7 @@ EVERY_ROUTE = {
     ("GET", "/memory"),
     ("GET", "/memory/gaps"),
     ("GET", "/feedback"),
+    ("GET", "/audit"),
     ("GET", "/aside"),
     ("GET", "/aside/1"),
     ("GET", "/dead-letters"),
@@ -315,6 +316,7 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
     assert typed.find("Zoë/4711", text=True)["kept"][0]["text"] == "Zoë/4711"
     assert typed.find("user-1", limit=1, after=1)["kept"] == []
     assert [one["id"] for one in typed.gaps(limit=1, before=3)] == [2]
+    assert [one["id"] for one in typed.audit(limit=1, before=3)] == [2]
     typed.request_round()
     typed.approve_round(7)
     typed.reject_round(8)

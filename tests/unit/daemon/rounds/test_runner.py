@@ -605,7 +605,7 @@ def _full(*_: object, **__: object) -> None:
     raise StoreFull("no room")
 
 
-def _no_space(_: GenerationStore, number: int) -> None:
+def _no_space(_: GenerationStore, number: int, **__: object) -> None:
     raise PublishFailed(number, OSError(28, "No space left on device"))
 
 

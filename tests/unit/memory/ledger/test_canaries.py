@@ -3,9 +3,9 @@
 import pytest
 
 from memory.errors import WrongState
+from memory.ledger.history.canaries import CanaryPlan
 from memory.ledger.records import GenerationState
 from memory.ledger.states import RoundState
-from memory.ledger.traffic.canaries import CanaryPlan
 from memory.store import Store
 from tests.unit.memory.helpers import Stream, accept, begin, round_of, text
 

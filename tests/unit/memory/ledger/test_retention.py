@@ -7,6 +7,7 @@ import pytest
 
 from memory.errors import AsideFull, UnknownGeneration, UnknownRound, WrongState
 from memory.ledger import retention
+from memory.ledger.history.canaries import CanaryPlan
 from memory.ledger.records import GenerationState, RoundDraw, SliceScore, lineage
 from memory.ledger.scorings import Scoring
 from memory.ledger.skills.skill_scores import SkillScore
@@ -30,6 +31,7 @@ from tests.unit.memory.helpers import (
 
 SMALL = {
     "lineage_rounds": 20,
+    "audit_rows": 1_000,
     "slice_documents": 8,
     "holdout_documents": 64,
     "anchor_documents": 8,
@@ -98,6 +100,9 @@ BOUNDS = {
     "earlier_keys": 0,
     "too_large": 0,  # no learner runs out of memory here
     "skill_scores": 2 * 30,
+    "canaries": 40,
+    "audit": 1_010,
+    "feedback": 0,  # nobody says anything of an answer here
 }
 """Rows at most, under the small bounds; nobody asks for an erasure here, each of which would be in `forgotten`."""
 
@@ -163,7 +168,11 @@ class Years:
         return draw
 
     def _accept(self, draw: RoundDraw) -> None:
-        number = accept(self.store, draw, nll=self.chance.uniform(1, 3), report={"filler": "x" * 2_000})
+        plan = CanaryPlan("canary", 0.1) if draw.number % 4 == 0 else None
+        nll, report = self.chance.uniform(1, 3), {"filler": "x" * 2_000}
+        number = accept(self.store, draw, nll=nll, report=report, canary=plan)
+        if plan is not None:
+            self.store.canaries.promote(number, {"filler": "x" * 2_000}, by="its watch")
         assert number > self.generation
         for name in ("sums", "names"):
             rights = "".join(self.chance.choices("01", k=40))

@@ -18,9 +18,9 @@ from daemon.rounds.watched.observed import GROUPS
 from daemon.rounds.watched.watch import CanaryWatch
 from daemon.settings.tree import Settings
 from gate.live.verdict import LiveVerdict
+from memory.ledger.history.canaries import CanaryRecord
 from memory.ledger.records import GenerationState
 from memory.ledger.states import RoundState
-from memory.ledger.traffic.canaries import CanaryRecord
 from memory.store import Store
 from serving.traffic.choice import GROUPS as GROUPS_OF_SERVING
 from serving.traffic.tally import GroupCounts

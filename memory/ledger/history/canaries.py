@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from memory.database import facts
 from memory.database.sqlite import Connection
 from memory.errors import WrongState
+from memory.ledger.history import audit
 from memory.ledger.records import GenerationState
 
 CanaryOutcome = Literal["watched", "promoted", "rolled_back"]
@@ -59,10 +60,19 @@ class CanaryRecord:
 
 def begin(tx: Connection, generation: int, *, round_number: int, plan: CanaryPlan, now: float) -> None:
     """Let an accepted generation be watched beside the serving one."""
+    serving = facts.get_int(tx, "serving")
     tx.execute(
         f"INSERT INTO canaries({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, NULL, 'watched', '', '{{}}', '{{}}')",
-        (generation, facts.get_int(tx, "serving"), round_number, plan.mode, plan.share, now),
+        (generation, serving, round_number, plan.mode, plan.share, now),
     )
+    detail = {
+        "generation": generation,
+        "beside": serving,
+        "mode": plan.mode,
+        "share": plan.share,
+        "round": round_number,
+    }
+    audit.note(tx, "watched", detail, who=audit.BY_DAEMON, now=now)
 
 
 def watched(tx: Connection) -> CanaryRecord | None:
@@ -90,6 +100,7 @@ def promote(tx: Connection, generation: int, verdict: Mapping[str, Any] | None, 
         raise WrongState(f"Generation {generation} was watched beside {canary.beside}, which serves no more.")
     _set_state(tx, generation, GenerationState.ACCEPTED)
     facts.put(tx, "serving", generation)
+    audit.note(tx, "serves", {"generation": generation, "before": canary.beside}, who=by, now=now)
     _end(tx, canary, "promoted", verdict, by=by, now=now)
 
 
@@ -97,6 +108,7 @@ def roll_back(tx: Connection, generation: int, verdict: Mapping[str, Any] | None
     """See `Store.canaries.roll_back`."""
     canary = _require_watched(tx, generation)
     _set_state(tx, generation, GenerationState.ROLLED_BACK)
+    audit.note(tx, "taken_back", {"generation": generation, "beside": canary.beside}, who=by, now=now)
     _end(tx, canary, "rolled_back", verdict, by=by, now=now)
 
 

@@ -1,0 +1,66 @@
+"""A control that writes down who asks for what, before it is done."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import structlog
+
+from daemon.control.asker import whose_word
+from daemon.control.operations import BY_NAME, Operation
+from daemon.control.protocol import Control
+from daemon.errors import DaemonError
+from memory.errors import StoreError
+from memory.samples.records import KeyHash
+from memory.store import Store
+
+log = structlog.get_logger(__name__)
+
+PEOPLE = "key"
+"""The argument that names a person, of whom a keyed hash is written down and no more."""
+
+
+class AuditedControl:
+    """A `Control`: of what changes something, who asked for it is noted first, and then that it was refused, if so.
+
+    Nothing is done without a trace, a crash between included. Where the database cannot be written, what needs none is
+    done all the same, and the log has the line.
+
+    Args:
+        control: does it.
+        store: keeps the audit log.
+    """
+
+    def __init__(self, control: Control, store: Store) -> None:
+        self._control = control
+        self._store = store
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """The operation of that name, as the method of `Control`."""
+        ask: Callable[..., Any] = getattr(self._control, name)
+        operation = BY_NAME.get(name)
+        return ask if operation is None or not operation.writes else partial(self._noted, operation, ask)
+
+    def _noted(self, operation: Operation, ask: Callable[..., Any], *in_order: Any, **by_name: Any) -> Any:
+        given = self._without_people(operation.call(*in_order, **by_name))
+        self._note(operation.name, given)
+        try:
+            return ask(*in_order, **by_name)
+        except DaemonError as error:
+            self._note(f"{operation.name}_refused", {**given, "reason": str(error)})
+            raise
+
+    def _without_people(self, given: dict[str, Any]) -> dict[str, Any]:
+        key = given.get(PEOPLE)
+        if key is None:
+            return given
+        # What is erased of a person must not stand in the line that says so.
+        hashed = key if isinstance(key, KeyHash) else KeyHash(self._store.people.key_hash(key))
+        return given | {PEOPLE: str(hashed)}
+
+    def _note(self, what: str, detail: dict[str, Any]) -> None:
+        who = whose_word()
+        try:
+            self._store.audit.note(what, detail, who=who)
+        except StoreError as error:
+            log.warning("audit_not_written", what=what, who=who, reason=str(error))

@@ -1,0 +1,1 @@
+"""What was watched in traffic, what served when, and who did what."""

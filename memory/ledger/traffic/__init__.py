@@ -1,1 +1,0 @@
-"""What is known of generations in traffic, before they serve."""

@@ -1,0 +1,82 @@
+"""Who asks for what is written down before it is done, whoever answers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from daemon.control.asker import asker
+from daemon.control.audited import AuditedControl
+from daemon.control.protocol import Control
+from daemon.control.without_daemon import StoreControl
+from daemon.errors import Refused, UnknownThing
+from memory.errors import StoreDamaged
+from tests.unit.daemon.fakes import FakeControl
+from tests.unit.daemon.rooms import World, world
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[World]:
+    """A world with a base and fresh text."""
+    with world(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def control(here: World) -> Iterator[Control]:
+    """An audited control on its store, which Ada asks."""
+    made = StoreControl(here.settings, here.store, here.rooms.checkpoints)
+    before = asker.set("ada@host")
+    yield cast("Control", AuditedControl(made, here.store))
+    asker.reset(before)
+
+
+def noted(here: World) -> list[tuple[str, str, dict[str, Any]]]:
+    """What was noted since the base began to serve, oldest first."""
+    return [(line.what, line.who, dict(line.detail)) for line in reversed(here.store.audit.latest())][1:]
+
+
+def test_what_changes_something_is_noted_with_whose_word_it_was(here: World, control: Control) -> None:
+    """With its arguments; what changes nothing is not."""
+    control.status()
+    control.pause_rounds("a look at it")
+    control.resume_rounds()
+    assert noted(here) == [
+        ("pause_rounds", "ada@host", {"reason": "a look at it"}),
+        ("resume_rounds", "ada@host", {}),
+    ]
+    assert [line["what"] for line in control.audit(limit=2)] == ["resume_rounds", "pause_rounds"]
+
+
+def test_what_is_refused_is_noted_twice(here: World, control: Control) -> None:
+    """That it was asked for, and why it was not done."""
+    with pytest.raises(Refused):
+        control.rollback()
+    with pytest.raises(UnknownThing):
+        control.approve_round(7)
+    assert [(what, detail.get("number")) for what, _, detail in noted(here)] == [
+        ("rollback", None),
+        ("rollback_refused", None),
+        ("approve_round", 7),
+        ("approve_round_refused", 7),
+    ]
+    assert "is the base" in noted(here)[1][2]["reason"]
+
+
+def test_a_persons_key_is_never_written_down(here: World, control: Control) -> None:
+    """Its keyed hash is, by which lines about one person can be found."""
+    control.forget("ada.lovelace@example.org")
+    ((what, _, detail),) = noted(here)
+    assert (what, list(detail)) == ("forget", ["key"])
+    assert len(detail["key"]) == 16
+    assert b"lovelace" not in here.settings.database.read_bytes()
+
+
+def test_where_the_log_cannot_be_written_what_needs_no_database_is_done(here: World) -> None:
+    """A round that must be called off is, whatever the disk does."""
+    fake = FakeControl()
+    here.store.file.suspend(StoreDamaged("it is damaged"))
+    audited = AuditedControl(cast("Control", fake), here.store)
+    audited.cancel_rounds()
+    assert fake.calls
