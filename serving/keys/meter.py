@@ -15,6 +15,7 @@ from serving.pace import Pace
 
 Limit = Literal["requests_per_minute", "tokens_per_minute", "at_once", "tokens_per_day"]
 DAY_S: Final = 86_400
+ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,9 @@ class Bucket:
 
     def wait_s(self, now: float) -> float:
         """Seconds until there is one."""
-        return max(0.0, (1 - self.level(now)) * 60 / self.most)
+        missing = 1 - self.level(now)
+        # Who has waited as long as was said is not sent away for what rounding cut off.
+        return missing * 60 / self.most if missing > ROUNDING else 0.0
 
     def fill_s(self, now: float) -> float:
         """Seconds until it is full."""
