@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api_keys import ApiKeys
 from serving.askers import Asker, Askers
+from serving.engine.traces import REQUEST_ID_HEADER, RequestTrace
 from serving.errors import NotReady, RequestError, error_body
 from serving.generations.swap import Switch
 from serving.keys.entries import KeyEntry
@@ -53,8 +54,8 @@ class Guard:
     """ASGI middleware around all routes.
 
     It counts and times each request, lets none in without the key but those to open routes, holds each key to its
-    limits, names the generation on every response, and turns what nobody foresaw into a 500 without its text in the
-    log.
+    limits, names request and generation on every response, and turns what nobody foresaw into a 500 without its text
+    in the log.
     """
 
     def __init__(self, app: ASGIApp, *, keys: ApiKeys, askers: Askers, switch: Switch, metrics: ServingMetrics) -> None:
@@ -70,7 +71,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(send, self._switch)
+        scope["trace"] = trace = RequestTrace.of(scope["headers"])
+        exchange = _Exchange(send, self._switch, trace)
         started = time.perf_counter()
         try:
             await self._answer(scope, receive, exchange)
@@ -101,6 +103,7 @@ class Guard:
             _log.error(
                 "request_failed",
                 route=scope["path"],
+                request=scope["trace"].id,
                 error=type(error).__name__,
                 at=_frames(error),
                 generation=self._switch.current and self._switch.current.number,
@@ -154,9 +157,10 @@ def _frames(error: Exception) -> list[str]:
 
 
 class _Exchange:
-    """One response on its way out: its status is noted, and its generation named."""
+    """One response on its way out: its status is noted, its request and its generation named."""
 
-    def __init__(self, send: Send, switch: Switch) -> None:
+    def __init__(self, send: Send, switch: Switch, trace: RequestTrace) -> None:
+        self._trace = trace
         self._send = send
         self._switch = switch
         # What is logged for a client that went away before there was an answer.
@@ -170,6 +174,7 @@ class _Exchange:
             self._started = True
             self.status = message["status"]
             self._name_generation(message)
+            message["headers"].append((REQUEST_ID_HEADER.encode(), self._trace.id.encode()))
             message["headers"] += [(name.encode(), value.encode()) for name, value in self.asker.headers().items()]
         await self._send(message)
 

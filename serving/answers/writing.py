@@ -16,6 +16,7 @@ from serving.engine.completion import Completion, Delta, Event, Finished
 from serving.engine.grammar_state import AnswerFormat
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
+from serving.engine.traces import NO_REQUEST, RequestTrace
 from serving.errors import Failed, RequestError, TimedOut, error_body
 from serving.listener import Listener
 from serving.metrics import ServingMetrics
@@ -87,6 +88,7 @@ class Writing:
         ticket: by which they are counted while a generation is watched; None where they are not.
         watched: the generation is a canary.
         choices: how many of the wishes are of one prompt.
+        trace: of the request.
         on_whole: told the texts once all are whole; None: nobody wants them.
         jobs: the answers, in the order of the wishes.
     """
@@ -98,6 +100,7 @@ class Writing:
     ticket: Ticket | None = None
     watched: bool = False
     choices: int = 1
+    trace: RequestTrace = NO_REQUEST
     on_whole: Callable[[Sequence[str]], None] | None = None
     jobs: list[Completion] = field(init=False)
     _listener: Listener[tuple[int, Event]] = field(init=False, default_factory=Listener)
@@ -125,6 +128,7 @@ class Writing:
             scored=wish.scored,
             echo=wish.echo,
             held_to=wish.held_to,
+            trace=self.trace,
         )
 
     async def whole(self, shape: AnswerShape) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 
 from checkpoints.probe.padded import pad_texts
 from serving.engine.loaded import LoadedGeneration
+from serving.engine.traces import NO_REQUEST, RequestTrace
 from serving.engine.worker import PASS_TIMEOUT_S, JobGroup, Worker, answers
 from serving.errors import BrokenGeneration
 from serving.metrics import ServingMetrics
@@ -29,6 +30,7 @@ class Classification:
         cancelled: nobody waits for it any more.
         trial: it tries a generation that does not serve yet.
         owner: whose it is; owners take turns.
+        trace: of the request that it is for.
         submitted: when, on the monotonic clock.
         watched: the generation is a canary.
         done: probabilities of the first texts.
@@ -41,6 +43,7 @@ class Classification:
     on_end: Callable[[Probabilities | Exception], None]
     cancelled: bool = False
     trial: bool = False
+    trace: RequestTrace = NO_REQUEST
     owner: str = ""
     submitted: float = field(default_factory=time.monotonic)
     watched: bool = False

@@ -10,6 +10,7 @@ from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
 from serving.engine.scores import TokenScore
 from serving.engine.text import TextStream
+from serving.engine.traces import NO_REQUEST, RequestTrace
 
 Finish = Literal["stop", "length"]
 
@@ -64,6 +65,7 @@ class Completion:
         cancelled: set by whoever no longer wants it; it then ends without an event.
         trial: it tries a generation that does not serve yet.
         owner: whose it is; owners take turns.
+        trace: of the request that it is for.
         watched: the generation is a canary.
         submitted: when, on the monotonic clock.
         ended: it has had its last event.
@@ -85,6 +87,7 @@ class Completion:
     cancelled: bool = False
     trial: bool = False
     owner: str = ""
+    trace: RequestTrace = NO_REQUEST
     watched: bool = False
     submitted: float = field(default_factory=time.monotonic)
     ended: bool = False

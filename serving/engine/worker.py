@@ -10,6 +10,7 @@ import structlog
 import torch
 
 from serving.engine.fair_queue import FairQueue
+from serving.engine.traces import RequestTrace
 from serving.errors import Failed, NotReady, QueueFull, Unanswerable
 from serving.metrics import ServingMetrics
 
@@ -29,12 +30,14 @@ class Job(Protocol):
     Attributes:
         cancelled: nobody waits for it any more.
         trial: it tries a generation that does not serve yet, so its failure says nothing about those that do.
+        trace: of the request that it is for.
         owner: whose it is; owners take turns.
         watched: a client's request that a watched generation answers, whose failure says nothing about the others too.
     """
 
     cancelled: bool
     trial: bool
+    trace: RequestTrace
     owner: str
     watched: bool
 
@@ -216,7 +219,12 @@ class Worker(ABC, Generic[J]):
         another text, fails for a reason of its own: that says nothing about the process.
         """
         suspects = part.suspects()
-        _log.error("forward_pass_failed", error=f"{type(error).__name__}: {error}", requests=len(suspects))
+        _log.error(
+            "forward_pass_failed",
+            error=f"{type(error).__name__}: {error}",
+            answers=len(suspects),
+            requests=sorted({job.trace.id for job in suspects}),
+        )
         if len(suspects) > 1:
             part.separate()
         elif suspects and part.answers():

@@ -10,6 +10,7 @@ import orjson
 from serving.engine.completion import Completion, Finish, Finished
 from serving.engine.running import RunningEngine
 from serving.engine.sampling import Sampling
+from serving.engine.traces import NO_REQUEST, RequestTrace
 from serving.errors import EngineLost, Failed, RequestError
 
 LONGEST_ECHO: Final = 500
@@ -127,15 +128,24 @@ def _sampling(sampling: Sampling) -> dict[str, Any]:
     return named
 
 
-async def answer(client: httpx.AsyncClient, body: Mapping[str, Any]) -> AsyncGenerator[EnginePiece | Finished, None]:
+async def answer(
+    client: httpx.AsyncClient, body: Mapping[str, Any], trace: RequestTrace = NO_REQUEST
+) -> AsyncGenerator[EnginePiece | Finished, None]:
     """The pieces of an answer, and its end.
+
+    Args:
+        client: of the engine.
+        body: what is asked.
+        trace: of the request that it is asked for.
 
     Raises:
         RequestError: the engine refuses the request, or fails on it.
         EngineLost: it is gone, or breaks off.
     """
     try:
-        async with client.stream("POST", "/v1/completions", content=orjson.dumps(body)) as response:
+        async with client.stream(
+            "POST", "/v1/completions", content=orjson.dumps(body), headers=trace.to_engine()
+        ) as response:
             if response.status_code != httpx.codes.OK:
                 raise _refusal(response.status_code, await response.aread())
             async for piece in _pieces(response):

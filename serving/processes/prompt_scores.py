@@ -21,7 +21,7 @@ async def prompt_scores(client: httpx.AsyncClient, job: Completion, engine: Runn
         EngineLost: it is gone, or breaks off.
     """
     scores: list[TokenScore] = []
-    async with aclosing(answer(client, prompt_body_of(job, engine))) as pieces:
+    async with aclosing(answer(client, prompt_body_of(job, engine), job.trace)) as pieces:
         async for piece in pieces:
             engine.heard()
             if not isinstance(piece, Finished):

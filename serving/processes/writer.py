@@ -135,12 +135,20 @@ class EngineWriter:
             await self._ask(job)
         except RequestError as error:
             if isinstance(error, EngineLost):
-                _log.error("engine_lost_in_an_answer", generation=job.generation.number, error=str(error))
+                _log.error(
+                    "engine_lost_in_an_answer",
+                    generation=job.generation.number,
+                    request=job.trace.id,
+                    error=str(error),
+                )
             job.fail(error)
         except Exception as error:  # noqa: BLE001 - what one answer breaks must not end the others
             self._metrics.failures.inc()
             _log.error(
-                "engine_answer_failed", generation=job.generation.number, error=f"{type(error).__name__}: {error}"
+                "engine_answer_failed",
+                generation=job.generation.number,
+                request=job.trace.id,
+                error=f"{type(error).__name__}: {error}",
             )
             job.fail(Failed("the engine failed on this request; the server's log says why"))
         finally:
@@ -158,7 +166,7 @@ class EngineWriter:
             if not job.max_tokens:
                 _tell(job, [Finished("length", 0)])
                 return
-            pieces = answer(client, body_of(job, engine))
+            pieces = answer(client, body_of(job, engine), job.trace)
             async with aclosing(pieces):
                 async for piece in pieces:
                     engine.heard()

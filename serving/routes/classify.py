@@ -74,11 +74,13 @@ class ClassifyRoute:
         }
         return json_response(answer, generation=generation)
 
-    async def _classify_counted(self, asker: Asker, chosen: Chosen, texts: Sequence[Sequence[int]]) -> Probabilities:
+    async def _classify_counted(
+        self, request: Request, chosen: Chosen, texts: Sequence[Sequence[int]]
+    ) -> Probabilities:
         """What `_classify_all` returns, counted while a generation is watched."""
         asked = time.monotonic()
         try:
-            rows = await self._classify_all(asker, chosen, texts)
+            rows = await self._classify_all(request, chosen, texts)
         except RequestError as error:
             if chosen.ticket is not None:
                 chosen.ticket.failed(error)
@@ -87,11 +89,14 @@ class ClassifyRoute:
             chosen.ticket.answered(time.monotonic() - asked)
         return rows
 
-    async def _classify_all(self, asker: Asker, chosen: Chosen, texts: Sequence[Sequence[int]]) -> Probabilities:
+    async def _classify_all(self, request: Request, chosen: Chosen, texts: Sequence[Sequence[int]]) -> Probabilities:
         listener: Listener[Probabilities | Exception] = Listener()
-        job = Classification(chosen.generation, texts, listener.put, watched=chosen.is_canary)
+        job = Classification(
+            chosen.generation, texts, listener.put, watched=chosen.is_canary, trace=request.scope["trace"]
+        )
         worker = self._parts.worker
         assert isinstance(worker, Classifier)
+        asker: Asker = request.scope["asker"]
         with asker.admitted([job]):
             worker.submit(job)
         # One of each request is enough: what is warmed is the model, not the text.

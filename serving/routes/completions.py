@@ -70,8 +70,7 @@ class CompletionRoutes:
 
             asked = await run_encoding(size, encode_all)
             shape = CompletionShape(*self._named(generation))
-            asker, schema = request.scope["asker"], body.response_format
-            writing = await self._writing(asker, chosen, body, asked, body.stop, schema=schema)
+            writing = await self._writing(request, chosen, body, asked, body.stop, schema=body.response_format)
             if isinstance(body.prompt[0], str):
                 self._keep(writing, shape, [(PROMPT, body.prompt[0])], body.user)
             return await self._write(request, writing, shape, body)
@@ -89,7 +88,7 @@ class CompletionRoutes:
             chat = await run_encoding(size, lambda: read_chat(generation, body))
             shape = chat.shape(*self._named(generation))
             asked, stops = [ReadPrompt(chat.prompt, "messages")], (*body.stop, *chat.stops)
-            writing = await self._writing(request.scope["asker"], chosen, body, asked, stops, schema=chat.schema)
+            writing = await self._writing(request, chosen, body, asked, stops, schema=chat.schema)
             # Nothing is learned of calls.
             if chat.reader is None:
                 self._keep(writing, shape, [(message.role, message.content) for message in body.messages], body.user)
@@ -110,7 +109,7 @@ class CompletionRoutes:
 
     async def _writing(
         self,
-        asker: Asker,
+        request: Request,
         chosen: Chosen,
         body: TextRequest,
         questions: Sequence[ReadPrompt],
@@ -145,15 +144,20 @@ class CompletionRoutes:
             self._parts.metrics,
             ticket=chosen.ticket,
             choices=body.choices,
+            trace=request.scope["trace"],
             watched=chosen.is_canary,
         )
         worker = self._parts.worker
         assert not isinstance(worker, Classifier)
         # All or none: with a part of its prompts in the queue a request could neither go on nor be refused.
-        with asker.admitted(writing.jobs):
+        with self._asker(request).admitted(writing.jobs):
             worker.submit(*writing.jobs)
         self._parts.recent.add(questions[0].ids)
         return writing
+
+    def _asker(self, request: Request) -> Asker:
+        asker: Asker = request.scope["asker"]
+        return asker
 
     async def _write(self, request: Request, writing: Writing, shape: AnswerShape, body: TextRequest) -> Response:
         if body.stream:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from serving.engine.traces import NO_REQUEST, RequestTrace
 from serving.engine.worker import PASS_TIMEOUT_S, JobGroup, Worker
 from serving.errors import QueueFull
 from serving.metrics import ServingMetrics
@@ -18,6 +19,7 @@ class Task:
     trial: bool = False
     watched: bool = False
     cancelled: bool = False
+    trace: RequestTrace = NO_REQUEST
     owner: str = ""
     finished: threading.Event = field(default_factory=threading.Event)
 
