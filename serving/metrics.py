@@ -4,7 +4,7 @@ Counters begin at 0, not at their first event, whose rise nobody would see.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -129,22 +129,33 @@ class ServingMetrics:
         )
 
     def _answers(self, registry: CollectorRegistry) -> None:
-        def of_generations(name: str, what: str, buckets: Sequence[float] = LATENCY_BUCKETS) -> Histogram:
-            return Histogram(name, f"{what}, by generation.", ["generation"], buckets=buckets, registry=registry)
-
-        self.first_token_seconds = of_generations(
-            "riverkeep_serving_first_token_seconds", "Time from a request's admission to the queue to its first token"
+        self.first_token_seconds = Histogram(
+            "riverkeep_serving_first_token_seconds",
+            "Time from a request's admission to the queue to its first token, by generation.",
+            ["generation"],
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
         )
-        self.output_token_seconds = of_generations(
+        self.output_token_seconds = Histogram(
             "riverkeep_serving_output_token_seconds",
-            "Time per token of an answer after its first, the mean of each answer that came to its end",
-            TOKEN_BUCKETS,
+            "Time per token of an answer after its first, the mean of each answer that came to its end, by generation.",
+            ["generation"],
+            buckets=TOKEN_BUCKETS,
+            registry=registry,
         )
-        self.queue_seconds = of_generations(
-            "riverkeep_serving_queue_seconds", "Time from a request's admission to the queue until it is begun"
+        self.queue_seconds = Histogram(
+            "riverkeep_serving_queue_seconds",
+            "Time from a request's admission to the queue until it is begun, by generation.",
+            ["generation"],
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
         )
-        self.prompt_tokens = of_generations(
-            "riverkeep_serving_prompt_tokens", "Tokens of each prompt, or of each request's texts", LENGTH_BUCKETS
+        self.prompt_tokens = Histogram(
+            "riverkeep_serving_prompt_tokens",
+            "Tokens of each prompt, or of each request's texts, by generation.",
+            ["generation"],
+            buckets=LENGTH_BUCKETS,
+            registry=registry,
         )
         self.tokens = Counter(
             "riverkeep_serving_tokens",

@@ -1,0 +1,29 @@
+"""The page of all metrics is what the code defines."""
+
+from pathlib import Path
+
+from tests.docs.metrics_page import ROOMS, ROOT, metrics_of, page
+from tests.docs.test_docs import metrics
+
+NO_METRICS = {"riverkeep_new_weights", "riverkeep_packed", "riverkeep_pieces"}
+"""Names in the code that look like one."""
+SHOWN = [shown for room in ROOMS for shown in metrics_of(room)]
+
+
+def test_the_page_is_of_this_code() -> None:
+    """Made anew it is the same."""
+    assert (ROOT / "docs/metrics.md").read_text(encoding="utf-8") == page()
+
+
+def test_no_metric_is_left_out_and_each_says_what_it_is() -> None:
+    """Whatever names one, in whatever way it is made."""
+    told = {shown.name.removesuffix("_total") for shown in SHOWN}
+    assert not {name for name in metrics() if name not in told} - NO_METRICS
+    assert all(shown.what.endswith(".") for shown in SHOWN)
+    assert all(all(shown.labels) for shown in SHOWN)
+
+
+def test_each_room_of_the_page_has_some() -> None:
+    """One whose metrics have moved would be an empty table."""
+    assert all(metrics_of(room) for room in ROOMS)
+    assert Path(ROOT / "docs/metrics.md").is_file()
