@@ -19,6 +19,8 @@ PINNED = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().s
 FOR_SOME_MODELS = {"sentencepiece", "protobuf", "tiktoken"}
 # Of an environment of their own.
 ENGINES = {"vllm"}
+# What fsspec reaches one kind of object store with.
+OBJECT_STORES = {"s3fs"}
 
 
 def test_what_the_readme_installs_reads_gguf_files() -> None:
@@ -39,7 +41,8 @@ def test_a_build_of_torch_for_cpus_keeps_to_the_constraints() -> None:
 @pytest.mark.parametrize("file", [*DOCUMENTS, *DEPLOYED, *SOURCES], ids=lambda path: path.name)
 def test_commands_that_install_name_what_is_there(file: Path) -> None:
     """This checkout with an extra that it has, or a package that is its dependency or one of a model's."""
-    known = {canonicalize_name(Requirement(each).name) for each in PROJECT["dependencies"]} | FOR_SOME_MODELS | ENGINES
+    base = {canonicalize_name(Requirement(each).name) for each in PROJECT["dependencies"]}
+    known = base | FOR_SOME_MODELS | ENGINES | OBJECT_STORES
     text = file.read_text()
     commands = re.findall(r"pip install((?: +[^`\n#:;)]+)?)", text)
     called = [
