@@ -87,6 +87,7 @@ class Writing:
         metrics: where to count.
         ticket: by which they are counted while a generation is watched; None where they are not.
         watched: the generation is a canary.
+        shadow: nobody gets the answers, which must cost the others nothing.
         choices: how many of the wishes are of one prompt.
         trace: of the request.
         on_whole: told the texts once all are whole; None: nobody wants them.
@@ -99,6 +100,7 @@ class Writing:
     metrics: ServingMetrics
     ticket: Ticket | None = None
     watched: bool = False
+    shadow: bool = False
     choices: int = 1
     trace: RequestTrace = NO_REQUEST
     on_whole: Callable[[Sequence[str]], None] | None = None
@@ -125,6 +127,7 @@ class Writing:
             lambda event: put((index, event)),
             stop_ids=wish.stop_ids,
             watched=self.watched,
+            trial=self.shadow,
             scored=wish.scored,
             echo=wish.echo,
             held_to=wish.held_to,
@@ -218,7 +221,7 @@ class Writing:
         left = [job for job in self.jobs if not (job.ended or job.cancelled)]
         for job in left:
             job.cancelled = True
-        if left:
+        if left and not self.shadow:
             self.metrics.cancelled.labels(reason).inc(len(left))
 
     def _usage(self) -> dict[str, int]:

@@ -211,6 +211,10 @@ class Writer(Protocol):
     def close(self) -> None:
         """Fail what is left, and end."""
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for those that are worked at."""
+
     def submit(self, *jobs: Completion, unlimited: bool = False) -> None:
         """Take in jobs, all or none. From any thread; never blocks for long.
 

@@ -95,6 +95,8 @@ class Worker(ABC, Generic[J]):
         self._metrics = metrics
         self._waiting: FairQueue[J] = FairQueue(at_once, clock)
         self._active = 0
+        # Of those, jobs that try a generation: they take no place of others.
+        self._trials = 0
         # Guards what is waiting and whether it ends; the rest belongs to the worker's thread.
         self._changed = threading.Condition()
         self._ending = False
@@ -119,6 +121,11 @@ class Worker(ABC, Generic[J]):
         if began is not None and (took := self._clock() - began) > self._pass_timeout_s:
             return f"a forward pass has taken {took:.0f} s, more than serving.pass_timeout_s ({self._pass_timeout_s:g})"
         return ""
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for those that are worked at. From any thread."""
+        return len(self._waiting)
 
     def beat(self) -> None:
         """Say that a forward pass begins. Called by the worker's thread."""
@@ -153,7 +160,7 @@ class Worker(ABC, Generic[J]):
 
     def _fits(self, jobs: int) -> bool:
         """Whether so many more fit; who went away keeps no place from those who come."""
-        room = self._limit - self._active - jobs
+        room = self._limit - (self._active - self._trials) - jobs
         # Only where it decides something: going through a long queue at each request would take its square in time.
         if len(self._waiting) > room:
             self._waiting.drop_cancelled()
@@ -254,12 +261,13 @@ class Worker(ABC, Generic[J]):
 
     def _take(self) -> list[J]:
         jobs: list[J] = []
-        while self._active + len(jobs) < self._at_once and (job := self._waiting.take()) is not None:
+        while self._active - self._trials + len(jobs) < self._at_once and (job := self._waiting.take()) is not None:
             jobs.append(job)
         return jobs
 
     def _count(self) -> None:
-        self._active = sum(len(part.jobs()) for part in self._parts())
+        under_way = [job for part in self._parts() for job in part.jobs()]
+        self._active, self._trials = len(under_way), sum(job.trial for job in under_way)
         self._metrics.waiting.set(len(self._waiting))
         self._metrics.active.set(self._active)
 

@@ -69,6 +69,11 @@ class EngineWriter:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for those that are worked at. From any thread."""
+        return len(self._waiting)
+
     def submit(self, *jobs: Completion, unlimited: bool = False) -> None:
         """Take in jobs, all or none. From any thread; never blocks for long.
 
@@ -86,11 +91,15 @@ class EngineWriter:
         self._loop.call_soon_threadsafe(self._begin, jobs if unlimited else ())
 
     def _fits(self, jobs: int) -> bool:
-        room = self._limit - len(self._writing) - jobs
+        room = self._limit - self._places_taken() - jobs
         # Who went away keeps no place from those who come.
         if len(self._waiting) > room:
             self._waiting.drop_cancelled()
         return len(self._waiting) <= room
+
+    def _places_taken(self) -> int:
+        """What is being answered, but for those that try a generation: they take no place of others."""
+        return sum(not job.trial for job in self._writing)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -123,7 +132,7 @@ class EngineWriter:
         """Ask for those that come at once, and for as many of those that wait as there is room for."""
         with self._lock:
             chosen = list(at_once)
-            while len(self._writing) + len(chosen) < self._at_once and (job := self._waiting.take()) is not None:
+            while self._places_taken() + len(chosen) < self._at_once and (job := self._waiting.take()) is not None:
                 self._metrics.left_queue(job)
                 chosen.append(job)
             for job in chosen:

@@ -1,9 +1,10 @@
 """Who asks, and what answers them: the serving generation, or the canary, with the serving one behind it."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError, TimedOut
 from serving.guard import GENERATION_HEADER, error_response
+from serving.routes.shadows import Shadows
 from serving.traffic.choice import HEADER, Caller, read_forced
 from serving.traffic.settings import CanarySettings
 from serving.traffic.tally import Ticket, blames_generation
@@ -27,12 +29,16 @@ class Chosen:
         ticket: by which the answer is counted; None where it is not.
         fallback: what answers instead where the generation fails before anything was sent; None: the error is told.
         is_canary: whether the generation is one that is watched.
+        is_shadow: whether the answer is thrown away; it must cost the others nothing.
+        copy: by what a copy of the request is answered, whose answer is thrown away; None: there is none.
     """
 
     generation: LoadedGeneration
     ticket: Ticket | None = None
     fallback: LoadedGeneration | None = None
     is_canary: bool = False
+    is_shadow: bool = False
+    copy: "Chosen | None" = None
 
 
 def caller_of(request: Request, user: object, settings: CanarySettings) -> Caller:
@@ -51,8 +57,12 @@ def caller_of(request: Request, user: object, settings: CanarySettings) -> Calle
     return Caller(secrets.token_bytes(16), forced)
 
 
-async def answered(chosen: Chosen, answer: Callable[[Chosen], Awaitable[Response]]) -> Response:
+async def answered(
+    chosen: Chosen, answer: Callable[[Chosen], Coroutine[Any, Any, Response]], shadows: Shadows
+) -> Response:
     """A response by what was chosen; where the canary fails before anything was sent, by the serving generation."""
+    if chosen.copy is not None:
+        shadows.copy(partial(answer, chosen.copy))
     try:
         return await answer(chosen)
     except RequestError as error:

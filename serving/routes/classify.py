@@ -46,10 +46,13 @@ class ClassifyRoute:
             generation = chosen.generation
             texts = await run_encoding(size, lambda: [cut(generation, *pair) for pair in pairs])
             ids, asker = [text.ids for text in texts], request.scope["asker"]
+            if chosen.is_shadow:
+                await self._classify_counted(asker, chosen, ids)
+                return nobody_left()
             rows = await unless_gone(request, self._classify_counted(asker, chosen, ids))
             return nobody_left() if rows is None else self._respond(generation, rows, texts)
 
-        return await answered(chosen, answer)
+        return await answered(chosen, answer, self._parts.shadows)
 
     def _respond(self, generation: LoadedGeneration, rows: Probabilities, texts: Sequence[CutText]) -> Response:
         tokens = sum(len(text.ids) for text in texts)
@@ -92,15 +95,23 @@ class ClassifyRoute:
     async def _classify_all(self, request: Request, chosen: Chosen, texts: Sequence[Sequence[int]]) -> Probabilities:
         listener: Listener[Probabilities | Exception] = Listener()
         job = Classification(
-            chosen.generation, texts, listener.put, watched=chosen.is_canary, trace=request.scope["trace"]
+            chosen.generation,
+            texts,
+            listener.put,
+            watched=chosen.is_canary,
+            trial=chosen.is_shadow,
+            trace=request.scope["trace"],
         )
         worker = self._parts.worker
         assert isinstance(worker, Classifier)
         asker: Asker = request.scope["asker"]
-        with asker.admitted([job]):
-            worker.submit(job)
-        # One of each request is enough: what is warmed is the model, not the text.
-        self._parts.recent.add(texts[0])
+        if chosen.is_shadow:
+            worker.submit(job, unlimited=True)
+        else:
+            with asker.admitted([job]):
+                worker.submit(job)
+            # One of each request is enough: what is warmed is the model, not the text.
+            self._parts.recent.add(texts[0])
         try:
             outcome = await asyncio.wait_for(listener.get(), self._settings.request_timeout_s)
         except TimeoutError:
@@ -117,6 +128,9 @@ class ClassifyRoute:
     def _give_up(self, job: Classification) -> None:
         if not (job.ended or job.cancelled):
             job.cancelled = True
+            # Nobody has gone away from a copy that gives way to others.
+            if job.trial:
+                return
             self._parts.metrics.cancelled.labels("client_gone").inc()
 
 

@@ -71,11 +71,13 @@ class CompletionRoutes:
             asked = await run_encoding(size, encode_all)
             shape = CompletionShape(*self._named(generation))
             writing = await self._writing(request, chosen, body, asked, body.stop, schema=body.response_format)
+            if chosen.is_shadow:
+                return await _thrown_away(writing, shape)
             if isinstance(body.prompt[0], str):
                 self._keep(writing, shape, [(PROMPT, body.prompt[0])], body.user)
             return await self._write(request, writing, shape, body)
 
-        return await answered(chosen, answer)
+        return await answered(chosen, answer, self._parts.shadows)
 
     async def chat(self, request: Request) -> Response:
         """OpenAI's chat completions."""
@@ -89,12 +91,14 @@ class CompletionRoutes:
             shape = chat.shape(*self._named(generation))
             asked, stops = [ReadPrompt(chat.prompt, "messages")], (*body.stop, *chat.stops)
             writing = await self._writing(request, chosen, body, asked, stops, schema=chat.schema)
+            if chosen.is_shadow:
+                return await _thrown_away(writing, shape)
             # Nothing is learned of calls.
             if chat.reader is None:
                 self._keep(writing, shape, [(message.role, message.content) for message in body.messages], body.user)
             return await self._write(request, writing, shape, body)
 
-        return await answered(chosen, answer)
+        return await answered(chosen, answer, self._parts.shadows)
 
     def _named(self, generation: LoadedGeneration) -> tuple[LoadedGeneration, str, int, str]:
         """What the shape of an answer is made of."""
@@ -146,9 +150,14 @@ class CompletionRoutes:
             choices=body.choices,
             trace=request.scope["trace"],
             watched=chosen.is_canary,
+            shadow=chosen.is_shadow,
         )
         worker = self._parts.worker
         assert not isinstance(worker, Classifier)
+        if chosen.is_shadow:
+            # Beside the queue, in which it would take a place; trials have a small share of the time of passes.
+            worker.submit(*writing.jobs, unlimited=True)
+            return writing
         # All or none: with a part of its prompts in the queue a request could neither go on nor be refused.
         with self._asker(request).admitted(writing.jobs):
             worker.submit(*writing.jobs)
@@ -179,3 +188,12 @@ class CompletionRoutes:
         finally:
             writing.give_up("client_gone")
         return nobody_left() if answer is None else json_response(answer, generation=writing.generation)
+
+
+async def _thrown_away(writing: Writing, shape: AnswerShape) -> Response:
+    """Wait for an answer that nobody gets."""
+    try:
+        await writing.whole(shape)
+    finally:
+        writing.give_up("client_gone")
+    return nobody_left()

@@ -19,11 +19,13 @@ from serving.engine.loaded import LoadedGeneration
 from serving.errors import NotReady, RequestError
 from serving.feedback.register import AnswerRegister
 from serving.feedback.settings import FeedbackSettings
-from serving.generations.swap import Switch
+from serving.generations.swap import Switch, Watched
 from serving.metrics import ServingMetrics
 from serving.routes.callers import Chosen, caller_of
 from serving.routes.responses import CLIENT_GONE
+from serving.routes.shadows import Shadows
 from serving.settings import ServingSettings
+from serving.traffic.choice import Caller
 from serving.traffic.tally import Role, Tally
 
 S = TypeVar("S", bound=BaseModel)
@@ -45,6 +47,7 @@ class Parts:
         ending: whether it is about to end.
         checkpoints: the store's directory, which is named before nobody without a key.
         tally: how answers went while a generation is watched.
+        shadows: answers copies of requests by one that is watched as a shadow.
         answers: names answers, and takes in what is said of them.
     """
 
@@ -59,10 +62,12 @@ class Parts:
     checkpoints: Path = Path("/")
     answers: AnswerRegister = field(default_factory=lambda: AnswerRegister(None, FeedbackSettings()))
     tally: Tally = field(init=False)
+    shadows: Shadows = field(init=False)
 
     def __post_init__(self) -> None:
         # Set once, here: it counts in the metrics that the parts have.
         object.__setattr__(self, "tally", Tally(self._count_watched))
+        object.__setattr__(self, "shadows", Shadows(self.worker))
 
     def _count_watched(self, role: Role, *, failed: bool) -> None:
         self.metrics.watched_answers.labels(role, "failed" if failed else "answered").inc()
@@ -100,8 +105,10 @@ class Parts:
         serving, watched = self.current(*kinds), self.switch.watched
         caller = caller_of(request, user, self.settings.canary)
         # Beside itself there is nothing to compare: it has just begun to serve.
-        if watched is None or watched.generation is serving or watched.plan.mode == "shadow":
+        if watched is None or watched.generation is serving:
             return Chosen(serving)
+        if watched.plan.mode == "shadow":
+            return self._choose_shadow(caller, serving, watched)
         number, forced = watched.generation.number, caller.forced
         chosen = caller.falls_to(number, watched.plan.share) if forced is None else forced
         role: Role = "canary" if chosen else "serving"
@@ -110,6 +117,17 @@ class Parts:
         if not chosen:
             return Chosen(serving, ticket)
         return Chosen(watched.generation, ticket, None if forced else serving, is_canary=True)
+
+    def _choose_shadow(self, caller: Caller, serving: LoadedGeneration, watched: Watched) -> Chosen:
+        """The serving generation, and for a share of the callers a copy for the shadow."""
+        number = watched.generation.number
+        group = caller.group(number)
+        ticket = self.tally.ticket(serving.number, number, "serving", group)
+        self.shadows.give_way()
+        if not caller.falls_to(number, watched.plan.share):
+            return Chosen(serving, ticket)
+        of_copy = self.tally.ticket(serving.number, number, "shadow", group)
+        return Chosen(serving, ticket, copy=Chosen(watched.generation, of_copy, is_canary=True, is_shadow=True))
 
     def require_model(self, name: str | None) -> None:
         """Refuse what is asked of another model than this one."""

@@ -206,6 +206,23 @@ def test_an_engine_that_fails_again_and_again_is_broken(engine: Engine, paths: d
     wait_until(lambda: engine.trouble)
 
 
+def test_a_trial_takes_no_place_of_those_who_wait(
+    engine: Engine, first: LoadedGeneration, second: LoadedGeneration, metrics: ServingMetrics
+) -> None:
+    """As many requests are answered at once beside one as without it."""
+    trial = Answer(second, tokens=900, trial=True)
+    engine.submit(trial.job)
+    trial.first_piece()
+    others = [Answer(first, tokens=900) for _ in range(3)]
+    engine.submit(*(other.job for other in others))
+    for other in others:
+        other.first_piece()
+    assert metrics.registry.get_sample_value("riverkeep_serving_waiting") == 0
+    assert metrics.registry.get_sample_value("riverkeep_serving_active") == 4
+    for each in (trial, *others):
+        each.job.cancelled = True
+
+
 def test_a_canary_that_fails_never_breaks_the_engine(engine: Engine, paths: dict[str, Path]) -> None:
     """Its clients are told, and the process that answers the others well is not replaced."""
     faulty = load(paths["second"], 9)

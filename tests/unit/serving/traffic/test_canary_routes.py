@@ -1,16 +1,20 @@
 """What clients get while a generation is watched: whole answers of one generation, from the side that they fall to."""
 
+import asyncio
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from checkpoints.serving_pointer import Canary
+from checkpoints.serving_pointer import Canary, CanaryMode
 from serving.engine.loaded import LoadedGeneration
 from serving.generations.swap import Watched
+from serving.routes.shadows import Shadows
 from serving.traffic.choice import Caller
+from tests.harness import wait_until
 from tests.unit.serving.conftest import Served, load, reference
 
 Serve = Callable[..., Served]
@@ -28,9 +32,9 @@ def key_file(tmp_path: Path) -> Path:
     return path
 
 
-def watch(served: Served, generation: LoadedGeneration, share: float = 0.5) -> None:
+def watch(served: Served, generation: LoadedGeneration, share: float = 0.5, mode: CanaryMode = "canary") -> None:
     """Let a generation be watched."""
-    served.switch.watch(Watched(generation, Canary(generation.number, share, "canary", since=0.0)))
+    served.switch.watch(Watched(generation, Canary(generation.number, share, mode, since=0.0)))
 
 
 def falls(user: str, generation: LoadedGeneration, share: float = 0.5) -> bool:
@@ -192,3 +196,89 @@ def test_a_classifiers_canary_answers_and_falls_back_alike(
     other.model.forward = lambda **_: 1 / 0
     assert served.client.post("/v1/classify", json=body).headers[GENERATION] == "1"
     assert [counted(served, "watched", column) for column in (0, 1)] == [2, 1]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_shadow_answers_copies_that_nobody_gets(
+    serve: Serve, first: LoadedGeneration, second: LoadedGeneration, *, stream: bool
+) -> None:
+    """The serving generation answers all; the copy is counted, and warms nothing."""
+    served = serve(first)
+    watch(served, second, share=1.0, mode="shadow")
+    with served.client:
+        answer = ask(served, stream=stream)
+        assert answer.headers[GENERATION] == "1"
+        wait_until(lambda: served.count("watched_answers_total", role="shadow", outcome="answered") == 1)
+        assert [counted(served, side, 0) for side in ("serving", "watched")] == [1, 1]
+    assert served.count("watched_answers_total", role="serving", outcome="answered") == 1
+    assert len(served.recent.usable_by(first)) == 1
+
+
+def test_a_shadow_that_fails_is_counted_and_nobody_learns_of_it(
+    serve: Serve, first: LoadedGeneration, paths: dict[str, Path]
+) -> None:
+    """Nor is the process called broken, however often it fails."""
+    served, faulty = serve(first), load(paths["second"], 2)
+    faulty.model.forward = lambda **_: 1 / 0
+    watch(served, faulty, share=1.0, mode="shadow")
+    with served.client:
+        for _ in range(5):
+            before = served.count("watched_answers_total", role="shadow", outcome="failed")
+            assert ask(served).status_code == 200
+            wait_until(partial(fails_again, served, before))
+    assert not served.worker.trouble
+
+
+def fails_again(served: Served, before: float) -> bool:
+    """Whether one more copy has failed."""
+    return served.count("watched_answers_total", role="shadow", outcome="failed") > before
+
+
+def test_who_falls_to_no_share_has_no_copy(serve: Serve, first: LoadedGeneration, second: LoadedGeneration) -> None:
+    """And is compared all the same."""
+    served = serve(first)
+    watch(served, second, share=0.5, mode="shadow")
+    (user,) = [user for user in USERS if not falls(user, second)][:1]
+    with served.client:
+        assert ask(served, user=user).status_code == 200
+        assert counted(served, "serving", 0) == 1
+    assert served.count("watched_answers_total", role="shadow", outcome="answered") == 0
+
+
+class FullQueue:
+    """A worker behind whom some wait."""
+
+    def __init__(self, waiting: int) -> None:
+        self.waiting = waiting
+
+
+def test_a_copy_is_dropped_where_requests_wait_and_gives_way_to_those_that_come() -> None:
+    """One at a time, and never before anybody else."""
+    asyncio.run(_copies())
+
+
+async def _copies() -> None:
+    worker, begun, dropped = FullQueue(1), list[int](), list[int]()
+    shadows = Shadows(worker)
+
+    async def answer(number: int) -> None:
+        begun.append(number)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            dropped.append(number)
+            raise
+
+    shadows.copy(lambda: answer(1))
+    await asyncio.sleep(0)
+    assert begun == []
+    worker.waiting = 0
+    for number in (2, 3):
+        shadows.copy(lambda number=number: answer(number))  # type: ignore[misc]  # bound now
+        await asyncio.sleep(0)
+    assert begun == [2]
+    worker.waiting = 2
+    shadows.give_way()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert dropped == [2]
