@@ -42,13 +42,15 @@ class SwapStatus:
         failed: generations that could not serve, each with the reason, newest last.
         swap_seconds: how long the last swap took, from reading the pointer to the switch.
         problem: why the pointer cannot be followed, if it cannot.
-        canary_failures: how often in a row the canary that the pointer names could not be brought in.
+        canary_failing: a canary that could not be brought in when that was tried last; None: there is none.
+        canary_failures: how often in a row it could not.
     """
 
     pointed: int | None = None
     failed: Mapping[int, str] = field(default_factory=dict)
     swap_seconds: float | None = None
     problem: str | None = None
+    canary_failing: int | None = None
     canary_failures: int = 0
 
 
@@ -265,7 +267,7 @@ class Follower:
         """Watch what the pointer names beside the serving generation; whether that worked."""
         plan, current, watched = pointer.canary, self._switch.current, self._switch.watched
         if plan is None:
-            self._switch.status = replace(self._switch.status, canary_failures=0)
+            self._switch.status = replace(self._switch.status, canary_failing=None, canary_failures=0)
             return True
         # Compared is what the pointer names: beside another one it would be judged by the wrong measure.
         if current is None or current.number != pointer.generation:
@@ -277,11 +279,13 @@ class Follower:
             self._bring_in_canary(plan, current)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a canary, the others are answered
             self._note_failure(plan.generation, error)
-            failures = self._switch.status.canary_failures + 1
-            self._switch.status = replace(self._switch.status, canary_failures=failures)
+            status = self._switch.status
+            # Of another one before it nothing is held against this.
+            failures = 1 + (status.canary_failures if status.canary_failing == plan.generation else 0)
+            self._switch.status = replace(status, canary_failing=plan.generation, canary_failures=failures)
             return False
         self._note_mended(plan.generation)
-        self._switch.status = replace(self._switch.status, canary_failures=0)
+        self._switch.status = replace(self._switch.status, canary_failing=None, canary_failures=0)
         _log.info("canary_answers", generation=plan.generation, share=plan.share, mode=plan.mode)
         return True
 

@@ -45,11 +45,11 @@ class ClassifyRoute:
         async def answer(chosen: Chosen) -> Response:
             generation = chosen.generation
             texts = await run_encoding(size, lambda: [cut(generation, *pair) for pair in pairs])
-            ids, asker = [text.ids for text in texts], request.scope["asker"]
+            ids = [text.ids for text in texts]
             if chosen.is_shadow:
-                await self._classify_counted(asker, chosen, ids)
+                await self._classify_counted(request, chosen, ids)
                 return nobody_left()
-            rows = await unless_gone(request, self._classify_counted(asker, chosen, ids))
+            rows = await unless_gone(request, self._classify_counted(request, chosen, ids))
             return nobody_left() if rows is None else self._respond(generation, rows, texts)
 
         return await answered(chosen, answer, self._parts.shadows)

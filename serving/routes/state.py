@@ -72,6 +72,7 @@ class StateRoutes:
         watched, status = parts.switch.watched, parts.switch.status
         facts = {
             "loaded": watched and watched.generation.number,
+            "failing": status.canary_failing,
             "failures": status.canary_failures,
             "why": self._why_canary_failed(),
             **parts.tally.facts(),
@@ -80,8 +81,8 @@ class StateRoutes:
 
     def _why_canary_failed(self) -> str:
         status = self._parts.switch.status
-        # The latest that failed, where the canary did.
-        return self._without_place(list(status.failed.values())[-1]) if status.canary_failures and status.failed else ""
+        failing = status.canary_failing
+        return "" if failing is None else self._without_place(status.failed.get(failing, ""))
 
     def _swaps(self, request: Request) -> dict[str, Any]:
         """How swaps went, and what is in the way of one; the store's place only to who has shown a key."""

@@ -110,7 +110,8 @@ class CanaryWatch:
 
     def _judge(self, canary: CanaryRecord, facts: Mapping[str, Any]) -> LiveVerdict:
         failures = facts.get("failures")
-        if isinstance(failures, int) and failures >= FAILED_LOADS:
+        fails = facts.get("failing") == canary.generation
+        if fails and isinstance(failures, int) and failures >= FAILED_LOADS:
             return LiveVerdict("roll_back", f"It cannot be brought in: {facts.get('why') or 'the log says why'}.")
         if self._observed.replaced >= REPLACED:
             why = f"{self._observed.replaced} serving processes ended or had to be replaced while it answered in them."

@@ -1,5 +1,6 @@
 """Serving follows the pointer, keeps the last good generation, and says what it could not serve."""
 
+import json
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -418,6 +419,20 @@ def test_a_canary_whose_files_break_is_left_out_and_tried_again(following: Follo
     assert (following.look(after_s=RETRIES.wait(2) + 1), watched(following)) == (0, 1)
     assert following.switch.status.canary_failures == 0
     assert following.switch.status.failed == {}
+
+
+def test_what_failed_before_is_not_held_against_the_next_canary(following: Following) -> None:
+    """Each is counted by itself, also where nobody looked between the two."""
+    for number in (1, 2):
+        damage(following.store, number)
+        pointer = following.store.pointer_path
+        values = json.loads(pointer.read_text())
+        digest = following.store.digest(number)
+        values["canary"] = {"generation": number, "share": 0.5, "mode": "canary", "since": 1.0, "digest": digest}
+        pointer.write_text(json.dumps(values))
+        following.look()
+        status = following.switch.status
+        assert (status.canary_failing, status.canary_failures) == (number, 1)
 
 
 def test_another_share_needs_no_other_load(following: Following) -> None:

@@ -122,6 +122,7 @@ def test_with_nothing_watched_the_serving_generation_answers(serve: Serve, first
     assert ask(served, user="user 1").headers[GENERATION] == "1"
     assert served.client.get("/v1/riverkeep/canary").json() == {
         "loaded": 1,
+        "failing": None,
         "failures": 0,
         "why": "",
         "serving": None,

@@ -55,6 +55,7 @@ class Serving:
         self.pid: int | None = 1
         self.loaded: int | None = 1
         self.pair: tuple[int, int] | None = (0, 1)
+        self.failing: int | None = None
         self.failures = 0
         self.why = ""
         self.counts = {side: [GroupCounts() for _ in range(GROUPS)] for side in ("serving", "watched")}
@@ -84,6 +85,7 @@ class Serving:
         return {
             "pid": self.pid,
             "loaded": self.loaded,
+            "failing": self.failing,
             "failures": self.failures,
             "why": self.why,
             "serving": serving,
@@ -283,7 +285,9 @@ def test_one_whose_files_break_goes_back(watching: Watching) -> None:
 def test_one_that_cannot_be_brought_in_goes_back(watching: Watching) -> None:
     """The second time, with serving's words; once may be a moment's want of memory."""
     watching.serving.loaded, watching.serving.pair = None, None
-    watching.serving.failures, watching.serving.why = 1, "out of memory"
+    watching.serving.failing, watching.serving.failures = 7, 2
+    assert watching.look(), "that is another one's failure"
+    watching.serving.failing, watching.serving.failures, watching.serving.why = 1, 1, "out of memory"
     assert watching.look()
     watching.serving.failures = 2
     assert watching.look() == ""
