@@ -3,6 +3,8 @@
 import math
 from typing import Any, Final, NoReturn
 
+import orjson
+
 from serving.errors import RequestError
 
 MAX_STOPS: Final = 16
@@ -100,6 +102,18 @@ def _require_all(place: str, values: list[Any], kind: type, why: str) -> None:
     if set(map(type, values)) - {kind}:
         number = next(number for number, value in enumerate(values) if type(value) is not kind)
         refuse(f"{place}.{number}", why)
+
+
+def require_shallow(place: str, value: object) -> bytes:
+    """A value as JSON; what goes through it after this may call itself for each level.
+
+    Raises:
+        RequestError: it holds values in values beyond some hundred levels, or texts that are none.
+    """
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        refuse(place, "it is nested too deeply, or a text in it is none")
 
 
 def refuse(place: str, why: str) -> NoReturn:

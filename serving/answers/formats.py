@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import orjson
 
-from serving.answers.fields import refuse
+from serving.answers.fields import refuse, require_shallow
 from serving.answers.json_schemas import holdable
 from serving.errors import RequestError
 
@@ -40,6 +40,6 @@ def _schema(value: Any) -> str:
     for name in value:
         if name not in ("name", "schema", "strict", "description"):
             refuse(f"response_format.json_schema.{name[:64]}", "this is no part of it; leave it out")
-    if len(orjson.dumps(value["schema"])) > MOST_SCHEMA_BYTES:
+    if len(require_shallow(SCHEMA_PLACE, value["schema"])) > MOST_SCHEMA_BYTES:
         refuse(SCHEMA_PLACE, f"a schema has {MOST_SCHEMA_BYTES} bytes at most")
     return orjson.dumps(holdable(value["schema"], SCHEMA_PLACE)).decode()

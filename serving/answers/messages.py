@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from serving.answers.fields import refuse
+from serving.answers.fields import refuse, require_shallow
 from serving.answers.tool_calls import ToolCall
 from serving.errors import RequestError
 from streams.chats import ASSISTANT, ROLES, Message
@@ -89,16 +89,18 @@ def _call(place: str, value: object) -> ToolCall:
     identity, name, arguments = value.get("id"), function.get("name"), function.get("arguments")
     if not isinstance(identity, str) or not isinstance(name, str) or not name:
         refuse(place, f"a call has an id and a name: {CALL}")
-    if not isinstance(arguments, str) or not _is_object(arguments):
-        refuse(f"{place}.function.arguments", "a JSON object is needed, written as a text")
-    return ToolCall(identity, name, arguments)
+    return ToolCall(identity, name, _arguments(f"{place}.function.arguments", arguments))
 
 
-def _is_object(text: str) -> bool:
+def _arguments(place: str, text: object) -> str:
     try:
-        return isinstance(orjson.loads(text), dict)
+        value = orjson.loads(text) if isinstance(text, str) else None
     except orjson.JSONDecodeError:
-        return False
+        value = None
+    if not isinstance(text, str) or not isinstance(value, dict):
+        refuse(place, "a JSON object is needed, written as a text")
+    require_shallow(place, value)
+    return text
 
 
 def _role(place: str, value: object) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from serving.answers.fields import refuse
+from serving.answers.fields import refuse, require_shallow
 from serving.answers.json_schemas import holdable
 
 MOST_TOOLS: Final = 128
@@ -71,6 +71,7 @@ def _tool(place: str, value: object) -> Tool:
         refuse(f"{place}.function.{unknown[0][:64]}", "this is no part of a tool here; leave it out")
     if not isinstance(function.get("description") or "", str):
         refuse(f"{place}.function.description", "a text is needed")
+    require_shallow(f"{place}.function.parameters", parameters)
     if parameters is not None and not isinstance(parameters, dict):
         refuse(f"{place}.function.parameters", "a schema is an object")
     said = {key: function[key] for key in ("name", "description", "parameters") if function.get(key) is not None}

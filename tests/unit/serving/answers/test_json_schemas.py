@@ -12,6 +12,7 @@ from serving.errors import RequestError
 
 INTEGER = {"type": "integer"}
 TEXT = {"type": "string"}
+DEEP: Any = json.loads("[" * 900 + "]" * 900)
 
 
 def refusal(schema: object) -> RequestError:
@@ -169,6 +170,7 @@ def test_schemas_are_bounded() -> None:
             {"type": "json_schema", "json_schema": {"name": "a", "schema": {"not": {}}}},
             "response_format.json_schema.schema.not",
         ),
+        ({"type": "json_schema", "json_schema": {"schema": {"default": DEEP}}}, "response_format.json_schema.schema"),
         ({"type": "json_schema", "json_schema": {"schema": {}, "other": 1}}, "response_format.json_schema.other"),
         (
             {"type": "json_schema", "json_schema": {"schema": {"title": "a" * 70_000}}},

@@ -48,12 +48,20 @@ def tool(name: object, **more: object) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, **more}}
 
 
+def deep(levels: int) -> dict[str, Any]:
+    """Objects in objects."""
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
 def calling(call: object) -> list[dict[str, Any]]:
     """Messages of which the assistant's has a call."""
     return [HI, {"role": "assistant", "tool_calls": [call]}]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hermes(paths: dict[str, Path]) -> LoadedGeneration:
     """A generation whose chat template writes tools, and calls as Hermes does."""
     generation = load(paths["first"], 1)
@@ -137,6 +145,9 @@ def test_one_call_ends_the_answer_where_no_more_are_wanted(hermes: LoadedGenerat
         ({"messages": calling(5)}, "messages.1.tool_calls.0"),
         ({"messages": calling({**CALL, "id": 5})}, "messages.1.tool_calls.0"),
         ({"messages": calling({"id": "a"} | tool("b", arguments="[]"))}, "messages.1.tool_calls.0.function.arguments"),
+        ({"messages": calling({"id": "a"} | tool("b", arguments='{"a":' * 900 + "1" + "}" * 900))},
+         "messages.1.tool_calls.0.function.arguments"),
+        ({"tools": [tool("a", parameters=deep(900))]}, "tools.0.function.parameters"),
         ({"messages": [{"role": "function", "content": "a"}]}, "messages.0.role"),
     ],
 )  # fmt: skip
