@@ -4,9 +4,12 @@ Prometheus' text format has no place for the time at which a series began: such 
 their own there, a third of all series for nothing. OpenMetrics has it.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+import math
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Final, Protocol
 
+import anyio
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import Metric
@@ -22,6 +25,36 @@ class Collector(Protocol):
 
     def collect(self) -> Iterable[Metric]:
         """All metrics as they are now."""
+
+
+Page = tuple[bytes, str]
+"""Content and content type."""
+
+
+class Pages:
+    """One page for all who asked before it was begun: a crowd that asks for metrics costs what one of them would.
+
+    Args:
+        make: makes the page for an `Accept` header.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, make: Callable[[str], Awaitable[Page]], clock: Callable[[], float] = time.monotonic) -> None:
+        self._make = make
+        self._clock = clock
+        # One after the other: who asks without end keeps only others who ask for this waiting.
+        self._making = anyio.Lock()
+        self._begun, self._accept, self._page = -math.inf, "", (b"", "")
+
+    async def page(self, accept: str) -> Page:
+        """A page that is no older than this request."""
+        asked = self._clock()
+        async with self._making:
+            if self._begun < asked or self._accept != accept:
+                begun = self._clock()
+                self._page = await self._make(accept)
+                self._begun, self._accept = begun, accept
+            return self._page
 
 
 def expose(registry: CollectorRegistry, accept: str, of_engines: Sequence[Metric] = ()) -> tuple[bytes, str]:

@@ -32,7 +32,7 @@ from memory.errors import StoreError
 from serving.answers.body import Bodies, load_json
 from serving.door.bearer import bears, digest_of
 from serving.errors import RequestError
-from serving.exposition import expose
+from serving.exposition import Page, Pages, expose
 
 log = structlog.get_logger(__name__)
 
@@ -103,6 +103,7 @@ class _Surface:
     def __init__(self, control: Control, registry: CollectorRegistry) -> None:
         self._control = control
         self._registry = registry
+        self._pages = Pages(self._expose)
         self._probing = CapacityLimiter(PROBES_AT_ONCE)
         limits = {operation.arguments.most_bytes for operation in OPERATIONS}
         self._bodies = {limit: Bodies(limit=limit, timeout_s=BODY_WITHIN_S) for limit in limits}
@@ -159,8 +160,11 @@ class _Surface:
         return JSONResponse(body, status_code=200 if readiness["ready"] else 503)
 
     async def metrics(self, request: Request) -> Response:
-        content, kind = await self._apart(partial(expose, self._registry, request.headers.get("accept", "")))
+        content, kind = await self._pages.page(request.headers.get("accept", ""))
         return Response(content, headers={"content-type": kind})
+
+    async def _expose(self, accept: str) -> Page:
+        return await self._apart(partial(expose, self._registry, accept))
 
 
 def _understand(content: bytes, model: type[Arguments], of_path: dict[str, int]) -> Arguments:

@@ -3,13 +3,12 @@
 from dataclasses import asdict, replace
 from typing import Any
 
-import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.engine.loaded import LoadedGeneration
-from serving.exposition import expose
+from serving.exposition import Page, Pages, expose
 from serving.processes.engine_metrics import EngineMetrics
 from serving.routes.parts import Parts
 from serving.routes.responses import json_response
@@ -20,7 +19,7 @@ class StateRoutes:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._exposing = anyio.Lock()
+        self._pages = Pages(self._expose)
         self._of_engines = EngineMetrics()
 
     async def healthz(self, _: Request) -> Response:
@@ -47,12 +46,13 @@ class StateRoutes:
 
     async def metrics(self, request: Request) -> Response:
         """What Prometheus scrapes, in the format that it asks for: the door's own, and what its engines count."""
-        accept = request.headers.get("accept", "")
-        # Off the event loop and one after the other: who asks without end keeps only others who ask for this waiting.
-        async with self._exposing:
-            of_engines = await self._of_engines.families(self._parts.switch.held.engines())
-            content, kind = await run_in_threadpool(expose, self._parts.metrics.registry, accept, of_engines)
+        content, kind = await self._pages.page(request.headers.get("accept", ""))
         return Response(content, headers={"content-type": kind})
+
+    async def _expose(self, accept: str) -> Page:
+        of_engines = await self._of_engines.families(self._parts.switch.held.engines())
+        # Off the event loop.
+        return await run_in_threadpool(expose, self._parts.metrics.registry, accept, of_engines)
 
     async def generation(self, request: Request) -> Response:
         """Which generation serves and how the last swap went."""

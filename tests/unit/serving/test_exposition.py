@@ -1,5 +1,6 @@
 """Metrics come in the format that the scraper asks for."""
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
-from serving.exposition import expose
+from serving.exposition import Pages, expose
 
 NAMED = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 
@@ -56,3 +57,37 @@ def test_no_header_escapes(accept: str) -> None:
     Counter("riverkeep_a", "A.", registry=registry).inc()
     content, _ = expose(registry, accept)
     assert b"riverkeep_a_total 1.0" in content
+
+
+def test_who_asks_while_a_page_is_made_gets_the_next_one_together_with_all_others() -> None:
+    """A thousand cost two; and nobody gets a page that was begun before they asked."""
+    made = list[str]()
+    times = iter(range(10**6))
+
+    async def ask_all() -> list[tuple[bytes, str]]:
+        began, go_on = anyio.Event(), anyio.Event()
+
+        async def make(accept: str) -> tuple[bytes, str]:
+            made.append(accept)
+            began.set()
+            await go_on.wait()
+            return str(len(made)).encode(), accept
+
+        pages, got = Pages(make, clock=lambda: float(next(times))), list[tuple[bytes, str]]()
+
+        async def ask(accept: str = "a") -> None:
+            got.append(await pages.page(accept))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await began.wait()
+            for _ in range(1000):
+                group.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            go_on.set()
+        await ask("b")
+        await ask("b")
+        return got
+
+    got = anyio.run(ask_all)
+    assert got == [(b"1", "a"), *[(b"2", "a")] * 1000, (b"3", "b"), (b"4", "b")]
