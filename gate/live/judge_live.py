@@ -59,12 +59,15 @@ class FurtherRate:
         name: of the check.
         bound: by how much it may be higher.
         ours, theirs: answers and bad ones by group of callers, shape (groups, 2).
+        must_be_proven: whether nothing is promoted before it is proven to keep the bound; else it is only held against
+            a generation: what few people say would keep every watch from its end.
     """
 
     name: str
     bound: float
     ours: Floats
     theirs: Floats
+    must_be_proven: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,12 +133,17 @@ def judge_live(traffic: Traffic, looks: Looks, bounds: LiveBounds) -> Judged:
     if _may_be_proven(traffic, looks, bounds):
         looks = replace(looks, proof=looks.proof + 1, proof_at=traffic.answers)
         checks = _checks(traffic, bounds, _confidence_of_proof(bounds, looks.proof))
-        if all(check.proven_kept for check in checks) and _many_callers(traffic):
+        if all(check.proven_kept for check in _to_be_proven(checks, traffic)) and _many_callers(traffic):
             return Judged(_verdict("promote", f"proven in traffic: {_all(checks)}", traffic, checks), looks)
     checks = _checks(traffic, bounds, bounds.confidence)
     if traffic.open_s >= bounds.deadline_seconds:
         return Judged(_at_deadline(traffic, bounds, checks), looks)
     return Judged(_verdict("hold", _waits_for(traffic, bounds), traffic, checks), looks)
+
+
+def _to_be_proven(checks: Sequence[LiveCheck], traffic: Traffic) -> list[LiveCheck]:
+    spared = {rate.name for rate in traffic.rates if not rate.must_be_proven}
+    return [check for check in checks if check.name not in spared]
 
 
 def _may_be_proven(traffic: Traffic, looks: Looks, bounds: LiveBounds) -> bool:

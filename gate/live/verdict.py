@@ -12,6 +12,7 @@ LiveDecision = Literal["promote", "hold", "roll_back"]
 
 WHAT = {
     "errors": "failed answers",
+    "rejected": "answers that people rejected, of those that they judged",
     "first_token": "time to the first token",
     "pace": "time for each further token",
 }

@@ -33,6 +33,21 @@ class FeedbackCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class GiverCounts:
+    """What one person said of one generation's answers.
+
+    Attributes:
+        giver: tells the person from others, and says nothing else of them.
+        judged: answers of which they said something.
+        rejected: of these.
+    """
+
+    giver: str
+    judged: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoredOpinion:
     """What one person said of one answer, as it is kept; see `Opinion`.
 
@@ -103,6 +118,16 @@ def counts(tx: Connection) -> dict[int, FeedbackCounts]:
         "GROUP BY generation ORDER BY generation DESC"
     )
     return {number: FeedbackCounts(*sums) for number, *sums in rows}
+
+
+def of_givers(tx: Connection, generation: int, since: float) -> list[GiverCounts]:
+    """What each person said of a generation's answers that were given from `since` on, unix seconds."""
+    rows = tx.execute(
+        "SELECT giver, key_hash, count(*), sum(verdict = 'reject') FROM feedback "
+        "WHERE generation = ? AND answered_at >= ? GROUP BY giver, key_hash ORDER BY giver, key_hash",
+        (generation, since),
+    )
+    return [GiverCounts(f"{giver}/{key_hash}", judged, rejected) for giver, key_hash, judged, rejected in rows]
 
 
 def latest(tx: Connection, limit: int, before: int | None, generation: int | None) -> list[StoredOpinion]:

@@ -67,6 +67,13 @@ class CanarySettings(BaseModel):
         le=1,
         description="By how much the share of failed answers may be higher than the serving generation's.",
     )
+    max_rejection_rise: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="By how much the share that people reject, of the answers that they judge (`POST /v1/feedback`), "
+        "may be higher than of the serving generation's. It is held against a generation, and need not be proven.",
+    )
     max_first_token_ratio: float = Field(
         1.5,
         gt=1,

@@ -15,6 +15,7 @@ from daemon.rounds.directories import Rooms
 from daemon.rounds.pointer_repair import move_pointer
 from daemon.rounds.retire_generations import retire
 from daemon.rounds.watched.observed import Observed
+from daemon.rounds.watched.opinions import rejections
 from daemon.rounds.watched.sentence import sentence_of
 from daemon.settings.tree import Settings
 from gate.live.judge_live import LiveBounds, judge_live
@@ -117,7 +118,10 @@ class CanaryWatch:
             why = f"{self._observed.replaced} serving processes ended or had to be replaced while it answered in them."
             return LiveVerdict("roll_back", why)
         settings = self._settings().serving.canary
-        judged = judge_live(self._observed.traffic, self._observed.looks, bounds_of(settings, canary.mode))
+        # Nobody was given a shadow's answers.
+        said = () if canary.mode == "shadow" else rejections(self._rooms.store, canary, settings.max_rejection_rise)
+        traffic = replace(self._observed.traffic, rates=said)
+        judged = judge_live(traffic, self._observed.looks, bounds_of(settings, canary.mode))
         looked = judged.looks != self._observed.looks
         self._observed = replace(self._observed, looks=judged.looks)
         if looked:

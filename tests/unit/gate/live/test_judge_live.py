@@ -174,6 +174,21 @@ def test_what_is_counted_elsewhere_is_one_more_criterion() -> None:
     assert "rejected by users: +56.67%" in verdict.sentence
 
 
+def test_what_few_people_judged_keeps_nothing_from_being_promoted() -> None:
+    """It proves nothing by so few; as a criterion that has to be proven it would."""
+    rng = RNG(7)
+    mine, theirs = counts(rng, 3000), counts(rng, 9000)
+    few, other = np.zeros((GROUPS, 2)), np.zeros((GROUPS, 2))
+    few[:3, 0], other[:5, 0] = 1.0, 1.0
+    spared = FurtherRate("rejected", 0.1, few, other, must_be_proven=False)
+    traffic = Traffic(mine, theirs, 900, 900, (spared,))
+    verdict = judge_live(traffic, Looks(), BOUNDS).verdict
+    assert verdict.decision == "promote"
+    assert "rejected" in {check.name for check in verdict.checks}
+    held = replace(traffic, rates=(replace(spared, must_be_proven=True),))
+    assert judge_live(held, Looks(), BOUNDS).verdict.decision == "hold"
+
+
 def test_a_classifier_has_no_pace_and_a_shadow_no_latency() -> None:
     """What is not measured is not asked."""
     rng = RNG(6)

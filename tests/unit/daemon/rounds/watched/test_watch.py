@@ -24,6 +24,7 @@ from memory.ledger.states import RoundState
 from memory.store import Store
 from serving.traffic.choice import GROUPS as GROUPS_OF_SERVING
 from serving.traffic.tally import GroupCounts
+from streams.document import Batch, Opinion, Partition
 from tests.unit.daemon.rooms import BY_HAND, World, world
 
 CANARY = {"enabled": True, "share": 0.2, "watch_seconds": 100, "deadline_seconds": 1000, "minimum_answers": 300}
@@ -191,6 +192,45 @@ def test_one_that_fails_goes_back_at_once_and_what_served_serves_on(watching: Wa
     here.feed(seed=5)
     assert here.run().generation == 2
     assert here.store.generations.read(2).parent == 0
+
+
+def test_one_whose_answers_people_reject_goes_back(watching: Watching) -> None:
+    """However well it answers by everything that is counted; what was said before the watch counts for nothing."""
+    here = watching.here
+    watching.look()
+    since = here.store.canaries.watched()
+    assert since is not None
+    for side in ("watched", "serving"):
+        watching.serving.answer(side, 60)
+    judge(here, since.since - 1, generation=0, verdict="reject")
+    judge(here, since.since + 1, generation=0, verdict="accept")
+    assert "watched for" in watching.look()
+    judge(here, since.since + 1, generation=1, verdict="reject")
+    watching.serving.answer("watched", 60)
+    assert watching.look() == ""
+    assert pointed(here) == (0, None)
+    assert "answers that people rejected, of those that they judged: +100.00%" in ended(here).verdict["sentence"]
+
+
+def judge(here: World, answered_at: float, *, generation: int, verdict: str) -> None:
+    """Forty people say something of one answer each."""
+    said = Partition("(feedback)", 0)
+    begin = here.store.next_offset(said.topic, said.number) or 0
+    opinions = tuple(
+        Opinion(
+            partition=said,
+            offset=begin + number,
+            answer=f"cmpl-{begin + number}",
+            giver=f"giver-{number}",
+            key=None,
+            verdict=verdict,
+            generation=generation,
+            answered_at=answered_at,
+            given_at=answered_at,
+        )
+        for number in range(40)
+    )
+    here.store.append(Batch((), (), (), {said: begin + len(opinions)}, opinions=opinions))
 
 
 def test_a_slow_one_goes_back(watching: Watching) -> None:
