@@ -14,6 +14,8 @@ PROMPT: Final = (
     "The river had risen during the night. By morning the lower road was under water, the ferry was tied up, and "
     "people stood on the bridge to see"
 )
+MOST_TOKENS: Final = 40
+"""Of the prompt."""
 WRITTEN: Final = 8
 """Tokens of the answer: each takes a pass without a cache, of a large model on a CPU a second."""
 DIGITS: Final = 3
@@ -45,8 +47,10 @@ def _prompt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[
     tokens = list(tokenizer(PROMPT)["input_ids"])
     if len(tokens) > 1 and tokens[-1] == tokenizer.eos_token_id:
         tokens.pop()
-    rows, limit = known_tokens(model), named_limit(model.config) or len(tokens) + WRITTEN
-    kept = [token for token in tokens if token < rows][: max(1, limit - WRITTEN)]
+    rows, limit = known_tokens(model), named_limit(model.config)
+    # Half of the positions that are named: some models begin to count at another place than 0.
+    most = MOST_TOKENS if limit is None else min(MOST_TOKENS, max(1, limit // 2 - WRITTEN))
+    kept = [token for token in tokens if token < rows][:most]
     # A tokenizer may find nothing in this text that its model knows.
     return kept or [0]
 

@@ -10,7 +10,7 @@ from daemon.control.asker import whose_word
 from daemon.control.operations import BY_NAME, Operation
 from daemon.control.protocol import Control
 from daemon.errors import DaemonError
-from memory.errors import StoreError
+from memory.errors import StoreBusy, StoreError
 from memory.samples.records import KeyHash
 from memory.store import Store
 
@@ -24,7 +24,7 @@ class AuditedControl:
     """A `Control`: of what changes something, who asked for it is noted first, and then that it was refused, if so.
 
     Nothing is done without a trace, a crash between included. Where the database cannot be written, what needs none is
-    done all the same, and the log has the line.
+    done all the same, and the log has the line; where another program holds its lock, nothing is.
 
     Args:
         control: does it.
@@ -43,11 +43,17 @@ class AuditedControl:
 
     def _noted(self, operation: Operation, ask: Callable[..., Any], *in_order: Any, **by_name: Any) -> Any:
         given = self._without_people(operation.call(*in_order, **by_name))
-        self._note(operation.name, given)
+        try:
+            self._store.audit.note(operation.name, given, who=whose_word())
+        except StoreBusy:
+            # What is asked for would wait as long for the same lock, and whoever asks longer than they can.
+            raise
+        except StoreError as error:
+            self._warn(operation.name, error)
         try:
             return ask(*in_order, **by_name)
         except DaemonError as error:
-            self._note(f"{operation.name}_refused", {**given, "reason": str(error)})
+            self._note_refused(f"{operation.name}_refused", {**given, "reason": str(error)})
             raise
 
     def _without_people(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -58,9 +64,11 @@ class AuditedControl:
         hashed = key if isinstance(key, KeyHash) else KeyHash(self._store.people.key_hash(key))
         return given | {PEOPLE: str(hashed)}
 
-    def _note(self, what: str, detail: dict[str, Any]) -> None:
-        who = whose_word()
+    def _note_refused(self, what: str, detail: dict[str, Any]) -> None:
         try:
-            self._store.audit.note(what, detail, who=who)
+            self._store.audit.note(what, detail, who=whose_word())
         except StoreError as error:
-            log.warning("audit_not_written", what=what, who=who, reason=str(error))
+            self._warn(what, error)
+
+    def _warn(self, what: str, error: StoreError) -> None:
+        log.warning("audit_not_written", what=what, who=whose_word(), reason=str(error))

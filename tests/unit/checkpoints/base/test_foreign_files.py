@@ -4,11 +4,13 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from checkpoints import reasons
 from checkpoints.base.prepare import import_base
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation_store import GenerationStore
@@ -17,6 +19,9 @@ from tests.models import make_classifier
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 134515008\n"
 PIECES = b"\x0a\x0e\x0a\x05<unk>\x15\x00\x00\x00\x00\x18\x02" * 5
+RANKS = b"IQ== 0\nIg== 1\n"
+"""What tiktoken reads, under the name that sentencepiece's files have too."""
+PIP_TIKTOKEN = ("tokenizer.model", f"{sys.executable} -m pip install tiktoken")
 Damage = Callable[[Path], Any]
 
 
@@ -219,10 +224,7 @@ def tokenizer_part(part: str, value: object) -> Damage:
             ("tokenizer.model", f"{sys.executable} -m pip install sentencepiece"),
         ),
         (only("spiece.model", PIECES), ("spiece.model", "pip install sentencepiece")),
-        (
-            only("tokenizer.model", b"IQ== 0\nIg== 1\n"),
-            ("tokenizer.model", f"{sys.executable} -m pip install tiktoken"),
-        ),
+        (only("tokenizer.model", RANKS), ("do not belong together",) if find_spec("tiktoken") else PIP_TIKTOKEN),
         (only("tekken.json", b'{"config": {}, "vocab": []}'), ("tekken.json", "tokenizer.json")),
         (lambda model: (model / "tokenizer.json").unlink(), ("no tokenizer", "tokenizer.json")),
     ],
@@ -234,6 +236,16 @@ def test_what_is_wrong_is_named_with_its_remedy(
     damage(copied)
     sentence = refusal(store, copied)
     assert [words for words in said if words not in sentence] == [], sentence
+
+
+def test_a_package_that_reads_a_tokenizer_and_is_missing_is_named(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the tests have it: another one's dependency."""
+    only("tokenizer.model", RANKS)(copied)
+    monkeypatch.setattr(reasons, "find_spec", lambda _: None)
+    sentence = reasons.explain_tokenizer(copied, ValueError("no such tokenizer"))
+    assert [words for words in PIP_TIKTOKEN if words not in sentence] == []
 
 
 @pytest.mark.parametrize(

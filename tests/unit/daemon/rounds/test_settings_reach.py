@@ -95,6 +95,7 @@ NOT_OF_A_ROUND: Final = {
     "memory.quarantine_rows": "of dead letters",
     "memory.quarantine_bytes": "of dead letters",
     "memory.gaps_kept": "of dead letters and gaps",
+    "memory.audit_rows": "of who did what: tests/unit/memory/ledger/test_audit.py",
     "memory.lineage_rounds": "what stays known of earlier rounds: tests/unit/memory/ledger/test_retention.py",
     "memory.busy_timeout_s": "of the database",
     "memory.integrity_check": "of the database",

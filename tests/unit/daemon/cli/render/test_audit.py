@@ -4,7 +4,15 @@ import pytest
 
 from daemon.cli.render.audit import print_audit
 from daemon.cli.render.canaries import canary_text, print_canary
+from daemon.cli.render.screen import Screen
 from daemon.control.answers.canaries import CanaryLine, CanaryStanding
+from tests.unit.daemon.cli.render.screens import show_on
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the width of the terminal that the tests run in."""
+    show_on(Screen(width=200), monkeypatch)
 
 
 def test_each_line_says_when_who_and_what(capsys: pytest.CaptureFixture[str]) -> None:
