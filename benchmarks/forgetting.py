@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.eras_followed import MEMORY, NAIVE_RATES, STREAMS, Outcome, default_recipe, follow, joint, rounds_of
 from benchmarks.report import Bar, arguments, report
@@ -167,15 +166,23 @@ def _best(
     return min(tried, key=lambda pair: float(getattr(pair[1], WAYS[way].by)))
 
 
-def show(stream: str, measured: Measured, console: Console) -> None:
-    """Print all ways side by side: the mean over seeds, and the range."""
-    table = Table(title=f"{stream}: mean over seeds (least to most)")
-    for column in ("way", "seeds", "forgetting", "plasticity", "mean at the end", "trained tokens", "training s"):
-        table.add_column(column, justify="left" if column == "way" else "right")
-    for way, seeds in measured.outcomes.items():
-        cells = [_cell([seed[field] for seed in seeds.values()], digits) for field, digits in COLUMNS.items()]
-        table.add_row(way, str(len(seeds)), *cells)
-    console.print(table)
+def rows_of(stream: str, outcomes: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """All ways side by side, as a table in Markdown: the mean over seeds, and the range.
+
+    Args:
+        stream: its name.
+        outcomes: by way and seed.
+    """
+    ways = sorted(outcomes, key=[*WAYS, JOINT].index)
+    return [
+        f"| {stream} | seeds | forgetting | plasticity | mean at the end | trained tokens | training s |",
+        "|---|---|---|---|---|---|---|",
+        *(f"| {way} | {len(outcomes[way])} | {' | '.join(_cells(list(outcomes[way].values())))} |" for way in ways),
+    ]
+
+
+def _cells(seeds: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [_cell([seed[field] for seed in seeds], digits) for field, digits in COLUMNS.items()]
 
 
 def _cell(values: Sequence[float | None], digits: int) -> str:
@@ -230,7 +237,7 @@ def main() -> int:
             for _ in measure(stream, seed, lacking, measured, console):
                 # After each way, so that hours are not lost with the last.
                 _write(chosen.json, known)
-        show(stream, measured, console)
+        console.print("\n".join(rows_of(stream, measured.outcomes)))
     return _write(chosen.json, known)
 
 

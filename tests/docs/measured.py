@@ -36,7 +36,11 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "sharp: share of naive forgetting that is removed",
     ),
     "plasticity cost": ("demo: plasticity cost", "sharp: plasticity cost"),
-    "mean of all slices at the end": ("demo: mean of all slices at the end", "sharp: mean of all slices at the end"),
+    "mean of all slices at the end": (
+        "demo: mean at the end over all at once",
+        "sharp: mean at the end over all at once",
+    ),
+    "training time": ("demo: training time / naive training time", "sharp: training time / naive training time"),
     "a step with L2-SP and EWC": ("step with penalties / plain step", "distilled step / same without KL"),
     "a step at a vocabulary of 152,000": (
         "peak of a step / the model's own and one part",
@@ -86,7 +90,7 @@ def detail(script: str, *path: str) -> Value:
         found: Any = results[script]["details"]
         for name in path:
             found = found[name]
-        return float(len(found) if isinstance(found, list) else found)
+        return float(len(found) if isinstance(found, list | dict) else found)
 
     return value
 
@@ -107,9 +111,25 @@ def only(values: Collection[float]) -> float:
     return value
 
 
-def end_of(stream: str, lineage: str) -> Value:
+def mean_of(stream: str, way: str, figure: str) -> Value:
+    """The mean over seeds of what a way to learn came to on a stream."""
+    return detail("forgetting", stream, "means", way, figure)
+
+
+def end_of(stream: str, way: str) -> Value:
     """The mean over all slices at a stream's end."""
-    return detail("forgetting", stream, "means", lineage, "mean_at_the_end")
+    return mean_of(stream, way, "mean_at_the_end")
+
+
+def times_naive(figure: str) -> Value:
+    """What the default recipe takes on the demo's stream, as a multiple of what naive fine-tuning takes."""
+    kept, naive = mean_of("demo", "kept", figure), mean_of("demo", "naive", figure)
+    return lambda results: kept(results) / naive(results)
+
+
+def removed_by(way: str, stream: str) -> Value:
+    """The share of naive fine-tuning's forgetting that another way takes away."""
+    return counted("forgetting", f"{stream}: share of naive forgetting that is removed by {way}")
 
 
 TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
@@ -117,7 +137,7 @@ TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
     r"\(all logits at once: (\S+) GiB an array\)": (counted("logits_memory", "all logits at once, GiB each array"),),
     r"what eight rounds at (\S+) gain": (detail("rounding", "rate"),),
     r"On (\d+) cores": (lambda results: only({each["machine"]["cores"] for each in results.values()}),),
-    r"(\d+) seeds": (detail("forgetting", "demo", "seeds"),),
+    r"(\d+) seeds": (detail("forgetting", "demo", "outcomes", "kept"),),
     r"records of (\d+) bytes": (detail("ingest", "record_bytes"),),
     r"\(([\d,]+) records/s\)": (detail("ingest", "records_per_s", "end_to_end"),),
     r"\((\d+) swaps\)": (counted("swap", "swaps"),),
@@ -132,14 +152,16 @@ TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
         sizes("memory", "insert rate"),
     ),
     r"drawing 1,000 of ([\d,]+)": (sizes("memory", "drawing 1,000 of", to=3),),
-    r"the default recipe (\S+), its pre-training's peak": (detail("forgetting", "demo", "recipe", "learning_rate"),),
-    r"naive fine-tuning (\S+), the best of": (detail("forgetting", "demo", "naive_learning_rate"),),
-    r"sequences of (\d+) tokens": (detail("forgetting", "demo", "recipe", "sequence_length"),),
-    r"trains (\S+) times the tokens of naive": (detail("forgetting", "demo", "price", "kept tokens / naive tokens"),),
+    r"the default recipe (\S+), its pre-training's peak": (
+        detail("forgetting", "demo", "recipes", "kept", "learning_rate"),
+    ),
+    r"naive fine-tuning (\S+), the best of": (detail("forgetting", "demo", "recipes", "naive", "learning_rate"),),
+    r"sequences of (\d+) tokens": (detail("forgetting", "demo", "recipes", "kept", "sequence_length"),),
+    r"trains (\S+) times the tokens of naive": (times_naive("tokens"),),
     r"took (\S+) times its training time \((\d+) s against (\d+) s for the demo stream": (
-        detail("forgetting", "demo", "price", "kept training time / naive training time"),
-        detail("forgetting", "demo", "means", "kept", "seconds"),
-        detail("forgetting", "demo", "means", "naive", "seconds"),
+        times_naive("seconds"),
+        mean_of("demo", "kept", "seconds"),
+        mean_of("demo", "naive", "seconds"),
     ),
     r"at (\S+) nats per token over all slices, the kept model at (\S+), naive fine-tuning at (\S+);": (
         end_of("demo", "joint"),
@@ -150,6 +172,10 @@ TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
         end_of("sharp", "joint"),
         end_of("sharp", "kept"),
         end_of("sharp", "naive"),
+    ),
+    r"Replay alone, without the divergence, takes away (\S+ %) and (\S+ %) of": (
+        removed_by("replay alone", "demo"),
+        removed_by("replay alone", "sharp"),
     ),
 }
 """The figures that stand in sentences, in headings of rows and in brackets."""
