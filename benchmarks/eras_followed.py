@@ -41,7 +41,7 @@ from streams.document import Batch, Document, Partition
 
 NEW_SEQUENCES = 24
 SEQUENCE = 128
-PEAK_RATE = 3e-3
+PEAK_RATE = 2.9e-3
 NAIVE_RATES = (1e-3, 2e-3, 3e-3)
 JOINT_RATE = 3e-3
 JOINT_FLOOR = 0.1

@@ -127,11 +127,6 @@ def times_naive(figure: str) -> Value:
     return lambda results: kept(results) / naive(results)
 
 
-def removed_by(way: str, stream: str) -> Value:
-    """The share of naive fine-tuning's forgetting that another way takes away."""
-    return counted("forgetting", f"{stream}: share of naive forgetting that is removed by {way}")
-
-
 TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
     r"a step at a vocabulary of ([\d,]+)": (detail("logits_memory", "vocabulary"),),
     r"\(all logits at once: (\S+) GiB an array\)": (counted("logits_memory", "all logits at once, GiB each array"),),
@@ -152,7 +147,7 @@ TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
         sizes("memory", "insert rate"),
     ),
     r"drawing 1,000 of ([\d,]+)": (sizes("memory", "drawing 1,000 of", to=3),),
-    r"the default recipe (\S+), its pre-training's peak": (
+    r"the default recipe (\S+), just below its pre-training's peak": (
         detail("forgetting", "demo", "recipes", "kept", "learning_rate"),
     ),
     r"naive fine-tuning (\S+), the best of": (detail("forgetting", "demo", "recipes", "naive", "learning_rate"),),
@@ -172,10 +167,6 @@ TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
         end_of("sharp", "joint"),
         end_of("sharp", "kept"),
         end_of("sharp", "naive"),
-    ),
-    r"Replay alone, without the divergence, takes away (\S+ %) and (\S+ %) of": (
-        removed_by("replay alone", "demo"),
-        removed_by("replay alone", "sharp"),
     ),
 }
 """The figures that stand in sentences, in headings of rows and in brackets."""
