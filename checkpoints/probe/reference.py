@@ -1,6 +1,6 @@
 """Ask a causal language model for the answer that engines are held to."""
 
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -58,5 +58,5 @@ def _prompt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[
 def _logits(model: PreTrainedModel, tokens: list[int]) -> Tensor:
     ids = torch.tensor([tokens], device=model.device)
     with torch.inference_mode():
-        logits: Any = model(input_ids=ids, use_cache=False).logits
-    return logits[0]  # type: ignore[no-any-return]
+        logits: Tensor = model(input_ids=ids, use_cache=False).logits
+    return logits[0]

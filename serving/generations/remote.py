@@ -3,6 +3,7 @@
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -74,7 +75,8 @@ class RemoteLoader:
     home: Path
     clock: Callable[[], float] = time.time
     _ending: threading.Event = field(default_factory=threading.Event)
-    _answering: dict[str, HandedOver] = field(default_factory=dict)
+    _answering: Counter[str] = field(default_factory=Counter)
+    _telling: threading.Lock = field(default_factory=threading.Lock)
 
     def fits_beside(self, _number: int, _beside: LoadedGeneration, /) -> bool:
         """Whoever runs the engines sees to that."""
@@ -94,19 +96,29 @@ class RemoteLoader:
         shelf = Shelf(self.settings.remote.location)
         with self._timed("load"):
             self._hand_over(shelf, handed)
-            self._tell("generation_ready", shelf, handed)
-            longest = self._until_taken(handed)
-        self._answering[handed.name] = handed
-        self._clear(shelf)
-        return outlined(
-            self.store,
-            number,
-            self.kind,
-            beside,
-            engine=self._engine(shelf, handed),
-            longest=longest,
-            loaded_at=self.clock(),
-        )
+            with self._taken(shelf, handed) as longest:
+                self._clear(shelf)
+                return outlined(
+                    self.store,
+                    number,
+                    self.kind,
+                    beside,
+                    engine=self._engine(shelf, handed),
+                    longest=longest,
+                    loaded_at=self.clock(),
+                )
+
+    @contextmanager
+    def _taken(self, shelf: Shelf, handed: HandedOver) -> Iterator[int | None]:
+        """A generation that others answer from; taken back where what is done with it fails."""
+        try:
+            with self._telling:
+                self._answering[handed.name] += 1
+                self._tell("generation_ready", shelf, handed)
+            yield self._until_taken(handed)
+        except BaseException:
+            self._retire(shelf, handed)
+            raise
 
     def _hand_over(self, shelf: Shelf, handed: HandedOver) -> None:
         path = self.store.path(handed.generation)
@@ -160,12 +172,17 @@ class RemoteLoader:
         return RunningEngine(self.settings.remote.url, handed.name, key, ending, self.settings.pass_timeout_s)
 
     def _retire(self, shelf: Shelf, handed: HandedOver) -> None:
-        self._answering.pop(handed.name, None)
-        try:
-            self._tell("generation_retired", shelf, handed)
-        # It goes in any case; whoever was not told finds it missing in time.
-        except BrokenGeneration as error:
-            _log.warning("webhook_not_told", reason=str(error))
+        # One after the other: a lost generation comes back under its name, and this must not be heard behind that.
+        with self._telling:
+            self._answering[handed.name] -= 1
+            if self._answering[handed.name]:
+                return
+            del self._answering[handed.name]
+            try:
+                self._tell("generation_retired", shelf, handed)
+            # It goes in any case; whoever was not told finds it missing in time.
+            except BrokenGeneration as error:
+                _log.warning("webhook_not_told", reason=str(error))
 
     def _clear(self, shelf: Shelf) -> None:
         """Take away what is older than what is kept, but for what answers."""
@@ -183,9 +200,15 @@ class RemoteLoader:
         Raises:
             BrokenGeneration: it cannot.
         """
-        if self.settings.remote.url:
+        if not self.settings.remote.url:
+            return
+        try:
             with self._timed("warm"):
                 answer(generation)
+        except Exception:
+            assert generation.engine is not None
+            generation.engine.retire(0.0)
+            raise
 
     def let_go(self, generation: LoadedGeneration) -> None:
         """Tell that a generation goes, once nobody holds it; does not wait for that."""

@@ -61,7 +61,8 @@ class SharedProgram:
             with self.program.client(timeout_s) as client:
                 answer = client.post("/v1/load_lora_adapter", json=body)
         except httpx.HTTPError as error:
-            self._take_out(name)
+            # It may have been put in all the same.
+            self.take_out(name)
             raise AdapterRefused(f"it gave no answer ({type(error).__name__})") from error
         if answer.status_code != httpx.codes.OK:
             self._take_out(name)
